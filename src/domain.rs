@@ -1,0 +1,162 @@
+//! The words everything else is made of: ids, e-mail addresses, roles. Checked when made; no I/O.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// A text that is not the GUID it should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("is not a GUID such as 00000000-0000-0000-0000-000000000000")]
+pub struct NotAGuid;
+
+/// Entra writes ids as GUIDs; their case carries no meaning, so they are parsed once and always written in lower case.
+macro_rules! guid {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(into = "String", try_from = "String")]
+        pub struct $name(Uuid);
+
+        impl FromStr for $name {
+            type Err = NotAGuid;
+            fn from_str(text: &str) -> Result<Self, NotAGuid> {
+                // The hyphenated form only: `Uuid` would also take braces, `urn:uuid:` and bare digits.
+                if text.len() != 36 {
+                    return Err(NotAGuid);
+                }
+                Uuid::parse_str(text).map(Self).map_err(|_| NotAGuid)
+            }
+        }
+        impl TryFrom<String> for $name {
+            type Error = NotAGuid;
+            fn try_from(text: String) -> Result<Self, NotAGuid> {
+                text.parse()
+            }
+        }
+        impl From<$name> for String {
+            fn from(id: $name) -> String {
+                id.to_string()
+            }
+        }
+        impl From<Uuid> for $name {
+            fn from(id: Uuid) -> Self {
+                Self(id)
+            }
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.as_hyphenated().fmt(f)
+            }
+        }
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+    };
+}
+
+guid! {
+    /// An Entra tenant: the `tid` claim.
+    TenantId
+}
+guid! {
+    /// A person in one tenant: the `oid` claim, which is Graph's `id`. It is also our `user_id`.
+    ObjectId
+}
+guid! {
+    /// An Entra group's object id. Organization id = team id = group id.
+    GroupId
+}
+
+/// Who Entra says the person is. The pair is the key; e-mail and names are only data about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Identity {
+    pub tenant_id: TenantId,
+    pub object_id: ObjectId,
+}
+
+/// An e-mail address in lower case. Its `Debug` shows nothing: addresses do not belong in logs.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Email(String);
+
+impl Email {
+    /// `None` where the text is no address (no `@`, white space, over 320 characters).
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let (local, domain) = text.rsplit_once('@')?;
+        let plain = !text.chars().any(|c| c.is_whitespace() || c.is_control());
+        (plain && !local.is_empty() && !domain.is_empty() && text.len() <= 320).then(|| Self(text.to_lowercase()))
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The part behind the last `@`.
+    #[must_use]
+    pub fn domain(&self) -> &str {
+        self.0.rsplit_once('@').map_or("", |(_, domain)| domain)
+    }
+}
+
+impl fmt::Debug for Email {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Email(…)")
+    }
+}
+
+/// A display name fit for a text column and a page: trimmed, without control characters (Postgres refuses NUL),
+/// at most 256 characters, which is Entra's own limit. `None` where nothing is left.
+#[must_use]
+pub fn display_name(text: &str) -> Option<String> {
+    let clean: String = text.chars().filter(|c| !c.is_control()).collect();
+    let clean: String = clean.trim().chars().take(256).collect();
+    (!clean.is_empty()).then_some(clean)
+}
+
+/// A role that decides what a person may see. The names are LiteLLM's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UserRole {
+    // In order of rank, the lowest first: `role_precedence: highest` takes the greatest.
+    InternalUserViewer,
+    InternalUser,
+    OrgAdmin,
+    ProxyAdminViewer,
+    ProxyAdmin,
+}
+
+impl UserRole {
+    /// All of them, the highest first.
+    pub const ALL: [Self; 5] =
+        [Self::ProxyAdmin, Self::ProxyAdminViewer, Self::OrgAdmin, Self::InternalUser, Self::InternalUserViewer];
+
+    /// The name as LiteLLM, Entra's app roles and the database write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ProxyAdmin => "proxy_admin",
+            Self::ProxyAdminViewer => "proxy_admin_viewer",
+            Self::OrgAdmin => "org_admin",
+            Self::InternalUser => "internal_user",
+            Self::InternalUserViewer => "internal_user_viewer",
+        }
+    }
+
+    /// Reads a role's name in any case, as LiteLLM does.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str().eq_ignore_ascii_case(text.trim()))
+    }
+}
+
+impl fmt::Display for UserRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
