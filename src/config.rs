@@ -1,7 +1,20 @@
 //! The configuration: one YAML file, environment names on top, checked into `Config`. Everything past here is typed.
 
-use std::collections::BTreeSet;
+mod access;
+mod base_url;
+mod entra;
+mod expand;
+mod litellm;
+mod problem;
+mod reader;
+mod secret;
+mod section;
+mod service;
+mod tree;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -10,6 +23,24 @@ use url::Url;
 
 use crate::domain::TenantId;
 use crate::policy::Policy;
+
+pub use base_url::{PublicUrl, UrlError};
+pub use problem::{ConfigError, Level, Note, Problem};
+pub use secret::{CookieKey, CookieKeyError};
+
+use reader::Reader;
+use section::Section;
+use tree::{Node, Value};
+
+/// The environment. It is an argument: only `main` reads the process's own.
+pub type Env = BTreeMap<String, String>;
+
+/// A configuration in which nothing is wrong, and what is still worth a line in the log.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    pub config: Config,
+    pub notes: Vec<Note>,
+}
 
 /// The checked configuration. Its `Debug` shows no secret.
 #[derive(Debug, Clone)]
@@ -22,6 +53,7 @@ pub struct Config {
     pub policy: Policy,
 }
 
+/// `server`: how people reach the service.
 #[derive(Debug, Clone)]
 pub struct Server {
     pub public_url: PublicUrl,
@@ -30,24 +62,27 @@ pub struct Server {
     pub trusted_proxies: Vec<IpNet>,
 }
 
+/// `database`: where everything is kept.
 #[derive(Debug, Clone)]
 pub struct Database {
     pub url: SecretString,
     pub max_connections: u32,
 }
 
+/// `entra`: the tenant, the app in it and the cloud they are in.
 #[derive(Debug, Clone)]
 pub struct Entra {
     pub tenant: Tenant,
     /// Only with `organizations` and `common`, and then never empty.
     pub allowed_tenants: BTreeSet<TenantId>,
+    /// The app's GUID in lower case.
     pub client_id: String,
     pub client_secret: SecretString,
-    /// Object id of the enterprise app; without it there are no assigned groups.
+    /// Object id of the enterprise app, a GUID in lower case; without it there are no assigned groups.
     pub service_principal_id: Option<String>,
-    /// The login host, such as `https://login.microsoftonline.com`; no trailing slash when written with `as_str` trimmed.
+    /// The login host, such as `https://login.microsoftonline.com`. As text it ends with a slash only where it has no path.
     pub authority_url: Url,
-    /// Graph's base with its version, such as `https://graph.microsoft.com/v1.0`.
+    /// Graph's base with its version, such as `https://graph.microsoft.com/v1.0`; no slash at its end.
     pub graph_url: Url,
 }
 
@@ -63,6 +98,7 @@ pub enum Tenant {
     Common,
 }
 
+/// `sync`: how groups are read. What becomes of them is in `Policy`.
 #[derive(Debug, Clone)]
 pub struct Sync {
     pub nested_groups: bool,
@@ -70,10 +106,100 @@ pub struct Sync {
     pub assigned_groups_ttl: Duration,
 }
 
+/// `session`: how long a sign-in lasts.
 #[derive(Debug, Clone)]
 pub struct Session {
     pub idle_timeout: Duration,
     pub lifetime: Duration,
     /// 64 bytes each; the first seals, all open. Empty: one is made and kept in Postgres.
     pub cookie_keys: Vec<CookieKey>,
+}
+
+/// The names that people who come from LiteLLM have set already. No other has an effect by itself.
+const VARIABLES: [&str; 10] = [
+    "MICROSOFT_CLIENT_ID",
+    "MICROSOFT_CLIENT_SECRET",
+    "MICROSOFT_TENANT",
+    "MICROSOFT_SERVICE_PRINCIPAL_ID",
+    "MICROSOFT_GRAPH_ENDPOINT",
+    "DATABASE_URL",
+    "PROXY_BASE_URL",
+    "PROXY_ADMIN_ID",
+    ALLOWED_EMAIL_DOMAINS,
+    "ENTRA_GROUPS_ALSO_CREATE_ORGS",
+];
+
+/// The only one that is a list.
+const ALLOWED_EMAIL_DOMAINS: &str = "ALLOWED_EMAIL_DOMAINS";
+
+/// Reads the file, if there is one, and the environment on top of it.
+pub fn load(file: Option<&Path>, env: &Env) -> Result<Loaded, ConfigError> {
+    let Some(file) = file else { return parse(None, Path::new(""), env) };
+    let refuse = |said: String, remedy: &str| {
+        let name = file.display().to_string();
+        Err(ConfigError { problems: vec![Problem::new(name.clone(), said, remedy)], file: name })
+    };
+    match std::fs::read(file).map(String::from_utf8) {
+        Ok(Ok(yaml)) => parse(Some(&yaml), file, env),
+        Ok(Err(_)) => refuse("is not text in UTF-8".into(), "save it as such"),
+        Err(error) => refuse(format!("cannot be read ({})", error.kind()), "give the path of a readable file"),
+    }
+}
+
+/// As `load`, from the text of the file. `file` names it in messages, and relative paths of secrets begin beside it.
+pub fn parse(yaml: Option<&str>, file: &Path, env: &Env) -> Result<Loaded, ConfigError> {
+    let refuse = |mut problems: Vec<Problem>| {
+        // In the order of the file; what has no line comes last.
+        problems.sort_by_key(|problem| problem.line.unwrap_or(u64::MAX));
+        Err(ConfigError { file: file.display().to_string(), problems })
+    };
+    let (node, problems) = yaml.map_or((None, Vec::new()), tree::read);
+    if yaml.is_some() && node.is_none() {
+        return refuse(problems);
+    }
+    let variables: Vec<_> = VARIABLES.iter().filter_map(|name| Some((*name, variable(name, env)?))).collect();
+    let dir = file.parent().unwrap_or(Path::new(""));
+    let mut reader = Reader { env, dir, problems, notes: Vec::new(), variables: &variables };
+    let config = config(node.as_ref(), &mut reader);
+    match config.filter(|_| reader.problems.is_empty()) {
+        Some(config) => Ok(Loaded { config, notes: reader.notes }),
+        None => refuse(reader.problems),
+    }
+}
+
+/// A variable as the value that the file could have held instead; a blank one counts as not set.
+fn variable(name: &str, env: &Env) -> Option<Value> {
+    let text = env.get(name).filter(|text| !text.trim().is_empty())?;
+    if name != ALLOWED_EMAIL_DOMAINS {
+        return Some(Value::Text(text.clone()));
+    }
+    let node = |part: &str| Node { line: None, value: Value::Text(part.trim().to_owned()) };
+    let parts: Vec<Node> = text.split(',').filter(|part| !part.trim().is_empty()).map(node).collect();
+    // Commas alone name no domain, and no domain would admit every one: the empty entry will be refused.
+    Some(Value::List(if parts.is_empty() { vec![node("")] } else { parts }))
+}
+
+/// Reads every section before it gives up on any, so that all problems are found.
+fn config<'a>(node: Option<&'a Node>, reader: &mut Reader<'a>) -> Option<Config> {
+    let mut root = Section::root(node, reader);
+    let server = service::server(&mut root, reader);
+    let database = service::database(&mut root, reader);
+    service::store(&mut root, reader);
+    let (entra, named_app) = entra::entra(&mut root, reader);
+    let (sync, role_precedence) = access::sync(&mut root, reader);
+    let access = access::access(&mut root, named_app, reader);
+    let session = service::session(&mut root, reader);
+    let litellm = litellm::settings(&mut root, reader);
+    root.finish(reader);
+
+    let policy = Policy {
+        also_create_orgs: litellm.also_create_orgs,
+        team_params: litellm.team_params,
+        user_params: litellm.user_params,
+        role_precedence,
+        admin_user_ids: access.admin_user_ids,
+        require_group: access.require_group,
+        allowed_email_domains: access.allowed_email_domains,
+    };
+    Some(Config { server: server?, database: database?, entra: entra?, sync, session: session?, policy })
 }

@@ -19,6 +19,13 @@ macro_rules! guid {
         #[serde(into = "String", try_from = "String")]
         pub struct $name(Uuid);
 
+        impl $name {
+            #[must_use]
+            pub fn as_uuid(self) -> Uuid {
+                self.0
+            }
+        }
+
         impl FromStr for $name {
             type Err = NotAGuid;
             fn from_str(text: &str) -> Result<Self, NotAGuid> {
@@ -159,4 +166,14 @@ impl fmt::Display for UserRole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// What a verified ID token says about a person.
+#[derive(Clone, Debug)]
+pub struct Person {
+    pub identity: Identity,
+    pub email: Option<Email>,
+    pub name: Option<String>,
+    /// The values of the `roles` claim, in its order, unread.
+    pub app_roles: Vec<String>,
 }

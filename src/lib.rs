@@ -1,6 +1,37 @@
 //! Entraway signs people in with Microsoft Entra ID, turns the Entra groups that an administrator assigned to the
 //! enterprise app into organizations, teams and memberships in Postgres, and only then hands the browser a session.
+//!
+//! The modules in reading order; each may use those above it. `docs/architecture.md` draws the picture.
 
-pub mod config;
+// Words and decisions: no I/O.
 pub mod domain;
 pub mod policy;
+
+pub mod plan;
+
+// What everything below leans on.
+pub mod clock;
+pub mod config;
+pub mod http_client;
+pub mod random;
+pub mod shared;
+
+// The world outside: Entra, Graph, Postgres. They do not know of each other.
+pub mod entra;
+pub mod graph;
+pub mod store;
+
+// The use case, and the browser's side of it.
+pub mod sync;
+pub mod web;
+
+pub mod server;
+
+pub mod cli;
+mod telemetry;
+
+// A Postgres and an Entra of our own, for the demo and the tests.
+#[cfg(feature = "demo")]
+pub mod fake;
+#[cfg(feature = "demo")]
+pub mod pg;

@@ -1,1 +1,22 @@
-fn main() {}
+//! The program: install the TLS provider, read the command line, do what it says.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use entraway::cli::Cli;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    // Fails only where one is installed already, and that one will do.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let cli = Cli::parse();
+    let env =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    match cli.run(&env.collect()).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("entraway: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! The command line: what can be asked for. The work is done in one file for each subcommand.
+
+mod check;
+#[cfg(feature = "demo")]
+mod demo;
+mod healthcheck;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::Env;
+
+/// Sign in with Microsoft Entra ID; groups become organizations, teams and memberships in Postgres; then a session.
+///
+/// Entraway stands between Entra ID and an LLM gateway or any other internal web application. It signs people in by
+/// OpenID Connect, reads from Microsoft Graph which groups are assigned to the enterprise app and which of them the
+/// person is in, writes what is missing into Postgres, and only then issues a session.
+#[derive(Debug, Parser)]
+#[command(name = "entraway", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service.
+    ///
+    /// Reads the configuration, brings the tables in the Postgres schema "entraway" up to date, and listens until
+    /// SIGTERM or Ctrl-C; then it finishes what it is doing and ends.
+    Serve {
+        #[command(flatten)]
+        config: ConfigArgs,
+        #[command(flatten)]
+        log: LogArgs,
+    },
+    /// Try everything for real, and say how to mend what does not work.
+    ///
+    /// Tries the file, the database and its tables, Entra's discovery document and keys, the app's own credentials, and
+    /// the Graph permission that reading the assigned groups needs; tells what the flag and the default params amount
+    /// to. Brings the tables up to date, and writes nothing else. Ends with 0 if people can sign in, else with 1.
+    Check {
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Try it out here: a private Postgres, a simulated Entra and Graph, and the service in front of them.
+    ///
+    /// Nothing is installed, kept or sent anywhere: all of it listens on loopback and is gone with Ctrl-C. Needs
+    /// Postgres' programs on this machine; "script/demo" installs them.
+    #[cfg(feature = "demo")]
+    Demo {
+        /// The service's port on 127.0.0.1; if it is taken, another one.
+        #[arg(long, default_value_t = 8080)]
+        port: u16,
+        /// The simulated Entra's port on 127.0.0.1; if it is taken, another one.
+        #[arg(long, default_value_t = 8081)]
+        entra_port: u16,
+        /// Start with entra_groups_also_create_orgs off: groups become standalone teams, as in LiteLLM today.
+        #[arg(long)]
+        without_orgs: bool,
+        #[command(flatten)]
+        log: LogArgs,
+    },
+    /// Ask a running service on this machine whether it is alive: for a container's HEALTHCHECK.
+    ///
+    /// Ends with 0 if it answers, else with 1.
+    Healthcheck {
+        /// The address to ask; else /healthz at the port of the configuration's server.listen, else at 8080.
+        #[arg(long)]
+        url: Option<url::Url>,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+struct ConfigArgs {
+    /// The configuration, in YAML; else config.yaml if there is one, else environment names alone.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct LogArgs {
+    /// How log lines are written; "auto" is human on a terminal, else JSON.
+    #[arg(long, value_enum, default_value_t = LogFormat::Auto)]
+    log_format: LogFormat,
+    /// What is logged: error, warn, info, debug, or a filter such as "info,entraway=debug".
+    #[arg(long, default_value = "info", value_name = "FILTER")]
+    log_level: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Auto,
+    Human,
+    Json,
+}
+
+impl Cli {
+    /// Does what was asked for; `env` is the process's environment.
+    pub async fn run(self, env: &Env) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Command::Serve { config, log } => serve::run(config.file().as_deref(), &log, env).await,
+            Command::Check { config } => check::run(config.file().as_deref(), env).await,
+            #[cfg(feature = "demo")]
+            Command::Demo { port, entra_port, without_orgs, log } => {
+                demo::run(demo::Ports { service: port, entra: entra_port }, !without_orgs, &log).await
+            }
+            Command::Healthcheck { url, config } => healthcheck::run(url, config.file().as_deref(), env).await,
+        }
+    }
+}
+
+impl ConfigArgs {
+    fn file(&self) -> Option<PathBuf> {
+        let default = || Some(PathBuf::from("config.yaml")).filter(|file| file.exists());
+        self.config.clone().or_else(default)
+    }
+}
+
+impl LogArgs {
+    fn init(&self) -> anyhow::Result<()> {
+        crate::telemetry::init(self.log_format, &self.log_level)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,236 @@
+//! `entraway check`: every precondition tried for real, each with its remedy.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::config::{self, Config, Env, Level, Loaded, Tenant};
+use crate::domain::TenantId;
+use crate::entra::{AppTokenError, Entra, TokenError};
+use crate::graph::{self, Graph, GraphError};
+use crate::http_client::HttpClient;
+use crate::policy::{Limits, Policy};
+use crate::store::Store;
+
+/// How one step went.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Ok,
+    /// People can sign in, but something is not as one may think.
+    Warn,
+    Fail,
+}
+
+/// Prints a line for each step, and remembers whether any failed.
+struct Report {
+    failed: bool,
+}
+
+impl Report {
+    fn ok(&mut self, step: &str, found: &str) {
+        self.line(Outcome::Ok, step, found, "");
+    }
+
+    fn warn(&mut self, step: &str, found: &str, remedy: &str) {
+        self.line(Outcome::Warn, step, found, remedy);
+    }
+
+    fn fail(&mut self, step: &str, found: &str, remedy: &str) {
+        self.line(Outcome::Fail, step, found, remedy);
+    }
+
+    fn line(&mut self, outcome: Outcome, step: &str, found: &str, remedy: &str) {
+        let mark = match outcome {
+            Outcome::Ok => "ok  ",
+            Outcome::Warn => "warn",
+            Outcome::Fail => "FAIL",
+        };
+        println!("{mark}  {step}: {found}");
+        if !remedy.is_empty() {
+            println!("      → {remedy}");
+        }
+        self.failed |= outcome == Outcome::Fail;
+    }
+}
+
+pub(super) async fn run(file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCode> {
+    let mut report = Report { failed: false };
+    let name = file.map_or_else(|| "environment names alone".to_owned(), |file| file.display().to_string());
+    match config::load(file, env) {
+        Err(error) => {
+            for problem in &error.problems {
+                let line = problem.line.map(|line| format!(" (line {line})")).unwrap_or_default();
+                report.fail("configuration", &format!("{}{line} {}", problem.place, problem.said), &problem.remedy);
+            }
+        }
+        Ok(Loaded { config, notes }) => {
+            report.ok("configuration", &format!("read from {name}"));
+            for note in notes.iter().filter(|note| note.level == Level::Warning) {
+                report.warn("configuration", &format!("{} {}", note.place, note.said), "");
+            }
+            tell_policy(&mut report, &config.policy);
+            check_database(&mut report, &config).await;
+            check_entra(&mut report, &config).await?;
+        }
+    }
+    println!();
+    if report.failed {
+        println!("Not ready: mend what is marked FAIL.");
+        return Ok(ExitCode::FAILURE);
+    }
+    println!("Ready: people can sign in.");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the flag and the default params amount to, in words: so that one sees whether that is what one thinks.
+fn tell_policy(report: &mut Report, policy: &Policy) {
+    let groups = if policy.also_create_orgs {
+        "each assigned group becomes an organization and a team inside it"
+    } else {
+        "each assigned group becomes a standalone team; entra_groups_also_create_orgs is off, so no organizations"
+    };
+    report.ok("groups", groups);
+    match &policy.team_params {
+        Some(params) => {
+            let models = if params.models.is_empty() { "all models".to_owned() } else { params.models.join(", ") };
+            report.ok("default_team_params", &format!("{models}; {}", limits(&params.limits)));
+        }
+        None => report.warn(
+            "default_team_params",
+            "none: new teams and organizations have no budget, no limits and all models",
+            "set litellm_settings.default_team_params if that is not what you want",
+        ),
+    }
+    let person = &policy.user_params;
+    let models = if person.models.is_empty() { "all models".to_owned() } else { person.models.join(", ") };
+    let role = policy.default_role();
+    report.ok("new people", &format!("{role} unless an app role says otherwise; {models}; {}", limits(&person.limits)));
+}
+
+fn limits(limits: &Limits) -> String {
+    let mut parts = Vec::new();
+    match (limits.max_budget, &limits.budget_duration) {
+        (Some(budget), Some(duration)) => {
+            let reset = duration.next_reset(Clock::system().now());
+            parts.push(format!("budget {budget} each {duration}, next reset {}", reset.format("%Y-%m-%d %H:%M UTC")));
+        }
+        (Some(budget), None) => parts.push(format!("budget {budget}, never reset")),
+        (None, _) => parts.push("no budget".to_owned()),
+    }
+    parts.extend(limits.tpm_limit.map(|limit| format!("{limit} tokens a minute")));
+    parts.extend(limits.rpm_limit.map(|limit| format!("{limit} requests a minute")));
+    parts.join(", ")
+}
+
+async fn check_database(report: &mut Report, config: &Config) {
+    let store = match Store::new(&config.database.url, config.database.max_connections) {
+        Ok(store) => store,
+        Err(error) => {
+            return report.fail("database", &error.to_string(), "write it as postgres://user:password@host:5432/database");
+        }
+    };
+    match store.version().await {
+        Ok(version) => report.ok("database", &format!("Postgres {version}")),
+        Err(error) => {
+            let remedy = "is the address right, is Postgres running, and may this user connect?";
+            return report.fail("database", &full(&error), remedy);
+        }
+    }
+    match store.migrate().await {
+        Ok(()) => report.ok("tables", "the schema entraway is up to date"),
+        Err(error) => report.fail(
+            "tables",
+            &full(&error),
+            "the user needs to be able to create the schema entraway, or to own it: GRANT CREATE ON DATABASE … TO …",
+        ),
+    }
+}
+
+async fn check_entra(report: &mut Report, config: &Config) -> anyhow::Result<()> {
+    let http = HttpClient::new()?;
+    let redirect_uri = config.server.public_url.join("/sso/callback");
+    let entra = Entra::new(http.clone(), Clock::system(), config.entra.clone(), redirect_uri.clone());
+    match entra.probe().await {
+        Ok((issuer, keys)) => report.ok("Entra", &format!("issuer {issuer}, {keys} signing keys")),
+        Err(error) => {
+            let remedy = "is entra.tenant right, and can this machine reach the login host?";
+            report.fail("Entra", &full(&*error), remedy);
+            return Ok(());
+        }
+    }
+    report.ok("redirect URI", &format!("{redirect_uri} has to be registered in Entra, as type Web"));
+    let home = entra.home_tenant().await.ok().flatten();
+    let tenants: Vec<TenantId> = match config.entra.tenant {
+        Tenant::Organizations | Tenant::Common => config.entra.allowed_tenants.iter().copied().collect(),
+        Tenant::Id(_) | Tenant::Domain(_) => home.into_iter().collect(),
+    };
+    let graph = Graph::new(http, config.entra.graph_url.clone(), graph::TOTAL_BUDGET);
+    for tenant in tenants {
+        check_app(report, config, &entra, &graph, tenant).await;
+    }
+    report.ok(
+        "the person's groups",
+        "read with the person's own token (User.Read, which everybody may consent to): only a sign-in can try that",
+    );
+    Ok(())
+}
+
+/// The app's own credentials, and what they may read.
+async fn check_app(report: &mut Report, config: &Config, entra: &Entra, graph: &Graph, tenant: TenantId) {
+    let token = match entra.app_token(tenant).await {
+        Ok(token) => {
+            report.ok("client credentials", &format!("Entra gives the app a token in tenant {tenant}"));
+            token
+        }
+        Err(error) => return report.fail("client credentials", &full(&*error), credentials_remedy(&error)),
+    };
+    let Some(principal) = &config.entra.service_principal_id else {
+        return report.warn(
+            "assigned groups",
+            "service_principal_id is not set: nothing is created, people join only teams that exist already",
+            "set entra.service_principal_id to the object id of the enterprise app (not of the app registration)",
+        );
+    };
+    match graph.assigned_groups(&token, principal).await {
+        Ok(groups) if groups.is_empty() => report.warn(
+            "assigned groups",
+            "Graph lists none, so no group passes and nobody joins a team",
+            "assign groups to the enterprise app: Entra admin center → Enterprise apps → your app → Users and groups",
+        ),
+        Ok(groups) => report.ok("assigned groups", &format!("{} can be read as the app", groups.len())),
+        Err(error @ (GraphError::Forbidden { .. } | GraphError::Unauthorized { .. })) => report.fail(
+            "assigned groups",
+            &error.to_string(),
+            "grant the application permission Application.Read.All and give admin consent; until then each person's \
+             own token is tried, which Entra lets few people do",
+        ),
+        Err(error) => report.fail(
+            "assigned groups",
+            &error.to_string(),
+            "service_principal_id is the object id under Enterprise apps, not the one under App registrations",
+        ),
+    }
+}
+
+fn credentials_remedy(error: &Arc<AppTokenError>) -> &'static str {
+    match &**error {
+        AppTokenError::Token(TokenError::Refused { error, .. }) if error == "invalid_client" => {
+            "the client secret is wrong or has expired: use a secret's value, not its id, and make a new one if need be"
+        }
+        AppTokenError::Token(TokenError::Refused { .. }) => "is client_id an app of this tenant, and is it enabled there?",
+        _ => "can this machine reach the login host?",
+    }
+}
+
+/// An error with its causes. Entra's own descriptions are not among them.
+fn full(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

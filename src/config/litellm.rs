@@ -1,0 +1,212 @@
+//! The section `litellm_settings`, which may be a LiteLLM proxy's own: what is not ours in it is passed over.
+
+use super::problem::{Level, nearest, normal};
+use super::reader::{Item, Reader};
+use super::section::Section;
+use crate::domain::UserRole;
+use crate::policy::{Limits, TeamParams, UserParams};
+
+const ALSO_CREATE_ORGS: &str = "entra_groups_also_create_orgs";
+const TEAM_PARAMS: &str = "default_team_params";
+const USER_PARAMS: &str = "default_internal_user_params";
+
+/// Known to LiteLLM in `default_team_params`, without an effect here.
+const TEAM_KEYS_OF_LITELLM: &[&str] = &[
+    "access_group_ids",
+    "admins",
+    "allow_team_guardrail_config",
+    "allowed_passthrough_routes",
+    "allowed_vector_store_indexes",
+    "blocked",
+    "budget_limits",
+    "default_team_member_models",
+    "disable_global_guardrails",
+    "enforced_batch_output_expires_after",
+    "enforced_file_expires_after",
+    "guardrails",
+    "logging",
+    "max_parallel_requests",
+    "members",
+    "members_with_roles",
+    "metadata",
+    "model_aliases",
+    "model_max_budget",
+    "model_rpm_limit",
+    "model_tpm_limit",
+    "object_permission",
+    "organization_id",
+    "policies",
+    "prompts",
+    "router_settings",
+    "rpm_limit_type",
+    "secret_manager_settings",
+    "soft_budget",
+    "tags",
+    "team_alias",
+    "team_id",
+    "team_member_budget",
+    "team_member_budget_duration",
+    "team_member_key_duration",
+    "team_member_permissions",
+    "team_member_rpm_limit",
+    "team_member_tpm_limit",
+    "tpd_limit",
+    "tpm_limit_type",
+];
+
+/// Known to LiteLLM in `default_internal_user_params`, without an effect here.
+const USER_KEYS_OF_LITELLM: &[&str] = &[
+    "aliases",
+    "allowed_cache_controls",
+    "auto_create_key",
+    "available_teams",
+    "blocked",
+    "config",
+    "duration",
+    "guardrails",
+    "key_alias",
+    "max_parallel_requests",
+    "metadata",
+    "model_max_budget",
+    "model_rpm_limit",
+    "model_tpm_limit",
+    "object_permission",
+    "organizations",
+    "permissions",
+    "policies",
+    "prompts",
+    "rpm_limit",
+    "send_invite_email",
+    "soft_budget",
+    "sso_user_id",
+    "team_id",
+    "teams",
+    "tpm_limit",
+    "user_alias",
+    "user_email",
+    "user_id",
+];
+
+/// What of the section is ours.
+pub(super) struct Settings {
+    pub(super) also_create_orgs: bool,
+    pub(super) team_params: Option<TeamParams>,
+    pub(super) user_params: UserParams,
+}
+
+pub(super) fn settings<'a>(root: &mut Section<'a>, reader: &mut Reader<'a>) -> Settings {
+    let mut section = root.section("litellm_settings", reader);
+    let also_create_orgs = section.take_or_env(ALSO_CREATE_ORGS, "ENTRA_GROUPS_ALSO_CREATE_ORGS", reader);
+    let team_params = section.take(TEAM_PARAMS);
+    let user_params = section.take(USER_PARAMS);
+    for place in section.pass_over(|key| !resembles_ours(key)) {
+        reader.note(Level::Debug, place, "belongs to LiteLLM and is passed over");
+    }
+    section.finish(reader);
+
+    Settings {
+        also_create_orgs: also_create_orgs.and_then(|item| reader.boolean(&item)).unwrap_or(false),
+        team_params: team_params.map(|item| team_params_of(&item, reader)),
+        user_params: user_params.map(|item| user_params_of(&item, reader)).unwrap_or_default(),
+    }
+}
+
+/// A slip in one of our keys must not pass for one of LiteLLM's.
+fn resembles_ours(key: &str) -> bool {
+    let key = normal(key);
+    [ALSO_CREATE_ORGS, TEAM_PARAMS, USER_PARAMS].iter().any(|ours| strsim::damerau_levenshtein(&key, ours) <= 3)
+}
+
+fn team_params_of<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> TeamParams {
+    let mut section = Section::of(item, reader);
+    let mut limits = budget(&mut section, reader);
+    let models = models(&mut section, reader);
+    limits.tpm_limit = section.take("tpm_limit").and_then(|item| reader.whole(&item, 0..=i64::MAX));
+    limits.rpm_limit = section.take("rpm_limit").and_then(|item| reader.whole(&item, 0..=i64::MAX));
+    without_effect(&mut section, TEAM_KEYS_OF_LITELLM, reader);
+    section.finish(reader);
+    TeamParams { models, limits }
+}
+
+fn user_params_of<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> UserParams {
+    let mut section = Section::of(item, reader);
+    let user_role = section.take("user_role").and_then(|item| user_role(&item, reader));
+    let limits = budget(&mut section, reader);
+    let models = models(&mut section, reader);
+    without_effect(&mut section, USER_KEYS_OF_LITELLM, reader);
+    section.finish(reader);
+    UserParams { user_role, models, limits }
+}
+
+fn budget<'a>(section: &mut Section<'a>, reader: &mut Reader<'a>) -> Limits {
+    let max_budget = section.take("max_budget").and_then(|item| reader.amount(&item));
+    let remedy = "write such as 30d, 24h or 1mo";
+    let budget_duration = section.take("budget_duration").and_then(|item| reader.parsed(&item, remedy, str::parse));
+    Limits { max_budget, budget_duration, ..Limits::default() }
+}
+
+/// Each model once, in the order of the list.
+fn models<'a>(section: &mut Section<'a>, reader: &mut Reader<'a>) -> Vec<String> {
+    let mut models = Vec::new();
+    for (_, model) in section.take("models").map(|item| reader.texts(&item)).unwrap_or_default() {
+        if !models.contains(&model) {
+            models.push(model);
+        }
+    }
+    models
+}
+
+fn user_role<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> Option<UserRole> {
+    let defaults = UserRole::ALL.map(UserRole::as_str).into_iter().filter(|role| *role != UserRole::OrgAdmin.as_str());
+    let defaults: Vec<&str> = defaults.collect();
+    let text = reader.text(item)?;
+    let role = UserRole::parse(&text);
+    match role {
+        Some(UserRole::OrgAdmin) => {
+            let said = "org_admin is a right over particular organizations, so it can be nobody's default";
+            reader.problem(item, said, format!("write one of {}", defaults.join(", ")));
+            return None;
+        }
+        Some(role @ (UserRole::ProxyAdmin | UserRole::ProxyAdminViewer)) => {
+            let said = format!("everyone to whom Entra gives no app role becomes {role}");
+            reader.note(Level::Warning, &item.place, said);
+        }
+        Some(UserRole::InternalUser | UserRole::InternalUserViewer) => {}
+        None => {
+            let near = nearest(&text, &defaults).map(|role| format!("did you mean {role}?"));
+            let remedy = near.unwrap_or_else(|| format!("write one of {}", defaults.join(", ")));
+            reader.problem(item, "is not a role", remedy);
+        }
+    }
+    role
+}
+
+fn without_effect(section: &mut Section, keys: &[&str], reader: &mut Reader) {
+    for place in section.pass_over(|key| keys.contains(&key)) {
+        reader.note(Level::Warning, place, "is LiteLLM's and has no effect here");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_resembles_our_keys_and_no_key_of_litellm_does() {
+        for slip in
+            ["default_team_param", "default-team-params", "entra_group_also_create_org", "default_internal_user_parms"]
+        {
+            assert!(resembles_ours(slip), "{slip}");
+        }
+        for key in [
+            "default_team_settings",
+            "default_max_internal_user_budget",
+            "max_internal_user_budget",
+            "default_key_generate_params",
+            "drop_params",
+            "set_verbose",
+        ] {
+            assert!(!resembles_ours(key), "{key}");
+        }
+    }
+}

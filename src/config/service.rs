@@ -1,0 +1,119 @@
+//! The sections `server`, `database`, `store` and `session`: the service itself.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use url::Url;
+
+use super::problem::Level;
+use super::reader::{Item, Reader};
+use super::section::Section;
+use super::{Database, Server, Session, secret};
+
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
+
+pub(super) fn server<'a>(root: &mut Section<'a>, reader: &mut Reader<'a>) -> Option<Server> {
+    let mut section = root.section("server", reader);
+    let public_url = section.take_or_env("public_url", "PROXY_BASE_URL", reader);
+    let listen = section.take("listen");
+    let trusted_proxies = section.take("trusted_proxies");
+    let remedy = "write the URL that people open, such as https://sso.example.com";
+    if public_url.is_none() {
+        section.missing("public_url", "set it in the file, or PROXY_BASE_URL in the environment", reader);
+    }
+    section.finish(reader);
+
+    let public_url = public_url.and_then(|item| reader.parsed(&item, remedy, str::parse));
+    let listen = match listen {
+        None => Some(SocketAddr::from(([0, 0, 0, 0], 8080))),
+        Some(item) => reader.parsed(&item, "write such as 0.0.0.0:8080", |text| {
+            text.parse().map_err(|_| "must be an IP address and a port")
+        }),
+    };
+    let trusted_proxies = trusted_proxies.map(|item| networks(&item, reader)).unwrap_or_default();
+    Some(Server { public_url: public_url?, listen: listen?, trusted_proxies })
+}
+
+fn networks<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> Vec<IpNet> {
+    let elements = reader.list(item);
+    let networks = elements.iter().filter_map(|item| {
+        let network = reader.parsed(item, "write such as 10.0.0.0/8 or 192.0.2.7", network)?;
+        if network.prefix_len() == 0 {
+            reader.note(
+                Level::Warning,
+                &item.place,
+                "every address is trusted: anybody can name any address as theirs",
+            );
+        }
+        Some(network)
+    });
+    networks.collect()
+}
+
+fn network(text: &str) -> Result<IpNet, &'static str> {
+    let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    network.map(|network| network.trunc()).map_err(|_| "must be an IP address, or a network in CIDR form")
+}
+
+pub(super) fn database<'a>(root: &mut Section<'a>, reader: &mut Reader<'a>) -> Option<Database> {
+    let mut section = root.section("database", reader);
+    let url = secret::find(&mut section, "url", "url_file", Some("DATABASE_URL"), reader);
+    let remedy = "set it (or url_file) in the file, or DATABASE_URL in the environment";
+    let url = secret::text(&section, "url", url, remedy, reader);
+    let max_connections = section.take("max_connections");
+    section.finish(reader);
+
+    let url = url.filter(|(item, url)| is_database_url(item, url, reader));
+    let max_connections = max_connections.map_or(Some(10), |item| reader.whole(&item, 1..=1000));
+    Some(Database { url: url?.1.into(), max_connections: max_connections? })
+}
+
+fn is_database_url(item: &Item, url: &str, reader: &mut Reader) -> bool {
+    let remedy = "write postgres://user:password@host:5432/name, with %40 for @, %2F for / and so on in the password";
+    if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
+        reader.problem(item, "must begin with postgres:// or postgresql://", remedy);
+        return false;
+    }
+    if url.contains(char::is_whitespace) || Url::parse(url).is_err() {
+        reader.problem(item, "is not a URL", remedy);
+        return false;
+    }
+    true
+}
+
+/// `store`: one word that this version knows one value of.
+pub(super) fn store<'a>(root: &mut Section<'a>, reader: &mut Reader<'a>) {
+    let Some(item) = root.take("store") else { return };
+    if reader.choice(&item, &[("native", false), ("litellm", true)]) == Some(true) {
+        reader.problem(&item, "this version has only the native store", "write native, or leave the key out");
+    }
+}
+
+pub(super) fn session<'a>(root: &mut Section<'a>, reader: &mut Reader<'a>) -> Option<Session> {
+    let mut section = root.section("session", reader);
+    let idle = section.take("idle_timeout");
+    let lifetime = section.take("lifetime");
+    let cookie_keys = secret::cookie_keys(&mut section, reader);
+    section.finish(reader);
+
+    let limits = MINUTE..=30 * DAY;
+    let lifetime = lifetime.map_or(Some(DAY), |item| reader.duration(&item, &limits));
+    let idle_timeout = match &idle {
+        // Who shortens the lifetime only has shortened both.
+        None => lifetime.map(|lifetime| lifetime.min(8 * HOUR)),
+        Some(item) => reader.duration(item, &limits),
+    };
+    let (idle_timeout, lifetime) = (idle_timeout?, lifetime?);
+    if let Some(item) = idle.filter(|_| idle_timeout > lifetime) {
+        let shown = humantime::format_duration(lifetime);
+        reader.problem(
+            &item,
+            format!("is longer than session.lifetime ({shown})"),
+            "shorten it, or lengthen the lifetime",
+        );
+    }
+    Some(Session { idle_timeout, lifetime, cookie_keys })
+}

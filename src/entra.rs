@@ -1,0 +1,262 @@
+//! OpenID Connect with Microsoft Entra ID: send the browser there, redeem the code, know for certain who came back.
+//! Knows neither Postgres nor axum.
+
+mod error;
+mod id_token;
+mod provider;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use oauth2::basic::{
+    BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse, BasicTokenType,
+};
+use oauth2::{
+    AuthType, AuthUrl, AuthorizationCode, ClientId, ClientSecret, CsrfToken, EndpointNotSet, EndpointSet,
+    ExtraTokenFields, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope, StandardRevocableToken,
+    StandardTokenResponse, TokenResponse as _, TokenUrl,
+};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::clock::Clock;
+use crate::config;
+use crate::domain::{Person, TenantId};
+use crate::http_client::HttpClient;
+use crate::shared::Shared;
+
+pub use error::{AppTokenError, IdTokenError, ProviderError, SignInError, TokenError};
+use provider::Provider;
+
+/// How long Entra's endpoints and keys are used before they are read again (Microsoft's advice: a day).
+const PROVIDER_TTL: TimeDelta = TimeDelta::hours(24);
+/// A token with an unknown key id makes us read the keys again, but not more often than this.
+const KEY_REFRESH: TimeDelta = TimeDelta::minutes(1);
+/// An app-only token is replaced this long before its end.
+const APP_TOKEN_MARGIN: TimeDelta = TimeDelta::minutes(5);
+
+/// What binds an answer of Entra to the request that asked for it. Sealed in the browser's cookie meanwhile.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Proof {
+    pub state: String,
+    pub nonce: String,
+    pub pkce_verifier: String,
+}
+
+/// A person whose ID token was verified, with what their browser's sign-in brought along.
+pub struct SignedIn {
+    pub person: Person,
+    /// For Graph, on the person's behalf. Not stored anywhere.
+    pub access_token: SecretString,
+    /// Entra's own session, for its sign-out.
+    pub sid: Option<String>,
+}
+
+/// The enterprise app's view of Entra.
+pub struct Entra {
+    http: HttpClient,
+    clock: Clock,
+    settings: config::Entra,
+    redirect_uri: RedirectUrl,
+    provider: Shared<Arc<Provider>, Arc<ProviderError>>,
+    app_tokens: Mutex<BTreeMap<TenantId, Arc<AppTokens>>>,
+}
+
+type AppTokens = Shared<AppToken, Arc<AppTokenError>>;
+
+#[derive(Clone)]
+struct AppToken {
+    token: SecretString,
+    expires_at: DateTime<Utc>,
+}
+
+/// The ID token, taken as text: the library would refuse the whole answer where only the token is malformed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct IdTokenField {
+    id_token: Option<String>,
+}
+impl ExtraTokenFields for IdTokenField {}
+
+type OauthClient = oauth2::Client<
+    BasicErrorResponse,
+    StandardTokenResponse<IdTokenField, BasicTokenType>,
+    BasicTokenIntrospectionResponse,
+    StandardRevocableToken,
+    BasicRevocationErrorResponse,
+    EndpointSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointSet,
+>;
+
+impl Entra {
+    /// `redirect_uri` is where Entra sends the browser back to; it has to be registered there.
+    #[must_use]
+    pub fn new(http: HttpClient, clock: Clock, settings: config::Entra, redirect_uri: Url) -> Self {
+        Self {
+            http,
+            settings,
+            redirect_uri: RedirectUrl::from_url(redirect_uri),
+            provider: Shared::new(clock.clone()),
+            app_tokens: Mutex::default(),
+            clock,
+        }
+    }
+
+    /// Where the browser has to go so that Entra asks who the person is.
+    pub async fn begin(&self, proof: &Proof, pick_account: bool) -> Result<Url, Arc<ProviderError>> {
+        let provider = self.provider().await?;
+        let client = self.client(&provider, provider.token_endpoint.clone());
+        let verifier = PkceCodeVerifier::new(proof.pkce_verifier.clone());
+        let mut request = client
+            .authorize_url(|| CsrfToken::new(proof.state.clone()))
+            // Graph's scope is asked for here, so that Conditional Access runs now and not when the code is redeemed.
+            .add_scopes(["openid", "profile", "email"].map(|scope| Scope::new(scope.to_owned())))
+            .add_scope(Scope::new(self.graph_scope("User.Read")))
+            .add_extra_param("nonce", proof.nonce.clone())
+            .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier));
+        if pick_account {
+            request = request.add_extra_param("prompt", "select_account");
+        }
+        Ok(request.url().0)
+    }
+
+    /// Redeems the code that Entra sent with the browser and verifies the ID token that comes for it.
+    pub async fn finish(&self, code: String, proof: &Proof) -> Result<SignedIn, SignInError> {
+        let provider = self.provider().await?;
+        let client = self.client(&provider, provider.token_endpoint.clone());
+        let response = client
+            .exchange_code(AuthorizationCode::new(code))
+            .set_pkce_verifier(PkceCodeVerifier::new(proof.pkce_verifier.clone()))
+            .request_async(&self.http)
+            .await
+            .map_err(TokenError::from)?;
+        let id_token = response.extra_fields().id_token.as_deref().ok_or(IdTokenError::Missing)?;
+        let claims = self.verify(id_token, &proof.nonce, provider).await?;
+        Ok(SignedIn {
+            person: claims.person,
+            access_token: response.access_token().secret().clone().into(),
+            sid: claims.sid,
+        })
+    }
+
+    /// A token that cannot be verified with the keys at hand may be signed with a newer one.
+    async fn verify(
+        &self,
+        id_token: &str,
+        nonce: &str,
+        provider: Arc<Provider>,
+    ) -> Result<id_token::Verified, SignInError> {
+        let now = self.clock.now();
+        match id_token::verify(id_token, nonce, &provider, &self.settings, now) {
+            Err(IdTokenError::UnknownKey) => {
+                let provider = self.provider_since(now - KEY_REFRESH).await?;
+                Ok(id_token::verify(id_token, nonce, &provider, &self.settings, now)?)
+            }
+            outcome => Ok(outcome?),
+        }
+    }
+
+    /// A token for the app itself, by client credentials, from the tenant whose directory is to be read.
+    pub async fn app_token(&self, tenant: TenantId) -> Result<SecretString, Arc<AppTokenError>> {
+        let tokens = {
+            let mut all = self.app_tokens.lock().unwrap_or_else(PoisonError::into_inner);
+            all.entry(tenant).or_insert_with(|| Arc::new(Shared::new(self.clock.clone()))).clone()
+        };
+        let now = self.clock.now();
+        let fresh = |_, token: &AppToken| token.expires_at - APP_TOKEN_MARGIN > now;
+        let token = tokens.get(fresh, async || self.request_app_token(tenant).await.map_err(Arc::new)).await?;
+        Ok(token.token)
+    }
+
+    async fn request_app_token(&self, tenant: TenantId) -> Result<AppToken, AppTokenError> {
+        let provider = self.provider().await?;
+        let endpoint = format!("{}/{tenant}/oauth2/v2.0/token", provider::base(&self.settings.authority_url));
+        let endpoint = Url::parse(&endpoint).map_err(|_| AppTokenError::Endpoint)?;
+        let response = self
+            .client(&provider, endpoint)
+            .exchange_client_credentials()
+            .add_scope(Scope::new(self.graph_scope(".default")))
+            .request_async(&self.http)
+            .await
+            .map_err(TokenError::from)?;
+        let lifetime = response.expires_in().and_then(|time| TimeDelta::from_std(time).ok()).unwrap_or_default();
+        Ok(AppToken {
+            token: response.access_token().secret().clone().into(),
+            expires_at: self.clock.now() + lifetime.min(TimeDelta::days(1)),
+        })
+    }
+
+    /// Entra's page that ends the person's session there and then sends the browser to `back`, which has to be a
+    /// registered redirect URI; `None` where Entra names no such page.
+    pub async fn sign_out_url(&self, back: &Url) -> Result<Option<Url>, Arc<ProviderError>> {
+        let provider = self.provider().await?;
+        Ok(provider.end_session_endpoint.clone().map(|mut url| {
+            url.query_pairs_mut().append_pair("post_logout_redirect_uri", back.as_str());
+            url
+        }))
+    }
+
+    /// Whether people can be sent to Entra and their tokens verified: its endpoints and keys are known.
+    pub async fn ready(&self) -> Result<usize, Arc<ProviderError>> {
+        self.provider().await.map(|provider| provider.keys.len())
+    }
+
+    /// Reads the endpoints and the keys anew, whatever is known: for `check`.
+    pub async fn probe(&self) -> Result<(String, usize), Arc<ProviderError>> {
+        let provider = self.provider_since(DateTime::<Utc>::MAX_UTC).await?;
+        Ok((provider.issuer.clone(), provider.keys.len()))
+    }
+
+    /// The tenant that the configuration names, once Entra has told its id; `None` for `organizations` and `common`.
+    pub async fn home_tenant(&self) -> Result<Option<TenantId>, Arc<ProviderError>> {
+        self.provider().await.map(|provider| provider.tenant)
+    }
+
+    async fn provider(&self) -> Result<Arc<Provider>, Arc<ProviderError>> {
+        let outcome = self.provider_since(self.clock.now() - PROVIDER_TTL).await;
+        match outcome {
+            Ok(provider) => Ok(provider),
+            // Yesterday's keys are better than none: a token signed with a newer one is refused all the same.
+            Err(error) => self.provider.last().await.ok_or(error),
+        }
+    }
+
+    async fn provider_since(&self, oldest: DateTime<Utc>) -> Result<Arc<Provider>, Arc<ProviderError>> {
+        let read = async || provider::read(&self.http, &self.settings).await.map(Arc::new).map_err(Arc::new);
+        self.provider.get(|at, _| at >= oldest, read).await
+    }
+
+    fn client(&self, provider: &Provider, token_endpoint: Url) -> OauthClient {
+        oauth2::Client::new(ClientId::new(self.settings.client_id.clone()))
+            .set_client_secret(ClientSecret::new(self.settings.client_secret.expose_secret().to_owned()))
+            .set_auth_type(AuthType::RequestBody)
+            .set_auth_uri(AuthUrl::from_url(provider.authorization_endpoint.clone()))
+            .set_token_uri(TokenUrl::from_url(token_endpoint))
+            .set_redirect_uri(self.redirect_uri.clone())
+    }
+
+    /// A scope of Graph in this cloud, such as `https://graph.microsoft.com/User.Read`.
+    fn graph_scope(&self, name: &str) -> String {
+        format!("{}/{name}", self.settings.graph_url.origin().ascii_serialization())
+    }
+}
+
+impl Proof {
+    /// A new one for each attempt. `state` carries a name by which the attempt's cookie is found again.
+    #[must_use]
+    pub fn new(attempt_id: &str, secret: impl Fn() -> String) -> Self {
+        Self { state: format!("{attempt_id}.{}", secret()), nonce: secret(), pkce_verifier: secret() }
+    }
+
+    /// The name in a `state`, if it has the shape of one of ours.
+    #[must_use]
+    pub fn attempt_id(state: &str) -> Option<&str> {
+        let (id, secret) = state.split_once('.')?;
+        let plain = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        (id.len() == 12 && secret.len() == 43 && plain(id) && plain(secret)).then_some(id)
+    }
+}

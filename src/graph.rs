@@ -1,0 +1,146 @@
+//! Microsoft Graph: who is assigned to the enterprise app, and which groups a person is in. Every list is read to its
+//! end or it is an error: there is no part of a list. Knows neither Postgres nor axum.
+
+mod error;
+mod wire;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable as _};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+use url::Url;
+
+use crate::http_client::{Answer, HttpClient};
+use crate::plan::Groups;
+
+pub use error::GraphError;
+
+/// All of one list, its pages and retries, takes no longer than this.
+pub const TOTAL_BUDGET: Duration = Duration::from_secs(10);
+/// Graph's largest page.
+const PAGE_SIZE: &str = "999";
+/// More pages than any list of ours has; an answer that goes on has lost its way.
+const MAX_PAGES: usize = 1_000;
+
+/// Microsoft Graph in one cloud.
+#[derive(Clone, Debug)]
+pub struct Graph {
+    http: HttpClient,
+    base: Url,
+    budget: Duration,
+}
+
+impl Graph {
+    /// `base` holds the version, such as `https://graph.microsoft.com/v1.0`; `budget` bounds the reading of one list.
+    #[must_use]
+    pub fn new(http: HttpClient, base: Url, budget: Duration) -> Self {
+        Self { http, base, budget }
+    }
+
+    /// The groups that the token's person is in: directly, or with `nested` through other groups too. Directory roles
+    /// and administrative units in the answer are no groups.
+    ///
+    /// The plain call, without `ConsistencyLevel: eventual`: the index behind that one may still list a member who was
+    /// taken out.
+    pub async fn member_of(&self, token: &SecretString, nested: bool) -> Result<Groups, GraphError> {
+        let path = if nested { "me/transitiveMemberOf" } else { "me/memberOf" };
+        let objects: Vec<wire::DirectoryObject> = self.list(path, Some("id,displayName"), token).await?;
+        Ok(objects.into_iter().filter_map(wire::DirectoryObject::into_group).collect())
+    }
+
+    /// The groups assigned to the enterprise app, each once however many roles it was assigned.
+    pub async fn assigned_groups(&self, token: &SecretString, service_principal: &str) -> Result<Groups, GraphError> {
+        let path = format!("servicePrincipals/{service_principal}/appRoleAssignedTo");
+        let assignments: Vec<wire::AppRoleAssignment> = self.list(&path, None, token).await?;
+        Ok(assignments.into_iter().filter_map(wire::AppRoleAssignment::into_group).collect())
+    }
+
+    /// Reads a list to its end, within the budget.
+    async fn list<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        select: Option<&str>,
+        token: &SecretString,
+    ) -> Result<Vec<T>, GraphError> {
+        let mut first = self.base.clone();
+        if let Ok(mut segments) = first.path_segments_mut() {
+            segments.pop_if_empty().extend(path.split('/'));
+        }
+        first.query_pairs_mut().extend_pairs(select.map(|select| ("$select", select))).append_pair("$top", PAGE_SIZE);
+        let deadline = Instant::now() + self.budget;
+        tokio::time::timeout_at(deadline, self.pages(first, token, deadline)).await.map_err(|_| GraphError::Timeout)?
+    }
+
+    async fn pages<T: DeserializeOwned>(
+        &self,
+        first: Url,
+        token: &SecretString,
+        deadline: Instant,
+    ) -> Result<Vec<T>, GraphError> {
+        let mut items = Vec::new();
+        let mut seen = BTreeSet::new();
+        let mut next = Some(first);
+        while let Some(url) = next {
+            if !seen.insert(url.to_string()) || seen.len() > MAX_PAGES {
+                return Err(GraphError::PageLoop);
+            }
+            let page: wire::Page<T> = self.page_with_retries(&url, token, deadline).await?;
+            items.extend(page.value);
+            next = page.next_link.map(|link| self.own_link(&link)).transpose()?;
+        }
+        Ok(items)
+    }
+
+    /// The token goes to Graph's own host only, wherever a `nextLink` points.
+    fn own_link(&self, link: &str) -> Result<Url, GraphError> {
+        let url = Url::parse(link).map_err(|_| GraphError::Malformed)?;
+        let plain = url.username().is_empty() && url.password().is_none();
+        if plain && url.origin() == self.base.origin() { Ok(url) } else { Err(GraphError::ForeignLink) }
+    }
+
+    async fn page_with_retries<T: DeserializeOwned>(
+        &self,
+        url: &Url,
+        token: &SecretString,
+        deadline: Instant,
+    ) -> Result<wire::Page<T>, GraphError> {
+        let backoff = ExponentialBuilder::default()
+            .with_jitter()
+            .with_min_delay(Duration::from_millis(200))
+            .with_max_delay(Duration::from_secs(3))
+            .without_max_times();
+        (|| self.page(url, token))
+            .retry(backoff)
+            .when(GraphError::is_transient)
+            // Graph's own word on when to come back, if it leaves time to do so; else the failure stands now.
+            .adjust(|error: &GraphError, delay| {
+                let delay = error.retry_after().or(delay)?;
+                (Instant::now() + delay < deadline).then_some(delay)
+            })
+            .notify(|error, delay| tracing::debug!(code = error.code(), ?delay, "asking Graph again"))
+            .await
+    }
+
+    async fn page<T: DeserializeOwned>(&self, url: &Url, token: &SecretString) -> Result<wire::Page<T>, GraphError> {
+        let request_id = uuid::Uuid::new_v4().to_string();
+        let request = self
+            .http
+            .get(url.clone())
+            .bearer_auth(token.expose_secret())
+            .header("client-request-id", &request_id)
+            // Somebody is waiting: when Graph sheds load, background work goes first.
+            .header("x-ms-throttle-priority", "high");
+        let answer = self.http.send(request).await?;
+        if !answer.status.is_success() {
+            return Err(GraphError::from_answer(&answer, &request_id));
+        }
+        read_page(&answer)
+    }
+}
+
+fn read_page<T: DeserializeOwned>(answer: &Answer) -> Result<wire::Page<T>, GraphError> {
+    serde_json::from_slice(&answer.body).map_err(|_| GraphError::Malformed)
+}

@@ -1,0 +1,271 @@
+//! What has to be written so that the store agrees with Entra: a pure function of what the store holds, what Entra says
+//! and what the operator decided. No I/O, no clock, nothing that can fail.
+
+mod types;
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+
+use crate::domain::{GroupId, Person, UserRole};
+use crate::policy::Policy;
+
+pub use types::{
+    Applied, Current, CurrentOrganizationMember, CurrentUser, Directory, Failure, Groups, NewOrganization, NewTeam, NewUser,
+    Note, Plan, Reading, Unknown, UserChange, UserUpdate,
+};
+
+/// LiteLLM's name for "whatever the organization may use".
+pub const ALL_ORG_MODELS: &str = "all-org-models";
+
+/// All that a plan depends on besides what the store holds: one person's sign-in.
+#[derive(Clone, Copy, Debug)]
+pub struct Planner<'a> {
+    pub person: &'a Person,
+    pub directory: &'a Directory,
+    pub policy: &'a Policy,
+    /// When new budgets start.
+    pub now: DateTime<Utc>,
+}
+
+impl Planner<'_> {
+    /// Plans the sign-in. `current` has to be the store's answer for this person and for all of the directory's
+    /// `group_ids()`. What exists is never in the plan: nothing is renamed, re-scoped, re-limited or removed.
+    #[must_use]
+    pub fn plan(&self, current: &Current) -> Plan {
+        let Self { person, directory, policy, now } = *self;
+        let mut plan = Plan::default();
+        let role = organization_role(plan_user(&mut plan, current, person, policy, now));
+        plan_groups(&mut plan, current, directory, policy, now);
+        plan_memberships(&mut plan, current, directory, policy, role);
+        plan_organization_roles(&mut plan, current, role);
+        note_unknown(&mut plan, directory);
+        plan
+    }
+
+    /// What is left of a plan when these organizations could not be created (rule 4): their teams are standalone, and
+    /// nobody joins them. No other group is affected.
+    #[must_use]
+    pub fn without_organizations(&self, mut plan: Plan, failed: &BTreeSet<GroupId>) -> Plan {
+        for group in failed {
+            plan.organizations.remove(group);
+            plan.join_organizations.remove(group);
+            if let Some(team) = plan.teams.get_mut(group) {
+                *team = new_team(team.alias.clone(), false, self.policy, self.now);
+            }
+        }
+        plan
+    }
+
+    /// What is left of a plan when these teams could not be created: nobody joins them.
+    #[must_use]
+    pub fn without_teams(&self, mut plan: Plan, failed: &BTreeSet<GroupId>) -> Plan {
+        for group in failed {
+            plan.teams.remove(group);
+            plan.join_teams.remove(group);
+        }
+        plan
+    }
+}
+
+/// Rules 1, 2, 3 and 8: every assigned group gets its organization (with the flag) and its team, whoever signs in.
+fn plan_groups(plan: &mut Plan, current: &Current, directory: &Directory, policy: &Policy, now: DateTime<Utc>) {
+    let Some(Reading::Known(assigned)) = &directory.assigned else { return };
+    for (&group, name) in assigned {
+        let alias = alias(group, name.as_ref(), directory);
+        if policy.also_create_orgs && !current.organizations.contains(&group) {
+            plan.organizations.insert(group, new_organization(alias.clone(), policy, now));
+        }
+        match current.teams.get(&group) {
+            None => {
+                plan.teams.insert(group, new_team(alias, policy.also_create_orgs, policy, now));
+            }
+            Some(None) if policy.also_create_orgs => plan.notes.push(Note::TeamStaysStandalone { team: group }),
+            Some(_) => {}
+        }
+    }
+}
+
+/// The person joins the teams (and, with the flag, the organizations) of the groups they are in and that pass.
+fn plan_memberships(plan: &mut Plan, current: &Current, directory: &Directory, policy: &Policy, role: UserRole) {
+    for group in directory.passing() {
+        let team = current.teams.contains_key(&group) || plan.teams.contains_key(&group);
+        if team && !current.team_members.contains(&group) {
+            plan.join_teams.insert(group);
+        }
+        let organization = current.organizations.contains(&group) || plan.organizations.contains_key(&group);
+        if policy.also_create_orgs && organization && !current.organization_members.contains_key(&group.to_string()) {
+            plan.join_organizations.insert(group, role);
+        }
+    }
+}
+
+/// A role in an organization that the sync gave follows the person's role; one that was changed by hand stays.
+fn plan_organization_roles(plan: &mut Plan, current: &Current, role: UserRole) {
+    for (organization, member) in &current.organization_members {
+        let ours = member.sso_user_role.is_some() && member.sso_user_role == member.user_role;
+        if ours && member.user_role.as_deref() != Some(role.as_str()) {
+            plan.organization_roles.insert(organization.clone(), role);
+        }
+    }
+}
+
+/// Creates the person, or refreshes what Entra says of them. Gives the role that they have afterwards.
+fn plan_user(plan: &mut Plan, current: &Current, person: &Person, policy: &Policy, now: DateTime<Utc>) -> UserRole {
+    let granted = policy.granted_role(person.identity.object_id, &person.app_roles);
+    let Some(user) = &current.user else {
+        let role = granted.unwrap_or_else(|| policy.default_role());
+        let limits = policy.user_params.limits.clone();
+        plan.user = Some(UserChange::Create(NewUser {
+            email: person.email.clone(),
+            alias: person.name.clone(),
+            role,
+            sso_role: granted,
+            models: policy.user_params.models.clone(),
+            budget_reset_at: limits.budget_duration.as_ref().map(|duration| duration.next_reset(now)),
+            limits,
+        }));
+        return role;
+    };
+
+    let mut update = UserUpdate::default();
+    // An address that Entra no longer tells is kept; an alias is only ever filled in, as in LiteLLM.
+    if let Some(email) = &person.email
+        && user.email.as_deref() != Some(email.as_str())
+    {
+        update.email = Some(email.clone());
+    }
+    if user.alias.as_deref().is_none_or(|alias| alias.trim().is_empty()) {
+        update.alias.clone_from(&person.name);
+    }
+    let role_text = match granted {
+        Some(role) => role.as_str(),
+        // What Entra gave goes when Entra no longer gives it; what somebody set by hand since then stays.
+        None if user.sso_role.is_some() && user.sso_role == user.role => policy.default_role().as_str(),
+        None => user.role.as_deref().unwrap_or_else(|| policy.default_role().as_str()),
+    };
+    if granted.is_none() && user.role.is_some() && user.sso_role.is_some() && user.sso_role != user.role {
+        plan.notes.push(Note::RoleSetByHandStays);
+    }
+    let sso_role = granted.map(|role| role.as_str().to_owned());
+    if user.role.as_deref() != Some(role_text) || (user.sso_role != sso_role) {
+        update.role = Some((role_text.to_owned(), granted));
+    }
+    let role = UserRole::parse(role_text).unwrap_or(UserRole::InternalUserViewer);
+    if update != UserUpdate::default() {
+        plan.user = Some(UserChange::Update(update));
+    }
+    role
+}
+
+fn note_unknown(plan: &mut Plan, directory: &Directory) {
+    if let Some(Reading::Unknown(unknown)) = &directory.assigned {
+        plan.notes.push(Note::AssignedGroupsUnknown { code: unknown.code.clone() });
+    }
+    if let Reading::Unknown(unknown) = &directory.member_of {
+        plan.notes.push(Note::MemberOfUnknown { code: unknown.code.clone() });
+    }
+}
+
+/// What a role is inside an organization: `org_admin` is a right over particular organizations; the other rights end
+/// at "may use" and "may look", which are the roles that LiteLLM knows there.
+#[must_use]
+pub fn organization_role(role: UserRole) -> UserRole {
+    match role {
+        UserRole::OrgAdmin => UserRole::OrgAdmin,
+        UserRole::ProxyAdmin | UserRole::InternalUser => UserRole::InternalUser,
+        UserRole::ProxyAdminViewer | UserRole::InternalUserViewer => UserRole::InternalUserViewer,
+    }
+}
+
+/// The name in the assignments; else the one in the person's groups; else the id, so that a group without a readable
+/// name still has its team.
+fn alias(group: GroupId, assigned: Option<&String>, directory: &Directory) -> String {
+    let member_of = || match &directory.member_of {
+        Reading::Known(groups) => groups.get(&group).and_then(Option::as_ref),
+        Reading::Unknown(_) => None,
+    };
+    assigned.or_else(member_of).cloned().unwrap_or_else(|| group.to_string())
+}
+
+fn new_organization(alias: String, policy: &Policy, now: DateTime<Utc>) -> NewOrganization {
+    let params = policy.team_params.clone().unwrap_or_default();
+    let budget_reset_at = params.limits.budget_duration.as_ref().map(|duration| duration.next_reset(now));
+    NewOrganization { alias, models: params.models, limits: params.limits, budget_reset_at }
+}
+
+fn new_team(alias: String, in_organization: bool, policy: &Policy, now: DateTime<Utc>) -> NewTeam {
+    let params = policy.team_params.clone().unwrap_or_default();
+    let budget_reset_at = params.limits.budget_duration.as_ref().map(|duration| duration.next_reset(now));
+    let models = if in_organization { vec![ALL_ORG_MODELS.to_owned()] } else { params.models };
+    NewTeam { alias, in_organization, models, limits: params.limits, budget_reset_at }
+}
+
+impl Plan {
+    /// Whether there is nothing to write. Notes are no writing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.organizations.is_empty() && self.teams.is_empty() && !self.writes_person()
+    }
+
+    /// Whether the person's own rows change.
+    #[must_use]
+    pub fn writes_person(&self) -> bool {
+        self.user.is_some()
+            || !self.join_organizations.is_empty()
+            || !self.organization_roles.is_empty()
+            || !self.join_teams.is_empty()
+    }
+
+    /// Whether organizations or teams are created, which other people's sign-ins may be doing too.
+    #[must_use]
+    pub fn creates(&self) -> bool {
+        !self.organizations.is_empty() || !self.teams.is_empty()
+    }
+}
+
+impl Directory {
+    /// Every group that the answer names: what the store has to be asked about.
+    #[must_use]
+    pub fn group_ids(&self) -> BTreeSet<GroupId> {
+        let mut ids = BTreeSet::new();
+        if let Some(Reading::Known(assigned)) = &self.assigned {
+            ids.extend(assigned.keys());
+        }
+        ids.extend(self.passing());
+        ids
+    }
+
+    /// The groups that count for this person: those they are in and that are assigned to the app. Without a service
+    /// principal nothing is assigned, and those that have a team count. If one of the two lists is unknown, none does.
+    #[must_use]
+    pub fn passing(&self) -> BTreeSet<GroupId> {
+        match (&self.assigned, &self.member_of) {
+            (None, Reading::Known(member_of)) => member_of.keys().copied().collect(),
+            (Some(Reading::Known(assigned)), Reading::Known(member_of)) => {
+                member_of.keys().filter(|group| assigned.contains_key(group)).copied().collect()
+            }
+            _ => BTreeSet::new(),
+        }
+    }
+
+    /// Why a list is not known, where one is not.
+    #[must_use]
+    pub fn unknown(&self) -> Option<&Unknown> {
+        match (&self.assigned, &self.member_of) {
+            (Some(Reading::Unknown(unknown)), _) | (_, Reading::Unknown(unknown)) => Some(unknown),
+            _ => None,
+        }
+    }
+
+    /// Whether the person is in an assigned group; `None` where Entra did not tell.
+    #[must_use]
+    pub fn in_an_assigned_group(&self) -> Option<bool> {
+        match (&self.assigned, &self.member_of) {
+            (Some(Reading::Unknown(_)), _) | (_, Reading::Unknown(_)) => None,
+            // Nobody is in one of no groups, whatever the person's own are.
+            _ => Some(self.assigned.is_some() && !self.passing().is_empty()),
+        }
+    }
+}
+

@@ -1,0 +1,170 @@
+//! The data that planning takes and gives. Maps and sets are ordered, so that the same input gives the same plan, the
+//! same text, and the same order of rows in SQL.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{Email, GroupId, TenantId, UserRole};
+use crate::policy::Limits;
+
+/// Groups by id, each with its name where Entra told it.
+pub type Groups = BTreeMap<GroupId, Option<String>>;
+
+/// One list of groups: completely read, or not known at all. There is no third state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reading {
+    Known(Groups),
+    Unknown(Unknown),
+}
+
+/// Why a list is not known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unknown {
+    /// A stable word for it, such as `graph_throttled`.
+    pub code: String,
+    /// A sentence for the sync record; without tokens, addresses or Entra's own text.
+    pub said: String,
+}
+
+/// What Entra says now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Directory {
+    /// The groups assigned to the enterprise app; `None` where no service principal is configured.
+    pub assigned: Option<Reading>,
+    /// The groups that the person is in.
+    pub member_of: Reading,
+}
+
+/// What the store holds now for one person and a set of groups.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Current {
+    pub user: Option<CurrentUser>,
+    /// Those of the asked groups that are organizations.
+    pub organizations: BTreeSet<GroupId>,
+    /// Those of the asked groups that are teams, each with the organization it belongs to.
+    pub teams: BTreeMap<GroupId, Option<String>>,
+    /// All organizations that the person is in, by id: an id made by hand need not be a GUID.
+    pub organization_members: BTreeMap<String, CurrentOrganizationMember>,
+    /// Those of the asked groups whose team the person is in.
+    pub team_members: BTreeSet<GroupId>,
+}
+
+/// The person's row. Roles are text: somebody may have written anything by hand.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct CurrentUser {
+    pub tenant_id: TenantId,
+    pub email: Option<String>,
+    pub alias: Option<String>,
+    pub role: Option<String>,
+    /// The role that the sync last gave because Entra (or the list of administrators) said so.
+    pub sso_role: Option<String>,
+}
+
+/// The person's membership of an organization.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct CurrentOrganizationMember {
+    pub user_role: Option<String>,
+    /// The role that the sync gave; `None` on a membership made by hand.
+    pub sso_user_role: Option<String>,
+}
+
+/// All that is to be written for one sign-in, so concretely that writing it decides nothing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    pub organizations: BTreeMap<GroupId, NewOrganization>,
+    pub teams: BTreeMap<GroupId, NewTeam>,
+    pub user: Option<UserChange>,
+    pub join_organizations: BTreeMap<GroupId, UserRole>,
+    /// Memberships of organizations that the sync made and whose role changes.
+    pub organization_roles: BTreeMap<String, UserRole>,
+    pub join_teams: BTreeSet<GroupId>,
+    /// What was left alone, and why.
+    pub notes: Vec<Note>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewOrganization {
+    pub alias: String,
+    pub models: Vec<String>,
+    pub limits: Limits,
+    pub budget_reset_at: Option<DateTime<Utc>>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewTeam {
+    pub alias: String,
+    /// Whether it belongs to the organization of the same id.
+    pub in_organization: bool,
+    pub models: Vec<String>,
+    pub limits: Limits,
+    pub budget_reset_at: Option<DateTime<Utc>>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum UserChange {
+    Create(NewUser),
+    Update(UserUpdate),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewUser {
+    pub email: Option<Email>,
+    pub alias: Option<String>,
+    pub role: UserRole,
+    /// The role if Entra (or the list of administrators) gave it.
+    pub sso_role: Option<UserRole>,
+    pub models: Vec<String>,
+    pub limits: Limits,
+    pub budget_reset_at: Option<DateTime<Utc>>,
+}
+
+/// What changes in an existing person's row; `None` leaves a column as it is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UserUpdate {
+    pub email: Option<Email>,
+    pub alias: Option<String>,
+    /// The role, and the part of it that Entra gives.
+    pub role: Option<(String, Option<UserRole>)>,
+}
+
+/// Something that the plan left alone on purpose; kept in the sync record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "note", rename_all = "snake_case")]
+pub enum Note {
+    /// The team was there before organizations were switched on (or its organization could not be made then).
+    TeamStaysStandalone {
+        team: GroupId,
+    },
+    RoleSetByHandStays,
+    AssignedGroupsUnknown {
+        code: String,
+    },
+    MemberOfUnknown {
+        code: String,
+    },
+}
+
+/// What was really written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Applied {
+    pub organizations_created: BTreeSet<GroupId>,
+    pub teams_created: BTreeSet<GroupId>,
+    pub organizations_joined: BTreeSet<GroupId>,
+    pub teams_joined: BTreeSet<GroupId>,
+    pub user_created: bool,
+    pub user_updated: bool,
+    pub failures: Vec<Failure>,
+}
+
+/// A row that the database refused, while all others were written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Failure {
+    /// `organization` or `team`.
+    pub kind: &'static str,
+    pub id: GroupId,
+    pub alias: String,
+    /// The database's SQLSTATE and message.
+    pub why: String,
+}

@@ -1,0 +1,127 @@
+//! Postgres: the only place with SQL. Every statement handles a set; none stands in a loop. It decides nothing: what to
+//! write comes as a plan.
+
+mod native;
+mod session;
+mod sync_run;
+
+use std::time::Duration;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+use crate::domain::{Identity, GroupId};
+use crate::plan::{Applied, Current, Plan, Planner};
+
+pub use session::{LastSync, Me, NewSession, OrganizationOfMe, SessionOfMe, TeamOfMe, TokenHash, UserOfMe};
+pub use sync_run::SyncRun;
+
+/// A sign-in waits this long for a connection before it is told to come back.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The tables that hold organizations, teams and people, and our own beside them.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pool: PgPool,
+}
+
+/// What can go wrong with the database, by situation.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No connection, or none free, or one that broke: later may go well.
+    #[error("the database is not available")]
+    Unavailable(#[source] sqlx::Error),
+    /// The object id belongs to a person of another tenant already.
+    #[error("the user id belongs to a person of another tenant")]
+    OtherTenant,
+    #[error("the database refused a statement")]
+    Refused(#[source] sqlx::Error),
+    #[error("the tables could not be brought up to date")]
+    Migration(#[source] sqlx::migrate::MigrateError),
+    #[error("the database's address cannot be read")]
+    Address,
+    #[error("the cookie key in the database is not 64 bytes long")]
+    CookieKey,
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        let lost = match &error {
+            sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed
+            | sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_) => true,
+            // 08 connection, 53 resources, 55 lock not available, 57 operator intervention (shutdown, statement
+            // time-out), 58 system error; 40 a serialization failure or deadlock that outlasted its retries.
+            // 25006 is a server that only reads, as a standby does.
+            sqlx::Error::Database(refusal) => refusal.code().is_some_and(|code| {
+                ["08", "40", "53", "55", "57", "58"].iter().any(|class| code.starts_with(class)) || code == "25006"
+            }),
+            _ => false,
+        };
+        if lost { Self::Unavailable(error) } else { Self::Refused(error) }
+    }
+}
+
+impl Store {
+    /// Opens the pool; the first connection is made when it is needed.
+    pub fn new(url: &SecretString, max_connections: u32) -> Result<Self, StoreError> {
+        let options: PgConnectOptions = url.expose_secret().parse().map_err(|_| StoreError::Address)?;
+        let options = options.application_name("entraway").options([
+            ("statement_timeout", "10s"),
+            ("lock_timeout", "8s"),
+            ("idle_in_transaction_session_timeout", "30s"),
+        ]);
+        let pool = PgPoolOptions::new()
+            .max_connections(max_connections)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_lazy_with(options);
+        Ok(Self { pool })
+    }
+
+    /// Brings our tables up to date. Several replicas may do so at once.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        sqlx::migrate!().run(&self.pool).await.map_err(|error| match error {
+            sqlx::migrate::MigrateError::Execute(error) => match StoreError::from(error) {
+                StoreError::Refused(error) => StoreError::Migration(error.into()),
+                other => other,
+            },
+            other => StoreError::Migration(other),
+        })
+    }
+
+    /// The server's version.
+    pub async fn version(&self) -> Result<String, StoreError> {
+        Ok(sqlx::query_scalar("select current_setting('server_version')").fetch_one(&self.pool).await?)
+    }
+
+    /// Whether the database answers and holds our tables.
+    pub async fn ready(&self) -> Result<(), StoreError> {
+        sqlx::query("select from entraway.sessions limit 0").execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// What the store holds for this person and these groups: one statement.
+    pub async fn read(
+        &self,
+        identity: Identity,
+        groups: &std::collections::BTreeSet<GroupId>,
+    ) -> Result<Current, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        native::read(&mut connection, identity, groups).await
+    }
+
+    /// Writes what is missing, in one transaction: takes the locks, reads and plans again on what they protect, writes.
+    /// `plan` is the plan that told that there is something to do.
+    pub async fn apply(&self, planner: &Planner<'_>, plan: &Plan) -> Result<Applied, StoreError> {
+        native::apply(&self.pool, planner, plan).await
+    }
+
+    /// Waits for connections to be given back, and closes them.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}

@@ -1,0 +1,140 @@
+//! The HTTP side, and the only one that knows axum: every route and layer is in `router()`.
+
+mod api;
+mod assets;
+mod attempt;
+mod callback;
+mod cookies;
+mod edge;
+mod error;
+mod login;
+mod logout;
+mod ops;
+mod pages;
+mod return_to;
+mod session;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{get, post};
+use http::StatusCode;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::csrf::CsrfLayer;
+use tower_http::timeout::TimeoutLayer;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::entra::Entra;
+use crate::graph::Graph;
+use crate::http_client::{HttpClient, HttpError};
+use crate::random;
+use crate::store::{Store, StoreError};
+use crate::sync::DirectoryReader;
+
+use cookies::Cookies;
+use error::WebError;
+
+/// Longer than every time-out inside: what is still running then has lost its way.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// All that the handlers share.
+pub struct App {
+    config: Config,
+    clock: Clock,
+    store: Store,
+    entra: Arc<Entra>,
+    reader: DirectoryReader,
+    cookies: Cookies,
+}
+
+/// Why the service could not be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the HTTP client could not be made")]
+    Http(#[from] HttpError),
+    #[error("the public URL cannot be a trusted origin: {0}")]
+    Origin(String),
+}
+
+impl App {
+    /// Puts the service together: brings the tables up to date and, where no cookie keys are configured, takes the one
+    /// from the database. `graph_budget` bounds the reading of one list of groups.
+    pub async fn build(config: Config, clock: Clock, graph_budget: Duration) -> Result<Arc<Self>, StartError> {
+        let store = Store::new(&config.database.url, config.database.max_connections)?;
+        store.migrate().await?;
+        let keys = match &config.session.cookie_keys[..] {
+            [] => vec![store.cookie_key(random::bytes()).await?.to_vec()],
+            keys => keys.iter().map(|key| key.as_bytes().to_vec()).collect(),
+        };
+        let http = HttpClient::new()?;
+        let redirect_uri = config.server.public_url.join("/sso/callback");
+        let entra = Arc::new(Entra::new(http.clone(), clock.clone(), config.entra.clone(), redirect_uri));
+        let graph = Graph::new(http, config.entra.graph_url.clone(), graph_budget);
+        let principal = config.entra.service_principal_id.clone();
+        let reader = DirectoryReader::new(entra.clone(), graph, clock.clone(), principal, &config.sync);
+        let cookies = Cookies::new(&config.server.public_url, &keys);
+        Ok(Arc::new(Self { config, clock, store, entra, reader, cookies }))
+    }
+
+    /// Where the service's own data is.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Deletes what is over: sessions and attempts.
+    pub async fn purge(&self) -> Result<i64, StoreError> {
+        self.store.purge(self.clock.now(), self.idle_timeout()).await
+    }
+
+    fn idle_timeout(&self) -> chrono::TimeDelta {
+        chrono::TimeDelta::from_std(self.config.session.idle_timeout).unwrap_or(chrono::TimeDelta::MAX)
+    }
+}
+
+/// All routes, below the public URL's path, with the layers around them.
+pub fn router(app: &Arc<App>) -> Result<Router, StartError> {
+    let public_url = &app.config.server.public_url;
+    let same_origin = CsrfLayer::new()
+        .add_trusted_origin(public_url.origin())
+        .map_err(|error| StartError::Origin(error.to_string()))?
+        .with_rejection_response(error::cross_origin);
+    let service = Router::new()
+        .route("/", get(pages::home))
+        .route("/signed-out", get(pages::signed_out))
+        .route("/sso/login", get(login::start))
+        .route("/sso/key/generate", get(login::start)) // LiteLLM's name for it
+        .route("/sso/callback", get(callback::finish))
+        .route("/sso/logout", post(logout::end))
+        .route("/api/me", get(api::me))
+        .route("/assets/{name}", get(assets::get))
+        .route("/healthz", get(ops::alive))
+        .route("/readyz", get(ops::ready));
+    let routes = match public_url.base_path() {
+        "" => service,
+        // A container's own health check does not know the path.
+        base => Router::new()
+            .route("/healthz", get(ops::alive))
+            .route("/readyz", get(ops::ready))
+            .route(&format!("{base}/"), get(pages::home))
+            .nest(base, service),
+    };
+    Ok(routes
+        .fallback(async || WebError::NotFound)
+        .method_not_allowed_fallback(async || WebError::MethodNotAllowed)
+        .layer(same_origin)
+        .layer(DefaultBodyLimit::max(16 * 1024))
+        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT))
+        .layer(CatchPanicLayer::custom(error::panicked))
+        .layer(from_fn_with_state(app.clone(), error::render))
+        .layer(from_fn_with_state(app.clone(), edge::security_headers))
+        .layer(from_fn(edge::log))
+        .layer(from_fn_with_state(app.clone(), edge::identify))
+        .with_state(app.clone()))
+}

@@ -1,0 +1,91 @@
+//! `GET /sso/callback`: the browser comes back from Entra. Open the attempt, redeem the code, verify who it is, sync,
+//! and only then open a session.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::{RawQuery, State};
+use axum::response::{IntoResponse as _, Redirect, Response};
+use http::header::SET_COOKIE;
+use http::{HeaderMap, HeaderValue};
+use url::form_urlencoded;
+
+use super::App;
+use super::attempt::Attempt;
+use super::error::WebError;
+use super::session;
+use crate::sync::sync;
+
+pub(super) async fn finish(
+    State(app): State<Arc<App>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, WebError> {
+    let query = Query::parse(query.as_deref(), &["state", "code", "error", "error_description", "error_subcode"])?;
+    let attempt = Attempt::find(&app, &headers, query.get("state").ok_or(WebError::AttemptUnknown)?)?;
+    // Before anything else that counts. If this fails for want of a database, the attempt is still good.
+    attempt.use_up(&app).await?;
+
+    let mut response = match sign_in(&app, &headers, &query, &attempt).await {
+        Ok(session) => {
+            let to = attempt.return_to.url(&app.config.server.public_url);
+            let mut response = Redirect::to(to.as_str()).into_response();
+            response.headers_mut().append(SET_COOKIE, session);
+            response
+        }
+        Err(error) => error.returning_to(attempt.return_to.as_str()),
+    };
+    response.headers_mut().append(SET_COOKIE, attempt.forget(&app));
+    Ok(response)
+}
+
+/// Everything between a good attempt and a session; gives the session's cookie.
+async fn sign_in(app: &App, headers: &HeaderMap, query: &Query, attempt: &Attempt) -> Result<HeaderValue, WebError> {
+    if let Some(error) = query.get("error") {
+        return Err(WebError::from_entra(error, query.get("error_description"), query.get("error_subcode")));
+    }
+    let code = query.get("code").filter(|code| !code.is_empty()).ok_or(WebError::CodeMissing)?;
+    let signed_in = app.entra.finish(code.to_owned(), &attempt.proof).await?;
+    let person = &signed_in.person;
+    let policy = &app.config.policy;
+    if !policy.admits_email(person.email.as_ref()) {
+        return Err(WebError::EmailDomain);
+    }
+    let run = sync(&app.reader, &app.store, policy, person, &signed_in.access_token, app.clock.now()).await?;
+    let cookie = session::open(app, headers, person.identity, signed_in.sid.clone(), &run).await?;
+    tracing::info!(
+        user_id = %person.identity.object_id,
+        tenant_id = %person.identity.tenant_id,
+        organizations_created = run.applied.organizations_created.len(),
+        teams_created = run.applied.teams_created.len(),
+        organizations_joined = run.applied.organizations_joined.len(),
+        teams_joined = run.applied.teams_joined.len(),
+        failures = run.applied.failures.len(),
+        graph_ms = run.graph_time.as_secs_f64() * 1_000.0,
+        store_ms = run.store_time.as_secs_f64() * 1_000.0,
+        "signed in"
+    );
+    Ok(cookie)
+}
+
+/// The parameters of a query that we know, each at most once: two of one name is how one program is made to look at
+/// one and the next at the other.
+pub(super) struct Query(BTreeMap<&'static str, String>);
+
+impl Query {
+    pub(super) fn parse(query: Option<&str>, known: &[&'static str]) -> Result<Self, WebError> {
+        let mut found = BTreeMap::new();
+        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+            if let Some(known) = known.iter().find(|known| **known == name)
+                && found.insert(*known, value.into_owned()).is_some()
+            {
+                return Err(WebError::DuplicateParameter(known));
+            }
+        }
+        Ok(Self(found))
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+}

@@ -1,0 +1,101 @@
+//! Our cookies: their names, their scope, and the seal on those that hold a sign-in attempt.
+
+use cookie::time::Duration;
+use cookie::{Cookie, CookieJar, Key, SameSite};
+use http::header::COOKIE;
+use http::{HeaderMap, HeaderValue};
+
+use crate::config::PublicUrl;
+
+/// How our cookies are named, scoped and sealed.
+pub(super) struct Cookies {
+    /// `__Host-` where the browser accepts it: https, and the whole host.
+    prefix: &'static str,
+    path: String,
+    secure: bool,
+    /// The first seals, all open. Never empty.
+    keys: Vec<Key>,
+}
+
+impl Cookies {
+    /// `keys` are of 64 bytes each, and there is at least one.
+    pub(super) fn new(public_url: &PublicUrl, keys: &[Vec<u8>]) -> Self {
+        let (secure, base) = (public_url.is_secure(), public_url.base_path());
+        let prefix = if secure && base.is_empty() { "__Host-" } else { "" };
+        let path = if base.is_empty() { "/" } else { base }.to_owned();
+        Self { prefix, path, secure, keys: keys.iter().map(|key| Key::from(key)).collect() }
+    }
+
+    pub(super) fn session_name(&self) -> String {
+        format!("{}entraway", self.prefix)
+    }
+
+    /// What the names of attempts' cookies begin with.
+    pub(super) fn attempt_prefix(&self) -> String {
+        format!("{}entraway-attempt-", self.prefix)
+    }
+
+    /// A cookie's value as it was sent; `None` where two of that name came, since then one is not ours.
+    pub(super) fn plain(&self, headers: &HeaderMap, name: &str) -> Option<String> {
+        let mut found = sent(headers).filter(|cookie| cookie.name() == name);
+        let cookie = found.next()?;
+        found.next().is_none().then(|| cookie.value().to_owned())
+    }
+
+    /// What a sealed cookie holds, if one of our keys sealed it under this very name.
+    pub(super) fn open(&self, headers: &HeaderMap, name: &str) -> Option<String> {
+        let sealed = self.plain(headers, name)?;
+        let jar = CookieJar::new();
+        let opened = |key| jar.private(key).decrypt(Cookie::new(name.to_owned(), sealed.clone()));
+        self.keys.iter().find_map(opened).map(|cookie| cookie.value().to_owned())
+    }
+
+    /// The names of all cookies that begin so.
+    pub(super) fn names(&self, headers: &HeaderMap, prefix: &str) -> Vec<String> {
+        sent(headers).map(|cookie| cookie.name().to_owned()).filter(|name| name.starts_with(prefix)).collect()
+    }
+
+    /// A `Set-Cookie` header that lasts as long as the browser does.
+    pub(super) fn set(&self, name: String, value: String) -> HeaderValue {
+        header(&self.cookie(name, value))
+    }
+
+    /// A `Set-Cookie` header with a sealed value.
+    pub(super) fn set_sealed(&self, name: String, value: String, seconds: i64) -> HeaderValue {
+        let mut jar = CookieJar::new();
+        if let Some(key) = self.keys.first() {
+            jar.private_mut(key).add(Cookie::new(name.clone(), value));
+        }
+        let sealed = jar.get(&name).map(|cookie| cookie.value().to_owned()).unwrap_or_default();
+        let mut cookie = self.cookie(name, sealed);
+        cookie.set_max_age(Duration::seconds(seconds));
+        header(&cookie)
+    }
+
+    /// A `Set-Cookie` header that takes a cookie away.
+    pub(super) fn remove(&self, name: String) -> HeaderValue {
+        let mut cookie = self.cookie(name, String::new());
+        cookie.set_max_age(Duration::ZERO);
+        header(&cookie)
+    }
+
+    fn cookie(&self, name: String, value: String) -> Cookie<'static> {
+        Cookie::build((name, value))
+            .path(self.path.clone())
+            .http_only(true)
+            .secure(self.secure)
+            .same_site(SameSite::Lax)
+            .build()
+    }
+}
+
+/// The cookies that came with a request; what cannot be read as one is passed over.
+fn sent(headers: &HeaderMap) -> impl Iterator<Item = Cookie<'_>> {
+    let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| Cookie::split_parse(line).flatten())
+}
+
+fn header(cookie: &Cookie<'_>) -> HeaderValue {
+    // Unwrap safety: names are ours or were read from a header, values are base64, and paths come from a `Url`.
+    HeaderValue::from_str(&cookie.to_string()).expect("a cookie of plain characters")
+}

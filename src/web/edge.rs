@@ -1,0 +1,98 @@
+//! What happens to every request, whatever its route: an id, a log line, the headers that keep a page to itself.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use super::App;
+
+static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// By what a person and an operator talk about the same request.
+#[derive(Clone, Debug)]
+pub(super) struct RequestId(pub(super) Arc<str>);
+
+/// Who sent the request: the peer, or whom a trusted proxy names.
+#[derive(Clone, Copy, Debug)]
+struct ClientAddress(Option<IpAddr>);
+
+/// Gives every request an id, and every answer the same one. `X-Request-Id` and `X-Forwarded-For` count only from
+/// `server.trusted_proxies`.
+pub(super) async fn identify(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical());
+    let trusted = |address: IpAddr| app.config.server.trusted_proxies.iter().any(|network| network.contains(&address));
+    let from_proxy = peer.is_some_and(trusted);
+    let given = from_proxy.then(|| given_id(request.headers())).flatten();
+    let id: Arc<str> = given.unwrap_or_else(|| Uuid::new_v4().to_string()).into();
+    let client = if from_proxy { forwarded_for(request.headers(), trusted).or(peer) } else { peer };
+    request.extensions_mut().insert(ClientAddress(client));
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let mut response = next.run(request).await;
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(X_REQUEST_ID.clone(), value);
+    }
+    response
+}
+
+fn given_id(headers: &HeaderMap) -> Option<String> {
+    let id = headers.get(&X_REQUEST_ID)?.to_str().ok()?;
+    let plain = id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b));
+    (plain && (8..=64).contains(&id.len())).then(|| id.to_owned())
+}
+
+/// The last address in the list that is no proxy of ours: what stands before it, the client may have made up.
+fn forwarded_for(headers: &HeaderMap, trusted: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
+    let lines = headers.get_all("x-forwarded-for").iter().filter_map(|line| line.to_str().ok());
+    let addresses: Vec<&str> = lines.flat_map(|line| line.split(',')).map(str::trim).collect();
+    for text in addresses.into_iter().rev() {
+        let address: IpAddr = text.parse().ok()?;
+        if !trusted(address) {
+            return Some(address);
+        }
+    }
+    None
+}
+
+/// One line a request. The path without its query: that may hold a code or a state.
+pub(super) async fn log(request: Request, next: Next) -> Response {
+    let id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
+    let client = request.extensions().get::<ClientAddress>().and_then(|client| client.0);
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let begin = Instant::now();
+    async move {
+        let response = next.run(request).await;
+        let ms = begin.elapsed().as_secs_f64() * 1_000.0;
+        tracing::info!(%method, path, status = response.status().as_u16(), ms, client = client.map(tracing::field::display), "answered");
+        response
+    }
+    .instrument(tracing::info_span!("request", request_id = %id))
+    .await
+}
+
+/// Pages run no script, load nothing from elsewhere, and stand in nobody's frame. A form may end at Entra's sign-out.
+pub(super) async fn security_headers(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let authority = app.config.entra.authority_url.origin().ascii_serialization();
+    let policy = format!(
+        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self' {authority}; frame-ancestors 'none'; base-uri 'none'"
+    );
+    let headers = response.headers_mut();
+    if let Ok(policy) = HeaderValue::from_str(&policy) {
+        headers.insert(CONTENT_SECURITY_POLICY, policy);
+    }
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    // Not `no-referrer`: browsers would then send `Origin: null` with our own forms.
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,261 @@
+//! Errors as people and programs see them: a status, a page or `application/problem+json`, and one log line.
+
+mod words;
+
+pub(super) use words::Words;
+
+use std::any::Any;
+use std::sync::Arc;
+
+use askama::Template as _;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use serde_json::json;
+use tower_http::csrf::ProtectionError;
+
+use super::App;
+use super::edge::RequestId;
+use super::pages::ProblemPage;
+use crate::entra::{IdTokenError, ProviderError, SignInError, TokenError};
+use crate::store::StoreError;
+use crate::sync::SyncError;
+
+/// Every way in which a request can end other than well. What a person is told of each stands in `words`.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WebError {
+    #[error("no such page")]
+    NotFound,
+    #[error("the method is not allowed here")]
+    MethodNotAllowed,
+    #[error("no session")]
+    NotSignedIn,
+    #[error("the request came from another site")]
+    CrossOrigin,
+    #[error("return_to is no path under the public URL")]
+    ReturnTo,
+    #[error("the parameter {0} came twice")]
+    DuplicateParameter(&'static str),
+    #[error("the attempt is unknown to this browser")]
+    AttemptUnknown,
+    #[error("the attempt is too old")]
+    AttemptExpired,
+    #[error("the attempt was used up before")]
+    AttemptUsed,
+    #[error("neither a code nor an error came back")]
+    CodeMissing,
+    #[error("the person or their organization did not consent")]
+    ConsentRefused,
+    #[error("the person is not assigned to the app")]
+    NotAssigned,
+    /// An error that Entra sent with the browser: its code, and its description without addresses.
+    #[error("Entra answered {error}: {description}")]
+    EntraRefused { error: String, description: String },
+    #[error("Entra refused the code ({error}): {description}")]
+    CodeRefused { error: String, description: String },
+    #[error("Entra refuses the app's own credentials ({error}): {description}")]
+    AppRefused { error: String, description: String },
+    #[error("Entra is not available: {0}")]
+    EntraUnavailable(String),
+    #[error("the tenant may not sign in")]
+    TenantNotAllowed,
+    #[error("the ID token was refused: {0}")]
+    IdToken(IdTokenError),
+    #[error("the e-mail domain is not allowed")]
+    EmailDomain,
+    #[error("the person is in no assigned group")]
+    NoGroup,
+    #[error("a group is required, and the groups are not known: {0}")]
+    GroupsUnknown(String),
+    #[error("the user id belongs to a person of another tenant")]
+    OtherTenant,
+    #[error("the database is not available: {0}")]
+    DatabaseUnavailable(String),
+    #[error("{0}")]
+    Internal(String),
+    /// A layer's refusal that has no words of its own.
+    #[error("the request was refused")]
+    Status(StatusCode),
+}
+
+/// An error on its way out, and where the person was going.
+#[derive(Clone)]
+struct Raised {
+    error: Arc<WebError>,
+    return_to: Option<String>,
+}
+
+impl WebError {
+    /// The answer to this error, with a way to try again that leads to where the person was going.
+    pub(super) fn returning_to(self, path: &str) -> Response {
+        raise(Raised { error: Arc::new(self), return_to: Some(path.to_owned()) })
+    }
+
+    /// What Entra sent instead of a code. Only `error` is meant for programs; that a person is not assigned is told by
+    /// the number in the description alone, so that number is looked for, and nothing breaks where it is missing.
+    pub(super) fn from_entra(error: &str, description: Option<&str>, subcode: Option<&str>) -> Self {
+        let description = description.unwrap_or_default();
+        let told = |number: &str| description.contains(number);
+        match error {
+            "access_denied" if told("AADSTS50105") => Self::NotAssigned,
+            "access_denied" | "consent_required" => Self::ConsentRefused,
+            _ if subcode == Some("cancel") || told("AADSTS65001") || told("AADSTS90094") => Self::ConsentRefused,
+            "temporarily_unavailable" | "server_error" => Self::EntraUnavailable(loggable(description)),
+            _ => Self::EntraRefused { error: loggable(error), description: loggable(description) },
+        }
+    }
+}
+
+impl IntoResponse for WebError {
+    fn into_response(self) -> Response {
+        raise(Raised { error: Arc::new(self), return_to: None })
+    }
+}
+
+/// The error travels in the response's extensions; `render` writes it once the request is known.
+fn raise(raised: Raised) -> Response {
+    let mut response = raised.error.words().status.into_response();
+    response.extensions_mut().insert(raised);
+    response
+}
+
+/// Writes errors: a page for a browser, `application/problem+json` (RFC 9457) for who asks for JSON. Logs each, once.
+pub(super) async fn render(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let wants_json = wants_json(request.uri().path(), request.headers());
+    let id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
+    let mut response = next.run(request).await;
+    let raised = match response.extensions_mut().remove::<Raised>() {
+        Some(raised) => raised,
+        None if (response.status().is_client_error() || response.status().is_server_error())
+            && !response.headers().contains_key(CONTENT_TYPE) =>
+        {
+            Raised { error: Arc::new(WebError::Status(response.status())), return_to: None }
+        }
+        None => return response,
+    };
+    let words = raised.error.words();
+    if words.status.is_server_error() {
+        tracing::error!(code = words.code, "{}", raised.error);
+    } else {
+        tracing::warn!(code = words.code, "{}", raised.error);
+    }
+    let (kind, body) = if wants_json {
+        let problem = json!({
+            "type": format!("urn:entraway:problem:{}", words.code), "code": words.code, "title": words.title,
+            "status": words.status.as_u16(), "detail": words.what, "remedy": words.remedy, "request_id": &*id,
+        });
+        ("application/problem+json", problem.to_string())
+    } else {
+        let page = ProblemPage::new(&app, &words, &id, raised.return_to.as_deref());
+        ("text/html; charset=utf-8", page.render().unwrap_or_else(|_| words.what.to_owned()))
+    };
+    *response.status_mut() = words.status;
+    *response.body_mut() = Body::from(body);
+    let headers = response.headers_mut();
+    headers.remove(CONTENT_LENGTH);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    if let Some(seconds) = words.retry_after {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+fn wants_json(path: &str, headers: &HeaderMap) -> bool {
+    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let json = accept.contains("application/json") || accept.contains("application/problem+json");
+    path.contains("/api/") || (json && !accept.contains("text/html"))
+}
+
+/// For `CsrfLayer`.
+pub(super) fn cross_origin(_error: ProtectionError) -> Response {
+    WebError::CrossOrigin.into_response()
+}
+
+/// For `CatchPanicLayer`: the panic's text stays in the log.
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands the payload over")]
+pub(super) fn panicked(payload: Box<dyn Any + Send>) -> Response {
+    let text = payload.downcast_ref::<String>().map(String::as_str).or(payload.downcast_ref::<&str>().copied());
+    WebError::Internal(format!("a handler panicked: {}", text.unwrap_or_default())).into_response()
+}
+
+/// Foreign text, fit for a log: one line, bounded, and without addresses, which Entra likes to name people by.
+fn loggable(text: &str) -> String {
+    let words = text.split_whitespace().map(|word| if word.contains('@') { "(address)" } else { word });
+    let line = words.collect::<Vec<_>>().join(" ");
+    line.chars().filter(|c| !c.is_control()).take(400).collect()
+}
+
+/// An error and its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    loggable(&text)
+}
+
+impl From<StoreError> for WebError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::OtherTenant => Self::OtherTenant,
+            StoreError::Unavailable(_) => Self::DatabaseUnavailable(chain(&error)),
+            _ => Self::Internal(chain(&error)),
+        }
+    }
+}
+
+impl From<SyncError> for WebError {
+    fn from(error: SyncError) -> Self {
+        match error {
+            SyncError::NoGroup => Self::NoGroup,
+            SyncError::GroupsUnknown(code) => Self::GroupsUnknown(code),
+            SyncError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<Arc<ProviderError>> for WebError {
+    fn from(error: Arc<ProviderError>) -> Self {
+        Self::EntraUnavailable(chain(&*error))
+    }
+}
+
+impl From<SignInError> for WebError {
+    fn from(error: SignInError) -> Self {
+        match error {
+            SignInError::Provider(error) => error.into(),
+            SignInError::IdToken(IdTokenError::TenantNotAllowed) => Self::TenantNotAllowed,
+            SignInError::IdToken(error) => Self::IdToken(error),
+            SignInError::Token(TokenError::Refused { error, description }) => {
+                let description = loggable(description.as_deref().unwrap_or_default());
+                match error.as_str() {
+                    "invalid_client" | "unauthorized_client" | "invalid_scope" | "invalid_resource" => {
+                        Self::AppRefused { error, description }
+                    }
+                    "temporarily_unavailable" | "server_error" => Self::EntraUnavailable(description),
+                    "interaction_required" | "consent_required" => Self::ConsentRefused,
+                    _ => Self::CodeRefused { error, description },
+                }
+            }
+            SignInError::Token(error) => Self::EntraUnavailable(chain(&error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entras_words_go_into_the_log_on_one_line_and_without_addresses() {
+        let text = "AADSTS50020: User account 'eve@evil.example' from\r\nTrace ID: 1\u{7} \"a@b\"";
+        assert_eq!(loggable(text), "AADSTS50020: User account (address) from Trace ID: 1 (address)");
+        assert_eq!(loggable(&"x".repeat(5_000)).len(), 400);
+    }
+}

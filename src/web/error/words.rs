@@ -1,0 +1,206 @@
+//! What each error tells a person: what happened, and what to do now. Nothing of the insides.
+
+use http::StatusCode;
+
+use super::WebError;
+use crate::entra::IdTokenError;
+
+/// An error as it is shown.
+pub(in crate::web) struct Words {
+    pub(in crate::web) status: StatusCode,
+    /// A stable name, for programs, logs and the operator.
+    pub(in crate::web) code: &'static str,
+    pub(in crate::web) title: &'static str,
+    pub(in crate::web) what: &'static str,
+    pub(in crate::web) remedy: &'static str,
+    /// Whether it helps to sign in once more, and perhaps as somebody else.
+    pub(in crate::web) again: bool,
+    /// Seconds.
+    pub(in crate::web) retry_after: Option<u64>,
+}
+
+const TELL_THE_ADMINISTRATOR: &str = "Please tell your administrator, with the request id below.";
+
+impl WebError {
+    pub(in crate::web) fn words(&self) -> Words {
+        let (status, code, title, what, remedy) = match self {
+            Self::NotFound => {
+                (StatusCode::NOT_FOUND, "not_found", "No such page", "There is nothing at this address.", "Go to the front page.")
+            }
+            Self::MethodNotAllowed => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "Not this way",
+                "This address does not answer this kind of request.",
+                "Go to the front page.",
+            ),
+            Self::NotSignedIn => (
+                StatusCode::UNAUTHORIZED,
+                "not_signed_in",
+                "Not signed in",
+                "You are not signed in, or your session has ended.",
+                "Sign in.",
+            ),
+            Self::CrossOrigin => (
+                StatusCode::FORBIDDEN,
+                "cross_origin",
+                "Refused",
+                "This request came from another site.",
+                "Go to the front page and try again from there.",
+            ),
+            Self::ReturnTo => (
+                StatusCode::BAD_REQUEST,
+                "return_to",
+                "Bad link",
+                "The link that brought you here leads to another site after the sign-in.",
+                "Sign in from the front page instead.",
+            ),
+            Self::DuplicateParameter(_) => (
+                StatusCode::BAD_REQUEST,
+                "duplicate_parameter",
+                "Bad link",
+                "The address holds the same parameter twice.",
+                "Sign in again from the front page.",
+            ),
+            Self::AttemptUnknown => (
+                StatusCode::BAD_REQUEST,
+                "attempt_unknown",
+                "This sign-in cannot be finished",
+                "It was not begun in this browser, or it was begun too long ago. Cookies may be switched off.",
+                "Sign in again.",
+            ),
+            Self::AttemptExpired => (
+                StatusCode::BAD_REQUEST,
+                "attempt_expired",
+                "This sign-in took too long",
+                "A sign-in has to be finished within ten minutes.",
+                "Sign in again.",
+            ),
+            Self::AttemptUsed => (
+                StatusCode::BAD_REQUEST,
+                "attempt_used",
+                "This sign-in was finished already",
+                "Each sign-in can be finished once. Perhaps the page was loaded twice.",
+                "If you are not signed in, sign in again.",
+            ),
+            Self::CodeMissing => (
+                StatusCode::BAD_REQUEST,
+                "code_missing",
+                "This sign-in cannot be finished",
+                "Microsoft sent you back without an answer.",
+                "Sign in again.",
+            ),
+            Self::CodeRefused { .. } => (
+                StatusCode::BAD_REQUEST,
+                "code_refused",
+                "This sign-in cannot be finished",
+                "Microsoft did not accept the sign-in's code: it is too old, or was used before.",
+                "Sign in again.",
+            ),
+            Self::ConsentRefused => (
+                StatusCode::FORBIDDEN,
+                "consent_refused",
+                "Consent is missing",
+                "Microsoft may not tell us who you are, because you or your organization did not agree to it.",
+                "Sign in again and accept, or ask your administrator to grant consent for the organization.",
+            ),
+            Self::NotAssigned => (
+                StatusCode::FORBIDDEN,
+                "not_assigned",
+                "You have no access yet",
+                "Your account is not assigned to this application.",
+                "Ask your administrator to assign you, or a group that you are directly in, to the application in Microsoft Entra.",
+            ),
+            Self::EntraRefused { .. } => (
+                StatusCode::FORBIDDEN,
+                "entra_refused",
+                "Microsoft refused the sign-in",
+                "Microsoft did not let you sign in.",
+                TELL_THE_ADMINISTRATOR,
+            ),
+            Self::AppRefused { .. } => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "app_refused",
+                "The sign-in is not set up properly",
+                "Microsoft does not accept this service's own credentials, or what it asks for.",
+                TELL_THE_ADMINISTRATOR,
+            ),
+            Self::EntraUnavailable(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "entra_unavailable",
+                "Microsoft does not answer",
+                "The sign-in at Microsoft cannot be reached, or does not answer as it should.",
+                "Try again in a moment.",
+            ),
+            Self::TenantNotAllowed => (
+                StatusCode::FORBIDDEN,
+                "tenant_not_allowed",
+                "Wrong organization",
+                "Your account belongs to an organization that may not sign in here.",
+                "Sign in with the account of the right organization.",
+            ),
+            Self::IdToken(error) => (
+                StatusCode::FORBIDDEN,
+                IdTokenError::code(*error),
+                "The sign-in could not be verified",
+                "What came back as Microsoft's answer does not prove who you are.",
+                "Sign in again. If this stays, please tell your administrator, with the request id below.",
+            ),
+            Self::EmailDomain => (
+                StatusCode::FORBIDDEN,
+                "email_domain_not_allowed",
+                "This address has no access",
+                "Your e-mail address is not of a domain that may sign in here.",
+                "Sign in with another account, or ask your administrator.",
+            ),
+            Self::NoGroup => (
+                StatusCode::FORBIDDEN,
+                "no_group",
+                "You are in no group yet",
+                "Only members of certain groups may enter, and you are directly in none of them.",
+                "Ask your administrator to put you into a group that is assigned to the application, then sign in again.",
+            ),
+            Self::GroupsUnknown(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "groups_unknown",
+                "Your groups are not known",
+                "Only members of certain groups may enter, and Microsoft did not tell which groups you are in.",
+                "Try again in a moment.",
+            ),
+            Self::OtherTenant => (
+                StatusCode::FORBIDDEN,
+                "other_tenant",
+                "This account cannot be used",
+                "The account's id belongs to a person of another organization already.",
+                TELL_THE_ADMINISTRATOR,
+            ),
+            Self::DatabaseUnavailable(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "database_unavailable",
+                "We cannot sign you in right now",
+                "Our own database does not answer.",
+                "Try again in a moment.",
+            ),
+            Self::Internal(_) => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "Something went wrong here",
+                "It is our fault, not yours.",
+                TELL_THE_ADMINISTRATOR,
+            ),
+            Self::Status(status) => (
+                *status,
+                "refused",
+                "The request was refused",
+                "The request is not one that can be answered.",
+                "Go to the front page.",
+            ),
+        };
+        let plain = matches!(
+            self,
+            Self::NotFound | Self::MethodNotAllowed | Self::CrossOrigin | Self::Status(_) | Self::Internal(_)
+        );
+        let retry_after = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(5);
+        Words { status, code, title, what, remedy, again: !plain, retry_after }
+    }
+}

@@ -1,0 +1,36 @@
+//! `GET /sso/login`: send the browser to Entra.
+
+use std::sync::Arc;
+
+use axum::extract::{RawQuery, State};
+use axum::response::{IntoResponse as _, Redirect, Response};
+use http::HeaderMap;
+use http::header::SET_COOKIE;
+
+use super::App;
+use super::attempt::Attempt;
+use super::error::WebError;
+use super::return_to::ReturnTo;
+
+/// `return_to`: where to go afterwards. `prompt=select_account`: let the person choose another account. What else
+/// LiteLLM's clients may send here is passed over.
+pub(super) async fn start(
+    State(app): State<Arc<App>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, WebError> {
+    let public_url = &app.config.server.public_url;
+    let query = super::callback::Query::parse(query.as_deref(), &["return_to", "prompt"])?;
+    let return_to = match query.get("return_to") {
+        None | Some("") => ReturnTo::home(public_url),
+        Some(text) => ReturnTo::parse(text, public_url).ok_or(WebError::ReturnTo)?,
+    };
+    let pick_account = query.get("prompt") == Some("select_account");
+    let (attempt, cookies) = Attempt::start(&app, &headers, return_to);
+    let entra = app.entra.begin(&attempt.proof, pick_account).await?;
+    let mut response = Redirect::to(entra.as_str()).into_response();
+    for cookie in cookies {
+        response.headers_mut().append(SET_COOKIE, cookie);
+    }
+    Ok(response)
+}

@@ -1,0 +1,50 @@
+//! For those who run the service: is it alive, is it ready.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use http::StatusCode;
+use serde::Serialize;
+
+use super::App;
+
+#[derive(Serialize)]
+pub(super) struct Alive {
+    status: &'static str,
+}
+
+#[derive(Serialize)]
+pub(super) struct Readiness {
+    ready: bool,
+    postgres: Part,
+    entra: Part,
+}
+
+#[derive(Serialize)]
+struct Part {
+    ready: bool,
+    /// What is the matter, or what was found.
+    reason: String,
+}
+
+/// `GET /healthz`: this process answers. Says nothing of what it depends on.
+pub(super) async fn alive() -> Json<Alive> {
+    Json(Alive { status: "alive" })
+}
+
+/// `GET /readyz`: people can sign in; 503 with the reason for each part otherwise.
+pub(super) async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Readiness>) {
+    let (postgres, entra) = tokio::join!(app.store.ready(), app.entra.ready());
+    let postgres = match postgres {
+        Ok(()) => Part { ready: true, reason: "the database answers and holds our tables".to_owned() },
+        Err(error) => Part { ready: false, reason: error.to_string() },
+    };
+    let entra = match entra {
+        Ok(keys) => Part { ready: true, reason: format!("Entra's endpoints and {keys} signing keys are known") },
+        Err(error) => Part { ready: false, reason: error.to_string() },
+    };
+    let ready = postgres.ready && entra.ready;
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(Readiness { ready, postgres, entra }))
+}

@@ -1,0 +1,134 @@
+//! The pages that people look at.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::Html;
+use http::HeaderMap;
+use url::form_urlencoded;
+
+use super::App;
+use super::error::WebError;
+use super::error::Words;
+use super::session;
+use crate::store::{LastSync, Me, TeamOfMe};
+
+/// What every page needs.
+struct Frame {
+    /// The public URL's path, which all links begin with.
+    base: String,
+}
+
+impl Frame {
+    fn new(app: &App) -> Self {
+        Self { base: app.config.server.public_url.base_path().to_owned() }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "me.html")]
+struct MePage {
+    frame: Frame,
+    me: Me,
+}
+
+impl MePage {
+    fn name(&self) -> &str {
+        let user = &self.me.user;
+        user.display_name.as_deref().or(user.email.as_deref()).unwrap_or(&user.user_id)
+    }
+
+    fn organization_of<'a>(&'a self, team: &'a TeamOfMe) -> &'a str {
+        let Some(id) = team.organization_id.as_deref() else { return "standalone" };
+        let organization = self.me.organizations.iter().find(|organization| organization.organization_id == id);
+        organization.map_or(id, |organization| &organization.organization_alias)
+    }
+
+    /// The last sync in words: what it made for this person.
+    fn last_sync(&self, sync: &LastSync) -> String {
+        let teams: Vec<&str> = sync.teams_joined.iter().map(|id| self.team_name(id)).collect();
+        let mut parts = Vec::new();
+        if !teams.is_empty() {
+            parts.push(format!("joined {}", teams.join(", ")));
+        }
+        for (made, one, many) in [
+            (sync.organizations_created.len(), "organization", "organizations"),
+            (sync.teams_created.len(), "team", "teams"),
+        ] {
+            if made > 0 {
+                parts.push(format!("created {made} {}", if made == 1 { one } else { many }));
+            }
+        }
+        if parts.is_empty() { "nothing had to be changed.".to_owned() } else { format!("{}.", parts.join("; ")) }
+    }
+
+    fn team_name<'a>(&'a self, id: &'a str) -> &'a str {
+        self.me.teams.iter().find(|team| team.team_id == id).map_or(id, |team| &team.team_alias)
+    }
+
+    /// What the person should know of what the last sync could not do.
+    fn warnings(sync: &LastSync) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if sync.assigned_groups == "unknown" {
+            warnings.push(
+                "Microsoft did not tell which groups are assigned to this application. Nothing was created or joined; \
+                 what you had before, you still have.",
+            );
+        }
+        if sync.member_of == "unknown" {
+            warnings.push(
+                "Microsoft did not tell which groups you are in. You joined no team; what you had before, you still have.",
+            );
+        }
+        if sync.failures.as_array().is_some_and(|failures| !failures.is_empty()) {
+            warnings.push("Some groups could not be set up completely. The sync record tells your administrator why.");
+        }
+        warnings.into_iter().map(ToOwned::to_owned).collect()
+    }
+}
+
+#[derive(Template)]
+#[template(path = "welcome.html")]
+struct WelcomePage {
+    frame: Frame,
+    signed_out: bool,
+}
+
+#[derive(Template)]
+#[template(path = "problem.html")]
+pub(super) struct ProblemPage<'a> {
+    frame: Frame,
+    words: &'a Words,
+    request_id: &'a str,
+    /// The query of the link that signs in again.
+    query: String,
+}
+
+impl<'a> ProblemPage<'a> {
+    pub(super) fn new(app: &App, words: &'a Words, request_id: &'a str, return_to: Option<&str>) -> Self {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        if let Some(path) = return_to {
+            query.append_pair("return_to", path);
+        }
+        Self { frame: Frame::new(app), words, request_id, query: query.finish() }
+    }
+}
+
+/// `GET /`: who I am; or the way in.
+pub(super) async fn home(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Html<String>, WebError> {
+    let frame = Frame::new(&app);
+    match session::find(&app, &headers).await? {
+        Some(me) => page(&MePage { frame, me }),
+        None => page(&WelcomePage { frame, signed_out: false }),
+    }
+}
+
+/// `GET /signed-out`: where Entra's sign-out sends the browser.
+pub(super) async fn signed_out(State(app): State<Arc<App>>) -> Result<Html<String>, WebError> {
+    page(&WelcomePage { frame: Frame::new(&app), signed_out: true })
+}
+
+fn page(template: &impl Template) -> Result<Html<String>, WebError> {
+    template.render().map(Html).map_err(|error| WebError::Internal(format!("a page could not be written: {error}")))
+}
