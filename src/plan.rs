@@ -11,8 +11,8 @@ use crate::domain::{GroupId, Person, UserRole};
 use crate::policy::Policy;
 
 pub use types::{
-    Applied, Current, CurrentOrganizationMember, CurrentUser, Directory, Failure, Groups, NewOrganization, NewTeam, NewUser,
-    Note, Plan, Reading, Unknown, UserChange, UserUpdate,
+    Applied, Current, CurrentOrganizationMember, CurrentUser, Directory, Failure, Groups, NewOrganization, NewTeam,
+    NewUser, Note, Plan, Reading, Unknown, UserChange, UserUpdate,
 };
 
 /// LiteLLM's name for "whatever the organization may use".
@@ -268,4 +268,3 @@ impl Directory {
         }
     }
 }
-

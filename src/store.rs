@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
-use crate::domain::{Identity, GroupId};
+use crate::domain::{GroupId, Identity};
 use crate::plan::{Applied, Current, Plan, Planner};
 
 pub use session::{LastSync, Me, NewSession, OrganizationOfMe, SessionOfMe, TeamOfMe, TokenHash, UserOfMe};

@@ -127,7 +127,11 @@ async fn check_database(report: &mut Report, config: &Config) {
     let store = match Store::new(&config.database.url, config.database.max_connections) {
         Ok(store) => store,
         Err(error) => {
-            return report.fail("database", &error.to_string(), "write it as postgres://user:password@host:5432/database");
+            return report.fail(
+                "database",
+                &error.to_string(),
+                "write it as postgres://user:password@host:5432/database",
+            );
         }
     };
     match store.version().await {
@@ -218,7 +222,9 @@ fn credentials_remedy(error: &Arc<AppTokenError>) -> &'static str {
         AppTokenError::Token(TokenError::Refused { error, .. }) if error == "invalid_client" => {
             "the client secret is wrong or has expired: use a secret's value, not its id, and make a new one if need be"
         }
-        AppTokenError::Token(TokenError::Refused { .. }) => "is client_id an app of this tenant, and is it enabled there?",
+        AppTokenError::Token(TokenError::Refused { .. }) => {
+            "is client_id an app of this tenant, and is it enabled there?"
+        }
         _ => "can this machine reach the login host?",
     }
 }

@@ -18,7 +18,7 @@ pub(super) struct Reader<'a> {
     pub(super) dir: &'a Path,
     pub(super) problems: Vec<Problem>,
     pub(super) notes: Vec<Note>,
-    /// The variables of the environment that were looked up, as values.
+    /// The variables that have an effect by themselves, as values.
     pub(super) variables: &'a [(&'static str, Value)],
 }
 
@@ -55,6 +55,7 @@ impl Value {
 }
 
 impl<'a> Reader<'a> {
+    /// Tells what is wrong with a value. What is said must not repeat the value.
     pub(super) fn problem(&mut self, item: &Item, said: impl Display, remedy: impl Display) {
         let problem = Problem::new(&item.place, said.to_string(), remedy.to_string());
         self.problems.push(problem.at(item.line));
@@ -64,7 +65,7 @@ impl<'a> Reader<'a> {
         self.notes.push(Note { level, place: place.into(), said: said.into() });
     }
 
-    /// A variable of the environment; an empty one counts as not set.
+    /// A variable that has an effect by itself, if it is set.
     pub(super) fn variable(&self, name: &str) -> Option<Item<'a>> {
         let (name, value) = self.variables.iter().find(|(known, _)| *known == name)?;
         Some(Item { place: (*name).to_owned(), line: None, value, literal: true })
@@ -90,6 +91,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A text, empty or not.
     pub(super) fn text(&mut self, item: &Item<'a>) -> Option<String> {
         if let Scalar::Text { text, .. } = self.scalar(item, "text")? {
             return Some(text.into_owned());
@@ -120,6 +122,7 @@ impl<'a> Reader<'a> {
         found
     }
 
+    /// True or false; from the environment in a few spellings more.
     pub(super) fn boolean(&mut self, item: &Item<'a>) -> Option<bool> {
         let remedy = "write true or false, without quotes";
         match self.scalar(item, "true or false")? {

@@ -70,7 +70,7 @@ fn place_before(node: &Node, key: &str, line: Option<u64>) -> Option<String> {
 fn read_with(yaml: &str, duplicate_keys: DuplicateKeyPolicy) -> Result<Node, Box<Error>> {
     let options = serde_saphyr::options! {
         // Deep enough for any configuration, and far from the end of the stack.
-        budget: serde_saphyr::budget! { max_depth: 64 },
+        budget: serde_saphyr::budget! { max_depth: 24 },
         duplicate_keys: duplicate_keys,
         // Infinities reach the check of their key, which says where they stand.
         non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,

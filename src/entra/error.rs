@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use oauth2::basic::{BasicErrorResponse, BasicErrorResponseType};
 use oauth2::RequestTokenError;
+use oauth2::basic::{BasicErrorResponse, BasicErrorResponseType};
 
 use crate::http_client::HttpError;
 

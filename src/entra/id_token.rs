@@ -1,8 +1,8 @@
 //! The ID token, verified in full: OpenID Connect Core 3.1.3.7 and Microsoft's rules for issuer, tenant and keys.
 
-use chrono::{DateTime, TimeDelta, Utc};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, TimeDelta, Utc};
 use openidconnect::core::{CoreIdToken, CoreIdTokenVerifier, CoreJsonWebKeySet, CoreJwsSigningAlgorithm};
 use openidconnect::{ClaimsVerificationError, ClientId, IssuerUrl, Nonce, SignatureVerificationError};
 use serde::Deserialize;
@@ -94,7 +94,11 @@ pub(super) fn verify(
         person: Person {
             identity: Identity { tenant_id: tenant, object_id },
             // As LiteLLM: the sign-in name first, then the mail, which is not verified by anybody.
-            email: claims.preferred_username.as_deref().and_then(Email::parse).or(claims.email.as_deref().and_then(Email::parse)),
+            email: claims
+                .preferred_username
+                .as_deref()
+                .and_then(Email::parse)
+                .or(claims.email.as_deref().and_then(Email::parse)),
             name: claims.name.as_deref().and_then(domain::display_name),
             app_roles: claims.roles.unwrap_or_default(),
         },

@@ -146,8 +146,12 @@ struct Inserted {
 
 impl Inserted {
     fn failures(&self, kind: &'static str, alias: impl Fn(GroupId) -> Option<String>) -> Vec<Failure> {
-        let failure =
-            |(&id, why): (&GroupId, &String)| Failure { kind, id, alias: alias(id).unwrap_or_default(), why: why.clone() };
+        let failure = |(&id, why): (&GroupId, &String)| Failure {
+            kind,
+            id,
+            alias: alias(id).unwrap_or_default(),
+            why: why.clone(),
+        };
         self.refused.iter().map(failure).collect()
     }
 }

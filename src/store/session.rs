@@ -3,8 +3,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sqlx::types::Json;
 use sqlx::Row as _;
+use sqlx::types::Json;
 
 use super::sync_run::{ListRecord, SyncRun, milliseconds, texts};
 use super::{Store, StoreError};
@@ -195,12 +195,13 @@ impl Store {
 
     /// Uses a sign-in attempt up, on all replicas; false where it was used up before.
     pub async fn use_attempt(&self, attempt_id: &str, expires_at: DateTime<Utc>) -> Result<bool, StoreError> {
-        let done =
-            sqlx::query("insert into entraway.used_attempts (attempt_id, expires_at) values ($1, $2) on conflict do nothing")
-                .bind(attempt_id)
-                .bind(expires_at)
-                .execute(&self.pool)
-                .await?;
+        let done = sqlx::query(
+            "insert into entraway.used_attempts (attempt_id, expires_at) values ($1, $2) on conflict do nothing",
+        )
+        .bind(attempt_id)
+        .bind(expires_at)
+        .execute(&self.pool)
+        .await?;
         Ok(done.rows_affected() == 1)
     }
 

@@ -30,9 +30,7 @@ impl<'a> ListRecord<'a> {
     pub(super) fn new(reading: Option<&'a Reading>) -> Self {
         match reading {
             None => Self { state: "not_configured", read: None, why: None },
-            Some(Reading::Known(groups)) => {
-                Self { state: "known", read: i32::try_from(groups.len()).ok(), why: None }
-            }
+            Some(Reading::Known(groups)) => Self { state: "known", read: i32::try_from(groups.len()).ok(), why: None },
             Some(Reading::Unknown(unknown)) => Self { state: "unknown", read: None, why: Some(&unknown.said) },
         }
     }

@@ -61,9 +61,23 @@ mod tests {
     #[test]
     fn whatever_could_lead_elsewhere_is_refused() {
         for text in [
-            "", "a", "https://evil.example/", "//evil.example", "/\\evil.example", "\\\\evil.example", "/\t/evil.example",
-            "/\n/evil.example", "javascript:alert(1)", "/.//evil.example", "/a/..//evil.example", " /a", "/a b", "///evil.example",
-            "http:/evil.example", "?x", "#x",
+            "",
+            "a",
+            "https://evil.example/",
+            "//evil.example",
+            "/\\evil.example",
+            "\\\\evil.example",
+            "/\t/evil.example",
+            "/\n/evil.example",
+            "javascript:alert(1)",
+            "/.//evil.example",
+            "/a/..//evil.example",
+            " /a",
+            "/a b",
+            "///evil.example",
+            "http:/evil.example",
+            "?x",
+            "#x",
         ] {
             assert_eq!(parse("https://sso.example", text), None, "{text:?} must be refused");
         }

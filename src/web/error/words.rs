@@ -24,9 +24,13 @@ const TELL_THE_ADMINISTRATOR: &str = "Please tell your administrator, with the r
 impl WebError {
     pub(in crate::web) fn words(&self) -> Words {
         let (status, code, title, what, remedy) = match self {
-            Self::NotFound => {
-                (StatusCode::NOT_FOUND, "not_found", "No such page", "There is nothing at this address.", "Go to the front page.")
-            }
+            Self::NotFound => (
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "No such page",
+                "There is nothing at this address.",
+                "Go to the front page.",
+            ),
             Self::MethodNotAllowed => (
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method_not_allowed",

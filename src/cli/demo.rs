@@ -1,0 +1,128 @@
+//! `entraway demo`: a private Postgres, a simulated Entra and Graph, and the real service in front of them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use url::Url;
+
+use super::LogArgs;
+use crate::clock::Clock;
+use crate::config::{self, Config};
+use crate::fake::{Directory, Fake, Options};
+use crate::graph;
+use crate::pg::{Durability, PrivateCluster};
+use crate::server;
+use crate::web::App;
+
+const DATABASE: &str = "entraway";
+
+pub(super) struct Ports {
+    pub(super) service: u16,
+    pub(super) entra: u16,
+}
+
+pub(super) async fn run(ports: Ports, also_create_orgs: bool, log: &LogArgs) -> anyhow::Result<ExitCode> {
+    log.init()?;
+    let stop = server::stop_on_signals();
+    let prepare = async {
+        let listener = listen(ports.service).await?;
+        let public_url = Url::parse(&format!("http://{}", listener.local_addr()?))?;
+        let cluster = PrivateCluster::start(Durability::Fast).await?;
+        cluster.create_database(DATABASE, None).await?;
+        let clock = Clock::system();
+        let fake = start_fake(listen(ports.entra).await?, &public_url, clock.clone()).await?;
+        let config = configure(&public_url, &cluster.url(DATABASE), &fake, also_create_orgs)?;
+        let app = App::build(config, clock, graph::TOTAL_BUDGET).await?;
+        anyhow::Ok((listener, public_url, cluster, fake, app))
+    };
+    let (listener, public_url, cluster, fake, app) = tokio::select! {
+        prepared = prepare => prepared?,
+        () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
+    };
+    tell(&public_url, &fake, &cluster.psql(DATABASE), also_create_orgs);
+    server::serve(app, listener, stop).await?;
+    fake.stop();
+    cluster.stop();
+    println!("\nStopped. Nothing was kept.");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The wanted port on loopback, or another one if it is taken.
+async fn listen(port: u16) -> anyhow::Result<TcpListener> {
+    if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)).await {
+        return Ok(listener);
+    }
+    TcpListener::bind(("127.0.0.1", 0)).await.context("no port on 127.0.0.1 is free")
+}
+
+async fn start_fake(listener: TcpListener, public_url: &Url, clock: Clock) -> anyhow::Result<Fake> {
+    let mut directory = Directory::sample();
+    directory.redirect_uris = ["sso/callback", "signed-out"].map(|path| format!("{public_url}{path}")).to_vec();
+    let options =
+        Options { product_url: Some(public_url.clone()), ..Options::new(directory, Arc::new(move || clock.now())) };
+    Ok(Fake::start(listener, options).await?)
+}
+
+/// The same file that an operator would write, with the simulator's addresses in it.
+fn configure(public_url: &Url, database: &str, fake: &Fake, also_create_orgs: bool) -> anyhow::Result<Config> {
+    let directory = fake.edit(|directory| directory.clone());
+    let yaml = format!(
+        r#"
+server:
+  public_url: {public_url}
+database:
+  url: {database}
+entra:
+  tenant: {tenant}
+  client_id: {client_id}
+  client_secret: {secret}
+  service_principal_id: {principal}
+  authority_url: {authority}
+  graph_url: {graph}
+sync:
+  assigned_groups_ttl: 0s   # so that a change at the simulated Entra shows at the very next sign-in
+litellm_settings:
+  entra_groups_also_create_orgs: {also_create_orgs}
+  default_team_params:
+    models: ["gpt-4", "gpt-3.5-turbo"]
+    max_budget: 100.0
+    budget_duration: "30d"
+    tpm_limit: 10000
+    rpm_limit: 1000
+  default_internal_user_params:
+    user_role: internal_user
+    max_budget: 10
+    budget_duration: "30d"
+    models: ["gpt-3.5-turbo"]
+"#,
+        tenant = directory.tenant_id,
+        client_id = directory.client_id,
+        secret = directory.client_secret,
+        principal = directory.service_principal_id,
+        authority = fake.authority_url(),
+        graph = fake.graph_url(),
+    );
+    Ok(config::parse(Some(&yaml), Path::new("the demo's configuration"), &BTreeMap::new())?.config)
+}
+
+/// What a newcomer needs to know, and nothing else.
+fn tell(public_url: &Url, fake: &Fake, psql: &str, also_create_orgs: bool) {
+    println!("\nEntraway is running. Open  {public_url}  and sign in as one of these people:\n");
+    let directory = fake.edit(|directory| directory.clone());
+    for person in &directory.people {
+        let member = |group: &&crate::fake::Group| group.members.contains(&crate::fake::Member::Person(person.id));
+        let groups: Vec<&str> = directory.groups.iter().filter(member).map(|group| group.name.as_str()).collect();
+        let roles = if person.app_roles.is_empty() { "–".to_owned() } else { person.app_roles.join(", ") };
+        let groups = if groups.is_empty() { "no group".to_owned() } else { groups.join(", ") };
+        println!("  {:<12} app role {roles:<14} in {groups}", person.name);
+    }
+    let assigned = if also_create_orgs { "an organization and a team" } else { "a standalone team" };
+    println!("\nThey come from a simulated Entra, where each group that is assigned to the app becomes {assigned}.");
+    println!("Put people into groups, make groups, assign them:  {}", fake.desk_url());
+    println!("\nLook into the database (tables in the schema entraway):\n\n  {psql}\n");
+    println!("Ctrl-C ends it all; nothing is kept.\n");
+}

@@ -1,0 +1,260 @@
+//! A simulator of Microsoft Entra ID and Microsoft Graph on real HTTP: for the demo, where a person clicks through it,
+//! and for tests, which may make it fail in every way that the real ones fail.
+//!
+//! It stands alone: it shares no code with the product but the types of ids, so that a mistake made there is not made
+//! here as well.
+
+mod aadsts;
+mod authorize;
+mod call;
+mod code;
+mod cut_body;
+mod desk;
+mod directory;
+mod discovery;
+mod fault;
+mod graph;
+mod graph_error;
+mod id_token;
+mod keys;
+mod logout;
+mod membership;
+mod objects;
+mod odata;
+mod page;
+mod redeem;
+mod sample;
+mod scopes;
+mod seen;
+mod state;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use axum::{Router, middleware};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::domain::ObjectId;
+
+pub use aadsts::EntraError;
+pub use directory::{
+    AppPermissions, Assignment, Directory, Group, GroupKind, Member, OtherKind, OtherObject, Person, Principal,
+};
+pub use fault::{Fault, FaultRule};
+pub use id_token::{IdToken, Signing};
+pub use seen::{Endpoint, Seen, TokenKind};
+pub use state::Now;
+
+use code::Issued;
+use keys::{KeyRing, SigningKey};
+use state::{Inner, Shared};
+
+/// What a simulator is started with.
+#[derive(Clone)]
+pub struct Options {
+    pub directory: Directory,
+    pub now: Now,
+    /// Graph's page size without `$top`.
+    pub page_size: usize,
+    /// What the desk links to as the product.
+    pub product_url: Option<Url>,
+}
+
+impl Options {
+    /// Pages of 100, as Graph has them, and no link to the product.
+    pub fn new(directory: Directory, now: Now) -> Self {
+        Self { directory, now, page_size: 100, product_url: None }
+    }
+}
+
+/// A running simulator. Clones are the same one; it stops with the last of them, or before at [`Fake::stop`].
+#[derive(Clone)]
+pub struct Fake(Arc<Running>);
+
+struct Running {
+    shared: Arc<Shared>,
+    origin: Url,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.shared.stop.cancel();
+    }
+}
+
+impl Fake {
+    /// Serves on the listener in a task of its own.
+    pub async fn start(listener: TcpListener, options: Options) -> std::io::Result<Self> {
+        let origin = format!("http://{}", listener.local_addr()?);
+        let key = tokio::task::spawn_blocking(SigningKey::generate).await?;
+        let shared = Arc::new(Shared {
+            origin: origin.clone(),
+            now: options.now,
+            page_size: options.page_size.max(1),
+            product_url: options.product_url,
+            stop: CancellationToken::new(),
+            inner: Mutex::new(Inner {
+                directory: options.directory,
+                keys: KeyRing::new(key),
+                issued: Issued::default(),
+                faults: Vec::new(),
+                change_id_token: None,
+                seen: VecDeque::new(),
+            }),
+        });
+        let origin = Url::parse(&origin).map_err(std::io::Error::other)?;
+        let stop = shared.stop.clone();
+        let app = app(shared.clone());
+        tokio::spawn(async move {
+            // Serving never fails: axum retries what does.
+            let _ended = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await;
+        });
+        Ok(Self(Arc::new(Running { shared, origin })))
+    }
+
+    /// The login host: a tenant's issuer is `<authority_url>/<tenant>/v2.0`.
+    pub fn authority_url(&self) -> Url {
+        self.0.origin.clone()
+    }
+
+    /// Graph with its version.
+    pub fn graph_url(&self) -> Url {
+        self.at("/v1.0")
+    }
+
+    /// The page for the person at the demo.
+    pub fn desk_url(&self) -> Url {
+        self.at("/")
+    }
+
+    fn at(&self, path: &str) -> Url {
+        let mut url = self.0.origin.clone();
+        url.set_path(path);
+        url
+    }
+
+    /// The address that answers an authorization request as if this person had been picked.
+    pub fn pick_url(&self, authorize_url: &Url, person: ObjectId) -> Url {
+        self.answer_url(authorize_url, "person", &person.to_string())
+    }
+
+    /// The address that answers an authorization request as if consent had been refused.
+    pub fn refuse_url(&self, authorize_url: &Url) -> Url {
+        self.answer_url(authorize_url, "answer", "refuse")
+    }
+
+    fn answer_url(&self, authorize_url: &Url, name: &str, value: &str) -> Url {
+        let mut url = self.at("/simulator/authorize");
+        url.set_query(authorize_url.query());
+        let tenant = authorize_url.path_segments().and_then(|mut segments| segments.next()).unwrap_or_default();
+        url.query_pairs_mut().append_pair("tenant", tenant).append_pair(name, value);
+        url
+    }
+
+    /// Changes the directory, or reads it. The closure must not call the simulator: it holds its lock.
+    pub fn edit<T>(&self, change: impl FnOnce(&mut Directory) -> T) -> T {
+        change(&mut self.0.shared.lock().directory)
+    }
+
+    /// Every request since the start or the last [`Fake::clear_requests`].
+    pub fn requests(&self) -> Vec<Seen> {
+        self.0.shared.lock().seen.iter().cloned().collect()
+    }
+
+    /// Those to one endpoint.
+    pub fn requests_to(&self, endpoint: Endpoint) -> Vec<Seen> {
+        self.0.shared.lock().seen.iter().filter(|seen| seen.endpoint == endpoint).cloned().collect()
+    }
+
+    /// Empties the log.
+    pub fn clear_requests(&self) {
+        self.0.shared.lock().seen.clear();
+    }
+
+    /// Adds a fault behind those already there.
+    pub fn fault(&self, fault: FaultRule) {
+        self.0.shared.lock().faults.push(fault);
+    }
+
+    /// Everything works again, ID tokens too.
+    pub fn clear_faults(&self) {
+        let mut inner = self.0.shared.lock();
+        inner.faults.clear();
+        inner.change_id_token = None;
+    }
+
+    /// Alters every ID token from now on, until [`Fake::clear_faults`].
+    pub fn next_id_token(&self, change: impl Fn(&mut IdToken) + Send + Sync + 'static) {
+        self.0.shared.lock().change_id_token = Some(Arc::new(change));
+    }
+
+    /// A new key signs; the old ones leave the key set at once.
+    pub fn rotate_keys(&self) {
+        let kid = self.add_key();
+        self.sign_with(&kid);
+        self.retire_keys();
+    }
+
+    /// Publishes a new key, which signs nothing yet; returns its `kid`.
+    pub fn add_key(&self) -> String {
+        // Made before the lock is taken: it is slow.
+        let key = SigningKey::generate();
+        self.0.shared.lock().keys.publish(key)
+    }
+
+    /// Signs with this published key from now on; `false` where no such key is published.
+    pub fn sign_with(&self, kid: &str) -> bool {
+        self.0.shared.lock().keys.sign_with(kid)
+    }
+
+    /// Takes all keys out of the key set but the one that signs.
+    pub fn retire_keys(&self) {
+        self.0.shared.lock().keys.retire_others();
+    }
+
+    /// The `kid`s in the key set.
+    pub fn key_ids(&self) -> Vec<String> {
+        self.0.shared.lock().keys.kids()
+    }
+
+    /// The public half of the key that signs, as `SubjectPublicKeyInfo`.
+    pub fn public_key_der(&self) -> Vec<u8> {
+        self.0.shared.lock().keys.current().public_der.clone()
+    }
+
+    /// The same as PEM text.
+    pub fn public_key_pem(&self) -> String {
+        self.0.shared.lock().keys.current().public_pem()
+    }
+
+    /// Graph refuses every access token issued so far.
+    pub fn revoke_tokens(&self) {
+        self.0.shared.lock().issued.revoke_tokens();
+    }
+
+    /// Ends the listening and every idle connection; requests under way are answered first, those that hang at once.
+    pub fn stop(&self) {
+        self.0.shared.stop.cancel();
+    }
+}
+
+impl fmt::Debug for Fake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Fake").field(&self.0.origin.as_str()).finish()
+    }
+}
+
+fn app(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .merge(discovery::router())
+        .merge(authorize::router())
+        .merge(redeem::router())
+        .merge(logout::router())
+        .merge(graph::router())
+        .merge(desk::router())
+        .layer(middleware::from_fn_with_state(shared.clone(), state::observe))
+        .with_state(shared)
+}

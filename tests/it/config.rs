@@ -1,0 +1,87 @@
+//! The configuration as an operator meets it: what is read, and what is said about what cannot be.
+
+use std::path::Path;
+use std::time::Duration;
+
+use base64::Engine as _;
+use entraway::config::{Config, ConfigError, Env, Level, Loaded, Tenant, load, parse};
+use entraway::domain::UserRole;
+use entraway::policy::{Limits, RolePrecedence, TeamParams};
+use secrecy::ExposeSecret;
+
+mod litellm_settings;
+
+mod problems;
+
+mod references;
+
+mod secrets;
+
+mod values;
+
+mod whole_files;
+
+const ID: &str = "11111111-1111-4111-8111-111111111111";
+const OTHER_ID: &str = "22222222-2222-4222-8222-222222222222";
+
+/// The least that is needed, as environment.
+fn least() -> Env {
+    env(&[
+        ("PROXY_BASE_URL", "https://sso.example.com"),
+        ("DATABASE_URL", "postgres://app:S3cret@db/entraway"),
+        ("MICROSOFT_TENANT", ID),
+        ("MICROSOFT_CLIENT_ID", OTHER_ID),
+        ("MICROSOFT_CLIENT_SECRET", "S3cret~value"),
+    ])
+}
+
+fn env(pairs: &[(&str, &str)]) -> Env {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn and(mut env: Env, name: &str, value: &str) -> Env {
+    env.insert(name.into(), value.into());
+    env
+}
+
+fn read(yaml: &str, env: &Env) -> Result<Loaded, ConfigError> {
+    parse(Some(yaml), Path::new("config.yaml"), env)
+}
+
+/// The configuration of a file on top of which the environment gives what it lacks.
+#[track_caller]
+fn good(yaml: &str) -> Config {
+    read(yaml, &least()).unwrap_or_else(|error| panic!("must be read:\n{yaml}\nbut:\n{error}")).config
+}
+
+/// The lines that are said about such a file.
+#[track_caller]
+fn said(yaml: &str) -> Vec<String> {
+    said_with(yaml, &least())
+}
+
+#[track_caller]
+fn said_with(yaml: &str, env: &Env) -> Vec<String> {
+    match read(yaml, env) {
+        Ok(_) => panic!("must be refused:\n{yaml}"),
+        Err(error) => error.to_string().lines().map(str::to_owned).collect(),
+    }
+}
+
+/// That exactly one line is said, and that it begins so.
+#[track_caller]
+fn assert_said(yaml: &str, begin: &str) {
+    let lines = said(yaml);
+    assert!(lines.len() == 1 && lines[0].starts_with(begin), "{yaml}\nmust give: {begin}\nbut gave: {lines:#?}");
+}
+
+#[track_caller]
+fn notes(yaml: &str, level: Level) -> Vec<String> {
+    let loaded = read(yaml, &least()).unwrap_or_else(|error| panic!("must be read:\n{yaml}\nbut:\n{error}"));
+    loaded.notes.iter().filter(|note| note.level == level).map(ToString::to_string).collect()
+}
+
+/// A cookie key whose bytes are all the same.
+fn key(byte: u8) -> String {
+    base64::prelude::BASE64_STANDARD.encode([byte; 64])
+}

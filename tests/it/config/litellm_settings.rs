@@ -1,0 +1,124 @@
+//! The section that may be a LiteLLM proxy's own.
+
+use super::*;
+
+fn team(yaml: &str) -> String {
+    format!("litellm_settings:\n  default_team_params:\n    {yaml}\n")
+}
+
+fn user(yaml: &str) -> String {
+    format!("litellm_settings:\n  default_internal_user_params:\n    {yaml}\n")
+}
+
+#[test]
+fn the_keys_of_a_litellm_proxy_are_passed_over_and_noted() {
+    let yaml = "litellm_settings:\n  drop_params: true\n  callbacks: [otel]\n  default_team_settings: [{team_id: x}]\n  \
+                cache_params: {password: \"${NONE}\"}\n";
+    let notes = notes(yaml, Level::Debug);
+    let expected = ["drop_params", "callbacks", "default_team_settings", "cache_params"]
+        .map(|key| format!("litellm_settings.{key}: belongs to LiteLLM and is passed over"));
+    assert_eq!(notes, expected);
+}
+
+#[test]
+fn a_slip_in_one_of_our_keys_is_no_key_of_litellm() {
+    assert_said(
+        "litellm_settings:\n  default_team_param: {}\n",
+        "config.yaml:2: litellm_settings.default_team_param: unknown key; did you mean default_team_params?",
+    );
+    assert_said(
+        "litellm_settings: {Default-Team-Params: {}}",
+        "config.yaml:1: litellm_settings.Default-Team-Params: unknown key",
+    );
+}
+
+#[test]
+fn no_team_params_are_other_than_empty_ones() {
+    assert_eq!(good("litellm_settings: {default_team_params: null}").policy.team_params, None);
+    assert_eq!(good("litellm_settings: {default_team_params: {}}").policy.team_params, Some(TeamParams::default()));
+}
+
+#[test]
+fn models_are_trimmed_and_each_is_kept_once_in_order() {
+    let policy = good(&team("models: [\" b \", a, b]")).policy;
+    assert_eq!(policy.team_params.unwrap().models, ["b", "a"]);
+    assert_said(
+        &team("models: [a, 4]"),
+        "config.yaml:3: litellm_settings.default_team_params.models[1]: must be text, not a number; put it in quotes",
+    );
+    assert_said(&team("models: [\" \"]"), "config.yaml:3: litellm_settings.default_team_params.models[0]: is empty");
+    assert_said(
+        &team("models: a"),
+        "config.yaml:3: litellm_settings.default_team_params.models: must be a list, not text",
+    );
+}
+
+#[test]
+fn limits_are_finite_whole_where_they_count_and_not_negative() {
+    for bad in [
+        "max_budget: -1",
+        "max_budget: .inf",
+        "max_budget: .nan",
+        "max_budget: 1e999",
+        "max_budget: \"1\"",
+        "max_budget: yes",
+        "tpm_limit: -1",
+        "tpm_limit: 1.5",
+        "tpm_limit: 9223372036854775808",
+        "rpm_limit: many",
+        "rpm_limit: [1]",
+        "budget_duration: 30",
+        "budget_duration: 30 days",
+        "budget_duration: 0d",
+    ] {
+        let key = bad.split(':').next().unwrap();
+        assert_said(&team(bad), &format!("config.yaml:3: litellm_settings.default_team_params.{key}: "));
+    }
+    let limits =
+        good(&team("{max_budget: 0, tpm_limit: 0, rpm_limit: 9223372036854775807}")).policy.team_params.unwrap().limits;
+    assert_eq!((limits.max_budget, limits.tpm_limit, limits.rpm_limit), (Some(0.0), Some(0), Some(i64::MAX)));
+}
+
+#[test]
+fn what_litellm_knows_has_no_effect_here_and_what_nobody_knows_is_a_problem() {
+    for (yaml, place) in [
+        (team("team_member_permissions: [x]"), "litellm_settings.default_team_params.team_member_permissions"),
+        (team("organization_id: x"), "litellm_settings.default_team_params.organization_id"),
+        (user("teams: [x]"), "litellm_settings.default_internal_user_params.teams"),
+        (user("available_teams: [x]"), "litellm_settings.default_internal_user_params.available_teams"),
+    ] {
+        assert_eq!(notes(&yaml, Level::Warning), [format!("{place}: is LiteLLM's and has no effect here")]);
+    }
+    assert_said(
+        &team("tpm_limits: 1"),
+        "config.yaml:3: litellm_settings.default_team_params.tpm_limits: unknown key; did you mean tpm_limit?",
+    );
+    assert_said(
+        &user("user_rol: x"),
+        "config.yaml:3: litellm_settings.default_internal_user_params.user_rol: unknown key; did you mean user_role?",
+    );
+}
+
+#[test]
+fn the_default_role_is_one_that_everybody_may_have() {
+    let place = "litellm_settings.default_internal_user_params.user_role";
+    for (role, read) in
+        [("internal_user", UserRole::InternalUser), ("internal_user_viewer", UserRole::InternalUserViewer)]
+    {
+        assert_eq!(good(&user(&format!("user_role: {role}"))).policy.default_role(), read);
+    }
+    for role in ["proxy_admin", "proxy_admin_viewer"] {
+        let expected = format!("{place}: everyone to whom Entra gives no app role becomes {role}");
+        assert_eq!(notes(&user(&format!("user_role: {role}")), Level::Warning), [expected]);
+    }
+    for (role, expected) in [
+        (
+            "org_admin",
+            "org_admin is a right over particular organizations, so it can be nobody's default; write one of proxy_admin, ",
+        ),
+        ("internal_usr", "is not a role; did you mean internal_user?"),
+        ("team", "is not a role; write one of proxy_admin, proxy_admin_viewer, internal_user, internal_user_viewer"),
+    ] {
+        assert_said(&user(&format!("user_role: {role}")), &format!("config.yaml:3: {place}: {expected}"));
+    }
+}

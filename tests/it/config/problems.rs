@@ -1,0 +1,116 @@
+//! What is said about a configuration that is wrong, and in which order.
+
+use super::*;
+
+#[test]
+fn all_problems_are_said_at_once_in_the_order_of_the_file() {
+    let yaml = "server:\n  public_ur: https://sso.example.com\n  listen: here\nstore: litellm\nsesion: {}\n\
+                session:\n  lifetime: 60\nentra:\n  cloud: mars\n  client_id: [x]\n";
+    let lines = said_with(yaml, &Env::new());
+    let expected = [
+        "config.yaml:1: server.public_url: is missing",
+        "config.yaml:2: server.public_ur: unknown key; did you mean public_url?",
+        "config.yaml:3: server.listen: must be an IP address and a port; write such as 0.0.0.0:8080",
+        "config.yaml:4: store: this version has only the native store",
+        "config.yaml:5: sesion: unknown key; did you mean session?",
+        "config.yaml:7: session.lifetime: is a number without a unit; write 60s for seconds",
+        "config.yaml:8: entra.tenant: is missing",
+        "config.yaml:8: entra.client_secret: is missing",
+        "config.yaml:9: entra.cloud: is not one of the words known here; known here: global, us_government, china",
+        "config.yaml:10: entra.client_id: must be text, not a list",
+        "database.url: is missing; set it (or url_file) in the file, or DATABASE_URL in the environment",
+    ];
+    assert_eq!(lines.len(), expected.len(), "{lines:#?}");
+    for (line, expected) in lines.iter().zip(expected) {
+        assert!(line.starts_with(expected), "{line}\nmust begin with\n{expected}");
+    }
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_line_and_its_nearest_neighbour() {
+    for (yaml, expected) in [
+        ("sever: {}\n", "config.yaml:1: sever: unknown key; did you mean server?"),
+        ("general_settings: {}\n", "config.yaml:1: general_settings: unknown key; known here: server, database, "),
+        (
+            "server:\n  metrics_listen: x\n",
+            "config.yaml:2: server.metrics_listen: unknown key; known here: public_url, ",
+        ),
+        ("database: {urls: x}\n", "config.yaml:1: database.urls: unknown key; did you mean url?"),
+        ("entra:\n  clientSecret: x\n", "config.yaml:2: entra.clientSecret: unknown key; did you mean client_secret?"),
+        ("sync: {nested_group: true}\n", "config.yaml:1: sync.nested_group: unknown key; did you mean nested_groups?"),
+        (
+            "access: {require-group: true}\n",
+            "config.yaml:1: access.require-group: unknown key; did you mean require_group?",
+        ),
+        ("session: {life_time: 1h}\n", "config.yaml:1: session.life_time: unknown key; did you mean lifetime?"),
+    ] {
+        assert_said(yaml, expected);
+    }
+}
+
+#[test]
+fn a_key_given_twice_is_named_and_the_other_problems_are_still_said() {
+    let lines = said("sync:\n  nested_groups: true\n  nested_groups: false\nstore: x\n");
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    assert_eq!(lines[0], "config.yaml:3: sync.nested_groups: this key is given twice; keep one");
+    assert!(lines[1].starts_with("config.yaml:4: store:"), "{lines:#?}");
+}
+
+#[test]
+fn a_section_of_the_wrong_shape_is_said_once_and_its_keys_are_not_missed() {
+    let lines = said_with("server: 1\ndatabase: x\nentra: [x]\n", &Env::new());
+    let expected = [
+        "server: must be a mapping, not a number",
+        "database: must be a mapping, not text",
+        "entra: must be a mapping, not a list",
+    ];
+    for (index, expected) in expected.into_iter().enumerate() {
+        assert!(lines[index].contains(expected), "{lines:#?}");
+    }
+    assert_eq!(lines.len(), 3, "{lines:#?}");
+}
+
+#[test]
+fn problems_in_the_environment_name_the_variable() {
+    for (name, value) in [
+        ("PROXY_BASE_URL", "http://sso.example.com"),
+        ("DATABASE_URL", "mysql://db"),
+        ("MICROSOFT_TENANT", "consumers"),
+        ("MICROSOFT_CLIENT_ID", "x"),
+        ("MICROSOFT_CLIENT_SECRET", "two words"),
+        ("MICROSOFT_SERVICE_PRINCIPAL_ID", "x"),
+        ("MICROSOFT_GRAPH_ENDPOINT", "graph.example.com"),
+        ("ENTRA_GROUPS_ALSO_CREATE_ORGS", "perhaps"),
+        ("ALLOWED_EMAIL_DOMAINS", "contoso.com,no domain"),
+        ("ALLOWED_EMAIL_DOMAINS", ", ,"),
+    ] {
+        let lines = said_with("", &and(least(), name, value));
+        assert!(lines.len() == 1 && lines[0].starts_with(name), "{name}={value} gave {lines:#?}");
+    }
+}
+
+#[test]
+fn an_empty_variable_counts_as_not_set() {
+    let lines = said_with("", &and(least(), "DATABASE_URL", ""));
+    assert!(lines.len() == 1 && lines[0].starts_with("database.url: is missing"), "{lines:#?}");
+    let env = and(least(), "ALLOWED_EMAIL_DOMAINS", "");
+    assert!(load(None, &env).unwrap().config.policy.allowed_email_domains.is_empty());
+}
+
+#[test]
+fn a_file_nested_without_end_is_a_problem_and_no_crash() {
+    for yaml in ["[".repeat(200_000), "a: {".repeat(200_000), "- ".repeat(200_000), "&a [*a]".into()] {
+        let lines = said(&yaml);
+        assert_eq!(lines.len(), 1, "{lines:#?}");
+    }
+    good(&format!("litellm_settings: {{drop_params: {}{}}}", "[".repeat(20), "]".repeat(20)));
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config::with_cases(64))]
+
+    #[test]
+    fn no_text_whatsoever_is_a_crash(text in "(server|entra|session|url|a|:|: |\\n|\\n  |- |\\[|\\]|\\{|\\}|\\$\\{|[\"'*&!|>#,~]|\\PC){0,40}") {
+        let _ = read(&text, &least());
+    }
+}

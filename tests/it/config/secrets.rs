@@ -1,0 +1,199 @@
+//! Secrets: their files, and that nobody ever sees them.
+
+use super::*;
+
+/// A folder of its own that goes with the test.
+struct Folder(std::path::PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("entraway-config-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a temporary folder");
+        Self(folder)
+    }
+
+    fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        std::fs::write(self.0.join(name), content).expect("a writable folder");
+    }
+
+    fn load(&self, yaml: &str, env: &Env) -> Result<Loaded, ConfigError> {
+        self.write("config.yaml", yaml);
+        load(Some(&self.0.join("config.yaml")), env)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn without_secrets() -> Env {
+    let mut env = least();
+    env.remove("DATABASE_URL");
+    env.remove("MICROSOFT_CLIENT_SECRET");
+    env
+}
+
+#[test]
+fn secrets_are_read_from_files_beside_the_configuration() {
+    let folder = Folder::new("good");
+    folder.write("db", "postgresql://app:S3cret@db/x\n");
+    folder.write("secret", "S3cret~file\r\n");
+    folder.write("keys", format!("{}\n\n{}\n", key(1), key(2)));
+    let yaml = "database: {url_file: db}\nentra: {client_secret_file: \"${SECRETS}/secret\"}\nsession: {cookie_keys_file: keys}\n";
+    let env = and(without_secrets(), "SECRETS", folder.0.to_str().unwrap());
+    let config = folder.load(yaml, &env).unwrap_or_else(|error| panic!("{error}")).config;
+    assert_eq!(config.database.url.expose_secret(), "postgresql://app:S3cret@db/x");
+    assert_eq!(config.entra.client_secret.expose_secret(), "S3cret~file");
+    assert_eq!(config.session.cookie_keys.iter().map(|key| key.as_bytes()[0]).collect::<Vec<_>>(), [1, 2]);
+}
+
+#[test]
+fn a_file_that_is_not_there_or_holds_nothing_is_named_with_its_key() {
+    let folder = Folder::new("bad");
+    folder.write("empty", "\n");
+    folder.write("bytes", [0xFF, 0xFE]);
+    let yaml = "database:\n  url_file: empty\nentra:\n  client_secret_file: /nowhere/secret\nsession:\n  cookie_keys_file: bytes\n";
+    let error = folder.load(yaml, &without_secrets()).unwrap_err();
+    let said: Vec<_> = error.problems.iter().map(|problem| (problem.line, problem.to_string())).collect();
+    assert_eq!(said.len(), 3, "{said:#?}");
+    assert_eq!(said[0].0, Some(2));
+    assert!(said[0].1.starts_with("database.url_file: \"empty\" is empty"), "{said:#?}");
+    assert!(
+        said[1].1.starts_with("entra.client_secret_file: \"/nowhere/secret\" cannot be read (entity not found)"),
+        "{said:#?}"
+    );
+    assert!(said[2].1.starts_with("session.cookie_keys_file: \"bytes\" is not text"), "{said:#?}");
+}
+
+#[test]
+fn a_secret_given_in_both_ways_is_a_problem() {
+    for (section, key, value) in
+        [("database", "url", "postgres://db"), ("entra", "client_secret", "x"), ("session", "cookie_keys", "[]")]
+    {
+        let yaml = format!("{section}:\n  {key}: {value}\n  {key}_file: x\n");
+        assert_said(&yaml, &format!("config.yaml:3: {section}.{key}_file: is given, and so is {section}.{key}"));
+    }
+}
+
+/// Everything that anybody could see of it.
+fn seen(result: &Result<Loaded, ConfigError>) -> String {
+    match result {
+        Ok(loaded) => format!("{loaded:?} {loaded:#?} {:?}", loaded.config),
+        Err(error) => format!("{error} {error:?} {error:#?}"),
+    }
+}
+
+#[test]
+fn no_secret_is_ever_seen_however_it_is_misplaced() {
+    let folder = Folder::new("unseen");
+    let long = "S3cret~0123456789012345678901234567890";
+    let base64 = format!("S3cret{}", &key(0x5A)[6..]);
+    let values =
+        [long, &base64, "postgres://u:S3cret@db/x", "mysql://u:S3cret@db", "S3cret cret", "postgres://u:S3/cret@h/d"];
+    let shapes = [
+        "V",
+        "\"V\"",
+        "'V'",
+        "[V]",
+        "[[V]]",
+        "{V: x}",
+        "{x: V}",
+        "\"V",
+        "'V",
+        "[V",
+        "{V",
+        "*V",
+        "&V x",
+        "!V x",
+        "!!int V",
+        "!!binary V",
+        "|\n    V\n  V",
+        "V\n V: V",
+        "V: V",
+        "\n    V: V\n    V: V",
+        "\"\\qV\"",
+        "\"${V\"",
+        "${V}",
+        "%V",
+        "@V",
+        "`V`",
+        "x${V",
+    ];
+    let keys = [
+        ("database", "url"),
+        ("database", "url_file"),
+        ("entra", "client_secret"),
+        ("entra", "client_secret_file"),
+        ("session", "cookie_keys"),
+        ("session", "cookie_keys_file"),
+        ("session", "idle_timeout"),
+        ("server", "listen"),
+        ("server", "public_url"),
+        ("entra", "graph_url"),
+        ("entra", "tenant"),
+        ("access", "require_group"),
+        ("database", "max_connections"),
+        ("sync", "role_precedence"),
+        ("litellm_settings", "default_team_params"),
+        ("litellm_settings", "drop_params"),
+    ];
+    for (section, key) in keys {
+        for value in values {
+            for shape in shapes {
+                let yaml = format!("{section}:\n  {key}: {}\n", shape.replace('V', value));
+                let seen = seen(&folder.load(&yaml, &without_secrets()));
+                assert!(!seen.contains("cret@") && !seen.contains("S3"), "{yaml}\ngave {seen}");
+            }
+            let env = and(without_secrets(), "V", value);
+            for form in ["${V}", "[${V}]", "{x: ${V}}", "x${V}"] {
+                let yaml = format!("{section}:\n  {key}: {form}\n");
+                let seen = seen(&folder.load(&yaml, &env));
+                assert!(!seen.contains("S3"), "{yaml}\nwith {value} gave {seen}");
+            }
+        }
+    }
+}
+
+#[test]
+fn no_secret_of_the_environment_or_of_a_file_is_ever_seen() {
+    let folder = Folder::new("unseen-files");
+    for value in ["S3cret", "S3 cret", "mysql://S3cret", "postgres://u:S3:3/cret@db", "postgres://S3cret@db", "S3=="] {
+        for name in least().keys().map(String::as_str).chain([
+            "PROXY_ADMIN_ID",
+            "ALLOWED_EMAIL_DOMAINS",
+            "MICROSOFT_GRAPH_ENDPOINT",
+            "ENTRA_GROUPS_ALSO_CREATE_ORGS",
+            "MICROSOFT_SERVICE_PRINCIPAL_ID",
+        ]) {
+            // What is read there is no secret, and `Debug` may show it.
+            let secret = !matches!(name, "PROXY_ADMIN_ID");
+            let seen = seen(&load(None, &and(least(), name, value)));
+            assert!(!secret || !seen.contains("S3"), "{name}={value} gave {seen}");
+        }
+        for (section, key) in
+            [("database", "url_file"), ("entra", "client_secret_file"), ("session", "cookie_keys_file")]
+        {
+            folder.write("value", value);
+            let seen = seen(&folder.load(&format!("{section}: {{{key}: value}}"), &without_secrets()));
+            assert!(!seen.contains("S3"), "{key} with {value} gave {seen}");
+        }
+    }
+}
+
+#[test]
+fn a_bad_cookie_key_is_named_by_its_place_and_its_size() {
+    let short = base64::prelude::BASE64_STANDARD.encode([7; 48]);
+    assert_said(
+        &format!("session:\n  cookie_keys:\n  - {}\n  - {short}\n", key(1)),
+        "config.yaml:4: session.cookie_keys[1]: must be 64 bytes in base64, but is 48; make one with: openssl",
+    );
+    let folder = Folder::new("keys");
+    folder.write("keys", format!("{}\n{short}\n", key(1)));
+    let error = folder.load("session: {cookie_keys_file: keys}", &least()).unwrap_err().to_string();
+    assert!(
+        error.contains("session.cookie_keys_file: line 2 of the file must be 64 bytes in base64, but is 48"),
+        "{error}"
+    );
+}

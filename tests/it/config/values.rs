@@ -1,0 +1,162 @@
+//! Each key: what it takes, and what it refuses.
+
+use super::*;
+
+#[test]
+fn proxies_are_networks_or_single_addresses() {
+    let config = good("server: {trusted_proxies: [10.1.2.3/8, 192.0.2.7, \"2001:db8::/32\", \"::1\"]}");
+    let shown: Vec<_> = config.server.trusted_proxies.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32", "::1/128"]);
+    assert_said(
+        "server:\n  trusted_proxies:\n  - 10.0.0.0/8\n  - proxy\n",
+        "config.yaml:4: server.trusted_proxies[1]: ",
+    );
+}
+
+#[test]
+fn connections_are_counted_exactly() {
+    for (value, read) in [("1", 1), ("1000", 1000)] {
+        assert_eq!(good(&format!("database: {{max_connections: {value}}}")).database.max_connections, read);
+    }
+    for value in ["0", "1001", "-1", "1.0", "99999999999999999999", "\"10\"", "true", "[10]"] {
+        assert_said(
+            &format!("database: {{max_connections: {value}}}"),
+            "config.yaml:1: database.max_connections: must be a whole number",
+        );
+    }
+}
+
+#[test]
+fn tenants_are_listed_exactly_where_the_tenant_is_open() {
+    let open = |tenant: &str, allowed: &str| {
+        let mut env = least();
+        env.remove("MICROSOFT_TENANT");
+        read(&format!("entra: {{tenant: {tenant}, allowed_tenants: {allowed}}}"), &env)
+    };
+    let one = format!("[{ID}]");
+    for tenant in ["organizations", "common"] {
+        assert_eq!(open(tenant, &one).unwrap().config.entra.allowed_tenants.len(), 1, "{tenant}");
+        for none in ["[]", "null"] {
+            let error = open(tenant, none).unwrap_err().to_string();
+            assert!(error.contains("entra.tenant: organizations and common need entra.allowed_tenants"), "{error}");
+        }
+    }
+    for tenant in [ID, "contoso.com"] {
+        assert!(open(tenant, "[]").is_ok(), "{tenant}");
+        let error = open(tenant, &one).unwrap_err().to_string();
+        assert!(error.starts_with("config.yaml:1: entra.allowed_tenants: only organizations and common"), "{error}");
+    }
+    let error = open("common", "[9188040d-6c67-4c5b-b112-36a304b66dad, x]").unwrap_err();
+    assert_eq!(error.problems.len(), 2, "personal accounts and what is no id are refused: {error}");
+}
+
+#[test]
+fn each_cloud_has_its_hosts_and_urls_replace_them() {
+    for (cloud, authority, graph) in [
+        ("global", "https://login.microsoftonline.com/", "https://graph.microsoft.com/v1.0"),
+        ("us_government", "https://login.microsoftonline.us/", "https://graph.microsoft.us/v1.0"),
+        ("china", "https://login.partner.microsoftonline.cn/", "https://microsoftgraph.chinacloudapi.cn/v1.0"),
+    ] {
+        let entra = good(&format!("entra: {{cloud: {cloud}}}")).entra;
+        assert_eq!((entra.authority_url.as_str(), entra.graph_url.as_str()), (authority, graph), "{cloud}");
+    }
+    let yaml = "entra: {authority_url: \"http://127.0.0.1:9/x/\", graph_url: \"http://[::1]:9/v1.0//\"}";
+    let entra = good(yaml).entra;
+    assert_eq!(entra.authority_url.as_str(), "http://127.0.0.1:9/x");
+    assert_eq!(entra.graph_url.as_str(), "http://[::1]:9/v1.0");
+    for key in ["authority_url", "graph_url"] {
+        for url in ["http://login.example.com", "https://u:p@e.com", "https://e.com?x", "https://e.com#x", "e.com"] {
+            assert_said(&format!("entra:\n  {key}: {url}\n"), &format!("config.yaml:2: entra.{key}: "));
+        }
+    }
+}
+
+#[test]
+fn durations_have_a_unit_and_limits() {
+    for (value, seconds) in [("0s", 0), ("60s", 60), ("1m 30s", 90), ("1h", 3600)] {
+        let ttl = good(&format!("sync: {{assigned_groups_ttl: {value}}}")).sync.assigned_groups_ttl;
+        assert_eq!(ttl, Duration::from_secs(seconds), "{value}");
+    }
+    for (value, expected) in [
+        ("60", "is a number without a unit; write 60s"),
+        ("\"60\"", "is a number without a unit; write it with one"),
+        ("soon", "is not a duration"),
+        ("1.5", "is not a duration"),
+        ("true", "is not a duration"),
+        ("61m", "must be from 0s to 1h"),
+        ("-1s", "is not a duration"),
+    ] {
+        assert_said(
+            &format!("sync: {{assigned_groups_ttl: {value}}}"),
+            &format!("config.yaml:1: sync.assigned_groups_ttl: {expected}"),
+        );
+    }
+}
+
+#[test]
+fn a_session_is_idle_no_longer_than_it_lives() {
+    let session = good("session: {lifetime: 4h}").session;
+    assert_eq!((session.idle_timeout, session.lifetime), (Duration::from_hours(4), Duration::from_hours(4)));
+    good("session: {idle_timeout: 1m, lifetime: 1m}");
+    good("session: {idle_timeout: 30d, lifetime: 30d}");
+    assert_said(
+        "session: {idle_timeout: 25h}",
+        "config.yaml:1: session.idle_timeout: is longer than session.lifetime (1day)",
+    );
+    assert_said("session: {idle_timeout: 59s}", "config.yaml:1: session.idle_timeout: must be from 1m to 30days");
+    assert_said("session: {lifetime: 31d}", "config.yaml:1: session.lifetime: must be from 1m to 30days");
+}
+
+#[test]
+fn who_requires_a_group_must_name_the_enterprise_app() {
+    assert_said(
+        "access: {require_group: true}",
+        "config.yaml:1: access.require_group: needs entra.service_principal_id",
+    );
+    good("access: {require_group: false}");
+    assert!(
+        good(&format!("access: {{require_group: true}}\nentra: {{service_principal_id: {ID}}}")).policy.require_group
+    );
+    let env = and(least(), "MICROSOFT_SERVICE_PRINCIPAL_ID", ID);
+    assert!(read("access: {require_group: true}", &env).unwrap().config.policy.require_group);
+}
+
+#[test]
+fn domains_lose_their_case_and_their_at_sign() {
+    let policy = good("access: {allowed_email_domains: [Contoso.COM, \"@fabrikam.com\"]}").policy;
+    assert_eq!(policy.allowed_email_domains.into_iter().collect::<Vec<_>>(), ["contoso.com", "fabrikam.com"]);
+    for value in ["[\"\"]", "[\"*\"]", "[a@b.com]", "[localhost]", "contoso.com", "[4]", "[~]"] {
+        assert_said(
+            &format!("access: {{allowed_email_domains: {value}}}"),
+            "config.yaml:1: access.allowed_email_domains",
+        );
+    }
+}
+
+#[test]
+fn roles_are_preferred_by_order_or_by_rank() {
+    assert_eq!(good("sync: {role_precedence: first}").policy.role_precedence, RolePrecedence::First);
+    assert_eq!(good("sync: {role_precedence: highest}").policy.role_precedence, RolePrecedence::Highest);
+    assert_said(
+        "sync: {role_precedence: higest}",
+        "config.yaml:1: sync.role_precedence: is not one of the words known here; did you mean highest?",
+    );
+}
+
+#[test]
+fn what_can_hardly_be_meant_is_a_warning() {
+    for (yaml, expected) in [
+        ("server: {trusted_proxies: [0.0.0.0/0]}".to_owned(), "server.trusted_proxies[0]: every address is trusted"),
+        (
+            format!("entra: {{service_principal_id: {OTHER_ID}}}"),
+            "entra.service_principal_id: is the same as the client id",
+        ),
+        ("entra: {graph_url: https://graph.example.com}".into(), "entra.graph_url: has no version"),
+        ("access: {admin_user_ids: [default_user_id]}".into(), "access.admin_user_ids[0]: is not a GUID"),
+    ] {
+        let notes = notes(&yaml, Level::Warning);
+        assert!(notes.len() == 1 && notes[0].starts_with(expected), "{yaml} gave {notes:#?}");
+    }
+    let loaded = load(None, &and(least(), "MICROSOFT_CLIENT_SECRET", ID)).unwrap();
+    assert!(loaded.notes[0].to_string().contains("looks like the id of a client secret"), "{:?}", loaded.notes);
+}
