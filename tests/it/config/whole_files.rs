@@ -58,7 +58,7 @@ fn every_environment_name_is_read_and_wins_over_the_file() {
 
 #[test]
 fn the_example_is_read_and_states_the_defaults() {
-    let yaml = include_str!("../../config.example.yaml");
+    let yaml = include_str!("../../../config.example.yaml");
     let env = env(&[("DATABASE_URL", "postgres://db/entraway"), ("MICROSOFT_CLIENT_SECRET", "S3cret")]);
     let Loaded { config, notes } = read(yaml, &env).unwrap_or_else(|error| panic!("{error}"));
     assert!(notes.iter().all(|note| note.level == Level::Debug), "{notes:#?}");

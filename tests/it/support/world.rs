@@ -1,0 +1,217 @@
+//! The database, the simulated Entra and the instances of the service that one test has for itself.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use entraway::clock::Clock;
+use entraway::config::{self, Config};
+use entraway::domain::ObjectId;
+use entraway::fake::{Directory, Fake, Options};
+use entraway::pg::{Durability, PrivateCluster};
+use entraway::server;
+use entraway::store::Store;
+use entraway::web::App;
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+use tokio::net::TcpListener;
+use tokio::sync::OnceCell;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use url::Url;
+
+use super::{Answer, Browser, Rows};
+
+const TEMPLATE: &str = "entraway_template";
+
+/// One cluster for the whole run. It is never dropped: its watchdog clears up when this process ends.
+static CLUSTER: OnceCell<PrivateCluster> = OnceCell::const_new();
+
+pub async fn cluster() -> &'static PrivateCluster {
+    CLUSTER
+        .get_or_init(async || {
+            let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+            let cluster = PrivateCluster::start(Durability::Fast).await.unwrap();
+            cluster.create_database(TEMPLATE, None).await.unwrap();
+            let store = Store::new(&cluster.url(TEMPLATE).into(), 1).unwrap();
+            store.migrate().await.unwrap();
+            store.close().await;
+            let pool = PgPool::connect(&cluster.url("postgres")).await.unwrap();
+            sqlx::query("create extension if not exists pg_stat_statements").execute(&pool).await.unwrap();
+            pool.close().await;
+            cluster
+        })
+        .await
+}
+
+/// All that one test has for itself.
+pub struct World {
+    pub fake: Fake,
+    pub clock: Clock,
+    /// The database's address, and its name.
+    pub database: String,
+    pub database_name: String,
+    pub pool: PgPool,
+}
+
+/// A running instance of the service.
+pub struct Service {
+    address: SocketAddr,
+    public_url: Url,
+    pub app: Arc<App>,
+    _stop: DropGuard,
+}
+
+impl Service {
+    /// An address of this very instance, whatever its public URL is.
+    pub fn at(&self, path: &str) -> Url {
+        Url::parse(&format!("http://{}{path}", self.address)).unwrap()
+    }
+
+    /// An address under the public URL, as this instance has it.
+    pub fn here(&self, url: &Url) -> Url {
+        assert_eq!(url.origin(), self.public_url.origin(), "{url} is not under the public URL");
+        let mut url = url.clone();
+        url.set_scheme("http").unwrap();
+        url.set_ip_host(self.address.ip()).unwrap();
+        url.set_port(Some(self.address.port())).unwrap();
+        url
+    }
+}
+
+impl World {
+    /// A migrated database, and an empty tenant.
+    pub async fn new() -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let cluster = cluster().await;
+        let database_name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        cluster.create_database(&database_name, Some(TEMPLATE)).await.unwrap();
+        let database = cluster.url(&database_name);
+        let pool = PgPoolOptions::new().max_connections(2).connect(&database).await.unwrap();
+        let clock = Clock::system();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let now = clock.clone();
+        let options = Options::new(Directory::new("contoso-sim.example"), Arc::new(move || now.now()));
+        let fake = Fake::start(listener, options).await.unwrap();
+        Self { fake, clock, database, database_name, pool }
+    }
+
+    /// The settings that a test may change: organizations are on, with the defaults of the README.
+    pub fn config(&self) -> Config {
+        self.config_of(
+            "  entra_groups_also_create_orgs: true
+  default_team_params: {models: [gpt-4, gpt-3.5-turbo], max_budget: 100.0, budget_duration: 30d, tpm_limit: 10000, rpm_limit: 1000}
+  default_internal_user_params: {user_role: internal_user, max_budget: 10, budget_duration: 30d, models: [gpt-3.5-turbo]}
+",
+        )
+    }
+
+    /// As an operator's file with this `litellm_settings` section.
+    pub fn config_of(&self, litellm_settings: &str) -> Config {
+        let directory = self.fake.edit(|directory| directory.clone());
+        let yaml = format!(
+            "server: {{public_url: 'http://127.0.0.1:1', listen: '127.0.0.1:0'}}\n\
+             database: {{url: '{database}', max_connections: 5}}\n\
+             entra:\n  tenant: {tenant}\n  client_id: {client}\n  client_secret: {secret}\n  \
+               service_principal_id: {principal}\n  authority_url: {authority}\n  graph_url: {graph}\n\
+             sync: {{assigned_groups_ttl: 0s}}\n\
+             litellm_settings:\n{litellm_settings}",
+            database = self.database,
+            tenant = directory.tenant_id,
+            client = directory.client_id,
+            secret = directory.client_secret,
+            principal = directory.service_principal_id,
+            authority = self.fake.authority_url(),
+            graph = self.fake.graph_url(),
+        );
+        config::parse(Some(&yaml), Path::new("test.yaml"), &BTreeMap::new()).unwrap().config
+    }
+
+    /// An instance of the service with the settings of `config()`.
+    pub async fn service(&self) -> Service {
+        self.service_with(|_| {}).await
+    }
+
+    /// An instance with changed settings.
+    pub async fn service_with(&self, change: impl FnOnce(&mut Config)) -> Service {
+        let mut config = self.config();
+        change(&mut config);
+        self.service_of(config).await
+    }
+
+    /// An instance with these settings; it has three seconds for a list of groups.
+    pub async fn service_of(&self, config: Config) -> Service {
+        let public_url = config.server.public_url.as_url().clone();
+        let app = App::build(config, self.clock.clone(), Duration::from_secs(3)).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let serving = server::serve(app.clone(), listener, stop.clone());
+        tokio::spawn(async move { serving.await.unwrap() });
+        Service { address, public_url, app, _stop: stop.drop_guard() }
+    }
+
+    /// Signs a person in with a new browser, which has to succeed.
+    #[track_caller]
+    pub fn sign_in<'a>(&'a self, service: &'a Service, person: ObjectId) -> impl Future<Output = Browser> + 'a {
+        let caller = std::panic::Location::caller();
+        async move {
+            let mut browser = Browser::new();
+            let answer = browser.sign_in(&self.fake, service, person).await;
+            assert_eq!(answer.status, 303, "the sign-in at {caller} did not succeed: {answer:#?}");
+            browser
+        }
+    }
+
+    /// Tries to sign a person in with a new browser; gives the callback's answer.
+    pub async fn try_sign_in(&self, service: &Service, person: ObjectId) -> Answer {
+        Browser::new().sign_in(&self.fake, service, person).await
+    }
+
+    pub async fn rows(&self) -> Rows {
+        Rows::read(&self.pool).await
+    }
+
+    /// The newest sync record, as JSON.
+    pub async fn last_run(&self) -> serde_json::Value {
+        sqlx::query_scalar("select to_jsonb(r) from entraway.sync_runs r order by started_at desc limit 1")
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
+    }
+
+    /// How many rows of ours there are that a refused sign-in must not add to.
+    pub async fn sessions_and_runs(&self) -> (i64, i64) {
+        sqlx::query_as("select (select count(*) from entraway.sessions), (select count(*) from entraway.sync_runs)")
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
+    }
+
+    /// Runs SQL as somebody with psql would.
+    pub async fn sql(&self, sql: &'static str) {
+        sqlx::raw_sql(sql).execute(&self.pool).await.unwrap();
+    }
+
+    /// The statements that were run in this test's database since the last call, with how often; without the test's own.
+    pub async fn statements(&self) -> Vec<(String, i64)> {
+        let pool = PgPool::connect(&cluster().await.url("postgres")).await.unwrap();
+        let statements = sqlx::query_as(
+            "select query, calls from pg_stat_statements
+             where dbid = (select oid from pg_database where datname = $1) and toplevel order by query",
+        )
+        .bind(&self.database_name)
+        .fetch_all(&pool)
+        .await
+        .unwrap();
+        sqlx::query("select pg_stat_statements_reset(0, (select oid from pg_database where datname = $1))")
+            .bind(&self.database_name)
+            .execute(&pool)
+            .await
+            .unwrap();
+        pool.close().await;
+        statements
+    }
+}
