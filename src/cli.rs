@@ -58,11 +58,12 @@ enum Command {
         /// The simulated Entra's port on 127.0.0.1; if it is taken, another one.
         #[arg(long, default_value_t = 8081)]
         entra_port: u16,
-        /// Start with entra_groups_also_create_orgs off: groups become standalone teams, as in LiteLLM today.
+        /// Start with `entra_groups_also_create_orgs` off: groups become standalone teams, as in LiteLLM today.
         #[arg(long)]
         without_orgs: bool,
-        #[command(flatten)]
-        log: LogArgs,
+        /// What is logged: error, warn, info, debug, or a filter such as "info,entraway=debug".
+        #[arg(long, default_value = "warn", value_name = "FILTER")]
+        log_level: String,
     },
     /// Ask a running service on this machine whether it is alive: for a container's HEALTHCHECK.
     ///
@@ -107,8 +108,9 @@ impl Cli {
             Command::Serve { config, log } => serve::run(config.file().as_deref(), &log, env).await,
             Command::Check { config } => check::run(config.file().as_deref(), env).await,
             #[cfg(feature = "demo")]
-            Command::Demo { port, entra_port, without_orgs, log } => {
-                demo::run(demo::Ports { service: port, entra: entra_port }, !without_orgs, &log).await
+            Command::Demo { port, entra_port, without_orgs, log_level } => {
+                crate::telemetry::init(LogFormat::Human, &log_level)?;
+                demo::run(demo::Ports { service: port, entra: entra_port }, !without_orgs).await
             }
             Command::Healthcheck { url, config } => healthcheck::run(url, config.file().as_deref(), env).await,
         }

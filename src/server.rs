@@ -12,7 +12,7 @@ use crate::web::{self, App, StartError};
 /// After a signal, requests that are under way get this long to finish.
 const GRACE: Duration = Duration::from_secs(15);
 /// How often sessions and attempts that are over are deleted.
-const PURGE_EVERY: Duration = Duration::from_secs(300);
+const PURGE_EVERY: Duration = Duration::from_mins(5);
 
 /// Why the service ended otherwise than asked to.
 #[derive(Debug, thiserror::Error)]

@@ -39,7 +39,7 @@ use cookies::Cookies;
 use error::WebError;
 
 /// Longer than every time-out inside: what is still running then has lost its way.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// All that the handlers share.
 pub struct App {

@@ -9,7 +9,6 @@ use anyhow::Context as _;
 use tokio::net::TcpListener;
 use url::Url;
 
-use super::LogArgs;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::fake::{Directory, Fake, Options};
@@ -25,8 +24,7 @@ pub(super) struct Ports {
     pub(super) entra: u16,
 }
 
-pub(super) async fn run(ports: Ports, also_create_orgs: bool, log: &LogArgs) -> anyhow::Result<ExitCode> {
-    log.init()?;
+pub(super) async fn run(ports: Ports, also_create_orgs: bool) -> anyhow::Result<ExitCode> {
     let stop = server::stop_on_signals();
     let prepare = async {
         let listener = listen(ports.service).await?;

@@ -9,12 +9,11 @@ use crate::config::{self, Env};
 use crate::http_client::HttpClient;
 
 pub(super) async fn run(url: Option<Url>, file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCode> {
-    let url = match url {
-        Some(url) => url,
-        None => {
-            let port = config::load(file, env).map_or(8080, |loaded| loaded.config.server.listen.port());
-            Url::parse(&format!("http://127.0.0.1:{port}/healthz"))?
-        }
+    let url = if let Some(url) = url {
+        url
+    } else {
+        let port = config::load(file, env).map_or(8080, |loaded| loaded.config.server.listen.port());
+        Url::parse(&format!("http://127.0.0.1:{port}/healthz"))?
     };
     let http = HttpClient::new()?;
     let answer = http.send(http.get(url.clone())).await?;

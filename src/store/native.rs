@@ -12,7 +12,7 @@ use crate::plan::{
     Applied, Current, CurrentOrganizationMember, CurrentUser, Failure, NewOrganization, NewTeam, Plan, Planner,
     UserChange,
 };
-use crate::policy::Limits;
+use crate::policy::{BudgetDuration, Limits};
 
 /// A transaction that lost a race is tried again, whole, this often.
 const TRIES: usize = 4;
@@ -56,15 +56,15 @@ pub(super) async fn read(
     }
     Ok(Current {
         user,
-        organizations: group_ids(organizations),
+        organizations: group_ids(&organizations),
         teams,
         organization_members,
-        team_members: group_ids(team_members),
+        team_members: group_ids(&team_members),
     })
 }
 
 /// Only ids that were asked for come back, and those are GUIDs.
-fn group_ids(ids: Vec<String>) -> BTreeSet<GroupId> {
+fn group_ids(ids: &[String]) -> BTreeSet<GroupId> {
     ids.iter().filter_map(|id| id.parse().ok()).collect()
 }
 
@@ -202,7 +202,7 @@ fn team_row(id: GroupId, new: &NewTeam, planner: &Planner<'_>) -> Value {
 
 fn put_limits(row: &mut Value, limits: &Limits) {
     row["max_budget"] = json!(limits.max_budget);
-    row["budget_duration"] = json!(limits.budget_duration.as_ref().map(|duration| duration.as_str()));
+    row["budget_duration"] = json!(limits.budget_duration.as_ref().map(BudgetDuration::as_str));
     row["tpm_limit"] = json!(limits.tpm_limit);
     row["rpm_limit"] = json!(limits.rpm_limit);
 }
@@ -218,8 +218,8 @@ async fn write_person(
     let (new_person, changes) = person_columns(plan);
     let join: Vec<String> = plan.join_organizations.keys().map(ToString::to_string).collect();
     let join_roles: Vec<&str> = plan.join_organizations.values().map(|role| role.as_str()).collect();
-    let changed: Vec<&String> = plan.organization_roles.keys().collect();
-    let changed_roles: Vec<&str> = plan.organization_roles.values().map(|role| role.as_str()).collect();
+    let new_roles_of: Vec<&String> = plan.organization_roles.keys().collect();
+    let new_roles: Vec<&str> = plan.organization_roles.values().map(|role| role.as_str()).collect();
     let teams: Vec<String> = plan.join_teams.iter().map(ToString::to_string).collect();
 
     let row = sqlx::query(
@@ -274,15 +274,15 @@ async fn write_person(
     .bind(changes)
     .bind(join)
     .bind(join_roles)
-    .bind(changed)
-    .bind(changed_roles)
+    .bind(new_roles_of)
+    .bind(new_roles)
     .bind(teams)
     .fetch_one(connection)
     .await?;
     applied.user_created = row.try_get("user_created")?;
     applied.user_updated = row.try_get("user_updated")?;
-    applied.organizations_joined = group_ids(row.try_get("organizations")?);
-    applied.teams_joined = group_ids(row.try_get("teams")?);
+    applied.organizations_joined = group_ids(&row.try_get::<Vec<String>, _>("organizations")?);
+    applied.teams_joined = group_ids(&row.try_get::<Vec<String>, _>("teams")?);
     Ok(())
 }
 
@@ -294,7 +294,7 @@ fn person_columns(plan: &Plan) -> (Option<Value>, Option<Value>) {
             let row = json!({
                 "user_email": new.email, "user_alias": new.alias, "user_role": new.role, "sso_user_role": new.sso_role,
                 "models": new.models, "max_budget": new.limits.max_budget,
-                "budget_duration": new.limits.budget_duration.as_ref().map(|duration| duration.as_str()),
+                "budget_duration": new.limits.budget_duration.as_ref().map(BudgetDuration::as_str),
                 "budget_reset_at": new.budget_reset_at,
             });
             (Some(row), None)

@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
 
 use super::App;
+use super::cookies::Cookies;
 use super::error::WebError;
 use super::return_to::ReturnTo;
 use crate::entra::Proof;
@@ -74,7 +75,7 @@ impl Attempt {
 
     /// Takes away the attempts that cannot be read any more, and the oldest where there are too many.
     fn superfluous(app: &App, headers: &HeaderMap) -> Vec<HeaderValue> {
-        let names = app.cookies.names(headers, &app.cookies.attempt_prefix());
+        let names = Cookies::names(headers, &app.cookies.attempt_prefix());
         let mut attempts: Vec<(Option<DateTime<Utc>>, String)> = names
             .into_iter()
             .map(|name| {

@@ -36,7 +36,7 @@ impl Cookies {
     }
 
     /// A cookie's value as it was sent; `None` where two of that name came, since then one is not ours.
-    pub(super) fn plain(&self, headers: &HeaderMap, name: &str) -> Option<String> {
+    pub(super) fn plain(headers: &HeaderMap, name: &str) -> Option<String> {
         let mut found = sent(headers).filter(|cookie| cookie.name() == name);
         let cookie = found.next()?;
         found.next().is_none().then(|| cookie.value().to_owned())
@@ -44,14 +44,14 @@ impl Cookies {
 
     /// What a sealed cookie holds, if one of our keys sealed it under this very name.
     pub(super) fn open(&self, headers: &HeaderMap, name: &str) -> Option<String> {
-        let sealed = self.plain(headers, name)?;
+        let sealed = Self::plain(headers, name)?;
         let jar = CookieJar::new();
         let opened = |key| jar.private(key).decrypt(Cookie::new(name.to_owned(), sealed.clone()));
         self.keys.iter().find_map(opened).map(|cookie| cookie.value().to_owned())
     }
 
     /// The names of all cookies that begin so.
-    pub(super) fn names(&self, headers: &HeaderMap, prefix: &str) -> Vec<String> {
+    pub(super) fn names(headers: &HeaderMap, prefix: &str) -> Vec<String> {
         sent(headers).map(|cookie| cookie.name().to_owned()).filter(|name| name.starts_with(prefix)).collect()
     }
 

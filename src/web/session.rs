@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderValue};
 use sha2::{Digest as _, Sha256};
 
 use super::App;
+use super::cookies::Cookies;
 use crate::domain::Identity;
 use crate::random;
 use crate::store::{Me, NewSession, StoreError, SyncRun, TokenHash};
@@ -53,7 +54,7 @@ pub(super) async fn end(app: &App, headers: &HeaderMap) -> Result<(), StoreError
 
 /// The hash of the token in the cookie, if it has a token's shape: nothing else is worth a query.
 fn sent(app: &App, headers: &HeaderMap) -> Option<TokenHash> {
-    let token = app.cookies.plain(headers, &app.cookies.session_name())?;
+    let token = Cookies::plain(headers, &app.cookies.session_name())?;
     let bytes = URL_SAFE_NO_PAD.decode(&token).ok()?;
     (bytes.len() == 32).then(|| hash(&token))
 }
