@@ -1,0 +1,85 @@
+//! Writes what was measured into `docs/performance.md`.
+
+use std::fmt::Write as _;
+
+use crate::driver::Storm;
+use crate::{AT_ONCE, GROUPS, IN_GROUPS, PEOPLE, RUNS, SIGN_INS};
+
+/// One kind of sign-in.
+pub(crate) struct Sync {
+    /// Of the whole sign-in, by Postgres' own count.
+    pub(crate) statements: i64,
+    pub(crate) transactions: i64,
+    /// Reading, planning and writing, without Entra and Graph; the median.
+    pub(crate) ms: f64,
+}
+
+pub(crate) struct Report {
+    pub(crate) postgres: String,
+    pub(crate) first: Sync,
+    pub(crate) another: Sync,
+    pub(crate) repeat: Sync,
+    pub(crate) storm: Storm,
+    pub(crate) idle: f64,
+    pub(crate) after: f64,
+}
+
+impl Report {
+    /// Prints the page and writes it.
+    pub(crate) fn write(&self) -> anyhow::Result<()> {
+        let page = self.page()?;
+        println!("{page}");
+        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/performance.md"), page)?;
+        Ok(())
+    }
+
+    fn page(&self) -> anyhow::Result<String> {
+        let mut page = String::from("# Performance\n\nWritten by `script/bench`, which repeats it.\n\n");
+        writeln!(page, "Measured on {}, Postgres {} with its default durability.", machine(), self.postgres)?;
+        writeln!(
+            page,
+            "The service is the release binary in a process of its own. The simulated Entra and Graph, the browsers and\n\
+             Postgres run beside it on the same cores, so a sign-in here pays for all of them.\n"
+        )?;
+        writeln!(page, "## One sign-in, {GROUPS} assigned groups, the person in {IN_GROUPS}, organizations on\n")?;
+        writeln!(
+            page,
+            "Statements are Postgres' own count (`pg_stat_statements`, top level, `BEGIN` and `COMMIT` among them). The\n\
+             whole sign-in has two more than the sync: the attempt is used up, and the session is opened together with\n\
+             the sync record. The time is the sync's without Entra and Graph: read, plan, write; the median of {RUNS}.\n"
+        )?;
+        writeln!(page, "| sign-in | statements, all | of them the sync's | write transactions | sync, ms |")?;
+        writeln!(page, "|---|---|---|---|---|")?;
+        for (name, sync) in [
+            ("the first ever: all groups are new", &self.first),
+            ("another person's first: the groups are there", &self.another),
+            ("a repeat: nothing changes", &self.repeat),
+        ] {
+            let (all, own) = (sync.statements, sync.statements - 2);
+            writeln!(page, "| {name} | {all} | {own} | {} | {:.1} |", sync.transactions, sync.ms)?;
+        }
+        writeln!(page, "\n## Many sign-ins\n")?;
+        writeln!(
+            page,
+            "{SIGN_INS} sign-ins of {PEOPLE} people, {AT_ONCE} at a time, each the whole way: begin, pick an account, \
+             come back. The first\n{PEOPLE} of them, which write, are not in the figures.\n"
+        )?;
+        writeln!(page, "| what | measured |\n|---|---|")?;
+        writeln!(page, "| sign-ins a second | {:.0} |", self.storm.a_second)?;
+        writeln!(page, "| one whole sign-in, p50 | {:.1} ms |", self.storm.p50_ms)?;
+        writeln!(page, "| one whole sign-in, p99 | {:.1} ms |", self.storm.p99_ms)?;
+        writeln!(page, "| resident memory, idle | {:.1} MiB |", self.idle)?;
+        writeln!(page, "| resident memory, after {SIGN_INS} sign-ins | {:.1} MiB |", self.after)?;
+        Ok(page)
+    }
+}
+
+fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
+    let model = model.trim_start_matches([' ', '\t', ':']);
+    let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kib = memory.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or_default();
+    format!("{cores} cores ({model}), {} GiB, {}", kib / 1024 / 1024, std::env::consts::OS)
+}
