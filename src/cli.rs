@@ -69,7 +69,7 @@ enum Command {
     ///
     /// Ends with 0 if it answers, else with 1.
     Healthcheck {
-        /// The address to ask; else /healthz at the port of the configuration's server.listen, else at 8080.
+        /// The address to ask; else /healthz at the configuration's server.listen, else at port 8080.
         #[arg(long)]
         url: Option<url::Url>,
         #[command(flatten)]
