@@ -3,7 +3,7 @@
 # The image holds one program and what glibc and TLS need: no shell, no package manager, no root.
 #
 #   docker build -t entraway .
-#   docker run --rm -p 8080:8080 -v "$PWD/entraway.yaml:/etc/entraway/entraway.yaml:ro" entraway
+#   docker run --rm -p 8080:8080 -v "$PWD/config.yaml:/etc/entraway/config.yaml:ro" -e DATABASE_URL entraway
 #   docker run --rm entraway --help
 
 # The Debian of both stages has to be the same one, or the program may ask for a newer glibc than there is.
@@ -23,6 +23,8 @@ RUN --mount=type=cache,id=entraway-registry,target=/usr/local/cargo/registry,sha
 
 FROM gcr.io/distroless/cc-debian${DEBIAN_VERSION}:nonroot
 COPY --from=build /entraway /entraway
+# Where config.yaml is looked for.
+WORKDIR /etc/entraway
 EXPOSE 8080
 # In exec form: there is no shell.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 CMD ["/entraway", "healthcheck"]

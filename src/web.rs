@@ -7,6 +7,7 @@ mod callback;
 mod cookies;
 mod edge;
 mod error;
+mod frame;
 mod login;
 mod logout;
 mod ops;

@@ -1,8 +1,10 @@
 //! Errors as people and programs see them: a status, a page or `application/problem+json`, and one log line.
 
+mod page;
 mod words;
 
-pub(super) use words::Words;
+use page::ProblemPage;
+use words::Words;
 
 use std::any::Any;
 use std::sync::Arc;
@@ -19,7 +21,6 @@ use tower_http::csrf::ProtectionError;
 
 use super::App;
 use super::edge::RequestId;
-use super::pages::ProblemPage;
 use crate::entra::{IdTokenError, ProviderError, SignInError, TokenError};
 use crate::store::StoreError;
 use crate::sync::SyncError;
@@ -49,6 +50,8 @@ pub(super) enum WebError {
     CodeMissing,
     #[error("the person or their organization did not consent")]
     ConsentRefused,
+    #[error("Entra asks the person for one more step")]
+    InteractionRequired,
     #[error("the person is not assigned to the app")]
     NotAssigned,
     /// An error that Entra sent with the browser: its code, and its description without addresses.
@@ -94,17 +97,52 @@ impl WebError {
         raise(Raised { error: Arc::new(self), return_to: Some(path.to_owned()) })
     }
 
-    /// What Entra sent instead of a code. Only `error` is meant for programs; that a person is not assigned is told by
-    /// the number in the description alone, so that number is looked for, and nothing breaks where it is missing.
+    /// What Entra sent with the browser instead of a code.
     pub(super) fn from_entra(error: &str, description: Option<&str>, subcode: Option<&str>) -> Self {
         let description = description.unwrap_or_default();
-        let told = |number: &str| description.contains(number);
         match error {
-            "access_denied" if told("AADSTS50105") => Self::NotAssigned,
-            "access_denied" | "consent_required" => Self::ConsentRefused,
-            _ if subcode == Some("cancel") || told("AADSTS65001") || told("AADSTS90094") => Self::ConsentRefused,
             "temporarily_unavailable" | "server_error" => Self::EntraUnavailable(loggable(description)),
-            _ => Self::EntraRefused { error: loggable(error), description: loggable(description) },
+            "interaction_required" | "login_required" => Self::InteractionRequired,
+            "consent_required" => Self::ConsentRefused,
+            _ if subcode == Some("cancel") => Self::ConsentRefused,
+            _ => Self::by_number(description).unwrap_or_else(|| match error {
+                "access_denied" => Self::ConsentRefused,
+                _ => Self::EntraRefused { error: loggable(error), description: loggable(description) },
+            }),
+        }
+    }
+
+    /// What the token endpoint said instead of giving a token.
+    fn from_token_endpoint(error: String, description: Option<&str>) -> Self {
+        let description = description.unwrap_or_default();
+        match error.as_str() {
+            "temporarily_unavailable" | "server_error" => Self::EntraUnavailable(loggable(description)),
+            "interaction_required" => Self::InteractionRequired,
+            "consent_required" => Self::ConsentRefused,
+            "invalid_client" | "unauthorized_client" | "invalid_scope" | "invalid_resource" => {
+                Self::AppRefused { error, description: loggable(description) }
+            }
+            _ => Self::by_number(description)
+                .unwrap_or_else(|| Self::CodeRefused { error, description: loggable(description) }),
+        }
+    }
+
+    /// Only `error` is meant for programs, but it is `access_denied` or `invalid_grant` for matters that a person has to
+    /// tell apart. So the number in the description is looked for, and nothing breaks where it is missing or new.
+    fn by_number(description: &str) -> Option<Self> {
+        let (_, rest) = description.split_once("AADSTS")?;
+        let number = &rest[..rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len())];
+        match number {
+            "50105" => Some(Self::NotAssigned),
+            "65001" | "65004" | "90094" | "90095" => Some(Self::ConsentRefused),
+            "50072" | "50074" | "50076" | "50079" => Some(Self::InteractionRequired),
+            // Conditional Access, and accounts that are locked, disabled, or missing in the tenant.
+            "53000" | "53001" | "53002" | "53003" | "53004" | "53011" | "50020" | "50034" | "50053" | "50057"
+            | "90072" => {
+                let description = loggable(description);
+                Some(Self::EntraRefused { error: format!("AADSTS{number}"), description })
+            }
+            _ => None,
         }
     }
 }
@@ -233,15 +271,7 @@ impl From<SignInError> for WebError {
             SignInError::IdToken(IdTokenError::TenantNotAllowed) => Self::TenantNotAllowed,
             SignInError::IdToken(error) => Self::IdToken(error),
             SignInError::Token(TokenError::Refused { error, description }) => {
-                let description = loggable(description.as_deref().unwrap_or_default());
-                match error.as_str() {
-                    "invalid_client" | "unauthorized_client" | "invalid_scope" | "invalid_resource" => {
-                        Self::AppRefused { error, description }
-                    }
-                    "temporarily_unavailable" | "server_error" => Self::EntraUnavailable(description),
-                    "interaction_required" | "consent_required" => Self::ConsentRefused,
-                    _ => Self::CodeRefused { error, description },
-                }
+                Self::from_token_endpoint(error, description.as_deref())
             }
             SignInError::Token(error) => Self::EntraUnavailable(chain(&error)),
         }

@@ -6,25 +6,12 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::Html;
 use http::HeaderMap;
-use url::form_urlencoded;
 
 use super::App;
 use super::error::WebError;
-use super::error::Words;
+use super::frame::Frame;
 use super::session;
 use crate::store::{LastSync, Me, TeamOfMe};
-
-/// What every page needs.
-struct Frame {
-    /// The public URL's path, which all links begin with.
-    base: String,
-}
-
-impl Frame {
-    fn new(app: &App) -> Self {
-        Self { base: app.config.server.public_url.base_path().to_owned() }
-    }
-}
 
 #[derive(Template)]
 #[template(path = "me.html")]
@@ -93,26 +80,6 @@ impl MePage {
 struct WelcomePage {
     frame: Frame,
     signed_out: bool,
-}
-
-#[derive(Template)]
-#[template(path = "problem.html")]
-pub(super) struct ProblemPage<'a> {
-    frame: Frame,
-    words: &'a Words,
-    request_id: &'a str,
-    /// The query of the link that signs in again.
-    query: String,
-}
-
-impl<'a> ProblemPage<'a> {
-    pub(super) fn new(app: &App, words: &'a Words, request_id: &'a str, return_to: Option<&str>) -> Self {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        if let Some(path) = return_to {
-            query.append_pair("return_to", path);
-        }
-        Self { frame: Frame::new(app), words, request_id, query: query.finish() }
-    }
 }
 
 /// `GET /`: who I am; or the way in.

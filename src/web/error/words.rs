@@ -108,6 +108,13 @@ impl WebError {
                 "Microsoft may not tell us who you are, because you or your organization did not agree to it.",
                 "Sign in again and accept, or ask your administrator to grant consent for the organization.",
             ),
+            Self::InteractionRequired => (
+                StatusCode::FORBIDDEN,
+                "interaction_required",
+                "Microsoft asks for one more step",
+                "Your organization asks for more before you may sign in, such as a second factor.",
+                "Sign in again and follow Microsoft's steps.",
+            ),
             Self::NotAssigned => (
                 StatusCode::FORBIDDEN,
                 "not_assigned",
