@@ -81,6 +81,9 @@ pub struct LastSync {
     pub teams_created: Vec<String>,
     pub organizations_joined: Vec<String>,
     pub teams_joined: Vec<String>,
+    pub user_created: bool,
+    /// The person's own data changed, or a role of theirs.
+    pub user_updated: bool,
     pub failures: Value,
     pub notes: Value,
 }

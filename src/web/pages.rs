@@ -47,6 +47,9 @@ impl MePage {
                 parts.push(format!("created {made} {}", if made == 1 { one } else { many }));
             }
         }
+        if sync.user_updated {
+            parts.push("brought your details and roles up to date".to_owned());
+        }
         if parts.is_empty() { "nothing had to be changed.".to_owned() } else { format!("{}.", parts.join("; ")) }
     }
 
