@@ -52,7 +52,8 @@ create table entraway.users (
     metadata        jsonb not null default '{}',
     created_at      timestamptz not null default now(),
     updated_at      timestamptz not null default now(),
-    unique (tenant_id, object_id)
+    unique (tenant_id, object_id),
+    check (user_id = object_id::text)
 );
 
 create table entraway.organization_members (
@@ -134,24 +135,33 @@ create index sync_runs_started_at on entraway.sync_runs (started_at);
 
 -- Inserts rows into a table, as a set; where the set is refused (a trigger, a constraint), one by one, so that one bad
 -- row costs no other. Rows that are there already are left alone. Gives the keys of the rows it made, and of those that
--- were refused, with the reason. Troubles that are no row's own (out of disk, a deadlock, a shutdown) are raised.
+-- were refused, with the reason; a row that is not there afterwards counts as refused, even if nothing raised an error.
+-- Troubles that are no row's own (out of disk, a deadlock, a shutdown) are raised.
 create function entraway.insert_rows(target regclass, key_column text, new_rows jsonb)
 returns table (key text, refused text)
 language plpgsql as $$
 declare
     columns text;
     insertion text;
+    passed_over text;
     one jsonb;
     made text[];
 begin
     select string_agg(format('%I', name), ', ') into columns from jsonb_object_keys(new_rows -> 0) name;
     insertion := format(
         'with made as (insert into %s (%s) select %s from jsonb_populate_recordset(null::%s, $1) order by %I '
-        'on conflict do nothing returning %I as key) select array_agg(key) from made',
-        target, columns, columns, target, key_column, key_column);
+        'on conflict (%I) do nothing returning %I as key) select array_agg(key) from made',
+        target, columns, columns, target, key_column, key_column, key_column);
+    passed_over := format(
+        'select one ->> %L, ''02000: no row was made and no error raised, as a trigger can have it'' '
+        'from jsonb_array_elements($1) one where not exists (select from %s there where there.%I = one ->> %L)',
+        key_column, target, key_column, key_column);
     begin
         execute insertion into made using new_rows;
+        -- What would be refused at commit is refused here.
+        set constraints all immediate;
         return query select unnest(made), null::text;
+        return query execute passed_over using new_rows;
         return;
     exception when others then
         if left(sqlstate, 2) in ('08', '25', '40', '53', '55', '57', '58', 'XX') then
@@ -161,7 +171,9 @@ begin
     for one in select value from jsonb_array_elements(new_rows) order by value ->> key_column loop
         begin
             execute insertion into made using jsonb_build_array(one);
+            set constraints all immediate;
             return query select unnest(made), null::text;
+            return query execute passed_over using jsonb_build_array(one);
         exception when others then
             if left(sqlstate, 2) in ('08', '25', '40', '53', '55', '57', '58', 'XX') then
                 raise;

@@ -102,7 +102,7 @@ pub(super) fn verify(
             name: claims.name.as_deref().and_then(domain::display_name),
             app_roles: claims.roles.unwrap_or_default(),
         },
-        sid: claims.sid.filter(|sid| sid.len() <= 128),
+        sid: claims.sid.filter(|sid| sid.len() <= 128 && !sid.contains(char::is_control)),
     })
 }
 

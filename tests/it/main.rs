@@ -8,3 +8,4 @@ mod config;
 mod fake;
 mod pg;
 mod sign_in;
+mod sync;

@@ -1,0 +1,168 @@
+//! What a sign-in costs the database: nothing is written twice, and the number of statements does not grow with the
+//! number of groups.
+//!
+//! Counted is what Postgres itself has executed in the test's database between two readings of `pg_stat_statements`:
+//! statements that a client sent, `BEGIN` and `COMMIT` among them; not those that run inside a function.
+
+use std::collections::BTreeMap;
+
+use entraway::domain::ObjectId;
+use serde_json::json;
+
+use super::support::{assigned, many_assigned, person};
+use crate::support::{Rows, Service, World};
+
+/// The statements of one sign-in.
+#[derive(Debug, PartialEq)]
+struct Cost {
+    /// Each statement's first words, with how often it ran.
+    statements: BTreeMap<String, i64>,
+}
+
+/// Postgres shows a statement with its literals or with `$1` in their place, depending on which connection prepared it
+/// when; so what is before the first of them has to do.
+fn first_words(query: &str) -> String {
+    let beginning = query.split(['$', '\'']).next().unwrap_or_default();
+    beginning.split_whitespace().take(6).collect::<Vec<_>>().join(" ")
+}
+
+impl Cost {
+    /// Signs the person in, with no other statement in between.
+    async fn of(world: &World, service: &Service, person: ObjectId) -> Self {
+        world.statements().await;
+        world.sign_in(service, person).await;
+        let mut statements = BTreeMap::new();
+        for (query, calls) in world.statements().await {
+            *statements.entry(first_words(&query)).or_default() += calls;
+        }
+        Self { statements }
+    }
+
+    fn all(&self) -> i64 {
+        self.statements.values().sum()
+    }
+
+    fn calls(&self, beginning: &str) -> i64 {
+        let these = self.statements.iter().filter(|(query, _)| query.to_lowercase().starts_with(beginning));
+        these.map(|(_, calls)| calls).sum()
+    }
+
+    /// All but the statement that uses the attempt up and the one that opens the session, which must be there.
+    #[track_caller]
+    fn of_the_sync(&self) -> i64 {
+        let (attempt, session) = (self.calls("insert into entraway.used_attempts"), self.calls("with run as"));
+        assert_eq!((attempt, session), (1, 1), "one attempt used up, one session opened: {self:#?}");
+        self.all() - attempt - session
+    }
+
+    #[track_caller]
+    fn assert_writes_nothing(&self) {
+        assert_eq!(self.calls("begin"), 0, "a sign-in that changes nothing opens no transaction: {self:#?}");
+        assert_eq!(self.of_the_sync(), 1, "it only reads what is there: {self:#?}");
+        assert!(self.all() <= 4, "{self:#?}");
+    }
+
+    #[track_caller]
+    fn assert_one_transaction(&self, at_most: i64) {
+        let pair = (self.calls("begin"), self.calls("commit"), self.calls("rollback"));
+        assert_eq!(pair, (1, 1, 0), "one transaction: {self:#?}");
+        assert!(self.of_the_sync() <= at_most, "more than {at_most} statements: {self:#?}");
+    }
+}
+
+#[tokio::test]
+async fn the_same_sign_in_again_writes_nothing_and_opens_no_transaction() {
+    let world = World::new().await;
+    let [hers, other] = assigned(&world, ["Hers", "Other"]);
+    let alice = person(&world, "Alice Arden", &[hers]);
+    let service = world.service().await;
+    world.sign_in(&service, alice).await;
+    let (before, rows) = (Rows::versions(&world.pool).await, world.rows().await);
+
+    for _ in 0..3 {
+        Cost::of(&world, &service, alice).await.assert_writes_nothing();
+    }
+
+    assert_eq!(Rows::versions(&world.pool).await, before, "a row was written to");
+    assert_eq!(world.rows().await, rows);
+    let run = world.last_run().await;
+    for list in ["organizations_created", "teams_created", "organizations_joined", "teams_joined", "failures", "notes"]
+    {
+        assert_eq!(run[list], json!([]), "{list} in the record");
+    }
+    assert!(rows.teams.contains_key(&other.to_string()));
+}
+
+#[tokio::test]
+async fn what_was_made_by_one_instance_is_nothing_new_to_another() {
+    let world = World::new().await;
+    let groups = assigned(&world, ["One", "Two"]);
+    let alice = person(&world, "Alice Arden", &groups);
+    let (one, two) = (world.service().await, world.service().await);
+    world.sign_in(&one, alice).await;
+    let before = Rows::versions(&world.pool).await;
+    Cost::of(&world, &two, alice).await.assert_writes_nothing();
+    assert_eq!(Rows::versions(&world.pool).await, before);
+}
+
+#[tokio::test]
+async fn a_repeated_sign_in_writes_nothing_where_a_team_stayed_standalone_or_a_role_was_set_by_hand() {
+    let world = World::new().await;
+    let [group] = assigned(&world, ["Standalone"]);
+    let alice = person(&world, "Alice Arden", &[group]);
+    world.sign_in(&world.service_with(|config| config.policy.also_create_orgs = false).await, alice).await;
+    world.sql("update entraway.users set user_role = 'proxy_admin_viewer', user_alias = 'By hand'").await;
+    let service = world.service().await;
+    world.sign_in(&service, alice).await;
+
+    let before = Rows::versions(&world.pool).await;
+    Cost::of(&world, &service, alice).await.assert_writes_nothing();
+    assert_eq!(Rows::versions(&world.pool).await, before);
+}
+
+/// The costs of the first sign-in of all, of the second person's, and of that person's again.
+async fn costs(groups: usize) -> [Cost; 3] {
+    let world = World::new().await;
+    let all = many_assigned(&world, groups);
+    let (alice, bob) = (person(&world, "Alice Arden", &all), person(&world, "Bob Birch", &all));
+    let service = world.service().await;
+    let costs = [
+        Cost::of(&world, &service, alice).await,
+        Cost::of(&world, &service, bob).await,
+        Cost::of(&world, &service, bob).await,
+    ];
+    let rows = world.rows().await;
+    assert_eq!((rows.organizations.len(), rows.teams.len(), rows.team_members.len()), (groups, groups, 2 * groups));
+    costs
+}
+
+#[tokio::test]
+async fn a_sign_in_takes_as_many_statements_with_a_thousand_groups_as_with_one() {
+    let few = costs(1).await;
+    let [first, newcomer, again] = &few;
+    // Read, begin, lock, read again, organizations, teams, the person's rows, commit.
+    first.assert_one_transaction(8);
+    // The same without organizations and teams.
+    newcomer.assert_one_transaction(6);
+    again.assert_writes_nothing();
+
+    for groups in [50, 1_000] {
+        assert_eq!(costs(groups).await, few, "with {groups} groups");
+    }
+}
+
+#[tokio::test]
+async fn rows_that_are_refused_cost_no_more_round_trips() {
+    let world = World::new().await;
+    let groups = many_assigned(&world, 40);
+    let alice = person(&world, "Alice Arden", &groups);
+    let service = world.service().await;
+    world
+        .sql(
+            "create function refuse() returns trigger language plpgsql as $$ begin raise exception 'no'; end $$;
+             create trigger refuse before insert on entraway.organizations for each row execute function refuse()",
+        )
+        .await;
+    Cost::of(&world, &service, alice).await.assert_one_transaction(8);
+    assert_eq!(world.last_run().await["failures"].as_array().unwrap().len(), 40);
+}

@@ -1,0 +1,196 @@
+//! Rows that the database refuses: each costs its own group something, and nobody the sign-in.
+
+use serde_json::{Value, json};
+
+use super::support::{assigned, failures, ids, many_assigned, person, versions};
+use crate::support::{Rows, World};
+
+const REFUSE_ORGANIZATION: &str = "
+    create function refuse() returns trigger language plpgsql as
+    $$ begin raise exception 'this customer is not billable'; end $$;
+    create trigger refuse before insert on entraway.organizations for each row
+    when (new.organization_alias = 'Refused') execute function refuse()";
+
+const REFUSE_TEAM: &str = "
+    create function refuse() returns trigger language plpgsql as
+    $$ begin raise exception 'no more teams' using errcode = 'P0420'; end $$;
+    create trigger refuse before insert on entraway.teams for each row
+    when (new.team_alias = 'Refused') execute function refuse()";
+
+const REFUSE_ALL_ORGANIZATIONS: &str = "
+    create function refuse() returns trigger language plpgsql as
+    $$ begin raise exception 'billing is closed'; end $$;
+    create trigger refuse before insert on entraway.organizations for each row execute function refuse()";
+
+const REFUSE_ALL_TEAMS: &str = "
+    create trigger refuse before insert on entraway.teams for each row execute function refuse()";
+
+#[tokio::test]
+async fn an_organization_that_a_trigger_refuses_costs_no_one_but_its_own_group() {
+    an_organization_is_refused(REFUSE_ORGANIZATION, "organization/Refused/P0001: this customer is not billable").await;
+}
+
+#[tokio::test]
+async fn an_organization_that_a_constraint_refuses_costs_no_one_but_its_own_group() {
+    an_organization_is_refused(
+        "alter table entraway.organizations add constraint billable check (organization_alias <> 'Refused')",
+        "organization/Refused/23514: new row for relation \"organizations\" violates check constraint \"billable\"",
+    )
+    .await;
+}
+
+async fn an_organization_is_refused(obstacle: &'static str, failure: &str) {
+    let world = World::new().await;
+    let [good, refused, other] = assigned(&world, ["Good", "Refused", "Other"]);
+    let alice = person(&world, "Alice Arden", &[good, refused]);
+    let service = world.service().await;
+    world.sql(obstacle).await;
+
+    let mut browser = world.sign_in(&service, alice).await;
+
+    let rows = world.rows().await;
+    let made: Vec<String> = rows.organizations.keys().cloned().collect();
+    assert_eq!(made, ids(&[good, other]), "the other groups have their organizations");
+    for group in [good, other] {
+        assert_eq!(rows.teams[&group.to_string()]["organization_id"], json!(group));
+        assert_eq!(rows.teams[&group.to_string()]["models"], json!(["all-org-models"]));
+    }
+    let team = &rows.teams[&refused.to_string()];
+    assert_eq!(team["organization_id"], Value::Null, "its team is standalone");
+    assert_eq!(team["models"], json!(["gpt-4", "gpt-3.5-turbo"]), "with the models of any standalone team");
+    assert_eq!((&team["max_budget"], &team["rpm_limit"]), (&json!(100), &json!(1_000)), "and its limits");
+    assert_eq!(rows.teams_of(alice), ids(&[good, refused]));
+    assert_eq!(rows.organizations_of(alice), ids(&[good]));
+
+    let run = world.last_run().await;
+    assert_eq!(failures(&run), [failure]);
+    assert_eq!(run["failures"][0]["id"], json!(refused));
+    assert_eq!(run["organizations_created"], json!(ids(&[good, other])), "what failed was not created");
+    assert_eq!(run["teams_created"], json!(ids(&[good, refused, other])));
+    let text = run.to_string();
+    let secret = world.fake.edit(|directory| directory.client_secret.clone());
+    for word in [&secret, &world.database, "eyJ", "Bearer", "password", "@contoso"] {
+        assert!(!text.contains(word), "the record holds {word}: {text}");
+    }
+    let me = browser.me(&service).await.json();
+    assert_eq!(me["last_sync"]["failures"][0]["alias"], "Refused", "the person is told too");
+}
+
+#[tokio::test]
+async fn once_the_obstacle_is_gone_the_next_sign_in_makes_the_organization_and_the_team_stays_standalone() {
+    let world = World::new().await;
+    let [good, refused] = assigned(&world, ["Good", "Refused"]);
+    let alice = person(&world, "Alice Arden", &[good, refused]);
+    let service = world.service().await;
+    world.sql(REFUSE_ORGANIZATION).await;
+    world.sign_in(&service, alice).await;
+    let before = Rows::versions(&world.pool).await;
+
+    world.sign_in(&service, alice).await;
+    assert_eq!(Rows::versions(&world.pool).await, before, "as long as it is refused nothing changes");
+    assert_eq!(failures(&world.last_run().await).len(), 1, "but it was tried again, and the record says so");
+
+    world.sql("drop trigger refuse on entraway.organizations").await;
+    let team = versions(&world, &format!("team {refused}")).await;
+    world.sign_in(&service, alice).await;
+    let rows = world.rows().await;
+    assert!(rows.organizations.contains_key(&refused.to_string()), "the organization was made now");
+    assert_eq!(rows.organizations_of(alice), ids(&[good, refused]));
+    assert_eq!(versions(&world, &format!("team {refused}")).await, team, "the team's row was written to");
+    let run = world.last_run().await;
+    assert_eq!(failures(&run), [""; 0]);
+    assert_eq!(run["organizations_created"], json!([refused]));
+    assert_eq!(run["notes"], json!([{ "note": "team_stays_standalone", "team": refused }]));
+
+    let before = Rows::versions(&world.pool).await;
+    world.sign_in(&service, alice).await;
+    assert_eq!(Rows::versions(&world.pool).await, before, "and then all is said and done");
+}
+
+#[tokio::test]
+async fn a_team_that_is_refused_costs_no_one_but_its_own_group_and_is_made_later_inside_its_organization() {
+    let world = World::new().await;
+    let [good, refused] = assigned(&world, ["Good", "Refused"]);
+    let alice = person(&world, "Alice Arden", &[good, refused]);
+    let service = world.service().await;
+    world.sql(REFUSE_TEAM).await;
+
+    world.sign_in(&service, alice).await;
+    let rows = world.rows().await;
+    assert_eq!(rows.teams.keys().cloned().collect::<Vec<_>>(), ids(&[good]));
+    assert_eq!(rows.teams_of(alice), ids(&[good]));
+    assert_eq!(rows.organizations_of(alice), ids(&[good, refused]), "the organization could be made, and is joined");
+    let run = world.last_run().await;
+    assert_eq!(failures(&run), ["team/Refused/P0420: no more teams"]);
+    assert_eq!(run["failures"][0]["id"], json!(refused));
+
+    world.sql("drop trigger refuse on entraway.teams").await;
+    world.sign_in(&service, alice).await;
+    let rows = world.rows().await;
+    assert_eq!(rows.teams[&refused.to_string()]["organization_id"], json!(refused));
+    assert_eq!(rows.teams[&refused.to_string()]["models"], json!(["all-org-models"]));
+    assert_eq!(rows.teams_of(alice), ids(&[good, refused]));
+}
+
+#[tokio::test]
+async fn when_every_organization_is_refused_every_group_is_a_standalone_team() {
+    let world = World::new().await;
+    let groups = many_assigned(&world, 30);
+    let alice = person(&world, "Alice Arden", &groups[..20]);
+    let service = world.service().await;
+    world.sql(REFUSE_ALL_ORGANIZATIONS).await;
+
+    world.sign_in(&service, alice).await;
+
+    let rows = world.rows().await;
+    assert!(rows.organizations.is_empty() && rows.organization_members.is_empty());
+    assert_eq!(rows.teams.len(), 30);
+    for team in rows.teams.values() {
+        assert_eq!(team["organization_id"], Value::Null, "in {team:#}");
+        assert_eq!(team["models"], json!(["gpt-4", "gpt-3.5-turbo"]), "in {team:#}");
+    }
+    assert_eq!(rows.teams_of(alice), ids(&groups[..20]));
+    let failures = failures(&world.last_run().await);
+    assert_eq!(failures.len(), 30, "each has its entry: {failures:#?}");
+    assert!(failures.iter().all(|failure| failure.ends_with("/P0001: billing is closed")), "{failures:#?}");
+}
+
+#[tokio::test]
+async fn when_every_organization_and_every_team_is_refused_the_person_is_signed_in_all_the_same() {
+    let world = World::new().await;
+    let groups = many_assigned(&world, 3);
+    let alice = person(&world, "Alice Arden", &groups);
+    let service = world.service().await;
+    world.sql(REFUSE_ALL_ORGANIZATIONS).await;
+    world.sql(REFUSE_ALL_TEAMS).await;
+
+    let mut browser = world.sign_in(&service, alice).await;
+
+    let rows = world.rows().await;
+    assert!(rows.organizations.is_empty() && rows.teams.is_empty());
+    assert_eq!(rows.users[&alice.to_string()]["user_role"], "internal_user");
+    assert_eq!(failures(&world.last_run().await).len(), 6, "three organizations and three teams");
+    assert_eq!(browser.me(&service).await.status, 200, "the session is good");
+}
+
+#[tokio::test]
+async fn what_the_database_has_to_say_is_kept_short() {
+    let world = World::new().await;
+    let [group] = assigned(&world, ["Talkative"]);
+    let alice = person(&world, "Alice Arden", &[group]);
+    let service = world.service().await;
+    world
+        .sql(
+            "create function refuse() returns trigger language plpgsql as
+             $$ begin raise exception '%', repeat('ü', 100000); end $$;
+             create trigger refuse before insert on entraway.organizations for each row execute function refuse()",
+        )
+        .await;
+
+    world.sign_in(&service, alice).await;
+
+    let run = world.last_run().await;
+    let why = run["failures"][0]["why"].as_str().unwrap();
+    assert!(why.starts_with("P0001: üüü"), "{why}");
+    assert!(why.chars().count() <= 300, "{} characters are too many for a record", why.chars().count());
+}

@@ -1,0 +1,247 @@
+//! What exists is left as it is: no row is renamed, moved, limited anew, doubled or removed.
+
+use serde_json::{Value, json};
+
+use super::support::{assigned, by_hand, ids, organization_by_hand, person, versions, with_flag};
+use crate::support::{Rows, World};
+
+#[tokio::test]
+async fn a_standalone_team_stays_standalone_when_organizations_are_switched_on() {
+    let world = World::new().await;
+    let [group] = assigned(&world, ["Research"]);
+    let alice = person(&world, "Alice Arden", &[group]);
+    world.sign_in(&with_flag(&world, false).await, alice).await;
+    let team = versions(&world, &format!("team {group}")).await;
+    let member = versions(&world, "team member").await;
+
+    world.sign_in(&with_flag(&world, true).await, alice).await;
+
+    assert_eq!(versions(&world, &format!("team {group}")).await, team, "the team's row was written to");
+    assert_eq!(versions(&world, "team member").await, member, "the membership's row was written to");
+    let rows = world.rows().await;
+    assert_eq!(rows.teams[&group.to_string()]["organization_id"], Value::Null);
+    assert_eq!(rows.organizations[&group.to_string()]["organization_alias"], "Research", "its organization is made");
+    assert_eq!(rows.organizations_of(alice), ids(&[group]), "and the person joins it");
+    let run = world.last_run().await;
+    assert_eq!(run["notes"], json!([{ "note": "team_stays_standalone", "team": group }]), "the operator is told");
+}
+
+#[tokio::test]
+async fn a_newcomer_joins_both_a_standalone_team_and_its_organization() {
+    let world = World::new().await;
+    let [group] = assigned(&world, ["Research"]);
+    let (alice, bob) = (person(&world, "Alice Arden", &[group]), person(&world, "Bob Birch", &[group]));
+    world.sign_in(&with_flag(&world, false).await, alice).await;
+
+    world.sign_in(&with_flag(&world, true).await, bob).await;
+
+    let rows = world.rows().await;
+    assert_eq!(rows.teams_of(bob), ids(&[group]));
+    assert_eq!(rows.organizations_of(bob), ids(&[group]));
+    assert!(rows.organizations_of(alice).is_empty(), "Alice, who did not sign in again, is not moved");
+}
+
+#[tokio::test]
+async fn a_team_in_an_organization_stays_there_when_organizations_are_switched_off() {
+    let world = World::new().await;
+    let [group] = assigned(&world, ["Research"]);
+    let (alice, bob) = (person(&world, "Alice Arden", &[group]), person(&world, "Bob Birch", &[group]));
+    world.sign_in(&with_flag(&world, true).await, alice).await;
+    let before = Rows::versions(&world.pool).await;
+
+    let off = with_flag(&world, false).await;
+    world.sign_in(&off, alice).await;
+    assert_eq!(Rows::versions(&world.pool).await, before, "Alice's sign-in wrote something");
+
+    world.sign_in(&off, bob).await;
+    let rows = world.rows().await;
+    assert_eq!(rows.teams[&group.to_string()]["organization_id"], json!(group));
+    assert_eq!(rows.teams[&group.to_string()]["models"], json!(["all-org-models"]));
+    assert_eq!(rows.teams_of(bob), ids(&[group]), "Bob joins the team");
+    assert!(rows.organizations_of(bob).is_empty(), "and, without the flag, no organization");
+    assert_eq!(rows.organizations_of(alice), ids(&[group]), "Alice keeps hers");
+}
+
+#[tokio::test]
+async fn an_organization_and_a_team_that_were_made_by_hand_keep_every_value() {
+    let world = World::new().await;
+    let [group] = assigned(&world, ["Research"]);
+    let alice = person(&world, "Alice Arden", &[group]);
+    organization_by_hand(&world, &"elsewhere", "Elsewhere").await;
+    by_hand(
+        &world,
+        "insert into entraway.organizations (organization_id, organization_alias, models, max_budget, spend, metadata)
+         values ($1, 'Named by hand', '{o1}', 1, 0.5, '{\"kept\": true}')",
+        &[&group],
+    )
+    .await;
+    by_hand(
+        &world,
+        "insert into entraway.teams (team_id, team_alias, organization_id, models, rpm_limit, blocked)
+         values ($1, 'A team by hand', 'elsewhere', '{o3}', 3, true)",
+        &[&group],
+    )
+    .await;
+    let before = world.rows().await;
+    let organizations = versions(&world, "organization ").await;
+    let team = versions(&world, &format!("team {group}")).await;
+
+    world.sign_in(&with_flag(&world, true).await, alice).await;
+
+    let after = world.rows().await;
+    assert_eq!(after.organizations, before.organizations);
+    assert_eq!(after.teams, before.teams, "the team stays in the organization that it was put into");
+    let organizations_only =
+        versions(&world, "organization ").await.into_iter().filter(|row| !row.starts_with("organization member"));
+    assert!(organizations_only.eq(organizations), "an organization's row was written to");
+    assert_eq!(versions(&world, &format!("team {group}")).await, team, "the team's row was written to");
+    assert_eq!((after.teams_of(alice), after.organizations_of(alice)), (ids(&[group]), ids(&[group])));
+}
+
+#[tokio::test]
+async fn memberships_made_by_hand_are_neither_changed_nor_doubled() {
+    let world = World::new().await;
+    let [group] = assigned(&world, ["Research"]);
+    let alice = person(&world, "Alice Arden", &[]);
+    let service = world.service().await;
+    world.sign_in(&service, alice).await;
+    by_hand(
+        &world,
+        "insert into entraway.team_members (user_id, team_id, role, source, spend) values ($1, $2, 'admin', 'manual', 4)",
+        &[&alice, &group],
+    )
+    .await;
+    by_hand(
+        &world,
+        "insert into entraway.organization_members (user_id, organization_id, user_role) values ($1, $2, 'org_admin')",
+        &[&alice, &group],
+    )
+    .await;
+    let before = Rows::versions(&world.pool).await;
+
+    world.fake.edit(|directory| directory.put(alice, group));
+    world.sign_in(&service, alice).await;
+
+    assert_eq!(Rows::versions(&world.pool).await, before, "now that Entra agrees there is nothing to write");
+    let rows = world.rows().await;
+    assert_eq!(rows.team_members[&format!("{alice}/{group}")]["source"], "manual");
+    assert_eq!(rows.team_members[&format!("{alice}/{group}")]["role"], "admin");
+    assert_eq!(rows.organization_members[&format!("{alice}/{group}")]["user_role"], "org_admin");
+}
+
+#[tokio::test]
+async fn half_a_membership_is_completed() {
+    let world = World::new().await;
+    let [with_team, with_organization] = assigned(&world, ["Has the team", "Has the organization"]);
+    let alice = person(&world, "Alice Arden", &[with_team, with_organization]);
+    let service = world.service().await;
+    world.sign_in(&service, alice).await;
+    let whole = world.rows().await;
+    by_hand(&world, "delete from entraway.organization_members where organization_id = $1", &[&with_team]).await;
+    by_hand(&world, "delete from entraway.team_members where team_id = $1", &[&with_organization]).await;
+
+    world.sign_in(&service, alice).await;
+
+    assert_eq!(world.rows().await, whole);
+    let run = world.last_run().await;
+    assert_eq!(run["organizations_joined"], json!([with_team]));
+    assert_eq!(run["teams_joined"], json!([with_organization]));
+}
+
+#[tokio::test]
+async fn a_group_that_lost_its_team_or_its_organization_by_hand_gets_it_again() {
+    let world = World::new().await;
+    let [no_team, no_organization] = assigned(&world, ["Lost its team", "Lost its organization"]);
+    let alice = person(&world, "Alice Arden", &[no_team, no_organization]);
+    let service = world.service().await;
+    world.sign_in(&service, alice).await;
+    by_hand(&world, "delete from entraway.teams where team_id = $1", &[&no_team]).await;
+    by_hand(&world, "delete from entraway.organizations where organization_id = $1", &[&no_organization]).await;
+
+    world.sign_in(&service, alice).await;
+
+    let rows = world.rows().await;
+    assert_eq!(
+        rows.teams[&no_team.to_string()]["organization_id"],
+        json!(no_team),
+        "a new team is in its organization"
+    );
+    assert_eq!(
+        rows.teams[&no_organization.to_string()]["organization_id"],
+        Value::Null,
+        "one that was left behind stays"
+    );
+    assert_eq!(rows.teams_of(alice), ids(&[no_team, no_organization]));
+    assert_eq!(rows.organizations_of(alice), ids(&[no_team, no_organization]));
+}
+
+#[tokio::test]
+async fn a_group_that_is_renamed_in_entra_changes_nothing_here() {
+    let world = World::new().await;
+    let [group] = assigned(&world, ["Research"]);
+    let alice = person(&world, "Alice Arden", &[group]);
+    let service = world.service().await;
+    world.sign_in(&service, alice).await;
+    let before = Rows::versions(&world.pool).await;
+
+    world
+        .fake
+        .edit(|directory| directory.change_group(group, |group| "Development".clone_into(&mut group.name)))
+        .unwrap();
+    world.sign_in(&service, alice).await;
+
+    assert_eq!(Rows::versions(&world.pool).await, before);
+    assert_eq!(world.rows().await.teams[&group.to_string()]["team_alias"], "Research");
+}
+
+#[tokio::test]
+async fn switching_organizations_on_and_off_and_on_again_changes_nothing_that_is_there() {
+    let world = World::new().await;
+    let [group] = assigned(&world, ["Research"]);
+    let alice = person(&world, "Alice Arden", &[group]);
+    let (on, off) = (with_flag(&world, true).await, with_flag(&world, false).await);
+    world.sign_in(&on, alice).await;
+    let before = Rows::versions(&world.pool).await;
+    for service in [&off, &on, &off, &on] {
+        world.sign_in(service, alice).await;
+        assert_eq!(Rows::versions(&world.pool).await, before);
+    }
+
+    let [while_off] = assigned(&world, ["Made while the flag was off"]);
+    world.fake.edit(|directory| directory.put(alice, while_off));
+    world.sign_in(&off, alice).await;
+    let team = versions(&world, &format!("team {while_off}")).await;
+    for service in [&on, &off, &on] {
+        world.sign_in(service, alice).await;
+        assert_eq!(versions(&world, &format!("team {while_off}")).await, team, "the team's row was written to");
+        assert_eq!(
+            world.rows().await.organizations.len(),
+            2,
+            "its organization is made when the flag is on, and stays"
+        );
+    }
+}
+
+#[tokio::test]
+async fn whoever_leaves_a_group_keeps_the_membership_and_an_unassigned_or_deleted_group_keeps_everything() {
+    let world = World::new().await;
+    let [left, unassigned, deleted] = assigned(&world, ["Left", "Unassigned", "Deleted"]);
+    let alice = person(&world, "Alice Arden", &[left, unassigned, deleted]);
+    let service = world.service().await;
+    world.sign_in(&service, alice).await;
+    let before = Rows::versions(&world.pool).await;
+
+    world.fake.edit(|directory| {
+        directory.take_out(alice, left);
+        directory.unassign(unassigned);
+        directory.remove_group(deleted);
+    });
+    world.sign_in(&service, alice).await;
+
+    assert_eq!(Rows::versions(&world.pool).await, before);
+    assert_eq!(world.rows().await.teams_of(alice), ids(&[left, unassigned, deleted]));
+
+    let bob = person(&world, "Bob Birch", &[unassigned]);
+    world.sign_in(&service, bob).await;
+    assert!(world.rows().await.teams_of(bob).is_empty(), "nobody new joins a group that is not assigned any more");
+}

@@ -1,0 +1,177 @@
+//! What groups become, to the last column: organizations on or off, default params given or not.
+
+use chrono::{DateTime, Utc};
+use entraway::domain::{GroupId, ObjectId};
+use serde_json::{Value, json};
+
+use super::support::{assigned, ids};
+use crate::support::{Rows, World};
+
+const TEAM_PARAMS: &str = "  default_team_params: {models: [gpt-4, gpt-3.5-turbo], max_budget: 100.0, \
+                           budget_duration: 30d, tpm_limit: 10000, rpm_limit: 1000}\n";
+const USER_PARAMS: &str = "  default_internal_user_params: {user_role: internal_user, max_budget: 10, \
+                           budget_duration: 30d, models: [gpt-3.5-turbo]}\n";
+/// 30 days are a calendar month: the budget of somebody who comes at the end of January starts anew on the first.
+const NOW: &str = "2031-01-31T23:30:00Z";
+const RESET: &str = "2031-02-01T00:00:00+00:00";
+
+/// What the store holds after Alice, who is in `hers` and not in `other`, signed in for the first time.
+struct After {
+    rows: Rows,
+    alice: ObjectId,
+    tenant: String,
+    hers: GroupId,
+    other: GroupId,
+}
+
+async fn after(settings: &str) -> After {
+    let world = World::new().await;
+    let now: DateTime<Utc> = NOW.parse().unwrap();
+    world.clock.advance(now - world.clock.now());
+    let [hers, other] = assigned(&world, ["Production LLM Evals", "Other"]);
+    let (alice, tenant) = world.fake.edit(|directory| {
+        let alice =
+            directory.person("Alice Arden", |alice| "Alice.ARDEN@Contoso-Sim.Example".clone_into(&mut alice.upn));
+        directory.put(alice, hers);
+        (alice, directory.tenant_id.to_string())
+    });
+    let service = world.service_of(world.config_of(settings)).await;
+    world.sign_in(&service, alice).await;
+    After { rows: world.rows().await, alice, tenant, hers, other }
+}
+
+/// A row's limits: all of the defaults, or none.
+fn with_limits(mut row: Value, given: bool) -> Value {
+    row["max_budget"] = if given { json!(100) } else { Value::Null };
+    row["budget_duration"] = if given { json!("30d") } else { Value::Null };
+    row["budget_reset_at"] = if given { json!(RESET) } else { Value::Null };
+    row["tpm_limit"] = if given { json!(10_000) } else { Value::Null };
+    row["rpm_limit"] = if given { json!(1_000) } else { Value::Null };
+    row
+}
+
+fn organization(id: GroupId, alias: &str, models: &[&str], limits: bool) -> Value {
+    let row =
+        json!({ "organization_id": id, "organization_alias": alias, "models": models, "spend": 0, "metadata": {} });
+    with_limits(row, limits)
+}
+
+fn team(id: GroupId, alias: &str, organization: Option<GroupId>, models: &[&str], limits: bool) -> Value {
+    let row = json!({
+        "team_id": id, "team_alias": alias, "organization_id": organization, "models": models,
+        "spend": 0, "blocked": false, "metadata": {},
+    });
+    with_limits(row, limits)
+}
+
+impl After {
+    /// Both groups are organizations with these models, and teams inside them; Alice is in hers.
+    fn assert_organizations(&self, models: &[&str], limits: bool) {
+        let Self { rows, alice, hers, other, .. } = self;
+        for (id, alias) in [(*hers, "Production LLM Evals"), (*other, "Other")] {
+            let made = &rows.organizations[&id.to_string()];
+            assert_eq!(made, &organization(id, alias, models, limits), "the organization of {alias}");
+            let made = &rows.teams[&id.to_string()];
+            assert_eq!(made, &team(id, alias, Some(id), &["all-org-models"], limits), "the team of {alias}");
+        }
+        assert_eq!((rows.organizations.len(), rows.teams.len()), (2, 2));
+        let membership = &rows.organization_members[&format!("{alice}/{hers}")];
+        let expected = json!({
+            "user_id": alice, "organization_id": hers, "user_role": "internal_user", "sso_user_role": "internal_user",
+            "source": "entra", "spend": 0,
+        });
+        assert_eq!(membership, &expected, "Alice's membership of the organization");
+        assert_eq!(rows.organization_members.len(), 1, "she joins no organization but her group's");
+        self.assert_team_membership();
+    }
+
+    /// Both groups are standalone teams with these models, and nothing else; Alice is in hers.
+    fn assert_standalone_teams(&self, models: &[&str], limits: bool) {
+        let rows = &self.rows;
+        for (id, alias) in [(self.hers, "Production LLM Evals"), (self.other, "Other")] {
+            let made = &rows.teams[&id.to_string()];
+            assert_eq!(made, &team(id, alias, None, models, limits), "the team of {alias}");
+        }
+        assert_eq!(rows.teams.len(), 2);
+        assert!(rows.organizations.is_empty(), "without the flag there are no organizations");
+        assert!(rows.organization_members.is_empty(), "without the flag nobody is in an organization");
+        self.assert_team_membership();
+    }
+
+    fn assert_team_membership(&self) {
+        let Self { rows, alice, hers, .. } = self;
+        let expected = json!({ "user_id": alice, "team_id": hers, "role": "user", "source": "entra", "spend": 0 });
+        assert_eq!(rows.team_members[&format!("{alice}/{hers}")], expected, "Alice's membership of the team");
+        assert_eq!(rows.teams_of(alice), ids(&[*hers]), "she joins no team but her group's");
+    }
+}
+
+#[tokio::test]
+async fn with_organizations_and_defaults_the_organization_has_the_models_and_the_team_all_of_its_organizations() {
+    let after = after(&format!("  entra_groups_also_create_orgs: true\n{TEAM_PARAMS}{USER_PARAMS}")).await;
+    after.assert_organizations(&["gpt-4", "gpt-3.5-turbo"], true);
+}
+
+#[tokio::test]
+async fn with_organizations_and_without_defaults_both_are_made_without_limits() {
+    let after = after(&format!("  entra_groups_also_create_orgs: true\n{USER_PARAMS}")).await;
+    after.assert_organizations(&[], false);
+}
+
+#[tokio::test]
+async fn without_organizations_and_with_defaults_a_group_is_a_standalone_team_with_them() {
+    let after = after(&format!("  entra_groups_also_create_orgs: false\n{TEAM_PARAMS}{USER_PARAMS}")).await;
+    after.assert_standalone_teams(&["gpt-4", "gpt-3.5-turbo"], true);
+}
+
+#[tokio::test]
+async fn without_organizations_and_without_defaults_a_group_is_a_standalone_team_without_limits() {
+    let after = after(&format!("  entra_groups_also_create_orgs: false\n{USER_PARAMS}")).await;
+    after.assert_standalone_teams(&[], false);
+}
+
+#[tokio::test]
+async fn no_flag_at_all_is_the_flag_off() {
+    after(TEAM_PARAMS).await.assert_standalone_teams(&["gpt-4", "gpt-3.5-turbo"], true);
+}
+
+#[tokio::test]
+async fn defaults_with_one_limit_only_set_that_one_and_no_other() {
+    let after = after("  entra_groups_also_create_orgs: true\n  default_team_params: {rpm_limit: 7}\n").await;
+    let id = after.hers.to_string();
+    for row in [&after.rows.organizations[&id], &after.rows.teams[&id]] {
+        assert_eq!(row["rpm_limit"], 7, "in {row:#}");
+        for column in ["max_budget", "budget_duration", "budget_reset_at", "tpm_limit"] {
+            assert_eq!(row[column], Value::Null, "{column} was not given, in {row:#}");
+        }
+    }
+    assert_eq!(after.rows.organizations[&id]["models"], json!([]), "no models were given");
+    assert_eq!(after.rows.teams[&id]["models"], json!(["all-org-models"]));
+}
+
+#[tokio::test]
+async fn a_new_person_is_who_entra_says_with_the_defaults_for_people() {
+    let After { rows, alice, tenant, .. } = after(USER_PARAMS).await;
+    let expected = json!({
+        "user_id": alice, "object_id": alice, "tenant_id": tenant,
+        "user_email": "alice.arden@contoso-sim.example", "user_alias": "Alice Arden",
+        "user_role": "internal_user", "sso_user_role": null,
+        "models": ["gpt-3.5-turbo"], "max_budget": 10, "budget_duration": "30d", "budget_reset_at": RESET,
+        "spend": 0, "metadata": { "auth_provider": "microsoft" },
+    });
+    assert_eq!(rows.users[&alice.to_string()], expected);
+    assert_eq!(rows.users.len(), 1);
+}
+
+#[tokio::test]
+async fn a_new_person_without_defaults_may_look_and_has_no_budget() {
+    let After { rows, alice, .. } = after("  entra_groups_also_create_orgs: true\n").await;
+    let user = &rows.users[&alice.to_string()];
+    assert_eq!(user["user_role"], "internal_user_viewer");
+    assert_eq!(user["models"], json!([]));
+    for column in ["max_budget", "budget_duration", "budget_reset_at", "sso_user_role"] {
+        assert_eq!(user[column], Value::Null, "{column} in {user:#}");
+    }
+    let membership = rows.organization_members.values().next().unwrap();
+    assert_eq!(membership["user_role"], "internal_user_viewer", "who may only look may only look there too");
+}

@@ -1,0 +1,139 @@
+//! Which groups count: empty ones, many, none, groups within groups.
+
+use entraway::fake::{Endpoint, Fault, FaultRule};
+use serde_json::json;
+
+use super::support::{assigned, ids, many_assigned, person};
+use crate::support::World;
+
+#[tokio::test]
+async fn an_empty_group_has_its_organization_and_its_team_and_nobody_in_them() {
+    let world = World::new().await;
+    let [empty] = assigned(&world, ["Empty"]);
+    let alice = person(&world, "Alice Arden", &[]);
+    world.sign_in(&world.service().await, alice).await;
+
+    let rows = world.rows().await;
+    assert_eq!(rows.organizations.keys().cloned().collect::<Vec<_>>(), ids(&[empty]));
+    assert_eq!(rows.teams.keys().cloned().collect::<Vec<_>>(), ids(&[empty]));
+    assert!(rows.organization_members.is_empty() && rows.team_members.is_empty());
+    assert_eq!(rows.users.len(), 1, "whoever is in no group is a user all the same");
+}
+
+#[tokio::test]
+async fn a_person_in_more_groups_than_fit_a_page_is_in_all_of_their_teams() {
+    let world = World::new().await;
+    let groups = many_assigned(&world, 1_100);
+    let alice = person(&world, "Alice Arden", &groups);
+    world.sign_in(&world.service().await, alice).await;
+
+    for endpoint in [Endpoint::AssignedTo, Endpoint::MemberOf] {
+        let pages: Vec<usize> = world.fake.requests_to(endpoint).iter().map(|request| request.page).collect();
+        assert_eq!(pages, [1, 2], "the test means to read two pages of {endpoint:?}");
+    }
+    let rows = world.rows().await;
+    assert_eq!((rows.organizations.len(), rows.teams.len()), (1_100, 1_100));
+    assert_eq!(rows.teams_of(alice), ids(&groups));
+    assert_eq!(rows.organizations_of(alice), ids(&groups));
+}
+
+#[tokio::test]
+async fn an_empty_page_in_front_is_not_the_end_of_the_list() {
+    let world = World::new().await;
+    let groups = many_assigned(&world, 300);
+    let alice = person(&world, "Alice Arden", &groups);
+    for endpoint in [Endpoint::AssignedTo, Endpoint::MemberOf] {
+        world.fake.fault(FaultRule::on(endpoint, Fault::EmptyPageWithNextLink).times(1));
+    }
+    world.sign_in(&world.service().await, alice).await;
+
+    assert_eq!(world.rows().await.teams_of(alice), ids(&groups));
+    let run = world.last_run().await;
+    assert_eq!((&run["assigned_groups_read"], &run["member_of_read"]), (&json!(300), &json!(300)));
+}
+
+#[tokio::test]
+async fn nothing_comes_of_groups_that_are_not_assigned() {
+    let world = World::new().await;
+    let alice = world.fake.edit(|directory| {
+        let (alice, group) = (directory.person("Alice Arden", |_| {}), directory.group("Not assigned"));
+        directory.put(alice, group);
+        alice
+    });
+    world.sign_in(&world.service().await, alice).await;
+
+    let rows = world.rows().await;
+    assert!(rows.organizations.is_empty() && rows.teams.is_empty(), "{rows:#?}");
+    let run = world.last_run().await;
+    assert_eq!((&run["assigned_groups"], &run["assigned_groups_read"]), (&json!("known"), &json!(0)));
+    assert_eq!(run["member_of_read"], 1);
+}
+
+#[tokio::test]
+async fn an_empty_list_of_assigned_groups_lets_no_group_pass_even_if_its_team_exists() {
+    let world = World::new().await;
+    let [group] = assigned(&world, ["Was assigned"]);
+    let alice = person(&world, "Alice Arden", &[]);
+    let service = world.service().await;
+    world.sign_in(&service, alice).await;
+
+    world.fake.edit(|directory| {
+        directory.unassign(group);
+        directory.put(alice, group);
+    });
+    world.sign_in(&service, alice).await;
+
+    let rows = world.rows().await;
+    assert!(rows.teams_of(alice).is_empty() && rows.organizations_of(alice).is_empty(), "{rows:#?}");
+}
+
+#[tokio::test]
+async fn a_person_joins_the_groups_they_are_directly_in_and_no_outer_ones() {
+    let world = World::new().await;
+    let [outer, inner] = assigned(&world, ["Outer", "Inner"]);
+    world.fake.edit(|directory| directory.nest(inner, outer));
+    let alice = person(&world, "Alice Arden", &[inner]);
+    world.sign_in(&world.service().await, alice).await;
+
+    let rows = world.rows().await;
+    assert_eq!(rows.teams_of(alice), ids(&[inner]));
+    assert!(rows.teams.contains_key(&outer.to_string()), "the outer group has its team, without her");
+}
+
+#[tokio::test]
+async fn with_nested_groups_a_person_joins_the_outer_groups_too_however_deep_and_round() {
+    let world = World::new().await;
+    let [top, middle, bottom] = assigned(&world, ["Top", "Middle", "Bottom"]);
+    world.fake.edit(|directory| {
+        directory.nest(middle, top);
+        directory.nest(bottom, middle);
+        directory.nest(top, bottom);
+        // A group between that is not assigned does not cut the way.
+        directory.unassign(middle);
+    });
+    let alice = person(&world, "Alice Arden", &[bottom]);
+    let service = world.service_with(|config| config.sync.nested_groups = true).await;
+    world.sign_in(&service, alice).await;
+
+    let rows = world.rows().await;
+    assert_eq!(rows.teams_of(alice), ids(&[top, bottom]));
+    assert_eq!(rows.organizations_of(alice), ids(&[top, bottom]));
+    assert!(!rows.teams.contains_key(&middle.to_string()), "the group that is not assigned has no team");
+}
+
+#[tokio::test]
+async fn every_kind_of_group_that_can_be_assigned_has_its_team() {
+    use entraway::fake::GroupKind;
+    let kinds = [GroupKind::Security, GroupKind::Dynamic, GroupKind::MailEnabledSecurity, GroupKind::Microsoft365];
+    let world = World::new().await;
+    let groups = world.fake.edit(|directory| {
+        kinds.map(|kind| {
+            let group = directory.group_with(&format!("{kind:?}"), |group| group.kind = kind);
+            directory.assign(group);
+            group
+        })
+    });
+    let alice = person(&world, "Alice Arden", &groups);
+    world.sign_in(&world.service().await, alice).await;
+    assert_eq!(world.rows().await.teams_of(alice), ids(&groups));
+}

@@ -1,0 +1,98 @@
+//! Databases to which an operator added rules of their own that do not raise an error where one expects it: triggers
+//! that pass a row over in silence, unique names, constraints that are checked at commit.
+
+use serde_json::{Value, json};
+
+use super::support::{assigned, failures, ids, person};
+use crate::support::World;
+
+#[tokio::test]
+async fn an_organization_that_a_trigger_passes_over_in_silence_leaves_its_team_standalone() {
+    let world = World::new().await;
+    let [good, skipped] = assigned(&world, ["Good", "Skipped"]);
+    let alice = person(&world, "Alice Arden", &[good, skipped]);
+    let service = world.service().await;
+    world
+        .sql(
+            "create function skip() returns trigger language plpgsql as $$ begin return null; end $$;
+             create trigger skip before insert on entraway.organizations for each row
+             when (new.organization_alias = 'Skipped') execute function skip()",
+        )
+        .await;
+
+    world.sign_in(&service, alice).await;
+
+    let rows = world.rows().await;
+    assert_eq!(rows.teams[&skipped.to_string()]["organization_id"], Value::Null);
+    assert_eq!(rows.teams_of(alice), ids(&[good, skipped]));
+    assert_eq!(rows.organizations_of(alice), ids(&[good]));
+    let run = world.last_run().await;
+    assert_eq!(run["failures"].as_array().unwrap().len(), 1, "the record tells of it: {run:#}");
+    assert_eq!((&run["failures"][0]["kind"], &run["failures"][0]["id"]), (&json!("organization"), &json!(skipped)));
+}
+
+#[tokio::test]
+async fn a_team_that_a_trigger_passes_over_in_silence_is_a_failure_of_that_team_alone() {
+    let world = World::new().await;
+    let [good, skipped] = assigned(&world, ["Good", "Skipped"]);
+    let alice = person(&world, "Alice Arden", &[good, skipped]);
+    let service = world.service().await;
+    world
+        .sql(
+            "create function skip() returns trigger language plpgsql as $$ begin return null; end $$;
+             create trigger skip before insert on entraway.teams for each row
+             when (new.team_alias = 'Skipped') execute function skip()",
+        )
+        .await;
+
+    world.sign_in(&service, alice).await;
+
+    let rows = world.rows().await;
+    assert_eq!(rows.teams_of(alice), ids(&[good]));
+    assert_eq!(rows.organizations_of(alice), ids(&[good, skipped]));
+    let run = world.last_run().await;
+    assert_eq!(run["failures"].as_array().unwrap().len(), 1, "the record tells of it: {run:#}");
+    assert_eq!((&run["failures"][0]["kind"], &run["failures"][0]["id"]), (&json!("team"), &json!(skipped)));
+}
+
+#[tokio::test]
+async fn an_organization_whose_name_is_taken_where_names_are_unique_leaves_its_team_standalone() {
+    let world = World::new().await;
+    let [good, one, two] = assigned(&world, ["Good", "Twin", "Twin"]);
+    let alice = person(&world, "Alice Arden", &[good, one, two]);
+    let service = world.service().await;
+    world.sql("create unique index one_name on entraway.organizations (organization_alias)").await;
+
+    world.sign_in(&service, alice).await;
+
+    let rows = world.rows().await;
+    assert_eq!(rows.teams_of(alice), ids(&[good, one, two]), "she is in all three teams");
+    assert_eq!(rows.organizations_of(alice).len(), 2, "and in the organizations that could be made");
+    let failures = failures(&world.last_run().await);
+    let expected = "organization/Twin/23505: duplicate key value violates unique constraint \"one_name\"";
+    assert_eq!(failures, [expected]);
+}
+
+#[tokio::test]
+async fn an_organization_that_is_refused_only_at_commit_leaves_its_team_standalone() {
+    let world = World::new().await;
+    let [good, late] = assigned(&world, ["Good", "Late"]);
+    let alice = person(&world, "Alice Arden", &[good, late]);
+    let service = world.service().await;
+    world
+        .sql(
+            "create function refuse() returns trigger language plpgsql as
+             $$ begin raise exception 'refused at the very end'; end $$;
+             create constraint trigger refuse after insert on entraway.organizations
+             deferrable initially deferred for each row
+             when (new.organization_alias = 'Late') execute function refuse()",
+        )
+        .await;
+
+    world.sign_in(&service, alice).await;
+
+    let rows = world.rows().await;
+    assert_eq!(rows.teams_of(alice), ids(&[good, late]));
+    assert_eq!(rows.organizations_of(alice), ids(&[good]));
+    assert_eq!(failures(&world.last_run().await), ["organization/Late/P0001: refused at the very end"]);
+}

@@ -1,0 +1,140 @@
+//! The role inside an organization: `org_admin` is a right over the organizations that the sync gave, and goes with it.
+
+use entraway::domain::{GroupId, ObjectId};
+use serde_json::{Value, json};
+
+use super::support::{assigned, by_hand, give_roles, ids, organization_by_hand, person};
+use crate::support::{Rows, World};
+
+/// The role in this organization.
+async fn role_in(world: &World, person: ObjectId, organization: &dyn ToString) -> Value {
+    let rows = world.rows().await;
+    rows.organization_members[&format!("{person}/{}", organization.to_string())]["user_role"].clone()
+}
+
+#[tokio::test]
+async fn each_role_is_what_it_means_inside_an_organization() {
+    let world = World::new().await;
+    let [group] = assigned(&world, ["Research"]);
+    let service = world.service().await;
+    for (app_role, expected) in [
+        ("org_admin", "org_admin"),
+        ("proxy_admin", "internal_user"),
+        ("internal_user", "internal_user"),
+        ("proxy_admin_viewer", "internal_user_viewer"),
+        ("internal_user_viewer", "internal_user_viewer"),
+    ] {
+        let alice = person(&world, "Alice Arden", &[group]);
+        give_roles(&world, alice, &[app_role]);
+        world.sign_in(&service, alice).await;
+        assert_eq!(role_in(&world, alice, &group).await, expected, "for the app role {app_role}");
+        let rows = world.rows().await;
+        assert_eq!(rows.team_members[&format!("{alice}/{group}")]["role"], "user", "in the team everybody is a user");
+    }
+}
+
+#[tokio::test]
+async fn org_admin_reaches_all_organizations_that_the_sync_gave_and_goes_with_the_app_role() {
+    let world = World::new().await;
+    let [one, two, three] = assigned(&world, ["One", "Two", "Three"]);
+    let alice = person(&world, "Alice Arden", &[one, two]);
+    let service = world.service().await;
+    world.sign_in(&service, alice).await;
+    for group in [one, two] {
+        assert_eq!(role_in(&world, alice, &group).await, "internal_user", "before Entra gave the app role");
+    }
+
+    give_roles(&world, alice, &["org_admin"]);
+    world.fake.edit(|directory| directory.put(alice, three));
+    world.sign_in(&service, alice).await;
+    for group in [one, two, three] {
+        assert_eq!(role_in(&world, alice, &group).await, "org_admin");
+    }
+    assert_eq!(world.rows().await.users[&alice.to_string()]["user_role"], "org_admin");
+    assert_eq!(world.last_run().await["user_updated"], true);
+    let before = Rows::versions(&world.pool).await;
+    world.sign_in(&service, alice).await;
+    assert_eq!(Rows::versions(&world.pool).await, before, "a second sign-in with the role writes nothing");
+
+    give_roles(&world, alice, &[]);
+    world.sign_in(&service, alice).await;
+    for group in [one, two, three] {
+        assert_eq!(role_in(&world, alice, &group).await, "internal_user", "after Entra took the app role away");
+    }
+}
+
+#[tokio::test]
+async fn the_right_goes_from_an_organization_whose_group_the_person_left_too() {
+    let world = World::new().await;
+    let [group] = assigned(&world, ["Research"]);
+    let alice = person(&world, "Alice Arden", &[group]);
+    give_roles(&world, alice, &["org_admin"]);
+    let service = world.service().await;
+    world.sign_in(&service, alice).await;
+
+    give_roles(&world, alice, &[]);
+    world.fake.edit(|directory| directory.take_out(alice, group));
+    world.sign_in(&service, alice).await;
+
+    assert_eq!(world.rows().await.organizations_of(alice), ids(&[group]), "the membership stays");
+    assert_eq!(role_in(&world, alice, &group).await, "internal_user", "the right does not");
+}
+
+#[tokio::test]
+async fn the_right_goes_even_while_organizations_are_switched_off() {
+    let world = World::new().await;
+    let [group] = assigned(&world, ["Research"]);
+    let alice = person(&world, "Alice Arden", &[group]);
+    give_roles(&world, alice, &["org_admin"]);
+    world.sign_in(&world.service().await, alice).await;
+
+    give_roles(&world, alice, &[]);
+    world.sign_in(&world.service_with(|config| config.policy.also_create_orgs = false).await, alice).await;
+    assert_eq!(role_in(&world, alice, &group).await, "internal_user");
+}
+
+/// Alice is in a group's organization, and by hand in one of no group.
+async fn with_a_manual_membership() -> (World, ObjectId, GroupId) {
+    let world = World::new().await;
+    let [group] = assigned(&world, ["Research"]);
+    let alice = person(&world, "Alice Arden", &[group]);
+    world.sign_in(&world.service().await, alice).await;
+    organization_by_hand(&world, &"not a guid", "By hand").await;
+    let sql = "insert into entraway.organization_members (user_id, organization_id, user_role)
+               values ($1, 'not a guid', 'internal_user_viewer')";
+    by_hand(&world, sql, &[&alice]).await;
+    (world, alice, group)
+}
+
+#[tokio::test]
+async fn a_membership_made_by_hand_keeps_its_role_whatever_entra_says() {
+    let (world, alice, group) = with_a_manual_membership().await;
+    for roles in [&["org_admin"][..], &["proxy_admin"], &[]] {
+        give_roles(&world, alice, roles);
+        world.sign_in(&world.service().await, alice).await;
+        assert_eq!(role_in(&world, alice, &"not a guid").await, "internal_user_viewer", "with app roles {roles:?}");
+    }
+    assert_eq!(role_in(&world, alice, &group).await, "internal_user");
+}
+
+#[tokio::test]
+async fn a_role_in_an_organization_that_somebody_changed_by_hand_stays() {
+    let world = World::new().await;
+    let [changed, left] = assigned(&world, ["Changed by hand", "Left alone"]);
+    let alice = person(&world, "Alice Arden", &[changed, left]);
+    let service = world.service().await;
+    world.sign_in(&service, alice).await;
+    let sql = "update entraway.organization_members set user_role = 'org_admin' where organization_id = $1";
+    by_hand(&world, sql, &[&changed]).await;
+
+    for (roles, in_the_other) in
+        [(&[][..], "internal_user"), (&["internal_user_viewer"], "internal_user_viewer"), (&[], "internal_user")]
+    {
+        give_roles(&world, alice, roles);
+        world.sign_in(&service, alice).await;
+        assert_eq!(role_in(&world, alice, &changed).await, "org_admin", "with app roles {roles:?}");
+        assert_eq!(role_in(&world, alice, &left).await, in_the_other, "with app roles {roles:?}");
+    }
+    let rows = world.rows().await;
+    assert_eq!(rows.organization_members[&format!("{alice}/{changed}")]["source"], json!("entra"));
+}

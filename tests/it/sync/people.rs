@@ -1,0 +1,184 @@
+//! A person's row: who it belongs to, what of it follows Entra, and what is left as somebody set it.
+
+use entraway::domain::ObjectId;
+use entraway::fake::Person;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::support::{assert_refused, assigned, by_hand, ids, person};
+use crate::support::{Rows, World};
+
+/// Changes the person in Entra.
+fn change(world: &World, person: ObjectId, change: impl FnOnce(&mut Person)) {
+    world.fake.edit(|directory| directory.change_person(person, change)).unwrap();
+}
+
+async fn user(world: &World, person: ObjectId) -> Value {
+    world.rows().await.users[&person.to_string()].clone()
+}
+
+#[tokio::test]
+async fn an_address_follows_entra_but_is_never_lost() {
+    let world = World::new().await;
+    let alice = person(&world, "Alice Arden", &[]);
+    let service = world.service().await;
+    world.sign_in(&service, alice).await;
+    assert_eq!(user(&world, alice).await["user_email"], "alice.arden@contoso-sim.example");
+
+    change(&world, alice, |alice| "Alice.Birch@Contoso-sim.example".clone_into(&mut alice.upn));
+    world.sign_in(&service, alice).await;
+    assert_eq!(user(&world, alice).await["user_email"], "alice.birch@contoso-sim.example");
+    assert_eq!(world.last_run().await["user_updated"], true);
+
+    change(&world, alice, |alice| {
+        "no-address".clone_into(&mut alice.upn);
+        alice.email = None;
+    });
+    let before = Rows::versions(&world.pool).await;
+    world.sign_in(&service, alice).await;
+    assert_eq!(user(&world, alice).await["user_email"], "alice.birch@contoso-sim.example", "nothing overwrites it");
+    assert_eq!(Rows::versions(&world.pool).await, before, "there was nothing to write");
+}
+
+#[tokio::test]
+async fn a_person_without_an_address_is_a_user_and_gets_one_when_entra_knows_it() {
+    let world = World::new().await;
+    let alice = person(&world, "Alice Arden", &[]);
+    change(&world, alice, |alice| {
+        "no-address".clone_into(&mut alice.upn);
+        alice.email = None;
+    });
+    let service = world.service().await;
+    world.sign_in(&service, alice).await;
+    assert_eq!(user(&world, alice).await["user_email"], Value::Null);
+
+    change(&world, alice, |alice| alice.email = Some("Alice@Contoso-sim.example".to_owned()));
+    world.sign_in(&service, alice).await;
+    assert_eq!(user(&world, alice).await["user_email"], "alice@contoso-sim.example");
+}
+
+#[tokio::test]
+async fn an_alias_is_filled_in_where_there_is_none_and_never_replaced() {
+    let world = World::new().await;
+    let alice = person(&world, "", &[]);
+    change(&world, alice, |alice| "alice@contoso-sim.example".clone_into(&mut alice.upn));
+    let service = world.service().await;
+    world.sign_in(&service, alice).await;
+    assert_eq!(user(&world, alice).await["user_alias"], Value::Null, "Entra told no name");
+
+    change(&world, alice, |alice| "Alice Arden".clone_into(&mut alice.name));
+    world.sign_in(&service, alice).await;
+    assert_eq!(user(&world, alice).await["user_alias"], "Alice Arden");
+
+    change(&world, alice, |alice| "Alice Birch".clone_into(&mut alice.name));
+    world.sign_in(&service, alice).await;
+    assert_eq!(user(&world, alice).await["user_alias"], "Alice Arden", "an alias that is there stays");
+
+    by_hand(&world, "update entraway.users set user_alias = '  ' where user_id = $1", &[&alice]).await;
+    world.sign_in(&service, alice).await;
+    assert_eq!(user(&world, alice).await["user_alias"], "Alice Birch", "blanks are no alias");
+}
+
+#[tokio::test]
+async fn what_somebody_set_by_hand_in_a_persons_row_is_kept_when_the_row_is_refreshed() {
+    let world = World::new().await;
+    let alice = person(&world, "Alice Arden", &[]);
+    let service = world.service().await;
+    world.sign_in(&service, alice).await;
+    by_hand(
+        &world,
+        "update entraway.users set models = '{o1}', max_budget = 7, budget_duration = '1d', spend = 3,
+                metadata = '{\"mine\": 1}', budget_reset_at = '2030-01-01T00:00:00Z' where user_id = $1",
+        &[&alice],
+    )
+    .await;
+    let mut expected = user(&world, alice).await;
+
+    change(&world, alice, |alice| "new@contoso-sim.example".clone_into(&mut alice.upn));
+    world.sign_in(&service, alice).await;
+
+    expected["user_email"] = json!("new@contoso-sim.example");
+    assert_eq!(user(&world, alice).await, expected, "nothing but the address may differ");
+}
+
+#[tokio::test]
+async fn two_people_with_the_same_address_are_two_users() {
+    let world = World::new().await;
+    let [hers, his] = assigned(&world, ["Hers", "His"]);
+    let (alice, bob) = (person(&world, "Alice Arden", &[hers]), person(&world, "Bob Birch", &[his]));
+    for who in [alice, bob] {
+        change(&world, who, |person| "shared@contoso-sim.example".clone_into(&mut person.upn));
+    }
+    let service = world.service().await;
+    let mut browser = world.sign_in(&service, alice).await;
+    world.sign_in(&service, bob).await;
+
+    let rows = world.rows().await;
+    assert_eq!(rows.users.len(), 2);
+    assert_eq!((rows.teams_of(alice), rows.teams_of(bob)), (ids(&[hers]), ids(&[his])));
+    assert_eq!(browser.me(&service).await.json()["user"]["user_id"], json!(alice), "her session is still hers");
+}
+
+#[tokio::test]
+async fn an_address_binds_no_account_that_was_there_before() {
+    let world = World::new().await;
+    let alice = person(&world, "Alice Arden", &[]);
+    let boss = Uuid::new_v4();
+    by_hand(
+        &world,
+        "insert into entraway.users (user_id, tenant_id, object_id, user_email, user_role)
+         values ($2, $1::uuid, $2::uuid, 'alice.arden@contoso-sim.example', 'proxy_admin')",
+        &[&world.fake.edit(|directory| directory.tenant_id), &boss],
+    )
+    .await;
+    let before = world.rows().await.users[&boss.to_string()].clone();
+
+    let service = world.service().await;
+    let mut browser = world.sign_in(&service, alice).await;
+
+    let rows = world.rows().await;
+    assert_eq!(rows.users[&boss.to_string()], before, "the account with that address was not touched");
+    assert_eq!(rows.users[&alice.to_string()]["user_role"], "internal_user", "and gave her nothing");
+    assert_eq!(browser.me(&service).await.json()["user"]["user_id"], json!(alice));
+}
+
+#[tokio::test]
+async fn an_object_id_that_belongs_to_another_tenants_person_is_refused() {
+    let world = World::new().await;
+    let [group] = assigned(&world, ["Research"]);
+    let alice = person(&world, "Alice Arden", &[group]);
+    by_hand(
+        &world,
+        "insert into entraway.users (user_id, tenant_id, object_id, user_role) values ($1, $2::uuid, $1::uuid, 'proxy_admin')",
+        &[&alice, &Uuid::new_v4()],
+    )
+    .await;
+    let before = world.rows().await;
+
+    let answer = world.try_sign_in(&world.service().await, alice).await;
+
+    assert_refused(&answer, 403, "other_tenant");
+    assert_eq!(world.rows().await, before, "not even the groups were created");
+    assert_eq!(world.sessions_and_runs().await, (0, 0));
+}
+
+#[tokio::test]
+async fn a_guest_of_the_company_is_a_person_of_its_tenant() {
+    let world = World::new().await;
+    let [group] = assigned(&world, ["Research"]);
+    let guest = world.fake.edit(|directory| {
+        let guest = directory.person("Gus Guest", |gus| {
+            gus.guest = true;
+            "gus_elsewhere.example#EXT#@contoso-sim.example".clone_into(&mut gus.upn);
+            gus.email = Some("Gus@elsewhere.example".to_owned());
+        });
+        directory.put(guest, group);
+        guest
+    });
+    world.sign_in(&world.service().await, guest).await;
+
+    let row = user(&world, guest).await;
+    assert_eq!(row["tenant_id"], json!(world.fake.edit(|directory| directory.tenant_id)));
+    assert_eq!(row["user_email"], "gus@elsewhere.example");
+    assert_eq!(world.rows().await.teams_of(guest), ids(&[group]));
+}

@@ -1,0 +1,144 @@
+//! What is assigned or listed without being a group, and an app whose service principal is not configured.
+
+use entraway::domain::GroupId;
+use entraway::fake::{Member, OtherKind, OtherObject, Principal};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::support::{assigned, ids, organization_by_hand, person, team_by_hand};
+use crate::support::{Service, World};
+
+/// An instance without `service_principal_id`.
+async fn unnamed(world: &World) -> Service {
+    world.service_with(|config| config.entra.service_principal_id = None).await
+}
+
+/// Puts a directory role and an administrative unit into the tenant, with the ids of two groups.
+fn pretenders(world: &World, role: GroupId, unit: GroupId, member: Member) {
+    let template_id = Uuid::new_v4();
+    let object = |id: GroupId, kind, name: &str| OtherObject {
+        id: id.as_uuid(),
+        kind,
+        name: name.to_owned(),
+        members: vec![member],
+    };
+    world.fake.edit(|directory| {
+        directory.other_objects.push(object(role, OtherKind::DirectoryRole { template_id }, "Global Reader"));
+        directory.other_objects.push(object(unit, OtherKind::AdministrativeUnit, "Branch Office"));
+    });
+}
+
+#[tokio::test]
+async fn a_group_that_is_assigned_twice_with_two_roles_is_one_team() {
+    let world = World::new().await;
+    let [group] = assigned(&world, ["Twice"]);
+    world.fake.edit(|directory| {
+        directory.assign_role(group, "internal_user");
+        directory.assign_role(group, "org_admin");
+    });
+    let alice = person(&world, "Alice Arden", &[group]);
+    world.sign_in(&world.service().await, alice).await;
+
+    let rows = world.rows().await;
+    assert_eq!((rows.organizations.len(), rows.teams.len(), rows.team_members.len()), (1, 1, 1));
+    assert_eq!(world.last_run().await["assigned_groups_read"], 1, "three assignments, one group");
+}
+
+#[tokio::test]
+async fn an_assigned_person_or_service_principal_is_no_group() {
+    let world = World::new().await;
+    let [group] = assigned(&world, ["Real"]);
+    let unassigned = world.fake.edit(|directory| directory.group("Not assigned"));
+    let alice = person(&world, "Alice Arden", &[group, unassigned]);
+    world.fake.edit(|directory| {
+        directory.assign_principal(Principal::Person(alice), Some("internal_user"));
+        directory.assign_principal(Principal::ServicePrincipal(Uuid::new_v4()), Some("internal_user"));
+        // An id alone makes no group of it, not even one that the person is in.
+        directory.assign_principal(Principal::ServicePrincipal(unassigned.as_uuid()), None);
+    });
+    world.sign_in(&world.service().await, alice).await;
+
+    let rows = world.rows().await;
+    assert_eq!(rows.teams.keys().cloned().collect::<Vec<_>>(), ids(&[group]));
+    assert_eq!(rows.organizations.keys().cloned().collect::<Vec<_>>(), ids(&[group]));
+    assert_eq!(rows.teams_of(alice), ids(&[group]));
+}
+
+#[tokio::test]
+async fn a_directory_role_or_an_administrative_unit_is_no_group_even_under_a_teams_id() {
+    for nested in [false, true] {
+        let world = World::new().await;
+        let [one, two] = assigned(&world, ["One", "Two"]);
+        let alice = person(&world, "Alice Arden", &[]);
+        pretenders(&world, one, two, Member::Person(alice));
+        let service = world.service_with(|config| config.sync.nested_groups = nested).await;
+        world.sign_in(&service, alice).await;
+
+        let rows = world.rows().await;
+        assert_eq!(rows.teams.len(), 2);
+        assert!(rows.teams_of(alice).is_empty(), "with nested_groups: {nested} she joined {:?}", rows.teams_of(alice));
+        assert!(rows.organizations_of(alice).is_empty(), "with nested_groups: {nested}");
+        assert_eq!(world.last_run().await["member_of_read"], 0, "with nested_groups: {nested}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_service_principal_a_person_joins_what_exists_and_nothing_is_created() {
+    let world = World::new().await;
+    let [both, only_team, only_organization, neither] = assigned(&world, ["Both", "Team", "Organization", "Neither"]);
+    let alice = person(&world, "Alice Arden", &[both, only_team, only_organization, neither]);
+    team_by_hand(&world, &both, "Both").await;
+    organization_by_hand(&world, &both, "Both").await;
+    team_by_hand(&world, &only_team, "Team").await;
+    organization_by_hand(&world, &only_organization, "Organization").await;
+    let not_hers = world.fake.edit(|directory| directory.group("Not hers"));
+    team_by_hand(&world, &not_hers, "Not hers").await;
+    let before = world.rows().await;
+
+    world.sign_in(&unnamed(&world).await, alice).await;
+
+    let rows = world.rows().await;
+    assert_eq!((rows.organizations.len(), rows.teams.len()), (2, 3), "nothing was created");
+    assert_eq!((&rows.organizations, &rows.teams), (&before.organizations, &before.teams), "or changed");
+    assert_eq!(rows.teams_of(alice), ids(&[both, only_team]));
+    assert_eq!(rows.organizations_of(alice), ids(&[both, only_organization]));
+    let run = world.last_run().await;
+    assert_eq!((&run["assigned_groups"], &run["assigned_groups_read"]), (&json!("not_configured"), &json!(null)));
+    assert_eq!(run["member_of_read"], 4);
+}
+
+#[tokio::test]
+async fn without_a_service_principal_and_without_the_flag_organizations_are_left_alone() {
+    let world = World::new().await;
+    let [group] = assigned(&world, ["Group"]);
+    let alice = person(&world, "Alice Arden", &[group]);
+    team_by_hand(&world, &group, "Group").await;
+    organization_by_hand(&world, &group, "Group").await;
+    let service = world
+        .service_with(|config| {
+            config.entra.service_principal_id = None;
+            config.policy.also_create_orgs = false;
+        })
+        .await;
+    world.sign_in(&service, alice).await;
+
+    let rows = world.rows().await;
+    assert_eq!(rows.teams_of(alice), ids(&[group]));
+    assert!(rows.organizations_of(alice).is_empty());
+}
+
+#[tokio::test]
+async fn without_a_service_principal_a_directory_role_under_a_teams_id_opens_no_team() {
+    let world = World::new().await;
+    let [one, two] = assigned(&world, ["One", "Two"]);
+    let alice = person(&world, "Alice Arden", &[]);
+    pretenders(&world, one, two, Member::Person(alice));
+    for group in [one, two] {
+        team_by_hand(&world, &group, "A team").await;
+        organization_by_hand(&world, &group, "An organization").await;
+    }
+    world.sign_in(&unnamed(&world).await, alice).await;
+
+    let rows = world.rows().await;
+    assert!(rows.teams_of(alice).is_empty() && rows.organizations_of(alice).is_empty(), "{rows:#?}");
+}

@@ -1,0 +1,198 @@
+//! A person's role: from Entra's app roles, from the list of administrators, by hand, or the default.
+
+use std::collections::BTreeSet;
+
+use entraway::domain::ObjectId;
+use entraway::policy::RolePrecedence;
+use serde_json::{Value, json};
+
+use super::support::{assigned, by_hand, give_roles, person};
+use crate::support::{Service, World};
+
+/// The person's role, and the part of it that Entra gives.
+async fn role(world: &World, person: ObjectId) -> (Value, Value) {
+    let user = world.rows().await.users[&person.to_string()].clone();
+    (user["user_role"].clone(), user["sso_user_role"].clone())
+}
+
+fn given(role: &str) -> (Value, Value) {
+    (json!(role), json!(role))
+}
+
+fn by_default(role: &str) -> (Value, Value) {
+    (json!(role), Value::Null)
+}
+
+async fn with_administrators(world: &World, ids: &[ObjectId]) -> Service {
+    let ids: BTreeSet<String> = ids.iter().map(ToString::to_string).collect();
+    world.service_with(|config| config.policy.admin_user_ids = ids).await
+}
+
+#[tokio::test]
+async fn of_several_app_roles_the_first_valid_one_counts_or_the_highest_as_the_operator_chose() {
+    let world = World::new().await;
+    let first = world.service().await;
+    let highest = world.service_with(|config| config.policy.role_precedence = RolePrecedence::Highest).await;
+    for (roles, expect_first, expect_highest) in [
+        (&["internal_user", "proxy_admin"][..], "internal_user", "proxy_admin"),
+        (&["proxy_admin", "internal_user"], "proxy_admin", "proxy_admin"),
+        (&["internal_user_viewer", "org_admin", "internal_user"], "internal_user_viewer", "org_admin"),
+        (&["org_admin", "proxy_admin_viewer"], "org_admin", "proxy_admin_viewer"),
+        (&["Customer", "Org_Admin", "PROXY_ADMIN_VIEWER"], "org_admin", "proxy_admin_viewer"),
+        (&["proxy admin", "proxy_admin2", "INTERNAL_USER_VIEWER"], "internal_user_viewer", "internal_user_viewer"),
+        (&["pRoXy_AdMiN"], "proxy_admin", "proxy_admin"),
+    ] {
+        for (service, expected) in [(&first, expect_first), (&highest, expect_highest)] {
+            let alice = person(&world, "Alice Arden", &[]);
+            give_roles(&world, alice, roles);
+            world.sign_in(service, alice).await;
+            assert_eq!(role(&world, alice).await, given(expected), "of the app roles {roles:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn unknown_app_roles_alone_are_no_role_and_the_default_counts() {
+    let world = World::new().await;
+    let alice = person(&world, "Alice Arden", &[]);
+    give_roles(&world, alice, &["Customer", "admin", "team"]);
+    world.sign_in(&world.service().await, alice).await;
+    assert_eq!(role(&world, alice).await, by_default("internal_user"));
+
+    let bob = person(&world, "Bob Birch", &[]);
+    give_roles(&world, bob, &["Customer"]);
+    world.sign_in(&world.service_of(world.config_of("  {}\n")).await, bob).await;
+    assert_eq!(role(&world, bob).await, by_default("internal_user_viewer"), "without a configured default");
+}
+
+#[tokio::test]
+async fn a_role_follows_entra_at_every_sign_in_and_goes_when_entra_gives_none() {
+    let world = World::new().await;
+    let alice = person(&world, "Alice Arden", &[]);
+    let service = world.service().await;
+    for (roles, expected) in [
+        (&["proxy_admin"][..], given("proxy_admin")),
+        (&["org_admin"], given("org_admin")),
+        (&["internal_user"], given("internal_user")),
+        (&[], by_default("internal_user")),
+        (&["proxy_admin"], given("proxy_admin")),
+        (&["Customer"], by_default("internal_user")),
+    ] {
+        give_roles(&world, alice, roles);
+        let mut browser = world.sign_in(&service, alice).await;
+        assert_eq!(role(&world, alice).await, expected, "with the app roles {roles:?}");
+        assert_eq!(browser.me(&service).await.json()["user"]["user_role"], expected.0, "what the person is told");
+    }
+}
+
+#[tokio::test]
+async fn a_role_that_comes_with_a_group_goes_with_the_group() {
+    let world = World::new().await;
+    let [group] = assigned(&world, ["Administrators"]);
+    world.fake.edit(|directory| directory.assign_role(group, "proxy_admin"));
+    let alice = person(&world, "Alice Arden", &[group]);
+    let service = world.service().await;
+    world.sign_in(&service, alice).await;
+    assert_eq!(role(&world, alice).await, given("proxy_admin"));
+
+    world.fake.edit(|directory| directory.take_out(alice, group));
+    world.sign_in(&service, alice).await;
+    assert_eq!(role(&world, alice).await, by_default("internal_user"));
+}
+
+#[tokio::test]
+async fn a_role_that_somebody_set_by_hand_stays() {
+    let world = World::new().await;
+    let alice = person(&world, "Alice Arden", &[]);
+    let service = world.service().await;
+    world.sign_in(&service, alice).await;
+    by_hand(&world, "update entraway.users set user_role = 'proxy_admin_viewer' where user_id = $1", &[&alice]).await;
+    for _ in 0..2 {
+        world.sign_in(&service, alice).await;
+        assert_eq!(role(&world, alice).await, by_default("proxy_admin_viewer"));
+    }
+}
+
+#[tokio::test]
+async fn a_role_that_was_changed_by_hand_outlives_the_one_that_entra_gave() {
+    let world = World::new().await;
+    let alice = person(&world, "Alice Arden", &[]);
+    give_roles(&world, alice, &["internal_user_viewer"]);
+    let service = world.service().await;
+    world.sign_in(&service, alice).await;
+    by_hand(&world, "update entraway.users set user_role = 'proxy_admin' where user_id = $1", &[&alice]).await;
+
+    give_roles(&world, alice, &[]);
+    world.sign_in(&service, alice).await;
+    assert_eq!(role(&world, alice).await, by_default("proxy_admin"));
+    assert_eq!(world.last_run().await["notes"], json!([{ "note": "role_set_by_hand_stays" }]), "the operator is told");
+
+    world.sign_in(&service, alice).await;
+    assert_eq!(role(&world, alice).await, by_default("proxy_admin"), "and it stays");
+}
+
+#[tokio::test]
+async fn a_role_that_entra_gives_counts_for_more_than_one_set_by_hand() {
+    let world = World::new().await;
+    let alice = person(&world, "Alice Arden", &[]);
+    give_roles(&world, alice, &["internal_user_viewer"]);
+    let service = world.service().await;
+    world.sign_in(&service, alice).await;
+    by_hand(&world, "update entraway.users set user_role = 'proxy_admin' where user_id = $1", &[&alice]).await;
+
+    world.sign_in(&service, alice).await;
+    assert_eq!(role(&world, alice).await, given("internal_user_viewer"));
+}
+
+#[tokio::test]
+async fn an_empty_role_is_filled_with_the_default() {
+    let world = World::new().await;
+    let alice = person(&world, "Alice Arden", &[]);
+    let service = world.service().await;
+    world.sign_in(&service, alice).await;
+    by_hand(&world, "update entraway.users set user_role = null where user_id = $1", &[&alice]).await;
+    world.sign_in(&service, alice).await;
+    assert_eq!(role(&world, alice).await, by_default("internal_user"));
+}
+
+#[tokio::test]
+async fn another_default_is_for_newcomers_only() {
+    let world = World::new().await;
+    let (alice, bob) = (person(&world, "Alice Arden", &[]), person(&world, "Bob Birch", &[]));
+    world.sign_in(&world.service().await, alice).await;
+    let other = world.config_of("  default_internal_user_params: {user_role: internal_user_viewer}\n");
+    let service = world.service_of(other).await;
+    world.sign_in(&service, alice).await;
+    world.sign_in(&service, bob).await;
+    assert_eq!(role(&world, alice).await, by_default("internal_user"));
+    assert_eq!(role(&world, bob).await, by_default("internal_user_viewer"));
+}
+
+#[tokio::test]
+async fn an_administrator_by_id_is_one_whatever_entra_says_until_taken_from_the_list() {
+    let world = World::new().await;
+    let (alice, bob) = (person(&world, "Alice Arden", &[]), person(&world, "Bob Birch", &[]));
+    give_roles(&world, bob, &["internal_user_viewer"]);
+    let listed = with_administrators(&world, &[alice, bob]).await;
+    for who in [alice, bob] {
+        world.sign_in(&listed, who).await;
+        assert_eq!(role(&world, who).await, given("proxy_admin"));
+    }
+
+    let not_listed = with_administrators(&world, &[]).await;
+    world.sign_in(&not_listed, alice).await;
+    world.sign_in(&not_listed, bob).await;
+    assert_eq!(role(&world, alice).await, by_default("internal_user"));
+    assert_eq!(role(&world, bob).await, given("internal_user_viewer"), "his app role counts again");
+}
+
+#[tokio::test]
+async fn the_list_of_administrators_is_the_way_back_in_for_whom_somebody_took_the_right_by_hand() {
+    let world = World::new().await;
+    let alice = person(&world, "Alice Arden", &[]);
+    let service = with_administrators(&world, &[alice]).await;
+    world.sign_in(&service, alice).await;
+    by_hand(&world, "update entraway.users set user_role = 'internal_user_viewer' where user_id = $1", &[&alice]).await;
+    world.sign_in(&service, alice).await;
+    assert_eq!(role(&world, alice).await, given("proxy_admin"));
+}

@@ -1,0 +1,152 @@
+//! Words for these tests: who is in which group, what somebody did by hand, and how a sign-in was refused.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use entraway::domain::{GroupId, ObjectId};
+use serde_json::Value;
+use sqlx::Executor;
+use sqlx::postgres::Postgres;
+
+use crate::support::{Answer, Rows, Service, World};
+
+/// Makes groups and assigns them to the app.
+pub(super) fn assigned<const N: usize>(world: &World, names: [&str; N]) -> [GroupId; N] {
+    world.fake.edit(|directory| {
+        names.map(|name| {
+            let group = directory.group(name);
+            directory.assign(group);
+            group
+        })
+    })
+}
+
+/// Makes this many groups and assigns them to the app.
+pub(super) fn many_assigned(world: &World, count: usize) -> Vec<GroupId> {
+    world.fake.edit(|directory| {
+        let make = |n| {
+            let group = directory.group(&format!("Group {n}"));
+            directory.assign(group);
+            group
+        };
+        (0..count).map(make).collect()
+    })
+}
+
+/// Makes a person who is in these groups.
+pub(super) fn person(world: &World, name: &str, groups: &[GroupId]) -> ObjectId {
+    world.fake.edit(|directory| {
+        let person = directory.person(name, |_| {});
+        for group in groups {
+            directory.put(person, *group);
+        }
+        person
+    })
+}
+
+/// Sets the app roles that the person alone is given.
+pub(super) fn give_roles(world: &World, person: ObjectId, roles: &[&str]) {
+    let roles = roles.iter().copied().map(str::to_owned).collect();
+    world.fake.edit(|directory| directory.change_person(person, |person| person.app_roles = roles)).unwrap();
+}
+
+/// An instance with `entra_groups_also_create_orgs` on or off.
+pub(super) async fn with_flag(world: &World, on: bool) -> Service {
+    world.service_with(|config| config.policy.also_create_orgs = on).await
+}
+
+/// The ids as the store sorts them.
+pub(super) fn ids(groups: &[GroupId]) -> Vec<String> {
+    let mut ids: Vec<String> = groups.iter().map(ToString::to_string).collect();
+    ids.sort();
+    ids
+}
+
+/// Runs a statement as somebody with psql would; `$1` and so on are texts.
+pub(super) async fn by_hand(world: &World, sql: &'static str, values: &[&dyn ToString]) {
+    run(&world.pool, sql, values).await;
+}
+
+/// The same in a transaction or on a connection of one's own.
+pub(super) async fn run(on: impl Executor<'_, Database = Postgres>, sql: &'static str, values: &[&dyn ToString]) {
+    let mut query = sqlx::query(sql);
+    for value in values {
+        query = query.bind(value.to_string());
+    }
+    let done = query.execute(on).await.unwrap();
+    assert_ne!(done.rows_affected(), 0, "the statement that sets the scene changed nothing: {sql}");
+}
+
+/// An organization, and a team that need not be in it, made by hand before anybody signs in.
+pub(super) async fn organization_by_hand(world: &World, id: &dyn ToString, alias: &str) {
+    let sql = "insert into entraway.organizations (organization_id, organization_alias) values ($1, $2)";
+    by_hand(world, sql, &[id, &alias]).await;
+}
+
+/// A standalone team, made by hand before anybody signs in.
+pub(super) async fn team_by_hand(world: &World, id: &dyn ToString, alias: &str) {
+    by_hand(world, "insert into entraway.teams (team_id, team_alias) values ($1, $2)", &[id, &alias]).await;
+}
+
+/// The versions of the rows that the word and the id at the beginning name, such as `team 0d0a…`.
+pub(super) async fn versions(world: &World, of: &str) -> Vec<String> {
+    let all = Rows::versions(&world.pool).await;
+    let these: Vec<String> = all.into_iter().filter(|version| version.starts_with(of)).collect();
+    assert!(!these.is_empty(), "there is no row {of}");
+    these
+}
+
+/// A time as the store gives it back in JSON.
+pub(super) fn time(value: &Value) -> DateTime<Utc> {
+    value.as_str().unwrap_or_else(|| panic!("{value} is no time")).parse().unwrap()
+}
+
+/// The failures of a sync record as `kind/alias/why`.
+pub(super) fn failures(run: &Value) -> Vec<String> {
+    let text = |failure: &Value, key: &str| failure[key].as_str().unwrap().to_owned();
+    let each = |failure| ["kind", "alias", "why"].map(|key| text(failure, key)).join("/");
+    run["failures"].as_array().unwrap().iter().map(each).collect()
+}
+
+#[track_caller]
+pub(super) fn assert_refused(answer: &Answer, status: u16, code: &str) {
+    assert_eq!(answer.status, status, "the answer's status: {answer:#?}");
+    assert_eq!(answer.code(), code, "the answer's code: {answer:#?}");
+    let cookies = answer.set_cookies();
+    assert!(
+        cookies.iter().all(|cookie| cookie.contains("Max-Age=0")),
+        "a refused sign-in sets no session cookie, but here are {cookies:?}"
+    );
+}
+
+/// Nobody and nothing: no person, no group, no membership, no session, no sync record.
+pub(super) async fn assert_nothing_written(world: &World) {
+    let rows = world.rows().await;
+    let counts = [
+        rows.organizations.len(),
+        rows.teams.len(),
+        rows.users.len(),
+        rows.organization_members.len(),
+        rows.team_members.len(),
+    ];
+    assert_eq!(counts, [0; 5], "a refused sign-in leaves no row behind: {rows:#?}");
+    assert_eq!(world.sessions_and_runs().await, (0, 0), "sessions and sync records after a refused sign-in");
+}
+
+/// Returns once some connection of the service waits for a lock.
+pub(super) async fn until_it_waits(world: &World) {
+    for _ in 0..1_000 {
+        let waiting: bool = sqlx::query_scalar(
+            "select exists (select from pg_stat_activity where datname = current_database()
+                            and application_name = 'entraway' and wait_event_type = 'Lock')",
+        )
+        .fetch_one(&world.pool)
+        .await
+        .unwrap();
+        if waiting {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("the sign-in did not come to the lock that the test holds");
+}
