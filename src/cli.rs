@@ -9,9 +9,10 @@ mod serve;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
 use crate::config::Env;
+use crate::telemetry::{self, LogFormat};
 
 /// Sign in with Microsoft Entra ID; groups become organizations, teams and memberships in Postgres; then a session.
 ///
@@ -94,13 +95,6 @@ struct LogArgs {
     log_level: String,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    Auto,
-    Human,
-    Json,
-}
-
 impl Cli {
     /// Does what was asked for; `env` is the process's environment.
     pub async fn run(self, env: &Env) -> anyhow::Result<ExitCode> {
@@ -109,7 +103,7 @@ impl Cli {
             Command::Check { config } => check::run(config.file().as_deref(), env).await,
             #[cfg(feature = "demo")]
             Command::Demo { port, entra_port, without_orgs, log_level } => {
-                crate::telemetry::init(LogFormat::Human, &log_level)?;
+                telemetry::init(LogFormat::Human, &log_level)?;
                 demo::run(demo::Ports { service: port, entra: entra_port }, !without_orgs).await
             }
             Command::Healthcheck { url, config } => healthcheck::run(url, config.file().as_deref(), env).await,
@@ -126,7 +120,7 @@ impl ConfigArgs {
 
 impl LogArgs {
     fn init(&self) -> anyhow::Result<()> {
-        crate::telemetry::init(self.log_format, &self.log_level)
+        telemetry::init(self.log_format, &self.log_level)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use oauth2::{AsyncHttpClient, HttpRequest, HttpResponse};
+use url::{Host, Url};
 
 /// No single exchange takes longer; Entra and Graph answer in well under a second.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -38,14 +39,17 @@ impl From<reqwest::Error> for HttpError {
 
 /// Whether what goes to this address stays secret on the way: https, or a loopback host.
 #[must_use]
-pub fn keeps_secrets(url: &url::Url) -> bool {
-    let loopback = match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+pub fn keeps_secrets(url: &Url) -> bool {
+    url.scheme() == "https" || (url.scheme() == "http" && is_loopback(url))
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
         None => false,
-    };
-    url.scheme() == "https" || (url.scheme() == "http" && loopback)
+    }
 }
 
 /// An answer, read to its end.
@@ -61,9 +65,19 @@ pub struct Answer {
 pub struct HttpClient(reqwest::Client);
 
 impl HttpClient {
-    /// Needs a rustls provider to be installed in the process.
-    pub fn new() -> Result<Self, HttpError> {
-        let client = reqwest::Client::builder()
+    /// Goes through the environment's proxy, if it names one; but not to a simulator on this very machine. Needs a
+    /// rustls provider to be installed in the process.
+    pub fn to(login_host: &Url) -> Result<Self, HttpError> {
+        if is_loopback(login_host) { Self::direct() } else { Self::build(reqwest::Client::builder()) }
+    }
+
+    /// For addresses of this very machine, which a proxy could not reach.
+    pub fn direct() -> Result<Self, HttpError> {
+        Self::build(reqwest::Client::builder().no_proxy())
+    }
+
+    fn build(builder: reqwest::ClientBuilder) -> Result<Self, HttpError> {
+        let client = builder
             .user_agent(concat!("entraway/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(Duration::from_secs(3))
@@ -72,7 +86,7 @@ impl HttpClient {
         Ok(Self(client))
     }
 
-    pub fn get(&self, url: url::Url) -> reqwest::RequestBuilder {
+    pub fn get(&self, url: Url) -> reqwest::RequestBuilder {
         self.0.get(url)
     }
 

@@ -27,11 +27,13 @@ pub mod web;
 
 pub mod server;
 
-pub mod cli;
-mod telemetry;
-
 // A Postgres and an Entra of our own, for the demo and the tests.
 #[cfg(feature = "demo")]
 pub mod fake;
 #[cfg(feature = "demo")]
 pub mod pg;
+
+// The program.
+mod telemetry;
+
+pub mod cli;

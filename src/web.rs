@@ -73,7 +73,7 @@ impl App {
             [] => vec![store.cookie_key(random::bytes()).await?.to_vec()],
             keys => keys.iter().map(|key| key.as_bytes().to_vec()).collect(),
         };
-        let http = HttpClient::new()?;
+        let http = HttpClient::to(&config.entra.authority_url)?;
         let redirect_uri = config.server.public_url.join("/sso/callback");
         let entra = Arc::new(Entra::new(http.clone(), clock.clone(), config.entra.clone(), redirect_uri));
         let graph = Graph::new(http, config.entra.graph_url.clone(), graph_budget);

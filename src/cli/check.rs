@@ -152,7 +152,7 @@ async fn check_database(report: &mut Report, config: &Config) {
 }
 
 async fn check_entra(report: &mut Report, config: &Config) -> anyhow::Result<()> {
-    let http = HttpClient::new()?;
+    let http = HttpClient::to(&config.entra.authority_url)?;
     let redirect_uri = config.server.public_url.join("/sso/callback");
     let entra = Entra::new(http.clone(), Clock::system(), config.entra.clone(), redirect_uri.clone());
     match entra.probe().await {

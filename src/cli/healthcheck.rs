@@ -1,6 +1,6 @@
 //! `entraway healthcheck`: so that an image without a shell can have a HEALTHCHECK.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -9,17 +9,15 @@ use url::Url;
 use crate::config::{self, Env};
 use crate::http_client::HttpClient;
 
-/// Where the service listens when nothing says otherwise.
-const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
-
 pub(super) async fn run(url: Option<Url>, file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCode> {
     let url = if let Some(url) = url {
         url
     } else {
-        let listen = config::load(file, env).map_or(DEFAULT, |loaded| loaded.config.server.listen);
+        let default = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080));
+        let listen = config::load(file, env).map_or(default, |loaded| loaded.config.server.listen);
         Url::parse(&format!("http://{}/healthz", reachable(listen)))?
     };
-    let http = HttpClient::new()?;
+    let http = HttpClient::direct()?;
     let answer = http.send(http.get(url.clone())).await?;
     if answer.status.is_success() {
         println!("alive");
@@ -29,12 +27,10 @@ pub(super) async fn run(url: Option<Url>, file: Option<&Path>, env: &Env) -> any
     Ok(ExitCode::FAILURE)
 }
 
-/// "Every address" is none that one could ask at.
-fn reachable(listen: SocketAddr) -> SocketAddr {
-    let ip = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, listen.port())
+/// Where a service is found that listens on this address: one that listens on all of them is also on loopback.
+fn reachable(mut listen: SocketAddr) -> SocketAddr {
+    if listen.ip().is_unspecified() {
+        listen.set_ip(if listen.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+    }
+    listen
 }

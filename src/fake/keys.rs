@@ -22,7 +22,7 @@ pub(super) struct SigningKey {
 
 impl SigningKey {
     pub(super) fn generate() -> Self {
-        // AWS-LC fails here only where memory or the system's randomness runs out: nothing is left to be done then.
+        // Unwrap safety: AWS-LC fails here only where memory or the system's randomness runs out.
         let pair = KeyPair::generate(KeySize::Rsa2048).expect("RSA key generation");
         let public_der = pair.public_key().as_der().expect("DER of a fresh RSA key").as_ref().to_vec();
         // Entra's are SHA-1 thumbprints of certificates; 20 bytes give names of the same length.
@@ -33,7 +33,7 @@ impl SigningKey {
     /// A PKCS #1 v1.5 signature with SHA-256, which JWS calls RS256.
     pub(super) fn sign(&self, message: &[u8]) -> Vec<u8> {
         let mut signature = vec![0; self.pair.public_modulus_len()];
-        // The buffer has the modulus's length, the one thing that can be wrong.
+        // Unwrap safety: the buffer has the modulus's length, the one thing that can be wrong.
         self.pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature).expect("RSA signature");
         signature
     }

@@ -4,8 +4,12 @@
 
 mod support;
 
+mod cli;
 mod config;
+mod docs;
 mod fake;
+mod layers;
 mod pg;
+mod plan;
 mod sign_in;
 mod sync;

@@ -1,0 +1,191 @@
+//! `entraway check`: each thing that can be wrong has its line, its remedy and its exit code.
+
+use entraway::fake::Directory;
+
+use super::program::{CONFIG, DATABASE_PASSWORD, Ended, Folder, environment, run, with};
+use crate::support::World;
+
+/// A world with one assigned group.
+async fn world() -> World {
+    let world = World::new().await;
+    world.fake.edit(|directory| {
+        let evals = directory.group("Production LLM Evals");
+        directory.assign(evals);
+    });
+    world
+}
+
+/// Checks with this file and environment; no secret may be said, whatever comes of it.
+async fn check(world: &World, yaml: &str, env: &[(&str, String)]) -> Ended {
+    let folder = Folder::new();
+    let config = folder.file("entraway.yaml", yaml);
+    let ended = run(&folder, &["check", "--config", &config], env).await;
+    let client_secret = env.iter().find(|(name, _)| *name == "SECRET").unwrap().1.clone();
+    for secret in [DATABASE_PASSWORD, &client_secret, &world.fake.edit(|directory| directory.client_secret.clone())] {
+        assert!(!ended.all().contains(secret), "a secret is told: {ended:?}");
+    }
+    assert_eq!(ended.stderr, "", "what check finds goes to standard output");
+    ended
+}
+
+/// That there is such a line, and directly below it what to do.
+#[track_caller]
+fn assert_told(ended: &Ended, mark: &str, step: &str, found: &str, remedy: &str) {
+    let lines: Vec<&str> = ended.stdout.lines().collect();
+    let begin = format!("{mark:<4}  {step}: ");
+    let at = lines.iter().position(|line| line.starts_with(&begin) && line.contains(found));
+    let at = at.unwrap_or_else(|| panic!("no line \"{begin}… {found} …\":\n{}", ended.stdout));
+    if !remedy.is_empty() {
+        let below = lines[at + 1];
+        assert!(below.starts_with("      → ") && below.contains(remedy), "{remedy:?} is no remedy in {below:?}");
+    }
+}
+
+/// That this one step fails and no other, and that the program says so by its exit code.
+#[track_caller]
+fn assert_only_failure(ended: &Ended, step: &str, found: &str, remedy: &str) {
+    assert_told(ended, "FAIL", step, found, remedy);
+    let failures = ended.stdout.lines().filter(|line| line.starts_with("FAIL")).count();
+    assert_eq!(failures, 1, "one thing is wrong:\n{}", ended.stdout);
+    assert!(ended.stdout.ends_with("Not ready: mend what is marked FAIL.\n"), "{}", ended.stdout);
+    assert_eq!(ended.code, 1);
+}
+
+#[track_caller]
+fn assert_ready(ended: &Ended) {
+    assert!(ended.stdout.ends_with("Ready: people can sign in.\n"), "{}", ended.stdout);
+    assert_eq!(ended.code, 0);
+}
+
+#[tokio::test]
+async fn when_all_is_well_every_step_says_what_it_found() {
+    let world = world().await;
+    let ended = check(&world, CONFIG, &environment(&world)).await;
+    assert_ready(&ended);
+    let tenant = world.fake.edit(|directory| directory.tenant_id);
+    for (step, found) in [
+        ("configuration", "read from "),
+        ("groups", "each assigned group becomes an organization and a team inside it"),
+        ("default_team_params", "gpt-4; budget 100 each 30d, next reset "),
+        ("new people", "internal_user unless an app role says otherwise; all models; budget 10 each 30d"),
+        ("database", "Postgres "),
+        ("tables", "the schema entraway is up to date"),
+        ("Entra", &format!("/{tenant}/v2.0, 1 signing keys")),
+        ("redirect URI", "http://127.0.0.1:1/sso/callback has to be registered in Entra"),
+        ("client credentials", &format!("Entra gives the app a token in tenant {tenant}")),
+        ("assigned groups", "1 can be read as the app"),
+        ("the person's groups", "only a sign-in can try that"),
+    ] {
+        assert_told(&ended, "ok", step, found, "");
+    }
+    assert!(!ended.stdout.contains("warn"), "{}", ended.stdout);
+    assert_eq!(world.sessions_and_runs().await, (0, 0), "check writes no data");
+}
+
+#[tokio::test]
+async fn the_flag_and_the_default_params_are_told_in_words() {
+    let world = world().await;
+    let ended = check(&world, CONFIG, &with(environment(&world), "ORGS", "false")).await;
+    assert_told(&ended, "ok", "groups", "entra_groups_also_create_orgs is off, so no organizations", "");
+    assert_ready(&ended);
+
+    let (before, _) = CONFIG.split_once("  default_team_params").unwrap();
+    let ended = check(&world, before, &environment(&world)).await;
+    let found = "none: new teams and organizations have no budget, no limits and all models";
+    assert_told(&ended, "warn", "default_team_params", found, "set litellm_settings.default_team_params");
+    assert_told(&ended, "ok", "new people", "internal_user_viewer unless an app role says otherwise", "");
+    assert_ready(&ended);
+}
+
+#[tokio::test]
+async fn a_wrong_client_secret() {
+    let world = world().await;
+    let ended = check(&world, CONFIG, &with(environment(&world), "SECRET", "wr0ng~secret")).await;
+    assert_only_failure(&ended, "client credentials", "invalid_client", "the client secret is wrong or has expired");
+}
+
+#[tokio::test]
+async fn another_client_id() {
+    let world = world().await;
+    let env = with(environment(&world), "CLIENT", "11111111-2222-4333-8444-555555555555");
+    let ended = check(&world, CONFIG, &env).await;
+    assert_only_failure(&ended, "client credentials", "unauthorized_client", "is client_id an app of this tenant");
+}
+
+#[tokio::test]
+async fn no_application_read_all() {
+    let world = world().await;
+    world.fake.edit(|directory| directory.app_permissions.application_read = false);
+    let ended = check(&world, CONFIG, &environment(&world)).await;
+    let remedy = "grant the application permission Application.Read.All and give admin consent";
+    assert_only_failure(&ended, "assigned groups", "(403)", remedy);
+}
+
+#[tokio::test]
+async fn a_service_principal_id_that_is_none() {
+    let world = world().await;
+    let env = with(environment(&world), "PRINCIPAL", "11111111-2222-4333-8444-555555555555");
+    let ended = check(&world, CONFIG, &env).await;
+    let remedy = "the object id under Enterprise apps, not the one under App registrations";
+    assert_only_failure(&ended, "assigned groups", "(404)", remedy);
+}
+
+#[tokio::test]
+async fn the_client_id_in_place_of_the_service_principals() {
+    let world = world().await;
+    let client = world.fake.edit(|directory| directory.client_id.clone());
+    let ended = check(&world, CONFIG, &with(environment(&world), "PRINCIPAL", &client)).await;
+    assert_told(&ended, "warn", "configuration", "entra.service_principal_id is the same as the client id", "");
+    assert_only_failure(&ended, "assigned groups", "(404)", "service_principal_id is the object id");
+}
+
+#[tokio::test]
+async fn no_service_principal_and_no_assigned_groups_are_warnings() {
+    let world = world().await;
+    let yaml = CONFIG.replace("  service_principal_id: ${PRINCIPAL}\n", "");
+    let ended = check(&world, &yaml, &environment(&world)).await;
+    let remedy = "set entra.service_principal_id to the object id of the enterprise app";
+    assert_told(&ended, "warn", "assigned groups", "service_principal_id is not set", remedy);
+    assert_ready(&ended);
+
+    world.fake.edit(|directory: &mut Directory| directory.assignments.clear());
+    let ended = check(&world, CONFIG, &environment(&world)).await;
+    let remedy = "assign groups to the enterprise app: Entra admin center";
+    assert_told(&ended, "warn", "assigned groups", "Graph lists none, so no group passes", remedy);
+    assert_ready(&ended);
+}
+
+#[tokio::test]
+async fn a_database_out_of_reach() {
+    let world = world().await;
+    let away = format!("postgres://postgres:{DATABASE_PASSWORD}@127.0.0.1:1/entraway");
+    let ended = check(&world, CONFIG, &with(environment(&world), "DB", &away)).await;
+    assert_only_failure(
+        &ended,
+        "database",
+        "the database is not available",
+        "is the address right, is Postgres running",
+    );
+    assert_told(&ended, "ok", "assigned groups", "1 can be read", "");
+}
+
+#[tokio::test]
+async fn a_database_that_does_not_exist() {
+    let world = world().await;
+    let (_, env) = ("", environment(&world));
+    let address =
+        env.iter().find(|(name, _)| *name == "DB").unwrap().1.replace(&world.database_name, "no_such_database");
+    let ended = check(&world, CONFIG, &with(env, "DB", &address)).await;
+    assert_only_failure(&ended, "database", "no_such_database", "is the address right");
+}
+
+#[tokio::test]
+async fn an_unknown_tenant_and_a_login_host_out_of_reach() {
+    let world = world().await;
+    let env = with(environment(&world), "TENANT", "11111111-2222-4333-8444-555555555555");
+    let ended = check(&world, CONFIG, &env).await;
+    assert_only_failure(&ended, "Entra", "Entra answered 400", "is entra.tenant right");
+
+    let ended = check(&world, CONFIG, &with(environment(&world), "AUTHORITY", "http://127.0.0.1:1")).await;
+    assert_only_failure(&ended, "Entra", "could not be read", "can this machine reach the login host");
+}

@@ -1,0 +1,79 @@
+//! What the program says about itself.
+
+use clap::CommandFactory as _;
+use entraway::cli::Cli;
+
+use super::program::{Folder, run};
+
+/// A sentence of each help that a newcomer must find there.
+const SENTENCES: [(&[&str], &[&str]); 5] = [
+    (
+        &[],
+        &[
+            "Sign in with Microsoft Entra ID; groups become organizations, teams and memberships in Postgres",
+            "Run the service",
+            "Try everything for real, and say how to mend what does not work",
+            "Try it out here: a private Postgres, a simulated Entra and Graph",
+            "Ask a running service on this machine whether it is alive",
+        ],
+    ),
+    (&["serve"], &["listens until SIGTERM or Ctrl-C", "\"auto\" is human on a terminal, else JSON", "config.yaml"]),
+    (&["check"], &["Ends with 0 if people can sign in, else with 1", "writes nothing else", "config.yaml"]),
+    (&["demo"], &["gone with Ctrl-C", "script/demo", "if it is taken, another one"]),
+    (&["healthcheck"], &["HEALTHCHECK", "Ends with 0 if it answers, else with 1", "/healthz"]),
+];
+
+/// The text in one line, as no line ends where a sentence may be broken.
+fn unwrapped(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[tokio::test]
+async fn every_help_exits_with_0_names_each_option_and_says_what_it_is_for() {
+    let folder = Folder::new();
+    let commands = Cli::command();
+    let names: Vec<&str> = commands.get_subcommands().map(clap::Command::get_name).collect();
+    let described: Vec<&str> = SENTENCES.iter().filter_map(|(path, _)| path.first().copied()).collect();
+    assert_eq!(names, described, "a new subcommand needs its sentences in this test");
+
+    for (path, sentences) in SENTENCES {
+        let help = run(&folder, &[path, &["--help"]].concat(), &[]).await;
+        assert_eq!(help.code, 0, "entraway {path:?} --help: {help:?}");
+        assert_eq!(help.stderr, "", "help goes to standard output");
+        let text = unwrapped(&help.stdout);
+        for sentence in sentences {
+            assert!(text.contains(sentence), "entraway {path:?} --help does not say {sentence:?}:\n{}", help.stdout);
+        }
+        let command = path.first().map_or(&commands, |name| commands.find_subcommand(name).unwrap());
+        for option in command.get_arguments().filter_map(|option| Some((option.get_long()?, option))) {
+            let (name, option) = option;
+            assert!(text.contains(&format!("--{name}")), "entraway {path:?} --help does not name --{name}");
+            let about = option.get_help().map(ToString::to_string).unwrap_or_default();
+            assert!(about.len() > 20, "--{name} of entraway {path:?} says too little: {about:?}");
+        }
+        let longest = help.stdout.lines().map(|line| line.chars().count()).max();
+        assert!(longest <= Some(100), "entraway {path:?} --help does not fit a terminal: {longest:?} columns");
+    }
+}
+
+#[tokio::test]
+async fn the_version_is_the_packages() {
+    let said = run(&Folder::new(), &["--version"], &[]).await;
+    assert_eq!((said.code, said.stdout.as_str()), (0, concat!("entraway ", env!("CARGO_PKG_VERSION"), "\n")));
+}
+
+#[tokio::test]
+async fn what_cannot_be_understood_ends_with_2_and_a_hint() {
+    let folder = Folder::new();
+    for (args, hint) in [
+        (&[][..], "Usage: entraway"),
+        (&["sevre"], "'serve'"),
+        (&["serve", "--confg", "x"], "'--config'"),
+        (&["serve", "--log-format", "xml"], "auto, human, json"),
+        (&["demo", "--port", "99999"], "--port"),
+    ] {
+        let said = run(&folder, args, &[]).await;
+        assert_eq!(said.code, 2, "entraway {args:?}: {said:?}");
+        assert!(said.stderr.contains(hint), "entraway {args:?} does not hint at {hint}: {}", said.stderr);
+    }
+}

@@ -1,0 +1,260 @@
+//! What the log holds, at its most talkative: enough to find every failure by its request id, and nothing that opens a
+//! door or names a person.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use entraway::domain::ObjectId;
+use entraway::fake::{Endpoint, EntraError, Fault, FaultRule, TokenKind};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use url::Url;
+
+use super::program::{CONFIG, DATABASE_PASSWORD, Ended, Folder, Journey, Program, environment, with};
+use crate::support::{Answer, World};
+
+/// Everything that happened, and must not be in the log.
+#[derive(Default)]
+struct Happened {
+    secrets: Vec<(&'static str, String)>,
+    /// SHA-256 of the PKCE verifiers, in base64url: nobody but Entraway and Entra ever see a verifier.
+    challenges: Vec<String>,
+    /// Request ids with the status of the answer.
+    requests: BTreeMap<String, StatusCode>,
+}
+
+impl Happened {
+    fn begun(&mut self, journey: &Journey) {
+        self.secrets.push(("state", journey.asked("state")));
+        self.secrets.push(("second half of the state", journey.asked("state").split_once('.').unwrap().1.to_owned()));
+        self.secrets.push(("nonce", journey.asked("nonce")));
+        self.challenges.push(journey.asked("code_challenge"));
+        self.cookies(journey);
+    }
+
+    fn came_back(&mut self, callback: &Url) {
+        let code = callback.query_pairs().find(|(name, _)| name == "code").expect("a code").1.into_owned();
+        self.secrets.push(("code", code));
+    }
+
+    fn cookies(&mut self, journey: &Journey) {
+        self.secrets.extend(journey.browser.cookies.values().map(|value| ("cookie", value.clone())));
+    }
+
+    #[track_caller]
+    fn answered(&mut self, answer: &Answer, status: u16) {
+        assert_eq!(answer.status, status, "{answer:#?}");
+        let id = answer.headers["x-request-id"].to_str().unwrap().to_owned();
+        assert!(self.requests.insert(id, answer.status).is_none(), "each request has an id of its own");
+    }
+
+    /// Follows a person to Entra and back, up to the callback's answer.
+    async fn sign_in(&mut self, world: &World, base: &Url, person: ObjectId, status: u16) -> (Journey, Url, Answer) {
+        let mut journey = Journey::begin(base).await;
+        self.begun(&journey);
+        let callback = journey.pick(world, person).await;
+        self.came_back(&callback);
+        let answer = journey.browser.get(callback.clone()).await;
+        self.answered(&answer, status);
+        self.cookies(&journey);
+        (journey, callback, answer)
+    }
+}
+
+#[tokio::test]
+async fn the_log_holds_each_failure_once_and_no_secret_and_no_address() {
+    let world = World::new().await;
+    let alice = world.fake.edit(|directory| {
+        let alice = directory.person("Alice Arden", |_| {});
+        let evals = directory.group("Production LLM Evals");
+        directory.put(alice, evals);
+        directory.assign(evals);
+        alice
+    });
+    let folder = Folder::new();
+    let config = folder.file("entraway.yaml", CONFIG);
+    let env = environment(&world);
+    let args = ["serve", "--config", &config, "--log-level", "debug", "--log-format", "json"];
+    let mut program = Program::start(&folder, &args, &env);
+    let base = program.ready().await;
+    let mut happened = Happened::default();
+    let of_env = |name| env.iter().find(|(known, _)| *known == name).unwrap().1.clone();
+    for (what, secret) in [
+        ("client secret", of_env("SECRET")),
+        ("cookie key", of_env("KEY")),
+        ("database password", DATABASE_PASSWORD.to_owned()),
+        ("address of the database", of_env("DB")),
+        ("e-mail address", "alice.arden".to_owned()),
+        ("name of a person", "Alice".to_owned()),
+    ] {
+        happened.secrets.push((what, secret));
+    }
+
+    all_goes_well(&world, &base, alice, &mut happened).await;
+    entra_says_no(&world, &base, alice, &mut happened).await;
+    graph_says_no(&world, &base, alice, &mut happened).await;
+    the_browser_is_wrong(&world, &base, alice, &mut happened).await;
+
+    let ended = program.terminate().await;
+    assert_eq!(ended.code, 0);
+    assert_eq!(ended.stdout, "", "the log goes to standard error");
+    let log = ended.log();
+    assert!(log.iter().any(|line| line["level"] == "DEBUG"), "the log was not at its most talkative");
+    assert_nothing_told(&ended, &happened);
+    assert_requests_told(&log, &happened);
+}
+
+async fn all_goes_well(world: &World, base: &Url, alice: ObjectId, happened: &mut Happened) {
+    let (mut journey, callback, _) = happened.sign_in(world, base, alice, 303).await;
+    for path in ["/", "/api/me", "/healthz", "/readyz", "/sso/login?return_to=/api/me"] {
+        let answer = journey.browser.get(base.join(path).unwrap()).await;
+        happened.answered(&answer, if path.starts_with("/sso") { 303 } else { 200 });
+        happened.cookies(&journey);
+    }
+    // The same code once more: the attempt is over.
+    happened.answered(&journey.browser.get(callback).await, 400);
+    let logout = journey.browser.request(Method::POST, base.join("/sso/logout").unwrap());
+    let answer = journey.browser.send(logout.header("Sec-Fetch-Site", "same-origin")).await;
+    happened.answered(&answer, 303);
+}
+
+async fn entra_says_no(world: &World, base: &Url, alice: ObjectId, happened: &mut Happened) {
+    // A token that answers another attempt, and one that is none at all.
+    world.fake.next_id_token(|token| _ = token.claims.insert("nonce".to_owned(), json!("another")));
+    let (_, _, answer) = happened.sign_in(world, base, alice, 403).await;
+    assert!(answer.body.contains("id_token_nonce"), "{answer:#?}");
+    world.fake.next_id_token(|token| token.raw = Some("eyJhbGciOiJub25lIn0.eyJvaWQiOiJ4In0.".to_owned()));
+    happened.sign_in(world, base, alice, 403).await;
+    world.fake.clear_faults();
+
+    // Descriptions that name people, as Entra's do.
+    let described = "AADSTS50020: User account 'eve@evil.example' from identity provider 'live.com' does not exist";
+    for (error, status) in [("access_denied", 403), ("invalid_request", 403), ("server_error", 503)] {
+        let mut journey = Journey::begin(base).await;
+        happened.begun(&journey);
+        let callback = journey.answer(&[("error", error), ("error_description", described)]);
+        happened.answered(&journey.browser.get(callback).await, status);
+    }
+    let refused = |error: &str| EntraError::new(error, 50034, "The user account eve@evil.example does not exist.");
+    for (error, status) in [("invalid_grant", 403), ("invalid_client", 500), ("temporarily_unavailable", 503)] {
+        let fault = FaultRule::on(Endpoint::Token, Fault::Entra(refused(error)));
+        world.fake.fault(fault.token(TokenKind::Delegated).times(1));
+        happened.sign_in(world, base, alice, status).await;
+    }
+    for fault in [Fault::Html, Fault::MalformedJson, Fault::CutBody] {
+        world.fake.fault(FaultRule::on(Endpoint::Token, fault).token(TokenKind::Delegated).times(1));
+        happened.sign_in(world, base, alice, 503).await;
+    }
+    world.fake.clear_faults();
+}
+
+async fn graph_says_no(world: &World, base: &Url, alice: ObjectId, happened: &mut Happened) {
+    for endpoint in [Endpoint::AssignedTo, Endpoint::MemberOf] {
+        for fault in [Fault::status(403), Fault::MalformedJson, Fault::ForeignNextLink("https://evil.example/x".into())]
+        {
+            world.fake.clear_faults();
+            world.fake.fault(FaultRule::on(endpoint, fault));
+            happened.sign_in(world, base, alice, 303).await;
+        }
+    }
+    world.fake.clear_faults();
+    // The app's own token is refused: a warning, and no failure of the request.
+    let fault =
+        FaultRule::on(Endpoint::Token, Fault::Entra(EntraError::new("invalid_client", 7_000_222, "a@b.example")));
+    world.fake.fault(fault.token(TokenKind::AppOnly));
+    happened.sign_in(world, base, alice, 303).await;
+    world.fake.clear_faults();
+}
+
+async fn the_browser_is_wrong(world: &World, base: &Url, alice: ObjectId, happened: &mut Happened) {
+    let mut journey = Journey::begin(base).await;
+    happened.begun(&journey);
+    let callback = journey.pick(world, alice).await;
+    happened.came_back(&callback);
+    // Somebody else's browser, a code twice, no code, an address for afterwards that leads elsewhere.
+    let mut other = Journey::begin(base).await;
+    happened.begun(&other);
+    happened.answered(&other.browser.get(callback.clone()).await, 400);
+    let twice = Url::parse(&format!("{callback}&code=C0de-number-two")).unwrap();
+    happened.secrets.push(("code", "C0de-number-two".to_owned()));
+    happened.answered(&journey.browser.get(twice).await, 400);
+    happened.answered(&journey.browser.get(journey.answer(&[])).await, 400);
+    for (path, status) in [
+        ("/sso/login?return_to=https://evil.example/me@home", 400),
+        ("/no/such/page?session=S3cretInAQuery", 404),
+        ("/api/me?token=S3cretInAQuery", 401),
+    ] {
+        happened.answered(&other.browser.get(base.join(path).unwrap()).await, status);
+    }
+    happened.secrets.push(("query", "S3cretInAQuery".to_owned()));
+    let logout = other.browser.request(Method::POST, base.join("/sso/logout").unwrap());
+    let answer = other.browser.send(logout.header("Sec-Fetch-Site", "cross-site")).await;
+    happened.answered(&answer, 403);
+    let answer = other.browser.send(other.browser.request(Method::POST, base.join("/sso/login").unwrap())).await;
+    happened.answered(&answer, 405);
+}
+
+fn assert_nothing_told(ended: &Ended, happened: &Happened) {
+    let shown = |at: usize| {
+        let line = ended.stderr[..at].rfind('\n').map_or(0, |newline| newline + 1);
+        ended.stderr[line..].lines().next().unwrap_or_default()
+    };
+    for (what, secret) in &happened.secrets {
+        assert!(secret.len() >= 5, "{what} is too short to look for: {secret:?}");
+        if let Some(at) = ended.stderr.find(secret) {
+            panic!("the log holds the {what} {secret}: {}", shown(at));
+        }
+    }
+    // Every token of ours and of Entra's begins so, and every address has one.
+    for (what, mark) in [("a token", "eyJ"), ("an address", "@"), ("an address", "%40"), ("a bearer token", "Bearer ")]
+    {
+        if let Some(at) = ended.stderr.find(mark) {
+            panic!("the log holds {what}: {}", shown(at));
+        }
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    for word in ended.stderr.split(|c| !plain(c)).filter(|word| word.len() >= 43) {
+        for start in 0..=word.len() - 43 {
+            let hash = URL_SAFE_NO_PAD.encode(Sha256::digest(&word[start..start + 43]));
+            assert!(!happened.challenges.contains(&hash), "the log holds a PKCE verifier: {word}");
+        }
+    }
+}
+
+fn assert_requests_told(log: &[Value], happened: &Happened) {
+    let id = |line: &Value| line["span"]["request_id"].as_str().map(str::to_owned);
+    for (request, status) in &happened.requests {
+        let lines: Vec<&Value> = log.iter().filter(|line| id(line).as_ref() == Some(request)).collect();
+        let answered: Vec<&&Value> = lines.iter().filter(|line| line["message"] == "answered").collect();
+        assert_eq!(answered.len(), 1, "one line for the answer {status} to request {request}: {lines:#?}");
+        assert_eq!(answered[0]["status"], status.as_u16(), "{answered:#?}");
+        let loud = lines.iter().filter(|line| line["level"] == "WARN" || line["level"] == "ERROR").count();
+        if status.is_client_error() || status.is_server_error() {
+            assert_eq!(loud, 1, "request {request} failed with {status}, which is told once: {lines:#?}");
+            let failure = lines.iter().find(|line| line["code"].is_string()).expect("a code");
+            let expected = if status.is_server_error() { "ERROR" } else { "WARN" };
+            assert_eq!(failure["level"], expected, "{failure:#}");
+        }
+    }
+    for line in log.iter().filter(|line| line["message"] == "answered" || line["message"] == "signed in") {
+        assert!(id(line).is_some_and(|id| id.len() == 36), "a line of a request without its id: {line:#}");
+    }
+    let unknown = log.iter().filter(|line| line["message"].to_string().contains("a list of groups is unknown"));
+    assert!(unknown.clone().count() >= 6, "Graph's refusals are told");
+    assert!(unknown.clone().all(|line| id(line).is_some()), "by the sign-in that they happened in");
+}
+
+#[tokio::test]
+async fn a_person_reads_lines_without_colours_where_there_is_no_terminal() {
+    let world = World::new().await;
+    let folder = Folder::new();
+    let config = folder.file("entraway.yaml", CONFIG);
+    let env = with(environment(&world), "ORGS", "false");
+    let mut program = Program::start(&folder, &["serve", "--config", &config, "--log-format", "human"], &env);
+    program.until("line of readiness", |program| program.stderr().contains("ready for sign-ins").then_some(())).await;
+    let ended = program.terminate().await;
+    assert!(!ended.stderr.contains('\u{1b}') && !ended.stderr.starts_with('{'), "{}", ended.stderr);
+    assert!(ended.stderr.contains(" INFO "), "{}", ended.stderr);
+}

@@ -1,0 +1,163 @@
+//! Every command that a reader may copy exists, with its options.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
+
+use clap::CommandFactory as _;
+use entraway::cli::Cli;
+
+use super::markdown::{Block, documents, root};
+
+/// A command as the reader types it, in words, with where it stands.
+struct Typed {
+    place: String,
+    words: Vec<String>,
+}
+
+/// The commands of a block: prompts, comments, variables and what a command prints are left out.
+fn commands(block: &Block) -> Vec<Vec<String>> {
+    // With prompts, what has none is what the command prints.
+    let console = block.text.lines().any(|line| line.starts_with("$ "));
+    let mut lines: Vec<String> = Vec::new();
+    let mut goes_on = false;
+    for line in block.text.lines() {
+        let prompt = line.strip_prefix("$ ").or(line.strip_prefix("> "));
+        let text = if console { prompt.or(goes_on.then_some(line)) } else { Some(line) };
+        let Some(text) = text else { continue };
+        let (text, more) = text.trim_end().strip_suffix('\\').map_or((text, false), |text| (text, true));
+        match lines.last_mut() {
+            Some(last) if goes_on => last.push_str(text),
+            _ => lines.push(text.to_owned()),
+        }
+        goes_on = more;
+    }
+    let parts = lines.iter().flat_map(|line| line.split("&&").flat_map(|part| part.split(['|', ';'])));
+    parts.map(words).filter(|words| !words.is_empty()).collect()
+}
+
+/// The words up to a comment, without `NAME=value` in front.
+fn words(text: &str) -> Vec<String> {
+    let all = text.split_whitespace().take_while(|word| !word.starts_with('#'));
+    let all = all.map(|word| word.trim_matches(['"', '\'', '(', ')']).to_owned());
+    let variable = |word: &String| {
+        word.split_once('=')
+            .is_some_and(|(name, _)| name.chars().all(|c| c == '_' || c.is_ascii_uppercase() || c.is_ascii_digit()))
+    };
+    all.skip_while(|word| variable(word) || ["sudo", "exec", "time", "env"].contains(&word.as_str())).collect()
+}
+
+/// All commands of the documents: in blocks for a shell, and in the text between backticks.
+fn typed() -> Vec<Typed> {
+    let mut typed = Vec::new();
+    for document in documents() {
+        for block in document.blocks() {
+            if ["sh", "shell", "bash", "console"].contains(&block.language.as_str()) {
+                let place = format!("{}:{}", document.name, block.line);
+                typed.extend(commands(&block).into_iter().map(|words| Typed { place: place.clone(), words }));
+            }
+        }
+        for (index, line) in document.prose().lines().enumerate() {
+            let place = format!("{}:{}", document.name, index + 1);
+            let code = line.split('`').skip(1).step_by(2).map(words);
+            typed.extend(code.filter(|words| !words.is_empty()).map(|words| Typed { place: place.clone(), words }));
+        }
+    }
+    typed
+}
+
+fn is_program(word: &str) -> bool {
+    let name = word.rsplit('/').next().unwrap_or_default();
+    name == "entraway"
+}
+
+/// What follows the program's name, where the command runs it: by itself, in a container, or through the demo's script.
+fn arguments(words: &[String]) -> Option<Vec<String>> {
+    let rest = |from: usize| words[from..].to_vec();
+    let script = words[0].trim_start_matches("./");
+    match words {
+        [first, ..] if is_program(first) => Some(rest(1)),
+        [..] if script == "script/demo" => {
+            let arguments = words[1..].iter().filter(|word| *word != "--").cloned();
+            Some(std::iter::once("demo".to_owned()).chain(arguments).collect())
+        }
+        [docker, does, ..]
+            if ["docker", "podman"].contains(&docker.as_str()) && ["run", "exec"].contains(&does.as_str()) =>
+        {
+            let image = |word: &String| is_program(word.split(['@', ':']).next().unwrap_or_default());
+            // The last one: a container may have the name, too.
+            let at = words.iter().rposition(image)?;
+            Some(rest(at + 1))
+        }
+        [kubectl, ..] if kubectl == "kubectl" => words.iter().rposition(|word| is_program(word)).map(|at| rest(at + 1)),
+        [cargo, run, ..] if cargo == "cargo" && run == "run" => {
+            words.iter().position(|word| word == "--").map(|at| rest(at + 1))
+        }
+        _ => None,
+    }
+}
+
+#[test]
+fn every_command_of_entraway_exists_with_its_options() {
+    let program = Cli::command();
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for Typed { place, words } in typed() {
+        let Some(arguments) = arguments(&words) else { continue };
+        let plain = |word: &&String| !word.starts_with(['-', '<', '[', '…']) && *word != "…" && *word != "...";
+        seen += 1;
+        let name = arguments.first().filter(plain);
+        let command = match name {
+            None => Some(&program),
+            Some(name) => program.find_subcommand(name),
+        };
+        let Some(command) = command else {
+            wrong.push(format!("{place}: `{}`: no such subcommand", words.join(" ")));
+            continue;
+        };
+        let known: Vec<&str> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
+        for word in arguments.iter().filter_map(|word| word.strip_prefix("--")) {
+            let option = word.split('=').next().unwrap_or_default();
+            if !known.contains(&option) && !["help", "version", ""].contains(&option) {
+                wrong.push(format!("{place}: `{}`: no option --{option}; there are {known:?}", words.join(" ")));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "commands that do not exist:\n{}", wrong.join("\n"));
+    assert!(seen > 0, "README.md and docs/ show not a single command of Entraway");
+}
+
+#[test]
+fn every_script_that_is_named_exists_and_can_be_run() {
+    let mut wrong = Vec::new();
+    for Typed { place, words } in typed() {
+        let script = words[0].trim_start_matches("./");
+        if !script.starts_with("script/") || script.contains(['*', '<', '…']) {
+            continue;
+        }
+        let file = root().join(script).metadata();
+        if !file.is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0) {
+            wrong.push(format!("{place}: `{}`: no such program", words.join(" ")));
+        }
+    }
+    assert!(wrong.is_empty(), "scripts that do not exist:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_readme_begins_with_the_demo_and_tests_with_the_test_script() {
+    let documents = documents();
+    let mut first: BTreeMap<&str, Option<String>> = BTreeMap::new();
+    for block in documents[0].blocks() {
+        if !["sh", "shell", "bash", "console"].contains(&block.language.as_str()) {
+            continue;
+        }
+        let heading = block.headings.join(" / ").to_lowercase();
+        for section in ["quick start", "test"].into_iter().filter(|section| heading.contains(section)) {
+            let command = commands(&block).first().map(|words| words.join(" "));
+            first.entry(section).or_insert(command);
+        }
+    }
+    let first = |section: &str| first.get(section).cloned().flatten();
+    let wanted = "README.md: the first command of the section whose heading names";
+    assert_eq!(first("quick start").as_deref(), Some("script/demo"), "{wanted} a quick start");
+    assert_eq!(first("test").as_deref(), Some("script/test"), "{wanted} tests");
+}

@@ -1,0 +1,64 @@
+//! The container image, as far as one can tell without building it.
+
+use std::fs;
+
+use clap::CommandFactory as _;
+use entraway::cli::Cli;
+
+use super::markdown::root;
+
+/// The instructions, each in one line.
+fn instructions() -> Vec<String> {
+    let text = fs::read_to_string(root().join("Dockerfile")).unwrap();
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#') && !line.trim().is_empty());
+    let joined = lines.collect::<Vec<_>>().join("\n").replace("\\\n", " ");
+    joined.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
+/// The words of an instruction in exec form, `["/entraway", "serve"]`.
+fn words(instruction: &str) -> Vec<String> {
+    let list = &instruction[instruction.find('[').expect("exec form: there is no shell in the image")..];
+    serde_json::from_str(list).unwrap()
+}
+
+#[test]
+fn the_image_holds_no_demo_and_runs_as_nobody_special() {
+    let instructions = instructions();
+    let builds = instructions.iter().find(|line| line.contains("cargo build")).expect("the image builds the program");
+    for option in ["--release", "--locked", "--no-default-features"] {
+        assert!(builds.contains(option), "the image is built without {option}: {builds}");
+    }
+    let last = instructions.iter().rposition(|line| line.starts_with("FROM ")).unwrap();
+    let user = instructions[last..].iter().rfind(|line| line.starts_with("USER "));
+    let root_user = |user: &String| ["root", "0"].contains(&user["USER ".len()..].split(':').next().unwrap());
+    let named = instructions[last].ends_with(":nonroot") || instructions[last].contains(":nonroot@");
+    assert!(user.map_or(named, |user| !root_user(user)), "the image runs as root: {}", instructions[last]);
+    let copies = instructions[last..].iter().filter(|line| line.starts_with("COPY ")).count();
+    assert_eq!(copies, 1, "the image holds the program alone");
+}
+
+#[test]
+fn what_the_image_runs_exists() {
+    let instructions = instructions();
+    let program = Cli::command();
+    let line =
+        |name: &str| instructions.iter().rfind(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name}"));
+    let copy: Vec<&str> = line("COPY ").split(' ').collect();
+    let installed = copy.last().unwrap().to_owned();
+    assert_eq!(words(line("ENTRYPOINT ")), [installed]);
+
+    let health = words(line("HEALTHCHECK "));
+    assert_eq!(health[0], installed, "{health:?}");
+    for (what, name) in [("HEALTHCHECK", &health[1]), ("CMD", &words(line("CMD "))[0])] {
+        assert!(program.find_subcommand(name).is_some(), "{what} runs `{installed} {name}`, which does not exist");
+    }
+}
+
+#[test]
+fn no_secret_and_no_rubbish_gets_into_the_image() {
+    let ignored = fs::read_to_string(root().join(".dockerignore")).unwrap();
+    for name in ["target", ".git"] {
+        let there = ignored.lines().any(|line| line.trim().trim_matches('/') == name);
+        assert!(there || ignored.lines().any(|line| line.trim() == "*"), ".dockerignore does not name {name}");
+    }
+}

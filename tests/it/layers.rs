@@ -1,0 +1,250 @@
+//! The architecture, held by reading the source: who may import whom, where SQL and HTTP may be, and a few habits that
+//! no lint knows.
+
+mod source;
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use source::Source;
+
+/// What each module may take from the others; `plan::Groups` is that item alone. Change it only together with the
+/// picture in docs/architecture.md.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("domain", &[]),
+    ("policy", &["domain"]),
+    ("plan", &["domain", "policy"]),
+    ("clock", &[]),
+    ("config", &["domain", "policy"]),
+    ("http_client", &[]),
+    ("random", &[]),
+    ("shared", &["clock"]),
+    ("entra", &["clock", "config", "domain", "http_client", "shared"]),
+    ("graph", &["domain", "http_client", "plan::Groups"]),
+    ("store", &["domain", "plan", "policy"]),
+    ("sync", &["clock", "config", "domain", "entra", "graph", "plan", "policy", "shared", "store"]),
+    (
+        "web",
+        &[
+            "clock",
+            "config",
+            "domain",
+            "entra",
+            "graph",
+            "http_client",
+            "plan",
+            "policy",
+            "random",
+            "shared",
+            "store",
+            "sync",
+        ],
+    ),
+    ("server", &["web"]),
+    ("fake", &["domain"]),
+    ("pg", &[]),
+    ("telemetry", &[]),
+    (
+        "cli",
+        &[
+            "clock",
+            "config",
+            "domain",
+            "entra",
+            "fake",
+            "graph",
+            "http_client",
+            "pg",
+            "plan",
+            "policy",
+            "server",
+            "store",
+            "sync",
+            "telemetry",
+            "web",
+        ],
+    ),
+];
+
+/// A word and the only places where it may stand in code: a module, or a file.
+const ONLY_IN: &[(&str, &[&str], &str)] = &[
+    ("sqlx", &["store", "pg"], "SQL is in the store alone"),
+    ("axum", &["web", "server", "fake"], "only the browser's side knows axum"),
+    ("reqwest", &["http_client"], "there is one way out, with time-outs and without redirects"),
+    ("openidconnect", &["entra"], "only entra speaks OpenID Connect"),
+    ("oauth2", &["entra", "http_client"], "only entra speaks OAuth"),
+    ("Utc::now", &["clock"], "time is an argument: take it from Clock"),
+    ("SystemTime", &["clock"], "time is an argument: take it from Clock"),
+    ("getrandom", &["random", "pg"], "chance comes from random"),
+    ("std::env", &["main", "pg"], "the environment is read once, in main, and handed over"),
+    ("env::var", &["main", "pg"], "the environment is read once, in main, and handed over"),
+    ("anyhow", &["main", "cli", "telemetry"], "a library's errors are named; anyhow is for the program"),
+];
+
+/// What has no place where decisions are made.
+const NO_IO_IN: &[&str] = &["domain", "policy", "plan"];
+const IO: &[&str] = &["tokio", "sqlx", "reqwest", "tracing", "axum", "std::fs", "std::net", "std::io", "std::time"];
+
+const LONGEST_FILE: usize = 500;
+
+/// Fails with every finding, one a line.
+#[track_caller]
+fn assert_none(rule: &str, findings: impl IntoIterator<Item = String>) {
+    let mut list = String::new();
+    findings.into_iter().for_each(|finding| writeln!(list, "  {finding}").unwrap());
+    assert!(list.is_empty(), "{rule}:\n{list}");
+}
+
+/// The modules in the order of lib.rs.
+fn listed() -> Vec<String> {
+    let lib = Source::all().into_iter().find(|source| source.path == "src/lib.rs").unwrap();
+    let name = |line: &str| line.trim_start_matches("pub ").strip_prefix("mod ")?.strip_suffix(';').map(str::to_owned);
+    lib.code.lines().filter_map(name).collect()
+}
+
+#[test]
+fn every_module_imports_only_what_it_may() {
+    let mut findings = Vec::new();
+    for source in Source::all().iter().filter(|source| !source.module().is_empty()) {
+        let layer = source.layer();
+        let allowed = MAY_IMPORT.iter().find(|(name, _)| *name == layer).map_or(&[][..], |(_, allowed)| allowed);
+        for (line, path) in source.imports() {
+            let fits = |allowed: &&str| path == **allowed || path.starts_with(&format!("{allowed}::"));
+            if !allowed.iter().any(fits) {
+                findings.push(format!("{}:{line}: {layer} imports crate::{path}", source.path));
+            }
+        }
+    }
+    assert_none("imports that the table in this test does not allow", findings);
+}
+
+#[test]
+fn the_table_of_imports_and_lib_rs_name_the_same_modules() {
+    let table: BTreeSet<String> = MAY_IMPORT.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let listed: BTreeSet<String> = listed().into_iter().collect();
+    assert_eq!(table, listed, "left: the table in this test; right: src/lib.rs");
+}
+
+#[test]
+fn lib_rs_lists_the_modules_so_that_each_uses_only_those_above_it() {
+    let order = listed();
+    let rank = |name: &str| order.iter().position(|listed| listed == name);
+    let mut findings = Vec::new();
+    for source in Source::all().iter().filter(|source| !source.module().is_empty()) {
+        for (line, path) in source.imports() {
+            let used = path.split("::").next().unwrap_or_default();
+            if rank(used) >= rank(source.layer()) {
+                findings.push(format!("{}:{line}: uses {used}, which lib.rs lists further down", source.path));
+            }
+        }
+    }
+    assert_none("src/lib.rs is in reading order: a module stands below all that it uses", findings);
+}
+
+#[test]
+fn the_program_knows_the_command_line_alone() {
+    let sources = Source::all();
+    let main = sources.iter().find(|source| source.path == "src/main.rs").unwrap();
+    let imports: Vec<&str> = main.code.lines().filter(|line| line.contains("entraway::")).collect();
+    assert_eq!(imports, ["use entraway::cli::Cli;"], "src/main.rs");
+}
+
+#[test]
+fn each_library_is_used_where_it_belongs() {
+    let mut findings = Vec::new();
+    for source in Source::all() {
+        for (word, places, why) in ONLY_IN.iter().filter(|(_, places, _)| !places.contains(&source.layer())) {
+            let place = |line: usize| format!("{}:{line}: {word}, which is for {places:?} alone: {why}", source.path);
+            findings.extend(source.lines_with(word).into_iter().map(place));
+        }
+    }
+    assert_none("out of place", findings);
+}
+
+#[test]
+fn what_decides_does_no_io() {
+    let mut findings = Vec::new();
+    for source in Source::all().iter().filter(|source| NO_IO_IN.contains(&source.layer())) {
+        for word in IO {
+            findings.extend(source.lines_with(word).iter().map(|line| format!("{}:{line}: {word}", source.path)));
+        }
+    }
+    assert_none("domain, policy and plan are pure", findings);
+}
+
+#[test]
+fn no_query_stands_in_a_loop() {
+    let mut findings = Vec::new();
+    for source in Source::all().iter().filter(|source| source.layer() == "store") {
+        for call in ["sqlx::query", "query", "query_as", "query_scalar", "raw_sql", "execute", "fetch_one", "fetch_all"]
+        {
+            findings.extend(source.in_loops(call).iter().map(|line| format!("{}:{line}: {call}", source.path)));
+        }
+    }
+    assert_none("statements handle sets: unnest($1), not one query for each", findings);
+}
+
+#[test]
+fn every_file_says_what_it_is_and_fits_a_head() {
+    let mut findings = Vec::new();
+    for source in Source::all() {
+        if !source.text.starts_with("//!") {
+            findings.push(format!("{}:1: does not begin with //!", source.path));
+        }
+        let lines = source.text.lines().count();
+        if lines > LONGEST_FILE {
+            findings.push(format!("{}:{LONGEST_FILE}: {lines} lines, where {LONGEST_FILE} are the most", source.path));
+        }
+    }
+    assert_none("files", findings);
+}
+
+#[test]
+fn nothing_panics_without_saying_why_it_cannot() {
+    let mut findings = Vec::new();
+    for source in Source::all() {
+        let lines: Vec<&str> = source.text.lines().collect();
+        for call in [".unwrap()", ".expect(", ".unwrap_err()", "panic!(", "unreachable!(", "todo!(", "unimplemented!("]
+        {
+            for line in source.lines_with(call) {
+                let above = &lines[line.saturating_sub(4)..line];
+                if !above.iter().any(|text| text.contains("// Unwrap safety:")) {
+                    findings.push(format!("{}:{line}: {call}", source.path));
+                }
+            }
+        }
+    }
+    assert_none("without a `// Unwrap safety:` comment in the three lines above", findings);
+}
+
+/// The rules are only as good as the eyes that they look with.
+#[test]
+fn the_scan_sees_code_and_only_code() {
+    let text = r##"//! crate::sync in a comment
+use crate::plan::{Groups, types::{self, Note}};
+use super::super::store::Store;
+/* sqlx::query */
+const TEXT: &str = "crate::web { \" "; const RAW: &str = r#"crate::fake"#; const C: char = '"';
+impl<'a> From<&'a str> for X { fn from(x: crate::domain::Email) {} }
+fn f() {
+    for row in rows.iter().map(|row| { row }) {
+        sqlx::query(row).await;
+    }
+    let all = ids.iter().map(|id| sqlx::query(id));
+    'outer: while let Some(x) = next() { loop { sqlx::query("in two loops"); } }
+    let one = sqlx::query("in none").await;
+}
+#[cfg(test)]
+mod tests { use crate::cli; }
+"##;
+    let source = Source::new("src/web/error.rs", text);
+    let imports = source.imports();
+    let imports: Vec<(usize, &str)> = imports.iter().map(|(line, path)| (*line, path.as_str())).collect();
+    let expected =
+        [(2, "plan::Groups"), (2, "plan::types"), (2, "plan::types::Note"), (6, "domain::Email"), (3, "store::Store")];
+    assert_eq!(imports, expected);
+    assert_eq!(source.in_loops("sqlx::query"), [9, 11, 12]);
+    assert_eq!(source.lines_with("sqlx"), [9, 11, 12, 13]);
+    assert_eq!(source.lines_with("sql"), [] as [usize; 0], "whole words only");
+    assert_eq!((source.layer(), source.module()), ("web", vec!["web", "error"]));
+}

@@ -1,0 +1,9 @@
+//! What the planner promises, as properties of generated cases and as a few examples to read. No I/O: a plan is a pure
+//! function, and what becomes of the store is told by a model of a few lines.
+
+mod examples;
+mod generate;
+mod model;
+mod properties;
+mod roles;
+mod unknown;

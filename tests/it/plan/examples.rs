@@ -1,0 +1,141 @@
+//! The same rules, one at a time, for whoever wants to read how a sign-in becomes a plan.
+
+use entraway::domain::{Person, UserRole};
+use entraway::plan::{Current, Directory, Groups, Note, Reading, UserChange, organization_role};
+use entraway::policy::{Limits, Policy, TeamParams};
+
+use super::generate::{Case, group, identity, time, unknown};
+use super::model::apply_to;
+
+fn list(groups: &[(u8, Option<&str>)]) -> Reading {
+    let groups: Groups = groups.iter().map(|(n, name)| (group(*n), name.map(str::to_owned))).collect();
+    Reading::Known(groups)
+}
+
+/// Alice is in groups 1 and 3; groups 1 ("Evals") and 2 ("Ops") are assigned; the store is empty; the flag is on.
+fn alice() -> Case {
+    let limits = Limits { max_budget: Some(100.0), budget_duration: Some("30d".parse().unwrap()), ..Limits::default() };
+    Case {
+        current: Current::default(),
+        directory: Directory {
+            assigned: Some(list(&[(1, Some("Evals")), (2, Some("Ops"))])),
+            member_of: list(&[(1, Some("Evals")), (3, Some("Not Assigned"))]),
+        },
+        person: Person { identity: identity(), email: None, name: Some("Alice".into()), app_roles: Vec::new() },
+        policy: Policy {
+            also_create_orgs: true,
+            team_params: Some(TeamParams { models: vec!["gpt-4".into()], limits }),
+            ..Policy::default()
+        },
+        now: time("2026-11-21T03:03:20Z"),
+    }
+}
+
+#[test]
+fn every_assigned_group_becomes_an_organization_and_a_team_and_alice_joins_hers() {
+    let plan = alice().plan();
+    assert!(plan.organizations.keys().eq(&[group(1), group(2)]), "{plan:#?}");
+    assert!(plan.teams.keys().eq(&[group(1), group(2)]), "{plan:#?}");
+    assert_eq!(plan.join_teams, [group(1)].into(), "not Ops, which she is not in, nor 3, which is not assigned");
+    assert_eq!(plan.join_organizations, [(group(1), UserRole::InternalUserViewer)].into());
+    let (organization, team) = (&plan.organizations[&group(1)], &plan.teams[&group(1)]);
+    assert_eq!((organization.alias.as_str(), team.alias.as_str()), ("Evals", "Evals"));
+    assert_eq!(organization.models, ["gpt-4"]);
+    assert_eq!(team.models, ["all-org-models"], "the team may use what its organization may");
+    assert_eq!(team.limits, organization.limits);
+    assert_eq!(team.budget_reset_at, Some(time("2026-12-01T00:00:00Z")));
+    assert_eq!(plan.notes, []);
+}
+
+#[test]
+fn without_the_flag_teams_stand_alone_and_have_the_default_models() {
+    let mut alice = alice();
+    alice.policy.also_create_orgs = false;
+    let plan = alice.plan();
+    assert!(plan.organizations.is_empty() && plan.join_organizations.is_empty(), "{plan:#?}");
+    let team = &plan.teams[&group(1)];
+    assert!(!team.in_organization, "{team:?}");
+    assert_eq!((&team.models[..], team.limits.max_budget), (&["gpt-4".to_owned()][..], Some(100.0)));
+}
+
+#[test]
+fn a_standalone_team_stays_so_while_its_organization_is_made_and_joined() {
+    let mut alice = alice();
+    alice.current.teams.insert(group(1), None);
+    let plan = alice.plan();
+    assert!(!plan.teams.contains_key(&group(1)), "what exists is not planned: {plan:#?}");
+    assert!(plan.organizations.contains_key(&group(1)));
+    assert!(plan.join_teams.contains(&group(1)) && plan.join_organizations.contains_key(&group(1)), "{plan:#?}");
+    assert_eq!(plan.notes, [Note::TeamStaysStandalone { team: group(1) }]);
+}
+
+#[test]
+fn switching_the_flag_off_takes_nothing_away() {
+    let alice = alice();
+    let mut later = Case { current: apply_to(&alice.current, &alice.plan(), identity().tenant_id), ..alice };
+    later.policy.also_create_orgs = false;
+    assert!(later.plan().is_empty(), "{:#?}", later.plan());
+}
+
+#[test]
+fn without_a_service_principal_nothing_is_made_and_alice_joins_what_exists() {
+    let mut alice = alice().assigning(None);
+    alice.current.teams.insert(group(3), None);
+    alice.current.organizations.insert(group(3));
+    let plan = alice.plan();
+    assert!(!plan.creates(), "{plan:#?}");
+    assert_eq!(plan.join_teams, [group(3)].into());
+    assert!(plan.join_organizations.keys().eq(&[group(3)]));
+}
+
+#[test]
+fn when_graph_does_not_tell_what_is_assigned_only_alice_herself_is_written() {
+    let plan = alice().assigning(Some(unknown())).plan();
+    assert!(!plan.creates() && plan.join_teams.is_empty() && plan.join_organizations.is_empty(), "{plan:#?}");
+    assert!(matches!(plan.user, Some(UserChange::Create(_))), "{plan:#?}");
+    assert_eq!(plan.notes, [Note::AssignedGroupsUnknown { code: "graph_throttled".into() }]);
+}
+
+#[test]
+fn a_group_is_named_by_its_assignment_else_by_alices_groups_else_by_its_id() {
+    let mut alice = alice();
+    alice.directory = Directory {
+        assigned: Some(list(&[(1, Some("Evals")), (2, None), (3, None)])),
+        member_of: list(&[(1, Some("Renamed")), (2, Some("Ops"))]),
+    };
+    let plan = alice.plan();
+    let aliases: Vec<&str> = plan.teams.values().map(|team| team.alias.as_str()).collect();
+    assert_eq!(aliases, ["Evals", "Ops", &group(3).to_string()]);
+}
+
+#[test]
+fn an_organization_that_the_database_refused_leaves_a_team_alone_and_alice_in_it() {
+    let alice = alice();
+    let plan = alice.planner().without_organizations(alice.plan(), &[group(1)].into());
+    assert!(plan.organizations.keys().eq(&[group(2)]), "{plan:#?}");
+    assert!(!plan.teams[&group(1)].in_organization && plan.teams[&group(2)].in_organization, "{plan:#?}");
+    assert_eq!(plan.teams[&group(1)].models, ["gpt-4"]);
+    assert!(plan.join_teams.contains(&group(1)) && plan.join_organizations.is_empty(), "{plan:#?}");
+}
+
+#[test]
+fn half_a_membership_is_completed() {
+    let mut alice = alice();
+    let done = apply_to(&alice.current, &alice.plan(), identity().tenant_id);
+    alice.current = Current { team_members: [].into(), ..done.clone() };
+    let plan = alice.plan();
+    assert_eq!((plan.join_teams, plan.join_organizations.len()), ([group(1)].into(), 0));
+    alice.current = Current { organization_members: [].into(), ..done };
+    let plan = alice.plan();
+    assert_eq!((plan.join_teams.len(), plan.join_organizations.len()), (0, 1));
+}
+
+#[test]
+fn a_right_over_everything_is_no_right_over_an_organization() {
+    let of = |role| organization_role(role).as_str();
+    assert_eq!(of(UserRole::ProxyAdmin), "internal_user");
+    assert_eq!(of(UserRole::ProxyAdminViewer), "internal_user_viewer");
+    assert_eq!(of(UserRole::OrgAdmin), "org_admin");
+    assert_eq!(of(UserRole::InternalUser), "internal_user");
+    assert_eq!(of(UserRole::InternalUserViewer), "internal_user_viewer");
+}

@@ -1,0 +1,227 @@
+//! Generated sign-ins in a universe of five groups: so small that everything meets everything.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use entraway::domain::{Email, GroupId, Identity, ObjectId, Person, TenantId, UserRole};
+use entraway::plan::{
+    Current, CurrentOrganizationMember, CurrentUser, Directory, Groups, Plan, Planner, Reading, Unknown,
+};
+use entraway::policy::{Limits, Policy, RolePrecedence, TeamParams, UserParams};
+use proptest::collection::{btree_map, btree_set, vec};
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::test_runner::Config;
+use uuid::Uuid;
+
+/// How many cases each property is tried with. Nothing is written to disk: a failure prints its smallest case.
+pub(super) fn config() -> Config {
+    Config { failure_persistence: None, ..Config::with_cases(256) }
+}
+
+/// All that one plan depends on.
+#[derive(Clone, Debug)]
+pub(super) struct Case {
+    pub(super) current: Current,
+    pub(super) directory: Directory,
+    pub(super) person: Person,
+    pub(super) policy: Policy,
+    pub(super) now: DateTime<Utc>,
+}
+
+impl Case {
+    pub(super) fn planner(&self) -> Planner<'_> {
+        Planner { person: &self.person, directory: &self.directory, policy: &self.policy, now: self.now }
+    }
+
+    pub(super) fn plan(&self) -> Plan {
+        self.planner().plan(&self.current)
+    }
+
+    pub(super) fn granted(&self) -> Option<UserRole> {
+        self.policy.granted_role(self.person.identity.object_id, &self.person.app_roles)
+    }
+
+    /// The same sign-in with this list of assigned groups.
+    pub(super) fn assigning(&self, assigned: Option<Reading>) -> Self {
+        Self { directory: Directory { assigned, ..self.directory.clone() }, ..self.clone() }
+    }
+
+    /// The same sign-in of somebody who is in these groups.
+    pub(super) fn being_in(&self, member_of: Reading) -> Self {
+        Self { directory: Directory { member_of, ..self.directory.clone() }, ..self.clone() }
+    }
+}
+
+/// One of the five groups.
+pub(super) fn group(n: u8) -> GroupId {
+    GroupId::from(Uuid::from_u128(0x5000_0000_0000_4000_8000_0000_0000_0000 + u128::from(n)))
+}
+
+pub(super) fn identity() -> Identity {
+    Identity { tenant_id: TenantId::from(Uuid::from_u128(0x1000)), object_id: ObjectId::from(Uuid::from_u128(0x4000)) }
+}
+
+pub(super) fn time(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+pub(super) fn unknown() -> Reading {
+    Reading::Unknown(Unknown { code: "graph_throttled".into(), said: "Graph asks for patience (429)".into() })
+}
+
+pub(super) fn any_group() -> impl Strategy<Value = GroupId> {
+    (0..5u8).prop_map(group)
+}
+
+pub(super) fn groups() -> impl Strategy<Value = Groups> {
+    let name = select(vec![None, Some("Data Science"), Some("Ops")]).prop_map(|name| name.map(str::to_owned));
+    btree_map(any_group(), name, 0..=5)
+}
+
+fn reading() -> impl Strategy<Value = Reading> {
+    prop_oneof![5 => groups().prop_map(Reading::Known), 1 => Just(unknown())]
+}
+
+fn directory() -> impl Strategy<Value = Directory> {
+    (option::weighted(0.8, reading()), reading()).prop_map(|(assigned, member_of)| Directory { assigned, member_of })
+}
+
+/// A role column: one of ours, or what somebody wrote by hand.
+fn role_text() -> impl Strategy<Value = Option<String>> {
+    let ours = UserRole::ALL.map(|role| Some(role.as_str()));
+    let by_hand = [Some("Proxy_Admin"), Some("team"), Some(""), None];
+    select([&ours[..], &by_hand[..]].concat()).prop_map(|text| text.map(str::to_owned))
+}
+
+/// A role with the one that the sync gave: half of the time they are the same.
+fn roles() -> impl Strategy<Value = (Option<String>, Option<String>)> {
+    let given = option::of(select(UserRole::ALL.to_vec()).prop_map(|role| role.as_str().to_owned()));
+    prop_oneof![given.clone().prop_map(|role| (role.clone(), role)), (role_text(), given)]
+}
+
+fn email() -> impl Strategy<Value = Option<String>> {
+    select(vec![None, Some("a@contoso.example"), Some("b@contoso.example")]).prop_map(|email| email.map(str::to_owned))
+}
+
+fn user() -> impl Strategy<Value = CurrentUser> {
+    let alias = select(vec![None, Some(""), Some(" "), Some("Al"), Some("Alice")]);
+    (email(), alias, roles()).prop_map(|(email, alias, (role, sso_role))| CurrentUser {
+        tenant_id: identity().tenant_id,
+        email,
+        alias: alias.map(str::to_owned),
+        role,
+        sso_role,
+    })
+}
+
+/// What the store may hold, also what is not quite right in it: a member of a team that is not there, an organization
+/// made by hand under an id that is no GUID.
+fn current() -> impl Strategy<Value = Current> {
+    let organization =
+        || prop_oneof![4 => any_group().prop_map(|id| id.to_string()), 1 => Just("made-by-hand".to_owned())];
+    let member = roles().prop_map(|(user_role, sso_user_role)| CurrentOrganizationMember { user_role, sso_user_role });
+    (
+        option::weighted(0.8, user()),
+        btree_set(any_group(), 0..=4),
+        btree_map(any_group(), option::of(organization()), 0..=4),
+        btree_map(organization(), member, 0..=4),
+        btree_set(any_group(), 0..=4),
+    )
+        .prop_map(|(user, organizations, teams, organization_members, team_members)| Current {
+            user,
+            organizations,
+            teams,
+            organization_members,
+            team_members,
+        })
+}
+
+fn person() -> impl Strategy<Value = Person> {
+    let app_roles = select(vec!["proxy_admin", "PROXY_ADMIN_VIEWER", "org_admin", "internal_user", "Task.Write", ""]);
+    let name = select(vec![None, Some("Alice"), Some("Alice Arden")]);
+    (email(), name, vec(app_roles, 0..4)).prop_map(|(email, name, app_roles)| Person {
+        identity: identity(),
+        email: email.as_deref().and_then(Email::parse),
+        name: name.map(str::to_owned),
+        app_roles: app_roles.into_iter().map(str::to_owned).collect(),
+    })
+}
+
+fn limits() -> impl Strategy<Value = Limits> {
+    let duration = select(vec!["30d", "1mo", "1h", "7d"]).prop_map(|text| text.parse().unwrap());
+    (option::of(select(vec![0.0, 10.0, 100.5])), option::of(duration), option::of(0..3_i64), option::of(0..3_i64))
+        .prop_map(|(max_budget, budget_duration, tpm_limit, rpm_limit)| Limits {
+            max_budget,
+            budget_duration,
+            tpm_limit,
+            rpm_limit,
+        })
+}
+
+fn models() -> impl Strategy<Value = Vec<String>> {
+    select(vec![vec![], vec!["gpt-4"], vec!["gpt-4", "gpt-3.5-turbo"]])
+        .prop_map(|models| models.into_iter().map(str::to_owned).collect())
+}
+
+fn policy() -> impl Strategy<Value = Policy> {
+    let team_params = (models(), limits()).prop_map(|(models, limits)| TeamParams { models, limits });
+    let user_params = (option::of(select(UserRole::ALL.to_vec())), models(), limits())
+        .prop_map(|(user_role, models, limits)| UserParams { user_role, models, limits });
+    let precedence = select(vec![RolePrecedence::First, RolePrecedence::Highest]);
+    (any::<bool>(), option::of(team_params), user_params, precedence, prop::bool::weighted(0.1)).prop_map(
+        |(also_create_orgs, team_params, user_params, role_precedence, admin)| Policy {
+            also_create_orgs,
+            team_params,
+            user_params,
+            role_precedence,
+            admin_user_ids: admin.then(|| identity().object_id.to_string()).into_iter().collect(),
+            ..Policy::default()
+        },
+    )
+}
+
+/// Any sign-in.
+pub(super) fn case() -> impl Strategy<Value = Case> {
+    let now = select(vec!["2026-11-21T03:03:20Z", "2026-12-31T23:59:59Z", "2028-02-29T00:00:00Z"]);
+    (current(), directory(), person(), policy(), now).prop_map(|(current, directory, person, policy, now)| Case {
+        current,
+        directory,
+        person,
+        policy,
+        now: time(now),
+    })
+}
+
+/// The same case, its maps and sets built in another order. The order of app roles counts unless rank decides.
+pub(super) fn shuffled(case: &Case, seed: u64) -> Case {
+    let mut dice = seed | 1;
+    let mut case = case.clone();
+    for list in [case.directory.assigned.as_mut(), Some(&mut case.directory.member_of)].into_iter().flatten() {
+        if let Reading::Known(groups) = list {
+            *groups = shuffle(std::mem::take(groups).into_iter().collect(), &mut dice).into_iter().collect();
+        }
+    }
+    let Current { organizations, teams, organization_members, team_members, user: _ } = &mut case.current;
+    let set = |set: &mut BTreeSet<GroupId>, dice: &mut u64| {
+        *set = shuffle(std::mem::take(set).into_iter().collect(), dice).into_iter().collect();
+    };
+    set(organizations, &mut dice);
+    set(team_members, &mut dice);
+    *teams = shuffle(std::mem::take(teams).into_iter().collect(), &mut dice).into_iter().collect();
+    let members: Vec<_> = std::mem::take(organization_members).into_iter().collect();
+    *organization_members = shuffle(members, &mut dice).into_iter().collect::<BTreeMap<_, _>>();
+    if case.policy.role_precedence == RolePrecedence::Highest {
+        case.person.app_roles = shuffle(case.person.app_roles, &mut dice);
+    }
+    case
+}
+
+fn shuffle<T>(mut items: Vec<T>, dice: &mut u64) -> Vec<T> {
+    for last in (1..items.len()).rev() {
+        *dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        items.swap(last, usize::try_from(*dice >> 33).unwrap() % (last + 1));
+    }
+    items
+}

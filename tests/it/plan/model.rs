@@ -1,0 +1,49 @@
+//! What the store holds after a plan was applied: the shortest possible store.
+
+use entraway::domain::{TenantId, UserRole};
+use entraway::plan::{Current, CurrentOrganizationMember, CurrentUser, Plan, UserChange};
+
+/// Applies a plan. What is there already is overwritten, so that a plan that names it does not go unnoticed.
+pub(super) fn apply_to(current: &Current, plan: &Plan, tenant_id: TenantId) -> Current {
+    let mut after = current.clone();
+    match &plan.user {
+        None => {}
+        Some(UserChange::Create(new)) => {
+            after.user = Some(CurrentUser {
+                tenant_id,
+                email: new.email.as_ref().map(|email| email.as_str().to_owned()),
+                alias: new.alias.clone(),
+                role: Some(new.role.to_string()),
+                sso_role: new.sso_role.map(text),
+            });
+        }
+        Some(UserChange::Update(update)) => {
+            let user = after.user.as_mut().expect("only a person who is there is updated");
+            if let Some(email) = &update.email {
+                user.email = Some(email.as_str().to_owned());
+            }
+            if let Some(alias) = &update.alias {
+                user.alias = Some(alias.clone());
+            }
+            if let Some((role, sso_role)) = &update.role {
+                (user.role, user.sso_role) = (Some(role.clone()), sso_role.map(text));
+            }
+        }
+    }
+    after.organizations.extend(plan.organizations.keys());
+    after.teams.extend(plan.teams.iter().map(|(id, team)| (*id, team.in_organization.then(|| id.to_string()))));
+    let joined = plan.join_organizations.iter().map(|(id, role)| (id.to_string(), *role));
+    let changed = plan.organization_roles.iter().map(|(id, role)| (id.clone(), *role));
+    for (id, role) in joined.chain(changed) {
+        let role = Some(text(role));
+        after
+            .organization_members
+            .insert(id, CurrentOrganizationMember { user_role: role.clone(), sso_user_role: role });
+    }
+    after.team_members.extend(&plan.join_teams);
+    after
+}
+
+fn text(role: UserRole) -> String {
+    role.as_str().to_owned()
+}

@@ -1,0 +1,273 @@
+//! What holds for every sign-in: groups, teams, organizations and who joins them.
+
+use std::collections::BTreeSet;
+
+use entraway::domain::GroupId;
+use entraway::plan::{Groups, Note, Plan, Reading, UserChange};
+use proptest::prelude::*;
+
+use super::generate::{Case, any_group, case, config, identity, shuffled};
+use super::model::apply_to;
+
+/// The groups of a list, if it was read.
+fn known(reading: &Reading) -> BTreeSet<GroupId> {
+    match reading {
+        Reading::Known(groups) => groups.keys().copied().collect(),
+        Reading::Unknown(_) => BTreeSet::new(),
+    }
+}
+
+/// The case a moment later, when its plan was applied.
+fn afterwards(case: &Case, plan: &Plan) -> Case {
+    Case { current: apply_to(&case.current, plan, identity().tenant_id), ..case.clone() }
+}
+
+/// The plan without what it says about one group.
+fn leaving_out(mut plan: Plan, group: GroupId) -> Plan {
+    plan.organizations.remove(&group);
+    plan.teams.remove(&group);
+    plan.join_organizations.remove(&group);
+    plan.join_teams.remove(&group);
+    plan.notes.retain(|note| *note != Note::TeamStaysStandalone { team: group });
+    plan
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn applying_a_plan_leaves_nothing_to_do(case in case()) {
+        let plan = case.plan();
+        let again = afterwards(&case, &plan).plan();
+        prop_assert!(again.is_empty(), "after {plan:#?}\na second sign-in still plans {again:#?}");
+    }
+
+    #[test]
+    fn a_plan_is_empty_exactly_when_it_changes_nothing(case in case()) {
+        // Whole, and each part of it alone: a plan with nothing but one membership is rare, and most easily forgotten.
+        let whole = case.plan();
+        let parts = [
+            Plan { organizations: whole.organizations.clone(), ..Plan::default() },
+            Plan { teams: whole.teams.clone(), ..Plan::default() },
+            Plan { user: whole.user.clone(), ..Plan::default() },
+            Plan { join_organizations: whole.join_organizations.clone(), ..Plan::default() },
+            Plan { organization_roles: whole.organization_roles.clone(), ..Plan::default() },
+            Plan { join_teams: whole.join_teams.clone(), ..Plan::default() },
+            Plan { notes: whole.notes.clone(), ..Plan::default() },
+            whole,
+        ];
+        for plan in parts {
+            let changes = afterwards(&case, &plan).current != case.current;
+            prop_assert_eq!(plan.is_empty(), !changes, "the sync writes what is not empty: {:#?}", plan);
+            prop_assert_eq!(plan.is_empty(), !plan.creates() && !plan.writes_person(), "{:#?}", plan);
+        }
+    }
+
+    #[test]
+    fn what_exists_is_never_in_the_plan(case in case()) {
+        let (plan, current) = (case.plan(), &case.current);
+        for id in plan.organizations.keys() {
+            prop_assert!(!current.organizations.contains(id), "organization {id} exists and is planned: {plan:#?}");
+        }
+        for id in plan.teams.keys() {
+            prop_assert!(!current.teams.contains_key(id), "team {id} exists and is planned: {plan:#?}");
+        }
+        for id in plan.join_organizations.keys() {
+            let member = current.organization_members.contains_key(&id.to_string());
+            prop_assert!(!member, "the person is in organization {id} and joins it: {plan:#?}");
+        }
+        for id in &plan.join_teams {
+            prop_assert!(!current.team_members.contains(id), "the person is in team {id} and joins it: {plan:#?}");
+        }
+        let created = matches!(plan.user, Some(UserChange::Create(_)));
+        prop_assert_eq!(created, current.user.is_none(), "exactly who is not there is created: {:#?}", plan);
+    }
+
+    #[test]
+    fn every_assigned_group_ends_as_a_team_and_with_the_flag_as_an_organization(case in case()) {
+        let plan = case.plan();
+        let after = afterwards(&case, &plan).current;
+        for id in case.directory.assigned.as_ref().map(known).unwrap_or_default() {
+            prop_assert!(after.teams.contains_key(&id), "no team for the assigned group {id}: {plan:#?}");
+            let organization = after.organizations.contains(&id) || !case.policy.also_create_orgs;
+            prop_assert!(organization, "no organization for the assigned group {id}: {plan:#?}");
+        }
+    }
+
+    #[test]
+    fn the_person_ends_in_every_assigned_group_that_they_are_in(case in case()) {
+        let plan = case.plan();
+        let after = afterwards(&case, &plan).current;
+        // Without a service principal: in what exists under the ids of their groups.
+        let passing = match &case.directory.assigned {
+            None => known(&case.directory.member_of),
+            Some(assigned) => known(assigned).intersection(&known(&case.directory.member_of)).copied().collect(),
+        };
+        for id in passing {
+            let in_team = after.team_members.contains(&id) || !after.teams.contains_key(&id);
+            prop_assert!(in_team, "the person did not join team {id}: {plan:#?}");
+            let in_organization = after.organization_members.contains_key(&id.to_string())
+                || !after.organizations.contains(&id)
+                || !case.policy.also_create_orgs;
+            prop_assert!(in_organization, "the person did not join organization {id}: {plan:#?}");
+        }
+    }
+
+    #[test]
+    fn nobody_joins_a_group_that_is_not_assigned_or_that_they_are_not_in(case in case()) {
+        let plan = case.plan();
+        let member_of = known(&case.directory.member_of);
+        for id in plan.join_teams.iter().chain(plan.join_organizations.keys()) {
+            prop_assert!(member_of.contains(id), "the person is not in group {id} but joins it: {plan:#?}");
+            if let Some(assigned) = &case.directory.assigned {
+                prop_assert!(known(assigned).contains(id), "group {id} is not assigned but joined: {plan:#?}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_assigned_groups_are_created(case in case()) {
+        let plan = case.plan();
+        let assigned = case.directory.assigned.as_ref().map(known).unwrap_or_default();
+        for id in plan.teams.keys().chain(plan.organizations.keys()) {
+            prop_assert!(assigned.contains(id), "group {id} is not assigned but created: {plan:#?}");
+        }
+    }
+
+    #[test]
+    fn whatever_is_joined_or_referred_to_exists_or_is_planned(case in case()) {
+        let plan = case.plan();
+        let after = afterwards(&case, &plan).current;
+        for id in &plan.join_teams {
+            prop_assert!(after.teams.contains_key(id), "joins team {id}, which does not exist: {plan:#?}");
+        }
+        for id in plan.join_organizations.keys() {
+            prop_assert!(after.organizations.contains(id), "joins organization {id}, which does not exist: {plan:#?}");
+        }
+        for (id, team) in &plan.teams {
+            let sound = !team.in_organization || after.organizations.contains(id);
+            prop_assert!(sound, "team {id} is in an organization that does not exist: {plan:#?}");
+            prop_assert_eq!(team.in_organization, case.policy.also_create_orgs, "team {} by the flag: {:#?}", id, plan);
+        }
+        for id in plan.organization_roles.keys() {
+            let member = case.current.organization_members.contains_key(id);
+            prop_assert!(member, "the role in {id} changes, where the person is not: {plan:#?}");
+        }
+    }
+
+    #[test]
+    fn without_the_flag_there_is_no_organization_in_the_plan(mut case in case()) {
+        case.policy.also_create_orgs = false;
+        let plan = case.plan();
+        prop_assert_eq!(plan.organizations.len(), 0, "the flag is off: {:#?}", plan);
+        prop_assert_eq!(plan.join_organizations.len(), 0, "the flag is off: {:#?}", plan);
+        prop_assert!(plan.teams.values().all(|team| !team.in_organization), "the flag is off: {plan:#?}");
+    }
+
+    #[test]
+    fn what_is_created_has_the_default_params_and_a_name(case in case()) {
+        let plan = case.plan();
+        let params = case.policy.team_params.clone().unwrap_or_default();
+        let reset = params.limits.budget_duration.as_ref().map(|duration| duration.next_reset(case.now));
+        for (id, new) in &plan.organizations {
+            prop_assert_eq!(&new.models, &params.models, "organization {}", id);
+            prop_assert_eq!((&new.limits, new.budget_reset_at), (&params.limits, reset), "organization {}", id);
+            prop_assert_eq!(&new.alias, &plan.teams.get(id).map_or(new.alias.clone(), |team| team.alias.clone()));
+            prop_assert!(!new.alias.is_empty(), "organization {id} has no alias");
+        }
+        for (id, new) in &plan.teams {
+            let models = if new.in_organization { vec!["all-org-models".to_owned()] } else { params.models.clone() };
+            prop_assert_eq!(&new.models, &models, "team {}", id);
+            prop_assert_eq!((&new.limits, new.budget_reset_at), (&params.limits, reset), "team {}", id);
+            prop_assert!(!new.alias.is_empty(), "team {id} has no alias");
+        }
+    }
+
+    #[test]
+    fn the_order_of_the_input_makes_no_difference_nor_does_asking_twice(case in case(), seed in any::<u64>()) {
+        let plan = case.plan();
+        prop_assert_eq!(&plan, &case.plan(), "the same input twice");
+        prop_assert_eq!(&plan, &shuffled(&case, seed).plan(), "the same input in another order");
+    }
+
+    #[test]
+    fn one_more_group_changes_nothing_for_the_others(
+        case in case(),
+        group in any_group(),
+        (assigned, joined) in prop::sample::select(vec![(true, false), (false, true), (true, true)]),
+    ) {
+        let (mut without, mut with) = (case.clone(), case);
+        let change = |case: &mut Case, change: &dyn Fn(&mut Groups)| {
+            if let Some(Reading::Known(groups)) = case.directory.assigned.as_mut().filter(|_| assigned) {
+                change(groups);
+            }
+            if let (true, Reading::Known(groups)) = (joined, &mut case.directory.member_of) {
+                change(groups);
+            }
+        };
+        change(&mut without, &|groups| _ = groups.remove(&group));
+        change(&mut with, &|groups| _ = groups.insert(group, Some("One More".to_owned())));
+        let (without, with) = (without.plan(), with.plan());
+        prop_assert_eq!(leaving_out(without, group), leaving_out(with, group), "without and with group {}", group);
+    }
+
+    #[test]
+    fn what_the_store_holds_about_groups_that_the_directory_does_not_ask_about_makes_no_difference(case in case()) {
+        let asked = case.directory.group_ids();
+        let mut narrow = case.clone();
+        narrow.current.organizations.retain(|id| asked.contains(id));
+        narrow.current.teams.retain(|id, _| asked.contains(id));
+        narrow.current.team_members.retain(|id| asked.contains(id));
+        prop_assert_eq!(case.plan(), narrow.plan(), "the store is asked about {:?} only", asked);
+    }
+
+    #[test]
+    fn an_organization_that_cannot_be_made_costs_its_own_group_only_the_organization(
+        mut case in case(),
+        choice in prop::collection::vec(any::<bool>(), 5),
+    ) {
+        case.policy.also_create_orgs = true;
+        let plan = case.plan();
+        let chosen = plan.organizations.keys().zip(choice).filter(|(_, fails)| *fails);
+        let failed: BTreeSet<GroupId> = chosen.map(|(id, _)| *id).collect();
+        let left = case.planner().without_organizations(plan.clone(), &failed);
+
+        let refers = |id: &GroupId| {
+            left.organizations.contains_key(id)
+                || left.join_organizations.contains_key(id)
+                || left.teams.get(id).is_some_and(|team| team.in_organization)
+        };
+        prop_assert!(!failed.iter().any(refers), "{failed:?} could not be made, but the plan says {left:#?}");
+        let models = case.policy.team_params.clone().unwrap_or_default().models;
+        for (id, team) in left.teams.iter().filter(|(id, _)| failed.contains(id)) {
+            prop_assert_eq!(&team.models, &models, "team {} has no organization to take its models from", id);
+        }
+        prop_assert_eq!(plan.teams.keys().collect::<Vec<_>>(), left.teams.keys().collect::<Vec<_>>());
+        prop_assert_eq!(&plan.join_teams, &left.join_teams, "teams are joined all the same");
+        let others = |plan: Plan| failed.iter().fold(plan, |plan, id| leaving_out(plan, *id));
+        prop_assert_eq!(others(plan), others(left.clone()), "other groups than {:?}", failed);
+
+        let again = afterwards(&case, &left).plan();
+        let due = again.organizations.keys().chain(again.join_organizations.keys());
+        prop_assert!(due.clone().all(|id| failed.contains(id)), "the next sign-in plans {again:#?}");
+        prop_assert!(failed.iter().all(|id| again.organizations.contains_key(id)), "not tried again: {again:#?}");
+        let rest = again.user.is_none() && again.teams.is_empty() && again.join_teams.is_empty();
+        prop_assert!(rest && again.organization_roles.is_empty(), "more than {failed:?} is left to do: {again:#?}");
+    }
+
+    #[test]
+    fn a_team_that_cannot_be_made_is_not_joined_and_costs_no_other_group(
+        case in case(),
+        choice in prop::collection::vec(any::<bool>(), 5),
+    ) {
+        let plan = case.plan();
+        let chosen = plan.teams.keys().zip(choice).filter(|(_, fails)| *fails);
+        let failed: BTreeSet<GroupId> = chosen.map(|(id, _)| *id).collect();
+        let left = case.planner().without_teams(plan.clone(), &failed);
+        let refers = |id: &GroupId| left.teams.contains_key(id) || left.join_teams.contains(id);
+        prop_assert!(!failed.iter().any(refers), "{failed:?} could not be made, but the plan says {left:#?}");
+        prop_assert_eq!((&plan.organizations, &plan.join_organizations), (&left.organizations, &left.join_organizations));
+        let others = |plan: Plan| failed.iter().fold(plan, |plan, id| leaving_out(plan, *id));
+        prop_assert_eq!(others(plan), others(left), "other groups than {:?}", failed);
+    }
+}

@@ -1,0 +1,74 @@
+//! Unknown is never empty: what a list that could not be read may and may not do.
+
+use entraway::plan::{Note, Plan, Reading};
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseError;
+
+use super::generate::{case, config, groups, unknown};
+
+/// That the first plan changes nothing which the second does not.
+fn no_more_than(less: &Plan, more: &Plan) -> Result<(), TestCaseError> {
+    let text = || format!("unknown: {less:#?}\nknown: {more:#?}");
+    prop_assert!(less.organizations.keys().all(|id| more.organizations.contains_key(id)), "{}", text());
+    prop_assert!(less.teams.keys().all(|id| more.teams.contains_key(id)), "{}", text());
+    prop_assert!(less.join_teams.is_subset(&more.join_teams), "{}", text());
+    let joins = less.join_organizations.iter().all(|(id, role)| more.join_organizations.get(id) == Some(role));
+    prop_assert!(joins, "{}", text());
+    // The person's own row and roles come from the ID token, which is known.
+    prop_assert_eq!((&less.user, &less.organization_roles), (&more.user, &more.organization_roles), "{}", text());
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn unknown_assigned_groups_create_and_join_nothing(case in case(), groups in groups()) {
+        let plan = case.assigning(Some(unknown())).plan();
+        let touched = plan.organizations.len() + plan.teams.len() + plan.join_organizations.len() + plan.join_teams.len();
+        prop_assert_eq!(touched, 0, "no list of assigned groups, no groups: {:#?}", plan);
+        let told = plan.notes.contains(&Note::AssignedGroupsUnknown { code: "graph_throttled".into() });
+        prop_assert!(told, "the record has to say so: {plan:#?}");
+        no_more_than(&plan, &case.assigning(Some(Reading::Known(groups))).plan())?;
+    }
+
+    #[test]
+    fn unknown_groups_of_the_person_join_nothing_and_make_all_the_same(case in case(), groups in groups()) {
+        let plan = case.being_in(unknown()).plan();
+        let joined = plan.join_organizations.len() + plan.join_teams.len();
+        prop_assert_eq!(joined, 0, "no list of the person's groups, no memberships: {:#?}", plan);
+        let told = plan.notes.contains(&Note::MemberOfUnknown { code: "graph_throttled".into() });
+        prop_assert!(told, "the record has to say so: {plan:#?}");
+        let known = case.being_in(Reading::Known(groups)).plan();
+        no_more_than(&plan, &known)?;
+        prop_assert!(plan.teams.keys().eq(known.teams.keys()), "what is created does not depend on the person's groups");
+        prop_assert!(plan.organizations.keys().eq(known.organizations.keys()), "nor do organizations");
+    }
+
+    #[test]
+    fn an_empty_list_and_an_unknown_one_let_nobody_pass(case in case()) {
+        for assigned in [unknown(), Reading::Known([].into())] {
+            let case = case.assigning(Some(assigned));
+            prop_assert!(case.directory.passing().is_empty(), "{:?} lets groups pass", case.directory);
+            prop_assert_ne!(case.directory.in_an_assigned_group(), Some(true), "{:?}", case.directory);
+        }
+    }
+
+    #[test]
+    fn whether_the_person_is_in_an_assigned_group_is_not_known_where_a_list_is_not(case in case()) {
+        let assigned = case.assigning(Some(unknown()));
+        prop_assert_eq!(assigned.directory.in_an_assigned_group(), None);
+        prop_assert!(assigned.directory.unknown().is_some());
+        let member_of = case.being_in(unknown());
+        prop_assert_eq!(member_of.directory.in_an_assigned_group(), None);
+        prop_assert!(member_of.directory.unknown().is_some());
+        let not_configured = case.assigning(None).being_in(Reading::Known([].into()));
+        prop_assert_eq!(not_configured.directory.unknown(), None, "no service principal is no unknown list");
+    }
+
+    #[test]
+    fn without_a_service_principal_nobody_is_in_an_assigned_group(case in case(), groups in groups()) {
+        let case = case.assigning(None).being_in(Reading::Known(groups));
+        prop_assert_eq!(case.directory.in_an_assigned_group(), Some(false), "{:?}", case.directory);
+    }
+}
