@@ -61,6 +61,8 @@ pub struct Entra {
     settings: config::Entra,
     redirect_uri: RedirectUrl,
     provider: Shared<Arc<Provider>, Arc<ProviderError>>,
+    /// When a token with an unknown key id last made us read the keys.
+    keys_refreshed: Mutex<Option<DateTime<Utc>>>,
     app_tokens: Mutex<BTreeMap<TenantId, Arc<AppTokens>>>,
 }
 
@@ -101,6 +103,7 @@ impl Entra {
             settings,
             redirect_uri: RedirectUrl::from_url(redirect_uri),
             provider: Shared::new(clock.clone()),
+            keys_refreshed: Mutex::default(),
             app_tokens: Mutex::default(),
             clock,
         }
@@ -153,10 +156,20 @@ impl Entra {
         let now = self.clock.now();
         match id_token::verify(id_token, nonce, &provider, &self.settings, now) {
             Err(IdTokenError::UnknownKey) => {
-                let provider = self.provider_since(now - KEY_REFRESH).await?;
+                let provider = self.provider_since(self.refresh_keys(now)).await?;
                 Ok(id_token::verify(id_token, nonce, &provider, &self.settings, now)?)
             }
             outcome => Ok(outcome?),
+        }
+    }
+
+    /// How new the keys must be for a key to count as unknown. They may have been read a moment before Entra published
+    /// the one that is looked for, so: as new as the token, but for the once a minute.
+    fn refresh_keys(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        let mut refreshed = self.keys_refreshed.lock().unwrap_or_else(PoisonError::into_inner);
+        match *refreshed {
+            Some(at) if now - at < KEY_REFRESH => at,
+            _ => *refreshed.insert(now),
         }
     }
 
@@ -170,6 +183,12 @@ impl Entra {
         let fresh = |_, token: &AppToken| token.expires_at - APP_TOKEN_MARGIN > now;
         let token = tokens.get(fresh, async || self.request_app_token(tenant).await.map_err(Arc::new)).await?;
         Ok(token.token)
+    }
+
+    /// Lets go of the app's token: Graph refuses it. It may have been revoked, and it knows of no permission that was
+    /// granted after it was issued.
+    pub fn forget_app_token(&self, tenant: TenantId) {
+        self.app_tokens.lock().unwrap_or_else(PoisonError::into_inner).remove(&tenant);
     }
 
     async fn request_app_token(&self, tenant: TenantId) -> Result<AppToken, AppTokenError> {

@@ -118,7 +118,8 @@ impl Graph {
             // Graph's own word on when to come back, if it leaves time to do so; else the failure stands now.
             .adjust(|error: &GraphError, delay| {
                 let delay = error.retry_after().or(delay)?;
-                (Instant::now() + delay < deadline).then_some(delay)
+                // Checked: no clock reaches as far as this header can.
+                Instant::now().checked_add(delay).filter(|at| *at < deadline).map(|_| delay)
             })
             .notify(|error, delay| tracing::debug!(code = error.code(), ?delay, "asking Graph again"))
             .await

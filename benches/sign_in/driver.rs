@@ -143,7 +143,7 @@ pub(crate) async fn storm(
     while let Some(worker) = workers.join_next().await {
         times.extend(worker??);
     }
-    let a_second = times.len() as f64 / begin.elapsed().as_secs_f64();
+    let a_second = f64::from(u32::try_from(times.len())?) / begin.elapsed().as_secs_f64();
     times.sort_by(f64::total_cmp);
     Ok(Storm { a_second, p50_ms: times[times.len() / 2], p99_ms: times[times.len() * 99 / 100] })
 }

@@ -86,13 +86,15 @@ impl DirectoryReader {
             Err(error) => {
                 let unknown = Unknown { code: "app_token".to_owned(), said: error.to_string() };
                 tracing::warn!(%error, "no token for the app itself");
-                let refused = matches!(*error, AppTokenError::Token(TokenError::Refused { .. }));
-                return if refused { Ok(AppOnly::Refused(unknown)) } else { Err(unknown) };
+                return if refuses(&error) { Ok(AppOnly::Refused(unknown)) } else { Err(unknown) };
             }
         };
         match self.graph.assigned_groups(&token, service_principal).await {
             Ok(groups) => Ok(AppOnly::Groups(groups)),
-            Err(error) if error.is_refusal() => Ok(AppOnly::Refused(unknown(&error))),
+            Err(error) if error.is_refusal() => {
+                self.entra.forget_app_token(tenant);
+                Ok(AppOnly::Refused(unknown(&error)))
+            }
             Err(error) => Err(unknown(&error)),
         }
     }
@@ -100,6 +102,16 @@ impl DirectoryReader {
     fn shared(&self, tenant: TenantId) -> Arc<Shared<AppOnly, Unknown>> {
         let mut all = self.assigned.lock().unwrap_or_else(PoisonError::into_inner);
         all.entry(tenant).or_insert_with(|| Arc::new(Shared::new(self.clock.clone()))).clone()
+    }
+}
+
+/// Whether Entra means the app, and not this moment.
+fn refuses(error: &AppTokenError) -> bool {
+    match error {
+        AppTokenError::Token(TokenError::Refused { error, .. }) => {
+            !matches!(error.as_str(), "temporarily_unavailable" | "server_error")
+        }
+        _ => false,
     }
 }
 

@@ -24,7 +24,9 @@ pub(super) async fn finish(
     let query = Query::parse(query.as_deref(), &["state", "code", "error", "error_description", "error_subcode"])?;
     let attempt = Attempt::find(&app, &headers, query.get("state").ok_or(WebError::AttemptUnknown)?)?;
     // Before anything else that counts. If this fails for want of a database, the attempt is still good.
-    attempt.use_up(&app).await?;
+    if let Err(error) = attempt.use_up(&app).await {
+        return Ok(error.returning_to(attempt.return_to.as_str()));
+    }
 
     let mut response = match sign_in(&app, &headers, &query, &attempt).await {
         Ok(session) => {

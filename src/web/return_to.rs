@@ -5,6 +5,9 @@ use url::{Position, Url};
 
 use crate::config::PublicUrl;
 
+/// Longer than any address of ours. It travels in a cookie, and browsers keep none of more than 4,096 bytes.
+const LONGEST: usize = 2_000;
+
 /// A path (with its query) that was checked to lie under the public URL.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ReturnTo(String);
@@ -19,7 +22,7 @@ impl ReturnTo {
     /// path outside the public URL's own once `..` is followed.
     pub(super) fn parse(text: &str, public_url: &PublicUrl) -> Option<Self> {
         let odd = |c: char| c == '\\' || c.is_control() || c.is_whitespace();
-        if !text.starts_with('/') || text.starts_with("//") || text.len() > 2_000 || text.contains(odd) {
+        if !text.starts_with('/') || text.starts_with("//") || text.contains(odd) {
             return None;
         }
         let url = public_url.join("/").join(text).ok()?;
@@ -27,7 +30,9 @@ impl ReturnTo {
         let base = public_url.base_path();
         let below = path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         let ours = url.origin().ascii_serialization() == public_url.origin();
-        (ours && below && !path.starts_with("//")).then(|| Self(url[Position::BeforePath..].to_owned()))
+        // Measured as it is written: a letter outside ASCII takes six bytes or more.
+        let to = &url[Position::BeforePath..];
+        (ours && below && !path.starts_with("//") && to.len() <= LONGEST).then(|| Self(to.to_owned()))
     }
 
     /// The whole address, so that no browser reads a path as a host.

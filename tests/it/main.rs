@@ -4,12 +4,17 @@
 
 mod support;
 
+mod callback;
 mod cli;
 mod config;
 mod docs;
+mod errors;
 mod fake;
+mod graph_faults;
+mod id_token;
 mod layers;
 mod pg;
 mod plan;
+mod session;
 mod sign_in;
 mod sync;

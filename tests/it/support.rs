@@ -2,9 +2,15 @@
 //! the real service, talked to over HTTP by a browser that keeps cookies.
 
 mod browser;
+mod lure;
 mod rows;
+mod together;
+mod traces;
 mod world;
 
-pub use browser::{Answer, Browser};
-pub use rows::Rows;
-pub use world::{Service, World};
+pub(crate) use browser::{Answer, Browser};
+pub(crate) use lure::Lure;
+pub(crate) use rows::Rows;
+pub(crate) use together::together;
+pub(crate) use traces::Traces;
+pub(crate) use world::{Service, World};

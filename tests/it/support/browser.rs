@@ -13,28 +13,28 @@ use super::Service;
 
 /// An answer with its body read.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: reqwest::header::HeaderMap,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) body: String,
 }
 
 impl Answer {
     /// Where a redirect leads.
     #[track_caller]
-    pub fn location(&self) -> Url {
+    pub(crate) fn location(&self) -> Url {
         let location = self.headers.get(LOCATION).unwrap_or_else(|| panic!("no redirect but {self:#?}"));
         location.to_str().unwrap().parse().unwrap()
     }
 
     #[track_caller]
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {self:#?}"))
     }
 
     /// The error's code, on a page or in JSON.
     #[track_caller]
-    pub fn code(&self) -> String {
+    pub(crate) fn code(&self) -> String {
         if let Ok(Value::Object(problem)) = serde_json::from_str(&self.body) {
             return problem["code"].as_str().unwrap().to_owned();
         }
@@ -43,30 +43,32 @@ impl Answer {
         rest.split_once('<').unwrap().0.to_owned()
     }
 
-    pub fn set_cookies(&self) -> Vec<&str> {
+    pub(crate) fn set_cookies(&self) -> Vec<&str> {
         self.headers.get_all(SET_COOKIE).iter().map(|value| value.to_str().unwrap()).collect()
     }
 }
 
 /// Keeps cookies as a browser does, but knows one host only: the service's. Clones share nothing.
 #[derive(Clone)]
-pub struct Browser {
+pub(crate) struct Browser {
     http: reqwest::Client,
-    pub cookies: BTreeMap<String, String>,
+    pub(crate) cookies: BTreeMap<String, String>,
 }
 
 impl Browser {
-    pub fn new() -> Self {
-        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
+    pub(crate) fn new() -> Self {
+        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
+        // It never meets TLS, and reading the system's certificates takes longer than most tests.
+        let http = http.tls_certs_only([]).build().unwrap();
         Self { http, cookies: BTreeMap::new() }
     }
 
-    pub fn request(&self, method: Method, url: Url) -> RequestBuilder {
+    pub(crate) fn request(&self, method: Method, url: Url) -> RequestBuilder {
         self.http.request(method, url)
     }
 
     /// Sends a request with our cookies and keeps those that come back.
-    pub async fn send(&mut self, request: RequestBuilder) -> Answer {
+    pub(crate) async fn send(&mut self, request: RequestBuilder) -> Answer {
         let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let request = if cookies.is_empty() { request } else { request.header(COOKIE, cookies.join("; ")) };
         let response = request.send().await.unwrap();
@@ -88,27 +90,33 @@ impl Browser {
     }
 
     /// As a page load.
-    pub async fn get(&mut self, url: Url) -> Answer {
+    pub(crate) async fn get(&mut self, url: Url) -> Answer {
         let request = self.request(Method::GET, url).header(ACCEPT, "text/html,application/xhtml+xml,*/*;q=0.8");
         self.send(request).await
     }
 
+    /// As a program that asks for JSON.
+    pub(crate) async fn get_json(&mut self, url: Url) -> Answer {
+        let request = self.request(Method::GET, url).header(ACCEPT, "application/json");
+        self.send(request).await
+    }
+
     /// As a form of the page at hand does.
-    pub async fn post(&mut self, url: Url) -> Answer {
+    pub(crate) async fn post(&mut self, url: Url) -> Answer {
         let origin = url.origin().ascii_serialization();
         let request = self.request(Method::POST, url).header("Origin", origin).header("Sec-Fetch-Site", "same-origin");
         self.send(request).await
     }
 
     /// Begins a sign-in; gives Entra's address that the browser was sent to.
-    pub async fn begin(&mut self, service: &Service) -> Url {
+    pub(crate) async fn begin(&mut self, service: &Service) -> Url {
         let answer = self.get(service.at("/sso/login")).await;
         assert_eq!(answer.status, StatusCode::SEE_OTHER, "sign-in did not begin: {answer:#?}");
         answer.location()
     }
 
     /// Picks a person at the simulated Entra; gives the callback's address, as this instance of the service has it.
-    pub async fn pick(&self, fake: &Fake, service: &Service, entra: &Url, person: ObjectId) -> Url {
+    pub(crate) async fn pick(&self, fake: &Fake, service: &Service, entra: &Url, person: ObjectId) -> Url {
         let response = self.http.get(fake.pick_url(entra, person)).send().await.unwrap();
         let location = response.headers().get(LOCATION).map(|value| value.to_str().unwrap().to_owned());
         let status = response.status();
@@ -117,14 +125,14 @@ impl Browser {
     }
 
     /// The whole way, up to the callback's answer.
-    pub async fn sign_in(&mut self, fake: &Fake, service: &Service, person: ObjectId) -> Answer {
+    pub(crate) async fn sign_in(&mut self, fake: &Fake, service: &Service, person: ObjectId) -> Answer {
         let entra = self.begin(service).await;
         let callback = self.pick(fake, service, &entra, person).await;
         self.get(callback).await
     }
 
     /// `GET /api/me`.
-    pub async fn me(&mut self, service: &Service) -> Answer {
+    pub(crate) async fn me(&mut self, service: &Service) -> Answer {
         self.get(service.at("/api/me")).await
     }
 }

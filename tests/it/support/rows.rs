@@ -2,23 +2,24 @@
 
 use std::collections::BTreeMap;
 
+use entraway::domain::ObjectId;
 use serde_json::Value;
 use sqlx::PgPool;
 
 /// The rows of all tables that a sync writes, without what differs from run to run (times).
 #[derive(Clone, Debug, PartialEq)]
-pub struct Rows {
-    pub organizations: BTreeMap<String, Value>,
-    pub teams: BTreeMap<String, Value>,
-    pub users: BTreeMap<String, Value>,
+pub(crate) struct Rows {
+    pub(crate) organizations: BTreeMap<String, Value>,
+    pub(crate) teams: BTreeMap<String, Value>,
+    pub(crate) users: BTreeMap<String, Value>,
     /// By `user id / organization id`.
-    pub organization_members: BTreeMap<String, Value>,
+    pub(crate) organization_members: BTreeMap<String, Value>,
     /// By `user id / team id`.
-    pub team_members: BTreeMap<String, Value>,
+    pub(crate) team_members: BTreeMap<String, Value>,
 }
 
 impl Rows {
-    pub async fn read(pool: &PgPool) -> Self {
+    pub(crate) async fn read(pool: &PgPool) -> Self {
         let (organizations, teams, users, organization_members, team_members): (Value, Value, Value, Value, Value) =
             sqlx::query_as(
                 "select
@@ -43,7 +44,7 @@ impl Rows {
     }
 
     /// Every row's place and version: any insert, update or delete changes it, also one that writes the same values.
-    pub async fn versions(pool: &PgPool) -> Vec<String> {
+    pub(crate) async fn versions(pool: &PgPool) -> Vec<String> {
         sqlx::query_scalar(
             "select 'organization ' || organization_id || ' ' || ctid || ' ' || xmin from entraway.organizations
              union all select 'team ' || team_id || ' ' || ctid || ' ' || xmin from entraway.teams
@@ -59,12 +60,12 @@ impl Rows {
     }
 
     /// The ids of the teams that a person is in.
-    pub fn teams_of(&self, user: impl ToString) -> Vec<String> {
+    pub(crate) fn teams_of(&self, user: ObjectId) -> Vec<String> {
         members_of(&self.team_members, &user.to_string())
     }
 
     /// The ids of the organizations that a person is in.
-    pub fn organizations_of(&self, user: impl ToString) -> Vec<String> {
+    pub(crate) fn organizations_of(&self, user: ObjectId) -> Vec<String> {
         members_of(&self.organization_members, &user.to_string())
     }
 }

@@ -29,7 +29,7 @@ const TEMPLATE: &str = "entraway_template";
 /// One cluster for the whole run. It is never dropped: its watchdog clears up when this process ends.
 static CLUSTER: OnceCell<PrivateCluster> = OnceCell::const_new();
 
-pub async fn cluster() -> &'static PrivateCluster {
+pub(crate) async fn cluster() -> &'static PrivateCluster {
     CLUSTER
         .get_or_init(async || {
             let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -47,31 +47,31 @@ pub async fn cluster() -> &'static PrivateCluster {
 }
 
 /// All that one test has for itself.
-pub struct World {
-    pub fake: Fake,
-    pub clock: Clock,
+pub(crate) struct World {
+    pub(crate) fake: Fake,
+    pub(crate) clock: Clock,
     /// The database's address, and its name.
-    pub database: String,
-    pub database_name: String,
-    pub pool: PgPool,
+    pub(crate) database: String,
+    pub(crate) database_name: String,
+    pub(crate) pool: PgPool,
 }
 
 /// A running instance of the service.
-pub struct Service {
+pub(crate) struct Service {
     address: SocketAddr,
     public_url: Url,
-    pub app: Arc<App>,
+    pub(crate) app: Arc<App>,
     _stop: DropGuard,
 }
 
 impl Service {
     /// An address of this very instance, whatever its public URL is.
-    pub fn at(&self, path: &str) -> Url {
+    pub(crate) fn at(&self, path: &str) -> Url {
         Url::parse(&format!("http://{}{path}", self.address)).unwrap()
     }
 
     /// An address under the public URL, as this instance has it.
-    pub fn here(&self, url: &Url) -> Url {
+    pub(crate) fn here(&self, url: &Url) -> Url {
         assert_eq!(url.origin(), self.public_url.origin(), "{url} is not under the public URL");
         let mut url = url.clone();
         url.set_scheme("http").unwrap();
@@ -83,7 +83,7 @@ impl Service {
 
 impl World {
     /// A migrated database, and an empty tenant.
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let cluster = cluster().await;
         let database_name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
@@ -99,7 +99,7 @@ impl World {
     }
 
     /// The settings that a test may change: organizations are on, with the defaults of the README.
-    pub fn config(&self) -> Config {
+    pub(crate) fn config(&self) -> Config {
         self.config_of(
             "  entra_groups_also_create_orgs: true
   default_team_params: {models: [gpt-4, gpt-3.5-turbo], max_budget: 100.0, budget_duration: 30d, tpm_limit: 10000, rpm_limit: 1000}
@@ -109,7 +109,7 @@ impl World {
     }
 
     /// As an operator's file with this `litellm_settings` section.
-    pub fn config_of(&self, litellm_settings: &str) -> Config {
+    pub(crate) fn config_of(&self, litellm_settings: &str) -> Config {
         let directory = self.fake.edit(|directory| directory.clone());
         let yaml = format!(
             "server: {{public_url: 'http://127.0.0.1:1', listen: '127.0.0.1:0'}}\n\
@@ -130,19 +130,19 @@ impl World {
     }
 
     /// An instance of the service with the settings of `config()`.
-    pub async fn service(&self) -> Service {
+    pub(crate) async fn service(&self) -> Service {
         self.service_with(|_| {}).await
     }
 
     /// An instance with changed settings.
-    pub async fn service_with(&self, change: impl FnOnce(&mut Config)) -> Service {
+    pub(crate) async fn service_with(&self, change: impl FnOnce(&mut Config)) -> Service {
         let mut config = self.config();
         change(&mut config);
         self.service_of(config).await
     }
 
     /// An instance with these settings; it has three seconds for a list of groups.
-    pub async fn service_of(&self, config: Config) -> Service {
+    pub(crate) async fn service_of(&self, config: Config) -> Service {
         let public_url = config.server.public_url.as_url().clone();
         let app = App::build(config, self.clock.clone(), Duration::from_secs(3)).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -155,7 +155,7 @@ impl World {
 
     /// Signs a person in with a new browser, which has to succeed.
     #[track_caller]
-    pub fn sign_in<'a>(&'a self, service: &'a Service, person: ObjectId) -> impl Future<Output = Browser> + 'a {
+    pub(crate) fn sign_in<'a>(&'a self, service: &'a Service, person: ObjectId) -> impl Future<Output = Browser> + 'a {
         let caller = std::panic::Location::caller();
         async move {
             let mut browser = Browser::new();
@@ -166,16 +166,16 @@ impl World {
     }
 
     /// Tries to sign a person in with a new browser; gives the callback's answer.
-    pub async fn try_sign_in(&self, service: &Service, person: ObjectId) -> Answer {
+    pub(crate) async fn try_sign_in(&self, service: &Service, person: ObjectId) -> Answer {
         Browser::new().sign_in(&self.fake, service, person).await
     }
 
-    pub async fn rows(&self) -> Rows {
+    pub(crate) async fn rows(&self) -> Rows {
         Rows::read(&self.pool).await
     }
 
     /// The newest sync record, as JSON.
-    pub async fn last_run(&self) -> serde_json::Value {
+    pub(crate) async fn last_run(&self) -> serde_json::Value {
         sqlx::query_scalar("select to_jsonb(r) from entraway.sync_runs r order by started_at desc limit 1")
             .fetch_one(&self.pool)
             .await
@@ -183,7 +183,7 @@ impl World {
     }
 
     /// How many rows of ours there are that a refused sign-in must not add to.
-    pub async fn sessions_and_runs(&self) -> (i64, i64) {
+    pub(crate) async fn sessions_and_runs(&self) -> (i64, i64) {
         sqlx::query_as("select (select count(*) from entraway.sessions), (select count(*) from entraway.sync_runs)")
             .fetch_one(&self.pool)
             .await
@@ -191,12 +191,12 @@ impl World {
     }
 
     /// Runs SQL as somebody with psql would.
-    pub async fn sql(&self, sql: &'static str) {
+    pub(crate) async fn sql(&self, sql: &'static str) {
         sqlx::raw_sql(sql).execute(&self.pool).await.unwrap();
     }
 
     /// The statements that were run in this test's database since the last call, with how often; without the test's own.
-    pub async fn statements(&self) -> Vec<(String, i64)> {
+    pub(crate) async fn statements(&self) -> Vec<(String, i64)> {
         let pool = PgPool::connect(&cluster().await.url("postgres")).await.unwrap();
         let statements = sqlx::query_as(
             "select query, calls from pg_stat_statements

@@ -85,8 +85,8 @@ async fn fifty_people_at_once_at_two_instances_make_forty_unseen_groups_once_and
         assert_eq!(rows.teams.keys().cloned().collect::<Vec<_>>(), ids(&groups), "round {round}");
         assert_eq!(rows.users.len(), 50, "round {round}");
         for (person, theirs) in &people {
-            assert_eq!(rows.teams_of(person), ids(theirs), "round {round}");
-            assert_eq!(rows.organizations_of(person), ids(theirs), "round {round}");
+            assert_eq!(rows.teams_of(*person), ids(theirs), "round {round}");
+            assert_eq!(rows.organizations_of(*person), ids(theirs), "round {round}");
         }
         assert_eq!((rows.team_members.len(), rows.organization_members.len()), (250, 250), "round {round}");
         assert_eq!(world.sessions_and_runs().await, (50, 50));

@@ -102,7 +102,7 @@ impl After {
         let Self { rows, alice, hers, .. } = self;
         let expected = json!({ "user_id": alice, "team_id": hers, "role": "user", "source": "entra", "spend": 0 });
         assert_eq!(rows.team_members[&format!("{alice}/{hers}")], expected, "Alice's membership of the team");
-        assert_eq!(rows.teams_of(alice), ids(&[*hers]), "she joins no team but her group's");
+        assert_eq!(rows.teams_of(*alice), ids(&[*hers]), "she joins no team but her group's");
     }
 }
 

@@ -181,7 +181,7 @@ async fn while_somebody_deletes_teams_and_organizations_at_random_every_sign_in_
     }
     let rows = world.rows().await;
     for person in &people {
-        assert_eq!(rows.teams_of(person), ids(&groups), "once it is quiet, one sign-in makes good");
-        assert_eq!(rows.organizations_of(person), ids(&groups));
+        assert_eq!(rows.teams_of(*person), ids(&groups), "once it is quiet, one sign-in makes good");
+        assert_eq!(rows.organizations_of(*person), ids(&groups));
     }
 }

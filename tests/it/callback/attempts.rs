@@ -1,0 +1,152 @@
+//! Several tabs, several replicas, and the keys that they share.
+
+use chrono::TimeDelta;
+use entraway::config::CookieKey;
+
+use super::{parameter, refuses};
+use crate::support::{Browser, Service, World, together};
+
+async fn with_keys(world: &World, keys: &[u8]) -> Service {
+    let keys: Vec<CookieKey> = keys.iter().map(|byte| CookieKey::from([*byte; 64])).collect();
+    world.service_with(|config| config.session.cookie_keys = keys).await
+}
+
+#[tokio::test]
+async fn several_tabs_finish_in_any_order() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = world.service().await;
+    let mut browser = Browser::new();
+    let mut tabs = Vec::new();
+    for _ in 0..5 {
+        let entra = browser.begin(&service).await;
+        tabs.push(browser.pick(&world.fake, &service, &entra, alice).await);
+    }
+    for tab in [3, 0, 4, 2, 1] {
+        let answer = browser.get(tabs[tab].clone()).await;
+        assert_eq!(answer.status, 303, "tab {tab}: {answer:#?}");
+        assert_eq!(browser.me(&service).await.status, 200, "after tab {tab}");
+    }
+    assert_eq!(browser.cookies.keys().collect::<Vec<_>>(), ["entraway"], "all attempts are over");
+    assert_eq!(world.traces().await.sessions, 1, "each sign-in of a browser ends the session it had before");
+}
+
+#[tokio::test]
+async fn several_tabs_finish_at_the_same_moment() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = world.service().await;
+    let mut browser = Browser::new();
+    let mut tabs = Vec::new();
+    for _ in 0..6 {
+        let entra = browser.begin(&service).await;
+        tabs.push(browser.pick(&world.fake, &service, &entra, alice).await);
+    }
+    let answers = together(tabs.into_iter().map(|tab| {
+        let mut browser = browser.clone();
+        async move { browser.get(tab).await.status.as_u16() }
+    }))
+    .await;
+    assert_eq!(answers, [303; 6]);
+    assert_eq!(world.rows().await.users.len(), 1);
+}
+
+#[tokio::test]
+async fn one_answer_sent_several_times_at_once_signs_in_once() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let (service, replica) = (world.service().await, world.service().await);
+    let mut browser = Browser::new();
+    let entra = browser.begin(&service).await;
+    let callback = browser.pick(&world.fake, &service, &entra, alice).await;
+    let mut answers = together((0..6).map(|turn| {
+        let mut browser = browser.clone();
+        let mut url = callback.clone();
+        if turn % 2 == 1 {
+            url.set_port(replica.at("/").port()).unwrap();
+        }
+        async move { browser.get(url).await.status.as_u16() }
+    }))
+    .await;
+    answers.sort_unstable();
+    assert_eq!(answers, [303, 400, 400, 400, 400, 400]);
+    let traces = world.traces().await;
+    assert_eq!((traces.sessions, traces.runs), (1, 1));
+}
+
+#[tokio::test]
+async fn what_one_replica_begins_another_finishes() {
+    for keys in [&[][..], &[7]] {
+        let world = World::new().await;
+        let (alice, _) = world.alice();
+        let (one, other) = (with_keys(&world, keys).await, with_keys(&world, keys).await);
+        let mut browser = Browser::new();
+        let entra = browser.begin(&one).await;
+        let callback = browser.pick(&world.fake, &other, &entra, alice).await;
+        let answer = browser.get(callback).await;
+        assert_eq!(answer.status, 303, "with the keys {keys:?}: {answer:#?}");
+        assert_eq!(browser.me(&one).await.status, 200, "the session is good on both");
+        assert_eq!(browser.me(&other).await.status, 200, "the session is good on both");
+    }
+}
+
+#[tokio::test]
+async fn cookie_keys_change_without_losing_anybody() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let (old, both, new) =
+        (with_keys(&world, &[1]).await, with_keys(&world, &[2, 1]).await, with_keys(&world, &[2]).await);
+    let before = world.traces().await;
+    for (from, to, works) in [(&old, &new, false), (&both, &old, false), (&old, &both, true), (&both, &new, true)] {
+        let mut browser = Browser::new();
+        let entra = browser.begin(from).await;
+        let callback = browser.pick(&world.fake, to, &entra, alice).await;
+        if works {
+            assert_eq!(browser.get(callback).await.status, 303, "a key that is in both lists opens");
+            assert_eq!(browser.me(&old).await.status, 200, "a session needs no key");
+        } else {
+            let how = "sealed with a key that this replica does not have";
+            refuses(&world, to, &before, (&mut browser, callback), (400, "attempt_unknown"), how).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_more_than_eight_open_attempts_the_oldest_goes() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = world.service().await;
+    let mut browser = Browser::new();
+    let mut attempts = Vec::new();
+    for count in 1..=12 {
+        attempts.push(browser.begin(&service).await);
+        assert_eq!(browser.cookies.len(), count.min(8), "attempts after {count} begins");
+        world.clock.advance(TimeDelta::seconds(1));
+    }
+    let id = |entra| parameter(entra, "state")[..12].to_owned();
+    let mut newest: Vec<String> = attempts[4..].iter().map(|entra| format!("entraway-attempt-{}", id(entra))).collect();
+    newest.sort();
+    assert_eq!(browser.cookies.keys().cloned().collect::<Vec<_>>(), newest);
+
+    let before = world.traces().await;
+    let callback = browser.pick(&world.fake, &service, &attempts[3], alice).await;
+    let whose = (&mut browser, callback);
+    refuses(&world, &service, &before, whose, (400, "attempt_unknown"), "the fourth of twelve").await;
+    for entra in &attempts[4..] {
+        let callback = browser.pick(&world.fake, &service, entra, alice).await;
+        assert_eq!(browser.get(callback).await.status, 303, "each of the last eight");
+    }
+}
+
+#[tokio::test]
+async fn a_new_attempt_clears_away_what_cannot_be_read() {
+    let world = World::new().await;
+    let service = world.service().await;
+    let mut browser = Browser::new();
+    browser.cookies.insert("entraway-attempt-000000000000".into(), "rubbish".into());
+    browser.cookies.insert("entraway-attempt-".into(), "x".into());
+    browser.cookies.insert("somebody-elses".into(), "kept".into());
+    let entra = browser.begin(&service).await;
+    let ours = format!("entraway-attempt-{}", &parameter(&entra, "state")[..12]);
+    assert_eq!(browser.cookies.keys().collect::<Vec<_>>(), [&ours, "somebody-elses"]);
+}

@@ -1,0 +1,194 @@
+//! The cookies themselves: what a browser is told of them, and that nobody can make or move one.
+
+use reqwest::Method;
+use reqwest::header::{ACCEPT, COOKIE};
+use url::Url;
+
+use super::{refuses, with};
+use crate::support::{Browser, Service, World};
+
+#[tokio::test]
+async fn a_cookie_that_was_moved_or_altered_opens_nothing() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = world.service().await;
+    let before = world.traces().await;
+    let mut browser = Browser::new();
+    let (one, two) = (browser.begin(&service).await, browser.begin(&service).await);
+    let one = browser.pick(&world.fake, &service, &one, alice).await;
+    let two = browser.pick(&world.fake, &service, &two, alice).await;
+    let good = browser.clone();
+    let names: Vec<String> = browser.cookies.keys().cloned().collect();
+
+    let mut swapped = good.clone();
+    swapped.cookies.insert(names[0].clone(), good.cookies[&names[1]].clone());
+    swapped.cookies.insert(names[1].clone(), good.cookies[&names[0]].clone());
+    for callback in [&one, &two] {
+        let whose = (&mut swapped, callback.clone());
+        refuses(&world, &service, &before, whose, (400, "attempt_unknown"), "cookies swapped between attempts").await;
+    }
+    for (how, change) in [
+        ("a changed first byte", (|value: &str| flip(value, 0)) as fn(&str) -> String),
+        ("a changed byte in the middle", |value| flip(value, value.len() / 2)),
+        ("a changed byte near its end", |value| flip(value, value.len() - 5)),
+        ("half of it", |value| value[..value.len() / 2].to_owned()),
+        ("nothing", |_| String::new()),
+        ("something behind it", |value| format!("{value}AAAA")),
+        ("plain JSON", |_| "{}".to_owned()),
+        ("bytes that are no text", |_| "%ff%fe".to_owned()),
+    ] {
+        let mut altered = good.clone();
+        for value in altered.cookies.values_mut() {
+            *value = change(value);
+        }
+        let whose = (&mut altered, one.clone());
+        refuses(&world, &service, &before, whose, (400, "attempt_unknown"), how).await;
+    }
+    assert_eq!(good.clone().get(one).await.status, 303, "as they were, they open");
+}
+
+fn flip(text: &str, at: usize) -> String {
+    let other = if text.as_bytes()[at] == b'A' { "B" } else { "A" };
+    format!("{}{other}{}", &text[..at], &text[at + 1..])
+}
+
+#[tokio::test]
+async fn a_cookie_that_comes_twice_counts_as_none() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = world.service().await;
+    let before = world.traces().await;
+    let mut browser = Browser::new();
+    let entra = browser.begin(&service).await;
+    let callback = browser.pick(&world.fake, &service, &entra, alice).await;
+    let (name, value) = browser.cookies.first_key_value().unwrap();
+    for twice in [
+        format!("{name}={value}; {name}={value}"),
+        format!("{name}=planted; {name}={value}"),
+        format!("{name}={value}; {name}=planted"),
+    ] {
+        let mut bare = Browser::new();
+        let request = bare.request(Method::GET, callback.clone()).header(COOKIE, &twice).header(ACCEPT, "text/html");
+        let answer = bare.send(request).await;
+        assert_eq!((answer.status.as_u16(), answer.code().as_str()), (400, "attempt_unknown"), "{twice}");
+        assert_eq!(world.traces().await, before, "{twice}");
+    }
+}
+
+/// The name, the value's length and the attributes in alphabetical order.
+fn read(cookie: &str) -> (String, usize, Vec<String>) {
+    let (pair, attributes) = cookie.split_once("; ").unwrap();
+    let (name, value) = pair.split_once('=').unwrap();
+    let mut attributes: Vec<String> = attributes.split("; ").map(str::to_owned).collect();
+    attributes.sort();
+    (name.to_owned(), value.len(), attributes)
+}
+
+/// The address below a public URL, whose path (if it has one) stands in front of ours.
+async fn begin(browser: &mut Browser, service: &Service, base: &str) -> (Url, Vec<String>) {
+    let answer = browser.get(service.at(&format!("{base}/sso/login"))).await;
+    assert_eq!(answer.status, 303, "{answer:#?}");
+    (answer.location(), answer.set_cookies().into_iter().map(str::to_owned).collect())
+}
+
+#[tokio::test]
+async fn cookies_are_bound_to_the_public_url_as_tightly_as_it_allows() {
+    let https: &[&str] = &["HttpOnly", "Path=/", "SameSite=Lax", "Secure"];
+    let world = World::new().await;
+    let (alice, group) = world.alice();
+    for (public_url, prefix, base, expected) in [
+        ("https://sso.example.com", "__Host-", "", https),
+        ("https://sso.example.com:8443/", "__Host-", "", https),
+        ("https://sso.example.com/base", "", "/base", &["HttpOnly", "Path=/base", "SameSite=Lax", "Secure"]),
+        ("https://sso.example.com/a/b/", "", "/a/b", &["HttpOnly", "Path=/a/b", "SameSite=Lax", "Secure"]),
+        ("http://127.0.0.1:1", "", "", &["HttpOnly", "Path=/", "SameSite=Lax"]),
+        ("http://localhost:1/base", "", "/base", &["HttpOnly", "Path=/base", "SameSite=Lax"]),
+    ] {
+        let service = world.service_with(|config| config.server.public_url = public_url.parse().unwrap()).await;
+        let mut browser = Browser::new();
+        let (entra, cookies) = begin(&mut browser, &service, base).await;
+
+        assert_eq!(cookies.len(), 1, "{public_url}");
+        let (name, length, attributes) = read(&cookies[0]);
+        assert!(name.starts_with(&format!("{prefix}entraway-attempt-")), "{public_url}: {name}");
+        assert!(name.len() + length < 2_000, "{public_url}: a small cookie");
+        let (age, rest): (Vec<_>, Vec<_>) = attributes.into_iter().partition(|one| one.starts_with("Max-Age"));
+        assert_eq!((age, rest), (vec!["Max-Age=600".to_owned()], expected.iter().map(ToString::to_string).collect()));
+
+        let callback = browser.pick(&world.fake, &service, &entra, alice).await;
+        assert_eq!(callback.path(), format!("{base}/sso/callback"), "{public_url}");
+        let answer = browser.get(callback).await;
+        assert_eq!(answer.status, 303, "{public_url}: {answer:#?}");
+        let home: Url = public_url.parse().unwrap();
+        assert_eq!(answer.location().as_str().trim_end_matches('/'), home.as_str().trim_end_matches('/'));
+        let session = answer.set_cookies().into_iter().map(read).find(|(_, length, _)| *length > 0).unwrap();
+        let attributes: Vec<String> = expected.iter().map(ToString::to_string).collect();
+        assert_eq!(session, (format!("{prefix}entraway"), 43, attributes), "{public_url}: no Max-Age, so no longer");
+        let gone = answer.set_cookies().into_iter().map(read).find(|(_, length, _)| *length == 0).unwrap();
+        assert_eq!(gone.0, name, "{public_url}: the attempt's cookie is taken away");
+        assert!(gone.2.contains(&"Max-Age=0".to_owned()), "{public_url}: {gone:?}");
+        assert!(expected.iter().all(|one| gone.2.contains(&(*one).to_owned())), "{public_url}: {gone:?}");
+
+        let me = browser.get(service.at(&format!("{base}/api/me"))).await.json();
+        assert_eq!(me["teams"][0]["team_id"], serde_json::json!(group), "{public_url}");
+        for page in ["/", ""] {
+            let page = format!("{base}{page}");
+            let answer = browser.get(service.at(if page.is_empty() { "/" } else { &page })).await;
+            assert_eq!(answer.status, 200, "{public_url}: the front page at {page:?}");
+            assert!(answer.body.contains(&format!("action=\"{base}/sso/logout\"")), "{public_url}: {}", answer.body);
+            assert!(answer.body.contains("Alice Arden"), "{public_url}: {}", answer.body);
+        }
+        let style = browser.get(service.at(&format!("{base}/assets/entraway.css"))).await;
+        assert_eq!(style.status, 200, "{public_url}");
+        let logout = service.at(&format!("{base}/sso/logout"));
+        let origin = home.origin().ascii_serialization();
+        let request = browser.request(Method::POST, logout).header("Origin", origin);
+        let answer = browser.send(request).await;
+        assert_eq!(answer.status, 303, "{public_url}: {answer:#?}");
+        let back = super::parameter(&answer.location(), "post_logout_redirect_uri");
+        assert_eq!(back, format!("{}/signed-out", public_url.trim_end_matches('/')));
+        assert!(browser.cookies.is_empty(), "{public_url}: {:?}", browser.cookies);
+        for path in ["/healthz", "/readyz"] {
+            for base in ["", base] {
+                let answer = browser.get(service.at(&format!("{base}{path}"))).await;
+                assert_eq!(answer.status, 200, "{public_url}: {base}{path}");
+            }
+        }
+        if !base.is_empty() {
+            for path in ["/sso/login", "/api/me", "/", &format!("{base}x/"), &format!("{base}/base/")] {
+                let answer = browser.get(service.at(path)).await;
+                assert_eq!(answer.status, 404, "{public_url}: {path} is not below it");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_session_of_the_plain_name_is_none_where_the_name_has_a_prefix() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = world.service_with(|config| config.server.public_url = "https://e.com".parse().unwrap()).await;
+    let mut browser = world.sign_in(&service, alice).await;
+    let token = browser.cookies.remove("__Host-entraway").unwrap();
+    for name in ["entraway", "__Secure-entraway", "__host-entraway"] {
+        browser.cookies = [(name.to_owned(), token.clone())].into();
+        assert_eq!(browser.me(&service).await.status, 401, "{name}");
+    }
+    browser.cookies = [("__Host-entraway".to_owned(), token)].into();
+    assert_eq!(browser.me(&service).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_attempt_of_the_plain_name_is_none_where_the_name_has_a_prefix() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = world.service_with(|config| config.server.public_url = "https://e.com".parse().unwrap()).await;
+    let before = world.traces().await;
+    let mut browser = Browser::new();
+    let entra = browser.begin(&service).await;
+    let callback = browser.pick(&world.fake, &service, &entra, alice).await;
+    let (name, value) = browser.cookies.pop_first().unwrap();
+    browser.cookies.insert(name.strip_prefix("__Host-").unwrap().to_owned(), value);
+    let url = with(&callback, "odd", "1");
+    refuses(&world, &service, &before, (&mut browser, url), (400, "attempt_unknown"), "without the prefix").await;
+}

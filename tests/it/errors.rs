@@ -1,0 +1,121 @@
+//! Errors as people and programs see them: what happened, what to do now, and nothing of the insides.
+
+mod attempts;
+mod headers;
+mod health;
+mod outage;
+mod people;
+mod reflection;
+mod requests;
+mod setup;
+
+use entraway::domain::ObjectId;
+use url::Url;
+use uuid::Uuid;
+
+use crate::support::{Answer, Browser, Service, World};
+
+/// Has the same error shown to a browser and to a program, checks both, and gives the page. `prepare` gives a browser
+/// and the address that it has to open.
+async fn shown(world: &World, (status, code): (u16, &str), prepare: impl AsyncFn() -> (Browser, Url)) -> Answer {
+    let (mut browser, url) = prepare().await;
+    let page = browser.get(url).await;
+    assert_eq!((page.status.as_u16(), page.code().as_str()), (status, code), "{page:#?}");
+    assert_eq!(page.headers["content-type"], "text/html; charset=utf-8", "{code}");
+    let words = words(&page);
+    assert_eq!(words.request_id, page.headers["x-request-id"].to_str().unwrap(), "{code}");
+    assert!(Uuid::parse_str(&words.request_id).is_ok(), "{code}: {}", words.request_id);
+    for (what, text) in [("title", &words.title), ("explanation", &words.what), ("remedy", &words.remedy)] {
+        assert!(text.len() > 5 && text.len() < 300, "{code}: its {what} is {text:?}");
+    }
+
+    let (mut browser, url) = prepare().await;
+    let answer = browser.get_json(url).await;
+    assert_eq!(answer.headers["content-type"], "application/problem+json", "{code}: {answer:#?}");
+    let problem = answer.json();
+    assert_eq!(answer.status.as_u16(), status, "{code}");
+    assert_eq!((problem["code"].as_str(), problem["status"].as_u64()), (Some(code), Some(status.into())));
+    assert_eq!(problem["type"], format!("urn:entraway:problem:{code}"));
+    assert_eq!(problem["title"], words.title, "{code}: the same words in both");
+    assert_eq!(problem["detail"], words.what, "{code}: the same words in both");
+    assert_eq!(problem["remedy"], words.remedy, "{code}: the same words in both");
+    assert_eq!(problem["request_id"], answer.headers["x-request-id"].to_str().unwrap(), "{code}");
+
+    for answer in [&page, &answer] {
+        tells_nothing(world, answer);
+        headers::are_safe(answer, code);
+        assert_eq!(answer.headers.contains_key("retry-after"), status == 503, "{code}: Retry-After, and only with 503");
+        let opens = answer.set_cookies().iter().any(|cookie| cookie.starts_with("entraway="));
+        assert!(!opens, "{code}: an error comes with no session: {:?}", answer.set_cookies());
+    }
+    page
+}
+
+/// What a page says.
+struct Words {
+    title: String,
+    what: String,
+    remedy: String,
+    request_id: String,
+}
+
+fn words(page: &Answer) -> Words {
+    let between = |text: &str, from: &str, to: &str| {
+        let (_, rest) = text.split_once(from).unwrap_or_else(|| panic!("no {from} in {page:#?}"));
+        rest.split_once(to).unwrap().0.replace("&#39;", "'")
+    };
+    let (_, main) = page.body.split_once("<h1>").unwrap();
+    let (_, second) = main.split_once("</p>").unwrap();
+    Words {
+        title: between(&page.body, "<h1>", "</h1>"),
+        what: between(main, "<p>", "</p>"),
+        remedy: between(second, "<p>", "</p>"),
+        request_id: between(main, "<dt>Request id</dt><dd><code>", "</code>"),
+    }
+}
+
+/// Nothing of Entra's own text, of secrets, of people or of the program.
+fn tells_nothing(world: &World, answer: &Answer) {
+    let directory = world.fake.edit(|directory| directory.clone());
+    let people: Vec<&str> = directory.people.iter().filter_map(|person| person.email.as_deref()).collect();
+    let inside = [
+        "AADSTS",
+        "Trace ID",
+        "Correlation ID",
+        "error_description",
+        "invalid_",
+        "eyJ",
+        "1.SIM.",
+        "postgres://",
+        "select ",
+        "sync_runs",
+        "used_attempts",
+        "sqlx",
+        "panicked",
+        ".rs:",
+        "backtrace",
+        "RUST",
+        "127.0.0.1",
+        "Graph.",
+        "access_token",
+    ];
+    for secret in inside.into_iter().chain(people).chain([directory.client_secret.as_str(), &directory.client_id]) {
+        assert!(!answer.body.contains(secret), "{secret:?} is in {}", answer.body);
+    }
+}
+
+/// A new browser that comes back from Entra, where this person was picked.
+async fn comes_back(world: &World, service: &Service, person: ObjectId) -> (Browser, Url) {
+    let mut browser = Browser::new();
+    let entra = browser.begin(service).await;
+    let callback = browser.pick(&world.fake, service, &entra, person).await;
+    (browser, callback)
+}
+
+/// The same, but from this address of Entra's.
+async fn comes_back_from(service: &Service, address: impl Fn(&Url) -> Url) -> (Browser, Url) {
+    let mut browser = Browser::new();
+    let entra = browser.begin(service).await;
+    let back = Browser::new().get(address(&entra)).await.location();
+    (browser, service.here(&back))
+}

@@ -1,0 +1,125 @@
+//! Entra or the database is away: people are told to come back, and can.
+
+use entraway::fake::{Endpoint, Fault, FaultRule, TokenKind};
+
+use super::{comes_back, shown};
+use crate::support::{Browser, World};
+
+#[tokio::test]
+async fn while_entra_gives_no_tokens_people_are_told_to_come_back() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = world.service().await;
+    let before = world.traces().await;
+    for fault in [
+        Fault::status(503),
+        Fault::throttled(10),
+        Fault::Html,
+        Fault::MalformedJson,
+        Fault::CutBody,
+        Fault::Status { status: 502, retry_after: None, body: Some("Bad Gateway".into()) },
+        Fault::Status { status: 200, retry_after: None, body: Some(serde_json::json!({ "access_token": 1 })) },
+    ] {
+        world.fake.fault(FaultRule::on(Endpoint::Token, fault).token(TokenKind::Delegated));
+        shown(&world, (503, "entra_unavailable"), async || comes_back(&world, &service, alice).await).await;
+        world.fake.clear_faults();
+    }
+    assert_eq!(world.traces().await, before, "nothing is written");
+    world.sign_in(&service, alice).await;
+}
+
+#[tokio::test]
+async fn while_entra_sends_people_back_with_trouble_of_its_own_they_are_told_to_come_back() {
+    use entraway::fake::EntraError;
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = world.service().await;
+    for error in ["temporarily_unavailable", "server_error"] {
+        world.fake.clear_faults();
+        let error = EntraError::new(error, 90033, "A transient error has occurred. Please try again.");
+        world.fake.fault(FaultRule::on(Endpoint::Authorize, Fault::Entra(error)));
+        shown(&world, (503, "entra_unavailable"), async || comes_back(&world, &service, alice).await).await;
+    }
+}
+
+#[tokio::test]
+async fn while_entra_is_gone_no_sign_in_begins_or_ends_but_sessions_go_on() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let (service, fresh) = (world.service().await, world.service().await);
+    let mut browser = world.sign_in(&service, alice).await;
+    let under_way = [comes_back(&world, &service, alice).await, comes_back(&world, &service, alice).await];
+    let before = world.traces().await;
+    world.fake.stop();
+
+    let turn = std::sync::atomic::AtomicUsize::new(0);
+    shown(&world, (503, "entra_unavailable"), async || {
+        under_way[turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed)].clone()
+    })
+    .await;
+    shown(&world, (503, "entra_unavailable"), async || (Browser::new(), fresh.at("/sso/login"))).await;
+    for instance in [&service, &fresh] {
+        assert_eq!(browser.me(instance).await.status, 200, "a session needs no Entra");
+        assert_eq!(browser.get(instance.at("/")).await.status, 200, "a session needs no Entra");
+    }
+    assert_eq!(world.traces().await, before, "nothing is written");
+}
+
+#[tokio::test]
+async fn while_the_database_is_gone_people_are_told_to_come_back_and_can_finish_then() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = world.service().await;
+    let mut signed_in = world.sign_in(&service, alice).await;
+    let (mut waiting, callback) = comes_back(&world, &service, alice).await;
+    world.database_goes_away().await;
+
+    let page = shown(&world, (503, "database_unavailable"), async || (waiting.clone(), callback.clone())).await;
+    assert!(page.body.contains("Try again in a moment"), "{}", page.body);
+    shown(&world, (503, "database_unavailable"), async || (signed_in.clone(), service.at("/"))).await;
+    let answer = signed_in.me(&service).await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.code().as_str()),
+        (503, "database_unavailable"),
+        "not 401: nobody knows"
+    );
+    let answer = signed_in.post(service.at("/sso/logout")).await;
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (503, "database_unavailable"), "it did not happen");
+    assert!(signed_in.cookies.contains_key("entraway"), "so the cookie stays, to try again");
+    // What needs no database goes on.
+    assert_eq!(Browser::new().get(service.at("/")).await.status, 200);
+    assert_eq!(Browser::new().get(service.at("/sso/login")).await.status, 303);
+
+    let refused = waiting.get(callback.clone()).await;
+    assert_eq!(refused.status, 503);
+    world.database_comes_back().await;
+    let answer = waiting.get(callback).await;
+    assert_eq!(answer.status, 303, "the attempt is still good: {answer:#?}");
+    assert_eq!(waiting.me(&service).await.status, 200);
+    assert_eq!(signed_in.me(&service).await.status, 200, "and so is the session of before");
+}
+
+#[tokio::test]
+async fn a_database_that_goes_in_the_middle_of_a_sign_in_opens_no_session() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = world.service().await;
+    let (mut browser, callback) = comes_back(&world, &service, alice).await;
+    let slow = Fault::Delay(std::time::Duration::from_millis(800));
+    world.fake.fault(FaultRule::on(Endpoint::MemberOf, slow));
+    let (answer, ()) = tokio::join!(browser.get(callback.clone()), async {
+        let begin = std::time::Instant::now();
+        while world.fake.requests_to(Endpoint::MemberOf).is_empty() {
+            assert!(begin.elapsed().as_secs() < 10, "Graph is not asked");
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        world.database_goes_away().await;
+    });
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (503, "database_unavailable"), "{answer:#?}");
+    assert!(browser.cookies.is_empty(), "no session, and the attempt is over: {:?}", browser.cookies);
+    world.database_comes_back().await;
+    let traces = world.traces().await;
+    assert_eq!((traces.sessions, traces.runs, traces.rows.users.len()), (0, 0, 0), "nothing was written");
+    world.fake.clear_faults();
+    world.sign_in(&service, alice).await;
+}

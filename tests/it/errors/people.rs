@@ -1,0 +1,133 @@
+//! Who may not enter, and is told why and whom to ask.
+
+use entraway::config::Tenant;
+use entraway::domain::TenantId;
+use entraway::fake::{Endpoint, EntraError, Fault, FaultRule};
+use uuid::Uuid;
+
+use super::{comes_back, comes_back_from, shown};
+use crate::support::World;
+
+#[tokio::test]
+async fn a_person_who_refused_consent_is_told_so() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = world.service().await;
+    let before = world.traces().await;
+    let page = shown(&world, (403, "consent_refused"), async || {
+        comes_back_from(&service, |entra| world.fake.refuse_url(entra)).await
+    })
+    .await;
+    assert!(page.body.contains("grant consent"), "{}", page.body);
+    world.fake.edit(|directory| directory.change_person(alice, |person| person.consents = false));
+    shown(&world, (403, "consent_refused"), async || comes_back(&world, &service, alice).await).await;
+    for error in [
+        EntraError::new("consent_required", 65001, "The user or administrator has not consented."),
+        EntraError::new("access_denied", 90094, "Admin consent is required."),
+        EntraError::new("invalid_request", 90094, "Admin consent is required."),
+    ] {
+        world.fake.clear_faults();
+        world.fake.fault(FaultRule::on(Endpoint::Authorize, Fault::Entra(error)));
+        shown(&world, (403, "consent_refused"), async || comes_back(&world, &service, alice).await).await;
+    }
+    assert_eq!(world.traces().await, before, "nothing is written");
+}
+
+#[tokio::test]
+async fn a_person_who_is_not_assigned_is_told_whom_to_ask() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let bob = world.fake.edit(|directory| {
+        directory.assignment_required = true;
+        directory.person("Bob Baker", |_| {})
+    });
+    let service = world.service().await;
+    let before = world.traces().await;
+    let page = shown(&world, (403, "not_assigned"), async || comes_back(&world, &service, bob).await).await;
+    assert!(page.body.contains("Ask your administrator to assign you"), "{}", page.body);
+    assert_eq!(world.traces().await, before, "nothing is written");
+    world.sign_in(&service, alice).await;
+}
+
+#[tokio::test]
+async fn a_person_of_another_organization_is_told_to_use_another_account() {
+    let world = World::new().await;
+    let home = world.fake.edit(|directory| directory.tenant_id);
+    let tenant = TenantId::from(Uuid::new_v4());
+    let eve = world.fake.edit(|directory| directory.person("Eve Evers", |person| person.tenant_id = Some(tenant)));
+    let service = world
+        .service_with(|config| {
+            config.entra.tenant = Tenant::Organizations;
+            config.entra.allowed_tenants.insert(home);
+        })
+        .await;
+    let before = world.traces().await;
+    let page = shown(&world, (403, "tenant_not_allowed"), async || comes_back(&world, &service, eve).await).await;
+    assert!(page.body.contains("prompt=select_account"), "a link to another account: {}", page.body);
+    assert_eq!(world.traces().await, before, "nothing is written");
+}
+
+#[tokio::test]
+async fn a_person_with_an_address_of_another_domain_is_told_so() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let (eve, nameless, similar) = world.fake.edit(|directory| {
+        let eve = directory.person("Eve Evers", |person| person.upn = "eve@evil.example".into());
+        let nameless = directory.person("Nemo", |person| (person.upn, person.email) = ("nemo".into(), None));
+        let similar = directory.person("Sim", |person| person.upn = "sim@x.contoso-sim.example".into());
+        (eve, nameless, similar)
+    });
+    let service = world
+        .service_with(|config| config.policy.allowed_email_domains = ["contoso-sim.example".to_owned()].into())
+        .await;
+    let before = world.traces().await;
+    for person in [eve, nameless, similar] {
+        shown(&world, (403, "email_domain_not_allowed"), async || comes_back(&world, &service, person).await).await;
+    }
+    assert_eq!(world.traces().await, before, "nothing is written");
+    world.sign_in(&service, alice).await;
+}
+
+#[tokio::test]
+async fn a_person_in_no_group_is_told_where_to_get_into_one() {
+    let world = World::new().await;
+    world.alice();
+    let bob = world.fake.edit(|directory| directory.person("Bob Baker", |_| {}));
+    let service = world.service_with(|config| config.policy.require_group = true).await;
+    let before = world.traces().await;
+    let page = shown(&world, (403, "no_group"), async || comes_back(&world, &service, bob).await).await;
+    assert!(page.body.contains("Ask your administrator to put you into a group"), "{}", page.body);
+    world.fake.fault(FaultRule::on(Endpoint::MemberOf, Fault::Html));
+    shown(&world, (503, "groups_unknown"), async || comes_back(&world, &service, bob).await).await;
+    assert_eq!(world.traces().await, before, "nothing is written");
+}
+
+#[tokio::test]
+async fn a_person_whose_id_is_anothers_is_not_taken_for_them() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = world.service().await;
+    world.sign_in(&service, alice).await;
+    world.sql("update entraway.users set tenant_id = gen_random_uuid()").await;
+    let before = world.traces().await;
+    shown(&world, (403, "other_tenant"), async || comes_back(&world, &service, alice).await).await;
+    assert_eq!(world.traces().await, before, "nothing is written");
+}
+
+#[tokio::test]
+async fn a_person_whom_entra_refuses_otherwise_is_told_whom_to_tell() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = world.service().await;
+    for error in [
+        EntraError::mfa_required(),
+        EntraError::new("login_required", 50058, "A silent sign-in request was sent but no user is signed in."),
+        EntraError::new("invalid_request", 900_144, "The request body must contain the following parameter."),
+        EntraError::new("unheard_of", 1, "User alice.arden@contoso-sim.example is unheard of."),
+    ] {
+        world.fake.clear_faults();
+        world.fake.fault(FaultRule::on(Endpoint::Authorize, Fault::Entra(error)));
+        let page = shown(&world, (403, "entra_refused"), async || comes_back(&world, &service, alice).await).await;
+        assert!(page.body.contains("tell your administrator, with the request id"), "{}", page.body);
+    }
+}

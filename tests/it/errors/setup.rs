@@ -1,0 +1,53 @@
+//! Mistakes of the operator, and of ours: the person learns whom to tell, the rest stays in the log.
+
+use entraway::fake::{Endpoint, EntraError, Fault, FaultRule, TokenKind};
+
+use super::{comes_back, shown};
+use crate::support::World;
+
+#[tokio::test]
+async fn a_wrong_client_secret_is_the_services_own_fault() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let wrong = "wrong~a-secret-nobody-may-see-12345";
+    let service = world.service_with(|config| config.entra.client_secret = wrong.to_owned().into()).await;
+    let before = world.traces().await;
+    let page = shown(&world, (500, "app_refused"), async || comes_back(&world, &service, alice).await).await;
+    assert!(!page.body.contains(wrong), "{}", page.body);
+    assert!(page.body.contains("tell your administrator, with the request id"), "{}", page.body);
+    assert_eq!(world.traces().await, before, "nothing is written");
+}
+
+#[tokio::test]
+async fn an_app_that_entra_does_not_know_is_the_services_own_fault() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = world.service().await;
+    for (error, code) in [
+        ("unauthorized_client", 700_016),
+        ("invalid_client", 7_000_222),
+        ("invalid_scope", 70011),
+        ("invalid_resource", 500_011),
+    ] {
+        world.fake.clear_faults();
+        let error = EntraError::new(error, code, "Ask alice.arden@contoso-sim.example about it.");
+        world.fake.fault(FaultRule::on(Endpoint::Token, Fault::Entra(error)).token(TokenKind::Delegated));
+        shown(&world, (500, "app_refused"), async || comes_back(&world, &service, alice).await).await;
+    }
+}
+
+#[tokio::test]
+async fn a_table_that_is_missing_is_an_error_of_ours_that_names_no_table() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = world.service().await;
+    let mut browser = world.sign_in(&service, alice).await;
+    world.sql("alter table entraway.sync_runs rename to elsewhere").await;
+    shown(&world, (500, "internal"), async || comes_back(&world, &service, alice).await).await;
+    let answer = browser.me(&service).await;
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (500, "internal"));
+    super::tells_nothing(&world, &answer);
+    world.sql("alter table entraway.elsewhere rename to sync_runs").await;
+    assert_eq!(browser.me(&service).await.status, 200, "whoever was signed in still is");
+    world.sign_in(&service, alice).await;
+}

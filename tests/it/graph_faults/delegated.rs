@@ -1,0 +1,95 @@
+//! Where the app itself may not read the assignments, the person may perhaps.
+
+use entraway::fake::{Endpoint, EntraError, Fault, FaultRule, TokenKind};
+use serde_json::json;
+
+use super::Scene;
+
+/// With which kinds of tokens the assignments were asked for.
+fn tokens(scene: &Scene) -> Vec<TokenKind> {
+    scene.world.fake.requests_to(Endpoint::AssignedTo).iter().filter_map(|seen| seen.token).collect()
+}
+
+async fn finds_all(scene: &Scene, how: &str) {
+    scene.signs_in(how).await;
+    let run = scene.world.last_run().await;
+    assert_eq!((&run["assigned_groups"], &run["assigned_groups_read"]), (&json!("known"), &json!(3)), "{how}: {run:#}");
+    assert!(scene.world.rows().await.teams_of(scene.alice).contains(&scene.new.to_string()), "{how}");
+}
+
+#[tokio::test]
+async fn where_the_app_may_not_the_persons_own_token_is_used() {
+    let scene = Scene::new().await;
+    scene.world.fake.edit(|directory| {
+        directory.app_permissions.application_read = false;
+        directory.app_permissions.delegated_application_read = true;
+    });
+    finds_all(&scene, "403 as the app, 200 as the person").await;
+    assert_eq!(tokens(&scene), [TokenKind::AppOnly, TokenKind::Delegated]);
+}
+
+#[tokio::test]
+async fn where_the_apps_token_is_not_accepted_the_persons_own_is_used() {
+    let scene = Scene::new().await;
+    scene.world.fake.edit(|directory| directory.app_permissions.delegated_application_read = true);
+    let refused = FaultRule::on(Endpoint::AssignedTo, Fault::status(401)).token(TokenKind::AppOnly);
+    scene.world.fake.fault(refused);
+    finds_all(&scene, "401 as the app, 200 as the person").await;
+    assert_eq!(tokens(&scene), [TokenKind::AppOnly, TokenKind::Delegated]);
+}
+
+#[tokio::test]
+async fn where_entra_gives_the_app_no_token_the_persons_own_is_used() {
+    let scene = Scene::new().await;
+    let scene = Scene { service: scene.world.service().await, ..scene };
+    scene.world.fake.edit(|directory| directory.app_permissions.delegated_application_read = true);
+    let error = EntraError::new("unauthorized_client", 700_016, "The application was not found in the directory.");
+    scene.world.fake.fault(FaultRule::on(Endpoint::Token, Fault::Entra(error)).token(TokenKind::AppOnly));
+    finds_all(&scene, "no token for the app").await;
+    assert_eq!(tokens(&scene), [TokenKind::Delegated]);
+}
+
+#[tokio::test]
+async fn where_neither_may_the_list_is_unknown_for_both_reasons() {
+    let scene = Scene::new().await;
+    scene.world.fake.edit(|directory| directory.app_permissions.application_read = false);
+    scene.finds_assigned_unknown("as the app: Graph does not let the token read this (403)", "403 for both").await;
+    let run = scene.world.last_run().await;
+    let why = run["assigned_groups_why"].as_str().unwrap();
+    assert!(why.contains("as the person: Graph does not let the token read this (403)"), "{why}");
+    assert_eq!(tokens(&scene), [TokenKind::AppOnly, TokenKind::Delegated]);
+    scene.world.fake.edit(|directory| directory.app_permissions.application_read = true);
+    scene.recovers().await;
+}
+
+#[tokio::test]
+async fn trouble_at_graph_is_no_reason_to_use_the_persons_token() {
+    let scene = Scene::new().await;
+    scene.world.fake.edit(|directory| directory.app_permissions.delegated_application_read = true);
+    for fault in [Fault::throttled(60), Fault::Html, Fault::status(404), Fault::LoopingNextLink] {
+        scene.world.fake.clear_requests();
+        scene.world.fake.fault(FaultRule::on(Endpoint::AssignedTo, fault.clone()).token(TokenKind::AppOnly));
+        scene.finds_assigned_unknown("Graph", &format!("{fault:?} as the app")).await;
+        assert!(tokens(&scene).iter().all(|kind| *kind == TokenKind::AppOnly), "{fault:?}: {:?}", tokens(&scene));
+        scene.world.fake.clear_faults();
+    }
+    scene.recovers().await;
+}
+
+#[tokio::test]
+async fn trouble_with_the_persons_token_does_not_hide_that_the_app_was_refused() {
+    let scene = Scene::new().await;
+    scene.world.fake.edit(|directory| directory.app_permissions.application_read = false);
+    let broken = FaultRule::on(Endpoint::AssignedTo, Fault::Html).token(TokenKind::Delegated);
+    scene.world.fake.fault(broken);
+    let said = "(403): a permission or its admin consent is missing; as the person: Graph's answer is not";
+    scene.finds_assigned_unknown(said, "403 as the app, HTML as the person").await;
+}
+
+#[tokio::test]
+async fn group_names_may_be_hidden_from_the_person() {
+    let scene = Scene::new().await;
+    scene.world.fake.edit(|directory| directory.app_permissions.delegated_group_member_read = false);
+    finds_all(&scene, "memberOf with ids only").await;
+    assert_eq!(scene.world.rows().await.teams[&scene.new.to_string()]["team_alias"], "New", "the assignment names it");
+}

@@ -1,0 +1,115 @@
+//! Long lists: every page counts, or none.
+
+use entraway::domain::{GroupId, ObjectId};
+use entraway::fake::{Endpoint, Fault, FaultRule, Group, GroupKind, Member};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::List;
+use crate::support::{Browser, World};
+
+/// Two pages of 999 and a third.
+const MANY: usize = 2_003;
+
+/// Many groups, all of them assigned, with Alice in every one of them.
+fn many(world: &World) -> (ObjectId, Vec<GroupId>) {
+    world.fake.edit(|directory| {
+        let alice = directory.person("Alice Arden", |_| {});
+        let ids: Vec<GroupId> = (0..MANY).map(|_| GroupId::from(Uuid::new_v4())).collect();
+        for (number, &id) in ids.iter().enumerate() {
+            let name = format!("Group {number}");
+            let members = vec![Member::Person(alice)];
+            directory.groups.push(Group { id, name, kind: GroupKind::Security, members });
+            directory.assign(id);
+        }
+        (alice, ids)
+    })
+}
+
+#[tokio::test]
+async fn three_pages_are_read_to_the_end_and_a_failing_page_discards_those_before_it() {
+    let world = World::new().await;
+    let (alice, ids) = many(&world);
+    let service = world.service().await;
+    world.sign_in(&service, alice).await;
+
+    let rows = world.rows().await;
+    for (what, count) in [
+        ("organizations", rows.organizations.len()),
+        ("teams", rows.teams.len()),
+        ("teams of Alice", rows.teams_of(alice).len()),
+        ("organizations of Alice", rows.organizations_of(alice).len()),
+    ] {
+        assert_eq!(count, MANY, "{what}");
+    }
+    assert!(ids.iter().all(|id| rows.teams.contains_key(&id.to_string())), "each group has its team");
+    for list in List::BOTH {
+        let pages: Vec<usize> = world.fake.requests_to(list.endpoint()).iter().map(|seen| seen.page).collect();
+        assert_eq!(pages, [1, 2, 3], "{list:?}");
+        let first = world.fake.requests_to(list.endpoint()).remove(0).path;
+        assert!(first.contains("top=999"), "{list:?}: as few pages as Graph allows: {first}");
+    }
+
+    // A new group on the first page, which is read well; the second or third is not.
+    world.fake.edit(|directory| {
+        let new = directory.group("New");
+        directory.put(alice, new);
+        directory.groups.rotate_right(1);
+        directory.assign(new);
+        directory.assignments.rotate_right(1);
+    });
+    let before = world.traces().await;
+    for (page, fault) in [(2, Fault::throttled(60)), (3, Fault::MalformedJson)] {
+        for list in List::BOTH {
+            world.fake.fault(FaultRule::on(list.endpoint(), fault.clone()).page(page));
+        }
+        let mut browser = Browser::new();
+        let answer = browser.sign_in(&world.fake, &service, alice).await;
+        assert_eq!(answer.status, 303, "page {page}: {answer:#?}");
+        let run = world.last_run().await;
+        assert_eq!((&run["assigned_groups"], &run["member_of"]), (&json!("unknown"), &json!("unknown")), "{run:#}");
+        let mut after = world.traces().await;
+        (after.sessions, after.runs) = (before.sessions, before.runs);
+        assert!(after == before, "page {page} with {fault:?}: not a row may be written");
+        assert_eq!(browser.me(&service).await.json()["teams"].as_array().unwrap().len(), MANY, "page {page}");
+        world.fake.clear_faults();
+    }
+
+    // One failure on the second page is made good by asking again, for that page only.
+    world.fake.clear_requests();
+    world.fake.fault(FaultRule::on(Endpoint::MemberOf, Fault::status(500)).page(2).times(1));
+    world.sign_in(&service, alice).await;
+    let pages: Vec<usize> = world.fake.requests_to(Endpoint::MemberOf).iter().map(|seen| seen.page).collect();
+    assert_eq!(pages, [1, 2, 2, 3]);
+    assert_eq!(world.rows().await.teams_of(alice).len(), MANY + 1, "the new one too");
+}
+
+#[tokio::test]
+async fn an_empty_page_with_a_next_one_is_not_the_end() {
+    let world = World::new().await;
+    let (alice, group) = world.alice();
+    let service = world.service().await;
+    for list in List::BOTH {
+        for page in 1..=3 {
+            world.fake.fault(FaultRule::on(list.endpoint(), Fault::EmptyPageWithNextLink).page(page));
+        }
+    }
+    world.sign_in(&service, alice).await;
+    assert_eq!(world.rows().await.teams_of(alice), [group.to_string()]);
+    for list in List::BOTH {
+        assert_eq!(world.fake.requests_to(list.endpoint()).len(), 4, "{list:?}: three empty pages and the real one");
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_is_empty_is_known() {
+    let world = World::new().await;
+    let bob = world.fake.edit(|directory| directory.person("Bob Baker", |_| {}));
+    let service = world.service().await;
+    let mut browser = world.sign_in(&service, bob).await;
+    let run = world.last_run().await;
+    assert_eq!((&run["assigned_groups"], &run["assigned_groups_read"]), (&json!("known"), &json!(0)));
+    assert_eq!((&run["member_of"], &run["member_of_read"]), (&json!("known"), &json!(0)));
+    let page = browser.get(service.at("/")).await;
+    assert!(!page.body.contains("class=\"warning\""), "nothing is wrong: {}", page.body);
+}

@@ -1,0 +1,190 @@
+//! How often Graph is asked, and with what: sign-ins use one reading together, the two lists are read side by side.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+use entraway::domain::ObjectId;
+use entraway::fake::{Endpoint, Fault, FaultRule, TokenKind};
+use url::Url;
+
+use crate::support::{Browser, Service, World, together};
+
+async fn with_ttl(world: &World, seconds: u64) -> Service {
+    world.service_with(|config| config.sync.assigned_groups_ttl = Duration::from_secs(seconds)).await
+}
+
+fn readings(world: &World) -> usize {
+    world.fake.requests_to(Endpoint::AssignedTo).len()
+}
+
+#[tokio::test]
+async fn sign_ins_share_one_reading_of_the_assignments_for_as_long_as_configured() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = with_ttl(&world, 60).await;
+    for _ in 0..4 {
+        world.sign_in(&service, alice).await;
+    }
+    assert_eq!(readings(&world), 1, "within a minute");
+    assert_eq!(world.fake.requests_to(Endpoint::MemberOf).len(), 4, "whose member one is, is asked each time");
+    world.clock.advance(TimeDelta::seconds(61));
+    let new = world.fake.edit(|directory| {
+        let new = directory.group("New");
+        directory.assign(new);
+        new
+    });
+    world.sign_in(&service, alice).await;
+    assert_eq!(readings(&world), 2, "after a minute");
+    assert!(world.rows().await.teams.contains_key(&new.to_string()), "what is new shows then");
+}
+
+#[tokio::test]
+async fn a_reading_that_is_too_old_does_not_stand_in_for_one_that_failed() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = with_ttl(&world, 60).await;
+    world.sign_in(&service, alice).await;
+    world.fake.fault(FaultRule::on(Endpoint::AssignedTo, Fault::Html));
+    world.sign_in(&service, alice).await;
+    assert_eq!(world.last_run().await["assigned_groups"], "known", "nobody asks within the minute");
+    world.clock.advance(TimeDelta::seconds(61));
+    for turn in 2..=3 {
+        world.sign_in(&service, alice).await;
+        assert_eq!(world.last_run().await["assigned_groups"], "unknown");
+        assert_eq!(readings(&world), turn, "a failure is not kept");
+    }
+    world.fake.clear_faults();
+    world.sign_in(&service, alice).await;
+    assert_eq!(world.last_run().await["assigned_groups"], "known", "nor does it last");
+}
+
+/// So many browsers that were sent back from Entra and have only to come in.
+async fn at_the_door(world: &World, service: &Service, person: ObjectId, count: usize) -> Vec<(Browser, Url)> {
+    let mut waiting = Vec::new();
+    for _ in 0..count {
+        let mut browser = Browser::new();
+        let entra = browser.begin(service).await;
+        let callback = browser.pick(&world.fake, service, &entra, person).await;
+        waiting.push((browser, callback));
+    }
+    waiting
+}
+
+#[tokio::test]
+async fn twenty_people_at_the_same_moment_share_a_reading_even_if_none_may_be_kept() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = with_ttl(&world, 0).await;
+    world.sign_in(&service, alice).await;
+    world.sign_in(&service, alice).await;
+    assert_eq!(readings(&world), 2, "one after the other, each reads");
+
+    for fault in [None, Some(Fault::status(404))] {
+        world.fake.clear_requests();
+        world.fake.clear_faults();
+        let slow = Fault::Delay(Duration::from_millis(700));
+        world.fake.fault(FaultRule::on(Endpoint::AssignedTo, slow).times(1));
+        if let Some(fault) = fault.clone() {
+            world.fake.fault(FaultRule::on(Endpoint::AssignedTo, fault));
+        }
+        let waiting = at_the_door(&world, &service, alice, 20).await;
+        let statuses =
+            together(waiting.into_iter().map(async |(mut browser, url)| browser.get(url).await.status.as_u16())).await;
+        assert_eq!(statuses, [303; 20], "{fault:?}");
+        // The first asks; those who came meanwhile asked before its answer was there, and share it.
+        assert!(readings(&world) <= 4, "{} readings for twenty people ({fault:?})", readings(&world));
+        assert_eq!(world.fake.requests_to(Endpoint::MemberOf).len(), 20, "each has a list of their own");
+    }
+}
+
+#[tokio::test]
+async fn twenty_people_at_the_start_ask_for_one_app_token_and_one_set_of_keys() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = with_ttl(&world, 60).await;
+    let begun = together((0..20).map(|_| {
+        let service = &service;
+        async move {
+            let mut browser = Browser::new();
+            let entra = browser.begin(service).await;
+            (browser, entra)
+        }
+    }))
+    .await;
+    assert_eq!(world.fake.requests_to(Endpoint::Keys).len(), 1);
+    assert_eq!(world.fake.requests_to(Endpoint::Discovery).len(), 1);
+    let statuses = together(begun.into_iter().map(async |(mut browser, entra)| {
+        let callback = browser.pick(&world.fake, &service, &entra, alice).await;
+        browser.get(callback).await.status.as_u16()
+    }))
+    .await;
+    assert_eq!(statuses, [303; 20]);
+    let tokens = world.fake.requests_to(Endpoint::Token);
+    assert_eq!(tokens.iter().filter(|seen| seen.token == Some(TokenKind::AppOnly)).count(), 1, "one app token");
+    assert_eq!(readings(&world), 1);
+    assert_eq!(world.rows().await.users.len(), 1);
+}
+
+#[tokio::test]
+async fn both_lists_are_asked_for_before_either_has_answered() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = with_ttl(&world, 0).await;
+    // The app has its token from here on.
+    world.sign_in(&service, alice).await;
+    world.fake.clear_requests();
+    let delay = Duration::from_secs(2);
+    for endpoint in [Endpoint::AssignedTo, Endpoint::MemberOf] {
+        world.fake.fault(FaultRule::on(endpoint, Fault::Delay(delay)));
+    }
+    let (mut browser, callback) = at_the_door(&world, &service, alice, 1).await.remove(0);
+    let signing_in = tokio::spawn(async move { browser.get(callback).await });
+    let asked = |endpoint| !world.fake.requests_to(endpoint).is_empty();
+    let begin = Instant::now();
+    while !(asked(Endpoint::AssignedTo) || asked(Endpoint::MemberOf)) {
+        assert!(begin.elapsed() < Duration::from_secs(10), "nobody asks Graph");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let first = Instant::now();
+    while !(asked(Endpoint::AssignedTo) && asked(Endpoint::MemberOf)) {
+        assert!(first.elapsed() < delay, "the second list is asked for only after the first has answered");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(!signing_in.is_finished(), "both are under way");
+    assert_eq!(signing_in.await.unwrap().status, 303);
+    assert_eq!(world.last_run().await["assigned_groups"], "known");
+}
+
+#[tokio::test]
+async fn requests_to_graph_are_plain_and_can_be_told_apart() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    for nested_groups in [false, true] {
+        let service = world.service_with(|config| config.sync.nested_groups = nested_groups).await;
+        world.sign_in(&service, alice).await;
+    }
+    let graph: Vec<_> = [Endpoint::AssignedTo, Endpoint::MemberOf]
+        .into_iter()
+        .flat_map(|endpoint| world.fake.requests_to(endpoint))
+        .collect();
+    assert_eq!(graph.len(), 4);
+    for seen in &graph {
+        assert_eq!(seen.consistency_level, None, "the index behind ConsistencyLevel may be old: {seen:?}");
+        assert_eq!(seen.method, "GET", "{seen:?}");
+        assert!(seen.user_agent.as_deref().is_some_and(|agent| agent.starts_with("entraway/")), "{seen:?}");
+        let kind = if seen.endpoint == Endpoint::MemberOf { TokenKind::Delegated } else { TokenKind::AppOnly };
+        assert_eq!(seen.token, Some(kind), "{seen:?}");
+    }
+    let ids: BTreeSet<_> = graph.iter().filter_map(|seen| seen.client_request_id.clone()).collect();
+    assert_eq!(ids.len(), graph.len(), "each request has an id of its own");
+    let paths: Vec<&str> =
+        graph.iter().filter(|seen| seen.endpoint == Endpoint::MemberOf).map(|seen| seen.path.as_str()).collect();
+    assert!(
+        paths[0].starts_with("/v1.0/me/memberOf?") && paths[1].starts_with("/v1.0/me/transitiveMemberOf?"),
+        "{paths:?}"
+    );
+    for seen in world.fake.requests() {
+        assert_eq!(seen.consistency_level, None, "{seen:?}");
+    }
+}

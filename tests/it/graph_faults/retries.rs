@@ -1,0 +1,82 @@
+//! Faults that pass: the list is known in the end.
+
+use std::time::{Duration, Instant};
+
+use entraway::fake::{Fault, FaultRule};
+
+use super::{List, Scene};
+
+#[tokio::test]
+async fn trouble_that_passes_is_noticed_by_nobody() {
+    let scene = Scene::new().await;
+    for fault in [
+        Fault::status(429),
+        Fault::throttled(0),
+        Fault::status(500),
+        Fault::status(502),
+        Fault::status(503),
+        Fault::status(504),
+        Fault::CutBody,
+        Fault::EmptyPageWithNextLink,
+        Fault::Delay(Duration::from_millis(100)),
+    ] {
+        for list in List::BOTH {
+            scene.world.fake.fault(FaultRule::on(list.endpoint(), fault.clone()).times(1));
+        }
+        scene.signs_in(&format!("{fault:?}, once at each list")).await;
+        let run = scene.world.last_run().await;
+        assert_eq!(
+            (&run["assigned_groups_read"], &run["member_of_read"]),
+            (&3.into(), &2.into()),
+            "{fault:?}: {run:#}"
+        );
+        scene.world.fake.clear_faults();
+    }
+    scene.recovers().await;
+}
+
+#[tokio::test]
+async fn several_troubles_in_a_row_are_outlasted() {
+    let scene = Scene::new().await;
+    for list in List::BOTH {
+        for fault in [Fault::status(429), Fault::CutBody, Fault::status(503)] {
+            scene.world.fake.fault(FaultRule::on(list.endpoint(), fault).times(1));
+        }
+    }
+    scene.signs_in("three troubles in a row").await;
+    for list in List::BOTH {
+        assert_eq!(scene.world.fake.requests_to(list.endpoint()).len(), 4, "{list:?}: three failures and a success");
+    }
+    let run = scene.world.last_run().await;
+    assert_eq!((&run["assigned_groups_read"], &run["member_of_read"]), (&3.into(), &2.into()), "{run:#}");
+    scene.recovers().await;
+}
+
+#[tokio::test]
+async fn graph_is_not_asked_again_before_the_time_it_names() {
+    let scene = Scene::new().await;
+    for list in List::BOTH {
+        scene.world.fake.fault(FaultRule::on(list.endpoint(), Fault::throttled(1)).times(1));
+    }
+    let begin = Instant::now();
+    scene.signs_in("429 with a Retry-After of a second").await;
+    assert!(begin.elapsed() >= Duration::from_secs(1), "asked again after {:?}", begin.elapsed());
+    for list in List::BOTH {
+        assert_eq!(scene.world.fake.requests_to(list.endpoint()).len(), 2, "{list:?}: once, and once again");
+    }
+    scene.recovers().await;
+}
+
+#[tokio::test]
+async fn what_cannot_pass_is_not_asked_for_again() {
+    let scene = Scene::new().await;
+    for fault in [Fault::status(404), Fault::status(400), Fault::Html, Fault::MissingValue, Fault::throttled(60)] {
+        for list in List::BOTH {
+            scene.world.fake.clear_requests();
+            scene.world.fake.fault(FaultRule::on(list.endpoint(), fault.clone()));
+            scene.signs_in(&format!("{fault:?}")).await;
+            assert_eq!(scene.world.fake.requests_to(list.endpoint()).len(), 1, "{list:?} with {fault:?}");
+            scene.world.fake.clear_faults();
+        }
+    }
+}

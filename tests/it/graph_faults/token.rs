@@ -1,0 +1,73 @@
+//! The app's own token: when there is none, and how often it is asked for.
+
+use chrono::TimeDelta;
+use entraway::fake::{Endpoint, EntraError, Fault, FaultRule, TokenKind};
+
+use super::Scene;
+use crate::support::World;
+
+#[tokio::test]
+async fn without_a_token_for_the_app_the_assignments_are_unknown() {
+    let scene = Scene::new().await;
+    let invalid = EntraError::new("invalid_client", 7_000_222, "The provided client secret keys are expired.");
+    for (how, said, fault) in [
+        ("a secret that has expired", "Entra refused: invalid_client", Fault::Entra(invalid)),
+        ("503 in JSON", "Entra refused: temporarily_unavailable", Fault::status(503)),
+        ("429 in JSON", "Entra refused: temporarily_unavailable", Fault::throttled(60)),
+        ("HTML", "token answer is not what it should be", Fault::Html),
+        ("half of the JSON", "token answer is not what it should be", Fault::MalformedJson),
+        ("a broken connection", "token endpoint could not be reached", Fault::CutBody),
+    ] {
+        // A new instance, which has no token yet.
+        let service = scene.world.service().await;
+        scene.world.fake.fault(FaultRule::on(Endpoint::Token, fault).token(TokenKind::AppOnly));
+        let mut browser = scene.world.sign_in(&service, scene.alice).await;
+        let run = scene.world.last_run().await;
+        assert_eq!(run["assigned_groups"], "unknown", "{how}: {run:#}");
+        assert!(super::text(&run, "assigned_groups_why").contains(said), "{how}: {run:#}");
+        assert_eq!(run["member_of"], "known", "{how}: the person's own list needs no such token");
+        scene.is_told(&mut browser, "which groups are assigned", how).await;
+        scene.world.fake.clear_faults();
+    }
+    scene.recovers().await;
+}
+
+#[tokio::test]
+async fn the_apps_token_is_used_until_shortly_before_its_end() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = world.service().await;
+    let asked = || {
+        let seen = world.fake.requests_to(Endpoint::Token);
+        seen.iter().filter(|seen| seen.token == Some(TokenKind::AppOnly)).count()
+    };
+    for (minutes, expected) in [(0, 1), (10, 1), (40, 1), (7, 2), (1, 2)] {
+        world.clock.advance(TimeDelta::minutes(minutes));
+        world.sign_in(&service, alice).await;
+        assert_eq!(asked(), expected, "after {minutes} minutes more");
+        assert_eq!(world.last_run().await["assigned_groups"], "known", "after {minutes} minutes more");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_graph_refuses_is_not_used_again() {
+    let scene = Scene::new().await;
+    let new_tokens = || {
+        let seen = scene.world.fake.requests_to(Endpoint::Token);
+        seen.iter().filter(|seen| seen.token == Some(TokenKind::AppOnly)).count()
+    };
+    scene.world.fake.revoke_tokens();
+    scene.finds_assigned_unknown("as the app: Graph does not accept the token (401)", "a revoked token").await;
+    scene.recovers().await;
+    assert_eq!(new_tokens(), 1, "a new token in place of the revoked one");
+
+    // A token has the permissions of the time when it was issued: once the administrator consents, a new one is needed.
+    scene.world.fake.edit(|directory| directory.app_permissions.application_read = false);
+    scene.signs_in("without consent").await;
+    assert_eq!(scene.world.last_run().await["assigned_groups"], "unknown");
+    scene.world.fake.edit(|directory| directory.app_permissions.application_read = true);
+    scene.recovers().await;
+    assert_eq!(new_tokens(), 2, "a new token after consent was given");
+    scene.recovers().await;
+    assert_eq!(new_tokens(), 2, "a token that works is kept");
+}

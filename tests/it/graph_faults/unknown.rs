@@ -1,0 +1,125 @@
+//! Faults that are known at once for what they are.
+
+use entraway::fake::{Fault, FaultRule};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{List, Scene};
+use crate::support::Lure;
+
+fn says(body: Value) -> Fault {
+    Fault::Status { status: 200, retry_after: None, body: Some(body) }
+}
+
+fn after(status: u16, seconds: u64) -> Fault {
+    Fault::Status { status, retry_after: Some(seconds), body: None }
+}
+
+#[tokio::test]
+async fn a_refusal_makes_a_list_unknown() {
+    let scene = Scene::new().await;
+    for list in List::BOTH {
+        for (how, said, fault) in [
+            ("401", "401", Fault::status(401)),
+            ("403", "403", Fault::status(403)),
+            ("404", "404", Fault::status(404)),
+            ("400", "Graph answered 400", Fault::status(400)),
+            ("410", "Graph answered 410", Fault::status(410)),
+            ("a redirect", "Graph answered 302", Fault::status(302)),
+            ("no content", "not what it should be", Fault::status(299)),
+            ("429 with a Retry-After of an hour", "429", Fault::throttled(3_600)),
+            ("503 with a Retry-After of a minute", "503", after(503, 60)),
+            ("500 with a Retry-After beyond all time", "500", after(500, u64::MAX)),
+        ] {
+            scene.world.fake.fault(FaultRule::on(list.endpoint(), fault));
+            scene.finds_unknown(list, said, &format!("{list:?} with {how}")).await;
+            scene.world.fake.clear_faults();
+        }
+    }
+    scene.recovers().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_list_makes_a_list_unknown() {
+    let scene = Scene::new().await;
+    let group = json!({ "@odata.type": "#microsoft.graph.group", "id": Uuid::new_v4(), "displayName": "Made Up",
+        "principalType": "Group", "principalId": Uuid::new_v4(), "principalDisplayName": "Made Up" });
+    let but = |name: &str, value: Value| {
+        let mut odd = group.clone();
+        odd[name] = value;
+        says(json!({ "value": [group, odd] }))
+    };
+    for list in List::BOTH {
+        let id = if list == List::Assigned { "principalId" } else { "id" };
+        for (how, fault) in [
+            ("HTML", Fault::Html),
+            ("half of the JSON", Fault::MalformedJson),
+            ("no value", Fault::MissingValue),
+            ("a null value", says(json!({ "value": null }))),
+            ("a value that is no list", says(json!({ "value": { "0": group } }))),
+            ("no object but a list", says(json!([group]))),
+            ("null", says(Value::Null)),
+            ("text", says(json!("value"))),
+            ("an error that came as 200", says(json!({ "error": { "code": "UnknownError", "message": "" } }))),
+            ("an entry that is no object", says(json!({ "value": [group, null] }))),
+            ("an entry without a type", says(json!({ "value": [group, {}] }))),
+            ("a group whose id is no GUID", but(id, json!("1"))),
+            ("a group whose id is null", but(id, Value::Null)),
+            ("a group whose id is a number", but(id, json!(7))),
+            ("a group whose name is an object", but("displayName", json!({}))),
+            ("a next page that is no text", says(json!({ "value": [group], "@odata.nextLink": 2 }))),
+            ("a next page that is no address", says(json!({ "value": [group], "@odata.nextLink": "next" }))),
+            ("a next page by its path", says(json!({ "value": [group], "@odata.nextLink": "/v1.0/me/memberOf" }))),
+        ] {
+            let odd_name = how == "a group whose name is an object" && list == List::Assigned;
+            let fault = if odd_name { but("principalDisplayName", json!({})) } else { fault };
+            scene.world.fake.fault(FaultRule::on(list.endpoint(), fault));
+            scene.finds_unknown(list, "not what it should be", &format!("{list:?} with {how}")).await;
+            scene.world.fake.clear_faults();
+        }
+    }
+    scene.recovers().await;
+}
+
+#[tokio::test]
+async fn a_next_page_on_another_host_is_not_asked_for_and_gets_no_token() {
+    let scene = Scene::new().await;
+    let lure = Lure::new().await;
+    let host = lure.origin.strip_prefix("http://").unwrap();
+    let graph = scene.world.fake.graph_url();
+    let port = graph.port().unwrap();
+    for list in List::BOTH {
+        for link in [
+            format!("{}/v1.0/me/memberOf?$skiptoken=x", lure.origin),
+            format!("http://127.0.0.1:{port}@{host}/v1.0/me/memberOf"),
+            format!("http://localhost:{port}/v1.0/me/memberOf"),
+            format!("https://127.0.0.1:{port}/v1.0/me/memberOf"),
+            format!("http://user:password@127.0.0.1:{port}/v1.0/me/memberOf"),
+            format!("http://token@127.0.0.1:{port}/v1.0/me/memberOf"),
+            format!("http://127.0.0.1:{port}.evil.example/v1.0/me/memberOf"),
+            "https://graph.microsoft.com.evil.example/v1.0/me/memberOf".to_owned(),
+            "file:///etc/passwd".to_owned(),
+            "data:application/json,{\"value\":[]}".to_owned(),
+        ] {
+            scene.world.fake.clear_requests();
+            scene.world.fake.fault(FaultRule::on(list.endpoint(), Fault::ForeignNextLink(link.clone())));
+            scene.finds_unknown(list, "Graph's", &format!("{list:?} that goes on at {link}")).await;
+            let asked = scene.world.fake.requests_to(list.endpoint()).len();
+            assert_eq!(asked, 1, "{list:?}: one page was asked for, and not the next one at {link}");
+            scene.world.fake.clear_faults();
+        }
+    }
+    assert_eq!(lure.visits(), 0, "somebody went where the link led");
+    scene.recovers().await;
+}
+
+#[tokio::test]
+async fn pages_that_lead_in_a_circle_make_a_list_unknown() {
+    let scene = Scene::new().await;
+    for list in List::BOTH {
+        scene.world.fake.fault(FaultRule::on(list.endpoint(), Fault::LoopingNextLink));
+        scene.finds_unknown(list, "pages do not end", &format!("{list:?} whose next page is the same one")).await;
+        scene.world.fake.clear_faults();
+    }
+    scene.recovers().await;
+}

@@ -1,0 +1,56 @@
+//! Faults that may pass, and do not within the budget.
+
+use std::time::{Duration, Instant};
+
+use entraway::fake::{Endpoint, Fault, FaultRule, TokenKind};
+
+use super::{List, Scene};
+use crate::support::together;
+
+const LONG: Duration = Duration::from_mins(1);
+
+/// What is the matter, the reason that the record gives, and the faults, each with the page it hits.
+type Trouble = (&'static str, &'static str, Vec<(Option<usize>, Fault)>);
+
+fn troubles() -> Vec<Trouble> {
+    vec![
+        ("429 without Retry-After", "429", vec![(None, Fault::status(429))]),
+        ("500", "500", vec![(None, Fault::status(500))]),
+        ("a body that breaks off", "could not be reached", vec![(None, Fault::CutBody)]),
+        ("a body that stops", "in time", vec![(None, Fault::StallBody(LONG))]),
+        ("no answer", "in time", vec![(None, Fault::Hang(LONG))]),
+        ("500 on its second page", "500", vec![(Some(1), Fault::EmptyPageWithNextLink), (Some(2), Fault::status(500))]),
+        ("pages without end", "Graph", vec![(None, Fault::EmptyPageWithNextLink)]),
+    ]
+}
+
+#[tokio::test]
+async fn trouble_that_outlasts_the_budget_makes_a_list_unknown() {
+    let cases: Vec<(List, Trouble)> =
+        List::BOTH.into_iter().flat_map(|list| troubles().into_iter().map(move |trouble| (list, trouble))).collect();
+    // All at once, since each takes as long as the budget.
+    let scenes = together(cases.iter().map(|_| Scene::new())).await;
+    together(scenes.iter().zip(cases).map(async |(scene, (list, (how, said, faults)))| {
+        for (page, fault) in faults {
+            scene.world.fake.fault(FaultRule { page, ..FaultRule::on(list.endpoint(), fault) });
+        }
+        let how = format!("{list:?} with {how}");
+        let begin = Instant::now();
+        scene.finds_unknown(list, said, &how).await;
+        assert!(begin.elapsed() < Duration::from_secs(8), "{how}: nobody waits longer than the budget by much");
+        scene.recovers().await;
+    }))
+    .await;
+}
+
+#[tokio::test]
+async fn an_app_token_that_does_not_come_costs_no_more_than_one_exchange() {
+    let scene = Scene::new().await;
+    // A new instance, which has no token yet.
+    let scene = Scene { service: scene.world.service().await, ..scene };
+    scene.world.fake.fault(FaultRule::on(Endpoint::Token, Fault::Hang(LONG)).token(TokenKind::AppOnly));
+    let begin = Instant::now();
+    scene.finds_assigned_unknown("token endpoint could not be reached", "no app token").await;
+    assert!(begin.elapsed() < Duration::from_secs(9), "the sign-in took {:?}", begin.elapsed());
+    scene.recovers().await;
+}

@@ -1,0 +1,107 @@
+//! Entra's discovery document and key set: a wrong one is as good as none.
+
+use entraway::config::Tenant;
+use entraway::fake::{Endpoint, Fault, FaultRule};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::support::{Browser, World};
+
+async fn document(world: &World) -> Value {
+    let tenant = world.fake.edit(|directory| directory.tenant_id);
+    let path = format!("/{tenant}/v2.0/.well-known/openid-configuration");
+    let url = world.fake.authority_url().join(&path).unwrap();
+    Browser::new().get(url).await.json()
+}
+
+fn answer(world: &World, endpoint: Endpoint, body: Value) {
+    world.fake.clear_faults();
+    world.fake.fault(FaultRule::on(endpoint, Fault::Status { status: 200, retry_after: None, body: Some(body) }));
+}
+
+#[tokio::test]
+async fn a_foreign_discovery_document_begins_no_sign_in() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = world.service().await;
+    let good = document(&world).await;
+    let issuer = good["issuer"].as_str().unwrap().to_owned();
+    let other =
+        issuer.replace(&world.fake.edit(|directory| directory.tenant_id.to_string()), &Uuid::new_v4().to_string());
+    let authority = world.fake.authority_url();
+    let cases: Vec<(&str, Value)> = vec![
+        ("issuer", json!("https://login.evil.example/common/v2.0")),
+        ("issuer", json!(other)),
+        ("issuer", json!(format!("{issuer}/"))),
+        ("issuer", json!(issuer.replace("/v2.0", ""))),
+        ("issuer", json!(format!("{authority}{{tenantid}}/v2.0"))),
+        ("issuer", Value::Null),
+        ("token_endpoint", json!("http://evil.example/token")),
+        ("authorization_endpoint", json!("http://evil.example/authorize")),
+        ("authorization_endpoint", json!("javascript:alert(1)")),
+        ("jwks_uri", json!("http://evil.example/keys")),
+        ("jwks_uri", json!("file:///etc/passwd")),
+        ("end_session_endpoint", json!("http://evil.example/logout")),
+        ("token_endpoint", json!("not an address")),
+    ];
+    for (name, value) in cases {
+        let mut document = good.clone();
+        document[name] = value.clone();
+        answer(&world, Endpoint::Discovery, document);
+        let mut browser = Browser::new();
+        let answer = browser.get(service.at("/sso/login")).await;
+        assert_eq!((answer.status.as_u16(), answer.code().as_str()), (503, "entra_unavailable"), "{name} is {value}");
+        assert!(browser.cookies.is_empty(), "{name} is {value}: no attempt was begun");
+        let ready = browser.get(service.at("/readyz")).await;
+        assert_eq!(ready.status, 503, "{name} is {value}");
+        assert_eq!(ready.json()["entra"]["ready"], false, "{name} is {value}");
+    }
+    world.fake.clear_faults();
+    world.sign_in(&service, alice).await;
+}
+
+#[tokio::test]
+async fn an_open_endpoint_must_answer_with_its_template() {
+    let world = World::new().await;
+    world.alice();
+    let home = world.fake.edit(|directory| directory.tenant_id);
+    let service = world
+        .service_with(|config| {
+            config.entra.tenant = Tenant::Organizations;
+            config.entra.allowed_tenants.insert(home);
+        })
+        .await;
+    let of_one_tenant = document(&world).await;
+    answer(&world, Endpoint::Discovery, of_one_tenant);
+    let answer = Browser::new().get(service.at("/sso/login")).await;
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (503, "entra_unavailable"));
+}
+
+#[tokio::test]
+async fn without_a_usable_key_no_sign_in_begins() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = world.service().await;
+    for keys in [
+        json!({ "keys": [] }),
+        json!({ "keys": "none" }),
+        json!({}),
+        json!([]),
+        json!({ "keys": [{ "kty": "unheard-of", "kid": "x" }, {}, 7] }),
+    ] {
+        answer(&world, Endpoint::Keys, keys.clone());
+        let answer = Browser::new().get(service.at("/sso/login")).await;
+        assert_eq!((answer.status.as_u16(), answer.code().as_str()), (503, "entra_unavailable"), "{keys}");
+    }
+    for fault in [Fault::Html, Fault::MalformedJson, Fault::CutBody, Fault::status(500), Fault::status(302)] {
+        for endpoint in [Endpoint::Discovery, Endpoint::Keys] {
+            world.fake.clear_faults();
+            world.fake.fault(FaultRule::on(endpoint, fault.clone()));
+            let answer = Browser::new().get(service.at("/sso/login")).await;
+            assert_eq!((answer.status.as_u16(), answer.code().as_str()), (503, "entra_unavailable"), "{fault:?}");
+            assert!(answer.headers.contains_key("retry-after"), "{fault:?} at {endpoint:?}");
+        }
+    }
+    world.fake.clear_faults();
+    world.sign_in(&service, alice).await;
+}

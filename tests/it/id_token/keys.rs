@@ -1,0 +1,103 @@
+//! Entra's keys change, and people do not notice.
+
+use chrono::TimeDelta;
+use entraway::fake::{Endpoint, Fault, FaultRule, Signing};
+
+use super::refuses;
+use crate::support::{Browser, World, together};
+
+#[tokio::test]
+async fn keys_that_change_between_two_sign_ins_are_noticed_by_nobody() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = world.service().await;
+    world.sign_in(&service, alice).await;
+    for turn in 1..=3 {
+        world.clock.advance(TimeDelta::seconds(61));
+        world.fake.rotate_keys();
+        let answer = world.try_sign_in(&service, alice).await;
+        assert_eq!(answer.status, 303, "after change {turn}: {answer:#?}");
+    }
+}
+
+#[tokio::test]
+async fn keys_that_change_while_somebody_signs_in_are_noticed_by_nobody() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    // The keys were read a moment ago, when the sign-in began.
+    let service = world.service().await;
+    let mut browser = Browser::new();
+    let entra = browser.begin(&service).await;
+    world.fake.rotate_keys();
+    let callback = browser.pick(&world.fake, &service, &entra, alice).await;
+    let answer = browser.get(callback).await;
+    assert_eq!(answer.status, 303, "the key that signs was published in time: {answer:#?}");
+    assert_eq!(browser.me(&service).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_published_key_that_signs_later_needs_no_reading_then() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let next = world.fake.add_key();
+    let service = world.service().await;
+    world.sign_in(&service, alice).await;
+    assert!(world.fake.sign_with(&next));
+    world.fake.retire_keys();
+    world.sign_in(&service, alice).await;
+    assert_eq!(world.fake.requests_to(Endpoint::Keys).len(), 1, "the key was known already");
+}
+
+#[tokio::test]
+async fn an_unknown_key_makes_us_read_the_keys_once_a_minute_at_most() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = world.service().await;
+    world.sign_in(&service, alice).await;
+    world.fake.next_id_token(|token| token.signing = Signing::UnknownKey);
+    let mut most = world.fake.requests_to(Endpoint::Keys).len();
+    assert_eq!(most, 1, "one reading for the first sign-in");
+    for minute in 1..=2 {
+        for _ in 0..3 {
+            refuses(&world, &service, alice, "an unknown key", "id_token_unknown_key").await;
+        }
+        most += 1;
+        let readings = world.fake.requests_to(Endpoint::Keys).len();
+        assert!(readings <= most, "{readings} readings up to minute {minute}, at most {most} were due");
+        world.clock.advance(TimeDelta::seconds(61));
+    }
+    refuses(&world, &service, alice, "an unknown key after a minute", "id_token_unknown_key").await;
+    assert!(world.fake.requests_to(Endpoint::Keys).len() >= 3, "after a minute the keys are read again");
+}
+
+#[tokio::test]
+async fn people_who_come_at_once_with_an_unknown_key_cause_one_reading() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = world.service().await;
+    world.sign_in(&service, alice).await;
+    world.clock.advance(TimeDelta::seconds(61));
+    world.fake.rotate_keys();
+    let statuses = together((0..8).map(async |_| world.try_sign_in(&service, alice).await.status.as_u16())).await;
+    assert_eq!(statuses, [303; 8], "all of them sign in");
+    assert_eq!(world.fake.requests_to(Endpoint::Keys).len(), 2, "one reading at the start, one for all of them");
+}
+
+#[tokio::test]
+async fn yesterdays_keys_serve_while_entra_does_not_give_todays() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = world.service().await;
+    world.sign_in(&service, alice).await;
+    world.clock.advance(TimeDelta::hours(25));
+    for endpoint in [Endpoint::Discovery, Endpoint::Keys] {
+        world.fake.fault(FaultRule::on(endpoint, Fault::status(503)));
+        let answer = world.try_sign_in(&service, alice).await;
+        assert_eq!(answer.status, 303, "without {endpoint:?}: {answer:#?}");
+        world.fake.clear_faults();
+    }
+    world.fake.rotate_keys();
+    world.fake.fault(FaultRule::on(Endpoint::Keys, Fault::status(503)));
+    let answer = world.try_sign_in(&service, alice).await;
+    assert!(!answer.status.is_redirection(), "a key that is not known is no key: {answer:#?}");
+}

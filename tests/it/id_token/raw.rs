@@ -1,0 +1,152 @@
+//! Tokens whose very text is wrong: what is said twice, what is no token, what is missing.
+
+use std::sync::Arc;
+
+use entraway::fake::{Endpoint, Fault, FaultRule, TokenKind};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::forge::Forge;
+use super::{is_empty, refuses, refuses_each, wrong};
+use crate::support::World;
+
+#[tokio::test]
+async fn a_claim_that_stands_there_twice_is_refused_however_well_it_is_signed() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = world.service().await;
+    let forge = Arc::new(Forge::new());
+    forge.publish(&world.fake);
+    let id = Uuid::new_v4();
+    for (name, value) in [
+        ("tid", json!(id)),
+        ("oid", json!(id)),
+        ("iss", json!("https://evil.example")),
+        ("aud", json!(id)),
+        ("exp", json!(32_503_680_000_i64)),
+        ("iat", json!(0)),
+        ("nbf", json!(0)),
+        ("nonce", json!("x")),
+        ("ver", json!("1.0")),
+        ("roles", json!(["proxy_admin"])),
+        ("name", json!("Eve")),
+        ("preferred_username", json!("eve@evil.example")),
+        ("email", json!("eve@evil.example")),
+        ("sid", json!(id)),
+    ] {
+        for in_front in [true, false] {
+            let (forge, value) = (forge.clone(), value.clone());
+            world.fake.next_id_token(move |token| {
+                token.claims.insert("roles".into(), json!(["internal_user"]));
+                forge.rewrite(token, |_, payload| *payload = twice(payload, name, &value, in_front));
+            });
+            let how = format!("a second {name} {}", if in_front { "in front" } else { "at its end" });
+            refuses(&world, &service, alice, &how, "id_token_malformed").await;
+        }
+    }
+    is_empty(&world).await;
+    world.fake.next_id_token(move |token| forge.rewrite(token, |_, _| {}));
+    world.sign_in(&service, alice).await;
+}
+
+#[tokio::test]
+async fn a_header_that_says_something_twice_is_refused() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = world.service().await;
+    let forge = Arc::new(Forge::new());
+    forge.publish(&world.fake);
+    for (name, value) in [("alg", json!("none")), ("kid", json!("another")), ("alg", json!("RS256"))] {
+        for in_front in [true, false] {
+            let (forge, value) = (forge.clone(), value.clone());
+            world.fake.next_id_token(move |token| {
+                forge.rewrite(token, |header, _| *header = twice(header, name, &value, in_front));
+            });
+            refuses(&world, &service, alice, &format!("a second {name} in its header"), "id_token_malformed").await;
+        }
+    }
+    is_empty(&world).await;
+}
+
+/// The JSON object with one member more.
+fn twice(object: &str, name: &str, value: &Value, in_front: bool) -> String {
+    let member = format!("\"{name}\":{value}");
+    let inner = object.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap();
+    if in_front { format!("{{{member},{inner}}}") } else { format!("{{{inner},{member}}}") }
+}
+
+#[tokio::test]
+async fn what_is_no_token_at_all_is_refused() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = world.service().await;
+    let raw = |how, text: &str| {
+        let text = text.to_owned();
+        wrong(how, "id_token_malformed", move |token| token.raw = Some(text.clone()))
+    };
+    let long = "e30.".repeat(100_000);
+    let deep = format!("e30.{}.", base64("[".repeat(50_000)));
+    let cases = vec![
+        raw("no text", ""),
+        raw("a word in its place", "hello"),
+        raw("dots alone", ".."),
+        raw("empty objects", "e30.e30."),
+        raw("five parts, as an encrypted one", "e30.AAAA.AAAA.AAAA.AAAA"),
+        raw("a hundred thousand parts", &long),
+        raw("lists in lists in lists", &deep),
+        raw("a NUL in it", "e30\0.e30.AAAA"),
+        raw("HTML in its place", "<!doctype html>"),
+    ];
+    refuses_each(&world, &service, alice, cases).await;
+}
+
+#[tokio::test]
+async fn a_good_token_with_something_around_it_is_refused() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = world.service().await;
+    let forge = Arc::new(Forge::new());
+    forge.publish(&world.fake);
+    for (how, around) in [
+        ("a newline behind it", (|token| format!("{token}\n")) as fn(String) -> String),
+        ("a blank in front of it", |token| format!(" {token}")),
+        ("padding behind it", |token| format!("{token}==")),
+        ("a dot behind it", |token| format!("{token}.")),
+        ("a fourth part", |token| format!("{token}.e30")),
+        ("its dots as commas", |token| token.replace('.', ",")),
+    ] {
+        let forge = forge.clone();
+        world.fake.next_id_token(move |token| {
+            forge.rewrite(token, |_, _| {});
+            token.raw = token.raw.take().map(around);
+        });
+        refuses(&world, &service, alice, how, "id_token_malformed").await;
+    }
+    is_empty(&world).await;
+}
+
+#[tokio::test]
+async fn an_answer_without_a_token_is_no_sign_in() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = world.service().await;
+    for (how, id_token) in [("no id_token", None), ("a null id_token", Some(Value::Null))] {
+        let mut answer = json!({
+            "token_type": "Bearer", "scope": "openid", "expires_in": 3599, "access_token": "good-for-something",
+        });
+        if let Some(id_token) = id_token {
+            answer["id_token"] = id_token;
+        }
+        let fault = Fault::Status { status: 200, retry_after: None, body: Some(answer) };
+        world.fake.fault(FaultRule::on(Endpoint::Token, fault).token(TokenKind::Delegated));
+        refuses(&world, &service, alice, how, "id_token_missing").await;
+        world.fake.clear_faults();
+    }
+    is_empty(&world).await;
+    world.sign_in(&service, alice).await;
+}
+
+fn base64(text: String) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text)
+}

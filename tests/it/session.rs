@@ -1,0 +1,165 @@
+//! Sessions: what they hold, how long they last, how they end.
+
+mod cookies;
+mod lifetime;
+mod logout;
+
+use std::collections::BTreeSet;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::support::{Browser, World};
+
+/// The hashes of the tokens of all sessions.
+async fn hashes(world: &World) -> BTreeSet<Vec<u8>> {
+    let all: Vec<Vec<u8>> =
+        sqlx::query_scalar("select token_hash from entraway.sessions").fetch_all(&world.pool).await.unwrap();
+    all.into_iter().collect()
+}
+
+fn keys(value: &Value) -> Vec<&str> {
+    value.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+#[tokio::test]
+async fn api_me_tells_exactly_what_was_agreed() {
+    let world = World::new().await;
+    let (alice, group) = world.alice();
+    let service = world.service().await;
+    let mut browser = world.sign_in(&service, alice).await;
+    let answer = browser.me(&service).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.headers["content-type"], "application/json");
+    assert_eq!(answer.headers["cache-control"], "no-store");
+    let me = answer.json();
+    assert_eq!(keys(&me), ["last_sync", "organizations", "session", "teams", "user"]);
+    let tenant = world.fake.edit(|directory| directory.tenant_id);
+    assert_eq!(
+        me["user"],
+        json!({ "user_id": alice, "tenant_id": tenant, "email": "alice.arden@contoso-sim.example",
+            "display_name": "Alice Arden", "user_role": "internal_user" })
+    );
+    let name = "Production LLM Evals";
+    assert_eq!(
+        me["organizations"],
+        json!([{ "organization_id": group, "organization_alias": name, "user_role": "internal_user" }])
+    );
+    assert_eq!(
+        me["teams"],
+        json!([{ "team_id": group, "team_alias": name, "organization_id": group, "role": "user" }])
+    );
+    assert_eq!(keys(&me["session"]), ["created_at", "expires_at"]);
+    assert_eq!(
+        keys(&me["last_sync"]),
+        [
+            "assigned_groups",
+            "assigned_groups_why",
+            "failures",
+            "member_of",
+            "member_of_why",
+            "notes",
+            "organizations_created",
+            "organizations_joined",
+            "started_at",
+            "teams_created",
+            "teams_joined"
+        ]
+    );
+    assert_eq!(me["last_sync"]["teams_joined"], json!([group]));
+    let time = |name: &str| me["session"][name].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap();
+    assert_eq!(time("expires_at") - time("created_at"), chrono::TimeDelta::hours(24));
+}
+
+#[tokio::test]
+async fn without_a_session_api_me_is_401_in_json_whoever_asks() {
+    let world = World::new().await;
+    let service = world.service().await;
+    let mut browser = Browser::new();
+    for answer in [browser.me(&service).await, browser.get_json(service.at("/api/me")).await] {
+        assert_eq!(answer.status, 401);
+        assert_eq!(answer.headers["content-type"], "application/problem+json");
+        let problem = answer.json();
+        assert_eq!(keys(&problem), ["code", "detail", "remedy", "request_id", "status", "title", "type"]);
+        assert_eq!((&problem["code"], &problem["status"]), (&json!("not_signed_in"), &json!(401)));
+        assert_eq!(problem["request_id"], answer.headers["x-request-id"].to_str().unwrap());
+        assert!(answer.set_cookies().is_empty());
+    }
+    let page = browser.get(service.at("/")).await;
+    assert_eq!(page.status, 200, "the front page is the way in");
+    assert!(page.body.contains("href=\"/sso/login\""), "{}", page.body);
+}
+
+#[tokio::test]
+async fn only_the_hash_of_a_token_is_stored() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = world.service().await;
+    let browser = world.sign_in(&service, alice).await;
+    let token = &browser.cookies["entraway"];
+    assert_eq!(token.len(), 43);
+    assert_eq!(URL_SAFE_NO_PAD.decode(token).unwrap().len(), 32, "256 bits in base64url: {token}");
+    assert_eq!(hashes(&world).await, [Sha256::digest(token.as_bytes()).to_vec()].into());
+
+    let rows: Vec<String> = sqlx::query_scalar(
+        "select to_jsonb(t)::text from entraway.sessions t union all select to_jsonb(t)::text from entraway.sync_runs t
+         union all select to_jsonb(t)::text from entraway.used_attempts t
+         union all select to_jsonb(t)::text from entraway.users t",
+    )
+    .fetch_all(&world.pool)
+    .await
+    .unwrap();
+    assert!(rows.len() >= 4, "{rows:#?}");
+    assert!(rows.iter().all(|row| !row.contains(token.as_str())), "the token itself is in the database: {rows:#?}");
+}
+
+#[tokio::test]
+async fn each_sign_in_has_a_new_token_and_ends_the_session_that_the_browser_had() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let bob = world.fake.edit(|directory| directory.person("Bob Baker", |_| {}));
+    let service = world.service().await;
+    let elsewhere = world.sign_in(&service, alice).await;
+    let mut browser = world.sign_in(&service, alice).await;
+    let mut tokens = BTreeSet::from([elsewhere.cookies["entraway"].clone(), browser.cookies["entraway"].clone()]);
+    // The same person again, and then somebody else.
+    for person in [alice, bob] {
+        let mut old = browser.clone();
+        assert_eq!(browser.sign_in(&world.fake, &service, person).await.status, 303);
+        assert_eq!(old.me(&service).await.status, 401, "the browser's old token is worth nothing");
+        assert_eq!(browser.me(&service).await.json()["user"]["user_id"], json!(person));
+        assert!(tokens.insert(browser.cookies["entraway"].clone()), "a token came twice");
+        assert_eq!(world.traces().await.sessions, 2, "this browser's and the other one's");
+    }
+    assert_eq!(elsewhere.clone().me(&service).await.status, 200, "another browser's session goes on");
+}
+
+#[tokio::test]
+async fn a_token_that_a_stranger_planted_is_not_taken_over() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = world.service().await;
+    let planted = URL_SAFE_NO_PAD.encode([7; 32]);
+    let mut browser = Browser::new();
+    browser.cookies.insert("entraway".into(), planted.clone());
+    assert_eq!(browser.sign_in(&world.fake, &service, alice).await.status, 303);
+    assert_ne!(browser.cookies["entraway"], planted);
+    assert!(!hashes(&world).await.contains(&Sha256::digest(planted.as_bytes()).to_vec()));
+}
+
+#[tokio::test]
+async fn a_session_ends_with_the_row_of_its_person() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = world.service().await;
+    let mut browser = world.sign_in(&service, alice).await;
+    world.sql("delete from entraway.users").await;
+    assert_eq!(browser.me(&service).await.status, 401);
+    assert_eq!(browser.get(service.at("/")).await.status, 200);
+    // Whoever has the same id in another tenant is another person.
+    let mut browser = world.sign_in(&service, alice).await;
+    world.sql("update entraway.users set tenant_id = gen_random_uuid()").await;
+    assert_eq!(browser.me(&service).await.status, 401);
+}
