@@ -42,7 +42,8 @@ enum Command {
     ///
     /// Tries the file, the database and its tables, Entra's discovery document and keys, the app's own credentials, and
     /// the Graph permission that reading the assigned groups needs; tells what the flag and the default params amount
-    /// to. Brings the tables up to date, and writes nothing else. Ends with 0 if people can sign in, else with 1.
+    /// to. Brings the tables up to date, and writes nothing else. Ends with 0 if people can sign in and their groups be
+    /// read, else with 1.
     Check {
         #[command(flatten)]
         config: ConfigArgs,

@@ -172,7 +172,10 @@ impl fmt::Display for UserRole {
 #[derive(Clone, Debug)]
 pub struct Person {
     pub identity: Identity,
+    /// Their sign-in name where that is an address, else the mail that somebody entered for them.
     pub email: Option<Email>,
+    /// The address that they sign in with, of a domain that their tenant has proved to own.
+    pub sign_in_address: Option<Email>,
     pub name: Option<String>,
     /// The values of the `roles` claim, in its order, unread.
     pub app_roles: Vec<String>,

@@ -27,12 +27,13 @@ use crate::domain::{Person, TenantId};
 use crate::http_client::HttpClient;
 use crate::shared::Shared;
 
-pub use error::{AppTokenError, IdTokenError, ProviderError, SignInError, TokenError};
+pub use error::{AppTokenError, IdTokenError, ProviderError, SignInError, TokenError, aadsts_number};
 use provider::Provider;
 
 /// How long Entra's endpoints and keys are used before they are read again (Microsoft's advice: a day).
 const PROVIDER_TTL: TimeDelta = TimeDelta::hours(24);
-/// A token with an unknown key id makes us read the keys again, but not more often than this.
+/// A token with an unknown key id makes us read the keys again, but not more often than this; nor are they asked for
+/// again sooner after a failure, while those at hand will do.
 const KEY_REFRESH: TimeDelta = TimeDelta::minutes(1);
 /// An app-only token is replaced this long before its end.
 const APP_TOKEN_MARGIN: TimeDelta = TimeDelta::minutes(5);
@@ -181,12 +182,12 @@ impl Entra {
         };
         let now = self.clock.now();
         let fresh = |_, token: &AppToken| token.expires_at - APP_TOKEN_MARGIN > now;
-        let token = tokens.get(fresh, async || self.request_app_token(tenant).await.map_err(Arc::new)).await?;
+        let request = async || self.request_app_token(tenant).await.map_err(Arc::new);
+        let token = tokens.get(fresh, TimeDelta::zero(), request).await?;
         Ok(token.token)
     }
 
-    /// Lets go of the app's token: Graph refuses it. It may have been revoked, and it knows of no permission that was
-    /// granted after it was issued.
+    /// Lets go of the app's token, which Graph refuses.
     pub fn forget_app_token(&self, tenant: TenantId) {
         self.app_tokens.lock().unwrap_or_else(PoisonError::into_inner).remove(&tenant);
     }
@@ -246,7 +247,7 @@ impl Entra {
 
     async fn provider_since(&self, oldest: DateTime<Utc>) -> Result<Arc<Provider>, Arc<ProviderError>> {
         let read = async || provider::read(&self.http, &self.settings).await.map(Arc::new).map_err(Arc::new);
-        self.provider.get(|at, _| at >= oldest, read).await
+        self.provider.get(|at, _| at >= oldest, KEY_REFRESH, read).await
     }
 
     fn client(&self, provider: &Provider, token_endpoint: Url) -> OauthClient {

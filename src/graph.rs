@@ -33,6 +33,15 @@ pub struct Graph {
     budget: Duration,
 }
 
+/// How Graph is to find the enterprise app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServicePrincipal {
+    /// By its object id, which is another one in each tenant.
+    ObjectId(String),
+    /// By the app's client id, in whichever tenant the token is of.
+    AppId(String),
+}
+
 impl Graph {
     /// `base` holds the version, such as `https://graph.microsoft.com/v1.0`; `budget` bounds the reading of one list.
     #[must_use]
@@ -52,8 +61,15 @@ impl Graph {
     }
 
     /// The groups assigned to the enterprise app, each once however many roles it was assigned.
-    pub async fn assigned_groups(&self, token: &SecretString, service_principal: &str) -> Result<Groups, GraphError> {
-        let path = format!("servicePrincipals/{service_principal}/appRoleAssignedTo");
+    pub async fn assigned_groups(
+        &self,
+        token: &SecretString,
+        service_principal: &ServicePrincipal,
+    ) -> Result<Groups, GraphError> {
+        let path = match service_principal {
+            ServicePrincipal::ObjectId(id) => format!("servicePrincipals/{id}/appRoleAssignedTo"),
+            ServicePrincipal::AppId(id) => format!("servicePrincipals(appId='{id}')/appRoleAssignedTo"),
+        };
         let assignments: Vec<wire::AppRoleAssignment> = self.list(&path, None, token).await?;
         Ok(assignments.into_iter().filter_map(wire::AppRoleAssignment::into_group).collect())
     }
@@ -117,7 +133,7 @@ impl Graph {
             .when(GraphError::is_transient)
             // Graph's own word on when to come back, if it leaves time to do so; else the failure stands now.
             .adjust(|error: &GraphError, delay| {
-                let delay = error.retry_after().or(delay)?;
+                let delay = delay?.max(error.retry_after().unwrap_or_default());
                 // Checked: no clock reaches as far as this header can.
                 Instant::now().checked_add(delay).filter(|at| *at < deadline).map(|_| delay)
             })

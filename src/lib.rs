@@ -15,6 +15,7 @@ pub mod config;
 pub mod http_client;
 pub mod random;
 pub mod shared;
+pub mod text;
 
 // The world outside: Entra, Graph, Postgres. They do not know of each other.
 pub mod entra;

@@ -71,6 +71,7 @@ impl Planner<'_> {
 /// Rules 1, 2, 3 and 8: every assigned group gets its organization (with the flag) and its team, whoever signs in.
 fn plan_groups(plan: &mut Plan, current: &Current, directory: &Directory, policy: &Policy, now: DateTime<Utc>) {
     let Some(Reading::Known(assigned)) = &directory.assigned else { return };
+    let passing = directory.passing();
     for (&group, name) in assigned {
         let alias = alias(group, name.as_ref(), directory);
         if policy.also_create_orgs && !current.organizations.contains(&group) {
@@ -80,7 +81,9 @@ fn plan_groups(plan: &mut Plan, current: &Current, directory: &Directory, policy
             None => {
                 plan.teams.insert(group, new_team(alias, policy.also_create_orgs, policy, now));
             }
-            Some(None) if policy.also_create_orgs => plan.notes.push(Note::TeamStaysStandalone { team: group }),
+            Some(None) if policy.also_create_orgs && passing.contains(&group) => {
+                plan.notes.push(Note::TeamStaysStandalone { team: group });
+            }
             Some(_) => {}
         }
     }

@@ -87,8 +87,8 @@ impl Policy {
         self.user_params.user_role.unwrap_or(UserRole::InternalUserViewer)
     }
 
-    /// Whether this address may enter. With a list of domains, a person without an address may not: LiteLLM lets
-    /// such a person pass.
+    /// Whether a person who signs in with this address may enter. With a list of domains, a person without one may not
+    /// (LiteLLM lets such a person pass), and the mail in the token does not help: nobody verified it.
     #[must_use]
     pub fn admits_email(&self, email: Option<&Email>) -> bool {
         self.allowed_email_domains.is_empty()

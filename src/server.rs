@@ -7,11 +7,12 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::text::chain;
 use crate::web::{self, App, StartError};
 
 /// After a signal, requests that are under way get this long to finish.
 const GRACE: Duration = Duration::from_secs(15);
-/// How often sessions and attempts that are over are deleted.
+/// How often sessions, attempts and records that are over are deleted.
 const PURGE_EVERY: Duration = Duration::from_mins(5);
 
 /// Why the service ended otherwise than asked to.
@@ -38,7 +39,8 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, stop: CancellationToken
         () = late => tracing::warn!("requests were still under way after {GRACE:?} and were cut"),
     }
     purging.abort();
-    app.store().close().await;
+    // A connection that hangs must not keep the process either.
+    let _ = tokio::time::timeout(GRACE, app.store().close()).await;
     Ok(())
 }
 
@@ -46,8 +48,8 @@ async fn purge(app: Arc<App>, stop: CancellationToken) {
     while tokio::time::timeout(PURGE_EVERY, stop.cancelled()).await.is_err() {
         match app.purge().await {
             Ok(0) => {}
-            Ok(rows) => tracing::debug!(rows, "purged sessions and attempts that are over"),
-            Err(error) => tracing::warn!(%error, "what is over could not be purged"),
+            Ok(rows) => tracing::debug!(rows, "purged what is over"),
+            Err(error) => tracing::warn!("what is over could not be purged: {}", chain(&error)),
         }
     }
 }

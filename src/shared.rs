@@ -1,6 +1,6 @@
 //! Something read from afar, shared by everybody who needs it at the same moment and for a while after.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Mutex;
 
 use crate::clock::Clock;
@@ -28,10 +28,11 @@ impl<T: Clone, E: Clone> Shared<T, E> {
     ///
     /// A reading that ended after this call began counts whatever its age, be it good or failed: so many callers at one
     /// moment cause one reading, also when nothing may be kept, and a failing server is not asked once for each of
-    /// them in turn.
+    /// them in turn. Where there was a good reading once, a failed one counts for `pause`: there is something to go on with.
     pub async fn get(
         &self,
         still_good: impl FnOnce(DateTime<Utc>, &T) -> bool,
+        pause: TimeDelta,
         read: impl AsyncFnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
         let asked = self.clock.now();
@@ -42,7 +43,7 @@ impl<T: Clone, E: Clone> Shared<T, E> {
             return Ok(value.clone());
         }
         if let Some((at, error)) = &cell.failed
-            && *at > asked
+            && (*at > asked || (cell.good.is_some() && *at + pause > asked))
         {
             return Err(error.clone());
         }
@@ -87,6 +88,7 @@ mod tests {
                         shared
                             .get(
                                 |_, _| false,
+                                TimeDelta::zero(),
                                 async || {
                                     readings.fetch_add(1, Ordering::SeqCst);
                                     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -107,8 +109,8 @@ mod tests {
     #[tokio::test]
     async fn a_caller_who_goes_away_in_the_middle_leaves_the_reading_to_the_next() {
         let shared = Shared::<i32, &str>::new(Clock::system());
-        let gone = shared.get(|_, _| false, async || std::future::pending().await);
+        let gone = shared.get(|_, _| false, TimeDelta::zero(), async || std::future::pending().await);
         assert!(tokio::time::timeout(Duration::from_millis(20), gone).await.is_err());
-        assert_eq!(shared.get(|_, _| false, async || Ok(1)).await, Ok(1));
+        assert_eq!(shared.get(|_, _| false, TimeDelta::zero(), async || Ok(1)).await, Ok(1));
     }
 }

@@ -56,9 +56,11 @@ impl From<sqlx::Error> for StoreError {
             | sqlx::Error::Protocol(_) => true,
             // 08 connection, 53 resources, 55 lock not available, 57 operator intervention (shutdown, statement
             // time-out), 58 system error; 40 a serialization failure or deadlock that outlasted its retries.
-            // 25006 is a server that only reads, as a standby does.
+            // 28 and 3D: the server does not let us in, or not into this database. 25006 is a server that only reads, as a
+            // standby does.
             sqlx::Error::Database(refusal) => refusal.code().is_some_and(|code| {
-                ["08", "40", "53", "55", "57", "58"].iter().any(|class| code.starts_with(class)) || code == "25006"
+                let classes = ["08", "28", "3D", "40", "53", "55", "57", "58"];
+                classes.iter().any(|class| code.starts_with(class)) || code == "25006"
             }),
             _ => false,
         };

@@ -13,7 +13,7 @@ use crate::plan::{Applied, Directory, Planner};
 use crate::policy::Policy;
 use crate::store::{Store, StoreError, SyncRun};
 
-pub use directory::DirectoryReader;
+pub use directory::{DirectoryReader, service_principal};
 
 /// Why a sync did not come to its end.
 #[derive(Debug, thiserror::Error)]

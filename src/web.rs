@@ -34,7 +34,7 @@ use crate::graph::Graph;
 use crate::http_client::{HttpClient, HttpError};
 use crate::random;
 use crate::store::{Store, StoreError};
-use crate::sync::DirectoryReader;
+use crate::sync::{DirectoryReader, service_principal};
 
 use cookies::Cookies;
 use error::WebError;
@@ -77,7 +77,7 @@ impl App {
         let redirect_uri = config.server.public_url.join("/sso/callback");
         let entra = Arc::new(Entra::new(http.clone(), clock.clone(), config.entra.clone(), redirect_uri));
         let graph = Graph::new(http, config.entra.graph_url.clone(), graph_budget);
-        let principal = config.entra.service_principal_id.clone();
+        let principal = service_principal(&config.entra);
         let reader = DirectoryReader::new(entra.clone(), graph, clock.clone(), principal, &config.sync);
         let cookies = Cookies::new(&config.server.public_url, &keys);
         Ok(Arc::new(Self { config, clock, store, entra, reader, cookies }))

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use crate::clock::Clock;
 use crate::config::{self, Config, Env, Level, Loaded, Tenant};
 use crate::domain::TenantId;
-use crate::entra::{AppTokenError, Entra, TokenError};
+use crate::entra::{AppTokenError, Entra, TokenError, aadsts_number};
 use crate::graph::{self, Graph, GraphError};
 use crate::http_client::HttpClient;
 use crate::policy::{Limits, Policy};
 use crate::store::Store;
+use crate::sync::service_principal;
+use crate::text::chain;
 
 /// How one step went.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -138,14 +140,14 @@ async fn check_database(report: &mut Report, config: &Config) {
         Ok(version) => report.ok("database", &format!("Postgres {version}")),
         Err(error) => {
             let remedy = "is the address right, is Postgres running, and may this user connect?";
-            return report.fail("database", &full(&error), remedy);
+            return report.fail("database", &chain(&error), remedy);
         }
     }
     match store.migrate().await {
         Ok(()) => report.ok("tables", "the schema entraway is up to date"),
         Err(error) => report.fail(
             "tables",
-            &full(&error),
+            &chain(&error),
             "the user needs to be able to create the schema entraway, or to own it: GRANT CREATE ON DATABASE … TO …",
         ),
     }
@@ -159,7 +161,7 @@ async fn check_entra(report: &mut Report, config: &Config) -> anyhow::Result<()>
         Ok((issuer, keys)) => report.ok("Entra", &format!("issuer {issuer}, {keys} signing keys")),
         Err(error) => {
             let remedy = "is entra.tenant right, and can this machine reach the login host?";
-            report.fail("Entra", &full(&*error), remedy);
+            report.fail("Entra", &chain(&*error), remedy);
             return Ok(());
         }
     }
@@ -187,16 +189,19 @@ async fn check_app(report: &mut Report, config: &Config, entra: &Entra, graph: &
             report.ok("client credentials", &format!("Entra gives the app a token in tenant {tenant}"));
             token
         }
-        Err(error) => return report.fail("client credentials", &full(&*error), credentials_remedy(&error)),
+        Err(error) => {
+            let found = format!("{}{}", chain(&*error), number(&error));
+            return report.fail("client credentials", &found, credentials_remedy(&error));
+        }
     };
-    let Some(principal) = &config.entra.service_principal_id else {
+    let Some(principal) = service_principal(&config.entra) else {
         return report.warn(
             "assigned groups",
             "service_principal_id is not set: nothing is created, people join only teams that exist already",
             "set entra.service_principal_id to the object id of the enterprise app (not of the app registration)",
         );
     };
-    match graph.assigned_groups(&token, principal).await {
+    match graph.assigned_groups(&token, &principal).await {
         Ok(groups) if groups.is_empty() => report.warn(
             "assigned groups",
             "Graph lists none, so no group passes and nobody joins a team",
@@ -209,12 +214,26 @@ async fn check_app(report: &mut Report, config: &Config, entra: &Entra, graph: &
             "grant the application permission Application.Read.All and give admin consent; until then each person's \
              own token is tried, which Entra lets few people do",
         ),
-        Err(error) => report.fail(
+        Err(error @ GraphError::NotFound { .. }) => report.fail(
             "assigned groups",
             &error.to_string(),
             "service_principal_id is the object id under Enterprise apps, not the one under App registrations",
         ),
+        Err(error) => report.fail(
+            "assigned groups",
+            &error.to_string(),
+            "can this machine reach Graph, and is entra.graph_url (or entra.cloud) right? If so, try again later",
+        ),
     }
+}
+
+/// Entra's own number for what is the matter, which can be looked up.
+fn number(error: &AppTokenError) -> String {
+    let description = match error {
+        AppTokenError::Token(TokenError::Refused { description, .. }) => description.as_deref().unwrap_or_default(),
+        _ => "",
+    };
+    aadsts_number(description).map(|number| format!(" (AADSTS{number})")).unwrap_or_default()
 }
 
 fn credentials_remedy(error: &Arc<AppTokenError>) -> &'static str {
@@ -227,16 +246,4 @@ fn credentials_remedy(error: &Arc<AppTokenError>) -> &'static str {
         }
         _ => "can this machine reach the login host?",
     }
-}
-
-/// An error with its causes. Entra's own descriptions are not among them.
-fn full(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -15,6 +15,7 @@ use crate::config::{self, Config, Env, Level};
 use crate::graph;
 use crate::server;
 use crate::store::StoreError;
+use crate::text::chain;
 use crate::web::{App, StartError};
 
 pub(super) async fn run(file: Option<&Path>, log: &LogArgs, env: &Env) -> anyhow::Result<ExitCode> {
@@ -47,7 +48,7 @@ async fn start(config: Config) -> anyhow::Result<Arc<App>> {
     let app = build
         .retry(ConstantBuilder::new().with_delay(Duration::from_secs(2)).with_max_times(15))
         .when(|error| matches!(error, StartError::Store(StoreError::Unavailable(_))))
-        .notify(|error, _| tracing::warn!("{:#}; trying again", anyhow::anyhow!(error.to_string())))
+        .notify(|error, _| tracing::warn!("{}; trying again", chain(error)))
         .await?;
     Ok(app)
 }

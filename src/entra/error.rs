@@ -36,6 +36,14 @@ pub enum TokenError {
     Malformed,
 }
 
+/// The number in Entra's descriptions, such as `7000222`; meant for people, so nothing may break where it is missing.
+#[must_use]
+pub fn aadsts_number(description: &str) -> Option<&str> {
+    let (_, rest) = description.split_once("AADSTS")?;
+    let number = &rest[..rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len())];
+    (!number.is_empty()).then_some(number)
+}
+
 /// No token for the app itself.
 #[derive(Debug, thiserror::Error)]
 pub enum AppTokenError {

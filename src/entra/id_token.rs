@@ -90,15 +90,14 @@ pub(super) fn verify(
         return Err(IdTokenError::Nonce);
     }
     let object_id = claims.oid.ok_or(IdTokenError::NoObjectId)?.parse().map_err(|_| IdTokenError::NoObjectId)?;
+    // As LiteLLM: the sign-in name first, then the mail, which is not verified by anybody.
+    let sign_in_address = claims.preferred_username.as_deref().and_then(Email::parse);
+    let mail = claims.email.as_deref().and_then(Email::parse);
     Ok(Verified {
         person: Person {
             identity: Identity { tenant_id: tenant, object_id },
-            // As LiteLLM: the sign-in name first, then the mail, which is not verified by anybody.
-            email: claims
-                .preferred_username
-                .as_deref()
-                .and_then(Email::parse)
-                .or(claims.email.as_deref().and_then(Email::parse)),
+            email: sign_in_address.clone().or(mail),
+            sign_in_address,
             name: claims.name.as_deref().and_then(domain::display_name),
             app_roles: claims.roles.unwrap_or_default(),
         },

@@ -32,7 +32,7 @@ pub(super) fn router() -> Router<Arc<Shared>> {
         .route("/v1.0/me/transitiveMemberOf", get(transitive_member_of))
         .route("/v1.0/servicePrincipals/{id}", get(service_principal))
         .route("/v1.0/servicePrincipals/{id}/appRoleAssignedTo", get(assigned_to))
-        .route("/v1.0/{*rest}", get(unknown))
+        .route("/v1.0/{*rest}", get(by_app_id))
         .method_not_allowed_fallback(not_allowed)
 }
 
@@ -102,6 +102,24 @@ async fn service_principal(
     respond(answer(), &call)
 }
 
+/// `servicePrincipals(appId='…')/appRoleAssignedTo`, which the router cannot tell from other names; else nothing we know.
+async fn by_app_id(
+    shared: State<Arc<Shared>>,
+    Path(rest): Path<String>,
+    headers: HeaderMap,
+    request: Request,
+) -> Response {
+    let app_id =
+        rest.strip_prefix("servicePrincipals(appId='").and_then(|rest| rest.strip_suffix("')/appRoleAssignedTo"));
+    let Some(app_id) = app_id else { return unknown(&shared, &headers, &request) };
+    let service_principal = {
+        let inner = shared.lock();
+        (app_id == inner.directory.client_id).then(|| inner.directory.service_principal_id.clone())
+    };
+    // An app that is not known here has no service principal either.
+    assigned_to(shared, Path(service_principal.unwrap_or_default()), headers, request).await
+}
+
 async fn assigned_to(
     State(shared): State<Arc<Shared>>,
     Path(id): Path<String>,
@@ -165,13 +183,13 @@ fn written(assignment: &Assignment, directory: &Directory) -> Option<Value> {
     }))
 }
 
-async fn unknown(State(shared): State<Arc<Shared>>, headers: HeaderMap, (uri, _, call): Request) -> Response {
+fn unknown(shared: &Shared, headers: &HeaderMap, (uri, _, call): &Request) -> Response {
     let answer = || {
-        authorized(&shared, &headers, &call)?;
+        authorized(shared, headers, call)?;
         let segment = uri.path().rsplit('/').next().unwrap_or_default();
         Err(GraphError::bad_request("BadRequest", format!("Resource not found for the segment '{segment}'.")))
     };
-    respond(answer(), &call)
+    respond(answer(), call)
 }
 
 /// The bearer token, checked, and the directory as it is now.

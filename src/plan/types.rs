@@ -133,7 +133,7 @@ pub struct UserUpdate {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "note", rename_all = "snake_case")]
 pub enum Note {
-    /// The team was there before organizations were switched on (or its organization could not be made then).
+    /// A team of the person's was there before organizations were switched on (or its organization could not be made).
     TeamStaysStandalone {
         team: GroupId,
     },

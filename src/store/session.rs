@@ -2,7 +2,6 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use sqlx::Row as _;
 use sqlx::types::Json;
 
@@ -13,8 +12,11 @@ use crate::domain::Identity;
 /// The SHA-256 of a session's token.
 pub type TokenHash = [u8; 32];
 
-/// The idle clock is written at most this often.
+/// The idle clock is written at most this often, or four times in an idle time-out that is short.
 const TOUCH: TimeDelta = TimeDelta::minutes(1);
+
+/// How long sync records are kept.
+const RECORDS_KEPT: TimeDelta = TimeDelta::days(90);
 
 /// A session to open.
 pub struct NewSession {
@@ -67,25 +69,25 @@ pub struct SessionOfMe {
     pub expires_at: DateTime<Utc>,
 }
 
-/// The person's newest sync record.
+/// The person's newest sync record, as far as it is theirs: of other people's groups, and of what the database said, only
+/// how many.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LastSync {
     pub started_at: DateTime<Utc>,
     /// `known`, `unknown` or `not_configured`.
     pub assigned_groups: String,
-    pub assigned_groups_why: Option<String>,
     /// `known` or `unknown`.
     pub member_of: String,
-    pub member_of_why: Option<String>,
-    pub organizations_created: Vec<String>,
-    pub teams_created: Vec<String>,
+    pub organizations_created: i64,
+    pub teams_created: i64,
+    /// The ids of those that the person joined.
     pub organizations_joined: Vec<String>,
     pub teams_joined: Vec<String>,
     pub user_created: bool,
     /// The person's own data changed, or a role of theirs.
     pub user_updated: bool,
-    pub failures: Value,
-    pub notes: Value,
+    /// Organizations and teams that could not be created.
+    pub failures: i64,
 }
 
 impl Store {
@@ -158,7 +160,13 @@ impl Store {
                             order by t.team_alias, t.team_id), '[]')
                  from entraway.team_members m join entraway.teams t using (team_id)
                  where m.user_id = u.user_id) as teams,
-                (select to_json(r) from entraway.sync_runs r
+                (select json_build_object('started_at', r.started_at, 'assigned_groups', r.assigned_groups,
+                            'member_of', r.member_of, 'organizations_created', cardinality(r.organizations_created),
+                            'teams_created', cardinality(r.teams_created),
+                            'organizations_joined', r.organizations_joined, 'teams_joined', r.teams_joined,
+                            'user_created', r.user_created, 'user_updated', r.user_updated,
+                            'failures', jsonb_array_length(r.failures))
+                 from entraway.sync_runs r
                  where r.user_id = u.user_id order by r.started_at desc limit 1) as last_sync
              from entraway.sessions s join entraway.users u on u.user_id = s.user_id and u.tenant_id = s.tenant_id
              where s.token_hash = $1 and s.expires_at > $2 and s.last_seen_at > $3",
@@ -170,7 +178,7 @@ impl Store {
         .await?;
         let Some(row) = row else { return Ok(None) };
         let last_seen_at: DateTime<Utc> = row.try_get("last_seen_at")?;
-        if last_seen_at < now - TOUCH {
+        if last_seen_at < now - TOUCH.min(idle_timeout / 4) {
             self.touch(hash, now).await?;
         }
         let Json(user) = row.try_get("person")?;
@@ -218,18 +226,21 @@ impl Store {
         key.try_into().map_err(|_| StoreError::CookieKey)
     }
 
-    /// Deletes the sessions and attempts that are over; gives how many rows went.
+    /// Deletes the sessions and attempts that are over, and the sync records that are old; gives how many rows went.
     pub async fn purge(&self, now: DateTime<Utc>, idle_timeout: TimeDelta) -> Result<i64, StoreError> {
         let rows = sqlx::query_scalar(
             "with sessions as (
                 delete from entraway.sessions where expires_at < $1 or last_seen_at < $2 returning 1
             ), attempts as (
                 delete from entraway.used_attempts where expires_at < $1 returning 1
+            ), runs as (
+                delete from entraway.sync_runs where started_at < $3 returning 1
             )
-            select (select count(*) from sessions) + (select count(*) from attempts)",
+            select (select count(*) from sessions) + (select count(*) from attempts) + (select count(*) from runs)",
         )
         .bind(now)
         .bind(now - idle_timeout)
+        .bind(now - RECORDS_KEPT)
         .fetch_one(&self.pool)
         .await?;
         Ok(rows)

@@ -10,19 +10,29 @@ use crate::clock::Clock;
 use crate::config;
 use crate::domain::{Identity, TenantId};
 use crate::entra::{AppTokenError, Entra, TokenError};
-use crate::graph::{Graph, GraphError};
+use crate::graph::{Graph, GraphError, ServicePrincipal};
 use crate::plan::{Directory, Groups, Reading, Unknown};
 use crate::shared::Shared;
+use crate::text::{chain, loggable};
+
+/// How long a refusal is taken for an answer, at the longest.
+const REFUSED_TTL: TimeDelta = TimeDelta::minutes(1);
 
 /// Reads directories; shares the assigned groups among all sign-ins for a while.
 pub struct DirectoryReader {
     entra: Arc<Entra>,
     graph: Graph,
     clock: Clock,
-    service_principal_id: Option<String>,
+    service_principal: Option<ServicePrincipal>,
     nested_groups: bool,
     ttl: TimeDelta,
     assigned: Mutex<BTreeMap<TenantId, Arc<Shared<AppOnly, Unknown>>>>,
+}
+
+/// Why the app itself could not read the assigned groups.
+enum AsApp {
+    Token(Arc<AppTokenError>),
+    Graph(GraphError),
 }
 
 /// What came of asking for the assigned groups as the app itself.
@@ -33,18 +43,27 @@ enum AppOnly {
     Refused(Unknown),
 }
 
+/// The enterprise app whose assignments count, if one is configured. Where several tenants may sign in, the app has an
+/// object of its own in each, so it is found by the client id there; the configured id only says that it shall be.
+#[must_use]
+pub fn service_principal(entra: &config::Entra) -> Option<ServicePrincipal> {
+    let object_id = entra.service_principal_id.clone()?;
+    let several = entra.allowed_tenants.len() > 1;
+    Some(if several { ServicePrincipal::AppId(entra.client_id.clone()) } else { ServicePrincipal::ObjectId(object_id) })
+}
+
 impl DirectoryReader {
     #[must_use]
     pub fn new(
         entra: Arc<Entra>,
         graph: Graph,
         clock: Clock,
-        service_principal_id: Option<String>,
+        service_principal: Option<ServicePrincipal>,
         sync: &config::Sync,
     ) -> Self {
         let ttl = TimeDelta::from_std(sync.assigned_groups_ttl).unwrap_or(TimeDelta::MAX);
         let nested_groups = sync.nested_groups;
-        Self { entra, graph, clock, service_principal_id, nested_groups, ttl, assigned: Mutex::default() }
+        Self { entra, graph, clock, service_principal, nested_groups, ttl, assigned: Mutex::default() }
     }
 
     /// Reads both lists for a person whose Graph token is `token`. What cannot be read is unknown, with the reason.
@@ -56,11 +75,16 @@ impl DirectoryReader {
 
     /// The groups assigned to the app: shared if the app could read them, else with the person's own token.
     async fn assigned(&self, tenant: TenantId, token: &SecretString) -> Option<Reading> {
-        let service_principal = self.service_principal_id.as_deref()?;
+        let service_principal = self.service_principal.as_ref()?;
         let shared = self.shared(tenant);
         let now = self.clock.now();
         let read = async || self.assigned_as_app(tenant, service_principal).await;
-        let outcome = match shared.get(|at, _| at + self.ttl > now, read).await {
+        let still_good = |at, value: &AppOnly| match value {
+            AppOnly::Groups(_) => at + self.ttl > now,
+            // An administrator may be mending just this.
+            AppOnly::Refused(_) => at + self.ttl.min(REFUSED_TTL) > now,
+        };
+        let outcome = match shared.get(still_good, TimeDelta::zero(), read).await {
             Ok(AppOnly::Groups(groups)) => Ok(groups),
             Ok(AppOnly::Refused(as_app)) => match self.graph.assigned_groups(token, service_principal).await {
                 Ok(groups) => {
@@ -80,23 +104,36 @@ impl DirectoryReader {
         Some(reading(outcome))
     }
 
-    async fn assigned_as_app(&self, tenant: TenantId, service_principal: &str) -> Result<AppOnly, Unknown> {
-        let token = match self.entra.app_token(tenant).await {
-            Ok(token) => token,
-            Err(error) => {
-                let unknown = Unknown { code: "app_token".to_owned(), said: error.to_string() };
-                tracing::warn!(%error, "no token for the app itself");
-                return if refuses(&error) { Ok(AppOnly::Refused(unknown)) } else { Err(unknown) };
-            }
-        };
-        match self.graph.assigned_groups(&token, service_principal).await {
-            Ok(groups) => Ok(AppOnly::Groups(groups)),
-            Err(error) if error.is_refusal() => {
+    async fn assigned_as_app(
+        &self,
+        tenant: TenantId,
+        service_principal: &ServicePrincipal,
+    ) -> Result<AppOnly, Unknown> {
+        let first = self.assigned_with_app_token(tenant, service_principal).await;
+        match first {
+            // The token may have been revoked, and it knows of no permission that was granted after it was issued.
+            Err(AsApp::Graph(error)) if error.is_refusal() => {
                 self.entra.forget_app_token(tenant);
-                Ok(AppOnly::Refused(unknown(&error)))
+                self.assigned_with_app_token(tenant, service_principal).await
             }
-            Err(error) => Err(unknown(&error)),
+            outcome => outcome,
         }
+        .map(AppOnly::Groups)
+        .or_else(|error| match error {
+            AsApp::Graph(error) if error.is_refusal() => Ok(AppOnly::Refused(unknown(&error))),
+            AsApp::Graph(error) => Err(unknown(&error)),
+            AsApp::Token(error) if refuses(&error) => Ok(AppOnly::Refused(no_token(&error))),
+            AsApp::Token(error) => Err(no_token(&error)),
+        })
+    }
+
+    async fn assigned_with_app_token(
+        &self,
+        tenant: TenantId,
+        service_principal: &ServicePrincipal,
+    ) -> Result<Groups, AsApp> {
+        let token = self.entra.app_token(tenant).await.map_err(AsApp::Token)?;
+        self.graph.assigned_groups(&token, service_principal).await.map_err(AsApp::Graph)
     }
 
     fn shared(&self, tenant: TenantId) -> Arc<Shared<AppOnly, Unknown>> {
@@ -113,6 +150,16 @@ fn refuses(error: &AppTokenError) -> bool {
         }
         _ => false,
     }
+}
+
+/// Logged here, once, with Entra's own words.
+fn no_token(error: &AppTokenError) -> Unknown {
+    let description = match error {
+        AppTokenError::Token(TokenError::Refused { description, .. }) => description.as_deref().map(loggable),
+        _ => None,
+    };
+    tracing::warn!(description, "no token for the app itself: {}", chain(error));
+    Unknown { code: "app_token".to_owned(), said: error.to_string() }
 }
 
 fn reading(outcome: Result<Groups, Unknown>) -> Reading {

@@ -6,7 +6,6 @@ use http::{HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
 
 use super::App;
-use super::cookies::Cookies;
 use super::error::WebError;
 use super::return_to::ReturnTo;
 use crate::entra::Proof;
@@ -73,13 +72,13 @@ impl Attempt {
         format!("{}{id}", app.cookies.attempt_prefix())
     }
 
-    /// Takes away the attempts that cannot be read any more, and the oldest where there are too many.
+    /// Takes away the attempts that cannot be read any more, and the oldest where there are too many. Looks at a bounded
+    /// number: more came from nobody's tabs.
     fn superfluous(app: &App, headers: &HeaderMap) -> Vec<HeaderValue> {
-        let names = Cookies::names(headers, &app.cookies.attempt_prefix());
-        let mut attempts: Vec<(Option<DateTime<Utc>>, String)> = names
+        let found = app.cookies.open_all(headers, &app.cookies.attempt_prefix(), 4 * MOST);
+        let mut attempts: Vec<(Option<DateTime<Utc>>, String)> = found
             .into_iter()
-            .map(|name| {
-                let opened = app.cookies.open(headers, &name);
+            .map(|(name, opened)| {
                 let attempt = opened.and_then(|sealed| serde_json::from_str::<Self>(&sealed).ok());
                 (attempt.map(|attempt| attempt.started_at), name)
             })

@@ -49,14 +49,14 @@ async fn sign_in(app: &App, headers: &HeaderMap, query: &Query, attempt: &Attemp
     let code = query.get("code").filter(|code| !code.is_empty()).ok_or(WebError::CodeMissing)?;
     let signed_in = app.entra.finish(code.to_owned(), &attempt.proof).await?;
     let person = &signed_in.person;
+    tracing::Span::current().record("user_id", tracing::field::display(person.identity.object_id));
     let policy = &app.config.policy;
-    if !policy.admits_email(person.email.as_ref()) {
+    if !policy.admits_email(person.sign_in_address.as_ref()) {
         return Err(WebError::EmailDomain);
     }
     let run = sync(&app.reader, &app.store, policy, person, &signed_in.access_token, app.clock.now()).await?;
     let cookie = session::open(app, headers, person.identity, signed_in.sid.clone(), &run).await?;
     tracing::info!(
-        user_id = %person.identity.object_id,
         tenant_id = %person.identity.tenant_id,
         organizations_created = run.applied.organizations_created.len(),
         teams_created = run.applied.teams_created.len(),

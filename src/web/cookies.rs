@@ -44,15 +44,22 @@ impl Cookies {
 
     /// What a sealed cookie holds, if one of our keys sealed it under this very name.
     pub(super) fn open(&self, headers: &HeaderMap, name: &str) -> Option<String> {
-        let sealed = Self::plain(headers, name)?;
-        let jar = CookieJar::new();
-        let opened = |key| jar.private(key).decrypt(Cookie::new(name.to_owned(), sealed.clone()));
-        self.keys.iter().find_map(opened).map(|cookie| cookie.value().to_owned())
+        self.unseal(name, &Self::plain(headers, name)?)
     }
 
-    /// The names of all cookies that begin so.
-    pub(super) fn names(headers: &HeaderMap, prefix: &str) -> Vec<String> {
-        sent(headers).map(|cookie| cookie.name().to_owned()).filter(|name| name.starts_with(prefix)).collect()
+    /// The cookies whose names begin so, each with what it holds if one of our keys sealed it; at most so many.
+    pub(super) fn open_all(&self, headers: &HeaderMap, prefix: &str, most: usize) -> Vec<(String, Option<String>)> {
+        sent(headers)
+            .filter(|cookie| cookie.name().starts_with(prefix) && cookie.name().bytes().all(|b| b.is_ascii_graphic()))
+            .take(most)
+            .map(|cookie| (cookie.name().to_owned(), self.unseal(cookie.name(), cookie.value())))
+            .collect()
+    }
+
+    fn unseal(&self, name: &str, sealed: &str) -> Option<String> {
+        let jar = CookieJar::new();
+        let opened = |key| jar.private(key).decrypt(Cookie::new(name.to_owned(), sealed.to_owned()));
+        self.keys.iter().find_map(opened).map(|cookie| cookie.value().to_owned())
     }
 
     /// A `Set-Cookie` header that lasts as long as the browser does.
@@ -89,10 +96,10 @@ impl Cookies {
     }
 }
 
-/// The cookies that came with a request; what cannot be read as one is passed over.
-fn sent(headers: &HeaderMap) -> impl Iterator<Item = Cookie<'_>> {
-    let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
-    lines.flat_map(|line| Cookie::split_parse(line).flatten())
+/// The cookies that came with a request. Another application's may hold any bytes; what is no text there is none of ours.
+fn sent(headers: &HeaderMap) -> impl Iterator<Item = Cookie<'static>> {
+    let lines = headers.get_all(COOKIE).iter().map(|line| String::from_utf8_lossy(line.as_bytes()).into_owned());
+    lines.flat_map(|line| Cookie::split_parse(line).flatten().collect::<Vec<_>>())
 }
 
 fn header(cookie: &Cookie<'_>) -> HeaderValue {

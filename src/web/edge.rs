@@ -74,16 +74,18 @@ pub(super) async fn log(request: Request, next: Next) -> Response {
         tracing::info!(%method, path, status = response.status().as_u16(), ms, client = client.map(tracing::field::display), "answered");
         response
     }
-    .instrument(tracing::info_span!("request", request_id = %id))
+    // Who it is, is found out on the way.
+    .instrument(tracing::info_span!("request", request_id = %id, user_id = tracing::field::Empty))
     .await
 }
 
-/// Pages run no script, load nothing from elsewhere, and stand in nobody's frame. A form may end at Entra's sign-out.
+/// Pages run no script, load nothing from elsewhere, and stand in nobody's frame. The sign-out's form ends at Entra, and
+/// from there perhaps at another identity provider's: browsers hold `form-action` against all of these redirects.
 pub(super) async fn security_headers(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let authority = app.config.entra.authority_url.origin().ascii_serialization();
     let policy = format!(
-        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self' {authority}; frame-ancestors 'none'; base-uri 'none'"
+        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self' https: {authority}; frame-ancestors 'none'; base-uri 'none'"
     );
     let headers = response.headers_mut();
     if let Ok(policy) = HeaderValue::from_str(&policy) {

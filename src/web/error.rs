@@ -21,9 +21,10 @@ use tower_http::csrf::ProtectionError;
 
 use super::App;
 use super::edge::RequestId;
-use crate::entra::{IdTokenError, ProviderError, SignInError, TokenError};
+use crate::entra::{IdTokenError, ProviderError, SignInError, TokenError, aadsts_number};
 use crate::store::StoreError;
 use crate::sync::SyncError;
+use crate::text::{chain, loggable};
 
 /// Every way in which a request can end other than well. What a person is told of each stands in `words`.
 #[derive(Debug, thiserror::Error)]
@@ -130,8 +131,7 @@ impl WebError {
     /// Only `error` is meant for programs, but it is `access_denied` or `invalid_grant` for matters that a person has to
     /// tell apart. So the number in the description is looked for, and nothing breaks where it is missing or new.
     fn by_number(description: &str) -> Option<Self> {
-        let (_, rest) = description.split_once("AADSTS")?;
-        let number = &rest[..rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len())];
+        let number = aadsts_number(description)?;
         match number {
             "50105" => Some(Self::NotAssigned),
             "65001" | "65004" | "90094" | "90095" => Some(Self::ConsentRefused),
@@ -219,25 +219,6 @@ pub(super) fn panicked(payload: Box<dyn Any + Send>) -> Response {
     WebError::Internal(format!("a handler panicked: {}", text.unwrap_or_default())).into_response()
 }
 
-/// Foreign text, fit for a log: one line, bounded, and without addresses, which Entra likes to name people by.
-fn loggable(text: &str) -> String {
-    let words = text.split_whitespace().map(|word| if word.contains('@') { "(address)" } else { word });
-    let line = words.collect::<Vec<_>>().join(" ");
-    line.chars().filter(|c| !c.is_control()).take(400).collect()
-}
-
-/// An error and its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    loggable(&text)
-}
-
 impl From<StoreError> for WebError {
     fn from(error: StoreError) -> Self {
         match error {
@@ -275,17 +256,5 @@ impl From<SignInError> for WebError {
             }
             SignInError::Token(error) => Self::EntraUnavailable(chain(&error)),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn entras_words_go_into_the_log_on_one_line_and_without_addresses() {
-        let text = "AADSTS50020: User account 'eve@evil.example' from\r\nTrace ID: 1\u{7} \"a@b\"";
-        assert_eq!(loggable(text), "AADSTS50020: User account (address) from Trace ID: 1 (address)");
-        assert_eq!(loggable(&"x".repeat(5_000)).len(), 400);
     }
 }

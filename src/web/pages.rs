@@ -39,10 +39,9 @@ impl MePage {
         if !teams.is_empty() {
             parts.push(format!("joined {}", teams.join(", ")));
         }
-        for (made, one, many) in [
-            (sync.organizations_created.len(), "organization", "organizations"),
-            (sync.teams_created.len(), "team", "teams"),
-        ] {
+        for (made, one, many) in
+            [(sync.organizations_created, "organization", "organizations"), (sync.teams_created, "team", "teams")]
+        {
             if made > 0 {
                 parts.push(format!("created {made} {}", if made == 1 { one } else { many }));
             }
@@ -71,7 +70,7 @@ impl MePage {
                 "Microsoft did not tell which groups you are in. You joined no team; what you had before, you still have.",
             );
         }
-        if sync.failures.as_array().is_some_and(|failures| !failures.is_empty()) {
+        if sync.failures > 0 {
             warnings.push("Some groups could not be set up completely. The sync record tells your administrator why.");
         }
         warnings.into_iter().map(ToOwned::to_owned).collect()

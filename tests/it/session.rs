@@ -56,16 +56,15 @@ async fn api_me_tells_exactly_what_was_agreed() {
         keys(&me["last_sync"]),
         [
             "assigned_groups",
-            "assigned_groups_why",
             "failures",
             "member_of",
-            "member_of_why",
-            "notes",
             "organizations_created",
             "organizations_joined",
             "started_at",
             "teams_created",
-            "teams_joined"
+            "teams_joined",
+            "user_created",
+            "user_updated"
         ]
     );
     assert_eq!(me["last_sync"]["teams_joined"], json!([group]));

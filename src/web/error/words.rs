@@ -98,8 +98,8 @@ impl WebError {
                 StatusCode::BAD_REQUEST,
                 "code_refused",
                 "This sign-in cannot be finished",
-                "Microsoft did not accept the sign-in's code: it is too old, or was used before.",
-                "Sign in again.",
+                "Microsoft did not accept it, most often because it took too long or was finished before.",
+                "Sign in again. If this stays, please tell your administrator, with the request id below.",
             ),
             Self::ConsentRefused => (
                 StatusCode::FORBIDDEN,
@@ -176,7 +176,7 @@ impl WebError {
                 "groups_unknown",
                 "Your groups are not known",
                 "Only members of certain groups may enter, and Microsoft did not tell which groups you are in.",
-                "Try again in a moment.",
+                "Try again in a moment. If this stays, please tell your administrator, with the request id below.",
             ),
             Self::OtherTenant => (
                 StatusCode::FORBIDDEN,

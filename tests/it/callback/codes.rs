@@ -55,17 +55,20 @@ async fn a_code_that_entra_does_not_take_is_refused() {
     let service = world.service().await;
     let before = world.traces().await;
     let expired = "The provided authorization code or refresh token has expired due to inactivity.";
-    for (how, error) in [
-        ("an expired code", EntraError::new("invalid_grant", 70008, expired)),
-        ("a malformed code", EntraError::new("invalid_grant", 9_002_313, "Invalid request.")),
-        ("a disabled account", EntraError::new("invalid_grant", 50057, "It is disabled.")),
-        ("an error that nobody knows", EntraError::new("unheard_of", 1, "<b>Unheard of</b>")),
+    for (how, error, expected) in [
+        ("an expired code", EntraError::new("invalid_grant", 70008, expired), (400, "code_refused")),
+        ("a malformed code", EntraError::new("invalid_grant", 9_002_313, "Invalid request."), (400, "code_refused")),
+        ("a disabled account", EntraError::new("invalid_grant", 50057, "It is disabled."), (403, "entra_refused")),
+        ("Conditional Access", EntraError::new("invalid_grant", 53003, "Blocked."), (403, "entra_refused")),
+        ("no consent", EntraError::new("invalid_grant", 65001, "No consent."), (403, "consent_refused")),
+        ("one more step", EntraError::mfa_required(), (403, "interaction_required")),
+        ("an error that nobody knows", EntraError::new("unheard_of", 1, "<b>Unheard of</b>"), (400, "code_refused")),
     ] {
         world.fake.fault(FaultRule::on(Endpoint::Token, Fault::Entra(error)).token(TokenKind::Delegated));
         let mut browser = Browser::new();
         let entra = browser.begin(&service).await;
         let callback = browser.pick(&world.fake, &service, &entra, alice).await;
-        refuses(&world, &service, &before, (&mut browser, callback), (400, "code_refused"), how).await;
+        refuses(&world, &service, &before, (&mut browser, callback), expected, how).await;
         world.fake.clear_faults();
     }
 

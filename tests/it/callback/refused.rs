@@ -171,7 +171,7 @@ async fn an_error_beside_a_code_is_an_error() {
     let entra = browser.begin(&service).await;
     let callback = browser.pick(&world.fake, &service, &entra, alice).await;
     let whose = (&mut browser, with(&callback, "error", "login_required"));
-    refuses(&world, &service, &before, whose, (403, "entra_refused"), "an error and a code").await;
+    refuses(&world, &service, &before, whose, (403, "interaction_required"), "an error and a code").await;
 }
 
 /// The address as the browser knows it, so that another instance can make it its own.

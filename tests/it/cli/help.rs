@@ -18,7 +18,14 @@ const SENTENCES: [(&[&str], &[&str]); 5] = [
         ],
     ),
     (&["serve"], &["listens until SIGTERM or Ctrl-C", "\"auto\" is human on a terminal, else JSON", "config.yaml"]),
-    (&["check"], &["Ends with 0 if people can sign in, else with 1", "writes nothing else", "config.yaml"]),
+    (
+        &["check"],
+        &[
+            "Ends with 0 if people can sign in and their groups be read, else with 1",
+            "writes nothing else",
+            "config.yaml",
+        ],
+    ),
     (&["demo"], &["gone with Ctrl-C", "script/demo", "if it is taken, another one"]),
     (&["healthcheck"], &["HEALTHCHECK", "Ends with 0 if it answers, else with 1", "/healthz"]),
 ];

@@ -120,8 +120,7 @@ async fn a_person_whom_entra_refuses_otherwise_is_told_whom_to_tell() {
     let (alice, _) = world.alice();
     let service = world.service().await;
     for error in [
-        EntraError::mfa_required(),
-        EntraError::new("login_required", 50058, "A silent sign-in request was sent but no user is signed in."),
+        EntraError::new("access_denied", 53003, "Access has been blocked by Conditional Access policies."),
         EntraError::new("invalid_request", 900_144, "The request body must contain the following parameter."),
         EntraError::new("unheard_of", 1, "User alice.arden@contoso-sim.example is unheard of."),
     ] {

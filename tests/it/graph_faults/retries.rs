@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use entraway::fake::{Fault, FaultRule};
+use entraway::fake::{Endpoint, Fault, FaultRule};
 
 use super::{List, Scene};
 
@@ -79,4 +79,15 @@ async fn what_cannot_pass_is_not_asked_for_again() {
             scene.world.fake.clear_faults();
         }
     }
+}
+
+#[tokio::test]
+async fn a_retry_after_of_nothing_is_no_leave_to_hammer() {
+    let world = crate::support::World::new().await;
+    let (alice, _) = world.alice();
+    let service = world.service().await;
+    world.fake.fault(FaultRule::on(Endpoint::MemberOf, Fault::throttled(0)));
+    world.sign_in(&service, alice).await;
+    let asked = world.fake.requests_to(Endpoint::MemberOf).len();
+    assert!((2..30).contains(&asked), "Graph was asked {asked} times in three seconds");
 }

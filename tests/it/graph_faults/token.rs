@@ -57,7 +57,6 @@ async fn a_token_that_graph_refuses_is_not_used_again() {
         seen.iter().filter(|seen| seen.token == Some(TokenKind::AppOnly)).count()
     };
     scene.world.fake.revoke_tokens();
-    scene.finds_assigned_unknown("as the app: Graph does not accept the token (401)", "a revoked token").await;
     scene.recovers().await;
     assert_eq!(new_tokens(), 1, "a new token in place of the revoked one");
 
@@ -65,9 +64,58 @@ async fn a_token_that_graph_refuses_is_not_used_again() {
     scene.world.fake.edit(|directory| directory.app_permissions.application_read = false);
     scene.signs_in("without consent").await;
     assert_eq!(scene.world.last_run().await["assigned_groups"], "unknown");
+    assert_eq!(new_tokens(), 2, "a new one was tried before the app gave up");
     scene.world.fake.edit(|directory| directory.app_permissions.application_read = true);
     scene.recovers().await;
-    assert_eq!(new_tokens(), 2, "a new token after consent was given");
+    let so_far = new_tokens();
     scene.recovers().await;
-    assert_eq!(new_tokens(), 2, "a token that works is kept");
+    assert_eq!(new_tokens(), so_far, "a token that works is kept");
+}
+
+#[tokio::test]
+async fn a_token_that_was_revoked_is_replaced_within_the_same_sign_in() {
+    let world = World::new().await;
+    let (alice, group) = world.alice();
+    let service = world.service().await;
+    world.sign_in(&service, alice).await;
+    world.sql("truncate entraway.organizations, entraway.teams cascade").await;
+    world.fake.revoke_tokens();
+
+    world.sign_in(&service, alice).await;
+
+    assert_eq!(world.rows().await.teams_of(alice), [group.to_string()], "the app asked for a new token and went on");
+    assert_eq!(world.last_run().await["assigned_groups"], "known");
+}
+
+#[tokio::test]
+async fn a_hiccup_at_the_token_endpoint_is_not_kept_for_an_answer() {
+    let world = World::new().await;
+    let (alice, group) = world.alice();
+    let hour = std::time::Duration::from_hours(1);
+    let service = world.service_with(|config| config.sync.assigned_groups_ttl = hour).await;
+    let busy = Fault::Entra(EntraError::new("temporarily_unavailable", 90033, "A transient error has occurred."));
+    world.fake.fault(FaultRule::on(Endpoint::Token, busy).token(TokenKind::AppOnly).times(1));
+
+    world.sign_in(&service, alice).await;
+    assert_eq!(world.last_run().await["assigned_groups"], "unknown");
+    world.sign_in(&service, alice).await;
+
+    assert_eq!(world.rows().await.teams_of(alice), [group.to_string()], "the next sign-in asked again");
+}
+
+#[tokio::test]
+async fn a_refusal_that_an_administrator_mends_counts_for_a_minute_at_most() {
+    let world = World::new().await;
+    let (alice, group) = world.alice();
+    let hour = std::time::Duration::from_hours(1);
+    let service = world.service_with(|config| config.sync.assigned_groups_ttl = hour).await;
+    world.fake.edit(|directory| directory.app_permissions.application_read = false);
+    world.sign_in(&service, alice).await;
+    assert_eq!(world.last_run().await["assigned_groups"], "unknown");
+
+    world.fake.edit(|directory| directory.app_permissions.application_read = true);
+    world.clock.advance(chrono::TimeDelta::seconds(61));
+    world.sign_in(&service, alice).await;
+
+    assert_eq!(world.rows().await.teams_of(alice), [group.to_string()]);
 }

@@ -101,3 +101,19 @@ async fn yesterdays_keys_serve_while_entra_does_not_give_todays() {
     let answer = world.try_sign_in(&service, alice).await;
     assert!(!answer.status.is_redirection(), "a key that is not known is no key: {answer:#?}");
 }
+
+#[tokio::test]
+async fn while_yesterdays_keys_serve_entra_is_asked_once_a_minute_at_most() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = world.service().await;
+    world.sign_in(&service, alice).await;
+    world.clock.advance(chrono::TimeDelta::hours(25));
+    world.fake.fault(FaultRule::on(Endpoint::Discovery, Fault::status(503)));
+    world.fake.clear_requests();
+    for _ in 0..5 {
+        world.sign_in(&service, alice).await;
+    }
+    let asked = world.fake.requests_to(Endpoint::Discovery).len();
+    assert_eq!(asked, 1, "five sign-ins with keys of yesterday asked {asked} times");
+}

@@ -108,3 +108,39 @@ async fn a_tenant_may_be_named_by_its_domain() {
     });
     refuses(&world, &service, alice, "another tenant than the domain's", "tenant_not_allowed").await;
 }
+
+#[tokio::test]
+async fn where_several_tenants_may_come_the_app_is_found_in_each_by_its_client_id() {
+    let world = World::new().await;
+    let (alice, group) = world.alice();
+    let (_, partner) = stranger(&world);
+    let home = world.fake.edit(|directory| directory.tenant_id);
+    let service = world
+        .service_with(|config| {
+            config.entra.tenant = Tenant::Organizations;
+            config.entra.allowed_tenants = [home, partner].into();
+            config.entra.service_principal_id = Some(Uuid::new_v4().to_string());
+        })
+        .await;
+
+    world.sign_in(&service, alice).await;
+
+    assert_eq!(world.rows().await.teams_of(alice), [group.to_string()], "the configured object id is another tenant's");
+}
+
+#[tokio::test]
+async fn an_allowed_domain_is_that_of_the_sign_in_name_and_not_of_the_mail_somebody_entered() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    world.fake.edit(|directory| {
+        directory.change_person(alice, |person| {
+            person.upn = "alice.arden".to_owned();
+            person.email = Some("alice@contoso-sim.example".to_owned());
+        })
+    });
+    let service = world
+        .service_with(|config| config.policy.allowed_email_domains = ["contoso-sim.example".to_owned()].into())
+        .await;
+    let answer = world.try_sign_in(&service, alice).await;
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (403, "email_domain_not_allowed"));
+}

@@ -21,7 +21,13 @@ fn alice() -> Case {
             assigned: Some(list(&[(1, Some("Evals")), (2, Some("Ops"))])),
             member_of: list(&[(1, Some("Evals")), (3, Some("Not Assigned"))]),
         },
-        person: Person { identity: identity(), email: None, name: Some("Alice".into()), app_roles: Vec::new() },
+        person: Person {
+            identity: identity(),
+            email: None,
+            sign_in_address: None,
+            name: Some("Alice".into()),
+            app_roles: Vec::new(),
+        },
         policy: Policy {
             also_create_orgs: true,
             team_params: Some(TeamParams { models: vec!["gpt-4".into()], limits }),

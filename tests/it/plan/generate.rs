@@ -144,6 +144,7 @@ fn person() -> impl Strategy<Value = Person> {
     (email(), name, vec(app_roles, 0..4)).prop_map(|(email, name, app_roles)| Person {
         identity: identity(),
         email: email.as_deref().and_then(Email::parse),
+        sign_in_address: None,
         name: name.map(str::to_owned),
         app_roles: app_roles.into_iter().map(str::to_owned).collect(),
     })

@@ -92,3 +92,30 @@ async fn the_session_is_found_among_other_cookies() {
         );
     }
 }
+
+#[tokio::test]
+async fn another_applications_cookie_in_another_alphabet_hides_none_of_ours() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = world.service().await;
+    let mut browser = world.sign_in(&service, alice).await;
+    let token = &browser.cookies["entraway"];
+    let line = [b"other=J\xfcrgen; third=\xc3\xa4; entraway=".as_slice(), token.as_bytes()].concat();
+    let request = browser.request(reqwest::Method::GET, service.at("/api/me"));
+    let request = request.header("Cookie", reqwest::header::HeaderValue::from_bytes(&line).unwrap());
+    browser.cookies.clear();
+    assert_eq!(browser.send(request).await.status, 200);
+}
+
+#[tokio::test]
+async fn thousands_of_made_up_attempts_cost_next_to_nothing_and_are_not_all_answered() {
+    let world = World::new().await;
+    let service = world.service().await;
+    let many: Vec<String> = (0..3_000).map(|n| format!("entraway-attempt-{n:012}=x")).collect();
+    let mut browser = crate::support::Browser::new();
+    let request = browser.request(reqwest::Method::GET, service.at("/sso/login")).header("Cookie", many.join("; "));
+    let answer = browser.send(request).await;
+    assert_eq!(answer.status, 303);
+    let cookies = answer.set_cookies().len();
+    assert!(cookies < 40, "{cookies} cookies were set");
+}

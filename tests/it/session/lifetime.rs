@@ -77,3 +77,15 @@ async fn what_is_over_is_purged_and_nothing_else() {
     assert_eq!(goes_on.me(&service).await.status, 200);
     assert_eq!(world.traces().await.sessions, 1);
 }
+
+#[tokio::test]
+async fn a_session_in_constant_use_lives_also_where_the_idle_timeout_is_short() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = world.service_with(|config| config.session.idle_timeout = std::time::Duration::from_mins(1)).await;
+    let mut browser = world.sign_in(&service, alice).await;
+    for twenty_seconds in 1..10 {
+        world.clock.advance(chrono::TimeDelta::seconds(20));
+        assert_eq!(browser.me(&service).await.status, 200, "after {twenty_seconds} times twenty seconds");
+    }
+}

@@ -1,0 +1,34 @@
+//! Foreign texts and chains of errors, made fit for a log line.
+
+/// Foreign text on one line, bounded, and without addresses: Entra likes to name people by them.
+#[must_use]
+pub fn loggable(text: &str) -> String {
+    let words = text.split_whitespace().map(|word| if word.contains('@') { "(address)" } else { word });
+    let line = words.collect::<Vec<_>>().join(" ");
+    line.chars().filter(|c| !c.is_control()).take(400).collect()
+}
+
+/// An error and its causes.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    loggable(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entras_words_are_logged_on_one_line_and_without_addresses() {
+        let text = "AADSTS50020: User account 'eve@evil.example' from\r\nTrace ID: 1\u{7} \"a@b\"";
+        assert_eq!(loggable(text), "AADSTS50020: User account (address) from Trace ID: 1 (address)");
+        assert_eq!(loggable(&"x".repeat(5_000)).len(), 400);
+    }
+}
