@@ -92,7 +92,7 @@ struct LogArgs {
     #[arg(long, value_enum, default_value_t = LogFormat::Auto)]
     log_format: LogFormat,
     /// What is logged: error, warn, info, debug, or a filter such as "info,entraway=debug".
-    #[arg(long, default_value = "info", value_name = "FILTER")]
+    #[arg(long, default_value = "info,sqlx=warn", value_name = "FILTER")]
     log_level: String,
 }
 

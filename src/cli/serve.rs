@@ -23,8 +23,8 @@ pub(super) async fn run(file: Option<&Path>, log: &LogArgs, env: &Env) -> anyhow
     let loaded = config::load(file, env)?;
     for note in &loaded.notes {
         match note.level {
-            Level::Debug => tracing::debug!(place = note.place, "{}", note.said),
-            Level::Warning => tracing::warn!(place = note.place, "{}", note.said),
+            Level::Debug => tracing::debug!("{note}"),
+            Level::Warning => tracing::warn!("{note}"),
         }
     }
     let stop = server::stop_on_signals();

@@ -79,6 +79,21 @@ async fn what_is_over_is_purged_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn sync_records_are_kept_for_ninety_days() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = world.service().await;
+    world.sign_in(&service, alice).await;
+    world.clock.advance(TimeDelta::days(89));
+    world.sign_in(&service, alice).await;
+    service.app.purge().await.unwrap();
+    assert_eq!(world.traces().await.runs, 2, "neither is old enough");
+    world.clock.advance(TimeDelta::days(2));
+    service.app.purge().await.unwrap();
+    assert_eq!(world.traces().await.runs, 1, "the first is, the second is not");
+}
+
+#[tokio::test]
 async fn a_session_in_constant_use_lives_also_where_the_idle_timeout_is_short() {
     let world = World::new().await;
     let (alice, _) = world.alice();
