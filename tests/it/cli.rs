@@ -1,9 +1,9 @@
 //! The real program, started as an operator starts it: what it prints, how it ends, and what it must never say.
 
 mod check;
-mod demo;
+pub(crate) mod demo;
 mod help;
 mod logs;
-mod program;
+pub(crate) mod program;
 mod serve;
 mod start;

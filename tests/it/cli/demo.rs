@@ -10,7 +10,7 @@ use super::program::{Folder, Program};
 use crate::support::Browser;
 
 /// The demo on any free ports, once it has told where it is.
-async fn demo(folder: &Folder, more: &[&str]) -> (Program, Url, String) {
+pub(crate) async fn demo(folder: &Folder, more: &[&str]) -> (Program, Url, String) {
     let args = [&["demo", "--port", "0", "--entra-port", "0"], more].concat();
     let mut program = Program::start(folder, &args, &[]);
     let stdout = program

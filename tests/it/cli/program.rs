@@ -22,13 +22,13 @@ use url::Url;
 use crate::support::{Answer, Browser, World};
 
 /// In the database's address. The private Postgres asks for no password, and takes any.
-pub(super) const DATABASE_PASSWORD: &str = "db-Passw0rd-S3cret";
+pub(crate) const DATABASE_PASSWORD: &str = "db-Passw0rd-S3cret";
 
 /// A folder for one program's configuration and temporary files, gone with the test.
-pub(super) struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = PathBuf::from(format!("/tmp/entraway-cli-{}-{number}", std::process::id()));
@@ -38,12 +38,12 @@ impl Folder {
         Self(path)
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 
     /// Writes a file; gives its path.
-    pub(super) fn file(&self, name: &str, text: &str) -> String {
+    pub(crate) fn file(&self, name: &str, text: &str) -> String {
         let path = self.0.join(name);
         fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
@@ -58,28 +58,28 @@ impl Drop for Folder {
 
 /// How a program ended, and all it said.
 #[derive(Debug)]
-pub(super) struct Ended {
+pub(crate) struct Ended {
     /// As a shell has it: 128 and the signal's number where one ended it.
-    pub(super) code: i32,
-    pub(super) stdout: String,
-    pub(super) stderr: String,
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Ended {
-    pub(super) fn all(&self) -> String {
+    pub(crate) fn all(&self) -> String {
         self.stdout.clone() + &self.stderr
     }
 
     /// The log, a line at a time. Each of them has to be JSON.
     #[track_caller]
-    pub(super) fn log(&self) -> Vec<Value> {
+    pub(crate) fn log(&self) -> Vec<Value> {
         let read = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("no JSON ({error}): {line}"));
         self.stderr.lines().map(read).collect()
     }
 }
 
 /// A program at work, in a process group of its own, as a shell would start it.
-pub(super) struct Program {
+pub(crate) struct Program {
     process: Child,
     said: [Arc<Mutex<Vec<u8>>>; 2],
     readers: Vec<JoinHandle<()>>,
@@ -87,7 +87,7 @@ pub(super) struct Program {
 
 impl Program {
     /// Starts it in a folder, with this environment and no other.
-    pub(super) fn start(folder: &Folder, args: &[&str], env: &[(&str, String)]) -> Self {
+    pub(crate) fn start(folder: &Folder, args: &[&str], env: &[(&str, String)]) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_entraway"))
             .args(args)
             .current_dir(folder.path())
@@ -107,16 +107,16 @@ impl Program {
         Self { process, said, readers }
     }
 
-    pub(super) fn stdout(&self) -> String {
+    pub(crate) fn stdout(&self) -> String {
         String::from_utf8_lossy(&self.said[0].lock().unwrap()).into_owned()
     }
 
-    pub(super) fn stderr(&self) -> String {
+    pub(crate) fn stderr(&self) -> String {
         String::from_utf8_lossy(&self.said[1].lock().unwrap()).into_owned()
     }
 
     /// Waits until this gives something; says what the program said if it does not.
-    pub(super) async fn until<T>(&mut self, what: &str, mut look: impl FnMut(&Self) -> Option<T>) -> T {
+    pub(crate) async fn until<T>(&mut self, what: &str, mut look: impl FnMut(&Self) -> Option<T>) -> T {
         let start = Instant::now();
         loop {
             if let Some(found) = look(self) {
@@ -136,7 +136,7 @@ impl Program {
     }
 
     /// The address that a service logs when it is ready.
-    pub(super) async fn ready(&mut self) -> Url {
+    pub(crate) async fn ready(&mut self) -> Url {
         let listen = self
             .until("line \"ready for sign-ins\"", |program| {
                 let log = program.stderr();
@@ -149,13 +149,13 @@ impl Program {
     }
 
     /// Sends a signal to the whole process group, as a terminal does.
-    pub(super) fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         let kill = format!("kill -s {signal} -- -{}", self.process.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success(), "{kill}");
     }
 
     /// Waits for the end, but no longer than this.
-    pub(super) async fn end_within(mut self, limit: Duration) -> Ended {
+    pub(crate) async fn end_within(mut self, limit: Duration) -> Ended {
         let start = Instant::now();
         let status = loop {
             if let Some(status) = self.process.try_wait().unwrap() {
@@ -172,7 +172,7 @@ impl Program {
     }
 
     /// Asks it to end as a container's runtime does.
-    pub(super) async fn terminate(self) -> Ended {
+    pub(crate) async fn terminate(self) -> Ended {
         self.signal("TERM");
         self.end_within(Duration::from_secs(10)).await
     }
@@ -197,12 +197,12 @@ fn gather(mut from: impl Read + Send + 'static, to: &Arc<Mutex<Vec<u8>>>) -> Joi
 }
 
 /// Runs a command to its end.
-pub(super) async fn run(folder: &Folder, args: &[&str], env: &[(&str, String)]) -> Ended {
+pub(crate) async fn run(folder: &Folder, args: &[&str], env: &[(&str, String)]) -> Ended {
     Program::start(folder, args, env).end_within(Duration::from_secs(40)).await
 }
 
 /// A configuration of which every value comes from the environment.
-pub(super) const CONFIG: &str = r#"
+pub(crate) const CONFIG: &str = r#"
 server: {public_url: "http://127.0.0.1:1", listen: "${LISTEN}"}
 database: {url: "${DB}", max_connections: 4}
 entra:
@@ -221,7 +221,7 @@ litellm_settings:
 "#;
 
 /// The environment that `CONFIG` names.
-pub(super) fn environment(world: &World) -> Vec<(&'static str, String)> {
+pub(crate) fn environment(world: &World) -> Vec<(&'static str, String)> {
     let directory = world.fake.edit(|directory| directory.clone());
     vec![
         ("LISTEN", "127.0.0.1:0".to_owned()),
@@ -238,29 +238,29 @@ pub(super) fn environment(world: &World) -> Vec<(&'static str, String)> {
 }
 
 /// With one value changed.
-pub(super) fn with(mut env: Vec<(&'static str, String)>, name: &str, value: &str) -> Vec<(&'static str, String)> {
+pub(crate) fn with(mut env: Vec<(&'static str, String)>, name: &str, value: &str) -> Vec<(&'static str, String)> {
     env.iter_mut().find(|(known, _)| *known == name).unwrap().1 = value.into();
     env
 }
 
 /// The database's address, with a password in it.
-pub(super) fn database(world: &World) -> String {
+pub(crate) fn database(world: &World) -> String {
     let address = world.database.replace("//postgres@", &format!("//postgres:{DATABASE_PASSWORD}@"));
     assert!(address.contains(DATABASE_PASSWORD), "{address}");
     address
 }
 
 /// A person on the way through Entra and back.
-pub(super) struct Journey {
-    pub(super) browser: Browser,
+pub(crate) struct Journey {
+    pub(crate) browser: Browser,
     /// Where Entraway sent the browser to.
-    pub(super) entra: Url,
+    pub(crate) entra: Url,
     base: Url,
 }
 
 impl Journey {
     /// As far as Entra's door.
-    pub(super) async fn begin(base: &Url) -> Self {
+    pub(crate) async fn begin(base: &Url) -> Self {
         let mut browser = Browser::new();
         let answer = browser.get(base.join("/sso/login").unwrap()).await;
         assert_eq!(answer.status, 303, "the sign-in did not begin: {answer:#?}");
@@ -268,13 +268,13 @@ impl Journey {
     }
 
     /// What a parameter of Entra's address holds.
-    pub(super) fn asked(&self, name: &str) -> String {
+    pub(crate) fn asked(&self, name: &str) -> String {
         let found = self.entra.query_pairs().find(|(key, _)| key == name);
         found.unwrap_or_else(|| panic!("no {name} in {}", self.entra)).1.into_owned()
     }
 
     /// Picks the person; gives the callback's address at this very program.
-    pub(super) async fn pick(&self, world: &World, person: ObjectId) -> Url {
+    pub(crate) async fn pick(&self, world: &World, person: ObjectId) -> Url {
         let answer = self.browser.request(Method::GET, world.fake.pick_url(&self.entra, person)).send().await.unwrap();
         let location = answer.headers().get(LOCATION).expect("Entra sends the browser back").to_str().unwrap();
         let mut callback = Url::parse(location).unwrap();
@@ -283,14 +283,14 @@ impl Journey {
     }
 
     /// The callback with these parameters, and this attempt's `state`.
-    pub(super) fn answer(&self, parameters: &[(&str, &str)]) -> Url {
+    pub(crate) fn answer(&self, parameters: &[(&str, &str)]) -> Url {
         let mut callback = self.base.join("/sso/callback").unwrap();
         callback.query_pairs_mut().extend_pairs(parameters).append_pair("state", &self.asked("state"));
         callback
     }
 
     /// All the way.
-    pub(super) async fn whole(world: &World, base: &Url, person: ObjectId) -> (Self, Answer) {
+    pub(crate) async fn whole(world: &World, base: &Url, person: ObjectId) -> (Self, Answer) {
         let mut journey = Self::begin(base).await;
         let callback = journey.pick(world, person).await;
         let answer = journey.browser.get(callback).await;

@@ -1,0 +1,161 @@
+//! Chromium without a screen, told what to do over WebDriver (W3C). `script/setup --browser` installs both programs.
+
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+/// The name under which WebDriver hands out elements.
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+
+/// Longer than a page takes on a machine that has other things to do.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(super) struct WebDriver {
+    driver: Child,
+    http: reqwest::Client,
+    session: String,
+}
+
+impl Drop for WebDriver {
+    /// The driver and the browser that it started: both are in the driver's process group.
+    fn drop(&mut self) {
+        let _ = Command::new("kill").args(["-9", "--", &format!("-{}", self.driver.id())]).status();
+        let _ = self.driver.wait();
+    }
+}
+
+impl WebDriver {
+    pub(super) async fn start() -> Self {
+        // Another test of this process may have done so.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let mut driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .expect("chromedriver is installed: script/setup --browser does that");
+        let said = BufReader::new(driver.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let port = said.take(20).find_map(|line| {
+            let (_, rest) = line.split_once("started successfully on port ")?;
+            rest.trim_end_matches('.').parse::<u16>().ok()
+        });
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let session = format!("http://127.0.0.1:{}/session", port.expect("chromedriver tells its port"));
+        let mut browser = Self { driver, http, session };
+        // As root there is no sandbox; and a browser at rest asks for nothing outside.
+        let args = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-sync",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-dev-shm-usage",
+            "--window-size=1200,900",
+        ];
+        let capabilities = json!({ "goog:chromeOptions": { "args": args }, "goog:loggingPrefs": { "browser": "ALL" } });
+        let begun = browser.call("", json!({ "capabilities": { "alwaysMatch": capabilities } })).await;
+        let begun = begun.unwrap_or_else(|error| panic!("Chromium did not start: {error}"));
+        browser.session = format!("{}/{}", browser.session, begun["sessionId"].as_str().unwrap());
+        browser
+    }
+
+    /// One command; what it gives, or WebDriver's error.
+    async fn call(&self, command: &str, body: Value) -> Result<Value, Value> {
+        let response = self.http.post(format!("{}{command}", self.session)).json(&body).send().await.unwrap();
+        let good = response.status().is_success();
+        let mut answer: Value = response.json().await.unwrap();
+        let value = answer["value"].take();
+        if good { Ok(value) } else { Err(value) }
+    }
+
+    /// Tries until it goes well: pages come and go while we look.
+    async fn until<T>(&self, what: &str, mut attempt: impl AsyncFnMut() -> Result<T, Value>) -> T {
+        let begin = Instant::now();
+        loop {
+            match attempt().await {
+                Ok(value) => return value,
+                Err(error) if begin.elapsed() > PATIENCE => {
+                    panic!("{what}: {}; the page says\n{}", error["message"], self.text().await)
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    }
+
+    pub(super) async fn go(&self, url: &str) {
+        self.call("/url", json!({ "url": url })).await.unwrap();
+    }
+
+    /// All that a person can read on the page.
+    pub(super) async fn text(&self) -> String {
+        let script = json!({ "script": "return document.body ? document.body.innerText : ''", "args": [] });
+        let text = self.call("/execute/sync", script).await.unwrap_or_default();
+        text.as_str().unwrap_or_default().to_owned()
+    }
+
+    pub(super) async fn until_text(&self, text: &str) {
+        let look = async || if self.text().await.contains(text) { Ok(()) } else { Err(Value::Null) };
+        self.until(&format!("no {text:?}"), look).await;
+    }
+
+    /// Until a form of the simulated Entra was answered: that leads back to the card which it changed.
+    pub(super) async fn until_sent(&self) {
+        let look = async || {
+            let script = json!({ "script": "return location.hash", "args": [] });
+            let hash = self.call("/execute/sync", script).await?;
+            if hash.as_str().is_some_and(|hash| !hash.is_empty()) { Ok(()) } else { Err(Value::Null) }
+        };
+        self.until("the form was not answered", look).await;
+    }
+
+    pub(super) async fn text_of(&self, xpath: &str) -> String {
+        let read = async || {
+            let element = self.find(xpath).await?;
+            let script = json!({ "script": "return arguments[0].innerText", "args": [{ ELEMENT: element }] });
+            self.call("/execute/sync", script).await
+        };
+        self.until(&format!("no {xpath}"), read).await.as_str().unwrap_or_default().to_owned()
+    }
+
+    pub(super) async fn click(&self, xpath: &str) {
+        let click = async || {
+            let element = self.find(xpath).await?;
+            self.call(&format!("/element/{element}/click"), json!({})).await
+        };
+        self.until(&format!("cannot click {xpath}"), click).await;
+    }
+
+    pub(super) async fn type_into(&self, xpath: &str, text: &str) {
+        let write = async || {
+            let element = self.find(xpath).await?;
+            self.call(&format!("/element/{element}/value"), json!({ "text": text })).await
+        };
+        self.until(&format!("cannot type into {xpath}"), write).await;
+    }
+
+    async fn find(&self, xpath: &str) -> Result<String, Value> {
+        let found = self.call("/element", json!({ "using": "xpath", "value": xpath })).await?;
+        Ok(found[ELEMENT].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// What the browser's console holds, but for answers with an error's status, which the console lists too.
+    pub(super) async fn complaints(&self) -> Vec<String> {
+        let log = self.call("/se/log", json!({ "type": "browser" })).await.unwrap();
+        let entries = log.as_array().cloned().unwrap_or_default();
+        let text = |entry: &Value| entry["message"].as_str().unwrap_or_default().to_owned();
+        entries.iter().map(text).filter(|line| !line.contains("the server responded with a status of")).collect()
+    }
+
+    /// Closes the browser; dropping does the same, less kindly.
+    pub(super) async fn quit(self) {
+        let _ = self.http.delete(&self.session).send().await;
+    }
+}
