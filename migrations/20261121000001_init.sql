@@ -42,7 +42,7 @@ create table entraway.users (
     user_alias      text,
     user_role       text,
     -- The role that the sync last gave because Entra said so. Where it differs from user_role, somebody changed that
-    -- by hand, and it stays.
+    -- by hand, and it stays as long as Entra gives none.
     sso_user_role   text,
     models          text[] not null default '{}',
     max_budget      double precision,

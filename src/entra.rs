@@ -157,7 +157,8 @@ impl Entra {
         let now = self.clock.now();
         match id_token::verify(id_token, nonce, &provider, &self.settings, now) {
             Err(IdTokenError::UnknownKey) => {
-                let provider = self.provider_since(self.refresh_keys(now)).await?;
+                // Whatever failed before: the keys at hand will not do.
+                let provider = self.provider_since(self.refresh_keys(now), TimeDelta::zero()).await?;
                 Ok(id_token::verify(id_token, nonce, &provider, &self.settings, now)?)
             }
             outcome => Ok(outcome?),
@@ -227,7 +228,7 @@ impl Entra {
 
     /// Reads the endpoints and the keys anew, whatever is known: for `check`.
     pub async fn probe(&self) -> Result<(String, usize), Arc<ProviderError>> {
-        let provider = self.provider_since(DateTime::<Utc>::MAX_UTC).await?;
+        let provider = self.provider_since(DateTime::<Utc>::MAX_UTC, TimeDelta::zero()).await?;
         Ok((provider.issuer.clone(), provider.keys.len()))
     }
 
@@ -237,7 +238,7 @@ impl Entra {
     }
 
     async fn provider(&self) -> Result<Arc<Provider>, Arc<ProviderError>> {
-        let outcome = self.provider_since(self.clock.now() - PROVIDER_TTL).await;
+        let outcome = self.provider_since(self.clock.now() - PROVIDER_TTL, KEY_REFRESH).await;
         match outcome {
             Ok(provider) => Ok(provider),
             // Yesterday's keys are better than none: a token signed with a newer one is refused all the same.
@@ -245,9 +246,14 @@ impl Entra {
         }
     }
 
-    async fn provider_since(&self, oldest: DateTime<Utc>) -> Result<Arc<Provider>, Arc<ProviderError>> {
+    /// A reading that is not older than that, or a new one; none for `pause` after a failure, where there is an old one.
+    async fn provider_since(
+        &self,
+        oldest: DateTime<Utc>,
+        pause: TimeDelta,
+    ) -> Result<Arc<Provider>, Arc<ProviderError>> {
         let read = async || provider::read(&self.http, &self.settings).await.map(Arc::new).map_err(Arc::new);
-        self.provider.get(|at, _| at >= oldest, KEY_REFRESH, read).await
+        self.provider.get(|at, _| at >= oldest, pause, read).await
     }
 
     fn client(&self, provider: &Provider, token_endpoint: Url) -> OauthClient {

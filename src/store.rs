@@ -86,6 +86,22 @@ impl Store {
 
     /// Brings our tables up to date. Several replicas may do so at once.
     pub async fn migrate(&self) -> Result<(), StoreError> {
+        // Two replicas may find it missing at the same moment; the second is content with the first's.
+        sqlx::raw_sql(
+            "do $$ begin
+                if to_regnamespace('entraway') is null then
+                    create schema entraway;
+                end if;
+            exception when duplicate_schema or unique_violation then
+                null;
+            end $$",
+        )
+        .execute(&self.pool)
+        .await
+        .map_err(|error| match StoreError::from(error) {
+            StoreError::Refused(error) => StoreError::Migration(error.into()),
+            other => other,
+        })?;
         sqlx::migrate!().run(&self.pool).await.map_err(|error| match error {
             sqlx::migrate::MigrateError::Execute(error) => match StoreError::from(error) {
                 StoreError::Refused(error) => StoreError::Migration(error.into()),

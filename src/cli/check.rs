@@ -148,7 +148,8 @@ async fn check_database(report: &mut Report, config: &Config) {
         Err(error) => report.fail(
             "tables",
             &chain(&error),
-            "the user needs to be able to create the schema entraway, or to own it: GRANT CREATE ON DATABASE … TO …",
+            "the database user has to own the schema entraway, or to be able to create it: \
+             CREATE SCHEMA entraway AUTHORIZATION …, or GRANT CREATE ON DATABASE … TO …",
         ),
     }
 }

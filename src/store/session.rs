@@ -26,7 +26,7 @@ pub struct NewSession {
     pub created_at: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,
     /// The session that this browser had before: it ends.
-    pub replaces: Option<TokenHash>,
+    pub replaces: Vec<TokenHash>,
 }
 
 /// All that `GET /api/me` tells of a session and its person.
@@ -104,7 +104,7 @@ impl Store {
                      user_created, user_updated, failures, notes, graph_ms, store_ms)
                 values ($1, $2, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)
             ), replaced as (
-                delete from entraway.sessions where token_hash = $7
+                delete from entraway.sessions where token_hash = any($7)
             )
             insert into entraway.sessions (token_hash, user_id, tenant_id, sid, created_at, last_seen_at, expires_at)
             values ($3, $1, $2, $4, $5, $5, $6)",
@@ -115,7 +115,7 @@ impl Store {
         .bind(&session.sid)
         .bind(session.created_at)
         .bind(session.expires_at)
-        .bind(session.replaces.as_ref().map(|hash| &hash[..]))
+        .bind(session.replaces.iter().map(|hash| &hash[..]).collect::<Vec<_>>())
         .bind(run.started_at)
         .bind(assigned.state)
         .bind(assigned.read)
@@ -179,7 +179,10 @@ impl Store {
         let Some(row) = row else { return Ok(None) };
         let last_seen_at: DateTime<Utc> = row.try_get("last_seen_at")?;
         if last_seen_at < now - TOUCH.min(idle_timeout / 4) {
-            self.touch(hash, now).await?;
+            // The session is good all the same: a standby, say, tells but does not write.
+            if let Err(error) = self.touch(hash, now).await {
+                tracing::warn!("a session's idle clock was not written: {error}");
+            }
         }
         let Json(user) = row.try_get("person")?;
         let Json(organizations) = row.try_get("organizations")?;
@@ -198,9 +201,13 @@ impl Store {
         Ok(())
     }
 
-    /// Ends a session; tells nothing of whether there was one.
-    pub async fn end_session(&self, hash: &TokenHash) -> Result<(), StoreError> {
-        sqlx::query("delete from entraway.sessions where token_hash = $1").bind(&hash[..]).execute(&self.pool).await?;
+    /// Ends sessions; tells nothing of whether there were any.
+    pub async fn end_sessions(&self, hashes: &[TokenHash]) -> Result<(), StoreError> {
+        let hashes: Vec<&[u8]> = hashes.iter().map(|hash| &hash[..]).collect();
+        sqlx::query("delete from entraway.sessions where token_hash = any($1)")
+            .bind(hashes)
+            .execute(&self.pool)
+            .await?;
         Ok(())
     }
 

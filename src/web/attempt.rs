@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
 
 use super::App;
+use super::cookies::Opened;
 use super::error::WebError;
 use super::return_to::ReturnTo;
 use crate::entra::Proof;
@@ -15,6 +16,8 @@ use crate::random;
 const LIFETIME: TimeDelta = TimeDelta::minutes(10);
 /// More open attempts than this in one browser are tabs that nobody will go back to, and headers have an end.
 const MOST: usize = 8;
+/// Nor may the older ones take more: proxies allow some 8 KB for all cookies together.
+const MOST_BYTES: usize = 5_000;
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct Attempt {
@@ -76,16 +79,21 @@ impl Attempt {
     /// number: more came from nobody's tabs.
     fn superfluous(app: &App, headers: &HeaderMap) -> Vec<HeaderValue> {
         let found = app.cookies.open_all(headers, &app.cookies.attempt_prefix(), 4 * MOST);
-        let mut attempts: Vec<(Option<DateTime<Utc>>, String)> = found
+        let mut attempts: Vec<(Option<DateTime<Utc>>, Opened)> = found
             .into_iter()
-            .map(|(name, opened)| {
-                let attempt = opened.and_then(|sealed| serde_json::from_str::<Self>(&sealed).ok());
-                (attempt.map(|attempt| attempt.started_at), name)
+            .map(|cookie| {
+                let attempt = cookie.value.as_deref().and_then(|value| serde_json::from_str::<Self>(value).ok());
+                (attempt.map(|attempt| attempt.started_at), cookie)
             })
             .collect();
-        attempts.sort();
-        let too_many = attempts.len().saturating_sub(MOST - 1);
-        let unreadable = attempts.iter().filter(|(started_at, _)| started_at.is_none()).count();
-        attempts.into_iter().take(too_many.max(unreadable)).map(|(_, name)| app.cookies.remove(name)).collect()
+        // The newest first, the unreadable last.
+        attempts.sort_by_key(|(started_at, _)| std::cmp::Reverse(*started_at));
+        let mut bytes = 0;
+        let keep = attempts.iter().take(MOST - 1).take_while(|(started_at, cookie)| {
+            bytes += cookie.bytes;
+            started_at.is_some() && bytes <= MOST_BYTES
+        });
+        let keep = keep.count();
+        attempts.into_iter().skip(keep).map(|(_, cookie)| app.cookies.remove(cookie.name)).collect()
     }
 }

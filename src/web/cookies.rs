@@ -7,6 +7,15 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::config::PublicUrl;
 
+/// A sealed cookie that came with a request.
+pub(super) struct Opened {
+    pub(super) name: String,
+    /// What it holds, if one of our keys sealed it.
+    pub(super) value: Option<String>,
+    /// As it was sent.
+    pub(super) bytes: usize,
+}
+
 /// How our cookies are named, scoped and sealed.
 pub(super) struct Cookies {
     /// `__Host-` where the browser accepts it: https, and the whole host.
@@ -37,9 +46,15 @@ impl Cookies {
 
     /// A cookie's value as it was sent; `None` where two of that name came, since then one is not ours.
     pub(super) fn plain(headers: &HeaderMap, name: &str) -> Option<String> {
-        let mut found = sent(headers).filter(|cookie| cookie.name() == name);
-        let cookie = found.next()?;
-        found.next().is_none().then(|| cookie.value().to_owned())
+        match &Self::all(headers, name)[..] {
+            [value] => Some(value.clone()),
+            _ => None,
+        }
+    }
+
+    /// Every value that was sent under this name.
+    pub(super) fn all(headers: &HeaderMap, name: &str) -> Vec<String> {
+        sent(headers).filter(|cookie| cookie.name() == name).map(|cookie| cookie.value().to_owned()).collect()
     }
 
     /// What a sealed cookie holds, if one of our keys sealed it under this very name.
@@ -48,11 +63,15 @@ impl Cookies {
     }
 
     /// The cookies whose names begin so, each with what it holds if one of our keys sealed it; at most so many.
-    pub(super) fn open_all(&self, headers: &HeaderMap, prefix: &str, most: usize) -> Vec<(String, Option<String>)> {
+    pub(super) fn open_all(&self, headers: &HeaderMap, prefix: &str, most: usize) -> Vec<Opened> {
         sent(headers)
             .filter(|cookie| cookie.name().starts_with(prefix) && cookie.name().bytes().all(|b| b.is_ascii_graphic()))
             .take(most)
-            .map(|cookie| (cookie.name().to_owned(), self.unseal(cookie.name(), cookie.value())))
+            .map(|cookie| Opened {
+                name: cookie.name().to_owned(),
+                bytes: cookie.name().len() + cookie.value().len(),
+                value: self.unseal(cookie.name(), cookie.value()),
+            })
             .collect()
     }
 

@@ -13,6 +13,7 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use super::App;
+use crate::text::loggable;
 
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -61,12 +62,12 @@ fn forwarded_for(headers: &HeaderMap, trusted: impl Fn(IpAddr) -> bool) -> Optio
     None
 }
 
-/// One line a request. The path without its query: that may hold a code or a state.
+/// One line a request. The path without its query: that may hold a code or a state. And without what may be an address.
 pub(super) async fn log(request: Request, next: Next) -> Response {
     let id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
     let client = request.extensions().get::<ClientAddress>().and_then(|client| client.0);
     let method = request.method().clone();
-    let path = request.uri().path().to_owned();
+    let path = loggable(&request.uri().path().replace("%40", "@"));
     let begin = Instant::now();
     async move {
         let response = next.run(request).await;

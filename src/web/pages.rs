@@ -27,7 +27,10 @@ impl MePage {
     }
 
     fn organization_of<'a>(&'a self, team: &'a TeamOfMe) -> &'a str {
-        let Some(id) = team.organization_id.as_deref() else { return "standalone" };
+        team.organization_id.as_deref().map_or("standalone", |id| self.organization_name(id))
+    }
+
+    fn organization_name<'a>(&'a self, id: &'a str) -> &'a str {
         let organization = self.me.organizations.iter().find(|organization| organization.organization_id == id);
         organization.map_or(id, |organization| &organization.organization_alias)
     }
@@ -36,8 +39,16 @@ impl MePage {
     fn last_sync(&self, sync: &LastSync) -> String {
         let teams: Vec<&str> = sync.teams_joined.iter().map(|id| self.team_name(id)).collect();
         let mut parts = Vec::new();
+        if sync.user_created {
+            parts.push("made your account".to_owned());
+        }
         if !teams.is_empty() {
             parts.push(format!("joined {}", teams.join(", ")));
+        }
+        let only = sync.organizations_joined.iter().filter(|id| !sync.teams_joined.contains(id));
+        let organizations: Vec<&str> = only.map(|id| self.organization_name(id)).collect();
+        if !organizations.is_empty() {
+            parts.push(format!("joined the organization {}", organizations.join(", ")));
         }
         for (made, one, many) in
             [(sync.organizations_created, "organization", "organizations"), (sync.teams_created, "team", "teams")]

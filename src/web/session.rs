@@ -30,7 +30,7 @@ pub(super) async fn open(
         sid,
         created_at,
         expires_at: created_at + lifetime,
-        replaces: sent(app, headers),
+        replaces: all_sent(app, headers),
     };
     app.store.open_session(&session, run).await?;
     Ok(app.cookies.set(app.cookies.session_name(), token))
@@ -44,19 +44,28 @@ pub(super) async fn find(app: &App, headers: &HeaderMap) -> Result<Option<Me>, S
     }
 }
 
-/// Ends the session that a request comes with.
+/// Ends the session that a request comes with; all of them, where somebody slipped in a second cookie.
 pub(super) async fn end(app: &App, headers: &HeaderMap) -> Result<(), StoreError> {
-    match sent(app, headers) {
-        Some(hash) => app.store.end_session(&hash).await,
-        None => Ok(()),
+    match &all_sent(app, headers)[..] {
+        [] => Ok(()),
+        hashes => app.store.end_sessions(hashes).await,
     }
 }
 
-/// The hash of the token in the cookie, if it has a token's shape: nothing else is worth a query.
+/// The hash of the token in the cookie; none where two came, since then one is not ours.
 fn sent(app: &App, headers: &HeaderMap) -> Option<TokenHash> {
-    let token = Cookies::plain(headers, &app.cookies.session_name())?;
-    let bytes = URL_SAFE_NO_PAD.decode(&token).ok()?;
-    (bytes.len() == 32).then(|| hash(&token))
+    Cookies::plain(headers, &app.cookies.session_name()).as_deref().and_then(hash_of_token)
+}
+
+fn all_sent(app: &App, headers: &HeaderMap) -> Vec<TokenHash> {
+    let values = Cookies::all(headers, &app.cookies.session_name());
+    values.iter().filter_map(|value| hash_of_token(value)).collect()
+}
+
+/// Only what has a token's shape is worth a query.
+fn hash_of_token(text: &str) -> Option<TokenHash> {
+    let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+    (bytes.len() == 32).then(|| hash(text))
 }
 
 fn hash(token: &str) -> TokenHash {

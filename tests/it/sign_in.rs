@@ -40,3 +40,45 @@ async fn a_person_signs_in_and_their_groups_are_organizations_teams_and_membersh
     assert_eq!(me["teams"][0]["team_alias"], "Production LLM Evals");
     assert_eq!(me["last_sync"]["assigned_groups"], "known");
 }
+
+/// Somebody else made the schema, for a user who may do no more than own it.
+#[tokio::test]
+async fn a_database_user_who_only_owns_the_schema_is_enough() {
+    let world = World::new().await;
+    let role = format!("{}_app", world.database_name);
+    let sql = format!(
+        "create role {role} login; drop schema entraway cascade;
+         create schema entraway authorization {role}; revoke all on schema public from public"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&world.pool).await.unwrap();
+    let (alice, group) = world.alice();
+    let mut config = world.config();
+    config.database.url = world.database.replace("postgres@localhost", &format!("{role}@localhost")).into();
+    for start in ["the first", "the second"] {
+        let service = world.service_of(config.clone()).await;
+        world.sign_in(&service, alice).await;
+        assert_eq!(world.rows().await.teams_of(alice), [group.to_string()], "{start} start");
+    }
+}
+
+#[tokio::test]
+async fn the_page_tells_what_a_sign_in_did() {
+    let world = World::new().await;
+    let (alice, group) = world.alice();
+    let erin = world.fake.edit(|directory| directory.person("Erin Ellis", |_| {}));
+    let service = world.service().await;
+    let mut browser = world.sign_in(&service, erin).await;
+    let page = browser.get(service.at("/")).await.body;
+    assert!(page.contains("made your account; created 1 organization; created 1 team."), "{page}");
+
+    world.sql("update entraway.teams set organization_id = null").await;
+    world.fake.edit(|directory| directory.put(erin, group));
+    let mut browser = world.sign_in(&service, alice).await;
+    assert!(browser.get(service.at("/")).await.body.contains("joined Production LLM Evals."));
+    world.sql("delete from entraway.organization_members").await;
+    let mut browser = world.sign_in(&service, alice).await;
+    let page = browser.get(service.at("/")).await.body;
+    assert!(page.contains("joined the organization Production LLM Evals."), "{page}");
+    let mut browser = world.sign_in(&service, alice).await;
+    assert!(browser.get(service.at("/")).await.body.contains("nothing had to be changed."));
+}

@@ -91,7 +91,7 @@ async fn what_one_replica_begins_another_finishes() {
 }
 
 #[tokio::test]
-async fn cookie_keys_change_without_losing_anybody() {
+async fn an_attempt_is_finished_by_whoever_has_the_key_that_sealed_it() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let (old, both, new) =
@@ -149,4 +149,19 @@ async fn a_new_attempt_clears_away_what_cannot_be_read() {
     let entra = browser.begin(&service).await;
     let ours = format!("entraway-attempt-{}", &parameter(&entra, "state")[..12]);
     assert_eq!(browser.cookies.keys().collect::<Vec<_>>(), [&ours, "somebody-elses"]);
+}
+
+#[tokio::test]
+async fn attempts_with_long_addresses_leave_room_for_other_cookies() {
+    let world = World::new().await;
+    let service = world.service().await;
+    let mut browser = Browser::new();
+    for count in 0..8 {
+        let address = format!("/sso/login?return_to=/{count}{}", "x".repeat(1_900));
+        assert_eq!(browser.get(service.at(&address)).await.status, 303);
+        world.clock.advance(TimeDelta::seconds(1));
+    }
+    let bytes: usize = browser.cookies.iter().map(|(name, value)| name.len() + value.len()).sum();
+    assert!(bytes < 8_192, "{} cookies take {bytes} bytes, more than a proxy allows", browser.cookies.len());
+    assert!(browser.cookies.len() >= 2, "the newest attempts are kept");
 }

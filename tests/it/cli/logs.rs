@@ -183,6 +183,8 @@ async fn the_browser_is_wrong(world: &World, base: &Url, alice: ObjectId, happen
     happened.answered(&journey.browser.get(journey.answer(&[])).await, 400);
     for (path, status) in [
         ("/sso/login?return_to=https://evil.example/me@home", 400),
+        ("/people/alice.arden@contoso-sim.example", 404),
+        ("/people/alice.arden%40contoso-sim.example", 404),
         ("/no/such/page?session=S3cretInAQuery", 404),
         ("/api/me?token=S3cretInAQuery", 401),
     ] {

@@ -90,16 +90,23 @@ async fn yesterdays_keys_serve_while_entra_does_not_give_todays() {
     let service = world.service().await;
     world.sign_in(&service, alice).await;
     world.clock.advance(TimeDelta::hours(25));
+    world.fake.clear_requests();
     for endpoint in [Endpoint::Discovery, Endpoint::Keys] {
         world.fake.fault(FaultRule::on(endpoint, Fault::status(503)));
         let answer = world.try_sign_in(&service, alice).await;
         assert_eq!(answer.status, 303, "without {endpoint:?}: {answer:#?}");
+        assert_eq!(world.fake.requests_to(endpoint).len(), 1, "{endpoint:?} was asked, and failed");
         world.fake.clear_faults();
+        world.fake.clear_requests();
+        world.clock.advance(TimeDelta::seconds(61));
     }
     world.fake.rotate_keys();
     world.fake.fault(FaultRule::on(Endpoint::Keys, Fault::status(503)));
     let answer = world.try_sign_in(&service, alice).await;
     assert!(!answer.status.is_redirection(), "a key that is not known is no key: {answer:#?}");
+    world.fake.clear_faults();
+    let answer = world.try_sign_in(&service, alice).await;
+    assert_eq!(answer.status, 303, "Entra is well again, and its new key is wanted now: {answer:#?}");
 }
 
 #[tokio::test]

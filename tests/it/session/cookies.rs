@@ -37,8 +37,6 @@ async fn malformed_cookies_are_no_session_and_no_error() {
         format!("entraway={token}=").into_bytes(),
         format!("entraway={}", token.to_lowercase()).into_bytes(),
         format!("ENTRAWAY={token}").into_bytes(),
-        format!("entraway={token}; entraway={token}").into_bytes(),
-        format!("entraway=x; entraway={token}").into_bytes(),
         b"entraway=\xff\xfe".to_vec(),
         b"\x80=\x80".to_vec(),
         b"entraway-attempt-=x; entraway-attempt-\xc3\xa4=y".to_vec(),
@@ -61,6 +59,12 @@ async fn malformed_cookies_are_no_session_and_no_error() {
         }
     }
     assert_eq!(world.traces().await.sessions, 1, "none of that ended the real session");
+
+    for text in [format!("entraway={token}; entraway={token}"), format!("entraway=x; entraway={token}")] {
+        let mut bare = Browser::new();
+        let request = bare.request(Method::GET, service.at("/api/me")).header(COOKIE, &text);
+        assert_eq!(bare.send(request).await.status, 401, "of two cookies one is not ours: {text}");
+    }
 }
 
 #[tokio::test]

@@ -138,3 +138,17 @@ async fn without_entra_a_person_is_signed_out_here_all_the_same() {
     assert!(answer.location().path().ends_with("/oauth2/v2.0/logout"), "{answer:#?}");
     assert_eq!(world.traces().await.sessions, 0);
 }
+
+#[tokio::test]
+async fn a_cookie_that_somebody_slipped_in_does_not_keep_the_session_alive() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = world.service().await;
+    let mut browser = world.sign_in(&service, alice).await;
+    let token = browser.cookies.remove("entraway").unwrap();
+    let both = format!("entraway=x; entraway={token}");
+    let request = browser.request(reqwest::Method::POST, service.at("/sso/logout")).header("Cookie", both);
+    let answer = browser.send(request.header("Sec-Fetch-Site", "same-origin")).await;
+    assert_eq!(answer.status, 303);
+    assert_eq!(world.traces().await.sessions, 0, "the person was told that they are signed out");
+}
