@@ -32,8 +32,9 @@ use provider::Provider;
 
 /// How long Entra's endpoints and keys are used before they are read again (Microsoft's advice: a day).
 const PROVIDER_TTL: TimeDelta = TimeDelta::hours(24);
-/// A token with an unknown key id makes us read the keys again, but not more often than this; nor are they asked for
-/// again sooner after a failure, while those at hand will do.
+/// A token with an unknown key id makes us read the keys again, but not more often than this, unless that reading failed:
+/// nobody with such a token can enter before one goes well. While the keys at hand do, a failed reading is not repeated
+/// sooner either.
 const KEY_REFRESH: TimeDelta = TimeDelta::minutes(1);
 /// An app-only token is replaced this long before its end.
 const APP_TOKEN_MARGIN: TimeDelta = TimeDelta::minutes(5);
