@@ -5,6 +5,7 @@ mod base_url;
 mod entra;
 mod expand;
 mod litellm;
+mod litellm_proxy;
 mod problem;
 mod reader;
 mod secret;
@@ -21,7 +22,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 use url::Url;
 
-use crate::domain::TenantId;
+use crate::domain::{StoreKind, TenantId};
 use crate::policy::Policy;
 
 pub use base_url::{PublicUrl, UrlError};
@@ -47,9 +48,11 @@ pub struct Loaded {
 pub struct Config {
     pub server: Server,
     pub database: Database,
+    pub store: StoreKind,
     pub entra: Entra,
     pub sync: Sync,
     pub session: Session,
+    pub litellm: LiteLlm,
     pub policy: Policy,
 }
 
@@ -113,6 +116,15 @@ pub struct Session {
     pub lifetime: Duration,
     /// 64 bytes each; the first seals, all open. Empty: one is made and kept in Postgres.
     pub cookie_keys: Vec<CookieKey>,
+}
+
+/// `litellm`: the proxies whose database is written to.
+#[derive(Debug, Clone, Default)]
+pub struct LiteLlm {
+    /// The Redis that the proxies share, as `redis://` or `rediss://`, with the password.
+    pub redis_url: Option<SecretString>,
+    /// What the proxies put before their keys; never empty.
+    pub redis_namespace: Option<String>,
 }
 
 /// The names that people who come from LiteLLM have set already. No other has an effect by itself.
@@ -184,22 +196,32 @@ fn config<'a>(node: Option<&'a Node>, reader: &mut Reader<'a>) -> Option<Config>
     let mut root = Section::root(node, reader);
     let server = service::server(&mut root, reader);
     let database = service::database(&mut root, reader);
-    service::store(&mut root, reader);
+    let store = service::store(&mut root, reader);
     let (entra, named_app) = entra::entra(&mut root, reader);
     let (sync, role_precedence) = access::sync(&mut root, reader);
     let access = access::access(&mut root, named_app, reader);
     let session = service::session(&mut root, reader);
-    let litellm = litellm::settings(&mut root, reader);
+    let litellm = litellm_proxy::litellm(&mut root, store, reader);
+    let settings = litellm::settings(&mut root, store, reader);
     root.finish(reader);
 
     let policy = Policy {
-        also_create_orgs: litellm.also_create_orgs,
-        team_params: litellm.team_params,
-        user_params: litellm.user_params,
+        also_create_orgs: settings.also_create_orgs,
+        team_params: settings.team_params,
+        user_params: settings.user_params,
         role_precedence,
         admin_user_ids: access.admin_user_ids,
         require_group: access.require_group,
         allowed_email_domains: access.allowed_email_domains,
     };
-    Some(Config { server: server?, database: database?, entra: entra?, sync, session: session?, policy })
+    Some(Config {
+        server: server?,
+        database: database?,
+        store,
+        entra: entra?,
+        sync,
+        session: session?,
+        litellm,
+        policy,
+    })
 }

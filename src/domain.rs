@@ -126,6 +126,16 @@ pub fn display_name(text: &str) -> Option<String> {
     (!clean.is_empty()).then_some(clean)
 }
 
+/// The tables that hold organizations, teams and people.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StoreKind {
+    /// Ours, in the schema `entraway`.
+    #[default]
+    Native,
+    /// A `LiteLLM` proxy's own, in the schema `public` of its database.
+    LiteLlm,
+}
+
 /// A role that decides what a person may see. The names are LiteLLM's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

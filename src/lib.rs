@@ -17,9 +17,10 @@ pub mod random;
 pub mod shared;
 pub mod text;
 
-// The world outside: Entra, Graph, Postgres. They do not know of each other.
+// The world outside: Entra, Graph, Postgres, the caches of LiteLLM. They do not know of each other.
 pub mod entra;
 pub mod graph;
+pub mod litellm_cache;
 pub mod store;
 
 // The use case, and the browser's side of it.

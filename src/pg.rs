@@ -1,6 +1,8 @@
 //! A Postgres of our own for `demo`, tests and benchmarks: the machine's binaries, a temporary folder, nothing left
 //! behind. Knows nothing of Entraway's tables; it hands out addresses and empty databases.
 
+mod migrations;
+
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Read};
@@ -11,6 +13,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+pub use migrations::litellm_migrations;
 
 /// The shell script that runs `initdb` and `postgres`, and clears up when we are gone; its comments say how.
 const WATCHDOG: &str = include_str!("pg/watchdog.sh");
@@ -78,6 +82,30 @@ pub enum ClusterError {
     #[error("cannot create the database `{name}`")]
     CreateDatabase {
         name: String,
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The database is not there, or Postgres takes no more connections.
+    #[error("cannot connect to the database `{name}`: was it created?")]
+    Connect {
+        name: String,
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The folder is not there, or no folder is in it.
+    #[error("no migrations are in {}: `script/setup --litellm` fetches those of LiteLLM", folder.display())]
+    NoMigrations { folder: PathBuf },
+    /// A migration, or the folder of all, is there and cannot be read.
+    #[error("cannot read {}: may this user, and is it whole? If not, remove the folder that holds it", path.display())]
+    ReadMigration {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// Postgres refused what a migration says.
+    #[error("Postgres refused {}: is the database empty, and Postgres not too old?", file.display())]
+    Migration {
+        file: PathBuf,
         #[source]
         source: sqlx::Error,
     },

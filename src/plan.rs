@@ -8,11 +8,11 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 
 use crate::domain::{GroupId, Person, UserRole};
-use crate::policy::Policy;
+use crate::policy::{Limits, Policy};
 
 pub use types::{
-    Applied, Current, CurrentOrganizationMember, CurrentUser, Directory, Failure, Groups, NewOrganization, NewTeam,
-    NewUser, Note, Plan, Reading, Unknown, UserChange, UserUpdate,
+    Applied, Budget, Current, CurrentOrganizationMember, CurrentUser, Directory, Failure, Groups, NewOrganization,
+    NewTeam, NewUser, Note, Plan, Reading, Unknown, UserChange, UserUpdate,
 };
 
 /// LiteLLM's name for "whatever the organization may use".
@@ -34,24 +34,27 @@ impl Planner<'_> {
     #[must_use]
     pub fn plan(&self, current: &Current) -> Plan {
         let Self { person, directory, policy, now } = *self;
-        let mut plan = Plan::default();
+        let mut plan = Plan { user_id: user_id(current, person), ..Plan::default() };
         let role = organization_role(plan_user(&mut plan, current, person, policy, now));
         plan_groups(&mut plan, current, directory, policy, now);
         plan_memberships(&mut plan, current, directory, policy, role);
         plan_organization_roles(&mut plan, current, role);
+        if !current.same_email.is_empty() {
+            plan.notes.push(Note::SameEmail { user_ids: current.same_email.clone() });
+        }
         note_unknown(&mut plan, directory);
         plan
     }
 
-    /// What is left of a plan when these organizations could not be created (rule 4): their teams are standalone, and
-    /// nobody joins them. No other group is affected.
+    /// What is left of a plan when these organizations could not be created (rule 4): their teams are what they
+    /// would be without the flag, and nobody joins the organizations. No other group is affected.
     #[must_use]
     pub fn without_organizations(&self, mut plan: Plan, failed: &BTreeSet<GroupId>) -> Plan {
         for group in failed {
             plan.organizations.remove(group);
             plan.join_organizations.remove(group);
             if let Some(team) = plan.teams.get_mut(group) {
-                *team = new_team(team.alias.clone(), false, self.policy, self.now);
+                *team = new_team(team.alias.clone(), None, self.policy, self.now);
             }
         }
         plan
@@ -79,7 +82,8 @@ fn plan_groups(plan: &mut Plan, current: &Current, directory: &Directory, policy
         }
         match current.teams.get(&group) {
             None => {
-                plan.teams.insert(group, new_team(alias, policy.also_create_orgs, policy, now));
+                let own = policy.also_create_orgs.then_some(group);
+                plan.teams.insert(group, new_team(alias, own, policy, now));
             }
             Some(None) if policy.also_create_orgs && passing.contains(&group) => {
                 plan.notes.push(Note::TeamStaysStandalone { team: group });
@@ -131,7 +135,7 @@ fn plan_user(plan: &mut Plan, current: &Current, person: &Person, policy: &Polic
         return role;
     };
 
-    let mut update = UserUpdate::default();
+    let mut update = UserUpdate { adopted: user.tenant_id.is_none(), ..UserUpdate::default() };
     // An address that Entra no longer tells is kept; an alias is only ever filled in, as in LiteLLM.
     if let Some(email) = &person.email
         && user.email.as_deref() != Some(email.as_str())
@@ -197,11 +201,29 @@ fn new_organization(alias: String, policy: &Policy, now: DateTime<Utc>) -> NewOr
     NewOrganization { alias, models: params.models, limits: params.limits, budget_reset_at }
 }
 
-fn new_team(alias: String, in_organization: bool, policy: &Policy, now: DateTime<Utc>) -> NewTeam {
+/// A team in an organization of its own, which gives it its models, or one with the operator's defaults.
+fn new_team(alias: String, own_organization: Option<GroupId>, policy: &Policy, now: DateTime<Utc>) -> NewTeam {
     let params = policy.team_params.clone().unwrap_or_default();
-    let budget_reset_at = params.limits.budget_duration.as_ref().map(|duration| duration.next_reset(now));
-    let models = if in_organization { vec![ALL_ORG_MODELS.to_owned()] } else { params.models };
-    NewTeam { alias, in_organization, models, limits: params.limits, budget_reset_at }
+    let reset = |limits: &Limits| limits.budget_duration.as_ref().map(|duration| duration.next_reset(now));
+    let (organization_id, models) = match own_organization {
+        Some(id) => (Some(id.to_string()), vec![ALL_ORG_MODELS.to_owned()]),
+        None => (params.organization_id, params.models),
+    };
+    NewTeam {
+        alias,
+        organization_id,
+        models,
+        budget_reset_at: reset(&params.limits),
+        limits: params.limits,
+        team_member_permissions: params.team_member_permissions,
+        member_budget: params.member_limits.map(|limits| Budget { reset_at: reset(&limits), limits }),
+        metadata: params.metadata,
+    }
+}
+
+/// The key of the person's row: the one that is there, else the object id.
+fn user_id(current: &Current, person: &Person) -> String {
+    current.user.as_ref().map_or_else(|| person.identity.object_id.to_string(), |user| user.user_id.clone())
 }
 
 impl Plan {

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use uuid::Uuid;
 
 /// `N` random bytes.
 ///
@@ -13,6 +14,12 @@ pub fn bytes<const N: usize>() -> [u8; N] {
     // Unwrap safety: an operating system without randomness cannot serve sign-ins at all.
     getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
     bytes
+}
+
+/// A random (version 4) UUID.
+#[must_use]
+pub fn uuid() -> Uuid {
+    uuid::Builder::from_random_bytes(bytes()).into_uuid()
 }
 
 /// 256 random bits in base64url: 43 characters.

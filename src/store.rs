@@ -1,6 +1,8 @@
 //! Postgres: the only place with SQL. Every statement handles a set; none stands in a loop. It decides nothing: what to
 //! write comes as a plan.
 
+mod apply;
+mod litellm;
 mod native;
 mod session;
 mod sync_run;
@@ -11,8 +13,12 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
-use crate::domain::{GroupId, Identity};
-use crate::plan::{Applied, Current, Plan, Planner};
+use crate::domain::{Person, StoreKind};
+use crate::plan::{Applied, Current, Directory, Plan, Planner};
+
+use apply::Tables as _;
+use litellm::LiteLlm;
+use native::Native;
 
 pub use session::{LastSync, Me, NewSession, OrganizationOfMe, SessionOfMe, TeamOfMe, TokenHash, UserOfMe};
 pub use sync_run::SyncRun;
@@ -23,6 +29,7 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The tables that hold organizations, teams and people, and our own beside them.
 #[derive(Clone, Debug)]
 pub struct Store {
+    kind: StoreKind,
     pool: PgPool,
 }
 
@@ -37,6 +44,9 @@ pub enum StoreError {
     OtherTenant,
     #[error("the database refused a statement")]
     Refused(#[source] sqlx::Error),
+    /// Not a database of a `LiteLLM` proxy, or one of a version that this service does not know.
+    #[error("the database's LiteLLM tables cannot be served: {}", .0.join("; "))]
+    NotLiteLlm(Vec<String>),
     #[error("the tables could not be brought up to date")]
     Migration(#[source] sqlx::migrate::MigrateError),
     #[error("the database's address cannot be read")]
@@ -70,7 +80,7 @@ impl From<sqlx::Error> for StoreError {
 
 impl Store {
     /// Opens the pool; the first connection is made when it is needed.
-    pub fn new(url: &SecretString, max_connections: u32) -> Result<Self, StoreError> {
+    pub fn new(kind: StoreKind, url: &SecretString, max_connections: u32) -> Result<Self, StoreError> {
         let options: PgConnectOptions = url.expose_secret().parse().map_err(|_| StoreError::Address)?;
         let options = options.application_name("entraway").options([
             ("statement_timeout", "10s"),
@@ -81,7 +91,13 @@ impl Store {
             .max_connections(max_connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect_lazy_with(options);
-        Ok(Self { pool })
+        Ok(Self { kind, pool })
+    }
+
+    /// Makes the database ready: looks at the tables that are not ours, and brings our own up to date.
+    pub async fn prepare(&self) -> Result<(), StoreError> {
+        self.check_tables().await?;
+        self.migrate().await
     }
 
     /// Brings our tables up to date. Several replicas may do so at once.
@@ -116,26 +132,48 @@ impl Store {
         Ok(sqlx::query_scalar("select current_setting('server_version')").fetch_one(&self.pool).await?)
     }
 
-    /// Whether the database answers and holds our tables.
+    /// Whether the database answers and holds our tables, and the proxy's as we need them.
     pub async fn ready(&self) -> Result<(), StoreError> {
         sqlx::query("select from entraway.sessions limit 0").execute(&self.pool).await?;
-        Ok(())
+        self.check_tables().await
     }
 
-    /// What the store holds for this person and these groups: one statement.
-    pub async fn read(
-        &self,
-        identity: Identity,
-        groups: &std::collections::BTreeSet<GroupId>,
-    ) -> Result<Current, StoreError> {
+    /// Whether the tables that are not ours are such that this service can serve them: all columns that it reads and
+    /// writes are there, and it may do so. With the native store there is nothing to look at.
+    pub async fn check_tables(&self) -> Result<(), StoreError> {
+        match self.kind {
+            StoreKind::Native => Ok(()),
+            StoreKind::LiteLlm => litellm::check(&self.pool).await,
+        }
+    }
+
+    /// What the store holds for this person and the groups of the directory: one statement.
+    pub async fn read(&self, person: &Person, directory: &Directory) -> Result<Current, StoreError> {
         let mut connection = self.pool.acquire().await?;
-        native::read(&mut connection, identity, groups).await
+        match self.kind {
+            StoreKind::Native => Native::read(&mut connection, person, directory).await,
+            StoreKind::LiteLlm => LiteLlm::read(&mut connection, person, directory).await,
+        }
     }
 
     /// Writes what is missing, in one transaction: takes the locks, reads and plans again on what they protect, writes.
     /// `plan` is the plan that told that there is something to do.
     pub async fn apply(&self, planner: &Planner<'_>, plan: &Plan) -> Result<Applied, StoreError> {
-        native::apply(&self.pool, planner, plan).await
+        match self.kind {
+            StoreKind::Native => apply::apply::<Native>(&self.pool, planner, plan).await,
+            StoreKind::LiteLlm => apply::apply::<LiteLlm>(&self.pool, planner, plan).await,
+        }
+    }
+
+    /// Whether there is an organization of this id.
+    pub async fn has_organization(&self, organization_id: &str) -> Result<bool, StoreError> {
+        let found = sqlx::query_scalar(match self.kind {
+            StoreKind::Native => "select exists (select from entraway.organizations where organization_id = $1)",
+            StoreKind::LiteLlm => {
+                r#"select exists (select from public."LiteLLM_OrganizationTable" where organization_id = $1)"#
+            }
+        });
+        Ok(found.bind(organization_id).fetch_one(&self.pool).await?)
     }
 
     /// Waits for connections to be given back, and closes them.

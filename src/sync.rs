@@ -9,9 +9,11 @@ use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 
 use crate::domain::Person;
+use crate::litellm_cache::{self, LiteLlmCache};
 use crate::plan::{Applied, Directory, Planner};
 use crate::policy::Policy;
 use crate::store::{Store, StoreError, SyncRun};
+use crate::text::chain;
 
 pub use directory::{DirectoryReader, service_principal};
 
@@ -32,6 +34,7 @@ pub enum SyncError {
 pub async fn sync(
     reader: &DirectoryReader,
     store: &Store,
+    cache: Option<&LiteLlmCache>,
     policy: &Policy,
     person: &Person,
     token: &SecretString,
@@ -44,13 +47,32 @@ pub async fn sync(
 
     let begin = Instant::now();
     let planner = Planner { person, directory: &directory, policy, now };
-    let current = store.read(person.identity, &directory.group_ids()).await?;
+    let current = store.read(person, &directory).await?;
     let plan = planner.plan(&current);
     let applied = if plan.is_empty() { Applied::default() } else { store.apply(&planner, &plan).await? };
+    if let (Some(cache), false) = (cache, plan.is_empty()) {
+        forget(cache, &applied).await;
+    }
     for failure in &applied.failures {
         tracing::error!(kind = failure.kind, id = %failure.id, why = failure.why, "a group could not be created");
     }
     Ok(SyncRun { started_at: now, notes: plan.notes, applied, graph_time, store_time: begin.elapsed(), directory })
+}
+
+/// Tells the proxies to forget what was written. They would find out by themselves within a minute, so that whoever
+/// signs in does not pay for a Redis that is away with more than its time-out.
+async fn forget(cache: &LiteLlmCache, applied: &Applied) {
+    let teams: Vec<(String, Option<&str>)> =
+        applied.aliases_joined.iter().map(|(id, alias)| (id.to_string(), alias.as_deref())).collect();
+    let organizations: Vec<String> = applied.organizations_joined.iter().map(ToString::to_string).collect();
+    let teams = teams.iter().map(|(id, alias)| (id.as_str(), *alias));
+    let keys = litellm_cache::keys(&applied.user_id, teams, organizations.iter().map(String::as_str));
+    if let Err(error) = cache.forget(&keys).await {
+        tracing::warn!(
+            "LiteLLM's proxies were not told of a sign-in's changes, and see them within a minute: {}",
+            chain(&error)
+        );
+    }
 }
 
 /// `access.require_group`. "Unknown" is not "nobody", but it opens no door either.

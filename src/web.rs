@@ -28,10 +28,12 @@ use tower_http::csrf::CsrfLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, LiteLlm};
+use crate::domain::StoreKind;
 use crate::entra::Entra;
 use crate::graph::Graph;
 use crate::http_client::{HttpClient, HttpError};
+use crate::litellm_cache::{CacheError, LiteLlmCache};
 use crate::random;
 use crate::store::{Store, StoreError};
 use crate::sync::{DirectoryReader, service_principal};
@@ -47,6 +49,8 @@ pub struct App {
     config: Config,
     clock: Clock,
     store: Store,
+    /// The caches of the proxies that share the database, if they can be told.
+    cache: Option<LiteLlmCache>,
     entra: Arc<Entra>,
     reader: DirectoryReader,
     cookies: Cookies,
@@ -57,6 +61,8 @@ pub struct App {
 pub enum StartError {
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Cache(#[from] CacheError),
     #[error("the HTTP client could not be made")]
     Http(#[from] HttpError),
     #[error("the public URL cannot be a trusted origin: {0}")]
@@ -67,12 +73,15 @@ impl App {
     /// Puts the service together: brings the tables up to date and, where no cookie keys are configured, takes the one
     /// from the database. `graph_budget` bounds the reading of one list of groups.
     pub async fn build(config: Config, clock: Clock, graph_budget: Duration) -> Result<Arc<Self>, StartError> {
-        let store = Store::new(&config.database.url, config.database.max_connections)?;
-        store.migrate().await?;
+        let store = Store::new(config.store, &config.database.url, config.database.max_connections)?;
+        store.prepare().await?;
         let keys = match &config.session.cookie_keys[..] {
             [] => vec![store.cookie_key(random::bytes()).await?.to_vec()],
             keys => keys.iter().map(|key| key.as_bytes().to_vec()).collect(),
         };
+        let LiteLlm { redis_url, redis_namespace } = &config.litellm;
+        let cache = redis_url.as_ref().filter(|_| config.store == StoreKind::LiteLlm);
+        let cache = cache.map(|url| LiteLlmCache::new(url, redis_namespace.clone())).transpose()?;
         let http = HttpClient::to(&config.entra.authority_url)?;
         let redirect_uri = config.server.public_url.join("/sso/callback");
         let entra = Arc::new(Entra::new(http.clone(), clock.clone(), config.entra.clone(), redirect_uri));
@@ -80,7 +89,7 @@ impl App {
         let principal = service_principal(&config.entra);
         let reader = DirectoryReader::new(entra.clone(), graph, clock.clone(), principal, &config.sync);
         let cookies = Cookies::new(&config.server.public_url, &keys);
-        Ok(Arc::new(Self { config, clock, store, entra, reader, cookies }))
+        Ok(Arc::new(Self { config, clock, store, cache, entra, reader, cookies }))
     }
 
     /// Where the service's own data is.

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::config::{self, Config, Env, Level, Loaded, Tenant};
-use crate::domain::TenantId;
+use crate::domain::{StoreKind, TenantId};
 use crate::entra::{AppTokenError, Entra, TokenError, aadsts_number};
 use crate::graph::{self, Graph, GraphError};
 use crate::http_client::HttpClient;
+use crate::litellm_cache::LiteLlmCache;
 use crate::policy::{Limits, Policy};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::sync::service_principal;
 use crate::text::chain;
 
@@ -73,6 +74,7 @@ pub(super) async fn run(file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCo
             }
             tell_policy(&mut report, &config.policy);
             check_database(&mut report, &config).await;
+            check_cache(&mut report, &config).await;
             check_entra(&mut report, &config).await?;
         }
     }
@@ -126,7 +128,7 @@ fn limits(limits: &Limits) -> String {
 }
 
 async fn check_database(report: &mut Report, config: &Config) {
-    let store = match Store::new(&config.database.url, config.database.max_connections) {
+    let store = match Store::new(config.store, &config.database.url, config.database.max_connections) {
         Ok(store) => store,
         Err(error) => {
             return report.fail(
@@ -143,6 +145,18 @@ async fn check_database(report: &mut Report, config: &Config) {
             return report.fail("database", &chain(&error), remedy);
         }
     }
+    if config.store == StoreKind::LiteLlm {
+        match store.check_tables().await {
+            Ok(()) => report.ok("LiteLLM's tables", "all columns that are needed are there, and may be used"),
+            Err(StoreError::NotLiteLlm(problems)) => {
+                for problem in problems {
+                    report.fail("LiteLLM's tables", &problem, "see docs/litellm.md");
+                }
+                return;
+            }
+            Err(error) => return report.fail("LiteLLM's tables", &chain(&error), "is it the proxy's own database?"),
+        }
+    }
     match store.migrate().await {
         Ok(()) => report.ok("tables", "the schema entraway is up to date"),
         Err(error) => report.fail(
@@ -150,6 +164,37 @@ async fn check_database(report: &mut Report, config: &Config) {
             &chain(&error),
             "the database user has to own the schema entraway, or to be able to create it: \
              CREATE SCHEMA entraway AUTHORIZATION …, or GRANT CREATE ON DATABASE … TO …",
+        ),
+    }
+    let default = config.policy.team_params.as_ref().and_then(|params| params.organization_id.as_ref());
+    if let Some(id) = default {
+        match store.has_organization(id).await {
+            Ok(true) => report.ok("default organization", &format!("{id} is there")),
+            Ok(false) => report.fail(
+                "default organization",
+                &format!("there is no organization {id}, so no team can be made in it"),
+                "make it, or mend default_team_params.organization_id",
+            ),
+            Err(error) => report.fail("default organization", &chain(&error), "see above"),
+        }
+    }
+}
+
+/// The proxies' caches, where they are to be told.
+async fn check_cache(report: &mut Report, config: &Config) {
+    let Some(url) = config.litellm.redis_url.as_ref().filter(|_| config.store == StoreKind::LiteLlm) else { return };
+    let ready = async { LiteLlmCache::new(url, config.litellm.redis_namespace.clone())?.ready().await };
+    match ready.await {
+        Ok(0) => report.warn(
+            "LiteLLM's caches",
+            "Redis answers, but no proxy listens there",
+            "is a proxy running with this Redis, and is litellm.redis_namespace its namespace?",
+        ),
+        Ok(workers) => report.ok("LiteLLM's caches", &format!("{workers} workers listen")),
+        Err(error) => report.warn(
+            "LiteLLM's caches",
+            &error.to_string(),
+            "mend litellm.redis_url, or leave it out: the proxies then see changes within a minute",
         ),
     }
 }

@@ -1,16 +1,21 @@
 //! The section `litellm_settings`, which may be a LiteLLM proxy's own: what is not ours in it is passed over.
 
-use super::problem::{Level, nearest, normal};
+use serde_json::{Map, Value};
+
+use super::problem::{Level, Problem, nearest, normal};
 use super::reader::{Item, Reader};
 use super::section::Section;
-use crate::domain::UserRole;
+use crate::domain::{StoreKind, UserRole};
 use crate::policy::{Limits, TeamParams, UserParams};
 
 const ALSO_CREATE_ORGS: &str = "entra_groups_also_create_orgs";
 const TEAM_PARAMS: &str = "default_team_params";
 const USER_PARAMS: &str = "default_internal_user_params";
 
-/// Known to LiteLLM in `default_team_params`, without an effect here.
+const DURATION_REMEDY: &str = "write such as 30d, 24h or 1mo";
+const NATIVE: &str = "has no effect with the native store";
+
+/// Known to LiteLLM in `default_team_params`, and not supported here.
 const TEAM_KEYS_OF_LITELLM: &[&str] = &[
     "access_group_ids",
     "admins",
@@ -28,28 +33,20 @@ const TEAM_KEYS_OF_LITELLM: &[&str] = &[
     "max_parallel_requests",
     "members",
     "members_with_roles",
-    "metadata",
     "model_aliases",
     "model_max_budget",
     "model_rpm_limit",
     "model_tpm_limit",
     "object_permission",
-    "organization_id",
     "policies",
     "prompts",
     "router_settings",
     "rpm_limit_type",
     "secret_manager_settings",
     "soft_budget",
-    "tags",
     "team_alias",
     "team_id",
-    "team_member_budget",
-    "team_member_budget_duration",
     "team_member_key_duration",
-    "team_member_permissions",
-    "team_member_rpm_limit",
-    "team_member_tpm_limit",
     "tpd_limit",
     "tpm_limit_type",
 ];
@@ -75,13 +72,11 @@ const USER_KEYS_OF_LITELLM: &[&str] = &[
     "permissions",
     "policies",
     "prompts",
-    "rpm_limit",
     "send_invite_email",
     "soft_budget",
     "sso_user_id",
     "team_id",
     "teams",
-    "tpm_limit",
     "user_alias",
     "user_email",
     "user_id",
@@ -94,7 +89,7 @@ pub(super) struct Settings {
     pub(super) user_params: UserParams,
 }
 
-pub(super) fn settings<'a>(root: &mut Section<'a>, reader: &mut Reader<'a>) -> Settings {
+pub(super) fn settings<'a>(root: &mut Section<'a>, store: StoreKind, reader: &mut Reader<'a>) -> Settings {
     let mut section = root.section("litellm_settings", reader);
     let also_create_orgs = section.take_or_env(ALSO_CREATE_ORGS, "ENTRA_GROUPS_ALSO_CREATE_ORGS", reader);
     let team_params = section.take(TEAM_PARAMS);
@@ -106,8 +101,8 @@ pub(super) fn settings<'a>(root: &mut Section<'a>, reader: &mut Reader<'a>) -> S
 
     Settings {
         also_create_orgs: also_create_orgs.and_then(|item| reader.boolean(&item)).unwrap_or(false),
-        team_params: team_params.map(|item| team_params_of(&item, reader)),
-        user_params: user_params.map(|item| user_params_of(&item, reader)).unwrap_or_default(),
+        team_params: team_params.map(|item| team_params_of(&item, store, reader)),
+        user_params: user_params.map(|item| user_params_of(&item, store, reader)).unwrap_or_default(),
     }
 }
 
@@ -117,31 +112,126 @@ fn resembles_ours(key: &str) -> bool {
     [ALSO_CREATE_ORGS, TEAM_PARAMS, USER_PARAMS].iter().any(|ours| strsim::damerau_levenshtein(&key, ours) <= 3)
 }
 
-fn team_params_of<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> TeamParams {
+fn team_params_of<'a>(item: &Item<'a>, store: StoreKind, reader: &mut Reader<'a>) -> TeamParams {
     let mut section = Section::of(item, reader);
     let mut limits = budget(&mut section, reader);
     let models = models(&mut section, reader);
-    limits.tpm_limit = section.take("tpm_limit").and_then(|item| reader.whole(&item, 0..=i64::MAX));
-    limits.rpm_limit = section.take("rpm_limit").and_then(|item| reader.whole(&item, 0..=i64::MAX));
-    without_effect(&mut section, TEAM_KEYS_OF_LITELLM, reader);
+    rates(&mut section, &mut limits, "tpm_limit", "rpm_limit", reader);
+    let organization_id = section.take("organization_id").and_then(|item| name(&item, reader));
+    let metadata = metadata(&mut section, reader);
+    let permissions = section.take("team_member_permissions");
+    let members = [
+        section.take("team_member_budget"),
+        section.take("team_member_budget_duration"),
+        section.take("team_member_tpm_limit"),
+        section.take("team_member_rpm_limit"),
+    ];
+    if store == StoreKind::Native {
+        for item in members.iter().chain([&permissions]).flatten() {
+            reader.note(Level::Warning, &item.place, NATIVE);
+        }
+    }
+    let team_member_permissions = permissions.map(|item| routes(&item, reader));
+    let member_limits = member_limits(members, &limits, reader);
+    match store {
+        StoreKind::Native => without_effect(&mut section, TEAM_KEYS_OF_LITELLM, reader),
+        // The proxy would apply them. A team that lacks its guardrails, say, must not come into being unnoticed.
+        StoreKind::LiteLlm => not_supported(&mut section, TEAM_KEYS_OF_LITELLM, reader),
+    }
     section.finish(reader);
-    TeamParams { models, limits }
+    TeamParams { models, limits, organization_id, team_member_permissions, member_limits, metadata }
 }
 
-fn user_params_of<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> UserParams {
+/// What each member may spend. Its duration is the team's where it has none of its own, as in `LiteLLM`.
+fn member_limits<'a>(items: [Option<Item<'a>>; 4], team: &Limits, reader: &mut Reader<'a>) -> Option<Limits> {
+    if items.iter().all(Option::is_none) {
+        return None;
+    }
+    let [budget, duration, tpm, rpm] = items;
+    Some(Limits {
+        max_budget: budget.and_then(|item| reader.amount(&item)),
+        budget_duration: match duration {
+            Some(item) => reader.parsed(&item, DURATION_REMEDY, str::parse),
+            None => team.budget_duration.clone(),
+        },
+        tpm_limit: tpm.and_then(|item| reader.whole(&item, 0..=i64::MAX)),
+        rpm_limit: rpm.and_then(|item| reader.whole(&item, 0..=i64::MAX)),
+    })
+}
+
+fn user_params_of<'a>(item: &Item<'a>, store: StoreKind, reader: &mut Reader<'a>) -> UserParams {
     let mut section = Section::of(item, reader);
     let user_role = section.take("user_role").and_then(|item| user_role(&item, reader));
-    let limits = budget(&mut section, reader);
+    let mut limits = budget(&mut section, reader);
     let models = models(&mut section, reader);
+    for place in rates(&mut section, &mut limits, "tpm_limit", "rpm_limit", reader) {
+        if store == StoreKind::Native {
+            reader.note(Level::Warning, place, NATIVE);
+        }
+    }
     without_effect(&mut section, USER_KEYS_OF_LITELLM, reader);
     section.finish(reader);
     UserParams { user_role, models, limits }
 }
 
+/// Tokens and requests a minute; gives the places of those that are there.
+fn rates<'a>(
+    section: &mut Section<'a>,
+    limits: &mut Limits,
+    tpm: &'static str,
+    rpm: &'static str,
+    reader: &mut Reader<'a>,
+) -> Vec<String> {
+    let (tpm, rpm) = (section.take(tpm), section.take(rpm));
+    let places = [&tpm, &rpm].into_iter().flatten().map(|item| item.place.clone()).collect();
+    limits.tpm_limit = tpm.and_then(|item| reader.whole(&item, 0..=i64::MAX));
+    limits.rpm_limit = rpm.and_then(|item| reader.whole(&item, 0..=i64::MAX));
+    places
+}
+
+/// `metadata` as it is, with `tags` as a key in it: that is where the proxy keeps them.
+fn metadata<'a>(section: &mut Section<'a>, reader: &mut Reader<'a>) -> Map<String, Value> {
+    let mut metadata = Map::new();
+    if let Some(item) = section.take("metadata") {
+        match reader.json(&item) {
+            Some(Value::Object(map)) => metadata = map,
+            Some(_) => reader.problem(&item, "must be a mapping", "write its keys below it"),
+            None => {}
+        }
+    }
+    if metadata.remove("team_member_budget_id").is_some() {
+        let place = section.place("metadata.team_member_budget_id");
+        reader.note(Level::Warning, place, "is the proxy's own and is left out, as the proxy does");
+    }
+    if let Some(item) = section.take("tags") {
+        let tags = reader.texts(&item).into_iter().map(|(_, tag)| tag).collect();
+        metadata.insert("tags".to_owned(), tags);
+    }
+    metadata
+}
+
+fn routes<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> Vec<String> {
+    let mut routes = Vec::new();
+    for (item, route) in reader.texts(item) {
+        if !route.starts_with('/') {
+            reader.problem(&item, "is not a management route", "write such as /key/generate or /key/info");
+        } else if !routes.contains(&route) {
+            routes.push(route);
+        }
+    }
+    routes
+}
+
+/// The id of something in the database.
+fn name<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> Option<String> {
+    let read = |text: &str| if text.trim().is_empty() { Err("is empty") } else { Ok(text.trim().to_owned()) };
+    reader.parsed(item, "write the id of an organization, or leave the key out", read)
+}
+
 fn budget<'a>(section: &mut Section<'a>, reader: &mut Reader<'a>) -> Limits {
     let max_budget = section.take("max_budget").and_then(|item| reader.amount(&item));
-    let remedy = "write such as 30d, 24h or 1mo";
-    let budget_duration = section.take("budget_duration").and_then(|item| reader.parsed(&item, remedy, str::parse));
+    let duration = section.take("budget_duration");
+    let budget_duration = duration.and_then(|item| reader.parsed(&item, DURATION_REMEDY, str::parse));
     Limits { max_budget, budget_duration, ..Limits::default() }
 }
 
@@ -184,6 +274,13 @@ fn user_role<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> Option<UserRole> {
 fn without_effect(section: &mut Section, keys: &[&str], reader: &mut Reader) {
     for place in section.pass_over(|key| keys.contains(&key)) {
         reader.note(Level::Warning, place, "is LiteLLM's and has no effect here");
+    }
+}
+
+fn not_supported(section: &mut Section, keys: &[&str], reader: &mut Reader) {
+    for place in section.pass_over(|key| keys.contains(&key)) {
+        let remedy = "leave it out, and set it in LiteLLM where a team needs it";
+        reader.problems.push(Problem::new(place, "is LiteLLM's and is not supported here", remedy));
     }
 }
 

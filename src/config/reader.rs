@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::Env;
 use super::expand::expand;
-use super::problem::{Level, Note, Problem, suggestion};
+use super::problem::{Level, Note, Problem, shown, suggestion};
 use super::tree::Value;
 
 /// Where values come from, and where the findings go.
@@ -220,6 +220,30 @@ impl<'a> Reader<'a> {
             literal: item.literal,
         };
         nodes.iter().enumerate().map(element).collect()
+    }
+
+    /// Anything, as JSON.
+    pub(super) fn json(&mut self, item: &Item<'a>) -> Option<serde_json::Value> {
+        Some(match item.value {
+            Value::Null => serde_json::Value::Null,
+            Value::List(_) => self.list(item).iter().filter_map(|element| self.json(element)).collect(),
+            Value::Map(entries) => {
+                let mut map = serde_json::Map::new();
+                for entry in entries {
+                    let place = format!("{}.{}", item.place, shown(&entry.key));
+                    let below = Item { place, line: entry.line, value: &entry.node.value, literal: item.literal };
+                    map.insert(entry.key.clone(), self.json(&below)?);
+                }
+                map.into()
+            }
+            Value::Bool(value) => (*value).into(),
+            Value::Real(value) => (*value).into(),
+            Value::Whole(value) => match serde_json::Number::from_i128(*value) {
+                Some(number) => number.into(),
+                None => return self.amount(item).map(Into::into),
+            },
+            Value::Text(_) => self.text(item)?.into(),
+        })
     }
 
     /// The texts of a list: trimmed, none empty, each with its place.

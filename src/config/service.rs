@@ -10,6 +10,7 @@ use super::problem::Level;
 use super::reader::{Item, Reader};
 use super::section::Section;
 use super::{Database, Server, Session, secret};
+use crate::domain::StoreKind;
 
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
@@ -84,12 +85,10 @@ fn is_database_url(item: &Item, url: &str, reader: &mut Reader) -> bool {
     true
 }
 
-/// `store`: one word that this version knows one value of.
-pub(super) fn store<'a>(root: &mut Section<'a>, reader: &mut Reader<'a>) {
-    let Some(item) = root.take("store") else { return };
-    if reader.choice(&item, &[("native", false), ("litellm", true)]) == Some(true) {
-        reader.problem(&item, "this version has only the native store", "write native, or leave the key out");
-    }
+/// `store`: one word.
+pub(super) fn store<'a>(root: &mut Section<'a>, reader: &mut Reader<'a>) -> StoreKind {
+    let kinds = [("native", StoreKind::Native), ("litellm", StoreKind::LiteLlm)];
+    root.take("store").and_then(|item| reader.choice(&item, &kinds)).unwrap_or_default()
 }
 
 pub(super) fn session<'a>(root: &mut Section<'a>, reader: &mut Reader<'a>) -> Option<Session> {

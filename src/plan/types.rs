@@ -47,14 +47,19 @@ pub struct Current {
     pub teams: BTreeMap<GroupId, Option<String>>,
     /// All organizations that the person is in, by id: an id made by hand need not be a GUID.
     pub organization_members: BTreeMap<String, CurrentOrganizationMember>,
-    /// Those of the asked groups whose team the person is in.
+    /// Those of the asked groups whose team the person is in, wholly: half a membership is none.
     pub team_members: BTreeSet<GroupId>,
+    /// Rows of others with this person's e-mail, by `user_id`; at most a few of them.
+    pub same_email: BTreeSet<String>,
 }
 
 /// The person's row. Roles are text: somebody may have written anything by hand.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct CurrentUser {
-    pub tenant_id: TenantId,
+    /// The row's key. In a database that others write to it need not be the object id.
+    pub user_id: String,
+    /// Whose row it is; `None` for one that this service has never written to.
+    pub tenant_id: Option<TenantId>,
     pub email: Option<String>,
     pub alias: Option<String>,
     pub role: Option<String>,
@@ -73,6 +78,8 @@ pub struct CurrentOrganizationMember {
 /// All that is to be written for one sign-in, so concretely that writing it decides nothing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
+    /// The key of the person's row: the one that is there, else the object id.
+    pub user_id: String,
     pub organizations: BTreeMap<GroupId, NewOrganization>,
     pub teams: BTreeMap<GroupId, NewTeam>,
     pub user: Option<UserChange>,
@@ -95,11 +102,22 @@ pub struct NewOrganization {
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewTeam {
     pub alias: String,
-    /// Whether it belongs to the organization of the same id.
-    pub in_organization: bool,
+    /// The organization it belongs to: its own, of the same id, or the operator's default one.
+    pub organization_id: Option<String>,
     pub models: Vec<String>,
     pub limits: Limits,
     pub budget_reset_at: Option<DateTime<Utc>>,
+    pub team_member_permissions: Option<Vec<String>>,
+    /// What each member may spend.
+    pub member_budget: Option<Budget>,
+    pub metadata: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Limits, and when they start anew.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Budget {
+    pub limits: Limits,
+    pub reset_at: Option<DateTime<Utc>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -127,6 +145,8 @@ pub struct UserUpdate {
     pub alias: Option<String>,
     /// The role, and the part of it that Entra gives.
     pub role: Option<(String, Option<UserRole>)>,
+    /// The row was made by somebody else: from now on it is remembered whose it is.
+    pub adopted: bool,
 }
 
 /// Something that the plan left alone on purpose; kept in the sync record.
@@ -138,6 +158,10 @@ pub enum Note {
         team: GroupId,
     },
     RoleSetByHandStays,
+    /// Rows of others have this person's e-mail. They are left alone: an address is no proof of being somebody.
+    SameEmail {
+        user_ids: BTreeSet<String>,
+    },
     AssignedGroupsUnknown {
         code: String,
     },
@@ -149,13 +173,19 @@ pub enum Note {
 /// What was really written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Applied {
+    /// The key of the person's row.
+    pub user_id: String,
     pub organizations_created: BTreeSet<GroupId>,
     pub teams_created: BTreeSet<GroupId>,
     pub organizations_joined: BTreeSet<GroupId>,
     pub teams_joined: BTreeSet<GroupId>,
+    /// The names of those teams, as a `LiteLLM` database has them: its proxies cache teams by name, too.
+    pub aliases_joined: BTreeMap<GroupId, Option<String>>,
     pub user_created: bool,
     pub user_updated: bool,
     pub failures: Vec<Failure>,
+    /// How often the transaction lost a race (a deadlock, say) and was tried again.
+    pub retries: u32,
 }
 
 /// A row that the database refused, while all others were written.

@@ -7,7 +7,7 @@ use sqlx::types::Json;
 
 use super::sync_run::{ListRecord, SyncRun, milliseconds, texts};
 use super::{Store, StoreError};
-use crate::domain::Identity;
+use crate::domain::{Identity, StoreKind};
 
 /// The SHA-256 of a session's token.
 pub type TokenHash = [u8; 32];
@@ -90,6 +90,64 @@ pub struct LastSync {
     pub failures: i64,
 }
 
+/// A session, if it is alive, with everything about its person. `u` is their row, `user` says from where; the others
+/// give their organizations `o` with the membership `m`, and their teams `t` with the role in it.
+macro_rules! session_query {
+    ($user:literal, $organizations:literal, $teams:literal, $team_role:literal) => {
+        concat!(
+            "select s.created_at, s.last_seen_at, s.expires_at,
+                json_build_object('user_id', u.user_id, 'tenant_id', s.tenant_id, 'email', u.user_email,
+                                  'display_name', u.user_alias, 'user_role', u.user_role) as person,
+                (select coalesce(json_agg(json_build_object('organization_id', o.organization_id,
+                            'organization_alias', o.organization_alias, 'user_role', m.user_role)
+                            order by o.organization_alias, o.organization_id), '[]')
+                 from ",
+            $organizations,
+            ") as organizations,
+                (select coalesce(json_agg(json_build_object('team_id', t.team_id,
+                            'team_alias', coalesce(t.team_alias, t.team_id),
+                            'organization_id', t.organization_id, 'role', ",
+            $team_role,
+            ")
+                            order by t.team_alias, t.team_id), '[]')
+                 from ",
+            $teams,
+            ") as teams,
+                (select json_build_object('started_at', r.started_at, 'assigned_groups', r.assigned_groups,
+                            'member_of', r.member_of, 'organizations_created', cardinality(r.organizations_created),
+                            'teams_created', cardinality(r.teams_created),
+                            'organizations_joined', r.organizations_joined, 'teams_joined', r.teams_joined,
+                            'user_created', r.user_created, 'user_updated', r.user_updated,
+                            'failures', jsonb_array_length(r.failures))
+                 from entraway.sync_runs r
+                 where r.user_id = s.user_id order by r.started_at desc limit 1) as last_sync
+             from entraway.sessions s join ",
+            $user,
+            "
+             where s.token_hash = $1 and s.expires_at > $2 and s.last_seen_at > $3"
+        )
+    };
+}
+
+const NATIVE_SESSION: &str = session_query!(
+    "entraway.users u on u.user_id = s.user_id and u.tenant_id = s.tenant_id",
+    "entraway.organization_members m join entraway.organizations o using (organization_id)
+     where m.user_id = u.user_id",
+    "entraway.team_members m join entraway.teams t using (team_id) where m.user_id = u.user_id",
+    "m.role"
+);
+
+/// Which teams a person is in the proxy's own pages take from the person's row, too.
+const LITELLM_SESSION: &str = session_query!(
+    r#"entraway.litellm_users p on p.object_id = s.user_id and p.tenant_id = s.tenant_id
+       join public."LiteLLM_UserTable" u on u.user_id = p.user_id"#,
+    r#"public."LiteLLM_OrganizationMembership" m join public."LiteLLM_OrganizationTable" o using (organization_id)
+       where m.user_id = u.user_id"#,
+    r#"public."LiteLLM_TeamTable" t where t.team_id = any(u.teams)"#,
+    "case when t.members_with_roles @> jsonb_build_array(jsonb_build_object('user_id', u.user_id, 'role', 'admin'))
+          then 'admin' else 'user' end"
+);
+
 impl Store {
     /// Opens a session, ends the one it replaces, and keeps the sync record: one statement.
     pub async fn open_session(&self, session: &NewSession, run: &SyncRun) -> Result<(), StoreError> {
@@ -101,8 +159,8 @@ impl Store {
                     (user_id, tenant_id, started_at,
                      assigned_groups, assigned_groups_read, assigned_groups_why, member_of, member_of_read, member_of_why,
                      organizations_created, teams_created, organizations_joined, teams_joined,
-                     user_created, user_updated, failures, notes, graph_ms, store_ms)
-                values ($1, $2, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)
+                     user_created, user_updated, failures, notes, retries, graph_ms, store_ms)
+                values ($1, $2, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)
             ), replaced as (
                 delete from entraway.sessions where token_hash = any($7)
             )
@@ -131,6 +189,7 @@ impl Store {
         .bind(run.applied.user_updated)
         .bind(Json(&run.applied.failures))
         .bind(Json(&run.notes))
+        .bind(i32::try_from(run.applied.retries).unwrap_or(i32::MAX))
         .bind(milliseconds(run.graph_time))
         .bind(milliseconds(run.store_time))
         .execute(&self.pool)
@@ -146,31 +205,10 @@ impl Store {
         now: DateTime<Utc>,
         idle_timeout: TimeDelta,
     ) -> Result<Option<Me>, StoreError> {
-        let row = sqlx::query(
-            "select s.created_at, s.last_seen_at, s.expires_at,
-                json_build_object('user_id', u.user_id, 'tenant_id', u.tenant_id, 'email', u.user_email,
-                                  'display_name', u.user_alias, 'user_role', u.user_role) as person,
-                (select coalesce(json_agg(json_build_object('organization_id', o.organization_id,
-                            'organization_alias', o.organization_alias, 'user_role', m.user_role)
-                            order by o.organization_alias, o.organization_id), '[]')
-                 from entraway.organization_members m join entraway.organizations o using (organization_id)
-                 where m.user_id = u.user_id) as organizations,
-                (select coalesce(json_agg(json_build_object('team_id', t.team_id, 'team_alias', t.team_alias,
-                            'organization_id', t.organization_id, 'role', m.role)
-                            order by t.team_alias, t.team_id), '[]')
-                 from entraway.team_members m join entraway.teams t using (team_id)
-                 where m.user_id = u.user_id) as teams,
-                (select json_build_object('started_at', r.started_at, 'assigned_groups', r.assigned_groups,
-                            'member_of', r.member_of, 'organizations_created', cardinality(r.organizations_created),
-                            'teams_created', cardinality(r.teams_created),
-                            'organizations_joined', r.organizations_joined, 'teams_joined', r.teams_joined,
-                            'user_created', r.user_created, 'user_updated', r.user_updated,
-                            'failures', jsonb_array_length(r.failures))
-                 from entraway.sync_runs r
-                 where r.user_id = u.user_id order by r.started_at desc limit 1) as last_sync
-             from entraway.sessions s join entraway.users u on u.user_id = s.user_id and u.tenant_id = s.tenant_id
-             where s.token_hash = $1 and s.expires_at > $2 and s.last_seen_at > $3",
-        )
+        let row = sqlx::query(match self.kind {
+            StoreKind::Native => NATIVE_SESSION,
+            StoreKind::LiteLlm => LITELLM_SESSION,
+        })
         .bind(&hash[..])
         .bind(now)
         .bind(now - idle_timeout)

@@ -54,7 +54,9 @@ async fn sign_in(app: &App, headers: &HeaderMap, query: &Query, attempt: &Attemp
     if !policy.admits_email(person.sign_in_address.as_ref()) {
         return Err(WebError::EmailDomain);
     }
-    let run = sync(&app.reader, &app.store, policy, person, &signed_in.access_token, app.clock.now()).await?;
+    let run =
+        sync(&app.reader, &app.store, app.cache.as_ref(), policy, person, &signed_in.access_token, app.clock.now())
+            .await?;
     let cookie = session::open(app, headers, person.identity, signed_in.sid.clone(), &run).await?;
     tracing::info!(
         tenant_id = %person.identity.tenant_id,

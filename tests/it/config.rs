@@ -9,6 +9,8 @@ use entraway::domain::UserRole;
 use entraway::policy::{Limits, RolePrecedence, TeamParams};
 use secrecy::ExposeSecret;
 
+mod litellm_proxy;
+
 mod litellm_settings;
 
 mod problems;

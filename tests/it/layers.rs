@@ -22,8 +22,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("text", &[]),
     ("entra", &["clock", "config", "domain", "http_client", "shared"]),
     ("graph", &["domain", "http_client", "plan::Groups"]),
-    ("store", &["domain", "plan", "policy"]),
-    ("sync", &["clock", "config", "domain", "entra", "graph", "plan", "policy", "shared", "store", "text"]),
+    ("litellm_cache", &[]),
+    ("store", &["domain", "plan", "policy", "random"]),
+    (
+        "sync",
+        &["clock", "config", "domain", "entra", "graph", "litellm_cache", "plan", "policy", "shared", "store", "text"],
+    ),
     (
         "web",
         &[
@@ -33,6 +37,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "entra",
             "graph",
             "http_client",
+            "litellm_cache",
             "plan",
             "policy",
             "random",
@@ -56,6 +61,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "fake",
             "graph",
             "http_client",
+            "litellm_cache",
             "pg",
             "plan",
             "policy",
@@ -72,6 +78,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 /// A word and the only places where it may stand in code: a module, or a file.
 const ONLY_IN: &[(&str, &[&str], &str)] = &[
     ("sqlx", &["store", "pg"], "SQL is in the store alone"),
+    ("redis", &["litellm_cache"], "only litellm_cache speaks to Redis"),
     ("axum", &["web", "server", "fake"], "only the browser's side knows axum"),
     ("reqwest", &["http_client"], "there is one way out, with time-outs and without redirects"),
     ("openidconnect", &["entra"], "only entra speaks OpenID Connect"),

@@ -1,6 +1,8 @@
 //! The private cluster is there when it says so, holds what it is given, and leaves nothing behind, however its
 //! owner ends.
 
+mod migrations;
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;

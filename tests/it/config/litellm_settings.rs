@@ -82,8 +82,7 @@ fn limits_are_finite_whole_where_they_count_and_not_negative() {
 #[test]
 fn what_litellm_knows_has_no_effect_here_and_what_nobody_knows_is_a_problem() {
     for (yaml, place) in [
-        (team("team_member_permissions: [x]"), "litellm_settings.default_team_params.team_member_permissions"),
-        (team("organization_id: x"), "litellm_settings.default_team_params.organization_id"),
+        (team("guardrails: [x]"), "litellm_settings.default_team_params.guardrails"),
         (user("teams: [x]"), "litellm_settings.default_internal_user_params.teams"),
         (user("available_teams: [x]"), "litellm_settings.default_internal_user_params.available_teams"),
     ] {

@@ -4,14 +4,14 @@ use super::*;
 
 #[test]
 fn all_problems_are_said_at_once_in_the_order_of_the_file() {
-    let yaml = "server:\n  public_ur: https://sso.example.com\n  listen: here\nstore: litellm\nsesion: {}\n\
+    let yaml = "server:\n  public_ur: https://sso.example.com\n  listen: here\nstore: lite\nsesion: {}\n\
                 session:\n  lifetime: 60\nentra:\n  cloud: mars\n  client_id: [x]\n";
     let lines = said_with(yaml, &Env::new());
     let expected = [
         "config.yaml:1: server.public_url: is missing",
         "config.yaml:2: server.public_ur: unknown key; did you mean public_url?",
         "config.yaml:3: server.listen: must be an IP address and a port; write such as 0.0.0.0:8080",
-        "config.yaml:4: store: this version has only the native store",
+        "config.yaml:4: store: is not one of the words known here; known here: native, litellm",
         "config.yaml:5: sesion: unknown key; did you mean session?",
         "config.yaml:7: session.lifetime: is a number without a unit; write 60s for seconds",
         "config.yaml:8: entra.tenant: is missing",

@@ -41,12 +41,16 @@ fn secrets_are_read_from_files_beside_the_configuration() {
     folder.write("db", "postgresql://app:S3cret@db/x\n");
     folder.write("secret", "S3cret~file\r\n");
     folder.write("keys", format!("{}\n\n{}\n", key(1), key(2)));
-    let yaml = "database: {url_file: db}\nentra: {client_secret_file: \"${SECRETS}/secret\"}\nsession: {cookie_keys_file: keys}\n";
+    folder.write("redis", "rediss://:S3cret@redis:6380/1\n");
+    let yaml = "database: {url_file: db}\nentra: {client_secret_file: \"${SECRETS}/secret\"}\n\
+                session: {cookie_keys_file: keys}\nlitellm: {redis_url_file: redis}\n";
     let env = and(without_secrets(), "SECRETS", folder.0.to_str().unwrap());
     let config = folder.load(yaml, &env).unwrap_or_else(|error| panic!("{error}")).config;
     assert_eq!(config.database.url.expose_secret(), "postgresql://app:S3cret@db/x");
     assert_eq!(config.entra.client_secret.expose_secret(), "S3cret~file");
     assert_eq!(config.session.cookie_keys.iter().map(|key| key.as_bytes()[0]).collect::<Vec<_>>(), [1, 2]);
+    let redis_url = config.litellm.redis_url.expect("the file names it");
+    assert_eq!(redis_url.expose_secret(), "rediss://:S3cret@redis:6380/1");
 }
 
 #[test]
@@ -69,9 +73,12 @@ fn a_file_that_is_not_there_or_holds_nothing_is_named_with_its_key() {
 
 #[test]
 fn a_secret_given_in_both_ways_is_a_problem() {
-    for (section, key, value) in
-        [("database", "url", "postgres://db"), ("entra", "client_secret", "x"), ("session", "cookie_keys", "[]")]
-    {
+    for (section, key, value) in [
+        ("database", "url", "postgres://db"),
+        ("entra", "client_secret", "x"),
+        ("session", "cookie_keys", "[]"),
+        ("litellm", "redis_url", "redis://db"),
+    ] {
         let yaml = format!("{section}:\n  {key}: {value}\n  {key}_file: x\n");
         assert_said(&yaml, &format!("config.yaml:3: {section}.{key}_file: is given, and so is {section}.{key}"));
     }
@@ -90,8 +97,16 @@ fn no_secret_is_ever_seen_however_it_is_misplaced() {
     let folder = Folder::new("unseen");
     let long = "S3cret~0123456789012345678901234567890";
     let base64 = format!("S3cret{}", &key(0x5A)[6..]);
-    let values =
-        [long, &base64, "postgres://u:S3cret@db/x", "mysql://u:S3cret@db", "S3cret cret", "postgres://u:S3/cret@h/d"];
+    let values = [
+        long,
+        &base64,
+        "postgres://u:S3cret@db/x",
+        "mysql://u:S3cret@db",
+        "S3cret cret",
+        "postgres://u:S3/cret@h/d",
+        "rediss://:S3cret@h",
+        "redis://:S3#cret@h",
+    ];
     let shapes = [
         "V",
         "\"V\"",
@@ -136,6 +151,8 @@ fn no_secret_is_ever_seen_however_it_is_misplaced() {
         ("access", "require_group"),
         ("database", "max_connections"),
         ("sync", "role_precedence"),
+        ("litellm", "redis_url"),
+        ("litellm", "redis_url_file"),
         ("litellm_settings", "default_team_params"),
         ("litellm_settings", "drop_params"),
     ];
@@ -172,9 +189,12 @@ fn no_secret_of_the_environment_or_of_a_file_is_ever_seen() {
             let seen = seen(&load(None, &and(least(), name, value)));
             assert!(!secret || !seen.contains("S3"), "{name}={value} gave {seen}");
         }
-        for (section, key) in
-            [("database", "url_file"), ("entra", "client_secret_file"), ("session", "cookie_keys_file")]
-        {
+        for (section, key) in [
+            ("database", "url_file"),
+            ("entra", "client_secret_file"),
+            ("session", "cookie_keys_file"),
+            ("litellm", "redis_url_file"),
+        ] {
             folder.write("value", value);
             let seen = seen(&folder.load(&format!("{section}: {{{key}: value}}"), &without_secrets()));
             assert!(!seen.contains("S3"), "{key} with {value} gave {seen}");

@@ -18,6 +18,7 @@ fn the_environment_alone_is_enough() {
     assert_eq!(config.sync.assigned_groups_ttl, Duration::from_mins(1));
     assert_eq!(config.session.idle_timeout, Duration::from_hours(8));
     assert_eq!(config.session.lifetime, Duration::from_hours(24));
+    assert!(config.litellm.redis_url.is_none() && config.litellm.redis_namespace.is_none());
     assert!(config.policy.team_params.is_none() && !config.policy.also_create_orgs);
     assert_eq!(config.policy.default_role(), UserRole::InternalUserViewer);
 }
@@ -82,6 +83,7 @@ fn the_example_is_read_and_states_the_defaults() {
             tpm_limit: Some(10_000),
             rpm_limit: Some(1_000),
         },
+        ..TeamParams::default()
     };
     assert_eq!(config.policy.team_params, Some(params));
     assert_eq!(config.policy.user_params.user_role, Some(UserRole::InternalUser));
@@ -91,7 +93,7 @@ fn the_example_is_read_and_states_the_defaults() {
 
 #[test]
 fn an_empty_file_and_sections_of_null_are_as_good_as_none() {
-    for yaml in ["", "# nothing\n", "server:\nentra: ~\nlitellm_settings: null\nsession: {}\nstore:\n"] {
+    for yaml in ["", "# nothing\n", "server:\nentra: ~\nlitellm_settings: null\nlitellm:\nsession: {}\nstore:\n"] {
         good(yaml);
     }
 }

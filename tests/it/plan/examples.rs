@@ -30,7 +30,7 @@ fn alice() -> Case {
         },
         policy: Policy {
             also_create_orgs: true,
-            team_params: Some(TeamParams { models: vec!["gpt-4".into()], limits }),
+            team_params: Some(TeamParams { models: vec!["gpt-4".into()], limits, ..TeamParams::default() }),
             ..Policy::default()
         },
         now: time("2026-11-21T03:03:20Z"),
@@ -60,7 +60,7 @@ fn without_the_flag_teams_stand_alone_and_have_the_default_models() {
     let plan = alice.plan();
     assert!(plan.organizations.is_empty() && plan.join_organizations.is_empty(), "{plan:#?}");
     let team = &plan.teams[&group(1)];
-    assert!(!team.in_organization, "{team:?}");
+    assert!(team.organization_id.is_none(), "{team:?}");
     assert_eq!((&team.models[..], team.limits.max_budget), (&["gpt-4".to_owned()][..], Some(100.0)));
 }
 
@@ -119,7 +119,10 @@ fn an_organization_that_the_database_refused_leaves_a_team_alone_and_alice_in_it
     let alice = alice();
     let plan = alice.planner().without_organizations(alice.plan(), &[group(1)].into());
     assert!(plan.organizations.keys().eq(&[group(2)]), "{plan:#?}");
-    assert!(!plan.teams[&group(1)].in_organization && plan.teams[&group(2)].in_organization, "{plan:#?}");
+    assert!(
+        plan.teams[&group(1)].organization_id.is_none() && plan.teams[&group(2)].organization_id.is_some(),
+        "{plan:#?}"
+    );
     assert_eq!(plan.teams[&group(1)].models, ["gpt-4"]);
     assert!(plan.join_teams.contains(&group(1)) && plan.join_organizations.is_empty(), "{plan:#?}");
 }

@@ -105,10 +105,14 @@ fn email() -> impl Strategy<Value = Option<String>> {
     select(vec![None, Some("a@contoso.example"), Some("b@contoso.example")]).prop_map(|email| email.map(str::to_owned))
 }
 
+/// A row of ours, or of somebody who writes to the same database: under another key, and not yet known to be whose.
 fn user() -> impl Strategy<Value = CurrentUser> {
     let alias = select(vec![None, Some(""), Some(" "), Some("Al"), Some("Alice")]);
-    (email(), alias, roles()).prop_map(|(email, alias, (role, sso_role))| CurrentUser {
-        tenant_id: identity().tenant_id,
+    let key = prop_oneof![3 => Just(identity().object_id.to_string()), 1 => Just("made-by-hand".to_owned())];
+    let known = prop::bool::weighted(0.8);
+    (key, known, email(), alias, roles()).prop_map(|(user_id, known, email, alias, (role, sso_role))| CurrentUser {
+        user_id,
+        tenant_id: known.then(|| identity().tenant_id),
         email,
         alias: alias.map(str::to_owned),
         role,
@@ -128,9 +132,11 @@ fn current() -> impl Strategy<Value = Current> {
         btree_map(any_group(), option::of(organization()), 0..=4),
         btree_map(organization(), member, 0..=4),
         btree_set(any_group(), 0..=4),
+        btree_set(select(vec!["another".to_owned(), "a-third".to_owned()]), 0..=2),
     )
-        .prop_map(|(user, organizations, teams, organization_members, team_members)| Current {
+        .prop_map(|(user, organizations, teams, organization_members, team_members, same_email)| Current {
             user,
+            same_email,
             organizations,
             teams,
             organization_members,
@@ -167,7 +173,18 @@ fn models() -> impl Strategy<Value = Vec<String>> {
 }
 
 fn policy() -> impl Strategy<Value = Policy> {
-    let team_params = (models(), limits()).prop_map(|(models, limits)| TeamParams { models, limits });
+    let organization_id = option::weighted(0.3, Just("default-organization".to_owned()));
+    let permissions = option::weighted(0.3, Just(vec!["/key/generate".to_owned()]));
+    let team_params = (models(), limits(), organization_id, permissions, option::weighted(0.3, limits())).prop_map(
+        |(models, limits, organization_id, team_member_permissions, member_limits)| TeamParams {
+            models,
+            limits,
+            organization_id,
+            team_member_permissions,
+            member_limits,
+            metadata: [("tags".to_owned(), serde_json::json!(["sso"]))].into_iter().collect(),
+        },
+    );
     let user_params = (option::of(select(UserRole::ALL.to_vec())), models(), limits())
         .prop_map(|(user_role, models, limits)| UserParams { user_role, models, limits });
     let precedence = select(vec![RolePrecedence::First, RolePrecedence::Highest]);
@@ -204,7 +221,8 @@ pub(super) fn shuffled(case: &Case, seed: u64) -> Case {
             *groups = shuffle(std::mem::take(groups).into_iter().collect(), &mut dice).into_iter().collect();
         }
     }
-    let Current { organizations, teams, organization_members, team_members, user: _ } = &mut case.current;
+    let Current { organizations, teams, organization_members, team_members, user: _, same_email: _ } =
+        &mut case.current;
     let set = |set: &mut BTreeSet<GroupId>, dice: &mut u64| {
         *set = shuffle(std::mem::take(set).into_iter().collect(), dice).into_iter().collect();
     };

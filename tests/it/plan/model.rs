@@ -10,7 +10,8 @@ pub(super) fn apply_to(current: &Current, plan: &Plan, tenant_id: TenantId) -> C
         None => {}
         Some(UserChange::Create(new)) => {
             after.user = Some(CurrentUser {
-                tenant_id,
+                user_id: plan.user_id.clone(),
+                tenant_id: Some(tenant_id),
                 email: new.email.as_ref().map(|email| email.as_str().to_owned()),
                 alias: new.alias.clone(),
                 role: Some(new.role.to_string()),
@@ -19,6 +20,9 @@ pub(super) fn apply_to(current: &Current, plan: &Plan, tenant_id: TenantId) -> C
         }
         Some(UserChange::Update(update)) => {
             let user = after.user.as_mut().expect("only a person who is there is updated");
+            if update.adopted {
+                user.tenant_id = Some(tenant_id);
+            }
             if let Some(email) = &update.email {
                 user.email = Some(email.as_str().to_owned());
             }
@@ -31,7 +35,7 @@ pub(super) fn apply_to(current: &Current, plan: &Plan, tenant_id: TenantId) -> C
         }
     }
     after.organizations.extend(plan.organizations.keys());
-    after.teams.extend(plan.teams.iter().map(|(id, team)| (*id, team.in_organization.then(|| id.to_string()))));
+    after.teams.extend(plan.teams.iter().map(|(id, team)| (*id, team.organization_id.clone())));
     let joined = plan.join_organizations.iter().map(|(id, role)| (id.to_string(), *role));
     let changed = plan.organization_roles.iter().map(|(id, role)| (id.clone(), *role));
     for (id, role) in joined.chain(changed) {

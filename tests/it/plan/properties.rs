@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use entraway::domain::GroupId;
-use entraway::plan::{Groups, Note, Plan, Reading, UserChange};
+use entraway::plan::{Budget, Groups, Note, Plan, Reading, UserChange};
 use proptest::prelude::*;
 
 use super::generate::{Case, any_group, case, config, identity, shuffled};
@@ -145,9 +145,11 @@ proptest! {
             prop_assert!(after.organizations.contains(id), "joins organization {id}, which does not exist: {plan:#?}");
         }
         for (id, team) in &plan.teams {
-            let sound = !team.in_organization || after.organizations.contains(id);
+            let default = case.policy.team_params.as_ref().and_then(|params| params.organization_id.clone());
+            let organization = if case.policy.also_create_orgs { Some(id.to_string()) } else { default };
+            prop_assert_eq!(&team.organization_id, &organization, "team {} by the flag: {:#?}", id, plan);
+            let sound = !case.policy.also_create_orgs || after.organizations.contains(id);
             prop_assert!(sound, "team {id} is in an organization that does not exist: {plan:#?}");
-            prop_assert_eq!(team.in_organization, case.policy.also_create_orgs, "team {} by the flag: {:#?}", id, plan);
         }
         for id in plan.organization_roles.keys() {
             let member = case.current.organization_members.contains_key(id);
@@ -161,7 +163,7 @@ proptest! {
         let plan = case.plan();
         prop_assert_eq!(plan.organizations.len(), 0, "the flag is off: {:#?}", plan);
         prop_assert_eq!(plan.join_organizations.len(), 0, "the flag is off: {:#?}", plan);
-        prop_assert!(plan.teams.values().all(|team| !team.in_organization), "the flag is off: {plan:#?}");
+        prop_assert!(plan.teams.iter().all(|(id, team)| team.organization_id != Some(id.to_string())), "the flag is off: {plan:#?}");
     }
 
     #[test]
@@ -176,9 +178,17 @@ proptest! {
             prop_assert!(!new.alias.is_empty(), "organization {id} has no alias");
         }
         for (id, new) in &plan.teams {
-            let models = if new.in_organization { vec!["all-org-models".to_owned()] } else { params.models.clone() };
+            let own = new.organization_id == Some(id.to_string());
+            let models = if own { vec!["all-org-models".to_owned()] } else { params.models.clone() };
             prop_assert_eq!(&new.models, &models, "team {}", id);
             prop_assert_eq!((&new.limits, new.budget_reset_at), (&params.limits, reset), "team {}", id);
+            prop_assert_eq!(&new.team_member_permissions, &params.team_member_permissions, "team {}", id);
+            prop_assert_eq!(&new.metadata, &params.metadata, "team {}", id);
+            let budget = params.member_limits.clone().map(|limits| Budget {
+                reset_at: limits.budget_duration.as_ref().map(|duration| duration.next_reset(case.now)),
+                limits,
+            });
+            prop_assert_eq!(&new.member_budget, &budget, "team {}", id);
             prop_assert!(!new.alias.is_empty(), "team {id} has no alias");
         }
     }
@@ -235,7 +245,7 @@ proptest! {
         let refers = |id: &GroupId| {
             left.organizations.contains_key(id)
                 || left.join_organizations.contains_key(id)
-                || left.teams.get(id).is_some_and(|team| team.in_organization)
+                || left.teams.get(id).is_some_and(|team| team.organization_id == Some(id.to_string()))
         };
         prop_assert!(!failed.iter().any(refers), "{failed:?} could not be made, but the plan says {left:#?}");
         let models = case.policy.team_params.clone().unwrap_or_default().models;

@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use entraway::clock::Clock;
 use entraway::config::{self, Config};
-use entraway::domain::ObjectId;
+use entraway::domain::{ObjectId, StoreKind};
 use entraway::fake::{Directory, Fake, Options};
-use entraway::pg::{Durability, PrivateCluster};
+use entraway::pg::{Durability, PrivateCluster, litellm_migrations};
 use entraway::server;
 use entraway::store::Store;
 use entraway::web::App;
-use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
+use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -24,7 +24,10 @@ use url::Url;
 
 use super::{Answer, Browser, Rows};
 
-const TEMPLATE: &str = "entraway_template";
+const NATIVE_TEMPLATE: &str = "native_template";
+const LITELLM_TEMPLATE: &str = "litellm_template";
+/// What an operator would run in a LiteLLM proxy's database. Every test of that store runs with these rights alone.
+const GRANTS: &str = include_str!("../../../docs/litellm-grants.sql");
 
 /// One cluster for the whole run. It is never dropped: its watchdog clears up when this process ends.
 static CLUSTER: OnceCell<PrivateCluster> = OnceCell::const_new();
@@ -34,10 +37,8 @@ pub(crate) async fn cluster() -> &'static PrivateCluster {
         .get_or_init(async || {
             let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
             let cluster = PrivateCluster::start(Durability::Fast).await.unwrap();
-            cluster.create_database(TEMPLATE, None).await.unwrap();
-            let store = Store::new(&cluster.url(TEMPLATE).into(), 1).unwrap();
-            store.migrate().await.unwrap();
-            store.close().await;
+            cluster.create_database(NATIVE_TEMPLATE, None).await.unwrap();
+            prepare(StoreKind::Native, &cluster.url(NATIVE_TEMPLATE)).await;
             let pool = PgPool::connect(&cluster.url("postgres")).await.unwrap();
             sqlx::query("create extension if not exists pg_stat_statements").execute(&pool).await.unwrap();
             pool.close().await;
@@ -46,10 +47,37 @@ pub(crate) async fn cluster() -> &'static PrivateCluster {
         .await
 }
 
+/// A template with LiteLLM's own migrations, made when the first test asks for it.
+async fn litellm_template() {
+    static MADE: OnceCell<()> = OnceCell::const_new();
+    MADE.get_or_init(async || {
+        let cluster = cluster().await;
+        cluster.create_database(LITELLM_TEMPLATE, None).await.unwrap();
+        cluster.apply_migrations(LITELLM_TEMPLATE, &litellm_migrations()).await.unwrap();
+        let mut connection = PgConnection::connect(&cluster.url(LITELLM_TEMPLATE)).await.unwrap();
+        sqlx::raw_sql(GRANTS).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        prepare(StoreKind::LiteLlm, &as_entraway(&cluster.url(LITELLM_TEMPLATE))).await;
+    })
+    .await;
+}
+
+async fn prepare(kind: StoreKind, url: &str) {
+    let store = Store::new(kind, &url.into(), 1).unwrap();
+    store.prepare().await.unwrap();
+    store.close().await;
+}
+
+/// The address of a database for the user of the grants.
+fn as_entraway(url: &str) -> String {
+    url.replacen("postgres://postgres@", "postgres://entraway@", 1)
+}
+
 /// All that one test has for itself.
 pub(crate) struct World {
     pub(crate) fake: Fake,
     pub(crate) clock: Clock,
+    pub(crate) kind: StoreKind,
     /// The database's address, and its name.
     pub(crate) database: String,
     pub(crate) database_name: String,
@@ -84,18 +112,30 @@ impl Service {
 impl World {
     /// A migrated database, and an empty tenant.
     pub(crate) async fn new() -> Self {
+        Self::of(StoreKind::Native).await
+    }
+
+    /// The same with this store.
+    pub(crate) async fn of(kind: StoreKind) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let cluster = cluster().await;
         let database_name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        cluster.create_database(&database_name, Some(TEMPLATE)).await.unwrap();
-        let database = cluster.url(&database_name);
-        let pool = PgPoolOptions::new().max_connections(2).connect(&database).await.unwrap();
+        let url = cluster.url(&database_name);
+        let (template, database) = match kind {
+            StoreKind::Native => (NATIVE_TEMPLATE, url.clone()),
+            StoreKind::LiteLlm => {
+                litellm_template().await;
+                (LITELLM_TEMPLATE, as_entraway(&url))
+            }
+        };
+        cluster.create_database(&database_name, Some(template)).await.unwrap();
+        let pool = PgPoolOptions::new().max_connections(2).connect(&url).await.unwrap();
         let clock = Clock::system();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let now = clock.clone();
         let options = Options::new(Directory::new("contoso-sim.example"), Arc::new(move || now.now()));
         let fake = Fake::start(listener, options).await.unwrap();
-        Self { fake, clock, database, database_name, pool }
+        Self { fake, clock, kind, database, database_name, pool }
     }
 
     /// The settings that a test may change: organizations are on, with the defaults of the README.
@@ -114,11 +154,16 @@ impl World {
         let yaml = format!(
             "server: {{public_url: 'http://127.0.0.1:1', listen: '127.0.0.1:0'}}\n\
              database: {{url: '{database}', max_connections: 5}}\n\
+             store: {store}\n\
              entra:\n  tenant: {tenant}\n  client_id: {client}\n  client_secret: {secret}\n  \
                service_principal_id: {principal}\n  authority_url: {authority}\n  graph_url: {graph}\n\
              sync: {{assigned_groups_ttl: 0s}}\n\
              litellm_settings:\n{litellm_settings}",
             database = self.database,
+            store = match self.kind {
+                StoreKind::Native => "native",
+                StoreKind::LiteLlm => "litellm",
+            },
             tenant = directory.tenant_id,
             client = directory.client_id,
             secret = directory.client_secret,

@@ -35,7 +35,7 @@ async fn every_sign_in_leaves_one_record_of_what_it_read_and_wrote() {
         "member_of": "known", "member_of_read": 2, "member_of_why": null,
         "organizations_created": ids(&[hers, other]), "teams_created": ids(&[hers, other]),
         "organizations_joined": [hers], "teams_joined": [hers],
-        "user_created": true, "user_updated": false, "failures": [], "notes": [],
+        "user_created": true, "user_updated": false, "failures": [], "notes": [], "retries": 0,
     });
     assert_eq!(record(&world).await, first, "the first sign-in");
 

@@ -1,0 +1,40 @@
+-- The rights that Entraway needs in a LiteLLM proxy's database, and no more. Run it once in that database, as a superuser
+-- or as the owner of the database and of LiteLLM's tables, with a password of your own:
+--
+--   psql "$DATABASE_URL" -f docs/litellm-grants.sql
+--
+-- Columns are granted one by one: no password, no key and no spend can be read, nothing can be deleted. What Entraway
+-- keeps for itself is in the schema "entraway", which is its own.
+
+create role entraway login password 'change-me';
+create schema entraway authorization entraway;
+
+grant select (budget_id),
+      insert (budget_id, max_budget, budget_duration, budget_reset_at, tpm_limit, rpm_limit, allowed_models,
+              created_at, created_by, updated_at, updated_by)
+   on public."LiteLLM_BudgetTable" to entraway;
+
+grant select (organization_id, organization_alias),
+      insert (organization_id, organization_alias, budget_id, models, created_at, created_by, updated_at, updated_by)
+   on public."LiteLLM_OrganizationTable" to entraway;
+
+grant select (team_id, team_alias, organization_id, members_with_roles, metadata, default_team_member_models),
+      insert (team_id, team_alias, organization_id, admins, members, members_with_roles, metadata, max_budget, models,
+              tpm_limit, rpm_limit, budget_duration, budget_reset_at, team_member_permissions, created_at, updated_at),
+      update (members_with_roles, updated_at)
+   on public."LiteLLM_TeamTable" to entraway;
+
+grant select (user_id, sso_user_id, user_email, user_alias, user_role, teams),
+      insert (user_id, sso_user_id, user_email, user_alias, user_role, teams, models, max_budget, budget_duration,
+              budget_reset_at, tpm_limit, rpm_limit, metadata, created_at, updated_at),
+      update (user_email, user_alias, user_role, teams, updated_at)
+   on public."LiteLLM_UserTable" to entraway;
+
+grant select (user_id, organization_id, user_role),
+      insert (user_id, organization_id, user_role, created_at, updated_at),
+      update (user_role, updated_at)
+   on public."LiteLLM_OrganizationMembership" to entraway;
+
+grant select (user_id, team_id),
+      insert (user_id, team_id, budget_id)
+   on public."LiteLLM_TeamMembership" to entraway;

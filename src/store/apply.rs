@@ -1,0 +1,222 @@
+//! Applying a plan: one transaction that takes the locks, reads and plans again on what they protect, and writes; the
+//! same for every store. What differs between stores is `Tables`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+use sqlx::{PgConnection, PgPool};
+
+use super::StoreError;
+use crate::domain::{GroupId, Person};
+use crate::plan::{Applied, Current, Directory, Failure, NewOrganization, NewTeam, Plan, Planner, UserChange};
+use crate::policy::{BudgetDuration, Limits};
+
+/// A transaction that lost a race is tried again, whole, this often.
+const TRIES: u32 = 6;
+
+/// The tables of one store.
+pub(super) trait Tables {
+    const ORGANIZATIONS: &'static str;
+    const TEAMS: &'static str;
+
+    /// Reads what is there for one person and a directory's groups: one statement, whatever their number.
+    async fn read(connection: &mut PgConnection, person: &Person, directory: &Directory)
+    -> Result<Current, StoreError>;
+
+    /// Takes what the transaction needs of locks, always in the same order.
+    async fn lock(connection: &mut PgConnection, person: &Person, locks: &Locks) -> Result<(), StoreError>;
+
+    /// A new organization's row, and the budget row that it refers to, where the store has such.
+    fn organization(id: GroupId, new: &NewOrganization, planner: &Planner<'_>) -> NewRow;
+
+    /// A new team's row, and the budget row that it refers to, if any.
+    fn team(id: GroupId, new: &NewTeam, planner: &Planner<'_>) -> NewRow;
+
+    /// The person's own rows: made or refreshed, and their memberships; one statement.
+    async fn write_person(
+        connection: &mut PgConnection,
+        planner: &Planner<'_>,
+        plan: &Plan,
+        applied: &mut Applied,
+    ) -> Result<(), StoreError>;
+}
+
+/// What a transaction will write, and has to protect.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Locks {
+    /// Organizations or teams are made.
+    pub(super) creates: bool,
+    /// The teams whose rosters change.
+    pub(super) teams: BTreeSet<GroupId>,
+}
+
+impl Locks {
+    fn of(plan: &Plan) -> Self {
+        Self { creates: plan.creates(), teams: plan.join_teams.clone() }
+    }
+
+    fn cover(&self, other: &Self) -> bool {
+        self.creates >= other.creates && self.teams.is_superset(&other.teams)
+    }
+}
+
+/// A row to insert, as the columns that have no default, and one in the table of budgets that has to come first.
+pub(super) struct NewRow {
+    pub(super) row: Value,
+    pub(super) budget: Option<Value>,
+}
+
+enum Outcome {
+    Done(Applied),
+    /// More has to be written than when the plan was made, and it is not protected.
+    Needs(Locks),
+}
+
+/// Applies a plan in one transaction; the whole of it is tried again where it lost a race.
+pub(super) async fn apply<T: Tables>(pool: &PgPool, planner: &Planner<'_>, plan: &Plan) -> Result<Applied, StoreError> {
+    let mut locks = Locks::of(plan);
+    let mut retries = 0;
+    loop {
+        match apply_once::<T>(pool, planner, &locks).await {
+            Ok(Outcome::Done(applied)) => return Ok(Applied { retries, ..applied }),
+            Ok(Outcome::Needs(more)) => locks = more,
+            Err(StoreError::Unavailable(error) | StoreError::Refused(error))
+                if retries + 1 < TRIES && lost_race(&error) =>
+            {
+                retries += 1;
+                tracing::debug!(retries, "the sync's transaction lost a race and is tried again");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// 40: a deadlock or serialization failure. 23503: somebody deleted, since it was read, a row that ours refers to.
+/// 23505: somebody else made the person's row meanwhile.
+fn lost_race(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code().map(std::borrow::Cow::into_owned));
+    code.is_some_and(|code| code.starts_with("40") || code == "23503" || code == "23505")
+}
+
+async fn apply_once<T: Tables>(pool: &PgPool, planner: &Planner<'_>, locks: &Locks) -> Result<Outcome, StoreError> {
+    let mut transaction = pool.begin().await?;
+    T::lock(&mut transaction, planner.person, locks).await?;
+    let current = T::read(&mut transaction, planner.person, planner.directory).await?;
+    let mut plan = planner.plan(&current);
+    let needed = Locks::of(&plan);
+    if !locks.cover(&needed) {
+        // Somebody deleted rows since the plan was made: start over with the locks for what is to be written now.
+        transaction.rollback().await?;
+        return Ok(Outcome::Needs(needed));
+    }
+
+    let mut applied = Applied { user_id: plan.user_id.clone(), ..Applied::default() };
+    if !plan.organizations.is_empty() {
+        let rows = plan.organizations.iter().map(|(id, new)| T::organization(*id, new, planner)).collect();
+        let inserted = insert_rows(&mut transaction, T::ORGANIZATIONS, "organization_id", rows).await?;
+        let failed = inserted.failures("organization", |id| plan.organizations.get(&id).map(|new| new.alias.clone()));
+        plan = planner.without_organizations(plan, &inserted.refused.keys().copied().collect());
+        applied.organizations_created = inserted.made;
+        applied.failures.extend(failed);
+    }
+    if !plan.teams.is_empty() {
+        let rows = plan.teams.iter().map(|(id, new)| T::team(*id, new, planner)).collect();
+        let inserted = insert_rows(&mut transaction, T::TEAMS, "team_id", rows).await?;
+        let failed = inserted.failures("team", |id| plan.teams.get(&id).map(|new| new.alias.clone()));
+        plan = planner.without_teams(plan, &inserted.refused.keys().copied().collect());
+        applied.teams_created = inserted.made;
+        applied.failures.extend(failed);
+    }
+    if plan.writes_person() {
+        T::write_person(&mut transaction, planner, &plan, &mut applied).await?;
+    }
+    transaction.commit().await?;
+    Ok(Outcome::Done(applied))
+}
+
+/// The rows that were made, and those that the database refused, with its reason.
+struct Inserted {
+    made: BTreeSet<GroupId>,
+    refused: BTreeMap<GroupId, String>,
+}
+
+impl Inserted {
+    fn failures(&self, kind: &'static str, alias: impl Fn(GroupId) -> Option<String>) -> Vec<Failure> {
+        let failure = |(&id, why): (&GroupId, &String)| Failure {
+            kind,
+            id,
+            alias: alias(id).unwrap_or_default(),
+            why: why.clone(),
+        };
+        self.refused.iter().map(failure).collect()
+    }
+}
+
+/// Inserts rows as a set, and one by one only where the set was refused: see the function in the migrations.
+async fn insert_rows(
+    connection: &mut PgConnection,
+    table: &str,
+    key: &str,
+    new: Vec<NewRow>,
+) -> Result<Inserted, StoreError> {
+    let (mut rows, mut budgets) = (Vec::new(), Map::new());
+    for NewRow { row, budget } in new {
+        if let (Some(budget), Some(id)) = (budget, row[key].as_str()) {
+            budgets.insert(id.to_owned(), budget);
+        }
+        rows.push(row);
+    }
+    let outcome: Vec<(String, Option<String>)> =
+        sqlx::query_as("select key, refused from entraway.insert_rows($1::text::regclass, $2, $3, $4)")
+            .bind(table)
+            .bind(key)
+            .bind(Value::Array(rows))
+            .bind(Value::Object(budgets))
+            .fetch_all(connection)
+            .await?;
+    let mut inserted = Inserted { made: BTreeSet::new(), refused: BTreeMap::new() };
+    for (id, refused) in outcome {
+        let Ok(id) = id.parse() else { continue };
+        match refused {
+            None => _ = inserted.made.insert(id),
+            Some(why) => _ = inserted.refused.insert(id, why),
+        }
+    }
+    Ok(inserted)
+}
+
+/// Adds the columns of limits, which have the same names in every table.
+pub(super) fn put_limits(row: &mut Value, limits: &Limits) {
+    row["max_budget"] = json!(limits.max_budget);
+    row["budget_duration"] = json!(limits.budget_duration.as_ref().map(BudgetDuration::as_str));
+    row["tpm_limit"] = json!(limits.tpm_limit);
+    row["rpm_limit"] = json!(limits.rpm_limit);
+}
+
+/// Only ids that were asked for come back, and those are GUIDs.
+pub(super) fn group_ids(ids: &[String]) -> BTreeSet<GroupId> {
+    ids.iter().filter_map(|id| id.parse().ok()).collect()
+}
+
+/// The columns of a new person, or those that change of a known one.
+pub(super) fn person_columns(plan: &Plan) -> (Option<Value>, Option<Value>) {
+    match &plan.user {
+        None => (None, None),
+        Some(UserChange::Create(new)) => {
+            let mut row = json!({
+                "user_email": new.email, "user_alias": new.alias, "user_role": new.role, "sso_user_role": new.sso_role,
+                "models": new.models, "budget_reset_at": new.budget_reset_at,
+            });
+            put_limits(&mut row, &new.limits);
+            (Some(row), None)
+        }
+        Some(UserChange::Update(update)) => {
+            let mut row = json!({ "user_email": update.email, "user_alias": update.alias });
+            if let Some((role, sso_role)) = &update.role {
+                row["user_role"] = json!(role);
+                row["sso_user_role"] = json!(sso_role);
+            }
+            (None, Some(row))
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! A `LiteLLM` proxy's own tables, written as the proxy writes them, so that it can go on beside us: its locks in its
+//! order, all three places of a team membership, no column that it does not have. Observed of `LiteLLM` 1.109.1.
+
+mod columns;
+mod person;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::json;
+use sqlx::types::Json;
+use sqlx::{PgConnection, Row as _};
+use uuid::Uuid;
+
+use super::StoreError;
+use super::apply::{Locks, NewRow, Tables, group_ids, put_limits};
+use crate::domain::{Email, GroupId, Person, TenantId};
+use crate::plan::{
+    Applied, Budget, Current, CurrentOrganizationMember, CurrentUser, Directory, NewOrganization, NewTeam, Plan,
+    Planner,
+};
+use crate::random;
+
+pub(super) use columns::check;
+
+/// `created_by` of rows that nobody in particular made: the name that the proxy itself writes there.
+const PROXY_ADMIN: &str = "default_user_id";
+
+pub(super) struct LiteLlm;
+
+impl Tables for LiteLlm {
+    const ORGANIZATIONS: &'static str = r#"public."LiteLLM_OrganizationTable""#;
+    const TEAMS: &'static str = r#"public."LiteLLM_TeamTable""#;
+
+    /// A person is found by their object id, as `user_id` or else as `sso_user_id`, and never by e-mail. A membership
+    /// of a team counts when all three places say so.
+    async fn read(
+        connection: &mut PgConnection,
+        person: &Person,
+        directory: &Directory,
+    ) -> Result<Current, StoreError> {
+        let ids = |groups: BTreeSet<GroupId>| groups.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let row = sqlx::query(
+            r#"with person as materialized (
+                select user_id, user_email, user_alias, user_role, teams from public."LiteLLM_UserTable"
+                where user_id = $1 or sso_user_id = $1 order by user_id = $1 desc limit 1
+            ), ours as materialized (
+                select tenant_id, user_id, sso_user_role from entraway.litellm_users where object_id = $1
+            )
+            select (select tenant_id from ours) as tenant_id,
+                (select json_build_object('user_id', p.user_id, 'tenant_id', o.tenant_id, 'email', p.user_email,
+                            'alias', p.user_alias, 'role', p.user_role, 'sso_role', o.sso_user_role)
+                 from person p left join ours o using (user_id)) as person,
+                (select coalesce(array_agg(organization_id), '{}')
+                 from public."LiteLLM_OrganizationTable" where organization_id = any($2)) as organizations,
+                (select coalesce(json_object_agg(team_id, organization_id), '{}')
+                 from public."LiteLLM_TeamTable" where team_id = any($2)) as teams,
+                (select coalesce(json_object_agg(m.organization_id,
+                            json_build_object('user_role', m.user_role, 'sso_user_role', given.sso_user_role)), '{}')
+                 from person join public."LiteLLM_OrganizationMembership" m using (user_id)
+                      left join entraway.litellm_organization_members given using (user_id, organization_id)
+                ) as organization_members,
+                (select coalesce(array_agg(t.team_id), '{}')
+                 from person p
+                      join public."LiteLLM_TeamMembership" m using (user_id)
+                      join public."LiteLLM_TeamTable" t on t.team_id = m.team_id
+                 where t.team_id = any($3) and t.team_id = any(p.teams)
+                   and t.members_with_roles @> jsonb_build_array(jsonb_build_object('user_id', p.user_id))
+                ) as team_members,
+                (select coalesce(array_agg(user_id), '{}')
+                 from (select user_id from public."LiteLLM_UserTable"
+                       where lower(user_email) = lower($4) and user_id is distinct from (select user_id from person)
+                       order by user_id limit 5) others) as same_email"#,
+        )
+        .bind(person.identity.object_id.to_string())
+        .bind(ids(directory.group_ids()))
+        .bind(ids(directory.passing()))
+        .bind(person.email.as_ref().map(Email::as_str))
+        .fetch_one(connection)
+        .await?;
+
+        let tenant: Option<Uuid> = row.try_get("tenant_id")?;
+        if tenant.is_some_and(|tenant| TenantId::from(tenant) != person.identity.tenant_id) {
+            return Err(StoreError::OtherTenant);
+        }
+        let user: Option<Json<CurrentUser>> = row.try_get("person")?;
+        let organizations: Vec<String> = row.try_get("organizations")?;
+        let Json(teams): Json<BTreeMap<GroupId, Option<String>>> = row.try_get("teams")?;
+        let Json(organization_members): Json<BTreeMap<String, CurrentOrganizationMember>> =
+            row.try_get("organization_members")?;
+        let team_members: Vec<String> = row.try_get("team_members")?;
+        let same_email: Vec<String> = row.try_get("same_email")?;
+        Ok(Current {
+            user: user.map(|Json(user)| user),
+            organizations: group_ids(&organizations),
+            teams,
+            organization_members,
+            team_members: group_ids(&team_members),
+            same_email: same_email.into_iter().collect(),
+        })
+    }
+
+    /// Ours first; then the proxy's lock of each team whose roster changes, in the order of the ids; then the person's
+    /// row. That is the proxy's own order, of member-add and of its spend writer. It never takes row locks on teams
+    /// before, so neither do we.
+    async fn lock(connection: &mut PgConnection, person: &Person, locks: &Locks) -> Result<(), StoreError> {
+        let object_id = person.identity.object_id.to_string();
+        sqlx::query(
+            "select case when $1 then pg_advisory_xact_lock(hashtext('entraway.create'), 0) end,
+                    pg_advisory_xact_lock(hashtext('entraway.person'), hashtext($2))",
+        )
+        .bind(locks.creates)
+        .bind(&object_id)
+        .execute(&mut *connection)
+        .await?;
+        if !locks.teams.is_empty() {
+            let teams: Vec<String> = locks.teams.iter().map(ToString::to_string).collect();
+            sqlx::query("select pg_advisory_xact_lock(hashtext(team_id)) from unnest($1::text[]) as team_id")
+                .bind(teams)
+                .execute(&mut *connection)
+                .await?;
+        }
+        sqlx::query(
+            r#"select user_id from public."LiteLLM_UserTable" where user_id = $1 or sso_user_id = $1
+               order by user_id collate "C" for update"#,
+        )
+        .bind(&object_id)
+        .execute(connection)
+        .await?;
+        Ok(())
+    }
+
+    /// The limits of an organization are its budget's.
+    fn organization(id: GroupId, new: &NewOrganization, planner: &Planner<'_>) -> NewRow {
+        let budget_id = random::uuid().to_string();
+        let row = json!({
+            "organization_id": id, "organization_alias": new.alias, "budget_id": budget_id, "models": new.models,
+            "created_by": PROXY_ADMIN, "updated_by": PROXY_ADMIN,
+            "created_at": planner.now, "updated_at": planner.now,
+        });
+        let budget = Budget { limits: new.limits.clone(), reset_at: new.budget_reset_at };
+        NewRow { row, budget: Some(budget_row(&budget_id, &budget, planner)) }
+    }
+
+    /// The members' budget, if any, is found through the team's metadata.
+    fn team(id: GroupId, new: &NewTeam, planner: &Planner<'_>) -> NewRow {
+        let mut metadata = new.metadata.clone();
+        let budget = new.member_budget.as_ref().map(|budget| {
+            let budget_id = format!("team-{}-budget-{}", new.alias.replace(' ', "-"), random::uuid().simple());
+            metadata.insert("team_member_budget_id".to_owned(), json!(budget_id));
+            budget_row(&budget_id, budget, planner)
+        });
+        let mut row = json!({
+            "team_id": id, "team_alias": new.alias, "organization_id": new.organization_id,
+            "admins": [], "members": [], "members_with_roles": [], "metadata": metadata,
+            "models": new.models, "team_member_permissions": new.team_member_permissions.as_deref().unwrap_or_default(),
+            "budget_reset_at": new.budget_reset_at, "created_at": planner.now, "updated_at": planner.now,
+        });
+        put_limits(&mut row, &new.limits);
+        NewRow { row, budget }
+    }
+
+    async fn write_person(
+        connection: &mut PgConnection,
+        planner: &Planner<'_>,
+        plan: &Plan,
+        applied: &mut Applied,
+    ) -> Result<(), StoreError> {
+        person::write(connection, planner, plan, applied).await
+    }
+}
+
+fn budget_row(budget_id: &str, budget: &Budget, planner: &Planner<'_>) -> serde_json::Value {
+    let mut row = json!({
+        "budget_id": budget_id, "budget_reset_at": budget.reset_at,
+        "created_by": PROXY_ADMIN, "updated_by": PROXY_ADMIN, "created_at": planner.now, "updated_at": planner.now,
+    });
+    put_limits(&mut row, &budget.limits);
+    row
+}

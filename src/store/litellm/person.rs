@@ -1,0 +1,147 @@
+//! One person's rows in a `LiteLLM` database: the account, and the memberships in all the places where the proxy looks.
+
+use sqlx::types::Json;
+use sqlx::{PgConnection, Row as _};
+
+use super::PROXY_ADMIN;
+use crate::plan::{Applied, Plan, Planner, UserChange};
+use crate::store::StoreError;
+use crate::store::apply::{group_ids, person_columns};
+
+/// Writes the person's row, their organizations and their teams; one statement. Its parts all see the tables as they
+/// were before it.
+pub(super) async fn write(
+    connection: &mut PgConnection,
+    planner: &Planner<'_>,
+    plan: &Plan,
+    applied: &mut Applied,
+) -> Result<(), StoreError> {
+    let identity = planner.person.identity;
+    let (new_person, changes) = person_columns(plan);
+    let join: Vec<String> = plan.join_organizations.keys().map(ToString::to_string).collect();
+    let join_roles: Vec<&str> = plan.join_organizations.values().map(|role| role.as_str()).collect();
+    let new_roles_of: Vec<&String> = plan.organization_roles.keys().collect();
+    let new_roles: Vec<&str> = plan.organization_roles.values().map(|role| role.as_str()).collect();
+    let teams: Vec<String> = plan.join_teams.iter().map(ToString::to_string).collect();
+    let remembers_role = match &plan.user {
+        None => false,
+        Some(UserChange::Create(_)) => true,
+        Some(UserChange::Update(update)) => update.adopted || update.role.is_some(),
+    };
+
+    // What `team` tells of each team to join is: is the person in its roster, in their own row's list, in the table of
+    // memberships; and the budget of a new membership: one of its own where the team limits its members' models, else
+    // the one that the team's members share.
+    let row = sqlx::query(
+        r#"with now as (
+            select $2::timestamptz at time zone 'UTC' as now
+        ), person as materialized (
+            select teams, user_email from public."LiteLLM_UserTable" where user_id = $1
+        ), team as materialized (
+            select t.team_id, t.team_alias,
+                   t.members_with_roles @> jsonb_build_array(jsonb_build_object('user_id', $1::text)) as on_roster,
+                   coalesce(t.team_id = any ((select teams from person)::text[]), false) as on_person,
+                   m.user_id is not null as has_membership,
+                   case when cardinality(t.default_team_member_models) > 0 then gen_random_uuid()::text end as own_budget,
+                   t.default_team_member_models as models,
+                   b.budget_id as shared_budget
+            from public."LiteLLM_TeamTable" t
+                 left join public."LiteLLM_TeamMembership" m on m.team_id = t.team_id and m.user_id = $1
+                 left join public."LiteLLM_BudgetTable" b on b.budget_id = t.metadata ->> 'team_member_budget_id'
+            where t.team_id = any($9::text[])
+        ), missing as (
+            select array_agg(team_id order by team_id) as teams from team where not on_person
+        ), made_user as (
+            insert into public."LiteLLM_UserTable"
+                   (user_id, sso_user_id, user_email, user_alias, user_role, models, max_budget, budget_duration,
+                    budget_reset_at, tpm_limit, rpm_limit, teams, metadata, created_at, updated_at)
+            select $1, $1, n.user_email, n.user_alias, n.user_role, n.models, n.max_budget, n.budget_duration,
+                   n.budget_reset_at, n.tpm_limit, n.rpm_limit, coalesce(missing.teams, '{}'),
+                   '{"auth_provider": "microsoft"}', now, now
+            from now, missing, jsonb_to_record($3) as n(user_email text, user_alias text, user_role text, models text[],
+                max_budget double precision, budget_duration text, budget_reset_at timestamp, tpm_limit bigint,
+                rpm_limit bigint)
+            where $3 is not null
+            returning 1
+        ), changed_user as (
+            update public."LiteLLM_UserTable" u
+            set user_email = coalesce($4 ->> 'user_email', u.user_email),
+                user_alias = coalesce($4 ->> 'user_alias', u.user_alias),
+                user_role = coalesce($4 ->> 'user_role', u.user_role),
+                teams = coalesce(u.teams, '{}') || coalesce(missing.teams, '{}'),
+                updated_at = now
+            from now, missing
+            where u.user_id = $1 and $3 is null and (missing.teams is not null
+                or coalesce($4 ->> 'user_email', $4 ->> 'user_alias', $4 ->> 'user_role') is not null)
+            returning 1
+        ), remembered_user as (
+            insert into entraway.litellm_users (object_id, tenant_id, user_id, sso_user_role)
+            select $10, $11, $1, coalesce($3, $4) ->> 'sso_user_role' where $12
+            on conflict (object_id) do update set user_id = excluded.user_id, sso_user_role = excluded.sso_user_role
+        ), enrolled as (
+            update public."LiteLLM_TeamTable" t
+            set members_with_roles =
+                    case when t.members_with_roles in ('{}', 'null') then '[]' else t.members_with_roles end
+                    || jsonb_build_array(jsonb_build_object('user_id', $1::text, 'role', 'user', 'user_email',
+                            coalesce($3 ->> 'user_email', $4 ->> 'user_email', (select user_email from person)))),
+                updated_at = now
+            from now, team
+            where t.team_id = team.team_id and not team.on_roster
+        ), own_budgets as (
+            insert into public."LiteLLM_BudgetTable"
+                   (budget_id, allowed_models, created_by, updated_by, created_at, updated_at)
+            select own_budget, models, $13, $13, now, now
+            from now, team where own_budget is not null and not has_membership
+        ), memberships as (
+            insert into public."LiteLLM_TeamMembership" (user_id, team_id, budget_id)
+            select $1, team_id, coalesce(own_budget, shared_budget) from team where not has_membership
+        ), gave_teams as (
+            insert into entraway.litellm_team_members (user_id, team_id, created_at)
+            select $1, team_id, $2 from team where not (on_roster or on_person or has_membership)
+            on conflict (user_id, team_id) do update set created_at = excluded.created_at
+        ), joined_organizations as (
+            insert into public."LiteLLM_OrganizationMembership"
+                   (user_id, organization_id, user_role, created_at, updated_at)
+            select $1, m.id, m.role, now, now from now, unnest($5::text[], $6::text[]) as m(id, role)
+            on conflict do nothing
+            returning organization_id, user_role
+        ), changed_roles as (
+            update public."LiteLLM_OrganizationMembership" o
+            set user_role = m.role, updated_at = now
+            from now, unnest($7::text[], $8::text[]) as m(id, role)
+            where o.user_id = $1 and o.organization_id = m.id
+            returning o.organization_id, o.user_role
+        ), gave_organizations as (
+            insert into entraway.litellm_organization_members (user_id, organization_id, sso_user_role, created_at)
+            select $1, organization_id, user_role, $2
+            from (table joined_organizations union all table changed_roles) given
+            on conflict (user_id, organization_id) do update set sso_user_role = excluded.sso_user_role
+        )
+        select exists (select from made_user) as user_created,
+               $4 is not null or exists (select from changed_roles) as user_updated,
+               (select coalesce(array_agg(organization_id), '{}') from joined_organizations) as organizations,
+               (select coalesce(array_agg(team_id), '{}') from team) as teams,
+               (select coalesce(json_object_agg(team_id, team_alias), '{}') from team) as aliases"#,
+    )
+    .bind(&plan.user_id)
+    .bind(planner.now)
+    .bind(new_person)
+    .bind(changes)
+    .bind(join)
+    .bind(join_roles)
+    .bind(new_roles_of)
+    .bind(new_roles)
+    .bind(teams)
+    .bind(identity.object_id.to_string())
+    .bind(identity.tenant_id.as_uuid())
+    .bind(remembers_role)
+    .bind(PROXY_ADMIN)
+    .fetch_one(connection)
+    .await?;
+    applied.user_created = row.try_get("user_created")?;
+    applied.user_updated = row.try_get("user_updated")?;
+    applied.organizations_joined = group_ids(&row.try_get::<Vec<String>, _>("organizations")?);
+    applied.teams_joined = group_ids(&row.try_get::<Vec<String>, _>("teams")?);
+    Json(applied.aliases_joined) = row.try_get("aliases")?;
+    Ok(())
+}

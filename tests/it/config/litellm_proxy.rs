@@ -1,0 +1,73 @@
+//! The section `litellm`: the Redis through which proxies are told.
+
+use super::*;
+
+fn url(value: &str) -> String {
+    format!("litellm:\n  redis_url: \"{value}\"\n")
+}
+
+#[test]
+fn redis_is_named_by_a_url_and_a_namespace() {
+    for value in [
+        "redis://redis",
+        "redis://redis:6379/",
+        "redis://127.0.0.1:6379/15",
+        "redis://[::1]:6379",
+        "redis://:p%40ss@redis",
+        "rediss://user:password@redis.example.com:6380/0",
+    ] {
+        let litellm = good(&url(value)).litellm;
+        assert_eq!(litellm.redis_url.as_ref().map(ExposeSecret::expose_secret), Some(value));
+        assert_eq!(litellm.redis_namespace, None);
+    }
+    let yaml = "litellm: {redis_url: \"redis://:${PW}@redis\", redis_namespace: prod}";
+    let litellm = read(yaml, &and(least(), "PW", "S3cret")).unwrap().config.litellm;
+    assert_eq!(litellm.redis_url.unwrap().expose_secret(), "redis://:S3cret@redis");
+    assert_eq!(litellm.redis_namespace.as_deref(), Some("prod"));
+}
+
+#[test]
+fn what_is_no_address_of_one_redis_is_refused() {
+    for (value, expected) in [
+        ("", "is empty"),
+        ("redis.example.com:6379", "must begin with redis:// or rediss://"),
+        ("https://redis.example.com", "must begin with redis:// or rediss://"),
+        ("valkey://redis", "must begin with redis:// or rediss://"),
+        ("redis+unix:///run/redis.sock", "is a Unix socket, which is not supported"),
+        ("unix:///run/redis.sock", "is a Unix socket, which is not supported"),
+        ("redis://", "is not a URL"),
+        ("redis://:pass@", "is not a URL"),
+        ("redis://:pa ss@redis", "is not a URL"),
+        ("redis://:pa/ss@redis", "is not a URL"),
+        ("redis://:12/ss@redis", "is not a URL"),
+        ("redis://u:12/ss@redis", "must have the number of a database"),
+        ("redis://redis/db", "must have the number of a database"),
+        ("redis://redis:6379,other:6379", "is not a URL"),
+        ("rediss://redis?ssl_cert_reqs=none", "must end with the port or the number of the database"),
+        ("rediss://redis/#insecure", "must end with the port or the number of the database"),
+    ] {
+        assert_said(&url(value), &format!("config.yaml:2: litellm.redis_url: {expected}"));
+    }
+}
+
+#[test]
+fn a_namespace_is_a_text_that_is_not_empty_and_goes_with_a_url() {
+    let with_url = |namespace: &str| {
+        format!("litellm:\n  redis_url: redis://redis\n  redis_namespace: {namespace}\nstore: litellm\n")
+    };
+    assert_said(&with_url("\"\""), "config.yaml:3: litellm.redis_namespace: is empty; write the namespace");
+    assert_said(&with_url("7"), "config.yaml:3: litellm.redis_namespace: must be text, not a number");
+    assert_eq!(notes(&with_url("prod"), Level::Warning), [] as [&str; 0]);
+    let expected = ["litellm.redis_namespace: has no effect without litellm.redis_url"];
+    assert_eq!(notes("litellm: {redis_namespace: prod}\nstore: litellm", Level::Warning), expected);
+    let expected = ["litellm: has no effect with the native store"];
+    assert_eq!(notes("litellm: {redis_url: redis://redis}", Level::Warning), expected);
+}
+
+#[test]
+fn a_slip_in_a_key_is_told_with_the_key_that_is_meant() {
+    assert_said(
+        "litellm: {redis_ur: redis://redis}",
+        "config.yaml:1: litellm.redis_ur: unknown key; did you mean redis_url?",
+    );
+}

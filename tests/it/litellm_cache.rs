@@ -1,0 +1,128 @@
+//! The caches of LiteLLM proxies, with a real Redis: what they hear, what goes from Redis, and what a broken one costs.
+
+mod outage;
+mod rights;
+mod server;
+
+use std::collections::BTreeSet;
+
+use entraway::litellm_cache::{CacheError, LiteLlmCache, keys};
+use server::{Connection, Server};
+
+/// LiteLLM's, as its own source names it.
+const CHANNEL: &str = "litellm_proxy.auth_cache_invalidation";
+
+fn cache(url: &str, namespace: Option<&str>) -> LiteLlmCache {
+    LiteLlmCache::new(&url.into(), namespace.map(str::to_owned)).expect("the address can be read")
+}
+
+/// A sign-in's keys: one person, one team, one organization.
+fn some_keys() -> BTreeSet<String> {
+    keys("u-1", [("t-1", Some("Ä \"team\"\n"))], ["o-1"])
+}
+
+/// What a listener heard, in its order; and nothing else was to be heard.
+async fn heard(listener: &mut Connection, channel: &str, count: usize) -> Vec<serde_json::Value> {
+    let mut heard = Vec::new();
+    for _ in 0..count {
+        let message = listener.answer().await;
+        assert_eq!(message[..2], ["message", channel], "{message:?}");
+        heard.push(serde_json::from_str(&message[2]).expect("a message is JSON"));
+    }
+    assert!(listener.is_silent().await, "more than {count} messages on {channel}");
+    heard
+}
+
+#[tokio::test]
+async fn every_worker_hears_each_key_once_in_the_words_of_litellm() {
+    let server = Server::start(&[]);
+    for (namespace, channel) in [(None, CHANNEL.to_owned()), (Some("prod"), format!("prod:{CHANNEL}"))] {
+        let cache = cache(&server.url(""), namespace);
+        let mut workers = [server.connect().await, server.connect().await];
+        for worker in &mut workers {
+            assert_eq!(worker.ask(&format!("SUBSCRIBE {channel}")).await[0], "subscribe");
+        }
+        cache.forget(&some_keys()).await.expect("Redis is there");
+        cache.forget(&BTreeSet::new()).await.expect("nothing to do");
+        // The keys are the workers' own, without the namespace, and there is no other field: `new_value` would set them.
+        let expected: Vec<_> = some_keys().iter().map(|key| serde_json::json!({ "cache_key": key })).collect();
+        for worker in &mut workers {
+            assert_eq!(heard(worker, &channel, expected.len()).await, expected, "with namespace {namespace:?}");
+        }
+        assert_eq!(cache.ready().await, Ok(2), "as many as listen");
+    }
+}
+
+#[tokio::test]
+async fn a_namespace_that_is_not_the_proxies_is_seen_by_nobody_listening() {
+    let server = Server::start(&[]);
+    let mut worker = server.connect().await;
+    worker.ask(&format!("SUBSCRIBE {CHANNEL}")).await;
+    assert_eq!(cache(&server.url(""), None).ready().await, Ok(1));
+    assert_eq!(cache(&server.url(""), Some("prod")).ready().await, Ok(0));
+}
+
+#[tokio::test]
+async fn all_copies_in_redis_are_dropped_before_anybody_is_told_and_nothing_else_is_touched() {
+    let server = Server::start(&[]);
+    for (namespace, prefix) in [(None, ""), (Some("prod"), "prod:")] {
+        let mut redis = server.connect().await;
+        redis.ask("FLUSHALL").await;
+        let ours = ["u-1", "team_id:t-1", "t-1_u-1", "team_membership:u-1:t-1", "org_id:o-1", "org_id:o-1:with_budget"];
+        let others = ["u-2", "team_id:t-2", "t-1_u-2", "spend:team_member:u-1:t-1", "other:u-1", "other:team_id:t-1"];
+        for key in ours {
+            redis.ask(&format!("SET {prefix}{key} x")).await;
+        }
+        for key in others {
+            redis.ask(&format!("SET {key} x")).await;
+        }
+        let mut monitor = server.connect().await;
+        assert_eq!(monitor.ask("MONITOR").await, ["+OK"]);
+        cache(&server.url(""), namespace).forget(&some_keys()).await.expect("Redis is there");
+
+        let mut left = redis.ask("KEYS *").await;
+        left.sort();
+        let mut expected = others.map(str::to_owned);
+        expected.sort();
+        assert_eq!(left, expected, "with namespace {namespace:?}");
+
+        let mut commands = Vec::new();
+        for _ in 0..2 * some_keys().len() {
+            let line = monitor.answer().await.remove(0);
+            commands.push(line.split('"').nth(1).unwrap_or_default().to_owned());
+        }
+        let expected = [vec!["DEL"; some_keys().len()], vec!["PUBLISH"; some_keys().len()]].concat();
+        assert_eq!(commands, expected, "these commands alone, and in this order");
+    }
+}
+
+#[tokio::test]
+async fn the_database_of_the_address_is_the_one() {
+    let server = Server::start(&[]);
+    let mut redis = server.connect().await;
+    redis.ask("SET u-1 x").await;
+    redis.ask("SELECT 3").await;
+    redis.ask("SET u-1 x").await;
+    cache(&format!("{}/3", server.url("")), None).forget(&some_keys()).await.expect("Redis is there");
+    assert_eq!(redis.ask("EXISTS u-1").await, [":0"], "in database 3");
+    redis.ask("SELECT 0").await;
+    assert_eq!(redis.ask("EXISTS u-1").await, [":1"], "in database 0");
+}
+
+#[tokio::test]
+async fn thousands_of_keys_are_one_call_and_no_connection_stays() {
+    let server = Server::start(&[]);
+    let cache = cache(&server.url(""), None);
+    let keys: BTreeSet<String> = (0..5000).map(|number| format!("team_id:{number}")).collect();
+    for _ in 0..3 {
+        cache.forget(&keys).await.expect("Redis is there");
+    }
+    let mut redis = server.connect().await;
+    for _ in 0..100 {
+        if redis.ask("CLIENT LIST").await[0].lines().count() == 1 {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("connections are left: {:?}", redis.ask("CLIENT LIST").await);
+}

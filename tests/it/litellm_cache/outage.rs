@@ -1,0 +1,97 @@
+//! A Redis that is away, comes back, hangs, or is none.
+
+use std::time::{Duration, Instant};
+
+use entraway::litellm_cache::TIME_OUT;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpListener;
+
+use super::*;
+
+/// What a busy machine may add to a time-out.
+const SLACK: Duration = Duration::from_secs(2);
+
+#[tokio::test]
+async fn redis_may_go_and_come_back() {
+    let server = Server::start(&[]);
+    let port = server.port;
+    let cache = cache(&server.url(""), None);
+    cache.forget(&some_keys()).await.expect("Redis is there");
+    drop(server);
+    let began = Instant::now();
+    let error = cache.forget(&some_keys()).await.expect_err("Redis is gone");
+    assert!(matches!(&error, CacheError::Unreachable(why) if why.contains("refused")), "{error:?}");
+    assert!(began.elapsed() < TIME_OUT + SLACK, "took {:?}", began.elapsed());
+
+    let server = Server::on(port, &[]).expect("nobody took the port meanwhile");
+    let mut worker = server.connect().await;
+    worker.ask(&format!("SUBSCRIBE {CHANNEL}")).await;
+    cache.forget(&some_keys()).await.expect("the very next call finds Redis again");
+    heard(&mut worker, CHANNEL, some_keys().len()).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_never_answers_costs_each_sign_in_one_time_out_and_no_other_ones() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap();
+    let listening = tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok(connection) = silent.accept().await {
+            open.push(connection);
+        }
+    });
+    for user in ["", ":S3cret@"] {
+        let cache = cache(&format!("redis://{user}{address}"), None);
+        let began = Instant::now();
+        let sign_ins: Vec<_> = (0..20)
+            .map(|_| {
+                let cache = cache.clone();
+                tokio::spawn(async move { cache.forget(&some_keys()).await })
+            })
+            .collect();
+        for sign_in in sign_ins {
+            assert_eq!(sign_in.await.unwrap(), Err(CacheError::Timeout));
+        }
+        let took = began.elapsed();
+        assert!(took >= TIME_OUT && took < TIME_OUT + SLACK, "twenty at once took {took:?}");
+    }
+    listening.abort();
+}
+
+#[tokio::test]
+async fn a_host_without_an_address_is_named_as_such() {
+    let error = cache("redis://nowhere.invalid", None).ready().await.expect_err("there is no such host");
+    assert!(matches!(error, CacheError::Unreachable(_) | CacheError::Timeout), "{error:?}");
+}
+
+/// What this server says to any two commands. A cluster needs three servers and seconds to come about.
+async fn saying(answer: &'static str) -> LiteLlmCache {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            connection.readable().await.unwrap();
+            connection.write_all(answer.as_bytes()).await.unwrap();
+            // Open until the other side is done.
+            tokio::time::sleep(TIME_OUT).await;
+        }
+    });
+    cache(&format!("redis://{address}"), None)
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_success_is_named_without_repeating_it() {
+    for (answer, expected) in [
+        (":0\r\n:7\r\n", Ok(7)),
+        ("-MOVED 3999 127.0.0.1:6381\r\n:0\r\n", Err(CacheError::Cluster)),
+        ("-LOADING Redis is loading u-1\r\n:0\r\n", Err(CacheError::Refused("LOADING".to_owned()))),
+        ("-u-1 S3cret\r\n:0\r\n", Err(CacheError::Refused(String::new()))),
+    ] {
+        assert_eq!(saying(answer).await.ready().await, expected, "{answer:?}");
+    }
+    for answer in ["HTTP/1.1 400 Bad Request\r\n\r\n", "\u{15}\u{3}\u{3}"] {
+        let error = saying(answer).await.ready().await.expect_err(answer);
+        assert!(matches!(error, CacheError::Unreachable(_) | CacheError::Timeout), "{answer:?} gave {error:?}");
+        assert!(!error.to_string().contains("HTTP"), "{error}");
+    }
+}

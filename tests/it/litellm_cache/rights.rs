@@ -1,0 +1,88 @@
+//! Passwords, users with few rights, TLS, and servers that are not the right one.
+
+use super::*;
+
+#[tokio::test]
+async fn the_password_of_the_address_is_used_and_a_wrong_one_is_never_seen() {
+    let server = Server::start(&["--requirepass", "S3cret@/#:%"]);
+    let right = ":S3cret%40%2F%23%3A%25@";
+    cache(&server.url(right), None).forget(&some_keys()).await.expect("the password is right");
+    assert_eq!(cache(&server.url(right), None).ready().await, Ok(0));
+    for wrong in ["", ":S3cret@", "nobody:S3cret@", "default:S3cret@"] {
+        let cache = cache(&server.url(wrong), None);
+        let error = cache.forget(&some_keys()).await.expect_err(wrong);
+        assert_eq!(error, CacheError::Credentials, "with {wrong:?}");
+        assert_eq!(cache.ready().await, Err(CacheError::Credentials), "with {wrong:?}");
+        let seen = format!("{error} {error:?} {cache:?}");
+        assert!(!seen.contains("S3") && !seen.contains("127.0.0.1") && !seen.contains("u-1"), "{seen}");
+    }
+}
+
+#[tokio::test]
+async fn a_password_for_a_redis_that_has_none_is_a_refusal() {
+    let server = Server::start(&[]);
+    assert_eq!(cache(&server.url(":S3cret@"), None).ready().await, Err(CacheError::Credentials));
+}
+
+#[tokio::test]
+async fn the_documented_rights_are_enough_and_each_of_them_is_needed() {
+    let server = Server::start(&[]);
+    let mut redis = server.connect().await;
+    let channel = format!("&{CHANNEL}");
+    let named = format!("&prod:{CHANNEL}");
+    for (name, namespace, rights, expected) in [
+        ("all", None, format!("~* {channel} +del +publish"), Ok(0)),
+        ("named", Some("prod"), format!("~prod:* {named} +del +publish"), Ok(0)),
+        ("nodel", None, format!("~* {channel} +publish"), Err(CacheError::Forbidden)),
+        ("nopub", None, format!("~* {channel} +del"), Err(CacheError::Forbidden)),
+        ("nokey", None, format!("~prod:* {channel} +del +publish"), Err(CacheError::Forbidden)),
+        ("nochannel", None, format!("~* {named} +del +publish"), Err(CacheError::Forbidden)),
+    ] {
+        let made = redis.ask(&format!("ACL SETUSER {name} reset resetchannels on >pw {rights}")).await;
+        assert_eq!(made, ["+OK"], "{rights}");
+        let cache = cache(&server.url(&format!("{name}:pw@")), namespace);
+        assert_eq!(cache.ready().await, expected, "{rights}");
+        assert_eq!(cache.forget(&some_keys()).await, expected.map(|_| ()), "{rights}");
+    }
+}
+
+#[tokio::test]
+async fn who_may_not_delete_has_told_the_workers_all_the_same() {
+    let server = Server::start(&[]);
+    let mut worker = server.connect().await;
+    worker.ask(&format!("ACL SETUSER teller reset on >pw ~* &{CHANNEL} +publish")).await;
+    worker.ask(&format!("SUBSCRIBE {CHANNEL}")).await;
+    let cache = cache(&server.url("teller:pw@"), None);
+    assert_eq!(cache.forget(&some_keys()).await, Err(CacheError::Forbidden));
+    heard(&mut worker, CHANNEL, some_keys().len()).await;
+}
+
+#[tokio::test]
+async fn a_replica_is_told_from_its_primary() {
+    let primary = Server::start(&[]);
+    let replica = Server::start(&["--replicaof", "127.0.0.1", &primary.port.to_string()]);
+    assert_eq!(cache(&replica.url(""), None).forget(&some_keys()).await, Err(CacheError::Replica));
+}
+
+#[tokio::test]
+async fn a_server_whose_certificate_nobody_vouches_for_is_refused() {
+    let folder = std::env::temp_dir().join(format!("entraway-redis-tls-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
+    let mut openssl = std::process::Command::new("openssl");
+    openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]);
+    openssl.args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]);
+    let made = openssl.arg("-out").arg(&certificate).arg("-keyout").arg(&key).output().expect("openssl is installed");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+
+    let port = server::free_port().to_string();
+    let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
+    let files = ["--tls-cert-file", certificate, "--tls-key-file", key, "--tls-ca-cert-file", certificate];
+    let server = Server::start(&[&["--tls-port", &port, "--tls-auth-clients", "no"], &files[..]].concat());
+    let error = cache(&format!("rediss://127.0.0.1:{port}"), None).ready().await.expect_err("nobody vouches for it");
+    assert!(error.to_string().starts_with("Redis cannot be reached: invalid peer certificate"), "{error}");
+
+    let error = cache(&format!("rediss://127.0.0.1:{}", server.port), None).ready().await.expect_err("no TLS there");
+    assert!(matches!(error, CacheError::Unreachable(_) | CacheError::Timeout), "{error:?}");
+    std::fs::remove_dir_all(&folder).unwrap();
+}

@@ -1,0 +1,104 @@
+//! A Redis of the test's own, and a plain connection to it that shares no code with what is tested.
+
+use std::io::{BufRead as _, BufReader as Lines};
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// What takes a millisecond on a quiet machine may take far longer on a busy one, but not this long.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// A `redis-server` on this machine's loopback that keeps nothing; it goes with the test.
+pub(super) struct Server {
+    pub(super) port: u16,
+    process: Child,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Server {
+    /// Starts one on a free port, with settings as on the command line.
+    pub(super) fn start(settings: &[&str]) -> Self {
+        // Another process may take the port between our looking and its starting.
+        (0..10).find_map(|_| Self::on(free_port(), settings)).expect("redis-server starts on one of ten free ports")
+    }
+
+    /// Starts one on this port; nothing if it is taken. `--port` among the settings is another one, for TLS.
+    pub(super) fn on(port: u16, settings: &[&str]) -> Option<Self> {
+        let mut command = Command::new("redis-server");
+        command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+        let process = command.args(settings).stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+        let process = process.expect("redis-server is installed: script/setup --redis does that");
+        let mut server = Self { port, process };
+        // Its log, since whoever answers on the port may be another one's. Ends when it does.
+        let log = Lines::new(server.process.stdout.take().unwrap());
+        let ready = log.lines().map_while(Result::ok).any(|line| line.contains("Ready to accept connections"));
+        ready.then_some(server)
+    }
+
+    /// The address with a user and a password, such as `:password@`, or with nothing.
+    pub(super) fn url(&self, user: &str) -> String {
+        format!("redis://{user}127.0.0.1:{}", self.port)
+    }
+
+    pub(super) async fn connect(&self) -> Connection {
+        let stream = TcpStream::connect(("127.0.0.1", self.port)).await.expect("the test's Redis takes connections");
+        Connection(BufReader::new(stream))
+    }
+}
+
+/// A port that was free a moment ago.
+pub(super) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A connection that speaks RESP2.
+pub(super) struct Connection(BufReader<TcpStream>);
+
+impl Connection {
+    /// Sends a command and gives its answer, an array's elements one by one.
+    pub(super) async fn ask(&mut self, command: &str) -> Vec<String> {
+        self.0.write_all(format!("{command}\r\n").as_bytes()).await.unwrap();
+        self.answer().await
+    }
+
+    /// The next answer, or the next message.
+    pub(super) async fn answer(&mut self) -> Vec<String> {
+        let first = self.line().await;
+        let Some(elements) = first.strip_prefix('*') else { return vec![self.value(first).await] };
+        let mut answer = Vec::new();
+        for _ in 0..elements.parse().unwrap() {
+            let line = self.line().await;
+            answer.push(self.value(line).await);
+        }
+        answer
+    }
+
+    /// Whether a listener has nothing more to hear, shown by asking something whose answer would come after it.
+    pub(super) async fn is_silent(&mut self) -> bool {
+        self.ask("PING").await == ["pong", ""]
+    }
+
+    async fn value(&mut self, line: String) -> String {
+        let Some(length) = line.strip_prefix('$').map(|length| length.parse::<i64>().unwrap()) else { return line };
+        let Ok(length) = usize::try_from(length) else { return "nothing".to_owned() };
+        let mut bytes = vec![0; length + 2];
+        timeout(LIMIT, self.0.read_exact(&mut bytes)).await.expect("Redis goes on").unwrap();
+        String::from_utf8(bytes).unwrap().trim_end_matches("\r\n").to_owned()
+    }
+
+    async fn line(&mut self) -> String {
+        let mut line = String::new();
+        timeout(LIMIT, self.0.read_line(&mut line)).await.expect("Redis answers").unwrap();
+        line.trim_end().to_owned()
+    }
+}
