@@ -60,6 +60,12 @@ enum Command {
         /// The simulated Entra's port on 127.0.0.1; if it is taken, another one.
         #[arg(long, default_value_t = 8081)]
         entra_port: u16,
+        /// Which tables to write.
+        #[arg(long, value_enum, default_value_t = StoreArg::Native)]
+        store: StoreArg,
+        /// LiteLLM's own migrations, for the store of that name; script/setup --litellm fetches them.
+        #[arg(long, value_name = "FOLDER", default_value_os_t = crate::pg::litellm_migrations())]
+        litellm_migrations: PathBuf,
         /// Start with `entra_groups_also_create_orgs` off: groups become standalone teams, as in LiteLLM today.
         #[arg(long)]
         without_orgs: bool,
@@ -77,6 +83,16 @@ enum Command {
         #[command(flatten)]
         config: ConfigArgs,
     },
+}
+
+/// `store` as the configuration writes it.
+#[cfg(feature = "demo")]
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum StoreArg {
+    /// Entraway's own tables.
+    Native,
+    /// Those of a LiteLLM proxy, as its own migrations make them.
+    Litellm,
 }
 
 #[derive(Debug, Args)]
@@ -103,9 +119,10 @@ impl Cli {
             Command::Serve { config, log } => serve::run(config.file().as_deref(), &log, env).await,
             Command::Check { config } => check::run(config.file().as_deref(), env).await,
             #[cfg(feature = "demo")]
-            Command::Demo { port, entra_port, without_orgs, log_level } => {
+            Command::Demo { port, entra_port, store, litellm_migrations, without_orgs, log_level } => {
                 telemetry::init(LogFormat::Human, &log_level)?;
-                demo::run(demo::Ports { service: port, entra: entra_port }, !without_orgs).await
+                let migrations = matches!(store, StoreArg::Litellm).then_some(litellm_migrations);
+                demo::run(demo::Ports { service: port, entra: entra_port }, migrations.as_deref(), !without_orgs).await
             }
             Command::Healthcheck { url, config } => healthcheck::run(url, config.file().as_deref(), env).await,
         }

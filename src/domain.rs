@@ -132,7 +132,7 @@ pub enum StoreKind {
     /// Ours, in the schema `entraway`.
     #[default]
     Native,
-    /// A `LiteLLM` proxy's own, in the schema `public` of its database.
+    /// A LiteLLM proxy's own, in the schema `public` of its database.
     LiteLlm,
 }
 

@@ -32,13 +32,13 @@ pub struct Policy {
 pub struct TeamParams {
     pub models: Vec<String>,
     pub limits: Limits,
-    /// Where a team belongs that is not in an organization of its own; `LiteLLM`'s default organization.
+    /// Where a team belongs that is not in an organization of its own; LiteLLM's default organization.
     pub organization_id: Option<String>,
     /// The management routes that a team's members may use, such as `/key/generate`.
     pub team_member_permissions: Option<Vec<String>>,
     /// What each member of a team may spend in it; `None` where no `team_member_…` limit is given.
     pub member_limits: Option<Limits>,
-    /// A team's `metadata`; `tags` is a key in it, as in `LiteLLM`.
+    /// A team's `metadata`; `tags` is a key in it, as in LiteLLM.
     pub metadata: serde_json::Map<String, serde_json::Value>,
 }
 
@@ -60,7 +60,7 @@ pub struct UserParams {
     /// For a person to whom Entra gives no app role; without it `internal_user_viewer`.
     pub user_role: Option<UserRole>,
     pub models: Vec<String>,
-    /// The rates are for the `LiteLLM` store; the native one has no columns for a person's.
+    /// The rates are for the LiteLLM store; the native one has no columns for a person's.
     pub limits: Limits,
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use entraway::domain::ObjectId;
+use entraway::domain::{ObjectId, StoreKind};
 use entraway::fake::Fake;
 use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
 use reqwest::{Client, Response};
@@ -38,7 +38,7 @@ impl Drop for Binary {
 }
 
 impl Binary {
-    pub(crate) async fn start(database: &str, fake: &Fake) -> anyhow::Result<Self> {
+    pub(crate) async fn start(database: &str, store: StoreKind, fake: &Fake) -> anyhow::Result<Self> {
         let directory = fake.edit(|directory| directory.clone());
         let folder = Folder(std::env::temp_dir().join(format!("entraway-bench-{}", std::process::id())));
         std::fs::create_dir_all(&folder.0)?;
@@ -49,10 +49,12 @@ impl Binary {
             format!(
                 "server: {{public_url: '{public_url}', listen: '127.0.0.1:0'}}\n\
                  database: {{url: '{database}'}}\n\
+                 store: {}\n\
                  entra:\n  tenant: {}\n  client_id: {}\n  client_secret: {}\n  service_principal_id: {}\n  \
                  authority_url: {}\n  graph_url: {}\n\
                  litellm_settings:\n  entra_groups_also_create_orgs: true\n  \
                  default_team_params: {{models: [gpt-4], max_budget: 100.0, budget_duration: 30d}}\n",
+                if store == StoreKind::Native { "native" } else { "litellm" },
                 directory.tenant_id,
                 directory.client_id,
                 directory.client_secret,

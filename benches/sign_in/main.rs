@@ -7,68 +7,109 @@ mod report;
 use std::sync::Arc;
 
 use entraway::clock::Clock;
-use entraway::domain::{GroupId, ObjectId};
+use entraway::domain::{GroupId, ObjectId, StoreKind};
 use entraway::fake::{Directory, Fake, Options};
-use entraway::pg::{Durability, PrivateCluster};
+use entraway::pg::{Durability, PrivateCluster, litellm_migrations};
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 
 use driver::{Binary, median, sign_in, storm};
-use report::{Report, Sync};
+use report::{Measured, Report, Stormed, Sync};
 
-const DATABASE: &str = "bench";
-const GROUPS: usize = 250;
-const IN_GROUPS: usize = 10;
 const PEOPLE: usize = 1_000;
 const RUNS: usize = 15;
 const SIGN_INS: usize = 10_000;
 const AT_ONCE: usize = 16;
 
+/// What is measured: a store, how many groups are assigned, how many of them a person is in, and whether a storm of
+/// sign-ins follows.
+#[derive(Clone, Copy)]
+struct Scene {
+    store: StoreKind,
+    groups: usize,
+    in_groups: usize,
+    storm: bool,
+}
+
+const SCENES: [Scene; 3] = [
+    Scene { store: StoreKind::Native, groups: 250, in_groups: 10, storm: true },
+    Scene { store: StoreKind::LiteLlm, groups: 250, in_groups: 10, storm: true },
+    Scene { store: StoreKind::LiteLlm, groups: 200, in_groups: 200, storm: false },
+];
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let cluster = PrivateCluster::start(Durability::Real).await?;
-    cluster.create_database(DATABASE, None).await?;
-    let pool = PgPool::connect(&cluster.url(DATABASE)).await?;
+    let mut measured = Vec::new();
+    for (n, scene) in SCENES.into_iter().enumerate() {
+        measured.push(run(&cluster, &format!("bench_{n}"), scene).await?);
+    }
+    let pool = PgPool::connect(&cluster.url("postgres")).await?;
+    let postgres: String = sqlx::query_scalar("select current_setting('server_version')").fetch_one(&pool).await?;
+    Report { postgres, measured }.write()
+}
+
+async fn run(cluster: &PrivateCluster, database: &str, scene: Scene) -> anyhow::Result<Measured> {
+    cluster.create_database(database, None).await?;
+    if scene.store == StoreKind::LiteLlm {
+        cluster.apply_migrations(database, &litellm_migrations()).await?;
+    }
+    let url = cluster.url(database);
+    let pool = PgPool::connect(&url).await?;
     sqlx::query("create extension pg_stat_statements").execute(&pool).await?;
 
     let mut directory = Directory::new("contoso-sim.example");
-    let people: Arc<[ObjectId]> = populate(&mut directory).into();
+    let people: Arc<[ObjectId]> = populate(&mut directory, scene).into();
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let clock = Clock::system();
     let fake = Fake::start(listener, Options::new(directory, Arc::new(move || clock.now()))).await?;
-    let binary = Arc::new(Binary::start(&cluster.url(DATABASE), &fake).await?);
+    let binary = Arc::new(Binary::start(&url, scene.store, &fake).await?);
     let idle = binary.resident_memory()?;
 
-    eprintln!("first sign-ins with {GROUPS} new groups …");
+    eprintln!("{database}: first sign-ins with {} new groups …", scene.groups);
     let first = measure(&pool, &fake, &binary, people[0], Before::Nothing).await?;
-    eprintln!("first sign-ins of another person …");
+    eprintln!("{database}: first sign-ins of another person …");
     let another = measure(&pool, &fake, &binary, people[1], Before::Groups(people[0])).await?;
-    eprintln!("repeated sign-ins …");
+    eprintln!("{database}: repeated sign-ins …");
     let repeat = measure(&pool, &fake, &binary, people[1], Before::Everything(people[1])).await?;
 
-    eprintln!("{SIGN_INS} sign-ins, {AT_ONCE} at a time …");
-    storm(&fake, &binary, &people, PEOPLE, AT_ONCE).await?;
-    let storm = storm(&fake, &binary, &people, SIGN_INS - PEOPLE, AT_ONCE).await?;
-    let after = binary.resident_memory()?;
-
-    let postgres: String = sqlx::query_scalar("select current_setting('server_version')").fetch_one(&pool).await?;
-    Report { postgres, first, another, repeat, storm, idle, after }.write()
+    let mut stormed = None;
+    if scene.storm {
+        eprintln!("{database}: {SIGN_INS} sign-ins, {AT_ONCE} at a time …");
+        storm(&fake, &binary, &people, PEOPLE, AT_ONCE).await?;
+        let storm = storm(&fake, &binary, &people, SIGN_INS - PEOPLE, AT_ONCE).await?;
+        stormed = Some(Stormed { storm, idle, after: binary.resident_memory()? });
+    }
+    fake.stop();
+    Ok(Measured { scene, first, another, repeat, stormed })
 }
 
-fn populate(directory: &mut Directory) -> Vec<ObjectId> {
-    let groups: Vec<GroupId> = (0..GROUPS).map(|n| directory.group(&format!("Group {n:03}"))).collect();
+fn populate(directory: &mut Directory, scene: Scene) -> Vec<ObjectId> {
+    let groups: Vec<GroupId> = (0..scene.groups).map(|n| directory.group(&format!("Group {n:03}"))).collect();
     for &group in &groups {
         directory.assign(group);
     }
-    let people: Vec<ObjectId> = (0..PEOPLE).map(|n| directory.person(&format!("Person {n:04}"), |_| {})).collect();
+    let people = if scene.storm { PEOPLE } else { 2 };
+    let people: Vec<ObjectId> = (0..people).map(|n| directory.person(&format!("Person {n:04}"), |_| {})).collect();
+    let step = scene.groups / scene.in_groups;
     for (n, &person) in people.iter().enumerate() {
-        for step in 0..IN_GROUPS {
-            directory.put(person, groups[(n * 7 + step * 25) % GROUPS]);
+        for i in 0..scene.in_groups {
+            directory.put(person, groups[(n * 7 + i * step) % scene.groups]);
         }
     }
     people
 }
+
+/// Makes either store empty.
+const EMPTY: &str = r#"do $$ begin
+    truncate entraway.organizations, entraway.teams, entraway.users, entraway.sessions, entraway.litellm_users,
+             entraway.litellm_organization_members, entraway.litellm_team_members cascade;
+    if to_regclass('public."LiteLLM_TeamTable"') is not null then
+        truncate public."LiteLLM_TeamTable", public."LiteLLM_OrganizationTable", public."LiteLLM_UserTable",
+                 public."LiteLLM_TeamMembership", public."LiteLLM_BudgetTable" cascade;
+    end if;
+end $$"#;
 
 /// What is in the store before a measured sign-in.
 #[derive(Clone, Copy)]
@@ -92,9 +133,7 @@ async fn measure(
     let mut statements = 0;
     let mut transactions = 0;
     for _ in 0..RUNS {
-        sqlx::query("truncate entraway.organizations, entraway.teams, entraway.users, entraway.sessions cascade")
-            .execute(pool)
-            .await?;
+        sqlx::raw_sql(EMPTY).execute(pool).await?;
         if let Before::Groups(other) | Before::Everything(other) = before {
             sign_in(fake, binary, other).await?;
         }

@@ -11,6 +11,7 @@ use url::Url;
 
 use crate::clock::Clock;
 use crate::config::{self, Config};
+use crate::domain::StoreKind;
 use crate::fake::{Directory, Fake, Options};
 use crate::graph;
 use crate::pg::{Durability, PrivateCluster};
@@ -24,16 +25,21 @@ pub(super) struct Ports {
     pub(super) entra: u16,
 }
 
-pub(super) async fn run(ports: Ports, also_create_orgs: bool) -> anyhow::Result<ExitCode> {
+/// `litellm` holds LiteLLM's migrations, where its tables are to be written; else they are Entraway's own.
+pub(super) async fn run(ports: Ports, litellm: Option<&Path>, also_create_orgs: bool) -> anyhow::Result<ExitCode> {
     let stop = server::stop_on_signals();
     let prepare = async {
         let listener = listen(ports.service).await?;
         let public_url = Url::parse(&format!("http://{}", listener.local_addr()?))?;
         let cluster = PrivateCluster::start(Durability::Fast).await?;
         cluster.create_database(DATABASE, None).await?;
+        if let Some(migrations) = litellm {
+            cluster.apply_migrations(DATABASE, migrations).await?;
+        }
         let clock = Clock::system();
         let fake = start_fake(listen(ports.entra).await?, &public_url, clock.clone()).await?;
-        let config = configure(&public_url, &cluster.url(DATABASE), &fake, also_create_orgs)?;
+        let store = if litellm.is_some() { StoreKind::LiteLlm } else { StoreKind::Native };
+        let config = configure(&public_url, store, &cluster.url(DATABASE), &fake, also_create_orgs)?;
         let app = App::build(config, clock, graph::TOTAL_BUDGET).await?;
         anyhow::Ok((listener, public_url, cluster, fake, app))
     };
@@ -41,7 +47,9 @@ pub(super) async fn run(ports: Ports, also_create_orgs: bool) -> anyhow::Result<
         prepared = prepare => prepared?,
         () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
     };
-    tell(&public_url, &fake, &cluster.psql(DATABASE), also_create_orgs);
+    let tables =
+        if litellm.is_some() { "LiteLLM's tables in the schema public" } else { "tables in the schema entraway" };
+    tell(&public_url, &fake, tables, &cluster.psql(DATABASE), also_create_orgs);
     server::serve(app, listener, stop).await?;
     fake.stop();
     cluster.stop();
@@ -66,7 +74,13 @@ async fn start_fake(listener: TcpListener, public_url: &Url, clock: Clock) -> an
 }
 
 /// The same file that an operator would write, with the simulator's addresses in it.
-fn configure(public_url: &Url, database: &str, fake: &Fake, also_create_orgs: bool) -> anyhow::Result<Config> {
+fn configure(
+    public_url: &Url,
+    store: StoreKind,
+    database: &str,
+    fake: &Fake,
+    also_create_orgs: bool,
+) -> anyhow::Result<Config> {
     let directory = fake.edit(|directory| directory.clone());
     let yaml = format!(
         r#"
@@ -74,6 +88,7 @@ server:
   public_url: {public_url}
 database:
   url: {database}
+store: {store}
 entra:
   tenant: {tenant}
   client_id: {client_id}
@@ -97,6 +112,10 @@ litellm_settings:
     budget_duration: "30d"
     models: ["gpt-3.5-turbo"]
 "#,
+        store = match store {
+            StoreKind::Native => "native",
+            StoreKind::LiteLlm => "litellm",
+        },
         tenant = directory.tenant_id,
         client_id = directory.client_id,
         secret = directory.client_secret,
@@ -108,7 +127,7 @@ litellm_settings:
 }
 
 /// What a newcomer needs to know, and nothing else.
-fn tell(public_url: &Url, fake: &Fake, psql: &str, also_create_orgs: bool) {
+fn tell(public_url: &Url, fake: &Fake, tables: &str, psql: &str, also_create_orgs: bool) {
     println!("\nEntraway is running. Open  {public_url}  and sign in as one of these people:\n");
     let directory = fake.edit(|directory| directory.clone());
     for person in &directory.people {
@@ -121,6 +140,6 @@ fn tell(public_url: &Url, fake: &Fake, psql: &str, also_create_orgs: bool) {
     let assigned = if also_create_orgs { "an organization and a team" } else { "a standalone team" };
     println!("\nThey come from a simulated Entra, where each group that is assigned to the app becomes {assigned}.");
     println!("Put people into groups, make groups, assign them:  {}", fake.desk_url());
-    println!("\nLook into the database (tables in the schema entraway):\n\n  {psql}\n");
+    println!("\nLook into the database ({tables}):\n\n  {psql}\n");
     println!("Ctrl-C ends it all; nothing is kept.\n");
 }

@@ -142,7 +142,7 @@ fn team_params_of<'a>(item: &Item<'a>, store: StoreKind, reader: &mut Reader<'a>
     TeamParams { models, limits, organization_id, team_member_permissions, member_limits, metadata }
 }
 
-/// What each member may spend. Its duration is the team's where it has none of its own, as in `LiteLLM`.
+/// What each member may spend. Its duration is the team's where it has none of its own, as in LiteLLM.
 fn member_limits<'a>(items: [Option<Item<'a>>; 4], team: &Limits, reader: &mut Reader<'a>) -> Option<Limits> {
     if items.iter().all(Option::is_none) {
         return None;

@@ -179,7 +179,7 @@ pub struct Applied {
     pub teams_created: BTreeSet<GroupId>,
     pub organizations_joined: BTreeSet<GroupId>,
     pub teams_joined: BTreeSet<GroupId>,
-    /// The names of those teams, as a `LiteLLM` database has them: its proxies cache teams by name, too.
+    /// The names of those teams, as a LiteLLM database has them: its proxies cache teams by name, too.
     pub aliases_joined: BTreeMap<GroupId, Option<String>>,
     pub user_created: bool,
     pub user_updated: bool,

@@ -1,5 +1,5 @@
-//! A `LiteLLM` proxy's own tables, written as the proxy writes them, so that it can go on beside us: its locks in its
-//! order, all three places of a team membership, no column that it does not have. Observed of `LiteLLM` 1.109.1.
+//! A LiteLLM proxy's own tables, written as the proxy writes them, so that it can go on beside us: its locks in its
+//! order, all three places of a team membership, no column that it does not have. Observed of LiteLLM 1.109.1.
 
 mod columns;
 mod person;

@@ -2,6 +2,8 @@
 
 mod webdriver;
 
+use entraway::pg::litellm_migrations;
+
 use crate::cli::demo::demo;
 use crate::cli::program::Folder;
 use webdriver::WebDriver;
@@ -45,8 +47,18 @@ impl Scene {
 
 #[tokio::test]
 async fn the_tutorial_can_be_clicked_through() {
+    tutorial(&[]).await;
+}
+
+#[tokio::test]
+async fn the_same_tutorial_can_be_clicked_through_on_litellms_own_tables() {
+    let migrations = std::path::absolute(litellm_migrations()).unwrap();
+    tutorial(&["--store", "litellm", "--litellm-migrations", migrations.to_str().unwrap()]).await;
+}
+
+async fn tutorial(demo_with: &[&str]) {
     let folder = Folder::new();
-    let (program, service, said) = demo(&folder, &[]).await;
+    let (program, service, said) = demo(&folder, demo_with).await;
     let (_, rest) = said.split_once("assign them:  ").expect("the demo tells where the simulated Entra is");
     let desk = rest.split_whitespace().next().unwrap().to_owned();
     let scene = Scene { browser: WebDriver::start().await, service: service.to_string(), desk };

@@ -1,8 +1,9 @@
-//! What the documentation says is tried: configurations are read, commands exist with their options, links lead
-//! somewhere, and the example names every key.
+//! What the documentation says is tried: configurations are read, queries asked, commands exist with their options, links
+//! lead somewhere, and the example names every key.
 
 mod commands;
 mod configurations;
 mod image;
 mod links;
 mod markdown;
+mod queries;

@@ -1,4 +1,4 @@
-//! What a database must have so that this service can write a `LiteLLM` proxy's tables in it. Columns that are not in
+//! What a database must have so that this service can write a LiteLLM proxy's tables in it. Columns that are not in
 //! the table below are never named: they keep their defaults.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! One person's rows in a `LiteLLM` database: the account, and the memberships in all the places where the proxy looks.
+//! One person's rows in a LiteLLM database: the account, and the memberships in all the places where the proxy looks.
 
 use sqlx::types::Json;
 use sqlx::{PgConnection, Row as _};

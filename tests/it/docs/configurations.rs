@@ -23,6 +23,7 @@ fn environment(yaml: &str) -> Env {
         match name {
             _ if name.contains("COOKIE_KEY") => STANDARD.encode([7; 64]),
             "DATABASE_URL" => "postgres://app:password@db/entraway".to_owned(),
+            "REDIS_URL" => "rediss://entraway:password@redis:6379".to_owned(),
             _ if name.contains("SECRET") || name.contains("PASSWORD") => "abc8Q~placeholder".to_owned(),
             _ if name.ends_with("_ID") || name.contains("TENANT") => guid,
             _ if name.contains("GRAPH") => "https://graph.microsoft.com/v1.0".to_owned(),

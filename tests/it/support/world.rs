@@ -69,7 +69,7 @@ async fn prepare(kind: StoreKind, url: &str) {
 }
 
 /// The address of a database for the user of the grants.
-fn as_entraway(url: &str) -> String {
+pub(crate) fn as_entraway(url: &str) -> String {
     url.replacen("postgres://postgres@", "postgres://entraway@", 1)
 }
 
@@ -129,7 +129,12 @@ impl World {
             }
         };
         cluster.create_database(&database_name, Some(template)).await.unwrap();
-        let pool = PgPoolOptions::new().max_connections(2).connect(&url).await.unwrap();
+        Self::on(kind, database, &url, database_name).await
+    }
+
+    /// A world on a database that is there, with an address for the service and one for whoever may do anything.
+    pub(crate) async fn on(kind: StoreKind, database: String, url: &str, database_name: String) -> Self {
+        let pool = PgPoolOptions::new().max_connections(2).connect(url).await.unwrap();
         let clock = Clock::system();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let now = clock.clone();
