@@ -31,7 +31,8 @@ enum Command {
     /// Run the service.
     ///
     /// Reads the configuration, brings the tables in the Postgres schema "entraway" up to date, and listens until
-    /// SIGTERM or Ctrl-C; then it finishes what it is doing and ends.
+    /// SIGTERM or Ctrl-C; then it finishes what it is doing and ends. With "store: litellm" it first looks whether the
+    /// database is a LiteLLM proxy's, and ends if it is not.
     Serve {
         #[command(flatten)]
         config: ConfigArgs,
@@ -41,9 +42,10 @@ enum Command {
     /// Try everything for real, and say how to mend what does not work.
     ///
     /// Tries the file, the database and its tables, Entra's discovery document and keys, the app's own credentials, and
-    /// the Graph permission that reading the assigned groups needs; tells what the flag and the default params amount
-    /// to. Brings the tables up to date, and writes nothing else. Ends with 0 if people can sign in and their groups be
-    /// read, else with 1.
+    /// the Graph permission that reading the assigned groups needs; with "store: litellm" also the rights in LiteLLM's
+    /// tables and whether the proxies' workers listen in Redis; and whether the organization by default is there. Tells
+    /// what the flag and the default params amount to. Brings the tables up to date, and writes nothing else. Ends with 0
+    /// if people can sign in and their groups be read, else with 1.
     Check {
         #[command(flatten)]
         config: ConfigArgs,

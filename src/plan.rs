@@ -46,8 +46,8 @@ impl Planner<'_> {
         plan
     }
 
-    /// What is left of a plan when these organizations could not be created (rule 4): their teams are what they
-    /// would be without the flag, and nobody joins the organizations. No other group is affected.
+    /// What is left of a plan when these organizations could not be created (rule 4): their teams are standalone, and
+    /// nobody joins them. No other group is affected.
     #[must_use]
     pub fn without_organizations(&self, mut plan: Plan, failed: &BTreeSet<GroupId>) -> Plan {
         for group in failed {
@@ -207,7 +207,8 @@ fn new_team(alias: String, own_organization: Option<GroupId>, policy: &Policy, n
     let reset = |limits: &Limits| limits.budget_duration.as_ref().map(|duration| duration.next_reset(now));
     let (organization_id, models) = match own_organization {
         Some(id) => (Some(id.to_string()), vec![ALL_ORG_MODELS.to_owned()]),
-        None => (params.organization_id, params.models),
+        // With the flag a team that has no organization of its own stands alone, as rule 4 says.
+        None => (params.organization_id.filter(|_| !policy.also_create_orgs), params.models),
     };
     NewTeam {
         alias,

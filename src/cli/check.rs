@@ -98,7 +98,9 @@ fn tell_policy(report: &mut Report, policy: &Policy) {
     match &policy.team_params {
         Some(params) => {
             let models = if params.models.is_empty() { "all models".to_owned() } else { params.models.join(", ") };
-            report.ok("default_team_params", &format!("{models}; {}", limits(&params.limits)));
+            let members = params.member_limits.as_ref().map(|each| format!("; each member: {}", limits(each)));
+            let members = members.unwrap_or_default();
+            report.ok("default_team_params", &format!("{models}; {}{members}", limits(&params.limits)));
         }
         None => report.warn(
             "default_team_params",
@@ -150,7 +152,7 @@ async fn check_database(report: &mut Report, config: &Config) {
             Ok(()) => report.ok("LiteLLM's tables", "all columns that are needed are there, and may be used"),
             Err(StoreError::NotLiteLlm(problems)) => {
                 for problem in problems {
-                    report.fail("LiteLLM's tables", &problem, "see docs/litellm.md");
+                    report.fail("LiteLLM's tables", &problem, "docs/litellm.md says what has to be there, and has the grants");
                 }
                 return;
             }
@@ -167,7 +169,7 @@ async fn check_database(report: &mut Report, config: &Config) {
         ),
     }
     let default = config.policy.team_params.as_ref().and_then(|params| params.organization_id.as_ref());
-    if let Some(id) = default {
+    if let Some(id) = default.filter(|_| !config.policy.also_create_orgs) {
         match store.has_organization(id).await {
             Ok(true) => report.ok("default organization", &format!("{id} is there")),
             Ok(false) => report.fail(
@@ -190,6 +192,7 @@ async fn check_cache(report: &mut Report, config: &Config) {
             "Redis answers, but no proxy listens there",
             "is a proxy running with this Redis, and is litellm.redis_namespace its namespace?",
         ),
+        Ok(1) => report.ok("LiteLLM's caches", "1 worker listens"),
         Ok(workers) => report.ok("LiteLLM's caches", &format!("{workers} workers listen")),
         Err(error) => report.warn(
             "LiteLLM's caches",

@@ -12,6 +12,9 @@ const ALSO_CREATE_ORGS: &str = "entra_groups_also_create_orgs";
 const TEAM_PARAMS: &str = "default_team_params";
 const USER_PARAMS: &str = "default_internal_user_params";
 
+/// Where a proxy notes in a team's metadata which budget its members have.
+const MEMBER_BUDGET: &str = "team_member_budget_id";
+
 const DURATION_REMEDY: &str = "write such as 30d, 24h or 1mo";
 const NATIVE: &str = "has no effect with the native store";
 
@@ -24,13 +27,17 @@ const TEAM_KEYS_OF_LITELLM: &[&str] = &[
     "allowed_vector_store_indexes",
     "blocked",
     "budget_limits",
+    "default_estimated_output_tokens",
+    "default_estimated_output_tokens_per_model",
     "default_team_member_models",
+    "denied_passthrough_routes",
     "disable_global_guardrails",
     "enforced_batch_output_expires_after",
     "enforced_file_expires_after",
     "guardrails",
     "logging",
     "max_parallel_requests",
+    "mcp_rpm_limit",
     "members",
     "members_with_roles",
     "model_aliases",
@@ -40,6 +47,7 @@ const TEAM_KEYS_OF_LITELLM: &[&str] = &[
     "object_permission",
     "policies",
     "prompts",
+    "require_trace_id",
     "router_settings",
     "rpm_limit_type",
     "secret_manager_settings",
@@ -47,34 +55,42 @@ const TEAM_KEYS_OF_LITELLM: &[&str] = &[
     "team_alias",
     "team_id",
     "team_member_key_duration",
+    "team_member_model_max_budget",
     "tpd_limit",
     "tpm_limit_type",
 ];
 
 /// Known to LiteLLM in `default_internal_user_params`, without an effect here.
 const USER_KEYS_OF_LITELLM: &[&str] = &[
+    "agent_id",
     "aliases",
     "allowed_cache_controls",
     "auto_create_key",
     "available_teams",
     "blocked",
+    "budget_fallbacks",
+    "budget_limits",
     "config",
     "duration",
     "guardrails",
     "key_alias",
     "max_parallel_requests",
+    "mcp_rpm_limit",
     "metadata",
     "model_max_budget",
     "model_rpm_limit",
     "model_tpm_limit",
     "object_permission",
     "organizations",
+    "password",
     "permissions",
     "policies",
     "prompts",
     "send_invite_email",
     "soft_budget",
+    "spend",
     "sso_user_id",
+    "tag_rpm_limit",
     "team_id",
     "teams",
     "user_alias",
@@ -94,16 +110,22 @@ pub(super) fn settings<'a>(root: &mut Section<'a>, store: StoreKind, reader: &mu
     let also_create_orgs = section.take_or_env(ALSO_CREATE_ORGS, "ENTRA_GROUPS_ALSO_CREATE_ORGS", reader);
     let team_params = section.take(TEAM_PARAMS);
     let user_params = section.take(USER_PARAMS);
-    for place in section.pass_over(|key| !resembles_ours(key)) {
+    for (place, _) in section.pass_over(|key| !resembles_ours(key)) {
         reader.note(Level::Debug, place, "belongs to LiteLLM and is passed over");
     }
     section.finish(reader);
 
-    Settings {
-        also_create_orgs: also_create_orgs.and_then(|item| reader.boolean(&item)).unwrap_or(false),
-        team_params: team_params.map(|item| team_params_of(&item, store, reader)),
-        user_params: user_params.map(|item| user_params_of(&item, store, reader)).unwrap_or_default(),
-    }
+    let also_create_orgs = also_create_orgs.and_then(|item| reader.boolean(&item)).unwrap_or(false);
+    let team_params = team_params.map(|item| {
+        let params = team_params_of(&item, store, reader);
+        if also_create_orgs && params.organization_id.is_some() {
+            let said = format!("has no effect with {ALSO_CREATE_ORGS}: each team is in an organization of its own");
+            reader.note(Level::Warning, format!("{}.organization_id", item.place), said);
+        }
+        params
+    });
+    let user_params = user_params.map(|item| user_params_of(&item, store, reader)).unwrap_or_default();
+    Settings { also_create_orgs, team_params, user_params }
 }
 
 /// A slip in one of our keys must not pass for one of LiteLLM's.
@@ -116,22 +138,14 @@ fn team_params_of<'a>(item: &Item<'a>, store: StoreKind, reader: &mut Reader<'a>
     let mut section = Section::of(item, reader);
     let mut limits = budget(&mut section, reader);
     let models = models(&mut section, reader);
-    rates(&mut section, &mut limits, "tpm_limit", "rpm_limit", reader);
+    [limits.tpm_limit, limits.rpm_limit] = rates([section.take("tpm_limit"), section.take("rpm_limit")], reader);
     let organization_id = section.take("organization_id").and_then(|item| name(&item, reader));
     let metadata = metadata(&mut section, reader);
-    let permissions = section.take("team_member_permissions");
-    let members = [
-        section.take("team_member_budget"),
-        section.take("team_member_budget_duration"),
-        section.take("team_member_tpm_limit"),
-        section.take("team_member_rpm_limit"),
-    ];
-    if store == StoreKind::Native {
-        for item in members.iter().chain([&permissions]).flatten() {
-            reader.note(Level::Warning, &item.place, NATIVE);
-        }
-    }
+    let [permissions] = of_litellm_alone(&mut section, ["team_member_permissions"], store, reader);
     let team_member_permissions = permissions.map(|item| routes(&item, reader));
+    let members =
+        ["team_member_budget", "team_member_budget_duration", "team_member_tpm_limit", "team_member_rpm_limit"];
+    let members = of_litellm_alone(&mut section, members, store, reader);
     let member_limits = member_limits(members, &limits, reader);
     match store {
         StoreKind::Native => without_effect(&mut section, TEAM_KEYS_OF_LITELLM, reader),
@@ -148,15 +162,13 @@ fn member_limits<'a>(items: [Option<Item<'a>>; 4], team: &Limits, reader: &mut R
         return None;
     }
     let [budget, duration, tpm, rpm] = items;
-    Some(Limits {
-        max_budget: budget.and_then(|item| reader.amount(&item)),
-        budget_duration: match duration {
-            Some(item) => reader.parsed(&item, DURATION_REMEDY, str::parse),
-            None => team.budget_duration.clone(),
-        },
-        tpm_limit: tpm.and_then(|item| reader.whole(&item, 0..=i64::MAX)),
-        rpm_limit: rpm.and_then(|item| reader.whole(&item, 0..=i64::MAX)),
-    })
+    let max_budget = budget.and_then(|item| reader.amount(&item));
+    let budget_duration = match duration {
+        Some(item) => reader.parsed(&item, DURATION_REMEDY, str::parse),
+        None => team.budget_duration.clone(),
+    };
+    let [tpm_limit, rpm_limit] = rates([tpm, rpm], reader);
+    Some(Limits { max_budget, budget_duration, tpm_limit, rpm_limit })
 }
 
 fn user_params_of<'a>(item: &Item<'a>, store: StoreKind, reader: &mut Reader<'a>) -> UserParams {
@@ -164,29 +176,34 @@ fn user_params_of<'a>(item: &Item<'a>, store: StoreKind, reader: &mut Reader<'a>
     let user_role = section.take("user_role").and_then(|item| user_role(&item, reader));
     let mut limits = budget(&mut section, reader);
     let models = models(&mut section, reader);
-    for place in rates(&mut section, &mut limits, "tpm_limit", "rpm_limit", reader) {
-        if store == StoreKind::Native {
-            reader.note(Level::Warning, place, NATIVE);
-        }
-    }
+    let items = of_litellm_alone(&mut section, ["tpm_limit", "rpm_limit"], store, reader);
+    [limits.tpm_limit, limits.rpm_limit] = rates(items, reader);
     without_effect(&mut section, USER_KEYS_OF_LITELLM, reader);
     section.finish(reader);
     UserParams { user_role, models, limits }
 }
 
-/// Tokens and requests a minute; gives the places of those that are there.
-fn rates<'a>(
+/// Keys that the native store has no place for. There they are told, and their values not even looked at: a file that
+/// is good enough for a proxy must not be refused for what has no effect.
+fn of_litellm_alone<'a, const N: usize>(
     section: &mut Section<'a>,
-    limits: &mut Limits,
-    tpm: &'static str,
-    rpm: &'static str,
+    keys: [&'static str; N],
+    store: StoreKind,
     reader: &mut Reader<'a>,
-) -> Vec<String> {
-    let (tpm, rpm) = (section.take(tpm), section.take(rpm));
-    let places = [&tpm, &rpm].into_iter().flatten().map(|item| item.place.clone()).collect();
-    limits.tpm_limit = tpm.and_then(|item| reader.whole(&item, 0..=i64::MAX));
-    limits.rpm_limit = rpm.and_then(|item| reader.whole(&item, 0..=i64::MAX));
-    places
+) -> [Option<Item<'a>>; N] {
+    let items = keys.map(|key| section.take(key));
+    if store == StoreKind::LiteLlm {
+        return items;
+    }
+    for item in items.iter().flatten() {
+        reader.note(Level::Warning, &item.place, NATIVE);
+    }
+    [const { None }; N]
+}
+
+/// Tokens and requests a minute.
+fn rates<'a>(items: [Option<Item<'a>>; 2], reader: &mut Reader<'a>) -> [Option<i64>; 2] {
+    items.map(|item| item.and_then(|item| reader.whole(&item, 0..=i64::MAX)))
 }
 
 /// `metadata` as it is, with `tags` as a key in it: that is where the proxy keeps them.
@@ -198,10 +215,10 @@ fn metadata<'a>(section: &mut Section<'a>, reader: &mut Reader<'a>) -> Map<Strin
             Some(_) => reader.problem(&item, "must be a mapping", "write its keys below it"),
             None => {}
         }
-    }
-    if metadata.remove("team_member_budget_id").is_some() {
-        let place = section.place("metadata.team_member_budget_id");
-        reader.note(Level::Warning, place, "is the proxy's own and is left out, as the proxy does");
+        if metadata.remove(MEMBER_BUDGET).is_some() {
+            let place = format!("{}.{MEMBER_BUDGET}", item.place);
+            reader.note(Level::Warning, place, "is the proxy's own and is left out, as the proxy does");
+        }
     }
     if let Some(item) = section.take("tags") {
         let tags = reader.texts(&item).into_iter().map(|(_, tag)| tag).collect();
@@ -272,15 +289,15 @@ fn user_role<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> Option<UserRole> {
 }
 
 fn without_effect(section: &mut Section, keys: &[&str], reader: &mut Reader) {
-    for place in section.pass_over(|key| keys.contains(&key)) {
+    for (place, _) in section.pass_over(|key| keys.contains(&key)) {
         reader.note(Level::Warning, place, "is LiteLLM's and has no effect here");
     }
 }
 
 fn not_supported(section: &mut Section, keys: &[&str], reader: &mut Reader) {
-    for place in section.pass_over(|key| keys.contains(&key)) {
+    for (place, line) in section.pass_over(|key| keys.contains(&key)) {
         let remedy = "leave it out, and set it in LiteLLM where a team needs it";
-        reader.problems.push(Problem::new(place, "is LiteLLM's and is not supported here", remedy));
+        reader.problems.push(Problem::new(place, "is LiteLLM's and is not supported here", remedy).at(line));
     }
 }
 

@@ -237,13 +237,21 @@ impl<'a> Reader<'a> {
                 map.into()
             }
             Value::Bool(value) => (*value).into(),
-            Value::Real(value) => (*value).into(),
-            Value::Whole(value) => match serde_json::Number::from_i128(*value) {
-                Some(number) => number.into(),
-                None => return self.amount(item).map(Into::into),
-            },
+            Value::Real(value) => self.json_number(item, serde_json::Number::from_f64(*value))?,
+            Value::Whole(value) => {
+                // Longer than 64 bits, it becomes a float, as in JavaScript.
+                let float = || value.to_string().parse().ok().and_then(serde_json::Number::from_f64);
+                self.json_number(item, serde_json::Number::from_i128(*value).or_else(float))?
+            }
             Value::Text(_) => self.text(item)?.into(),
         })
+    }
+
+    fn json_number(&mut self, item: &Item<'a>, number: Option<serde_json::Number>) -> Option<serde_json::Value> {
+        if number.is_none() {
+            self.problem(item, "must be a finite number", "JSON knows no other; put it in quotes for a text");
+        }
+        number.map(Into::into)
     }
 
     /// The texts of a list: trimmed, none empty, each with its place.

@@ -99,12 +99,14 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Hands out the leftovers that the predicate picks, for what is known without having an effect here.
-    pub(super) fn pass_over(&mut self, pick: impl Fn(&str) -> bool) -> Vec<String> {
+    /// Hands out the leftovers that the predicate picks, each with its line, for what is known without having an effect
+    /// here. Null is as good as absent.
+    pub(super) fn pass_over(&mut self, pick: impl Fn(&str) -> bool) -> Vec<(String, Option<u64>)> {
         let (picked, left) = self.left.iter().copied().partition(|entry| pick(&entry.key));
         self.left = left;
         let picked: Vec<&Entry> = picked;
-        picked.iter().map(|entry| self.place(&entry.key)).collect()
+        let picked = picked.iter().filter(|entry| !matches!(entry.node.value, Value::Null));
+        picked.map(|entry| (self.place(&entry.key), entry.line)).collect()
     }
 
     /// The path of a key.

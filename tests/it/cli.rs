@@ -1,9 +1,11 @@
 //! The real program, started as an operator starts it: what it prints, how it ends, and what it must never say.
 
 mod check;
+mod check_litellm;
 pub(crate) mod demo;
 mod help;
 mod logs;
 pub(crate) mod program;
+mod redis;
 mod serve;
 mod start;

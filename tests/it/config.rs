@@ -13,6 +13,8 @@ mod litellm_proxy;
 
 mod litellm_settings;
 
+mod litellm_teams;
+
 mod problems;
 
 mod references;

@@ -13,4 +13,4 @@ pub(crate) use lure::Lure;
 pub(crate) use rows::Rows;
 pub(crate) use together::together;
 pub(crate) use traces::Traces;
-pub(crate) use world::{Service, World, as_entraway};
+pub(crate) use world::{Service, World, as_entraway, cluster};

@@ -101,8 +101,6 @@ const NUMBER: &str = "double precision";
 const WHOLE: &str = "bigint";
 const TIME: &str = "timestamp without time zone";
 
-const REMEDY: &str = "docs/litellm.md has the grants";
-
 /// Name, type, uses.
 type Column = (&'static str, &'static str, &'static str);
 
@@ -157,7 +155,7 @@ fn problems(found: &[Found]) -> Vec<String> {
             }
             for (right, name) in [('r', "SELECT"), ('i', "INSERT"), ('u', "UPDATE")] {
                 if uses.contains(right) && !found.rights.contains(right) {
-                    problems.push(format!("no right to {name} {table}.{column}: {REMEDY}"));
+                    problems.push(format!("no right to {name} {table}.{column}"));
                 }
             }
         }

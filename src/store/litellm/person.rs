@@ -118,7 +118,8 @@ pub(super) async fn write(
             on conflict (user_id, organization_id) do update set sso_user_role = excluded.sso_user_role
         )
         select exists (select from made_user) as user_created,
-               $4 is not null or exists (select from changed_roles) as user_updated,
+               coalesce($4 ->> 'user_email', $4 ->> 'user_alias', $4 ->> 'user_role') is not null
+                   or exists (select from changed_roles) as user_updated,
                (select coalesce(array_agg(organization_id), '{}') from joined_organizations) as organizations,
                (select coalesce(array_agg(team_id), '{}') from team) as teams,
                (select coalesce(json_object_agg(team_id, team_alias), '{}') from team) as aliases"#,

@@ -1,13 +1,18 @@
 //! `entraway check`: each thing that can be wrong has its line, its remedy and its exit code.
 
+use entraway::domain::StoreKind;
 use entraway::fake::Directory;
 
 use super::program::{CONFIG, DATABASE_PASSWORD, Ended, Folder, environment, run, with};
 use crate::support::World;
 
-/// A world with one assigned group.
 async fn world() -> World {
-    let world = World::new().await;
+    world_of(StoreKind::Native).await
+}
+
+/// A world with one assigned group.
+pub(super) async fn world_of(kind: StoreKind) -> World {
+    let world = World::of(kind).await;
     world.fake.edit(|directory| {
         let evals = directory.group("Production LLM Evals");
         directory.assign(evals);
@@ -16,7 +21,7 @@ async fn world() -> World {
 }
 
 /// Checks with this file and environment; no secret may be said, whatever comes of it.
-async fn check(world: &World, yaml: &str, env: &[(&str, String)]) -> Ended {
+pub(super) async fn check(world: &World, yaml: &str, env: &[(&str, String)]) -> Ended {
     let folder = Folder::new();
     let config = folder.file("entraway.yaml", yaml);
     let ended = run(&folder, &["check", "--config", &config], env).await;
@@ -30,7 +35,7 @@ async fn check(world: &World, yaml: &str, env: &[(&str, String)]) -> Ended {
 
 /// That there is such a line, and directly below it what to do.
 #[track_caller]
-fn assert_told(ended: &Ended, mark: &str, step: &str, found: &str, remedy: &str) {
+pub(super) fn assert_told(ended: &Ended, mark: &str, step: &str, found: &str, remedy: &str) {
     let lines: Vec<&str> = ended.stdout.lines().collect();
     let begin = format!("{mark:<4}  {step}: ");
     let at = lines.iter().position(|line| line.starts_with(&begin) && line.contains(found));
@@ -43,7 +48,7 @@ fn assert_told(ended: &Ended, mark: &str, step: &str, found: &str, remedy: &str)
 
 /// That this one step fails and no other, and that the program says so by its exit code.
 #[track_caller]
-fn assert_only_failure(ended: &Ended, step: &str, found: &str, remedy: &str) {
+pub(super) fn assert_only_failure(ended: &Ended, step: &str, found: &str, remedy: &str) {
     assert_told(ended, "FAIL", step, found, remedy);
     let failures = ended.stdout.lines().filter(|line| line.starts_with("FAIL")).count();
     assert_eq!(failures, 1, "one thing is wrong:\n{}", ended.stdout);
@@ -52,7 +57,7 @@ fn assert_only_failure(ended: &Ended, step: &str, found: &str, remedy: &str) {
 }
 
 #[track_caller]
-fn assert_ready(ended: &Ended) {
+pub(super) fn assert_ready(ended: &Ended) {
     assert!(ended.stdout.ends_with("Ready: people can sign in.\n"), "{}", ended.stdout);
     assert_eq!(ended.code, 0);
 }

@@ -17,12 +17,22 @@ const SENTENCES: [(&[&str], &[&str]); 5] = [
             "Ask a running service on this machine whether it is alive",
         ],
     ),
-    (&["serve"], &["listens until SIGTERM or Ctrl-C", "\"auto\" is human on a terminal, else JSON", "config.yaml"]),
+    (
+        &["serve"],
+        &[
+            "listens until SIGTERM or Ctrl-C",
+            "whether the database is a LiteLLM proxy's, and ends if it is not",
+            "\"auto\" is human on a terminal, else JSON",
+            "config.yaml",
+        ],
+    ),
     (
         &["check"],
         &[
             "Ends with 0 if people can sign in and their groups be read, else with 1",
             "writes nothing else",
+            "the rights in LiteLLM's tables and whether the proxies' workers listen in Redis",
+            "whether the organization by default is there",
             "config.yaml",
         ],
     ),

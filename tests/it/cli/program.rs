@@ -245,7 +245,7 @@ pub(crate) fn with(mut env: Vec<(&'static str, String)>, name: &str, value: &str
 
 /// The database's address, with a password in it.
 pub(crate) fn database(world: &World) -> String {
-    let address = world.database.replace("//postgres@", &format!("//postgres:{DATABASE_PASSWORD}@"));
+    let address = world.database.replacen('@', &format!(":{DATABASE_PASSWORD}@"), 1);
     assert!(address.contains(DATABASE_PASSWORD), "{address}");
     address
 }

@@ -1,0 +1,274 @@
+//! `entraway check` and `entraway serve` with the database of a LiteLLM proxy, with what is missing there, and with the
+//! Redis of its workers.
+
+use std::time::Duration;
+
+use entraway::domain::StoreKind;
+use sqlx::{Connection as _, PgConnection};
+
+use super::check::{assert_only_failure, assert_ready, assert_told, check, world_of};
+use super::program::{CONFIG, DATABASE_PASSWORD, Folder, Program, environment, with};
+use super::redis::{REDIS_PASSWORD, Redis, address};
+use crate::support::{World, cluster};
+
+const CHANNEL: &str = "litellm_proxy.auth_cache_invalidation";
+
+const TABLES: [&str; 6] = [
+    "LiteLLM_BudgetTable",
+    "LiteLLM_OrganizationTable",
+    "LiteLLM_TeamTable",
+    "LiteLLM_UserTable",
+    "LiteLLM_OrganizationMembership",
+    "LiteLLM_TeamMembership",
+];
+
+/// One assigned group, and the database of a proxy with no more rights than the documentation grants.
+async fn world() -> World {
+    world_of(StoreKind::LiteLlm).await
+}
+
+/// The configuration with more team params, such as `, tags: [a]`.
+fn config(team_params: &str) -> String {
+    let yaml =
+        format!("{CONFIG}store: litellm\n").replace("tpm_limit: 10000}", &format!("tpm_limit: 10000{team_params}}}"));
+    assert!(yaml.contains(team_params), "the test's own configuration has other team params now");
+    yaml
+}
+
+fn config_with_redis(url: &str, more: &str) -> String {
+    format!("{}litellm:\n  redis_url: \"{url}\"\n{more}", config(""))
+}
+
+/// The environment with a database that is empty, as nobody's migrations ran there; and its superuser's address.
+async fn empty_database(world: &World) -> (Vec<(&'static str, String)>, String) {
+    let name = format!("{}_empty", world.database_name);
+    let cluster = cluster().await;
+    let url = cluster.url(&name);
+    cluster.create_database(&name, None).await.unwrap();
+    let address = url.replacen('@', &format!(":{DATABASE_PASSWORD}@"), 1);
+    (with(environment(world), "DB", &address), url)
+}
+
+async fn has_our_schema(url: &str) -> bool {
+    let mut connection = PgConnection::connect(url).await.unwrap();
+    let found = sqlx::query_scalar("select to_regnamespace('entraway') is not null").fetch_one(&mut connection).await;
+    connection.close().await.unwrap();
+    found.unwrap()
+}
+
+#[tokio::test]
+async fn a_proxys_database_with_the_least_rights_is_good_enough() {
+    let world = world().await;
+    let ended = check(&world, &config(", team_member_budget: 5, tags: [a]"), &environment(&world)).await;
+    assert_ready(&ended);
+    for (step, found) in [
+        ("default_team_params", "gpt-4; budget 100 each 30d, next reset "),
+        ("default_team_params", "10000 tokens a minute; each member: budget 5 each 30d, next reset "),
+        ("database", "Postgres "),
+        ("LiteLLM's tables", "all columns that are needed are there, and may be used"),
+        ("tables", "the schema entraway is up to date"),
+        ("assigned groups", "1 can be read as the app"),
+    ] {
+        assert_told(&ended, "ok", step, found, "");
+    }
+    assert!(!ended.stdout.contains("warn"), "{}", ended.stdout);
+    assert!(!ended.stdout.contains("LiteLLM's caches"), "nobody asked for Redis: {}", ended.stdout);
+    assert_eq!(world.sessions_and_runs().await, (0, 0), "check writes no data");
+}
+
+#[tokio::test]
+async fn in_a_database_that_is_no_proxys_each_table_is_missed_and_none_is_made() {
+    let world = world().await;
+    let (env, url) = empty_database(&world).await;
+    let ended = check(&world, &config(", organization_id: org-1"), &env).await;
+    for table in TABLES {
+        assert_told(
+            &ended,
+            "FAIL",
+            "LiteLLM's tables",
+            &format!("there is no table public.\"{table}\""),
+            "docs/litellm.md",
+        );
+    }
+    assert_eq!(ended.stdout.matches("FAIL  ").count(), TABLES.len(), "nothing else is wrong:\n{}", ended.stdout);
+    assert_eq!(ended.code, 1);
+    assert_told(&ended, "ok", "assigned groups", "1 can be read", "");
+    assert!(!has_our_schema(&url).await, "a schema was made in somebody else's database");
+}
+
+#[tokio::test]
+async fn serve_ends_at_once_where_the_database_is_no_proxys() {
+    let world = world().await;
+    let (env, url) = empty_database(&world).await;
+    let folder = Folder::new();
+    let file = folder.file("entraway.yaml", &config(""));
+    let program = Program::start(&folder, &["serve", "--config", &file], &env);
+    // Far less than the half minute that it waits for a database to come up.
+    let ended = program.end_within(Duration::from_secs(10)).await;
+    assert_eq!(ended.code, 1, "{ended:?}");
+    let errors: Vec<&str> = ended.stderr.lines().filter(|line| line.starts_with("entraway: ")).collect();
+    assert_eq!(errors.len(), 1, "one line tells what is wrong: {ended:?}");
+    assert!(ended.stderr.trim_end().ends_with(errors[0]), "and it is the last one: {ended:?}");
+    assert!(errors[0].starts_with("entraway: the database's LiteLLM tables cannot be served: "), "{errors:?}");
+    for table in TABLES {
+        assert_eq!(
+            errors[0].matches(&format!("there is no table public.\"{table}\"")).count(),
+            1,
+            "{table}: {errors:?}"
+        );
+    }
+    assert!(!ended.all().contains("trying again") && !ended.all().contains(DATABASE_PASSWORD), "{ended:?}");
+    assert!(!has_our_schema(&url).await, "a schema was made in somebody else's database");
+}
+
+#[tokio::test]
+async fn a_right_that_is_missing_is_named_with_the_grants() {
+    let world = world().await;
+    world.sql(r#"revoke insert (budget_id) on public."LiteLLM_TeamMembership" from entraway"#).await;
+    let ended = check(&world, &config(""), &environment(&world)).await;
+    let found = "no right to INSERT LiteLLM_TeamMembership.budget_id";
+    assert_only_failure(&ended, "LiteLLM's tables", found, "docs/litellm.md");
+
+    world.sql(r#"revoke all on public."LiteLLM_TeamMembership" from entraway"#).await;
+    world.sql(r#"revoke update (user_role) on public."LiteLLM_UserTable" from entraway"#).await;
+    let ended = check(&world, &config(""), &environment(&world)).await;
+    for found in [
+        "SELECT LiteLLM_TeamMembership.user_id",
+        "SELECT LiteLLM_TeamMembership.team_id",
+        "UPDATE LiteLLM_UserTable.user_role",
+    ] {
+        assert_told(&ended, "FAIL", "LiteLLM's tables", &format!("no right to {found}"), "docs/litellm.md");
+    }
+    assert_eq!(ended.code, 1);
+}
+
+#[tokio::test]
+async fn the_schema_of_ours_that_may_not_be_made_is_told_with_the_remedy() {
+    let world = world().await;
+    world.sql("drop schema entraway cascade").await;
+    let ended = check(&world, &config(""), &environment(&world)).await;
+    assert_told(&ended, "ok", "LiteLLM's tables", "all columns that are needed", "");
+    assert_only_failure(
+        &ended,
+        "tables",
+        "the tables could not be brought up to date",
+        "CREATE SCHEMA entraway AUTHORIZATION",
+    );
+}
+
+#[tokio::test]
+async fn the_organization_by_default_has_to_be_there() {
+    let remedy = "make it, or mend default_team_params.organization_id";
+    for (store, insert) in [
+        (
+            StoreKind::LiteLlm,
+            r#"insert into public."LiteLLM_BudgetTable" (budget_id, created_by, updated_by) values ('b', 'x', 'x');
+               insert into public."LiteLLM_OrganizationTable"
+                   (organization_id, organization_alias, budget_id, created_by, updated_by)
+               values ('org-1', 'One', 'b', 'x', 'x')"#,
+        ),
+        (
+            StoreKind::Native,
+            "insert into entraway.organizations (organization_id, organization_alias) values ('org-1', 'One')",
+        ),
+    ] {
+        let world = world_of(store).await;
+        let yaml = config(", organization_id: org-1");
+        let yaml = if store == StoreKind::Native { yaml.replace("store: litellm\n", "") } else { yaml };
+        let env = with(environment(&world), "ORGS", "false");
+        let ended = check(&world, &yaml, &env).await;
+        let found = "there is no organization org-1, so no team can be made in it";
+        assert_only_failure(&ended, "default organization", found, remedy);
+
+        // Where each team has an organization of its own, nobody needs it.
+        let ended = check(&world, &yaml, &environment(&world)).await;
+        let found = "default_team_params.organization_id has no effect with entra_groups_also_create_orgs";
+        assert_told(&ended, "warn", "configuration", found, "");
+        assert_ready(&ended);
+
+        world.sql(insert).await;
+        let ended = check(&world, &yaml, &env).await;
+        assert_told(&ended, "ok", "default organization", "org-1 is there", "");
+        assert_ready(&ended);
+    }
+}
+
+#[tokio::test]
+async fn a_param_that_we_do_not_support_is_named_and_nothing_else_is_tried() {
+    let world = world().await;
+    let ended = check(&world, &config(", guardrails: [pii]"), &environment(&world)).await;
+    let found = "litellm_settings.default_team_params.guardrails (line ";
+    assert_only_failure(&ended, "configuration", found, "leave it out, and set it in LiteLLM where a team needs it");
+    let found = ") is LiteLLM's and is not supported here";
+    assert_only_failure(&ended, "configuration", found, "leave it out");
+}
+
+#[tokio::test]
+async fn a_param_without_effect_is_a_warning_with_the_native_store() {
+    let world = world_of(StoreKind::Native).await;
+    let yaml = config(", guardrails: [pii], team_member_budget: -1").replace("store: litellm\n", "");
+    let ended = check(&world, &yaml, &environment(&world)).await;
+    let place = "litellm_settings.default_team_params";
+    assert_told(
+        &ended,
+        "warn",
+        "configuration",
+        &format!("{place}.guardrails is LiteLLM's and has no effect here"),
+        "",
+    );
+    let found = format!("{place}.team_member_budget has no effect with the native store");
+    assert_told(&ended, "warn", "configuration", &found, "");
+    assert_ready(&ended);
+}
+
+#[tokio::test]
+async fn listening_workers_are_counted_in_their_namespace() {
+    let (world, redis) = (world().await, Redis::start());
+    let env = environment(&world);
+    let yaml = config_with_redis(&redis.url(), "");
+    let namespace = config_with_redis(&redis.url(), "  redis_namespace: prod\n");
+
+    let ended = check(&world, &yaml, &env).await;
+    let remedy = "is a proxy running with this Redis, and is litellm.redis_namespace its namespace?";
+    assert_told(&ended, "warn", "LiteLLM's caches", "Redis answers, but no proxy listens there", remedy);
+    assert_ready(&ended);
+
+    let _workers = [redis.listener(CHANNEL), redis.listener(CHANNEL)];
+    let ended = check(&world, &yaml, &env).await;
+    assert_told(&ended, "ok", "LiteLLM's caches", "2 workers listen", "");
+    assert_ready(&ended);
+    let ended = check(&world, &namespace, &env).await;
+    assert_told(&ended, "warn", "LiteLLM's caches", "no proxy listens there", remedy);
+    let _worker = redis.listener(&format!("prod:{CHANNEL}"));
+    let ended = check(&world, &namespace, &env).await;
+    assert_told(&ended, "ok", "LiteLLM's caches", "1 worker listens", "");
+}
+
+#[tokio::test]
+async fn a_redis_out_of_reach_or_with_another_password_is_a_warning_without_its_secret() {
+    let (world, redis) = (world().await, Redis::start());
+    let remedy = "mend litellm.redis_url, or leave it out: the proxies then see changes within a minute";
+    for (url, secret, found) in [
+        (address(1), REDIS_PASSWORD, "Redis cannot be reached"),
+        (
+            redis.url().replace(REDIS_PASSWORD, "an0ther-S3cret"),
+            "an0ther-S3cret",
+            "Redis refuses the user or the password",
+        ),
+    ] {
+        let ended = check(&world, &config_with_redis(&url, ""), &environment(&world)).await;
+        assert_told(&ended, "warn", "LiteLLM's caches", found, remedy);
+        assert_ready(&ended);
+        assert!(!ended.all().contains(secret), "the password of Redis is told: {ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_redis_of_proxies_is_not_asked_with_the_native_store() {
+    let world = world_of(StoreKind::Native).await;
+    let yaml = config_with_redis(&address(1), "").replace("store: litellm\n", "");
+    let ended = check(&world, &yaml, &environment(&world)).await;
+    assert_told(&ended, "warn", "configuration", "litellm has no effect with the native store", "");
+    assert!(!ended.stdout.contains("LiteLLM's caches"), "{}", ended.stdout);
+    assert_ready(&ended);
+}
