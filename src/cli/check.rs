@@ -152,7 +152,11 @@ async fn check_database(report: &mut Report, config: &Config) {
             Ok(()) => report.ok("LiteLLM's tables", "all columns that are needed are there, and may be used"),
             Err(StoreError::NotLiteLlm(problems)) => {
                 for problem in problems {
-                    report.fail("LiteLLM's tables", &problem, "docs/litellm.md says what has to be there, and has the grants");
+                    report.fail(
+                        "LiteLLM's tables",
+                        &problem,
+                        "docs/litellm.md says what has to be there, and has the grants",
+                    );
                 }
                 return;
             }

@@ -110,6 +110,8 @@ pub(super) fn settings<'a>(root: &mut Section<'a>, store: StoreKind, reader: &mu
     let also_create_orgs = section.take_or_env(ALSO_CREATE_ORGS, "ENTRA_GROUPS_ALSO_CREATE_ORGS", reader);
     let team_params = section.take(TEAM_PARAMS);
     let user_params = section.take(USER_PARAMS);
+    let max_budgets = [section.take("max_internal_user_budget"), section.take("default_max_internal_user_budget")];
+    let budget_duration = section.take("internal_user_budget_duration");
     for (place, _) in section.pass_over(|key| !resembles_ours(key)) {
         reader.note(Level::Debug, place, "belongs to LiteLLM and is passed over");
     }
@@ -124,7 +126,16 @@ pub(super) fn settings<'a>(root: &mut Section<'a>, store: StoreKind, reader: &mu
         }
         params
     });
-    let user_params = user_params.map(|item| user_params_of(&item, store, reader)).unwrap_or_default();
+    let mut user_params = user_params.map(|item| user_params_of(&item, store, reader)).unwrap_or_default();
+    // LiteLLM's older keys for the same; `default_internal_user_params` wins, and the first of the two budgets.
+    let limits = &mut user_params.limits;
+    for item in max_budgets.into_iter().flatten() {
+        limits.max_budget = limits.max_budget.or(reader.amount(&item));
+    }
+    if let Some(item) = budget_duration {
+        let duration = reader.parsed(&item, DURATION_REMEDY, str::parse);
+        limits.budget_duration = limits.budget_duration.take().or(duration);
+    }
     Settings { also_create_orgs, team_params, user_params }
 }
 

@@ -121,3 +121,24 @@ fn the_default_role_is_one_that_everybody_may_have() {
         assert_said(&user(&format!("user_role: {role}")), &format!("config.yaml:3: {place}: {expected}"));
     }
 }
+
+#[test]
+fn the_older_keys_for_a_persons_budget_count_where_the_newer_ones_are_silent() {
+    let limits = |yaml: &str| {
+        let limits = good(&format!("litellm_settings:\n{yaml}")).policy.user_params.limits;
+        (limits.max_budget, limits.budget_duration.map(|duration| duration.to_string()))
+    };
+    let monthly = Some("30d".to_owned());
+    let old = "  max_internal_user_budget: 5\n  internal_user_budget_duration: 30d\n";
+    assert_eq!(limits(old), (Some(5.0), monthly.clone()));
+    assert_eq!(limits("  default_max_internal_user_budget: 7\n"), (Some(7.0), None));
+    assert_eq!(limits("  default_max_internal_user_budget: 7\n  max_internal_user_budget: 5\n"), (Some(5.0), None));
+    let newer = format!("{old}  default_internal_user_params: {{max_budget: 1}}\n");
+    assert_eq!(limits(&newer), (Some(1.0), monthly), "each key by itself");
+    let newer = format!("{old}  default_internal_user_params: {{max_budget: 0, budget_duration: 1d}}\n");
+    assert_eq!(limits(&newer), (Some(0.0), Some("1d".to_owned())));
+    assert_said(
+        "litellm_settings:\n  max_internal_user_budget: a lot\n",
+        "config.yaml:2: litellm_settings.max_internal_user_budget: must be a number",
+    );
+}

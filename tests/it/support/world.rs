@@ -35,7 +35,6 @@ static CLUSTER: OnceCell<PrivateCluster> = OnceCell::const_new();
 pub(crate) async fn cluster() -> &'static PrivateCluster {
     CLUSTER
         .get_or_init(async || {
-            let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
             let cluster = PrivateCluster::start(Durability::Fast).await.unwrap();
             cluster.create_database(NATIVE_TEMPLATE, None).await.unwrap();
             prepare(StoreKind::Native, &cluster.url(NATIVE_TEMPLATE)).await;
@@ -134,6 +133,7 @@ impl World {
 
     /// A world on a database that is there, with an address for the service and one for whoever may do anything.
     pub(crate) async fn on(kind: StoreKind, database: String, url: &str, database_name: String) -> Self {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let pool = PgPoolOptions::new().max_connections(2).connect(url).await.unwrap();
         let clock = Clock::system();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
