@@ -101,7 +101,7 @@ impl Tables for LiteLlm {
 
     /// Ours first; then the proxy's lock of each team whose roster changes, in the order of the ids; then the person's
     /// row. That is the proxy's own order, of member-add and of its spend writer. It never takes row locks on teams
-    /// before, so neither do we.
+    /// before, so neither do we: those come last, with the writing.
     async fn lock(connection: &mut PgConnection, person: &Person, locks: &Locks) -> Result<(), StoreError> {
         let object_id = person.identity.object_id.to_string();
         sqlx::query(

@@ -3,6 +3,7 @@
 mod outage;
 mod rights;
 mod server;
+mod sign_in;
 
 use std::collections::BTreeSet;
 

@@ -18,5 +18,6 @@ mod litellm_cache;
 mod pg;
 mod plan;
 mod session;
+mod side_by_side;
 mod sign_in;
 mod sync;

@@ -31,7 +31,8 @@ pub(super) async fn write(
 
     // What `team` tells of each team to join is: is the person in its roster, in their own row's list, in the table of
     // memberships; and the budget of a new membership: one of its own where the team limits its members' models, else
-    // the one that the team's members share.
+    // the one that the team's members share. The rows are locked in the order of the ids, as the proxy's flush of what
+    // teams spent takes them, which knows no other lock: an update alone would take them in any order.
     let row = sqlx::query(
         r#"with now as (
             select $2::timestamptz at time zone 'UTC' as now
@@ -49,6 +50,8 @@ pub(super) async fn write(
                  left join public."LiteLLM_TeamMembership" m on m.team_id = t.team_id and m.user_id = $1
                  left join public."LiteLLM_BudgetTable" b on b.budget_id = t.metadata ->> 'team_member_budget_id'
             where t.team_id = any($9::text[])
+            order by t.team_id collate "C"
+            for no key update of t
         ), missing as (
             select array_agg(team_id order by team_id) as teams from team where not on_person
         ), made_user as (

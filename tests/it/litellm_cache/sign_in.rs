@@ -1,0 +1,168 @@
+//! Sign-ins over the proxies' tables: what their workers hear of them, when, and what it costs where nobody listens.
+
+use entraway::domain::{GroupId, ObjectId, StoreKind};
+use entraway::litellm_cache::TIME_OUT;
+use tokio::net::TcpListener;
+
+use super::server::free_port;
+use super::*;
+use crate::support::{Service, World};
+
+struct Scene {
+    world: World,
+    /// Assigned, and a team and an organization already, as Bob has signed in. Alice is in the first.
+    groups: [GroupId; 2],
+    alice: ObjectId,
+}
+
+async fn scene() -> Scene {
+    let world = World::of(StoreKind::LiteLlm).await;
+    let (groups, alice, bob) = world.fake.edit(|directory| {
+        let groups = ["Research", "Data: \"Ä\""].map(|name| directory.group(name));
+        for group in groups {
+            directory.assign(group);
+        }
+        let [alice, bob] = ["Alice Arden", "Bob Birch"].map(|name| directory.person(name, |_| {}));
+        directory.put(alice, groups[0]);
+        (groups, alice, bob)
+    });
+    let service = world.service().await;
+    world.sign_in(&service, bob).await;
+    Scene { world, groups, alice }
+}
+
+impl Scene {
+    async fn service(&self, redis_url: String) -> Service {
+        self.world.service_with(|config| config.litellm.redis_url = Some(redis_url.into())).await
+    }
+
+    /// The keys of the person, and of a team and organization that they joined.
+    fn keys(&self, group: GroupId, alias: &str) -> BTreeSet<String> {
+        let user = self.alice;
+        let team = [
+            format!("team_id:{group}"),
+            format!("team_alias:{alias}"),
+            format!("{group}_{user}"),
+            format!("team_membership:{user}:{group}"),
+        ];
+        let organization = [format!("org_id:{group}"), format!("org_id:{group}:with_budget")];
+        team.into_iter().chain(organization).chain([user.to_string()]).collect()
+    }
+
+    async fn is_member(&self) -> bool {
+        let sql = r#"select exists (select from public."LiteLLM_TeamMembership" where user_id = $1)"#;
+        sqlx::query_scalar(sql).bind(self.alice.to_string()).fetch_one(&self.world.pool).await.unwrap()
+    }
+}
+
+async fn listener(server: &Server) -> Connection {
+    let mut listener = server.connect().await;
+    assert_eq!(listener.ask(&format!("SUBSCRIBE {CHANNEL}")).await[0], "subscribe");
+    listener
+}
+
+/// The keys that a listener heard of since it last listened.
+async fn told(listener: &mut Connection, count: usize) -> BTreeSet<String> {
+    let messages = heard(listener, CHANNEL, count).await;
+    let keys: BTreeSet<String> =
+        messages.iter().map(|message| message["cache_key"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(keys.len(), count, "each key once: {messages:?}");
+    keys
+}
+
+#[tokio::test]
+async fn the_workers_hear_of_exactly_what_a_sign_in_wrote_and_of_a_repeat_nothing() {
+    let server = Server::start(&[]);
+    let scene = scene().await;
+    let service = scene.service(server.url("")).await;
+    let mut worker = listener(&server).await;
+    let mut redis = server.connect().await;
+    redis.ask(&format!("SET {} old", scene.alice)).await;
+    redis.ask(&format!("SET team_id:{} other", scene.groups[1])).await;
+
+    scene.world.sign_in(&service, scene.alice).await;
+    assert_eq!(told(&mut worker, 7).await, scene.keys(scene.groups[0], "Research"), "the first sign-in");
+    assert_eq!(redis.ask(&format!("EXISTS {}", scene.alice)).await, [":0"], "the person's copy in Redis");
+    assert_eq!(redis.ask(&format!("EXISTS team_id:{}", scene.groups[1])).await, [":1"], "a team's that was not joined");
+
+    scene.world.sign_in(&service, scene.alice).await;
+    assert!(worker.is_silent().await, "a second sign-in wrote nothing, but the workers were told");
+
+    // A name of JSON's and Postgres' quotes, as the table has it.
+    scene.world.fake.edit(|directory| directory.put(scene.alice, scene.groups[1]));
+    scene.world.sign_in(&service, scene.alice).await;
+    assert_eq!(told(&mut worker, 7).await, scene.keys(scene.groups[1], "Data: \"Ä\""), "one more group");
+
+    let update = r#"update public."LiteLLM_UserTable" set user_email = 'old@contoso.example' where user_id = $1"#;
+    sqlx::query(update).bind(scene.alice.to_string()).execute(&scene.world.pool).await.unwrap();
+    scene.world.sign_in(&service, scene.alice).await;
+    assert_eq!(told(&mut worker, 1).await, BTreeSet::from([scene.alice.to_string()]), "the person's row alone");
+}
+
+#[tokio::test]
+async fn whoever_hears_of_a_sign_in_finds_its_rows_in_the_database() {
+    let server = Server::start(&[]);
+    let scene = scene().await;
+    let service = scene.service(server.url("")).await;
+    let mut worker = listener(&server).await;
+    // The commit itself takes its time: a message that came before it would find nothing.
+    scene
+        .world
+        .sql(
+            "create function linger() returns trigger language plpgsql
+             as $$ begin perform pg_sleep(0.5); return null; end $$;
+             create constraint trigger linger after insert on entraway.litellm_users
+             deferrable initially deferred for each row execute function linger()",
+        )
+        .await;
+    let hearing = async {
+        assert_eq!(worker.answer().await[0], "message");
+        scene.is_member().await
+    };
+    let (there, _browser) = tokio::join!(hearing, scene.world.sign_in(&service, scene.alice));
+    assert!(there, "the workers were told before the transaction was committed, and would keep the old rows");
+}
+
+#[tokio::test]
+async fn of_a_transaction_that_failed_nobody_hears() {
+    let server = Server::start(&[]);
+    let scene = scene().await;
+    let service = scene.service(server.url("")).await;
+    let mut worker = listener(&server).await;
+    // When all is written, and only the commit is left.
+    scene
+        .world
+        .sql(
+            "create function refuse() returns trigger language plpgsql as $$ begin raise exception 'no'; end $$;
+             create constraint trigger refuse after insert on entraway.litellm_users
+             deferrable initially deferred for each row execute function refuse()",
+        )
+        .await;
+    let answer = scene.world.try_sign_in(&service, scene.alice).await;
+    assert!(answer.status.is_server_error(), "the database refuses the commit: {answer:#?}");
+    assert!(!scene.is_member().await, "nothing is written");
+    assert!(worker.is_silent().await, "the workers were told of what is not there");
+
+    scene.world.sql("drop trigger refuse on entraway.litellm_users").await;
+    scene.world.sign_in(&service, scene.alice).await;
+    assert_eq!(told(&mut worker, 7).await, scene.keys(scene.groups[0], "Research"), "once it succeeds");
+}
+
+#[tokio::test]
+async fn a_redis_that_is_gone_or_says_nothing_costs_a_sign_in_no_more_than_its_time_out() {
+    // The system takes connections for it, and nobody ever answers.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gone = format!("127.0.0.1:{}", free_port());
+    for address in [gone, silent.local_addr().unwrap().to_string()] {
+        let url = format!("redis://{address}");
+        let scene = scene().await;
+        let service = scene.service(url.clone()).await;
+        let sign_in = scene.world.sign_in(&service, scene.alice);
+        // Far more than a busy machine needs for the rest.
+        let browser = tokio::time::timeout(TIME_OUT * 20, sign_in).await;
+        assert!(browser.is_ok(), "the sign-in waits for {url}");
+        assert!(scene.is_member().await, "the rows are written although {url} could not be told");
+        let me = browser.unwrap().me(&service).await;
+        assert_eq!(me.status, 200, "and the person is signed in: {me:#?}");
+    }
+}

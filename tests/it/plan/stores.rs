@@ -1,0 +1,229 @@
+//! Generated sign-ins against both real stores: what a store holds after a plan was applied is what the model says.
+
+use std::collections::BTreeSet;
+
+use entraway::domain::StoreKind;
+use entraway::plan::Current;
+use entraway::store::Store;
+use proptest::strategy::{Strategy as _, ValueTree as _};
+use proptest::test_runner::TestRunner;
+use serde_json::{Value, json};
+
+use super::generate::{Case, case, identity};
+use super::model::apply_to;
+use crate::support::World;
+
+/// Organizations that are there in every case: one made by hand, and the operator's default one.
+const OTHERS: [&str; 2] = ["made-by-hand", "default-organization"];
+
+const CASES: usize = 40;
+
+/// The same case without what cannot be written into this store, by whatever hand.
+fn writable(mut case: Case, kind: StoreKind) -> Case {
+    let Current { user, organizations, teams, organization_members, team_members, same_email } = &mut case.current;
+    // Foreign keys; in a LiteLLM database a member of nothing is no member to the read either.
+    let is_there =
+        |id: &str| OTHERS.contains(&id) || organizations.iter().any(|organization| organization.to_string() == id);
+    for organization in teams.values_mut() {
+        organization.take_if(|id| !is_there(id));
+    }
+    organization_members.retain(|id, _| is_there(id));
+    team_members.retain(|id| teams.contains_key(id));
+    match (kind, user) {
+        (_, None) => {
+            organization_members.clear();
+            team_members.clear();
+        }
+        // Its rows have the object id as their key, are of a known tenant, and e-mails are nobody's business.
+        (StoreKind::Native, Some(user)) => {
+            user.user_id = identity().object_id.to_string();
+            user.tenant_id = Some(identity().tenant_id);
+        }
+        // What Entra gave is remembered together with whose row it is.
+        (StoreKind::LiteLlm, Some(user)) => {
+            if user.tenant_id.is_none() {
+                user.sso_role = None;
+            }
+        }
+    }
+    if kind == StoreKind::Native || case.person.email.is_none() {
+        same_email.clear();
+    }
+    case
+}
+
+/// What a store tells of it: it is asked about the directory's groups alone.
+fn told(mut current: Current, case: &Case, kind: StoreKind) -> Current {
+    let asked = case.directory.group_ids();
+    current.organizations.retain(|id| asked.contains(id));
+    current.teams.retain(|id, _| asked.contains(id));
+    let members = if kind == StoreKind::Native { asked } else { case.directory.passing() };
+    current.team_members.retain(|id| members.contains(id));
+    current
+}
+
+const EMPTY_NATIVE: &str =
+    "truncate entraway.organizations, entraway.teams, entraway.users, entraway.organization_members,
+                                     entraway.team_members";
+const NATIVE: &str = "with organizations as (
+        insert into entraway.organizations (organization_id, organization_alias)
+        select id, 'By hand' from jsonb_array_elements_text($1 -> 'organizations') id
+    ), teams as (
+        insert into entraway.teams (team_id, team_alias, organization_id)
+        select key, 'By hand', value from jsonb_each_text($1 -> 'teams')
+    ), users as (
+        insert into entraway.users (user_id, tenant_id, object_id, user_email, user_alias, user_role, sso_user_role)
+        select u ->> 'user_id', ($1 ->> 'tenant_id')::uuid, (u ->> 'user_id')::uuid, u ->> 'email', u ->> 'alias',
+               u ->> 'role', u ->> 'sso_role'
+        from jsonb_array_elements($1 -> 'users') u
+    ), organization_members as (
+        insert into entraway.organization_members (user_id, organization_id, user_role, sso_user_role)
+        select $1 #>> '{users,0,user_id}', key, value ->> 0, value ->> 1 from jsonb_each($1 -> 'organization_members')
+    )
+    insert into entraway.team_members (user_id, team_id)
+    select $1 #>> '{users,0,user_id}', id from jsonb_array_elements_text($1 -> 'team_members') id";
+
+const EMPTY_LITELLM: &str = r#"truncate "LiteLLM_BudgetTable", "LiteLLM_OrganizationTable", "LiteLLM_TeamTable",
+        "LiteLLM_UserTable", "LiteLLM_OrganizationMembership", "LiteLLM_TeamMembership", entraway.litellm_users,
+        entraway.litellm_organization_members, entraway.litellm_team_members cascade"#;
+/// Where the person is in a team by halves, it is in one of the three places, by turns.
+const LITELLM: &str = r#"with budget as (
+        insert into "LiteLLM_BudgetTable" (budget_id, created_by, updated_by) values ('by-hand', 'a', 'a')
+    ), organizations as (
+        insert into "LiteLLM_OrganizationTable"
+               (organization_id, organization_alias, budget_id, created_by, updated_by)
+        select id, 'By hand', 'by-hand', 'a', 'a' from jsonb_array_elements_text($1 -> 'organizations') id
+    ), member as (
+        select team_id, $1 #>> '{users,0,user_id}' as user_id, place
+        from jsonb_each_text($1 -> 'places') p (team_id, places), regexp_split_to_table(places, '') place
+        where $1 #>> '{users,0,user_id}' is not null
+    ), teams as (
+        insert into "LiteLLM_TeamTable" (team_id, team_alias, organization_id, members_with_roles)
+        select key, 'By hand', value,
+               coalesce((select jsonb_build_array(jsonb_build_object('user_id', user_id, 'role', 'admin', 'more', 1))
+                         from member where team_id = key and place = 'r'), '{}')
+        from jsonb_each_text($1 -> 'teams')
+    ), users as (
+        insert into "LiteLLM_UserTable" (user_id, sso_user_id, user_email, user_alias, user_role, teams)
+        select u ->> 'user_id', $1 ->> 'object_id', u ->> 'email', u ->> 'alias', u ->> 'role',
+               (select coalesce(array_agg(team_id), '{}') from member where place = 'u')
+        from jsonb_array_elements($1 -> 'users') u
+    ), others as (
+        insert into "LiteLLM_UserTable" (user_id, user_email)
+        select id, upper($1 ->> 'same_email') from jsonb_array_elements_text($1 -> 'others') id
+    ), memberships as (
+        insert into "LiteLLM_TeamMembership" (user_id, team_id) select user_id, team_id from member where place = 'm'
+    ), organization_members as (
+        insert into "LiteLLM_OrganizationMembership" (user_id, organization_id, user_role)
+        select $1 #>> '{users,0,user_id}', key, value ->> 0 from jsonb_each($1 -> 'organization_members')
+    ), known as (
+        insert into entraway.litellm_users (object_id, tenant_id, user_id, sso_user_role)
+        select $1 ->> 'object_id', (u ->> 'tenant_id')::uuid, u ->> 'user_id', u ->> 'sso_role'
+        from jsonb_array_elements($1 -> 'users') u where u ->> 'tenant_id' is not null
+    )
+    insert into entraway.litellm_organization_members (user_id, organization_id, sso_user_role, created_at)
+    select $1 #>> '{users,0,user_id}', key, value ->> 1, now()
+    from jsonb_each($1 -> 'organization_members') where value ->> 1 is not null"#;
+
+/// Writes what the case's store holds, as somebody with psql would, in the place of what was there.
+async fn write(world: &World, case: &Case) {
+    let current = &case.current;
+    let user = |user: &entraway::plan::CurrentUser| {
+        json!({
+            "user_id": user.user_id, "tenant_id": user.tenant_id, "email": user.email, "alias": user.alias,
+            "role": user.role, "sso_role": user.sso_role,
+        })
+    };
+    let organizations: BTreeSet<String> =
+        current.organizations.iter().map(ToString::to_string).chain(OTHERS.map(str::to_owned)).collect();
+    let members = current.organization_members.iter();
+    let members = members.map(|(id, member)| (id.clone(), json!([member.user_role, member.sso_user_role])));
+    // Roster, user, membership.
+    let halves = ["", "r", "u", "m", "ru", "um", "rm"];
+    let places = current.teams.keys().enumerate().map(|(n, id)| {
+        let half = halves[(n + current.team_members.len()) % halves.len()];
+        (id.to_string(), json!(if current.team_members.contains(id) { "rum" } else { half }))
+    });
+    let all = json!({
+        "tenant_id": identity().tenant_id,
+        "object_id": identity().object_id,
+        "users": current.user.iter().map(user).collect::<Vec<_>>(),
+        "organizations": organizations,
+        "teams": current.teams,
+        "organization_members": Value::Object(members.collect()),
+        "team_members": current.team_members,
+        "places": Value::Object(places.collect()),
+        "same_email": case.person.email.as_ref().map(|email| email.as_str().to_owned()),
+        "others": current.same_email,
+    });
+    let (empty, fill) = match world.kind {
+        StoreKind::Native => (EMPTY_NATIVE, NATIVE),
+        StoreKind::LiteLlm => (EMPTY_LITELLM, LITELLM),
+    };
+    world.sql(empty).await;
+    sqlx::query(fill).bind(all).execute(&world.pool).await.unwrap();
+}
+
+/// Rosters and lists of teams in which somebody is twice; of the native store there are none.
+async fn doubles(world: &World) -> i64 {
+    sqlx::query_scalar(match world.kind {
+        StoreKind::Native => "select 0::bigint",
+        StoreKind::LiteLlm => {
+            r#"select (select count(*) from "LiteLLM_UserTable"
+                       where cardinality(teams) > (select count(distinct one) from unnest(teams) one))
+                    + (select count(*) from "LiteLLM_TeamTable" where members_with_roles -> 1 is not null)"#
+        }
+    })
+    .fetch_one(&world.pool)
+    .await
+    .unwrap()
+}
+
+async fn check(kind: StoreKind) {
+    let world = World::of(kind).await;
+    let store = Store::new(kind, &world.database.as_str().into(), 2).unwrap();
+    // The same cases in every run, whatever is set in the environment.
+    let mut runner = TestRunner::deterministic();
+    let mut written = 0;
+    for n in 0..CASES {
+        let case = writable(case().new_tree(&mut runner).unwrap().current(), kind);
+        write(&world, &case).await;
+        let before = store.read(&case.person, &case.directory).await.unwrap();
+        assert_eq!(before, told(case.current.clone(), &case, kind), "what is read of case {n}: {case:#?}");
+
+        let plan = case.planner().plan(&before);
+        if !plan.is_empty() {
+            written += 1;
+            let applied = store.apply(&case.planner(), &plan).await.unwrap();
+            let said = format!("what is said to be written of case {n}: {case:#?}\n{applied:#?}");
+            assert_eq!(applied.failures, [], "{said}");
+            assert_eq!(applied.retries, 0, "{said}");
+            assert_eq!(applied.user_id, plan.user_id, "{said}");
+            assert_eq!(applied.organizations_created, plan.organizations.keys().copied().collect(), "{said}");
+            assert_eq!(applied.teams_created, plan.teams.keys().copied().collect(), "{said}");
+            assert_eq!(applied.organizations_joined, plan.join_organizations.keys().copied().collect(), "{said}");
+            assert_eq!(applied.teams_joined, plan.join_teams, "{said}");
+        }
+        let after = store.read(&case.person, &case.directory).await.unwrap();
+        assert_eq!(
+            after,
+            told(apply_to(&case.current, &plan, identity().tenant_id), &case, kind),
+            "left: the {kind:?} store, right: the model, after case {n}: {case:#?}\n{plan:#?}"
+        );
+        assert_eq!(doubles(&world).await, 0, "somebody is somewhere twice after case {n}: {case:#?}\n{plan:#?}");
+        let again = case.planner().plan(&after);
+        assert!(again.is_empty(), "a second sign-in still plans, after case {n}: {case:#?}\n{again:#?}");
+    }
+    assert!(written > CASES / 2, "only {written} of {CASES} cases had anything to write");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn after_a_generated_sign_in_the_native_store_holds_what_the_model_says() {
+    check(StoreKind::Native).await;
+}
+
+#[tokio::test]
+async fn after_a_generated_sign_in_the_litellm_store_holds_what_the_model_says() {
+    check(StoreKind::LiteLlm).await;
+}

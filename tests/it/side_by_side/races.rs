@@ -1,0 +1,276 @@
+//! One sign-in and one transaction of the proxy, held at the very moment where they meet: the sign-in succeeds, and no
+//! membership is half.
+
+use std::time::Duration;
+
+use entraway::domain::{GroupId, ObjectId, StoreKind};
+use serde_json::{Value, json};
+use sqlx::PgTransaction;
+
+use super::proxy::{LOCK_TEAM, Proxy, UPSERT_USER, delete_team};
+use super::{Memberships, assigned, in_teams, person};
+use crate::support::{Service, World, together};
+
+/// A group whose team and organization are there, and the database with a service.
+struct Scene {
+    world: World,
+    service: Service,
+    proxy: Proxy,
+    group: GroupId,
+    /// In the group, and not here yet.
+    alice: ObjectId,
+}
+
+/// `made`: another person has signed in, so that the group is a team already.
+async fn scene(made: bool) -> Scene {
+    let world = World::of(StoreKind::LiteLlm).await;
+    // Whoever waits for a lock looks for a deadlock once, after this time: by then the circle has to be closed, also on
+    // a busy machine.
+    sqlx::raw_sql(
+        "do $$ begin execute format('alter database %I set deadlock_timeout = %L', current_database(), '2s'); end $$",
+    )
+    .execute(&world.pool)
+    .await
+    .unwrap();
+    let group = assigned(&world, 1)[0];
+    let (alice, bob) = (person(&world, "Alice Arden", &[group]), person(&world, "Bob Birch", &[]));
+    let service = world.service().await;
+    if made {
+        world.sign_in(&service, bob).await;
+    }
+    let proxy = Proxy::of(&world).await;
+    Scene { world, service, proxy, group, alice }
+}
+
+/// Returns once a connection of the service waits for a lock.
+async fn until_it_waits(world: &World) {
+    for _ in 0..2_000 {
+        let waiting: bool = sqlx::query_scalar(
+            "select exists (select from pg_stat_activity where datname = current_database()
+                            and application_name = 'entraway' and wait_event_type = 'Lock')",
+        )
+        .fetch_one(&world.pool)
+        .await
+        .unwrap();
+        if waiting {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("the sign-in did not come to the lock that the proxy holds");
+}
+
+impl Scene {
+    /// A transaction of the proxy in which these statements were executed, and which never gives way in a deadlock.
+    async fn holding(&self, statements: &[(&'static str, &[&str])]) -> PgTransaction<'static> {
+        let mut tx = self.proxy.begin().await.unwrap();
+        sqlx::query("set local deadlock_timeout = '1min'").execute(&mut *tx).await.unwrap();
+        run(&mut tx, statements).await;
+        tx
+    }
+
+    /// Signs Alice in, which has to succeed. While she waits for the proxy, it executes the other statements and
+    /// commits.
+    async fn sign_in_meanwhile(&self, mut tx: PgTransaction<'static>, then: &[(&'static str, &[&str])]) {
+        let proxy = async {
+            until_it_waits(&self.world).await;
+            run(&mut tx, then).await;
+            tx.commit().await.unwrap();
+        };
+        let sign_in = async { _ = self.world.sign_in(&self.service, self.alice).await };
+        let both: [std::pin::Pin<Box<dyn Future<Output = ()> + '_>>; 2] = [Box::pin(proxy), Box::pin(sign_in)];
+        together(both).await;
+    }
+
+    async fn assert_retried(&self) {
+        let run = self.world.last_run().await;
+        assert!(run["retries"].as_i64().unwrap() >= 1, "the transaction that lost is counted in its record: {run:#}");
+    }
+
+    /// Alice is in these teams, wholly, and nobody else is in any; and nothing failed.
+    async fn assert_whole(&self, teams: &[GroupId]) {
+        let expected = Memberships::everywhere(in_teams(&self.alice, teams));
+        assert_eq!(Memberships::read(&self.world).await, expected, "who is in which team, in all three places");
+        let run = self.world.last_run().await;
+        assert_eq!(run["failures"], json!([]), "failures of the sign-in's record: {run:#}");
+    }
+
+    /// Rows of ours that would be left over from a transaction that was tried again.
+    async fn budgets_of_nobody(&self) -> i64 {
+        sqlx::query_scalar(
+            r#"select count(*) from public."LiteLLM_BudgetTable" b where not exists (
+                   select from public."LiteLLM_OrganizationTable" o where o.budget_id = b.budget_id)"#,
+        )
+        .fetch_one(&self.world.pool)
+        .await
+        .unwrap()
+    }
+}
+
+async fn run(tx: &mut PgTransaction<'_>, statements: &[(&'static str, &[&str])]) {
+    for (sql, values) in statements {
+        let query = values.iter().fold(sqlx::query(*sql), |query, value| query.bind(value.to_string()));
+        query.execute(&mut **tx).await.unwrap();
+    }
+}
+
+const SPEND_OF_TEAM: &str = r#"update "LiteLLM_TeamTable" set spend = spend + 1 where team_id = $1"#;
+const NEW_TEAM: &str = r#"insert into "LiteLLM_TeamTable" (team_id, team_alias, members_with_roles)
+                          values ($1, 'Of the proxy', '[]')"#;
+const NEW_USER: &str = r#"insert into "LiteLLM_UserTable" (user_id, user_role) values ($1, 'internal_user')"#;
+const NEW_SSO_USER: &str =
+    r#"insert into "LiteLLM_UserTable" (user_id, sso_user_id, user_role) values ('of-the-proxy', $1, 'internal_user')"#;
+const NEW_BUDGET: &str =
+    r#"insert into "LiteLLM_BudgetTable" (budget_id, created_by, updated_by) values ($1, 'a', 'a')"#;
+const NEW_ORGANIZATION: &str = r#"insert into "LiteLLM_OrganizationTable"
+    (organization_id, organization_alias, budget_id, created_by, updated_by)
+    values ($1, 'Of the proxy', $1, 'a', 'a')"#;
+
+/// An administrator's script, say: the proxy itself takes no team's row before a person's.
+#[tokio::test]
+async fn a_deadlock_over_a_team_and_a_person_costs_the_sign_in_a_second_try() {
+    let scene = scene(true).await;
+    let (team, alice) = (scene.group.to_string(), scene.alice.to_string());
+    sqlx::query(NEW_USER).bind(&alice).execute(&scene.world.pool).await.unwrap();
+    let tx = scene.holding(&[(SPEND_OF_TEAM, &[&team])]).await;
+    let spend = r#"update "LiteLLM_UserTable" set spend = spend + 1 where user_id = $1"#;
+    scene.sign_in_meanwhile(tx, &[(spend, &[&alice])]).await;
+    scene.assert_retried().await;
+    scene.assert_whole(&[scene.group]).await;
+    let sums: (f64, f64) = sqlx::query_as(
+        r#"select (select spend from public."LiteLLM_UserTable" where user_id = $1), t.spend
+           from public."LiteLLM_TeamTable" t"#,
+    )
+    .bind(&alice)
+    .fetch_one(&scene.world.pool)
+    .await
+    .unwrap();
+    assert_eq!(sums, (1.0, 1.0), "what the other transaction wrote to the person and the team");
+}
+
+/// `/team/new` inserts the row first and takes the team's lock after that; the sign-in the other way round.
+#[tokio::test]
+async fn a_deadlock_over_a_team_that_both_make_costs_the_sign_in_a_second_try() {
+    let scene = scene(false).await;
+    let team = scene.group.to_string();
+    let tx = scene.holding(&[(NEW_TEAM, &[&team])]).await;
+    scene.sign_in_meanwhile(tx, &[(LOCK_TEAM, &[&team])]).await;
+    scene.assert_retried().await;
+    scene.assert_whole(&[scene.group]).await;
+    let alias: String = sqlx::query_scalar(r#"select team_alias from public."LiteLLM_TeamTable""#)
+        .fetch_one(&scene.world.pool)
+        .await
+        .unwrap();
+    assert_eq!(alias, "Of the proxy", "the proxy's team is the one, and it is left as it is");
+    assert_eq!(scene.budgets_of_nobody().await, 0, "budgets without an owner");
+}
+
+#[tokio::test]
+async fn a_person_whom_the_proxy_makes_at_the_same_moment_is_one_row() {
+    for (sql, user_id) in [(NEW_USER, None), (NEW_SSO_USER, Some("of-the-proxy"))] {
+        let scene = scene(true).await;
+        let alice = scene.alice.to_string();
+        let tx = scene.holding(&[(sql, &[&alice])]).await;
+        scene.sign_in_meanwhile(tx, &[]).await;
+        scene.assert_retried().await;
+        let users: Vec<(String, Option<String>)> = sqlx::query_as(
+            r#"select user_id, user_email from public."LiteLLM_UserTable" where $1 in (user_id, sso_user_id)"#,
+        )
+        .bind(&alice)
+        .fetch_all(&scene.world.pool)
+        .await
+        .unwrap();
+        assert_eq!(users.len(), 1, "rows of one person: {users:?}");
+        assert_eq!(users[0].0, user_id.unwrap_or(&alice), "the proxy's row is the one");
+        assert!(users[0].1.is_some(), "and has Entra's e-mail now: {users:?}");
+        let created = &scene.world.last_run().await["user_created"];
+        assert_eq!(created, &json!(false), "the record does not boast of the proxy's row");
+        if let Some(user_id) = user_id {
+            let expected = Memberships::everywhere(in_teams(&user_id, &[scene.group]));
+            assert_eq!(Memberships::read(&scene.world).await, expected, "memberships are of the row's key");
+        } else {
+            scene.assert_whole(&[scene.group]).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_person_whom_the_proxy_adds_to_another_team_at_the_same_moment_is_in_both() {
+    let scene = scene(true).await;
+    let alice = scene.alice.to_string();
+    sqlx::query(NEW_TEAM).bind("by-hand").execute(&scene.world.pool).await.unwrap();
+    let roster = r#"update "LiteLLM_TeamTable" set members_with_roles = jsonb_build_array(
+                        jsonb_build_object('user_id', $2::text, 'role', 'user')) where team_id = $1"#;
+    let member = r#"insert into "LiteLLM_TeamMembership" (team_id, user_id) values ($1, $2)"#;
+    let tx = scene.holding(&[(LOCK_TEAM, &["by-hand"]), (UPSERT_USER, &[&alice, "by-hand"])]).await;
+    scene.sign_in_meanwhile(tx, &[(member, &["by-hand", &alice]), (roster, &["by-hand", &alice])]).await;
+    scene.assert_retried().await;
+    let mut both = in_teams(&alice, &[scene.group]);
+    both.push(format!("by-hand/{alice}"));
+    assert_eq!(Memberships::read(&scene.world).await, Memberships::everywhere(both), "the proxy's team and Entra's");
+}
+
+#[tokio::test]
+async fn an_organization_that_the_proxy_makes_at_the_same_moment_is_joined_as_it_is() {
+    let scene = scene(false).await;
+    let id = scene.group.to_string();
+    let tx = scene.holding(&[(NEW_BUDGET, &[&id]), (NEW_ORGANIZATION, &[&id])]).await;
+    scene.sign_in_meanwhile(tx, &[]).await;
+    scene.assert_whole(&[scene.group]).await;
+    let joined: Vec<(String, String)> = sqlx::query_as(
+        r#"select o.organization_alias, m.user_id
+           from public."LiteLLM_OrganizationMembership" m
+                join public."LiteLLM_OrganizationTable" o using (organization_id)"#,
+    )
+    .fetch_all(&scene.world.pool)
+    .await
+    .unwrap();
+    assert_eq!(joined, [("Of the proxy".to_owned(), scene.alice.to_string())]);
+    assert_eq!(scene.budgets_of_nobody().await, 0, "the budget that was meant for ours");
+}
+
+#[tokio::test]
+async fn a_team_that_the_proxy_makes_at_the_same_moment_is_joined_as_it_is() {
+    let scene = scene(false).await;
+    let id = scene.group.to_string();
+    let tx = scene.holding(&[(NEW_TEAM, &[&id])]).await;
+    scene.sign_in_meanwhile(tx, &[]).await;
+    scene.assert_whole(&[scene.group]).await;
+    let alias: Value = sqlx::query_scalar(r#"select to_jsonb(team_alias) from public."LiteLLM_TeamTable""#)
+        .fetch_one(&scene.world.pool)
+        .await
+        .unwrap();
+    assert_eq!(alias, "Of the proxy");
+}
+
+#[tokio::test]
+async fn an_assigned_team_that_the_proxy_deletes_while_the_sign_in_waits_for_it_is_made_anew() {
+    let scene = scene(true).await;
+    let mut tx = scene.proxy.begin().await.unwrap();
+    delete_team(&mut tx, &scene.group.to_string()).await.unwrap();
+    scene.sign_in_meanwhile(tx, &[]).await;
+    scene.assert_whole(&[scene.group]).await;
+    let created = &scene.world.last_run().await["teams_created"];
+    assert_eq!(created, &json!([scene.group]), "teams that the sign-in made");
+}
+
+/// Without a service principal nothing is assigned, and nothing made.
+#[tokio::test]
+async fn a_team_that_goes_while_the_sign_in_waits_leaves_nothing_of_the_person_behind() {
+    // By the proxy, under the team's lock; and by somebody with psql, who knows no lock but the row's.
+    for by_the_proxy in [true, false] {
+        let mut scene = scene(true).await;
+        scene.service = scene.world.service_with(|config| config.entra.service_principal_id = None).await;
+        let mut tx = scene.proxy.begin().await.unwrap();
+        if by_the_proxy {
+            delete_team(&mut tx, &scene.group.to_string()).await.unwrap();
+        } else {
+            run(&mut tx, &[(r#"delete from "LiteLLM_TeamTable" where team_id = $1"#, &[&scene.group.to_string()])])
+                .await;
+        }
+        scene.sign_in_meanwhile(tx, &[]).await;
+        scene.assert_whole(&[]).await;
+        let joined = &scene.world.last_run().await["teams_joined"];
+        assert_eq!(joined, &json!([]), "teams that the record says were joined; deleted by the proxy: {by_the_proxy}");
+    }
+}
