@@ -8,6 +8,7 @@
 
 create role entraway login password 'change-me';
 create schema entraway authorization entraway;
+grant usage on schema public to entraway;
 
 grant select (budget_id),
       insert (budget_id, max_budget, budget_duration, budget_reset_at, tpm_limit, rpm_limit, allowed_models,

@@ -45,7 +45,7 @@ pub enum StoreError {
     #[error("the database refused a statement")]
     Refused(#[source] sqlx::Error),
     /// Not a database of a LiteLLM proxy, or one of a version that this service does not know.
-    #[error("the database's LiteLLM tables cannot be served: {}", .0.join("; "))]
+    #[error("the database's LiteLLM tables cannot be served (see docs/litellm.md): {}", .0.join("; "))]
     NotLiteLlm(Vec<String>),
     #[error("the tables could not be brought up to date")]
     Migration(#[source] sqlx::migrate::MigrateError),

@@ -114,17 +114,22 @@ struct Found {
     rights: String,
     /// A row cannot be inserted without a value for it.
     demands_value: bool,
+    /// Without the right to use the schema the other rights are of no use.
+    schema_usable: bool,
 }
 
 /// Looks at the real columns and at our rights; fails with all that is missing.
 pub(in crate::store) async fn check(pool: &PgPool) -> Result<(), StoreError> {
     let tables: Vec<&str> = TABLES.iter().map(|(table, _)| *table).collect();
+    // A database with `quote_all_identifiers` writes the names of types in quotes.
     let found: Vec<Found> = sqlx::query_as(
-        "select c.relname::text as table_name, a.attname::text as column_name, format_type(a.atttypid, null) as kind,
+        "select c.relname::text as table_name, a.attname::text as column_name,
+                replace(format_type(a.atttypid, null), '\"', '') as kind,
                 case when has_column_privilege(c.oid, a.attnum, 'select') then 'r' else '' end
                 || case when has_column_privilege(c.oid, a.attnum, 'insert') then 'i' else '' end
                 || case when has_column_privilege(c.oid, a.attnum, 'update') then 'u' else '' end as rights,
-                a.attnotnull and not a.atthasdef and a.attidentity = '' as demands_value
+                a.attnotnull and not a.atthasdef and a.attidentity = '' as demands_value,
+                has_schema_privilege(n.oid, 'usage') as schema_usable
          from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_attribute a on a.attrelid = c.oid
          where n.nspname = 'public' and c.relname = any($1) and c.relkind in ('r', 'p')
            and a.attnum > 0 and not a.attisdropped",
@@ -138,6 +143,9 @@ pub(in crate::store) async fn check(pool: &PgPool) -> Result<(), StoreError> {
 
 fn problems(found: &[Found]) -> Vec<String> {
     let mut problems = Vec::new();
+    if found.iter().any(|found| !found.schema_usable) {
+        problems.push("no right to use the schema public".to_owned());
+    }
     for (table, columns) in TABLES {
         let there: BTreeMap<&str, &Found> =
             found.iter().filter(|found| found.table_name == *table).map(|found| (&*found.column_name, found)).collect();

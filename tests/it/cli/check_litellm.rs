@@ -109,7 +109,10 @@ async fn serve_ends_at_once_where_the_database_is_no_proxys() {
     let errors: Vec<&str> = ended.stderr.lines().filter(|line| line.starts_with("entraway: ")).collect();
     assert_eq!(errors.len(), 1, "one line tells what is wrong: {ended:?}");
     assert!(ended.stderr.trim_end().ends_with(errors[0]), "and it is the last one: {ended:?}");
-    assert!(errors[0].starts_with("entraway: the database's LiteLLM tables cannot be served: "), "{errors:?}");
+    assert!(
+        errors[0].starts_with("entraway: the database's LiteLLM tables cannot be served (see docs/litellm.md): "),
+        "{errors:?}"
+    );
     for table in TABLES {
         assert_eq!(
             errors[0].matches(&format!("there is no table public.\"{table}\"")).count(),

@@ -1,0 +1,18 @@
+//! The store in a LiteLLM proxy's own tables, on the proxy's real schema and with the rights of docs/litellm-grants.sql
+//! alone: its rows as the proxy writes them, and nothing else of the proxy's touched.
+
+mod apart;
+mod budgets;
+mod defaults;
+mod grants;
+mod large;
+mod locks;
+mod memberships;
+mod odd;
+mod organizations;
+mod people;
+mod roles;
+mod rosters;
+mod rows;
+mod start;
+mod support;

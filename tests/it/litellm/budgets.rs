@@ -1,0 +1,179 @@
+//! What the members of a team may spend in it: a budget that they share, or one of each member's own.
+
+use serde_json::{Value, json};
+
+use super::support::{
+    BUDGET, TEAM_MEMBER, all, assigned, by_hand, json as query, person, places, plain, take_text, take_time, team,
+    team_by_hand, user_by_hand, with_team_params, world,
+};
+use crate::support::World;
+
+/// The budget of a person's membership.
+async fn budget_of(world: &World, person: &dyn ToString, team: &dyn ToString) -> Value {
+    let sql = r#"select to_jsonb(m) -> 'budget_id' from public."LiteLLM_TeamMembership" m where user_id = $1 and team_id = $2"#;
+    query(world, sql, &[person, team]).await
+}
+
+#[tokio::test]
+async fn the_members_of_a_new_team_share_one_budget_that_the_teams_metadata_names() {
+    let world = world().await;
+    let [group] = assigned(&world, ["Production LLM  Evals"]);
+    let alice = person(&world, "Alice Arden", &[group]);
+    let bob = person(&world, "Bob Birch", &[group]);
+    let params = "max_budget: 100, team_member_budget: 12.5, team_member_budget_duration: 1d, \
+                  team_member_tpm_limit: 10, team_member_rpm_limit: 2, metadata: {cost_center: 7}";
+    let service = with_team_params(&world, false, params).await;
+    let before = world.clock.now();
+    world.sign_in(&service, alice).await;
+    world.sign_in(&service, bob).await;
+
+    let mut budgets = all(&world, BUDGET).await;
+    assert_eq!(budgets.len(), 1, "one budget for all members: {budgets:#?}");
+    let mut budget = budgets.remove(0);
+    let id = take_text(&mut budget, "budget_id");
+    // Each space becomes a dash, as in the proxy's own names.
+    let digits =
+        id.strip_prefix("team-Production-LLM--Evals-budget-").unwrap_or_else(|| panic!("the budget is named {id}"));
+    assert!(digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()), "the budget is named {id}");
+    assert_eq!(take_time(&mut budget, "created_at"), take_time(&mut budget, "updated_at"));
+    let midnight = take_time(&mut budget, "budget_reset_at");
+    assert!(midnight > before && midnight.format("%T").to_string() == "00:00:00", "starts anew at {midnight}");
+    assert_eq!(
+        budget,
+        json!({
+            "max_budget": 12.5, "budget_duration": "1d", "tpm_limit": 10, "rpm_limit": 2,
+            "soft_budget": null, "max_parallel_requests": null, "tpd_limit": null, "model_max_budget": null,
+            "allowed_models": [], "temp_budget_increase": null, "temp_budget_expiry": null,
+            "created_by": "default_user_id", "updated_by": "default_user_id",
+        })
+    );
+    let team = team(&world, &group).await;
+    assert_eq!(team["metadata"], json!({ "cost_center": 7, "team_member_budget_id": id }));
+    assert_eq!(
+        (&team["max_budget"], &team["tpm_limit"]),
+        (&json!(100), &Value::Null),
+        "the team's own limits are apart"
+    );
+    for who in [alice, bob] {
+        assert_eq!(budget_of(&world, &who, &group).await, json!(id), "each membership refers to it");
+    }
+}
+
+#[tokio::test]
+async fn a_members_budget_lasts_as_long_as_the_teams_where_it_has_no_duration_of_its_own() {
+    let world = world().await;
+    let [group] = assigned(&world, ["Evals"]);
+    let alice = person(&world, "Alice Arden", &[group]);
+    let service = with_team_params(&world, true, "budget_duration: 30d, team_member_rpm_limit: 2").await;
+    world.sign_in(&service, alice).await;
+    let shared = query(
+        &world,
+        r#"select jsonb_build_array(b.budget_duration, b.budget_reset_at = t.budget_reset_at, b.max_budget, b.rpm_limit)
+           from public."LiteLLM_TeamTable" t join public."LiteLLM_BudgetTable" b
+                on b.budget_id = t.metadata ->> 'team_member_budget_id'"#,
+        &[],
+    )
+    .await;
+    assert_eq!(shared, json!(["30d", true, null, 2]));
+    assert_eq!(all(&world, BUDGET).await.len(), 2, "one of the organization, one of the members");
+}
+
+#[tokio::test]
+async fn who_joins_an_existing_team_is_given_the_budget_that_its_metadata_names_if_that_is_there() {
+    let world = world().await;
+    let service = plain(&world, false).await;
+    by_hand(
+        &world,
+        r#"insert into public."LiteLLM_BudgetTable" (budget_id, created_by, updated_by, updated_at)
+           values ('shared', 'bob', 'bob', '2026-01-01')"#,
+        &[],
+    )
+    .await;
+    for (metadata, expected) in [
+        (r#"{"team_member_budget_id": "shared"}"#, json!("shared")),
+        (r#"{"team_member_budget_id": "dangling"}"#, Value::Null),
+        (r#"{"team_member_budget_id": null}"#, Value::Null),
+        (r#"{"team_member_budget_id": ""}"#, Value::Null),
+        (r#"{"team_member_budget_id": 7}"#, Value::Null),
+        (r#"{"team_member_budget_id": {"a": ["shared"]}}"#, Value::Null),
+        (r#"["team_member_budget_id"]"#, Value::Null),
+        (r#""team_member_budget_id""#, Value::Null),
+        ("null", Value::Null),
+    ] {
+        let [group] = assigned(&world, ["Evals"]);
+        let alice = person(&world, "Alice Arden", &[group]);
+        team_by_hand(&world, &group, ", metadata", &format!(", '{metadata}'")).await;
+        world.sign_in(&service, alice).await;
+        assert_eq!(budget_of(&world, &alice, &group).await, expected, "where the metadata are {metadata}");
+        assert_eq!(places(&world, &alice, &group).await, [1, 1, 1], "where the metadata are {metadata}");
+        let is: Value = serde_json::from_str(metadata).unwrap();
+        assert_eq!(team(&world, &group).await["metadata"], is, "the metadata stay");
+    }
+    assert_eq!(all(&world, BUDGET).await.len(), 1, "no budget is made in place of a missing one");
+}
+
+#[tokio::test]
+async fn a_team_that_limits_its_new_members_models_gives_each_a_budget_of_their_own() {
+    let world = world().await;
+    let [group, other] = assigned(&world, ["Evals", "Other"]);
+    by_hand(
+        &world,
+        r#"insert into public."LiteLLM_BudgetTable" (budget_id, max_budget, created_by, updated_by, updated_at)
+           values ('shared', 3, 'bob', 'bob', '2026-01-01')"#,
+        &[],
+    )
+    .await;
+    let columns = ", default_team_member_models, metadata";
+    let values = r#", '{gpt-4,"o''dd \"model\""}', '{"team_member_budget_id": "shared"}'"#;
+    for team in [group, other] {
+        team_by_hand(&world, &team, columns, values).await;
+    }
+    let service = plain(&world, false).await;
+    let alice = person(&world, "Alice Arden", &[group, other]);
+    let bob = person(&world, "Bob Birch", &[group]);
+    world.sign_in(&service, alice).await;
+    world.sign_in(&service, bob).await;
+
+    let own = [(alice, group), (alice, other), (bob, group)];
+    let mut ids = std::collections::BTreeSet::new();
+    for (who, team) in own {
+        let id = budget_of(&world, &who, &team).await;
+        let sql = r#"select to_jsonb(b) from public."LiteLLM_BudgetTable" b where budget_id = $1"#;
+        let id = id.as_str().unwrap_or_else(|| panic!("{who} has no budget in {team}")).to_owned();
+        let mut budget = query(&world, sql, &[&id]).await;
+        take_text(&mut budget, "budget_id");
+        assert_eq!(take_time(&mut budget, "created_at"), take_time(&mut budget, "updated_at"));
+        assert_eq!(
+            budget,
+            json!({
+                "allowed_models": ["gpt-4", "o'dd \"model\""],
+                "max_budget": null, "budget_duration": null, "budget_reset_at": null, "tpm_limit": null, "rpm_limit": null,
+                "soft_budget": null, "max_parallel_requests": null, "tpd_limit": null, "model_max_budget": null,
+                "temp_budget_increase": null, "temp_budget_expiry": null,
+                "created_by": "default_user_id", "updated_by": "default_user_id",
+            }),
+            "the proxy copies nothing of the shared budget either"
+        );
+        ids.insert(id);
+    }
+    assert_eq!(ids.len(), own.len(), "each membership has a budget of its own");
+    assert_eq!(all(&world, BUDGET).await.len(), 1 + own.len());
+}
+
+#[tokio::test]
+async fn a_membership_that_is_in_the_table_already_keeps_its_budget_and_no_other_is_made() {
+    let world = world().await;
+    let [group] = assigned(&world, ["Evals"]);
+    let alice = person(&world, "Alice Arden", &[group]);
+    team_by_hand(&world, &group, ", default_team_member_models", ", '{gpt-4}'").await;
+    user_by_hand(&world, &alice, "", "").await;
+    let sql =
+        r#"insert into public."LiteLLM_TeamMembership" (user_id, team_id, spend, total_spend) values ($1, $2, 5, 6)"#;
+    by_hand(&world, sql, &[&alice, &group]).await;
+    let before = all(&world, TEAM_MEMBER).await;
+    let service = plain(&world, false).await;
+    world.sign_in(&service, alice).await;
+    assert_eq!(all(&world, TEAM_MEMBER).await, before, "the row in the table of memberships");
+    assert_eq!(all(&world, BUDGET).await, [] as [Value; 0], "a budget of nobody");
+    assert_eq!(places(&world, &alice, &group).await, [1, 1, 1]);
+}

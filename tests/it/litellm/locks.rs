@@ -1,0 +1,115 @@
+//! A proxy at work beside us: what it locks we wait for, and what it wrote meanwhile is still there.
+
+use std::time::Duration;
+
+use entraway::domain::GroupId;
+use serde_json::json;
+use sqlx::{PgConnection, Postgres, Transaction};
+
+use super::support::{ALICE, assigned, failures, person, places, plain, team, team_by_hand, user, user_by_hand, world};
+use crate::support::World;
+
+/// A proxy's transaction that adds a member, as far as its first statement: the team's lock.
+async fn proxy_begins(world: &World, group: GroupId) -> Transaction<'static, Postgres> {
+    let mut transaction = world.pool.begin().await.unwrap();
+    step(&mut transaction, "select pg_advisory_xact_lock(hashtext($1))", &[&group]).await;
+    transaction
+}
+
+async fn step(connection: &mut PgConnection, sql: &'static str, values: &[&dyn ToString]) {
+    let mut query = sqlx::query(sql);
+    for value in values {
+        query = query.bind(value.to_string());
+    }
+    query.execute(connection).await.unwrap();
+}
+
+/// Returns once a connection of the service waits for a lock.
+async fn until_it_waits(world: &World) {
+    for _ in 0..1_000 {
+        let sql = "select to_jsonb(count(*)) from pg_stat_activity where datname = current_database()
+                   and application_name = 'entraway' and wait_event_type = 'Lock'";
+        if super::support::json(world, sql, &[]).await != 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("the sign-in did not come to the lock that the proxy holds: src/store/litellm.rs, lock");
+}
+
+#[tokio::test]
+async fn a_member_whom_the_proxy_adds_at_the_same_moment_stays_in_the_roster() {
+    let world = world().await;
+    let [group] = assigned(&world, ["Evals"]);
+    let alice = person(&world, "Alice Arden", &[group]);
+    team_by_hand(&world, &group, "", "").await;
+    user_by_hand(&world, &"bob", "", "").await;
+    let service = plain(&world, false).await;
+
+    let mut proxy = proxy_begins(&world, group).await;
+    // The proxy has read the roster, and writes the whole of it at the end.
+    let (_, ()) = tokio::join!(world.sign_in(&service, alice), async {
+        until_it_waits(&world).await;
+        let bob = json!([{ "user_id": "bob", "user_email": null, "role": "admin" }]);
+        let sql = r#"update public."LiteLLM_TeamTable" set members_with_roles = $2::jsonb where team_id = $1"#;
+        step(&mut proxy, sql, &[&group, &bob]).await;
+        proxy.commit().await.unwrap();
+    });
+    assert_eq!(
+        team(&world, &group).await["members_with_roles"],
+        json!([
+            { "user_id": "bob", "user_email": null, "role": "admin" },
+            { "user_id": alice, "user_email": ALICE, "role": "user" },
+        ])
+    );
+    assert_eq!(world.last_run().await["retries"], 0, "the lock was waited for, and no race lost");
+}
+
+#[tokio::test]
+async fn when_the_proxy_adds_the_very_person_at_the_same_moment_they_are_in_the_team_once() {
+    let world = world().await;
+    let [group] = assigned(&world, ["Evals"]);
+    let alice = person(&world, "Alice Arden", &[group]);
+    team_by_hand(&world, &group, "", "").await;
+    let service = plain(&world, false).await;
+
+    let mut proxy = proxy_begins(&world, group).await;
+    let (_, ()) = tokio::join!(world.sign_in(&service, alice), async {
+        until_it_waits(&world).await;
+        let sql = r#"insert into public."LiteLLM_UserTable" (user_id, teams, updated_at)
+                     values ($1, array[$2], '2026-01-01')"#;
+        step(&mut proxy, sql, &[&alice, &group]).await;
+        let sql = r#"insert into public."LiteLLM_TeamMembership" (user_id, team_id) values ($1, $2)"#;
+        step(&mut proxy, sql, &[&alice, &group]).await;
+        let roster = json!([{ "user_id": alice, "user_email": null, "role": "user" }]);
+        let sql = r#"update public."LiteLLM_TeamTable" set members_with_roles = $2::jsonb where team_id = $1"#;
+        step(&mut proxy, sql, &[&group, &roster]).await;
+        proxy.commit().await.unwrap();
+    });
+    assert_eq!(places(&world, &alice, &group).await, [1, 1, 1]);
+    assert_eq!(user(&world, &alice).await["user_email"], ALICE, "her row is taken over");
+    assert_eq!(failures(&world).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn what_the_proxy_spends_at_the_same_moment_is_not_lost() {
+    let world = world().await;
+    let [group] = assigned(&world, ["Evals"]);
+    let alice = person(&world, "Alice Arden", &[group]);
+    user_by_hand(&world, &alice, "", "").await;
+    team_by_hand(&world, &group, "", "").await;
+    let service = plain(&world, false).await;
+
+    let mut proxy = world.pool.begin().await.unwrap();
+    step(&mut proxy, r#"update public."LiteLLM_UserTable" set spend = spend + 5 where user_id = $1"#, &[&alice]).await;
+    let (_, ()) = tokio::join!(world.sign_in(&service, alice), async {
+        until_it_waits(&world).await;
+        step(&mut proxy, r#"update public."LiteLLM_TeamTable" set spend = spend + 7 where team_id = $1"#, &[&group])
+            .await;
+        proxy.commit().await.unwrap();
+    });
+    assert_eq!(user(&world, &alice).await["spend"], 5);
+    assert_eq!(team(&world, &group).await["spend"], 7);
+    assert_eq!(places(&world, &alice, &group).await, [1, 1, 1]);
+    assert_eq!(world.last_run().await["retries"], 0, "the person's row is locked before a team's is: no deadlock");
+}

@@ -1,0 +1,164 @@
+//! The three places of a team membership: the team's roster, the person's own list, the table of memberships. Half a
+//! membership, as a proxy that crashed half-way or an administrator leaves it, is made whole.
+
+use serde_json::{Value, json};
+
+use super::support::{
+    ALICE, TEAM_MEMBER, WRITTEN, all, assigned, by_hand, person, places, plain, team, team_by_hand, user, user_by_hand,
+    versions, world,
+};
+
+const IN_ROSTER: u8 = 1;
+const IN_OWN_LIST: u8 = 2;
+const IN_TABLE: u8 = 4;
+
+#[tokio::test]
+async fn every_kind_of_half_a_membership_is_made_whole_and_nothing_is_doubled() {
+    let world = world().await;
+    let service = plain(&world, false).await;
+    for half in 0..=(IN_ROSTER | IN_OWN_LIST | IN_TABLE) {
+        let [group] = assigned(&world, ["Half"]);
+        let alice = person(&world, "Alice Arden", &[group]);
+        let roster = json!([{ "user_id": alice, "user_email": ALICE, "role": "user" }]).to_string();
+        let roster = if half & IN_ROSTER == 0 { "[]" } else { &roster };
+        team_by_hand(&world, &group, "", "").await;
+        by_hand(
+            &world,
+            &format!(r#"update public."LiteLLM_TeamTable" set members_with_roles = '{roster}' where team_id = $1"#),
+            &[&group],
+        )
+        .await;
+        let own = if half & IN_OWN_LIST == 0 { String::new() } else { group.to_string() };
+        user_by_hand(&world, &alice, ", teams", &format!(", array_remove(array['{own}'], '')")).await;
+        if half & IN_TABLE != 0 {
+            let sql = r#"insert into public."LiteLLM_TeamMembership" (user_id, team_id, spend) values ($1, $2, 7)"#;
+            by_hand(&world, sql, &[&alice, &group]).await;
+        }
+        let was = places(&world, &alice, &group).await;
+        assert_eq!(was.iter().sum::<i64>(), i64::from(half.count_ones()), "the scene of {half:#05b}");
+
+        world.sign_in(&service, alice).await;
+
+        assert_eq!(places(&world, &alice, &group).await, [1, 1, 1], "roster, own list, table, where {was:?} was there");
+        let joined = &world.last_run().await["teams_joined"];
+        let expected = if was == [1, 1, 1] { json!([]) } else { json!([group]) };
+        assert_eq!(*joined, expected, "the record, where {was:?} was there");
+        if half & IN_TABLE != 0 {
+            let sql = r#"select to_jsonb(spend) from public."LiteLLM_TeamMembership" where user_id = $1"#;
+            assert_eq!(super::support::json(&world, sql, &[&alice]).await, json!(7), "what was spent stays");
+        }
+        let before = versions(&world, &WRITTEN).await;
+        world.sign_in(&service, alice).await;
+        assert_eq!(versions(&world, &WRITTEN).await, before, "a repetition writes, where {was:?} was there at first");
+    }
+}
+
+#[tokio::test]
+async fn an_administrator_of_a_team_stays_one_while_their_membership_is_made_whole() {
+    let world = world().await;
+    let [group] = assigned(&world, ["Evals"]);
+    let alice = person(&world, "Alice Arden", &[group]);
+    let roster = json!([{ "role": "admin", "user_id": alice, "user_email": null, "since": 2024 }]);
+    team_by_hand(&world, &group, "", "").await;
+    let sql = r#"update public."LiteLLM_TeamTable" set members_with_roles = $2::jsonb where team_id = $1"#;
+    by_hand(&world, sql, &[&group, &roster]).await;
+    let service = plain(&world, true).await;
+
+    let mut browser = world.sign_in(&service, alice).await;
+
+    assert_eq!(team(&world, &group).await["members_with_roles"], roster, "the roster is as it was");
+    assert_eq!(places(&world, &alice, &group).await, [1, 1, 1]);
+    let me = browser.me(&service).await.json();
+    assert_eq!(me["teams"][0]["role"], "admin", "and the person's own page says so: {me:#}");
+}
+
+#[tokio::test]
+async fn what_others_have_in_the_roster_and_in_the_metadata_stays_to_the_byte() {
+    let world = world().await;
+    let [group] = assigned(&world, ["Evals"]);
+    let alice = person(&world, "Alice Arden", &[group]);
+    let others = r#"[{"role": "admin", "extra": {"ä": [1.50, null, "\\"]}, "user_id": "o'Brien \"x\"", "user_email": "B@c.example"},
+        {"role": "user", "user_id": null, "user_email": "invited@c.example"}, {"role": "user", "user_id": 7}, {}, null, "text", 3]"#;
+    let metadata =
+        r#"{"guardrails": ["pii"], "n": 1.50, "big": 12345678901234567890123, "deep": {"a": [{"b": "\u00e4\n"}]}}"#;
+    team_by_hand(&world, &group, "", "").await;
+    let sql = r#"update public."LiteLLM_TeamTable" set members_with_roles = $2::jsonb, metadata = $3::jsonb where team_id = $1"#;
+    by_hand(&world, sql, &[&group, &others, &metadata]).await;
+    let before = texts(&world, &group).await;
+    let service = plain(&world, true).await;
+
+    world.sign_in(&service, alice).await;
+
+    let after = texts(&world, &group).await;
+    let added = format!(r#", {{"role": "user", "user_id": "{alice}", "user_email": "{ALICE}"}}]"#);
+    assert_eq!(after[0], before[0].trim_end_matches(']').to_owned() + &added, "the roster, as text");
+    assert_eq!(after[1], before[1], "the metadata, as text");
+}
+
+/// Roster and metadata as Postgres writes them.
+async fn texts(world: &crate::support::World, group: &dyn ToString) -> [String; 2] {
+    let sql = r#"select jsonb_build_array(members_with_roles::text, metadata::text)
+                 from public."LiteLLM_TeamTable" where team_id = $1"#;
+    serde_json::from_value(super::support::json(world, sql, &[group]).await).unwrap()
+}
+
+#[tokio::test]
+async fn an_entry_in_the_roster_with_the_persons_address_alone_is_not_the_person() {
+    let world = world().await;
+    let [group] = assigned(&world, ["Evals"]);
+    let alice = person(&world, "Alice Arden", &[group]);
+    let invited = json!({ "user_id": null, "user_email": ALICE, "role": "admin" });
+    team_by_hand(&world, &group, "", "").await;
+    let sql = r#"update public."LiteLLM_TeamTable" set members_with_roles = $2::jsonb where team_id = $1"#;
+    by_hand(&world, sql, &[&group, &json!([invited])]).await;
+    let service = plain(&world, false).await;
+
+    let mut browser = world.sign_in(&service, alice).await;
+
+    assert_eq!(
+        team(&world, &group).await["members_with_roles"],
+        json!([invited, { "user_id": alice, "user_email": ALICE, "role": "user" }]),
+        "an address is no proof of being somebody"
+    );
+    assert_eq!(browser.me(&service).await.json()["teams"][0]["role"], "user", "and gives no rights");
+}
+
+#[tokio::test]
+async fn an_entry_in_the_roster_has_the_three_keys_of_the_proxy_also_for_a_person_without_an_address() {
+    let world = world().await;
+    let [group] = assigned(&world, ["Evals"]);
+    let nobody = person(&world, "No Mail", &[group]);
+    super::support::change(&world, nobody, |person| {
+        person.email = None;
+        "not an address".clone_into(&mut person.upn);
+    });
+    let service = plain(&world, false).await;
+    world.sign_in(&service, nobody).await;
+    assert_eq!(
+        team(&world, &group).await["members_with_roles"],
+        json!([{ "user_id": nobody, "user_email": null, "role": "user" }])
+    );
+    assert_eq!(user(&world, &nobody).await["user_email"], Value::Null);
+}
+
+#[tokio::test]
+async fn memberships_that_entra_does_not_give_stay() {
+    let world = world().await;
+    let [group, left] = assigned(&world, ["Evals", "Left"]);
+    let alice = person(&world, "Alice Arden", &[group, left]);
+    let service = plain(&world, true).await;
+    world.sign_in(&service, alice).await;
+    team_by_hand(&world, &"by hand", "", "").await;
+    by_hand(
+        &world,
+        r#"update public."LiteLLM_UserTable" set teams = array['by hand'] || teams where user_id = $1"#,
+        &[&alice],
+    )
+    .await;
+    let members = all(&world, TEAM_MEMBER).await;
+    world.fake.edit(|directory| directory.take_out(alice, left));
+    world.sign_in(&service, alice).await;
+    assert_eq!(all(&world, TEAM_MEMBER).await, members);
+    assert_eq!(places(&world, &alice, &left).await, [1, 1, 1], "a group that she is no longer in");
+    assert_eq!(places(&world, &alice, &"by hand").await, [0, 1, 0], "half a membership that is none of Entra's groups");
+}

@@ -1,0 +1,111 @@
+//! Roles in the proxy's rows: what Entra gives follows Entra, what somebody set by hand stays.
+
+use serde_json::{Value, json};
+
+use super::support::{assigned, by_hand, give_roles, person, plain, user, user_by_hand, world};
+use crate::support::World;
+
+async fn role(world: &World, person: &dyn ToString) -> Value {
+    user(world, person).await["user_role"].clone()
+}
+
+async fn organization_role(world: &World, person: &dyn ToString) -> Value {
+    let sql = r#"select jsonb_agg(user_role) from public."LiteLLM_OrganizationMembership" where user_id = $1"#;
+    super::support::json(world, sql, &[person]).await
+}
+
+#[tokio::test]
+async fn a_role_that_entra_gave_goes_when_entra_no_longer_gives_it() {
+    let world = world().await;
+    let [group] = assigned(&world, ["Evals"]);
+    let alice = person(&world, "Alice Arden", &[group]);
+    let service = plain(&world, true).await;
+    for (given, expected, in_organization) in [
+        (&["proxy_admin"][..], "proxy_admin", "internal_user"),
+        (&["proxy_admin_viewer"], "proxy_admin_viewer", "internal_user_viewer"),
+        (&["org_admin"], "org_admin", "org_admin"),
+        (&["unknown", "internal_user"], "internal_user", "internal_user"),
+        (&["unknown"], "internal_user_viewer", "internal_user_viewer"),
+    ] {
+        give_roles(&world, alice, given);
+        world.sign_in(&service, alice).await;
+        assert_eq!(role(&world, &alice).await, expected, "with {given:?}");
+        assert_eq!(organization_role(&world, &alice).await, json!([in_organization]), "with {given:?}");
+    }
+}
+
+#[tokio::test]
+async fn roles_that_somebody_set_by_hand_stay() {
+    let world = world().await;
+    let [group] = assigned(&world, ["Evals"]);
+    let alice = person(&world, "Alice Arden", &[group]);
+    give_roles(&world, alice, &["internal_user"]);
+    let service = plain(&world, true).await;
+    world.sign_in(&service, alice).await;
+    by_hand(&world, r#"update public."LiteLLM_UserTable" set user_role = 'proxy_admin' where user_id = $1"#, &[&alice])
+        .await;
+    let sql = r#"update public."LiteLLM_OrganizationMembership" set user_role = 'org_admin' where user_id = $1"#;
+    by_hand(&world, sql, &[&alice]).await;
+    give_roles(&world, alice, &[]);
+    for _ in 0..2 {
+        world.sign_in(&service, alice).await;
+        assert_eq!(
+            role(&world, &alice).await,
+            "proxy_admin",
+            "what Entra gave is gone already; this is somebody's own"
+        );
+        assert_eq!(organization_role(&world, &alice).await, json!(["org_admin"]));
+    }
+    give_roles(&world, alice, &["internal_user_viewer"]);
+    world.sign_in(&service, alice).await;
+    assert_eq!(role(&world, &alice).await, "internal_user_viewer", "what Entra gives now counts");
+    assert_eq!(organization_role(&world, &alice).await, json!(["org_admin"]), "but not what was set by hand elsewhere");
+}
+
+#[tokio::test]
+async fn a_row_of_the_proxys_is_taken_over_with_the_role_that_is_in_it() {
+    let world = world().await;
+    let service = plain(&world, true).await;
+    for (there, expected) in [
+        ("'proxy_admin'", "proxy_admin"),
+        ("'internal_user'", "internal_user"),
+        ("'customer'", "customer"),
+        ("''", ""),
+        ("null", "internal_user_viewer"),
+    ] {
+        let alice = person(&world, "Alice Arden", &[]);
+        user_by_hand(&world, &alice, ", user_role, user_alias", &format!(", {there}, 'Alice'")).await;
+        for _ in 0..2 {
+            world.sign_in(&service, alice).await;
+            assert_eq!(role(&world, &alice).await, expected, "where it was {there}");
+        }
+        give_roles(&world, alice, &["internal_user_viewer"]);
+        world.sign_in(&service, alice).await;
+        assert_eq!(role(&world, &alice).await, "internal_user_viewer", "Entra's word counts, where it was {there}");
+        give_roles(&world, alice, &[]);
+        world.sign_in(&service, alice).await;
+        assert_eq!(role(&world, &alice).await, "internal_user_viewer", "and goes to the default, where it was {there}");
+    }
+}
+
+#[tokio::test]
+async fn a_membership_of_an_organization_that_the_proxy_made_keeps_its_role() {
+    let world = world().await;
+    let [group] = assigned(&world, ["Evals"]);
+    let alice = person(&world, "Alice Arden", &[group]);
+    let bob = person(&world, "Bob Birch", &[group]);
+    let service = plain(&world, true).await;
+    world.sign_in(&service, bob).await;
+    user_by_hand(&world, &alice, "", "").await;
+    for role in ["org_admin", "internal_user"] {
+        let sql = r#"insert into public."LiteLLM_OrganizationMembership"
+            (user_id, organization_id, user_role, updated_at) values ($1, $2, $3, '2026-01-01')
+            on conflict (user_id, organization_id) do update set user_role = excluded.user_role"#;
+        by_hand(&world, sql, &[&alice, &group, &role]).await;
+        for given in [&["proxy_admin"][..], &[]] {
+            give_roles(&world, alice, given);
+            world.sign_in(&service, alice).await;
+            assert_eq!(organization_role(&world, &alice).await, json!([role]), "with {given:?}");
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Columns of lists that hold no list: what the proxy's own defaults and administrators leave there.
+
+use serde_json::{Value, json};
+
+use super::support::{
+    ALICE, WRITTEN, assigned, by_hand, person, places, plain, team, team_by_hand, user, user_by_hand, versions, world,
+};
+
+#[tokio::test]
+async fn an_empty_object_or_null_in_place_of_a_roster_becomes_a_roster() {
+    let world = world().await;
+    let service = plain(&world, false).await;
+    for empty in ["{}", "null", "[]"] {
+        let [group] = assigned(&world, ["Evals"]);
+        let alice = person(&world, "Alice Arden", &[group]);
+        team_by_hand(&world, &group, "", "").await;
+        set_roster(&world, &group, &empty).await;
+        world.sign_in(&service, alice).await;
+        assert_eq!(
+            team(&world, &group).await["members_with_roles"],
+            json!([{ "user_id": alice, "user_email": ALICE, "role": "user" }]),
+            "where the roster was {empty}"
+        );
+        assert_eq!(places(&world, &alice, &group).await, [1, 1, 1]);
+    }
+}
+
+#[tokio::test]
+async fn what_is_in_place_of_a_roster_is_not_lost() {
+    let world = world().await;
+    let service = plain(&world, false).await;
+    for content in [r#"{"user_id": "bob", "role": "admin"}"#, r#""text""#, "7", r#"{"user_id": "$"}"#] {
+        let [group] = assigned(&world, ["Evals"]);
+        let alice = person(&world, "Alice Arden", &[group]);
+        let content = content.replace('$', &alice.to_string());
+        team_by_hand(&world, &group, "", "").await;
+        set_roster(&world, &group, &content).await;
+        world.sign_in(&service, alice).await;
+        let was: Value = serde_json::from_str(&content).unwrap();
+        assert_eq!(
+            team(&world, &group).await["members_with_roles"],
+            json!([was, { "user_id": alice, "user_email": ALICE, "role": "user" }]),
+            "src/store/litellm/person.rs, enrolled"
+        );
+        let before = versions(&world, &WRITTEN).await;
+        world.sign_in(&service, alice).await;
+        assert_eq!(
+            versions(&world, &WRITTEN).await,
+            before,
+            "{content}: then it is a roster, and nothing is to be done"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_person_whose_list_of_teams_is_null_gets_one_when_they_join() {
+    let world = world().await;
+    let [group] = assigned(&world, ["Evals"]);
+    let alice = person(&world, "Alice Arden", &[group]);
+    user_by_hand(&world, &alice, ", teams, models", ", null, null").await;
+    let service = plain(&world, true).await;
+    let mut browser = world.sign_in(&service, alice).await;
+    assert_eq!(user(&world, &alice).await["teams"], json!([group]));
+    assert_eq!(places(&world, &alice, &group).await, [1, 1, 1]);
+    assert_eq!(browser.me(&service).await.json()["teams"][0]["team_id"], json!(group));
+}
+
+#[tokio::test]
+async fn a_list_of_teams_with_nulls_and_repetitions_in_it_only_grows_by_what_is_missing() {
+    let world = world().await;
+    let [group, other] = assigned(&world, ["Evals", "Other"]);
+    let alice = person(&world, "Alice Arden", &[group, other]);
+    user_by_hand(&world, &alice, ", teams", &format!(", array[null, 'gone', '{group}', null, '{group}', 'o''dd \"']"))
+        .await;
+    let service = plain(&world, true).await;
+    let mut browser = world.sign_in(&service, alice).await;
+    let teams = json!([null, "gone", group, null, group, "o'dd \"", other]);
+    assert_eq!(user(&world, &alice).await["teams"], teams, "what is there stays, in its order");
+    assert_eq!(browser.me(&service).await.json()["teams"].as_array().unwrap().len(), 2, "each team once on the page");
+    let before = versions(&world, &WRITTEN).await;
+    world.sign_in(&service, alice).await;
+    assert_eq!(versions(&world, &WRITTEN).await, before, "and then nothing is to be done");
+}
+
+#[tokio::test]
+async fn a_person_who_is_in_the_roster_twice_is_in_it() {
+    let world = world().await;
+    let [group] = assigned(&world, ["Evals"]);
+    let alice = person(&world, "Alice Arden", &[group]);
+    team_by_hand(&world, &group, "", "").await;
+    let twice = json!([{ "user_id": alice, "role": "user" }, { "user_id": alice, "role": "admin" }]);
+    set_roster(&world, &group, &twice.to_string()).await;
+    let service = plain(&world, false).await;
+    let mut browser = world.sign_in(&service, alice).await;
+    assert_eq!(team(&world, &group).await["members_with_roles"], twice);
+    assert_eq!(places(&world, &alice, &group).await, [2, 1, 1]);
+    let me = browser.me(&service).await.json();
+    assert_eq!((me["teams"].as_array().unwrap().len(), &me["teams"][0]["role"]), (1, &json!("admin")), "{me:#}");
+}
+
+async fn set_roster(world: &crate::support::World, group: &dyn ToString, roster: &dyn ToString) {
+    let sql = r#"update public."LiteLLM_TeamTable" set members_with_roles = $2::jsonb where team_id = $1"#;
+    by_hand(world, sql, &[group, roster]).await;
+}

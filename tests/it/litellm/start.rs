@@ -1,0 +1,175 @@
+//! A database that is not a proxy's, or not one that this version knows: said by name before anything is made there.
+
+use std::time::Duration;
+
+use entraway::store::StoreError;
+use entraway::web::{App, StartError};
+use serde_json::Value;
+
+use super::support::{assigned, define, person, places, plain, world};
+use crate::cli::program::{CONFIG, Folder, run};
+use crate::support::{Browser, World};
+
+/// What a start complains of.
+async fn complaints(world: &World) -> Vec<String> {
+    match App::build(world.config(), world.clock.clone(), Duration::from_secs(3)).await {
+        Err(StartError::Store(StoreError::NotLiteLlm(problems))) => problems,
+        Err(other) => panic!("the start failed, but with {other:?}"),
+        Ok(_) => Vec::new(),
+    }
+}
+
+/// As a database in which Entraway never ran, and may make its schema.
+async fn never_served(world: &World) {
+    define(
+        world,
+        &format!("drop schema entraway cascade; grant create on database {} to entraway", world.database_name),
+    )
+    .await;
+}
+
+async fn has_our_schema(world: &World) -> bool {
+    super::support::json(world, "select to_jsonb(to_regnamespace('entraway') is not null)", &[]).await == true
+}
+
+#[tokio::test]
+async fn a_database_without_the_proxys_tables_is_refused_and_nothing_is_made_in_it() {
+    let world = world().await;
+    never_served(&world).await;
+    define(&world, "drop schema public cascade; create schema public; grant usage on schema public to public").await;
+    let tables = super::support::WRITTEN.map(|table| format!("there is no table public.\"{table}\""));
+    let mut complaints = complaints(&world).await;
+    complaints.sort();
+    let mut expected = tables.to_vec();
+    expected.sort();
+    assert_eq!(complaints, expected);
+    assert!(!has_our_schema(&world).await, "a schema was made in a foreign database");
+
+    define(&world, "drop schema public").await;
+    assert_eq!(self::complaints(&world).await.len(), 6, "without a schema public");
+    assert!(!has_our_schema(&world).await, "a schema was made in a foreign database");
+}
+
+#[tokio::test]
+async fn what_is_not_as_it_should_be_is_said_by_name_and_nothing_is_made() {
+    for (sql, expected) in [
+        (
+            r#"alter table public."LiteLLM_BudgetTable" add tier text not null;
+               alter table public."LiteLLM_OrganizationTable" alter created_at type timestamptz;
+               alter table public."LiteLLM_TeamTable" rename column members_with_roles to roster;
+               alter table public."LiteLLM_TeamTable" drop column default_team_member_models;
+               revoke update (teams) on public."LiteLLM_UserTable" from entraway;
+               alter table public."LiteLLM_UserTable" alter tpm_limit type integer, alter password set not null;
+               revoke insert (user_role), select (user_role) on public."LiteLLM_OrganizationMembership" from entraway;
+               alter table public."LiteLLM_TeamMembership" rename to "Memberships";
+               create view public."LiteLLM_TeamMembership" as table public."Memberships""#,
+            &[
+                "LiteLLM_BudgetTable.tier needs a value, and this version of Entraway does not know it",
+                "LiteLLM_OrganizationTable.created_at is of type timestamp with time zone, not timestamp without time zone",
+                "LiteLLM_TeamTable has no column members_with_roles",
+                "LiteLLM_TeamTable has no column default_team_member_models",
+                "no right to UPDATE LiteLLM_UserTable.teams",
+                "LiteLLM_UserTable.tpm_limit is of type integer, not bigint",
+                "LiteLLM_UserTable.password needs a value, and this version of Entraway does not know it",
+                "no right to SELECT LiteLLM_OrganizationMembership.user_role",
+                "no right to INSERT LiteLLM_OrganizationMembership.user_role",
+                "there is no table public.\"LiteLLM_TeamMembership\"",
+            ][..],
+        ),
+        ("revoke usage on schema public from public, entraway", &["no right to use the schema public"]),
+        // What a newer proxy can add without harm.
+        (
+            r#"alter table public."LiteLLM_TeamTable" add "new" text, add newer text not null default 'x',
+                   add newest bigint not null generated always as identity, add double bigint not null
+                   generated always as (coalesce(tpm_limit, 0) * 2) stored;
+               create table public."LiteLLM_New" (id text not null)"#,
+            &[],
+        ),
+    ] {
+        let world = world().await;
+        never_served(&world).await;
+        define(&world, sql).await;
+        assert_eq!(complaints(&world).await, expected, "after {sql}");
+        assert_eq!(
+            has_our_schema(&world).await,
+            expected.is_empty(),
+            "our schema is made only where all is well: {sql}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn check_says_the_same_and_makes_nothing() {
+    let world = world().await;
+    never_served(&world).await;
+    define(
+        &world,
+        r#"alter table public."LiteLLM_TeamTable" drop column admins;
+           revoke select (budget_id) on public."LiteLLM_BudgetTable" from entraway"#,
+    )
+    .await;
+    let folder = Folder::new();
+    let config = folder.file("entraway.yaml", &format!("store: litellm\n{CONFIG}"));
+    let directory = world.fake.edit(|directory| directory.clone());
+    let env = [
+        ("LISTEN", "127.0.0.1:0".to_owned()),
+        ("DB", world.database.clone()),
+        ("TENANT", directory.tenant_id.to_string()),
+        ("CLIENT", directory.client_id),
+        ("SECRET", directory.client_secret),
+        ("PRINCIPAL", directory.service_principal_id),
+        ("AUTHORITY", world.fake.authority_url().to_string()),
+        ("GRAPH", world.fake.graph_url().to_string()),
+        ("KEY", format!("{}==", "A".repeat(86))),
+        ("ORGS", "true".to_owned()),
+    ];
+    let args = ["check", "--config", &config];
+    let ended = run(&folder, &args, &env).await;
+    let failures: Vec<&str> = ended.stdout.lines().filter(|line| line.starts_with("FAIL")).collect();
+    assert_eq!(
+        failures,
+        [
+            "FAIL  LiteLLM's tables: no right to SELECT LiteLLM_BudgetTable.budget_id",
+            "FAIL  LiteLLM's tables: LiteLLM_TeamTable has no column admins",
+        ],
+        "{ended:?}"
+    );
+    assert_eq!(ended.code, 1);
+    assert!(!has_our_schema(&world).await, "check made a schema in a database that cannot be served");
+
+    define(
+        &world,
+        r#"alter table public."LiteLLM_TeamTable" add admins text[]; grant insert (admins) on public."LiteLLM_TeamTable" to entraway;
+           grant select (budget_id) on public."LiteLLM_BudgetTable" to entraway"#,
+    )
+    .await;
+    let ended = run(&folder, &args, &env).await;
+    let said = "ok    LiteLLM's tables: all columns that are needed are there, and may be used";
+    assert!(ended.stdout.lines().any(|line| line == said), "{ended:?}");
+    assert_eq!(ended.code, 0, "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_running_service_is_not_ready_while_a_column_is_away_and_serves_when_it_is_back() {
+    let world = world().await;
+    let [group] = assigned(&world, ["Evals"]);
+    let (alice, bob) = (person(&world, "Alice Arden", &[group]), person(&world, "Bob Birch", &[group]));
+    let service = plain(&world, true).await;
+    world.sign_in(&service, alice).await;
+    let ready = async || {
+        let answer = Browser::new().get(service.at("/readyz")).await;
+        (answer.status.as_u16(), answer.json()["postgres"].clone())
+    };
+    assert_eq!(ready().await.0, 200);
+    define(&world, r#"alter table public."LiteLLM_TeamTable" rename column members_with_roles to roster"#).await;
+    let (status, postgres) = ready().await;
+    assert_eq!((status, &postgres["ready"]), (503, &Value::Bool(false)));
+    let reason = postgres["reason"].as_str().unwrap();
+    assert!(reason.contains("LiteLLM_TeamTable has no column members_with_roles"), "the reason names it: {reason}");
+    let answer = world.try_sign_in(&service, bob).await;
+    assert!(answer.status.is_server_error(), "{answer:#?}");
+    define(&world, r#"alter table public."LiteLLM_TeamTable" rename column roster to members_with_roles"#).await;
+    assert_eq!(ready().await.0, 200, "by itself");
+    world.sign_in(&service, bob).await;
+    assert_eq!(places(&world, &bob, &group).await, [1, 1, 1]);
+}
