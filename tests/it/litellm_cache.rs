@@ -2,13 +2,12 @@
 
 mod outage;
 mod rights;
-mod server;
 mod sign_in;
 
 use std::collections::BTreeSet;
 
+use crate::support::redis::{Redis, RedisConnection};
 use entraway::litellm_cache::{CacheError, LiteLlmCache, keys};
-use server::{Connection, Server};
 
 /// LiteLLM's, as its own source names it.
 const CHANNEL: &str = "litellm_proxy.auth_cache_invalidation";
@@ -23,7 +22,7 @@ fn some_keys() -> BTreeSet<String> {
 }
 
 /// What a listener heard, in its order; and nothing else was to be heard.
-async fn heard(listener: &mut Connection, channel: &str, count: usize) -> Vec<serde_json::Value> {
+async fn heard(listener: &mut RedisConnection, channel: &str, count: usize) -> Vec<serde_json::Value> {
     let mut heard = Vec::new();
     for _ in 0..count {
         let message = listener.answer().await;
@@ -36,7 +35,7 @@ async fn heard(listener: &mut Connection, channel: &str, count: usize) -> Vec<se
 
 #[tokio::test]
 async fn every_worker_hears_each_key_once_in_the_words_of_litellm() {
-    let server = Server::start(&[]);
+    let server = Redis::start(&[]);
     for (namespace, channel) in [(None, CHANNEL.to_owned()), (Some("prod"), format!("prod:{CHANNEL}"))] {
         let cache = cache(&server.url(""), namespace);
         let mut workers = [server.connect().await, server.connect().await];
@@ -56,7 +55,7 @@ async fn every_worker_hears_each_key_once_in_the_words_of_litellm() {
 
 #[tokio::test]
 async fn a_namespace_that_is_not_the_proxies_is_seen_by_nobody_listening() {
-    let server = Server::start(&[]);
+    let server = Redis::start(&[]);
     let mut worker = server.connect().await;
     worker.ask(&format!("SUBSCRIBE {CHANNEL}")).await;
     assert_eq!(cache(&server.url(""), None).ready().await, Ok(1));
@@ -65,7 +64,7 @@ async fn a_namespace_that_is_not_the_proxies_is_seen_by_nobody_listening() {
 
 #[tokio::test]
 async fn all_copies_in_redis_are_dropped_before_anybody_is_told_and_nothing_else_is_touched() {
-    let server = Server::start(&[]);
+    let server = Redis::start(&[]);
     for (namespace, prefix) in [(None, ""), (Some("prod"), "prod:")] {
         let mut redis = server.connect().await;
         redis.ask("FLUSHALL").await;
@@ -99,7 +98,7 @@ async fn all_copies_in_redis_are_dropped_before_anybody_is_told_and_nothing_else
 
 #[tokio::test]
 async fn the_database_of_the_address_is_the_one() {
-    let server = Server::start(&[]);
+    let server = Redis::start(&[]);
     let mut redis = server.connect().await;
     redis.ask("SET u-1 x").await;
     redis.ask("SELECT 3").await;
@@ -112,7 +111,7 @@ async fn the_database_of_the_address_is_the_one() {
 
 #[tokio::test]
 async fn thousands_of_keys_are_one_call_and_no_connection_stays() {
-    let server = Server::start(&[]);
+    let server = Redis::start(&[]);
     let cache = cache(&server.url(""), None);
     let keys: BTreeSet<String> = (0..5000).map(|number| format!("team_id:{number}")).collect();
     for _ in 0..3 {

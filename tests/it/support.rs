@@ -3,6 +3,7 @@
 
 mod browser;
 mod lure;
+pub(crate) mod redis;
 mod rows;
 mod together;
 mod traces;

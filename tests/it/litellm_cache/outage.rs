@@ -13,7 +13,7 @@ const SLACK: Duration = Duration::from_secs(2);
 
 #[tokio::test]
 async fn redis_may_go_and_come_back() {
-    let server = Server::start(&[]);
+    let server = Redis::start(&[]);
     let port = server.port;
     let cache = cache(&server.url(""), None);
     cache.forget(&some_keys()).await.expect("Redis is there");
@@ -23,7 +23,7 @@ async fn redis_may_go_and_come_back() {
     assert!(matches!(&error, CacheError::Unreachable(why) if why.contains("refused")), "{error:?}");
     assert!(began.elapsed() < TIME_OUT + SLACK, "took {:?}", began.elapsed());
 
-    let server = Server::on(port, &[]).expect("nobody took the port meanwhile");
+    let server = Redis::on(port, &[]).expect("nobody took the port meanwhile");
     let mut worker = server.connect().await;
     worker.ask(&format!("SUBSCRIBE {CHANNEL}")).await;
     cache.forget(&some_keys()).await.expect("the very next call finds Redis again");

@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test]
 async fn the_password_of_the_address_is_used_and_a_wrong_one_is_never_seen() {
-    let server = Server::start(&["--requirepass", "S3cret@/#:%"]);
+    let server = Redis::start(&["--requirepass", "S3cret@/#:%"]);
     let right = ":S3cret%40%2F%23%3A%25@";
     cache(&server.url(right), None).forget(&some_keys()).await.expect("the password is right");
     assert_eq!(cache(&server.url(right), None).ready().await, Ok(0));
@@ -20,13 +20,13 @@ async fn the_password_of_the_address_is_used_and_a_wrong_one_is_never_seen() {
 
 #[tokio::test]
 async fn a_password_for_a_redis_that_has_none_is_a_refusal() {
-    let server = Server::start(&[]);
+    let server = Redis::start(&[]);
     assert_eq!(cache(&server.url(":S3cret@"), None).ready().await, Err(CacheError::Credentials));
 }
 
 #[tokio::test]
 async fn the_documented_rights_are_enough_and_each_of_them_is_needed() {
-    let server = Server::start(&[]);
+    let server = Redis::start(&[]);
     let mut redis = server.connect().await;
     let channel = format!("&{CHANNEL}");
     let named = format!("&prod:{CHANNEL}");
@@ -48,7 +48,7 @@ async fn the_documented_rights_are_enough_and_each_of_them_is_needed() {
 
 #[tokio::test]
 async fn who_may_not_delete_has_told_the_workers_all_the_same() {
-    let server = Server::start(&[]);
+    let server = Redis::start(&[]);
     let mut worker = server.connect().await;
     worker.ask(&format!("ACL SETUSER teller reset on >pw ~* &{CHANNEL} +publish")).await;
     worker.ask(&format!("SUBSCRIBE {CHANNEL}")).await;
@@ -59,8 +59,8 @@ async fn who_may_not_delete_has_told_the_workers_all_the_same() {
 
 #[tokio::test]
 async fn a_replica_is_told_from_its_primary() {
-    let primary = Server::start(&[]);
-    let replica = Server::start(&["--replicaof", "127.0.0.1", &primary.port.to_string()]);
+    let primary = Redis::start(&[]);
+    let replica = Redis::start(&["--replicaof", "127.0.0.1", &primary.port.to_string()]);
     assert_eq!(cache(&replica.url(""), None).forget(&some_keys()).await, Err(CacheError::Replica));
 }
 
@@ -75,10 +75,10 @@ async fn a_server_whose_certificate_nobody_vouches_for_is_refused() {
     let made = openssl.arg("-out").arg(&certificate).arg("-keyout").arg(&key).output().expect("openssl is installed");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 
-    let port = server::free_port().to_string();
+    let port = crate::support::redis::free_port().to_string();
     let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
     let files = ["--tls-cert-file", certificate, "--tls-key-file", key, "--tls-ca-cert-file", certificate];
-    let server = Server::start(&[&["--tls-port", &port, "--tls-auth-clients", "no"], &files[..]].concat());
+    let server = Redis::start(&[&["--tls-port", &port, "--tls-auth-clients", "no"], &files[..]].concat());
     let error = cache(&format!("rediss://127.0.0.1:{port}"), None).ready().await.expect_err("nobody vouches for it");
     assert!(error.to_string().starts_with("Redis cannot be reached: invalid peer certificate"), "{error}");
 

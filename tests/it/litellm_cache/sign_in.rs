@@ -4,8 +4,8 @@ use entraway::domain::{GroupId, ObjectId, StoreKind};
 use entraway::litellm_cache::TIME_OUT;
 use tokio::net::TcpListener;
 
-use super::server::free_port;
 use super::*;
+use crate::support::redis::free_port;
 use crate::support::{Service, World};
 
 struct Scene {
@@ -55,14 +55,14 @@ impl Scene {
     }
 }
 
-async fn listener(server: &Server) -> Connection {
+async fn listener(server: &Redis) -> RedisConnection {
     let mut listener = server.connect().await;
     assert_eq!(listener.ask(&format!("SUBSCRIBE {CHANNEL}")).await[0], "subscribe");
     listener
 }
 
 /// The keys that a listener heard of since it last listened.
-async fn told(listener: &mut Connection, count: usize) -> BTreeSet<String> {
+async fn told(listener: &mut RedisConnection, count: usize) -> BTreeSet<String> {
     let messages = heard(listener, CHANNEL, count).await;
     let keys: BTreeSet<String> =
         messages.iter().map(|message| message["cache_key"].as_str().unwrap().to_owned()).collect();
@@ -72,7 +72,7 @@ async fn told(listener: &mut Connection, count: usize) -> BTreeSet<String> {
 
 #[tokio::test]
 async fn the_workers_hear_of_exactly_what_a_sign_in_wrote_and_of_a_repeat_nothing() {
-    let server = Server::start(&[]);
+    let server = Redis::start(&[]);
     let scene = scene().await;
     let service = scene.service(server.url("")).await;
     let mut worker = listener(&server).await;
@@ -101,7 +101,7 @@ async fn the_workers_hear_of_exactly_what_a_sign_in_wrote_and_of_a_repeat_nothin
 
 #[tokio::test]
 async fn whoever_hears_of_a_sign_in_finds_its_rows_in_the_database() {
-    let server = Server::start(&[]);
+    let server = Redis::start(&[]);
     let scene = scene().await;
     let service = scene.service(server.url("")).await;
     let mut worker = listener(&server).await;
@@ -125,7 +125,7 @@ async fn whoever_hears_of_a_sign_in_finds_its_rows_in_the_database() {
 
 #[tokio::test]
 async fn of_a_transaction_that_failed_nobody_hears() {
-    let server = Server::start(&[]);
+    let server = Redis::start(&[]);
     let scene = scene().await;
     let service = scene.service(server.url("")).await;
     let mut worker = listener(&server).await;

@@ -13,27 +13,27 @@ use tokio::time::timeout;
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// A `redis-server` on this machine's loopback that keeps nothing; it goes with the test.
-pub(super) struct Server {
-    pub(super) port: u16,
+pub(crate) struct Redis {
+    pub(crate) port: u16,
     process: Child,
 }
 
-impl Drop for Server {
+impl Drop for Redis {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-impl Server {
+impl Redis {
     /// Starts one on a free port, with settings as on the command line.
-    pub(super) fn start(settings: &[&str]) -> Self {
+    pub(crate) fn start(settings: &[&str]) -> Self {
         // Another process may take the port between our looking and its starting.
         (0..10).find_map(|_| Self::on(free_port(), settings)).expect("redis-server starts on one of ten free ports")
     }
 
     /// Starts one on this port; nothing if it is taken. `--port` among the settings is another one, for TLS.
-    pub(super) fn on(port: u16, settings: &[&str]) -> Option<Self> {
+    pub(crate) fn on(port: u16, settings: &[&str]) -> Option<Self> {
         let mut command = Command::new("redis-server");
         command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
         let process = command.args(settings).stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
@@ -46,33 +46,33 @@ impl Server {
     }
 
     /// The address with a user and a password, such as `:password@`, or with nothing.
-    pub(super) fn url(&self, user: &str) -> String {
+    pub(crate) fn url(&self, user: &str) -> String {
         format!("redis://{user}127.0.0.1:{}", self.port)
     }
 
-    pub(super) async fn connect(&self) -> Connection {
+    pub(crate) async fn connect(&self) -> RedisConnection {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).await.expect("the test's Redis takes connections");
-        Connection(BufReader::new(stream))
+        RedisConnection(BufReader::new(stream))
     }
 }
 
 /// A port that was free a moment ago.
-pub(super) fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// A connection that speaks RESP2.
-pub(super) struct Connection(BufReader<TcpStream>);
+pub(crate) struct RedisConnection(BufReader<TcpStream>);
 
-impl Connection {
+impl RedisConnection {
     /// Sends a command and gives its answer, an array's elements one by one.
-    pub(super) async fn ask(&mut self, command: &str) -> Vec<String> {
+    pub(crate) async fn ask(&mut self, command: &str) -> Vec<String> {
         self.0.write_all(format!("{command}\r\n").as_bytes()).await.unwrap();
         self.answer().await
     }
 
     /// The next answer, or the next message.
-    pub(super) async fn answer(&mut self) -> Vec<String> {
+    pub(crate) async fn answer(&mut self) -> Vec<String> {
         let first = self.line().await;
         let Some(elements) = first.strip_prefix('*') else { return vec![self.value(first).await] };
         let mut answer = Vec::new();
@@ -84,7 +84,7 @@ impl Connection {
     }
 
     /// Whether a listener has nothing more to hear, shown by asking something whose answer would come after it.
-    pub(super) async fn is_silent(&mut self) -> bool {
+    pub(crate) async fn is_silent(&mut self) -> bool {
         self.ask("PING").await == ["pong", ""]
     }
 
