@@ -92,10 +92,11 @@ pub(super) async fn apply<T: Tables>(pool: &PgPool, planner: &Planner<'_>, plan:
 }
 
 /// 40: a deadlock or serialization failure. 23503: somebody deleted, since it was read, a row that ours refers to.
-/// 23505: somebody else made the person's row meanwhile.
+/// 23505: somebody else made the person's row meanwhile. `RowNotFound`: a row that is to be written to is gone.
 fn lost_race(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code().map(std::borrow::Cow::into_owned));
-    code.is_some_and(|code| code.starts_with("40") || code == "23503" || code == "23505")
+    matches!(error, sqlx::Error::RowNotFound)
+        || code.is_some_and(|code| code.starts_with("40") || code == "23503" || code == "23505")
 }
 
 async fn apply_once<T: Tables>(pool: &PgPool, planner: &Planner<'_>, locks: &Locks) -> Result<Outcome, StoreError> {

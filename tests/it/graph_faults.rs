@@ -9,7 +9,7 @@ mod token;
 mod unknown;
 mod unknown_late;
 
-use entraway::domain::{GroupId, ObjectId};
+use entraway::domain::{GroupId, ObjectId, StoreKind};
 use entraway::fake::Endpoint;
 use serde_json::{Value, json};
 
@@ -47,8 +47,8 @@ impl List {
 }
 
 impl Scene {
-    async fn new() -> Self {
-        let world = World::new().await;
+    async fn new(store: StoreKind) -> Self {
+        let world = World::of(store).await;
         let (alice, kept) = world.alice();
         let (left, gone) = world.fake.edit(|directory| {
             let (left, gone) = (directory.group("Left Behind"), directory.group("Gone"));

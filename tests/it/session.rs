@@ -8,10 +8,13 @@ use std::collections::BTreeSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rstest::rstest;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use sqlx::AssertSqlSafe;
 
-use crate::support::{Browser, World};
+use crate::support::by_hand::DELETE_USER;
+use crate::support::{Browser, LiteLlm, Native, StoreKind, World};
 
 /// The hashes of the tokens of all sessions.
 async fn hashes(world: &World) -> BTreeSet<Vec<u8>> {
@@ -24,9 +27,10 @@ fn keys(value: &Value) -> Vec<&str> {
     value.as_object().unwrap().keys().map(String::as_str).collect()
 }
 
+#[rstest]
 #[tokio::test]
-async fn api_me_tells_exactly_what_was_agreed() {
-    let world = World::new().await;
+async fn api_me_tells_exactly_what_was_agreed(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let (alice, group) = world.alice();
     let service = world.service().await;
     let mut browser = world.sign_in(&service, alice).await;
@@ -91,9 +95,10 @@ async fn without_a_session_api_me_is_401_in_json_whoever_asks() {
     assert!(page.body.contains("href=\"/sso/login\""), "{}", page.body);
 }
 
+#[rstest]
 #[tokio::test]
-async fn only_the_hash_of_a_token_is_stored() {
-    let world = World::new().await;
+async fn only_the_hash_of_a_token_is_stored(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let (alice, _) = world.alice();
     let service = world.service().await;
     let browser = world.sign_in(&service, alice).await;
@@ -102,11 +107,11 @@ async fn only_the_hash_of_a_token_is_stored() {
     assert_eq!(URL_SAFE_NO_PAD.decode(token).unwrap().len(), 32, "256 bits in base64url: {token}");
     assert_eq!(hashes(&world).await, [Sha256::digest(token.as_bytes()).to_vec()].into());
 
-    let rows: Vec<String> = sqlx::query_scalar(
+    let rows: Vec<String> = sqlx::query_scalar(AssertSqlSafe(world.statement(
         "select to_jsonb(t)::text from entraway.sessions t union all select to_jsonb(t)::text from entraway.sync_runs t
          union all select to_jsonb(t)::text from entraway.used_attempts t
-         union all select to_jsonb(t)::text from entraway.users t",
-    )
+         union all select to_jsonb(t)::text from {users} t",
+    )))
     .fetch_all(&world.pool)
     .await
     .unwrap();
@@ -114,9 +119,12 @@ async fn only_the_hash_of_a_token_is_stored() {
     assert!(rows.iter().all(|row| !row.contains(token.as_str())), "the token itself is in the database: {rows:#?}");
 }
 
+#[rstest]
 #[tokio::test]
-async fn each_sign_in_has_a_new_token_and_ends_the_session_that_the_browser_had() {
-    let world = World::new().await;
+async fn each_sign_in_has_a_new_token_and_ends_the_session_that_the_browser_had(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let world = World::of(store).await;
     let (alice, _) = world.alice();
     let bob = world.fake.edit(|directory| directory.person("Bob Baker", |_| {}));
     let service = world.service().await;
@@ -148,17 +156,18 @@ async fn a_token_that_a_stranger_planted_is_not_taken_over() {
     assert!(!hashes(&world).await.contains(&Sha256::digest(planted.as_bytes()).to_vec()));
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_session_ends_with_the_row_of_its_person() {
-    let world = World::new().await;
+async fn a_session_ends_with_the_row_of_its_person(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let (alice, _) = world.alice();
     let service = world.service().await;
     let mut browser = world.sign_in(&service, alice).await;
-    world.sql("delete from entraway.users").await;
+    world.by_hand(DELETE_USER, &[&alice]).await;
     assert_eq!(browser.me(&service).await.status, 401);
     assert_eq!(browser.get(service.at("/")).await.status, 200);
     // Whoever has the same id in another tenant is another person.
     let mut browser = world.sign_in(&service, alice).await;
-    world.sql("update entraway.users set tenant_id = gen_random_uuid()").await;
+    world.sql("update {identities} set tenant_id = gen_random_uuid()").await;
     assert_eq!(browser.me(&service).await.status, 401);
 }

@@ -1,12 +1,16 @@
 //! The main job: sign in, and find organizations, teams and memberships in the database.
 
+use rstest::rstest;
 use serde_json::json;
 
-use crate::support::World;
+use crate::support::{LiteLlm, Native, StoreKind, World};
 
+#[rstest]
 #[tokio::test]
-async fn a_person_signs_in_and_their_groups_are_organizations_teams_and_memberships() {
-    let world = World::new().await;
+async fn a_person_signs_in_and_their_groups_are_organizations_teams_and_memberships(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let world = World::of(store).await;
     let (alice, evals, other) = world.fake.edit(|directory| {
         let alice = directory.person("Alice Arden", |_| {});
         let (evals, other) = (directory.group("Production LLM Evals"), directory.group("Other"));
@@ -61,9 +65,10 @@ async fn a_database_user_who_only_owns_the_schema_is_enough() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn the_page_tells_what_a_sign_in_did() {
-    let world = World::new().await;
+async fn the_page_tells_what_a_sign_in_did(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let (alice, group) = world.alice();
     let erin = world.fake.edit(|directory| directory.person("Erin Ellis", |_| {}));
     let service = world.service().await;
@@ -71,11 +76,11 @@ async fn the_page_tells_what_a_sign_in_did() {
     let page = browser.get(service.at("/")).await.body;
     assert!(page.contains("made your account; created 1 organization; created 1 team."), "{page}");
 
-    world.sql("update entraway.teams set organization_id = null").await;
+    world.sql("update {teams} set organization_id = null").await;
     world.fake.edit(|directory| directory.put(erin, group));
     let mut browser = world.sign_in(&service, alice).await;
     assert!(browser.get(service.at("/")).await.body.contains("joined Production LLM Evals."));
-    world.sql("delete from entraway.organization_members").await;
+    world.sql("delete from {organization_members}").await;
     let mut browser = world.sign_in(&service, alice).await;
     let page = browser.get(service.at("/")).await.body;
     assert!(page.contains("joined the organization Production LLM Evals."), "{page}");

@@ -2,12 +2,16 @@
 //! the real service, talked to over HTTP by a browser that keeps cookies.
 
 mod browser;
+pub(crate) mod by_hand;
 mod lure;
 pub(crate) mod redis;
 mod rows;
 mod together;
 mod traces;
 mod world;
+
+/// A test that takes `#[values(Native, LiteLlm)] store: StoreKind` runs once with each.
+pub(crate) use entraway::domain::StoreKind::{self, LiteLlm, Native};
 
 pub(crate) use browser::{Answer, Browser};
 pub(crate) use lure::Lure;

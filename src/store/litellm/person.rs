@@ -31,8 +31,9 @@ pub(super) async fn write(
 
     // What `team` tells of each team to join is: is the person in its roster, in their own row's list, in the table of
     // memberships; and the budget of a new membership: one of its own where the team limits its members' models, else
-    // the one that the team's members share. The rows are locked in the order of the ids, as the proxy's flush of what
-    // teams spent takes them, which knows no other lock: an update alone would take them in any order.
+    // the one that the team's members share. The rows are locked, so that none can go while the other places are written,
+    // which no foreign key would notice; and in the order of the ids, as the proxy's flush of what teams spent takes
+    // them, which knows no other lock.
     let row = sqlx::query(
         r#"with now as (
             select $2::timestamptz at time zone 'UTC' as now
@@ -147,5 +148,9 @@ pub(super) async fn write(
     applied.organizations_joined = group_ids(&row.try_get::<Vec<String>, _>("organizations")?);
     applied.teams_joined = group_ids(&row.try_get::<Vec<String>, _>("teams")?);
     Json(applied.aliases_joined) = row.try_get("aliases")?;
+    if applied.teams_joined != plan.join_teams {
+        // Somebody deleted a team since it was read, without the lock that the proxy takes.
+        return Err(sqlx::Error::RowNotFound.into());
+    }
     Ok(())
 }

@@ -2,13 +2,15 @@
 
 use chrono::TimeDelta;
 use entraway::fake::Signing;
+use rstest::rstest;
 
 use super::{comes_back, shown};
-use crate::support::{Browser, World};
+use crate::support::{Browser, LiteLlm, Native, StoreKind, World};
 
+#[rstest]
 #[tokio::test]
-async fn who_cannot_finish_is_told_to_begin_again() {
-    let world = World::new().await;
+async fn who_cannot_finish_is_told_to_begin_again(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let (alice, _) = world.alice();
     let service = world.service().await;
     let before = world.traces().await;

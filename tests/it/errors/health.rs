@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use entraway::fake::{Endpoint, Fault, FaultRule};
+use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Browser, Service, World};
+use crate::support::{Answer, Browser, LiteLlm, Native, Service, StoreKind, World};
 
 async fn ready(service: &Service) -> Answer {
     let answer = Browser::new().get(service.at("/readyz")).await;
@@ -23,9 +24,10 @@ fn reason<'a>(body: &'a Value, part: &str) -> &'a str {
     body[part]["reason"].as_str().unwrap()
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_service_that_has_all_it_needs_is_ready_and_says_why() {
-    let world = World::new().await;
+async fn a_service_that_has_all_it_needs_is_ready_and_says_why(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let service = world.service().await;
     is_alive(&service).await;
     let answer = ready(&service).await;
@@ -39,9 +41,10 @@ async fn a_service_that_has_all_it_needs_is_ready_and_says_why() {
     assert!(reason(&body, "entra").contains("1 signing keys"), "{body:#}");
 }
 
+#[rstest]
 #[tokio::test]
-async fn without_a_database_a_service_is_alive_and_not_ready() {
-    let world = World::new().await;
+async fn without_a_database_a_service_is_alive_and_not_ready(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let service = world.service().await;
     ready(&service).await;
     world.database_goes_away().await;
@@ -59,9 +62,10 @@ async fn without_a_database_a_service_is_alive_and_not_ready() {
     assert_eq!(ready(&service).await.status, 200, "it comes back by itself");
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_database_without_our_tables_is_not_ready() {
-    let world = World::new().await;
+async fn a_database_without_our_tables_is_not_ready(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let service = world.service().await;
     world.sql("drop schema entraway cascade").await;
     let answer = ready(&service).await;

@@ -1,13 +1,15 @@
 //! Entra or the database is away: people are told to come back, and can.
 
 use entraway::fake::{Endpoint, Fault, FaultRule, TokenKind};
+use rstest::rstest;
 
 use super::{comes_back, shown};
-use crate::support::{Browser, World};
+use crate::support::{Browser, LiteLlm, Native, StoreKind, World};
 
+#[rstest]
 #[tokio::test]
-async fn while_entra_gives_no_tokens_people_are_told_to_come_back() {
-    let world = World::new().await;
+async fn while_entra_gives_no_tokens_people_are_told_to_come_back(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let (alice, _) = world.alice();
     let service = world.service().await;
     let before = world.traces().await;
@@ -42,9 +44,10 @@ async fn while_entra_sends_people_back_with_trouble_of_its_own_they_are_told_to_
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn while_entra_is_gone_no_sign_in_begins_or_ends_but_sessions_go_on() {
-    let world = World::new().await;
+async fn while_entra_is_gone_no_sign_in_begins_or_ends_but_sessions_go_on(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let (alice, _) = world.alice();
     let (service, fresh) = (world.service().await, world.service().await);
     let mut browser = world.sign_in(&service, alice).await;
@@ -99,9 +102,10 @@ async fn while_the_database_is_gone_people_are_told_to_come_back_and_can_finish_
     assert_eq!(signed_in.me(&service).await.status, 200, "and so is the session of before");
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_database_that_goes_in_the_middle_of_a_sign_in_opens_no_session() {
-    let world = World::new().await;
+async fn a_database_that_goes_in_the_middle_of_a_sign_in_opens_no_session(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let (alice, _) = world.alice();
     let service = world.service().await;
     let (mut browser, callback) = comes_back(&world, &service, alice).await;

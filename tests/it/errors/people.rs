@@ -3,14 +3,16 @@
 use entraway::config::Tenant;
 use entraway::domain::TenantId;
 use entraway::fake::{Endpoint, EntraError, Fault, FaultRule};
+use rstest::rstest;
 use uuid::Uuid;
 
 use super::{comes_back, comes_back_from, shown};
-use crate::support::World;
+use crate::support::{LiteLlm, Native, StoreKind, World};
 
+#[rstest]
 #[tokio::test]
-async fn a_person_who_refused_consent_is_told_so() {
-    let world = World::new().await;
+async fn a_person_who_refused_consent_is_told_so(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let (alice, _) = world.alice();
     let service = world.service().await;
     let before = world.traces().await;
@@ -33,9 +35,10 @@ async fn a_person_who_refused_consent_is_told_so() {
     assert_eq!(world.traces().await, before, "nothing is written");
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_person_who_is_not_assigned_is_told_whom_to_ask() {
-    let world = World::new().await;
+async fn a_person_who_is_not_assigned_is_told_whom_to_ask(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let (alice, _) = world.alice();
     let bob = world.fake.edit(|directory| {
         directory.assignment_required = true;
@@ -49,9 +52,10 @@ async fn a_person_who_is_not_assigned_is_told_whom_to_ask() {
     world.sign_in(&service, alice).await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_person_of_another_organization_is_told_to_use_another_account() {
-    let world = World::new().await;
+async fn a_person_of_another_organization_is_told_to_use_another_account(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let home = world.fake.edit(|directory| directory.tenant_id);
     let tenant = TenantId::from(Uuid::new_v4());
     let eve = world.fake.edit(|directory| directory.person("Eve Evers", |person| person.tenant_id = Some(tenant)));
@@ -67,9 +71,10 @@ async fn a_person_of_another_organization_is_told_to_use_another_account() {
     assert_eq!(world.traces().await, before, "nothing is written");
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_person_with_an_address_of_another_domain_is_told_so() {
-    let world = World::new().await;
+async fn a_person_with_an_address_of_another_domain_is_told_so(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let (alice, _) = world.alice();
     let (eve, nameless, similar) = world.fake.edit(|directory| {
         let eve = directory.person("Eve Evers", |person| person.upn = "eve@evil.example".into());
@@ -88,9 +93,10 @@ async fn a_person_with_an_address_of_another_domain_is_told_so() {
     world.sign_in(&service, alice).await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_person_in_no_group_is_told_where_to_get_into_one() {
-    let world = World::new().await;
+async fn a_person_in_no_group_is_told_where_to_get_into_one(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     world.alice();
     let bob = world.fake.edit(|directory| directory.person("Bob Baker", |_| {}));
     let service = world.service_with(|config| config.policy.require_group = true).await;
@@ -102,13 +108,14 @@ async fn a_person_in_no_group_is_told_where_to_get_into_one() {
     assert_eq!(world.traces().await, before, "nothing is written");
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_person_whose_id_is_anothers_is_not_taken_for_them() {
-    let world = World::new().await;
+async fn a_person_whose_id_is_anothers_is_not_taken_for_them(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let (alice, _) = world.alice();
     let service = world.service().await;
     world.sign_in(&service, alice).await;
-    world.sql("update entraway.users set tenant_id = gen_random_uuid()").await;
+    world.sql("update {identities} set tenant_id = gen_random_uuid()").await;
     let before = world.traces().await;
     shown(&world, (403, "other_tenant"), async || comes_back(&world, &service, alice).await).await;
     assert_eq!(world.traces().await, before, "nothing is written");

@@ -1,10 +1,11 @@
 //! Nothing that comes with a request, or from Entra, stands on a page.
 
 use entraway::fake::{Endpoint, EntraError, Fault, FaultRule, TokenKind};
+use rstest::rstest;
 use url::form_urlencoded;
 
 use super::{comes_back, tells_nothing};
-use crate::support::{Browser, World};
+use crate::support::{Browser, LiteLlm, Native, StoreKind, World};
 
 const HTML: &str = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>{{7*7}}";
 
@@ -77,9 +78,10 @@ async fn the_token_endpoints_words_are_not_repeated() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn names_from_entra_are_text_on_the_page_and_no_html() {
-    let world = World::new().await;
+async fn names_from_entra_are_text_on_the_page_and_no_html(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let alice = world.fake.edit(|directory| {
         let alice = directory.person(HTML, |person| {
             person.upn = "alice@contoso-sim.example".into();

@@ -1,13 +1,15 @@
 //! Mistakes of the operator, and of ours: the person learns whom to tell, the rest stays in the log.
 
 use entraway::fake::{Endpoint, EntraError, Fault, FaultRule, TokenKind};
+use rstest::rstest;
 
 use super::{comes_back, shown};
-use crate::support::World;
+use crate::support::{LiteLlm, Native, StoreKind, World};
 
+#[rstest]
 #[tokio::test]
-async fn a_wrong_client_secret_is_the_services_own_fault() {
-    let world = World::new().await;
+async fn a_wrong_client_secret_is_the_services_own_fault(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let (alice, _) = world.alice();
     let wrong = "wrong~a-secret-nobody-may-see-12345";
     let service = world.service_with(|config| config.entra.client_secret = wrong.to_owned().into()).await;
@@ -36,9 +38,10 @@ async fn an_app_that_entra_does_not_know_is_the_services_own_fault() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_table_that_is_missing_is_an_error_of_ours_that_names_no_table() {
-    let world = World::new().await;
+async fn a_table_that_is_missing_is_an_error_of_ours_that_names_no_table(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let (alice, _) = world.alice();
     let service = world.service().await;
     let mut browser = world.sign_in(&service, alice).await;

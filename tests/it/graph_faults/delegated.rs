@@ -1,9 +1,11 @@
 //! Where the app itself may not read the assignments, the person may perhaps.
 
 use entraway::fake::{Endpoint, EntraError, Fault, FaultRule, TokenKind};
+use rstest::rstest;
 use serde_json::json;
 
 use super::Scene;
+use crate::support::{LiteLlm, Native, StoreKind};
 
 /// With which kinds of tokens the assignments were asked for.
 fn tokens(scene: &Scene) -> Vec<TokenKind> {
@@ -17,9 +19,10 @@ async fn finds_all(scene: &Scene, how: &str) {
     assert!(scene.world.rows().await.teams_of(scene.alice).contains(&scene.new.to_string()), "{how}");
 }
 
+#[rstest]
 #[tokio::test]
-async fn where_the_app_may_not_the_persons_own_token_is_used() {
-    let scene = Scene::new().await;
+async fn where_the_app_may_not_the_persons_own_token_is_used(#[values(Native, LiteLlm)] store: StoreKind) {
+    let scene = Scene::new(store).await;
     scene.world.fake.edit(|directory| {
         directory.app_permissions.application_read = false;
         directory.app_permissions.delegated_application_read = true;
@@ -29,9 +32,10 @@ async fn where_the_app_may_not_the_persons_own_token_is_used() {
     assert_eq!(tokens(&scene), asked, "as the app, once more with a new token, then as the person");
 }
 
+#[rstest]
 #[tokio::test]
-async fn where_the_apps_token_is_not_accepted_the_persons_own_is_used() {
-    let scene = Scene::new().await;
+async fn where_the_apps_token_is_not_accepted_the_persons_own_is_used(#[values(Native, LiteLlm)] store: StoreKind) {
+    let scene = Scene::new(store).await;
     scene.world.fake.edit(|directory| directory.app_permissions.delegated_application_read = true);
     let refused = FaultRule::on(Endpoint::AssignedTo, Fault::status(401)).token(TokenKind::AppOnly);
     scene.world.fake.fault(refused);
@@ -40,9 +44,10 @@ async fn where_the_apps_token_is_not_accepted_the_persons_own_is_used() {
     assert_eq!(tokens(&scene), asked, "as the app, once more with a new token, then as the person");
 }
 
+#[rstest]
 #[tokio::test]
-async fn where_entra_gives_the_app_no_token_the_persons_own_is_used() {
-    let scene = Scene::new().await;
+async fn where_entra_gives_the_app_no_token_the_persons_own_is_used(#[values(Native, LiteLlm)] store: StoreKind) {
+    let scene = Scene::new(store).await;
     let scene = Scene { service: scene.world.service().await, ..scene };
     scene.world.fake.edit(|directory| directory.app_permissions.delegated_application_read = true);
     let error = EntraError::new("unauthorized_client", 700_016, "The application was not found in the directory.");
@@ -51,9 +56,10 @@ async fn where_entra_gives_the_app_no_token_the_persons_own_is_used() {
     assert_eq!(tokens(&scene), [TokenKind::Delegated]);
 }
 
+#[rstest]
 #[tokio::test]
-async fn where_neither_may_the_list_is_unknown_for_both_reasons() {
-    let scene = Scene::new().await;
+async fn where_neither_may_the_list_is_unknown_for_both_reasons(#[values(Native, LiteLlm)] store: StoreKind) {
+    let scene = Scene::new(store).await;
     scene.world.fake.edit(|directory| directory.app_permissions.application_read = false);
     scene.finds_assigned_unknown("as the app: Graph does not let the token read this (403)", "403 for both").await;
     let run = scene.world.last_run().await;
@@ -65,9 +71,10 @@ async fn where_neither_may_the_list_is_unknown_for_both_reasons() {
     scene.recovers().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn trouble_at_graph_is_no_reason_to_use_the_persons_token() {
-    let scene = Scene::new().await;
+async fn trouble_at_graph_is_no_reason_to_use_the_persons_token(#[values(Native, LiteLlm)] store: StoreKind) {
+    let scene = Scene::new(store).await;
     scene.world.fake.edit(|directory| directory.app_permissions.delegated_application_read = true);
     for fault in [Fault::throttled(60), Fault::Html, Fault::status(404), Fault::LoopingNextLink] {
         scene.world.fake.clear_requests();
@@ -79,9 +86,12 @@ async fn trouble_at_graph_is_no_reason_to_use_the_persons_token() {
     scene.recovers().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn trouble_with_the_persons_token_does_not_hide_that_the_app_was_refused() {
-    let scene = Scene::new().await;
+async fn trouble_with_the_persons_token_does_not_hide_that_the_app_was_refused(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let scene = Scene::new(store).await;
     scene.world.fake.edit(|directory| directory.app_permissions.application_read = false);
     let broken = FaultRule::on(Endpoint::AssignedTo, Fault::Html).token(TokenKind::Delegated);
     scene.world.fake.fault(broken);
@@ -89,9 +99,10 @@ async fn trouble_with_the_persons_token_does_not_hide_that_the_app_was_refused()
     scene.finds_assigned_unknown(said, "403 as the app, HTML as the person").await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn group_names_may_be_hidden_from_the_person() {
-    let scene = Scene::new().await;
+async fn group_names_may_be_hidden_from_the_person(#[values(Native, LiteLlm)] store: StoreKind) {
+    let scene = Scene::new(store).await;
     scene.world.fake.edit(|directory| directory.app_permissions.delegated_group_member_read = false);
     finds_all(&scene, "memberOf with ids only").await;
     assert_eq!(scene.world.rows().await.teams[&scene.new.to_string()]["team_alias"], "New", "the assignment names it");

@@ -2,11 +2,12 @@
 
 use entraway::domain::{GroupId, ObjectId};
 use entraway::fake::{Endpoint, Fault, FaultRule, Group, GroupKind, Member};
+use rstest::rstest;
 use serde_json::json;
 use uuid::Uuid;
 
 use super::List;
-use crate::support::{Browser, World};
+use crate::support::{Browser, LiteLlm, Native, StoreKind, World};
 
 /// Two pages of 999 and a third.
 const MANY: usize = 2_003;
@@ -26,9 +27,12 @@ fn many(world: &World) -> (ObjectId, Vec<GroupId>) {
     })
 }
 
+#[rstest]
 #[tokio::test]
-async fn three_pages_are_read_to_the_end_and_a_failing_page_discards_those_before_it() {
-    let world = World::new().await;
+async fn three_pages_are_read_to_the_end_and_a_failing_page_discards_those_before_it(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let world = World::of(store).await;
     let (alice, ids) = many(&world);
     let service = world.service().await;
     world.sign_in(&service, alice).await;
@@ -84,9 +88,10 @@ async fn three_pages_are_read_to_the_end_and_a_failing_page_discards_those_befor
     assert_eq!(world.rows().await.teams_of(alice).len(), MANY + 1, "the new one too");
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_empty_page_with_a_next_one_is_not_the_end() {
-    let world = World::new().await;
+async fn an_empty_page_with_a_next_one_is_not_the_end(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let (alice, group) = world.alice();
     let service = world.service().await;
     for list in List::BOTH {
@@ -101,9 +106,10 @@ async fn an_empty_page_with_a_next_one_is_not_the_end() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_list_that_is_empty_is_known() {
-    let world = World::new().await;
+async fn a_list_that_is_empty_is_known(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let bob = world.fake.edit(|directory| directory.person("Bob Baker", |_| {}));
     let service = world.service().await;
     let mut browser = world.sign_in(&service, bob).await;

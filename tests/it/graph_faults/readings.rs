@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use chrono::TimeDelta;
 use entraway::domain::ObjectId;
 use entraway::fake::{Endpoint, Fault, FaultRule, TokenKind};
+use rstest::rstest;
 use url::Url;
 
-use crate::support::{Browser, Service, World, together};
+use crate::support::{Browser, LiteLlm, Native, Service, StoreKind, World, together};
 
 async fn with_ttl(world: &World, seconds: u64) -> Service {
     world.service_with(|config| config.sync.assigned_groups_ttl = Duration::from_secs(seconds)).await
@@ -18,9 +19,12 @@ fn readings(world: &World) -> usize {
     world.fake.requests_to(Endpoint::AssignedTo).len()
 }
 
+#[rstest]
 #[tokio::test]
-async fn sign_ins_share_one_reading_of_the_assignments_for_as_long_as_configured() {
-    let world = World::new().await;
+async fn sign_ins_share_one_reading_of_the_assignments_for_as_long_as_configured(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let world = World::of(store).await;
     let (alice, _) = world.alice();
     let service = with_ttl(&world, 60).await;
     for _ in 0..4 {
@@ -98,9 +102,12 @@ async fn twenty_people_at_the_same_moment_share_a_reading_even_if_none_may_be_ke
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn twenty_people_at_the_start_ask_for_one_app_token_and_one_set_of_keys() {
-    let world = World::new().await;
+async fn twenty_people_at_the_start_ask_for_one_app_token_and_one_set_of_keys(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let world = World::of(store).await;
     let (alice, _) = world.alice();
     let service = with_ttl(&world, 60).await;
     let begun = together((0..20).map(|_| {

@@ -1,17 +1,21 @@
 //! `access.require_group`: unknown is not "nobody", but it opens no door either.
 
 use entraway::fake::{Fault, FaultRule};
+use rstest::rstest;
 
 use super::{List, Scene};
-use crate::support::{Browser, Service, World};
+use crate::support::{Browser, LiteLlm, Native, Service, StoreKind, World};
 
 async fn requiring(world: &World) -> Service {
     world.service_with(|config| config.policy.require_group = true).await
 }
 
+#[rstest]
 #[tokio::test]
-async fn where_a_group_is_required_unknown_lists_let_nobody_in_and_write_nothing() {
-    let scene = Scene::new().await;
+async fn where_a_group_is_required_unknown_lists_let_nobody_in_and_write_nothing(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let scene = Scene::new(store).await;
     let service = requiring(&scene.world).await;
     let lists = [&[List::Assigned][..], &[List::MemberOf], &List::BOTH];
     for lists in lists {
@@ -36,9 +40,10 @@ async fn where_a_group_is_required_unknown_lists_let_nobody_in_and_write_nothing
     assert_eq!(browser.me(&service).await.status, 200, "once it is known that she is in a group");
 }
 
+#[rstest]
 #[tokio::test]
-async fn where_a_group_is_required_those_in_none_stay_outside() {
-    let world = World::new().await;
+async fn where_a_group_is_required_those_in_none_stay_outside(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let (alice, group) = world.alice();
     let (bob, carol) = world.fake.edit(|directory| {
         let (bob, carol) = (directory.person("Bob Baker", |_| {}), directory.person("Carol Cox", |_| {}));
@@ -59,9 +64,10 @@ async fn where_a_group_is_required_those_in_none_stay_outside() {
     world.sign_in(&service, alice).await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn where_no_group_is_assigned_nobody_is_in_one() {
-    let world = World::new().await;
+async fn where_no_group_is_assigned_nobody_is_in_one(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let (alice, group) = world.alice();
     world.fake.edit(|directory| directory.unassign(group));
     let service = requiring(&world).await;

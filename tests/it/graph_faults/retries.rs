@@ -3,12 +3,15 @@
 use std::time::{Duration, Instant};
 
 use entraway::fake::{Endpoint, Fault, FaultRule};
+use rstest::rstest;
 
 use super::{List, Scene};
+use crate::support::{LiteLlm, Native, StoreKind};
 
+#[rstest]
 #[tokio::test]
-async fn trouble_that_passes_is_noticed_by_nobody() {
-    let scene = Scene::new().await;
+async fn trouble_that_passes_is_noticed_by_nobody(#[values(Native, LiteLlm)] store: StoreKind) {
+    let scene = Scene::new(store).await;
     for fault in [
         Fault::status(429),
         Fault::throttled(0),
@@ -35,9 +38,10 @@ async fn trouble_that_passes_is_noticed_by_nobody() {
     scene.recovers().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn several_troubles_in_a_row_are_outlasted() {
-    let scene = Scene::new().await;
+async fn several_troubles_in_a_row_are_outlasted(#[values(Native, LiteLlm)] store: StoreKind) {
+    let scene = Scene::new(store).await;
     for list in List::BOTH {
         for fault in [Fault::status(429), Fault::CutBody, Fault::status(503)] {
             scene.world.fake.fault(FaultRule::on(list.endpoint(), fault).times(1));
@@ -52,9 +56,10 @@ async fn several_troubles_in_a_row_are_outlasted() {
     scene.recovers().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn graph_is_not_asked_again_before_the_time_it_names() {
-    let scene = Scene::new().await;
+async fn graph_is_not_asked_again_before_the_time_it_names(#[values(Native, LiteLlm)] store: StoreKind) {
+    let scene = Scene::new(store).await;
     for list in List::BOTH {
         scene.world.fake.fault(FaultRule::on(list.endpoint(), Fault::throttled(1)).times(1));
     }
@@ -67,9 +72,10 @@ async fn graph_is_not_asked_again_before_the_time_it_names() {
     scene.recovers().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn what_cannot_pass_is_not_asked_for_again() {
-    let scene = Scene::new().await;
+async fn what_cannot_pass_is_not_asked_for_again(#[values(Native, LiteLlm)] store: StoreKind) {
+    let scene = Scene::new(store).await;
     for fault in [Fault::status(404), Fault::status(400), Fault::Html, Fault::MissingValue, Fault::throttled(60)] {
         for list in List::BOTH {
             scene.world.fake.clear_requests();

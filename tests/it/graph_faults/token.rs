@@ -2,13 +2,16 @@
 
 use chrono::TimeDelta;
 use entraway::fake::{Endpoint, EntraError, Fault, FaultRule, TokenKind};
+use rstest::rstest;
 
 use super::Scene;
-use crate::support::World;
+use crate::support::by_hand::DELETE_ALL_GROUPS;
+use crate::support::{LiteLlm, Native, StoreKind, World};
 
+#[rstest]
 #[tokio::test]
-async fn without_a_token_for_the_app_the_assignments_are_unknown() {
-    let scene = Scene::new().await;
+async fn without_a_token_for_the_app_the_assignments_are_unknown(#[values(Native, LiteLlm)] store: StoreKind) {
+    let scene = Scene::new(store).await;
     let invalid = EntraError::new("invalid_client", 7_000_222, "The provided client secret keys are expired.");
     for (how, said, fault) in [
         ("a secret that has expired", "Entra refused: invalid_client", Fault::Entra(invalid)),
@@ -49,9 +52,10 @@ async fn the_apps_token_is_used_until_shortly_before_its_end() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_token_that_graph_refuses_is_not_used_again() {
-    let scene = Scene::new().await;
+async fn a_token_that_graph_refuses_is_not_used_again(#[values(Native, LiteLlm)] store: StoreKind) {
+    let scene = Scene::new(store).await;
     let new_tokens = || {
         let seen = scene.world.fake.requests_to(Endpoint::Token);
         seen.iter().filter(|seen| seen.token == Some(TokenKind::AppOnly)).count()
@@ -72,13 +76,14 @@ async fn a_token_that_graph_refuses_is_not_used_again() {
     assert_eq!(new_tokens(), so_far, "a token that works is kept");
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_token_that_was_revoked_is_replaced_within_the_same_sign_in() {
-    let world = World::new().await;
+async fn a_token_that_was_revoked_is_replaced_within_the_same_sign_in(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let (alice, group) = world.alice();
     let service = world.service().await;
     world.sign_in(&service, alice).await;
-    world.sql("truncate entraway.organizations, entraway.teams cascade").await;
+    world.sql(DELETE_ALL_GROUPS).await;
     world.fake.revoke_tokens();
 
     world.sign_in(&service, alice).await;
@@ -87,9 +92,10 @@ async fn a_token_that_was_revoked_is_replaced_within_the_same_sign_in() {
     assert_eq!(world.last_run().await["assigned_groups"], "known");
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_hiccup_at_the_token_endpoint_is_not_kept_for_an_answer() {
-    let world = World::new().await;
+async fn a_hiccup_at_the_token_endpoint_is_not_kept_for_an_answer(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let (alice, group) = world.alice();
     let hour = std::time::Duration::from_hours(1);
     let service = world.service_with(|config| config.sync.assigned_groups_ttl = hour).await;
@@ -103,9 +109,12 @@ async fn a_hiccup_at_the_token_endpoint_is_not_kept_for_an_answer() {
     assert_eq!(world.rows().await.teams_of(alice), [group.to_string()], "the next sign-in asked again");
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_refusal_that_an_administrator_mends_counts_for_a_minute_at_most() {
-    let world = World::new().await;
+async fn a_refusal_that_an_administrator_mends_counts_for_a_minute_at_most(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let world = World::of(store).await;
     let (alice, group) = world.alice();
     let hour = std::time::Duration::from_hours(1);
     let service = world.service_with(|config| config.sync.assigned_groups_ttl = hour).await;

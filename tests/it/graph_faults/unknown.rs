@@ -1,11 +1,12 @@
 //! Faults that are known at once for what they are.
 
 use entraway::fake::{Fault, FaultRule};
+use rstest::rstest;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{List, Scene};
-use crate::support::Lure;
+use crate::support::{LiteLlm, Lure, Native, StoreKind};
 
 fn says(body: Value) -> Fault {
     Fault::Status { status: 200, retry_after: None, body: Some(body) }
@@ -15,9 +16,10 @@ fn after(status: u16, seconds: u64) -> Fault {
     Fault::Status { status, retry_after: Some(seconds), body: None }
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_refusal_makes_a_list_unknown() {
-    let scene = Scene::new().await;
+async fn a_refusal_makes_a_list_unknown(#[values(Native, LiteLlm)] store: StoreKind) {
+    let scene = Scene::new(store).await;
     for list in List::BOTH {
         for (how, said, fault) in [
             ("401", "401", Fault::status(401)),
@@ -39,9 +41,10 @@ async fn a_refusal_makes_a_list_unknown() {
     scene.recovers().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_answer_that_is_no_list_makes_a_list_unknown() {
-    let scene = Scene::new().await;
+async fn an_answer_that_is_no_list_makes_a_list_unknown(#[values(Native, LiteLlm)] store: StoreKind) {
+    let scene = Scene::new(store).await;
     let group = json!({ "@odata.type": "#microsoft.graph.group", "id": Uuid::new_v4(), "displayName": "Made Up",
         "principalType": "Group", "principalId": Uuid::new_v4(), "principalDisplayName": "Made Up" });
     let but = |name: &str, value: Value| {
@@ -81,9 +84,10 @@ async fn an_answer_that_is_no_list_makes_a_list_unknown() {
     scene.recovers().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_next_page_on_another_host_is_not_asked_for_and_gets_no_token() {
-    let scene = Scene::new().await;
+async fn a_next_page_on_another_host_is_not_asked_for_and_gets_no_token(#[values(Native, LiteLlm)] store: StoreKind) {
+    let scene = Scene::new(store).await;
     let lure = Lure::new().await;
     let host = lure.origin.strip_prefix("http://").unwrap();
     let graph = scene.world.fake.graph_url();
@@ -113,9 +117,10 @@ async fn a_next_page_on_another_host_is_not_asked_for_and_gets_no_token() {
     scene.recovers().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn pages_that_lead_in_a_circle_make_a_list_unknown() {
-    let scene = Scene::new().await;
+async fn pages_that_lead_in_a_circle_make_a_list_unknown(#[values(Native, LiteLlm)] store: StoreKind) {
+    let scene = Scene::new(store).await;
     for list in List::BOTH {
         scene.world.fake.fault(FaultRule::on(list.endpoint(), Fault::LoopingNextLink));
         scene.finds_unknown(list, "pages do not end", &format!("{list:?} whose next page is the same one")).await;

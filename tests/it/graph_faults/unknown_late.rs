@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use entraway::fake::{Endpoint, Fault, FaultRule, TokenKind};
+use rstest::rstest;
 
 use super::{List, Scene};
-use crate::support::together;
+use crate::support::{LiteLlm, Native, StoreKind, together};
 
 const LONG: Duration = Duration::from_mins(1);
 
@@ -24,12 +25,13 @@ fn troubles() -> Vec<Trouble> {
     ]
 }
 
+#[rstest]
 #[tokio::test]
-async fn trouble_that_outlasts_the_budget_makes_a_list_unknown() {
+async fn trouble_that_outlasts_the_budget_makes_a_list_unknown(#[values(Native, LiteLlm)] store: StoreKind) {
     let cases: Vec<(List, Trouble)> =
         List::BOTH.into_iter().flat_map(|list| troubles().into_iter().map(move |trouble| (list, trouble))).collect();
     // All at once, since each takes as long as the budget.
-    let scenes = together(cases.iter().map(|_| Scene::new())).await;
+    let scenes = together(cases.iter().map(|_| Scene::new(store))).await;
     together(scenes.iter().zip(cases).map(async |(scene, (list, (how, said, faults)))| {
         for (page, fault) in faults {
             scene.world.fake.fault(FaultRule { page, ..FaultRule::on(list.endpoint(), fault) });
@@ -43,9 +45,10 @@ async fn trouble_that_outlasts_the_budget_makes_a_list_unknown() {
     .await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_app_token_that_does_not_come_costs_no_more_than_one_exchange() {
-    let scene = Scene::new().await;
+async fn an_app_token_that_does_not_come_costs_no_more_than_one_exchange(#[values(Native, LiteLlm)] store: StoreKind) {
+    let scene = Scene::new(store).await;
     // A new instance, which has no token yet.
     let scene = Scene { service: scene.world.service().await, ..scene };
     scene.world.fake.fault(FaultRule::on(Endpoint::Token, Fault::Hang(LONG)).token(TokenKind::AppOnly));

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use entraway::domain::ObjectId;
+use entraway::domain::{ObjectId, StoreKind};
 use serde_json::Value;
 use sqlx::PgPool;
 
-/// The rows of all tables that a sync writes, without what differs from run to run (times).
+use super::World;
+
+/// The rows of all tables that a sync writes, without what differs from run to run (times). They look the same whatever
+/// the store is: as the native store's.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Rows {
     pub(crate) organizations: BTreeMap<String, Value>,
@@ -18,45 +21,110 @@ pub(crate) struct Rows {
     pub(crate) team_members: BTreeMap<String, Value>,
 }
 
+const NATIVE: &str = "
+    select
+    (select coalesce(jsonb_object_agg(organization_id, to_jsonb(t) - 'created_at' - 'updated_at'), '{}') from entraway.organizations t),
+    (select coalesce(jsonb_object_agg(team_id, to_jsonb(t) - 'created_at' - 'updated_at'), '{}') from entraway.teams t),
+    (select coalesce(jsonb_object_agg(user_id, to_jsonb(t) - 'created_at' - 'updated_at'), '{}') from entraway.users t),
+    (select coalesce(jsonb_object_agg(user_id || '/' || organization_id, to_jsonb(t) - 'created_at' - 'updated_at'), '{}')
+        from entraway.organization_members t),
+    (select coalesce(jsonb_object_agg(user_id || '/' || team_id, to_jsonb(t) - 'created_at'), '{}') from entraway.team_members t)";
+
+/// An organization's limits are in its budget's row. A membership of a team is in three places: `half` tells which of
+/// them do not have it, or have it twice.
+const LITELLM: &str = r#"
+    with organizations as (
+        select o.organization_id, o.organization_alias, o.models, b.max_budget, b.budget_duration,
+               b.budget_reset_at at time zone 'UTC' as budget_reset_at, b.tpm_limit, b.rpm_limit, o.spend, o.metadata
+        from public."LiteLLM_OrganizationTable" o join public."LiteLLM_BudgetTable" b using (budget_id)
+    ), teams as (
+        select team_id, team_alias, organization_id, models, max_budget, budget_duration,
+               budget_reset_at at time zone 'UTC' as budget_reset_at, tpm_limit, rpm_limit, spend, blocked, metadata
+        from public."LiteLLM_TeamTable"
+    ), users as (
+        select u.user_id, o.tenant_id, o.object_id, u.user_email, u.user_alias, u.user_role, o.sso_user_role, u.models,
+               u.max_budget, u.budget_duration, u.budget_reset_at at time zone 'UTC' as budget_reset_at, u.spend, u.metadata
+        from public."LiteLLM_UserTable" u left join entraway.litellm_users o using (user_id)
+    ), organization_members as (
+        select m.user_id, m.organization_id, m.user_role, given.sso_user_role,
+               case when given.user_id is null then 'manual' else 'entra' end as source, m.spend
+        from public."LiteLLM_OrganizationMembership" m
+             left join entraway.litellm_organization_members given using (user_id, organization_id)
+    ), roster as (
+        select t.team_id, member ->> 'user_id' as user_id, member ->> 'role' as role
+        from public."LiteLLM_TeamTable" t, jsonb_array_elements(t.members_with_roles) member
+    ), list as (
+        select u.user_id, listed.team_id from public."LiteLLM_UserTable" u, unnest(u.teams) as listed(team_id)
+    ), team_members as (
+        select user_id, team_id, roster.role, case when given.created_at is null then 'manual' else 'entra' end as source,
+               m.spend,
+               concat_ws(', ', case when roster.role is null then 'members_with_roles' end,
+                               case when list.here is null then 'LiteLLM_UserTable.teams' end,
+                               case when m.spend is null then 'LiteLLM_TeamMembership' end,
+                               case when count(*) over (partition by user_id, team_id) > 1 then 'twice' end) as half
+        from roster
+             full join (select true as here, * from list) list using (user_id, team_id)
+             full join public."LiteLLM_TeamMembership" m using (user_id, team_id)
+             left join entraway.litellm_team_members given using (user_id, team_id)
+    )
+    select
+    (select coalesce(jsonb_object_agg(organization_id, to_jsonb(t)), '{}') from organizations t),
+    (select coalesce(jsonb_object_agg(team_id, to_jsonb(t)), '{}') from teams t),
+    (select coalesce(jsonb_object_agg(user_id, to_jsonb(t)), '{}') from users t),
+    (select coalesce(jsonb_object_agg(user_id || '/' || organization_id, to_jsonb(t)), '{}') from organization_members t),
+    (select coalesce(jsonb_object_agg(user_id || '/' || team_id, to_jsonb(t)), '{}') from team_members t)"#;
+
+const NATIVE_VERSIONS: &str = "
+    select 'organization ' || organization_id || ' ' || ctid || ' ' || xmin from entraway.organizations
+    union all select 'team ' || team_id || ' ' || ctid || ' ' || xmin from entraway.teams
+    union all select 'user ' || user_id || ' ' || ctid || ' ' || xmin from entraway.users
+    union all select 'organization member ' || user_id || organization_id || ' ' || ctid || ' ' || xmin
+              from entraway.organization_members
+    union all select 'team member ' || user_id || team_id || ' ' || ctid || ' ' || xmin from entraway.team_members
+    order by 1";
+
+/// The roster is a part of the team's row here.
+const LITELLM_VERSIONS: &str = r#"
+    select 'organization ' || organization_id || ' ' || ctid || ' ' || xmin from public."LiteLLM_OrganizationTable"
+    union all select 'budget ' || budget_id || ' ' || ctid || ' ' || xmin from public."LiteLLM_BudgetTable"
+    union all select 'team ' || team_id || ' ' || ctid || ' ' || xmin from public."LiteLLM_TeamTable"
+    union all select 'user ' || user_id || ' ' || ctid || ' ' || xmin from public."LiteLLM_UserTable"
+    union all select 'organization member ' || user_id || organization_id || ' ' || ctid || ' ' || xmin
+              from public."LiteLLM_OrganizationMembership"
+    union all select 'team member ' || user_id || team_id || ' ' || ctid || ' ' || xmin
+              from public."LiteLLM_TeamMembership"
+    union all select 'remembered user ' || object_id || ' ' || ctid || ' ' || xmin from entraway.litellm_users
+    union all select 'remembered organization member ' || user_id || organization_id || ' ' || ctid || ' ' || xmin
+              from entraway.litellm_organization_members
+    union all select 'remembered team member ' || user_id || team_id || ' ' || ctid || ' ' || xmin
+              from entraway.litellm_team_members
+    order by 1"#;
+
 impl Rows {
-    pub(crate) async fn read(pool: &PgPool) -> Self {
+    pub(crate) async fn read(pool: &PgPool, kind: StoreKind) -> Self {
+        let sql = match kind {
+            StoreKind::Native => NATIVE,
+            StoreKind::LiteLlm => LITELLM,
+        };
         let (organizations, teams, users, organization_members, team_members): (Value, Value, Value, Value, Value) =
-            sqlx::query_as(
-                "select
-                (select coalesce(jsonb_object_agg(organization_id, to_jsonb(t) - 'created_at' - 'updated_at'), '{}') from entraway.organizations t),
-                (select coalesce(jsonb_object_agg(team_id, to_jsonb(t) - 'created_at' - 'updated_at'), '{}') from entraway.teams t),
-                (select coalesce(jsonb_object_agg(user_id, to_jsonb(t) - 'created_at' - 'updated_at'), '{}') from entraway.users t),
-                (select coalesce(jsonb_object_agg(user_id || '/' || organization_id, to_jsonb(t) - 'created_at' - 'updated_at'), '{}')
-                    from entraway.organization_members t),
-                (select coalesce(jsonb_object_agg(user_id || '/' || team_id, to_jsonb(t) - 'created_at'), '{}') from entraway.team_members t)",
-            )
-            .fetch_one(pool)
-            .await
-            .unwrap();
+            sqlx::query_as(sql).fetch_one(pool).await.unwrap();
         let map = |value: Value| serde_json::from_value(value).unwrap();
         Self {
             organizations: map(organizations),
             teams: map(teams),
             users: map(users),
             organization_members: map(organization_members),
-            team_members: map(team_members),
+            team_members: whole(map(team_members)),
         }
     }
 
     /// Every row's place and version: any insert, update or delete changes it, also one that writes the same values.
-    pub(crate) async fn versions(pool: &PgPool) -> Vec<String> {
-        sqlx::query_scalar(
-            "select 'organization ' || organization_id || ' ' || ctid || ' ' || xmin from entraway.organizations
-             union all select 'team ' || team_id || ' ' || ctid || ' ' || xmin from entraway.teams
-             union all select 'user ' || user_id || ' ' || ctid || ' ' || xmin from entraway.users
-             union all select 'organization member ' || user_id || organization_id || ' ' || ctid || ' ' || xmin
-                       from entraway.organization_members
-             union all select 'team member ' || user_id || team_id || ' ' || ctid || ' ' || xmin from entraway.team_members
-             order by 1",
-        )
-        .fetch_all(pool)
-        .await
-        .unwrap()
+    pub(crate) async fn versions(pool: &PgPool, kind: StoreKind) -> Vec<String> {
+        let sql = match kind {
+            StoreKind::Native => NATIVE_VERSIONS,
+            StoreKind::LiteLlm => LITELLM_VERSIONS,
+        };
+        sqlx::query_scalar(sql).fetch_all(pool).await.unwrap()
     }
 
     /// The ids of the teams that a person is in.
@@ -70,10 +138,51 @@ impl Rows {
     }
 }
 
+/// No test leaves a membership in some of its places only.
+fn whole(mut members: BTreeMap<String, Value>) -> BTreeMap<String, Value> {
+    for (id, member) in &mut members {
+        let missing = member.as_object_mut().unwrap().remove("half");
+        let missing = missing.as_ref().and_then(Value::as_str).unwrap_or_default();
+        assert_eq!(
+            missing, "",
+            "a membership of a team that LiteLLM's three places do not agree on, user/team {id}: left is where it is not"
+        );
+    }
+    members
+}
+
 fn members_of(rows: &BTreeMap<String, Value>, user: &str) -> Vec<String> {
     rows.keys()
         .filter_map(|key| key.split_once('/'))
         .filter(|(id, _)| *id == user)
         .map(|(_, id)| id.to_owned())
         .collect()
+}
+
+/// Alice is in a group's team, as LiteLLM has it, and then something happens to that.
+async fn after(sql: &'static str) -> Rows {
+    let world = World::of(StoreKind::LiteLlm).await;
+    let (alice, _) = world.alice();
+    world.sign_in(&world.service().await, alice).await;
+    world.sql(sql).await;
+    world.rows().await
+}
+
+/// The tests are only as good as the eyes that they look with.
+#[tokio::test]
+#[should_panic(expected = "LiteLLM_UserTable.teams")]
+async fn a_membership_that_is_not_in_the_persons_row_does_not_pass_for_one() {
+    after("update {users} set teams = '{}'").await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "members_with_roles, LiteLLM_UserTable.teams")]
+async fn a_membership_that_is_in_the_table_of_memberships_only_does_not_pass_for_one() {
+    after("update {users} set teams = '{}'; update {teams} set members_with_roles = '[]'").await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "twice")]
+async fn a_person_who_is_on_a_roster_twice_does_not_pass_for_one() {
+    after("update {teams} set members_with_roles = members_with_roles || members_with_roles").await;
 }

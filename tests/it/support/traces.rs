@@ -18,7 +18,7 @@ pub(crate) struct Traces {
 impl World {
     pub(crate) async fn traces(&self) -> Traces {
         let (sessions, runs) = self.sessions_and_runs().await;
-        Traces { rows: self.rows().await, versions: Rows::versions(&self.pool).await, sessions, runs }
+        Traces { rows: self.rows().await, versions: self.versions().await, sessions, runs }
     }
 
     /// A person in one group, which is assigned to the app.

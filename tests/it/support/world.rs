@@ -221,7 +221,12 @@ impl World {
     }
 
     pub(crate) async fn rows(&self) -> Rows {
-        Rows::read(&self.pool).await
+        Rows::read(&self.pool, self.kind).await
+    }
+
+    /// Every row's place and version, as words that begin with what it is.
+    pub(crate) async fn versions(&self) -> Vec<String> {
+        Rows::versions(&self.pool, self.kind).await
     }
 
     /// The newest sync record, as JSON.
@@ -238,11 +243,6 @@ impl World {
             .fetch_one(&self.pool)
             .await
             .unwrap()
-    }
-
-    /// Runs SQL as somebody with psql would.
-    pub(crate) async fn sql(&self, sql: &'static str) {
-        sqlx::raw_sql(sql).execute(&self.pool).await.unwrap();
     }
 
     /// The statements that were run in this test's database since the last call, with how often; without the test's own.

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use entraway::domain::{GroupId, ObjectId};
+use rstest::rstest;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
 use super::support::{ids, many_assigned, person};
-use crate::support::{Answer, Browser, Rows, Service, World};
+use crate::support::{Answer, Browser, LiteLlm, Native, Service, StoreKind, World};
 
 /// Two instances with an app and a pool each.
 async fn two_instances(world: &World) -> [Arc<Service>; 2] {
@@ -63,10 +64,13 @@ fn company(world: &World) -> (Vec<GroupId>, Vec<(ObjectId, Vec<GroupId>)>) {
     (groups, people)
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn fifty_people_at_once_at_two_instances_make_forty_unseen_groups_once_and_are_all_in_theirs() {
+async fn fifty_people_at_once_at_two_instances_make_forty_unseen_groups_once_and_are_all_in_theirs(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
     for round in 1..=2 {
-        let world = World::new().await;
+        let world = World::of(store).await;
         let (groups, people) = company(&world);
         let instances = two_instances(&world).await;
         let everybody: Vec<ObjectId> = people.iter().map(|(person, _)| *person).collect();
@@ -99,16 +103,19 @@ async fn fifty_people_at_once_at_two_instances_make_forty_unseen_groups_once_and
         }
         assert_eq!(listed(&runs, "teams_joined").len(), 250);
 
-        let before = Rows::versions(&world.pool).await;
+        let before = world.versions().await;
         assert_all_in(&all_at_once(&world, &instances, &everybody).await);
-        assert_eq!(Rows::versions(&world.pool).await, before, "when all of them come again there is nothing to write");
+        assert_eq!(world.versions().await, before, "when all of them come again there is nothing to write");
     }
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn one_person_from_ten_browsers_at_once_is_one_user_with_ten_sessions() {
+async fn one_person_from_ten_browsers_at_once_is_one_user_with_ten_sessions(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
     for _ in 0..3 {
-        let world = World::new().await;
+        let world = World::of(store).await;
         let groups = many_assigned(&world, 5);
         let alice = person(&world, "Alice Arden", &groups);
         let instances = two_instances(&world).await;
@@ -127,16 +134,17 @@ async fn one_person_from_ten_browsers_at_once_is_one_user_with_ten_sessions() {
     }
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn people_who_come_while_a_row_is_refused_are_all_in_their_teams() {
-    let world = World::new().await;
+async fn people_who_come_while_a_row_is_refused_are_all_in_their_teams(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let groups = many_assigned(&world, 6);
     let people: Vec<ObjectId> = (0..12).map(|n| person(&world, &format!("Person {n}"), &groups)).collect();
     let instances = two_instances(&world).await;
     world
         .sql(
             "create function refuse() returns trigger language plpgsql as $$ begin raise exception 'no'; end $$;
-             create trigger refuse before insert on entraway.organizations for each row
+             create trigger refuse before insert on {organizations} for each row
              when (new.organization_alias in ('Group 1', 'Group 4')) execute function refuse()",
         )
         .await;

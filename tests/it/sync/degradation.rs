@@ -1,46 +1,59 @@
 //! Rows that the database refuses: each costs its own group something, and nobody the sign-in.
 
+use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::support::{assigned, failures, ids, many_assigned, person, versions};
-use crate::support::{Rows, World};
+use crate::support::{LiteLlm, Native, StoreKind, World};
 
 const REFUSE_ORGANIZATION: &str = "
     create function refuse() returns trigger language plpgsql as
     $$ begin raise exception 'this customer is not billable'; end $$;
-    create trigger refuse before insert on entraway.organizations for each row
+    create trigger refuse before insert on {organizations} for each row
     when (new.organization_alias = 'Refused') execute function refuse()";
 
 const REFUSE_TEAM: &str = "
     create function refuse() returns trigger language plpgsql as
     $$ begin raise exception 'no more teams' using errcode = 'P0420'; end $$;
-    create trigger refuse before insert on entraway.teams for each row
+    create trigger refuse before insert on {teams} for each row
     when (new.team_alias = 'Refused') execute function refuse()";
 
 const REFUSE_ALL_ORGANIZATIONS: &str = "
     create function refuse() returns trigger language plpgsql as
     $$ begin raise exception 'billing is closed'; end $$;
-    create trigger refuse before insert on entraway.organizations for each row execute function refuse()";
+    create trigger refuse before insert on {organizations} for each row execute function refuse()";
 
 const REFUSE_ALL_TEAMS: &str = "
-    create trigger refuse before insert on entraway.teams for each row execute function refuse()";
+    create trigger refuse before insert on {teams} for each row execute function refuse()";
 
+#[rstest]
 #[tokio::test]
-async fn an_organization_that_a_trigger_refuses_costs_no_one_but_its_own_group() {
-    an_organization_is_refused(REFUSE_ORGANIZATION, "organization/Refused/P0001: this customer is not billable").await;
+async fn an_organization_that_a_trigger_refuses_costs_no_one_but_its_own_group(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    an_organization_is_refused(store, REFUSE_ORGANIZATION, "organization/Refused/P0001: this customer is not billable")
+        .await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_organization_that_a_constraint_refuses_costs_no_one_but_its_own_group() {
+async fn an_organization_that_a_constraint_refuses_costs_no_one_but_its_own_group(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let table = match store {
+        Native => "organizations",
+        LiteLlm => "LiteLLM_OrganizationTable",
+    };
     an_organization_is_refused(
-        "alter table entraway.organizations add constraint billable check (organization_alias <> 'Refused')",
-        "organization/Refused/23514: new row for relation \"organizations\" violates check constraint \"billable\"",
+        store,
+        "alter table {organizations} add constraint billable check (organization_alias <> 'Refused')",
+        &format!("organization/Refused/23514: new row for relation \"{table}\" violates check constraint \"billable\""),
     )
     .await;
 }
 
-async fn an_organization_is_refused(obstacle: &'static str, failure: &str) {
-    let world = World::new().await;
+async fn an_organization_is_refused(store: StoreKind, obstacle: &'static str, failure: &str) {
+    let world = World::of(store).await;
     let [good, refused, other] = assigned(&world, ["Good", "Refused", "Other"]);
     let alice = person(&world, "Alice Arden", &[good, refused]);
     let service = world.service().await;
@@ -76,21 +89,24 @@ async fn an_organization_is_refused(obstacle: &'static str, failure: &str) {
     assert_eq!(me["last_sync"]["failures"], 1, "the person is told how many, and no more");
 }
 
+#[rstest]
 #[tokio::test]
-async fn once_the_obstacle_is_gone_the_next_sign_in_makes_the_organization_and_the_team_stays_standalone() {
-    let world = World::new().await;
+async fn once_the_obstacle_is_gone_the_next_sign_in_makes_the_organization_and_the_team_stays_standalone(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let world = World::of(store).await;
     let [good, refused] = assigned(&world, ["Good", "Refused"]);
     let alice = person(&world, "Alice Arden", &[good, refused]);
     let service = world.service().await;
     world.sql(REFUSE_ORGANIZATION).await;
     world.sign_in(&service, alice).await;
-    let before = Rows::versions(&world.pool).await;
+    let before = world.versions().await;
 
     world.sign_in(&service, alice).await;
-    assert_eq!(Rows::versions(&world.pool).await, before, "as long as it is refused nothing changes");
+    assert_eq!(world.versions().await, before, "as long as it is refused nothing changes");
     assert_eq!(failures(&world.last_run().await).len(), 1, "but it was tried again, and the record says so");
 
-    world.sql("drop trigger refuse on entraway.organizations").await;
+    world.sql("drop trigger refuse on {organizations}").await;
     let team = versions(&world, &format!("team {refused}")).await;
     world.sign_in(&service, alice).await;
     let rows = world.rows().await;
@@ -102,14 +118,17 @@ async fn once_the_obstacle_is_gone_the_next_sign_in_makes_the_organization_and_t
     assert_eq!(run["organizations_created"], json!([refused]));
     assert_eq!(run["notes"], json!([{ "note": "team_stays_standalone", "team": refused }]));
 
-    let before = Rows::versions(&world.pool).await;
+    let before = world.versions().await;
     world.sign_in(&service, alice).await;
-    assert_eq!(Rows::versions(&world.pool).await, before, "and then all is said and done");
+    assert_eq!(world.versions().await, before, "and then all is said and done");
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_team_that_is_refused_costs_no_one_but_its_own_group_and_is_made_later_inside_its_organization() {
-    let world = World::new().await;
+async fn a_team_that_is_refused_costs_no_one_but_its_own_group_and_is_made_later_inside_its_organization(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let world = World::of(store).await;
     let [good, refused] = assigned(&world, ["Good", "Refused"]);
     let alice = person(&world, "Alice Arden", &[good, refused]);
     let service = world.service().await;
@@ -124,7 +143,7 @@ async fn a_team_that_is_refused_costs_no_one_but_its_own_group_and_is_made_later
     assert_eq!(failures(&run), ["team/Refused/P0420: no more teams"]);
     assert_eq!(run["failures"][0]["id"], json!(refused));
 
-    world.sql("drop trigger refuse on entraway.teams").await;
+    world.sql("drop trigger refuse on {teams}").await;
     world.sign_in(&service, alice).await;
     let rows = world.rows().await;
     assert_eq!(rows.teams[&refused.to_string()]["organization_id"], json!(refused));
@@ -132,9 +151,12 @@ async fn a_team_that_is_refused_costs_no_one_but_its_own_group_and_is_made_later
     assert_eq!(rows.teams_of(alice), ids(&[good, refused]));
 }
 
+#[rstest]
 #[tokio::test]
-async fn when_every_organization_is_refused_every_group_is_a_standalone_team() {
-    let world = World::new().await;
+async fn when_every_organization_is_refused_every_group_is_a_standalone_team(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let world = World::of(store).await;
     let groups = many_assigned(&world, 30);
     let alice = person(&world, "Alice Arden", &groups[..20]);
     let service = world.service().await;
@@ -155,9 +177,12 @@ async fn when_every_organization_is_refused_every_group_is_a_standalone_team() {
     assert!(failures.iter().all(|failure| failure.ends_with("/P0001: billing is closed")), "{failures:#?}");
 }
 
+#[rstest]
 #[tokio::test]
-async fn when_every_organization_and_every_team_is_refused_the_person_is_signed_in_all_the_same() {
-    let world = World::new().await;
+async fn when_every_organization_and_every_team_is_refused_the_person_is_signed_in_all_the_same(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let world = World::of(store).await;
     let groups = many_assigned(&world, 3);
     let alice = person(&world, "Alice Arden", &groups);
     let service = world.service().await;
@@ -173,9 +198,10 @@ async fn when_every_organization_and_every_team_is_refused_the_person_is_signed_
     assert_eq!(browser.me(&service).await.status, 200, "the session is good");
 }
 
+#[rstest]
 #[tokio::test]
-async fn what_the_database_has_to_say_is_kept_short() {
-    let world = World::new().await;
+async fn what_the_database_has_to_say_is_kept_short(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let [group] = assigned(&world, ["Talkative"]);
     let alice = person(&world, "Alice Arden", &[group]);
     let service = world.service().await;
@@ -183,7 +209,7 @@ async fn what_the_database_has_to_say_is_kept_short() {
         .sql(
             "create function refuse() returns trigger language plpgsql as
              $$ begin raise exception '%', repeat('ü', 100000); end $$;
-             create trigger refuse before insert on entraway.organizations for each row execute function refuse()",
+             create trigger refuse before insert on {organizations} for each row execute function refuse()",
         )
         .await;
 

@@ -2,10 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use entraway::domain::{GroupId, ObjectId};
+use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::support::{assigned, ids};
-use crate::support::{Rows, World};
+use crate::support::{LiteLlm, Native, Rows, StoreKind, World};
 
 const TEAM_PARAMS: &str = "  default_team_params: {models: [gpt-4, gpt-3.5-turbo], max_budget: 100.0, \
                            budget_duration: 30d, tpm_limit: 10000, rpm_limit: 1000}\n";
@@ -24,8 +25,8 @@ struct After {
     other: GroupId,
 }
 
-async fn after(settings: &str) -> After {
-    let world = World::new().await;
+async fn after(store: StoreKind, settings: &str) -> After {
+    let world = World::of(store).await;
     let now: DateTime<Utc> = NOW.parse().unwrap();
     world.clock.advance(now - world.clock.now());
     let [hers, other] = assigned(&world, ["Production LLM Evals", "Other"]);
@@ -106,38 +107,52 @@ impl After {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn with_organizations_and_defaults_the_organization_has_the_models_and_the_team_all_of_its_organizations() {
-    let after = after(&format!("  entra_groups_also_create_orgs: true\n{TEAM_PARAMS}{USER_PARAMS}")).await;
+async fn with_organizations_and_defaults_the_organization_has_the_models_and_the_team_all_of_its_organizations(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let after = after(store, &format!("  entra_groups_also_create_orgs: true\n{TEAM_PARAMS}{USER_PARAMS}")).await;
     after.assert_organizations(&["gpt-4", "gpt-3.5-turbo"], true);
 }
 
+#[rstest]
 #[tokio::test]
-async fn with_organizations_and_without_defaults_both_are_made_without_limits() {
-    let after = after(&format!("  entra_groups_also_create_orgs: true\n{USER_PARAMS}")).await;
+async fn with_organizations_and_without_defaults_both_are_made_without_limits(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let after = after(store, &format!("  entra_groups_also_create_orgs: true\n{USER_PARAMS}")).await;
     after.assert_organizations(&[], false);
 }
 
+#[rstest]
 #[tokio::test]
-async fn without_organizations_and_with_defaults_a_group_is_a_standalone_team_with_them() {
-    let after = after(&format!("  entra_groups_also_create_orgs: false\n{TEAM_PARAMS}{USER_PARAMS}")).await;
+async fn without_organizations_and_with_defaults_a_group_is_a_standalone_team_with_them(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let after = after(store, &format!("  entra_groups_also_create_orgs: false\n{TEAM_PARAMS}{USER_PARAMS}")).await;
     after.assert_standalone_teams(&["gpt-4", "gpt-3.5-turbo"], true);
 }
 
+#[rstest]
 #[tokio::test]
-async fn without_organizations_and_without_defaults_a_group_is_a_standalone_team_without_limits() {
-    let after = after(&format!("  entra_groups_also_create_orgs: false\n{USER_PARAMS}")).await;
+async fn without_organizations_and_without_defaults_a_group_is_a_standalone_team_without_limits(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let after = after(store, &format!("  entra_groups_also_create_orgs: false\n{USER_PARAMS}")).await;
     after.assert_standalone_teams(&[], false);
 }
 
+#[rstest]
 #[tokio::test]
-async fn no_flag_at_all_is_the_flag_off() {
-    after(TEAM_PARAMS).await.assert_standalone_teams(&["gpt-4", "gpt-3.5-turbo"], true);
+async fn no_flag_at_all_is_the_flag_off(#[values(Native, LiteLlm)] store: StoreKind) {
+    after(store, TEAM_PARAMS).await.assert_standalone_teams(&["gpt-4", "gpt-3.5-turbo"], true);
 }
 
+#[rstest]
 #[tokio::test]
-async fn defaults_with_one_limit_only_set_that_one_and_no_other() {
-    let after = after("  entra_groups_also_create_orgs: true\n  default_team_params: {rpm_limit: 7}\n").await;
+async fn defaults_with_one_limit_only_set_that_one_and_no_other(#[values(Native, LiteLlm)] store: StoreKind) {
+    let after = after(store, "  entra_groups_also_create_orgs: true\n  default_team_params: {rpm_limit: 7}\n").await;
     let id = after.hers.to_string();
     for row in [&after.rows.organizations[&id], &after.rows.teams[&id]] {
         assert_eq!(row["rpm_limit"], 7, "in {row:#}");
@@ -149,9 +164,10 @@ async fn defaults_with_one_limit_only_set_that_one_and_no_other() {
     assert_eq!(after.rows.teams[&id]["models"], json!(["all-org-models"]));
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_new_person_is_who_entra_says_with_the_defaults_for_people() {
-    let After { rows, alice, tenant, .. } = after(USER_PARAMS).await;
+async fn a_new_person_is_who_entra_says_with_the_defaults_for_people(#[values(Native, LiteLlm)] store: StoreKind) {
+    let After { rows, alice, tenant, .. } = after(store, USER_PARAMS).await;
     let expected = json!({
         "user_id": alice, "object_id": alice, "tenant_id": tenant,
         "user_email": "alice.arden@contoso-sim.example", "user_alias": "Alice Arden",
@@ -163,9 +179,10 @@ async fn a_new_person_is_who_entra_says_with_the_defaults_for_people() {
     assert_eq!(rows.users.len(), 1);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_new_person_without_defaults_may_look_and_has_no_budget() {
-    let After { rows, alice, .. } = after("  entra_groups_also_create_orgs: true\n").await;
+async fn a_new_person_without_defaults_may_look_and_has_no_budget(#[values(Native, LiteLlm)] store: StoreKind) {
+    let After { rows, alice, .. } = after(store, "  entra_groups_also_create_orgs: true\n").await;
     let user = &rows.users[&alice.to_string()];
     assert_eq!(user["user_role"], "internal_user_viewer");
     assert_eq!(user["models"], json!([]));

@@ -1,14 +1,18 @@
 //! Which groups count: empty ones, many, none, groups within groups.
 
 use entraway::fake::{Endpoint, Fault, FaultRule};
+use rstest::rstest;
 use serde_json::json;
 
 use super::support::{assigned, ids, many_assigned, person};
-use crate::support::World;
+use crate::support::{LiteLlm, Native, StoreKind, World};
 
+#[rstest]
 #[tokio::test]
-async fn an_empty_group_has_its_organization_and_its_team_and_nobody_in_them() {
-    let world = World::new().await;
+async fn an_empty_group_has_its_organization_and_its_team_and_nobody_in_them(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let world = World::of(store).await;
     let [empty] = assigned(&world, ["Empty"]);
     let alice = person(&world, "Alice Arden", &[]);
     world.sign_in(&world.service().await, alice).await;
@@ -20,9 +24,10 @@ async fn an_empty_group_has_its_organization_and_its_team_and_nobody_in_them() {
     assert_eq!(rows.users.len(), 1, "whoever is in no group is a user all the same");
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_person_in_more_groups_than_fit_a_page_is_in_all_of_their_teams() {
-    let world = World::new().await;
+async fn a_person_in_more_groups_than_fit_a_page_is_in_all_of_their_teams(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let groups = many_assigned(&world, 1_100);
     let alice = person(&world, "Alice Arden", &groups);
     world.sign_in(&world.service().await, alice).await;
@@ -37,9 +42,10 @@ async fn a_person_in_more_groups_than_fit_a_page_is_in_all_of_their_teams() {
     assert_eq!(rows.organizations_of(alice), ids(&groups));
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_empty_page_in_front_is_not_the_end_of_the_list() {
-    let world = World::new().await;
+async fn an_empty_page_in_front_is_not_the_end_of_the_list(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let groups = many_assigned(&world, 300);
     let alice = person(&world, "Alice Arden", &groups);
     for endpoint in [Endpoint::AssignedTo, Endpoint::MemberOf] {
@@ -52,9 +58,10 @@ async fn an_empty_page_in_front_is_not_the_end_of_the_list() {
     assert_eq!((&run["assigned_groups_read"], &run["member_of_read"]), (&json!(300), &json!(300)));
 }
 
+#[rstest]
 #[tokio::test]
-async fn nothing_comes_of_groups_that_are_not_assigned() {
-    let world = World::new().await;
+async fn nothing_comes_of_groups_that_are_not_assigned(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let alice = world.fake.edit(|directory| {
         let (alice, group) = (directory.person("Alice Arden", |_| {}), directory.group("Not assigned"));
         directory.put(alice, group);
@@ -69,9 +76,12 @@ async fn nothing_comes_of_groups_that_are_not_assigned() {
     assert_eq!(run["member_of_read"], 1);
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_empty_list_of_assigned_groups_lets_no_group_pass_even_if_its_team_exists() {
-    let world = World::new().await;
+async fn an_empty_list_of_assigned_groups_lets_no_group_pass_even_if_its_team_exists(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let world = World::of(store).await;
     let [group] = assigned(&world, ["Was assigned"]);
     let alice = person(&world, "Alice Arden", &[]);
     let service = world.service().await;
@@ -87,9 +97,10 @@ async fn an_empty_list_of_assigned_groups_lets_no_group_pass_even_if_its_team_ex
     assert!(rows.teams_of(alice).is_empty() && rows.organizations_of(alice).is_empty(), "{rows:#?}");
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_person_joins_the_groups_they_are_directly_in_and_no_outer_ones() {
-    let world = World::new().await;
+async fn a_person_joins_the_groups_they_are_directly_in_and_no_outer_ones(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let [outer, inner] = assigned(&world, ["Outer", "Inner"]);
     world.fake.edit(|directory| directory.nest(inner, outer));
     let alice = person(&world, "Alice Arden", &[inner]);
@@ -100,9 +111,12 @@ async fn a_person_joins_the_groups_they_are_directly_in_and_no_outer_ones() {
     assert!(rows.teams.contains_key(&outer.to_string()), "the outer group has its team, without her");
 }
 
+#[rstest]
 #[tokio::test]
-async fn with_nested_groups_a_person_joins_the_outer_groups_too_however_deep_and_round() {
-    let world = World::new().await;
+async fn with_nested_groups_a_person_joins_the_outer_groups_too_however_deep_and_round(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let world = World::of(store).await;
     let [top, middle, bottom] = assigned(&world, ["Top", "Middle", "Bottom"]);
     world.fake.edit(|directory| {
         directory.nest(middle, top);
@@ -121,11 +135,12 @@ async fn with_nested_groups_a_person_joins_the_outer_groups_too_however_deep_and
     assert!(!rows.teams.contains_key(&middle.to_string()), "the group that is not assigned has no team");
 }
 
+#[rstest]
 #[tokio::test]
-async fn every_kind_of_group_that_can_be_assigned_has_its_team() {
+async fn every_kind_of_group_that_can_be_assigned_has_its_team(#[values(Native, LiteLlm)] store: StoreKind) {
     use entraway::fake::GroupKind;
     let kinds = [GroupKind::Security, GroupKind::Dynamic, GroupKind::MailEnabledSecurity, GroupKind::Microsoft365];
-    let world = World::new().await;
+    let world = World::of(store).await;
     let groups = world.fake.edit(|directory| {
         kinds.map(|kind| {
             let group = directory.group_with(&format!("{kind:?}"), |group| group.kind = kind);

@@ -1,10 +1,11 @@
 //! Names as people type them, and as nobody should: what reaches the tables is always a text that they can hold.
 
 use entraway::domain::GroupId;
+use rstest::rstest;
 use serde_json::json;
 
 use super::support::{assigned, ids, person};
-use crate::support::{Rows, World};
+use crate::support::{LiteLlm, Native, Rows, StoreKind, World};
 
 /// A group's name as organization and as team.
 fn aliases(rows: &Rows, group: GroupId) -> [&str; 2] {
@@ -14,8 +15,8 @@ fn aliases(rows: &Rows, group: GroupId) -> [&str; 2] {
 }
 
 /// What becomes of each name, in one sign-in of somebody who is in all of the groups.
-async fn assert_names<const N: usize>(names: [(&str, &str); N]) {
-    let world = World::new().await;
+async fn assert_names<const N: usize>(store: StoreKind, names: [(&str, &str); N]) {
+    let world = World::of(store).await;
     let groups = assigned(&world, names.map(|(given, _)| given));
     let alice = person(&world, "Alice Arden", &groups);
     let service = world.service().await;
@@ -30,13 +31,14 @@ async fn assert_names<const N: usize>(names: [(&str, &str); N]) {
     let me = browser.me(&service).await.json();
     assert_eq!(me["teams"].as_array().unwrap().len(), N, "and all of them can be told again");
 
-    let before = Rows::versions(&world.pool).await;
+    let before = world.versions().await;
     world.sign_in(&service, alice).await;
-    assert_eq!(Rows::versions(&world.pool).await, before, "the second sign-in knows them again");
+    assert_eq!(world.versions().await, before, "the second sign-in knows them again");
 }
 
+#[rstest]
 #[tokio::test]
-async fn quotes_emoji_and_sql_in_a_name_are_kept_as_they_are() {
+async fn quotes_emoji_and_sql_in_a_name_are_kept_as_they_are(#[values(Native, LiteLlm)] store: StoreKind) {
     let names = [
         "Robert'); drop table entraway.teams; --",
         r#"O'Brien "the \ group" {braces} [brackets]"#,
@@ -48,31 +50,37 @@ async fn quotes_emoji_and_sql_in_a_name_are_kept_as_they_are() {
         "{}",
         "all-org-models",
     ];
-    assert_names(names.map(|name| (name, name))).await;
+    assert_names(store, names.map(|name| (name, name))).await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn control_characters_and_white_space_around_are_left_out() {
-    assert_names([
-        ("Fin\u{0}ance", "Finance"),
-        ("\u{0}\u{1}Sales\r\n\t", "Sales"),
-        ("Two\nlines", "Twolines"),
-        ("  In the middle  ", "In the middle"),
-        ("\u{7f}\u{85}Delete\u{9f}", "Delete"),
-    ])
+async fn control_characters_and_white_space_around_are_left_out(#[values(Native, LiteLlm)] store: StoreKind) {
+    assert_names(
+        store,
+        [
+            ("Fin\u{0}ance", "Finance"),
+            ("\u{0}\u{1}Sales\r\n\t", "Sales"),
+            ("Two\nlines", "Twolines"),
+            ("  In the middle  ", "In the middle"),
+            ("\u{7f}\u{85}Delete\u{9f}", "Delete"),
+        ],
+    )
     .await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_long_name_is_cut_after_256_characters_whatever_their_size() {
+async fn a_long_name_is_cut_after_256_characters_whatever_their_size(#[values(Native, LiteLlm)] store: StoreKind) {
     let (ascii, crabs) = ("x".repeat(300), "🦀".repeat(2_000));
     let (cut_ascii, cut_crabs) = ("x".repeat(256), "🦀".repeat(256));
-    assert_names([(ascii.as_str(), cut_ascii.as_str()), (&crabs, &cut_crabs), (&cut_ascii, &cut_ascii)]).await;
+    assert_names(store, [(ascii.as_str(), cut_ascii.as_str()), (&crabs, &cut_crabs), (&cut_ascii, &cut_ascii)]).await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_group_without_a_readable_name_is_called_by_its_id() {
-    let world = World::new().await;
+async fn a_group_without_a_readable_name_is_called_by_its_id(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let groups = assigned(&world, ["", "   ", "\u{0}\u{1}"]);
     let alice = person(&world, "Alice Arden", &groups);
     world.sign_in(&world.service().await, alice).await;
@@ -82,9 +90,10 @@ async fn a_group_without_a_readable_name_is_called_by_its_id() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn groups_of_the_same_name_are_different_groups() {
-    let world = World::new().await;
+async fn groups_of_the_same_name_are_different_groups(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let groups = assigned(&world, ["Research", "Research", "research"]);
     let alice = person(&world, "Alice Arden", &groups[..2]);
     world.sign_in(&world.service().await, alice).await;
@@ -93,9 +102,12 @@ async fn groups_of_the_same_name_are_different_groups() {
     assert_eq!(rows.teams_of(alice), ids(&groups[..2]));
 }
 
+#[rstest]
 #[tokio::test]
-async fn where_a_persons_list_shows_no_names_those_of_the_assignments_count() {
-    let world = World::new().await;
+async fn where_a_persons_list_shows_no_names_those_of_the_assignments_count(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let world = World::of(store).await;
     world.fake.edit(|directory| directory.app_permissions.delegated_group_member_read = false);
     let [hers, other] = assigned(&world, ["Hers", "Other"]);
     let alice = person(&world, "Alice Arden", &[hers]);
@@ -106,9 +118,10 @@ async fn where_a_persons_list_shows_no_names_those_of_the_assignments_count() {
     assert_eq!(rows.teams_of(alice), ids(&[hers]));
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_persons_own_name_is_treated_the_same() {
-    let world = World::new().await;
+async fn a_persons_own_name_is_treated_the_same(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let service = world.service().await;
     let long = "é".repeat(300);
     for (given, expected) in [

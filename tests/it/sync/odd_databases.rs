@@ -1,21 +1,25 @@
 //! Databases to which an operator added rules of their own that do not raise an error where one expects it: triggers
 //! that pass a row over in silence, unique names, constraints that are checked at commit.
 
+use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::support::{assigned, failures, ids, person};
-use crate::support::World;
+use crate::support::{LiteLlm, Native, StoreKind, World};
 
+#[rstest]
 #[tokio::test]
-async fn an_organization_that_a_trigger_passes_over_in_silence_leaves_its_team_standalone() {
-    let world = World::new().await;
+async fn an_organization_that_a_trigger_passes_over_in_silence_leaves_its_team_standalone(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let world = World::of(store).await;
     let [good, skipped] = assigned(&world, ["Good", "Skipped"]);
     let alice = person(&world, "Alice Arden", &[good, skipped]);
     let service = world.service().await;
     world
         .sql(
             "create function skip() returns trigger language plpgsql as $$ begin return null; end $$;
-             create trigger skip before insert on entraway.organizations for each row
+             create trigger skip before insert on {organizations} for each row
              when (new.organization_alias = 'Skipped') execute function skip()",
         )
         .await;
@@ -31,16 +35,19 @@ async fn an_organization_that_a_trigger_passes_over_in_silence_leaves_its_team_s
     assert_eq!((&run["failures"][0]["kind"], &run["failures"][0]["id"]), (&json!("organization"), &json!(skipped)));
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_team_that_a_trigger_passes_over_in_silence_is_a_failure_of_that_team_alone() {
-    let world = World::new().await;
+async fn a_team_that_a_trigger_passes_over_in_silence_is_a_failure_of_that_team_alone(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let world = World::of(store).await;
     let [good, skipped] = assigned(&world, ["Good", "Skipped"]);
     let alice = person(&world, "Alice Arden", &[good, skipped]);
     let service = world.service().await;
     world
         .sql(
             "create function skip() returns trigger language plpgsql as $$ begin return null; end $$;
-             create trigger skip before insert on entraway.teams for each row
+             create trigger skip before insert on {teams} for each row
              when (new.team_alias = 'Skipped') execute function skip()",
         )
         .await;
@@ -55,13 +62,16 @@ async fn a_team_that_a_trigger_passes_over_in_silence_is_a_failure_of_that_team_
     assert_eq!((&run["failures"][0]["kind"], &run["failures"][0]["id"]), (&json!("team"), &json!(skipped)));
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_organization_whose_name_is_taken_where_names_are_unique_leaves_its_team_standalone() {
-    let world = World::new().await;
+async fn an_organization_whose_name_is_taken_where_names_are_unique_leaves_its_team_standalone(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let world = World::of(store).await;
     let [good, one, two] = assigned(&world, ["Good", "Twin", "Twin"]);
     let alice = person(&world, "Alice Arden", &[good, one, two]);
     let service = world.service().await;
-    world.sql("create unique index one_name on entraway.organizations (organization_alias)").await;
+    world.sql("create unique index one_name on {organizations} (organization_alias)").await;
 
     world.sign_in(&service, alice).await;
 
@@ -73,9 +83,12 @@ async fn an_organization_whose_name_is_taken_where_names_are_unique_leaves_its_t
     assert_eq!(failures, [expected]);
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_organization_that_is_refused_only_at_commit_leaves_its_team_standalone() {
-    let world = World::new().await;
+async fn an_organization_that_is_refused_only_at_commit_leaves_its_team_standalone(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let world = World::of(store).await;
     let [good, late] = assigned(&world, ["Good", "Late"]);
     let alice = person(&world, "Alice Arden", &[good, late]);
     let service = world.service().await;
@@ -83,7 +96,7 @@ async fn an_organization_that_is_refused_only_at_commit_leaves_its_team_standalo
         .sql(
             "create function refuse() returns trigger language plpgsql as
              $$ begin raise exception 'refused at the very end'; end $$;
-             create constraint trigger refuse after insert on entraway.organizations
+             create constraint trigger refuse after insert on {organizations}
              deferrable initially deferred for each row
              when (new.organization_alias = 'Late') execute function refuse()",
         )

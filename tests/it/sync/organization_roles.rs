@@ -1,10 +1,11 @@
 //! The role inside an organization: `org_admin` is a right over the organizations that the sync gave, and goes with it.
 
 use entraway::domain::{GroupId, ObjectId};
+use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::support::{assigned, by_hand, give_roles, ids, organization_by_hand, person};
-use crate::support::{Rows, World};
+use super::support::{assigned, give_roles, ids, organization_by_hand, person};
+use crate::support::{LiteLlm, Native, StoreKind, World};
 
 /// The role in this organization.
 async fn role_in(world: &World, person: ObjectId, organization: &dyn ToString) -> Value {
@@ -12,9 +13,10 @@ async fn role_in(world: &World, person: ObjectId, organization: &dyn ToString) -
     rows.organization_members[&format!("{person}/{}", organization.to_string())]["user_role"].clone()
 }
 
+#[rstest]
 #[tokio::test]
-async fn each_role_is_what_it_means_inside_an_organization() {
-    let world = World::new().await;
+async fn each_role_is_what_it_means_inside_an_organization(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let [group] = assigned(&world, ["Research"]);
     let service = world.service().await;
     for (app_role, expected) in [
@@ -33,9 +35,12 @@ async fn each_role_is_what_it_means_inside_an_organization() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn org_admin_reaches_all_organizations_that_the_sync_gave_and_goes_with_the_app_role() {
-    let world = World::new().await;
+async fn org_admin_reaches_all_organizations_that_the_sync_gave_and_goes_with_the_app_role(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let world = World::of(store).await;
     let [one, two, three] = assigned(&world, ["One", "Two", "Three"]);
     let alice = person(&world, "Alice Arden", &[one, two]);
     let service = world.service().await;
@@ -52,9 +57,9 @@ async fn org_admin_reaches_all_organizations_that_the_sync_gave_and_goes_with_th
     }
     assert_eq!(world.rows().await.users[&alice.to_string()]["user_role"], "org_admin");
     assert_eq!(world.last_run().await["user_updated"], true);
-    let before = Rows::versions(&world.pool).await;
+    let before = world.versions().await;
     world.sign_in(&service, alice).await;
-    assert_eq!(Rows::versions(&world.pool).await, before, "a second sign-in with the role writes nothing");
+    assert_eq!(world.versions().await, before, "a second sign-in with the role writes nothing");
 
     give_roles(&world, alice, &[]);
     world.sign_in(&service, alice).await;
@@ -63,9 +68,12 @@ async fn org_admin_reaches_all_organizations_that_the_sync_gave_and_goes_with_th
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn the_right_goes_from_an_organization_whose_group_the_person_left_too() {
-    let world = World::new().await;
+async fn the_right_goes_from_an_organization_whose_group_the_person_left_too(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let world = World::of(store).await;
     let [group] = assigned(&world, ["Research"]);
     let alice = person(&world, "Alice Arden", &[group]);
     give_roles(&world, alice, &["org_admin"]);
@@ -80,9 +88,10 @@ async fn the_right_goes_from_an_organization_whose_group_the_person_left_too() {
     assert_eq!(role_in(&world, alice, &group).await, "internal_user", "the right does not");
 }
 
+#[rstest]
 #[tokio::test]
-async fn the_right_goes_even_while_organizations_are_switched_off() {
-    let world = World::new().await;
+async fn the_right_goes_even_while_organizations_are_switched_off(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let [group] = assigned(&world, ["Research"]);
     let alice = person(&world, "Alice Arden", &[group]);
     give_roles(&world, alice, &["org_admin"]);
@@ -94,21 +103,22 @@ async fn the_right_goes_even_while_organizations_are_switched_off() {
 }
 
 /// Alice is in a group's organization, and by hand in one of no group.
-async fn with_a_manual_membership() -> (World, ObjectId, GroupId) {
-    let world = World::new().await;
+async fn with_a_manual_membership(store: StoreKind) -> (World, ObjectId, GroupId) {
+    let world = World::of(store).await;
     let [group] = assigned(&world, ["Research"]);
     let alice = person(&world, "Alice Arden", &[group]);
     world.sign_in(&world.service().await, alice).await;
     organization_by_hand(&world, &"not a guid", "By hand").await;
-    let sql = "insert into entraway.organization_members (user_id, organization_id, user_role)
+    let sql = "insert into {organization_members} (user_id, organization_id, user_role)
                values ($1, 'not a guid', 'internal_user_viewer')";
-    by_hand(&world, sql, &[&alice]).await;
+    world.by_hand(sql, &[&alice]).await;
     (world, alice, group)
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_membership_made_by_hand_keeps_its_role_whatever_entra_says() {
-    let (world, alice, group) = with_a_manual_membership().await;
+async fn a_membership_made_by_hand_keeps_its_role_whatever_entra_says(#[values(Native, LiteLlm)] store: StoreKind) {
+    let (world, alice, group) = with_a_manual_membership(store).await;
     for roles in [&["org_admin"][..], &["proxy_admin"], &[]] {
         give_roles(&world, alice, roles);
         world.sign_in(&world.service().await, alice).await;
@@ -117,15 +127,16 @@ async fn a_membership_made_by_hand_keeps_its_role_whatever_entra_says() {
     assert_eq!(role_in(&world, alice, &group).await, "internal_user");
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_role_in_an_organization_that_somebody_changed_by_hand_stays() {
-    let world = World::new().await;
+async fn a_role_in_an_organization_that_somebody_changed_by_hand_stays(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let [changed, left] = assigned(&world, ["Changed by hand", "Left alone"]);
     let alice = person(&world, "Alice Arden", &[changed, left]);
     let service = world.service().await;
     world.sign_in(&service, alice).await;
-    let sql = "update entraway.organization_members set user_role = 'org_admin' where organization_id = $1";
-    by_hand(&world, sql, &[&changed]).await;
+    let sql = "update {organization_members} set user_role = 'org_admin' where organization_id = $1";
+    world.by_hand(sql, &[&changed]).await;
 
     for (roles, in_the_other) in
         [(&[][..], "internal_user"), (&["internal_user_viewer"], "internal_user_viewer"), (&[], "internal_user")]

@@ -2,11 +2,13 @@
 
 use entraway::domain::ObjectId;
 use entraway::fake::Person;
+use rstest::rstest;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::support::{assert_refused, assigned, by_hand, ids, person};
-use crate::support::{Rows, World};
+use super::support::{assert_refused, assigned, ids, person};
+use crate::support::by_hand::MAKE_USER;
+use crate::support::{LiteLlm, Native, StoreKind, World};
 
 /// Changes the person in Entra.
 fn change(world: &World, person: ObjectId, change: impl FnOnce(&mut Person)) {
@@ -17,9 +19,10 @@ async fn user(world: &World, person: ObjectId) -> Value {
     world.rows().await.users[&person.to_string()].clone()
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_address_follows_entra_but_is_never_lost() {
-    let world = World::new().await;
+async fn an_address_follows_entra_but_is_never_lost(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let alice = person(&world, "Alice Arden", &[]);
     let service = world.service().await;
     world.sign_in(&service, alice).await;
@@ -34,15 +37,18 @@ async fn an_address_follows_entra_but_is_never_lost() {
         "no-address".clone_into(&mut alice.upn);
         alice.email = None;
     });
-    let before = Rows::versions(&world.pool).await;
+    let before = world.versions().await;
     world.sign_in(&service, alice).await;
     assert_eq!(user(&world, alice).await["user_email"], "alice.birch@contoso-sim.example", "nothing overwrites it");
-    assert_eq!(Rows::versions(&world.pool).await, before, "there was nothing to write");
+    assert_eq!(world.versions().await, before, "there was nothing to write");
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_person_without_an_address_is_a_user_and_gets_one_when_entra_knows_it() {
-    let world = World::new().await;
+async fn a_person_without_an_address_is_a_user_and_gets_one_when_entra_knows_it(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let world = World::of(store).await;
     let alice = person(&world, "Alice Arden", &[]);
     change(&world, alice, |alice| {
         "no-address".clone_into(&mut alice.upn);
@@ -57,9 +63,10 @@ async fn a_person_without_an_address_is_a_user_and_gets_one_when_entra_knows_it(
     assert_eq!(user(&world, alice).await["user_email"], "alice@contoso-sim.example");
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_alias_is_filled_in_where_there_is_none_and_never_replaced() {
-    let world = World::new().await;
+async fn an_alias_is_filled_in_where_there_is_none_and_never_replaced(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let alice = person(&world, "", &[]);
     change(&world, alice, |alice| "alice@contoso-sim.example".clone_into(&mut alice.upn));
     let service = world.service().await;
@@ -74,24 +81,27 @@ async fn an_alias_is_filled_in_where_there_is_none_and_never_replaced() {
     world.sign_in(&service, alice).await;
     assert_eq!(user(&world, alice).await["user_alias"], "Alice Arden", "an alias that is there stays");
 
-    by_hand(&world, "update entraway.users set user_alias = '  ' where user_id = $1", &[&alice]).await;
+    world.by_hand("update {users} set user_alias = '  ' where user_id = $1", &[&alice]).await;
     world.sign_in(&service, alice).await;
     assert_eq!(user(&world, alice).await["user_alias"], "Alice Birch", "blanks are no alias");
 }
 
+#[rstest]
 #[tokio::test]
-async fn what_somebody_set_by_hand_in_a_persons_row_is_kept_when_the_row_is_refreshed() {
-    let world = World::new().await;
+async fn what_somebody_set_by_hand_in_a_persons_row_is_kept_when_the_row_is_refreshed(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let world = World::of(store).await;
     let alice = person(&world, "Alice Arden", &[]);
     let service = world.service().await;
     world.sign_in(&service, alice).await;
-    by_hand(
-        &world,
-        "update entraway.users set models = '{o1}', max_budget = 7, budget_duration = '1d', spend = 3,
+    world
+        .by_hand(
+            "update {users} set models = '{o1}', max_budget = 7, budget_duration = '1d', spend = 3,
                 metadata = '{\"mine\": 1}', budget_reset_at = '2030-01-01T00:00:00Z' where user_id = $1",
-        &[&alice],
-    )
-    .await;
+            &[&alice],
+        )
+        .await;
     let mut expected = user(&world, alice).await;
 
     change(&world, alice, |alice| "new@contoso-sim.example".clone_into(&mut alice.upn));
@@ -101,9 +111,10 @@ async fn what_somebody_set_by_hand_in_a_persons_row_is_kept_when_the_row_is_refr
     assert_eq!(user(&world, alice).await, expected, "nothing but the address may differ");
 }
 
+#[rstest]
 #[tokio::test]
-async fn two_people_with_the_same_address_are_two_users() {
-    let world = World::new().await;
+async fn two_people_with_the_same_address_are_two_users(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let [hers, his] = assigned(&world, ["Hers", "His"]);
     let (alice, bob) = (person(&world, "Alice Arden", &[hers]), person(&world, "Bob Birch", &[his]));
     for who in [alice, bob] {
@@ -119,18 +130,14 @@ async fn two_people_with_the_same_address_are_two_users() {
     assert_eq!(browser.me(&service).await.json()["user"]["user_id"], json!(alice), "her session is still hers");
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_address_binds_no_account_that_was_there_before() {
-    let world = World::new().await;
+async fn an_address_binds_no_account_that_was_there_before(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let alice = person(&world, "Alice Arden", &[]);
     let boss = Uuid::new_v4();
-    by_hand(
-        &world,
-        "insert into entraway.users (user_id, tenant_id, object_id, user_email, user_role)
-         values ($2, $1::uuid, $2::uuid, 'alice.arden@contoso-sim.example', 'proxy_admin')",
-        &[&world.fake.edit(|directory| directory.tenant_id), &boss],
-    )
-    .await;
+    let tenant = world.fake.edit(|directory| directory.tenant_id);
+    world.by_hand(MAKE_USER, &[&boss, &tenant, &"proxy_admin", &"alice.arden@contoso-sim.example"]).await;
     let before = world.rows().await.users[&boss.to_string()].clone();
 
     let service = world.service().await;
@@ -140,19 +147,21 @@ async fn an_address_binds_no_account_that_was_there_before() {
     assert_eq!(rows.users[&boss.to_string()], before, "the account with that address was not touched");
     assert_eq!(rows.users[&alice.to_string()]["user_role"], "internal_user", "and gave her nothing");
     assert_eq!(browser.me(&service).await.json()["user"]["user_id"], json!(alice));
+    let told = match store {
+        Native => json!([]),
+        // There an account can be anybody's, who may have meant it for her; so the operator is told.
+        LiteLlm => json!([{ "note": "same_email", "user_ids": [boss] }]),
+    };
+    assert_eq!(world.last_run().await["notes"], told);
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_object_id_that_belongs_to_another_tenants_person_is_refused() {
-    let world = World::new().await;
+async fn an_object_id_that_belongs_to_another_tenants_person_is_refused(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let [group] = assigned(&world, ["Research"]);
     let alice = person(&world, "Alice Arden", &[group]);
-    by_hand(
-        &world,
-        "insert into entraway.users (user_id, tenant_id, object_id, user_role) values ($1, $2::uuid, $1::uuid, 'proxy_admin')",
-        &[&alice, &Uuid::new_v4()],
-    )
-    .await;
+    world.by_hand(MAKE_USER, &[&alice, &Uuid::new_v4(), &"proxy_admin", &"alice@elsewhere.example"]).await;
     let before = world.rows().await;
 
     let answer = world.try_sign_in(&world.service().await, alice).await;
@@ -162,9 +171,10 @@ async fn an_object_id_that_belongs_to_another_tenants_person_is_refused() {
     assert_eq!(world.sessions_and_runs().await, (0, 0));
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_guest_of_the_company_is_a_person_of_its_tenant() {
-    let world = World::new().await;
+async fn a_guest_of_the_company_is_a_person_of_its_tenant(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let [group] = assigned(&world, ["Research"]);
     let guest = world.fake.edit(|directory| {
         let guest = directory.person("Gus Guest", |gus| {

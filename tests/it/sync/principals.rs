@@ -2,11 +2,12 @@
 
 use entraway::domain::GroupId;
 use entraway::fake::{Member, OtherKind, OtherObject, Principal};
+use rstest::rstest;
 use serde_json::json;
 use uuid::Uuid;
 
 use super::support::{assigned, ids, organization_by_hand, person, team_by_hand};
-use crate::support::{Service, World};
+use crate::support::{LiteLlm, Native, Service, StoreKind, World};
 
 /// An instance without `service_principal_id`.
 async fn unnamed(world: &World) -> Service {
@@ -28,9 +29,10 @@ fn pretenders(world: &World, role: GroupId, unit: GroupId, member: Member) {
     });
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_group_that_is_assigned_twice_with_two_roles_is_one_team() {
-    let world = World::new().await;
+async fn a_group_that_is_assigned_twice_with_two_roles_is_one_team(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let [group] = assigned(&world, ["Twice"]);
     world.fake.edit(|directory| {
         directory.assign_role(group, "internal_user");
@@ -44,9 +46,10 @@ async fn a_group_that_is_assigned_twice_with_two_roles_is_one_team() {
     assert_eq!(world.last_run().await["assigned_groups_read"], 1, "three assignments, one group");
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_assigned_person_or_service_principal_is_no_group() {
-    let world = World::new().await;
+async fn an_assigned_person_or_service_principal_is_no_group(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let [group] = assigned(&world, ["Real"]);
     let unassigned = world.fake.edit(|directory| directory.group("Not assigned"));
     let alice = person(&world, "Alice Arden", &[group, unassigned]);
@@ -64,10 +67,13 @@ async fn an_assigned_person_or_service_principal_is_no_group() {
     assert_eq!(rows.teams_of(alice), ids(&[group]));
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_directory_role_or_an_administrative_unit_is_no_group_even_under_a_teams_id() {
+async fn a_directory_role_or_an_administrative_unit_is_no_group_even_under_a_teams_id(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
     for nested in [false, true] {
-        let world = World::new().await;
+        let world = World::of(store).await;
         let [one, two] = assigned(&world, ["One", "Two"]);
         let alice = person(&world, "Alice Arden", &[]);
         pretenders(&world, one, two, Member::Person(alice));
@@ -82,9 +88,12 @@ async fn a_directory_role_or_an_administrative_unit_is_no_group_even_under_a_tea
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn without_a_service_principal_a_person_joins_what_exists_and_nothing_is_created() {
-    let world = World::new().await;
+async fn without_a_service_principal_a_person_joins_what_exists_and_nothing_is_created(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let world = World::of(store).await;
     let [both, only_team, only_organization, neither] = assigned(&world, ["Both", "Team", "Organization", "Neither"]);
     let alice = person(&world, "Alice Arden", &[both, only_team, only_organization, neither]);
     team_by_hand(&world, &both, "Both").await;
@@ -107,9 +116,12 @@ async fn without_a_service_principal_a_person_joins_what_exists_and_nothing_is_c
     assert_eq!(run["member_of_read"], 4);
 }
 
+#[rstest]
 #[tokio::test]
-async fn without_a_service_principal_and_without_the_flag_organizations_are_left_alone() {
-    let world = World::new().await;
+async fn without_a_service_principal_and_without_the_flag_organizations_are_left_alone(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let world = World::of(store).await;
     let [group] = assigned(&world, ["Group"]);
     let alice = person(&world, "Alice Arden", &[group]);
     team_by_hand(&world, &group, "Group").await;
@@ -127,9 +139,12 @@ async fn without_a_service_principal_and_without_the_flag_organizations_are_left
     assert!(rows.organizations_of(alice).is_empty());
 }
 
+#[rstest]
 #[tokio::test]
-async fn without_a_service_principal_a_directory_role_under_a_teams_id_opens_no_team() {
-    let world = World::new().await;
+async fn without_a_service_principal_a_directory_role_under_a_teams_id_opens_no_team(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let world = World::of(store).await;
     let [one, two] = assigned(&world, ["One", "Two"]);
     let alice = person(&world, "Alice Arden", &[]);
     pretenders(&world, one, two, Member::Person(alice));

@@ -1,9 +1,10 @@
 //! The sync record: one row a sign-in, which says what was read, written, left alone, and how long it took.
 
+use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::support::{assigned, ids, person, time};
-use crate::support::World;
+use crate::support::{LiteLlm, Native, StoreKind, World};
 
 /// The newest record without what no test can foretell; that part is checked here.
 async fn record(world: &World) -> Value {
@@ -19,9 +20,10 @@ async fn record(world: &World) -> Value {
     run
 }
 
+#[rstest]
 #[tokio::test]
-async fn every_sign_in_leaves_one_record_of_what_it_read_and_wrote() {
-    let world = World::new().await;
+async fn every_sign_in_leaves_one_record_of_what_it_read_and_wrote(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let [hers, other] = assigned(&world, ["Hers", "Other"]);
     let not_assigned = world.fake.edit(|directory| directory.group("Not assigned"));
     let alice = person(&world, "Alice Arden", &[hers, not_assigned]);
@@ -66,9 +68,10 @@ async fn every_sign_in_leaves_one_record_of_what_it_read_and_wrote() {
     assert_eq!(world.sessions_and_runs().await, (3, 3));
 }
 
+#[rstest]
 #[tokio::test]
-async fn each_person_is_told_of_their_own_last_sign_in() {
-    let world = World::new().await;
+async fn each_person_is_told_of_their_own_last_sign_in(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let [hers, his] = assigned(&world, ["Hers", "His"]);
     let (alice, bob) = (person(&world, "Alice Arden", &[hers]), person(&world, "Bob Birch", &[his]));
     let service = world.service().await;
@@ -83,9 +86,10 @@ async fn each_person_is_told_of_their_own_last_sign_in() {
     assert_eq!(told["last_sync"]["teams_created"], 0, "Alice's sign-in made them");
 }
 
+#[rstest]
 #[tokio::test]
-async fn without_organizations_the_record_names_teams_only() {
-    let world = World::new().await;
+async fn without_organizations_the_record_names_teams_only(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let [group] = assigned(&world, ["Research"]);
     let alice = person(&world, "Alice Arden", &[group]);
     world.sign_in(&world.service_with(|config| config.policy.also_create_orgs = false).await, alice).await;

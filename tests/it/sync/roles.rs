@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use entraway::domain::ObjectId;
 use entraway::policy::RolePrecedence;
+use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::support::{assigned, by_hand, give_roles, person};
-use crate::support::{Service, World};
+use super::support::{assigned, give_roles, person};
+use crate::support::{LiteLlm, Native, Service, StoreKind, World};
 
 /// The person's role, and the part of it that Entra gives.
 async fn role(world: &World, person: ObjectId) -> (Value, Value) {
@@ -28,9 +29,12 @@ async fn with_administrators(world: &World, ids: &[ObjectId]) -> Service {
     world.service_with(|config| config.policy.admin_user_ids = ids).await
 }
 
+#[rstest]
 #[tokio::test]
-async fn of_several_app_roles_the_first_valid_one_counts_or_the_highest_as_the_operator_chose() {
-    let world = World::new().await;
+async fn of_several_app_roles_the_first_valid_one_counts_or_the_highest_as_the_operator_chose(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let world = World::of(store).await;
     let first = world.service().await;
     let highest = world.service_with(|config| config.policy.role_precedence = RolePrecedence::Highest).await;
     for (roles, expect_first, expect_highest) in [
@@ -51,9 +55,10 @@ async fn of_several_app_roles_the_first_valid_one_counts_or_the_highest_as_the_o
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn unknown_app_roles_alone_are_no_role_and_the_default_counts() {
-    let world = World::new().await;
+async fn unknown_app_roles_alone_are_no_role_and_the_default_counts(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let alice = person(&world, "Alice Arden", &[]);
     give_roles(&world, alice, &["Customer", "admin", "team"]);
     world.sign_in(&world.service().await, alice).await;
@@ -65,9 +70,12 @@ async fn unknown_app_roles_alone_are_no_role_and_the_default_counts() {
     assert_eq!(role(&world, bob).await, by_default("internal_user_viewer"), "without a configured default");
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_role_follows_entra_at_every_sign_in_and_goes_when_entra_gives_none() {
-    let world = World::new().await;
+async fn a_role_follows_entra_at_every_sign_in_and_goes_when_entra_gives_none(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let world = World::of(store).await;
     let alice = person(&world, "Alice Arden", &[]);
     let service = world.service().await;
     for (roles, expected) in [
@@ -85,9 +93,10 @@ async fn a_role_follows_entra_at_every_sign_in_and_goes_when_entra_gives_none() 
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_role_that_comes_with_a_group_goes_with_the_group() {
-    let world = World::new().await;
+async fn a_role_that_comes_with_a_group_goes_with_the_group(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let [group] = assigned(&world, ["Administrators"]);
     world.fake.edit(|directory| directory.assign_role(group, "proxy_admin"));
     let alice = person(&world, "Alice Arden", &[group]);
@@ -100,27 +109,29 @@ async fn a_role_that_comes_with_a_group_goes_with_the_group() {
     assert_eq!(role(&world, alice).await, by_default("internal_user"));
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_role_that_somebody_set_by_hand_stays() {
-    let world = World::new().await;
+async fn a_role_that_somebody_set_by_hand_stays(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let alice = person(&world, "Alice Arden", &[]);
     let service = world.service().await;
     world.sign_in(&service, alice).await;
-    by_hand(&world, "update entraway.users set user_role = 'proxy_admin_viewer' where user_id = $1", &[&alice]).await;
+    world.by_hand("update {users} set user_role = 'proxy_admin_viewer' where user_id = $1", &[&alice]).await;
     for _ in 0..2 {
         world.sign_in(&service, alice).await;
         assert_eq!(role(&world, alice).await, by_default("proxy_admin_viewer"));
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_role_that_was_changed_by_hand_outlives_the_one_that_entra_gave() {
-    let world = World::new().await;
+async fn a_role_that_was_changed_by_hand_outlives_the_one_that_entra_gave(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let alice = person(&world, "Alice Arden", &[]);
     give_roles(&world, alice, &["internal_user_viewer"]);
     let service = world.service().await;
     world.sign_in(&service, alice).await;
-    by_hand(&world, "update entraway.users set user_role = 'proxy_admin' where user_id = $1", &[&alice]).await;
+    world.by_hand("update {users} set user_role = 'proxy_admin' where user_id = $1", &[&alice]).await;
 
     give_roles(&world, alice, &[]);
     world.sign_in(&service, alice).await;
@@ -131,33 +142,36 @@ async fn a_role_that_was_changed_by_hand_outlives_the_one_that_entra_gave() {
     assert_eq!(role(&world, alice).await, by_default("proxy_admin"), "and it stays");
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_role_that_entra_gives_counts_for_more_than_one_set_by_hand() {
-    let world = World::new().await;
+async fn a_role_that_entra_gives_counts_for_more_than_one_set_by_hand(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let alice = person(&world, "Alice Arden", &[]);
     give_roles(&world, alice, &["internal_user_viewer"]);
     let service = world.service().await;
     world.sign_in(&service, alice).await;
-    by_hand(&world, "update entraway.users set user_role = 'proxy_admin' where user_id = $1", &[&alice]).await;
+    world.by_hand("update {users} set user_role = 'proxy_admin' where user_id = $1", &[&alice]).await;
 
     world.sign_in(&service, alice).await;
     assert_eq!(role(&world, alice).await, given("internal_user_viewer"));
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_empty_role_is_filled_with_the_default() {
-    let world = World::new().await;
+async fn an_empty_role_is_filled_with_the_default(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let alice = person(&world, "Alice Arden", &[]);
     let service = world.service().await;
     world.sign_in(&service, alice).await;
-    by_hand(&world, "update entraway.users set user_role = null where user_id = $1", &[&alice]).await;
+    world.by_hand("update {users} set user_role = null where user_id = $1", &[&alice]).await;
     world.sign_in(&service, alice).await;
     assert_eq!(role(&world, alice).await, by_default("internal_user"));
 }
 
+#[rstest]
 #[tokio::test]
-async fn another_default_is_for_newcomers_only() {
-    let world = World::new().await;
+async fn another_default_is_for_newcomers_only(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
     let (alice, bob) = (person(&world, "Alice Arden", &[]), person(&world, "Bob Birch", &[]));
     world.sign_in(&world.service().await, alice).await;
     let other = world.config_of("  default_internal_user_params: {user_role: internal_user_viewer}\n");
@@ -168,9 +182,12 @@ async fn another_default_is_for_newcomers_only() {
     assert_eq!(role(&world, bob).await, by_default("internal_user_viewer"));
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_administrator_by_id_is_one_whatever_entra_says_until_taken_from_the_list() {
-    let world = World::new().await;
+async fn an_administrator_by_id_is_one_whatever_entra_says_until_taken_from_the_list(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let world = World::of(store).await;
     let (alice, bob) = (person(&world, "Alice Arden", &[]), person(&world, "Bob Birch", &[]));
     give_roles(&world, bob, &["internal_user_viewer"]);
     let listed = with_administrators(&world, &[alice, bob]).await;
@@ -186,13 +203,16 @@ async fn an_administrator_by_id_is_one_whatever_entra_says_until_taken_from_the_
     assert_eq!(role(&world, bob).await, given("internal_user_viewer"), "his app role counts again");
 }
 
+#[rstest]
 #[tokio::test]
-async fn the_list_of_administrators_is_the_way_back_in_for_whom_somebody_took_the_right_by_hand() {
-    let world = World::new().await;
+async fn the_list_of_administrators_is_the_way_back_in_for_whom_somebody_took_the_right_by_hand(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let world = World::of(store).await;
     let alice = person(&world, "Alice Arden", &[]);
     let service = with_administrators(&world, &[alice]).await;
     world.sign_in(&service, alice).await;
-    by_hand(&world, "update entraway.users set user_role = 'internal_user_viewer' where user_id = $1", &[&alice]).await;
+    world.by_hand("update {users} set user_role = 'internal_user_viewer' where user_id = $1", &[&alice]).await;
     world.sign_in(&service, alice).await;
     assert_eq!(role(&world, alice).await, given("proxy_admin"));
 }

@@ -5,10 +5,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use entraway::domain::{GroupId, ObjectId};
 use serde_json::Value;
-use sqlx::Executor;
-use sqlx::postgres::Postgres;
 
-use crate::support::{Answer, Rows, Service, World};
+use crate::support::by_hand::{MAKE_ORGANIZATION, MAKE_TEAM};
+use crate::support::{Answer, Service, World};
 
 /// Makes groups and assigns them to the app.
 pub(super) fn assigned<const N: usize>(world: &World, names: [&str; N]) -> [GroupId; N] {
@@ -62,35 +61,19 @@ pub(super) fn ids(groups: &[GroupId]) -> Vec<String> {
     ids
 }
 
-/// Runs a statement as somebody with psql would; `$1` and so on are texts.
-pub(super) async fn by_hand(world: &World, sql: &'static str, values: &[&dyn ToString]) {
-    run(&world.pool, sql, values).await;
-}
-
-/// The same in a transaction or on a connection of one's own.
-pub(super) async fn run(on: impl Executor<'_, Database = Postgres>, sql: &'static str, values: &[&dyn ToString]) {
-    let mut query = sqlx::query(sql);
-    for value in values {
-        query = query.bind(value.to_string());
-    }
-    let done = query.execute(on).await.unwrap();
-    assert_ne!(done.rows_affected(), 0, "the statement that sets the scene changed nothing: {sql}");
-}
-
 /// An organization, and a team that need not be in it, made by hand before anybody signs in.
 pub(super) async fn organization_by_hand(world: &World, id: &dyn ToString, alias: &str) {
-    let sql = "insert into entraway.organizations (organization_id, organization_alias) values ($1, $2)";
-    by_hand(world, sql, &[id, &alias]).await;
+    world.by_hand(MAKE_ORGANIZATION, &[id, &alias]).await;
 }
 
 /// A standalone team, made by hand before anybody signs in.
 pub(super) async fn team_by_hand(world: &World, id: &dyn ToString, alias: &str) {
-    by_hand(world, "insert into entraway.teams (team_id, team_alias) values ($1, $2)", &[id, &alias]).await;
+    world.by_hand(MAKE_TEAM, &[id, &alias]).await;
 }
 
 /// The versions of the rows that the word and the id at the beginning name, such as `team 0d0a…`.
 pub(super) async fn versions(world: &World, of: &str) -> Vec<String> {
-    let all = Rows::versions(&world.pool).await;
+    let all = world.versions().await;
     let these: Vec<String> = all.into_iter().filter(|version| version.starts_with(of)).collect();
     assert!(!these.is_empty(), "there is no row {of}");
     these
