@@ -25,6 +25,10 @@ pub(super) use columns::check;
 /// `created_by` of rows that nobody in particular made: the name that the proxy itself writes there.
 const PROXY_ADMIN: &str = "default_user_id";
 
+/// Who joins more teams than this at once waits for others who do. Postgres has room for some thousands of locks, and
+/// where it is full the proxy suffers as well.
+const MANY_TEAMS: usize = 100;
+
 pub(super) struct LiteLlm;
 
 impl Tables for LiteLlm {
@@ -106,10 +110,12 @@ impl Tables for LiteLlm {
         let object_id = person.identity.object_id.to_string();
         sqlx::query(
             "select case when $1 then pg_advisory_xact_lock(hashtext('entraway.create'), 0) end,
+                    case when $3 then pg_advisory_xact_lock(hashtext('entraway.many'), 0) end,
                     pg_advisory_xact_lock(hashtext('entraway.person'), hashtext($2))",
         )
         .bind(locks.creates)
         .bind(&object_id)
+        .bind(locks.teams.len() > MANY_TEAMS)
         .execute(&mut *connection)
         .await?;
         if !locks.teams.is_empty() {

@@ -113,3 +113,23 @@ async fn what_the_proxy_spends_at_the_same_moment_is_not_lost() {
     assert_eq!(places(&world, &alice, &group).await, [1, 1, 1]);
     assert_eq!(world.last_run().await["retries"], 0, "the person's row is locked before a team's is: no deadlock");
 }
+
+#[tokio::test]
+async fn who_joins_more_than_a_hundred_teams_waits_for_others_who_do_and_nobody_else_does() {
+    let world = world().await;
+    let groups: Vec<GroupId> = (0..34).flat_map(|_| assigned(&world, ["One", "Two", "Three"])).collect();
+    let alice = person(&world, "Alice Arden", &groups);
+    let bob = person(&world, "Bob Birch", &groups[..100]);
+    let service = plain(&world, false).await;
+
+    let mut other = world.pool.begin().await.unwrap();
+    step(&mut other, "select pg_advisory_xact_lock(hashtext('entraway.many'), 0)", &[]).await;
+    world.sign_in(&service, bob).await;
+    let (_, ()) = tokio::join!(world.sign_in(&service, alice), async {
+        until_it_waits(&world).await;
+        other.commit().await.unwrap();
+    });
+    for (person, joined) in [(alice, 102), (bob, 100)] {
+        assert_eq!(user(&world, &person).await["teams"].as_array().map(Vec::len), Some(joined));
+    }
+}
