@@ -4,11 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
-use sqlx::{PgConnection, PgPool};
+use sqlx::postgres::PgRow;
+use sqlx::types::Json;
+use sqlx::{PgConnection, PgPool, Row as _};
 
 use super::StoreError;
 use crate::domain::{GroupId, Person};
-use crate::plan::{Applied, Current, Directory, Failure, NewOrganization, NewTeam, Plan, Planner, UserChange};
+use crate::plan::{
+    Applied, Current, CurrentOrganizationMember, CurrentUser, Directory, Failure, NewOrganization, NewTeam, Plan,
+    Planner, UserChange,
+};
 use crate::policy::{BudgetDuration, Limits};
 
 /// A transaction that lost a race is tried again, whole, this often.
@@ -199,25 +204,68 @@ pub(super) fn group_ids(ids: &[String]) -> BTreeSet<GroupId> {
     ids.iter().filter_map(|id| id.parse().ok()).collect()
 }
 
-/// The columns of a new person, or those that change of a known one.
-pub(super) fn person_columns(plan: &Plan) -> (Option<Value>, Option<Value>) {
-    match &plan.user {
-        None => (None, None),
-        Some(UserChange::Create(new)) => {
-            let mut row = json!({
-                "user_email": new.email, "user_alias": new.alias, "user_role": new.role, "sso_user_role": new.sso_role,
-                "models": new.models, "budget_reset_at": new.budget_reset_at,
-            });
-            put_limits(&mut row, &new.limits);
-            (Some(row), None)
-        }
-        Some(UserChange::Update(update)) => {
-            let mut row = json!({ "user_email": update.email, "user_alias": update.alias });
-            if let Some((role, sso_role)) = &update.role {
-                row["user_role"] = json!(role);
-                row["sso_user_role"] = json!(sso_role);
+/// What of a plan goes into the statement that writes a person, as it is bound.
+pub(super) struct PersonValues<'a> {
+    /// The columns of a new person.
+    pub(super) new: Option<Value>,
+    /// Those that change of a known one; null where a column stays.
+    pub(super) changes: Option<Value>,
+    pub(super) join_organizations: Vec<String>,
+    pub(super) join_roles: Vec<&'a str>,
+    pub(super) change_organizations: Vec<&'a str>,
+    pub(super) change_roles: Vec<&'a str>,
+    pub(super) join_teams: Vec<String>,
+}
+
+impl<'a> PersonValues<'a> {
+    pub(super) fn of(plan: &'a Plan) -> Self {
+        let (new, changes) = match &plan.user {
+            None => (None, None),
+            Some(UserChange::Create(new)) => {
+                let mut row = json!({
+                    "user_email": new.email, "user_alias": new.alias, "user_role": new.role,
+                    "sso_user_role": new.sso_role, "models": new.models, "budget_reset_at": new.budget_reset_at,
+                });
+                put_limits(&mut row, &new.limits);
+                (Some(row), None)
             }
-            (None, Some(row))
+            Some(UserChange::Update(update)) => {
+                let mut row = json!({ "user_email": update.email, "user_alias": update.alias });
+                if let Some((role, sso_role)) = &update.role {
+                    row["user_role"] = json!(role);
+                    row["sso_user_role"] = json!(sso_role);
+                }
+                (None, Some(row))
+            }
+        };
+        Self {
+            new,
+            changes,
+            join_organizations: plan.join_organizations.keys().map(ToString::to_string).collect(),
+            join_roles: plan.join_organizations.values().map(|role| role.as_str()).collect(),
+            change_organizations: plan.organization_roles.keys().map(String::as_str).collect(),
+            change_roles: plan.organization_roles.values().map(|role| role.as_str()).collect(),
+            join_teams: plan.join_teams.iter().map(ToString::to_string).collect(),
         }
     }
+}
+
+/// What a store's read gives: the columns `person`, `organizations`, `teams`, `organization_members`, `team_members`
+/// and `same_email`.
+pub(super) fn current(row: &PgRow) -> Result<Current, StoreError> {
+    let user: Option<Json<CurrentUser>> = row.try_get("person")?;
+    let organizations: Vec<String> = row.try_get("organizations")?;
+    let Json(teams): Json<BTreeMap<GroupId, Option<String>>> = row.try_get("teams")?;
+    let Json(organization_members): Json<BTreeMap<String, CurrentOrganizationMember>> =
+        row.try_get("organization_members")?;
+    let team_members: Vec<String> = row.try_get("team_members")?;
+    let same_email: Vec<String> = row.try_get("same_email")?;
+    Ok(Current {
+        user: user.map(|Json(user)| user),
+        organizations: group_ids(&organizations),
+        teams,
+        organization_members,
+        team_members: group_ids(&team_members),
+        same_email: same_email.into_iter().collect(),
+    })
 }

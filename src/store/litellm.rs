@@ -4,20 +4,16 @@
 mod columns;
 mod person;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::json;
-use sqlx::types::Json;
 use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
 use super::StoreError;
-use super::apply::{Locks, NewRow, Tables, group_ids, put_limits};
+use super::apply::{Locks, NewRow, Tables, current, put_limits};
 use crate::domain::{Email, GroupId, Person, TenantId};
-use crate::plan::{
-    Applied, Budget, Current, CurrentOrganizationMember, CurrentUser, Directory, NewOrganization, NewTeam, Plan,
-    Planner,
-};
+use crate::plan::{Applied, Budget, Current, Directory, NewOrganization, NewTeam, Plan, Planner};
 use crate::random;
 
 pub(super) use columns::check;
@@ -86,21 +82,7 @@ impl Tables for LiteLlm {
         if tenant.is_some_and(|tenant| TenantId::from(tenant) != person.identity.tenant_id) {
             return Err(StoreError::OtherTenant);
         }
-        let user: Option<Json<CurrentUser>> = row.try_get("person")?;
-        let organizations: Vec<String> = row.try_get("organizations")?;
-        let Json(teams): Json<BTreeMap<GroupId, Option<String>>> = row.try_get("teams")?;
-        let Json(organization_members): Json<BTreeMap<String, CurrentOrganizationMember>> =
-            row.try_get("organization_members")?;
-        let team_members: Vec<String> = row.try_get("team_members")?;
-        let same_email: Vec<String> = row.try_get("same_email")?;
-        Ok(Current {
-            user: user.map(|Json(user)| user),
-            organizations: group_ids(&organizations),
-            teams,
-            organization_members,
-            team_members: group_ids(&team_members),
-            same_email: same_email.into_iter().collect(),
-        })
+        current(&row)
     }
 
     /// Ours first; then the proxy's lock of each team whose roster changes, in the order of the ids; then the person's

@@ -1,17 +1,12 @@
 //! Our own tables of organizations, teams, people and memberships.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use serde_json::json;
-use sqlx::types::Json;
 use sqlx::{PgConnection, Row as _};
 
 use super::StoreError;
-use super::apply::{Locks, NewRow, Tables, group_ids, person_columns, put_limits};
+use super::apply::{Locks, NewRow, PersonValues, Tables, current, group_ids, put_limits};
 use crate::domain::{GroupId, Person};
-use crate::plan::{
-    Applied, Current, CurrentOrganizationMember, CurrentUser, Directory, NewOrganization, NewTeam, Plan, Planner,
-};
+use crate::plan::{Applied, Current, Directory, NewOrganization, NewTeam, Plan, Planner};
 
 pub(super) struct Native;
 
@@ -39,31 +34,19 @@ impl Tables for Native {
                             json_build_object('user_role', user_role, 'sso_user_role', sso_user_role)), '{}')
                  from entraway.organization_members where user_id = $1) as organization_members,
                 (select coalesce(array_agg(team_id), '{}')
-                 from entraway.team_members where user_id = $1 and team_id = any($2)) as team_members",
+                 from entraway.team_members where user_id = $1 and team_id = any($2)) as team_members,
+                '{}'::text[] as same_email",
         )
         .bind(identity.object_id.to_string())
         .bind(&ids)
         .fetch_one(connection)
         .await?;
 
-        let user: Option<Json<CurrentUser>> = row.try_get("person")?;
-        let organizations: Vec<String> = row.try_get("organizations")?;
-        let Json(teams): Json<BTreeMap<GroupId, Option<String>>> = row.try_get("teams")?;
-        let Json(organization_members): Json<BTreeMap<String, CurrentOrganizationMember>> =
-            row.try_get("organization_members")?;
-        let team_members: Vec<String> = row.try_get("team_members")?;
-        let user = user.map(|Json(user)| user);
-        if user.as_ref().is_some_and(|user| user.tenant_id != Some(identity.tenant_id)) {
+        let current = current(&row)?;
+        if current.user.as_ref().is_some_and(|user| user.tenant_id != Some(identity.tenant_id)) {
             return Err(StoreError::OtherTenant);
         }
-        Ok(Current {
-            user,
-            organizations: group_ids(&organizations),
-            teams,
-            organization_members,
-            team_members: group_ids(&team_members),
-            same_email: BTreeSet::new(),
-        })
+        Ok(current)
     }
 
     /// One lock for whoever creates organizations or teams, then one for the person. A fixed number of them: one for
@@ -106,13 +89,7 @@ impl Tables for Native {
         applied: &mut Applied,
     ) -> Result<(), StoreError> {
         let identity = planner.person.identity;
-        let (new_person, changes) = person_columns(plan);
-        let join: Vec<String> = plan.join_organizations.keys().map(ToString::to_string).collect();
-        let join_roles: Vec<&str> = plan.join_organizations.values().map(|role| role.as_str()).collect();
-        let new_roles_of: Vec<&String> = plan.organization_roles.keys().collect();
-        let new_roles: Vec<&str> = plan.organization_roles.values().map(|role| role.as_str()).collect();
-        let teams: Vec<String> = plan.join_teams.iter().map(ToString::to_string).collect();
-
+        let values = PersonValues::of(plan);
         let row = sqlx::query(
             "with made_user as (
                 insert into entraway.users (user_id, tenant_id, object_id, user_email, user_alias, user_role, sso_user_role,
@@ -161,13 +138,13 @@ impl Tables for Native {
         .bind(identity.tenant_id.as_uuid())
         .bind(identity.object_id.as_uuid())
         .bind(planner.now)
-        .bind(new_person)
-        .bind(changes)
-        .bind(join)
-        .bind(join_roles)
-        .bind(new_roles_of)
-        .bind(new_roles)
-        .bind(teams)
+        .bind(values.new)
+        .bind(values.changes)
+        .bind(values.join_organizations)
+        .bind(values.join_roles)
+        .bind(values.change_organizations)
+        .bind(values.change_roles)
+        .bind(values.join_teams)
         .fetch_one(connection)
         .await?;
         applied.user_created = row.try_get("user_created")?;

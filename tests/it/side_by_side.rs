@@ -7,33 +7,11 @@ mod storm;
 
 use std::collections::BTreeMap;
 
-use entraway::domain::{GroupId, ObjectId};
+use entraway::domain::GroupId;
 use serde_json::Value;
 
 use crate::support::World;
-
-/// Makes this many groups and assigns them to the app.
-fn assigned(world: &World, count: usize) -> Vec<GroupId> {
-    world.fake.edit(|directory| {
-        let make = |n| {
-            let group = directory.group(&format!("Group {n}"));
-            directory.assign(group);
-            group
-        };
-        (0..count).map(make).collect()
-    })
-}
-
-/// Makes a person who is in these groups.
-fn person(world: &World, name: &str, groups: &[GroupId]) -> ObjectId {
-    world.fake.edit(|directory| {
-        let person = directory.person(name, |_| {});
-        for group in groups {
-            directory.put(person, *group);
-        }
-        person
-    })
-}
+use crate::support::scene::{many_assigned, person};
 
 /// Who is in which team, as `team / user`, by each of the three places where the proxy looks; sorted, and whoever is
 /// there twice is listed twice.

@@ -6,6 +6,7 @@ pub(crate) mod by_hand;
 mod lure;
 pub(crate) mod redis;
 mod rows;
+pub(crate) mod scene;
 mod together;
 mod traces;
 mod world;

@@ -6,7 +6,7 @@ use sqlx::{PgConnection, Row as _};
 use super::PROXY_ADMIN;
 use crate::plan::{Applied, Plan, Planner, UserChange};
 use crate::store::StoreError;
-use crate::store::apply::{group_ids, person_columns};
+use crate::store::apply::{PersonValues, group_ids};
 
 /// Writes the person's row, their organizations and their teams; one statement. Its parts all see the tables as they
 /// were before it.
@@ -17,12 +17,7 @@ pub(super) async fn write(
     applied: &mut Applied,
 ) -> Result<(), StoreError> {
     let identity = planner.person.identity;
-    let (new_person, changes) = person_columns(plan);
-    let join: Vec<String> = plan.join_organizations.keys().map(ToString::to_string).collect();
-    let join_roles: Vec<&str> = plan.join_organizations.values().map(|role| role.as_str()).collect();
-    let new_roles_of: Vec<&String> = plan.organization_roles.keys().collect();
-    let new_roles: Vec<&str> = plan.organization_roles.values().map(|role| role.as_str()).collect();
-    let teams: Vec<String> = plan.join_teams.iter().map(ToString::to_string).collect();
+    let values = PersonValues::of(plan);
     let remembers_role = match &plan.user {
         None => false,
         Some(UserChange::Create(_)) => true,
@@ -130,13 +125,13 @@ pub(super) async fn write(
     )
     .bind(&plan.user_id)
     .bind(planner.now)
-    .bind(new_person)
-    .bind(changes)
-    .bind(join)
-    .bind(join_roles)
-    .bind(new_roles_of)
-    .bind(new_roles)
-    .bind(teams)
+    .bind(values.new)
+    .bind(values.changes)
+    .bind(values.join_organizations)
+    .bind(values.join_roles)
+    .bind(values.change_organizations)
+    .bind(values.change_roles)
+    .bind(values.join_teams)
     .bind(identity.object_id.to_string())
     .bind(identity.tenant_id.as_uuid())
     .bind(remembers_role)

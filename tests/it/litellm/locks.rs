@@ -1,12 +1,12 @@
 //! A proxy at work beside us: what it locks we wait for, and what it wrote meanwhile is still there.
 
-use std::time::Duration;
-
 use entraway::domain::GroupId;
 use serde_json::json;
 use sqlx::{PgConnection, Postgres, Transaction};
 
-use super::support::{ALICE, assigned, failures, person, places, plain, team, team_by_hand, user, user_by_hand, world};
+use super::support::{
+    ALICE, assigned, failures, person, places, plain, team, team_by_hand, until_it_waits, user, user_by_hand, world,
+};
 use crate::support::World;
 
 /// A proxy's transaction that adds a member, as far as its first statement: the team's lock.
@@ -22,19 +22,6 @@ async fn step(connection: &mut PgConnection, sql: &'static str, values: &[&dyn T
         query = query.bind(value.to_string());
     }
     query.execute(connection).await.unwrap();
-}
-
-/// Returns once a connection of the service waits for a lock.
-async fn until_it_waits(world: &World) {
-    for _ in 0..1_000 {
-        let sql = "select to_jsonb(count(*)) from pg_stat_activity where datname = current_database()
-                   and application_name = 'entraway' and wait_event_type = 'Lock'";
-        if super::support::json(world, sql, &[]).await != 0 {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    panic!("the sign-in did not come to the lock that the proxy holds: src/store/litellm.rs, lock");
 }
 
 #[tokio::test]

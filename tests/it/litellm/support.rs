@@ -1,11 +1,12 @@
 //! Words for these tests: what is in the proxy's tables, what its administrator did by hand, and who is in which group.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use entraway::domain::{GroupId, ObjectId, StoreKind};
+use entraway::domain::{ObjectId, StoreKind};
 use entraway::fake::Person;
 use serde_json::Value;
 use sqlx::AssertSqlSafe;
 
+pub(super) use crate::support::scene::{assigned, person, until_it_waits};
 use crate::support::{Service, World};
 
 pub(super) const ORGANIZATION: &str = "LiteLLM_OrganizationTable";
@@ -32,28 +33,6 @@ pub(super) async fn plain(world: &World, on: bool) -> Service {
 pub(super) async fn with_team_params(world: &World, on: bool, params: &str) -> Service {
     let settings = format!("  entra_groups_also_create_orgs: {on}\n  default_team_params: {{{params}}}\n");
     world.service_of(world.config_of(&settings)).await
-}
-
-/// Makes groups and assigns them to the app.
-pub(super) fn assigned<const N: usize>(world: &World, names: [&str; N]) -> [GroupId; N] {
-    world.fake.edit(|directory| {
-        names.map(|name| {
-            let group = directory.group(name);
-            directory.assign(group);
-            group
-        })
-    })
-}
-
-/// Makes a person who is in these groups.
-pub(super) fn person(world: &World, name: &str, groups: &[GroupId]) -> ObjectId {
-    world.fake.edit(|directory| {
-        let person = directory.person(name, |_| {});
-        for group in groups {
-            directory.put(person, *group);
-        }
-        person
-    })
 }
 
 /// Changes a person in Entra.

@@ -1,14 +1,13 @@
 //! One sign-in and one transaction of the proxy, held at the very moment where they meet: the sign-in succeeds, and no
 //! membership is half.
 
-use std::time::Duration;
-
 use entraway::domain::{GroupId, ObjectId, StoreKind};
 use serde_json::{Value, json};
 use sqlx::PgTransaction;
 
 use super::proxy::{LOCK_TEAM, Proxy, UPSERT_USER, delete_team};
-use super::{Memberships, assigned, in_teams, person};
+use super::{Memberships, in_teams, many_assigned, person};
+use crate::support::scene::until_it_waits;
 use crate::support::{Service, World, together};
 
 /// A group whose team and organization are there, and the database with a service.
@@ -32,7 +31,7 @@ async fn scene(made: bool) -> Scene {
     .execute(&world.pool)
     .await
     .unwrap();
-    let group = assigned(&world, 1)[0];
+    let group = many_assigned(&world, 1)[0];
     let (alice, bob) = (person(&world, "Alice Arden", &[group]), person(&world, "Bob Birch", &[]));
     let service = world.service().await;
     if made {
@@ -40,24 +39,6 @@ async fn scene(made: bool) -> Scene {
     }
     let proxy = Proxy::of(&world).await;
     Scene { world, service, proxy, group, alice }
-}
-
-/// Returns once a connection of the service waits for a lock.
-async fn until_it_waits(world: &World) {
-    for _ in 0..2_000 {
-        let waiting: bool = sqlx::query_scalar(
-            "select exists (select from pg_stat_activity where datname = current_database()
-                            and application_name = 'entraway' and wait_event_type = 'Lock')",
-        )
-        .fetch_one(&world.pool)
-        .await
-        .unwrap();
-        if waiting {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    panic!("the sign-in did not come to the lock that the proxy holds");
 }
 
 impl Scene {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::proxy::Proxy;
-use super::{Memberships, assigned, in_teams, person, retries, rows};
+use super::{Memberships, in_teams, many_assigned, person, retries, rows};
 use crate::support::{Browser, Service, World, together};
 
 /// So many sign in at the same moment; the others follow as these are done.
@@ -21,7 +21,7 @@ type People = Vec<(ObjectId, Vec<GroupId>)>;
 /// The teams, each with a keeper on its roster and something in its metadata, and everybody's groups. The first of the
 /// people has signed in, so that the teams are there.
 async fn scene(world: &World, service: &Service) -> (Vec<GroupId>, People) {
-    let groups = assigned(world, 8);
+    let groups = many_assigned(world, 8);
     let people: People = (0..200)
         .map(|n| {
             let theirs: Vec<GroupId> = (0..3 + n % 3).map(|step| groups[(n * 5 + step * 3) % 8]).collect();

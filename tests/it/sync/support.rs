@@ -1,47 +1,12 @@
 //! Words for these tests: who is in which group, what somebody did by hand, and how a sign-in was refused.
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 use entraway::domain::{GroupId, ObjectId};
 use serde_json::Value;
 
 use crate::support::by_hand::{MAKE_ORGANIZATION, MAKE_TEAM};
+pub(super) use crate::support::scene::{assigned, many_assigned, person, until_it_waits};
 use crate::support::{Answer, Service, World};
-
-/// Makes groups and assigns them to the app.
-pub(super) fn assigned<const N: usize>(world: &World, names: [&str; N]) -> [GroupId; N] {
-    world.fake.edit(|directory| {
-        names.map(|name| {
-            let group = directory.group(name);
-            directory.assign(group);
-            group
-        })
-    })
-}
-
-/// Makes this many groups and assigns them to the app.
-pub(super) fn many_assigned(world: &World, count: usize) -> Vec<GroupId> {
-    world.fake.edit(|directory| {
-        let make = |n| {
-            let group = directory.group(&format!("Group {n}"));
-            directory.assign(group);
-            group
-        };
-        (0..count).map(make).collect()
-    })
-}
-
-/// Makes a person who is in these groups.
-pub(super) fn person(world: &World, name: &str, groups: &[GroupId]) -> ObjectId {
-    world.fake.edit(|directory| {
-        let person = directory.person(name, |_| {});
-        for group in groups {
-            directory.put(person, *group);
-        }
-        person
-    })
-}
 
 /// Sets the app roles that the person alone is given.
 pub(super) fn give_roles(world: &World, person: ObjectId, roles: &[&str]) {
@@ -114,22 +79,4 @@ pub(super) async fn assert_nothing_written(world: &World) {
     ];
     assert_eq!(counts, [0; 5], "a refused sign-in leaves no row behind: {rows:#?}");
     assert_eq!(world.sessions_and_runs().await, (0, 0), "sessions and sync records after a refused sign-in");
-}
-
-/// Returns once some connection of the service waits for a lock.
-pub(super) async fn until_it_waits(world: &World) {
-    for _ in 0..1_000 {
-        let waiting: bool = sqlx::query_scalar(
-            "select exists (select from pg_stat_activity where datname = current_database()
-                            and application_name = 'entraway' and wait_event_type = 'Lock')",
-        )
-        .fetch_one(&world.pool)
-        .await
-        .unwrap();
-        if waiting {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    panic!("the sign-in did not come to the lock that the test holds");
 }

@@ -1,0 +1,59 @@
+//! Setting the scene: which groups are assigned, who is in them; and waiting for a sign-in to come to a lock.
+
+use std::time::Duration;
+
+use entraway::domain::{GroupId, ObjectId};
+
+use super::World;
+
+/// Makes groups and assigns them to the app.
+pub(crate) fn assigned<const N: usize>(world: &World, names: [&str; N]) -> [GroupId; N] {
+    world.fake.edit(|directory| {
+        names.map(|name| {
+            let group = directory.group(name);
+            directory.assign(group);
+            group
+        })
+    })
+}
+
+/// Makes this many groups and assigns them to the app.
+pub(crate) fn many_assigned(world: &World, count: usize) -> Vec<GroupId> {
+    world.fake.edit(|directory| {
+        let make = |n| {
+            let group = directory.group(&format!("Group {n}"));
+            directory.assign(group);
+            group
+        };
+        (0..count).map(make).collect()
+    })
+}
+
+/// Makes a person who is in these groups.
+pub(crate) fn person(world: &World, name: &str, groups: &[GroupId]) -> ObjectId {
+    world.fake.edit(|directory| {
+        let person = directory.person(name, |_| {});
+        for group in groups {
+            directory.put(person, *group);
+        }
+        person
+    })
+}
+
+/// Returns once some connection of the service waits for a lock.
+pub(crate) async fn until_it_waits(world: &World) {
+    for _ in 0..2_000 {
+        let waiting: bool = sqlx::query_scalar(
+            "select exists (select from pg_stat_activity where datname = current_database()
+                            and application_name = 'entraway' and wait_event_type = 'Lock')",
+        )
+        .fetch_one(&world.pool)
+        .await
+        .unwrap();
+        if waiting {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("the sign-in did not come to the lock that the test holds: does the store still take it?");
+}
