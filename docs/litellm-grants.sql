@@ -1,12 +1,16 @@
--- The rights that Entraway needs in a LiteLLM proxy's database, and no more. Run it once in that database, as a superuser
--- or as the owner of the database and of LiteLLM's tables, with a password of your own:
+-- The rights that Entraway needs in a LiteLLM proxy's database, and no more. Run it once in that database, with a
+-- password of your own, as a superuser, or as the owner of the database and of LiteLLM's tables who may create roles:
 --
---   psql "$DATABASE_URL" -f docs/litellm-grants.sql
+--   psql -v ON_ERROR_STOP=1 "$DATABASE_URL" -f docs/litellm-grants.sql
 --
--- Columns are granted one by one: no password, no key and no spend can be read, nothing can be deleted. What Entraway
--- keeps for itself is in the schema "entraway", which is its own.
+-- Columns are granted one by one: no password, none of the proxy's keys and no spend can be read, nothing can be
+-- deleted. What Entraway keeps for itself is in the schema "entraway", which is its own.
+
+begin;
 
 create role entraway login password 'change-me';
+-- Who is no superuser makes a schema only for a role that they are in.
+grant entraway to current_user;
 create schema entraway authorization entraway;
 grant usage on schema public to entraway;
 
@@ -25,13 +29,13 @@ grant select (team_id, team_alias, organization_id, members_with_roles, metadata
       update (members_with_roles, updated_at)
    on public."LiteLLM_TeamTable" to entraway;
 
-grant select (user_id, sso_user_id, user_email, user_alias, user_role, teams),
+grant select (user_id, sso_user_id, user_email, user_alias, user_role, teams, created_at),
       insert (user_id, sso_user_id, user_email, user_alias, user_role, teams, models, max_budget, budget_duration,
               budget_reset_at, tpm_limit, rpm_limit, metadata, created_at, updated_at),
       update (user_email, user_alias, user_role, teams, updated_at)
    on public."LiteLLM_UserTable" to entraway;
 
-grant select (user_id, organization_id, user_role),
+grant select (user_id, organization_id, user_role, created_at),
       insert (user_id, organization_id, user_role, created_at, updated_at),
       update (user_role, updated_at)
    on public."LiteLLM_OrganizationMembership" to entraway;
@@ -39,3 +43,5 @@ grant select (user_id, organization_id, user_role),
 grant select (user_id, team_id),
       insert (user_id, team_id, budget_id)
    on public."LiteLLM_TeamMembership" to entraway;
+
+commit;

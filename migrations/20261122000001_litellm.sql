@@ -2,17 +2,21 @@
 -- which memberships we gave. No foreign keys to LiteLLM's tables: those would be triggers on them.
 
 create table entraway.litellm_users (
-    object_id     text primary key,
-    tenant_id     uuid not null,
-    -- The key of the person's row in "LiteLLM_UserTable".
-    user_id       text not null,
+    object_id      text primary key,
+    tenant_id      uuid not null,
+    -- The key of the person's row in "LiteLLM_UserTable", and when that row was made: another one under the same key is
+    -- somebody else's work.
+    user_id        text not null,
+    row_created_at timestamp(3),
     -- As in entraway.users.
-    sso_user_role text
+    sso_user_role  text
 );
+create index litellm_users_user_id on entraway.litellm_users (user_id);
 
 create table entraway.litellm_organization_members (
     user_id         text not null,
     organization_id text not null,
+    row_created_at  timestamp(3),
     sso_user_role   text,
     created_at      timestamptz not null,
     primary key (user_id, organization_id)

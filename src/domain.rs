@@ -117,6 +117,31 @@ impl fmt::Debug for Email {
     }
 }
 
+/// A text that a database holds and that may be an address: there a person's key need not be a GUID, and an address need
+/// not be in our form. Its `Debug` shows nothing.
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Hidden(String);
+
+impl Hidden {
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Hidden {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hidden(…)")
+    }
+}
+
 /// A display name fit for a text column and a page: trimmed, without control characters (Postgres refuses NUL),
 /// at most 256 characters, which is Entra's own limit. `None` where nothing is left.
 #[must_use]

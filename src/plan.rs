@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 
-use crate::domain::{GroupId, Person, UserRole};
+use crate::domain::{GroupId, Hidden, Person, UserRole};
 use crate::policy::{Limits, Policy};
 
 pub use types::{
@@ -39,9 +39,7 @@ impl Planner<'_> {
         plan_groups(&mut plan, current, directory, policy, now);
         plan_memberships(&mut plan, current, directory, policy, role);
         plan_organization_roles(&mut plan, current, role);
-        if !current.same_email.is_empty() {
-            plan.notes.push(Note::SameEmail { user_ids: current.same_email.clone() });
-        }
+        note_others(&mut plan, current);
         note_unknown(&mut plan, directory);
         plan
     }
@@ -138,7 +136,7 @@ fn plan_user(plan: &mut Plan, current: &Current, person: &Person, policy: &Polic
     let mut update = UserUpdate { adopted: user.tenant_id.is_none(), ..UserUpdate::default() };
     // An address that Entra no longer tells is kept; an alias is only ever filled in, as in LiteLLM.
     if let Some(email) = &person.email
-        && user.email.as_deref() != Some(email.as_str())
+        && user.email.as_ref().map(Hidden::as_str) != Some(email.as_str())
     {
         update.email = Some(email.clone());
     }
@@ -163,6 +161,16 @@ fn plan_user(plan: &mut Plan, current: &Current, person: &Person, policy: &Polic
         plan.user = Some(UserChange::Update(update));
     }
     role
+}
+
+fn note_others(plan: &mut Plan, current: &Current) {
+    let own = plan.user_id.clone();
+    if !current.same_email.is_empty() {
+        plan.notes.push(Note::SameEmail { own: own.clone(), user_ids: current.same_email.clone() });
+    }
+    if !current.same_sso_user_id.is_empty() {
+        plan.notes.push(Note::SameSsoUserId { own, user_ids: current.same_sso_user_id.clone() });
+    }
 }
 
 fn note_unknown(plan: &mut Plan, directory: &Directory) {
@@ -223,8 +231,9 @@ fn new_team(alias: String, own_organization: Option<GroupId>, policy: &Policy, n
 }
 
 /// The key of the person's row: the one that is there, else the object id.
-fn user_id(current: &Current, person: &Person) -> String {
-    current.user.as_ref().map_or_else(|| person.identity.object_id.to_string(), |user| user.user_id.clone())
+fn user_id(current: &Current, person: &Person) -> Hidden {
+    let object_id = || Hidden::from(person.identity.object_id.to_string());
+    current.user.as_ref().map_or_else(object_id, |user| user.user_id.clone())
 }
 
 impl Plan {

@@ -47,6 +47,8 @@ pub enum StoreError {
     /// Not a database of a LiteLLM proxy, or one of a version that this service does not know.
     #[error("the database's LiteLLM tables cannot be served (see docs/litellm.md): {}", .0.join("; "))]
     NotLiteLlm(Vec<String>),
+    #[error("the schema entraway is not there and could not be made")]
+    Schema(#[source] sqlx::Error),
     #[error("the tables could not be brought up to date")]
     Migration(#[source] sqlx::migrate::MigrateError),
     #[error("the database's address cannot be read")]
@@ -115,10 +117,11 @@ impl Store {
         .execute(&self.pool)
         .await
         .map_err(|error| match StoreError::from(error) {
-            StoreError::Refused(error) => StoreError::Migration(error.into()),
+            StoreError::Refused(error) => StoreError::Schema(error),
             other => other,
         })?;
-        sqlx::migrate!().run(&self.pool).await.map_err(|error| match error {
+        // During a rollout, and after a way back, the database may know more than we do: what we need is there.
+        sqlx::migrate!().set_ignore_missing(true).run(&self.pool).await.map_err(|error| match error {
             sqlx::migrate::MigrateError::Execute(error) => match StoreError::from(error) {
                 StoreError::Refused(error) => StoreError::Migration(error.into()),
                 other => other,
@@ -165,15 +168,16 @@ impl Store {
         }
     }
 
-    /// Whether there is an organization of this id.
+    /// Whether this database user could read the keys of a LiteLLM proxy, for which there is no need.
+    pub async fn may_read_keys(&self) -> Result<bool, StoreError> {
+        let sql = r#"select coalesce(has_table_privilege(to_regclass('public."LiteLLM_VerificationToken"'), 'select'), false)"#;
+        Ok(sqlx::query_scalar(sql).fetch_one(&self.pool).await?)
+    }
+
+    /// Whether a LiteLLM database has an organization of this id.
     pub async fn has_organization(&self, organization_id: &str) -> Result<bool, StoreError> {
-        let found = sqlx::query_scalar(match self.kind {
-            StoreKind::Native => "select exists (select from entraway.organizations where organization_id = $1)",
-            StoreKind::LiteLlm => {
-                r#"select exists (select from public."LiteLLM_OrganizationTable" where organization_id = $1)"#
-            }
-        });
-        Ok(found.bind(organization_id).fetch_one(&self.pool).await?)
+        let sql = r#"select exists (select from public."LiteLLM_OrganizationTable" where organization_id = $1)"#;
+        Ok(sqlx::query_scalar(sql).bind(organization_id).fetch_one(&self.pool).await?)
     }
 
     /// Waits for connections to be given back, and closes them.

@@ -51,7 +51,7 @@ pub async fn sync(
     let plan = planner.plan(&current);
     let applied = if plan.is_empty() { Applied::default() } else { store.apply(&planner, &plan).await? };
     if let (Some(cache), false) = (cache, plan.is_empty()) {
-        forget(cache, &applied).await;
+        forget(cache, person, &applied).await;
     }
     for failure in &applied.failures {
         tracing::error!(kind = failure.kind, id = %failure.id, why = failure.why, "a group could not be created");
@@ -61,12 +61,14 @@ pub async fn sync(
 
 /// Tells the proxies to forget what was written. They would find out by themselves within a minute, so that whoever
 /// signs in does not pay for a Redis that is away with more than its time-out.
-async fn forget(cache: &LiteLlmCache, applied: &Applied) {
+async fn forget(cache: &LiteLlmCache, person: &Person, applied: &Applied) {
     let teams: Vec<(String, Option<&str>)> =
         applied.aliases_joined.iter().map(|(id, alias)| (id.to_string(), alias.as_deref())).collect();
     let organizations: Vec<String> = applied.organizations_joined.iter().map(ToString::to_string).collect();
     let teams = teams.iter().map(|(id, alias)| (id.as_str(), *alias));
-    let keys = litellm_cache::keys(&applied.user_id, teams, organizations.iter().map(String::as_str));
+    let mut keys = litellm_cache::keys(applied.user_id.as_str(), teams, organizations.iter().map(String::as_str));
+    // A proxy holds a person under the id that it asked for, which at its own sign-in is the object id.
+    keys.insert(person.identity.object_id.to_string());
     if let Err(error) = cache.forget(&keys).await {
         tracing::warn!(
             "LiteLLM's proxies were not told of a sign-in's changes, and see them within a minute: {}",

@@ -149,7 +149,16 @@ async fn check_database(report: &mut Report, config: &Config) {
     }
     if config.store == StoreKind::LiteLlm {
         match store.check_tables().await {
-            Ok(()) => report.ok("LiteLLM's tables", "all columns that are needed are there, and may be used"),
+            Ok(()) => {
+                report.ok("LiteLLM's tables", "all columns that are needed are there, and may be used");
+                if store.may_read_keys().await.unwrap_or_default() {
+                    report.warn(
+                        "LiteLLM's tables",
+                        "this database user may also read the proxy's keys, for which there is no need",
+                        "use the one of docs/litellm-grants.sql; a DATABASE_URL in the environment wins over the file",
+                    );
+                }
+            }
             Err(StoreError::NotLiteLlm(problems)) => {
                 for problem in problems {
                     report.fail(

@@ -150,7 +150,8 @@ fn team_params_of<'a>(item: &Item<'a>, store: StoreKind, reader: &mut Reader<'a>
     let mut limits = budget(&mut section, reader);
     let models = models(&mut section, reader);
     [limits.tpm_limit, limits.rpm_limit] = rates([section.take("tpm_limit"), section.take("rpm_limit")], reader);
-    let organization_id = section.take("organization_id").and_then(|item| name(&item, reader));
+    let [organization_id] = of_litellm_alone(&mut section, ["organization_id"], store, reader);
+    let organization_id = organization_id.and_then(|item| name(&item, reader));
     let metadata = metadata(&mut section, reader);
     let [permissions] = of_litellm_alone(&mut section, ["team_member_permissions"], store, reader);
     let team_member_permissions = permissions.map(|item| routes(&item, reader));

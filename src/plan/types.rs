@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Email, GroupId, TenantId, UserRole};
+use crate::domain::{Email, GroupId, Hidden, TenantId, UserRole};
 use crate::policy::Limits;
 
 /// Groups by id, each with its name where Entra told it.
@@ -49,18 +49,20 @@ pub struct Current {
     pub organization_members: BTreeMap<String, CurrentOrganizationMember>,
     /// Those of the asked groups whose team the person is in, wholly: half a membership is none.
     pub team_members: BTreeSet<GroupId>,
-    /// Rows of others with this person's e-mail, by `user_id`; at most a few of them.
-    pub same_email: BTreeSet<String>,
+    /// Rows of others with this person's e-mail, by `user_id`; at most five of them.
+    pub same_email: BTreeSet<Hidden>,
+    /// Rows of others whose `sso_user_id` is this person's object id.
+    pub same_sso_user_id: BTreeSet<Hidden>,
 }
 
 /// The person's row. Roles are text: somebody may have written anything by hand.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct CurrentUser {
     /// The row's key. In a database that others write to it need not be the object id.
-    pub user_id: String,
+    pub user_id: Hidden,
     /// Whose row it is; `None` for one that this service has never written to.
     pub tenant_id: Option<TenantId>,
-    pub email: Option<String>,
+    pub email: Option<Hidden>,
     pub alias: Option<String>,
     pub role: Option<String>,
     /// The role that the sync last gave because Entra (or the list of administrators) said so.
@@ -79,7 +81,7 @@ pub struct CurrentOrganizationMember {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
     /// The key of the person's row: the one that is there, else the object id.
-    pub user_id: String,
+    pub user_id: Hidden,
     pub organizations: BTreeMap<GroupId, NewOrganization>,
     pub teams: BTreeMap<GroupId, NewTeam>,
     pub user: Option<UserChange>,
@@ -160,7 +162,14 @@ pub enum Note {
     RoleSetByHandStays,
     /// Rows of others have this person's e-mail. They are left alone: an address is no proof of being somebody.
     SameEmail {
-        user_ids: BTreeSet<String>,
+        own: Hidden,
+        user_ids: BTreeSet<Hidden>,
+    },
+    /// Rows of others name this person's object id as their `sso_user_id`, and are left alone: they are remembered as
+    /// others', or the person has a row under the object id itself.
+    SameSsoUserId {
+        own: Hidden,
+        user_ids: BTreeSet<Hidden>,
     },
     AssignedGroupsUnknown {
         code: String,
@@ -174,7 +183,7 @@ pub enum Note {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Applied {
     /// The key of the person's row.
-    pub user_id: String,
+    pub user_id: Hidden,
     pub organizations_created: BTreeSet<GroupId>,
     pub teams_created: BTreeSet<GroupId>,
     pub organizations_joined: BTreeSet<GroupId>,

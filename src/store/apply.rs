@@ -9,7 +9,7 @@ use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool, Row as _};
 
 use super::StoreError;
-use crate::domain::{GroupId, Person};
+use crate::domain::{GroupId, Hidden, Person};
 use crate::plan::{
     Applied, Current, CurrentOrganizationMember, CurrentUser, Directory, Failure, NewOrganization, NewTeam, Plan,
     Planner, UserChange,
@@ -84,7 +84,10 @@ pub(super) async fn apply<T: Tables>(pool: &PgPool, planner: &Planner<'_>, plan:
     loop {
         match apply_once::<T>(pool, planner, &locks).await {
             Ok(Outcome::Done(applied)) => return Ok(Applied { retries, ..applied }),
-            Ok(Outcome::Needs(more)) => locks = more,
+            Ok(Outcome::Needs(more)) => {
+                locks.creates |= more.creates;
+                locks.teams.extend(more.teams);
+            }
             Err(StoreError::Unavailable(error) | StoreError::Refused(error))
                 if retries + 1 < TRIES && lost_race(&error) =>
             {
@@ -250,8 +253,8 @@ impl<'a> PersonValues<'a> {
     }
 }
 
-/// What a store's read gives: the columns `person`, `organizations`, `teams`, `organization_members`, `team_members`
-/// and `same_email`.
+/// What a store's read gives: the columns `person`, `organizations`, `teams`, `organization_members`, `team_members`,
+/// `same_email` and `same_sso_user_id`.
 pub(super) fn current(row: &PgRow) -> Result<Current, StoreError> {
     let user: Option<Json<CurrentUser>> = row.try_get("person")?;
     let organizations: Vec<String> = row.try_get("organizations")?;
@@ -260,12 +263,15 @@ pub(super) fn current(row: &PgRow) -> Result<Current, StoreError> {
         row.try_get("organization_members")?;
     let team_members: Vec<String> = row.try_get("team_members")?;
     let same_email: Vec<String> = row.try_get("same_email")?;
+    let same_sso_user_id: Vec<String> = row.try_get("same_sso_user_id")?;
+    let hidden = |keys: Vec<String>| keys.into_iter().map(Hidden::from).collect();
     Ok(Current {
         user: user.map(|Json(user)| user),
         organizations: group_ids(&organizations),
         teams,
         organization_members,
         team_members: group_ids(&team_members),
-        same_email: same_email.into_iter().collect(),
+        same_email: hidden(same_email),
+        same_sso_user_id: hidden(same_sso_user_id),
     })
 }

@@ -31,8 +31,9 @@ impl Tables for LiteLlm {
     const ORGANIZATIONS: &'static str = r#"public."LiteLLM_OrganizationTable""#;
     const TEAMS: &'static str = r#"public."LiteLLM_TeamTable""#;
 
-    /// A person is found by their object id, as `user_id` or else as `sso_user_id`, and never by e-mail. A membership
-    /// of a team counts when all three places say so.
+    /// A person is found by their object id, as `user_id` or else as `sso_user_id`, and never by e-mail. A row that is
+    /// remembered as somebody else's stays theirs whatever its `sso_user_id` says: the proxy's own sign-in writes
+    /// another person there who has the same e-mail. A membership of a team counts when all three places say so.
     async fn read(
         connection: &mut PgConnection,
         person: &Person,
@@ -41,15 +42,21 @@ impl Tables for LiteLlm {
         let ids = |groups: BTreeSet<GroupId>| groups.iter().map(ToString::to_string).collect::<Vec<_>>();
         let row = sqlx::query(
             r#"with person as materialized (
-                select user_id, user_email, user_alias, user_role, teams from public."LiteLLM_UserTable"
-                where user_id = $1 or sso_user_id = $1 order by user_id = $1 desc limit 1
-            ), ours as materialized (
-                select tenant_id, user_id, sso_user_role from entraway.litellm_users where object_id = $1
+                select user_id, user_email, user_alias, user_role, teams, created_at from public."LiteLLM_UserTable" u
+                where user_id = $1 or sso_user_id = $1 and not exists (
+                    select from entraway.litellm_users other where other.user_id = u.user_id and other.object_id <> $1)
+                order by user_id = $1 desc limit 1
+            ), given as materialized (
+                select object_id, tenant_id, o.sso_user_role
+                from person join entraway.litellm_users o using (user_id)
+                where o.row_created_at is not distinct from person.created_at
+                order by object_id = $1 desc limit 1
             )
-            select (select tenant_id from ours) as tenant_id,
-                (select json_build_object('user_id', p.user_id, 'tenant_id', o.tenant_id, 'email', p.user_email,
-                            'alias', p.user_alias, 'role', p.user_role, 'sso_role', o.sso_user_role)
-                 from person p left join ours o using (user_id)) as person,
+            select (select tenant_id from entraway.litellm_users where object_id = $1) as tenant_id,
+                (select json_build_object('user_id', p.user_id, 'email', p.user_email, 'alias', p.user_alias,
+                            'role', p.user_role, 'sso_role', given.sso_user_role,
+                            'tenant_id', case when given.object_id = $1 then given.tenant_id end)
+                 from person p left join given on true) as person,
                 (select coalesce(array_agg(organization_id), '{}')
                  from public."LiteLLM_OrganizationTable" where organization_id = any($2)) as organizations,
                 (select coalesce(json_object_agg(team_id, organization_id), '{}')
@@ -57,7 +64,9 @@ impl Tables for LiteLlm {
                 (select coalesce(json_object_agg(m.organization_id,
                             json_build_object('user_role', m.user_role, 'sso_user_role', given.sso_user_role)), '{}')
                  from person join public."LiteLLM_OrganizationMembership" m using (user_id)
-                      left join entraway.litellm_organization_members given using (user_id, organization_id)
+                      left join entraway.litellm_organization_members given
+                      on given.user_id = m.user_id and given.organization_id = m.organization_id
+                         and given.row_created_at is not distinct from m.created_at
                 ) as organization_members,
                 (select coalesce(array_agg(t.team_id), '{}')
                  from person p
@@ -69,7 +78,9 @@ impl Tables for LiteLlm {
                 (select coalesce(array_agg(user_id), '{}')
                  from (select user_id from public."LiteLLM_UserTable"
                        where lower(user_email) = lower($4) and user_id is distinct from (select user_id from person)
-                       order by user_id limit 5) others) as same_email"#,
+                       order by user_id limit 5) others) as same_email,
+                (select coalesce(array_agg(user_id), '{}') from public."LiteLLM_UserTable"
+                 where sso_user_id = $1 and user_id is distinct from (select user_id from person)) as same_sso_user_id"#,
         )
         .bind(person.identity.object_id.to_string())
         .bind(ids(directory.group_ids()))

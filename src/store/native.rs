@@ -35,7 +35,7 @@ impl Tables for Native {
                  from entraway.organization_members where user_id = $1) as organization_members,
                 (select coalesce(array_agg(team_id), '{}')
                  from entraway.team_members where user_id = $1 and team_id = any($2)) as team_members,
-                '{}'::text[] as same_email",
+                '{}'::text[] as same_email, '{}'::text[] as same_sso_user_id",
         )
         .bind(identity.object_id.to_string())
         .bind(&ids)

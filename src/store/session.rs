@@ -140,7 +140,7 @@ const NATIVE_SESSION: &str = session_query!(
 /// Which teams a person is in the proxy's own pages take from the person's row, too.
 const LITELLM_SESSION: &str = session_query!(
     r#"entraway.litellm_users p on p.object_id = s.user_id and p.tenant_id = s.tenant_id
-       join public."LiteLLM_UserTable" u on u.user_id = p.user_id"#,
+       join public."LiteLLM_UserTable" u on u.user_id = p.user_id and p.object_id in (u.user_id, u.sso_user_id)"#,
     r#"public."LiteLLM_OrganizationMembership" m join public."LiteLLM_OrganizationTable" o using (organization_id)
        where m.user_id = u.user_id"#,
     r#"public."LiteLLM_TeamTable" t where t.team_id = any(u.teams)"#,

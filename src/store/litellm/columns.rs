@@ -77,7 +77,7 @@ const TABLES: &[(&str, &[Column])] = &[
             ("tpm_limit", WHOLE, "i"),
             ("rpm_limit", WHOLE, "i"),
             ("metadata", JSON, "i"),
-            ("created_at", TIME, "i"),
+            ("created_at", TIME, "ri"),
             ("updated_at", TIME, "iu"),
         ],
     ),
@@ -87,7 +87,7 @@ const TABLES: &[(&str, &[Column])] = &[
             ("user_id", TEXT, "ri"),
             ("organization_id", TEXT, "ri"),
             ("user_role", TEXT, "riu"),
-            ("created_at", TIME, "i"),
+            ("created_at", TIME, "ri"),
             ("updated_at", TIME, "iu"),
         ],
     ),
@@ -116,6 +116,8 @@ struct Found {
     demands_value: bool,
     /// Without the right to use the schema the other rights are of no use.
     schema_usable: bool,
+    /// Row-level security is in force for us.
+    rows_hidden: bool,
 }
 
 /// Looks at the real columns and at our rights; fails with all that is missing.
@@ -129,7 +131,8 @@ pub(in crate::store) async fn check(pool: &PgPool) -> Result<(), StoreError> {
                 || case when has_column_privilege(c.oid, a.attnum, 'insert') then 'i' else '' end
                 || case when has_column_privilege(c.oid, a.attnum, 'update') then 'u' else '' end as rights,
                 a.attnotnull and not a.atthasdef and a.attidentity = '' as demands_value,
-                has_schema_privilege(n.oid, 'usage') as schema_usable
+                has_schema_privilege(n.oid, 'usage') as schema_usable,
+                row_security_active(c.oid) as rows_hidden
          from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_attribute a on a.attrelid = c.oid
          where n.nspname = 'public' and c.relname = any($1) and c.relkind in ('r', 'p')
            and a.attnum > 0 and not a.attisdropped",
@@ -152,6 +155,9 @@ fn problems(found: &[Found]) -> Vec<String> {
         if there.is_empty() {
             problems.push(format!("there is no table public.\"{table}\""));
             continue;
+        }
+        if there.values().any(|found| found.rows_hidden) {
+            problems.push(format!("row-level security hides rows of {table}: this user needs a policy or BYPASSRLS"));
         }
         for (column, kind, uses) in *columns {
             let Some(found) = there.get(column) else {

@@ -33,7 +33,7 @@ pub(super) async fn write(
         r#"with now as (
             select $2::timestamptz at time zone 'UTC' as now
         ), person as materialized (
-            select teams, user_email from public."LiteLLM_UserTable" where user_id = $1
+            select teams, user_email, created_at from public."LiteLLM_UserTable" where user_id = $1
         ), team as materialized (
             select t.team_id, t.team_alias,
                    t.members_with_roles @> jsonb_build_array(jsonb_build_object('user_id', $1::text)) as on_roster,
@@ -54,7 +54,8 @@ pub(super) async fn write(
             insert into public."LiteLLM_UserTable"
                    (user_id, sso_user_id, user_email, user_alias, user_role, models, max_budget, budget_duration,
                     budget_reset_at, tpm_limit, rpm_limit, teams, metadata, created_at, updated_at)
-            select $1, $1, n.user_email, n.user_alias, n.user_role, n.models, n.max_budget, n.budget_duration,
+            select $1, case when not exists (select from public."LiteLLM_UserTable" where sso_user_id = $1) then $1 end,
+                   n.user_email, n.user_alias, n.user_role, n.models, n.max_budget, n.budget_duration,
                    n.budget_reset_at, n.tpm_limit, n.rpm_limit, coalesce(missing.teams, '{}'),
                    '{"auth_provider": "microsoft"}', now, now
             from now, missing, jsonb_to_record($3) as n(user_email text, user_alias text, user_role text, models text[],
@@ -74,9 +75,13 @@ pub(super) async fn write(
                 or coalesce($4 ->> 'user_email', $4 ->> 'user_alias', $4 ->> 'user_role') is not null)
             returning 1
         ), remembered_user as (
-            insert into entraway.litellm_users (object_id, tenant_id, user_id, sso_user_role)
-            select $10, $11, $1, coalesce($3, $4) ->> 'sso_user_role' where $12
-            on conflict (object_id) do update set user_id = excluded.user_id, sso_user_role = excluded.sso_user_role
+            insert into entraway.litellm_users (object_id, tenant_id, user_id, row_created_at, sso_user_role)
+            select $10, $11, $1, coalesce((select created_at from person), now), coalesce($3, $4) ->> 'sso_user_role'
+            from now where $12
+            on conflict (object_id) do update set user_id = excluded.user_id,
+                row_created_at = excluded.row_created_at, sso_user_role = excluded.sso_user_role
+        ), forgotten_users as (
+            delete from entraway.litellm_users where user_id = $1 and object_id <> $10
         ), enrolled as (
             update public."LiteLLM_TeamTable" t
             set members_with_roles =
@@ -103,7 +108,7 @@ pub(super) async fn write(
                    (user_id, organization_id, user_role, created_at, updated_at)
             select $1, m.id, m.role, now, now from now, unnest($5::text[], $6::text[]) as m(id, role)
             on conflict do nothing
-            returning organization_id, user_role
+            returning organization_id, user_role, created_at
         ), changed_roles as (
             update public."LiteLLM_OrganizationMembership" o
             set user_role = m.role, updated_at = now
@@ -111,10 +116,19 @@ pub(super) async fn write(
             where o.user_id = $1 and o.organization_id = m.id
             returning o.organization_id, o.user_role
         ), gave_organizations as (
-            insert into entraway.litellm_organization_members (user_id, organization_id, sso_user_role, created_at)
-            select $1, organization_id, user_role, $2
-            from (table joined_organizations union all table changed_roles) given
-            on conflict (user_id, organization_id) do update set sso_user_role = excluded.sso_user_role
+            insert into entraway.litellm_organization_members
+                   (user_id, organization_id, row_created_at, sso_user_role, created_at)
+            select $1, organization_id, joined.created_at, user_role, $2 from joined_organizations joined
+            on conflict (user_id, organization_id) do update set row_created_at = excluded.row_created_at,
+                sso_user_role = excluded.sso_user_role, created_at = excluded.created_at
+        ), gave_roles as (
+            update entraway.litellm_organization_members given set sso_user_role = changed.user_role
+            from changed_roles changed
+            where given.user_id = $1 and given.organization_id = changed.organization_id
+        ), forgotten_teams as (
+            delete from entraway.litellm_team_members given
+            where user_id = $1 and team_id <> all($9) and not exists (
+                select from public."LiteLLM_TeamMembership" m where m.user_id = $1 and m.team_id = given.team_id)
         )
         select exists (select from made_user) as user_created,
                coalesce($4 ->> 'user_email', $4 ->> 'user_alias', $4 ->> 'user_role') is not null
@@ -123,7 +137,7 @@ pub(super) async fn write(
                (select coalesce(array_agg(team_id), '{}') from team) as teams,
                (select coalesce(json_object_agg(team_id, team_alias), '{}') from team) as aliases"#,
     )
-    .bind(&plan.user_id)
+    .bind(plan.user_id.as_str())
     .bind(planner.now)
     .bind(values.new)
     .bind(values.changes)

@@ -154,46 +154,38 @@ async fn the_schema_of_ours_that_may_not_be_made_is_told_with_the_remedy() {
     assert_only_failure(
         &ended,
         "tables",
-        "the tables could not be brought up to date",
+        "the schema entraway is not there and could not be made",
         "CREATE SCHEMA entraway AUTHORIZATION",
     );
 }
 
 #[tokio::test]
 async fn the_organization_by_default_has_to_be_there() {
+    let world = world().await;
+    let yaml = config(", organization_id: org-1");
+    let env = with(environment(&world), "ORGS", "false");
+    let ended = check(&world, &yaml, &env).await;
+    let found = "there is no organization org-1, so no team can be made in it";
     let remedy = "make it, or mend default_team_params.organization_id";
-    for (store, insert) in [
-        (
-            StoreKind::LiteLlm,
+    assert_only_failure(&ended, "default organization", found, remedy);
+
+    // Where each team has an organization of its own, nobody needs it.
+    let ended = check(&world, &yaml, &environment(&world)).await;
+    let found = "default_team_params.organization_id has no effect with entra_groups_also_create_orgs";
+    assert_told(&ended, "warn", "configuration", found, "");
+    assert_ready(&ended);
+
+    world
+        .sql(
             r#"insert into public."LiteLLM_BudgetTable" (budget_id, created_by, updated_by) values ('b', 'x', 'x');
                insert into public."LiteLLM_OrganizationTable"
                    (organization_id, organization_alias, budget_id, created_by, updated_by)
                values ('org-1', 'One', 'b', 'x', 'x')"#,
-        ),
-        (
-            StoreKind::Native,
-            "insert into entraway.organizations (organization_id, organization_alias) values ('org-1', 'One')",
-        ),
-    ] {
-        let world = world_of(store).await;
-        let yaml = config(", organization_id: org-1");
-        let yaml = if store == StoreKind::Native { yaml.replace("store: litellm\n", "") } else { yaml };
-        let env = with(environment(&world), "ORGS", "false");
-        let ended = check(&world, &yaml, &env).await;
-        let found = "there is no organization org-1, so no team can be made in it";
-        assert_only_failure(&ended, "default organization", found, remedy);
-
-        // Where each team has an organization of its own, nobody needs it.
-        let ended = check(&world, &yaml, &environment(&world)).await;
-        let found = "default_team_params.organization_id has no effect with entra_groups_also_create_orgs";
-        assert_told(&ended, "warn", "configuration", found, "");
-        assert_ready(&ended);
-
-        world.sql(insert).await;
-        let ended = check(&world, &yaml, &env).await;
-        assert_told(&ended, "ok", "default organization", "org-1 is there", "");
-        assert_ready(&ended);
-    }
+        )
+        .await;
+    let ended = check(&world, &yaml, &env).await;
+    assert_told(&ended, "ok", "default organization", "org-1 is there", "");
+    assert_ready(&ended);
 }
 
 #[tokio::test]
@@ -274,4 +266,25 @@ async fn the_redis_of_proxies_is_not_asked_with_the_native_store() {
     assert_told(&ended, "warn", "configuration", "litellm has no effect with the native store", "");
     assert!(!ended.stdout.contains("LiteLLM's caches"), "{}", ended.stdout);
     assert_ready(&ended);
+}
+
+#[tokio::test]
+async fn a_database_user_who_may_read_the_proxys_keys_is_told_of() {
+    let world = world().await;
+    let found = "this database user may also read the proxy's keys";
+    let ended = check(&world, &config(""), &environment(&world)).await;
+    assert!(!ended.stdout.contains(found), "the user of the grants: {}", ended.stdout);
+    world.sql(r#"grant select on public."LiteLLM_VerificationToken" to entraway"#).await;
+    let ended = check(&world, &config(""), &environment(&world)).await;
+    assert_told(&ended, "warn", "LiteLLM's tables", found, "docs/litellm-grants.sql");
+    assert_ready(&ended);
+}
+
+#[tokio::test]
+async fn row_level_security_that_hides_rows_is_told_of() {
+    let world = world().await;
+    world.sql(r#"alter table public."LiteLLM_UserTable" enable row level security"#).await;
+    let ended = check(&world, &config(""), &environment(&world)).await;
+    let found = "row-level security hides rows of LiteLLM_UserTable";
+    assert_only_failure(&ended, "LiteLLM's tables", found, "docs/litellm.md");
 }

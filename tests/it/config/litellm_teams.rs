@@ -110,20 +110,21 @@ fn params(yaml: &str) -> TeamParams {
 }
 
 #[test]
-fn an_organization_by_default_and_metadata_are_for_both_stores() {
-    for store in [StoreKind::Native, StoreKind::LiteLlm] {
+fn metadata_is_for_both_stores_and_an_organization_by_default_for_litellms() {
+    for (store, organization) in [(StoreKind::Native, None), (StoreKind::LiteLlm, Some("org-1"))] {
         let yaml = team(store, "{organization_id: \" org-1 \", metadata: {cost_center: 7}, tags: [a]}");
         let params = good(&yaml).policy.team_params.unwrap();
-        assert_eq!(params.organization_id.as_deref(), Some("org-1"));
+        assert_eq!(params.organization_id.as_deref(), organization);
         assert_eq!(Value::Object(params.metadata), json!({"cost_center": 7, "tags": ["a"]}));
-        assert_eq!(notes(&yaml, Level::Warning), [] as [&str; 0], "both stores know these keys");
+        let told = format!("{PLACE}.organization_id: has no effect with the native store");
+        let told = organization.is_none().then_some(told).into_iter().collect::<Vec<_>>();
+        assert_eq!(notes(&yaml, Level::Warning), told, "with {store:?}");
     }
     for (bad, expected) in [
         ("organization_id: 7", "organization_id: must be text, not a number"),
         ("organization_id: [a]", "organization_id: must be text, not a list"),
         ("organization_id: \" \"", "organization_id: is empty; write the id of an organization"),
     ] {
-        assert_said(&team(StoreKind::Native, bad), &format!("config.yaml:3: {PLACE}.{expected}"));
         assert_said(&team(StoreKind::LiteLlm, bad), &format!("config.yaml:3: {PLACE}.{expected}"));
     }
     assert_eq!(params("organization_id: null").organization_id, None);
@@ -133,7 +134,8 @@ fn an_organization_by_default_and_metadata_are_for_both_stores() {
 fn an_organization_by_default_is_nobodys_where_each_team_has_one_of_its_own() {
     let yaml = |flag: bool| {
         format!(
-            "litellm_settings: {{entra_groups_also_create_orgs: {flag}, default_team_params: {{organization_id: o}}}}"
+            "store: litellm\n\
+             litellm_settings: {{entra_groups_also_create_orgs: {flag}, default_team_params: {{organization_id: o}}}}"
         )
     };
     assert_eq!(notes(&yaml(false), Level::Warning), [] as [&str; 0]);

@@ -22,7 +22,7 @@ fn environment(yaml: &str) -> Env {
         let guid = "11111111-2222-4333-8444-555555555555".to_owned();
         match name {
             _ if name.contains("COOKIE_KEY") => STANDARD.encode([7; 64]),
-            "DATABASE_URL" => "postgres://app:password@db/entraway".to_owned(),
+            _ if name.ends_with("DATABASE_URL") => "postgres://app:password@db/entraway".to_owned(),
             "REDIS_URL" => "rediss://entraway:password@redis:6379".to_owned(),
             _ if name.contains("SECRET") || name.contains("PASSWORD") => "abc8Q~placeholder".to_owned(),
             _ if name.ends_with("_ID") || name.contains("TENANT") => guid,

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use entraway::domain::StoreKind::{LiteLlm, Native};
 use entraway::pg::{Durability, PrivateCluster, litellm_migrations};
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 
 use super::markdown::{documents, root};
 use crate::support::{World, as_entraway};
@@ -25,9 +25,9 @@ fn statements(name: &str) -> Vec<(usize, String)> {
     all
 }
 
-async fn run(world: &World, name: &str) {
+async fn run(pool: &PgPool, name: &str) {
     for (line, statement) in statements(name) {
-        let rows = sqlx::raw_sql(AssertSqlSafe(statement.clone())).fetch_all(&world.pool).await;
+        let rows = sqlx::raw_sql(AssertSqlSafe(statement.clone())).fetch_all(pool).await;
         let rows = rows.unwrap_or_else(|error| panic!("{name}:{line}: {error}\n{statement}"));
         let asks = statement.starts_with("select");
         assert!(!asks || !rows.is_empty(), "{name}:{line}: after a sign-in there is nothing to see:\n{statement}");
@@ -39,8 +39,19 @@ async fn the_queries_of_the_readme_show_what_a_sign_in_made() {
     let world = World::of(Native).await;
     let (alice, _) = world.alice();
     world.sign_in(&world.service().await, alice).await;
-    run(&world, "README.md").await;
+    run(&world.pool, "README.md").await;
 }
+
+const OWNER: &str = r#"
+    create role owner login createrole;
+    alter database litellm owner to owner;
+    alter schema public owner to owner;
+    do $$ declare one regclass; begin
+        for one in select oid from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r'
+        loop
+            execute format('alter table %s owner to owner', one);
+        end loop;
+    end $$"#;
 
 /// A cluster of its own, since the role of the grants is one for all its databases.
 #[tokio::test]
@@ -49,13 +60,17 @@ async fn the_page_about_litellm_leads_from_the_grants_to_a_database_without_us()
     cluster.create_database("litellm", None).await.unwrap();
     cluster.apply_migrations("litellm", &litellm_migrations()).await.unwrap();
     let url = cluster.url("litellm");
+    // Whom an operator of a hosted Postgres is: no superuser, but the owner of it all.
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql(OWNER).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
 
     let page = documents().into_iter().find(|document| document.name == "docs/litellm.md").unwrap();
     let command = page.blocks().into_iter().find(|block| block.text.contains("psql")).expect("how to run the grants");
     let done = Command::new("sh")
-        .args(["-c", &command.text.replace("psql ", "psql -v ON_ERROR_STOP=1 ")])
+        .args(["-c", &command.text])
         .current_dir(root())
-        .env("DATABASE_URL", &url)
+        .env("DATABASE_URL", url.replacen("postgres://postgres@", "postgres://owner@", 1))
         .output()
         .unwrap();
     assert!(done.status.success(), "docs/litellm.md:{}: {done:?}", command.line);
@@ -65,7 +80,9 @@ async fn the_page_about_litellm_leads_from_the_grants_to_a_database_without_us()
     let service = world.service().await;
     world.sign_in(&service, alice).await;
     // "Stop Entraway": what it owns is dropped below all the same, whatever connections it has.
-    run(&world, "docs/litellm.md").await;
+    // The owner takes it away again, too.
+    let pool = PgPool::connect(&url.replacen("postgres://postgres@", "postgres://owner@", 1)).await.unwrap();
+    run(&pool, "docs/litellm.md").await;
 
     let (left, people): (i64, i64) = sqlx::query_as(
         r#"select (select count(*) from pg_roles where rolname = 'entraway')

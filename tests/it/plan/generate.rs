@@ -111,9 +111,9 @@ fn user() -> impl Strategy<Value = CurrentUser> {
     let key = prop_oneof![3 => Just(identity().object_id.to_string()), 1 => Just("made-by-hand".to_owned())];
     let known = prop::bool::weighted(0.8);
     (key, known, email(), alias, roles()).prop_map(|(user_id, known, email, alias, (role, sso_role))| CurrentUser {
-        user_id,
+        user_id: user_id.into(),
         tenant_id: known.then(|| identity().tenant_id),
-        email,
+        email: email.map(Into::into),
         alias: alias.map(str::to_owned),
         role,
         sso_role,
@@ -132,16 +132,20 @@ fn current() -> impl Strategy<Value = Current> {
         btree_map(any_group(), option::of(organization()), 0..=4),
         btree_map(organization(), member, 0..=4),
         btree_set(any_group(), 0..=4),
-        btree_set(select(vec!["another".to_owned(), "a-third".to_owned()]), 0..=2),
+        btree_set(select(vec!["another", "a-third"]).prop_map(|key| key.to_owned().into()), 0..=2),
+        btree_set(Just("a-fourth").prop_map(|key| key.to_owned().into()), 0..=1),
     )
-        .prop_map(|(user, organizations, teams, organization_members, team_members, same_email)| Current {
-            user,
-            same_email,
-            organizations,
-            teams,
-            organization_members,
-            team_members,
-        })
+        .prop_map(
+            |(user, organizations, teams, organization_members, team_members, same_email, same_sso_user_id)| Current {
+                user,
+                same_email,
+                same_sso_user_id,
+                organizations,
+                teams,
+                organization_members,
+                team_members,
+            },
+        )
 }
 
 fn person() -> impl Strategy<Value = Person> {
@@ -221,8 +225,15 @@ pub(super) fn shuffled(case: &Case, seed: u64) -> Case {
             *groups = shuffle(std::mem::take(groups).into_iter().collect(), &mut dice).into_iter().collect();
         }
     }
-    let Current { organizations, teams, organization_members, team_members, user: _, same_email: _ } =
-        &mut case.current;
+    let Current {
+        organizations,
+        teams,
+        organization_members,
+        team_members,
+        user: _,
+        same_email: _,
+        same_sso_user_id: _,
+    } = &mut case.current;
     let set = |set: &mut BTreeSet<GroupId>, dice: &mut u64| {
         *set = shuffle(std::mem::take(set).into_iter().collect(), dice).into_iter().collect();
     };

@@ -12,7 +12,7 @@ pub(super) fn apply_to(current: &Current, plan: &Plan, tenant_id: TenantId) -> C
             after.user = Some(CurrentUser {
                 user_id: plan.user_id.clone(),
                 tenant_id: Some(tenant_id),
-                email: new.email.as_ref().map(|email| email.as_str().to_owned()),
+                email: new.email.as_ref().map(|email| email.as_str().to_owned().into()),
                 alias: new.alias.clone(),
                 role: Some(new.role.to_string()),
                 sso_role: new.sso_role.map(text),
@@ -24,7 +24,7 @@ pub(super) fn apply_to(current: &Current, plan: &Plan, tenant_id: TenantId) -> C
                 user.tenant_id = Some(tenant_id);
             }
             if let Some(email) = &update.email {
-                user.email = Some(email.as_str().to_owned());
+                user.email = Some(email.as_str().to_owned().into());
             }
             if let Some(alias) = &update.alias {
                 user.alias = Some(alias.clone());

@@ -71,7 +71,7 @@ proptest! {
     fn an_address_is_never_lost_and_an_alias_only_filled_in(case in case()) {
         let before = case.current.user.clone();
         let after = apply_to(&case.current, &case.plan(), identity().tenant_id).user.unwrap();
-        let told = case.person.email.as_ref().map(|email| email.as_str().to_owned());
+        let told = case.person.email.as_ref().map(|email| email.as_str().to_owned().into());
         let known = before.as_ref().and_then(|user| user.email.clone());
         prop_assert_eq!(after.email, told.or(known), "the newest address that Entra told");
         let alias = before.and_then(|user| user.alias);

@@ -20,7 +20,10 @@ const CASES: usize = 40;
 
 /// The same case without what cannot be written into this store, by whatever hand.
 fn writable(mut case: Case, kind: StoreKind) -> Case {
-    let Current { user, organizations, teams, organization_members, team_members, same_email } = &mut case.current;
+    let Current { user, organizations, teams, organization_members, team_members, same_email, same_sso_user_id } =
+        &mut case.current;
+    // `sso_user_id` is unique there, and the person's own row has it.
+    same_sso_user_id.clear();
     // Foreign keys; in a LiteLLM database a member of nothing is no member to the read either.
     let is_there =
         |id: &str| OTHERS.contains(&id) || organizations.iter().any(|organization| organization.to_string() == id);
@@ -36,7 +39,7 @@ fn writable(mut case: Case, kind: StoreKind) -> Case {
         }
         // Its rows have the object id as their key, are of a known tenant, and e-mails are nobody's business.
         (StoreKind::Native, Some(user)) => {
-            user.user_id = identity().object_id.to_string();
+            user.user_id = identity().object_id.to_string().into();
             user.tenant_id = Some(identity().tenant_id);
         }
         // What Entra gave is remembered together with whose row it is.
@@ -104,8 +107,8 @@ const LITELLM: &str = r#"with budget as (
                          from member where team_id = key and place = 'r'), '{}')
         from jsonb_each_text($1 -> 'teams')
     ), users as (
-        insert into "LiteLLM_UserTable" (user_id, sso_user_id, user_email, user_alias, user_role, teams)
-        select u ->> 'user_id', $1 ->> 'object_id', u ->> 'email', u ->> 'alias', u ->> 'role',
+        insert into "LiteLLM_UserTable" (user_id, sso_user_id, user_email, user_alias, user_role, created_at, teams)
+        select u ->> 'user_id', $1 ->> 'object_id', u ->> 'email', u ->> 'alias', u ->> 'role', '2026-11-01 08:00',
                (select coalesce(array_agg(team_id), '{}') from member where place = 'u')
         from jsonb_array_elements($1 -> 'users') u
     ), others as (
@@ -114,15 +117,16 @@ const LITELLM: &str = r#"with budget as (
     ), memberships as (
         insert into "LiteLLM_TeamMembership" (user_id, team_id) select user_id, team_id from member where place = 'm'
     ), organization_members as (
-        insert into "LiteLLM_OrganizationMembership" (user_id, organization_id, user_role)
-        select $1 #>> '{users,0,user_id}', key, value ->> 0 from jsonb_each($1 -> 'organization_members')
+        insert into "LiteLLM_OrganizationMembership" (user_id, organization_id, user_role, created_at)
+        select $1 #>> '{users,0,user_id}', key, value ->> 0, '2026-11-01 09:00'
+        from jsonb_each($1 -> 'organization_members')
     ), known as (
-        insert into entraway.litellm_users (object_id, tenant_id, user_id, sso_user_role)
-        select $1 ->> 'object_id', (u ->> 'tenant_id')::uuid, u ->> 'user_id', u ->> 'sso_role'
+        insert into entraway.litellm_users (object_id, tenant_id, user_id, row_created_at, sso_user_role)
+        select $1 ->> 'object_id', (u ->> 'tenant_id')::uuid, u ->> 'user_id', '2026-11-01 08:00', u ->> 'sso_role'
         from jsonb_array_elements($1 -> 'users') u where u ->> 'tenant_id' is not null
     )
-    insert into entraway.litellm_organization_members (user_id, organization_id, sso_user_role, created_at)
-    select $1 #>> '{users,0,user_id}', key, value ->> 1, now()
+    insert into entraway.litellm_organization_members (user_id, organization_id, row_created_at, sso_user_role, created_at)
+    select $1 #>> '{users,0,user_id}', key, '2026-11-01 09:00', value ->> 1, now()
     from jsonb_each($1 -> 'organization_members') where value ->> 1 is not null"#;
 
 /// Writes what the case's store holds, as somebody with psql would, in the place of what was there.

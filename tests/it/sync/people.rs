@@ -150,7 +150,7 @@ async fn an_address_binds_no_account_that_was_there_before(#[values(Native, Lite
     let told = match store {
         Native => json!([]),
         // There an account can be anybody's, who may have meant it for her; so the operator is told.
-        LiteLlm => json!([{ "note": "same_email", "user_ids": [boss] }]),
+        LiteLlm => json!([{ "note": "same_email", "own": alice, "user_ids": [boss] }]),
     };
     assert_eq!(world.last_run().await["notes"], told);
 }
