@@ -42,7 +42,7 @@ async fn the_queries_of_the_readme_show_what_a_sign_in_made() {
     run(&world.pool, "README.md").await;
 }
 
-const OWNER: &str = r#"
+const OWNER: &str = r"
     create role owner login createrole;
     alter database litellm owner to owner;
     alter schema public owner to owner;
@@ -51,7 +51,7 @@ const OWNER: &str = r#"
         loop
             execute format('alter table %s owner to owner', one);
         end loop;
-    end $$"#;
+    end $$";
 
 /// A cluster of its own, since the role of the grants is one for all its databases.
 #[tokio::test]
