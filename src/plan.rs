@@ -153,7 +153,8 @@ fn plan_user(plan: &mut Plan, current: &Current, person: &Person, policy: &Polic
         plan.notes.push(Note::RoleSetByHandStays);
     }
     let sso_role = granted.map(|role| role.as_str().to_owned());
-    if user.role.as_deref() != Some(role_text) || (user.sso_role != sso_role) {
+    // What was remembered of the row may have been another person's: with its owner the role is written anew.
+    if user.role.as_deref() != Some(role_text) || user.sso_role != sso_role || (update.adopted && granted.is_some()) {
         update.role = Some((role_text.to_owned(), granted));
     }
     let role = UserRole::parse(role_text).unwrap_or(UserRole::InternalUserViewer);

@@ -44,7 +44,9 @@ impl Tables for LiteLlm {
             r#"with person as materialized (
                 select user_id, user_email, user_alias, user_role, teams, created_at from public."LiteLLM_UserTable" u
                 where user_id = $1 or sso_user_id = $1 and not exists (
-                    select from entraway.litellm_users other where other.user_id = u.user_id and other.object_id <> $1)
+                    select from entraway.litellm_users other
+                    where other.user_id = u.user_id and other.object_id <> $1
+                      and other.row_created_at is not distinct from u.created_at)
                 order by user_id = $1 desc limit 1
             ), given as materialized (
                 select object_id, tenant_id, o.sso_user_role

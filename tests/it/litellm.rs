@@ -16,3 +16,4 @@ mod rosters;
 mod rows;
 mod start;
 mod support;
+mod whose;

@@ -15,4 +15,5 @@ mod principals;
 mod races;
 mod record;
 mod roles;
+mod rollout;
 mod support;

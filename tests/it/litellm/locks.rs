@@ -78,27 +78,36 @@ async fn when_the_proxy_adds_the_very_person_at_the_same_moment_they_are_in_the_
     assert_eq!(failures(&world).await, [""; 0]);
 }
 
+/// Also where the person's row is the proxy's and names them as its `sso_user_id`.
 #[tokio::test]
 async fn what_the_proxy_spends_at_the_same_moment_is_not_lost() {
-    let world = world().await;
-    let [group] = assigned(&world, ["Evals"]);
-    let alice = person(&world, "Alice Arden", &[group]);
-    user_by_hand(&world, &alice, "", "").await;
-    team_by_hand(&world, &group, "", "").await;
-    let service = plain(&world, false).await;
+    for own_key in [true, false] {
+        let world = world().await;
+        let [group] = assigned(&world, ["Evals"]);
+        let alice = person(&world, "Alice Arden", &[group]);
+        let key = if own_key { alice.to_string() } else { "of-the-proxy".to_owned() };
+        user_by_hand(&world, &key, ", sso_user_id", &format!(", '{alice}'")).await;
+        team_by_hand(&world, &group, "", "").await;
+        let service = plain(&world, false).await;
 
-    let mut proxy = world.pool.begin().await.unwrap();
-    step(&mut proxy, r#"update public."LiteLLM_UserTable" set spend = spend + 5 where user_id = $1"#, &[&alice]).await;
-    let (_, ()) = tokio::join!(world.sign_in(&service, alice), async {
-        until_it_waits(&world).await;
-        step(&mut proxy, r#"update public."LiteLLM_TeamTable" set spend = spend + 7 where team_id = $1"#, &[&group])
-            .await;
-        proxy.commit().await.unwrap();
-    });
-    assert_eq!(user(&world, &alice).await["spend"], 5);
-    assert_eq!(team(&world, &group).await["spend"], 7);
-    assert_eq!(places(&world, &alice, &group).await, [1, 1, 1]);
-    assert_eq!(world.last_run().await["retries"], 0, "the person's row is locked before a team's is: no deadlock");
+        let mut proxy = world.pool.begin().await.unwrap();
+        let sql = r#"update public."LiteLLM_UserTable" set spend = spend + 5 where user_id = $1"#;
+        step(&mut proxy, sql, &[&key]).await;
+        let (_, ()) = tokio::join!(world.sign_in(&service, alice), async {
+            until_it_waits(&world).await;
+            let sql = r#"update public."LiteLLM_TeamTable" set spend = spend + 7 where team_id = $1"#;
+            step(&mut proxy, sql, &[&group]).await;
+            proxy.commit().await.unwrap();
+        });
+        assert_eq!(user(&world, &key).await["spend"], 5, "of {key}");
+        assert_eq!(team(&world, &group).await["spend"], 7);
+        assert_eq!(places(&world, &key, &group).await, [1, 1, 1]);
+        assert_eq!(
+            world.last_run().await["retries"],
+            0,
+            "the row of {key} is locked before a team's is, and there is no deadlock: src/store/litellm.rs, lock"
+        );
+    }
 }
 
 #[tokio::test]

@@ -162,3 +162,45 @@ async fn memberships_that_entra_does_not_give_stay() {
     assert_eq!(places(&world, &alice, &left).await, [1, 1, 1], "a group that she is no longer in");
     assert_eq!(places(&world, &alice, &"by hand").await, [0, 1, 0], "half a membership that is none of Entra's groups");
 }
+
+#[tokio::test]
+async fn a_team_that_somebody_left_is_forgotten_at_the_next_sign_in_that_writes_and_can_be_joined_again() {
+    let world = world().await;
+    let [group, other] = assigned(&world, ["Evals", "Other"]);
+    let alice = person(&world, "Alice Arden", &[group, other]);
+    let service = plain(&world, true).await;
+    world.sign_in(&service, alice).await;
+    let given = async || {
+        let sql = "select jsonb_agg(team_id order by team_id) from entraway.litellm_team_members where user_id = $1";
+        super::support::json(&world, sql, &[&alice]).await
+    };
+    let mut both = [group.to_string(), other.to_string()];
+    both.sort();
+    assert_eq!(given().await, json!(both), "src/store/litellm/person.rs, gave_teams");
+
+    world.fake.edit(|directory| directory.take_out(alice, group));
+    // As the proxy takes a member out: of all three places.
+    for sql in [
+        r#"update public."LiteLLM_TeamTable" set members_with_roles = '[]' where team_id = $1"#,
+        r#"update public."LiteLLM_UserTable" set teams = array_remove(teams, $1)"#,
+        r#"delete from public."LiteLLM_TeamMembership" where team_id = $1"#,
+    ] {
+        by_hand(&world, sql, &[&group]).await;
+    }
+    let before = world.versions().await;
+    world.sign_in(&service, alice).await;
+    assert_eq!(world.versions().await, before, "for that alone nothing is written");
+    let rename = async |address: &str| {
+        super::support::change(&world, alice, |alice| address.clone_into(&mut alice.upn));
+        world.sign_in(&service, alice).await;
+    };
+    rename("alice@contoso-sim.example").await;
+    assert_eq!(given().await, json!([other]), "src/store/litellm/person.rs, forgotten_teams");
+    assert_eq!(places(&world, &alice, &group).await, [0, 0, 0], "and she is not in it again");
+
+    world.fake.edit(|directory| directory.put(alice, group));
+    rename("alice.again@contoso-sim.example").await;
+    assert_eq!(places(&world, &alice, &group).await, [1, 1, 1], "whoever is in the group again is in the team");
+    assert_eq!(world.last_run().await["teams_joined"], json!([group]));
+    assert_eq!(given().await, json!(both), "and that is remembered once: src/store/litellm/person.rs, gave_teams");
+}

@@ -109,3 +109,46 @@ async fn a_membership_of_an_organization_that_the_proxy_made_keeps_its_role() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_membership_of_an_organization_that_was_deleted_and_made_again_by_hand_keeps_its_role() {
+    let world = world().await;
+    let [group] = assigned(&world, ["Evals"]);
+    let alice = person(&world, "Alice Arden", &[group]);
+    give_roles(&world, alice, &["org_admin"]);
+    let service = plain(&world, true).await;
+    world.sign_in(&service, alice).await;
+    assert_eq!(organization_role(&world, &alice).await, json!(["org_admin"]), "the scene");
+    by_hand(&world, r#"delete from public."LiteLLM_OrganizationMembership" where user_id = $1"#, &[&alice]).await;
+    let sql = r#"insert into public."LiteLLM_OrganizationMembership"
+        (user_id, organization_id, user_role, created_at, updated_at)
+        values ($1, $2, 'org_admin', localtimestamp + interval '1 s', '2026-01-01')"#;
+    by_hand(&world, sql, &[&alice, &group]).await;
+    for given in [&["internal_user"][..], &[]] {
+        give_roles(&world, alice, given);
+        world.sign_in(&service, alice).await;
+        assert_eq!(
+            organization_role(&world, &alice).await,
+            json!(["org_admin"]),
+            "it is not the row that the sync made: src/store/litellm.rs, read, row_created_at; with {given:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_was_deleted_and_made_again_by_hand_keeps_its_role() {
+    let world = world().await;
+    let alice = person(&world, "Alice Arden", &[]);
+    give_roles(&world, alice, &["proxy_admin"]);
+    let service = plain(&world, true).await;
+    world.sign_in(&service, alice).await;
+    by_hand(&world, r#"delete from public."LiteLLM_UserTable" where user_id = $1"#, &[&alice]).await;
+    let columns = ", user_role, created_at";
+    user_by_hand(&world, &alice, columns, ", 'proxy_admin', localtimestamp + interval '1 s'").await;
+    give_roles(&world, alice, &[]);
+    for _ in 0..2 {
+        world.sign_in(&service, alice).await;
+        let why = "an administrator's word, not Entra's: src/store/litellm.rs, read, row_created_at";
+        assert_eq!(role(&world, &alice).await, "proxy_admin", "{why}");
+    }
+}

@@ -1,6 +1,8 @@
 //! One sign-in and one transaction of the proxy, held at the very moment where they meet: the sign-in succeeds, and no
 //! membership is half.
 
+use std::time::Duration;
+
 use entraway::domain::{GroupId, ObjectId, StoreKind};
 use serde_json::{Value, json};
 use sqlx::PgTransaction;
@@ -254,4 +256,118 @@ async fn a_team_that_goes_while_the_sign_in_waits_leaves_nothing_of_the_person_b
         let joined = &scene.world.last_run().await["teams_joined"];
         assert_eq!(joined, &json!([]), "teams that the record says were joined; deleted by the proxy: {by_the_proxy}");
     }
+}
+
+/// How many of the service's connections wait for a lock, and how many of them for one that this backend holds.
+async fn waiting(world: &World, backend: i32) -> (i64, i64) {
+    sqlx::query_as(
+        "select count(*), count(*) filter (where $1 = any(pg_blocking_pids(pid))) from pg_stat_activity
+         where datname = current_database() and application_name = 'entraway' and wait_event_type = 'Lock'",
+    )
+    .bind(backend)
+    .fetch_one(&world.pool)
+    .await
+    .unwrap()
+}
+
+async fn backend_of(tx: &mut PgTransaction<'_>) -> i32 {
+    sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut **tx).await.unwrap()
+}
+
+async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    for _ in 0..2_000 {
+        if condition().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("it did not come to this: {what}");
+}
+
+/// Two scripts, each of which locks a team's row before the person's: the first one's deadlock is over when the
+/// sign-in comes to the second's.
+#[tokio::test]
+async fn two_deadlocks_in_a_row_cost_the_sign_in_two_more_tries() {
+    let scene = scene(true).await;
+    let mut groups = vec![scene.group, many_assigned(&scene.world, 1)[0]];
+    groups.sort_by_key(ToString::to_string);
+    scene.world.fake.edit(|directory| groups.iter().for_each(|group| directory.put(scene.alice, *group)));
+    let bob = person(&scene.world, "Bob Birch", &[]);
+    scene.world.sign_in(&scene.service, bob).await;
+    let (teams, alice) = ([groups[0].to_string(), groups[1].to_string()], scene.alice.to_string());
+    sqlx::query(NEW_USER).bind(&alice).execute(&scene.world.pool).await.unwrap();
+    let spend = r#"update "LiteLLM_UserTable" set spend = spend + 1 where user_id = $1"#;
+    let mut scripts = Vec::new();
+    for team in &teams {
+        scripts.push(scene.holding(&[(SPEND_OF_TEAM, &[team])]).await);
+    }
+    let proxy = async {
+        for (mut script, team) in scripts.into_iter().zip(&teams) {
+            let backend = backend_of(&mut script).await;
+            until(&format!("the sign-in waits for team {team}"), async || waiting(&scene.world, backend).await.1 == 1)
+                .await;
+            run(&mut script, &[(spend, &[&alice])]).await;
+            script.commit().await.unwrap();
+        }
+    };
+    let sign_in = async { _ = scene.world.sign_in(&scene.service, scene.alice).await };
+    let both: [std::pin::Pin<Box<dyn Future<Output = ()> + '_>>; 2] = [Box::pin(proxy), Box::pin(sign_in)];
+    together(both).await;
+    let run = scene.world.last_run().await;
+    let retries = run["retries"].as_i64().unwrap();
+    assert!(retries >= 2, "src/store/apply.rs, apply: {retries} retries after two deadlocks: {run:#}");
+    scene.assert_whole(&groups).await;
+}
+
+/// Signs two people in side by side (or one twice) while the test holds this table against insertions. Once one of
+/// them is about to insert, the other waits for that one, and not half-way in its own work.
+async fn side_by_side(scene: &Scene, table: &'static str, people: [ObjectId; 2]) {
+    let mut tx = scene.proxy.begin().await.unwrap();
+    run(&mut tx, &[(table, &[])]).await;
+    let backend = backend_of(&mut tx).await;
+    let proxy = async {
+        until("both sign-ins wait", async || waiting(&scene.world, backend).await.0 == 2).await;
+        let for_the_table = waiting(&scene.world, backend).await.1;
+        tx.commit().await.unwrap();
+        assert_eq!(for_the_table, 1, "both were about to insert, without a lock of ours: src/store/litellm.rs, lock");
+    };
+    let first = async { _ = scene.world.sign_in(&scene.service, people[0]).await };
+    let second = async { _ = scene.world.sign_in(&scene.service, people[1]).await };
+    let all: [std::pin::Pin<Box<dyn Future<Output = ()> + '_>>; 3] =
+        [Box::pin(proxy), Box::pin(first), Box::pin(second)];
+    together(all).await;
+    assert_eq!(super::retries(&scene.world).await, 0, "sign-ins of ours lose no race against each other");
+}
+
+/// How many sync records tell that they made something.
+async fn makers(world: &World) -> i64 {
+    let sql = "select count(*) from entraway.sync_runs
+               where user_created or organizations_created <> '{}' or teams_created <> '{}'";
+    sqlx::query_scalar(sql).fetch_one(&world.pool).await.unwrap()
+}
+
+#[tokio::test]
+async fn two_sign_ins_of_one_new_person_at_once_make_one_row_without_a_second_try() {
+    let scene = scene(true).await;
+    let carol = person(&scene.world, "Carol Cedar", &[]);
+    let before = makers(&scene.world).await;
+    side_by_side(&scene, r#"lock table "LiteLLM_UserTable" in share mode"#, [carol; 2]).await;
+    assert_eq!(makers(&scene.world).await - before, 1, "records that tell of a person who was made");
+}
+
+#[tokio::test]
+async fn two_people_who_come_at_once_to_groups_that_are_new_make_them_without_a_second_try() {
+    let scene = scene(false).await;
+    let people = ["Carol Cedar", "Dan Dogwood"].map(|name| person(&scene.world, name, &[]));
+    side_by_side(&scene, r#"lock table "LiteLLM_OrganizationTable" in share mode"#, people).await;
+    let made: (i64, i64, i64) = sqlx::query_as(
+        r#"select (select count(*) from public."LiteLLM_OrganizationTable"),
+                  (select count(*) from public."LiteLLM_TeamTable"),
+                  (select count(*) from entraway.sync_runs where organizations_created <> '{}')"#,
+    )
+    .fetch_one(&scene.world.pool)
+    .await
+    .unwrap();
+    assert_eq!(made, (1, 1, 1), "organizations, teams, and records that tell of making them");
+    assert_eq!(scene.budgets_of_nobody().await, 0, "budgets without an owner");
 }

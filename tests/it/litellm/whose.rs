@@ -1,0 +1,186 @@
+//! Whose a row is when two people could claim it: the proxy's own sign-in and administrators write `sso_user_id`, and
+//! nobody may get into another person's row, or keep it, by that.
+
+use entraway::config::Tenant;
+use entraway::domain::{ObjectId, TenantId};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::support::{
+    WRITTEN, assigned, by_hand, give_roles, json as query, person, places, plain, user, user_by_hand, user_version,
+    versions, world,
+};
+use crate::support::{Service, World};
+
+const REBIND: &str = r#"update public."LiteLLM_UserTable" set sso_user_id = $2 where user_id = $1"#;
+
+/// As `object id -> key of the row`, all that is remembered, in the order of the object ids.
+async fn remembered(world: &World) -> Value {
+    let sql = "select jsonb_object_agg(object_id, user_id) from entraway.litellm_users";
+    query(world, sql, &[]).await
+}
+
+/// Signs Bob in, who must not get into Alice's row, which names him: its key is `key`.
+async fn bob_gets_his_own(world: &World, service: &Service, key: &dyn ToString, bob: ObjectId) {
+    let (row, memory) = (user_version(world, key).await, remembered(world).await);
+    let mut browser = world.sign_in(service, bob).await;
+    assert_eq!(user_version(world, key).await, row, "Alice's row was written: src/store/litellm.rs, read");
+    let me = browser.me(service).await.json();
+    assert_eq!(me["user"]["user_id"], json!(bob), "Bob is shown another row than his own: {me:#}");
+    let own = user(world, &bob).await;
+    assert_eq!(
+        own["sso_user_id"],
+        Value::Null,
+        "the column is unique and taken: src/store/litellm/person.rs, made_user"
+    );
+    assert_ne!(own["user_role"], "proxy_admin", "what Alice may do is not inherited: {own:#}");
+    let mut expected = memory;
+    expected[bob.to_string()] = json!(bob);
+    assert_eq!(remembered(world).await, expected, "what is remembered of Alice stays, and Bob's is added");
+    let note = json!({ "note": "same_sso_user_id", "own": bob, "user_ids": [key.to_string()] });
+    assert_eq!(world.last_run().await["notes"][0], note, "the operator is told, in the record");
+
+    let before = world.versions().await;
+    world.sign_in(service, bob).await;
+    assert_eq!(world.versions().await, before, "Bob's repeated sign-in has nothing to write");
+    assert_eq!(world.last_run().await["notes"][0], note, "and the record tells again");
+}
+
+#[tokio::test]
+async fn a_row_that_is_remembered_as_one_persons_is_not_handed_to_the_one_whom_the_proxy_wrote_there() {
+    let world = world().await;
+    let [group] = assigned(&world, ["Evals"]);
+    let (alice, bob) = (person(&world, "Alice Arden", &[group]), person(&world, "Bob Birch", &[group]));
+    give_roles(&world, alice, &["proxy_admin"]);
+    let service = plain(&world, true).await;
+    let mut browser = world.sign_in(&service, alice).await;
+    by_hand(&world, REBIND, &[&alice, &bob]).await;
+
+    bob_gets_his_own(&world, &service, &alice, bob).await;
+
+    assert_eq!(places(&world, &bob, &group).await, [1, 1, 1], "Bob is in his team under his own key");
+    let me = browser.me(&service).await.json();
+    assert_eq!(me["user"]["user_id"], json!(alice), "Alice's session still shows Alice: {me:#}");
+    let before = versions(&world, &WRITTEN).await;
+    world.sign_in(&service, alice).await;
+    assert_eq!(versions(&world, &WRITTEN).await, before, "and her next sign-in has nothing to write");
+}
+
+#[tokio::test]
+async fn nor_is_one_that_was_found_by_its_sso_user_id_before() {
+    let world = world().await;
+    let (alice, bob) = (person(&world, "Alice Arden", &[]), person(&world, "Bob Birch", &[]));
+    user_by_hand(&world, &"key", ", sso_user_id, user_role", &format!(", '{alice}', 'proxy_admin'")).await;
+    let service = plain(&world, true).await;
+    let mut browser = world.sign_in(&service, alice).await;
+    assert_eq!(browser.me(&service).await.json()["user"]["user_id"], "key", "the scene: Alice's row is the proxy's");
+    by_hand(&world, REBIND, &[&"key", &bob]).await;
+
+    bob_gets_his_own(&world, &service, &"key", bob).await;
+
+    assert_eq!(browser.me(&service).await.status, 401, "the row no longer names Alice: src/store/session.rs");
+    let mut browser = world.sign_in(&service, alice).await;
+    assert_eq!(browser.me(&service).await.json()["user"]["user_id"], json!(alice), "so she gets one of her own");
+}
+
+#[tokio::test]
+async fn nor_to_a_person_of_another_tenant() {
+    let world = world().await;
+    let alice = person(&world, "Alice Arden", &[]);
+    let partner = TenantId::from(Uuid::new_v4());
+    let bob = world.fake.edit(|directory| directory.person("Bob Birch", |bob| bob.tenant_id = Some(partner)));
+    let mut config = world.config_of("  entra_groups_also_create_orgs: false\n");
+    config.entra.tenant = Tenant::Organizations;
+    config.entra.allowed_tenants = [world.fake.edit(|directory| directory.tenant_id), partner].into();
+    let service = world.service_of(config).await;
+    world.sign_in(&service, alice).await;
+    by_hand(&world, REBIND, &[&alice, &bob]).await;
+    bob_gets_his_own(&world, &service, &alice, bob).await;
+}
+
+/// Bob is in a row whose key is Alice's object id, with the role that Entra gives him; she was never here.
+async fn bob_in_her_row(world: &World, service: &Service) -> (ObjectId, ObjectId, crate::support::Browser) {
+    let (alice, bob) = (person(world, "Alice Arden", &[]), person(world, "Bob Birch", &[]));
+    user_by_hand(world, &alice, ", sso_user_id", &format!(", '{bob}'")).await;
+    give_roles(world, bob, &["proxy_admin"]);
+    let mut browser = world.sign_in(service, bob).await;
+    let me = browser.me(service).await.json();
+    assert_eq!(
+        (&me["user"]["user_id"], &me["user"]["user_role"]),
+        (&json!(alice), &json!("proxy_admin")),
+        "the scene: {me:#}"
+    );
+    (alice, bob, browser)
+}
+
+#[tokio::test]
+async fn a_row_with_a_persons_object_id_as_its_key_is_theirs_also_after_another_had_it() {
+    let world = world().await;
+    let service = plain(&world, true).await;
+    let (alice, bob, mut bobs) = bob_in_her_row(&world, &service).await;
+
+    let mut browser = world.sign_in(&service, alice).await;
+
+    let me = browser.me(&service).await.json();
+    assert_eq!(me["user"]["user_id"], json!(alice), "the key wins: src/store/litellm.rs, read: {me:#}");
+    assert_eq!(me["user"]["user_role"], "internal_user_viewer", "Bob's role was Entra's word for Bob: {me:#}");
+    assert_eq!(remembered(&world).await, json!({ alice.to_string(): alice }), "person.rs, forgotten_users");
+    assert_eq!(bobs.me(&service).await.status, 401, "Bob's session shows her row: src/store/session.rs");
+    bob_gets_his_own_role_and_row(&world, &service, alice, bob).await;
+}
+
+async fn bob_gets_his_own_role_and_row(world: &World, service: &Service, alice: ObjectId, bob: ObjectId) {
+    let row = user_version(world, &alice).await;
+    let mut bobs = world.sign_in(service, bob).await;
+    let me = bobs.me(service).await.json();
+    assert_eq!(
+        (&me["user"]["user_id"], &me["user"]["user_role"]),
+        (&json!(bob), &json!("proxy_admin")),
+        "Bob's next sign-in gives him a row of his own: {me:#}"
+    );
+    assert_eq!(user_version(world, &alice).await, row, "and leaves hers alone");
+}
+
+/// The role in the row and the one that Entra gives are the same before and after: only whose it is changes.
+#[tokio::test]
+async fn a_role_that_entra_gives_both_goes_when_entra_no_longer_gives_it_to_the_one_who_has_the_row_now() {
+    let world = world().await;
+    let service = plain(&world, true).await;
+    let (alice, ..) = bob_in_her_row(&world, &service).await;
+    give_roles(&world, alice, &["proxy_admin"]);
+    world.sign_in(&service, alice).await;
+    assert_eq!(user(&world, &alice).await["user_role"], "proxy_admin");
+    give_roles(&world, alice, &[]);
+    world.sign_in(&service, alice).await;
+    assert_eq!(
+        user(&world, &alice).await["user_role"],
+        "internal_user_viewer",
+        "src/plan.rs, plan_user: with the row it has to be remembered that the role was Entra's for her, too"
+    );
+}
+
+#[tokio::test]
+async fn a_session_ends_when_an_administrator_takes_the_person_out_of_the_row_they_were_found_by() {
+    for (other, why) in [("null", "reset"), ("'somebody'", "somebody else's")] {
+        let world = world().await;
+        let bob = person(&world, "Bob Birch", &[]);
+        user_by_hand(&world, &"key", ", sso_user_id", &format!(", '{bob}'")).await;
+        let service = plain(&world, true).await;
+        let mut browser = world.sign_in(&service, bob).await;
+        assert_eq!(browser.me(&service).await.json()["user"]["user_id"], "key", "the scene");
+        let sql = format!(r#"update public."LiteLLM_UserTable" set sso_user_id = {other} where user_id = 'key'"#);
+        by_hand(&world, &sql, &[]).await;
+        assert_eq!(browser.me(&service).await.status, 401, "sso_user_id is {why}: src/store/session.rs");
+    }
+}
+
+#[tokio::test]
+async fn a_session_of_another_tenant_with_the_same_object_id_shows_nobody() {
+    let world = world().await;
+    let alice = person(&world, "Alice Arden", &[]);
+    let service = plain(&world, true).await;
+    let mut browser = world.sign_in(&service, alice).await;
+    assert_eq!(browser.me(&service).await.status, 200);
+    by_hand(&world, "update entraway.sessions set tenant_id = $1::uuid", &[&Uuid::new_v4()]).await;
+    assert_eq!(browser.me(&service).await.status, 401, "src/store/session.rs, LITELLM_SESSION: the tenant counts, too");
+}
