@@ -184,3 +184,21 @@ async fn a_session_of_another_tenant_with_the_same_object_id_shows_nobody() {
     by_hand(&world, "update entraway.sessions set tenant_id = $1::uuid", &[&Uuid::new_v4()]).await;
     assert_eq!(browser.me(&service).await.status, 401, "src/store/session.rs, LITELLM_SESSION: the tenant counts, too");
 }
+
+#[tokio::test]
+async fn a_row_that_was_made_again_by_hand_for_another_is_that_others() {
+    let world = world().await;
+    let (alice, bob) = (person(&world, "Alice Arden", &[]), person(&world, "Bob Birch", &[]));
+    user_by_hand(&world, &"key", ", sso_user_id, created_at", &format!(", '{alice}', '2026-01-01'")).await;
+    let service = plain(&world, true).await;
+    let mut browser = world.sign_in(&service, alice).await;
+    assert_eq!(browser.me(&service).await.json()["user"]["user_id"], "key", "she has the row by its sso_user_id");
+
+    by_hand(&world, r#"delete from public."LiteLLM_UserTable" where user_id = $1"#, &[&"key"]).await;
+    user_by_hand(&world, &"key", ", sso_user_id, created_at", &format!(", '{bob}', '2026-11-11'")).await;
+    let mut browser_of_bob = world.sign_in(&service, bob).await;
+    assert_eq!(browser_of_bob.me(&service).await.json()["user"]["user_id"], "key", "it is another row: his");
+    assert_eq!(browser.me(&service).await.status, 401, "what Alice's session was for is gone");
+    world.sign_in(&service, alice).await;
+    assert_eq!(remembered(&world).await, json!({ alice.to_string(): alice, bob.to_string(): "key" }));
+}
