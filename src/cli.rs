@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod healthcheck;
 mod serve;
+mod sessions;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,6 +13,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Env;
+use crate::domain::ObjectId;
+use crate::store::Whose;
 use crate::telemetry::{self, LogFormat};
 
 /// Sign in with Microsoft Entra ID; groups become organizations, teams and memberships in Postgres; then a session.
@@ -75,6 +78,14 @@ enum Command {
         #[arg(long, default_value = "warn", value_name = "FILTER")]
         log_level: String,
     },
+    /// Look at sessions, or end them.
+    ///
+    /// Works on the database alone, whether or not a service is running. Services that are running learn of it within a
+    /// second.
+    Sessions {
+        #[command(subcommand)]
+        command: SessionsCommand,
+    },
     /// Ask a running service on this machine whether it is alive: for a container's HEALTHCHECK.
     ///
     /// Ends with 0 if it answers, else with 1.
@@ -85,6 +96,35 @@ enum Command {
         #[command(flatten)]
         config: ConfigArgs,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum SessionsCommand {
+    /// List the sessions that are alive, the newest first.
+    List {
+        #[command(flatten)]
+        whose: WhoseArgs,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// End sessions: whoever they belong to has to sign in again.
+    Revoke {
+        #[command(flatten)]
+        whose: WhoseArgs,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct WhoseArgs {
+    /// Those of one person, by their object id in Entra.
+    #[arg(long, value_name = "ID")]
+    user: Option<ObjectId>,
+    /// Those of everybody.
+    #[arg(long)]
+    all: bool,
 }
 
 /// `store` as the configuration writes it.
@@ -126,6 +166,12 @@ impl Cli {
                 let migrations = matches!(store, StoreArg::Litellm).then_some(litellm_migrations);
                 demo::run(demo::Ports { service: port, entra: entra_port }, migrations.as_deref(), !without_orgs).await
             }
+            Command::Sessions { command: SessionsCommand::List { whose, config } } => {
+                sessions::list(whose.whose(), config.file().as_deref(), env).await
+            }
+            Command::Sessions { command: SessionsCommand::Revoke { whose, config } } => {
+                sessions::revoke(whose.whose(), config.file().as_deref(), env).await
+            }
             Command::Healthcheck { url, config } => healthcheck::run(url, config.file().as_deref(), env).await,
         }
     }
@@ -135,6 +181,13 @@ impl ConfigArgs {
     fn file(&self) -> Option<PathBuf> {
         let default = || Some(PathBuf::from("config.yaml")).filter(|file| file.exists());
         self.config.clone().or_else(default)
+    }
+}
+
+impl WhoseArgs {
+    /// One of the two is given: clap sees to it.
+    fn whose(&self) -> Whose {
+        self.user.map_or(Whose::All, Whose::One)
     }
 }
 

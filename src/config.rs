@@ -11,6 +11,7 @@ mod reader;
 mod secret;
 mod section;
 mod service;
+mod session;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,6 +52,8 @@ pub struct Config {
     pub store: StoreKind,
     pub entra: Entra,
     pub sync: Sync,
+    /// The hosts beside the public URL's own that people may be sent back to, as a URL writes them: `host` or `host:port`.
+    pub return_hosts: BTreeSet<String>,
     pub session: Session,
     pub litellm: LiteLlm,
     pub policy: Policy,
@@ -61,7 +64,7 @@ pub struct Config {
 pub struct Server {
     pub public_url: PublicUrl,
     pub listen: SocketAddr,
-    /// Peers whose `X-Forwarded-For` and `X-Request-Id` are believed.
+    /// Peers whose `X-Forwarded-…`, `X-Original-URL` and `X-Request-Id` are believed.
     pub trusted_proxies: Vec<IpNet>,
 }
 
@@ -109,13 +112,29 @@ pub struct Sync {
     pub assigned_groups_ttl: Duration,
 }
 
-/// `session`: how long a sign-in lasts.
+/// `session`: how long a sign-in lasts, and where it counts.
 #[derive(Debug, Clone)]
 pub struct Session {
     pub idle_timeout: Duration,
     pub lifetime: Duration,
+    /// A person has at most so many at once; never 0.
+    pub max_per_user: u32,
+    /// How long a session may be taken from memory where the database cannot tell of changes. Zero: never.
+    pub cache_ttl: Duration,
+    /// The session's cookie goes to this domain and all below it; none: to the public URL's host alone.
+    pub cookie_domain: Option<String>,
     /// 64 bytes each; the first seals, all open. Empty: one is made and kept in Postgres.
     pub cookie_keys: Vec<CookieKey>,
+    /// None: no assertion is made.
+    pub assertion: Option<Assertion>,
+}
+
+/// `session.assertion`: a signed statement of who somebody is, for upstreams that check.
+#[derive(Debug, Clone)]
+pub struct Assertion {
+    /// The `aud` claim.
+    pub audience: String,
+    pub ttl: Duration,
 }
 
 /// `litellm`: the proxies whose database is written to.
@@ -200,7 +219,9 @@ fn config<'a>(node: Option<&'a Node>, reader: &mut Reader<'a>) -> Option<Config>
     let (entra, named_app) = entra::entra(&mut root, reader);
     let (sync, role_precedence) = access::sync(&mut root, reader);
     let access = access::access(&mut root, named_app, reader);
-    let session = service::session(&mut root, reader);
+    let public_url = server.as_ref().map(|server| &server.public_url);
+    let session = session::session(&mut root, public_url, reader);
+    let return_hosts = access::return_hosts(&access.return_hosts, public_url, session.as_ref(), reader);
     let litellm = litellm_proxy::litellm(&mut root, store, reader);
     let settings = litellm::settings(&mut root, store, reader);
     root.finish(reader);
@@ -220,6 +241,7 @@ fn config<'a>(node: Option<&'a Node>, reader: &mut Reader<'a>) -> Option<Config>
         store,
         entra: entra?,
         sync,
+        return_hosts,
         session: session?,
         litellm,
         policy,

@@ -23,7 +23,10 @@ pub mod graph;
 pub mod litellm_cache;
 pub mod store;
 
-// The use case, and the browser's side of it.
+// The use cases: who is signed in, how upstreams are told, and the sync at a sign-in. Then the browser's side of them.
+pub mod session;
+
+pub mod assertion;
 pub mod sync;
 pub mod web;
 

@@ -28,6 +28,10 @@ pub enum ServeError {
 pub async fn serve(app: Arc<App>, listener: TcpListener, stop: CancellationToken) -> Result<(), ServeError> {
     let router = web::router(&app)?.into_make_service_with_connect_info::<SocketAddr>();
     let purging = tokio::spawn(purge(app.clone(), stop.clone()));
+    let following = tokio::spawn({
+        let (app, stop) = (app.clone(), stop.clone());
+        async move { app.sessions().follow(stop).await }
+    });
     let graceful = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
     let late = async {
         stop.cancelled().await;
@@ -39,6 +43,7 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, stop: CancellationToken
         () = late => tracing::warn!("requests were still under way after {GRACE:?} and were cut"),
     }
     purging.abort();
+    following.abort();
     // A connection that hangs must not keep the process either.
     let _ = tokio::time::timeout(GRACE, app.store().close()).await;
     Ok(())

@@ -2,16 +2,24 @@
 //! write comes as a plan.
 
 mod apply;
+mod caller;
+mod changes;
 mod litellm;
+mod me;
 mod native;
 mod session;
 mod sync_run;
+mod upkeep;
 
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
-use sqlx::PgPool;
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{PgConnection, PgPool, Postgres};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::domain::{Person, StoreKind};
 use crate::plan::{Applied, Current, Directory, Plan, Planner};
@@ -20,17 +28,46 @@ use apply::Tables as _;
 use litellm::LiteLlm;
 use native::Native;
 
-pub use session::{LastSync, Me, NewSession, OrganizationOfMe, SessionOfMe, TeamOfMe, TokenHash, UserOfMe};
+pub use caller::{Caller, CallerSession, touch_interval};
+pub use changes::{Change, Changes, NotListening};
+pub use me::{LastSync, Me, OrganizationOfMe, SessionOfMe, TeamOfMe, UserOfMe};
+pub use session::{NewSession, SessionRow, TokenHash, Whose};
 pub use sync_run::SyncRun;
+pub use upkeep::AssertionKey;
 
 /// A sign-in waits this long for a connection before it is told to come back.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// So many wait for each connection at most. A statement takes some milliseconds: whoever stands further back had better
+/// come again than wait here and take up memory.
+const WAITING_PER_CONNECTION: u32 = 20;
 
 /// The tables that hold organizations, teams and people, and our own beside them.
 #[derive(Clone, Debug)]
 pub struct Store {
     kind: StoreKind,
     pool: PgPool,
+    /// A place for everyone who has a connection or waits for one.
+    line: Arc<Semaphore>,
+}
+
+/// A connection, and the place in the line that goes with it.
+struct Connection<'a> {
+    connection: PoolConnection<Postgres>,
+    _place: SemaphorePermit<'a>,
+}
+
+impl Deref for Connection<'_> {
+    type Target = PgConnection;
+    fn deref(&self) -> &PgConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Connection<'_> {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.connection
+    }
 }
 
 /// What can go wrong with the database, by situation.
@@ -39,6 +76,9 @@ pub enum StoreError {
     /// No connection, or none free, or one that broke: later may go well.
     #[error("the database is not available")]
     Unavailable(#[source] sqlx::Error),
+    /// Too many wait for a connection.
+    #[error("too many requests wait for the database")]
+    Busy,
     /// The object id belongs to a person of another tenant already.
     #[error("the user id belongs to a person of another tenant")]
     OtherTenant,
@@ -55,6 +95,8 @@ pub enum StoreError {
     Address,
     #[error("the cookie key in the database is not 64 bytes long")]
     CookieKey,
+    #[error("a session in the database is of a user id that is no object id")]
+    UserId,
 }
 
 impl From<sqlx::Error> for StoreError {
@@ -93,7 +135,15 @@ impl Store {
             .max_connections(max_connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect_lazy_with(options);
-        Ok(Self { kind, pool })
+        let places = max_connections.saturating_mul(1 + WAITING_PER_CONNECTION);
+        let line = Arc::new(Semaphore::new(usize::try_from(places).unwrap_or(Semaphore::MAX_PERMITS)));
+        Ok(Self { kind, pool, line })
+    }
+
+    /// A connection, for which not too many wait already.
+    async fn connection(&self) -> Result<Connection<'_>, StoreError> {
+        let place = self.line.try_acquire().map_err(|_| StoreError::Busy)?;
+        Ok(Connection { connection: self.pool.acquire().await?, _place: place })
     }
 
     /// Makes the database ready: looks at the tables that are not ours, and brings our own up to date.
@@ -152,7 +202,7 @@ impl Store {
 
     /// What the store holds for this person and the groups of the directory: one statement.
     pub async fn read(&self, person: &Person, directory: &Directory) -> Result<Current, StoreError> {
-        let mut connection = self.pool.acquire().await?;
+        let mut connection = self.connection().await?;
         match self.kind {
             StoreKind::Native => Native::read(&mut connection, person, directory).await,
             StoreKind::LiteLlm => LiteLlm::read(&mut connection, person, directory).await,
@@ -163,8 +213,8 @@ impl Store {
     /// `plan` is the plan that told that there is something to do.
     pub async fn apply(&self, planner: &Planner<'_>, plan: &Plan) -> Result<Applied, StoreError> {
         match self.kind {
-            StoreKind::Native => apply::apply::<Native>(&self.pool, planner, plan).await,
-            StoreKind::LiteLlm => apply::apply::<LiteLlm>(&self.pool, planner, plan).await,
+            StoreKind::Native => apply::apply::<Native>(self, planner, plan).await,
+            StoreKind::LiteLlm => apply::apply::<LiteLlm>(self, planner, plan).await,
         }
     }
 

@@ -7,6 +7,7 @@ mod callback;
 mod cookies;
 mod edge;
 mod error;
+mod forward_auth;
 mod frame;
 mod login;
 mod logout;
@@ -22,19 +23,22 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
+use chrono::TimeDelta;
 use http::StatusCode;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::csrf::CsrfLayer;
 use tower_http::timeout::TimeoutLayer;
 
+use crate::assertion::Assertions;
 use crate::clock::Clock;
-use crate::config::{Config, LiteLlm};
+use crate::config::{Assertion, Config, LiteLlm};
 use crate::domain::StoreKind;
 use crate::entra::Entra;
 use crate::graph::Graph;
 use crate::http_client::{HttpClient, HttpError};
 use crate::litellm_cache::{CacheError, LiteLlmCache};
 use crate::random;
+use crate::session::{Lifetimes, Sessions};
 use crate::store::{Store, StoreError};
 use crate::sync::{DirectoryReader, service_principal};
 
@@ -49,6 +53,9 @@ pub struct App {
     config: Config,
     clock: Clock,
     store: Store,
+    sessions: Sessions,
+    /// Made where the operator asks for them.
+    assertions: Option<Assertions>,
     /// The caches of the proxies that share the database, if they can be told.
     cache: Option<LiteLlmCache>,
     entra: Arc<Entra>,
@@ -88,8 +95,18 @@ impl App {
         let graph = Graph::new(http, config.entra.graph_url.clone(), graph_budget);
         let principal = service_principal(&config.entra);
         let reader = DirectoryReader::new(entra.clone(), graph, clock.clone(), principal, &config.sync);
-        let cookies = Cookies::new(&config.server.public_url, &keys);
-        Ok(Arc::new(Self { config, clock, store, cache, entra, reader, cookies }))
+        let cookies = Cookies::new(&config.server.public_url, config.session.cookie_domain.clone(), &keys);
+        let span = |time| TimeDelta::from_std(time).unwrap_or(TimeDelta::MAX);
+        let lifetimes = Lifetimes {
+            idle_timeout: span(config.session.idle_timeout),
+            cache_ttl: span(config.session.cache_ttl),
+        };
+        let sessions = Sessions::new(store.clone(), clock.clone(), lifetimes);
+        let assertions = config.session.assertion.clone().map(|Assertion { audience, ttl }| {
+            let issuer = config.server.public_url.as_url().to_string();
+            Assertions::new(store.clone(), clock.clone(), issuer, audience, ttl)
+        });
+        Ok(Arc::new(Self { config, clock, store, sessions, assertions, cache, entra, reader, cookies }))
     }
 
     /// Where the service's own data is.
@@ -98,13 +115,19 @@ impl App {
         &self.store
     }
 
+    /// Who is signed in.
+    #[must_use]
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
     /// Deletes what is over: sessions and attempts.
     pub async fn purge(&self) -> Result<i64, StoreError> {
         self.store.purge(self.clock.now(), self.idle_timeout()).await
     }
 
-    fn idle_timeout(&self) -> chrono::TimeDelta {
-        chrono::TimeDelta::from_std(self.config.session.idle_timeout).unwrap_or(chrono::TimeDelta::MAX)
+    fn idle_timeout(&self) -> TimeDelta {
+        TimeDelta::from_std(self.config.session.idle_timeout).unwrap_or(TimeDelta::MAX)
     }
 }
 
@@ -122,10 +145,15 @@ pub fn router(app: &Arc<App>) -> Result<Router, StartError> {
         .route("/sso/key/generate", get(login::start)) // LiteLLM's name for it
         .route("/sso/callback", get(callback::finish))
         .route("/sso/logout", post(logout::end))
+        .route("/sso/frontchannel-logout", get(logout::front_channel))
         .route("/api/me", get(api::me))
         .route("/assets/{name}", get(assets::get))
         .route("/healthz", get(ops::alive))
-        .route("/readyz", get(ops::ready));
+        .route("/readyz", get(ops::ready))
+        .route("/.well-known/jwks.json", get(forward_auth::keys))
+        .layer(same_origin)
+        // Proxies send the client's own request along, from wherever that came.
+        .merge(forward_auth::router());
     let routes = match public_url.base_path() {
         "" => service,
         // A container's own health check does not know the path.
@@ -138,11 +166,11 @@ pub fn router(app: &Arc<App>) -> Result<Router, StartError> {
     Ok(routes
         .fallback(async || WebError::NotFound)
         .method_not_allowed_fallback(async || WebError::MethodNotAllowed)
-        .layer(same_origin)
         .layer(DefaultBodyLimit::max(16 * 1024))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT))
         .layer(CatchPanicLayer::custom(error::panicked))
         .layer(from_fn_with_state(app.clone(), error::render))
+        .layer(from_fn(forward_auth::identity_on_every_answer))
         .layer(from_fn_with_state(app.clone(), edge::security_headers))
         .layer(from_fn(edge::log))
         .layer(from_fn_with_state(app.clone(), edge::identify))

@@ -3,11 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::Sync;
-use super::base_url::is_domain;
+use url::Url;
+
+use super::base_url::{PublicUrl, is_domain};
 use super::problem::Level;
 use super::reader::{Item, Reader};
 use super::section::Section;
+use super::session::covers;
+use super::{Session, Sync};
 use crate::domain::ObjectId;
 use crate::policy::RolePrecedence;
 
@@ -27,19 +30,22 @@ pub(super) fn sync<'a>(root: &mut Section<'a>, reader: &mut Reader<'a>) -> (Sync
     (Sync { nested_groups, assigned_groups_ttl: ttl }, precedence)
 }
 
-/// Who may enter, as `Policy` has it.
-pub(super) struct Access {
+/// Who may enter, as `Policy` has it, and where they may be sent to then.
+pub(super) struct Access<'a> {
+    /// Each with the value that named it.
+    pub(super) return_hosts: Vec<(Item<'a>, String)>,
     pub(super) require_group: bool,
     pub(super) allowed_email_domains: BTreeSet<String>,
     pub(super) admin_user_ids: BTreeSet<String>,
 }
 
 /// Reads `access`. `named_app`: whether `entra.service_principal_id` is given.
-pub(super) fn access<'a>(root: &mut Section<'a>, named_app: bool, reader: &mut Reader<'a>) -> Access {
+pub(super) fn access<'a>(root: &mut Section<'a>, named_app: bool, reader: &mut Reader<'a>) -> Access<'a> {
     let mut section = root.section("access", reader);
     let require_group = section.take("require_group");
     let domains = section.take_or_env("allowed_email_domains", "ALLOWED_EMAIL_DOMAINS", reader);
     let admins = section.take("admin_user_ids");
+    let return_hosts = section.take("return_hosts");
     section.finish(reader);
 
     let allowed_email_domains = domains.map(|item| email_domains(&item, reader)).unwrap_or_default();
@@ -61,7 +67,47 @@ pub(super) fn access<'a>(root: &mut Section<'a>, named_app: bool, reader: &mut R
         }
         required
     });
-    Access { require_group, allowed_email_domains, admin_user_ids }
+    let return_hosts = return_hosts.map(|item| reader.list(&item)).unwrap_or_default();
+    let return_hosts = return_hosts.into_iter().filter_map(|item| {
+        let host = reader.parsed(&item, "write such as app.example.com or app.example.com:8443", authority)?;
+        Some((item, host))
+    });
+    Access { require_group, allowed_email_domains, admin_user_ids, return_hosts: return_hosts.collect() }
+}
+
+/// A host and perhaps a port, as a URL of https writes them.
+fn authority(text: &str) -> Result<String, &'static str> {
+    const NO_HOST: &str = "is not a host: it has neither a scheme nor a path, and stands for itself alone";
+    if text.contains(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '.' | '-' | ':' | '[' | ']')) {
+        return Err(NO_HOST);
+    }
+    let url = Url::parse(&format!("https://{text}/")).map_err(|_| NO_HOST)?;
+    let host = url.host_str().ok_or(NO_HOST)?;
+    Ok(url.port().map_or(host.to_owned(), |port| format!("{host}:{port}")))
+}
+
+/// The hosts that people may be sent back to, each of which has to get the session's cookie: somebody who comes there
+/// without it would be sent to sign in for ever.
+pub(super) fn return_hosts(
+    hosts: &[(Item<'_>, String)],
+    public_url: Option<&PublicUrl>,
+    session: Option<&Session>,
+    reader: &mut Reader<'_>,
+) -> BTreeSet<String> {
+    if let (Some(public_url), Some(session)) = (public_url, session) {
+        for (item, host) in hosts {
+            let name = host.rsplit_once(':').filter(|(_, port)| !port.contains(']')).map_or(&**host, |(name, _)| name);
+            let reached = match &session.cookie_domain {
+                Some(domain) => covers(domain, name),
+                None => name == public_url.host() && public_url.base_path().is_empty(),
+            };
+            if !reached {
+                let said = "does not get the session's cookie, which goes to the host of server.public_url alone";
+                reader.problem(item, said, "set session.cookie_domain to a domain that both are in");
+            }
+        }
+    }
+    hosts.iter().map(|(_, host)| host.clone()).collect()
 }
 
 fn email_domains<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> BTreeSet<String> {

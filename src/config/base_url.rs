@@ -36,6 +36,11 @@ impl PublicUrl {
         self.0.origin().ascii_serialization()
     }
 
+    /// The host in lower case, without the port; IPv6 in brackets.
+    pub fn host(&self) -> String {
+        self.0.host_str().unwrap_or_default().to_owned()
+    }
+
     /// `/base`, or nothing where the service has the host for itself.
     pub fn base_path(&self) -> &str {
         self.0.path().trim_end_matches('/')

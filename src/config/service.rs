@@ -1,7 +1,6 @@
-//! The sections `server`, `database`, `store` and `session`: the service itself.
+//! The sections `server`, `database` and `store`: the service itself.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use ipnet::IpNet;
 use url::Url;
@@ -9,12 +8,8 @@ use url::Url;
 use super::problem::Level;
 use super::reader::{Item, Reader};
 use super::section::Section;
-use super::{Database, Server, Session, secret};
+use super::{Database, Server, secret};
 use crate::domain::StoreKind;
-
-const MINUTE: Duration = Duration::from_mins(1);
-const HOUR: Duration = Duration::from_hours(1);
-const DAY: Duration = Duration::from_hours(24);
 
 pub(super) fn server<'a>(root: &mut Section<'a>, reader: &mut Reader<'a>) -> Option<Server> {
     let mut section = root.section("server", reader);
@@ -89,30 +84,4 @@ fn is_database_url(item: &Item, url: &str, reader: &mut Reader) -> bool {
 pub(super) fn store<'a>(root: &mut Section<'a>, reader: &mut Reader<'a>) -> StoreKind {
     let kinds = [("native", StoreKind::Native), ("litellm", StoreKind::LiteLlm)];
     root.take("store").and_then(|item| reader.choice(&item, &kinds)).unwrap_or_default()
-}
-
-pub(super) fn session<'a>(root: &mut Section<'a>, reader: &mut Reader<'a>) -> Option<Session> {
-    let mut section = root.section("session", reader);
-    let idle = section.take("idle_timeout");
-    let lifetime = section.take("lifetime");
-    let cookie_keys = secret::cookie_keys(&mut section, reader);
-    section.finish(reader);
-
-    let limits = MINUTE..=30 * DAY;
-    let lifetime = lifetime.map_or(Some(DAY), |item| reader.duration(&item, &limits));
-    let idle_timeout = match &idle {
-        // Who shortens the lifetime only has shortened both.
-        None => lifetime.map(|lifetime| lifetime.min(8 * HOUR)),
-        Some(item) => reader.duration(item, &limits),
-    };
-    let (idle_timeout, lifetime) = (idle_timeout?, lifetime?);
-    if let Some(item) = idle.filter(|_| idle_timeout > lifetime) {
-        let shown = humantime::format_duration(lifetime);
-        reader.problem(
-            &item,
-            format!("is longer than session.lifetime ({shown})"),
-            "shorten it, or lengthen the lifetime",
-        );
-    }
-    Some(Session { idle_timeout, lifetime, cookie_keys })
 }

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
-use sqlx::{PgConnection, PgPool, Row as _};
+use sqlx::{Connection as _, PgConnection, Row as _};
 
-use super::StoreError;
+use super::{Store, StoreError};
 use crate::domain::{GroupId, Hidden, Person};
 use crate::plan::{
     Applied, Current, CurrentOrganizationMember, CurrentUser, Directory, Failure, NewOrganization, NewTeam, Plan,
@@ -78,11 +78,11 @@ enum Outcome {
 }
 
 /// Applies a plan in one transaction; the whole of it is tried again where it lost a race.
-pub(super) async fn apply<T: Tables>(pool: &PgPool, planner: &Planner<'_>, plan: &Plan) -> Result<Applied, StoreError> {
+pub(super) async fn apply<T: Tables>(store: &Store, planner: &Planner<'_>, plan: &Plan) -> Result<Applied, StoreError> {
     let mut locks = Locks::of(plan);
     let mut retries = 0;
     loop {
-        match apply_once::<T>(pool, planner, &locks).await {
+        match apply_once::<T>(store, planner, &locks).await {
             Ok(Outcome::Done(applied)) => return Ok(Applied { retries, ..applied }),
             Ok(Outcome::Needs(more)) => {
                 locks.creates |= more.creates;
@@ -107,8 +107,9 @@ fn lost_race(error: &sqlx::Error) -> bool {
         || code.is_some_and(|code| code.starts_with("40") || code == "23503" || code == "23505")
 }
 
-async fn apply_once<T: Tables>(pool: &PgPool, planner: &Planner<'_>, locks: &Locks) -> Result<Outcome, StoreError> {
-    let mut transaction = pool.begin().await?;
+async fn apply_once<T: Tables>(store: &Store, planner: &Planner<'_>, locks: &Locks) -> Result<Outcome, StoreError> {
+    let mut connection = store.connection().await?;
+    let mut transaction = connection.begin().await?;
     T::lock(&mut transaction, planner.person, locks).await?;
     let current = T::read(&mut transaction, planner.person, planner.directory).await?;
     let mut plan = planner.plan(&current);

@@ -22,21 +22,29 @@ pub(super) struct Cookies {
     prefix: &'static str,
     path: String,
     secure: bool,
+    /// The session's cookie goes to this domain and all below it; none: to our host and path alone.
+    domain: Option<String>,
     /// The first seals, all open. Never empty.
     keys: Vec<Key>,
 }
 
 impl Cookies {
     /// `keys` are of 64 bytes each, and there is at least one.
-    pub(super) fn new(public_url: &PublicUrl, keys: &[Vec<u8>]) -> Self {
+    pub(super) fn new(public_url: &PublicUrl, domain: Option<String>, keys: &[Vec<u8>]) -> Self {
         let (secure, base) = (public_url.is_secure(), public_url.base_path());
         let prefix = if secure && base.is_empty() { "__Host-" } else { "" };
         let path = if base.is_empty() { "/" } else { base }.to_owned();
-        Self { prefix, path, secure, keys: keys.iter().map(|key| Key::from(key)).collect() }
+        Self { prefix, path, secure, domain, keys: keys.iter().map(|key| Key::from(key)).collect() }
     }
 
+    /// With a domain `__Host-` is not to be had; `__Secure-` still is.
     pub(super) fn session_name(&self) -> String {
-        format!("{}entraway", self.prefix)
+        let prefix = match &self.domain {
+            None => self.prefix,
+            Some(_) if self.secure => "__Secure-",
+            Some(_) => "",
+        };
+        format!("{prefix}entraway")
     }
 
     /// What the names of attempts' cookies begin with.
@@ -81,9 +89,25 @@ impl Cookies {
         self.keys.iter().find_map(opened).map(|cookie| cookie.value().to_owned())
     }
 
-    /// A `Set-Cookie` header that lasts as long as the browser does.
-    pub(super) fn set(&self, name: String, value: String) -> HeaderValue {
-        header(&self.cookie(name, value))
+    /// A `Set-Cookie` header with a session's token, which lasts as long as the browser does.
+    pub(super) fn set_session(&self, token: String) -> HeaderValue {
+        header(&self.session_cookie(token))
+    }
+
+    /// A `Set-Cookie` header that takes the session away.
+    pub(super) fn remove_session(&self) -> HeaderValue {
+        let mut cookie = self.session_cookie(String::new());
+        cookie.set_max_age(Duration::ZERO);
+        header(&cookie)
+    }
+
+    fn session_cookie(&self, token: String) -> Cookie<'static> {
+        let mut cookie = self.cookie(self.session_name(), token);
+        if let Some(domain) = &self.domain {
+            cookie.set_domain(domain.clone());
+            cookie.set_path("/");
+        }
+        cookie
     }
 
     /// A `Set-Cookie` header with a sealed value.

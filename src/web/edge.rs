@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::App;
+use super::{App, forward_auth};
 use crate::text::loggable;
 
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -25,6 +25,10 @@ pub(super) struct RequestId(pub(super) Arc<str>);
 #[derive(Clone, Copy, Debug)]
 struct ClientAddress(Option<IpAddr>);
 
+/// Whether the peer is one of `server.trusted_proxies`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FromProxy(pub(super) bool);
+
 /// Gives every request an id, and every answer the same one. `X-Request-Id` and `X-Forwarded-For` count only from
 /// `server.trusted_proxies`.
 pub(super) async fn identify(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
@@ -35,6 +39,7 @@ pub(super) async fn identify(State(app): State<Arc<App>>, mut request: Request, 
     let id: Arc<str> = given.unwrap_or_else(|| Uuid::new_v4().to_string()).into();
     let client = if from_proxy { forwarded_for(request.headers(), trusted).or(peer) } else { peer };
     request.extensions_mut().insert(ClientAddress(client));
+    request.extensions_mut().insert(FromProxy(from_proxy));
     request.extensions_mut().insert(RequestId(id.clone()));
     let mut response = next.run(request).await;
     if let Ok(value) = HeaderValue::from_str(&id) {
@@ -72,7 +77,13 @@ pub(super) async fn log(request: Request, next: Next) -> Response {
     async move {
         let response = next.run(request).await;
         let ms = begin.elapsed().as_secs_f64() * 1_000.0;
-        tracing::info!(%method, path, status = response.status().as_u16(), ms, client = client.map(tracing::field::display), "answered");
+        let status = response.status();
+        // Proxies ask for each picture of each page: only what goes wrong is worth a line.
+        if forward_auth::is_verify(&path) && !status.is_server_error() {
+            tracing::debug!(%method, path, status = status.as_u16(), ms, client = client.map(tracing::field::display), "answered");
+        } else {
+            tracing::info!(%method, path, status = status.as_u16(), ms, client = client.map(tracing::field::display), "answered");
+        }
         response
     }
     // Who it is, is found out on the way.

@@ -21,6 +21,7 @@ use tower_http::csrf::ProtectionError;
 
 use super::App;
 use super::edge::RequestId;
+use crate::assertion::AssertionError;
 use crate::entra::{IdTokenError, ProviderError, SignInError, TokenError, aadsts_number};
 use crate::store::StoreError;
 use crate::sync::SyncError;
@@ -41,6 +42,14 @@ pub(super) enum WebError {
     ReturnTo,
     #[error("the parameter {0} came twice")]
     DuplicateParameter(&'static str),
+    #[error("the parameter {0} is not known here")]
+    UnknownParameter(String),
+    #[error("the parameter {0} has a value that means nothing")]
+    ParameterValue(&'static str),
+    #[error("sid is missing, or none of Entra's")]
+    Sid,
+    #[error("the person is in none of what is asked for")]
+    NotInAny,
     #[error("the attempt is unknown to this browser")]
     AttemptUnknown,
     #[error("the attempt is too old")]
@@ -78,6 +87,8 @@ pub(super) enum WebError {
     OtherTenant,
     #[error("the database is not available: {0}")]
     DatabaseUnavailable(String),
+    #[error("too many requests wait for the database")]
+    Busy,
     #[error("{0}")]
     Internal(String),
     /// A layer's refusal that has no words of its own.
@@ -177,6 +188,9 @@ pub(super) async fn render(State(app): State<Arc<App>>, request: Request, next: 
     let words = raised.error.words();
     if words.status.is_server_error() {
         tracing::error!(code = words.code, "{}", raised.error);
+    } else if words.status == StatusCode::UNAUTHORIZED {
+        // How everybody begins.
+        tracing::debug!(code = words.code, "{}", raised.error);
     } else {
         tracing::warn!(code = words.code, "{}", raised.error);
     }
@@ -223,8 +237,19 @@ impl From<StoreError> for WebError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::OtherTenant => Self::OtherTenant,
+            StoreError::Busy => Self::Busy,
             StoreError::Unavailable(_) => Self::DatabaseUnavailable(chain(&error)),
             _ => Self::Internal(chain(&error)),
+        }
+    }
+}
+
+impl From<Arc<AssertionError>> for WebError {
+    fn from(error: Arc<AssertionError>) -> Self {
+        match &*error {
+            AssertionError::Store(StoreError::Unavailable(_)) => Self::DatabaseUnavailable(chain(&*error)),
+            AssertionError::Store(StoreError::Busy) => Self::Busy,
+            _ => Self::Internal(chain(&*error)),
         }
     }
 }

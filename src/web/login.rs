@@ -23,7 +23,7 @@ pub(super) async fn start(
     let query = super::callback::Query::parse(query.as_deref(), &["return_to", "prompt"])?;
     let return_to = match query.get("return_to") {
         None | Some("") => ReturnTo::home(public_url),
-        Some(text) => ReturnTo::parse(text, public_url).ok_or(WebError::ReturnTo)?,
+        Some(text) => ReturnTo::parse(text, public_url, &app.config.return_hosts).ok_or(WebError::ReturnTo)?,
     };
     let pick_account = query.get("prompt") == Some("select_account");
     let (attempt, cookies) = Attempt::start(&app, &headers, return_to);

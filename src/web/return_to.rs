@@ -1,4 +1,6 @@
-//! Where a person was going: a path under the public URL, or nothing.
+//! Where a person was going: a page of ours, or nothing.
+
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use url::{Position, Url};
@@ -8,7 +10,8 @@ use crate::config::PublicUrl;
 /// Longer than any address of ours. It travels in a cookie, and browsers keep none of more than 4,096 bytes.
 const LONGEST: usize = 2_000;
 
-/// A path (with its query) that was checked to lie under the public URL.
+/// A place that was checked to be ours: a path (with its query) under the public URL, or the whole address of a page on
+/// its host or on one of `access.return_hosts`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ReturnTo(String);
 
@@ -20,19 +23,14 @@ impl ReturnTo {
 
     /// `None` for whatever could lead elsewhere: another scheme or host, `//host`, a backslash, control characters, a
     /// path outside the public URL's own once `..` is followed.
-    pub(super) fn parse(text: &str, public_url: &PublicUrl) -> Option<Self> {
+    pub(super) fn parse(text: &str, public_url: &PublicUrl, return_hosts: &BTreeSet<String>) -> Option<Self> {
         let odd = |c: char| c == '\\' || c.is_control() || c.is_whitespace();
-        if !text.starts_with('/') || text.starts_with("//") || text.contains(odd) {
+        if text.contains(odd) {
             return None;
         }
-        let url = public_url.join("/").join(text).ok()?;
-        let path = url.path();
-        let base = public_url.base_path();
-        let below = path.strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        let ours = url.origin().ascii_serialization() == public_url.origin();
+        let to = if text.starts_with('/') { path(text, public_url) } else { address(text, public_url, return_hosts) };
         // Measured as it is written: a letter outside ASCII takes six bytes or more.
-        let to = &url[Position::BeforePath..];
-        (ours && below && !path.starts_with("//") && to.len() <= LONGEST).then(|| Self(to.to_owned()))
+        to.filter(|to| to.len() <= LONGEST).map(Self)
     }
 
     /// The whole address, so that no browser reads a path as a host.
@@ -46,13 +44,39 @@ impl ReturnTo {
     }
 }
 
+fn path(text: &str, public_url: &PublicUrl) -> Option<String> {
+    if text.starts_with("//") {
+        return None;
+    }
+    let url = public_url.join("/").join(text).ok()?;
+    let path = url.path();
+    let below = path.strip_prefix(public_url.base_path()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let ours = url.origin().ascii_serialization() == public_url.origin();
+    (ours && below && !path.starts_with("//")).then(|| url[Position::BeforePath..].to_owned())
+}
+
+fn address(text: &str, public_url: &PublicUrl, return_hosts: &BTreeSet<String>) -> Option<String> {
+    let scheme = public_url.as_url().scheme();
+    // The parser of the standard would forgive a missing or a third slash, and passes over a name before the host.
+    let (authority, _) = text.strip_prefix(scheme)?.strip_prefix("://").map(|rest| split_at_any(rest, &['/', '?', '#']))?;
+    let url = Url::parse(text).ok()?;
+    let host = &url[Position::BeforeHost..Position::AfterPort];
+    let ours = url.origin().ascii_serialization() == public_url.origin() || return_hosts.contains(host);
+    (ours && !authority.is_empty() && !authority.contains('@')).then(|| url.as_str().to_owned())
+}
+
+/// What is before the first of these characters, and the rest.
+fn split_at_any<'a>(text: &'a str, any: &[char]) -> (&'a str, &'a str) {
+    text.split_at(text.find(any).unwrap_or(text.len()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn parse(base: &str, text: &str) -> Option<String> {
         let base = base.parse::<PublicUrl>().unwrap();
-        ReturnTo::parse(text, &base).map(|to| to.url(&base).to_string())
+        ReturnTo::parse(text, &base, &BTreeSet::from(["app.example:8443".to_owned()])).map(|to| to.url(&base).to_string())
     }
 
     #[test]
@@ -61,6 +85,33 @@ mod tests {
         assert_eq!(parse("https://sso.example", "/").unwrap(), "https://sso.example/");
         assert_eq!(parse("https://sso.example/in", "/in/a").unwrap(), "https://sso.example/in/a");
         assert_eq!(parse("https://sso.example/in", "/in").unwrap(), "https://sso.example/in");
+    }
+
+    #[test]
+    fn a_whole_address_is_kept_if_its_host_is_ours_or_was_named() {
+        for to in ["https://sso.example/out?x#y", "https://sso.example", "https://app.example:8443/a?b=c&d=https://e"] {
+            let expected = if to.ends_with("example") { format!("{to}/") } else { to.to_owned() };
+            assert_eq!(parse("https://sso.example/in", to), Some(expected), "{to}");
+        }
+        for to in [
+            "https://app.example/",
+            "https://app.example:8444/",
+            "https://app.example:8443.evil.example/",
+            "https://app.example:8443@evil.example/",
+            "https://user@app.example:8443/",
+            "https://evil.example/https://sso.example",
+            "http://sso.example/",
+            "https:/sso.example/",
+            "https:///sso.example/",
+            "https:sso.example/",
+            "HTTPS://sso.example/",
+            "https://sso.example:444/",
+            "https://sub.sso.example/",
+            "https://sso.example.evil.example/",
+            "https://",
+        ] {
+            assert_eq!(parse("https://sso.example", to), None, "{to} must be refused");
+        }
     }
 
     #[test]

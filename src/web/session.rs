@@ -1,5 +1,7 @@
 //! A person's session: a random token in the browser's cookie, of which only the hash is stored.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
@@ -10,6 +12,7 @@ use super::App;
 use super::cookies::Cookies;
 use crate::domain::Identity;
 use crate::random;
+use crate::session::SignedIn;
 use crate::store::{Me, NewSession, StoreError, SyncRun, TokenHash};
 
 /// Opens a session for a person who was signed in and synced; gives the cookie. The one that this browser had before
@@ -31,9 +34,11 @@ pub(super) async fn open(
         created_at,
         expires_at: created_at + lifetime,
         replaces: all_sent(app, headers),
+        most: app.config.session.max_per_user,
+        idle_since: created_at - app.idle_timeout(),
     };
-    app.store.open_session(&session, run).await?;
-    Ok(app.cookies.set(app.cookies.session_name(), token))
+    app.sessions.open(&session, run).await?;
+    Ok(app.cookies.set_session(token))
 }
 
 /// The session that a request comes with, and its person; `None` where there is none that is alive.
@@ -44,11 +49,19 @@ pub(super) async fn find(app: &App, headers: &HeaderMap) -> Result<Option<Me>, S
     }
 }
 
+/// Who a request comes from, as far as a proxy has to know: from memory, where that can be trusted.
+pub(super) async fn signed_in(app: &App, headers: &HeaderMap) -> Result<Option<Arc<SignedIn>>, StoreError> {
+    match sent(app, headers) {
+        Some(hash) => app.sessions.find(&hash).await,
+        None => Ok(None),
+    }
+}
+
 /// Ends the session that a request comes with; all of them, where somebody slipped in a second cookie.
 pub(super) async fn end(app: &App, headers: &HeaderMap) -> Result<(), StoreError> {
     match &all_sent(app, headers)[..] {
         [] => Ok(()),
-        hashes => app.store.end_sessions(hashes).await,
+        hashes => app.sessions.end(hashes).await,
     }
 }
 

@@ -24,6 +24,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("graph", &["domain", "http_client", "plan::Groups"]),
     ("litellm_cache", &[]),
     ("store", &["domain", "plan", "policy", "random"]),
+    ("session", &["clock", "domain", "random", "store", "text"]),
+    ("assertion", &["clock", "session", "shared", "store"]),
     (
         "sync",
         &["clock", "config", "domain", "entra", "graph", "litellm_cache", "plan", "policy", "shared", "store", "text"],
@@ -31,6 +33,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "web",
         &[
+            "assertion",
             "clock",
             "config",
             "domain",
@@ -41,6 +44,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "plan",
             "policy",
             "random",
+            "session",
             "shared",
             "store",
             "sync",

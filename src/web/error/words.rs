@@ -66,6 +66,34 @@ impl WebError {
                 "The address holds the same parameter twice.",
                 "Sign in again from the front page.",
             ),
+            Self::UnknownParameter(_) => (
+                StatusCode::BAD_REQUEST,
+                "unknown_parameter",
+                "Bad question",
+                "The address holds a parameter that means nothing here.",
+                "The administrator has to correct the proxy's configuration.",
+            ),
+            Self::ParameterValue(_) => (
+                StatusCode::BAD_REQUEST,
+                "parameter_value",
+                "Bad question",
+                "The address holds a parameter whose value means nothing here.",
+                "The administrator has to correct the proxy's configuration.",
+            ),
+            Self::Sid => (
+                StatusCode::BAD_REQUEST,
+                "sid",
+                "No session is named",
+                "The address does not say which of Microsoft's sessions has ended.",
+                "Sign out on the front page instead.",
+            ),
+            Self::NotInAny => (
+                StatusCode::FORBIDDEN,
+                "not_in_any",
+                "You have no access to this",
+                "You are signed in, but this is only for others: for members of certain groups, or for another role.",
+                "Ask your administrator for access, then sign in again.",
+            ),
             Self::AttemptUnknown => (
                 StatusCode::BAD_REQUEST,
                 "attempt_unknown",
@@ -192,6 +220,13 @@ impl WebError {
                 "Our own database does not answer.",
                 "Try again in a moment.",
             ),
+            Self::Busy => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "busy",
+                "Too many at once",
+                "Very many people are here at this moment.",
+                "Try again in a moment.",
+            ),
             Self::Internal(_) => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal",
@@ -209,7 +244,14 @@ impl WebError {
         };
         let plain = matches!(
             self,
-            Self::NotFound | Self::MethodNotAllowed | Self::CrossOrigin | Self::Status(_) | Self::Internal(_)
+            Self::NotFound
+                | Self::MethodNotAllowed
+                | Self::CrossOrigin
+                | Self::Sid
+                | Self::UnknownParameter(_)
+                | Self::ParameterValue(_)
+                | Self::Status(_)
+                | Self::Internal(_)
         );
         let retry_after = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(5);
         Words { status, code, title, what, remedy, again: !plain, retry_after }

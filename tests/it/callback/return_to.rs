@@ -43,7 +43,8 @@ async fn whatever_could_lead_elsewhere_is_refused_at_once() {
     let long = format!("/{}", "x".repeat(2_001));
     for return_to in [
         "https://evil.example/",
-        "http://127.0.0.1:1/",
+        "https://127.0.0.1:1/",
+        "http://127.0.0.1:2/",
         "//evil.example",
         "///evil.example",
         "/\\evil.example",

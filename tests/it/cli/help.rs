@@ -6,7 +6,7 @@ use entraway::cli::Cli;
 use super::program::{Folder, run};
 
 /// A sentence of each help that a newcomer must find there.
-const SENTENCES: [(&[&str], &[&str]); 5] = [
+const SENTENCES: [(&[&str], &[&str]); 6] = [
     (
         &[],
         &[
@@ -37,6 +37,7 @@ const SENTENCES: [(&[&str], &[&str]); 5] = [
         ],
     ),
     (&["demo"], &["gone with Ctrl-C", "script/demo", "if it is taken, another one"]),
+    (&["sessions"], &["List the sessions that are alive", "End sessions", "learn of it within a second"]),
     (&["healthcheck"], &["HEALTHCHECK", "Ends with 0 if it answers, else with 1", "/healthz"]),
 ];
 

@@ -250,7 +250,9 @@ impl World {
         let pool = PgPool::connect(&cluster().await.url("postgres")).await.unwrap();
         let statements = sqlx::query_as(
             "select query, calls from pg_stat_statements
-             where dbid = (select oid from pg_database where datname = $1) and toplevel order by query",
+             where dbid = (select oid from pg_database where datname = $1) and toplevel
+               -- Not what the listening connection does, whenever it begins.
+               and query !~* '^(listen|unlisten|select pg_notify)' order by query",
         )
         .bind(&self.database_name)
         .fetch_all(&pool)

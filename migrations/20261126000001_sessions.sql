@@ -1,0 +1,112 @@
+-- Who is signed in, and as what, is remembered by every replica for a while. Whatever changes that says so on the
+-- channel entraway_sessions, with the user id, or with * for everybody.
+
+-- Entra's front-channel sign-out names its own session, not ours.
+create index sessions_sid on entraway.sessions (sid) where sid is not null;
+
+-- Very many people at once are told as everybody: a replica then reads anew whoever comes.
+create function entraway.tell_sessions(user_ids text[]) returns void language plpgsql as $$
+declare
+    told text[] := array(select distinct unnest(user_ids));
+begin
+    if cardinality(told) > 100 then
+        told := array['*'];
+    end if;
+    perform pg_notify('entraway_sessions', user_id) from unnest(told) as user_id;
+end
+$$;
+
+-- Ends what a person has of sessions beyond the newest ones; `keep` was opened just now. Tells whether there was any. The
+-- lock is why this is a function: each of its statements sees what others have committed when it begins, so of two
+-- sessions opened at once the second counts the first.
+create function entraway.end_oldest_sessions(
+    person text, keep bytea, most integer, now timestamptz, idle_since timestamptz
+) returns boolean language plpgsql as $$
+begin
+    perform pg_advisory_xact_lock(hashtextextended('entraway sessions of ' || person, 0));
+    delete from entraway.sessions
+    where user_id = person and token_hash <> keep and token_hash not in (
+        select token_hash from entraway.sessions
+        where user_id = person and token_hash <> keep and expires_at > now and last_seen_at > idle_since
+        order by created_at desc, token_hash limit most - 1
+    );
+    return found;
+end
+$$;
+
+-- The native store's rows may be changed by hand or by other programs, too.
+create function entraway.members_changed() returns trigger language plpgsql as $$
+begin
+    if tg_op = 'INSERT' then
+        perform entraway.tell_sessions(array(select user_id from new_rows));
+    else
+        perform entraway.tell_sessions(array(select user_id from old_rows));
+    end if;
+    return null;
+end
+$$;
+create trigger members_added after insert on entraway.team_members
+    referencing new table as new_rows for each statement execute function entraway.members_changed();
+create trigger members_removed after delete on entraway.team_members
+    referencing old table as old_rows for each statement execute function entraway.members_changed();
+create trigger members_added after insert on entraway.organization_members
+    referencing new table as new_rows for each statement execute function entraway.members_changed();
+create trigger members_removed after delete on entraway.organization_members
+    referencing old table as old_rows for each statement execute function entraway.members_changed();
+
+-- What moves to another person or group. Spend, which changes all the time, is nothing that sessions show.
+create function entraway.team_members_moved() returns trigger language plpgsql as $$
+begin
+    perform entraway.tell_sessions(array(
+        (select user_id from (select user_id, team_id from old_rows except select user_id, team_id from new_rows) gone)
+        union
+        (select user_id from (select user_id, team_id from new_rows except select user_id, team_id from old_rows) come)
+    ));
+    return null;
+end
+$$;
+create trigger members_moved after update on entraway.team_members
+    referencing old table as old_rows new table as new_rows
+    for each statement execute function entraway.team_members_moved();
+
+create function entraway.organization_members_moved() returns trigger language plpgsql as $$
+begin
+    perform entraway.tell_sessions(array(
+        (select user_id from (
+            select user_id, organization_id from old_rows except select user_id, organization_id from new_rows) gone)
+        union
+        (select user_id from (
+            select user_id, organization_id from new_rows except select user_id, organization_id from old_rows) come)
+    ));
+    return null;
+end
+$$;
+create trigger members_moved after update on entraway.organization_members
+    referencing old table as old_rows new table as new_rows
+    for each statement execute function entraway.organization_members_moved();
+
+create function entraway.users_changed() returns trigger language plpgsql as $$
+begin
+    if tg_op = 'DELETE' then
+        perform entraway.tell_sessions(array(select user_id from old_rows));
+    else
+        perform entraway.tell_sessions(array(
+            select user_id from (
+                select user_id, tenant_id, user_email, user_alias, user_role from old_rows
+                except select user_id, tenant_id, user_email, user_alias, user_role from new_rows) changed));
+    end if;
+    return null;
+end
+$$;
+create trigger users_changed after update on entraway.users
+    referencing old table as old_rows new table as new_rows
+    for each statement execute function entraway.users_changed();
+create trigger users_removed after delete on entraway.users
+    referencing old table as old_rows for each statement execute function entraway.users_changed();
+
+-- The keys that sign identity assertions: PKCS#8. The newest that every replica has had time to publish signs.
+create table entraway.assertion_keys (
+    kid         text primary key,
+    private_key bytea not null,
+    created_at  timestamptz not null
+);

@@ -1,0 +1,199 @@
+//! Who is signed in, as every request asks: remembered in memory for a while, and forgotten the moment that anything
+//! changes, on whichever replica or in whatever program.
+//!
+//! Two rules keep this honest. What is remembered counts only while a connection listens to the database and has just
+//! proved to be alive; and whoever cannot be looked up is unknown, which is an error and not "nobody".
+
+mod cache;
+mod identity;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::random;
+use crate::store::{
+    CallerSession, Change, NewSession, NotListening, Store, StoreError, SyncRun, TokenHash, touch_interval,
+};
+use crate::text::chain;
+
+use cache::Cache;
+
+pub use identity::{ASSERTION, IDENTITY_HEADERS, SignedIn};
+
+/// After so long without a word the listening connection is asked whether it is alive.
+const QUIET: Duration = Duration::from_millis(300);
+/// What was remembered counts for so long after the connection last proved to be alive: together with the way of a
+/// notification, a change takes effect within a second even where the network swallows everything.
+const PROVEN: Duration = Duration::from_millis(900);
+/// How long to wait after a connection was lost, or where one cannot listen.
+const PAUSE: Duration = Duration::from_millis(250);
+const POOLER_PAUSE: Duration = Duration::from_secs(30);
+
+/// How long a session lasts.
+#[derive(Clone, Copy, Debug)]
+pub struct Lifetimes {
+    pub idle_timeout: TimeDelta,
+    /// How long a session is taken from memory where the database cannot tell of changes.
+    pub cache_ttl: TimeDelta,
+}
+
+/// All sessions, as one replica sees them.
+pub struct Sessions {
+    store: Store,
+    clock: Clock,
+    lifetimes: Lifetimes,
+    cache: Cache,
+    link: Link,
+}
+
+/// How far what is remembered can be trusted.
+struct Link {
+    began: Instant,
+    /// Milliseconds since `began` at which the connection that listens last proved to be alive; or one of the two below.
+    proven: AtomicU64,
+}
+
+const LOST: u64 = u64::MAX;
+const POOLER: u64 = u64::MAX - 1;
+
+impl Link {
+    fn set(&self, state: u64) {
+        self.proven.store(state, Ordering::Release);
+    }
+
+    /// At `at` the connection was alive.
+    fn prove(&self, at: Instant) {
+        self.set(u64::try_from(at.duration_since(self.began).as_millis()).unwrap_or(LOST));
+    }
+
+    /// How old what is remembered may be; `None`: nothing counts.
+    fn trusted(&self, lifetimes: Lifetimes) -> Option<TimeDelta> {
+        match self.proven.load(Ordering::Acquire) {
+            LOST => None,
+            POOLER => Some(lifetimes.cache_ttl),
+            // Whatever goes unnoticed in spite of all, somebody's own SQL say, counts after this long.
+            ms if self.began.elapsed() < Duration::from_millis(ms) + PROVEN => Some(touch_interval(lifetimes.idle_timeout)),
+            _ => None,
+        }
+    }
+}
+
+impl Sessions {
+    /// Remembers nothing until [`Sessions::follow`] runs.
+    #[must_use]
+    pub fn new(store: Store, clock: Clock, lifetimes: Lifetimes) -> Self {
+        let link = Link { began: Instant::now(), proven: AtomicU64::new(LOST) };
+        Self { store, clock, lifetimes, cache: Cache::new(), link }
+    }
+
+    /// Who a token belongs to; `None` where its session is over or never was. An error where that cannot be told.
+    pub async fn find(&self, hash: &TokenHash) -> Result<Option<Arc<SignedIn>>, StoreError> {
+        let now = self.clock.now();
+        let remembered = self.link.trusted(self.lifetimes).and_then(|age| self.cache.get(hash, now, age));
+        if remembered.is_some() {
+            return Ok(remembered);
+        }
+        let reading = self.cache.begin();
+        match self.store.caller(hash, now, self.lifetimes.idle_timeout).await? {
+            None => Ok(None),
+            Some(CallerSession { caller, expires_at }) => Ok(Some(reading.keep(*hash, caller, now, expires_at))),
+        }
+    }
+
+    /// Ends sessions, here at once and elsewhere within a second.
+    pub async fn end(&self, hashes: &[TokenHash]) -> Result<(), StoreError> {
+        let whose = self.store.end_sessions(hashes).await?;
+        whose.into_iter().for_each(|person| self.cache.forget(person));
+        Ok(())
+    }
+
+    /// Ends what was opened in one session of Entra's; gives how many sessions that were.
+    pub async fn end_sid(&self, sid: &str) -> Result<usize, StoreError> {
+        let whose = self.store.end_sessions_of_sid(sid).await?;
+        whose.iter().for_each(|person| self.cache.forget(*person));
+        Ok(whose.len())
+    }
+
+    /// Opens a session. What is remembered of the person may be older than what the sign-in changed.
+    pub async fn open(&self, session: &NewSession, run: &SyncRun) -> Result<(), StoreError> {
+        self.store.open_session(session, run).await?;
+        self.cache.forget(session.identity.object_id);
+        Ok(())
+    }
+
+    /// How many sessions are remembered.
+    #[must_use]
+    pub fn remembered(&self) -> usize {
+        self.cache.len()
+    }
+
+    /// Whether sessions are answered from memory at this moment.
+    #[must_use]
+    pub fn remembers(&self) -> bool {
+        self.link.trusted(self.lifetimes).is_some_and(|age| age > TimeDelta::zero())
+    }
+
+    /// Listens to the database, and forgets what has changed; until `stop`.
+    pub async fn follow(&self, stop: CancellationToken) {
+        let mut told = false;
+        loop {
+            let outcome = tokio::select! {
+                outcome = self.listen(&stop, &mut told) => outcome,
+                () = stop.cancelled() => return,
+            };
+            self.link.set(LOST);
+            let pause = match outcome {
+                Ok(()) => return,
+                Err(error @ NotListening::Pooler) => {
+                    self.cache.clear();
+                    self.link.set(POOLER);
+                    self.tell(&error, &mut told);
+                    POOLER_PAUSE
+                }
+                Err(error) => {
+                    self.cache.clear();
+                    self.tell(&error, &mut told);
+                    PAUSE
+                }
+            };
+            tokio::select! { () = tokio::time::sleep(pause) => {}, () = stop.cancelled() => return }
+        }
+    }
+
+    /// Once, until the connection is there again.
+    fn tell(&self, error: &NotListening, told: &mut bool) {
+        if !std::mem::replace(told, true) {
+            let why = chain(error);
+            match self.link.trusted(self.lifetimes) {
+                Some(age) => tracing::warn!("sessions are remembered for {} ms only: {why}", age.num_milliseconds()),
+                None => tracing::warn!("no session is remembered meanwhile: {why}"),
+            }
+        }
+    }
+
+    async fn listen(&self, stop: &CancellationToken, told: &mut bool) -> Result<(), NotListening> {
+        let mut at = Instant::now();
+        let mut changes = self.store.changes(&random::token()).await?;
+        // Whatever was said before anybody listened.
+        self.cache.clear();
+        if std::mem::replace(told, false) {
+            tracing::info!("the database tells of changes again: sessions are remembered");
+        }
+        while !stop.is_cancelled() {
+            self.link.prove(at);
+            at = Instant::now();
+            match changes.next(QUIET).await? {
+                Some(Change::Of(person)) => self.cache.forget(person),
+                Some(Change::OfAnybody) => self.cache.clear(),
+                None => {}
+            }
+        }
+        changes.close().await;
+        Ok(())
+    }
+}

@@ -1,0 +1,189 @@
+//! What is remembered: sessions by the hash of their token, and people, whom their sessions share. To forget a person is
+//! one step however many sessions they have: a session counts only together with the very reading of the person that it
+//! came with.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use quick_cache::Weighter;
+use quick_cache::sync::Cache as QuickCache;
+
+use super::identity::SignedIn;
+use crate::domain::ObjectId;
+use crate::store::{Caller, TokenHash};
+
+/// More than anybody has at once; the rest is read from the database.
+const SESSIONS: usize = 100_000;
+/// Bytes. People in very many teams take more of it.
+const PEOPLE: u64 = 64 * 1024 * 1024;
+
+#[derive(Clone)]
+struct Session {
+    person: ObjectId,
+    /// The reading of the person that this session came with.
+    reading: u64,
+    read_at: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+}
+
+#[derive(Clone)]
+struct Person {
+    reading: u64,
+    signed_in: Arc<SignedIn>,
+}
+
+#[derive(Clone)]
+struct Bytes;
+
+impl Weighter<ObjectId, Person> for Bytes {
+    fn weight(&self, _: &ObjectId, person: &Person) -> u64 {
+        person.signed_in.weight()
+    }
+}
+
+pub(super) struct Cache {
+    sessions: QuickCache<TokenHash, Session>,
+    people: QuickCache<ObjectId, Person, Bytes>,
+    readings: AtomicU64,
+    /// How often something was forgotten.
+    forgotten: AtomicU64,
+}
+
+/// A reading of the database that has begun. If anything is forgotten before it ends, it may be older than that.
+pub(super) struct Reading<'a> {
+    cache: &'a Cache,
+    forgotten: u64,
+}
+
+impl Cache {
+    pub(super) fn new() -> Self {
+        Self {
+            sessions: QuickCache::new(SESSIONS),
+            people: QuickCache::with_weighter(SESSIONS, PEOPLE, Bytes),
+            readings: AtomicU64::new(0),
+            forgotten: AtomicU64::new(0),
+        }
+    }
+
+    /// The person of a session that was read no longer than `age` ago and is not over.
+    pub(super) fn get(&self, hash: &TokenHash, now: DateTime<Utc>, age: TimeDelta) -> Option<Arc<SignedIn>> {
+        let session = self.sessions.get(hash)?;
+        if session.expires_at <= now || session.read_at + age <= now {
+            return None;
+        }
+        let person = self.people.get(&session.person)?;
+        (person.reading == session.reading).then_some(person.signed_in)
+    }
+
+    pub(super) fn begin(&self) -> Reading<'_> {
+        Reading { cache: self, forgotten: self.forgotten.load(Ordering::SeqCst) }
+    }
+
+    pub(super) fn forget(&self, person: ObjectId) {
+        // First the count: a reading that puts the person back afterwards finds that it has changed.
+        self.forgotten.fetch_add(1, Ordering::SeqCst);
+        self.people.remove(&person);
+    }
+
+    pub(super) fn clear(&self) {
+        self.forgotten.fetch_add(1, Ordering::SeqCst);
+        self.people.clear();
+        self.sessions.clear();
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.sessions.len()
+    }
+}
+
+impl Reading<'_> {
+    /// Keeps what was read, unless it may be out of date already; gives the person.
+    pub(super) fn keep(
+        self,
+        hash: TokenHash,
+        caller: Caller,
+        read_at: DateTime<Utc>,
+        expires_at: DateTime<Utc>,
+    ) -> Arc<SignedIn> {
+        let Self { cache, forgotten } = self;
+        let id = caller.identity.object_id;
+        // The same person as another session found: both go on with one reading, and neither undoes the other's.
+        let person = cache.people.get(&id).filter(|known| known.signed_in.caller == caller).unwrap_or_else(|| Person {
+            reading: cache.readings.fetch_add(1, Ordering::SeqCst),
+            signed_in: Arc::new(SignedIn::new(caller)),
+        });
+        let Person { reading, signed_in } = person.clone();
+        cache.people.insert(id, person);
+        cache.sessions.insert(hash, Session { person: id, reading, read_at, expires_at });
+        if cache.forgotten.load(Ordering::SeqCst) != forgotten {
+            cache.people.remove(&id);
+        }
+        signed_in
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Identity;
+
+    const MINUTE: TimeDelta = TimeDelta::minutes(1);
+
+    fn caller(role: &str) -> Caller {
+        Caller {
+            identity: Identity { tenant_id: uuid::Uuid::from_u128(1).into(), object_id: person() },
+            email: None,
+            display_name: None,
+            user_role: Some(role.to_owned()),
+            organizations: vec![],
+            teams: vec![],
+        }
+    }
+
+    fn person() -> ObjectId {
+        uuid::Uuid::from_u128(7).into()
+    }
+
+    fn role(found: Option<Arc<SignedIn>>) -> Option<String> {
+        found.and_then(|signed_in| signed_in.caller.user_role.clone())
+    }
+
+    #[test]
+    fn two_sessions_of_a_person_are_remembered_side_by_side_and_forgotten_together() {
+        let (cache, now) = (Cache::new(), DateTime::<Utc>::UNIX_EPOCH);
+        let (a, b) = ([1; 32], [2; 32]);
+        cache.begin().keep(a, caller("x"), now, now + MINUTE * 9);
+        cache.begin().keep(b, caller("x"), now, now + MINUTE * 9);
+        for hash in [a, b, a] {
+            assert_eq!(role(cache.get(&hash, now, MINUTE)).as_deref(), Some("x"), "session {}", hash[0]);
+        }
+        cache.forget(person());
+        for hash in [a, b] {
+            assert!(cache.get(&hash, now, MINUTE).is_none(), "session {} was forgotten", hash[0]);
+        }
+        // What one of them finds out does not bring the other back: that one may have been ended.
+        cache.begin().keep(a, caller("y"), now, now + MINUTE * 9);
+        assert_eq!(role(cache.get(&a, now, MINUTE)).as_deref(), Some("y"));
+        assert!(cache.get(&b, now, MINUTE).is_none(), "the other session has to be read again");
+    }
+
+    #[test]
+    fn a_reading_during_which_something_was_forgotten_is_used_once_and_not_kept() {
+        let (cache, now) = (Cache::new(), DateTime::<Utc>::UNIX_EPOCH);
+        let reading = cache.begin();
+        cache.forget(person());
+        assert_eq!(reading.keep([1; 32], caller("x"), now, now + MINUTE).caller.user_role.as_deref(), Some("x"));
+        assert!(cache.get(&[1; 32], now, MINUTE).is_none(), "it may be older than what was told");
+    }
+
+    #[test]
+    fn what_is_too_old_or_over_does_not_count() {
+        let (cache, now) = (Cache::new(), DateTime::<Utc>::UNIX_EPOCH);
+        cache.begin().keep([1; 32], caller("x"), now, now + MINUTE * 2);
+        assert!(cache.get(&[1; 32], now, TimeDelta::zero()).is_none(), "an age of zero means never");
+        assert!(cache.get(&[1; 32], now + MINUTE - TimeDelta::milliseconds(1), MINUTE).is_some());
+        assert!(cache.get(&[1; 32], now + MINUTE, MINUTE).is_none(), "a minute old");
+        assert!(cache.get(&[1; 32], now + MINUTE * 2, MINUTE * 9).is_none(), "over");
+    }
+}

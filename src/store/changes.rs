@@ -1,0 +1,106 @@
+//! What other replicas, and programs beside us, change of sessions and their people: Postgres tells it by NOTIFY.
+
+use std::time::Duration;
+
+use sqlx::postgres::{PgListener, PgPool, PgPoolOptions};
+use sqlx::{Acquire as _, Connection as _};
+use tokio::time::timeout;
+
+use super::{Store, StoreError};
+use crate::domain::ObjectId;
+
+/// As the functions in the migrations have it.
+const CHANNEL: &str = "entraway_sessions";
+/// What a connection says to itself begins so: a user id never does.
+const HELLO: &str = "?";
+
+/// A notification is there in a few milliseconds. Where one has not come for so long, none will.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A connection that listens, on top of `database.max_connections`.
+pub struct Changes {
+    listener: PgListener,
+    pool: PgPool,
+}
+
+/// What has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    Of(ObjectId),
+    OfAnybody,
+}
+
+/// Why nobody listens.
+#[derive(Debug, thiserror::Error)]
+pub enum NotListening {
+    /// The connection was made and took LISTEN, but a notification never came: a transaction pooler is in between.
+    #[error("the database takes LISTEN, but its notifications do not arrive, as with a pooler in transaction mode")]
+    Pooler,
+    #[error("the connection that listens to the database is lost")]
+    Lost,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Store {
+    /// Begins to listen. `hello` is a text of nobody else's: it is sent, and has to come back.
+    pub async fn changes(&self, hello: &str) -> Result<Changes, NotListening> {
+        let options = self.pool.connect_options().as_ref().clone().application_name("entraway listens");
+        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(PATIENCE).connect_lazy_with(options);
+        let mut listener = PgListener::connect_with(&pool).await.map_err(StoreError::from)?;
+        listener.eager_reconnect(false);
+        listener.listen(CHANNEL).await.map_err(StoreError::from)?;
+        let mut changes = Changes { listener, pool };
+        let hello = format!("{HELLO}{hello}");
+        sqlx::query("select pg_notify($1, $2)")
+            .bind(CHANNEL)
+            .bind(&hello)
+            .execute(&mut *self.connection().await?)
+            .await
+            .map_err(StoreError::from)?;
+        let heard = async {
+            loop {
+                if changes.receive().await? == hello {
+                    return Ok::<(), NotListening>(());
+                }
+            }
+        };
+        timeout(PATIENCE, heard).await.map_err(|_| NotListening::Pooler)??;
+        Ok(changes)
+    }
+}
+
+impl Changes {
+    /// The next change; `None` where there was none for that long, and the connection has just proved to be alive: what
+    /// was said before this call began was heard.
+    pub async fn next(&mut self, quiet: Duration) -> Result<Option<Change>, NotListening> {
+        if let Ok(message) = timeout(quiet, self.receive()).await {
+            return Ok(Some(change(&message?)));
+        }
+        let alive = async {
+            let connection = self.listener.acquire().await.map_err(StoreError::from)?;
+            connection.ping().await.map_err(StoreError::from)
+        };
+        timeout(quiet, alive).await.map_err(|_| NotListening::Lost)??;
+        // What came together with the answer waits in the listener's buffer.
+        Ok(self.listener.next_buffered().map(|message| change(message.payload())))
+    }
+
+    async fn receive(&mut self) -> Result<String, NotListening> {
+        match self.listener.try_recv().await.map_err(StoreError::from)? {
+            Some(notification) => Ok(notification.payload().to_owned()),
+            None => Err(NotListening::Lost),
+        }
+    }
+
+    /// Ends the connection.
+    pub async fn close(self) {
+        drop(self.listener);
+        let _ = timeout(PATIENCE, self.pool.close()).await;
+    }
+}
+
+/// A text that we do not know, a newer version's say, may be about anybody.
+fn change(payload: &str) -> Change {
+    payload.parse().map_or(Change::OfAnybody, Change::Of)
+}

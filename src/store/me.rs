@@ -1,0 +1,158 @@
+//! All that a session's own page tells: the person, their organizations and teams, the last sync.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use sqlx::Row as _;
+use sqlx::types::Json;
+
+use super::session::TokenHash;
+use super::{Store, StoreError};
+use crate::domain::StoreKind;
+
+/// All that `GET /api/me` tells of a session and its person.
+#[derive(Clone, Debug, Serialize)]
+pub struct Me {
+    pub user: UserOfMe,
+    pub organizations: Vec<OrganizationOfMe>,
+    pub teams: Vec<TeamOfMe>,
+    pub session: SessionOfMe,
+    pub last_sync: Option<LastSync>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct UserOfMe {
+    pub user_id: String,
+    pub tenant_id: String,
+    pub email: Option<String>,
+    pub display_name: Option<String>,
+    pub user_role: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OrganizationOfMe {
+    pub organization_id: String,
+    pub organization_alias: String,
+    pub user_role: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TeamOfMe {
+    pub team_id: String,
+    pub team_alias: String,
+    pub organization_id: Option<String>,
+    pub role: String,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct SessionOfMe {
+    pub created_at: DateTime<Utc>,
+    pub expires_at: DateTime<Utc>,
+}
+
+/// The person's newest sync record, as far as it is theirs: of other people's groups, and of what the database said, only
+/// how many.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LastSync {
+    pub started_at: DateTime<Utc>,
+    /// `known`, `unknown` or `not_configured`.
+    pub assigned_groups: String,
+    /// `known` or `unknown`.
+    pub member_of: String,
+    pub organizations_created: i64,
+    pub teams_created: i64,
+    /// The ids of those that the person joined.
+    pub organizations_joined: Vec<String>,
+    pub teams_joined: Vec<String>,
+    pub user_created: bool,
+    /// The person's own data changed, or a role of theirs.
+    pub user_updated: bool,
+    /// Organizations and teams that could not be created.
+    pub failures: i64,
+}
+
+/// A session, if it is alive, with everything about its person. `u` is their row, `user` says from where; the others
+/// give their organizations `o` with the membership `m`, and their teams `t` with the role in it.
+macro_rules! session_query {
+    ($user:literal, $organizations:literal, $teams:literal, $team_role:literal) => {
+        concat!(
+            "select s.created_at, s.last_seen_at, s.expires_at,
+                json_build_object('user_id', u.user_id, 'tenant_id', s.tenant_id, 'email', u.user_email,
+                                  'display_name', u.user_alias, 'user_role', u.user_role) as person,
+                (select coalesce(json_agg(json_build_object('organization_id', o.organization_id,
+                            'organization_alias', o.organization_alias, 'user_role', m.user_role)
+                            order by o.organization_alias, o.organization_id), '[]')
+                 from ",
+            $organizations,
+            ") as organizations,
+                (select coalesce(json_agg(json_build_object('team_id', t.team_id,
+                            'team_alias', coalesce(t.team_alias, t.team_id),
+                            'organization_id', t.organization_id, 'role', ",
+            $team_role,
+            ")
+                            order by t.team_alias, t.team_id), '[]')
+                 from ",
+            $teams,
+            ") as teams,
+                (select json_build_object('started_at', r.started_at, 'assigned_groups', r.assigned_groups,
+                            'member_of', r.member_of, 'organizations_created', cardinality(r.organizations_created),
+                            'teams_created', cardinality(r.teams_created),
+                            'organizations_joined', r.organizations_joined, 'teams_joined', r.teams_joined,
+                            'user_created', r.user_created, 'user_updated', r.user_updated,
+                            'failures', jsonb_array_length(r.failures))
+                 from entraway.sync_runs r
+                 where r.user_id = s.user_id order by r.started_at desc limit 1) as last_sync
+             from entraway.sessions s join ",
+            $user,
+            "
+             where s.token_hash = $1 and s.expires_at > $2 and s.last_seen_at > $3"
+        )
+    };
+}
+
+const NATIVE_SESSION: &str = session_query!(
+    "entraway.users u on u.user_id = s.user_id and u.tenant_id = s.tenant_id",
+    "entraway.organization_members m join entraway.organizations o using (organization_id)
+     where m.user_id = u.user_id",
+    "entraway.team_members m join entraway.teams t using (team_id) where m.user_id = u.user_id",
+    "m.role"
+);
+
+/// Which teams a person is in the proxy's own pages take from the person's row, too.
+const LITELLM_SESSION: &str = session_query!(
+    r#"entraway.litellm_users p on p.object_id = s.user_id and p.tenant_id = s.tenant_id
+       join public."LiteLLM_UserTable" u on u.user_id = p.user_id and p.object_id in (u.user_id, u.sso_user_id)"#,
+    r#"public."LiteLLM_OrganizationMembership" m join public."LiteLLM_OrganizationTable" o using (organization_id)
+       where m.user_id = u.user_id"#,
+    r#"public."LiteLLM_TeamTable" t where t.team_id = any(u.teams)"#,
+    "case when t.members_with_roles @> jsonb_build_array(jsonb_build_object('user_id', u.user_id, 'role', 'admin'))
+          then 'admin' else 'user' end"
+);
+
+impl Store {
+    /// The session of a token, if it is alive at `now`, with everything about its person; one statement, and at most
+    /// once a minute a second that moves the idle clock.
+    pub async fn session(
+        &self,
+        hash: &TokenHash,
+        now: DateTime<Utc>,
+        idle_timeout: TimeDelta,
+    ) -> Result<Option<Me>, StoreError> {
+        let row = sqlx::query(match self.kind {
+            StoreKind::Native => NATIVE_SESSION,
+            StoreKind::LiteLlm => LITELLM_SESSION,
+        })
+        .bind(&hash[..])
+        .bind(now)
+        .bind(now - idle_timeout)
+        .fetch_optional(&mut *self.connection().await?)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        self.keep_alive(hash, row.try_get("last_seen_at")?, now, idle_timeout).await;
+        let Json(user) = row.try_get("person")?;
+        let Json(organizations) = row.try_get("organizations")?;
+        let Json(teams) = row.try_get("teams")?;
+        let last_sync: Option<Json<LastSync>> = row.try_get("last_sync")?;
+        let session = SessionOfMe { created_at: row.try_get("created_at")?, expires_at: row.try_get("expires_at")? };
+        Ok(Some(Me { user, organizations, teams, session, last_sync: last_sync.map(|Json(sync)| sync) }))
+    }
+}

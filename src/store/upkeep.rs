@@ -1,0 +1,106 @@
+//! What is ours beside sessions: attempts that were used up, keys, and sweeping out what is over.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use secrecy::zeroize::Zeroizing;
+
+use super::{Store, StoreError};
+
+/// How long sync records are kept.
+const RECORDS_KEPT: TimeDelta = TimeDelta::days(90);
+
+/// A key that signs identity assertions, as it is kept: PKCS#8, which must not be shown.
+pub struct AssertionKey {
+    pub kid: String,
+    pub private_key: Zeroizing<Vec<u8>>,
+    pub created_at: DateTime<Utc>,
+}
+
+impl Store {
+    /// Uses a sign-in attempt up, on all replicas; false where it was used up before.
+    pub async fn use_attempt(&self, attempt_id: &str, expires_at: DateTime<Utc>) -> Result<bool, StoreError> {
+        let done = sqlx::query(
+            "insert into entraway.used_attempts (attempt_id, expires_at) values ($1, $2) on conflict do nothing",
+        )
+        .bind(attempt_id)
+        .bind(expires_at)
+        .execute(&mut *self.connection().await?)
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// The key that all replicas seal cookies with: the one in the table, or `fresh` if there is none yet.
+    pub async fn cookie_key(&self, fresh: [u8; 64]) -> Result<[u8; 64], StoreError> {
+        sqlx::query("insert into entraway.cookie_key (key) values ($1) on conflict do nothing")
+            .bind(&fresh[..])
+            .execute(&self.pool)
+            .await?;
+        let key: Vec<u8> = sqlx::query_scalar("select key from entraway.cookie_key").fetch_one(&self.pool).await?;
+        key.try_into().map_err(|_| StoreError::CookieKey)
+    }
+
+    /// The keys that sign identity assertions, the newest first. Where the newest was made before `renew_before` (or
+    /// there is none), `fresh` becomes the newest, on whichever replica comes first. A key goes once one that is newer
+    /// was made before `succeeded_before`.
+    pub async fn assertion_keys(
+        &self,
+        fresh: AssertionKey,
+        renew_before: DateTime<Utc>,
+        succeeded_before: DateTime<Utc>,
+    ) -> Result<Vec<AssertionKey>, StoreError> {
+        let mut connection = self.connection().await?;
+        let mut transaction = sqlx::Connection::begin(&mut *connection).await?;
+        sqlx::query("select pg_advisory_xact_lock(hashtextextended('entraway assertion keys', 0))")
+            .execute(&mut *transaction)
+            .await?;
+        let rows: Vec<(String, Vec<u8>, DateTime<Utc>)> = sqlx::query_as(
+            "with made as (
+                insert into entraway.assertion_keys (kid, private_key, created_at)
+                select $1, $2, $3
+                where not exists (select from entraway.assertion_keys where created_at >= $4)
+                returning kid, private_key, created_at
+             ), gone as (
+                delete from entraway.assertion_keys k
+                where exists (select from entraway.assertion_keys newer
+                              where newer.created_at > k.created_at and newer.created_at < $5)
+                returning kid
+             )
+             select kid, private_key, created_at from entraway.assertion_keys where kid not in (select kid from gone)
+             union all select kid, private_key, created_at from made
+             order by created_at desc, kid",
+        )
+        .bind(fresh.kid)
+        .bind(&fresh.private_key[..])
+        .bind(fresh.created_at)
+        .bind(renew_before)
+        .bind(succeeded_before)
+        .fetch_all(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        let key = |(kid, private_key, created_at)| AssertionKey { kid, private_key: Zeroizing::new(private_key), created_at };
+        Ok(rows.into_iter().map(key).collect())
+    }
+
+    /// Deletes the sessions and attempts that are over, and the sync records that are old; gives how many rows went. Of
+    /// several replicas one does so, and the others leave it to that one.
+    pub async fn purge(&self, now: DateTime<Utc>, idle_timeout: TimeDelta) -> Result<i64, StoreError> {
+        let rows = sqlx::query_scalar(
+            "with turn as materialized (
+                select pg_try_advisory_xact_lock(hashtextextended('entraway purge', 0)) as ours
+            ), sessions as (
+                delete from entraway.sessions
+                where (expires_at < $1 or last_seen_at < $2) and (select ours from turn) returning 1
+            ), attempts as (
+                delete from entraway.used_attempts where expires_at < $1 and (select ours from turn) returning 1
+            ), runs as (
+                delete from entraway.sync_runs where started_at < $3 and (select ours from turn) returning 1
+            )
+            select (select count(*) from sessions) + (select count(*) from attempts) + (select count(*) from runs)",
+        )
+        .bind(now)
+        .bind(now - idle_timeout)
+        .bind(now - RECORDS_KEPT)
+        .fetch_one(&mut *self.connection().await?)
+        .await?;
+        Ok(rows)
+    }
+}

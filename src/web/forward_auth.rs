@@ -1,0 +1,130 @@
+//! `/auth/verify`: a reverse proxy asks for each request whether it may pass, and as whom.
+//!
+//! 200 with the identity in headers, 401 for nobody, 403 for somebody who is in none of what was asked for; and where the
+//! proxy hands our answer on to the browser, a redirect to the sign-in instead of the 401. Every header that tells an
+//! identity is on every answer, empty if need be.
+
+mod origin;
+mod required;
+
+use std::sync::Arc;
+
+use axum::extract::{Extension, RawQuery, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::any;
+use axum::{Json, Router};
+use http::header::{CACHE_CONTROL, LOCATION};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+use serde_json::Value;
+
+use super::App;
+use super::edge::FromProxy;
+use super::error::WebError;
+use super::return_to::ReturnTo;
+use super::session;
+use crate::assertion::HOLD_KEYS;
+use crate::session::{ASSERTION, IDENTITY_HEADERS, SignedIn};
+
+use origin::Origin;
+use required::Required;
+
+const PATH: &str = "/auth/verify";
+
+/// With a 401, for a proxy that does not hand on a redirect: where the browser has to go. Empty where it is no page.
+static SIGN_IN: HeaderName = HeaderName::from_static("x-auth-request-sign-in");
+
+pub(super) fn router() -> Router<Arc<App>> {
+    // Envoy puts the path that it was asked for behind ours.
+    Router::new().route(PATH, any(verify)).route(&format!("{PATH}/{{*path}}"), any(verify))
+}
+
+/// Whether a path, with the public URL's own before it, is one of these.
+pub(super) fn is_verify(path: &str) -> bool {
+    path.split_once(PATH).is_some_and(|(_, rest)| rest.is_empty() || rest.starts_with('/'))
+}
+
+async fn verify(
+    State(app): State<Arc<App>>,
+    Extension(FromProxy(trusted)): Extension<FromProxy>,
+    RawQuery(query): RawQuery,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, WebError> {
+    // Behind Envoy the query is the client's own, and says nothing of what the operator asks for.
+    let envoy = uri.path().strip_prefix(PATH).filter(|rest| !rest.is_empty());
+    let required = if envoy.is_none() { Required::parse(query.as_deref())? } else { Required::default() };
+    let Some(signed_in) = session::signed_in(&app, &headers).await? else {
+        let origin = if trusted { Origin::of(&headers, envoy.map(|_| after(&uri))) } else { Origin::Untold };
+        return Ok(not_signed_in(&app, &origin, &headers));
+    };
+    tracing::Span::current().record("user_id", tracing::field::display(signed_in.caller.identity.object_id));
+    if !required.is_met_by(&signed_in.caller) {
+        return Err(WebError::NotInAny);
+    }
+    passed(&app, &signed_in).await
+}
+
+/// What of Envoy's request is the client's: path and query.
+fn after(uri: &Uri) -> &str {
+    let whole = uri.path_and_query().map_or("", |both| both.as_str());
+    whole.strip_prefix(PATH).unwrap_or_default()
+}
+
+async fn passed(app: &App, signed_in: &SignedIn) -> Result<Response, WebError> {
+    let mut response = StatusCode::OK.into_response();
+    let headers = response.headers_mut();
+    headers.extend(signed_in.headers());
+    if let Some(assertions) = &app.assertions {
+        let assertion = HeaderValue::try_from(assertions.sign(signed_in).await?);
+        headers.insert(ASSERTION, assertion.map_err(|error| WebError::Internal(error.to_string()))?);
+    }
+    Ok(response)
+}
+
+fn not_signed_in(app: &App, origin: &Origin, headers: &HeaderMap) -> Response {
+    let public_url = &app.config.server.public_url;
+    let sign_in = || {
+        let mut url = public_url.join("/sso/login");
+        let address = origin.address().and_then(|to| ReturnTo::parse(to, public_url, &app.config.return_hosts));
+        if let Some(to) = address {
+            url.query_pairs_mut().append_pair("return_to", to.as_str());
+        }
+        HeaderValue::try_from(url.as_str()).ok()
+    };
+    let page = origin::is_page_load(headers);
+    match origin {
+        Origin::Redirects(_) if page => {
+            let location = sign_in().map(|url| [(LOCATION, url)]);
+            (StatusCode::FOUND, location.unwrap_or([(LOCATION, HeaderValue::from_static("/"))])).into_response()
+        }
+        Origin::Refuses(_) => {
+            let mut response = WebError::NotSignedIn.into_response();
+            let url = sign_in().filter(|_| page).unwrap_or(HeaderValue::from_static(""));
+            response.headers_mut().insert(SIGN_IN.clone(), url);
+            response
+        }
+        Origin::Redirects(_) | Origin::Untold => WebError::NotSignedIn.into_response(),
+    }
+}
+
+/// Adds, empty, the headers of an identity that an answer lacks: whatever happened on the way to it.
+pub(super) async fn identity_on_every_answer(request: Request, next: Next) -> Response {
+    let ours = is_verify(request.uri().path());
+    let mut response = next.run(request).await;
+    if ours {
+        let headers = response.headers_mut();
+        for name in IDENTITY_HEADERS {
+            headers.entry(name).or_insert(HeaderValue::from_static(""));
+        }
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    response
+}
+
+/// `GET /.well-known/jwks.json`: the keys that assertions are signed with.
+pub(super) async fn keys(State(app): State<Arc<App>>) -> Result<([(HeaderName, String); 1], Json<Value>), WebError> {
+    let assertions = app.assertions.as_ref().ok_or(WebError::NotFound)?;
+    let hold = format!("public, max-age={}", HOLD_KEYS.as_secs());
+    Ok(([(CACHE_CONTROL, hold)], Json(assertions.jwks().await?)))
+}

@@ -1,0 +1,49 @@
+//! What the operator asks of a person beyond being signed in: `?group=…&team=…&organization=…&role=…`, any of them.
+
+use url::form_urlencoded;
+
+use crate::domain::UserRole;
+use crate::store::Caller;
+use crate::web::error::WebError;
+
+/// Nothing, or any of these.
+#[derive(Debug, Default)]
+pub(super) struct Required(Vec<Requirement>);
+
+#[derive(Debug)]
+enum Requirement {
+    Team(String),
+    Organization(String),
+    Role(UserRole),
+}
+
+impl Required {
+    /// A misspelt name must not let everybody pass, so what is not known is an error, and so is an empty value.
+    pub(super) fn parse(query: Option<&str>) -> Result<Self, WebError> {
+        let mut required = Vec::new();
+        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+            let id = |name| if value.is_empty() { Err(WebError::ParameterValue(name)) } else { Ok(value.to_string()) };
+            match &*name {
+                // A group becomes a team, and perhaps an organization, of the same id.
+                "group" => required.extend([Requirement::Team(id("group")?), Requirement::Organization(id("group")?)]),
+                "team" => required.push(Requirement::Team(id("team")?)),
+                "organization" => required.push(Requirement::Organization(id("organization")?)),
+                "role" => {
+                    let role = UserRole::parse(&value).ok_or(WebError::ParameterValue("role"))?;
+                    required.push(Requirement::Role(role));
+                }
+                other => return Err(WebError::UnknownParameter(crate::text::loggable(other))),
+            }
+        }
+        Ok(Self(required))
+    }
+
+    pub(super) fn is_met_by(&self, caller: &Caller) -> bool {
+        let meets = |requirement: &Requirement| match requirement {
+            Requirement::Team(id) => caller.teams.contains(id),
+            Requirement::Organization(id) => caller.organizations.contains(id),
+            Requirement::Role(role) => caller.user_role.as_deref() == Some(role.as_str()),
+        };
+        self.0.is_empty() || self.0.iter().any(meets)
+    }
+}
