@@ -91,6 +91,13 @@ async fn an_allowed_domain_is_that_of_the_sign_in_name_and_not_of_the_mail_someb
         ("a letter that looks like another", "cfo@c\u{43e}ntoso-sim.example"),
         ("a dot of another alphabet", "cfo@contoso-sim\u{3002}example"),
         ("a blank behind a line end", "eve@evil.example\n cfo@contoso-sim.example"),
+        ("two addresses", "eve@evil.example,cfo@contoso-sim.example"),
+        ("two addresses in one", "eve@evil.example@contoso-sim.example"),
+        ("an address within another", "<eve@evil.example>cfo@contoso-sim.example"),
+        ("quotes around another address", "\"eve@evil.example\"@contoso-sim.example"),
+        ("a comment", "cfo(eve)@contoso-sim.example"),
+        ("letters that nobody sees", "\u{200b}cfo@contoso-sim.example"),
+        ("letters that turn the others around", "\u{202e}ofc@contoso-sim.example"),
         ("a NUL behind the name", "eve@evil.example\0@contoso-sim.example"),
     ] {
         siege.world.fake.next_id_token(move |token| {
@@ -99,5 +106,5 @@ async fn an_allowed_domain_is_that_of_the_sign_in_name_and_not_of_the_mail_someb
         });
         refuses(&mut siege, how, "email_domain_not_allowed").await;
     }
-    siege.stands(10).await;
+    siege.stands(17).await;
 }
