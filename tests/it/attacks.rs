@@ -2,6 +2,7 @@
 //! lead nobody elsewhere, and leave no secret in the answer or in the log.
 
 mod callback;
+mod return_to;
 mod tokens;
 
 use std::collections::BTreeSet;
@@ -72,12 +73,18 @@ impl Siege {
         self.world.service_of(config).await
     }
 
+    /// An address of the service's below the public URL's path.
+    pub(crate) fn at(&self, path: &str) -> Url {
+        self.service.at(&format!("{}{path}", self.config.server.public_url.base_path()))
+    }
+
     /// Begins a sign-in; gives Entra's address.
     pub(crate) async fn begin(&mut self, browser: &mut Browser) -> Url {
-        let entra = browser.begin(&self.service).await;
-        self.secrets.add_request(&entra);
+        let begun = browser.get(self.at("/sso/login")).await;
+        assert_eq!(begun.status, 303, "the sign-in did not begin: {begun:#?}");
+        self.secrets.add_request(&begun.location());
         self.secrets.add_cookies(browser);
-        entra
+        begun.location()
     }
 
     /// Picks a person at Entra; gives the callback's address.
@@ -119,7 +126,7 @@ impl Siege {
         assert!(!cookies.iter().any(opens), "{how}: a session's cookie in {cookies:?}");
         assert!(!answer.headers.contains_key(LOCATION), "{how}: it leads elsewhere: {answer:#?}");
         self.leaks_nothing(how, &answer);
-        assert_eq!(browser.me(&self.service).await.status, 401, "{how}: a session");
+        assert_eq!(browser.get(self.at("/api/me")).await.status, 401, "{how}: a session");
         assert_eq!(self.world.traces().await, before, "{how}: the database");
     }
 
@@ -141,8 +148,10 @@ impl Siege {
     pub(crate) async fn stands(mut self, at_least: usize) {
         self.ended = true;
         self.world.fake.clear_faults();
-        let mut browser = self.world.sign_in(&self.service, self.alice).await;
-        assert_eq!(browser.me(&self.service).await.status, 200, "Alice is signed in");
+        let (mut browser, callback) = self.comes_back(self.alice).await;
+        let answer = browser.get(callback).await;
+        assert_eq!(answer.status, 303, "Alice cannot sign in any more: {answer:#?}");
+        assert_eq!(browser.get(self.at("/api/me")).await.status, 200, "Alice is not signed in");
         self.secrets.add_cookies(&browser);
         let count = self.cases.len();
         assert!(count >= at_least, "of {at_least} cases only {count} are left: {:?}", self.cases);
