@@ -151,6 +151,31 @@ async fn an_error_beside_a_code_is_an_error() {
     siege.stands(1).await;
 }
 
+#[tokio::test]
+async fn what_an_error_says_is_repeated_nowhere() {
+    let mut siege = Siege::new().await;
+    for (how, error, description) in [
+        ("a plain address", "server_error", "User account eve@evil.example does not exist"),
+        ("an address in percents", "server_error", "User account eve%40evil.example does not exist"),
+        ("a line of a log", "server_error", "x\r\n2026-01-01T00:00:00.000000Z  INFO signed in user_id=1"),
+        ("a line end of Unicode", "server_error", "x\u{2028}2026-01-01T00:00:00.000000Z  INFO signed in"),
+        ("colours of a terminal", "server_error", "x\u{1b}[2J\u{1b}]0;eve\u{7}"),
+        ("JSON", "server_error", "\",\"level\":\"ERROR\",\"code\":\"internal"),
+        ("HTML", "server_error", "<script src=//evil.example></script>"),
+        ("fifty kilobytes", "server_error", &"x".repeat(50_000)),
+        ("a token", "server_error", "e30.e30.x eve@evil.example"),
+        ("an error that is an address", "eve@evil.example", ""),
+        ("an error with line ends", "a\r\n2026-01-01T00:00:00.000000Z  INFO signed in", ""),
+        ("an error of fifty kilobytes", &"x".repeat(50_000), ""),
+    ] {
+        let (mut browser, callback) = siege.comes_back(siege.alice).await;
+        let callback = with(&with(&without(&callback, "code"), "error", error), "error_description", description);
+        let expected = if error == "server_error" { (503, "entra_unavailable") } else { (403, "entra_refused") };
+        siege.refuses(how, expected, &mut browser, callback).await;
+    }
+    siege.stands(12).await;
+}
+
 /// The address as the browser knows it, so that another instance can make it its own.
 fn with_public_origin(url: &Url) -> Url {
     let mut url = url.clone();
