@@ -3,6 +3,7 @@
 
 mod callback;
 mod graph;
+mod names;
 mod return_to;
 mod tokens;
 
@@ -17,7 +18,7 @@ use reqwest::{Method, RequestBuilder};
 use url::Url;
 
 use crate::errors::tells_nothing;
-use crate::support::{Answer, Browser, Log, Lure, Secrets, Service, World, no_address_is_in};
+use crate::support::{Answer, Browser, Log, Lure, Secrets, Service, StoreKind, World, no_address_is_in};
 
 /// What stands in the database's address. The private Postgres asks for no password, and takes any.
 const DATABASE_PASSWORD: &str = "db-Passw0rd-S3cret";
@@ -47,8 +48,16 @@ impl Siege {
 
     /// Upon a service with changed settings.
     pub(crate) async fn with(change: impl FnOnce(&World, &mut Config)) -> Self {
+        Self::upon(World::new().await, change).await
+    }
+
+    /// Upon a service with this store.
+    pub(crate) async fn of(store: StoreKind) -> Self {
+        Self::upon(World::of(store).await, |_, _| {}).await
+    }
+
+    async fn upon(world: World, change: impl FnOnce(&World, &mut Config)) -> Self {
         let log = Log::new();
-        let world = World::new().await;
         let (alice, _) = world.alice();
         let eve = world.fake.edit(|directory| directory.person("Eve Evers", |_| {}));
         let database = world.database.replacen('@', &format!(":{DATABASE_PASSWORD}@"), 1);
