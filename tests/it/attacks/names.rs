@@ -85,7 +85,7 @@ fn kept(name: &str, becomes: &Becomes) -> Option<String> {
 fn person(siege: &Siege, name: &str, upn: &str, email: Option<&str>) -> ObjectId {
     siege.world.fake.edit(|directory| {
         directory.person(name, |person| {
-            person.upn = upn.to_owned();
+            upn.clone_into(&mut person.upn);
             person.email = email.map(str::to_owned);
         })
     })

@@ -32,6 +32,19 @@ async fn an_open_endpoint_is_open_to_allowed_tenants_only() {
         let (mut browser, callback) = siege.comes_back(mallory).await;
         siege.refuses("a tenant that is not allowed", (403, "tenant_not_allowed"), &mut browser, callback).await;
 
+        // Who is administrator of their own tenant can give anybody any object id there.
+        siege.world.sign_in(&siege.service, siege.alice).await;
+        let (alice, theirs) = (siege.alice, partner);
+        let pat = siege
+            .world
+            .fake
+            .edit(|directory| directory.person("Pat Partner", |person| person.tenant_id = Some(theirs)));
+        siege.world.fake.next_id_token(move |token| _ = token.claims.insert("oid".into(), json!(alice)));
+        let (mut browser, callback) = siege.comes_back(pat).await;
+        siege
+            .refuses("an allowed tenant's person with Alice's id", (403, "other_tenant"), &mut browser, callback)
+            .await;
+
         let home = siege.world.fake.edit(|directory| directory.tenant_id).to_string();
         let authority = siege.world.fake.authority_url();
         let issuer = |tenant: &str| format!("{authority}{tenant}/v2.0");
@@ -59,7 +72,7 @@ async fn an_open_endpoint_is_open_to_allowed_tenants_only() {
                 claim(token, CONSUMERS, &personal);
             }),
         ];
-        refuses_each(siege, 10, cases).await;
+        refuses_each(siege, 11, cases).await;
     }
 }
 
