@@ -2,6 +2,7 @@
 
 mod claims;
 mod forge;
+mod keys;
 mod signature;
 mod tenants;
 mod text;

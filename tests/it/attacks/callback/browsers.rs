@@ -52,11 +52,17 @@ async fn what_one_person_brought_from_entra_signs_nobody_else_in() {
     let unknown = (400, "attempt_unknown");
     siege.refuses("Eve's whole answer in Alice's browser", unknown, &mut of_alice, eves.clone()).await;
     siege.refuses("Alice's whole answer in Eve's browser", unknown, &mut of_eve, alices.clone()).await;
+    let of = |browser: &Browser| browser.cookies.clone().pop_first().unwrap();
+    let (mut lured, mut disguised) = (Browser::new(), Browser::new());
+    lured.cookies.extend([of(&of_eve)]);
+    disguised.cookies.insert(of(&of_alice).0, of(&of_eve).1);
+    siege.refuses("Alice's answer with Eve's cookie", unknown, &mut lured, alices.clone()).await;
+    siege.refuses("Alice's answer with Eve's cookie by Alice's name", unknown, &mut disguised, alices.clone()).await;
     let injected = with_code(&alices, &eves);
     siege.refuses("Eve's code for Alice's attempt", (400, "code_refused"), &mut of_alice, injected).await;
     let stolen = with_code(&eves, &alices);
     siege.refuses("Alice's code for Eve's attempt", (400, "code_refused"), &mut of_eve, stolen).await;
-    siege.stands(4).await;
+    siege.stands(6).await;
 }
 
 #[tokio::test]
