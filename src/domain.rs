@@ -159,13 +159,17 @@ fn unseen(c: char) -> bool {
     c.is_whitespace() || c.is_control() || UNSEEN.iter().any(|range| range.contains(&c))
 }
 
-/// A display name fit for a text column, a page and a line of a log: trimmed, without control characters (Postgres
-/// refuses NUL), without those that end a line or turn the order of what stands beside them around, at most 256
-/// characters, which is Entra's own limit. `None` where nothing is left that could be seen.
+/// Whether a character does something to the text around it: controls a terminal, ends a line, turns an order around.
+#[must_use]
+pub fn unruly(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}')
+}
+
+/// A display name fit for a text column and a page: trimmed, without unruly characters (Postgres refuses NUL), at most
+/// 256 characters, which is Entra's own limit. `None` where nothing is left that could be seen.
 #[must_use]
 pub fn display_name(text: &str) -> Option<String> {
-    let unruly = |c: &char| c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}');
-    let clean: String = text.chars().filter(|c| !unruly(c)).collect();
+    let clean: String = text.chars().filter(|c| !unruly(*c)).collect();
     let clean: String = clean.trim().chars().take(256).collect();
     (!clean.chars().all(unseen)).then_some(clean)
 }

@@ -159,6 +159,7 @@ async fn what_an_error_says_is_repeated_nowhere() {
         ("an address in percents", "server_error", "User account eve%40evil.example does not exist"),
         ("a line of a log", "server_error", "x\r\n2026-01-01T00:00:00.000000Z  INFO signed in user_id=1"),
         ("a line end of Unicode", "server_error", "x\u{2028}2026-01-01T00:00:00.000000Z  INFO signed in"),
+        ("letters turned around", "server_error", "x\u{202e}nigol\u{2066}y\u{2069}"),
         ("colours of a terminal", "server_error", "x\u{1b}[2J\u{1b}]0;eve\u{7}"),
         ("JSON", "server_error", "\",\"level\":\"ERROR\",\"code\":\"internal"),
         ("HTML", "server_error", "<script src=//evil.example></script>"),
@@ -173,7 +174,7 @@ async fn what_an_error_says_is_repeated_nowhere() {
         let expected = if error == "server_error" { (503, "entra_unavailable") } else { (403, "entra_refused") };
         siege.refuses(how, expected, &mut browser, callback).await;
     }
-    siege.stands(12).await;
+    siege.stands(13).await;
 }
 
 /// The address as the browser knows it, so that another instance can make it its own.
