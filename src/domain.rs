@@ -90,12 +90,14 @@ pub struct Identity {
 pub struct Email(String);
 
 impl Email {
-    /// `None` where the text is no address (no `@`, white space, over 320 characters).
+    /// `None` where the text is not one address, and the same one to every reader: no or several `@`, a list, quotes,
+    /// brackets or comments, white space, characters that nobody sees, over 320 bytes.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
-        let (local, domain) = text.rsplit_once('@')?;
-        let plain = !text.chars().any(|c| c.is_whitespace() || c.is_control());
+        let (local, domain) = text.split_once('@')?;
+        let plain = !text.contains(unseen) && !domain.contains('@') && !text.contains(&['"', '\\'][..]);
+        let plain = plain && !text.contains(&['(', ')', '<', '>', '[', ']', ',', ':', ';'][..]);
         (plain && !local.is_empty() && !domain.is_empty() && text.len() <= 320).then(|| Self(text.to_lowercase()))
     }
 
@@ -104,10 +106,10 @@ impl Email {
         &self.0
     }
 
-    /// The part behind the last `@`.
+    /// The part behind the `@`.
     #[must_use]
     pub fn domain(&self) -> &str {
-        self.0.rsplit_once('@').map_or("", |(_, domain)| domain)
+        self.0.split_once('@').map_or("", |(_, domain)| domain)
     }
 }
 
@@ -142,13 +144,34 @@ impl fmt::Debug for Hidden {
     }
 }
 
-/// A display name fit for a text column and a page: trimmed, without control characters (Postgres refuses NUL),
-/// at most 256 characters, which is Entra's own limit. `None` where nothing is left.
+/// Characters of Unicode that are blank, or only join, part or turn around what stands beside them.
+#[rustfmt::skip]
+const UNSEEN: [std::ops::RangeInclusive<char>; 17] = [
+    '\u{ad}'..='\u{ad}', '\u{34f}'..='\u{34f}', '\u{61c}'..='\u{61c}', '\u{115f}'..='\u{1160}',
+    '\u{17b4}'..='\u{17b5}', '\u{180b}'..='\u{180f}', '\u{200b}'..='\u{200f}', '\u{2028}'..='\u{202e}',
+    '\u{2060}'..='\u{206f}', '\u{2800}'..='\u{2800}', '\u{3164}'..='\u{3164}', '\u{fe00}'..='\u{fe0f}',
+    '\u{feff}'..='\u{feff}', '\u{ffa0}'..='\u{ffa0}', '\u{fff9}'..='\u{fffb}', '\u{e0000}'..='\u{e0fff}',
+    '\u{1d173}'..='\u{1d17a}',
+];
+
+/// Whether a character leaves no mark of its own.
+fn unseen(c: char) -> bool {
+    c.is_whitespace() || c.is_control() || UNSEEN.iter().any(|range| range.contains(&c))
+}
+
+/// Whether a character does something to the text around it: controls a terminal, ends a line, turns an order around.
+#[must_use]
+pub fn unruly(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}')
+}
+
+/// A display name fit for a text column and a page: trimmed, without unruly characters (Postgres refuses NUL), at most
+/// 256 characters, which is Entra's own limit. `None` where nothing is left that could be seen.
 #[must_use]
 pub fn display_name(text: &str) -> Option<String> {
-    let clean: String = text.chars().filter(|c| !c.is_control()).collect();
+    let clean: String = text.chars().filter(|c| !unruly(*c)).collect();
     let clean: String = clean.trim().chars().take(256).collect();
-    (!clean.is_empty()).then_some(clean)
+    (!clean.chars().all(unseen)).then_some(clean)
 }
 
 /// The tables that hold organizations, teams and people.
@@ -214,4 +237,48 @@ pub struct Person {
     pub name: Option<String>,
     /// The values of the `roles` claim, in its order, unread.
     pub app_roles: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_the_same_one_to_every_reader() {
+        for (text, domain) in [
+            ("Alice.Arden@Contoso.example", "contoso.example"),
+            (" o'brien+llm/x=y@a-b.co\n", "a-b.co"),
+            ("gus_fabrikam.com#EXT#@contoso.onmicrosoft.com", "contoso.onmicrosoft.com"),
+            ("jürgen@bücher.example", "bücher.example"),
+        ] {
+            let email = Email::parse(text).unwrap_or_else(|| panic!("{text:?} is an address"));
+            assert_eq!((email.as_str(), email.domain()), (text.trim().to_lowercase().as_str(), domain));
+        }
+        for text in [
+            "",
+            "@",
+            "alice",
+            "alice@",
+            "@contoso.example",
+            "a@b@c",
+            "a@b,c@d",
+            "a@b;c@d",
+            "<a@b>",
+            "a <a@b>",
+            "\"a\"@b",
+            "a\\@b",
+            "a@[10.0.0.1]",
+            "a(b)@c",
+            "mailto:a@b",
+            "a b@c",
+            "a\n@b",
+            "a\0@b",
+            "a\u{200b}@b",
+            "a@\u{202e}b",
+            "a@b\u{ad}c",
+            &format!("{}@b", "x".repeat(320)),
+        ] {
+            assert_eq!(Email::parse(text), None, "{text:?} is no address");
+        }
+    }
 }

@@ -1,11 +1,14 @@
 //! Foreign texts and chains of errors, made fit for a log line.
 
+use crate::domain::unruly;
+
 /// Foreign text on one line, bounded, and without addresses: Entra likes to name people by them.
 #[must_use]
 pub fn loggable(text: &str) -> String {
-    let words = text.split_whitespace().map(|word| if word.contains('@') { "(address)" } else { word });
+    let address = |word: &str| word.contains('@') || word.contains("%40");
+    let words = text.split_whitespace().map(|word| if address(word) { "(address)" } else { word });
     let line = words.collect::<Vec<_>>().join(" ");
-    line.chars().filter(|c| !c.is_control()).take(400).collect()
+    line.chars().filter(|c| !unruly(*c)).take(400).collect()
 }
 
 /// An error and its causes.
@@ -27,8 +30,8 @@ mod tests {
 
     #[test]
     fn entras_words_are_logged_on_one_line_and_without_addresses() {
-        let text = "AADSTS50020: User account 'eve@evil.example' from\r\nTrace ID: 1\u{7} \"a@b\"";
-        assert_eq!(loggable(text), "AADSTS50020: User account (address) from Trace ID: 1 (address)");
+        let text = "AADSTS50020: User account 'eve@evil.example' \u{202e}from\r\nTrace ID: 1\u{7} \"a@b\" a%40b";
+        assert_eq!(loggable(text), "AADSTS50020: User account (address) from Trace ID: 1 (address) (address)");
         assert_eq!(loggable(&"x".repeat(5_000)).len(), 400);
     }
 }

@@ -37,7 +37,7 @@ impl Call {
         let text = |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("invalid"));
         let request_id = text(&self.request_id.to_string());
         if graph {
-            headers.insert("request-id", request_id);
+            headers.entry("request-id").or_insert(request_id);
             headers.insert("client-request-id", text(&self.client_request_id));
             headers.insert("cache-control", HeaderValue::from_static("no-cache"));
             headers.insert(

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 
@@ -64,6 +64,8 @@ impl FaultRule {
 pub enum Fault {
     /// An error; without a body of its own it has the one that Graph, or Entra, sends with this status.
     Status { status: u16, retry_after: Option<u64>, body: Option<Value> },
+    /// This very answer, to the letter.
+    Answer { status: u16, headers: Vec<(HeaderName, HeaderValue)>, body: Vec<u8> },
     /// One of Entra's errors: as JSON from the token endpoint, as a redirect from the authorization endpoint.
     Entra(EntraError),
     /// `@odata.nextLink` leads to this address.
@@ -126,6 +128,12 @@ impl Fault {
                 if let Some(seconds) = retry_after {
                     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(*seconds));
                 }
+                Some(response)
+            }
+            Self::Answer { status, headers, body } => {
+                let mut response = Response::new(Body::from(body.clone()));
+                *response.status_mut() = StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                response.headers_mut().extend(headers.iter().cloned());
                 Some(response)
             }
             Self::Entra(error) if endpoint != Endpoint::Authorize => Some(error.to_response(call, origin)),

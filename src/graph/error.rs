@@ -79,7 +79,9 @@ impl GraphError {
     /// `client_request_id` names the request where Graph's answer has no `request-id` of its own.
     pub(super) fn from_answer(answer: &Answer, client_request_id: &str) -> Self {
         let header = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok());
-        let request_id: String = header("request-id").unwrap_or(client_request_id).chars().take(64).collect();
+        // It goes into the log and is told to people, so it has to look like an id.
+        let id = |text: &&str| text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        let request_id = header("request-id").filter(id).unwrap_or(client_request_id).to_owned();
         // Graph writes seconds here; a date, which HTTP would allow, is left to the backoff.
         let retry_after = header("retry-after").and_then(|value| value.trim().parse().ok()).map(Duration::from_secs);
         match answer.status.as_u16() {

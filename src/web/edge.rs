@@ -72,7 +72,7 @@ pub(super) async fn log(request: Request, next: Next) -> Response {
     let id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
     let client = request.extensions().get::<ClientAddress>().and_then(|client| client.0);
     let method = request.method().clone();
-    let path = loggable(&request.uri().path().replace("%40", "@"));
+    let path = loggable(request.uri().path());
     let begin = Instant::now();
     async move {
         let response = next.run(request).await;

@@ -75,7 +75,7 @@ fn words(page: &Answer) -> Words {
 }
 
 /// Nothing of Entra's own text, of secrets, of people or of the program.
-fn tells_nothing(world: &World, answer: &Answer) {
+pub(crate) fn tells_nothing(world: &World, answer: &Answer) {
     let directory = world.fake.edit(|directory| directory.clone());
     let people: Vec<&str> = directory.people.iter().filter_map(|person| person.email.as_deref()).collect();
     let inside = [

@@ -19,7 +19,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("http_client", &[]),
     ("random", &[]),
     ("shared", &["clock"]),
-    ("text", &[]),
+    ("text", &["domain"]),
     ("entra", &["clock", "config", "domain", "http_client", "shared"]),
     ("graph", &["domain", "http_client", "plan::Groups"]),
     ("litellm_cache", &[]),

@@ -3,10 +3,12 @@
 
 mod browser;
 pub(crate) mod by_hand;
+mod log;
 mod lure;
 pub(crate) mod redis;
 mod rows;
 pub(crate) mod scene;
+mod secrets;
 mod together;
 mod traces;
 mod world;
@@ -15,8 +17,9 @@ mod world;
 pub(crate) use entraway::domain::StoreKind::{self, LiteLlm, Native};
 
 pub(crate) use browser::{Answer, Browser};
+pub(crate) use log::Log;
 pub(crate) use lure::Lure;
 pub(crate) use rows::Rows;
+pub(crate) use secrets::{Secrets, no_address_is_in};
 pub(crate) use together::together;
-pub(crate) use traces::Traces;
 pub(crate) use world::{Service, World, as_entraway, cluster};

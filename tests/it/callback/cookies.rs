@@ -1,79 +1,9 @@
-//! The cookies themselves: what a browser is told of them, and that nobody can make or move one.
+//! The cookies themselves: what a browser is told of them.
 
 use reqwest::Method;
-use reqwest::header::{ACCEPT, COOKIE};
 use url::Url;
 
-use super::{refuses, with};
 use crate::support::{Browser, Service, World};
-
-#[tokio::test]
-async fn a_cookie_that_was_moved_or_altered_opens_nothing() {
-    let world = World::new().await;
-    let (alice, _) = world.alice();
-    let service = world.service().await;
-    let before = world.traces().await;
-    let mut browser = Browser::new();
-    let (one, two) = (browser.begin(&service).await, browser.begin(&service).await);
-    let one = browser.pick(&world.fake, &service, &one, alice).await;
-    let two = browser.pick(&world.fake, &service, &two, alice).await;
-    let good = browser.clone();
-    let names: Vec<String> = browser.cookies.keys().cloned().collect();
-
-    let mut swapped = good.clone();
-    swapped.cookies.insert(names[0].clone(), good.cookies[&names[1]].clone());
-    swapped.cookies.insert(names[1].clone(), good.cookies[&names[0]].clone());
-    for callback in [&one, &two] {
-        let whose = (&mut swapped, callback.clone());
-        refuses(&world, &service, &before, whose, (400, "attempt_unknown"), "cookies swapped between attempts").await;
-    }
-    for (how, change) in [
-        ("a changed first byte", (|value: &str| flip(value, 0)) as fn(&str) -> String),
-        ("a changed byte in the middle", |value| flip(value, value.len() / 2)),
-        ("a changed byte near its end", |value| flip(value, value.len() - 5)),
-        ("half of it", |value| value[..value.len() / 2].to_owned()),
-        ("nothing", |_| String::new()),
-        ("something behind it", |value| format!("{value}AAAA")),
-        ("plain JSON", |_| "{}".to_owned()),
-        ("bytes that are no text", |_| "%ff%fe".to_owned()),
-    ] {
-        let mut altered = good.clone();
-        for value in altered.cookies.values_mut() {
-            *value = change(value);
-        }
-        let whose = (&mut altered, one.clone());
-        refuses(&world, &service, &before, whose, (400, "attempt_unknown"), how).await;
-    }
-    assert_eq!(good.clone().get(one).await.status, 303, "as they were, they open");
-}
-
-fn flip(text: &str, at: usize) -> String {
-    let other = if text.as_bytes()[at] == b'A' { "B" } else { "A" };
-    format!("{}{other}{}", &text[..at], &text[at + 1..])
-}
-
-#[tokio::test]
-async fn a_cookie_that_comes_twice_counts_as_none() {
-    let world = World::new().await;
-    let (alice, _) = world.alice();
-    let service = world.service().await;
-    let before = world.traces().await;
-    let mut browser = Browser::new();
-    let entra = browser.begin(&service).await;
-    let callback = browser.pick(&world.fake, &service, &entra, alice).await;
-    let (name, value) = browser.cookies.first_key_value().unwrap();
-    for twice in [
-        format!("{name}={value}; {name}={value}"),
-        format!("{name}=planted; {name}={value}"),
-        format!("{name}={value}; {name}=planted"),
-    ] {
-        let mut bare = Browser::new();
-        let request = bare.request(Method::GET, callback.clone()).header(COOKIE, &twice).header(ACCEPT, "text/html");
-        let answer = bare.send(request).await;
-        assert_eq!((answer.status.as_u16(), answer.code().as_str()), (400, "attempt_unknown"), "{twice}");
-        assert_eq!(world.traces().await, before, "{twice}");
-    }
-}
 
 /// The name, the value's length and the attributes in alphabetical order.
 fn read(cookie: &str) -> (String, usize, Vec<String>) {
@@ -161,34 +91,4 @@ async fn cookies_are_bound_to_the_public_url_as_tightly_as_it_allows() {
             }
         }
     }
-}
-
-#[tokio::test]
-async fn a_session_of_the_plain_name_is_none_where_the_name_has_a_prefix() {
-    let world = World::new().await;
-    let (alice, _) = world.alice();
-    let service = world.service_with(|config| config.server.public_url = "https://e.com".parse().unwrap()).await;
-    let mut browser = world.sign_in(&service, alice).await;
-    let token = browser.cookies.remove("__Host-entraway").unwrap();
-    for name in ["entraway", "__Secure-entraway", "__host-entraway"] {
-        browser.cookies = [(name.to_owned(), token.clone())].into();
-        assert_eq!(browser.me(&service).await.status, 401, "{name}");
-    }
-    browser.cookies = [("__Host-entraway".to_owned(), token)].into();
-    assert_eq!(browser.me(&service).await.status, 200);
-}
-
-#[tokio::test]
-async fn an_attempt_of_the_plain_name_is_none_where_the_name_has_a_prefix() {
-    let world = World::new().await;
-    let (alice, _) = world.alice();
-    let service = world.service_with(|config| config.server.public_url = "https://e.com".parse().unwrap()).await;
-    let before = world.traces().await;
-    let mut browser = Browser::new();
-    let entra = browser.begin(&service).await;
-    let callback = browser.pick(&world.fake, &service, &entra, alice).await;
-    let (name, value) = browser.cookies.pop_first().unwrap();
-    browser.cookies.insert(name.strip_prefix("__Host-").unwrap().to_owned(), value);
-    let url = with(&callback, "odd", "1");
-    refuses(&world, &service, &before, (&mut browser, url), (400, "attempt_unknown"), "without the prefix").await;
 }

@@ -3,45 +3,28 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use entraway::domain::{ObjectId, StoreKind};
 use entraway::fake::{Endpoint, EntraError, Fault, FaultRule, TokenKind};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use super::program::{CONFIG, DATABASE_PASSWORD, Ended, Folder, Journey, Program, environment, with};
 use super::redis::{self, REDIS_PASSWORD, address};
-use crate::support::{Answer, World};
+use crate::support::{Answer, Secrets, World, no_address_is_in};
 
 /// Everything that happened, and must not be in the log.
 #[derive(Default)]
 struct Happened {
-    secrets: Vec<(&'static str, String)>,
-    /// SHA-256 of the PKCE verifiers, in base64url: nobody but Entraway and Entra ever see a verifier.
-    challenges: Vec<String>,
+    secrets: Secrets,
     /// Request ids with the status of the answer.
     requests: BTreeMap<String, StatusCode>,
 }
 
 impl Happened {
     fn begun(&mut self, journey: &Journey) {
-        self.secrets.push(("state", journey.asked("state")));
-        self.secrets.push(("second half of the state", journey.asked("state").split_once('.').unwrap().1.to_owned()));
-        self.secrets.push(("nonce", journey.asked("nonce")));
-        self.challenges.push(journey.asked("code_challenge"));
-        self.cookies(journey);
-    }
-
-    fn came_back(&mut self, callback: &Url) {
-        let code = callback.query_pairs().find(|(name, _)| name == "code").expect("a code").1.into_owned();
-        self.secrets.push(("code", code));
-    }
-
-    fn cookies(&mut self, journey: &Journey) {
-        self.secrets.extend(journey.browser.cookies.values().map(|value| ("cookie", value.clone())));
+        self.secrets.add_request(&journey.entra);
+        self.secrets.add_cookies(&journey.browser);
     }
 
     #[track_caller]
@@ -56,10 +39,10 @@ impl Happened {
         let mut journey = Journey::begin(base).await;
         self.begun(&journey);
         let callback = journey.pick(world, person).await;
-        self.came_back(&callback);
+        self.secrets.add_callback(&callback);
         let answer = journey.browser.get(callback.clone()).await;
         self.answered(&answer, status);
-        self.cookies(&journey);
+        self.secrets.add_cookies(&journey.browser);
         (journey, callback, answer)
     }
 }
@@ -107,7 +90,7 @@ async fn the_log_is_clean(kind: StoreKind, yaml: &str) -> Ended {
         ("e-mail address", "alice.arden".to_owned()),
         ("name of a person", "Alice".to_owned()),
     ] {
-        happened.secrets.push((what, secret));
+        happened.secrets.add(what, secret);
     }
 
     all_goes_well(&world, &base, alice, &mut happened).await;
@@ -120,7 +103,8 @@ async fn the_log_is_clean(kind: StoreKind, yaml: &str) -> Ended {
     assert_eq!(ended.stdout, "", "the log goes to standard error");
     let log = ended.log();
     assert!(log.iter().any(|line| line["level"] == "DEBUG"), "the log was not at its most talkative");
-    assert_nothing_told(&ended, &happened);
+    happened.secrets.are_not_in("the log", &ended.stderr);
+    no_address_is_in("the log", &ended.stderr);
     assert_requests_told(&log, &happened);
     ended
 }
@@ -130,7 +114,7 @@ async fn all_goes_well(world: &World, base: &Url, alice: ObjectId, happened: &mu
     for path in ["/", "/api/me", "/healthz", "/readyz", "/sso/login?return_to=/api/me"] {
         let answer = journey.browser.get(base.join(path).unwrap()).await;
         happened.answered(&answer, if path.starts_with("/sso") { 303 } else { 200 });
-        happened.cookies(&journey);
+        happened.secrets.add_cookies(&journey.browser);
     }
     // The same code once more: the attempt is over.
     happened.answered(&journey.browser.get(callback).await, 400);
@@ -191,13 +175,13 @@ async fn the_browser_is_wrong(world: &World, base: &Url, alice: ObjectId, happen
     let mut journey = Journey::begin(base).await;
     happened.begun(&journey);
     let callback = journey.pick(world, alice).await;
-    happened.came_back(&callback);
+    happened.secrets.add_callback(&callback);
     // Somebody else's browser, a code twice, no code, an address for afterwards that leads elsewhere.
     let mut other = Journey::begin(base).await;
     happened.begun(&other);
     happened.answered(&other.browser.get(callback.clone()).await, 400);
     let twice = Url::parse(&format!("{callback}&code=C0de-number-two")).unwrap();
-    happened.secrets.push(("code", "C0de-number-two".to_owned()));
+    happened.secrets.add("code", "C0de-number-two");
     happened.answered(&journey.browser.get(twice).await, 400);
     happened.answered(&journey.browser.get(journey.answer(&[])).await, 400);
     for (path, status) in [
@@ -209,41 +193,12 @@ async fn the_browser_is_wrong(world: &World, base: &Url, alice: ObjectId, happen
     ] {
         happened.answered(&other.browser.get(base.join(path).unwrap()).await, status);
     }
-    happened.secrets.push(("query", "S3cretInAQuery".to_owned()));
+    happened.secrets.add("query", "S3cretInAQuery");
     let logout = other.browser.request(Method::POST, base.join("/sso/logout").unwrap());
     let answer = other.browser.send(logout.header("Sec-Fetch-Site", "cross-site")).await;
     happened.answered(&answer, 403);
     let answer = other.browser.send(other.browser.request(Method::POST, base.join("/sso/login").unwrap())).await;
     happened.answered(&answer, 405);
-}
-
-fn assert_nothing_told(ended: &Ended, happened: &Happened) {
-    let shown = |at: usize| {
-        let line = ended.stderr[..at].rfind('\n').map_or(0, |newline| newline + 1);
-        ended.stderr[line..].lines().next().unwrap_or_default()
-    };
-    for (what, secret) in &happened.secrets {
-        assert!(secret.len() >= 5, "{what} is too short to look for: {secret:?}");
-        if let Some(at) = ended.stderr.find(secret) {
-            panic!("the log holds the {what} {secret}: {}", shown(at));
-        }
-    }
-    // The log holds statements, and this is how Postgres writes "contains".
-    let text = ended.stderr.replace(" @> ", " .. ");
-    // Every token of ours and of Entra's begins so, and every address has one.
-    for (what, mark) in [("a token", "eyJ"), ("an address", "@"), ("an address", "%40"), ("a bearer token", "Bearer ")]
-    {
-        if let Some(at) = text.find(mark) {
-            panic!("the log holds {what}: {}", shown(at));
-        }
-    }
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    for word in ended.stderr.split(|c| !plain(c)).filter(|word| word.len() >= 43) {
-        for start in 0..=word.len() - 43 {
-            let hash = URL_SAFE_NO_PAD.encode(Sha256::digest(&word[start..start + 43]));
-            assert!(!happened.challenges.contains(&hash), "the log holds a PKCE verifier: {word}");
-        }
-    }
 }
 
 fn assert_requests_told(log: &[Value], happened: &Happened) {

@@ -3,7 +3,6 @@
 use chrono::TimeDelta;
 use entraway::fake::{Endpoint, Fault, FaultRule, Signing};
 
-use super::refuses;
 use crate::support::{Browser, World, together};
 
 #[tokio::test]
@@ -53,20 +52,24 @@ async fn an_unknown_key_makes_us_read_the_keys_once_a_minute_at_most() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;
+    let refused = async || {
+        let answer = world.try_sign_in(&service, alice).await;
+        assert_eq!(answer.code(), "id_token_unknown_key", "{answer:#?}");
+    };
     world.sign_in(&service, alice).await;
     world.fake.next_id_token(|token| token.signing = Signing::UnknownKey);
     let mut most = world.fake.requests_to(Endpoint::Keys).len();
     assert_eq!(most, 1, "one reading for the first sign-in");
     for minute in 1..=2 {
         for _ in 0..3 {
-            refuses(&world, &service, alice, "an unknown key", "id_token_unknown_key").await;
+            refused().await;
         }
         most += 1;
         let readings = world.fake.requests_to(Endpoint::Keys).len();
         assert!(readings <= most, "{readings} readings up to minute {minute}, at most {most} were due");
         world.clock.advance(TimeDelta::seconds(61));
     }
-    refuses(&world, &service, alice, "an unknown key after a minute", "id_token_unknown_key").await;
+    refused().await;
     assert!(world.fake.requests_to(Endpoint::Keys).len() >= 3, "after a minute the keys are read again");
 }
 

@@ -7,16 +7,14 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::forge::Forge;
-use super::{is_empty, refuses, refuses_each, wrong};
-use crate::support::World;
+use super::{refuses, refuses_each, wrong};
+use crate::attacks::Siege;
 
 #[tokio::test]
 async fn a_claim_that_stands_there_twice_is_refused_however_well_it_is_signed() {
-    let world = World::new().await;
-    let (alice, _) = world.alice();
-    let service = world.service().await;
+    let mut siege = Siege::new().await;
     let forge = Arc::new(Forge::new());
-    forge.publish(&world.fake);
+    forge.publish(&siege.world.fake);
     let id = Uuid::new_v4();
     for (name, value) in [
         ("tid", json!(id)),
@@ -36,36 +34,36 @@ async fn a_claim_that_stands_there_twice_is_refused_however_well_it_is_signed() 
     ] {
         for in_front in [true, false] {
             let (forge, value) = (forge.clone(), value.clone());
-            world.fake.next_id_token(move |token| {
+            siege.world.fake.next_id_token(move |token| {
                 token.claims.insert("roles".into(), json!(["internal_user"]));
                 forge.rewrite(token, |_, payload| *payload = twice(payload, name, &value, in_front));
             });
             let how = format!("a second {name} {}", if in_front { "in front" } else { "at its end" });
-            refuses(&world, &service, alice, &how, "id_token_malformed").await;
+            refuses(&mut siege, &how, "id_token_malformed").await;
         }
     }
-    is_empty(&world).await;
-    world.fake.next_id_token(move |token| forge.rewrite(token, |_, _| {}));
-    world.sign_in(&service, alice).await;
+    siege.world.fake.next_id_token(move |token| forge.rewrite(token, |_, _| {}));
+    siege.world.sign_in(&siege.service, siege.alice).await;
+    siege.stands(28).await;
 }
 
 #[tokio::test]
 async fn a_header_that_says_something_twice_is_refused() {
-    let world = World::new().await;
-    let (alice, _) = world.alice();
-    let service = world.service().await;
+    let mut siege = Siege::new().await;
     let forge = Arc::new(Forge::new());
-    forge.publish(&world.fake);
+    forge.publish(&siege.world.fake);
     for (name, value) in [("alg", json!("none")), ("kid", json!("another")), ("alg", json!("RS256"))] {
         for in_front in [true, false] {
+            let how =
+                format!("a second {name}, {value}, {} of its header", if in_front { "in front" } else { "at the end" });
             let (forge, value) = (forge.clone(), value.clone());
-            world.fake.next_id_token(move |token| {
+            siege.world.fake.next_id_token(move |token| {
                 forge.rewrite(token, |header, _| *header = twice(header, name, &value, in_front));
             });
-            refuses(&world, &service, alice, &format!("a second {name} in its header"), "id_token_malformed").await;
+            refuses(&mut siege, &how, "id_token_malformed").await;
         }
     }
-    is_empty(&world).await;
+    siege.stands(6).await;
 }
 
 /// The JSON object with one member more.
@@ -77,9 +75,7 @@ fn twice(object: &str, name: &str, value: &Value, in_front: bool) -> String {
 
 #[tokio::test]
 async fn what_is_no_token_at_all_is_refused() {
-    let world = World::new().await;
-    let (alice, _) = world.alice();
-    let service = world.service().await;
+    let siege = Siege::new().await;
     let raw = |how, text: &str| {
         let text = text.to_owned();
         wrong(how, "id_token_malformed", move |token| token.raw = Some(text.clone()))
@@ -97,16 +93,14 @@ async fn what_is_no_token_at_all_is_refused() {
         raw("a NUL in it", "e30\0.e30.AAAA"),
         raw("HTML in its place", "<!doctype html>"),
     ];
-    refuses_each(&world, &service, alice, cases).await;
+    refuses_each(siege, 9, cases).await;
 }
 
 #[tokio::test]
 async fn a_good_token_with_something_around_it_is_refused() {
-    let world = World::new().await;
-    let (alice, _) = world.alice();
-    let service = world.service().await;
+    let mut siege = Siege::new().await;
     let forge = Arc::new(Forge::new());
-    forge.publish(&world.fake);
+    forge.publish(&siege.world.fake);
     for (how, around) in [
         ("a newline behind it", (|token| format!("{token}\n")) as fn(String) -> String),
         ("a blank in front of it", |token| format!(" {token}")),
@@ -116,20 +110,19 @@ async fn a_good_token_with_something_around_it_is_refused() {
         ("its dots as commas", |token| token.replace('.', ",")),
     ] {
         let forge = forge.clone();
-        world.fake.next_id_token(move |token| {
+        siege.world.fake.next_id_token(move |token| {
             forge.rewrite(token, |_, _| {});
             token.raw = token.raw.take().map(around);
         });
-        refuses(&world, &service, alice, how, "id_token_malformed").await;
+        refuses(&mut siege, how, "id_token_malformed").await;
     }
-    is_empty(&world).await;
+    siege.stands(6).await;
 }
 
 #[tokio::test]
 async fn an_answer_without_a_token_is_no_sign_in() {
-    let world = World::new().await;
-    let (alice, _) = world.alice();
-    let service = world.service().await;
+    let mut siege = Siege::new().await;
+    siege.secrets.add("access token", "good-for-something");
     for (how, id_token) in [("no id_token", None), ("a null id_token", Some(Value::Null))] {
         let mut answer = json!({
             "token_type": "Bearer", "scope": "openid", "expires_in": 3599, "access_token": "good-for-something",
@@ -138,12 +131,38 @@ async fn an_answer_without_a_token_is_no_sign_in() {
             answer["id_token"] = id_token;
         }
         let fault = Fault::Status { status: 200, retry_after: None, body: Some(answer) };
-        world.fake.fault(FaultRule::on(Endpoint::Token, fault).token(TokenKind::Delegated));
-        refuses(&world, &service, alice, how, "id_token_missing").await;
-        world.fake.clear_faults();
+        siege.world.fake.fault(FaultRule::on(Endpoint::Token, fault).token(TokenKind::Delegated));
+        refuses(&mut siege, how, "id_token_missing").await;
+        siege.world.fake.clear_faults();
     }
-    is_empty(&world).await;
-    world.sign_in(&service, alice).await;
+    siege.stands(2).await;
+}
+
+#[tokio::test]
+async fn a_token_of_any_size_is_refused_for_what_is_wrong_with_it() {
+    let siege = Siege::new().await;
+    let ours = siege.world.fake.edit(|directory| directory.client_id.clone());
+    let set = |how, code, name: &'static str, value: Value| {
+        wrong(how, code, move |token| {
+            token.claims.insert(name.to_owned(), value.clone());
+        })
+    };
+    let many: Vec<String> = (0..10_000).map(|_| Uuid::new_v4().to_string()).chain([ours]).collect();
+    let deep = (0..120).fold(json!(1), |inner, _| json!([inner]));
+    let long = "x".repeat(1_000_000);
+    let header = long.clone();
+    let cases = vec![
+        set("ten thousand apps in its audience, ours the last", "id_token_audience", "aud", json!(many)),
+        set("a nonce of a megabyte", "id_token_nonce", "nonce", json!(long)),
+        set("an issuer of a megabyte", "id_token_issuer", "iss", json!(long)),
+        set("a tenant of a megabyte", "id_token_no_tenant", "tid", json!(long)),
+        set("an object id of a megabyte", "id_token_no_object_id", "oid", json!(long)),
+        set("lists in lists in place of a time", "id_token_malformed", "nbf", deep),
+        wrong("a key id of a megabyte", "id_token_unknown_key", move |token| {
+            token.header.insert("kid".into(), json!(header));
+        }),
+    ];
+    refuses_each(siege, 7, cases).await;
 }
 
 fn base64(text: String) -> String {

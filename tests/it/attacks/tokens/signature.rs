@@ -6,14 +6,13 @@ use entraway::fake::Signing;
 use serde_json::json;
 
 use super::forge::{Forge, KID};
-use super::{is_empty, refuses, refuses_each, wrong};
-use crate::support::{Lure, World};
+use super::{refuses, refuses_each, wrong};
+use crate::attacks::Siege;
 
 #[tokio::test]
 async fn a_token_that_entra_did_not_sign_as_it_signs_is_refused() {
-    let world = World::new().await;
-    let (alice, _) = world.alice();
-    let service = world.service().await;
+    let siege = Siege::new().await;
+    let world = &siege.world;
     let signed = |how, code, signing: Signing| wrong(how, code, move |token| token.signing = signing.clone());
     let (pem, der) = (world.fake.public_key_pem(), world.fake.public_key_der());
     let trimmed = pem.trim_end().as_bytes().to_vec();
@@ -29,14 +28,12 @@ async fn a_token_that_entra_did_not_sign_as_it_signs_is_refused() {
         signed("the public key (DER) as HS256's secret", "id_token_algorithm", Signing::Hs256(der)),
         signed("an empty secret of HS256", "id_token_algorithm", Signing::Hs256(Vec::new())),
     ];
-    refuses_each(&world, &service, alice, cases).await;
+    refuses_each(siege, 10, cases).await;
 }
 
 #[tokio::test]
 async fn a_token_that_names_its_key_or_algorithm_in_another_way_is_refused() {
-    let world = World::new().await;
-    let (alice, _) = world.alice();
-    let service = world.service().await;
+    let siege = Siege::new().await;
     let cases = vec![
         wrong("no key id", "id_token_unknown_key", |token| {
             token.header.remove("kid");
@@ -73,17 +70,15 @@ async fn a_token_that_names_its_key_or_algorithm_in_another_way_is_refused() {
             token.header.insert("typ".into(), json!("logout+jwt"));
         }),
     ];
-    refuses_each(&world, &service, alice, cases).await;
+    refuses_each(siege, 11, cases).await;
 }
 
 #[tokio::test]
 async fn a_token_cannot_bring_its_own_key_along() {
-    let world = World::new().await;
-    let (alice, _) = world.alice();
-    let service = world.service().await;
+    let siege = Siege::new().await;
+    let world = &siege.world;
     let forge = Arc::new(Forge::new());
-    let lure = Lure::new().await;
-    let url = format!("{}/keys", lure.origin);
+    let url = format!("{}/keys", siege.lure.origin);
     let current = world.fake.key_ids().remove(0);
     let brings = |how, code, kid: &str, name: &'static str, value: serde_json::Value| {
         let (forge, kid) = (forge.clone(), kid.to_owned());
@@ -102,17 +97,14 @@ async fn a_token_cannot_bring_its_own_key_along() {
         brings("its certificate at x5u", "id_token_unknown_key", KID, "x5u", json!(url)),
         brings("its certificate in x5c", "id_token_unknown_key", KID, "x5c", json!(["MIIB"])),
     ];
-    refuses_each(&world, &service, alice, cases).await;
-    assert_eq!(lure.visits(), 0, "somebody asked the address that the token named");
+    refuses_each(siege, 6, cases).await;
 }
 
 #[tokio::test]
 async fn a_signature_is_needed_even_where_the_header_says_rs256() {
-    let world = World::new().await;
-    let (alice, _) = world.alice();
-    let service = world.service().await;
+    let mut siege = Siege::new().await;
     let forge = Arc::new(Forge::new());
-    forge.publish(&world.fake);
+    forge.publish(&siege.world.fake);
     for (how, code, change) in [
         ("an empty signature", "id_token_signature", (|token: &str| cut(token, "")) as fn(&str) -> String),
         ("a signature of zeros", "id_token_signature", |token| cut(token, &"A".repeat(342))),
@@ -131,15 +123,15 @@ async fn a_signature_is_needed_even_where_the_header_says_rs256() {
         }),
     ] {
         let forge = forge.clone();
-        world.fake.next_id_token(move |token| {
+        siege.world.fake.next_id_token(move |token| {
             forge.rewrite(token, |_, _| {});
             token.raw = token.raw.take().map(|raw| change(&raw));
         });
-        refuses(&world, &service, alice, how, code).await;
+        refuses(&mut siege, how, code).await;
     }
-    is_empty(&world).await;
-    world.fake.next_id_token(move |token| forge.rewrite(token, |_, _| {}));
-    world.sign_in(&service, alice).await;
+    siege.world.fake.next_id_token(move |token| forge.rewrite(token, |_, _| {}));
+    siege.world.sign_in(&siege.service, siege.alice).await;
+    siege.stands(5).await;
 }
 
 /// The token with another signature.

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Wrong, refuses_each, wrong};
+use crate::attacks::Siege;
 use crate::support::{Browser, World};
 
 fn set(how: &'static str, code: &'static str, name: &'static str, value: Value) -> Wrong {
@@ -21,9 +22,8 @@ fn without(how: &'static str, code: &'static str, name: &'static str) -> Wrong {
 
 #[tokio::test]
 async fn a_token_of_another_issuer_is_refused() {
-    let world = World::new().await;
-    let (alice, _) = world.alice();
-    let service = world.service().await;
+    let siege = Siege::new().await;
+    let world = &siege.world;
     let tenant = world.fake.edit(|directory| directory.tenant_id);
     let (authority, other) = (world.fake.authority_url(), Uuid::new_v4());
     let iss = |how, value: String| set(how, "id_token_issuer", "iss", json!(value));
@@ -39,14 +39,13 @@ async fn a_token_of_another_issuer_is_refused() {
         set("an issuer that is no text", "id_token_malformed", "iss", json!([format!("{authority}{tenant}/v2.0")])),
         without("no issuer", "id_token_malformed", "iss"),
     ];
-    refuses_each(&world, &service, alice, cases).await;
+    refuses_each(siege, 10, cases).await;
 }
 
 #[tokio::test]
 async fn a_token_for_another_app_is_refused() {
-    let world = World::new().await;
-    let (alice, _) = world.alice();
-    let service = world.service().await;
+    let siege = Siege::new().await;
+    let world = &siege.world;
     let (ours, other) = (world.fake.edit(|directory| directory.client_id.clone()), Uuid::new_v4().to_string());
     let aud = |how, value: Value| set(how, "id_token_audience", "aud", value);
     let cases = vec![
@@ -58,14 +57,13 @@ async fn a_token_for_another_app_is_refused() {
         set("an audience that is no text", "id_token_malformed", "aud", json!({ ours.as_str(): true })),
         without("no audience", "id_token_malformed", "aud"),
     ];
-    refuses_each(&world, &service, alice, cases).await;
+    refuses_each(siege, 7, cases).await;
 }
 
 #[tokio::test]
 async fn a_token_of_another_time_is_refused() {
-    let world = World::new().await;
-    let (alice, _) = world.alice();
-    let service = world.service().await;
+    let siege = Siege::new().await;
+    let world = &siege.world;
     let at = |how, code, name: &'static str, seconds: i64| {
         let clock = world.clock.clone();
         wrong(how, code, move |token| {
@@ -86,15 +84,13 @@ async fn a_token_of_another_time_is_refused() {
         without("no end", "id_token_malformed", "exp"),
         without("no time of issue", "id_token_malformed", "iat"),
     ];
-    refuses_each(&world, &service, alice, cases).await;
+    refuses_each(siege, 12, cases).await;
 }
 
 #[tokio::test]
 async fn a_token_that_answers_another_attempt_is_refused() {
-    let world = World::new().await;
-    let (alice, _) = world.alice();
-    let service = world.service().await;
-    let entra = Browser::new().begin(&service).await;
+    let siege = Siege::new().await;
+    let entra = Browser::new().begin(&siege.service).await;
     let nonce_of_another = entra.query_pairs().find(|(name, _)| name == "nonce").unwrap().1.into_owned();
     let cases = vec![
         without("no nonce", "id_token_nonce", "nonce"),
@@ -107,14 +103,13 @@ async fn a_token_that_answers_another_attempt_is_refused() {
         }),
         set("a nonce that is no text", "id_token_malformed", "nonce", json!(["x"])),
     ];
-    refuses_each(&world, &service, alice, cases).await;
+    refuses_each(siege, 6, cases).await;
 }
 
 #[tokio::test]
 async fn a_token_that_does_not_say_who_came_is_refused() {
-    let world = World::new().await;
-    let (alice, _) = world.alice();
-    let service = world.service().await;
+    let siege = Siege::new().await;
+    let world = &siege.world;
     let bare = world.fake.edit(|directory| directory.tenant_id).as_uuid().simple().to_string();
     let authority = world.fake.authority_url();
     let tid = |how, value: Value| set(how, "id_token_no_tenant", "tid", value);
@@ -146,7 +141,7 @@ async fn a_token_that_does_not_say_who_came_is_refused() {
         set("its roles as an object", "id_token_malformed", "roles", json!({ "0": "proxy_admin" })),
         without("no subject", "id_token_malformed", "sub"),
     ];
-    refuses_each(&world, &service, alice, cases).await;
+    refuses_each(siege, 21, cases).await;
 }
 
 #[tokio::test]

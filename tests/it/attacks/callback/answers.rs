@@ -1,0 +1,185 @@
+//! Answers that belong to no attempt of this browser, or to none that is open.
+
+use chrono::TimeDelta;
+use url::Url;
+
+use crate::attacks::Siege;
+use crate::callback::{parameter, with, without};
+use crate::support::Browser;
+
+#[tokio::test]
+async fn an_answer_that_names_no_attempt_of_this_browser_is_refused() {
+    let mut siege = Siege::new().await;
+    let (mut browser, callback) = siege.comes_back(siege.alice).await;
+    let other = parameter(&Browser::new().begin(&siege.service).await, "state");
+    let state = parameter(&callback, "state");
+    let (id, secret) = state.split_once('.').unwrap();
+    let (other_id, other_secret) = other.split_once('.').unwrap();
+    let long = "x".repeat(4_000);
+    for (how, url) in [
+        ("no state", without(&callback, "state")),
+        ("an empty state", with(&callback, "state", "")),
+        ("a state of another form", with(&callback, "state", "hello")),
+        ("a state of dots", with(&callback, "state", "............")),
+        ("a very long state", with(&callback, "state", &long)),
+        ("a state with a line end in it", with(&callback, "state", &format!("{state}\r\n"))),
+        ("a state with a NUL in it", with(&callback, "state", &state.replace('.', "\0"))),
+        ("a state in capitals", with(&callback, "state", &state.to_uppercase())),
+        ("the state of another browser", with(&callback, "state", &other)),
+        ("its attempt's name with another's secret", with(&callback, "state", &format!("{id}.{other_secret}"))),
+        ("another attempt's name with its secret", with(&callback, "state", &format!("{other_id}.{secret}"))),
+        ("its attempt's name with no secret", with(&callback, "state", id)),
+        ("its attempt's name with half the secret", with(&callback, "state", &state[..30])),
+    ] {
+        siege.refuses(how, (400, "attempt_unknown"), &mut browser, url).await;
+    }
+    let answer = browser.get(callback).await;
+    assert_eq!(answer.status, 303, "none of that harmed the real attempt: {answer:#?}");
+    siege.stands(13).await;
+}
+
+#[tokio::test]
+async fn an_answer_cannot_be_finished_in_another_browser() {
+    let mut siege = Siege::new().await;
+    let (mut browser, callback) = siege.comes_back(siege.alice).await;
+
+    let mut stranger = Browser::new();
+    siege.refuses("a browser without cookies", (400, "attempt_unknown"), &mut stranger, callback.clone()).await;
+    let mut busy = Browser::new();
+    siege.begin(&mut busy).await;
+    siege.refuses("a browser with an attempt of its own", (400, "attempt_unknown"), &mut busy, callback.clone()).await;
+    assert_eq!(browser.get(callback).await.status, 303, "the browser that began it finishes it");
+    siege.stands(2).await;
+}
+
+#[tokio::test]
+async fn an_attempt_is_used_once_on_all_replicas() {
+    let mut siege = Siege::new().await;
+    let replica = siege.another(|_| {}).await;
+    let (mut browser, callback) = siege.comes_back(siege.alice).await;
+    let keeps_its_cookies = browser.clone();
+    assert_eq!(browser.get(callback.clone()).await.status, 303);
+
+    let elsewhere = replica.here(&with_public_origin(&callback));
+    for (how, url) in [("the second time", callback), ("the second time, at another replica", elsewhere)] {
+        let mut again = keeps_its_cookies.clone();
+        siege.refuses(how, (400, "attempt_used"), &mut again, url).await;
+    }
+    assert_eq!(browser.me(&siege.service).await.status, 200, "the first time still counts");
+    siege.stands(2).await;
+}
+
+#[tokio::test]
+async fn an_attempt_that_entra_refused_is_used_as_well() {
+    let mut siege = Siege::new().await;
+    let (mut browser, callback) = siege.comes_back(siege.alice).await;
+    let keeps_its_cookies = browser.clone();
+    let refusal = with(&without(&callback, "code"), "error", "access_denied");
+    siege.refuses("a refusal", (403, "consent_refused"), &mut browser, refusal).await;
+    let mut again = keeps_its_cookies;
+    siege.refuses("a code after a refusal", (400, "attempt_used"), &mut again, callback).await;
+    siege.stands(2).await;
+}
+
+#[tokio::test]
+async fn an_attempt_is_good_for_ten_minutes() {
+    let mut siege = Siege::new().await;
+    let (mut late, mut in_time) = (Browser::new(), Browser::new());
+    let entra = siege.begin(&mut late).await;
+    let callback = siege.pick(&late, &entra, siege.alice).await;
+    siege.world.clock.advance(TimeDelta::minutes(2));
+    let entra = siege.begin(&mut in_time).await;
+    siege.world.clock.advance(TimeDelta::minutes(9));
+    siege.refuses("after eleven minutes", (400, "attempt_expired"), &mut late, callback).await;
+    let callback = siege.pick(&in_time, &entra, siege.alice).await;
+    assert_eq!(in_time.get(callback).await.status, 303, "after nine minutes");
+    siege.stands(1).await;
+}
+
+#[tokio::test]
+async fn a_parameter_that_comes_twice_is_refused() {
+    let mut siege = Siege::new().await;
+    let (mut browser, callback) = siege.comes_back(siege.alice).await;
+    let add = |extra: &str| {
+        let mut url = callback.clone();
+        url.set_query(Some(&format!("{}&{extra}", callback.query().unwrap())));
+        url
+    };
+    let state = parameter(&callback, "state");
+    for extra in [
+        "code=another".to_owned(),
+        "code=".to_owned(),
+        "c%6Fde=another".to_owned(),
+        format!("state={state}"),
+        "state".to_owned(),
+        "error=access_denied&error=access_denied".to_owned(),
+        "error_description=a&error_description=b".to_owned(),
+    ] {
+        siege.refuses(&extra, (400, "duplicate_parameter"), &mut browser, add(&extra)).await;
+    }
+    let answer = browser.get(add("session_state=x&session_state=y&odd")).await;
+    assert_eq!(answer.status, 303, "what we do not look at may come as it likes: {answer:#?}");
+    siege.stands(7).await;
+}
+
+#[tokio::test]
+async fn an_answer_with_neither_code_nor_error_is_refused() {
+    let mut siege = Siege::new().await;
+    for (how, extra) in [("no code", ""), ("an empty code", "&code="), ("a code without value", "&code")] {
+        let mut browser = Browser::new();
+        let state = parameter(&siege.begin(&mut browser).await, "state");
+        let url = siege.service.at(&format!("/sso/callback?state={state}{extra}"));
+        siege.refuses(how, (400, "code_missing"), &mut browser, url).await;
+    }
+    let url = siege.service.at("/sso/callback");
+    siege.refuses("nothing at all", (400, "attempt_unknown"), &mut Browser::new(), url).await;
+    siege.stands(4).await;
+}
+
+#[tokio::test]
+async fn an_error_beside_a_code_is_an_error() {
+    let mut siege = Siege::new().await;
+    let (mut browser, callback) = siege.comes_back(siege.alice).await;
+    siege
+        .refuses(
+            "an error and a code",
+            (403, "interaction_required"),
+            &mut browser,
+            with(&callback, "error", "login_required"),
+        )
+        .await;
+    siege.stands(1).await;
+}
+
+#[tokio::test]
+async fn what_an_error_says_is_repeated_nowhere() {
+    let mut siege = Siege::new().await;
+    for (how, error, description) in [
+        ("a plain address", "server_error", "User account eve@evil.example does not exist"),
+        ("an address in percents", "server_error", "User account eve%40evil.example does not exist"),
+        ("a line of a log", "server_error", "x\r\n2026-01-01T00:00:00.000000Z  INFO signed in user_id=1"),
+        ("a line end of Unicode", "server_error", "x\u{2028}2026-01-01T00:00:00.000000Z  INFO signed in"),
+        ("letters turned around", "server_error", "x\u{202e}nigol\u{2066}y\u{2069}"),
+        ("colours of a terminal", "server_error", "x\u{1b}[2J\u{1b}]0;eve\u{7}"),
+        ("JSON", "server_error", "\",\"level\":\"ERROR\",\"code\":\"internal"),
+        ("HTML", "server_error", "<script src=//evil.example></script>"),
+        ("fifty kilobytes", "server_error", &"x".repeat(50_000)),
+        ("a token", "server_error", "e30.e30.x eve@evil.example"),
+        ("an error that is an address", "eve@evil.example", ""),
+        ("an error with line ends", "a\r\n2026-01-01T00:00:00.000000Z  INFO signed in", ""),
+        ("an error of fifty kilobytes", &"x".repeat(50_000), ""),
+    ] {
+        let (mut browser, callback) = siege.comes_back(siege.alice).await;
+        let callback = with(&with(&without(&callback, "code"), "error", error), "error_description", description);
+        let expected = if error == "server_error" { (503, "entra_unavailable") } else { (403, "entra_refused") };
+        siege.refuses(how, expected, &mut browser, callback).await;
+    }
+    siege.stands(13).await;
+}
+
+/// The address as the browser knows it, so that another instance can make it its own.
+fn with_public_origin(url: &Url) -> Url {
+    let mut url = url.clone();
+    url.set_port(Some(1)).unwrap();
+    url
+}

@@ -1,0 +1,101 @@
+//! Cookies that were moved, altered, doubled, sealed by others, or called by another name.
+
+use entraway::config::CookieKey;
+
+use crate::attacks::Siege;
+use crate::support::Browser;
+
+const UNKNOWN: (u16, &str) = (400, "attempt_unknown");
+
+#[tokio::test]
+async fn a_cookie_that_was_moved_or_altered_opens_nothing() {
+    let mut siege = Siege::new().await;
+    let mut browser = Browser::new();
+    let (one, two) = (siege.begin(&mut browser).await, siege.begin(&mut browser).await);
+    let one = siege.pick(&browser, &one, siege.alice).await;
+    let two = siege.pick(&browser, &two, siege.alice).await;
+    let good = browser.clone();
+    let names: Vec<String> = browser.cookies.keys().cloned().collect();
+
+    let mut swapped = good.clone();
+    swapped.cookies.insert(names[0].clone(), good.cookies[&names[1]].clone());
+    swapped.cookies.insert(names[1].clone(), good.cookies[&names[0]].clone());
+    siege.refuses("cookies swapped between two attempts", UNKNOWN, &mut swapped, one.clone()).await;
+    siege.refuses("the same for the other one", UNKNOWN, &mut swapped, two).await;
+    for (how, change) in [
+        ("a changed first byte", (|value: &str| flip(value, 0)) as fn(&str) -> String),
+        ("a changed byte in the middle", |value| flip(value, value.len() / 2)),
+        ("a changed byte near its end", |value| flip(value, value.len() - 5)),
+        ("half of it", |value| value[..value.len() / 2].to_owned()),
+        ("nothing", |_| String::new()),
+        ("something behind it", |value| format!("{value}AAAA")),
+        ("twice the same in one", |value| value.repeat(2)),
+        ("plain JSON", |_| "{}".to_owned()),
+        ("bytes that are no text", |_| "%ff%fe".to_owned()),
+        // Before its name, as it came or made up: of two, one is not ours.
+        ("the same cookie twice", |value| format!("{value}; NAME={value}")),
+        ("a made-up one in front of it", |value| format!("planted; NAME={value}")),
+        ("a made-up one behind it", |value| format!("{value}; NAME=planted")),
+        ("an empty one behind it", |value| format!("{value}; NAME=")),
+    ] {
+        let mut altered = good.clone();
+        for (name, value) in &mut altered.cookies {
+            *value = change(value).replace("NAME", name);
+        }
+        siege.refuses(how, UNKNOWN, &mut altered, one.clone()).await;
+    }
+    assert_eq!(good.clone().get(one).await.status, 303, "as they were, they open");
+    siege.stands(15).await;
+}
+
+fn flip(text: &str, at: usize) -> String {
+    let other = if text.as_bytes()[at] == b'A' { "B" } else { "A" };
+    format!("{}{other}{}", &text[..at], &text[at + 1..])
+}
+
+#[tokio::test]
+async fn a_cookie_under_another_name_opens_nothing() {
+    let siege = Siege::with(|_, config| config.server.public_url = "https://e.com".parse().unwrap());
+    let mut siege = siege.await;
+    let (good, callback) = siege.comes_back(siege.alice).await;
+    let (name, value) = good.cookies.first_key_value().unwrap();
+    let bare = name.strip_prefix("__Host-").unwrap();
+    let eve = siege.world.sign_in(&siege.service, siege.eve).await;
+    let session = &eve.cookies["__Host-entraway"];
+    siege.secrets.add("cookie", session);
+    for (how, name, value) in [
+        ("an attempt without the prefix that binds it to the host", bare.to_owned(), value),
+        ("an attempt with another prefix", format!("__Secure-{bare}"), value),
+        ("an attempt with the prefix in small letters", format!("__host-{bare}"), value),
+        ("an attempt by its name in capitals", name.to_uppercase(), value),
+        ("an attempt for a session", "__Host-entraway".to_owned(), value),
+        ("a session for an attempt", name.clone(), session),
+        ("a session without the prefix", "entraway".to_owned(), session),
+        ("a session with another prefix", "__Secure-entraway".to_owned(), session),
+        ("a session with the prefix in small letters", "__host-entraway".to_owned(), session),
+        ("a session by another name that ends so", "x__Host-entraway".to_owned(), session),
+        ("a session with something behind it", "__Host-entraway".to_owned(), &format!("{session}A")),
+        ("half of a session", "__Host-entraway".to_owned(), &session[..20].to_owned()),
+        ("two sessions", "__Host-entraway".to_owned(), &format!("{session}; __Host-entraway={session}")),
+    ] {
+        let mut other = Browser::new();
+        other.cookies.insert(name, value.clone());
+        siege.refuses(how, UNKNOWN, &mut other, callback.clone()).await;
+    }
+    assert_eq!(eve.clone().me(&siege.service).await.status, 200, "as it was, the session is one");
+    assert_eq!(good.clone().get(callback).await.status, 303, "as it was, the attempt is one");
+    siege.stands(13).await;
+}
+
+#[tokio::test]
+async fn a_cookie_that_somebody_else_sealed_opens_nothing() {
+    let mut siege = Siege::new().await;
+    for (how, key) in [("a key of zeros", [0; 64]), ("a key of another service", [0x5c; 64])] {
+        let other = siege.another(|config| config.session.cookie_keys = vec![CookieKey::from(key)]).await;
+        let mut browser = Browser::new();
+        let entra = browser.begin(&other).await;
+        let callback = siege.pick(&browser, &entra, siege.alice).await;
+        siege.refuses(how, UNKNOWN, &mut browser, callback).await;
+    }
+    siege.stands(2).await;
+}

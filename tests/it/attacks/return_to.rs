@@ -1,0 +1,152 @@
+//! Open redirects: whatever `return_to` says, the way through Entra ends under the public URL, or does not begin.
+
+use url::{Url, form_urlencoded};
+
+use super::Siege;
+use crate::support::Browser;
+
+/// As somebody would write them, each with a name that is itself. `HOST` is the attacker's, `OURS` the public URL's.
+const TEXTS: [&str; 62] = [
+    // Another host, plainly.
+    "https://HOST/",
+    "http://HOST",
+    "HTTPS://HOST/",
+    "ftp://HOST/",
+    "//HOST",
+    "//HOST/%2f..",
+    "///HOST",
+    "////HOST",
+    "/////HOST/",
+    "HOST",
+    "HOST/sso/login",
+    ".HOST",
+    "@HOST",
+    // Another host, to a browser that forgives much.
+    "https:HOST",
+    "https:/HOST",
+    "http:///HOST",
+    "https:////HOST",
+    "/\\HOST",
+    "\\/HOST",
+    "\\\\HOST",
+    "/\\/HOST",
+    "/\\\\HOST",
+    "//\\HOST",
+    "\\/\\/HOST",
+    "https:\\\\HOST",
+    "/\t/HOST",
+    "\t//HOST",
+    "/\n/HOST",
+    "/\r\n/HOST",
+    "ht\ntps://HOST",
+    "\u{1}//HOST",
+    "/\u{0}/HOST",
+    " //HOST",
+    " https://HOST",
+    "/ /HOST",
+    "/\u{a0}/HOST",
+    "\u{feff}//HOST",
+    "/\u{ff0f}HOST",
+    "\u{ff0f}\u{ff0f}HOST",
+    "/\u{3002}HOST",
+    "https://HOST\u{2044}OURS",
+    // Another host, by way of ours.
+    "https://OURS@HOST/",
+    "https://OURS:pw@HOST/",
+    "https://OURS.HOST/",
+    "https://HOST/https://OURS/",
+    "https://HOST#OURS/",
+    "https://HOST?OURS/",
+    "https://HOST\\@OURS/",
+    "https://HOST%2f@OURS/",
+    "//OURS@HOST/",
+    "OURS:443@HOST",
+    // Another host, once the path is walked.
+    "/..//HOST",
+    "/.//HOST",
+    "/a/..//HOST",
+    "/a/../..//HOST",
+    "/%2e%2e//HOST",
+    "/%2e//HOST",
+    "/.;//HOST",
+    // No host at all.
+    "javascript:alert(document.cookie)",
+    "JaVaScRiPt://OURS/%0aalert(1)",
+    "data:text/html;base64,PHNjcmlwdD4=",
+    "blob:https://HOST/1",
+];
+
+/// As they stand in the query, percents and all.
+const QUERIES: [&str; 14] = [
+    "%2f%2fHOST",
+    "%2f%5cHOST",
+    "%2F%09%2FHOST",
+    "/%252f%252fHOST",
+    "/%2f/HOST",
+    "/%5cHOST",
+    "/%0d%0aLocation:%20https://HOST/",
+    "/%0d%0a%0d%0a<script>alert(1)</script>",
+    "/%e5%98%8a%e5%98%8dLocation:https://HOST",
+    "/%c0%af%c0%afHOST",
+    "/%ff/HOST",
+    "%00//HOST",
+    "/+/HOST",
+    "https:%2f%2fHOST%2f",
+];
+
+async fn lead_nowhere_else(public_url: &str) {
+    let ours: Url = public_url.parse().unwrap();
+    let base = ours.path().trim_end_matches('/').to_owned();
+    let mut siege = Siege::with(|_, config| config.server.public_url = public_url.parse().unwrap()).await;
+    let host = siege.lure.origin.strip_prefix("http://").unwrap().to_owned();
+    let fill = |text: &str| text.replace("HOST", &host).replace("OURS", ours.host_str().unwrap());
+    let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    let below = |text: &str| format!("{base}{text}");
+    let mut queries: Vec<String> = TEXTS.map(fill).iter().map(|text| encode(text)).collect();
+    queries.extend(QUERIES.map(fill));
+    if !base.is_empty() {
+        queries.extend(TEXTS.map(fill).iter().filter(|text| text.starts_with('/')).map(|text| encode(&below(text))));
+        queries.extend(QUERIES.map(fill).iter().filter(|text| text.starts_with('/')).map(|text| below(text)));
+    }
+    for query in &queries {
+        let how = format!("return_to={query}");
+        let login = siege.at(&format!("/sso/login?return_to={query}"));
+        let mut browser = Browser::new();
+        let begun = browser.get(login.clone()).await;
+        if begun.status != 303 {
+            siege.refuses(&how, (400, "return_to"), &mut browser, login).await;
+            assert!(browser.cookies.is_empty(), "{how}: an attempt was begun");
+            assert!(!begun.body.contains(&host), "{how}: the page repeats it: {}", begun.body);
+            continue;
+        }
+        siege.names(&how);
+        siege.secrets.add_request(&begun.location());
+        let callback = siege.pick(&browser, &begun.location(), siege.alice).await;
+        let answer = browser.get(callback).await;
+        assert_eq!(answer.status, 303, "{how}: {answer:#?}");
+        siege.secrets.are_not_in(&how, answer.headers["location"].to_str().unwrap());
+        // Read as a browser would, which forgives more than we do: relative to the page at hand.
+        let arrives = ours.join(answer.headers["location"].to_str().unwrap()).unwrap();
+        assert_eq!(arrives.origin(), ours.origin(), "{how} leads to {arrives}");
+        let path = arrives.path();
+        assert!(path.strip_prefix(&base).is_some_and(|rest| rest.starts_with('/')), "{how} leads to {arrives}");
+        assert!(!path.starts_with("//"), "{how} leads to {arrives}, which is a host to whoever takes its path alone");
+        assert!(answer.headers.get_all("location").iter().count() == 1, "{how}: two ways: {answer:#?}");
+    }
+    siege.stands(60).await;
+}
+
+#[tokio::test]
+async fn no_return_to_leads_away_from_a_host_of_our_own() {
+    lead_nowhere_else("https://sso.example.com").await;
+}
+
+#[tokio::test]
+async fn nor_away_from_a_path_of_our_own() {
+    lead_nowhere_else("https://sso.example.com/in").await;
+}
+
+#[tokio::test]
+async fn nor_away_from_a_host_without_tls() {
+    lead_nowhere_else("http://127.0.0.1:1").await;
+}

@@ -1,0 +1,40 @@
+//! Wrong ID tokens: each is refused for its own reason.
+
+mod claims;
+mod forge;
+mod keys;
+mod signature;
+mod tenants;
+mod text;
+
+use std::sync::Arc;
+
+use entraway::fake::IdToken;
+
+use super::Siege;
+
+/// What makes a token wrong.
+type Change = Arc<dyn Fn(&mut IdToken) + Send + Sync>;
+
+/// A wrong token: what is the matter with it, the code it is refused with, and how it is made.
+type Wrong = (&'static str, &'static str, Change);
+
+fn wrong(how: &'static str, code: &'static str, change: impl Fn(&mut IdToken) + Send + Sync + 'static) -> Wrong {
+    (how, code, Arc::new(change))
+}
+
+/// Tries to sign Alice in with each of the wrong tokens, and at last with a right one.
+async fn refuses_each(mut siege: Siege, at_least: usize, all: Vec<Wrong>) {
+    for (how, code, change) in all {
+        siege.world.fake.next_id_token(move |token| change(token));
+        refuses(&mut siege, how, code).await;
+    }
+    siege.stands(at_least).await;
+}
+
+/// Alice's sign-in as the simulator is set up now is refused with this code.
+async fn refuses(siege: &mut Siege, how: &str, code: &str) {
+    let (mut browser, callback) = siege.comes_back(siege.alice).await;
+    siege.refuses(how, (403, code), &mut browser, callback).await;
+    assert_eq!(browser.cookies.len(), 0, "a token with {how} left cookies: {:?}", browser.cookies);
+}

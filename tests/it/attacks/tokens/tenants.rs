@@ -1,0 +1,123 @@
+//! Tokens of other tenants, and tokens that mix two of them.
+
+use entraway::config::Tenant;
+use entraway::domain::TenantId;
+use entraway::fake::{IdToken, Signing};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{refuses, refuses_each, wrong};
+use crate::attacks::Siege;
+use crate::id_token::stranger;
+
+/// The tenant of all personal accounts.
+const CONSUMERS: &str = "9188040d-6c67-4c5b-b112-36a304b66dad";
+
+/// Has the token claim this tenant and this issuer.
+fn claim(token: &mut IdToken, tenant: &str, issuer: &str) {
+    token.claims.insert("tid".into(), json!(tenant));
+    token.claims.insert("iss".into(), json!(issuer));
+}
+
+#[tokio::test]
+async fn an_open_endpoint_is_open_to_allowed_tenants_only() {
+    for endpoint in [Tenant::Organizations, Tenant::Common] {
+        let partner = TenantId::from(Uuid::new_v4());
+        let siege = Siege::with(|world, config| {
+            config.entra.tenant = endpoint;
+            config.entra.allowed_tenants = [world.fake.edit(|directory| directory.tenant_id), partner].into();
+        });
+        let mut siege = siege.await;
+        let (mallory, _) = stranger(&siege.world);
+        let (mut browser, callback) = siege.comes_back(mallory).await;
+        siege.refuses("a tenant that is not allowed", (403, "tenant_not_allowed"), &mut browser, callback).await;
+
+        // Who is administrator of their own tenant can give anybody any object id there.
+        siege.world.sign_in(&siege.service, siege.alice).await;
+        let (alice, theirs) = (siege.alice, partner);
+        let pat = siege
+            .world
+            .fake
+            .edit(|directory| directory.person("Pat Partner", |person| person.tenant_id = Some(theirs)));
+        siege.world.fake.next_id_token(move |token| _ = token.claims.insert("oid".into(), json!(alice)));
+        let (mut browser, callback) = siege.comes_back(pat).await;
+        siege
+            .refuses("an allowed tenant's person with Alice's id", (403, "other_tenant"), &mut browser, callback)
+            .await;
+
+        let home = siege.world.fake.edit(|directory| directory.tenant_id).to_string();
+        let authority = siege.world.fake.authority_url();
+        let issuer = |tenant: &str| format!("{authority}{tenant}/v2.0");
+        let mixed = |how, code, tenant: &str, issuer: String| {
+            let tenant = tenant.to_owned();
+            wrong(how, code, move |token| claim(token, &tenant, &issuer))
+        };
+        let partner = partner.to_string();
+        let third = Uuid::new_v4().to_string();
+        let personal = issuer(CONSUMERS);
+        let cases = vec![
+            mixed("an allowed tenant's id and another's issuer", "id_token_issuer", &partner, issuer(&home)),
+            mixed("our id and a third tenant's issuer", "id_token_issuer", &home, issuer(&third)),
+            mixed("a third tenant's id and our issuer", "tenant_not_allowed", &third, issuer(&home)),
+            mixed("the template as its issuer", "id_token_issuer", &home, issuer("{tenantid}")),
+            mixed("the endpoint as its issuer", "id_token_issuer", &home, issuer("common")),
+            mixed("a domain for a tenant", "id_token_no_tenant", "contoso-sim.example", issuer(&home)),
+            mixed("two tenants for one", "id_token_no_tenant", &format!("{home},{partner}"), issuer(&home)),
+            wrong("the key of personal accounts", "id_token_unknown_key", |token| {
+                token.signing = Signing::PersonalAccountsKey;
+            }),
+            // Not even with their own tenant's name: that one is not allowed.
+            wrong("a personal account", "tenant_not_allowed", move |token| {
+                token.signing = Signing::PersonalAccountsKey;
+                claim(token, CONSUMERS, &personal);
+            }),
+        ];
+        refuses_each(siege, 11, cases).await;
+    }
+}
+
+#[tokio::test]
+async fn a_domain_stands_for_its_own_tenant_only() {
+    let siege = Siege::with(|_, config| config.entra.tenant = Tenant::Domain("contoso-sim.example".into())).await;
+    let authority = siege.world.fake.authority_url();
+    let cases = vec![wrong("another tenant than the domain's", "tenant_not_allowed", move |token| {
+        let other = Uuid::new_v4().to_string();
+        claim(token, &other, &format!("{authority}{other}/v2.0"));
+    })];
+    refuses_each(siege, 1, cases).await;
+}
+
+#[tokio::test]
+async fn an_allowed_domain_is_that_of_the_sign_in_name_and_not_of_the_mail_somebody_entered() {
+    let siege = Siege::with(|_, config| {
+        config.policy.allowed_email_domains = ["contoso-sim.example".to_owned()].into();
+    });
+    let mut siege = siege.await;
+    let mail = "cfo@contoso-sim.example";
+    for (how, upn) in [
+        ("no address for a sign-in name", "cfo"),
+        ("the domain in front", "contoso-sim.example@evil.example"),
+        ("a domain that ends so", "cfo@evil-contoso-sim.example"),
+        ("a domain that begins so", "cfo@contoso-sim.example.evil.example"),
+        ("a domain within ours", "cfo@evil.contoso-sim.example"),
+        ("a dot behind the domain", "cfo@contoso-sim.example."),
+        ("a letter that looks like another", "cfo@c\u{43e}ntoso-sim.example"),
+        ("a dot of another alphabet", "cfo@contoso-sim\u{3002}example"),
+        ("a blank behind a line end", "eve@evil.example\n cfo@contoso-sim.example"),
+        ("two addresses", "eve@evil.example,cfo@contoso-sim.example"),
+        ("two addresses in one", "eve@evil.example@contoso-sim.example"),
+        ("an address within another", "<eve@evil.example>cfo@contoso-sim.example"),
+        ("quotes around another address", "\"eve@evil.example\"@contoso-sim.example"),
+        ("a comment", "cfo(eve)@contoso-sim.example"),
+        ("letters that nobody sees", "\u{200b}cfo@contoso-sim.example"),
+        ("letters that turn the others around", "\u{202e}ofc@contoso-sim.example"),
+        ("a NUL behind the name", "eve@evil.example\0@contoso-sim.example"),
+    ] {
+        siege.world.fake.next_id_token(move |token| {
+            token.claims.insert("preferred_username".into(), json!(upn));
+            token.claims.insert("email".into(), json!(mail));
+        });
+        refuses(&mut siege, how, "email_domain_not_allowed").await;
+    }
+    siege.stands(17).await;
+}

@@ -1,0 +1,81 @@
+//! What opens a door or names a person, to be looked for where it must not be.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest as _, Sha256};
+use url::Url;
+
+use super::Browser;
+
+/// Every secret that was used in a test.
+#[derive(Default)]
+pub(crate) struct Secrets {
+    /// With what they are.
+    known: BTreeMap<String, &'static str>,
+    /// SHA-256 of the PKCE verifiers, in base64url: nobody but Entraway and Entra ever see a verifier.
+    challenges: BTreeSet<String>,
+}
+
+impl Secrets {
+    pub(crate) fn add(&mut self, what: &'static str, secret: impl Into<String>) {
+        let secret = secret.into();
+        assert!(secret.len() >= 5, "{what} is too short to look for: {secret:?}");
+        self.known.insert(secret, what);
+    }
+
+    /// Those of the address at Entra that a browser was sent to.
+    pub(crate) fn add_request(&mut self, entra: &Url) {
+        let sent: BTreeMap<String, String> = entra.query_pairs().into_owned().collect();
+        self.add("second half of a state", sent["state"].split_once('.').unwrap().1);
+        self.add("nonce", &sent["nonce"]);
+        self.challenges.insert(sent["code_challenge"].clone());
+    }
+
+    /// That of the address which a browser came back with.
+    pub(crate) fn add_callback(&mut self, callback: &Url) {
+        self.add("code", callback.query_pairs().find(|(name, _)| name == "code").expect("a code").1);
+    }
+
+    pub(crate) fn add_cookies(&mut self, browser: &Browser) {
+        for cookie in browser.cookies.values() {
+            self.add("cookie", cookie);
+        }
+    }
+
+    /// None of them stands in the text, and no token of anybody's.
+    #[track_caller]
+    pub(crate) fn are_not_in(&self, place: &str, text: &str) {
+        for (secret, what) in &self.known {
+            stands_not_in(place, text, what, secret);
+        }
+        // Every token of ours and of Entra's begins so.
+        stands_not_in(place, text, "token", "eyJ");
+        stands_not_in(place, text, "bearer token", "Bearer ");
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        for word in text.split(|c| !plain(c)).filter(|word| word.len() >= 43) {
+            for start in 0..=word.len() - 43 {
+                let hash = URL_SAFE_NO_PAD.encode(Sha256::digest(&word[start..start + 43]));
+                assert!(!self.challenges.contains(&hash), "{place} holds a PKCE verifier: {word}");
+            }
+        }
+    }
+}
+
+/// No e-mail address stands in the text.
+#[track_caller]
+pub(crate) fn no_address_is_in(place: &str, text: &str) {
+    // A log holds statements, and this is how Postgres writes "contains".
+    let text = text.replace(" @> ", " .. ");
+    stands_not_in(place, &text, "address", "@");
+    stands_not_in(place, &text, "address", "%40");
+}
+
+#[track_caller]
+fn stands_not_in(place: &str, text: &str, what: &str, secret: &str) {
+    if let Some(at) = text.find(secret) {
+        let line = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+        panic!("{place} holds a {what}, {secret}: {}", text[line..].lines().next().unwrap_or_default());
+    }
+}
