@@ -3,6 +3,7 @@
 
 mod browser;
 pub(crate) mod by_hand;
+mod certificates;
 mod lure;
 pub(crate) mod redis;
 mod rows;
@@ -15,6 +16,7 @@ mod world;
 pub(crate) use entraway::domain::StoreKind::{self, LiteLlm, Native};
 
 pub(crate) use browser::{Answer, Browser};
+pub(crate) use certificates::{Certified, pem};
 pub(crate) use lure::Lure;
 pub(crate) use rows::Rows;
 pub(crate) use together::together;
