@@ -62,6 +62,8 @@ pub(super) enum WebError {
     CodeRefused { error: String, description: String },
     #[error("Entra refuses the app's own credentials ({error}): {description}")]
     AppRefused { error: String, description: String },
+    #[error("{0}")]
+    Credential(String),
     #[error("Entra is not available: {0}")]
     EntraUnavailable(String),
     #[error("the tenant may not sign in")]
@@ -134,6 +136,10 @@ impl WebError {
         let number = aadsts_number(description)?;
         match number {
             "50105" => Some(Self::NotAssigned),
+            // The app's own assertion, of which OAuth's code says something else: no federated credential fits, no valid token.
+            "70021" | "700211" | "700212" | "700213" | "50012" | "50013" => {
+                Some(Self::AppRefused { error: format!("AADSTS{number}"), description: loggable(description) })
+            }
             "65001" | "65004" | "90094" | "90095" => Some(Self::ConsentRefused),
             "50072" | "50074" | "50076" | "50079" => Some(Self::InteractionRequired),
             // Conditional Access, and accounts that are locked, disabled, or missing in the tenant.
@@ -254,6 +260,7 @@ impl From<SignInError> for WebError {
             SignInError::Token(TokenError::Refused { error, description }) => {
                 Self::from_token_endpoint(error, description.as_deref())
             }
+            SignInError::Token(error @ TokenError::Credential { .. }) => Self::Credential(chain(&error)),
             SignInError::Token(error) => Self::EntraUnavailable(chain(&error)),
         }
     }

@@ -7,6 +7,7 @@ mod support;
 mod browser;
 mod callback;
 mod cli;
+mod client_auth;
 mod config;
 mod docs;
 mod errors;

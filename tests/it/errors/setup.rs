@@ -1,5 +1,6 @@
 //! Mistakes of the operator, and of ours: the person learns whom to tell, the rest stays in the log.
 
+use entraway::config::ClientAuth;
 use entraway::fake::{Endpoint, EntraError, Fault, FaultRule, TokenKind};
 use rstest::rstest;
 
@@ -12,7 +13,9 @@ async fn a_wrong_client_secret_is_the_services_own_fault(#[values(Native, LiteLl
     let world = World::of(store).await;
     let (alice, _) = world.alice();
     let wrong = "wrong~a-secret-nobody-may-see-12345";
-    let service = world.service_with(|config| config.entra.client_secret = wrong.to_owned().into()).await;
+    let service = world
+        .service_with(|config| config.entra.client_auth = ClientAuth::Secrets { one: wrong.into(), other: None })
+        .await;
     let before = world.traces().await;
     let page = shown(&world, (500, "app_refused"), async || comes_back(&world, &service, alice).await).await;
     assert!(!page.body.contains(wrong), "{}", page.body);
