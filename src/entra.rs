@@ -1,12 +1,12 @@
 //! OpenID Connect with Microsoft Entra ID: send the browser there, redeem the code, know for certain who came back.
 //! Knows neither Postgres nor axum.
 
+mod app_token;
 mod client_auth;
 mod error;
 mod id_token;
 mod provider;
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -29,6 +29,7 @@ use crate::domain::{Person, TenantId};
 use crate::http_client::HttpClient;
 use crate::shared::Shared;
 
+use app_token::AppTokens;
 pub use client_auth::Credentials;
 use client_auth::{Choice, ClientAuth, Credential};
 pub use error::{AppTokenError, IdTokenError, ProviderError, SignInError, TokenError, aadsts_number};
@@ -40,8 +41,6 @@ const PROVIDER_TTL: TimeDelta = TimeDelta::hours(24);
 /// nobody with such a token can enter before one goes well. While the keys at hand do, a failed reading is not repeated
 /// sooner either.
 const KEY_REFRESH: TimeDelta = TimeDelta::minutes(1);
-/// An app-only token is replaced this long before its end.
-const APP_TOKEN_MARGIN: TimeDelta = TimeDelta::minutes(5);
 
 /// What binds an answer of Entra to the request that asked for it. Sealed in the browser's cookie meanwhile.
 #[derive(Clone, Serialize, Deserialize)]
@@ -70,15 +69,7 @@ pub struct Entra {
     provider: Shared<Arc<Provider>, Arc<ProviderError>>,
     /// When a token with an unknown key id last made us read the keys.
     keys_refreshed: Mutex<Option<DateTime<Utc>>>,
-    app_tokens: Mutex<BTreeMap<TenantId, Arc<AppTokens>>>,
-}
-
-type AppTokens = Shared<AppToken, Arc<AppTokenError>>;
-
-#[derive(Clone)]
-struct AppToken {
-    token: SecretString,
-    expires_at: DateTime<Utc>,
+    app_tokens: AppTokens,
 }
 
 /// The ID token, taken as text: the library would refuse the whole answer where only the token is malformed.
@@ -114,7 +105,7 @@ impl Entra {
             redirect_uri: RedirectUrl::from_url(redirect_uri),
             provider: Shared::new(clock.clone()),
             keys_refreshed: Mutex::default(),
-            app_tokens: Mutex::default(),
+            app_tokens: AppTokens::default(),
             clock,
         }
     }
@@ -196,71 +187,6 @@ impl Entra {
             Some(at) if now - at < KEY_REFRESH => at,
             _ => *refreshed.insert(now),
         }
-    }
-
-    /// A token for the app itself, by client credentials, from the tenant whose directory is to be read.
-    pub async fn app_token(&self, tenant: TenantId) -> Result<SecretString, Arc<AppTokenError>> {
-        let tokens = {
-            let mut all = self.app_tokens.lock().unwrap_or_else(PoisonError::into_inner);
-            all.entry(tenant).or_insert_with(|| Arc::new(Shared::new(self.clock.clone()))).clone()
-        };
-        let now = self.clock.now();
-        let fresh = |_, token: &AppToken| token.expires_at - APP_TOKEN_MARGIN > now;
-        let request = async || self.request_app_token(tenant).await.map_err(Arc::new);
-        let token = tokens.get(fresh, TimeDelta::zero(), request).await?;
-        Ok(token.token)
-    }
-
-    /// Lets go of the app's token, which Graph refuses.
-    pub fn forget_app_token(&self, tenant: TenantId) {
-        self.app_tokens.lock().unwrap_or_else(PoisonError::into_inner).remove(&tenant);
-    }
-
-    async fn request_app_token(&self, tenant: TenantId) -> Result<AppToken, AppTokenError> {
-        let provider = self.provider().await?;
-        let endpoint = self.token_endpoint(tenant)?;
-        let Choice { first, second, turned } = self.client_auth.choose(&endpoint).await?;
-        let request = |credential| self.app_token_for(credential, &provider, &endpoint);
-        let outcome = request(&first).await;
-        Ok(self.client_auth.settle(turned, outcome, second.as_ref().map(request)).await?)
-    }
-
-    async fn app_token_for(
-        &self,
-        credential: &Credential,
-        provider: &Provider,
-        endpoint: &Url,
-    ) -> Result<AppToken, TokenError> {
-        let client = authenticated(self.client(provider, endpoint.clone()), credential);
-        let mut request = client.exchange_client_credentials().add_scope(Scope::new(self.graph_scope(".default")));
-        for (name, value) in credential.parameters() {
-            request = request.add_extra_param(name, value);
-        }
-        let response = request.request_async(&self.http).await?;
-        let lifetime = response.expires_in().and_then(|time| TimeDelta::from_std(time).ok()).unwrap_or_default();
-        Ok(AppToken {
-            token: response.access_token().secret().clone().into(),
-            expires_at: self.clock.now() + lifetime.min(TimeDelta::days(1)),
-        })
-    }
-
-    fn token_endpoint(&self, tenant: TenantId) -> Result<Url, AppTokenError> {
-        let endpoint = format!("{}/{tenant}/oauth2/v2.0/token", provider::base(&self.settings.authority_url));
-        Url::parse(&endpoint).map_err(|_| AppTokenError::Endpoint)
-    }
-
-    /// Of two client secrets those that Entra refuses, with their place: the other one hides that from everybody else.
-    pub async fn refused_secrets(&self, tenant: TenantId) -> Result<Vec<(usize, TokenError)>, AppTokenError> {
-        let provider = self.provider().await?;
-        let endpoint = self.token_endpoint(tenant)?;
-        let mut refused = Vec::new();
-        for (index, secret) in self.client_auth.two_secrets().iter().flatten().enumerate() {
-            match self.app_token_for(secret, &provider, &endpoint).await {
-                Err(error) if error.refuses_app() => refused.push((index, error)),
-                _ => {}
-            }
-        }
-        Ok(refused)
     }
 
     /// What the app authenticates with; read anew where it is a file.

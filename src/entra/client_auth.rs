@@ -93,10 +93,10 @@ impl Credentials {
 
 /// What the app says of itself, signed with its key.
 #[derive(Serialize)]
-struct Assertion<'a> {
-    aud: &'a Url,
-    iss: &'a str,
-    sub: &'a str,
+struct Assertion {
+    aud: Url,
+    iss: String,
+    sub: String,
     jti: String,
     iat: i64,
     nbf: i64,
@@ -159,24 +159,26 @@ impl ClientAuth {
     async fn credential(&self, endpoint: &Url) -> Result<Credential, TokenError> {
         let token = match &self.way {
             config::ClientAuth::Secrets { one, .. } => return Ok(Credential::secret(one)),
-            config::ClientAuth::Certificate(path) => self.signed(path, endpoint).await.map_err(unusable(path))?,
-            config::ClientAuth::FederatedToken(path) => token(path).await.map_err(unusable(path))?,
+            config::ClientAuth::Certificate(path) => self.sign(path, endpoint).await.map_err(unusable(path))?,
+            config::ClientAuth::FederatedToken(path) => {
+                understand(path, federated_token).await.map_err(unusable(path))?
+            }
         };
         Ok(Credential::Assertion(token))
     }
 
-    async fn signed(&self, path: &Path, endpoint: &Url) -> Result<SecretString, CredentialError> {
+    async fn sign(&self, path: &Path, endpoint: &Url) -> Result<SecretString, CredentialError> {
         let now = self.clock.now();
         let assertion = Assertion {
-            aud: endpoint,
-            iss: &self.client_id,
-            sub: &self.client_id,
+            aud: endpoint.clone(),
+            iss: self.client_id.clone(),
+            sub: self.client_id.clone(),
             jti: random::uuid().to_string(),
             iat: now.timestamp(),
             nbf: (now + ASSERTION_BEGINS).timestamp(),
             exp: (now + ASSERTION_ENDS).timestamp(),
         };
-        Ok(certificate(path).await?.sign(&assertion)?.into())
+        Ok(understand(path, move |content| Certificate::parse(content)?.sign(&assertion)).await?.into())
     }
 
     /// Reads what there is to be read, and tells what it is.
@@ -185,10 +187,12 @@ impl ClientAuth {
             config::ClientAuth::Secrets { other: None, .. } => Credentials::OneSecret,
             config::ClientAuth::Secrets { other: Some(_), .. } => Credentials::TwoSecrets,
             config::ClientAuth::Certificate(path) => {
-                let certificate = certificate(path).await?;
+                let certificate = understand(path, Certificate::parse).await?;
                 Credentials::Certificate { thumbprint: certificate.thumbprint().to_owned(), ends: certificate.ends() }
             }
-            config::ClientAuth::FederatedToken(path) => token(path).await.map(|_| Credentials::FederatedToken)?,
+            config::ClientAuth::FederatedToken(path) => {
+                understand(path, federated_token).await.map(|_| Credentials::FederatedToken)?
+            }
         })
     }
 }
@@ -197,16 +201,12 @@ fn unusable(path: &Path) -> impl Fn(CredentialError) -> TokenError {
     move |reason| TokenError::Credential { file: path.display().to_string(), reason }
 }
 
-async fn certificate(path: &Path) -> Result<Certificate, CredentialError> {
-    Certificate::parse(&read(path).await?)
-}
-
-async fn token(path: &Path) -> Result<SecretString, CredentialError> {
-    federated_token(&read(path).await?)
-}
-
-async fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+/// Reads a file and makes something of it, where waiting for the disk and signing hold nobody up.
+async fn understand<T: Send + 'static>(
+    path: &Path,
+    understand: impl FnOnce(&[u8]) -> Result<T, CredentialError> + Send + 'static,
+) -> Result<T, CredentialError> {
     let path = path.to_owned();
-    let reading = tokio::task::spawn_blocking(move || std::fs::read(path));
-    reading.await.map_err(std::io::Error::other).flatten()
+    let work = tokio::task::spawn_blocking(move || understand(&std::fs::read(path)?));
+    work.await.map_err(std::io::Error::other)?
 }

@@ -125,6 +125,10 @@ impl WebError {
             "invalid_client" | "unauthorized_client" | "invalid_scope" | "invalid_resource" => {
                 Self::AppRefused { error, description: loggable(description) }
             }
+            // The app's own assertion, though OAuth's code says something else: no federated credential fits, or it is bad.
+            _ if matches!(aadsts_number(description), Some("70021" | "700211" | "700212" | "700213" | "50013")) => {
+                Self::AppRefused { error, description: loggable(description) }
+            }
             _ => Self::by_number(description)
                 .unwrap_or_else(|| Self::CodeRefused { error, description: loggable(description) }),
         }
@@ -136,10 +140,6 @@ impl WebError {
         let number = aadsts_number(description)?;
         match number {
             "50105" => Some(Self::NotAssigned),
-            // The app's own assertion, of which OAuth's code says something else: no federated credential fits, no valid token.
-            "70021" | "700211" | "700212" | "700213" | "50012" | "50013" => {
-                Some(Self::AppRefused { error: format!("AADSTS{number}"), description: loggable(description) })
-            }
             "65001" | "65004" | "90094" | "90095" => Some(Self::ConsentRefused),
             "50072" | "50074" | "50076" | "50079" => Some(Self::InteractionRequired),
             // Conditional Access, and accounts that are locked, disabled, or missing in the tenant.

@@ -4,7 +4,7 @@ use entraway::config::ClientAuth;
 use entraway::fake::{AppCredential, Endpoint, EntraError, Fault, FaultRule, TokenKind};
 
 use super::Scene;
-use crate::support::Service;
+use crate::support::{Browser, Service, together};
 
 const OLD: &str = "0ld~secret-that-nobody-may-see";
 const NEW: &str = "n3w~secret-that-nobody-may-see";
@@ -74,6 +74,31 @@ async fn the_apps_own_token_is_had_with_the_other_secret_too() {
     let expected =
         [(TokenKind::Delegated, secret(OLD)), (TokenKind::Delegated, secret(NEW)), (TokenKind::AppOnly, secret(NEW))];
     assert_eq!(sent, expected, "what one request found out helps the next");
+}
+
+#[tokio::test]
+async fn many_who_come_in_the_moment_of_the_change_all_get_in() {
+    let scene = Scene::new().await;
+    entra_takes(&scene, OLD, None, &[]);
+    let service = service(&scene, [OLD, NEW]).await;
+    scene.signs_in(&service).await;
+    for (good, bad) in [(NEW, OLD), (OLD, NEW)] {
+        let mut callbacks = Vec::new();
+        for _ in 0..10 {
+            let mut browser = Browser::new();
+            let entra = browser.begin(&service).await;
+            let callback = browser.pick(&scene.world.fake, &service, &entra, scene.alice).await;
+            callbacks.push((browser, callback));
+        }
+        entra_takes(&scene, good, None, &[bad]);
+        let all = callbacks.iter_mut().map(|(browser, callback)| browser.get(callback.clone()));
+        for answer in together(all).await {
+            assert_eq!(answer.status, 303, "{answer:#?}");
+        }
+        scene.sent();
+        scene.signs_in(&service).await;
+        assert_eq!(sent_for_codes(&scene), [good], "the good one goes first now");
+    }
 }
 
 #[tokio::test]

@@ -23,6 +23,23 @@ async fn a_wrong_client_secret_is_the_services_own_fault(#[values(Native, LiteLl
     assert_eq!(world.traces().await, before, "nothing is written");
 }
 
+#[rstest]
+#[tokio::test]
+async fn a_credential_that_is_gone_is_the_services_own_fault(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
+    let (alice, _) = world.alice();
+    let gone = std::path::PathBuf::from("/nowhere/a-place-nobody-need-know");
+    for way in [ClientAuth::Certificate(gone.clone()), ClientAuth::FederatedToken(gone)] {
+        let service = world.service_with(|config| config.entra.client_auth = way).await;
+        let before = world.traces().await;
+        let expected = (500, "credential_unusable");
+        let page = shown(&world, expected, async || comes_back(&world, &service, alice).await).await;
+        assert!(!page.body.contains("nowhere"), "{}", page.body);
+        assert!(page.body.contains("tell your administrator, with the request id"), "{}", page.body);
+        assert_eq!(world.traces().await, before, "nothing is written");
+    }
+}
+
 #[tokio::test]
 async fn an_app_that_entra_does_not_know_is_the_services_own_fault() {
     let world = World::new().await;
