@@ -10,6 +10,7 @@ use crate::sync::service_principal;
 use crate::text::chain;
 
 const STEP: &str = "app authentication";
+const CREDENTIALS: &str = "client credentials";
 
 /// What the app authenticates with, and whether that ends soon.
 pub(super) async fn tell_credentials(report: &mut Report, entra: &Entra) {
@@ -35,9 +36,15 @@ pub(super) async fn tell_credentials(report: &mut Report, entra: &Entra) {
 
 /// The app's own credentials, and what they may read.
 pub(super) async fn check_app(report: &mut Report, config: &Config, entra: &Entra, graph: &Graph, tenant: TenantId) {
-    let token = match entra.app_token(tenant).await {
+    let token = entra.app_token(tenant).await;
+    for (index, error) in entra.refused_secrets(tenant).await.unwrap_or_default() {
+        let which = if index == 0 { "first" } else { "second" };
+        let found = format!("the {which} of the two client secrets: {error}{}", number(&error));
+        report.warn(CREDENTIALS, &found, "mend it, or take it out of the configuration");
+    }
+    let token = match token {
         Ok(token) => {
-            report.ok("client credentials", &format!("Entra gives the app a token in tenant {tenant}"));
+            report.ok(CREDENTIALS, &format!("Entra gives the app a token in tenant {tenant}"));
             token
         }
         Err(error) => {
@@ -46,14 +53,9 @@ pub(super) async fn check_app(report: &mut Report, config: &Config, entra: &Entr
                 _ => String::new(),
             };
             let found = format!("{}{number}", chain(&*error));
-            return report.fail("client credentials", &found, remedy(&error, &config.entra.client_auth));
+            return report.fail(CREDENTIALS, &found, remedy(&error, &config.entra.client_auth));
         }
     };
-    for (index, error) in entra.refused_secrets(tenant).await.unwrap_or_default() {
-        let which = if index == 0 { "first" } else { "second" };
-        let found = format!("the {which} of the two client secrets: {error}{}", number(&error));
-        report.warn("client credentials", &found, "the other one serves; mend this one, or take it out of the file");
-    }
     let Some(principal) = service_principal(&config.entra) else {
         return report.warn(
             "assigned groups",

@@ -19,11 +19,12 @@ async fn warnings(service: &Service) -> Vec<String> {
 #[tokio::test]
 async fn readyz_warns_within_thirty_days_of_the_certificates_end() {
     let scene = Scene::new().await;
-    scene.write(&Certified::for_days(40).pem());
+    let certificate = Certified::for_days(40);
+    let end = certificate.last_day();
+    scene.write(&certificate.pem());
     let service = scene.service(ClientAuth::Certificate).await;
-    let end = (scene.world.clock.now() + TimeDelta::days(40)).format("%Y-%m-%d").to_string();
-    // The certificate's end is cut to the second, and was fixed a moment ago.
-    scene.world.clock.advance(TimeDelta::minutes(-1));
+    // The certificate's end was fixed a moment ago, and is cut to the second.
+    scene.world.clock.advance(TimeDelta::hours(-1));
     assert_eq!(warnings(&service).await, [""; 0], "40 days before");
     scene.world.clock.advance(TimeDelta::days(9));
     assert_eq!(warnings(&service).await, [""; 0], "31 days before");
@@ -96,7 +97,6 @@ fn assert_lines(said: &str, lines: &[&str]) {
 async fn check_names_the_certificate_and_warns_of_its_end() {
     let world = world().await;
     let folder = Folder::new();
-    let date = |days: i64| (world.clock.now() + TimeDelta::days(days)).format("%Y-%m-%d").to_string();
     let tenant = world.fake.edit(|directory| directory.tenant_id);
     let taken = format!("ok    client credentials: Entra gives the app a token in tenant {tenant}");
     let keys = "  certificate_file: app.pem\n";
@@ -108,10 +108,13 @@ async fn check_names_the_certificate_and_warns_of_its_end() {
         let first = format!(
             "ok    app authentication: with the certificate {}, which ends on {}",
             thumbprint(&certificate),
-            date(days)
+            certificate.last_day()
         );
         let warn = warning.map(|word| {
-            format!("warn  app authentication: the certificate that the app authenticates with {word} {}", date(days))
+            format!(
+                "warn  app authentication: the certificate that the app authenticates with {word} {}",
+                certificate.last_day()
+            )
         });
         let last = if days > 0 {
             taken.as_str()
@@ -155,13 +158,20 @@ async fn check_tells_which_of_two_secrets_entra_refuses() {
         let refused = format!(
             "warn  client credentials: the {which} of the two client secrets: Entra refused: invalid_client (AADSTS7000215)"
         );
-        assert_lines(&said, &[way, &taken, &refused]);
+        assert_lines(&said, &[way, &refused, &taken]);
         assert_eq!(code, 0, "people can sign in: {said}");
         assert!(!said.contains("wr0ng~") && !said.contains(&good), "{said}");
     }
     world.fake.edit(|directory| directory.second_client_secret = Some("an0ther~secret".to_owned()));
     let (_, said) = check(&world, &folder, "  client_secret: [\"an0ther~secret\", \"${SECRET}\"]\n").await;
     assert_lines(&said, &[way, &taken]);
+
+    let (code, said) = check(&world, &folder, "  client_secret: [\"wr0ng~secret\", \"wr0ng~too\"]\n").await;
+    let refused = |what: &str| format!("{what}: Entra refused: invalid_client (AADSTS7000215)");
+    let each = ["first", "second"]
+        .map(|which| refused(&format!("warn  client credentials: the {which} of the two client secrets")));
+    assert_lines(&said, &[way, &each[0], &each[1], &refused("FAIL  client credentials")]);
+    assert_eq!(code, 1, "{said}");
 }
 
 #[tokio::test]

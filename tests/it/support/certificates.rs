@@ -14,6 +14,7 @@ pub(crate) struct Certified {
     pub(crate) der: Vec<u8>,
     /// In PKCS #8.
     pub(crate) key: Vec<u8>,
+    until: DateTime<Utc>,
 }
 
 impl Certified {
@@ -32,7 +33,12 @@ impl Certified {
         params.not_before = SystemTime::from(from).into();
         params.not_after = SystemTime::from(until).into();
         let der = params.self_signed(key).unwrap().der().to_vec();
-        Self { der, key: key.serialize_der() }
+        Self { der, key: key.serialize_der(), until }
+    }
+
+    /// The day on which it ends.
+    pub(crate) fn last_day(&self) -> String {
+        self.until.format("%Y-%m-%d").to_string()
     }
 
     /// The name by which an assertion names it.
