@@ -2,6 +2,7 @@
 
 mod access;
 mod base_url;
+mod client_auth;
 mod entra;
 mod expand;
 mod litellm;
@@ -16,7 +17,7 @@ mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -83,13 +84,24 @@ pub struct Entra {
     pub allowed_tenants: BTreeSet<TenantId>,
     /// The app's GUID in lower case.
     pub client_id: String,
-    pub client_secret: SecretString,
+    pub client_auth: ClientAuth,
     /// Object id of the enterprise app, a GUID in lower case; without it there are no assigned groups.
     pub service_principal_id: Option<String>,
     /// The login host, such as `https://login.microsoftonline.com`. As text it ends with a slash only where it has no path.
     pub authority_url: Url,
     /// Graph's base with its version, such as `https://graph.microsoft.com/v1.0`; no slash at its end.
     pub graph_url: Url,
+}
+
+/// How the app proves to Entra that it is the app. The files are read again at each use.
+#[derive(Debug, Clone)]
+pub enum ClientAuth {
+    /// A client secret; `other` is a second one, while the one replaces the other.
+    Secrets { one: SecretString, other: Option<SecretString> },
+    /// A PEM file with an RSA key and its certificate.
+    Certificate(PathBuf),
+    /// A file with a token of another identity provider, which Entra was told to trust.
+    FederatedToken(PathBuf),
 }
 
 /// Whose people may sign in.

@@ -1,11 +1,12 @@
 //! OpenID Connect with Microsoft Entra ID: send the browser there, redeem the code, know for certain who came back.
 //! Knows neither Postgres nor axum.
 
+mod app_token;
+mod client_auth;
 mod error;
 mod id_token;
 mod provider;
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -13,20 +14,24 @@ use oauth2::basic::{
     BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse, BasicTokenType,
 };
 use oauth2::{
-    AuthType, AuthUrl, AuthorizationCode, ClientId, ClientSecret, CsrfToken, EndpointNotSet, EndpointSet,
-    ExtraTokenFields, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope, StandardRevocableToken,
-    StandardTokenResponse, TokenResponse as _, TokenUrl,
+    AuthType, AuthUrl, AuthorizationCode, ClientId, CsrfToken, EndpointNotSet, EndpointSet, ExtraTokenFields,
+    PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, Scope, StandardRevocableToken, StandardTokenResponse,
+    TokenResponse as _, TokenUrl,
 };
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::clock::Clock;
 use crate::config;
+use crate::credential::CredentialError;
 use crate::domain::{Person, TenantId};
 use crate::http_client::HttpClient;
 use crate::shared::Shared;
 
+use app_token::AppTokens;
+pub use client_auth::Credentials;
+use client_auth::{Choice, ClientAuth, Credential};
 pub use error::{AppTokenError, IdTokenError, ProviderError, SignInError, TokenError, aadsts_number};
 use provider::Provider;
 
@@ -36,8 +41,6 @@ const PROVIDER_TTL: TimeDelta = TimeDelta::hours(24);
 /// nobody with such a token can enter before one goes well. While the keys at hand do, a failed reading is not repeated
 /// sooner either.
 const KEY_REFRESH: TimeDelta = TimeDelta::minutes(1);
-/// An app-only token is replaced this long before its end.
-const APP_TOKEN_MARGIN: TimeDelta = TimeDelta::minutes(5);
 
 /// What binds an answer of Entra to the request that asked for it. Sealed in the browser's cookie meanwhile.
 #[derive(Clone, Serialize, Deserialize)]
@@ -60,20 +63,13 @@ pub struct SignedIn {
 pub struct Entra {
     http: HttpClient,
     clock: Clock,
+    client_auth: ClientAuth,
     settings: config::Entra,
     redirect_uri: RedirectUrl,
     provider: Shared<Arc<Provider>, Arc<ProviderError>>,
     /// When a token with an unknown key id last made us read the keys.
     keys_refreshed: Mutex<Option<DateTime<Utc>>>,
-    app_tokens: Mutex<BTreeMap<TenantId, Arc<AppTokens>>>,
-}
-
-type AppTokens = Shared<AppToken, Arc<AppTokenError>>;
-
-#[derive(Clone)]
-struct AppToken {
-    token: SecretString,
-    expires_at: DateTime<Utc>,
+    app_tokens: AppTokens,
 }
 
 /// The ID token, taken as text: the library would refuse the whole answer where only the token is malformed.
@@ -83,9 +79,11 @@ struct IdTokenField {
 }
 impl ExtraTokenFields for IdTokenField {}
 
+type TokenResponse = StandardTokenResponse<IdTokenField, BasicTokenType>;
+
 type OauthClient = oauth2::Client<
     BasicErrorResponse,
-    StandardTokenResponse<IdTokenField, BasicTokenType>,
+    TokenResponse,
     BasicTokenIntrospectionResponse,
     StandardRevocableToken,
     BasicRevocationErrorResponse,
@@ -102,11 +100,12 @@ impl Entra {
     pub fn new(http: HttpClient, clock: Clock, settings: config::Entra, redirect_uri: Url) -> Self {
         Self {
             http,
+            client_auth: ClientAuth::new(&settings, clock.clone()),
             settings,
             redirect_uri: RedirectUrl::from_url(redirect_uri),
             provider: Shared::new(clock.clone()),
             keys_refreshed: Mutex::default(),
-            app_tokens: Mutex::default(),
+            app_tokens: AppTokens::default(),
             clock,
         }
     }
@@ -132,13 +131,10 @@ impl Entra {
     /// Redeems the code that Entra sent with the browser and verifies the ID token that comes for it.
     pub async fn finish(&self, code: String, proof: &Proof) -> Result<SignedIn, SignInError> {
         let provider = self.provider().await?;
-        let client = self.client(&provider, provider.token_endpoint.clone());
-        let response = client
-            .exchange_code(AuthorizationCode::new(code))
-            .set_pkce_verifier(PkceCodeVerifier::new(proof.pkce_verifier.clone()))
-            .request_async(&self.http)
-            .await
-            .map_err(TokenError::from)?;
+        let Choice { first, second, turned } = self.client_auth.choose(&provider.token_endpoint).await?;
+        let redeem = |credential| self.redeem(&code, proof, &provider, credential);
+        let outcome = redeem(&first).await;
+        let response = self.client_auth.settle(turned, outcome, second.as_ref().map(redeem)).await?;
         let id_token = response.extra_fields().id_token.as_deref().ok_or(IdTokenError::Missing)?;
         let claims = self.verify(id_token, &proof.nonce, provider).await?;
         Ok(SignedIn {
@@ -146,6 +142,23 @@ impl Entra {
             access_token: response.access_token().secret().clone().into(),
             sid: claims.sid,
         })
+    }
+
+    async fn redeem(
+        &self,
+        code: &str,
+        proof: &Proof,
+        provider: &Provider,
+        credential: &Credential,
+    ) -> Result<TokenResponse, TokenError> {
+        let client = authenticated(self.client(provider, provider.token_endpoint.clone()), credential);
+        let mut request = client
+            .exchange_code(AuthorizationCode::new(code.to_owned()))
+            .set_pkce_verifier(PkceCodeVerifier::new(proof.pkce_verifier.clone()));
+        for (name, value) in credential.parameters() {
+            request = request.add_extra_param(name, value);
+        }
+        Ok(request.request_async(&self.http).await?)
     }
 
     /// A token that cannot be verified with the keys at hand may be signed with a newer one.
@@ -176,40 +189,9 @@ impl Entra {
         }
     }
 
-    /// A token for the app itself, by client credentials, from the tenant whose directory is to be read.
-    pub async fn app_token(&self, tenant: TenantId) -> Result<SecretString, Arc<AppTokenError>> {
-        let tokens = {
-            let mut all = self.app_tokens.lock().unwrap_or_else(PoisonError::into_inner);
-            all.entry(tenant).or_insert_with(|| Arc::new(Shared::new(self.clock.clone()))).clone()
-        };
-        let now = self.clock.now();
-        let fresh = |_, token: &AppToken| token.expires_at - APP_TOKEN_MARGIN > now;
-        let request = async || self.request_app_token(tenant).await.map_err(Arc::new);
-        let token = tokens.get(fresh, TimeDelta::zero(), request).await?;
-        Ok(token.token)
-    }
-
-    /// Lets go of the app's token, which Graph refuses.
-    pub fn forget_app_token(&self, tenant: TenantId) {
-        self.app_tokens.lock().unwrap_or_else(PoisonError::into_inner).remove(&tenant);
-    }
-
-    async fn request_app_token(&self, tenant: TenantId) -> Result<AppToken, AppTokenError> {
-        let provider = self.provider().await?;
-        let endpoint = format!("{}/{tenant}/oauth2/v2.0/token", provider::base(&self.settings.authority_url));
-        let endpoint = Url::parse(&endpoint).map_err(|_| AppTokenError::Endpoint)?;
-        let response = self
-            .client(&provider, endpoint)
-            .exchange_client_credentials()
-            .add_scope(Scope::new(self.graph_scope(".default")))
-            .request_async(&self.http)
-            .await
-            .map_err(TokenError::from)?;
-        let lifetime = response.expires_in().and_then(|time| TimeDelta::from_std(time).ok()).unwrap_or_default();
-        Ok(AppToken {
-            token: response.access_token().secret().clone().into(),
-            expires_at: self.clock.now() + lifetime.min(TimeDelta::days(1)),
-        })
+    /// What the app authenticates with; read anew where it is a file.
+    pub async fn credentials(&self) -> Result<Credentials, CredentialError> {
+        self.client_auth.look().await
     }
 
     /// Entra's page that ends the person's session there and then sends the browser to `back`, which has to be a
@@ -259,7 +241,6 @@ impl Entra {
 
     fn client(&self, provider: &Provider, token_endpoint: Url) -> OauthClient {
         oauth2::Client::new(ClientId::new(self.settings.client_id.clone()))
-            .set_client_secret(ClientSecret::new(self.settings.client_secret.expose_secret().to_owned()))
             .set_auth_type(AuthType::RequestBody)
             .set_auth_uri(AuthUrl::from_url(provider.authorization_endpoint.clone()))
             .set_token_uri(TokenUrl::from_url(token_endpoint))
@@ -269,6 +250,14 @@ impl Entra {
     /// A scope of Graph in this cloud, such as `https://graph.microsoft.com/User.Read`.
     fn graph_scope(&self, name: &str) -> String {
         format!("{}/{name}", self.settings.graph_url.origin().ascii_serialization())
+    }
+}
+
+/// With a secret the library sends it; with an assertion there is none to send.
+fn authenticated(client: OauthClient, credential: &Credential) -> OauthClient {
+    match credential {
+        Credential::Secret(secret) => client.set_client_secret(secret.clone()),
+        Credential::Assertion(_) => client,
     }
 }
 

@@ -7,12 +7,14 @@
 mod aadsts;
 mod authorize;
 mod call;
+mod client_assertion;
 mod code;
 mod cut_body;
 mod desk;
 mod directory;
 mod discovery;
 mod fault;
+mod federation;
 mod graph;
 mod graph_error;
 mod id_token;
@@ -44,8 +46,9 @@ pub use directory::{
     AppPermissions, Assignment, Directory, Group, GroupKind, Member, OtherKind, OtherObject, Person, Principal,
 };
 pub use fault::{Fault, FaultRule};
+pub use federation::{FederatedCredential, FederatedKey, Issuer};
 pub use id_token::{IdToken, Signing};
-pub use seen::{Endpoint, Seen, TokenKind};
+pub use seen::{AppCredential, Endpoint, Seen, TokenKind};
 pub use state::Now;
 
 use code::Issued;

@@ -11,6 +11,8 @@ pub mod plan;
 
 // What everything below leans on.
 pub mod clock;
+pub mod credential;
+
 pub mod config;
 pub mod http_client;
 pub mod random;

@@ -126,6 +126,15 @@ impl App {
         self.store.purge(self.clock.now(), self.idle_timeout()).await
     }
 
+    /// What those who run the service have to see to, though it serves as it is.
+    pub async fn warnings(&self) -> Vec<String> {
+        let warning = match self.entra.credentials().await {
+            Ok(credentials) => credentials.warning(self.clock.now()),
+            Err(error) => Some(format!("the file with the app's own credential {error}")),
+        };
+        warning.into_iter().collect()
+    }
+
     fn idle_timeout(&self) -> TimeDelta {
         TimeDelta::from_std(self.config.session.idle_timeout).unwrap_or(TimeDelta::MAX)
     }

@@ -1,19 +1,19 @@
 //! `entraway check`: every precondition tried for real, each with its remedy.
 
+mod app;
+
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::config::{self, Config, Env, Level, Loaded, Tenant};
 use crate::domain::{StoreKind, TenantId};
-use crate::entra::{AppTokenError, Entra, TokenError, aadsts_number};
-use crate::graph::{self, Graph, GraphError};
+use crate::entra::Entra;
+use crate::graph::{self, Graph};
 use crate::http_client::HttpClient;
 use crate::litellm_cache::LiteLlmCache;
 use crate::policy::{Limits, Policy};
 use crate::store::{Store, StoreError};
-use crate::sync::service_principal;
 use crate::text::chain;
 
 /// How one step went.
@@ -228,6 +228,7 @@ async fn check_entra(report: &mut Report, config: &Config) -> anyhow::Result<()>
         }
     }
     report.ok("redirect URI", &format!("{redirect_uri} has to be registered in Entra, as type Web"));
+    app::tell_credentials(report, &entra).await;
     let home = entra.home_tenant().await.ok().flatten();
     let tenants: Vec<TenantId> = match config.entra.tenant {
         Tenant::Organizations | Tenant::Common => config.entra.allowed_tenants.iter().copied().collect(),
@@ -235,77 +236,11 @@ async fn check_entra(report: &mut Report, config: &Config) -> anyhow::Result<()>
     };
     let graph = Graph::new(http, config.entra.graph_url.clone(), graph::TOTAL_BUDGET);
     for tenant in tenants {
-        check_app(report, config, &entra, &graph, tenant).await;
+        app::check_app(report, config, &entra, &graph, tenant).await;
     }
     report.ok(
         "the person's groups",
         "read with the person's own token (User.Read, which everybody may consent to): only a sign-in can try that",
     );
     Ok(())
-}
-
-/// The app's own credentials, and what they may read.
-async fn check_app(report: &mut Report, config: &Config, entra: &Entra, graph: &Graph, tenant: TenantId) {
-    let token = match entra.app_token(tenant).await {
-        Ok(token) => {
-            report.ok("client credentials", &format!("Entra gives the app a token in tenant {tenant}"));
-            token
-        }
-        Err(error) => {
-            let found = format!("{}{}", chain(&*error), number(&error));
-            return report.fail("client credentials", &found, credentials_remedy(&error));
-        }
-    };
-    let Some(principal) = service_principal(&config.entra) else {
-        return report.warn(
-            "assigned groups",
-            "service_principal_id is not set: nothing is created, people join only teams that exist already",
-            "set entra.service_principal_id to the object id of the enterprise app (not of the app registration)",
-        );
-    };
-    match graph.assigned_groups(&token, &principal).await {
-        Ok(groups) if groups.is_empty() => report.warn(
-            "assigned groups",
-            "Graph lists none, so no group passes and nobody joins a team",
-            "assign groups to the enterprise app: Entra admin center → Enterprise apps → your app → Users and groups",
-        ),
-        Ok(groups) => report.ok("assigned groups", &format!("{} can be read as the app", groups.len())),
-        Err(error @ (GraphError::Forbidden { .. } | GraphError::Unauthorized { .. })) => report.fail(
-            "assigned groups",
-            &error.to_string(),
-            "grant the application permission Application.Read.All and give admin consent; until then each person's \
-             own token is tried, which Entra lets few people do",
-        ),
-        Err(error @ GraphError::NotFound { .. }) => report.fail(
-            "assigned groups",
-            &error.to_string(),
-            "service_principal_id is the object id under Enterprise apps, not the one under App registrations",
-        ),
-        Err(error) => report.fail(
-            "assigned groups",
-            &error.to_string(),
-            "can this machine reach Graph, and is entra.graph_url (or entra.cloud) right? If so, try again later",
-        ),
-    }
-}
-
-/// Entra's own number for what is the matter, which can be looked up.
-fn number(error: &AppTokenError) -> String {
-    let description = match error {
-        AppTokenError::Token(TokenError::Refused { description, .. }) => description.as_deref().unwrap_or_default(),
-        _ => "",
-    };
-    aadsts_number(description).map(|number| format!(" (AADSTS{number})")).unwrap_or_default()
-}
-
-fn credentials_remedy(error: &Arc<AppTokenError>) -> &'static str {
-    match &**error {
-        AppTokenError::Token(TokenError::Refused { error, .. }) if error == "invalid_client" => {
-            "the client secret is wrong or has expired: use a secret's value, not its id, and make a new one if need be"
-        }
-        AppTokenError::Token(TokenError::Refused { .. }) => {
-            "is client_id an app of this tenant, and is it enabled there?"
-        }
-        _ => "can this machine reach the login host?",
-    }
 }

@@ -34,6 +34,9 @@ pub(super) async fn run(file: Option<&Path>, log: &LogArgs, env: &Env) -> anyhow
         app = start(loaded.config) => app?,
         () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
     };
+    for warning in app.warnings().await {
+        tracing::warn!("{warning}");
+    }
     let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     tracing::info!(listen = %listener.local_addr()?, public_url, "ready for sign-ins");
     server::serve(app, listener, stop).await?;

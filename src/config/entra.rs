@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use url::Url;
-use uuid::Uuid;
 
 use super::base_url::{base_url, is_domain};
+use super::client_auth::client_auth;
 use super::problem::Level;
 use super::reader::{Item, Reader};
 use super::section::Section;
-use super::{Entra, Tenant, secret};
+use super::{Entra, Tenant};
 use crate::domain::TenantId;
 
 /// The tenant of all personal Microsoft accounts, which is what `consumers` means.
@@ -57,7 +57,7 @@ pub(super) fn entra<'a>(root: &mut Section<'a>, reader: &mut Reader<'a>) -> (Opt
     if client_id.is_none() {
         section.missing("client_id", "set it in the file, or MICROSOFT_CLIENT_ID in the environment", reader);
     }
-    let client_secret = client_secret(&mut section, reader);
+    let client_auth = client_auth(&mut section, reader);
     let service_principal = section.take_or_env("service_principal_id", "MICROSOFT_SERVICE_PRINCIPAL_ID", reader);
     let cloud = section.take("cloud");
     let authority_url = section.take("authority_url");
@@ -85,7 +85,7 @@ pub(super) fn entra<'a>(root: &mut Section<'a>, reader: &mut Reader<'a>) -> (Opt
             tenant: tenant?,
             allowed_tenants: allowed_tenants?,
             client_id: client_id?,
-            client_secret: client_secret?.into(),
+            client_auth: client_auth?,
             service_principal_id,
             authority_url: authority_url?,
             graph_url: graph_url?,
@@ -143,21 +143,6 @@ fn allowed_tenant<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> Option<Tenant
 fn guid<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> Option<String> {
     let remedy = "copy the id from the Entra admin center";
     reader.parsed(item, remedy, |text| text.parse::<TenantId>().map(|id| id.to_string()))
-}
-
-fn client_secret<'a>(section: &mut Section<'a>, reader: &mut Reader<'a>) -> Option<String> {
-    let given = secret::find(section, "client_secret", "client_secret_file", Some("MICROSOFT_CLIENT_SECRET"), reader);
-    let remedy = "set it (or client_secret_file) in the file, or MICROSOFT_CLIENT_SECRET in the environment";
-    let (item, text) = secret::text(section, "client_secret", given, remedy, reader)?;
-    if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        reader.problem(&item, "holds white space, which no client secret does", "copy the secret's value again");
-        return None;
-    }
-    if Uuid::parse_str(&text).is_ok() {
-        let said = "looks like the id of a client secret; what is needed is its value";
-        reader.note(Level::Warning, item.place, said);
-    }
-    Some(text)
 }
 
 fn endpoint<'a>(item: Option<Item<'a>>, default: Option<&str>, reader: &mut Reader<'a>) -> Option<Url> {

@@ -15,7 +15,7 @@ const REMEDY: &str =
 /// Both keys are optional, and so is the section.
 pub(super) fn litellm<'a>(root: &mut Section<'a>, store: StoreKind, reader: &mut Reader<'a>) -> LiteLlm {
     let mut section = root.section("litellm", reader);
-    let url = match secret::find(&mut section, "redis_url", "redis_url_file", None, reader) {
+    let url = match secret::find(&mut section, "redis_url", "redis_url_file", reader) {
         Given::Nowhere => None,
         given => Some(secret::text(&section, "redis_url", given, REMEDY, reader)),
     };

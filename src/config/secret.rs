@@ -69,12 +69,31 @@ pub(super) enum Given<'a> {
     File(Item<'a>),
 }
 
-/// Finds a secret; both ways at once are told.
+impl<'a> Given<'a> {
+    /// The value, or the path of the file with it.
+    pub(super) fn item(&self) -> Option<&Item<'a>> {
+        match self {
+            Self::Nowhere => None,
+            Self::InPlace(item) | Self::File(item) => Some(item),
+        }
+    }
+
+    /// The same, but where the variable is set, it wins.
+    pub(super) fn or_variable(self, name: &str, reader: &mut Reader<'a>) -> Self {
+        let Some(variable) = reader.variable(name) else { return self };
+        if let Some(item) = self.item() {
+            let said = format!("the environment variable {name} wins over it");
+            reader.note(Level::Debug, item.place.clone(), said);
+        }
+        Self::InPlace(variable)
+    }
+}
+
+/// Finds a secret in the file of the configuration; both ways at once are told.
 pub(super) fn find<'a>(
     section: &mut Section<'a>,
     key: &'static str,
     file_key: &'static str,
-    variable: Option<&str>,
     reader: &mut Reader<'a>,
 ) -> Given<'a> {
     let (in_place, file) = (section.take(key), section.take(file_key));
@@ -82,12 +101,7 @@ pub(super) fn find<'a>(
         let place = section.place(key);
         reader.problem(file, format!("is given, and so is {place}"), "keep one of the two");
     }
-    let from_env = variable.and_then(|name| reader.variable(name));
-    if let (Some(variable), Some(other)) = (&from_env, in_place.as_ref().or(file.as_ref())) {
-        let said = format!("the environment variable {} wins over it", variable.place);
-        reader.note(Level::Debug, other.place.clone(), said);
-    }
-    match (from_env.or(in_place), file) {
+    match (in_place, file) {
         (Some(item), _) => Given::InPlace(item),
         (None, Some(file)) => Given::File(file),
         (None, None) => Given::Nowhere,
@@ -120,7 +134,7 @@ pub(super) fn text<'a>(
 
 /// The cookie keys in their order; of a file one a line.
 pub(super) fn cookie_keys<'a>(section: &mut Section<'a>, reader: &mut Reader<'a>) -> Vec<CookieKey> {
-    match find(section, "cookie_keys", "cookie_keys_file", None, reader) {
+    match find(section, "cookie_keys", "cookie_keys_file", reader) {
         Given::Nowhere => Vec::new(),
         Given::InPlace(item) => {
             let elements = reader.list(&item);
@@ -141,9 +155,9 @@ fn key_of_line(item: &Item, index: usize, line: &str, reader: &mut Reader) -> Op
 }
 
 /// What the file holds without the newline at its end; never nothing.
-fn read_file<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> Option<String> {
+pub(super) fn read_file<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> Option<String> {
     let name = reader.text(item)?;
-    let shown = if may_be_a_secret(&name) { "the file (its name is no path)".to_owned() } else { format!("{name:?}") };
+    let shown = shown_path(&name);
     let remedy = "give the path of a readable file that holds the secret and nothing else";
     match std::fs::read(reader.dir.join(&name)).map(String::from_utf8) {
         Ok(Ok(text)) if text.trim().is_empty() => reader.problem(item, format!("{shown} is empty"), remedy),
@@ -152,6 +166,11 @@ fn read_file<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> Option<String> {
         Err(error) => reader.problem(item, format!("{shown} cannot be read ({})", error.kind()), remedy),
     }
     None
+}
+
+/// The path as a message may show it.
+pub(super) fn shown_path(name: &str) -> String {
+    if may_be_a_secret(name) { "the file (its name is no path)".to_owned() } else { format!("{name:?}") }
 }
 
 /// Whether somebody put the secret where its file belongs: what holds a character that paths seldom have, or is a long

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use oauth2::RequestTokenError;
 use oauth2::basic::{BasicErrorResponse, BasicErrorResponseType};
 
+use crate::credential::CredentialError;
 use crate::http_client::HttpError;
 
 type TokenRequestError = RequestTokenError<HttpError, BasicErrorResponse>;
@@ -34,6 +35,25 @@ pub enum TokenError {
     Refused { error: String, description: Option<String> },
     #[error("Entra's token answer is not what it should be")]
     Malformed,
+    /// The app has nothing to authenticate with; the file's name is what the configuration says.
+    #[error("the app cannot authenticate: {file:?} {reason}")]
+    Credential { file: String, reason: CredentialError },
+}
+
+impl TokenError {
+    /// Whether Entra did not take the app's own credential. It looks at that first, before it takes a code.
+    pub(super) fn refuses_app(&self) -> bool {
+        matches!(self, Self::Refused { error, .. } if error == "invalid_client")
+    }
+
+    /// Entra's own number for what is the matter, which can be looked up.
+    #[must_use]
+    pub fn aadsts_number(&self) -> Option<&str> {
+        match self {
+            Self::Refused { description, .. } => aadsts_number(description.as_deref()?),
+            _ => None,
+        }
+    }
 }
 
 /// The number in Entra's descriptions, such as `7000222`; meant for people, so nothing may break where it is missing.

@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use super::federation::FederatedCredential;
 use crate::domain::{GroupId, ObjectId, TenantId};
 
 /// One Entra tenant with one enterprise app in it.
@@ -14,6 +15,13 @@ pub struct Directory {
     pub app_name: String,
     pub client_id: String,
     pub client_secret: String,
+    /// Another one, which Entra takes as well: one follows the other.
+    pub second_client_secret: Option<String>,
+    /// Those that have ended.
+    pub ended_client_secrets: Vec<String>,
+    /// The app's certificates, in DER.
+    pub certificates: Vec<Vec<u8>>,
+    pub federated_credentials: Vec<FederatedCredential>,
     /// Object id of the app's service principal in this tenant.
     pub service_principal_id: String,
     /// Matched to the letter; empty: any address may be redirected to.
@@ -128,6 +136,10 @@ impl Directory {
             app_name: "Entraway".to_owned(),
             client_id: Uuid::new_v4().to_string(),
             client_secret: format!("sim~{}", Uuid::new_v4().simple()),
+            second_client_secret: None,
+            ended_client_secrets: Vec::new(),
+            certificates: Vec::new(),
+            federated_credentials: Vec::new(),
             service_principal_id: Uuid::new_v4().to_string(),
             redirect_uris: Vec::new(),
             people: Vec::new(),

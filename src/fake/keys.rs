@@ -38,6 +38,11 @@ impl SigningKey {
         signature
     }
 
+    /// The public half as `RSAPublicKey`.
+    pub(super) fn public_key(&self) -> Vec<u8> {
+        self.pair.public_key().as_ref().to_vec()
+    }
+
     /// The key as PEM text, as one would find it published.
     pub(super) fn public_pem(&self) -> String {
         let text = STANDARD.encode(&self.public_der);

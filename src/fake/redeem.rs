@@ -17,6 +17,7 @@ use url::form_urlencoded;
 
 use super::aadsts::EntraError;
 use super::call::{Call, Params};
+use super::client_assertion;
 use super::code::{AccessToken, Authority, Grant, Holder};
 use super::directory::Directory;
 use super::id_token::{IdToken, opaque};
@@ -74,7 +75,11 @@ fn redeem(
 ) -> Result<Value, EntraError> {
     let grant_type = form.get("grant_type").ok_or_else(|| missing("grant_type"))?;
     let directory = shared.lock().directory.clone();
-    authenticate(&directory, segment, headers, form)?;
+    let endpoints = [segment, &directory.tenant_id.to_string()]
+        .map(|tenant| format!("{}/{tenant}/oauth2/v2.0/token", shared.origin));
+    // Another tenant's endpoint has no second address.
+    let endpoints = if authority == Authority::Tenant(directory.tenant_id) { &endpoints[..] } else { &endpoints[..1] };
+    authenticate(&directory, segment, endpoints, headers, form, call)?;
     match grant_type {
         "authorization_code" => {
             let grant = take(shared, authority, form, call)?;
@@ -131,8 +136,15 @@ fn redeem(
     }
 }
 
-/// Checks the app's id and secret, from the body or from HTTP Basic.
-fn authenticate(directory: &Directory, segment: &str, headers: &HeaderMap, form: &Params) -> Result<(), EntraError> {
+/// Checks the app's id and what proves that it is the app: a secret, from the body or from HTTP Basic, or an assertion.
+fn authenticate(
+    directory: &Directory,
+    segment: &str,
+    endpoints: &[String],
+    headers: &HeaderMap,
+    form: &Params,
+    call: &Call,
+) -> Result<(), EntraError> {
     let basic = basic_credentials(headers);
     let (id, secret) = match &basic {
         Some((id, secret)) => (Some(id.as_str()), Some(secret.as_str())),
@@ -143,6 +155,9 @@ fn authenticate(directory: &Directory, segment: &str, headers: &HeaderMap, form:
         let text = format!("Application with identifier '{id}' was not found in the directory '{segment}'.");
         return Err(EntraError::new("unauthorized_client", 700_016, text));
     }
+    if let Some(outcome) = client_assertion::check(directory, form, endpoints, call.at) {
+        return outcome;
+    }
     let secret = secret.ok_or_else(|| {
         EntraError::new(
             "invalid_client",
@@ -150,8 +165,12 @@ fn authenticate(directory: &Directory, segment: &str, headers: &HeaderMap, form:
             "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.",
         )
     })?;
-    if secret == directory.client_secret {
+    if secret == directory.client_secret || directory.second_client_secret.as_deref() == Some(secret) {
         return Ok(());
+    }
+    if directory.ended_client_secrets.iter().any(|ended| ended == secret) {
+        let text = format!("The provided client secret keys for app '{id}' are expired.");
+        return Err(EntraError::new("invalid_client", 7_000_222, text));
     }
     let text = format!(
         "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not \

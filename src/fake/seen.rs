@@ -59,6 +59,13 @@ pub enum TokenKind {
     Unknown,
 }
 
+/// What a request to the token endpoint says to prove that it comes from the app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AppCredential {
+    Secret(String),
+    Assertion(String),
+}
+
 /// One request, as it arrived.
 #[derive(Clone, Debug)]
 pub struct Seen {
@@ -70,6 +77,8 @@ pub struct Seen {
     pub page: usize,
     /// The bearer token's kind; at the token endpoint the kind that is asked for.
     pub token: Option<TokenKind>,
+    /// Each that the form holds; HTTP Basic does not count.
+    pub app_credentials: Vec<AppCredential>,
     /// The header `ConsistencyLevel`.
     pub consistency_level: Option<String>,
     /// The header `client-request-id`.

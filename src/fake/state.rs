@@ -19,7 +19,7 @@ use super::graph::bearer;
 use super::id_token::IdToken;
 use super::keys::KeyRing;
 use super::odata::PageLink;
-use super::seen::{Endpoint, Seen, TokenKind};
+use super::seen::{AppCredential, Endpoint, Seen, TokenKind};
 
 /// Tells the time.
 pub type Now = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
@@ -92,11 +92,16 @@ pub(super) async fn observe(State(shared): State<Arc<Shared>>, mut request: Requ
     let endpoint = Endpoint::of(request.uri().path());
     let graph = request.uri().path().starts_with("/v1.0/");
     let link = PageLink::new(&shared.origin, request.uri());
+    let mut app_credentials = Vec::new();
     let token = if endpoint == Endpoint::Token {
         let (parts, body) = request.into_parts();
         // A longer form than that is none; it arrives empty.
         let body = to_bytes(body, 1 << 20).await.unwrap_or_default();
-        let app_only = Params::parse(&body).get("grant_type") == Some("client_credentials");
+        let form = Params::parse(&body);
+        let app_only = form.get("grant_type") == Some("client_credentials");
+        let given = |name: &str| form.get(name).map(str::to_owned);
+        app_credentials.extend(given("client_secret").map(AppCredential::Secret));
+        app_credentials.extend(given("client_assertion").map(AppCredential::Assertion));
         request = Request::from_parts(parts, Body::from(body));
         Some(if app_only { TokenKind::AppOnly } else { TokenKind::Delegated })
     } else {
@@ -108,6 +113,7 @@ pub(super) async fn observe(State(shared): State<Arc<Shared>>, mut request: Requ
         path: request.uri().path_and_query().map(ToString::to_string).unwrap_or_default(),
         page: link.cursor().page,
         token,
+        app_credentials,
         consistency_level: Seen::header(request.headers(), "consistencylevel"),
         client_request_id: Seen::header(request.headers(), "client-request-id"),
         user_agent: Seen::header(request.headers(), "user-agent"),

@@ -71,6 +71,8 @@ pub(super) enum WebError {
     CodeRefused { error: String, description: String },
     #[error("Entra refuses the app's own credentials ({error}): {description}")]
     AppRefused { error: String, description: String },
+    #[error("{0}")]
+    Credential(String),
     #[error("Entra is not available: {0}")]
     EntraUnavailable(String),
     #[error("the tenant may not sign in")]
@@ -132,6 +134,10 @@ impl WebError {
             "interaction_required" => Self::InteractionRequired,
             "consent_required" => Self::ConsentRefused,
             "invalid_client" | "unauthorized_client" | "invalid_scope" | "invalid_resource" => {
+                Self::AppRefused { error, description: loggable(description) }
+            }
+            // The app's own assertion, though OAuth's code says something else: no federated credential fits, or it is bad.
+            _ if matches!(aadsts_number(description), Some("70021" | "700211" | "700212" | "700213" | "50013")) => {
                 Self::AppRefused { error, description: loggable(description) }
             }
             _ => Self::by_number(description)
@@ -279,6 +285,7 @@ impl From<SignInError> for WebError {
             SignInError::Token(TokenError::Refused { error, description }) => {
                 Self::from_token_endpoint(error, description.as_deref())
             }
+            SignInError::Token(error @ TokenError::Credential { .. }) => Self::Credential(chain(&error)),
             SignInError::Token(error) => Self::EntraUnavailable(chain(&error)),
         }
     }

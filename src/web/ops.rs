@@ -19,6 +19,8 @@ pub(super) struct Readiness {
     ready: bool,
     postgres: Part,
     entra: Part,
+    /// What has to be done soon; it does not keep people from signing in yet.
+    warnings: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -35,7 +37,7 @@ pub(super) async fn alive() -> Json<Alive> {
 
 /// `GET /readyz`: people can sign in; 503 with the reason for each part otherwise.
 pub(super) async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Readiness>) {
-    let (postgres, entra) = tokio::join!(app.store.ready(), app.entra.ready());
+    let (postgres, entra, warnings) = tokio::join!(app.store.ready(), app.entra.ready(), app.warnings());
     let postgres = match postgres {
         Ok(()) => Part { ready: true, reason: "the database answers and holds our tables".to_owned() },
         Err(error) => Part { ready: false, reason: error.to_string() },
@@ -46,5 +48,5 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Read
     };
     let ready = postgres.ready && entra.ready;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Readiness { ready, postgres, entra }))
+    (status, Json(Readiness { ready, postgres, entra, warnings }))
 }

@@ -4,10 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use base64::Engine as _;
-use entraway::config::{Config, ConfigError, Env, Level, Loaded, Tenant, load, parse};
+use entraway::config::{ClientAuth, Config, ConfigError, Env, Level, Loaded, Tenant, load, parse};
 use entraway::domain::UserRole;
 use entraway::policy::{Limits, RolePrecedence, TeamParams};
 use secrecy::ExposeSecret;
+
+mod client_auth;
 
 mod litellm_proxy;
 
@@ -83,6 +85,15 @@ fn assert_said(yaml: &str, begin: &str) {
 fn notes(yaml: &str, level: Level) -> Vec<String> {
     let loaded = read(yaml, &least()).unwrap_or_else(|error| panic!("must be read:\n{yaml}\nbut:\n{error}"));
     loaded.notes.iter().filter(|note| note.level == level).map(ToString::to_string).collect()
+}
+
+/// The client secrets; there has to be nothing else.
+#[track_caller]
+fn secrets_of(config: &Config) -> Vec<&str> {
+    match &config.entra.client_auth {
+        ClientAuth::Secrets { one, other } => [one].into_iter().chain(other).map(ExposeSecret::expose_secret).collect(),
+        other => panic!("a client secret is expected, not {other:?}"),
+    }
 }
 
 /// A cookie key whose bytes are all the same.

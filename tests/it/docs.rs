@@ -1,6 +1,7 @@
 //! What the documentation says is tried: configurations are read, queries asked, commands exist with their options, links
 //! lead somewhere, and the example names every key.
 
+mod certificate;
 mod commands;
 mod configurations;
 mod image;

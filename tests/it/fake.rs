@@ -1,5 +1,7 @@
 //! The simulator over HTTP: sign-in, tokens, Graph's lists, every fault, the pages.
 
+mod client_assertion;
+
 mod faults;
 
 mod pages;

@@ -8,6 +8,7 @@ mod attacks;
 mod browser;
 mod callback;
 mod cli;
+mod client_auth;
 mod config;
 mod docs;
 mod errors;

@@ -3,6 +3,7 @@
 
 mod browser;
 pub(crate) mod by_hand;
+mod certificates;
 mod log;
 mod lure;
 pub(crate) mod redis;
@@ -17,6 +18,7 @@ mod world;
 pub(crate) use entraway::domain::StoreKind::{self, LiteLlm, Native};
 
 pub(crate) use browser::{Answer, Browser};
+pub(crate) use certificates::{Certified, pem};
 pub(crate) use log::Log;
 pub(crate) use lure::Lure;
 pub(crate) use rows::Rows;

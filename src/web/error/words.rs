@@ -164,6 +164,13 @@ impl WebError {
                 "Microsoft does not accept this service's own credentials, or what it asks for.",
                 TELL_THE_ADMINISTRATOR,
             ),
+            Self::Credential(_) => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "credential_unusable",
+                "The sign-in is not set up properly",
+                "This service cannot read its own credentials for Microsoft.",
+                TELL_THE_ADMINISTRATOR,
+            ),
             Self::EntraUnavailable(_) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "entra_unavailable",

@@ -3,20 +3,24 @@
 use super::*;
 
 /// A folder of its own that goes with the test.
-struct Folder(std::path::PathBuf);
+pub(super) struct Folder(std::path::PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("entraway-config-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a temporary folder");
         Self(folder)
     }
 
-    fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(super) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         std::fs::write(self.0.join(name), content).expect("a writable folder");
     }
 
-    fn load(&self, yaml: &str, env: &Env) -> Result<Loaded, ConfigError> {
+    pub(super) fn load(&self, yaml: &str, env: &Env) -> Result<Loaded, ConfigError> {
         self.write("config.yaml", yaml);
         load(Some(&self.0.join("config.yaml")), env)
     }
@@ -28,7 +32,7 @@ impl Drop for Folder {
     }
 }
 
-fn without_secrets() -> Env {
+pub(super) fn without_secrets() -> Env {
     let mut env = least();
     env.remove("DATABASE_URL");
     env.remove("MICROSOFT_CLIENT_SECRET");
@@ -47,7 +51,7 @@ fn secrets_are_read_from_files_beside_the_configuration() {
     let env = and(without_secrets(), "SECRETS", folder.0.to_str().unwrap());
     let config = folder.load(yaml, &env).unwrap_or_else(|error| panic!("{error}")).config;
     assert_eq!(config.database.url.expose_secret(), "postgresql://app:S3cret@db/x");
-    assert_eq!(config.entra.client_secret.expose_secret(), "S3cret~file");
+    assert_eq!(secrets_of(&config), ["S3cret~file"]);
     assert_eq!(config.session.cookie_keys.iter().map(|key| key.as_bytes()[0]).collect::<Vec<_>>(), [1, 2]);
     let redis_url = config.litellm.redis_url.expect("the file names it");
     assert_eq!(redis_url.expose_secret(), "rediss://:S3cret@redis:6380/1");
@@ -85,7 +89,7 @@ fn a_secret_given_in_both_ways_is_a_problem() {
 }
 
 /// Everything that anybody could see of it.
-fn seen(result: &Result<Loaded, ConfigError>) -> String {
+pub(super) fn seen(result: &Result<Loaded, ConfigError>) -> String {
     match result {
         Ok(loaded) => format!("{loaded:?} {loaded:#?} {:?}", loaded.config),
         Err(error) => format!("{error} {error:?} {error:#?}"),
@@ -141,6 +145,8 @@ fn no_secret_is_ever_seen_however_it_is_misplaced() {
         ("database", "url_file"),
         ("entra", "client_secret"),
         ("entra", "client_secret_file"),
+        ("entra", "certificate_file"),
+        ("entra", "federated_token_file"),
         ("session", "cookie_keys"),
         ("session", "cookie_keys_file"),
         ("session", "idle_timeout"),
@@ -192,6 +198,8 @@ fn no_secret_of_the_environment_or_of_a_file_is_ever_seen() {
         for (section, key) in [
             ("database", "url_file"),
             ("entra", "client_secret_file"),
+            ("entra", "certificate_file"),
+            ("entra", "federated_token_file"),
             ("session", "cookie_keys_file"),
             ("litellm", "redis_url_file"),
         ] {

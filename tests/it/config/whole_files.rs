@@ -11,7 +11,7 @@ fn the_environment_alone_is_enough() {
     assert_eq!(config.database.max_connections, 10);
     assert_eq!(config.entra.tenant, Tenant::Id(ID.parse().unwrap()));
     assert_eq!(config.entra.client_id, OTHER_ID);
-    assert_eq!(config.entra.client_secret.expose_secret(), "S3cret~value");
+    assert_eq!(secrets_of(&config), ["S3cret~value"]);
     assert_eq!(config.entra.service_principal_id, None);
     assert_eq!(config.entra.authority_url.as_str(), "https://login.microsoftonline.com/");
     assert_eq!(config.entra.graph_url.as_str(), "https://graph.microsoft.com/v1.0");
@@ -45,7 +45,7 @@ fn every_environment_name_is_read_and_wins_over_the_file() {
     assert_eq!(config.database.url.expose_secret(), "postgres://app:S3cret@db/entraway");
     assert_eq!(config.entra.tenant, Tenant::Id(ID.parse().unwrap()));
     assert_eq!(config.entra.client_id, OTHER_ID);
-    assert_eq!(config.entra.client_secret.expose_secret(), "S3cret~value");
+    assert_eq!(secrets_of(&config), ["S3cret~value"]);
     assert_eq!(config.entra.service_principal_id.as_deref(), Some("abcdef00-1111-4111-8111-111111111111"));
     assert_eq!(config.entra.graph_url.as_str(), "https://graph.example.com/beta");
     let domains: Vec<_> = config.policy.allowed_email_domains.into_iter().collect();

@@ -1,5 +1,6 @@
 //! Mistakes of the operator, and of ours: the person learns whom to tell, the rest stays in the log.
 
+use entraway::config::ClientAuth;
 use entraway::fake::{Endpoint, EntraError, Fault, FaultRule, TokenKind};
 use rstest::rstest;
 
@@ -12,12 +13,31 @@ async fn a_wrong_client_secret_is_the_services_own_fault(#[values(Native, LiteLl
     let world = World::of(store).await;
     let (alice, _) = world.alice();
     let wrong = "wrong~a-secret-nobody-may-see-12345";
-    let service = world.service_with(|config| config.entra.client_secret = wrong.to_owned().into()).await;
+    let service = world
+        .service_with(|config| config.entra.client_auth = ClientAuth::Secrets { one: wrong.into(), other: None })
+        .await;
     let before = world.traces().await;
     let page = shown(&world, (500, "app_refused"), async || comes_back(&world, &service, alice).await).await;
     assert!(!page.body.contains(wrong), "{}", page.body);
     assert!(page.body.contains("tell your administrator, with the request id"), "{}", page.body);
     assert_eq!(world.traces().await, before, "nothing is written");
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_credential_that_is_gone_is_the_services_own_fault(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
+    let (alice, _) = world.alice();
+    let gone = std::path::PathBuf::from("/nowhere/a-place-nobody-need-know");
+    for way in [ClientAuth::Certificate(gone.clone()), ClientAuth::FederatedToken(gone)] {
+        let service = world.service_with(|config| config.entra.client_auth = way).await;
+        let before = world.traces().await;
+        let expected = (500, "credential_unusable");
+        let page = shown(&world, expected, async || comes_back(&world, &service, alice).await).await;
+        assert!(!page.body.contains("nowhere"), "{}", page.body);
+        assert!(page.body.contains("tell your administrator, with the request id"), "{}", page.body);
+        assert_eq!(world.traces().await, before, "nothing is written");
+    }
 }
 
 #[tokio::test]

@@ -193,8 +193,13 @@ impl World {
 
     /// An instance with these settings; it has three seconds for a list of groups.
     pub(crate) async fn service_of(&self, config: Config) -> Service {
+        Self::service_at(config, self.clock.clone()).await
+    }
+
+    /// The same with a clock of its own.
+    pub(crate) async fn service_at(config: Config, clock: Clock) -> Service {
         let public_url = config.server.public_url.as_url().clone();
-        let app = App::build(config, self.clock.clone(), Duration::from_secs(3)).await.unwrap();
+        let app = App::build(config, clock, Duration::from_secs(3)).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();

@@ -1,0 +1,95 @@
+//! Tokens for the app itself, by client credentials: one for each tenant whose directory is read.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use oauth2::{Scope, TokenResponse as _};
+use secrecy::SecretString;
+use url::Url;
+
+use super::client_auth::{Choice, Credential};
+use super::error::{AppTokenError, TokenError};
+use super::provider::{Provider, base};
+use super::{Entra, authenticated};
+use crate::domain::TenantId;
+use crate::shared::Shared;
+
+/// A token is replaced this long before its end.
+const MARGIN: TimeDelta = TimeDelta::minutes(5);
+
+/// The tokens that are in use.
+pub(super) type AppTokens = Mutex<BTreeMap<TenantId, Arc<Shared<AppToken, Arc<AppTokenError>>>>>;
+
+#[derive(Clone)]
+pub(super) struct AppToken {
+    token: SecretString,
+    expires_at: DateTime<Utc>,
+}
+
+impl Entra {
+    /// A token for the app itself, by client credentials, from the tenant whose directory is to be read.
+    pub async fn app_token(&self, tenant: TenantId) -> Result<SecretString, Arc<AppTokenError>> {
+        let tokens = {
+            let mut all = self.app_tokens.lock().unwrap_or_else(PoisonError::into_inner);
+            all.entry(tenant).or_insert_with(|| Arc::new(Shared::new(self.clock.clone()))).clone()
+        };
+        let now = self.clock.now();
+        let fresh = |_, token: &AppToken| token.expires_at - MARGIN > now;
+        let request = async || self.request_app_token(tenant).await.map_err(Arc::new);
+        let token = tokens.get(fresh, TimeDelta::zero(), request).await?;
+        Ok(token.token)
+    }
+
+    /// Lets go of the app's token, which Graph refuses.
+    pub fn forget_app_token(&self, tenant: TenantId) {
+        self.app_tokens.lock().unwrap_or_else(PoisonError::into_inner).remove(&tenant);
+    }
+
+    async fn request_app_token(&self, tenant: TenantId) -> Result<AppToken, AppTokenError> {
+        let provider = self.provider().await?;
+        let endpoint = self.token_endpoint(tenant)?;
+        let Choice { first, second, turned } = self.client_auth.choose(&endpoint).await?;
+        let request = |credential| self.app_token_for(credential, &provider, &endpoint);
+        let outcome = request(&first).await;
+        Ok(self.client_auth.settle(turned, outcome, second.as_ref().map(request)).await?)
+    }
+
+    async fn app_token_for(
+        &self,
+        credential: &Credential,
+        provider: &Provider,
+        endpoint: &Url,
+    ) -> Result<AppToken, TokenError> {
+        let client = authenticated(self.client(provider, endpoint.clone()), credential);
+        let mut request = client.exchange_client_credentials().add_scope(Scope::new(self.graph_scope(".default")));
+        for (name, value) in credential.parameters() {
+            request = request.add_extra_param(name, value);
+        }
+        let response = request.request_async(&self.http).await?;
+        let lifetime = response.expires_in().and_then(|time| TimeDelta::from_std(time).ok()).unwrap_or_default();
+        Ok(AppToken {
+            token: response.access_token().secret().clone().into(),
+            expires_at: self.clock.now() + lifetime.min(TimeDelta::days(1)),
+        })
+    }
+
+    fn token_endpoint(&self, tenant: TenantId) -> Result<Url, AppTokenError> {
+        let endpoint = format!("{}/{tenant}/oauth2/v2.0/token", base(&self.settings.authority_url));
+        Url::parse(&endpoint).map_err(|_| AppTokenError::Endpoint)
+    }
+
+    /// Of two client secrets those that Entra refuses, with their place: the other one hides that from everybody else.
+    pub async fn refused_secrets(&self, tenant: TenantId) -> Result<Vec<(usize, TokenError)>, AppTokenError> {
+        let provider = self.provider().await?;
+        let endpoint = self.token_endpoint(tenant)?;
+        let mut refused = Vec::new();
+        for (index, secret) in self.client_auth.two_secrets().iter().flatten().enumerate() {
+            match self.app_token_for(secret, &provider, &endpoint).await {
+                Err(error) if error.refuses_app() => refused.push((index, error)),
+                _ => {}
+            }
+        }
+        Ok(refused)
+    }
+}

@@ -1,0 +1,138 @@
+//! The app authenticates with a certificate.
+
+use std::fs;
+
+use chrono::TimeDelta;
+use entraway::clock::Clock;
+use entraway::config::ClientAuth;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{Scene, decoded};
+use crate::support::{Certified, World};
+
+/// A scene with this certificate in the app registration.
+async fn scene(certificate: &Certified) -> Scene {
+    let scene = Scene::new().await;
+    scene.world.fake.edit(|directory| directory.certificates.push(certificate.der.clone()));
+    scene.write(&certificate.pem());
+    scene
+}
+
+#[tokio::test]
+async fn a_certificate_redeems_the_code_and_gets_the_app_its_token() {
+    let certificate = Certified::for_days(90);
+    let scene = scene(&certificate).await;
+    let service = scene.service(ClientAuth::Certificate).await;
+    scene.signs_in(&service).await;
+
+    let (client_id, tenant) = scene.world.fake.edit(|directory| (directory.client_id.clone(), directory.tenant_id));
+    let endpoint = scene.world.fake.authority_url().join(&format!("/{tenant}/oauth2/v2.0/token")).unwrap();
+    let assertions = scene.assertions();
+    assert_eq!(assertions.len(), 2, "one for the code, one for the app's own token");
+    let mut ids = Vec::new();
+    for assertion in &assertions {
+        let (header, claims) = decoded(assertion);
+        assert_eq!(header, json!({ "alg": "PS256", "typ": "JWT", "x5t#S256": certificate.sha256() }));
+        assert_eq!(
+            (&claims["aud"], &claims["iss"], &claims["sub"]),
+            (&json!(endpoint), &json!(client_id), &json!(client_id))
+        );
+        let time = |name: &str| claims[name].as_i64().unwrap();
+        let good_for = time("exp") - time("nbf");
+        assert!((300..=600).contains(&good_for), "five to ten minutes, and not {good_for} seconds");
+        assert!(time("nbf") < time("iat") && time("iat") < time("exp"), "{claims}");
+        ids.push(claims["jti"].as_str().unwrap().parse::<Uuid>().unwrap());
+    }
+    assert_ne!(ids[0], ids[1], "each has an id of its own");
+}
+
+#[tokio::test]
+async fn people_of_several_tenants_sign_in_with_it_too() {
+    let certificate = Certified::for_days(90);
+    let scene = scene(&certificate).await;
+    let tenant = scene.world.fake.edit(|directory| directory.tenant_id);
+    let path = scene.folder.path().join("credential");
+    let change = |config: &mut entraway::config::Config| {
+        config.entra.client_auth = ClientAuth::Certificate(path);
+        config.entra.tenant = entraway::config::Tenant::Organizations;
+        config.entra.allowed_tenants = [tenant].into();
+    };
+    let service = scene.world.service_with(change).await;
+    scene.signs_in(&service).await;
+    let audience = |assertion: &String| decoded(assertion).1["aud"].as_str().unwrap().to_owned();
+    let audiences: Vec<String> = scene.assertions().iter().map(audience).collect();
+    let endpoint = |tenant: &str| format!("{}{tenant}/oauth2/v2.0/token", scene.world.fake.authority_url());
+    assert_eq!(audiences, [endpoint("organizations"), endpoint(&tenant.to_string())], "the endpoint that is called");
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_counts_at_the_next_use_without_a_restart() {
+    let (old, new) = (Certified::for_days(3), Certified::for_days(90));
+    let scene = scene(&old).await;
+    let service = scene.service(ClientAuth::Certificate).await;
+    scene.signs_in(&service).await;
+
+    scene.world.fake.edit(|directory| directory.certificates = vec![new.der.clone()]);
+    scene.refuses(&service, "app_refused", "the old one was taken out of the app registration").await;
+    scene.sent();
+
+    scene.write(&new.pem());
+    scene.signs_in(&service).await;
+    for assertion in scene.assertions() {
+        assert_eq!(decoded(&assertion).0["x5t#S256"], new.sha256());
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_entra_does_not_know_or_that_has_ended_is_refused() {
+    let certificate = Certified::for_days(90);
+    let scene = scene(&certificate).await;
+    let service = scene.service(ClientAuth::Certificate).await;
+    scene.write(&Certified::for_days(90).pem());
+    scene.refuses(&service, "app_refused", "a certificate of another app").await;
+
+    let ended = Certified::for_days(-1);
+    scene.world.fake.edit(|directory| directory.certificates.push(ended.der.clone()));
+    scene.write(&ended.pem());
+    scene.refuses(&service, "app_refused", "a certificate that ended yesterday").await;
+
+    scene.write(&certificate.pem());
+    scene.signs_in(&service).await;
+}
+
+#[tokio::test]
+async fn a_file_that_goes_bad_is_told_and_counts_again_once_it_is_good() {
+    let certificate = Certified::for_days(90);
+    let scene = scene(&certificate).await;
+    let service = scene.service(ClientAuth::Certificate).await;
+    let pem = certificate.pem();
+    for (how, content) in [("half of it", &pem[..pem.len() / 2]), ("nothing", ""), ("something else", "S3cret")] {
+        scene.write(content);
+        scene.refuses(&service, "credential_unusable", how).await;
+        assert_eq!(scene.sent().len(), 0, "{how}: Entra is not asked");
+    }
+    fs::remove_file(scene.folder.path().join("credential")).unwrap();
+    scene.refuses(&service, "credential_unusable", "no file").await;
+
+    scene.write(&pem);
+    scene.signs_in(&service).await;
+}
+
+#[tokio::test]
+async fn a_clock_that_is_some_minutes_off_does_no_harm_and_one_that_is_an_hour_off_is_refused() {
+    let certificate = Certified::for_days(90);
+    for (minutes, good) in [(-4, true), (4, true), (-60, false), (60, false)] {
+        let scene = scene(&certificate).await;
+        let clock = Clock::system();
+        clock.advance(TimeDelta::minutes(minutes));
+        let mut config = scene.world.config();
+        config.entra.client_auth = ClientAuth::Certificate(scene.folder.path().join("credential"));
+        let service = World::service_at(config, clock).await;
+        if good {
+            scene.signs_in(&service).await;
+        } else {
+            scene.refuses(&service, "app_refused", &format!("{minutes} minutes off")).await;
+        }
+    }
+}

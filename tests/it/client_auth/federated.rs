@@ -1,0 +1,87 @@
+//! The app authenticates with a token of another identity provider, which lies in a file.
+
+use std::fs;
+
+use chrono::TimeDelta;
+use entraway::config::ClientAuth;
+use entraway::fake::Issuer;
+
+use super::Scene;
+
+const CLUSTER: &str = "https://oidc.cluster.example/";
+const SUBJECT: &str = "system:serviceaccount:sso:entraway";
+
+/// A scene whose app registration trusts the cluster, with a good token in the file.
+async fn scene() -> (Scene, Issuer) {
+    let scene = Scene::new().await;
+    let cluster = Issuer::new(CLUSTER);
+    scene.world.fake.edit(|directory| directory.federated_credentials.push(cluster.credential(SUBJECT)));
+    scene.write(&cluster.token(SUBJECT, Issuer::AUDIENCE, now(&scene)));
+    (scene, cluster)
+}
+
+fn now(scene: &Scene) -> i64 {
+    scene.world.clock.now().timestamp()
+}
+
+#[tokio::test]
+async fn a_federated_token_redeems_the_code_and_gets_the_app_its_token() {
+    let (scene, cluster) = scene().await;
+    let token = cluster.token(SUBJECT, Issuer::AUDIENCE, now(&scene));
+    for content in [token.clone(), format!("{token}\n")] {
+        scene.write(&content);
+        let service = scene.service(ClientAuth::FederatedToken).await;
+        scene.signs_in(&service).await;
+        assert_eq!(scene.assertions(), [token.clone(), token.clone()], "the file's content and nothing else");
+    }
+}
+
+#[tokio::test]
+async fn the_file_is_read_at_each_use_since_it_is_rotated() {
+    let (scene, cluster) = scene().await;
+    let service = scene.service(ClientAuth::FederatedToken).await;
+    scene.signs_in(&service).await;
+    scene.sent();
+    scene.world.clock.advance(TimeDelta::hours(2));
+    scene.refuses(&service, "app_refused", "a token that has expired").await;
+    scene.sent();
+
+    let rotated = cluster.token(SUBJECT, Issuer::AUDIENCE, now(&scene));
+    scene.write(&rotated);
+    scene.signs_in(&service).await;
+    assert_eq!(scene.assertions(), [rotated.clone(), rotated], "the new one, for the code and for the app");
+}
+
+#[tokio::test]
+async fn a_token_that_entra_was_not_told_to_trust_is_the_operators_matter() {
+    let (scene, cluster) = scene().await;
+    let service = scene.service(ClientAuth::FederatedToken).await;
+    let now = now(&scene);
+    let stranger = Issuer::new(CLUSTER);
+    for (how, token) in [
+        ("another subject", cluster.token("system:serviceaccount:sso:other", Issuer::AUDIENCE, now)),
+        ("another audience", cluster.token(SUBJECT, "https://kubernetes.default.svc", now)),
+        ("another issuer", Issuer::new("https://oidc.other.example/").token(SUBJECT, Issuer::AUDIENCE, now)),
+        ("another key", stranger.token(SUBJECT, Issuer::AUDIENCE, now)),
+        ("not yet good", cluster.token(SUBJECT, Issuer::AUDIENCE, now + 3600)),
+    ] {
+        scene.write(&token);
+        scene.refuses(&service, "app_refused", how).await;
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_gone_is_told_and_counts_again_once_it_is_back() {
+    let (scene, cluster) = scene().await;
+    let service = scene.service(ClientAuth::FederatedToken).await;
+    for content in ["", "no token", "a.b"] {
+        scene.write(content);
+        scene.refuses(&service, "credential_unusable", content).await;
+    }
+    fs::remove_file(scene.folder.path().join("credential")).unwrap();
+    scene.refuses(&service, "credential_unusable", "no file").await;
+    assert_eq!(scene.sent().len(), 0, "Entra is not asked");
+
+    scene.write(&cluster.token(SUBJECT, Issuer::AUDIENCE, now(&scene)));
+    scene.signs_in(&service).await;
+}

@@ -1,0 +1,79 @@
+//! What the log holds, at its most talkative, while the app authenticates with files that come and go.
+
+use std::time::Duration;
+
+use entraway::fake::{AppCredential, Endpoint, Issuer};
+use url::Url;
+
+use super::Scene;
+use crate::cli::program::{CONFIG, Journey, Program, environment};
+use crate::support::Certified;
+
+/// Runs the program with this file for the app's credential, and has somebody sign in; gives the log.
+async fn log_of(scene: &Scene, key: &str, good: &str, bad: &[&str]) -> String {
+    scene.write(good);
+    let yaml = CONFIG.replace("client_secret: \"${SECRET}\"", &format!("{key}: credential"));
+    assert_ne!(yaml, CONFIG);
+    let file = scene.folder.file("entraway.yaml", &yaml);
+    let args = ["serve", "--config", &file, "--log-level", "trace"];
+    let mut program = Program::start(&scene.folder, &args, &environment(&scene.world));
+    let base = program.ready().await;
+    sign_in(scene, &base, 303).await;
+    for content in bad {
+        scene.write(content);
+        sign_in(scene, &base, 500).await;
+    }
+    program.signal("TERM");
+    program.end_within(Duration::from_secs(10)).await.stderr
+}
+
+async fn sign_in(scene: &Scene, base: &Url, status: u16) {
+    let (_, answer) = Journey::whole(&scene.world, base, scene.alice).await;
+    assert_eq!(answer.status, status, "{answer:#?}");
+}
+
+/// The signatures and the claims of what was sent.
+fn parts_sent(scene: &Scene) -> Vec<String> {
+    let mut parts = Vec::new();
+    for seen in scene.world.fake.requests_to(Endpoint::Token) {
+        for credential in seen.app_credentials {
+            let AppCredential::Assertion(token) = credential else { panic!("no secret has to be sent") };
+            parts.extend(token.split('.').skip(1).map(str::to_owned));
+        }
+    }
+    assert!(parts.len() >= 4, "the code and the app's own token were asked for");
+    parts
+}
+
+#[tokio::test]
+async fn neither_the_key_nor_an_assertion_is_ever_logged() {
+    let scene = Scene::new().await;
+    let (good, unknown) = (Certified::for_days(90), Certified::for_days(90));
+    scene.world.fake.edit(|directory| directory.certificates.push(good.der.clone()));
+    let half = &good.pem()[..good.pem().len() / 2];
+    let log = log_of(&scene, "certificate_file", &good.pem(), &[&unknown.pem(), half]).await;
+    for secret in [parts_sent(&scene), good.secrets(), unknown.secrets()].concat() {
+        assert!(!log.contains(&secret), "{secret} is in the log:\n{log}");
+    }
+    assert!(log.contains("AADSTS700027"), "Entra's own words for the operator:\n{log}");
+    let reason = "the app cannot authenticate: ";
+    assert!(log.contains(reason) && log.contains("credential\\\" holds neither"), "the file and its fault:\n{log}");
+}
+
+#[tokio::test]
+async fn no_federated_token_is_ever_logged() {
+    let scene = Scene::new().await;
+    let cluster = Issuer::new("https://oidc.cluster.example/");
+    scene.world.fake.edit(|directory| directory.federated_credentials.push(cluster.credential("the subject")));
+    let now = scene.world.clock.now().timestamp();
+    let good = cluster.token("the subject", Issuer::AUDIENCE, now);
+    let other = cluster.token("another subject", Issuer::AUDIENCE, now);
+    let log = log_of(&scene, "federated_token_file", &good, &[&other, "S3cret no token"]).await;
+    let mut secrets = parts_sent(&scene);
+    secrets.push("S3cret".to_owned());
+    for secret in secrets {
+        assert!(!log.contains(&secret), "{secret} is in the log:\n{log}");
+    }
+    assert!(log.contains("AADSTS70021"), "Entra's own words for the operator:\n{log}");
+    assert!(log.contains("holds no token"), "the file and its fault:\n{log}");
+}

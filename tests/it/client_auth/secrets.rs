@@ -1,0 +1,132 @@
+//! Two client secrets at once, so that one can follow the other without a moment in which nobody can sign in.
+
+use entraway::config::ClientAuth;
+use entraway::fake::{AppCredential, Endpoint, EntraError, Fault, FaultRule, TokenKind};
+
+use super::Scene;
+use crate::support::{Browser, Service, together};
+
+const OLD: &str = "0ld~secret-that-nobody-may-see";
+const NEW: &str = "n3w~secret-that-nobody-may-see";
+
+/// A service that knows these two, in this order.
+async fn service(scene: &Scene, [one, other]: [&str; 2]) -> Service {
+    let way = ClientAuth::Secrets { one: one.into(), other: Some(other.into()) };
+    scene.world.service_with(|config| config.entra.client_auth = way).await
+}
+
+/// Entra takes these, and knows that those have ended.
+fn entra_takes(scene: &Scene, secret: &str, second: Option<&str>, ended: &[&str]) {
+    scene.world.fake.edit(|directory| {
+        secret.clone_into(&mut directory.client_secret);
+        directory.second_client_secret = second.map(str::to_owned);
+        directory.ended_client_secrets = ended.iter().map(|secret| (*secret).to_owned()).collect();
+    });
+}
+
+/// The secrets that were sent for codes, in their order.
+fn sent_for_codes(scene: &Scene) -> Vec<String> {
+    let of_code = |(kind, _, credentials): (TokenKind, String, Vec<AppCredential>)| match &credentials[..] {
+        [AppCredential::Secret(secret)] => (kind == TokenKind::Delegated).then(|| secret.clone()),
+        other => panic!("one secret has to be sent, and was: {other:?}"),
+    };
+    scene.sent().into_iter().filter_map(of_code).collect()
+}
+
+#[tokio::test]
+async fn whichever_of_two_secrets_entra_takes_no_code_is_lost_and_the_good_one_goes_first_from_then_on() {
+    for order in [[OLD, NEW], [NEW, OLD]] {
+        let scene = Scene::new().await;
+        // The new one is in the file before Entra knows it.
+        entra_takes(&scene, OLD, None, &[]);
+        let service = service(&scene, order).await;
+        scene.signs_in(&service).await;
+        let expected = if order[0] == OLD { vec![OLD] } else { vec![NEW, OLD] };
+        assert_eq!(sent_for_codes(&scene), expected, "{order:?}: the code is redeemed with the one that Entra knows");
+        scene.signs_in(&service).await;
+        assert_eq!(sent_for_codes(&scene), [OLD], "{order:?}: nothing is tried in vain twice");
+
+        entra_takes(&scene, OLD, Some(NEW), &[]);
+        scene.signs_in(&service).await;
+        assert_eq!(sent_for_codes(&scene), [OLD], "{order:?}: both are good, so the one that worked");
+
+        entra_takes(&scene, NEW, None, &[OLD]);
+        scene.signs_in(&service).await;
+        assert_eq!(sent_for_codes(&scene), [OLD, NEW], "{order:?}: the same code, with the other secret");
+        scene.signs_in(&service).await;
+        assert_eq!(sent_for_codes(&scene), [NEW], "{order:?}: from now on the new one");
+    }
+}
+
+#[tokio::test]
+async fn the_apps_own_token_is_had_with_the_other_secret_too() {
+    let scene = Scene::new().await;
+    let service = service(&scene, [OLD, NEW]).await;
+    entra_takes(&scene, OLD, Some(NEW), &[]);
+    scene.signs_in(&service).await;
+    scene.sent();
+    entra_takes(&scene, NEW, None, &[OLD]);
+    scene.world.clock.advance(chrono::TimeDelta::hours(2));
+    scene.signs_in(&service).await;
+    let sent: Vec<(TokenKind, AppCredential)> =
+        scene.sent().into_iter().map(|(kind, _, mut credentials)| (kind, credentials.remove(0))).collect();
+    let secret = |secret: &str| AppCredential::Secret(secret.to_owned());
+    let expected =
+        [(TokenKind::Delegated, secret(OLD)), (TokenKind::Delegated, secret(NEW)), (TokenKind::AppOnly, secret(NEW))];
+    assert_eq!(sent, expected, "what one request found out helps the next");
+}
+
+#[tokio::test]
+async fn many_who_come_in_the_moment_of_the_change_all_get_in() {
+    let scene = Scene::new().await;
+    entra_takes(&scene, OLD, None, &[]);
+    let service = service(&scene, [OLD, NEW]).await;
+    scene.signs_in(&service).await;
+    for (good, bad) in [(NEW, OLD), (OLD, NEW)] {
+        let mut callbacks = Vec::new();
+        for _ in 0..10 {
+            let mut browser = Browser::new();
+            let entra = browser.begin(&service).await;
+            let callback = browser.pick(&scene.world.fake, &service, &entra, scene.alice).await;
+            callbacks.push((browser, callback));
+        }
+        entra_takes(&scene, good, None, &[bad]);
+        let all = callbacks.iter_mut().map(|(browser, callback)| browser.get(callback.clone()));
+        for answer in together(all).await {
+            assert_eq!(answer.status, 303, "{answer:#?}");
+        }
+        scene.sent();
+        scene.signs_in(&service).await;
+        assert_eq!(sent_for_codes(&scene), [good], "the good one goes first now");
+    }
+}
+
+#[tokio::test]
+async fn where_entra_takes_neither_each_is_tried_once_and_the_sign_in_is_refused() {
+    let scene = Scene::new().await;
+    entra_takes(&scene, "an0ther~secret", None, &[OLD]);
+    let service = service(&scene, [OLD, NEW]).await;
+    for _ in 0..2 {
+        scene.refuses(&service, "app_refused", "neither is good").await;
+        assert_eq!(sent_for_codes(&scene), [OLD, NEW]);
+    }
+    entra_takes(&scene, NEW, None, &[]);
+    scene.signs_in(&service).await;
+}
+
+#[tokio::test]
+async fn what_is_not_the_secrets_fault_is_not_tried_again_with_the_other() {
+    let scene = Scene::new().await;
+    entra_takes(&scene, OLD, Some(NEW), &[]);
+    let service = service(&scene, [OLD, NEW]).await;
+    for (error, number) in
+        [("invalid_grant", 54005), ("temporarily_unavailable", 90033), ("unauthorized_client", 700_016)]
+    {
+        let error = EntraError::new(error, number, "No.");
+        scene.world.fake.fault(FaultRule::on(Endpoint::Token, Fault::Entra(error)).token(TokenKind::Delegated));
+        let answer = scene.world.try_sign_in(&service, scene.alice).await;
+        assert!(answer.status.as_u16() >= 400, "{number}: {answer:#?}");
+        assert_eq!(sent_for_codes(&scene), [OLD], "{number}: a code is sent once");
+        scene.world.fake.clear_faults();
+    }
+}

@@ -1,0 +1,212 @@
+//! What an operator is told before a certificate ends: by `/readyz`, by `check`, and by the log at the start.
+
+use chrono::TimeDelta;
+use entraway::config::ClientAuth;
+use serde_json::{Value, json};
+
+use super::Scene;
+use crate::cli::program::{CONFIG, Folder, Program, environment, run};
+use crate::support::{Browser, Certified, Service, World};
+
+async fn warnings(service: &Service) -> Vec<String> {
+    let answer = Browser::new().get(service.at("/readyz")).await;
+    let body = answer.json();
+    assert_eq!((answer.status.as_u16(), &body["ready"]), (200, &json!(true)), "a warning does not stop: {body:#}");
+    let text = |text: &Value| text.as_str().unwrap().to_owned();
+    body["warnings"].as_array().unwrap().iter().map(text).collect()
+}
+
+#[tokio::test]
+async fn readyz_warns_within_thirty_days_of_the_certificates_end() {
+    let scene = Scene::new().await;
+    let certificate = Certified::for_days(40);
+    let end = certificate.last_day();
+    scene.write(&certificate.pem());
+    let service = scene.service(ClientAuth::Certificate).await;
+    // The certificate's end was fixed a moment ago, and is cut to the second.
+    scene.world.clock.advance(TimeDelta::hours(-1));
+    assert_eq!(warnings(&service).await, [""; 0], "40 days before");
+    scene.world.clock.advance(TimeDelta::days(9));
+    assert_eq!(warnings(&service).await, [""; 0], "31 days before");
+    scene.world.clock.advance(TimeDelta::days(2));
+    let said = format!("the certificate that the app authenticates with ends on {end}, in 29 days");
+    assert_eq!(warnings(&service).await, [said], "29 days before");
+    scene.world.clock.advance(TimeDelta::days(30));
+    let said = format!("the certificate that the app authenticates with ended on {end}");
+    assert_eq!(warnings(&service).await, [said], "a day after");
+
+    scene.write(&Certified::for_days(400).pem());
+    assert_eq!(warnings(&service).await, [""; 0], "renewed");
+}
+
+#[tokio::test]
+async fn readyz_says_what_is_the_matter_with_the_file_and_not_where_it_is() {
+    let scene = Scene::new().await;
+    scene.write(&Certified::for_days(40).pem());
+    let service = scene.service(ClientAuth::Certificate).await;
+    scene.write("S3cret");
+    let said = "the file with the app's own credential holds neither a key nor a certificate in PEM";
+    assert_eq!(warnings(&service).await, [said]);
+    std::fs::remove_file(scene.folder.path().join("credential")).unwrap();
+    assert_eq!(warnings(&service).await, ["the file with the app's own credential cannot be read (entity not found)"]);
+}
+
+#[tokio::test]
+async fn with_client_secrets_there_is_nothing_to_warn_of() {
+    let world = World::new().await;
+    let service = world.service().await;
+    world.clock.advance(TimeDelta::days(10_000));
+    assert_eq!(warnings(&service).await, [""; 0]);
+}
+
+/// The configuration of the programs here, but with these keys in place of the secret.
+fn config(keys: &str) -> String {
+    let secret = "  client_secret: \"${SECRET}\"\n";
+    assert!(CONFIG.contains(secret));
+    CONFIG.replace(secret, keys)
+}
+
+/// A world with an assigned group.
+async fn world() -> World {
+    let world = World::new().await;
+    world.alice();
+    world
+}
+
+/// What `check` says with these keys.
+async fn check(world: &World, folder: &Folder, keys: &str) -> (i32, String) {
+    let file = folder.file("entraway.yaml", &config(keys));
+    let ended = run(folder, &["check", "--config", &file], &environment(world)).await;
+    assert_eq!(ended.stderr, "");
+    (ended.code, ended.stdout)
+}
+
+#[track_caller]
+fn assert_lines(said: &str, lines: &[&str]) {
+    let found: Vec<&str> = said
+        .lines()
+        .filter(|line| line.contains("  app authentication: ") || line.contains("  client credentials: "))
+        .collect();
+    assert_eq!(found.len(), lines.len(), "{said}");
+    for (found, line) in found.iter().zip(lines) {
+        assert!(found.starts_with(line), "{found}\nmust begin with\n{line}");
+    }
+}
+
+#[tokio::test]
+async fn check_names_the_certificate_and_warns_of_its_end() {
+    let world = world().await;
+    let folder = Folder::new();
+    let tenant = world.fake.edit(|directory| directory.tenant_id);
+    let taken = format!("ok    client credentials: Entra gives the app a token in tenant {tenant}");
+    let keys = "  certificate_file: app.pem\n";
+    for (days, warning) in [(60, None), (29, Some("ends on")), (-2, Some("ended on"))] {
+        let certificate = Certified::for_days(days);
+        folder.file("app.pem", &certificate.pem());
+        world.fake.edit(|directory| directory.certificates = vec![certificate.der.clone()]);
+        let (code, said) = check(&world, &folder, keys).await;
+        let first = format!(
+            "ok    app authentication: with the certificate {}, which ends on {}",
+            thumbprint(&certificate),
+            certificate.last_day()
+        );
+        let warn = warning.map(|word| {
+            format!(
+                "warn  app authentication: the certificate that the app authenticates with {word} {}",
+                certificate.last_day()
+            )
+        });
+        let last = if days > 0 {
+            taken.as_str()
+        } else {
+            "FAIL  client credentials: Entra refused: invalid_client (AADSTS700027)"
+        };
+        let lines: Vec<&str> = [first.as_str()].into_iter().chain(warn.as_deref()).chain([last]).collect();
+        assert_lines(&said, &lines);
+        assert_eq!(code, i32::from(days < 0), "{said}");
+        assert!(
+            days > 0 || said.contains("      → is this certificate uploaded under Certificates & secrets"),
+            "{said}"
+        );
+        assert!(warning.is_none() || said.contains("      → make a new one, upload it"), "{said}");
+        for secret in certificate.secrets() {
+            assert!(!said.contains(&secret), "{said}");
+        }
+    }
+}
+
+/// As Entra's pages show it.
+fn thumbprint(certificate: &Certified) -> String {
+    use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+    let sha1 = digest(&SHA1_FOR_LEGACY_USE_ONLY, &certificate.der);
+    sha1.as_ref().iter().fold(String::new(), |text, byte| text + &format!("{byte:02X}"))
+}
+
+#[tokio::test]
+async fn check_tells_which_of_two_secrets_entra_refuses() {
+    let world = world().await;
+    let folder = Folder::new();
+    let good = world.fake.edit(|directory| directory.client_secret.clone());
+    let tenant = world.fake.edit(|directory| directory.tenant_id);
+    let taken = format!("ok    client credentials: Entra gives the app a token in tenant {tenant}");
+    let way = "ok    app authentication: with one of two client secrets, whichever Entra takes";
+    for (keys, which) in [
+        ("  client_secret: [\"${SECRET}\", \"wr0ng~secret\"]\n", "second"),
+        ("  client_secret: [\"wr0ng~secret\", \"${SECRET}\"]\n", "first"),
+    ] {
+        let (code, said) = check(&world, &folder, keys).await;
+        let refused = format!(
+            "warn  client credentials: the {which} of the two client secrets: Entra refused: invalid_client (AADSTS7000215)"
+        );
+        assert_lines(&said, &[way, &refused, &taken]);
+        assert_eq!(code, 0, "people can sign in: {said}");
+        assert!(!said.contains("wr0ng~") && !said.contains(&good), "{said}");
+    }
+    world.fake.edit(|directory| directory.second_client_secret = Some("an0ther~secret".to_owned()));
+    let (_, said) = check(&world, &folder, "  client_secret: [\"an0ther~secret\", \"${SECRET}\"]\n").await;
+    assert_lines(&said, &[way, &taken]);
+
+    let (code, said) = check(&world, &folder, "  client_secret: [\"wr0ng~secret\", \"wr0ng~too\"]\n").await;
+    let refused = |what: &str| format!("{what}: Entra refused: invalid_client (AADSTS7000215)");
+    let each = ["first", "second"]
+        .map(|which| refused(&format!("warn  client credentials: the {which} of the two client secrets")));
+    assert_lines(&said, &[way, &each[0], &each[1], &refused("FAIL  client credentials")]);
+    assert_eq!(code, 1, "{said}");
+}
+
+#[tokio::test]
+async fn check_says_what_a_federated_credential_needs() {
+    let world = world().await;
+    let folder = Folder::new();
+    let cluster = entraway::fake::Issuer::new("https://oidc.cluster.example/");
+    let token = cluster.token("the subject", entraway::fake::Issuer::AUDIENCE, world.clock.now().timestamp());
+    folder.file("token", &token);
+    let way = "ok    app authentication: with a federated token, read from its file at each use";
+    let (code, said) = check(&world, &folder, "  federated_token_file: token\n").await;
+    assert_lines(&said, &[way, "FAIL  client credentials: Entra refused: invalid_request (AADSTS70021)"]);
+    assert!(
+        said.contains("      → the app registration needs a federated credential with the token's own issuer"),
+        "{said}"
+    );
+    assert_eq!(code, 1);
+
+    world.fake.edit(|directory| directory.federated_credentials.push(cluster.credential("the subject")));
+    let (code, said) = check(&world, &folder, "  federated_token_file: token\n").await;
+    assert_eq!(code, 0, "{said}");
+    assert!(!said.contains(&token), "{said}");
+}
+
+#[tokio::test]
+async fn the_log_warns_once_at_the_start() {
+    let world = world().await;
+    let folder = Folder::new();
+    for (days, expected) in [(29, 1), (60, 0)] {
+        folder.file("app.pem", &Certified::for_days(days).pem());
+        let file = folder.file("entraway.yaml", &config("  certificate_file: app.pem\n"));
+        let mut program = Program::start(&folder, &["serve", "--config", &file], &environment(&world));
+        program.ready().await;
+        let ended = program.terminate().await;
+        let told = ended.log().iter().filter(|line| line.to_string().contains("the certificate that the app")).count();
+        assert_eq!(told, expected, "{days} days before the end: {}", ended.stderr);
+    }
+}

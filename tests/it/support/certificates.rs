@@ -1,0 +1,65 @@
+//! Keys and certificates as an operator makes them.
+
+use std::time::SystemTime;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use chrono::{DateTime, TimeDelta, Utc};
+use entraway::clock::Clock;
+use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256};
+use sha2::{Digest as _, Sha256};
+
+/// A self-signed certificate with its RSA key.
+pub(crate) struct Certified {
+    pub(crate) der: Vec<u8>,
+    /// In PKCS #8.
+    pub(crate) key: Vec<u8>,
+    until: DateTime<Utc>,
+}
+
+impl Certified {
+    /// One that began yesterday and lasts for so many days.
+    pub(crate) fn for_days(days: i64) -> Self {
+        let now = Clock::system().now();
+        Self::from_until(now - TimeDelta::days(1), now + TimeDelta::days(days))
+    }
+
+    pub(crate) fn from_until(from: DateTime<Utc>, until: DateTime<Utc>) -> Self {
+        Self::of(&KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap(), from, until)
+    }
+
+    pub(crate) fn of(key: &KeyPair, from: DateTime<Utc>, until: DateTime<Utc>) -> Self {
+        let mut params = CertificateParams::default();
+        params.not_before = SystemTime::from(from).into();
+        params.not_after = SystemTime::from(until).into();
+        let der = params.self_signed(key).unwrap().der().to_vec();
+        Self { der, key: key.serialize_der(), until }
+    }
+
+    /// The day on which it ends.
+    pub(crate) fn last_day(&self) -> String {
+        self.until.format("%Y-%m-%d").to_string()
+    }
+
+    /// The name by which an assertion names it.
+    pub(crate) fn sha256(&self) -> String {
+        URL_SAFE_NO_PAD.encode(Sha256::digest(&self.der))
+    }
+
+    /// Key and certificate in one file.
+    pub(crate) fn pem(&self) -> String {
+        pem("PRIVATE KEY", &self.key) + &pem("CERTIFICATE", &self.der)
+    }
+
+    /// Anything that nobody may see: each line of the key.
+    pub(crate) fn secrets(&self) -> Vec<String> {
+        pem("PRIVATE KEY", &self.key).lines().filter(|line| line.len() == 64).map(str::to_owned).collect()
+    }
+}
+
+/// In lines of 64 letters, as openssl writes it.
+pub(crate) fn pem(label: &str, der: &[u8]) -> String {
+    let text = STANDARD.encode(der);
+    let lines: Vec<&str> = text.as_bytes().chunks(64).map(|line| str::from_utf8(line).unwrap()).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+}
