@@ -4,6 +4,7 @@ mod access;
 mod base_url;
 mod entra;
 mod expand;
+mod limits;
 mod litellm;
 mod litellm_proxy;
 mod problem;
@@ -15,6 +16,7 @@ mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
 
@@ -52,6 +54,7 @@ pub struct Config {
     pub entra: Entra,
     pub sync: Sync,
     pub session: Session,
+    pub limits: Limits,
     pub litellm: LiteLlm,
     pub policy: Policy,
 }
@@ -63,6 +66,15 @@ pub struct Server {
     pub listen: SocketAddr,
     /// Peers whose `X-Forwarded-For` and `X-Request-Id` are believed.
     pub trusted_proxies: Vec<IpNet>,
+}
+
+impl Server {
+    /// Whether a client can be told from another by its address. The service itself speaks http: where people come by https, a
+    /// proxy stands in front, and if none is named in `trusted_proxies`, everybody comes from that proxy's address.
+    #[must_use]
+    pub fn tells_clients_apart(&self) -> bool {
+        !self.public_url.is_secure() || !self.trusted_proxies.is_empty()
+    }
 }
 
 /// `database`: where everything is kept.
@@ -116,6 +128,17 @@ pub struct Session {
     pub lifetime: Duration,
     /// 64 bytes each; the first seals, all open. Empty: one is made and kept in Postgres.
     pub cookie_keys: Vec<CookieKey>,
+}
+
+/// `limits`: how much at once, and from one address. The sizes of requests are not the operator's to choose.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Open at the same time.
+    pub connections: usize,
+    /// Between coming back from Entra and having a session, at the same time.
+    pub concurrent_sign_ins: usize,
+    /// Requests a minute to each route of the sign-in from one address; `None`: any number.
+    pub sign_ins_per_address: Option<NonZeroU32>,
 }
 
 /// `litellm`: the proxies whose database is written to.
@@ -201,6 +224,7 @@ fn config<'a>(node: Option<&'a Node>, reader: &mut Reader<'a>) -> Option<Config>
     let (sync, role_precedence) = access::sync(&mut root, reader);
     let access = access::access(&mut root, named_app, reader);
     let session = service::session(&mut root, reader);
+    let limits = limits::limits(&mut root, reader);
     let litellm = litellm_proxy::litellm(&mut root, store, reader);
     let settings = litellm::settings(&mut root, store, reader);
     root.finish(reader);
@@ -221,6 +245,7 @@ fn config<'a>(node: Option<&'a Node>, reader: &mut Reader<'a>) -> Option<Config>
         entra: entra?,
         sync,
         session: session?,
+        limits,
         litellm,
         policy,
     })

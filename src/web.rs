@@ -8,6 +8,7 @@ mod cookies;
 mod edge;
 mod error;
 mod frame;
+mod limits;
 mod login;
 mod logout;
 mod ops;
@@ -40,6 +41,7 @@ use crate::sync::{DirectoryReader, service_principal};
 
 use cookies::Cookies;
 use error::WebError;
+use limits::Limits;
 
 /// Longer than every time-out inside: what is still running then has lost its way.
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
@@ -54,6 +56,7 @@ pub struct App {
     entra: Arc<Entra>,
     reader: DirectoryReader,
     cookies: Cookies,
+    limits: Limits,
 }
 
 /// Why the service could not be put together.
@@ -89,13 +92,20 @@ impl App {
         let principal = service_principal(&config.entra);
         let reader = DirectoryReader::new(entra.clone(), graph, clock.clone(), principal, &config.sync);
         let cookies = Cookies::new(&config.server.public_url, &keys);
-        Ok(Arc::new(Self { config, clock, store, cache, entra, reader, cookies }))
+        let limits = Limits::new(&config, &clock);
+        Ok(Arc::new(Self { config, clock, store, cache, entra, reader, cookies, limits }))
     }
 
     /// Where the service's own data is.
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// How many connections may be open at the same time.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.config.limits.connections
     }
 
     /// Deletes what is over: sessions and attempts.
@@ -115,12 +125,13 @@ pub fn router(app: &Arc<App>) -> Result<Router, StartError> {
         .add_trusted_origin(public_url.origin())
         .map_err(|error| StartError::Origin(error.to_string()))?
         .with_rejection_response(error::cross_origin);
+    let per_address = from_fn_with_state(app.clone(), limits::per_address);
     let service = Router::new()
         .route("/", get(pages::home))
         .route("/signed-out", get(pages::signed_out))
-        .route("/sso/login", get(login::start))
-        .route("/sso/key/generate", get(login::start)) // LiteLLM's name for it
-        .route("/sso/callback", get(callback::finish))
+        .route("/sso/login", get(login::start).route_layer(per_address.clone()))
+        .route("/sso/key/generate", get(login::start).route_layer(per_address.clone())) // LiteLLM's name for it
+        .route("/sso/callback", get(callback::finish).route_layer(per_address))
         .route("/sso/logout", post(logout::end))
         .route("/api/me", get(api::me))
         .route("/assets/{name}", get(assets::get))
@@ -139,7 +150,8 @@ pub fn router(app: &Arc<App>) -> Result<Router, StartError> {
         .fallback(async || WebError::NotFound)
         .method_not_allowed_fallback(async || WebError::MethodNotAllowed)
         .layer(same_origin)
-        .layer(DefaultBodyLimit::max(16 * 1024))
+        .layer(DefaultBodyLimit::max(limits::LONGEST_BODY))
+        .layer(from_fn(limits::sizes))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT))
         .layer(CatchPanicLayer::custom(error::panicked))
         .layer(from_fn_with_state(app.clone(), error::render))

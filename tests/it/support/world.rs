@@ -12,7 +12,7 @@ use entraway::config::{self, Config};
 use entraway::domain::{ObjectId, StoreKind};
 use entraway::fake::{Directory, Fake, Options};
 use entraway::pg::{Durability, PrivateCluster, litellm_migrations};
-use entraway::server;
+use entraway::server::{self, Patience};
 use entraway::store::Store;
 use entraway::web::App;
 use sqlx::postgres::PgPoolOptions;
@@ -193,12 +193,17 @@ impl World {
 
     /// An instance with these settings; it has three seconds for a list of groups.
     pub(crate) async fn service_of(&self, config: Config) -> Service {
+        self.patient_service(config, Patience::default()).await
+    }
+
+    /// The same that has this much patience with connections.
+    pub(crate) async fn patient_service(&self, config: Config, patience: Patience) -> Service {
         let public_url = config.server.public_url.as_url().clone();
         let app = App::build(config, self.clock.clone(), Duration::from_secs(3)).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let serving = server::serve(app.clone(), listener, stop.clone());
+        let serving = server::serve_with(app.clone(), listener, stop.clone(), patience);
         tokio::spawn(async move { serving.await.unwrap() });
         Service { address, public_url, app, _stop: stop.drop_guard() }
     }
