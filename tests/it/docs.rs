@@ -4,6 +4,7 @@
 mod commands;
 mod configurations;
 mod image;
+mod limits;
 mod links;
 mod markdown;
 mod queries;

@@ -4,6 +4,7 @@ mod connections;
 mod per_address;
 mod sign_ins;
 mod sizes;
+mod time_outs;
 
 use std::time::Duration;
 
