@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use entraway::server::Patience;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 
 use super::{PATIENCE, connect, raw, rest, status};
@@ -99,12 +99,23 @@ async fn a_connection_ends_in_good_order_when_its_time_is_over() {
 #[tokio::test]
 async fn who_does_not_take_the_answers_is_cut() {
     let world = World::new().await;
-    let service = service(&world, Patience { request: LONG, connection: SHORT, last: SHORT }, 1).await;
-    let mut stream = connect(&service).await;
-    // So many answers that they fit into nobody's buffers.
-    let page = "GET /assets/entraway.css HTTP/1.1\r\nHost: x\r\n\r\n";
-    let asking = async { while stream.write_all(page.as_bytes()).await.is_ok() {} };
-    let _ = timeout(SHORT, asking).await;
+    let patience = Patience { request: LONG, connection: Duration::from_secs(4), last: SHORT };
+    let service = service(&world, patience, 1).await;
+    // A client with little room for answers.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let url = service.at("/");
+    let address = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap()).parse().unwrap();
+    let mut stream = socket.connect(address).await.unwrap();
+    let page = "GET /assets/entraway.css HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100);
+    let stuck = loop {
+        match timeout(SHORT, stream.write_all(page.as_bytes())).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => break Err(error),
+            Err(_) => break Ok(()),
+        }
+    };
+    stuck.expect("the answers fit into somebody's buffers: ask for more of them");
     let next = raw(&service, "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
     assert_eq!(status(&next), 200, "the only place is free again");
 }
