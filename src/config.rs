@@ -5,6 +5,7 @@ mod base_url;
 mod client_auth;
 mod entra;
 mod expand;
+mod limits;
 mod litellm;
 mod litellm_proxy;
 mod problem;
@@ -17,6 +18,7 @@ mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -56,6 +58,7 @@ pub struct Config {
     /// The hosts beside the public URL's own that people may be sent back to, as a URL writes them: `host` or `host:port`.
     pub return_hosts: BTreeSet<String>,
     pub session: Session,
+    pub limits: Limits,
     pub litellm: LiteLlm,
     pub policy: Policy,
 }
@@ -67,6 +70,15 @@ pub struct Server {
     pub listen: SocketAddr,
     /// Peers whose `X-Forwarded-…`, `X-Original-URL` and `X-Request-Id` are believed.
     pub trusted_proxies: Vec<IpNet>,
+}
+
+impl Server {
+    /// Whether a client can be told from another by its address. The service itself speaks http: where people come by https, a
+    /// proxy stands in front, and if none is named in `trusted_proxies`, everybody comes from that proxy's address.
+    #[must_use]
+    pub fn tells_clients_apart(&self) -> bool {
+        !self.public_url.is_secure() || !self.trusted_proxies.is_empty()
+    }
 }
 
 /// `database`: where everything is kept.
@@ -147,6 +159,17 @@ pub struct Assertion {
     /// The `aud` claim.
     pub audience: String,
     pub ttl: Duration,
+}
+
+/// `limits`: how much at once, and from one address. The sizes of requests are not the operator's to choose.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Open at the same time.
+    pub connections: usize,
+    /// Between coming back from Entra and having a session, at the same time.
+    pub concurrent_sign_ins: usize,
+    /// Requests a minute to each route of the sign-in from one address; `None`: any number.
+    pub sign_ins_per_address: Option<NonZeroU32>,
 }
 
 /// `litellm`: the proxies whose database is written to.
@@ -234,6 +257,7 @@ fn config<'a>(node: Option<&'a Node>, reader: &mut Reader<'a>) -> Option<Config>
     let public_url = server.as_ref().map(|server| &server.public_url);
     let session = session::session(&mut root, public_url, reader);
     let return_hosts = access::return_hosts(&access.return_hosts, public_url, session.as_ref(), reader);
+    let limits = limits::limits(&mut root, reader);
     let litellm = litellm_proxy::litellm(&mut root, store, reader);
     let settings = litellm::settings(&mut root, store, reader);
     root.finish(reader);
@@ -255,6 +279,7 @@ fn config<'a>(node: Option<&'a Node>, reader: &mut Reader<'a>) -> Option<Config>
         sync,
         return_hosts,
         session: session?,
+        limits,
         litellm,
         policy,
     })

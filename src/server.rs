@@ -1,11 +1,24 @@
-//! The running service: a listener, the routes, and an orderly end.
+//! The running service: connections and how long each may keep us, the routes, and an orderly end.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use axum::Router;
+use axum::extract::ConnectInfo;
+use axum::serve::Listener;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::text::chain;
 use crate::web::{self, App, StartError};
@@ -14,47 +27,121 @@ use crate::web::{self, App, StartError};
 const GRACE: Duration = Duration::from_secs(15);
 /// How often sessions, attempts and records that are over are deleted.
 const PURGE_EVERY: Duration = Duration::from_mins(5);
+/// A request without its body. More than `web` takes, which answers in words; what is even longer gets a bare 431.
+const LONGEST_HEAD: usize = 64 * 1024;
 
-/// Why the service ended otherwise than asked to.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    #[error(transparent)]
-    Start(#[from] StartError),
-    #[error("the listener failed")]
-    Listener(#[from] std::io::Error),
+/// How long a connection may keep its place.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Until the next request is there as a whole, be it that nothing comes or that it trickles in.
+    pub request: Duration,
+    /// Until the request under way is the last one.
+    pub connection: Duration,
+    /// Until that one is answered and the answer taken.
+    pub last: Duration,
+}
+
+impl Default for Patience {
+    /// Load balancers keep idle connections for a minute, and do not like to find one closed. No request takes as long as
+    /// the last one may.
+    fn default() -> Self {
+        Self { request: Duration::from_secs(75), connection: Duration::from_mins(10), last: Duration::from_secs(75) }
+    }
 }
 
 /// Serves until `stop` is cancelled; then takes no new connection, finishes the requests under way, and closes the pool.
-pub async fn serve(app: Arc<App>, listener: TcpListener, stop: CancellationToken) -> Result<(), ServeError> {
-    let router = web::router(&app)?.into_make_service_with_connect_info::<SocketAddr>();
+pub async fn serve(app: Arc<App>, listener: TcpListener, stop: CancellationToken) -> Result<(), StartError> {
+    serve_with(app, listener, stop, Patience::default()).await
+}
+
+/// As `serve`, with another patience.
+pub async fn serve_with(
+    app: Arc<App>,
+    listener: TcpListener,
+    stop: CancellationToken,
+    patience: Patience,
+) -> Result<(), StartError> {
+    let router = web::router(&app)?;
     let purging = tokio::spawn(purge(app.clone(), stop.clone()));
     let following = tokio::spawn({
         let (app, stop) = (app.clone(), stop.clone());
         async move { app.sessions().follow(stop).await }
     });
-    let graceful = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
-    let late = async {
-        stop.cancelled().await;
-        tokio::time::sleep(GRACE).await;
-    };
-    tokio::select! {
-        ended = graceful => ended?,
-        // An idle or stuck connection must not keep the process alive.
-        () = late => tracing::warn!("requests were still under way after {GRACE:?} and were cut"),
+    let connections = TaskTracker::new();
+    let places = Arc::new(Semaphore::new(app.connections()));
+    accept(listener, &places, &stop, |stream, peer, place| {
+        let connection = converse(stream, peer, router.clone(), stop.clone(), patience);
+        connections.spawn(async move {
+            connection.await;
+            drop(place);
+        });
+    })
+    .await;
+    connections.close();
+    // An idle or stuck connection must not keep the process alive.
+    if timeout(GRACE, connections.wait()).await.is_err() {
+        tracing::warn!("requests were still under way after {GRACE:?} and were cut");
     }
     purging.abort();
     following.abort();
     // A connection that hangs must not keep the process either.
-    let _ = tokio::time::timeout(GRACE, app.store().close()).await;
+    let _ = timeout(GRACE, app.store().close()).await;
     Ok(())
 }
 
+/// Hands over connections until it is told to stop. Where all places are taken, the next ones wait with the operating
+/// system: a proxy has patience, and would make a failure of a connection that is closed at once.
+async fn accept(
+    mut listener: TcpListener,
+    places: &Arc<Semaphore>,
+    stop: &CancellationToken,
+    begin: impl Fn(TcpStream, SocketAddr, OwnedSemaphorePermit),
+) {
+    loop {
+        let next = async {
+            if places.available_permits() == 0 {
+                tracing::warn!("as many connections are open as may be (limits.connections): the next one waits");
+            }
+            let place = places.clone().acquire_owned().await;
+            (place, Listener::accept(&mut listener).await)
+        };
+        tokio::select! {
+            (Ok(place), (stream, peer)) = next => begin(stream, peer, place),
+            () = stop.cancelled() => return,
+            // Nobody closes the semaphore.
+            else => return,
+        }
+    }
+}
+
+/// One connection, from its first request to its end.
+async fn converse(stream: TcpStream, peer: SocketAddr, router: Router, stop: CancellationToken, patience: Patience) {
+    let answer = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        answer.call(request)
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(patience.request).max_buf_size(LONGEST_HEAD);
+    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+    tokio::select! {
+        // What went wrong with it is the client's matter: it broke off, was too slow, or spoke no HTTP.
+        _ = connection.as_mut() => return,
+        () = stop.cancelled() => {}
+        () = sleep(patience.connection) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = timeout(patience.last, connection).await;
+}
+
 async fn purge(app: Arc<App>, stop: CancellationToken) {
-    while tokio::time::timeout(PURGE_EVERY, stop.cancelled()).await.is_err() {
-        match app.purge().await {
-            Ok(0) => {}
-            Ok(rows) => tracing::debug!(rows, "purged what is over"),
-            Err(error) => tracing::warn!("what is over could not be purged: {}", chain(&error)),
+    while timeout(PURGE_EVERY, stop.cancelled()).await.is_err() {
+        // The database has its own time-outs, but may be beyond a network that swallows everything.
+        match timeout(PURGE_EVERY, app.purge()).await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(rows)) => tracing::debug!(rows, "purged what is over"),
+            Ok(Err(error)) => tracing::warn!("what is over could not be purged: {}", chain(&error)),
+            Err(_) => tracing::warn!("what is over could not be purged: no answer within {PURGE_EVERY:?}"),
         }
     }
 }

@@ -77,7 +77,9 @@ impl Link {
             LOST => None,
             POOLER => Some(lifetimes.cache_ttl),
             // Whatever goes unnoticed in spite of all, somebody's own SQL say, counts after this long.
-            ms if self.began.elapsed() < Duration::from_millis(ms) + PROVEN => Some(touch_interval(lifetimes.idle_timeout)),
+            ms if self.began.elapsed() < Duration::from_millis(ms) + PROVEN => {
+                Some(touch_interval(lifetimes.idle_timeout))
+            }
             _ => None,
         }
     }

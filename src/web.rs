@@ -9,6 +9,7 @@ mod edge;
 mod error;
 mod forward_auth;
 mod frame;
+mod limits;
 mod login;
 mod logout;
 mod ops;
@@ -44,6 +45,7 @@ use crate::sync::{DirectoryReader, service_principal};
 
 use cookies::Cookies;
 use error::WebError;
+use limits::Limits;
 
 /// Longer than every time-out inside: what is still running then has lost its way.
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
@@ -61,6 +63,7 @@ pub struct App {
     entra: Arc<Entra>,
     reader: DirectoryReader,
     cookies: Cookies,
+    limits: Limits,
 }
 
 /// Why the service could not be put together.
@@ -97,16 +100,15 @@ impl App {
         let reader = DirectoryReader::new(entra.clone(), graph, clock.clone(), principal, &config.sync);
         let cookies = Cookies::new(&config.server.public_url, config.session.cookie_domain.clone(), &keys);
         let span = |time| TimeDelta::from_std(time).unwrap_or(TimeDelta::MAX);
-        let lifetimes = Lifetimes {
-            idle_timeout: span(config.session.idle_timeout),
-            cache_ttl: span(config.session.cache_ttl),
-        };
+        let lifetimes =
+            Lifetimes { idle_timeout: span(config.session.idle_timeout), cache_ttl: span(config.session.cache_ttl) };
         let sessions = Sessions::new(store.clone(), clock.clone(), lifetimes);
         let assertions = config.session.assertion.clone().map(|Assertion { audience, ttl }| {
             let issuer = config.server.public_url.as_url().to_string();
             Assertions::new(store.clone(), clock.clone(), issuer, audience, ttl)
         });
-        Ok(Arc::new(Self { config, clock, store, sessions, assertions, cache, entra, reader, cookies }))
+        let limits = Limits::new(&config, &clock);
+        Ok(Arc::new(Self { config, clock, store, sessions, assertions, cache, entra, reader, cookies, limits }))
     }
 
     /// Where the service's own data is.
@@ -119,6 +121,12 @@ impl App {
     #[must_use]
     pub fn sessions(&self) -> &Sessions {
         &self.sessions
+    }
+
+    /// How many connections may be open at the same time.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.config.limits.connections
     }
 
     /// Deletes what is over: sessions and attempts.
@@ -147,14 +155,15 @@ pub fn router(app: &Arc<App>) -> Result<Router, StartError> {
         .add_trusted_origin(public_url.origin())
         .map_err(|error| StartError::Origin(error.to_string()))?
         .with_rejection_response(error::cross_origin);
+    let per_address = from_fn_with_state(app.clone(), limits::per_address);
     let service = Router::new()
         .route("/", get(pages::home))
         .route("/signed-out", get(pages::signed_out))
-        .route("/sso/login", get(login::start))
-        .route("/sso/key/generate", get(login::start)) // LiteLLM's name for it
-        .route("/sso/callback", get(callback::finish))
+        .route("/sso/login", get(login::start).route_layer(per_address.clone()))
+        .route("/sso/key/generate", get(login::start).route_layer(per_address.clone())) // LiteLLM's name for it
+        .route("/sso/callback", get(callback::finish).route_layer(per_address.clone()))
         .route("/sso/logout", post(logout::end))
-        .route("/sso/frontchannel-logout", get(logout::front_channel))
+        .route("/sso/frontchannel-logout", get(logout::front_channel).route_layer(per_address))
         .route("/api/me", get(api::me))
         .route("/assets/{name}", get(assets::get))
         .route("/healthz", get(ops::alive))
@@ -175,7 +184,8 @@ pub fn router(app: &Arc<App>) -> Result<Router, StartError> {
     Ok(routes
         .fallback(async || WebError::NotFound)
         .method_not_allowed_fallback(async || WebError::MethodNotAllowed)
-        .layer(DefaultBodyLimit::max(16 * 1024))
+        .layer(DefaultBodyLimit::max(limits::LONGEST_BODY))
+        .layer(from_fn(limits::sizes))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT))
         .layer(CatchPanicLayer::custom(error::panicked))
         .layer(from_fn_with_state(app.clone(), error::render))

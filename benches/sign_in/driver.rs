@@ -50,6 +50,7 @@ impl Binary {
                 "server: {{public_url: '{public_url}', listen: '127.0.0.1:0'}}\n\
                  database: {{url: '{database}'}}\n\
                  store: {}\n\
+                 limits: {{sign_ins_per_address: 0}}\n\
                  entra:\n  tenant: {}\n  client_id: {}\n  client_secret: {}\n  service_principal_id: {}\n  \
                  authority_url: {}\n  graph_url: {}\n\
                  litellm_settings:\n  entra_groups_also_create_orgs: true\n  \

@@ -5,6 +5,7 @@ mod app;
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::UNNAMED_PROXY;
 use crate::clock::Clock;
 use crate::config::{self, Config, Env, Level, Loaded, Tenant};
 use crate::domain::{StoreKind, TenantId};
@@ -71,6 +72,9 @@ pub(super) async fn run(file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCo
             report.ok("configuration", &format!("read from {name}"));
             for note in notes.iter().filter(|note| note.level == Level::Warning) {
                 report.warn("configuration", &format!("{} {}", note.place, note.said), "");
+            }
+            if !config.server.tells_clients_apart() {
+                report.warn("server.trusted_proxies", UNNAMED_PROXY.0, UNNAMED_PROXY.1);
             }
             tell_policy(&mut report, &config.policy);
             check_database(&mut report, &config).await;

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use backon::{ConstantBuilder, Retryable as _};
 use tokio::net::TcpListener;
 
-use super::LogArgs;
+use super::{LogArgs, UNNAMED_PROXY};
 use crate::clock::Clock;
 use crate::config::{self, Config, Env, Level};
 use crate::graph;
@@ -26,6 +26,9 @@ pub(super) async fn run(file: Option<&Path>, log: &LogArgs, env: &Env) -> anyhow
             Level::Debug => tracing::debug!("{note}"),
             Level::Warning => tracing::warn!("{note}"),
         }
+    }
+    if !loaded.config.server.tells_clients_apart() {
+        tracing::warn!("server.trusted_proxies: {}; {}", UNNAMED_PROXY.0, UNNAMED_PROXY.1);
     }
     let stop = server::stop_on_signals();
     let listen = loaded.config.server.listen;

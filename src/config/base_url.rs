@@ -51,6 +51,11 @@ impl PublicUrl {
         self.0.scheme() == "https"
     }
 
+    /// Whether the host is the service's alone: neither another path nor another port of it can be another application's.
+    pub fn has_host_for_itself(&self) -> bool {
+        self.base_path().is_empty() && self.0.port().is_none()
+    }
+
     /// The URL of one of the service's own paths, such as `/sso/callback?x=y`. The host stays, whatever the path is.
     pub fn join(&self, path: &str) -> Url {
         let (path, fragment) = path.split_once('#').map_or((path, None), |(path, rest)| (path, Some(rest)));

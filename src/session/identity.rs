@@ -44,10 +44,9 @@ impl SignedIn {
             (NAME, value(text(caller.display_name.as_deref()))),
             (ROLE, value(text(caller.user_role.as_deref()))),
         ];
-        for (name, name_truncated, ids) in [
-            (ORGANIZATIONS, ORGANIZATIONS_TRUNCATED, &caller.organizations),
-            (TEAMS, TEAMS_TRUNCATED, &caller.teams),
-        ] {
+        for (name, name_truncated, ids) in
+            [(ORGANIZATIONS, ORGANIZATIONS_TRUNCATED, &caller.organizations), (TEAMS, TEAMS_TRUNCATED, &caller.teams)]
+        {
             let (list, left_out) = list(ids);
             headers.push((name, value(list)));
             headers.push((name_truncated, if left_out == 0 { HeaderValue::from_static("") } else { left_out.into() }));
@@ -136,7 +135,9 @@ mod tests {
 
     #[test]
     fn a_name_is_written_in_visible_ascii_and_can_be_read_back() {
-        for name in ["Zoë Ångström", "a\r\nX-Auth-Request-Role: proxy_admin", "100%41, ok", "\u{202e}\u{0}\u{7f}", "李雷"] {
+        for name in
+            ["Zoë Ångström", "a\r\nX-Auth-Request-Role: proxy_admin", "100%41, ok", "\u{202e}\u{0}\u{7f}", "李雷"]
+        {
             let written = header(&signed_in(name, vec![]), &NAME);
             assert!(written.bytes().all(|b| b.is_ascii_graphic()), "{written:?}");
             let read = percent_encoding::percent_decode_str(&written).decode_utf8().unwrap();

@@ -35,7 +35,8 @@ pub fn touch_interval(idle_timeout: TimeDelta) -> TimeDelta {
     TOUCH.min(idle_timeout / 4)
 }
 
-const NATIVE: &str = "select s.user_id, s.tenant_id, s.last_seen_at, s.expires_at, u.user_email, u.user_alias, u.user_role,
+const NATIVE: &str =
+    "select s.user_id, s.tenant_id, s.last_seen_at, s.expires_at, u.user_email, u.user_alias, u.user_role,
         array(select organization_id from entraway.organization_members m where m.user_id = u.user_id order by 1)
             as organizations,
         array(select team_id from entraway.team_members m where m.user_id = u.user_id order by 1) as teams

@@ -59,7 +59,8 @@ impl Store {
         let assigned = ListRecord::new(run.directory.assigned.as_ref());
         let member_of = ListRecord::new(Some(&run.directory.member_of));
         let applied = &run.applied;
-        let changed = applied.user_updated || !applied.teams_joined.is_empty() || !applied.organizations_joined.is_empty();
+        let changed =
+            applied.user_updated || !applied.teams_joined.is_empty() || !applied.organizations_joined.is_empty();
         sqlx::query(
             "with run as (
                 insert into entraway.sync_runs

@@ -76,7 +76,8 @@ impl Store {
         .fetch_all(&mut *transaction)
         .await?;
         transaction.commit().await?;
-        let key = |(kid, private_key, created_at)| AssertionKey { kid, private_key: Zeroizing::new(private_key), created_at };
+        let key =
+            |(kid, private_key, created_at)| AssertionKey { kid, private_key: Zeroizing::new(private_key), created_at };
         Ok(rows.into_iter().map(key).collect())
     }
 

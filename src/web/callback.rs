@@ -23,6 +23,11 @@ pub(super) async fn finish(
 ) -> Result<Response, WebError> {
     let query = Query::parse(query.as_deref(), &["state", "code", "error", "error_description", "error_subcode"])?;
     let attempt = Attempt::find(&app, &headers, query.get("state").ok_or(WebError::AttemptUnknown)?)?;
+    // The attempt is not used up by having to wait.
+    let _place = match app.limits.enter() {
+        Ok(place) => place,
+        Err(error) => return Ok(error.returning_to(attempt.return_to.as_str())),
+    };
     // Before anything else that counts. If this fails for want of a database, the attempt is still good.
     if let Err(error) = attempt.use_up(&app).await {
         return Ok(error.returning_to(attempt.return_to.as_str()));

@@ -7,7 +7,10 @@ use std::time::Instant;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
+};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tracing::Instrument as _;
 use uuid::Uuid;
@@ -16,14 +19,20 @@ use super::{App, forward_auth};
 use crate::text::loggable;
 
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// By what a person and an operator talk about the same request.
 #[derive(Clone, Debug)]
 pub(super) struct RequestId(pub(super) Arc<str>);
 
-/// Who sent the request: the peer, or whom a trusted proxy names.
+/// Who sent the request.
 #[derive(Clone, Copy, Debug)]
-struct ClientAddress(Option<IpAddr>);
+pub(super) struct ClientAddress {
+    /// The peer's, or that which a trusted proxy names. A proxy that names nobody stands for all who come through it.
+    pub(super) address: Option<IpAddr>,
+    /// Whether a peer named somebody that is not trusted to do so.
+    pub(super) passed_over: bool,
+}
 
 /// Whether the peer is one of `server.trusted_proxies`.
 #[derive(Clone, Copy, Debug)]
@@ -37,9 +46,10 @@ pub(super) async fn identify(State(app): State<Arc<App>>, mut request: Request, 
     let from_proxy = peer.is_some_and(trusted);
     let given = from_proxy.then(|| given_id(request.headers())).flatten();
     let id: Arc<str> = given.unwrap_or_else(|| Uuid::new_v4().to_string()).into();
-    let client = if from_proxy { forwarded_for(request.headers(), trusted).or(peer) } else { peer };
-    request.extensions_mut().insert(ClientAddress(client));
     request.extensions_mut().insert(FromProxy(from_proxy));
+    let named = from_proxy.then(|| forwarded_for(request.headers(), trusted)).flatten();
+    let passed_over = !from_proxy && request.headers().contains_key(X_FORWARDED_FOR);
+    request.extensions_mut().insert(ClientAddress { address: named.or(peer), passed_over });
     request.extensions_mut().insert(RequestId(id.clone()));
     let mut response = next.run(request).await;
     if let Ok(value) = HeaderValue::from_str(&id) {
@@ -56,10 +66,12 @@ fn given_id(headers: &HeaderMap) -> Option<String> {
 
 /// The last address in the list that is no proxy of ours: what stands before it, the client may have made up.
 fn forwarded_for(headers: &HeaderMap, trusted: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
-    let lines = headers.get_all("x-forwarded-for").iter().filter_map(|line| line.to_str().ok());
+    let lines = headers.get_all(X_FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok());
     let addresses: Vec<&str> = lines.flat_map(|line| line.split(',')).map(str::trim).collect();
     for text in addresses.into_iter().rev() {
-        let address: IpAddr = text.parse().ok()?;
+        // Some proxies write the client's port as well.
+        let address = text.parse::<SocketAddr>().map(|socket| socket.ip()).or_else(|_| text.parse::<IpAddr>());
+        let address = address.ok()?.to_canonical();
         if !trusted(address) {
             return Some(address);
         }
@@ -70,7 +82,7 @@ fn forwarded_for(headers: &HeaderMap, trusted: impl Fn(IpAddr) -> bool) -> Optio
 /// One line a request. The path without its query: that may hold a code or a state. And without what may be an address.
 pub(super) async fn log(request: Request, next: Next) -> Response {
     let id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
-    let client = request.extensions().get::<ClientAddress>().and_then(|client| client.0);
+    let client = request.extensions().get::<ClientAddress>().and_then(|client| client.address);
     let method = request.method().clone();
     let path = loggable(request.uri().path());
     let begin = Instant::now();
@@ -91,6 +103,12 @@ pub(super) async fn log(request: Request, next: Next) -> Response {
     .await
 }
 
+/// What a browser keeps to itself and away from our pages, should they ever run a script.
+const PERMISSIONS: &str = "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()";
+
+/// A year, for this host alone: what is below it or beside it is not ours to speak for.
+const HTTPS_ONLY: &str = "max-age=31536000";
+
 /// Pages run no script, load nothing from elsewhere, and stand in nobody's frame. The sign-out's form ends at Entra, and
 /// from there perhaps at another identity provider's: browsers hold `form-action` against all of these redirects.
 pub(super) async fn security_headers(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
@@ -99,6 +117,7 @@ pub(super) async fn security_headers(State(app): State<Arc<App>>, request: Reque
     let policy = format!(
         "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self' https: {authority}; frame-ancestors 'none'; base-uri 'none'"
     );
+    let redirects = response.status().is_redirection();
     let headers = response.headers_mut();
     if let Ok(policy) = HeaderValue::from_str(&policy) {
         headers.insert(CONTENT_SECURITY_POLICY, policy);
@@ -107,6 +126,17 @@ pub(super) async fn security_headers(State(app): State<Arc<App>>, request: Reque
     headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     // Not `no-referrer`: browsers would then send `Origin: null` with our own forms.
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    headers.insert("permissions-policy", HeaderValue::from_static(PERMISSIONS));
+    headers.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
+    // A redirect shows nothing. With this header on the way, an application that has people sign in in a window of its own
+    // would lose that window, although it ends at a page of the application.
+    if !redirects {
+        headers.insert("cross-origin-opener-policy", HeaderValue::from_static("same-origin"));
+    }
+    let public_url = &app.config.server.public_url;
+    if public_url.is_secure() && public_url.has_host_for_itself() {
+        headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(HTTPS_ONLY));
+    }
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }

@@ -91,11 +91,32 @@ pub(super) enum WebError {
     DatabaseUnavailable(String),
     #[error("too many requests wait for the database")]
     Busy,
+    #[error("the address with its query is too long")]
+    TargetTooLong,
+    #[error("the headers are too long")]
+    HeadersTooLong,
+    #[error("the cookies are too long")]
+    CookiesTooLong,
+    #[error("the body is too long")]
+    BodyTooLong,
+    #[error("as many sign-ins are under way as may be at a time (limits.concurrent_sign_ins)")]
+    TooManySignIns,
+    /// `passed_over`: the client may be another one than we think.
+    #[error("too many requests from one address (limits.sign_ins_per_address){}", proxy_hint(*passed_over))]
+    TooManyRequests { seconds: u64, passed_over: bool },
     #[error("{0}")]
     Internal(String),
     /// A layer's refusal that has no words of its own.
     #[error("the request was refused")]
     Status(StatusCode),
+}
+
+fn proxy_hint(passed_over: bool) -> &'static str {
+    if passed_over {
+        "; it sent X-Forwarded-For: if it is a proxy of yours, name it in server.trusted_proxies"
+    } else {
+        ""
+    }
 }
 
 /// An error on its way out, and where the person was going.

@@ -58,7 +58,8 @@ fn path(text: &str, public_url: &PublicUrl) -> Option<String> {
 fn address(text: &str, public_url: &PublicUrl, return_hosts: &BTreeSet<String>) -> Option<String> {
     let scheme = public_url.as_url().scheme();
     // The parser of the standard would forgive a missing or a third slash, and passes over a name before the host.
-    let (authority, _) = text.strip_prefix(scheme)?.strip_prefix("://").map(|rest| split_at_any(rest, &['/', '?', '#']))?;
+    let (authority, _) =
+        text.strip_prefix(scheme)?.strip_prefix("://").map(|rest| split_at_any(rest, &['/', '?', '#']))?;
     let url = Url::parse(text).ok()?;
     let host = &url[Position::BeforeHost..Position::AfterPort];
     let ours = url.origin().ascii_serialization() == public_url.origin() || return_hosts.contains(host);
@@ -76,7 +77,8 @@ mod tests {
 
     fn parse(base: &str, text: &str) -> Option<String> {
         let base = base.parse::<PublicUrl>().unwrap();
-        ReturnTo::parse(text, &base, &BTreeSet::from(["app.example:8443".to_owned()])).map(|to| to.url(&base).to_string())
+        ReturnTo::parse(text, &base, &BTreeSet::from(["app.example:8443".to_owned()]))
+            .map(|to| to.url(&base).to_string())
     }
 
     #[test]

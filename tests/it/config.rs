@@ -1,5 +1,6 @@
 //! The configuration as an operator meets it: what is read, and what is said about what cannot be.
 
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
 

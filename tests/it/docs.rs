@@ -5,6 +5,7 @@ mod certificate;
 mod commands;
 mod configurations;
 mod image;
+mod limits;
 mod links;
 mod markdown;
 mod queries;

@@ -1,7 +1,7 @@
 //! Errors as people and programs see them: what happened, what to do now, and nothing of the insides.
 
 mod attempts;
-mod headers;
+pub(crate) mod headers;
 mod health;
 mod outage;
 mod people;
@@ -17,7 +17,11 @@ use crate::support::{Answer, Browser, Service, World};
 
 /// Has the same error shown to a browser and to a program, checks both, and gives the page. `prepare` gives a browser
 /// and the address that it has to open.
-async fn shown(world: &World, (status, code): (u16, &str), prepare: impl AsyncFn() -> (Browser, Url)) -> Answer {
+pub(crate) async fn shown(
+    world: &World,
+    (status, code): (u16, &str),
+    prepare: impl AsyncFn() -> (Browser, Url),
+) -> Answer {
     let (mut browser, url) = prepare().await;
     let page = browser.get(url).await;
     assert_eq!((page.status.as_u16(), page.code().as_str()), (status, code), "{page:#?}");
@@ -44,7 +48,8 @@ async fn shown(world: &World, (status, code): (u16, &str), prepare: impl AsyncFn
     for answer in [&page, &answer] {
         tells_nothing(world, answer);
         headers::are_safe(answer, code);
-        assert_eq!(answer.headers.contains_key("retry-after"), status == 503, "{code}: Retry-After, and only with 503");
+        let later = [429, 503].contains(&status);
+        assert_eq!(answer.headers.contains_key("retry-after"), later, "{code}: Retry-After, and only with 429 and 503");
         let opens = answer.set_cookies().iter().any(|cookie| cookie.starts_with("entraway="));
         assert!(!opens, "{code}: an error comes with no session: {:?}", answer.set_cookies());
     }

@@ -16,6 +16,7 @@ mod fake;
 mod graph_faults;
 mod id_token;
 mod layers;
+mod limits;
 mod litellm;
 mod litellm_cache;
 mod pg;

@@ -234,6 +234,48 @@ impl WebError {
                 "Very many people are here at this moment.",
                 "Try again in a moment.",
             ),
+            Self::TargetTooLong => (
+                StatusCode::URI_TOO_LONG,
+                "target_too_long",
+                "The address is too long",
+                "This address is longer than any that leads somewhere here.",
+                "Go to the front page.",
+            ),
+            Self::HeadersTooLong => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "headers_too_long",
+                "The request is too large",
+                "Your browser, or something on the way from it, sends more along than can be read.",
+                TELL_THE_ADMINISTRATOR,
+            ),
+            Self::CookiesTooLong => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "cookies_too_long",
+                "Too many cookies",
+                "Your browser holds so many cookies for this site that they cannot be read.",
+                "Delete the cookies of this site in your browser's settings, then load this page again.",
+            ),
+            Self::BodyTooLong => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_long",
+                "The request is too large",
+                "Nothing of this size can be sent here.",
+                "Go to the front page.",
+            ),
+            Self::TooManySignIns => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too_many_sign_ins",
+                "Very many people are signing in right now",
+                "Your sign-in has to wait a little. Nothing of it is lost.",
+                "Load this page again in a few seconds.",
+            ),
+            Self::TooManyRequests { .. } => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_requests",
+                "Too many sign-ins from your network",
+                "From where you are, more sign-ins come than we take at a time.",
+                "Load this page again in a minute.",
+            ),
             Self::Internal(_) => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal",
@@ -257,10 +299,17 @@ impl WebError {
                 | Self::Sid
                 | Self::UnknownParameter(_)
                 | Self::ParameterValue(_)
+                | Self::TargetTooLong
+                | Self::HeadersTooLong
+                | Self::CookiesTooLong
+                | Self::BodyTooLong
                 | Self::Status(_)
                 | Self::Internal(_)
         );
-        let retry_after = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(5);
+        let retry_after = match self {
+            Self::TooManyRequests { seconds, .. } => Some(*seconds),
+            _ => (status == StatusCode::SERVICE_UNAVAILABLE).then_some(5),
+        };
         Words { status, code, title, what, remedy, again: !plain, retry_after }
     }
 }

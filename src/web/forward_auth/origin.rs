@@ -66,7 +66,9 @@ pub(super) fn is_page_load(headers: &HeaderMap) -> bool {
     }
     match headers.get(&SEC_FETCH_MODE) {
         Some(mode) => mode == "navigate",
-        None => headers.get_all(ACCEPT).iter().any(|kinds| kinds.to_str().is_ok_and(|kinds| kinds.contains("text/html"))),
+        None => {
+            headers.get_all(ACCEPT).iter().any(|kinds| kinds.to_str().is_ok_and(|kinds| kinds.contains("text/html")))
+        }
     }
 }
 
@@ -89,18 +91,18 @@ mod tests {
     #[test]
     fn each_proxy_tells_in_its_own_way_where_the_person_was_going() {
         let app = Some("https://app.example/a?b=c".to_owned());
-        let traefik = [
-            ("x-forwarded-proto", "https"),
-            ("x-forwarded-host", "app.example"),
-            ("x-forwarded-uri", "/a?b=c"),
-        ];
+        let traefik =
+            [("x-forwarded-proto", "https"), ("x-forwarded-host", "app.example"), ("x-forwarded-uri", "/a?b=c")];
         assert_eq!(origin(&traefik, None), Origin::Redirects(app.clone()));
         let envoy = [("x-forwarded-proto", "https"), ("host", "app.example")];
         assert_eq!(origin(&envoy, Some("/a?b=c")), Origin::Redirects(app.clone()));
         let nginx = ("x-original-url", "https://app.example/a?b=c");
         assert_eq!(origin(&[nginx], None), Origin::Refuses(app.clone()));
         assert_eq!(origin(&[traefik[0], traefik[1], traefik[2], nginx], None), Origin::Refuses(app));
-        assert_eq!(origin(&[("x-forwarded-proto", "https"), ("x-forwarded-host", "app.example")], None), Origin::Untold);
+        assert_eq!(
+            origin(&[("x-forwarded-proto", "https"), ("x-forwarded-host", "app.example")], None),
+            Origin::Untold
+        );
     }
 
     #[test]

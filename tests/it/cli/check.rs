@@ -6,6 +6,21 @@ use entraway::fake::Directory;
 use super::program::{CONFIG, DATABASE_PASSWORD, Ended, Folder, environment, run, with};
 use crate::support::World;
 
+#[tokio::test]
+async fn a_proxy_that_is_not_named_is_told() {
+    let world = world().await;
+    let env = environment(&world);
+    let by_https = CONFIG.replace("http://127.0.0.1:1", "https://sso.example.com");
+    assert_ne!(by_https, CONFIG);
+    let ended = check(&world, &by_https, &env).await;
+    assert_told(&ended, "warn", "server.trusted_proxies", "a proxy stands in front", "addresses or networks");
+    for good in [CONFIG.to_owned(), by_https.replace("listen:", "trusted_proxies: [10.0.0.0/8], listen:")] {
+        let ended = check(&world, &good, &env).await;
+        assert!(!ended.stdout.contains("trusted_proxies"), "{}", ended.stdout);
+        assert_ready(&ended);
+    }
+}
+
 async fn world() -> World {
     world_of(StoreKind::Native).await
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use entraway::domain::ObjectId;
 use entraway::fake::{Endpoint, Fault, FaultRule, TokenKind};
+use reqwest::Method;
 use serde_json::json;
 
 use super::program::{CONFIG, Folder, Journey, Program, environment, run, with};
@@ -163,4 +164,31 @@ async fn the_front_page_is_there_for_a_browser() {
     assert_eq!(page.status, 200);
     assert!(page.body.contains("Sign in with Microsoft"), "{}", page.body);
     assert_eq!(program.terminate().await.code, 0);
+}
+
+#[tokio::test]
+async fn the_log_tells_of_proxies_that_are_not_named() {
+    let (world, folder, _, _) = alice().await;
+    let strict = format!("{CONFIG}limits: {{sign_ins_per_address: 1}}\n");
+    let config = folder.file("strict.yaml", &strict);
+    let mut program = Program::start(&folder, &["serve", "--config", &config], &environment(&world));
+    let base = program.ready().await;
+    let mut browser = Browser::new();
+    for _ in 0..2 {
+        let login = browser.request(Method::GET, base.join("/sso/login").unwrap());
+        browser.send(login.header("X-Forwarded-For", "192.0.2.1")).await;
+    }
+    let ended = program.terminate().await;
+    let log = ended.log();
+    let refusals: Vec<_> = log.iter().filter(|line| line["code"] == "too_many_requests").collect();
+    assert_eq!(refusals.len(), 1, "one request was refused, and told once: {ended:?}");
+    assert!(refusals[0]["message"].to_string().contains("server.trusted_proxies"), "{}", refusals[0]);
+    assert!(!ended.stderr.contains("a proxy stands in front"), "at a loopback address there is none: {ended:?}");
+
+    let by_https = folder.file("https.yaml", &CONFIG.replace("http://127.0.0.1:1", "https://sso.example.com"));
+    let mut program = Program::start(&folder, &["serve", "--config", &by_https], &environment(&world));
+    program.ready().await;
+    let ended = program.terminate().await;
+    let warned = ended.log().iter().filter(|line| line["message"].to_string().contains("trusted_proxies")).count();
+    assert_eq!(warned, 1, "{ended:?}");
 }

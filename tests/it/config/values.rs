@@ -27,6 +27,48 @@ fn connections_are_counted_exactly() {
 }
 
 #[test]
+fn limits_are_counted_exactly_and_none_of_them_is_no_limit_but_the_one_for_an_address() {
+    let limits = good("").limits;
+    assert_eq!((limits.connections, limits.concurrent_sign_ins), (512, 128));
+    assert_eq!(limits.sign_ins_per_address.unwrap().get(), 600);
+    for (key, least, most) in
+        [("connections", 1, 65_536), ("concurrent_sign_ins", 1, 10_000), ("sign_ins_per_address", 0_u32, 1_000_000_u32)]
+    {
+        for value in [least, most] {
+            let limits = good(&format!("limits: {{{key}: {value}}}")).limits;
+            let read = match key {
+                "connections" => limits.connections,
+                "concurrent_sign_ins" => limits.concurrent_sign_ins,
+                _ => limits.sign_ins_per_address.map_or(0, NonZeroU32::get) as usize,
+            };
+            assert_eq!(read, value as usize, "{key}");
+        }
+        let below = i64::from(least) - 1;
+        for value in [below.to_string(), (most + 1).to_string(), "60s".into(), "1.5".into(), "[]".into()] {
+            assert_said(
+                &format!("limits: {{{key}: {value}}}"),
+                &format!("config.yaml:1: limits.{key}: must be a whole number"),
+            );
+        }
+    }
+    assert_said("limits: {sign_ins: 3}", "config.yaml:1: limits.sign_ins: unknown key; known here: connections, ");
+}
+
+#[test]
+fn clients_are_told_apart_where_no_unnamed_proxy_stands_in_front() {
+    for (server, apart) in [
+        ("{}", false),
+        ("{trusted_proxies: []}", false),
+        ("{trusted_proxies: [10.0.0.0/8]}", true),
+        ("{trusted_proxies: [::1]}", true),
+    ] {
+        assert_eq!(good(&format!("server: {server}")).server.tells_clients_apart(), apart, "{server}");
+    }
+    let local = and(least(), "PROXY_BASE_URL", "http://localhost:8080");
+    assert!(read("", &local).unwrap().config.server.tells_clients_apart(), "people come without a proxy");
+}
+
+#[test]
 fn tenants_are_listed_exactly_where_the_tenant_is_open() {
     let open = |tenant: &str, allowed: &str| {
         let mut env = least();

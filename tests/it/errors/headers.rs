@@ -5,7 +5,13 @@ use reqwest::Method;
 use crate::support::{Answer, Browser, World};
 
 /// An answer that nobody frames, stores, sniffs or runs a script on.
-pub(super) fn are_safe(answer: &Answer, what: &str) {
+pub(crate) fn are_safe(answer: &Answer, what: &str) {
+    keep_to_themselves(answer, what);
+    assert_eq!(answer.headers["cache-control"], "no-store", "{what}");
+}
+
+/// The same for what may be stored.
+pub(crate) fn keep_to_themselves(answer: &Answer, what: &str) {
     let header = |name: &str| {
         let value = answer.headers.get(name).unwrap_or_else(|| panic!("{what}: no {name} in {answer:#?}"));
         value.to_str().unwrap()
@@ -23,7 +29,13 @@ pub(super) fn are_safe(answer: &Answer, what: &str) {
     assert_eq!(header("x-content-type-options"), "nosniff", "{what}");
     assert_eq!(header("x-frame-options"), "DENY", "{what}");
     assert_eq!(header("referrer-policy"), "same-origin", "{what}");
-    assert_eq!(header("cache-control"), "no-store", "{what}");
+    assert_eq!(header("cross-origin-resource-policy"), "same-origin", "{what}");
+    let opener = answer.headers.get("cross-origin-opener-policy").map(|value| value.to_str().unwrap());
+    let expected = if answer.status.is_redirection() { None } else { Some("same-origin") };
+    assert_eq!(opener, expected, "{what}: nobody holds our pages' windows, and a redirect leaves them alone");
+    for part in ["camera=()", "geolocation=()", "microphone=()"] {
+        assert!(header("permissions-policy").contains(part), "{what}: {part}");
+    }
     for name in ["server", "x-powered-by"] {
         assert!(!answer.headers.contains_key(name), "{what}: {name}");
     }
@@ -50,6 +62,54 @@ async fn every_answer_keeps_to_itself() {
         are_safe(&head, "HEAD /");
     }
     are_safe(&somebody.post(service.at("/sso/logout")).await, "POST /sso/logout");
+}
+
+/// The routes as the router names them, each with something in place of its variables.
+fn routes() -> Vec<String> {
+    let source = include_str!("../../../src/web.rs");
+    let routes = source.split(".route(\"").skip(1).map(|rest| rest.split('"').next().unwrap());
+    routes
+        .map(|route| route.replace("{name}", "entraway.css").replace("{*path}", "a/b").replace(['{', '}'], ""))
+        .collect()
+}
+
+#[tokio::test]
+async fn every_route_keeps_to_itself_with_every_method() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = world.service().await;
+    let mut somebody = world.sign_in(&service, alice).await;
+    let mut paths = routes();
+    assert!(paths.len() > 8 && paths.iter().any(|path| path == "/sso/callback"), "the routes of src/web.rs: {paths:?}");
+    paths.extend(["/nothing", "/assets/%ff", "/%00", "//", "/assets/nothing.css"].map(str::to_owned));
+    for path in paths {
+        for method in ["GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "TRACE", "PROPFIND"] {
+            let request = |browser: &Browser| browser.request(method.parse::<Method>().unwrap(), service.at(&path));
+            let answer = somebody.send(request(&somebody)).await;
+            keep_to_themselves(&answer, &format!("{method} {path}"));
+            let answer = Browser::new().send(request(&Browser::new()).header("Sec-Fetch-Site", "cross-site")).await;
+            keep_to_themselves(&answer, &format!("{method} {path} from another site"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn browsers_are_told_to_come_by_https_alone_where_the_host_is_ours_alone() {
+    let world = World::new().await;
+    for (public_url, expected) in [
+        ("https://sso.example.com", Some("max-age=31536000")),
+        ("https://example.com/sso", None),
+        ("https://sso.example.com:8443", None),
+        ("http://localhost:8080", None),
+    ] {
+        let service = world.service_with(|config| config.server.public_url = public_url.parse().unwrap()).await;
+        let mut browser = Browser::new();
+        for path in ["/healthz", "/nothing"] {
+            let answer = browser.get(service.at(path)).await;
+            let told = answer.headers.get("strict-transport-security").map(|value| value.to_str().unwrap());
+            assert_eq!(told, expected, "{public_url}: {path}");
+        }
+    }
 }
 
 #[tokio::test]

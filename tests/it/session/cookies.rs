@@ -112,10 +112,11 @@ async fn another_applications_cookie_in_another_alphabet_hides_none_of_ours() {
 }
 
 #[tokio::test]
-async fn thousands_of_made_up_attempts_cost_next_to_nothing_and_are_not_all_answered() {
+async fn hundreds_of_made_up_attempts_cost_next_to_nothing_and_are_not_all_answered() {
     let world = World::new().await;
     let service = world.service().await;
-    let many: Vec<String> = (0..3_000).map(|n| format!("entraway-attempt-{n:012}=x")).collect();
+    // As many as are let in.
+    let many: Vec<String> = (0..450).map(|n| format!("entraway-attempt-{n:012}=x")).collect();
     let mut browser = crate::support::Browser::new();
     let request = browser.request(reqwest::Method::GET, service.at("/sso/login")).header("Cookie", many.join("; "));
     let answer = browser.send(request).await;

@@ -12,7 +12,7 @@ use entraway::config::{self, Config};
 use entraway::domain::{ObjectId, StoreKind};
 use entraway::fake::{Directory, Fake, Options};
 use entraway::pg::{Durability, PrivateCluster, litellm_migrations};
-use entraway::server;
+use entraway::server::{self, Patience};
 use entraway::store::Store;
 use entraway::web::App;
 use sqlx::postgres::PgPoolOptions;
@@ -193,17 +193,22 @@ impl World {
 
     /// An instance with these settings; it has three seconds for a list of groups.
     pub(crate) async fn service_of(&self, config: Config) -> Service {
-        Self::service_at(config, self.clock.clone()).await
+        Self::service_at(config, self.clock.clone(), Patience::default()).await
+    }
+
+    /// The same that has this much patience with connections.
+    pub(crate) async fn patient_service(&self, config: Config, patience: Patience) -> Service {
+        Self::service_at(config, self.clock.clone(), patience).await
     }
 
     /// The same with a clock of its own.
-    pub(crate) async fn service_at(config: Config, clock: Clock) -> Service {
+    pub(crate) async fn service_at(config: Config, clock: Clock, patience: Patience) -> Service {
         let public_url = config.server.public_url.as_url().clone();
         let app = App::build(config, clock, Duration::from_secs(3)).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let serving = server::serve(app.clone(), listener, stop.clone());
+        let serving = server::serve_with(app.clone(), listener, stop.clone(), patience);
         tokio::spawn(async move { serving.await.unwrap() });
         Service { address, public_url, app, _stop: stop.drop_guard() }
     }

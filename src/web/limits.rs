@@ -1,0 +1,89 @@
+//! How much is too much: the sizes of a request, sign-ins at the same time, requests from one address.
+
+mod per_address;
+
+use std::sync::Arc;
+
+use axum::body::HttpBody as _;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::header::COOKIE;
+use http::{HeaderMap, HeaderValue};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::App;
+use super::edge::ClientAddress;
+use super::error::WebError;
+use crate::clock::Clock;
+use crate::config::Config;
+use per_address::PerAddress;
+
+/// Of a path with its query. What Entra sends a browser back with is a code and a state, some 2 KB; proxies allow 8 KB.
+const LONGEST_TARGET: usize = 8 * 1024;
+/// Of all headers together. nginx lets through 32 KB, and asks here with the headers that another application was sent.
+const LONGEST_HEADERS: usize = 32 * 1024;
+/// Of all cookies together. Ours are 6 KB at the most, the others are those of other applications on the same host.
+const LONGEST_COOKIES: usize = 16 * 1024;
+/// No route reads one. What has no length that it tells beforehand is bounded where it is read, and nothing reads it.
+pub(super) const LONGEST_BODY: usize = 16 * 1024;
+
+/// What is counted.
+pub(super) struct Limits {
+    sign_ins: Semaphore,
+    per_address: Option<PerAddress>,
+}
+
+impl Limits {
+    pub(super) fn new(config: &Config, clock: &Clock) -> Self {
+        let known = config.server.tells_clients_apart();
+        let quota = config.limits.sign_ins_per_address.filter(|_| known);
+        let per_address = quota.map(|quota| PerAddress::new(quota, clock.clone()));
+        Self { sign_ins: Semaphore::new(config.limits.concurrent_sign_ins), per_address }
+    }
+
+    /// The right to finish a sign-in, until it is dropped.
+    pub(super) fn enter(&self) -> Result<SemaphorePermit<'_>, WebError> {
+        self.sign_ins.try_acquire().map_err(|_| WebError::TooManySignIns)
+    }
+}
+
+/// Refuses what is larger than anything that belongs here, before anybody looks at it.
+pub(super) async fn sizes(request: Request, next: Next) -> Result<Response, WebError> {
+    let uri = request.uri();
+    if uri.path().len() + uri.query().map_or(0, |query| 1 + query.len()) > LONGEST_TARGET {
+        return Err(WebError::TargetTooLong);
+    }
+    let headers = request.headers();
+    if headers.get_all(COOKIE).iter().map(HeaderValue::len).sum::<usize>() > LONGEST_COOKIES {
+        return Err(WebError::CookiesTooLong);
+    }
+    if written(headers) > LONGEST_HEADERS {
+        return Err(WebError::HeadersTooLong);
+    }
+    if request.body().size_hint().lower() > LONGEST_BODY as u64 {
+        return Err(WebError::BodyTooLong);
+    }
+    Ok(next.run(request).await)
+}
+
+/// As they stood in the request: each with a colon, a blank and a line's end.
+fn written(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
+}
+
+/// Refuses those who come too often from one address to one route.
+pub(super) async fn per_address(
+    State(app): State<Arc<App>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, WebError> {
+    let client = request.extensions().get::<ClientAddress>();
+    if let (Some(limit), Some(ClientAddress { address: Some(address), passed_over })) =
+        (&app.limits.per_address, client)
+        && let Err(seconds) = limit.count(*address, request.uri().path())
+    {
+        return Err(WebError::TooManyRequests { seconds, passed_over: *passed_over });
+    }
+    Ok(next.run(request).await)
+}

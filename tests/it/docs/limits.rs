@@ -1,0 +1,85 @@
+//! docs/limits.md says the numbers that the source says, and names every error with its status.
+
+use std::fs;
+
+use super::markdown::{documents, root};
+
+/// How a line of the page's tables begins, and the constant behind it.
+const NUMBERS: &[(&str, &str, &str)] = &[
+    ("path and query | 8 KB |", "src/web/limits.rs", "LONGEST_TARGET: usize = 8 * 1024;"),
+    ("all cookies | 16 KB |", "src/web/limits.rs", "LONGEST_COOKIES: usize = 16 * 1024;"),
+    ("all headers | 32 KB, 100", "src/web/limits.rs", "LONGEST_HEADERS: usize = 32 * 1024;"),
+    ("request without its body | 64 KB |", "src/server.rs", "LONGEST_HEAD: usize = 64 * 1024;"),
+    ("body | 16 KB,", "src/web/limits.rs", "LONGEST_BODY: usize = 16 * 1024;"),
+    ("`return_to` | 2,000 bytes |", "src/web/return_to.rs", "LONGEST: usize = 2_000;"),
+    ("open connections | `limits.connections` | 512 |", "src/config/limits.rs", "const CONNECTIONS: u32 = 512;"),
+    (
+        "sign-ins between Entra and their session | `limits.concurrent_sign_ins` | 128 |",
+        "src/config/limits.rs",
+        "CONCURRENT_SIGN_INS: u32 = 128;",
+    ),
+    (
+        "requests from one address to one route of the sign-in | `limits.sign_ins_per_address` | 600 a minute",
+        "src/config/limits.rs",
+        "SIGN_INS_PER_ADDRESS: u32 = 600;",
+    ),
+    ("waiting for a request: idle, or trickling in | 75 s |", "src/server.rs", "request: Duration::from_secs(75)"),
+    ("a connection | 10 min |", "src/server.rs", "connection: Duration::from_mins(10)"),
+    ("a connection's last request, and taking its answer | 75 s |", "src/server.rs", "last: Duration::from_secs(75)"),
+    ("answering a request | 1 min |", "src/web.rs", "REQUEST_TIMEOUT: Duration = Duration::from_mins(1);"),
+    ("connecting to Entra or Graph | 3 s |", "src/http_client.rs", "connect_timeout(Duration::from_secs(3))"),
+    (
+        "one exchange with Entra or Graph | 5 s |",
+        "src/http_client.rs",
+        "REQUEST_TIMEOUT: Duration = Duration::from_secs(5);",
+    ),
+    ("one list of groups, with all pages", "src/graph.rs", "TOTAL_BUDGET: Duration = Duration::from_secs(10);"),
+    ("an answer of Entra or Graph | 16 MB |", "src/http_client.rs", "MAX_BODY: usize = 16 * 1024 * 1024;"),
+    (
+        "waiting for the database, connecting included | 5 s |",
+        "src/store.rs",
+        "ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);",
+    ),
+    ("one statement | 10 s |", "src/store.rs", r#"("statement_timeout", "10s")"#),
+    ("a lock in the database | 8 s |", "src/store.rs", r#"("lock_timeout", "8s")"#),
+    ("an idle transaction | 30 s |", "src/store.rs", r#"("idle_in_transaction_session_timeout", "30s")"#),
+    (
+        "telling LiteLLM's proxies through Redis, connecting included | 1 s |",
+        "src/litellm_cache.rs",
+        "TIME_OUT: Duration = Duration::from_secs(1);",
+    ),
+    ("requests under way after SIGTERM | 15 s |", "src/server.rs", "GRACE: Duration = Duration::from_secs(15);"),
+];
+
+#[test]
+fn the_page_about_limits_says_the_numbers_of_the_source() {
+    let page = documents().into_iter().find(|document| document.name == "docs/limits.md").unwrap();
+    let head = |line: &str| line.starts_with("| what |") || line.starts_with("|--");
+    let mut rows: Vec<&str> = page.text.lines().filter(|line| line.starts_with('|') && !head(line)).collect();
+    for (row, file, constant) in NUMBERS {
+        let source = fs::read_to_string(root().join(file)).unwrap();
+        assert!(
+            source.contains(constant),
+            "{file} does not say {constant} any more: mend this test and docs/limits.md"
+        );
+        let at = rows.iter().position(|line| line.starts_with(&format!("| {row}")));
+        rows.remove(at.unwrap_or_else(|| panic!("docs/limits.md has no line that begins with | {row}")));
+    }
+    assert!(rows.is_empty(), "docs/limits.md says what this test does not know: {rows:#?}");
+}
+
+#[test]
+fn the_page_about_limits_names_errors_that_there_are() {
+    let page = documents().into_iter().find(|document| document.name == "docs/limits.md").unwrap();
+    let words = fs::read_to_string(root().join("src/web/error/words.rs")).unwrap();
+    let mut named = 0;
+    for (index, _) in page.text.match_indices(" `").filter(|(index, _)| {
+        let before = &page.text[..*index];
+        ["413", "414", "429", "431", "503"].iter().any(|status| before.ends_with(&format!("| {status}")))
+    }) {
+        let code = page.text[index + 2..].split('`').next().unwrap();
+        assert!(words.contains(&format!("\"{code}\"")), "docs/limits.md names {code}, which is no error's code");
+        named += 1;
+    }
+    assert!(named >= 8, "the page names {named} errors: does this test still find them?");
+}

@@ -1,0 +1,149 @@
+//! Connections: how long each may keep its place, and how many there may be.
+
+use std::time::{Duration, Instant};
+
+use entraway::server::Patience;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::{sleep, timeout};
+
+use super::{PATIENCE, connect, raw, rest, status};
+use crate::support::{Browser, Service, World};
+
+const SHORT: Duration = Duration::from_millis(300);
+const LONG: Duration = Duration::from_mins(5);
+const HEALTH: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+const ALIVE: &str = r#"{"status":"alive"}"#;
+
+async fn service(world: &World, patience: Patience, connections: usize) -> Service {
+    let mut config = world.config();
+    config.limits.connections = connections;
+    world.patient_service(config, patience).await
+}
+
+/// Asks whether the service is alive, which it has to be; gives the answer.
+async fn ask(stream: &mut TcpStream) -> String {
+    stream.write_all(HEALTH).await.unwrap();
+    let mut answer = Vec::new();
+    while !String::from_utf8_lossy(&answer).contains(ALIVE) {
+        let read = timeout(PATIENCE, stream.read_buf(&mut answer)).await.expect("an answer").unwrap();
+        assert!(read > 0, "the connection ended with {}", String::from_utf8_lossy(&answer));
+    }
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test]
+async fn who_sends_a_request_slower_than_anybody_is_cut() {
+    let world = World::new().await;
+    let service = service(&world, Patience { request: SHORT, connection: LONG, last: LONG }, 100).await;
+    let begin = Instant::now();
+    let mut stream = connect(&service).await;
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n").await.unwrap();
+    // Each byte on its own is in time.
+    let trickling = async {
+        while stream.write_all(b"a").await.is_ok() {
+            sleep(SHORT / 10).await;
+        }
+    };
+    assert!(timeout(PATIENCE, trickling).await.is_ok(), "a request may trickle in for ever");
+    assert!(begin.elapsed() >= SHORT, "it had its time");
+    // In two parts, but in time.
+    let mut stream = connect(&service).await;
+    stream.write_all(&HEALTH[..10]).await.unwrap();
+    stream.write_all(&HEALTH[10..]).await.unwrap();
+    let mut answer = [0; 12];
+    timeout(PATIENCE, stream.read_exact(&mut answer)).await.unwrap().unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+}
+
+#[tokio::test]
+async fn a_connection_that_says_nothing_is_closed_before_and_after_its_first_request() {
+    let world = World::new().await;
+    let service = service(&world, Patience { request: SHORT, connection: LONG, last: LONG }, 100).await;
+    let mut silent = connect(&service).await;
+    rest(&mut silent).await;
+    let mut idle = connect(&service).await;
+    ask(&mut idle).await;
+    ask(&mut idle).await;
+    assert_eq!(rest(&mut idle).await, "", "nothing was asked, and nothing said");
+}
+
+#[tokio::test]
+async fn a_connection_ends_in_good_order_when_its_time_is_over() {
+    let world = World::new().await;
+    let service = service(&world, Patience { request: LONG, connection: SHORT, last: LONG }, 100).await;
+    let mut stream = connect(&service).await;
+    let begin = Instant::now();
+    while begin.elapsed() < PATIENCE {
+        // The end may come between two requests; what was sent before is answered.
+        if stream.write_all(HEALTH).await.is_err() {
+            break;
+        }
+        let mut answer = Vec::new();
+        while !String::from_utf8_lossy(&answer).contains(ALIVE) {
+            match stream.read_buf(&mut answer).await {
+                Ok(read) if read > 0 => {}
+                _ => break,
+            }
+        }
+        if answer.is_empty() {
+            break;
+        }
+        assert!(String::from_utf8_lossy(&answer).contains(ALIVE), "half an answer");
+        sleep(SHORT / 30).await;
+    }
+    assert!(begin.elapsed() >= SHORT, "it had its time");
+    assert!(begin.elapsed() < PATIENCE, "a connection that is never idle never ends");
+}
+
+#[tokio::test]
+async fn who_does_not_take_the_answers_is_cut() {
+    let world = World::new().await;
+    let patience = Patience { request: LONG, connection: Duration::from_secs(4), last: SHORT };
+    let service = service(&world, patience, 1).await;
+    // A client with little room for answers.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let url = service.at("/");
+    let address = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap()).parse().unwrap();
+    let mut stream = socket.connect(address).await.unwrap();
+    let page = "GET /assets/entraway.css HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100);
+    let stuck = loop {
+        match timeout(SHORT, stream.write_all(page.as_bytes())).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => break Err(error),
+            Err(_) => break Ok(()),
+        }
+    };
+    stuck.expect("the answers fit into somebody's buffers: ask for more of them");
+    let next = raw(&service, "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    assert_eq!(status(&next), 200, "the only place is free again");
+}
+
+#[tokio::test]
+async fn one_connection_more_than_may_be_waits_for_a_place() {
+    let world = World::new().await;
+    let service = service(&world, Patience::default(), 2).await;
+    let (mut first, mut second) = (connect(&service).await, connect(&service).await);
+    ask(&mut first).await;
+    ask(&mut second).await;
+    let mut third = connect(&service).await;
+    third.write_all(HEALTH).await.unwrap();
+    let mut answer = Vec::new();
+    assert!(timeout(SHORT, third.read_buf(&mut answer)).await.is_err(), "it was answered: {answer:?}");
+    ask(&mut first).await;
+    drop(second);
+    timeout(PATIENCE, third.read_buf(&mut answer)).await.expect("a place became free").unwrap();
+    assert_eq!(status(&String::from_utf8_lossy(&answer)), 200);
+}
+
+#[tokio::test]
+async fn closing_connections_is_no_matter_for_those_who_come_again() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = service(&world, Patience::default(), 1).await;
+    // A browser opens a connection for each request here, and there is room for one at a time.
+    let mut browser = Browser::new();
+    let answer = browser.sign_in(&world.fake, &service, alice).await;
+    assert_eq!(answer.status, 303, "{answer:#?}");
+}

@@ -1,0 +1,155 @@
+//! Sign-ins at the same time: beyond the bound people are told to come back, and can.
+
+use std::time::Duration;
+
+use entraway::config::Config;
+use entraway::fake::{Endpoint, Fault, FaultRule};
+use rstest::rstest;
+use sqlx::{Postgres, Transaction};
+use url::Url;
+
+use crate::errors::shown;
+use crate::support::scene::{assigned, person, until_it_waits};
+use crate::support::{Browser, LiteLlm, Native, Service, StoreKind, World, together};
+
+fn one_at_a_time(config: &mut Config) {
+    config.limits.concurrent_sign_ins = 1;
+}
+
+/// While this is held, every sign-in stops at its last step.
+async fn hold_sessions(world: &World) -> Transaction<'static, Postgres> {
+    let mut held = world.pool.begin().await.unwrap();
+    sqlx::raw_sql("lock table entraway.sessions in exclusive mode").execute(&mut *held).await.unwrap();
+    held
+}
+
+/// A browser that comes back from Entra.
+async fn comes_back(world: &World, service: &Service, name: &str) -> (Browser, Url) {
+    let somebody = person(world, name, &[]);
+    let mut browser = Browser::new();
+    let login = browser.get(service.at("/sso/login?return_to=/a/b")).await;
+    let callback = browser.pick(&world.fake, service, &login.location(), somebody).await;
+    (browser, callback)
+}
+
+#[tokio::test]
+async fn one_more_than_may_be_is_told_to_come_back_and_nothing_of_its_sign_in_is_lost() {
+    let world = World::new().await;
+    let service = world.service_with(one_at_a_time).await;
+    let (mut first, first_callback) = comes_back(&world, &service, "First").await;
+    let (mut second, second_callback) = comes_back(&world, &service, "Second").await;
+    let held = hold_sessions(&world).await;
+    let signing_in = tokio::spawn(async move { first.get(first_callback).await });
+    until_it_waits(&world).await;
+
+    let whose = (second.clone(), second_callback.clone());
+    let page = shown(&world, (503, "too_many_sign_ins"), async || whose.clone()).await;
+    assert!(page.headers["retry-after"].to_str().unwrap().parse::<u64>().unwrap() > 0);
+    assert!(page.body.contains("return_to=%2Fa%2Fb"), "a way back to where the person was going: {}", page.body);
+    assert!(page.set_cookies().is_empty(), "the attempt stays in the browser: {:?}", page.set_cookies());
+    for path in ["/", "/sso/login", "/api/me", "/healthz"] {
+        let answer = Browser::new().get(service.at(path)).await;
+        assert_ne!(answer.status, 503, "{path} needs no place among the sign-ins: {answer:#?}");
+    }
+    held.rollback().await.unwrap();
+
+    assert_eq!(signing_in.await.unwrap().status, 303);
+    let answer = second.get(second_callback).await;
+    assert_eq!(answer.status, 303, "the same page, loaded again: {answer:#?}");
+    assert_eq!(answer.location().path(), "/a/b");
+    assert_eq!(second.me(&service).await.json()["user"]["display_name"], "Second");
+}
+
+#[tokio::test]
+async fn who_gives_up_waiting_gives_the_place_back() {
+    let world = World::new().await;
+    let service = world.service_with(one_at_a_time).await;
+    let (mut first, first_callback) = comes_back(&world, &service, "First").await;
+    let (mut second, second_callback) = comes_back(&world, &service, "Second").await;
+    let held = hold_sessions(&world).await;
+    let signing_in = tokio::spawn(async move { first.get(first_callback).await });
+    until_it_waits(&world).await;
+    assert_eq!(second.get(second_callback.clone()).await.status, 503);
+    signing_in.abort();
+    held.rollback().await.unwrap();
+    for _ in 0..200 {
+        let answer = second.get(second_callback.clone()).await;
+        if answer.status == 303 {
+            return;
+        }
+        assert_eq!((answer.status.as_u16(), answer.code().as_str()), (503, "too_many_sign_ins"));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the place of a browser that went away was never given back");
+}
+
+#[tokio::test]
+async fn requests_that_belong_to_no_attempt_take_no_place() {
+    let world = World::new().await;
+    let service = world.service_with(|config| config.limits.concurrent_sign_ins = 1).await;
+    let (mut first, first_callback) = comes_back(&world, &service, "First").await;
+    let held = hold_sessions(&world).await;
+    let signing_in = tokio::spawn(async move { first.get(first_callback).await });
+    until_it_waits(&world).await;
+    let answer = Browser::new().get(service.at("/sso/callback?state=aaaaaaaaaaaa.b&code=c")).await;
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (400, "attempt_unknown"));
+    held.rollback().await.unwrap();
+    assert_eq!(signing_in.await.unwrap().status, 303);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_storm_beyond_the_bound_ends_with_everybody_in_and_nobody_half(#[values(Native, LiteLlm)] store: StoreKind) {
+    const PEOPLE: usize = 40;
+    let world = World::of(store).await;
+    let groups = assigned(&world, ["Evals", "Research"]);
+    let service = world.service_with(|config| config.limits.concurrent_sign_ins = 4).await;
+    let people: Vec<_> = (0..PEOPLE).map(|number| person(&world, &format!("Person {number}"), &groups)).collect();
+    let waiting = together(people.iter().map(async |somebody| {
+        let mut browser = Browser::new();
+        let entra = browser.begin(&service).await;
+        let callback = browser.pick(&world.fake, &service, &entra, *somebody).await;
+        (browser, callback)
+    }))
+    .await;
+
+    for stalled in [Endpoint::Token, Endpoint::MemberOf] {
+        world.fake.fault(FaultRule::on(stalled, Fault::Delay(Duration::from_millis(400))));
+    }
+    let come = |waiting: Vec<(Browser, Url)>| {
+        together(waiting.into_iter().map(async |(mut browser, callback)| {
+            let answer = browser.get(callback.clone()).await;
+            (browser, callback, answer)
+        }))
+    };
+    let (mut inside, mut refused) = (Vec::new(), Vec::new());
+    for (browser, callback, answer) in come(waiting).await {
+        match answer.status.as_u16() {
+            303 => inside.push(browser),
+            503 => refused.push((browser, callback)),
+            _ => panic!("neither in nor told to come back: {answer:#?}"),
+        }
+    }
+    assert!(inside.len() >= 4, "only {} came in of the first wave", inside.len());
+    assert!(!refused.is_empty(), "{PEOPLE} at once, and the bound of 4 refused nobody");
+    assert_eq!(
+        world.sessions_and_runs().await.0,
+        i64::try_from(inside.len()).unwrap(),
+        "who was refused has no session"
+    );
+
+    world.fake.clear_faults();
+    for (mut browser, callback) in refused {
+        let answer = browser.get(callback).await;
+        assert_eq!(answer.status, 303, "after the storm: {answer:#?}");
+        inside.push(browser);
+    }
+    for browser in &mut inside {
+        assert_eq!(browser.me(&service).await.json()["teams"].as_array().unwrap().len(), 2);
+    }
+    let rows = world.rows().await;
+    for somebody in people {
+        assert_eq!(rows.teams_of(somebody).len(), 2, "{somebody} is in both teams or in none");
+    }
+    assert_eq!(world.sessions_and_runs().await, (40, 40));
+}

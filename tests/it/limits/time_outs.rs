@@ -1,0 +1,23 @@
+//! Those who are asked and never say anything. (Entra and Graph: `graph_faults`; Redis: `litellm_cache`.)
+
+use std::time::{Duration, Instant};
+
+use entraway::store::{Store, StoreError};
+use tokio::net::TcpListener;
+
+use crate::support::{LiteLlm, Native, together};
+
+#[tokio::test]
+async fn a_database_that_takes_connections_and_says_nothing_is_given_up() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("postgres://app@127.0.0.1:{}/app", silent.local_addr().unwrap().port());
+    let begin = Instant::now();
+    together([Native, LiteLlm].map(async |kind| {
+        let store = Store::new(kind, &url.as_str().into(), 1).unwrap();
+        let asked = tokio::time::timeout(Duration::from_secs(30), store.ready()).await;
+        let outcome = asked.expect("somebody who is asked for a session waits for ever");
+        assert!(matches!(outcome, Err(StoreError::Unavailable(_))), "{outcome:?}");
+    }))
+    .await;
+    assert!(begin.elapsed() < Duration::from_secs(15), "a person waits for {:?}", begin.elapsed());
+}
