@@ -43,6 +43,9 @@ pub enum CacheError {
     /// The user is known, but an ACL forbids it the commands, the keys or the channel.
     #[error("the user of Redis lacks the right to DEL these keys or to PUBLISH on {CHANNEL}")]
     Forbidden,
+    /// An ACL forbids it `SELECT`, or the number is too high, or this is a cluster, which has 0 alone.
+    #[error("the user of Redis lacks the right to SELECT the database of the address, or there is none of that number")]
+    Database,
     /// What is dropped on a replica, and said there, does not get to the others.
     #[error("this Redis is a replica: give the address of its primary")]
     Replica,
@@ -72,6 +75,10 @@ impl From<RedisError> for CacheError {
                 "MOVED" | "ASK" | "CROSSSLOT" => Self::Cluster,
                 code => Self::Refused(code.chars().filter(char::is_ascii_uppercase).take(20).collect()),
             };
+        }
+        // Of what is sent to set a connection up, all but the choice of the database is a refusal named above.
+        if matches!(error.kind(), ErrorKind::Server(_)) {
+            return Self::Database;
         }
         let mut cause = std::error::Error::source(&error);
         while let Some(inner) = cause.and_then(std::error::Error::source) {

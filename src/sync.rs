@@ -49,14 +49,21 @@ pub async fn sync(
     let planner = Planner { person, directory: &directory, policy, now };
     let current = store.read(person, &directory).await?;
     let plan = planner.plan(&current);
-    let applied = if plan.is_empty() { Applied::default() } else { store.apply(&planner, &plan).await? };
-    if let (Some(cache), false) = (cache, plan.is_empty()) {
-        forget(cache, person, &applied).await;
-    }
+    // What is written is planned again under the locks, and so is what is noted.
+    let (applied, notes) = if plan.is_empty() {
+        (Applied::default(), plan.notes)
+    } else {
+        let applied = store.apply(&planner, &plan).await?;
+        if let Some(cache) = cache {
+            forget(cache, person, &applied).await;
+        }
+        let notes = applied.notes.clone();
+        (applied, notes)
+    };
     for failure in &applied.failures {
         tracing::error!(kind = failure.kind, id = %failure.id, why = failure.why, "a group could not be created");
     }
-    Ok(SyncRun { started_at: now, notes: plan.notes, applied, graph_time, store_time: begin.elapsed(), directory })
+    Ok(SyncRun { started_at: now, notes, applied, graph_time, store_time: begin.elapsed(), directory })
 }
 
 /// Tells the proxies to forget what was written. They would find out by themselves within a minute, so that whoever

@@ -1,10 +1,11 @@
 //! The section `litellm_settings`, which may be a LiteLLM proxy's own: what is not ours in it is passed over.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value as Json};
 
 use super::problem::{Level, Problem, nearest, normal};
 use super::reader::{Item, Reader};
 use super::section::Section;
+use super::tree::Value;
 use crate::domain::{StoreKind, UserRole};
 use crate::policy::{Limits, TeamParams, UserParams};
 
@@ -60,20 +61,16 @@ const TEAM_KEYS_OF_LITELLM: &[&str] = &[
     "tpm_limit_type",
 ];
 
-/// Known to LiteLLM in `default_internal_user_params`, without an effect here.
+/// Known to LiteLLM in `default_internal_user_params`, and not supported here.
 const USER_KEYS_OF_LITELLM: &[&str] = &[
     "agent_id",
     "aliases",
     "allowed_cache_controls",
-    "auto_create_key",
-    "available_teams",
     "blocked",
     "budget_fallbacks",
     "budget_limits",
     "config",
-    "duration",
     "guardrails",
-    "key_alias",
     "max_parallel_requests",
     "mcp_rpm_limit",
     "metadata",
@@ -86,13 +83,22 @@ const USER_KEYS_OF_LITELLM: &[&str] = &[
     "permissions",
     "policies",
     "prompts",
-    "send_invite_email",
     "soft_budget",
     "spend",
-    "sso_user_id",
     "tag_rpm_limit",
     "team_id",
     "teams",
+];
+
+/// Known to LiteLLM there, and of no consequence to a person: what concerns a key or a letter, which single sign-on never
+/// makes; who they are, which Entra says; and the teams on offer, which the proxy itself reads.
+const USER_KEYS_WITHOUT_EFFECT: &[&str] = &[
+    "auto_create_key",
+    "available_teams",
+    "duration",
+    "key_alias",
+    "send_invite_email",
+    "sso_user_id",
     "user_alias",
     "user_email",
     "user_id",
@@ -110,6 +116,7 @@ pub(super) fn settings<'a>(root: &mut Section<'a>, store: StoreKind, reader: &mu
     let also_create_orgs = section.take_or_env(ALSO_CREATE_ORGS, "ENTRA_GROUPS_ALSO_CREATE_ORGS", reader);
     let team_params = section.take(TEAM_PARAMS);
     let user_params = section.take(USER_PARAMS);
+    let team_settings = section.take("default_team_settings");
     let max_budgets = [section.take("max_internal_user_budget"), section.take("default_max_internal_user_budget")];
     let budget_duration = section.take("internal_user_budget_duration");
     for (place, _) in section.pass_over(|key| !resembles_ours(key)) {
@@ -126,6 +133,15 @@ pub(super) fn settings<'a>(root: &mut Section<'a>, store: StoreKind, reader: &mu
         }
         params
     });
+    // LiteLLM's older place for a team's budget; `default_team_params` wins.
+    let team_params = match team_settings.and_then(|item| older_team_budget(&item, reader)) {
+        None => team_params,
+        Some(older) => {
+            let mut params = team_params.unwrap_or_default();
+            params.limits.max_budget = params.limits.max_budget.or(Some(older));
+            Some(params)
+        }
+    };
     let mut user_params = user_params.map(|item| user_params_of(&item, store, reader)).unwrap_or_default();
     // LiteLLM's older keys for the same; `default_internal_user_params` wins, and the first of the two budgets.
     let limits = &mut user_params.limits;
@@ -137,6 +153,23 @@ pub(super) fn settings<'a>(root: &mut Section<'a>, store: StoreKind, reader: &mu
         limits.budget_duration = limits.budget_duration.take().or(duration);
     }
     Settings { also_create_orgs, team_params, user_params }
+}
+
+/// The `max_budget` of the first of the `default_team_settings`, which is every new team's, as in LiteLLM. All else there
+/// is the proxy's own, and may be no list at all.
+fn older_team_budget<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> Option<f64> {
+    let said = "belongs to LiteLLM and is passed over, except the first one's max_budget";
+    reader.note(Level::Debug, &item.place, said);
+    let Value::List(settings) = item.value else { return None };
+    let Value::Map(entries) = &settings.first()?.value else { return None };
+    let entry = entries.iter().find(|entry| entry.key == "max_budget")?;
+    let budget = Item {
+        place: format!("{}[0].max_budget", item.place),
+        line: entry.line,
+        value: &entry.node.value,
+        literal: false,
+    };
+    if matches!(budget.value, Value::Null) { None } else { reader.amount(&budget) }
 }
 
 /// A slip in one of our keys must not pass for one of LiteLLM's.
@@ -162,7 +195,7 @@ fn team_params_of<'a>(item: &Item<'a>, store: StoreKind, reader: &mut Reader<'a>
     match store {
         StoreKind::Native => without_effect(&mut section, TEAM_KEYS_OF_LITELLM, reader),
         // The proxy would apply them. A team that lacks its guardrails, say, must not come into being unnoticed.
-        StoreKind::LiteLlm => not_supported(&mut section, TEAM_KEYS_OF_LITELLM, reader),
+        StoreKind::LiteLlm => not_supported(&mut section, TEAM_KEYS_OF_LITELLM, "a team", reader),
     }
     section.finish(reader);
     TeamParams { models, limits, organization_id, team_member_permissions, member_limits, metadata }
@@ -190,7 +223,12 @@ fn user_params_of<'a>(item: &Item<'a>, store: StoreKind, reader: &mut Reader<'a>
     let models = models(&mut section, reader);
     let items = of_litellm_alone(&mut section, ["tpm_limit", "rpm_limit"], store, reader);
     [limits.tpm_limit, limits.rpm_limit] = rates(items, reader);
-    without_effect(&mut section, USER_KEYS_OF_LITELLM, reader);
+    without_effect(&mut section, USER_KEYS_WITHOUT_EFFECT, reader);
+    match store {
+        StoreKind::Native => without_effect(&mut section, USER_KEYS_OF_LITELLM, reader),
+        // As with teams: nobody may come into being without their limits.
+        StoreKind::LiteLlm => not_supported(&mut section, USER_KEYS_OF_LITELLM, "a person", reader),
+    }
     section.finish(reader);
     UserParams { user_role, models, limits }
 }
@@ -219,11 +257,11 @@ fn rates<'a>(items: [Option<Item<'a>>; 2], reader: &mut Reader<'a>) -> [Option<i
 }
 
 /// `metadata` as it is, with `tags` as a key in it: that is where the proxy keeps them.
-fn metadata<'a>(section: &mut Section<'a>, reader: &mut Reader<'a>) -> Map<String, Value> {
+fn metadata<'a>(section: &mut Section<'a>, reader: &mut Reader<'a>) -> Map<String, Json> {
     let mut metadata = Map::new();
     if let Some(item) = section.take("metadata") {
         match reader.json(&item) {
-            Some(Value::Object(map)) => metadata = map,
+            Some(Json::Object(map)) => metadata = map,
             Some(_) => reader.problem(&item, "must be a mapping", "write its keys below it"),
             None => {}
         }
@@ -306,9 +344,9 @@ fn without_effect(section: &mut Section, keys: &[&str], reader: &mut Reader) {
     }
 }
 
-fn not_supported(section: &mut Section, keys: &[&str], reader: &mut Reader) {
+fn not_supported(section: &mut Section, keys: &[&str], whose: &str, reader: &mut Reader) {
     for (place, line) in section.pass_over(|key| keys.contains(&key)) {
-        let remedy = "leave it out, and set it in LiteLLM where a team needs it";
+        let remedy = format!("leave it out, and set it in LiteLLM where {whose} needs it");
         reader.problems.push(Problem::new(place, "is LiteLLM's and is not supported here", remedy).at(line));
     }
 }

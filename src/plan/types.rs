@@ -193,6 +193,8 @@ pub struct Applied {
     pub user_created: bool,
     pub user_updated: bool,
     pub failures: Vec<Failure>,
+    /// What was left alone, and why: the notes of the plan that was written.
+    pub notes: Vec<Note>,
     /// How often the transaction lost a race (a deadlock, say) and was tried again.
     pub retries: u32,
 }

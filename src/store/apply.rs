@@ -141,7 +141,7 @@ async fn apply_once<T: Tables>(store: &Store, planner: &Planner<'_>, locks: &Loc
         T::write_person(&mut transaction, planner, &plan, &mut applied).await?;
     }
     transaction.commit().await?;
-    Ok(Outcome::Done(applied))
+    Ok(Outcome::Done(Applied { notes: plan.notes, ..applied }))
 }
 
 /// The rows that were made, and those that the database refused, with its reason.

@@ -15,8 +15,11 @@ fn the_keys_of_a_litellm_proxy_are_passed_over_and_noted() {
     let yaml = "litellm_settings:\n  drop_params: true\n  callbacks: [otel]\n  default_team_settings: [{team_id: x}]\n  \
                 cache_params: {password: \"${NONE}\"}\n";
     let notes = notes(yaml, Level::Debug);
-    let expected = ["drop_params", "callbacks", "default_team_settings", "cache_params"]
-        .map(|key| format!("litellm_settings.{key}: belongs to LiteLLM and is passed over"));
+    let mut expected = ["drop_params", "callbacks", "cache_params"]
+        .map(|key| format!("litellm_settings.{key}: belongs to LiteLLM and is passed over"))
+        .to_vec();
+    let said = "belongs to LiteLLM and is passed over, except the first one's max_budget";
+    expected.push(format!("litellm_settings.default_team_settings: {said}"));
     assert_eq!(notes, expected);
 }
 
@@ -120,6 +123,36 @@ fn the_default_role_is_one_that_everybody_may_have() {
     ] {
         assert_said(&user(&format!("user_role: {role}")), &format!("config.yaml:3: {place}: {expected}"));
     }
+}
+
+#[test]
+fn the_older_place_for_a_teams_budget_counts_where_the_newer_one_is_silent() {
+    let older = |settings: &str, params: &str| {
+        let yaml = format!("  default_team_settings: {settings}\n  default_team_params: {params}\n");
+        let of = |store: &str| {
+            let policy = good(&format!("store: {store}\nlitellm_settings:\n{yaml}")).policy;
+            policy.team_params.and_then(|params| params.limits.max_budget)
+        };
+        let budget = of("native");
+        assert_eq!(of("litellm"), budget, "with both stores the same: {yaml}");
+        budget
+    };
+    assert_eq!(older("[{max_budget: 5, team_id: x}, {max_budget: 9}]", "null"), Some(5.0), "the first one's");
+    assert_eq!(older("[{max_budget: 5}]", "{models: [a]}"), Some(5.0));
+    assert_eq!(older("[{max_budget: 5}]", "{max_budget: 7}"), Some(7.0));
+    assert_eq!(older("[{max_budget: 5}]", "{max_budget: 0}"), Some(0.0));
+    for none in ["[{team_id: x}, {max_budget: 9}]", "[{max_budget: null}]", "[]", "[x]", "{max_budget: 5}", "x"] {
+        assert_eq!(older(none, "null"), None, "LiteLLM finds none there: {none}");
+    }
+    assert_eq!(
+        older("[{langfuse_secret: \"${NO_SUCH}\", key: os.environ/NO_SUCH, max_budget: 5}]", "null"),
+        Some(5.0),
+        "what is the proxy's own is not looked at"
+    );
+    assert_said(
+        "litellm_settings:\n  default_team_settings:\n  - team_id: x\n    max_budget: -1\n",
+        "config.yaml:4: litellm_settings.default_team_settings[0].max_budget: must be a finite number",
+    );
 }
 
 #[test]

@@ -53,19 +53,15 @@ const NOT_OURS: [&str; 38] = [
 ];
 
 /// The same for `default_internal_user_params`: `NewUserRequest` and what it is made of.
-const NOT_OURS_OF_PEOPLE: [&str; 34] = [
+const NOT_OURS_OF_PEOPLE: [&str; 25] = [
     "agent_id",
     "aliases",
     "allowed_cache_controls",
-    "auto_create_key",
-    "available_teams",
     "blocked",
     "budget_fallbacks",
     "budget_limits",
     "config",
-    "duration",
     "guardrails",
-    "key_alias",
     "max_parallel_requests",
     "mcp_rpm_limit",
     "metadata",
@@ -78,13 +74,21 @@ const NOT_OURS_OF_PEOPLE: [&str; 34] = [
     "permissions",
     "policies",
     "prompts",
-    "send_invite_email",
     "spend",
     "soft_budget",
-    "sso_user_id",
     "tag_rpm_limit",
     "team_id",
     "teams",
+];
+
+/// And what of it changes nothing in a person's row.
+const WITHOUT_EFFECT_ON_PEOPLE: [&str; 9] = [
+    "auto_create_key",
+    "available_teams",
+    "duration",
+    "key_alias",
+    "send_invite_email",
+    "sso_user_id",
     "user_alias",
     "user_email",
     "user_id",
@@ -364,8 +368,25 @@ fn what_litellm_would_give_a_team_and_we_do_not_is_refused_by_name_with_its_stor
 }
 
 #[test]
-fn what_litellm_knows_of_people_and_we_do_not_has_no_effect_with_either_store() {
+fn what_litellm_would_give_a_person_and_we_do_not_is_refused_by_name_with_its_store() {
+    let people = |store, yaml: &str| section("default_internal_user_params", store, yaml);
     for key in NOT_OURS_OF_PEOPLE {
+        let yaml = format!("{key}: [x]");
+        let expected = format!(
+            "config.yaml:3: {PEOPLE}.{key}: is LiteLLM's and is not supported here; leave it out, and set it in LiteLLM \
+             where a person needs it"
+        );
+        assert_said(&people(StoreKind::LiteLlm, &yaml), &expected);
+        let expected = format!("{PEOPLE}.{key}: is LiteLLM's and has no effect here");
+        assert_eq!(notes(&people(StoreKind::Native, &yaml), Level::Warning), [expected]);
+        let nothing = people(StoreKind::LiteLlm, &format!("{key}: null"));
+        assert_eq!(notes(&nothing, Level::Warning), [] as [&str; 0], "null is as good as absent");
+    }
+}
+
+#[test]
+fn what_changes_nothing_in_a_persons_row_is_told_with_either_store() {
+    for key in WITHOUT_EFFECT_ON_PEOPLE {
         for store in [StoreKind::Native, StoreKind::LiteLlm] {
             let yaml = section("default_internal_user_params", store, &format!("{key}: [x]"));
             assert_eq!(notes(&yaml, Level::Warning), [format!("{PEOPLE}.{key}: is LiteLLM's and has no effect here")]);

@@ -5,7 +5,8 @@ use serde_json::json;
 use sqlx::{PgConnection, Postgres, Transaction};
 
 use super::support::{
-    ALICE, assigned, failures, person, places, plain, team, team_by_hand, until_it_waits, user, user_by_hand, world,
+    ALICE, assigned, define, failures, person, places, plain, team, team_by_hand, until_it_waits, user, user_by_hand,
+    world,
 };
 use crate::support::World;
 
@@ -108,6 +109,40 @@ async fn what_the_proxy_spends_at_the_same_moment_is_not_lost() {
             "the row of {key} is locked before a team's is, and there is no deadlock: src/store/litellm.rs, lock"
         );
     }
+}
+
+/// The order is the bytes', whatever the database sorts by; here by English, in which `~` comes first.
+#[tokio::test]
+async fn of_two_rows_that_name_a_person_the_lower_is_locked_first_as_the_proxy_does_it() {
+    let world = world().await;
+    let [group] = assigned(&world, ["Evals"]);
+    let alice = person(&world, "Alice Arden", &[group]);
+    team_by_hand(&world, &group, "", "").await;
+    define(&world, r#"alter table public."LiteLLM_UserTable" alter user_id type text collate "en-x-icu""#).await;
+    // The higher one is also the first in the table.
+    user_by_hand(&world, &"~ of the proxy", ", sso_user_id", &format!(", '{alice}'")).await;
+    user_by_hand(&world, &alice, "", "").await;
+    let service = plain(&world, false).await;
+
+    let spend = r#"update public."LiteLLM_UserTable" set spend = spend + 5 where user_id = $1"#;
+    let mut proxy = world.pool.begin().await.unwrap();
+    // In a deadlock it is not the proxy that gives way.
+    step(&mut proxy, "set local deadlock_timeout = '1min'", &[]).await;
+    step(&mut proxy, spend, &[&alice]).await;
+    let (_, ()) = tokio::join!(world.sign_in(&service, alice), async {
+        until_it_waits(&world).await;
+        step(&mut proxy, spend, &[&"~ of the proxy"]).await;
+        proxy.commit().await.unwrap();
+    });
+    assert_eq!(places(&world, &alice, &group).await, [1, 1, 1]);
+    for key in [&alice as &dyn ToString, &"~ of the proxy"] {
+        assert_eq!(user(&world, key).await["spend"], 5, "of {}", key.to_string());
+    }
+    assert_eq!(
+        world.last_run().await["retries"],
+        0,
+        "the sign-in held the higher row while it waited for the lower, which is a deadlock: src/store/litellm.rs, lock"
+    );
 }
 
 #[tokio::test]

@@ -136,6 +136,23 @@ async fn a_row_with_the_same_address_is_somebody_elses_and_is_left_alone() {
 }
 
 #[tokio::test]
+async fn of_many_rows_with_the_same_address_the_record_names_five() {
+    let world = world().await;
+    let alice = person(&world, "Alice Arden", &[]);
+    for number in 1..=7 {
+        user_by_hand(&world, &format!("row {number}"), ", user_email", &format!(", '{ALICE}'")).await;
+    }
+    let service = plain(&world, true).await;
+    world.sign_in(&service, alice).await;
+    let five = ["row 1", "row 2", "row 3", "row 4", "row 5"];
+    assert_eq!(
+        world.last_run().await["notes"],
+        json!([{ "note": "same_email", "own": alice, "user_ids": five }]),
+        "src/store/litellm.rs, read: five of the seven"
+    );
+}
+
+#[tokio::test]
 async fn an_address_that_only_looks_alike_to_a_pattern_is_not_the_same() {
     let world = world().await;
     let alice = person(&world, "Alice Arden", &[]);

@@ -98,6 +98,26 @@ async fn a_person_who_is_in_the_roster_twice_is_in_it() {
     assert_eq!((me["teams"].as_array().unwrap().len(), &me["teams"][0]["role"]), (1, &json!("admin")), "{me:#}");
 }
 
+#[tokio::test]
+async fn who_is_known_already_brings_their_address_into_the_roster_of_a_later_team() {
+    let world = world().await;
+    let [group, later] = assigned(&world, ["Evals", "Later"]);
+    let alice = person(&world, "Alice Arden", &[group]);
+    let service = plain(&world, true).await;
+    world.sign_in(&service, alice).await;
+    let before = user(&world, &alice).await["user_email"].clone();
+    assert_eq!(before, ALICE, "the scene: her address is in her row, and does not change");
+
+    world.fake.edit(|directory| directory.put(alice, later));
+    world.sign_in(&service, alice).await;
+
+    assert_eq!(
+        team(&world, &later).await["members_with_roles"],
+        json!([{ "user_id": alice, "user_email": ALICE, "role": "user" }]),
+        "src/store/litellm/person.rs, enrolled: the address of the row, where none is written"
+    );
+}
+
 async fn set_roster(world: &crate::support::World, group: &dyn ToString, roster: &dyn ToString) {
     let sql = r#"update public."LiteLLM_TeamTable" set members_with_roles = $2::jsonb where team_id = $1"#;
     by_hand(world, sql, &[group, roster]).await;

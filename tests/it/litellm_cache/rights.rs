@@ -30,20 +30,29 @@ async fn the_documented_rights_are_enough_and_each_of_them_is_needed() {
     let mut redis = server.connect().await;
     let channel = format!("&{CHANNEL}");
     let named = format!("&prod:{CHANNEL}");
-    for (name, namespace, rights, expected) in [
-        ("all", None, format!("~* {channel} +del +publish"), Ok(0)),
-        ("named", Some("prod"), format!("~prod:* {named} +del +publish"), Ok(0)),
-        ("nodel", None, format!("~* {channel} +publish"), Err(CacheError::Forbidden)),
-        ("nopub", None, format!("~* {channel} +del"), Err(CacheError::Forbidden)),
-        ("nokey", None, format!("~prod:* {channel} +del +publish"), Err(CacheError::Forbidden)),
-        ("nochannel", None, format!("~* {named} +del +publish"), Err(CacheError::Forbidden)),
+    for (name, namespace, database, rights, expected) in [
+        ("all", None, "", format!("~* {channel} +del +publish"), Ok(0)),
+        ("named", Some("prod"), "", format!("~prod:* {named} +del +publish"), Ok(0)),
+        ("nodel", None, "", format!("~* {channel} +publish"), Err(CacheError::Forbidden)),
+        ("nopub", None, "", format!("~* {channel} +del"), Err(CacheError::Forbidden)),
+        ("other", None, "/3", format!("~* {channel} +del +publish +select"), Ok(0)),
+        ("noselect", None, "/3", format!("~* {channel} +del +publish"), Err(CacheError::Database)),
+        ("nokey", None, "", format!("~prod:* {channel} +del +publish"), Err(CacheError::Forbidden)),
+        ("nochannel", None, "", format!("~* {named} +del +publish"), Err(CacheError::Forbidden)),
     ] {
         let made = redis.ask(&format!("ACL SETUSER {name} reset resetchannels on >pw {rights}")).await;
         assert_eq!(made, ["+OK"], "{rights}");
-        let cache = cache(&server.url(&format!("{name}:pw@")), namespace);
+        let cache = cache(&format!("{}{database}", server.url(&format!("{name}:pw@"))), namespace);
         assert_eq!(cache.ready().await, expected, "{rights}");
         assert_eq!(cache.forget(&some_keys()).await, expected.map(|_| ()), "{rights}");
     }
+}
+
+#[tokio::test]
+async fn a_database_that_the_server_does_not_have_is_told_as_such() {
+    let server = Redis::start(&["--databases", "4"]);
+    assert_eq!(cache(&format!("{}/3", server.url("")), None).ready().await, Ok(0));
+    assert_eq!(cache(&format!("{}/4", server.url("")), None).ready().await, Err(CacheError::Database));
 }
 
 #[tokio::test]

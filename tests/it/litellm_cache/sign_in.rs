@@ -100,6 +100,31 @@ async fn the_workers_hear_of_exactly_what_a_sign_in_wrote_and_of_a_repeat_nothin
 }
 
 #[tokio::test]
+async fn of_a_person_whose_row_has_another_key_the_workers_hear_both() {
+    let server = Redis::start(&[]);
+    let scene = scene().await;
+    let made = r#"insert into public."LiteLLM_UserTable" (user_id, sso_user_id) values ('of the proxy', $1)"#;
+    sqlx::query(made).bind(scene.alice.to_string()).execute(&scene.world.pool).await.unwrap();
+    let service = scene.service(server.url("")).await;
+    let mut worker = listener(&server).await;
+    scene.world.sign_in(&service, scene.alice).await;
+
+    let group = scene.groups[0];
+    let expected = [
+        "of the proxy".to_owned(),
+        // Under this one a proxy holds whom its own sign-in looked for.
+        scene.alice.to_string(),
+        format!("team_id:{group}"),
+        "team_alias:Research".to_owned(),
+        format!("{group}_of the proxy"),
+        format!("team_membership:of the proxy:{group}"),
+        format!("org_id:{group}"),
+        format!("org_id:{group}:with_budget"),
+    ];
+    assert_eq!(told(&mut worker, 8).await, BTreeSet::from(expected), "src/sync.rs, forget");
+}
+
+#[tokio::test]
 async fn whoever_hears_of_a_sign_in_finds_its_rows_in_the_database() {
     let server = Redis::start(&[]);
     let scene = scene().await;

@@ -12,7 +12,7 @@ use serde_json::json;
 use sqlx::{AssertSqlSafe, PgTransaction};
 use tokio::task::JoinSet;
 
-use super::support::{assigned, ids, many_assigned, organization_by_hand, person, until_it_waits};
+use super::support::{assigned, give_roles, ids, many_assigned, organization_by_hand, person, until_it_waits};
 use crate::support::by_hand::{
     DELETE_ORGANIZATION, DELETE_SOME_ORGANIZATIONS, DELETE_SOME_TEAMS, DELETE_SOME_TEAMS_AND_ORGANIZATIONS,
     DELETE_TEAM, DELETE_USER, Deed, MAKE_USER, PUT_IN_TEAM, TAKE_OUT_OF_TEAM,
@@ -147,6 +147,29 @@ async fn a_membership_that_somebody_makes_by_hand_in_the_same_moment_is_theirs(
     assert_eq!((&member["role"], &member["source"]), (&json!("admin"), &json!("manual")));
     assert_eq!(rows.users[&alice.to_string()]["user_role"], "proxy_admin");
     assert_eq!(rows.organizations_of(alice), ids(&[group]), "and what was missing is written");
+}
+
+/// The record tells what was left alone when the rows were written, not what was seen before the locks.
+#[rstest]
+#[tokio::test]
+async fn what_is_left_alone_since_somebody_changed_it_in_the_same_moment_is_in_the_record(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let (world, service, group, alice) = scene(store).await;
+    give_roles(&world, alice, &["org_admin"]);
+    world.sign_in(&service, alice).await;
+    give_roles(&world, alice, &[]);
+    let lock = transaction(&world, PERSONS_LOCK, &alice).await;
+    let by_hand = Deed::from("update {users} set user_role = 'proxy_admin' where user_id = $1");
+    let answer = held(&world, &service, alice, lock, &[(by_hand, &[&alice])]).await;
+    assert_eq!(answer.status, 303, "{answer:#?}");
+    assert_whole(&world, group, alice).await;
+    assert_eq!(world.rows().await.users[&alice.to_string()]["user_role"], "proxy_admin", "the scene");
+    assert_eq!(
+        world.last_run().await["notes"],
+        json!([{ "note": "role_set_by_hand_stays" }]),
+        "the notes of the plan that was written: src/store/apply.rs"
+    );
 }
 
 /// Deletes about half of all teams and organizations, three times; a sign-in can lose no more than three races to it.
