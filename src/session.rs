@@ -110,14 +110,18 @@ impl Sessions {
     /// Ends sessions, here at once and elsewhere within a second.
     pub async fn end(&self, hashes: &[TokenHash]) -> Result<(), StoreError> {
         let whose = self.store.end_sessions(hashes).await?;
-        whose.into_iter().for_each(|person| self.cache.forget(person));
+        for person in whose {
+            self.cache.forget(person);
+        }
         Ok(())
     }
 
     /// Ends what was opened in one session of Entra's; gives how many sessions that were.
     pub async fn end_sid(&self, sid: &str) -> Result<usize, StoreError> {
         let whose = self.store.end_sessions_of_sid(sid).await?;
-        whose.iter().for_each(|person| self.cache.forget(*person));
+        for person in &whose {
+            self.cache.forget(*person);
+        }
         Ok(whose.len())
     }
 
@@ -171,9 +175,10 @@ impl Sessions {
     fn tell(&self, error: &NotListening, told: &mut bool) {
         if !std::mem::replace(told, true) {
             let why = chain(error);
-            match self.link.trusted(self.lifetimes) {
-                Some(age) => tracing::warn!("sessions are remembered for {} ms only: {why}", age.num_milliseconds()),
-                None => tracing::warn!("no session is remembered meanwhile: {why}"),
+            if let Some(age) = self.link.trusted(self.lifetimes) {
+                tracing::warn!("sessions are remembered for {} ms only: {why}", age.num_milliseconds());
+            } else {
+                tracing::warn!("no session is remembered meanwhile: {why}");
             }
         }
     }

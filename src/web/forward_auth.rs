@@ -36,7 +36,10 @@ static SIGN_IN: HeaderName = HeaderName::from_static("x-auth-request-sign-in");
 
 pub(super) fn router() -> Router<Arc<App>> {
     // Envoy puts the path that it was asked for behind ours.
-    Router::new().route(PATH, any(verify)).route(&format!("{PATH}/{{*path}}"), any(verify))
+    Router::new()
+        .route(PATH, any(verify))
+        .route(&format!("{PATH}/"), any(verify))
+        .route(&format!("{PATH}/{{*path}}"), any(verify))
 }
 
 /// Whether a path, with the public URL's own before it, is one of these.

@@ -2,6 +2,7 @@
 //! lead nobody elsewhere, and leave no secret in the answer or in the log.
 
 mod callback;
+mod forward_auth;
 mod graph;
 mod names;
 mod return_to;

@@ -8,4 +8,5 @@ mod logs;
 pub(crate) mod program;
 mod redis;
 mod serve;
+mod sessions;
 mod start;

@@ -13,6 +13,7 @@ mod config;
 mod docs;
 mod errors;
 mod fake;
+mod forward_auth;
 mod graph_faults;
 mod id_token;
 mod layers;

@@ -1,0 +1,62 @@
+//! `entraway sessions`: who is signed in, and how that ends.
+
+use entraway::domain::StoreKind;
+use rstest::rstest;
+
+use super::program::{CONFIG, Folder, environment, run};
+use crate::support::{LiteLlm, Native, World};
+
+#[rstest]
+#[tokio::test]
+async fn sessions_are_listed_and_ended_beside_a_running_service(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
+    let (alice, _) = world.alice();
+    let bob = world.fake.edit(|directory| directory.person("Bob Builder", |_| {}));
+    let service = world.service().await;
+    let mut hers = [world.sign_in(&service, alice).await, world.sign_in(&service, alice).await];
+    let mut his = world.sign_in(&service, bob).await;
+    let folder = Folder::new();
+    let kind = if store == LiteLlm { "store: litellm\n" } else { "" };
+    let config = folder.file("entraway.yaml", &format!("{CONFIG}{kind}"));
+    let env = environment(&world);
+    let entraway = async |words: &[&str]| {
+        let words: Vec<&str> = [&["sessions"], words, &["--config", &config]].concat();
+        run(&folder, &words, &env).await
+    };
+    let (alice, bob) = (alice.to_string(), bob.to_string());
+
+    let listed = entraway(&["list", "--all"]).await;
+    assert_eq!((listed.code, listed.stderr.as_str()), (0, ""), "{listed:?}");
+    assert_eq!(listed.stdout.lines().count(), 4, "a heading and three sessions: {}", listed.stdout);
+    assert_eq!((listed.stdout.matches(&alice).count(), listed.stdout.matches(&bob).count()), (2, 1));
+    assert!(!listed.stdout.contains('@'), "no address is told: {}", listed.stdout);
+    let listed = entraway(&["list", "--user", &bob]).await;
+    assert_eq!(listed.stdout.matches(&bob).count(), 1, "{listed:?}");
+    assert!(!listed.stdout.contains(&alice), "{listed:?}");
+
+    let nobody = "00000000-0000-0000-0000-000000000001";
+    assert_eq!(entraway(&["revoke", "--user", nobody]).await.stdout, "0 sessions ended\n");
+    let ended = entraway(&["revoke", "--user", &alice.to_uppercase()]).await;
+    assert_eq!((ended.code, ended.stdout.as_str()), (0, "2 sessions ended\n"), "{ended:?}");
+    for browser in &mut hers {
+        assert_eq!(browser.me(&service).await.status, 401, "Alice has to sign in again");
+    }
+    assert_eq!(his.me(&service).await.status, 200, "Bob does not");
+    assert_eq!(entraway(&["revoke", "--all"]).await.stdout, "1 session ended\n");
+    assert_eq!(his.me(&service).await.status, 401, "now he does");
+}
+
+#[tokio::test]
+async fn whose_sessions_is_said_in_just_one_way() {
+    let folder = Folder::new();
+    for words in [
+        &["revoke"][..],
+        &["list"],
+        &["revoke", "--all", "--user", "00000000-0000-0000-0000-000000000001"],
+        &["revoke", "--user", "alice@example.com"],
+        &["revoke", "--user", ""],
+    ] {
+        let refused = run(&folder, &[&["sessions"], words].concat(), &[]).await;
+        assert_eq!(refused.code, 2, "{words:?}: {refused:?}");
+    }
+}

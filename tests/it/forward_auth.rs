@@ -1,0 +1,75 @@
+//! `/auth/verify`: what a reverse proxy is told, and through it an upstream.
+
+mod answers;
+mod assertion;
+mod dialects;
+mod narrowed;
+mod remembered;
+
+use std::time::{Duration, Instant};
+
+use entraway::config::Config;
+use entraway::session::IDENTITY_HEADERS;
+use reqwest::Method;
+use reqwest::header::HeaderMap;
+
+use crate::support::{Answer, Browser, Service, World};
+
+/// As the private network of a proxy; the tests themselves come from there.
+fn trusting(config: &mut Config) {
+    config.server.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
+}
+
+/// Asks as a proxy does on behalf of a browser, with more headers than the cookie.
+async fn verify(browser: &mut Browser, service: &Service, path: &str, headers: &[(&str, &str)]) -> Answer {
+    let mut request = browser.request(Method::GET, service.at(path));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    browser.send(request).await
+}
+
+async fn status(browser: &mut Browser, service: &Service) -> u16 {
+    verify(browser, service, "/auth/verify", &[]).await.status.as_u16()
+}
+
+/// The value of a header that has to be there once.
+#[track_caller]
+fn one<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    let values: Vec<_> = headers.get_all(name).iter().collect();
+    assert_eq!(values.len(), 1, "{name} has to be there once: {headers:?}");
+    values[0].to_str().unwrap()
+}
+
+/// Every identity header is there, and empty.
+#[track_caller]
+fn tells_nobody(answer: &Answer) {
+    for name in IDENTITY_HEADERS {
+        assert_eq!(one(&answer.headers, name.as_str()), "", "{name} of {answer:#?}");
+    }
+    assert_eq!(one(&answer.headers, "cache-control"), "no-store", "{answer:#?}");
+}
+
+/// Waits until sessions are remembered: until then each is read from the database, and nothing here is proved.
+async fn remembers(service: &Service) {
+    until("sessions are remembered", async || service.app.sessions().remembers()).await;
+}
+
+/// Waits a second and a bit at most, which is what is promised of every change.
+#[track_caller]
+fn until<'a>(what: &'a str, mut is_so: impl AsyncFnMut() -> bool + 'a) -> impl Future<Output = ()> + 'a {
+    let caller = std::panic::Location::caller();
+    async move {
+        let begin = Instant::now();
+        while !is_so().await {
+            assert!(begin.elapsed() < Duration::from_secs(5), "{what}: not after five seconds, at {caller}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// A browser in which Alice, who is in one group, is signed in.
+async fn alice(world: &World, service: &Service) -> Browser {
+    let (alice, _) = world.alice();
+    world.sign_in(service, alice).await
+}

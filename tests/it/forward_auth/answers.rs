@@ -1,0 +1,144 @@
+//! 200 with the identity, 401 for nobody, and every header on every answer.
+
+use reqwest::Method;
+use rstest::rstest;
+
+use super::{alice, one, status, tells_nobody, verify};
+use crate::support::by_hand::DELETE_USER;
+use crate::support::{Browser, LiteLlm, Native, StoreKind, World};
+
+#[rstest]
+#[tokio::test]
+async fn who_is_signed_in_is_told_in_headers_by_any_method(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
+    let (person, group) = world.alice();
+    let service = world.service().await;
+    let mut browser = world.sign_in(&service, person).await;
+    for method in ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND"] {
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        // As a form of another site that the proxy guards: that is the upstream's to judge.
+        let request =
+            browser.request(method.clone(), service.at("/auth/verify")).header("Origin", "https://app.example");
+        let answer = browser.send(request).await;
+        assert_eq!(answer.status, 200, "{method}: {answer:#?}");
+        for (name, value) in [
+            ("x-auth-request-user", person.to_string()),
+            ("x-auth-request-email", "alice.arden@contoso-sim.example".to_owned()),
+            ("x-auth-request-name", "Alice%20Arden".to_owned()),
+            ("x-auth-request-role", "internal_user".to_owned()),
+            ("x-auth-request-organizations", group.to_string()),
+            ("x-auth-request-organizations-truncated", String::new()),
+            ("x-auth-request-teams", group.to_string()),
+            ("x-auth-request-teams-truncated", String::new()),
+            ("x-auth-request-assertion", String::new()),
+            ("cache-control", "no-store".to_owned()),
+        ] {
+            assert_eq!(one(&answer.headers, name), value, "{method}: {name}");
+        }
+        assert_eq!(answer.body, "");
+        assert!(answer.set_cookies().is_empty(), "{method}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_a_401_with_every_identity_header_empty() {
+    let world = World::new().await;
+    let service = world.service().await;
+    let mut signed_in = alice(&world, &service).await;
+    let token = signed_in.cookies["entraway"].clone();
+    let mut other = token.clone().into_bytes();
+    other[5] = if other[5] == b'A' { b'B' } else { b'A' };
+    let other = String::from_utf8(other).unwrap();
+    for (what, cookie) in [
+        ("no cookie", String::new()),
+        ("another cookie", "session=abc".to_owned()),
+        ("an empty token", "entraway=".to_owned()),
+        ("another token", format!("entraway={other}")),
+        ("half a token", format!("entraway={}", &token[..20])),
+        ("two tokens", format!("entraway={token}; entraway={other}")),
+        ("the token under another name", format!("__Host-entraway={token}")),
+    ] {
+        let answer = verify(&mut Browser::new(), &service, "/auth/verify", &[("Cookie", cookie.as_str())]).await;
+        assert_eq!(answer.status, 401, "{what}: {answer:#?}");
+        tells_nobody(&answer);
+    }
+    assert_eq!(status(&mut signed_in, &service).await, 200, "the token itself is good");
+}
+
+#[tokio::test]
+async fn whoever_cannot_be_looked_up_is_not_nobody() {
+    let world = World::new().await;
+    let service = world.service().await;
+    let mut browser = alice(&world, &service).await;
+    world.database_goes_away().await;
+    let answer = verify(&mut browser, &service, "/auth/verify", &[]).await;
+    assert_eq!(answer.status, 503, "{answer:#?}");
+    assert_eq!(one(&answer.headers, "retry-after"), "5");
+    tells_nobody(&answer);
+    world.database_comes_back().await;
+    assert_eq!(status(&mut browser, &service).await, 200, "and known again afterwards");
+}
+
+#[tokio::test]
+async fn what_the_asker_claims_to_be_is_not_repeated() {
+    let world = World::new().await;
+    let service = world.service_with(super::trusting).await;
+    let mut browser = alice(&world, &service).await;
+    let claims = [
+        ("x-auth-request-user", "00000000-0000-0000-0000-000000000000"),
+        ("x-auth-request-role", "proxy_admin"),
+        ("x-auth-request-teams", "all-of-them"),
+        ("x_auth_request_role", "proxy_admin"),
+        ("x-auth-request-assertion", "e30.e30.e30"),
+    ];
+    let answer = verify(&mut browser, &service, "/auth/verify", &claims).await;
+    assert_eq!(one(&answer.headers, "x-auth-request-role"), "internal_user");
+    assert_eq!(one(&answer.headers, "x-auth-request-assertion"), "");
+    let answer = verify(&mut Browser::new(), &service, "/auth/verify", &claims).await;
+    assert_eq!(answer.status, 401);
+    tells_nobody(&answer);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_person_who_was_deleted_is_nobody(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
+    let (person, _) = world.alice();
+    let service = world.service().await;
+    let mut browser = world.sign_in(&service, person).await;
+    assert_eq!(status(&mut browser, &service).await, 200);
+    let id = person.to_string();
+    world.by_hand(DELETE_USER, &[&id]).await;
+    if store == LiteLlm {
+        // The proxy's own tables tell of nothing: what is remembered counts for a minute, as in the proxy itself.
+        world.clock.advance(chrono::TimeDelta::seconds(61));
+    }
+    super::until("she is nobody", async || status(&mut browser, &service).await == 401).await;
+}
+
+#[tokio::test]
+async fn very_many_teams_are_told_as_far_as_they_fit_and_all_of_them_count() {
+    let world = World::new().await;
+    let (person, groups) = world.fake.edit(|directory| {
+        let person = directory.person("Mona Many", |_| {});
+        let groups: Vec<_> = (0..90).map(|n| directory.group(&format!("Group {n}"))).collect();
+        for group in &groups {
+            directory.put(person, *group);
+            directory.assign(*group);
+        }
+        (person, groups)
+    });
+    let service = world.service().await;
+    let mut browser = world.sign_in(&service, person).await;
+    let answer = verify(&mut browser, &service, "/auth/verify", &[]).await;
+    let told: Vec<&str> = one(&answer.headers, "x-auth-request-teams").split(',').collect();
+    assert_eq!(told.len(), 40, "as many as fit");
+    assert_eq!(one(&answer.headers, "x-auth-request-teams-truncated"), "50");
+    assert_eq!(one(&answer.headers, "x-auth-request-organizations-truncated"), "50");
+    let bytes: usize = answer.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    assert!(bytes < 4_096, "all headers fit into what nginx reads by default, and are {bytes} bytes");
+    for group in groups {
+        let path = format!("/auth/verify?team={group}");
+        assert_eq!(verify(&mut browser, &service, &path, &[]).await.status, 200, "{group}, told or not");
+    }
+}

@@ -1,0 +1,137 @@
+//! The signed statement of who somebody is, checked as an upstream checks it.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use entraway::config::{Assertion, Config};
+use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use serde_json::{Value, json};
+
+use super::{alice, one, verify};
+use crate::support::{Browser, Service, World};
+
+const AUDIENCE: &str = "https://app.example";
+
+fn asserting(config: &mut Config) {
+    config.session.assertion = Some(Assertion { audience: AUDIENCE.to_owned(), ttl: Duration::from_mins(1) });
+}
+
+async fn keys(service: &Service) -> JwkSet {
+    let answer = Browser::new().get(service.at("/.well-known/jwks.json")).await;
+    assert_eq!(answer.status, 200, "{answer:#?}");
+    assert_eq!(one(&answer.headers, "cache-control"), "public, max-age=300");
+    assert!(!answer.body.contains("\"d\""), "no private key is published: {}", answer.body);
+    serde_json::from_str(&answer.body).unwrap()
+}
+
+/// The claims, if one of these keys signed them; times are looked at by the tests themselves.
+fn checked(assertion: &str, keys: &JwkSet) -> Result<Value, String> {
+    let header = jsonwebtoken::decode_header(assertion).unwrap();
+    assert_eq!(header.alg, Algorithm::ES256);
+    let key = keys.find(&header.kid.unwrap()).ok_or("no such key is published")?;
+    let mut validation = Validation::new(Algorithm::ES256);
+    validation.set_audience(&[AUDIENCE]);
+    validation.validate_exp = false;
+    let decoded = jsonwebtoken::decode::<Value>(assertion, &DecodingKey::from_jwk(key).unwrap(), &validation);
+    decoded.map(|token| token.claims).map_err(|error| error.to_string())
+}
+
+async fn assertion(browser: &mut Browser, service: &Service) -> String {
+    let answer = verify(browser, service, "/auth/verify", &[]).await;
+    assert_eq!(answer.status, 200, "{answer:#?}");
+    one(&answer.headers, "x-auth-request-assertion").to_owned()
+}
+
+#[tokio::test]
+async fn an_upstream_can_check_who_somebody_is() {
+    let world = World::new().await;
+    let (person, group) = world.alice();
+    let service = world.service_with(asserting).await;
+    let mut browser = world.sign_in(&service, person).await;
+    let token = assertion(&mut browser, &service).await;
+    let keys = keys(&service).await;
+    let claims = checked(&token, &keys).unwrap();
+    let now = world.clock.now().timestamp();
+    let (iat, exp) = (claims["iat"].as_i64().unwrap(), claims["exp"].as_i64().unwrap());
+    assert!((now - 5..=now).contains(&iat), "issued at {iat}, and it is {now}");
+    assert_eq!(exp - iat, 60);
+    let expected = json!({
+        "iss": "http://127.0.0.1:1/", "aud": AUDIENCE, "sub": person, "iat": iat, "exp": exp,
+        "tid": world.fake.edit(|directory| directory.tenant_id),
+        "email": "alice.arden@contoso-sim.example", "name": "Alice Arden", "role": "internal_user",
+        "organizations": [group], "organizations_truncated": 0, "teams": [group], "teams_truncated": 0,
+    });
+    assert_eq!(claims, expected);
+
+    let (head, signature) = token.rsplit_once('.').unwrap();
+    let other = assertion(&mut browser, &world.service_with(asserting).await).await;
+    assert_eq!(checked(&other, &keys), Ok(claims), "another replica signs with the same key");
+    let mut forged = signature.to_owned();
+    forged.replace_range(3..4, if &signature[3..4] == "A" { "B" } else { "A" });
+    checked(&format!("{head}.{forged}"), &keys).expect_err("a signature that was changed");
+}
+
+#[tokio::test]
+async fn who_does_not_ask_for_assertions_gets_none_and_publishes_no_keys() {
+    let world = World::new().await;
+    let service = world.service().await;
+    let mut browser = alice(&world, &service).await;
+    assert_eq!(assertion(&mut browser, &service).await, "");
+    assert_eq!(Browser::new().get(service.at("/.well-known/jwks.json")).await.status, 404);
+    let keys: i64 =
+        sqlx::query_scalar("select count(*) from entraway.assertion_keys").fetch_one(&world.pool).await.unwrap();
+    assert_eq!(keys, 0);
+}
+
+#[tokio::test]
+async fn keys_change_by_themselves_and_each_is_published_before_it_signs_and_after() {
+    let world = World::new().await;
+    let (person, _) = world.alice();
+    let lasting = |config: &mut Config| {
+        asserting(config);
+        config.session.lifetime = Duration::from_hours(24 * 300);
+        config.session.idle_timeout = Duration::from_hours(24 * 300);
+    };
+    let service = world.service_with(lasting).await;
+    let mut browser = world.sign_in(&service, person).await;
+    let kid = |token: &str| jsonwebtoken::decode_header(token).unwrap().kid.unwrap();
+    let first = assertion(&mut browser, &service).await;
+    assert_eq!(keys(&service).await.keys.len(), 1);
+
+    world.clock.advance(TimeDelta::days(30) + TimeDelta::minutes(1));
+    let late = assertion(&mut browser, &service).await;
+    assert_eq!(kid(&late), kid(&first), "the new key is published, but signs nothing yet");
+    assert_eq!(keys(&service).await.keys.len(), 2);
+
+    world.clock.advance(TimeDelta::minutes(11));
+    let second = assertion(&mut browser, &service).await;
+    assert_ne!(kid(&second), kid(&first), "everybody has had time to learn of the new key");
+    let published = keys(&service).await;
+    for (which, token) in [("old", &late), ("new", &second)] {
+        checked(token, &published).unwrap_or_else(|error| panic!("what the {which} key signed: {error}"));
+    }
+
+    world.clock.advance(TimeDelta::days(1));
+    assertion(&mut browser, &service).await;
+    let published = keys(&service).await;
+    assert_eq!(published.keys.len(), 1, "the old one is gone a day later");
+    checked(&second, &published).unwrap();
+}
+
+#[tokio::test]
+async fn what_no_key_signed_is_not_signed_without_the_database_either() {
+    let world = World::new().await;
+    let service = world.service_with(asserting).await;
+    let mut browser = alice(&world, &service).await;
+    let token = assertion(&mut browser, &service).await;
+    super::remembers(&service).await;
+    assertion(&mut browser, &service).await;
+    let keys = keys(&service).await;
+    sqlx::query("delete from entraway.assertion_keys").execute(&world.pool).await.unwrap();
+    // An operator's way to take a key that was stolen out of use: within a minute there is another one.
+    world.clock.advance(TimeDelta::seconds(61));
+    let another = assertion(&mut browser, &service).await;
+    checked(&token, &keys).unwrap();
+    checked(&another, &keys).expect_err("the deleted key signs no more");
+}

@@ -1,0 +1,178 @@
+//! Each proxy asks in its own way, and is answered in it: a redirect where the browser gets it, a 401 elsewhere.
+
+use reqwest::header::LOCATION;
+
+use super::{alice, one, tells_nobody, trusting, verify};
+use crate::support::{Answer, Browser, World};
+
+const PAGE: (&str, &str) = ("accept", "text/html,application/xhtml+xml");
+
+/// A host that people may be sent back to, as the configuration's check would ask for it.
+fn with_an_app(config: &mut entraway::config::Config) {
+    trusting(config);
+    config.server.public_url = "https://sso.contoso.example".parse().unwrap();
+    config.session.cookie_domain = Some("contoso.example".to_owned());
+    config.return_hosts.insert("app.contoso.example".to_owned());
+}
+
+fn sign_in(return_to: Option<&str>) -> String {
+    let query = return_to.map(|to| {
+        let to = url::form_urlencoded::byte_serialize(to.as_bytes()).collect::<String>();
+        format!("?return_to={to}")
+    });
+    format!("https://sso.contoso.example/sso/login{}", query.unwrap_or_default())
+}
+
+#[track_caller]
+fn leads_to(answer: &Answer, expected: &str) {
+    assert_eq!(answer.status, 302, "{answer:#?}");
+    assert_eq!(answer.headers[LOCATION], expected);
+    tells_nobody(answer);
+}
+
+/// What Traefik and Caddy send along.
+fn forwarded<'a>(host: &'a str, uri: &'a str) -> [(&'a str, &'a str); 4] {
+    [
+        ("x-forwarded-method", "GET"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-host", host),
+        ("x-forwarded-uri", uri),
+    ]
+}
+
+#[tokio::test]
+async fn traefik_and_caddy_hand_a_redirect_to_the_sign_in_on_and_it_leads_back() {
+    let world = World::new().await;
+    let service = world.service_with(with_an_app).await;
+    let uri = "/reports?q=a%20b&to=https://evil.example#x";
+    let mut headers = forwarded("app.contoso.example", uri).to_vec();
+    headers.push(PAGE);
+    let mut browser = Browser::new();
+    let answer = verify(&mut browser, &service, "/auth/verify", &headers).await;
+    leads_to(&answer, &sign_in(Some(&format!("https://app.contoso.example{uri}"))));
+
+    // All the way: the browser follows, signs in, and is sent to where it was going.
+    let (alice, _) = world.alice();
+    let begun = browser.get(service.here(&answer.location())).await;
+    let callback = browser.pick(&world.fake, &service, &begun.location(), alice).await;
+    let back = browser.get(callback).await;
+    assert_eq!(back.location().as_str(), format!("https://app.contoso.example{uri}"), "{back:#?}");
+    let cookie = back.set_cookies().into_iter().find(|cookie| cookie.starts_with("__Secure-entraway=")).unwrap();
+    for attribute in ["Domain=contoso.example", "Path=/", "Secure", "HttpOnly", "SameSite=Lax"] {
+        assert!(cookie.contains(attribute), "{attribute} in {cookie}");
+    }
+    let answer = verify(&mut browser, &service, "/auth/verify", &headers).await;
+    assert_eq!(answer.status, 200, "{answer:#?}");
+    assert_eq!(one(&answer.headers, "x-auth-request-user"), alice.to_string());
+}
+
+#[tokio::test]
+async fn a_script_gets_a_401_where_a_page_is_redirected() {
+    let world = World::new().await;
+    let service = world.service_with(with_an_app).await;
+    for extra in [
+        ("x-requested-with", "XMLHttpRequest"),
+        ("sec-fetch-mode", "cors"),
+        ("sec-fetch-mode", "no-cors"),
+        ("sec-fetch-mode", "websocket"),
+        ("sec-fetch-mode", "same-origin"),
+    ] {
+        let mut headers = forwarded("app.contoso.example", "/x").to_vec();
+        headers.extend([PAGE, extra]);
+        let answer = verify(&mut Browser::new(), &service, "/auth/verify", &headers).await;
+        assert_eq!(answer.status, 401, "{extra:?}: {answer:#?}");
+        tells_nobody(&answer);
+    }
+    let mut headers = forwarded("app.contoso.example", "/x").to_vec();
+    headers.extend([("accept", "*/*"), ("sec-fetch-mode", "navigate")]);
+    let answer = verify(&mut Browser::new(), &service, "/auth/verify", &headers).await;
+    leads_to(&answer, &sign_in(Some("https://app.contoso.example/x")));
+}
+
+#[tokio::test]
+async fn nginx_is_never_redirected_and_is_told_where_the_sign_in_is() {
+    let world = World::new().await;
+    let service = world.service_with(with_an_app).await;
+    let original = ("x-original-url", "https://app.contoso.example/a?b=c");
+    // A client's own `X-Forwarded-…` comes through nginx.
+    let mut headers = forwarded("evil.example", "/x").to_vec();
+    headers.extend([PAGE, original]);
+    let answer = verify(&mut Browser::new(), &service, "/auth/verify", &headers).await;
+    assert_eq!(answer.status, 401, "{answer:#?}");
+    tells_nobody(&answer);
+    assert_eq!(one(&answer.headers, "x-auth-request-sign-in"), sign_in(Some("https://app.contoso.example/a?b=c")));
+    let script = [original, ("accept", "application/json")];
+    let answer = verify(&mut Browser::new(), &service, "/auth/verify", &script).await;
+    assert_eq!((answer.status.as_u16(), one(&answer.headers, "x-auth-request-sign-in")), (401, ""));
+}
+
+#[tokio::test]
+async fn envoy_asks_with_the_path_behind_ours_and_its_query_narrows_nothing() {
+    let world = World::new().await;
+    let service = world.service_with(with_an_app).await;
+    let headers = [PAGE, ("host", "app.contoso.example"), ("x-forwarded-proto", "https")];
+    for path in ["/", "/reports/7?team=x&y=z", "/..%2fsso/login", "//evil.example/x"] {
+        let answer = verify(&mut Browser::new(), &service, &format!("/auth/verify{path}"), &headers).await;
+        leads_to(&answer, &sign_in(Some(&format!("https://app.contoso.example{path}"))));
+    }
+    let mut browser = alice(&world, &service).await;
+    let answer = verify(&mut browser, &service, "/auth/verify/reports?team=nobodys&what=ever", &headers).await;
+    assert_eq!(answer.status, 200, "{answer:#?}");
+}
+
+#[tokio::test]
+async fn nobody_is_sent_back_to_a_host_that_was_not_named() {
+    let world = World::new().await;
+    let service = world.service_with(with_an_app).await;
+    for host in [
+        "evil.example",
+        "app.contoso.example.evil.example",
+        "app.contoso.example@evil.example",
+        "app.contoso.example:8443",
+        "other.contoso.example",
+        "sso.contoso.example.",
+        "",
+    ] {
+        let mut headers = forwarded(host, "/x").to_vec();
+        headers.push(PAGE);
+        let answer = verify(&mut Browser::new(), &service, "/auth/verify", &headers).await;
+        leads_to(&answer, &sign_in(None));
+    }
+    let mut headers = forwarded("app.contoso.example", "/x").to_vec();
+    headers[1].1 = "http";
+    headers.push(PAGE);
+    let answer = verify(&mut Browser::new(), &service, "/auth/verify", &headers).await;
+    leads_to(&answer, &sign_in(None));
+}
+
+#[tokio::test]
+async fn what_a_peer_says_who_is_no_trusted_proxy_leads_nowhere() {
+    let world = World::new().await;
+    let service = world.service_with(|config| {
+        with_an_app(config);
+        config.server.trusted_proxies.clear();
+    });
+    let service = service.await;
+    let mut headers = forwarded("app.contoso.example", "/x").to_vec();
+    headers.extend([PAGE, ("x-original-url", "https://app.contoso.example/x")]);
+    for headers in [&headers[..], &headers[..5]] {
+        let answer = verify(&mut Browser::new(), &service, "/auth/verify", headers).await;
+        assert_eq!(answer.status, 401, "{answer:#?}");
+        assert!(!answer.headers.contains_key("x-auth-request-sign-in") && !answer.headers.contains_key(LOCATION));
+    }
+}
+
+#[tokio::test]
+async fn below_a_path_the_question_is_there_and_nowhere_else() {
+    let world = World::new().await;
+    let (person, _) = world.alice();
+    let service = world.service_with(|config| config.server.public_url = "https://e.com/base".parse().unwrap()).await;
+    let mut browser = Browser::new();
+    let begun = browser.get(service.at("/base/sso/login")).await;
+    let callback = browser.pick(&world.fake, &service, &begun.location(), person).await;
+    assert_eq!(browser.get(callback).await.status, 303);
+    assert_eq!(verify(&mut browser, &service, "/base/auth/verify", &[]).await.status, 200);
+    for path in ["/auth/verify", "/base/auth/verifyx", "/base/auth"] {
+        assert_eq!(verify(&mut browser, &service, path, &[]).await.status, 404, "{path}");
+    }
+}

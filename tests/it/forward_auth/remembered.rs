@@ -1,0 +1,316 @@
+//! What is remembered in memory, and how it is forgotten: on every replica, within a second.
+
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+use reqwest::Method;
+use rstest::rstest;
+use sqlx::AssertSqlSafe;
+
+use super::{alice, one, remembers, status, until, verify};
+use crate::support::by_hand::MAKE_TEAM;
+use crate::support::{LiteLlm, Native, StoreKind, World};
+
+/// Ends all sessions as nobody should: the database tells nobody of it. So whoever still gets in is remembered.
+async fn delete_sessions_silently(world: &World) {
+    sqlx::query("delete from entraway.sessions").execute(&world.pool).await.unwrap();
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_session_is_answered_from_memory_for_a_minute_at_most(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
+    let service = world.service().await;
+    let mut browser = alice(&world, &service).await;
+    remembers(&service).await;
+    assert_eq!(status(&mut browser, &service).await, 200);
+    world.statements().await;
+    for _ in 0..10 {
+        assert_eq!(status(&mut browser, &service).await, 200);
+    }
+    assert_eq!(world.statements().await, [], "ten questions about a session that is known");
+    delete_sessions_silently(&world).await;
+    world.clock.advance(TimeDelta::seconds(55));
+    assert_eq!(status(&mut browser, &service).await, 200, "nobody told of it");
+    world.clock.advance(TimeDelta::seconds(6));
+    assert_eq!(status(&mut browser, &service).await, 401, "what is a minute old is read anew");
+}
+
+#[tokio::test]
+async fn a_session_that_is_over_is_over_in_memory_as_well() {
+    let world = World::new().await;
+    let service = world.service_with(|config| config.session.lifetime = Duration::from_secs(90)).await;
+    let mut browser = alice(&world, &service).await;
+    remembers(&service).await;
+    world.clock.advance(TimeDelta::seconds(50));
+    assert_eq!(status(&mut browser, &service).await, 200);
+    world.clock.advance(TimeDelta::seconds(41));
+    assert_eq!(status(&mut browser, &service).await, 401, "after 90 seconds, 41 of them remembered");
+}
+
+#[tokio::test]
+async fn the_idle_clock_runs_on_while_a_session_is_answered_from_memory() {
+    let world = World::new().await;
+    let service = world.service_with(|config| config.session.idle_timeout = Duration::from_mins(4)).await;
+    let mut used = alice(&world, &service).await;
+    remembers(&service).await;
+    for _ in 0..30 {
+        world.clock.advance(TimeDelta::seconds(20));
+        assert_eq!(status(&mut used, &service).await, 200, "used all the time, for ten minutes");
+    }
+    world.clock.advance(TimeDelta::seconds(241));
+    assert_eq!(status(&mut used, &service).await, 401, "not used for four minutes");
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_sign_out_is_known_at_once_here_and_within_a_second_elsewhere(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
+    let (here, elsewhere) = (world.service().await, world.service().await);
+    let mut browser = alice(&world, &here).await;
+    remembers(&here).await;
+    remembers(&elsewhere).await;
+    let mut old = browser.clone();
+    for service in [&here, &elsewhere] {
+        assert_eq!(status(&mut browser, service).await, 200);
+    }
+    browser.post(here.at("/sso/logout")).await;
+    assert_eq!(status(&mut old, &here).await, 401, "where the sign-out was");
+    let begin = Instant::now();
+    until("the other replica knows", async || status(&mut old, &elsewhere).await == 401).await;
+    assert!(begin.elapsed() < Duration::from_secs(1), "it took {:?}", begin.elapsed());
+}
+
+#[rstest]
+#[tokio::test]
+async fn what_a_sign_in_changes_of_a_person_is_known_to_their_other_sessions_everywhere(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let world = World::of(store).await;
+    let (person, _) = world.alice();
+    let (here, elsewhere) = (world.service().await, world.service().await);
+    let mut old = world.sign_in(&here, person).await;
+    remembers(&here).await;
+    remembers(&elsewhere).await;
+    for service in [&here, &elsewhere] {
+        let answer = verify(&mut old, service, "/auth/verify", &[]).await;
+        assert_eq!(one(&answer.headers, "x-auth-request-role"), "internal_user");
+    }
+    let evals = world.fake.edit(|directory| {
+        let evals = directory.group("Evals");
+        directory.put(person, evals);
+        directory.assign_role(evals, "proxy_admin");
+        evals
+    });
+    world.sign_in(&elsewhere, person).await;
+    for service in [&here, &elsewhere] {
+        until("the first session has the new role and team", async || {
+            let answer = verify(&mut old, service, "/auth/verify", &[]).await;
+            one(&answer.headers, "x-auth-request-role") == "proxy_admin"
+                && one(&answer.headers, "x-auth-request-teams").contains(&evals.to_string())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn what_somebody_changes_by_hand_in_our_own_tables_is_known_within_a_second() {
+    let world = World::new().await;
+    let (person, group) = world.alice();
+    let service = world.service().await;
+    let mut browser = world.sign_in(&service, person).await;
+    remembers(&service).await;
+    world.by_hand(MAKE_TEAM, &[&"t-1", &"By hand"]).await;
+    world.by_hand(MAKE_TEAM, &[&"t-2", &"By hand, too"]).await;
+    let both = |a: &str, b: &str| format!("{a},{b}");
+    let group = group.to_string();
+    for (sql, header, expected) in [
+        ("update entraway.users set user_role = 'proxy_admin'", "role", "proxy_admin".to_owned()),
+        ("update entraway.users set user_email = null", "email", String::new()),
+        (
+            "insert into entraway.team_members (user_id, team_id) select user_id, 't-1' from entraway.users",
+            "teams",
+            both(&group, "t-1"),
+        ),
+        ("update entraway.team_members set team_id = 't-2' where team_id = 't-1'", "teams", both(&group, "t-2")),
+        ("delete from entraway.teams where team_id = 't-2'", "teams", group.clone()),
+        ("delete from entraway.organization_members", "organizations", String::new()),
+    ] {
+        // Remembered as it was.
+        assert_eq!(status(&mut browser, &service).await, 200);
+        let begin = Instant::now();
+        sqlx::query(AssertSqlSafe(sql.to_owned())).execute(&world.pool).await.unwrap();
+        until(sql, async || {
+            let answer = verify(&mut browser, &service, "/auth/verify", &[]).await;
+            one(&answer.headers, &format!("x-auth-request-{header}")) == expected
+        })
+        .await;
+        assert!(begin.elapsed() < Duration::from_secs(1), "{sql}: it took {:?}", begin.elapsed());
+    }
+    // Spend is nothing that sessions tell.
+    assert_eq!(status(&mut browser, &service).await, 200);
+    sqlx::query("update entraway.team_members set spend = spend + 1").execute(&world.pool).await.unwrap();
+    sqlx::query("update entraway.users set spend = spend + 1").execute(&world.pool).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    world.statements().await;
+    assert_eq!(status(&mut browser, &service).await, 200);
+    assert_eq!(world.statements().await, [], "what was spent makes nobody read anew");
+}
+
+#[tokio::test]
+async fn while_the_database_tells_nothing_nothing_is_answered_from_memory() {
+    let world = World::new().await;
+    let service = world.service().await;
+    let mut browser = alice(&world, &service).await;
+    remembers(&service).await;
+    assert_eq!(status(&mut browser, &service).await, 200);
+    world.database_goes_away().await;
+    until("the loss is noticed", async || !service.app.sessions().remembers()).await;
+    assert_eq!(status(&mut browser, &service).await, 503, "unknown is not nobody, and not what was before");
+    world.database_comes_back().await;
+    delete_sessions_silently(&world).await;
+    remembers(&service).await;
+    assert_eq!(status(&mut browser, &service).await, 401, "what happened meanwhile is not missed");
+}
+
+#[tokio::test]
+async fn a_listening_connection_that_falls_silent_is_noticed_within_a_second() {
+    let world = World::new().await;
+    let service = world.service().await;
+    let mut browser = alice(&world, &service).await;
+    remembers(&service).await;
+    assert_eq!(status(&mut browser, &service).await, 200);
+    delete_sessions_silently(&world).await;
+    // Stopped, not ended: no packet comes that would tell of it.
+    let pid: i32 = sqlx::query_scalar(
+        "select pid from pg_stat_activity where datname = current_database() and application_name = 'entraway listens'",
+    )
+    .fetch_one(&world.pool)
+    .await
+    .unwrap();
+    let signal = |name: &str| {
+        let done = std::process::Command::new("kill").args([name, &pid.to_string()]).status().unwrap();
+        assert!(done.success(), "kill {name} {pid}");
+    };
+    signal("-STOP");
+    let begin = Instant::now();
+    until("nothing is answered from memory", async || status(&mut browser, &service).await == 401).await;
+    let took = begin.elapsed();
+    signal("-CONT");
+    assert!(took < Duration::from_millis(1_300), "it took {took:?}");
+}
+
+#[rstest]
+#[tokio::test]
+async fn the_oldest_session_ends_where_a_person_has_too_many(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
+    let (person, _) = world.alice();
+    let service = world.service_with(|config| config.session.max_per_user = 3).await;
+    remembers(&service).await;
+    let mut browsers = Vec::new();
+    for _ in 0..3 {
+        browsers.push(world.sign_in(&service, person).await);
+        world.clock.advance(TimeDelta::seconds(1));
+    }
+    for browser in &mut browsers {
+        assert_eq!(status(browser, &service).await, 200, "three are allowed");
+    }
+    browsers.push(world.sign_in(&service, person).await);
+    let mut statuses = Vec::new();
+    for browser in &mut browsers {
+        statuses.push(status(browser, &service).await);
+    }
+    assert_eq!(statuses, [401, 200, 200, 200], "the oldest has to go");
+    // Somebody else's are somebody else's.
+    let bob = world.fake.edit(|directory| directory.person("Bob", |_| {}));
+    let mut bob = world.sign_in(&service, bob).await;
+    assert_eq!(status(&mut bob, &service).await, 200);
+    assert_eq!(world.traces().await.sessions, 4);
+}
+
+#[tokio::test]
+async fn many_sign_ins_of_one_person_at_once_leave_no_more_than_are_allowed() {
+    let world = World::new().await;
+    let (person, _) = world.alice();
+    let (a, b) = tokio::join!(
+        world.service_with(|config| config.session.max_per_user = 5),
+        world.service_with(|config| config.session.max_per_user = 5)
+    );
+    world.sign_in(&a, person).await;
+    let sign_ins = (0..24).map(|n| world.sign_in(if n % 2 == 0 { &a } else { &b }, person));
+    crate::support::together(sign_ins).await;
+    assert_eq!(world.traces().await.sessions, 5);
+}
+
+#[tokio::test]
+async fn entra_ends_the_sessions_of_its_own_session_and_nothing_else_can_be_done_there() {
+    let world = World::new().await;
+    let (person, _) = world.alice();
+    let service = world.service().await;
+    remembers(&service).await;
+    let mut browsers = Vec::new();
+    for sid in ["11111111-aaaa", "11111111-aaaa", "22222222-bbbb"] {
+        world.fake.next_id_token(move |token| {
+            token.claims.insert("sid".to_owned(), sid.into());
+        });
+        browsers.push(world.sign_in(&service, person).await);
+    }
+    world.fake.clear_faults();
+    // Without `sid`, as Entra's tokens come where the claim was not asked for.
+    world.fake.next_id_token(|token| drop(token.claims.remove("sid")));
+    browsers.push(world.sign_in(&service, person).await);
+    let logout = |query: &str| service.at(&format!("/sso/frontchannel-logout{query}"));
+    let statuses = async |browsers: &mut Vec<crate::support::Browser>| {
+        let mut all = Vec::new();
+        for browser in browsers {
+            all.push(status(browser, &service).await);
+        }
+        all
+    };
+    assert_eq!(statuses(&mut browsers).await, [200; 4]);
+    // In a frame no cookie comes along; if one does, it counts for nothing.
+    let long = format!("?sid={}", "x".repeat(129));
+    for (expected, query) in [
+        (400, ""),
+        (400, "?sid="),
+        (400, long.as_str()),
+        (400, "?sid=11111111-aaaa&sid=22222222-bbbb"),
+        (400, "?sid=%00"),
+        (200, "?sid=33333333-cccc"),
+        (200, "?sid=%25"),
+        (200, "?sid=11111111-aaa_"),
+        (200, "?sid=11111111-AAAA"),
+    ] {
+        let mut browser = browsers[0].clone();
+        let answer = browser.get(logout(query)).await;
+        assert_eq!(answer.status, expected, "{query}: {answer:#?}");
+        assert!(answer.set_cookies().is_empty(), "{query}");
+    }
+    assert_eq!(statuses(&mut browsers).await, [200; 4], "nothing of that ended anything");
+    let known = crate::support::Browser::new().get(logout("?sid=11111111-aaaa&iss=x")).await;
+    let unknown = crate::support::Browser::new().get(logout("?sid=44444444-dddd")).await;
+    assert_eq!((known.status.as_u16(), known.body.as_str()), (200, ""));
+    assert_eq!((unknown.status, unknown.body), (known.status, known.body), "it tells nobody which sessions there are");
+    assert_eq!(statuses(&mut browsers).await, [401, 401, 200, 200]);
+    let post = browsers[2].request(Method::POST, logout("?sid=22222222-bbbb"));
+    assert_eq!(browsers[2].clone().send(post).await.status, 405);
+}
+
+#[tokio::test]
+async fn what_is_over_is_swept_out_by_one_replica_at_a_time() {
+    let world = World::new().await;
+    let service = world.service().await;
+    alice(&world, &service).await;
+    world.clock.advance(TimeDelta::hours(25));
+    let mut other = world.pool.begin().await.unwrap();
+    let ours: bool = sqlx::query_scalar("select pg_try_advisory_xact_lock(hashtextextended('entraway purge', 0))")
+        .fetch_one(&mut *other)
+        .await
+        .unwrap();
+    assert!(ours, "the lock is free");
+    assert_eq!(service.app.purge().await.unwrap(), 0, "while another one is at it, it is left to that one");
+    assert_eq!(world.traces().await.sessions, 1);
+    other.rollback().await.unwrap();
+    assert!(service.app.purge().await.unwrap() > 0);
+    assert_eq!(world.traces().await.sessions, 0);
+}
