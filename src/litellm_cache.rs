@@ -76,9 +76,16 @@ impl From<RedisError> for CacheError {
                 code => Self::Refused(code.chars().filter(char::is_ascii_uppercase).take(20).collect()),
             };
         }
-        // Of what is sent to set a connection up, all but the choice of the database is a refusal named above.
+        // A refusal of `SELECT`, which comes first where there is one, loses Redis's word for it, but not the text.
         if matches!(error.kind(), ErrorKind::Server(_)) {
-            return Self::Database;
+            let said = error.detail().unwrap_or_default().to_ascii_lowercase();
+            return if said.starts_with("authentication required") {
+                Self::Credentials
+            } else if said.contains("select") || said.contains("db index") {
+                Self::Database
+            } else {
+                Self::Refused(error.code().unwrap_or_default().to_owned())
+            };
         }
         let mut cause = std::error::Error::source(&error);
         while let Some(inner) = cause.and_then(std::error::Error::source) {
@@ -265,6 +272,22 @@ mod tests {
             let error = LiteLlmCache::new(&url.into(), None).expect_err(url);
             assert_eq!(error, CacheError::Address, "{url}");
             assert!(!format!("{error} {error:?}").contains("S3"), "{url}");
+        }
+    }
+
+    /// What the library makes of an answer to its `SELECT`; a server that is full answers whatever comes first.
+    #[test]
+    fn a_refused_select_is_the_databases_matter_only_if_the_server_says_so() {
+        for (said, expected) in [
+            ("User u has no permissions to run the 'select' command", CacheError::Database),
+            ("this user has no permissions to run the 'select' command or its subcommand", CacheError::Database),
+            ("DB index is out of range", CacheError::Database),
+            ("SELECT is not allowed in cluster mode", CacheError::Database),
+            ("Authentication required.", CacheError::Credentials),
+            ("max number of clients reached", CacheError::Refused("ERR".to_owned())),
+        ] {
+            let refused = (redis::ServerErrorKind::ResponseError.into(), "refused to switch database", said.to_owned());
+            assert_eq!(CacheError::from(RedisError::from(refused)), expected, "{said}");
         }
     }
 

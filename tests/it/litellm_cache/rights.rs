@@ -9,12 +9,15 @@ async fn the_password_of_the_address_is_used_and_a_wrong_one_is_never_seen() {
     cache(&server.url(right), None).forget(&some_keys()).await.expect("the password is right");
     assert_eq!(cache(&server.url(right), None).ready().await, Ok(0));
     for wrong in ["", ":S3cret@", "nobody:S3cret@", "default:S3cret@"] {
-        let cache = cache(&server.url(wrong), None);
-        let error = cache.forget(&some_keys()).await.expect_err(wrong);
-        assert_eq!(error, CacheError::Credentials, "with {wrong:?}");
-        assert_eq!(cache.ready().await, Err(CacheError::Credentials), "with {wrong:?}");
-        let seen = format!("{error} {error:?} {cache:?}");
-        assert!(!seen.contains("S3") && !seen.contains("127.0.0.1") && !seen.contains("u-1"), "{seen}");
+        // With a database to select, that is the first thing to be refused where there is no password.
+        for database in ["", "/3"] {
+            let cache = cache(&format!("{}{database}", server.url(wrong)), None);
+            let error = cache.forget(&some_keys()).await.expect_err(wrong);
+            assert_eq!(error, CacheError::Credentials, "with {wrong:?} and {database:?}");
+            assert_eq!(cache.ready().await, Err(CacheError::Credentials), "with {wrong:?} and {database:?}");
+            let seen = format!("{error} {error:?} {cache:?}");
+            assert!(!seen.contains("S3") && !seen.contains("127.0.0.1") && !seen.contains("u-1"), "{seen}");
+        }
     }
 }
 
