@@ -83,7 +83,8 @@ pub async fn serve_with(
         tracing::warn!("requests were still under way after {GRACE:?} and were cut");
     }
     purging.abort();
-    following.abort();
+    // It ends by itself, its connection in good order.
+    let _ = timeout(GRACE, following).await;
     // A connection that hangs must not keep the process either.
     let _ = timeout(GRACE, app.store().close()).await;
     Ok(())

@@ -25,7 +25,7 @@ use cache::Cache;
 
 pub use identity::{ASSERTION, IDENTITY_HEADERS, SignedIn};
 
-/// After so long without a word the listening connection is asked whether it is alive.
+/// So often the connection that listens has to prove that it is alive.
 const QUIET: Duration = Duration::from_millis(300);
 /// What was remembered counts for so long after the connection last proved to be alive: together with the way of a
 /// notification, a change takes effect within a second even where the network swallows everything.
@@ -148,10 +148,7 @@ impl Sessions {
     pub async fn follow(&self, stop: CancellationToken) {
         let mut told = false;
         loop {
-            let outcome = tokio::select! {
-                outcome = self.listen(&stop, &mut told) => outcome,
-                () = stop.cancelled() => return,
-            };
+            let outcome = self.listen(&stop, &mut told).await;
             self.link.set(LOST);
             let pause = match outcome {
                 Ok(()) => return,
@@ -184,23 +181,44 @@ impl Sessions {
     }
 
     async fn listen(&self, stop: &CancellationToken, told: &mut bool) -> Result<(), NotListening> {
-        let mut at = Instant::now();
-        let mut changes = self.store.changes(&random::token()).await?;
+        let mut proven = Instant::now();
+        let hello = random::token();
+        let mut changes = tokio::select! {
+            changes = self.store.changes(&hello) => changes?,
+            () = stop.cancelled() => return Ok(()),
+        };
         // Whatever was said before anybody listened.
         self.cache.clear();
         if std::mem::replace(told, false) {
             tracing::info!("the database tells of changes again: sessions are remembered");
         }
-        while !stop.is_cancelled() {
-            self.link.prove(at);
-            at = Instant::now();
-            match changes.next(QUIET).await? {
-                Some(Change::Of(person)) => self.cache.forget(person),
-                Some(Change::OfAnybody) => self.cache.clear(),
-                None => {}
+        loop {
+            self.link.prove(proven);
+            let quiet = QUIET.saturating_sub(proven.elapsed());
+            let change = tokio::select! {
+                change = changes.next(quiet) => change?,
+                () = stop.cancelled() => break,
+            };
+            if let Some(change) = change {
+                self.forget(change);
+            }
+            // Also where one change comes after the other: each tells only that what was said before it has arrived.
+            if proven.elapsed() >= QUIET {
+                let at = Instant::now();
+                for change in changes.prove(PROVEN.saturating_sub(QUIET)).await? {
+                    self.forget(change);
+                }
+                proven = at;
             }
         }
         changes.close().await;
         Ok(())
+    }
+
+    fn forget(&self, change: Change) {
+        match change {
+            Change::Of(person) => self.cache.forget(person),
+            Change::OfAnybody => self.cache.clear(),
+        }
     }
 }

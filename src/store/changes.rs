@@ -71,19 +71,24 @@ impl Store {
 }
 
 impl Changes {
-    /// The next change; `None` where there was none for that long, and the connection has just proved to be alive: what
-    /// was said before this call began was heard.
-    pub async fn next(&mut self, quiet: Duration) -> Result<Option<Change>, NotListening> {
-        if let Ok(message) = timeout(quiet, self.receive()).await {
-            return Ok(Some(change(&message?)));
+    /// The next change, if there is one within that time. Dropped in between, it loses none.
+    pub async fn next(&mut self, within: Duration) -> Result<Option<Change>, NotListening> {
+        match timeout(within, self.receive()).await {
+            Ok(message) => Ok(Some(change(&message?))),
+            Err(_) => Ok(None),
         }
-        let alive = async {
+    }
+
+    /// Has the connection prove within that time that it is alive: all that was said before is heard then, and what of
+    /// it came only now is given.
+    pub async fn prove(&mut self, within: Duration) -> Result<Vec<Change>, NotListening> {
+        let answer = async {
             let connection = self.listener.acquire().await.map_err(StoreError::from)?;
             connection.ping().await.map_err(StoreError::from)
         };
-        timeout(quiet, alive).await.map_err(|_| NotListening::Lost)??;
-        // What came together with the answer waits in the listener's buffer.
-        Ok(self.listener.next_buffered().map(|message| change(message.payload())))
+        timeout(within, answer).await.map_err(|_| NotListening::Lost)??;
+        let waiting = std::iter::from_fn(|| self.listener.next_buffered());
+        Ok(waiting.map(|message| change(message.payload())).collect())
     }
 
     async fn receive(&mut self) -> Result<String, NotListening> {

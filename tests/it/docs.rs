@@ -9,3 +9,4 @@ mod limits;
 mod links;
 mod markdown;
 mod queries;
+mod security;

@@ -1,6 +1,7 @@
 //! How much is too much: each limit just below and just above it, and that whoever was refused can come again.
 
 mod connections;
+mod database;
 mod per_address;
 mod sign_ins;
 mod sizes;

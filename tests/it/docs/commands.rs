@@ -105,15 +105,21 @@ fn every_command_of_entraway_exists_with_its_options() {
         let Some(arguments) = arguments(&words) else { continue };
         let plain = |word: &&String| !word.starts_with(['-', '<', '[', '…']) && *word != "…" && *word != "...";
         seen += 1;
-        let name = arguments.first().filter(plain);
-        let command = match name {
-            None => Some(&program),
-            Some(name) => program.find_subcommand(name),
-        };
-        let Some(command) = command else {
+        // `entraway sessions list`: subcommands may have their own.
+        let (mut command, mut known) = (&program, true);
+        for word in arguments.iter().take_while(plain) {
+            if !known || !command.has_subcommands() {
+                break;
+            }
+            match command.find_subcommand(word) {
+                Some(subcommand) => command = subcommand,
+                None => known = false,
+            }
+        }
+        if !known {
             wrong.push(format!("{place}: `{}`: no such subcommand", words.join(" ")));
             continue;
-        };
+        }
         let known: Vec<&str> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
         for word in arguments.iter().filter_map(|word| word.strip_prefix("--")) {
             let option = word.split('=').next().unwrap_or_default();

@@ -23,6 +23,11 @@ const NUMBERS: &[(&str, &str, &str)] = &[
         "src/config/limits.rs",
         "SIGN_INS_PER_ADDRESS: u32 = 600;",
     ),
+    (
+        "requests that have a connection to the database or wait for one | `database.max_connections` | 21 for each",
+        "src/store.rs",
+        "WAITING_PER_CONNECTION: u32 = 20;",
+    ),
     ("waiting for a request: idle, or trickling in | 75 s |", "src/server.rs", "request: Duration::from_secs(75)"),
     ("a connection | 10 min |", "src/server.rs", "connection: Duration::from_mins(10)"),
     ("a connection's last request, and taking its answer | 75 s |", "src/server.rs", "last: Duration::from_secs(75)"),

@@ -43,6 +43,11 @@ impl Answer {
         rest.split_once('<').unwrap().0.to_owned()
     }
 
+    /// The same, or nothing where the answer is no error.
+    pub(crate) fn code_or_nothing(&self) -> String {
+        if self.status.is_client_error() || self.status.is_server_error() { self.code() } else { String::new() }
+    }
+
     pub(crate) fn set_cookies(&self) -> Vec<&str> {
         self.headers.get_all(SET_COOKIE).iter().map(|value| value.to_str().unwrap()).collect()
     }
