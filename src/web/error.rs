@@ -19,8 +19,9 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::json;
 use tower_http::csrf::ProtectionError;
 
-use super::App;
 use super::edge::RequestId;
+use super::frame::Frame;
+use super::{App, forward_auth};
 use crate::assertion::AssertionError;
 use crate::entra::{IdTokenError, ProviderError, SignInError, TokenError, aadsts_number};
 use crate::store::StoreError;
@@ -201,6 +202,7 @@ fn raise(raised: Raised) -> Response {
 /// Writes errors: a page for a browser, `application/problem+json` (RFC 9457) for who asks for JSON. Logs each, once.
 pub(super) async fn render(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let wants_json = wants_json(request.uri().path(), request.headers());
+    let through_proxy = forward_auth::is_verify(request.uri().path());
     let id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
     let mut response = next.run(request).await;
     let raised = match response.extensions_mut().remove::<Raised>() {
@@ -228,7 +230,8 @@ pub(super) async fn render(State(app): State<Arc<App>>, request: Request, next: 
         });
         ("application/problem+json", problem.to_string())
     } else {
-        let page = ProblemPage::new(&app, &words, &id, raised.return_to.as_deref());
+        let frame = if through_proxy { Frame::elsewhere(&app) } else { Frame::new(&app) };
+        let page = ProblemPage::new(frame, &words, &id, raised.return_to.as_deref());
         ("text/html; charset=utf-8", page.render().unwrap_or_else(|_| words.what.to_owned()))
     };
     *response.status_mut() = words.status;

@@ -7,6 +7,6 @@ mod configurations;
 mod image;
 mod limits;
 mod links;
-mod markdown;
+pub(crate) mod markdown;
 mod queries;
 mod security;

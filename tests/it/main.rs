@@ -22,6 +22,7 @@ mod litellm;
 mod litellm_cache;
 mod pg;
 mod plan;
+mod proxies;
 mod session;
 mod side_by_side;
 mod sign_in;

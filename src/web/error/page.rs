@@ -4,7 +4,6 @@ use askama::Template;
 use url::form_urlencoded;
 
 use super::Words;
-use crate::web::App;
 use crate::web::frame::Frame;
 
 #[derive(Template)]
@@ -18,11 +17,11 @@ pub(super) struct ProblemPage<'a> {
 }
 
 impl<'a> ProblemPage<'a> {
-    pub(super) fn new(app: &App, words: &'a Words, request_id: &'a str, return_to: Option<&str>) -> Self {
+    pub(super) fn new(frame: Frame, words: &'a Words, request_id: &'a str, return_to: Option<&str>) -> Self {
         let mut query = form_urlencoded::Serializer::new(String::new());
         if let Some(path) = return_to {
             query.append_pair("return_to", path);
         }
-        Self { frame: Frame::new(app), words, request_id, query: query.finish() }
+        Self { frame, words, request_id, query: query.finish() }
     }
 }

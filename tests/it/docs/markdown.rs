@@ -4,31 +4,31 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// One document.
-pub(super) struct Document {
+pub(crate) struct Document {
     /// As in `docs/operations.md`.
-    pub(super) name: String,
-    pub(super) path: PathBuf,
-    pub(super) text: String,
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+    pub(crate) text: String,
 }
 
 /// A fenced block of code.
-pub(super) struct Block {
+pub(crate) struct Block {
     /// As in `yaml`; empty where the fence names none.
-    pub(super) language: String,
+    pub(crate) language: String,
     /// Of the fence.
-    pub(super) line: usize,
-    pub(super) text: String,
+    pub(crate) line: usize,
+    pub(crate) text: String,
     /// The headings above it, the nearest last.
-    pub(super) headings: Vec<String>,
+    pub(crate) headings: Vec<String>,
 }
 
-pub(super) fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// README.md and all of docs/.
 #[track_caller]
-pub(super) fn documents() -> Vec<Document> {
+pub(crate) fn documents() -> Vec<Document> {
     let mut paths = vec![root().join("README.md")];
     assert!(paths[0].exists(), "there is no README.md: it is the first thing that people look for");
     collect(&root().join("docs"), &mut paths);
@@ -55,7 +55,7 @@ impl Document {
     }
 
     /// The fenced blocks, also those that are indented below a list.
-    pub(super) fn blocks(&self) -> Vec<Block> {
+    pub(crate) fn blocks(&self) -> Vec<Block> {
         let mut blocks = Vec::new();
         let mut open: Option<(Block, usize, &str)> = None;
         let mut headings: Vec<String> = Vec::new();

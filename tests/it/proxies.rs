@@ -1,0 +1,218 @@
+//! The recipes of docs/proxies, run as they stand there with the real proxies: people sign in through them, and what
+//! reaches the application is what Entraway said and nothing of the client's own.
+
+mod caddy;
+mod client;
+mod nginx;
+mod recipe;
+mod upstream;
+
+use std::collections::BTreeMap;
+
+use entraway::domain::{GroupId, ObjectId};
+use reqwest::{Method, StatusCode};
+
+use crate::support::{Service, World};
+use client::Client;
+use recipe::Proxy;
+use upstream::Upstream;
+
+/// What every recipe is about.
+const SSO: &str = "https://sso.example.com";
+const APP: &str = "https://app.example.com";
+
+/// Everything around a proxy: the world, Entraway, an application that tells what reached it.
+struct Scene {
+    world: World,
+    service: Service,
+    upstream: Upstream,
+    alice: ObjectId,
+    group: GroupId,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let world = World::new().await;
+        let (alice, group) = world.alice();
+        let service = world
+            .service_with(|config| {
+                config.server.public_url = SSO.parse().unwrap();
+                config.server.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
+                config.return_hosts.insert("app.example.com".to_owned());
+                config.session.cookie_domain = Some("example.com".to_owned());
+            })
+            .await;
+        Self { upstream: Upstream::start().await, world, service, alice, group }
+    }
+
+    fn entraway(&self) -> String {
+        recipe::authority(&self.service.at("/"))
+    }
+}
+
+/// Signs in through the proxy, beginning at a page of the application's; gives the browser and that page.
+async fn signs_in(scene: &Scene, proxy: &Proxy, page: &str) -> (Client, String) {
+    let mut client = Client::new(proxy.port);
+    let begun = client.page(page).await;
+    assert_eq!(begun.status, StatusCode::FOUND, "the page leads to the sign-in: {begun:#?}\n{}", proxy.log());
+    assert_eq!(begun.location().origin().ascii_serialization(), SSO);
+    let entra = client.page(begun.location().as_str()).await;
+    assert_eq!(entra.status, StatusCode::SEE_OTHER, "{entra:#?}\n{}", proxy.log());
+    let callback = client.pick(&scene.world.fake, &entra.location(), scene.alice).await;
+    let back = client.page(callback.as_str()).await;
+    assert_eq!(back.status, StatusCode::SEE_OTHER, "{back:#?}\n{}", proxy.log());
+    let to = back.location().to_string();
+    (client, to)
+}
+
+/// The identity headers that reached the application, by name; of two under one name both.
+fn identity(reached: &[(String, String)]) -> BTreeMap<String, Vec<String>> {
+    let mut identity: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (name, value) in reached {
+        // A framework that makes variables of headers cannot tell these apart.
+        let name = name.to_ascii_lowercase().replace('_', "-");
+        if name.starts_with("x-auth-request") {
+            identity.entry(name).or_default().push(value.clone());
+        }
+    }
+    identity.retain(|_, values| values.iter().any(|value| !value.is_empty()));
+    identity
+}
+
+/// Names under which a client may try to tell who it is.
+const CLAIMS: &[(&str, &str)] = &[
+    ("X-Auth-Request-User", "evil"),
+    ("x-auth-request-user", "evil"),
+    ("X-AUTH-REQUEST-ROLE", "proxy_admin"),
+    ("X_Auth_Request_User", "evil"),
+    ("X_AUTH_REQUEST_ROLE", "proxy_admin"),
+    ("X-Auth_Request-Role", "proxy_admin"),
+    ("X_Auth-Request_Teams", "evil"),
+    ("X-Auth-Request_Role", "proxy_admin"),
+    ("X-Auth-Request-Teams", "evil"),
+    ("X-Auth-Request-Teams-Truncated", "7"),
+    ("X-Auth-Request-Organizations", "evil"),
+    ("X-Auth-Request-Organizations-Truncated", "7"),
+    ("X-Auth-Request-Email", "evil@evil.example"),
+    ("X-Auth-Request-Name", "Evil"),
+    ("X-Auth-Request-Assertion", "e30.e30.e30"),
+];
+
+/// The whole suite, the same for each proxy.
+async fn guards(scene: &Scene, proxy: &Proxy) {
+    comes_back_to_where_it_was_going(scene, proxy).await;
+    nobody_gets_in_without_a_session(scene, proxy).await;
+    nothing_of_a_clients_own_gets_through(scene, proxy).await;
+    a_sign_out_ends_it(scene, proxy).await;
+}
+
+async fn comes_back_to_where_it_was_going(scene: &Scene, proxy: &Proxy) {
+    let page = format!("{APP}/reports?q=a%20b&to=https://evil.example/&x=1");
+    let (mut client, to) = signs_in(scene, proxy, &page).await;
+    assert_eq!(to, page, "the person comes to where they were going");
+    for method in [Method::GET, Method::POST, Method::PUT, Method::DELETE] {
+        let answer = client.send(method.clone(), &page, &[("accept", "*/*")]).await;
+        assert_eq!(answer.status, StatusCode::OK, "{method}: {answer:#?}\n{}", proxy.log());
+        let reached = scene.upstream.last();
+        assert_eq!((reached.method.as_str(), reached.path.as_str()), (method.as_str(), "/reports"));
+        let group = scene.group.to_string();
+        let expected = [
+            ("x-auth-request-email", "alice.arden@contoso-sim.example"),
+            ("x-auth-request-name", "Alice%20Arden"),
+            ("x-auth-request-organizations", &group),
+            ("x-auth-request-role", "internal_user"),
+            ("x-auth-request-teams", &group),
+            ("x-auth-request-user", &scene.alice.to_string()),
+        ];
+        let expected: BTreeMap<String, Vec<String>> =
+            expected.iter().map(|(name, value)| ((*name).to_owned(), vec![(*value).to_owned()])).collect();
+        assert_eq!(identity(&reached.headers), expected, "{method}: who reached the application");
+    }
+}
+
+async fn nobody_gets_in_without_a_session(scene: &Scene, proxy: &Proxy) {
+    let before = scene.upstream.count();
+    let page = format!("{APP}/secret");
+    for (what, expected, headers) in [
+        ("a page", 302, vec![("accept", "text/html")]),
+        ("a navigation", 302, vec![("sec-fetch-mode", "navigate")]),
+        ("a script's request", 401, vec![("accept", "application/json")]),
+        ("a script's request of today", 401, vec![("accept", "text/html"), ("sec-fetch-mode", "cors")]),
+        ("a script's request of old", 401, vec![("accept", "text/html"), ("x-requested-with", "XMLHttpRequest")]),
+        ("a token of nobody's", 401, vec![("cookie", "__Secure-entraway=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")]),
+    ] {
+        for method in [Method::GET, Method::POST] {
+            let answer = Client::new(proxy.port).send(method.clone(), &page, &headers).await;
+            assert_eq!(answer.status, expected, "{what} by {method}: {answer:#?}\n{}", proxy.log());
+            let links = answer.body.matches("href=\"/").count();
+            assert_eq!(
+                links, 0,
+                "a page under the application's address leads to the application's own: {}",
+                answer.body
+            );
+        }
+    }
+    // Where the sign-in leads is the proxy's to say.
+    let lies = [
+        ("accept", "text/html"),
+        ("x-original-url", "https://evil.example/"),
+        ("x-forwarded-host", "evil.example"),
+        ("x-forwarded-proto", "gopher"),
+        ("x-forwarded-uri", "//evil.example/"),
+        ("x-forwarded-for", "127.0.0.1"),
+        ("forwarded", "host=evil.example;proto=https"),
+    ];
+    let answer = Client::new(proxy.port).send(Method::GET, &page, &lies).await;
+    let to = answer.location();
+    assert_eq!(to.as_str(), format!("{SSO}/sso/login?return_to=https%3A%2F%2Fapp.example.com%2Fsecret"));
+    assert_eq!(scene.upstream.count(), before, "something of that reached the application");
+}
+
+async fn nothing_of_a_clients_own_gets_through(scene: &Scene, proxy: &Proxy) {
+    let (mut client, page) = signs_in(scene, proxy, &format!("{APP}/x")).await;
+    client.page(&page).await;
+    let honest = identity(&scene.upstream.last().headers);
+    assert_eq!(honest["x-auth-request-role"], ["internal_user"]);
+    let before = scene.upstream.count();
+    for claim in CLAIMS {
+        let answer = client.send(Method::GET, &page, &[*claim]).await;
+        assert_eq!(answer.status, StatusCode::OK, "{claim:?}: {answer:#?}\n{}", proxy.log());
+        assert_eq!(identity(&scene.upstream.last().headers), honest, "{claim:?} changed who reached the application");
+        let twice = [*claim, (claim.0, "another"), ("connection", claim.0)];
+        let answer = client.send(Method::GET, &page, &twice).await;
+        // A proxy may refuse it altogether.
+        if answer.status == StatusCode::OK {
+            assert_eq!(identity(&scene.upstream.last().headers), honest, "{claim:?} twice, with Connection");
+        }
+        let nobody = Client::new(proxy.port).send(Method::GET, &page, &[*claim]).await;
+        assert_eq!(nobody.status, StatusCode::UNAUTHORIZED, "{claim:?} without a session: {nobody:#?}");
+    }
+    assert!(scene.upstream.count() >= before + CLAIMS.len(), "the application was reached each time");
+}
+
+async fn a_sign_out_ends_it(scene: &Scene, proxy: &Proxy) {
+    let (mut client, page) = signs_in(scene, proxy, &format!("{APP}/x")).await;
+    assert_eq!(client.page(&page).await.status, StatusCode::OK);
+    let mut old = client.clone();
+    let out = [("origin", SSO), ("sec-fetch-site", "same-origin")];
+    let out = client.send(Method::POST, &format!("{SSO}/sso/logout"), &out).await;
+    assert_eq!(out.status, StatusCode::SEE_OTHER, "{out:#?}");
+    assert_eq!(client.page(&page).await.status, StatusCode::FOUND, "the browser has to sign in again");
+    assert_eq!(old.page(&page).await.status, StatusCode::FOUND, "and so has whoever copied the cookie");
+}
+
+/// A recipe that is narrowed to a team, as its comment says it can be.
+async fn lets_only_the_team_pass(scene: &Scene, proxy: &Proxy, expected: StatusCode) {
+    let (mut client, page) = signs_in(scene, proxy, &format!("{APP}/x")).await;
+    // The client's own query is the application's, and not asked of us.
+    for query in [String::new(), format!("?team={}", scene.group), "?role=internal_user".to_owned()] {
+        let before = scene.upstream.count();
+        let answer = client.page(&format!("{page}{query}")).await;
+        assert_eq!(answer.status, expected, "{query}: {answer:#?}\n{}", proxy.log());
+        assert_eq!(
+            scene.upstream.count() > before,
+            expected == StatusCode::OK,
+            "{query}: was the application reached?"
+        );
+    }
+}

@@ -1,0 +1,44 @@
+//! docs/proxies/caddy.md with the real Caddy.
+
+use reqwest::StatusCode;
+
+use super::recipe::{Proxy, Workplace, authority, recipe};
+use super::{Scene, guards, lets_only_the_team_pass};
+
+async fn start(scene: &Scene, change: impl Fn(String) -> String) -> Proxy {
+    let text = recipe("docs/proxies/caddy.md", "caddyfile")
+        .replace("entraway:8080", &scene.entraway())
+        .replace("app:3000", &authority(&scene.upstream.url));
+    let text = change(text);
+    Proxy::start(Workplace::new(), |place, port| {
+        let folder = place.path().display().to_string();
+        // Its own certificates instead of the world's, on a port of the test's, and nothing outside of the folder.
+        let global = format!(
+            "{{\n\tadmin off\n\tlocal_certs\n\tskip_install_trust\n\tauto_https disable_redirects\n\t\
+             default_bind 127.0.0.1\n\thttps_port {port}\n\tstorage file_system {folder}/storage\n}}\n"
+        );
+        let file = place.file("Caddyfile", &format!("{global}{text}"));
+        let mut command = std::process::Command::new("caddy");
+        command.args(["run", "--adapter", "caddyfile", "--config", &file]);
+        command.env("HOME", &folder).env("XDG_DATA_HOME", &folder).env("XDG_CONFIG_HOME", &folder);
+        command
+    })
+    .await
+}
+
+#[tokio::test]
+async fn caddy_lets_people_through_as_who_they_are_and_nobody_else() {
+    let scene = Scene::new().await;
+    let proxy = start(&scene, |text| text).await;
+    guards(&scene, &proxy).await;
+}
+
+#[tokio::test]
+async fn caddy_narrowed_to_a_team_lets_only_that_team_pass() {
+    let scene = Scene::new().await;
+    for (team, expected) in [(scene.group.to_string(), StatusCode::OK), ("another".to_owned(), StatusCode::FORBIDDEN)] {
+        let narrowed = |text: String| text.replace("uri /auth/verify?", &format!("uri /auth/verify?team={team}"));
+        let proxy = start(&scene, narrowed).await;
+        lets_only_the_team_pass(&scene, &proxy, expected).await;
+    }
+}

@@ -1,0 +1,75 @@
+//! A browser that finds the hosts of the recipes at a proxy on this machine, over TLS.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use entraway::domain::ObjectId;
+use entraway::fake::Fake;
+use reqwest::Method;
+use reqwest::header::{COOKIE, LOCATION};
+use url::Url;
+
+use crate::support::Answer;
+
+/// Keeps cookies for `example.com` as a whole.
+#[derive(Clone)]
+pub(super) struct Client {
+    http: reqwest::Client,
+    cookies: BTreeMap<String, String>,
+}
+
+impl Client {
+    pub(super) fn new(port: u16) -> Self {
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let http = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .tls_danger_accept_invalid_certs(true)
+            .resolve("sso.example.com", address)
+            .resolve("app.example.com", address)
+            .build()
+            .unwrap();
+        Self { http, cookies: BTreeMap::new() }
+    }
+
+    /// Whether both hosts can be talked to.
+    pub(super) async fn is_answered(&self) -> bool {
+        let sso = self.http.get("https://sso.example.com/healthz").send().await;
+        sso.is_ok() && self.http.get("https://app.example.com/").send().await.is_ok()
+    }
+
+    /// As a page load.
+    pub(super) async fn page(&mut self, url: &str) -> Answer {
+        self.send(Method::GET, url, &[("accept", "text/html,application/xhtml+xml")]).await
+    }
+
+    pub(super) async fn send(&mut self, method: Method, url: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut request = self.http.request(method, url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if !self.cookies.is_empty() {
+            let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            request = request.header(COOKIE, cookies.join("; "));
+        }
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status(), response.headers().clone());
+        let answer = Answer { status, headers, body: response.text().await.unwrap() };
+        for cookie in answer.set_cookies() {
+            let (pair, attributes) = cookie.split_once(';').unwrap();
+            let (name, value) = pair.split_once('=').unwrap();
+            if attributes.contains("Max-Age=0") {
+                self.cookies.remove(name);
+            } else {
+                self.cookies.insert(name.to_owned(), value.to_owned());
+            }
+        }
+        answer
+    }
+
+    /// Picks a person at the simulated Entra; gives the callback's address.
+    pub(super) async fn pick(&self, fake: &Fake, entra: &Url, person: ObjectId) -> Url {
+        let response = self.http.get(fake.pick_url(entra, person)).send().await.unwrap();
+        response.headers()[LOCATION].to_str().unwrap().parse().unwrap()
+    }
+}

@@ -1,0 +1,52 @@
+//! docs/proxies/nginx.md with the real nginx.
+
+use reqwest::StatusCode;
+
+use super::recipe::{Proxy, Workplace, authority, recipe};
+use super::{Scene, guards, lets_only_the_team_pass};
+
+async fn start(scene: &Scene, change: impl Fn(String) -> String) -> Proxy {
+    let place = Workplace::new();
+    let (certificate, key) = place.certificate();
+    let text = recipe("docs/proxies/nginx.md", "nginx")
+        .replace("/etc/nginx/tls/example.com.pem", &certificate)
+        .replace("/etc/nginx/tls/example.com.key", &key)
+        .replace("http://entraway:8080", &format!("http://{}", scene.entraway()))
+        .replace("http://app:3000", &format!("http://{}", authority(&scene.upstream.url)));
+    let text = change(text);
+    let folder = place.path().display().to_string();
+    Proxy::start(place, |place, port| {
+        let servers = text.replace("listen 443 ssl;", &format!("listen 127.0.0.1:{port} ssl;"));
+        let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+            .map(|what| format!("    {what}_temp_path {folder}/{what};\n"))
+            .concat();
+        // What is around a server in nginx.conf, for one process that stays in the foreground.
+        let whole = format!(
+            "daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log stderr warn;\nevents {{}}\nhttp {{\n    \
+             access_log off;\n{temporary}{servers}}}\n"
+        );
+        let file = place.file("nginx.conf", &whole);
+        let program = if std::path::Path::new("/usr/sbin/nginx").exists() { "/usr/sbin/nginx" } else { "nginx" };
+        let mut command = std::process::Command::new(program);
+        command.args(["-p", &folder, "-c", &file]);
+        command
+    })
+    .await
+}
+
+#[tokio::test]
+async fn nginx_lets_people_through_as_who_they_are_and_nobody_else() {
+    let scene = Scene::new().await;
+    let proxy = start(&scene, |text| text).await;
+    guards(&scene, &proxy).await;
+}
+
+#[tokio::test]
+async fn nginx_narrowed_to_a_team_lets_only_that_team_pass() {
+    let scene = Scene::new().await;
+    for (team, expected) in [(scene.group.to_string(), StatusCode::OK), ("another".to_owned(), StatusCode::FORBIDDEN)] {
+        let narrowed = |text: String| text.replace("/auth/verify;", &format!("/auth/verify?team={team};"));
+        let proxy = start(&scene, narrowed).await;
+        lets_only_the_team_pass(&scene, &proxy, expected).await;
+    }
+}
