@@ -104,6 +104,22 @@ create trigger users_changed after update on entraway.users
 create trigger users_removed after delete on entraway.users
     referencing old table as old_rows for each statement execute function entraway.users_changed();
 
+-- Of a whole table at once nobody says who was in it.
+create function entraway.anybody_changed() returns trigger language plpgsql as $$
+begin
+    perform entraway.tell_sessions(array['*']);
+    return null;
+end
+$$;
+create trigger all_removed after truncate on entraway.users
+    for each statement execute function entraway.anybody_changed();
+create trigger all_removed after truncate on entraway.team_members
+    for each statement execute function entraway.anybody_changed();
+create trigger all_removed after truncate on entraway.organization_members
+    for each statement execute function entraway.anybody_changed();
+create trigger all_removed after truncate on entraway.sessions
+    for each statement execute function entraway.anybody_changed();
+
 -- The keys that sign identity assertions: PKCS#8. The newest that every replica has had time to publish signs.
 create table entraway.assertion_keys (
     kid         text primary key,

@@ -24,6 +24,8 @@ mod references;
 
 mod secrets;
 
+mod sessions;
+
 mod values;
 
 mod whole_files;

@@ -104,8 +104,10 @@ pub(crate) fn tells_nothing(world: &World, answer: &Answer) {
         "Graph.",
         "access_token",
     ];
+    // The links of a page that a proxy shows begin with the public URL, which anybody may know.
+    let body = answer.body.replace("\"http://127.0.0.1:1/", "\"/");
     for secret in inside.into_iter().chain(people).chain([directory.client_secret.as_str(), &directory.client_id]) {
-        assert!(!answer.body.contains(secret), "{secret:?} is in {}", answer.body);
+        assert!(!body.contains(secret), "{secret:?} is in {body}");
     }
 }
 

@@ -135,6 +135,7 @@ async fn what_somebody_changes_by_hand_in_our_own_tables_is_known_within_a_secon
         ("update entraway.team_members set team_id = 't-2' where team_id = 't-1'", "teams", both(&group, "t-2")),
         ("delete from entraway.teams where team_id = 't-2'", "teams", group.clone()),
         ("delete from entraway.organization_members", "organizations", String::new()),
+        ("truncate entraway.team_members", "teams", String::new()),
     ] {
         // Remembered as it was.
         assert_eq!(status(&mut browser, &service).await, 200);

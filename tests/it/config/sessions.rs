@@ -1,0 +1,87 @@
+//! Where a session counts: its cookie's domain, the hosts that people may be sent back to, assertions.
+
+use super::*;
+
+#[test]
+fn a_session_counts_for_one_host_and_is_remembered_for_little_unless_one_says_so() {
+    let config = good("");
+    let session = &config.session;
+    assert_eq!((session.max_per_user, session.cache_ttl), (20, Duration::from_secs(1)));
+    assert!(session.cookie_domain.is_none() && session.assertion.is_none() && config.return_hosts.is_empty());
+    let session = good("session: {max_per_user: 1, cache_ttl: 0s, assertion: {audience: ' x '}}").session;
+    assert_eq!((session.max_per_user, session.cache_ttl), (1, Duration::ZERO));
+    let assertion = session.assertion.unwrap();
+    assert_eq!((assertion.audience.as_str(), assertion.ttl), ("x", Duration::from_mins(1)));
+}
+
+#[test]
+fn what_a_session_cannot_have_is_said() {
+    for (session, begin) in [
+        ("max_per_user: 0", "session.max_per_user: must be a whole number"),
+        ("max_per_user: 1001", "session.max_per_user: must be a whole number"),
+        ("cache_ttl: 61s", "session.cache_ttl: "),
+        ("cache_ttl: 1", "session.cache_ttl: is a number without a unit"),
+        ("assertion: true", "session.assertion: must be a mapping"),
+        ("assertion: {}", "session.assertion.audience: is missing"),
+        ("assertion: {audience: ''}", "session.assertion.audience: is empty"),
+        ("assertion: {audience: x, ttl: 4s}", "session.assertion.ttl: "),
+        ("assertion: {audience: x, ttl: 11m}", "session.assertion.ttl: "),
+        ("assertion: {audience: x, tll: 1m}", "session.assertion.tll: unknown key; did you mean ttl?"),
+    ] {
+        assert_said(&format!("session: {{{session}}}"), &format!("config.yaml:1: {begin}"));
+    }
+}
+
+#[test]
+fn a_cookie_domain_is_one_that_the_public_url_is_in() {
+    for (domain, read) in
+        [("example.com", "example.com"), (".Example.com", "example.com"), ("sso.example.com", "sso.example.com")]
+    {
+        let config = good(&format!("session: {{cookie_domain: {domain}}}"));
+        assert_eq!(config.session.cookie_domain.as_deref(), Some(read), "{domain}");
+    }
+    for domain in ["example.org", "ple.com", "x.sso.example.com", "sso.example.com.evil.example"] {
+        let begin = "config.yaml:1: session.cookie_domain: is not a domain that server.public_url is in";
+        assert_said(&format!("session: {{cookie_domain: {domain}}}"), begin);
+    }
+    for domain in ["com", "''", "127.0.0.1", "https://example.com", "'*.example.com'", "example.com:443"] {
+        let begin = "config.yaml:1: session.cookie_domain: is not a domain of at least two parts";
+        assert_said(&format!("session: {{cookie_domain: {domain}}}"), begin);
+    }
+}
+
+#[test]
+fn a_return_host_is_a_host_that_the_cookie_reaches() {
+    let config = good(
+        "session: {cookie_domain: example.com}\naccess: {return_hosts: [App.example.com, 'wiki.example.com:8443', 'x.example.com:443']}",
+    );
+    let hosts: Vec<_> = config.return_hosts.iter().map(String::as_str).collect();
+    assert_eq!(hosts, ["app.example.com", "wiki.example.com:8443", "x.example.com"]);
+    assert_eq!(good("access: {return_hosts: ['sso.example.com:8443']}").return_hosts.len(), 1, "its own host's port");
+    for (session, host) in
+        [("{}", "app.example.com"), ("{cookie_domain: example.com}", "app.example.org"), ("{}", "example.com")]
+    {
+        let begin = "config.yaml:2: access.return_hosts[0]: does not get the session's cookie";
+        assert_said(&format!("session: {session}\naccess: {{return_hosts: ['{host}']}}"), begin);
+    }
+    for host in ["https://app.example.com", "app.example.com/x", "*.example.com", "", "a b", "x@app.example.com", "a:b"]
+    {
+        let begin = "config.yaml:2: access.return_hosts[0]: is not a host";
+        assert_said(&format!("session: {{cookie_domain: example.com}}\naccess: {{return_hosts: ['{host}']}}"), begin);
+    }
+}
+
+#[test]
+fn below_a_path_no_other_page_of_the_host_gets_the_cookie_without_a_domain() {
+    let server = "server: {public_url: 'https://example.com/sso'}\n";
+    let hosts = "access: {return_hosts: ['example.com:8443']}\n";
+    let env = {
+        let mut env = least();
+        env.remove("PROXY_BASE_URL");
+        env
+    };
+    let said = said_with(&format!("{server}{hosts}"), &env);
+    assert!(said.len() == 1 && said[0].contains("set session.cookie_domain"), "{said:?}");
+    let with = read(&format!("{server}{hosts}session: {{cookie_domain: example.com}}"), &env);
+    assert_eq!(with.unwrap().config.return_hosts.len(), 1);
+}
