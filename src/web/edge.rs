@@ -58,15 +58,17 @@ pub(super) async fn identify(State(app): State<Arc<App>>, mut request: Request, 
     response
 }
 
-fn given_id(headers: &HeaderMap) -> Option<String> {
+pub(super) fn given_id(headers: &HeaderMap) -> Option<String> {
     let id = headers.get(&X_REQUEST_ID)?.to_str().ok()?;
     let plain = id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b));
     (plain && (8..=64).contains(&id.len())).then(|| id.to_owned())
 }
 
 /// The last address in the list that is no proxy of ours: what stands before it, the client may have made up.
-fn forwarded_for(headers: &HeaderMap, trusted: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
-    let lines = headers.get_all(X_FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok());
+pub(super) fn forwarded_for(headers: &HeaderMap, trusted: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
+    // A line that is no text still counts as one: the proxy's own word may stand in it, and then what is in the lines
+    // before is the client's.
+    let lines = headers.get_all(X_FORWARDED_FOR).iter().map(|line| line.to_str().unwrap_or_default());
     let addresses: Vec<&str> = lines.flat_map(|line| line.split(',')).map(str::trim).collect();
     for text in addresses.into_iter().rev() {
         // Some proxies write the client's port as well.

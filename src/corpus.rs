@@ -1,0 +1,18 @@
+//! The seeds of the fuzz targets, tried in the test run. What the fuzzer finds is added there, once it is mended.
+
+use std::fs;
+use std::path::Path;
+
+/// Tries a property with every file of `fuzz/corpus/TARGET`. Fails where there is none.
+pub(crate) fn replay(target: &str, property: fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+    let files = fs::read_dir(&folder).map(|files| files.filter_map(Result::ok).collect::<Vec<_>>()).unwrap_or_default();
+    assert!(!files.is_empty(), "{} holds no seed", folder.display());
+    for file in files {
+        let data = fs::read(file.path());
+        // Printed only where the test fails.
+        println!("{}", file.path().display());
+        assert!(data.is_ok(), "{} cannot be read", file.path().display());
+        property(&data.unwrap_or_default());
+    }
+}
