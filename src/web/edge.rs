@@ -66,11 +66,11 @@ pub(super) fn given_id(headers: &HeaderMap) -> Option<String> {
 
 /// The last address in the list that is no proxy of ours: what stands before it, the client may have made up.
 pub(super) fn forwarded_for(headers: &HeaderMap, trusted: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
-    // A line that is no text still counts as one: the proxy's own word may stand in it, and then what is in the lines
-    // before is the client's.
-    let lines = headers.get_all(X_FORWARDED_FOR).iter().map(|line| line.to_str().unwrap_or_default());
-    let addresses: Vec<&str> = lines.flat_map(|line| line.split(',')).map(str::trim).collect();
-    for text in addresses.into_iter().rev() {
+    // As bytes: the client's part of a line need be no text, and must not hide the proxy's behind it.
+    let lines = headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
+    let addresses: Vec<&[u8]> = lines.flat_map(|line| line.split(|byte| *byte == b',')).collect();
+    for bytes in addresses.into_iter().rev() {
+        let text = std::str::from_utf8(bytes).ok()?.trim();
         // Some proxies write the client's port as well.
         let address = text.parse::<SocketAddr>().map(|socket| socket.ip()).or_else(|_| text.parse::<IpAddr>());
         let address = address.ok()?.to_canonical();

@@ -1,5 +1,5 @@
 //! A sign-in made of any bytes, and what holds for it. The target in `fuzz/` includes this file, the generator and the
-//! model, and so looks with coverage where chance alone does not get.
+//! model, and so looks with coverage where chance alone does not get to.
 
 use entraway::plan::Reading;
 use proptest::strategy::{Strategy as _, ValueTree as _};
