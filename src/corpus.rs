@@ -16,3 +16,19 @@ pub(crate) fn replay(target: &str, property: fn(&[u8])) {
         property(&data.unwrap_or_default());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_fuzz_target_has_seeds_and_all_seeds_have_a_target() {
+        let names = |folder: &str| -> BTreeSet<String> {
+            let files = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap();
+            files.map(|file| file.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned()).collect()
+        };
+        assert_eq!(names("fuzz/targets"), names("fuzz/corpus"), "left: fuzz/targets; right: fuzz/corpus");
+    }
+}
