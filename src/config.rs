@@ -5,6 +5,8 @@ mod base_url;
 mod client_auth;
 mod entra;
 mod expand;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod limits;
 mod litellm;
 mod litellm_proxy;

@@ -2,6 +2,8 @@
 //! end or it is an error: there is no part of a list. Knows neither Postgres nor axum.
 
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod wire;
 
 use std::collections::BTreeSet;
@@ -105,16 +107,9 @@ impl Graph {
             }
             let page: wire::Page<T> = self.page_with_retries(&url, token, deadline).await?;
             items.extend(page.value);
-            next = page.next_link.map(|link| self.own_link(&link)).transpose()?;
+            next = page.next_link.map(|link| own_link(&self.base, &link)).transpose()?;
         }
         Ok(items)
-    }
-
-    /// The token goes to Graph's own host only, wherever a `nextLink` points.
-    fn own_link(&self, link: &str) -> Result<Url, GraphError> {
-        let url = Url::parse(link).map_err(|_| GraphError::Malformed)?;
-        let plain = url.username().is_empty() && url.password().is_none();
-        if plain && url.origin() == self.base.origin() { Ok(url) } else { Err(GraphError::ForeignLink) }
     }
 
     async fn page_with_retries<T: DeserializeOwned>(
@@ -158,6 +153,17 @@ impl Graph {
     }
 }
 
+/// The token goes to Graph's own host only, wherever a `nextLink` points.
+fn own_link(base: &Url, link: &str) -> Result<Url, GraphError> {
+    let url = Url::parse(link).map_err(|_| GraphError::Malformed)?;
+    let plain = url.username().is_empty() && url.password().is_none();
+    if plain && url.origin() == base.origin() { Ok(url) } else { Err(GraphError::ForeignLink) }
+}
+
 fn read_page<T: DeserializeOwned>(answer: &Answer) -> Result<wire::Page<T>, GraphError> {
+    // Or `[[], null]` would be read as a page, by the order of its fields.
+    if !answer.body.trim_ascii_start().starts_with(b"{") {
+        return Err(GraphError::Malformed);
+    }
     serde_json::from_slice(&answer.body).map_err(|_| GraphError::Malformed)
 }

@@ -44,3 +44,6 @@ pub mod pg;
 mod telemetry;
 
 pub mod cli;
+
+#[cfg(test)]
+mod corpus;

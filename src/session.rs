@@ -5,6 +5,8 @@
 //! proved to be alive; and whoever cannot be looked up is unknown, which is an error and not "nobody".
 
 mod cache;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod identity;
 
 use std::sync::Arc;

@@ -9,6 +9,8 @@ mod edge;
 mod error;
 mod forward_auth;
 mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod limits;
 mod login;
 mod logout;

@@ -58,17 +58,19 @@ pub(super) async fn identify(State(app): State<Arc<App>>, mut request: Request, 
     response
 }
 
-fn given_id(headers: &HeaderMap) -> Option<String> {
+pub(super) fn given_id(headers: &HeaderMap) -> Option<String> {
     let id = headers.get(&X_REQUEST_ID)?.to_str().ok()?;
     let plain = id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b));
     (plain && (8..=64).contains(&id.len())).then(|| id.to_owned())
 }
 
 /// The last address in the list that is no proxy of ours: what stands before it, the client may have made up.
-fn forwarded_for(headers: &HeaderMap, trusted: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
-    let lines = headers.get_all(X_FORWARDED_FOR).iter().filter_map(|line| line.to_str().ok());
-    let addresses: Vec<&str> = lines.flat_map(|line| line.split(',')).map(str::trim).collect();
-    for text in addresses.into_iter().rev() {
+pub(super) fn forwarded_for(headers: &HeaderMap, trusted: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
+    // As bytes: the client's part of a line need be no text, and must not hide the proxy's behind it.
+    let lines = headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
+    let addresses: Vec<&[u8]> = lines.flat_map(|line| line.split(|byte| *byte == b',')).collect();
+    for bytes in addresses.into_iter().rev() {
+        let text = std::str::from_utf8(bytes).ok()?.trim();
         // Some proxies write the client's port as well.
         let address = text.parse::<SocketAddr>().map(|socket| socket.ip()).or_else(|_| text.parse::<IpAddr>());
         let address = address.ok()?.to_canonical();

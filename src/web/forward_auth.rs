@@ -26,8 +26,8 @@ use super::session;
 use crate::assertion::HOLD_KEYS;
 use crate::session::{ASSERTION, IDENTITY_HEADERS, SignedIn};
 
-use origin::Origin;
-use required::Required;
+pub(super) use origin::Origin;
+pub(super) use required::Required;
 
 const PATH: &str = "/auth/verify";
 

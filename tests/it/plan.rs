@@ -2,7 +2,9 @@
 //! function, and what becomes of the store is told by a model of a few lines. That the real stores do as the model does
 //! is shown with a few of the same cases.
 
+mod corpus;
 mod examples;
+mod from_bytes;
 mod generate;
 mod model;
 mod properties;

@@ -13,7 +13,7 @@ static REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
 
 /// How the proxy asks. The address is where the person was going, if it was told completely and once.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(in crate::web) enum Origin {
     /// As nginx' `auth_request`, which makes a 500 of everything that is not 2xx, 401 or 403: `X-Original-URL`.
     Refuses(Option<String>),
     /// As Traefik and Caddy, with `X-Forwarded-Uri`, and Envoy, with the path behind ours: what we answer, the browser gets.
@@ -24,7 +24,7 @@ pub(super) enum Origin {
 
 impl Origin {
     /// `envoy`: the path and query behind ours.
-    pub(super) fn of(headers: &HeaderMap, envoy: Option<&str>) -> Self {
+    pub(in crate::web) fn of(headers: &HeaderMap, envoy: Option<&str>) -> Self {
         // First, since a client's own `X-Forwarded-…` gets past nginx.
         if headers.contains_key(&ORIGINAL_URL) {
             return Self::Refuses(once(headers, &ORIGINAL_URL).map(ToOwned::to_owned));
@@ -42,7 +42,7 @@ impl Origin {
         }
     }
 
-    pub(super) fn address(&self) -> Option<&str> {
+    pub(in crate::web) fn address(&self) -> Option<&str> {
         match self {
             Self::Refuses(address) | Self::Redirects(address) => address.as_deref(),
             Self::Untold => None,

@@ -8,7 +8,7 @@ use crate::web::error::WebError;
 
 /// Nothing, or any of these.
 #[derive(Debug, Default)]
-pub(super) struct Required(Vec<Requirement>);
+pub(in crate::web) struct Required(Vec<Requirement>);
 
 #[derive(Debug)]
 enum Requirement {
@@ -19,7 +19,7 @@ enum Requirement {
 
 impl Required {
     /// A misspelt name must not let everybody pass, so what is not known is an error, and so is an empty value.
-    pub(super) fn parse(query: Option<&str>) -> Result<Self, WebError> {
+    pub(in crate::web) fn parse(query: Option<&str>) -> Result<Self, WebError> {
         let mut required = Vec::new();
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             let id = |name| if value.is_empty() { Err(WebError::ParameterValue(name)) } else { Ok(value.to_string()) };
@@ -38,7 +38,7 @@ impl Required {
         Ok(Self(required))
     }
 
-    pub(super) fn is_met_by(&self, caller: &Caller) -> bool {
+    pub(in crate::web) fn is_met_by(&self, caller: &Caller) -> bool {
         let meets = |requirement: &Requirement| match requirement {
             Requirement::Team(id) => caller.teams.contains(id),
             Requirement::Organization(id) => caller.organizations.contains(id),

@@ -1,0 +1,4 @@
+//! See `entraway::web::fuzzing`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| entraway::web::fuzzing::callback_query(data));

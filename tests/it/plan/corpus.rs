@@ -1,0 +1,17 @@
+//! The seeds of the fuzz target `plan`.
+
+use std::fs;
+use std::path::Path;
+
+use super::from_bytes::plan_and_apply;
+
+#[test]
+fn every_seed_of_a_plan_leaves_nothing_to_do_and_takes_nothing_away() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/plan");
+    let files: Vec<_> = fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()).collect();
+    assert!(!files.is_empty(), "{} holds no seed", folder.display());
+    for file in files {
+        println!("{}", file.display());
+        plan_and_apply(&fs::read(&file).unwrap());
+    }
+}

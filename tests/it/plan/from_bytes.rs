@@ -1,0 +1,42 @@
+//! A sign-in made of any bytes, and what holds for it. The target in `fuzz/` includes this file, the generator and the
+//! model, and so looks with coverage where chance alone does not get to.
+
+use entraway::plan::Reading;
+use proptest::strategy::{Strategy as _, ValueTree as _};
+use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
+
+use super::generate::{Case, case, config, identity};
+use super::model::apply_to;
+
+/// Applying a plan leaves nothing to do, takes nothing away, and makes nothing of a list that is not known.
+pub(super) fn plan_and_apply(data: &[u8]) {
+    // The bytes are the dice; when they are used up, all are zero.
+    let dice = TestRng::from_seed(RngAlgorithm::PassThrough, data);
+    let Ok(tree) = case().new_tree(&mut TestRunner::new_with_rng(config(), dice)) else { return };
+    let case = tree.current();
+
+    let plan = case.plan();
+    let after = apply_to(&case.current, &plan, identity().tenant_id);
+    let again = Case { current: after.clone(), ..case.clone() }.plan();
+    assert!(again.is_empty(), "after {plan:#?}\na second sign-in still plans {again:#?}");
+
+    let before = &case.current;
+    assert!(before.organizations.is_subset(&after.organizations), "organizations are gone: {plan:#?}");
+    assert!(before.team_members.is_subset(&after.team_members), "memberships of teams are gone: {plan:#?}");
+    let same = before.teams.iter().all(|(id, organization)| after.teams.get(id) == Some(organization));
+    assert!(same, "teams are gone or were moved: {plan:#?}");
+    for (id, member) in &before.organization_members {
+        let now = after.organization_members.get(id);
+        let by_hand = member.sso_user_role.is_none();
+        assert!(now.is_some_and(|now| !by_hand || now == member), "the membership of {id} is not as it was: {plan:#?}");
+    }
+
+    let unknown = |reading: Option<&Reading>| matches!(reading, Some(Reading::Unknown(_)));
+    if unknown(case.directory.assigned.as_ref()) {
+        assert!(plan.organizations.is_empty() && plan.teams.is_empty(), "created from an unknown list: {plan:#?}");
+    }
+    if unknown(case.directory.assigned.as_ref()) || unknown(Some(&case.directory.member_of)) {
+        let joins = !plan.join_organizations.is_empty() || !plan.join_teams.is_empty();
+        assert!(!joins, "joined by an unknown list: {plan:#?}");
+    }
+}
