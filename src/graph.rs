@@ -161,9 +161,10 @@ fn own_link(base: &Url, link: &str) -> Result<Url, GraphError> {
 }
 
 fn read_page<T: DeserializeOwned>(answer: &Answer) -> Result<wire::Page<T>, GraphError> {
-    // Or `[[], null]` would be read as a page, by the order of its fields.
-    if !answer.body.trim_ascii_start().starts_with(b"{") {
+    // What is no UTF-8 would pass in a field that nobody reads, and `[[], null]` as a page, by the order of its fields.
+    let text = std::str::from_utf8(&answer.body).map_err(|_| GraphError::Malformed)?;
+    if !text.trim_ascii_start().starts_with('{') {
         return Err(GraphError::Malformed);
     }
-    serde_json::from_slice(&answer.body).map_err(|_| GraphError::Malformed)
+    serde_json::from_str(text).map_err(|_| GraphError::Malformed)
 }

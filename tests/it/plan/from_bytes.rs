@@ -10,8 +10,12 @@ use super::model::apply_to;
 
 /// Applying a plan leaves nothing to do, takes nothing away, and makes nothing of a list that is not known.
 pub(super) fn plan_and_apply(data: &[u8]) {
-    // The bytes are the dice; when they are used up, all are zero.
-    let dice = TestRng::from_seed(RngAlgorithm::PassThrough, data);
+    // The bytes are the dice. Behind them come others: of nothing but zeros, which come when all are used up, a fair
+    // number is never made, and the generator would go on for ever.
+    let tail = std::iter::successors(Some(1_u64), |dice| Some(dice.wrapping_mul(6_364_136_223_846_793_005) | 1));
+    let tail = tail.take(4_096).flat_map(|dice| dice.rotate_left(32).to_le_bytes());
+    let bytes: Vec<u8> = data.iter().copied().chain(tail).collect();
+    let dice = TestRng::from_seed(RngAlgorithm::PassThrough, &bytes);
     let Ok(tree) = case().new_tree(&mut TestRunner::new_with_rng(config(), dice)) else { return };
     let case = tree.current();
 
