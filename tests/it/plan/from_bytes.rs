@@ -1,5 +1,5 @@
 //! A sign-in made of any bytes, and what holds for it. The target in `fuzz/` includes this file, the generator and the
-//! model, and so looks with coverage where chance alone does not get to.
+//! model.
 
 use entraway::plan::Reading;
 use proptest::strategy::{Strategy as _, ValueTree as _};
@@ -10,12 +10,13 @@ use super::model::apply_to;
 
 /// Applying a plan leaves nothing to do, takes nothing away, and makes nothing of a list that is not known.
 pub(super) fn plan_and_apply(data: &[u8]) {
-    // The bytes are the dice. Behind them come others: of nothing but zeros, which come when all are used up, a fair
-    // number is never made, and the generator would go on for ever.
-    let tail = std::iter::successors(Some(1_u64), |dice| Some(dice.wrapping_mul(6_364_136_223_846_793_005) | 1));
-    let tail = tail.take(4_096).flat_map(|dice| dice.rotate_left(32).to_le_bytes());
-    let bytes: Vec<u8> = data.iter().copied().chain(tail).collect();
-    let dice = TestRng::from_seed(RngAlgorithm::PassThrough, &bytes);
+    // The bytes are where the dice begin. They cannot be the dice themselves: the generator divides them among its parts,
+    // and a part whose share is used up draws zeros, of which a fair number is never made.
+    let mut seed = [0; 32];
+    for (index, byte) in data.iter().enumerate() {
+        seed[index % 32] ^= byte.rotate_left(u32::try_from(index / 32 % 8).unwrap_or_default());
+    }
+    let dice = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
     let Ok(tree) = case().new_tree(&mut TestRunner::new_with_rng(config(), dice)) else { return };
     let case = tree.current();
 
