@@ -1,4 +1,5 @@
 //! What holds for every configuration, as a property of any bytes, for the target in `fuzz/` and the test run.
+#![expect(clippy::missing_panics_doc, reason = "to panic where a promise is broken is what these are for")]
 
 use std::path::Path;
 

@@ -1,5 +1,6 @@
 //! What holds for the headers that tell who somebody is, whatever the database holds: a property of any bytes, for the
 //! target in `fuzz/` and the test run.
+#![expect(clippy::missing_panics_doc, reason = "to panic where a promise is broken is what these are for")]
 
 use percent_encoding::percent_decode_str;
 

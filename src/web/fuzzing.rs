@@ -1,5 +1,6 @@
 //! What holds for every text that a browser or a proxy may send, as properties of any bytes. The targets in `fuzz/` look
 //! for bytes that break one; the test run tries those in `fuzz/corpus`.
+#![expect(clippy::missing_panics_doc, reason = "to panic where a promise is broken is what these are for")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -121,8 +122,11 @@ fn client_address(headers: &HeaderMap) {
     assert_eq!(forwarded_for(headers, trusted), expected, "{headers:?}");
 }
 
-/// The names of two attempts, what each holds, and the sealed cookies.
-static SEALED: LazyLock<(Cookies, Vec<(String, String, String)>)> = LazyLock::new(|| {
+/// A cookie's name, what it holds, and its sealed value.
+type Sealed = (String, String, String);
+
+/// Two attempts' cookies, and what sealed them.
+static SEALED: LazyLock<(Cookies, Vec<Sealed>)> = LazyLock::new(|| {
     let cookies = Cookies::new(&PUBLIC_URLS[0], None, &[vec![7; 64], vec![8; 64]]);
     let seal = |id: &str| {
         let name = format!("{}{id}", cookies.attempt_prefix());
