@@ -134,12 +134,6 @@ impl Sessions {
         Ok(())
     }
 
-    /// How many sessions are remembered.
-    #[must_use]
-    pub fn remembered(&self) -> usize {
-        self.cache.len()
-    }
-
     /// Whether sessions are answered from memory at this moment.
     #[must_use]
     pub fn remembers(&self) -> bool {

@@ -2,8 +2,7 @@
 //! one step however many sessions they have: a session counts only together with the very reading of the person that it
 //! came with.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use quick_cache::Weighter;
@@ -45,9 +44,16 @@ impl Weighter<ObjectId, Person> for Bytes {
 pub(super) struct Cache {
     sessions: QuickCache<TokenHash, Session>,
     people: QuickCache<ObjectId, Person, Bytes>,
-    readings: AtomicU64,
+    counts: Mutex<Counts>,
+}
+
+/// Held by whoever keeps or forgets something, so that nothing of the one comes in between the other's steps. Looking up
+/// needs it not.
+#[derive(Default)]
+struct Counts {
+    readings: u64,
     /// How often something was forgotten.
-    forgotten: AtomicU64,
+    forgotten: u64,
 }
 
 /// A reading of the database that has begun. If anything is forgotten before it ends, it may be older than that.
@@ -61,8 +67,7 @@ impl Cache {
         Self {
             sessions: QuickCache::new(SESSIONS),
             people: QuickCache::with_weighter(SESSIONS, PEOPLE, Bytes),
-            readings: AtomicU64::new(0),
-            forgotten: AtomicU64::new(0),
+            counts: Mutex::default(),
         }
     }
 
@@ -77,23 +82,24 @@ impl Cache {
     }
 
     pub(super) fn begin(&self) -> Reading<'_> {
-        Reading { cache: self, forgotten: self.forgotten.load(Ordering::SeqCst) }
+        Reading { cache: self, forgotten: self.counts().forgotten }
     }
 
     pub(super) fn forget(&self, person: ObjectId) {
-        // First the count: a reading that puts the person back afterwards finds that it has changed.
-        self.forgotten.fetch_add(1, Ordering::SeqCst);
+        let mut counts = self.counts();
+        counts.forgotten += 1;
         self.people.remove(&person);
     }
 
     pub(super) fn clear(&self) {
-        self.forgotten.fetch_add(1, Ordering::SeqCst);
+        let mut counts = self.counts();
+        counts.forgotten += 1;
         self.people.clear();
         self.sessions.clear();
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.sessions.len()
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -108,17 +114,18 @@ impl Reading<'_> {
     ) -> Arc<SignedIn> {
         let Self { cache, forgotten } = self;
         let id = caller.identity.object_id;
+        let mut counts = cache.counts();
+        if counts.forgotten != forgotten {
+            return Arc::new(SignedIn::new(caller));
+        }
         // The same person as another session found: both go on with one reading, and neither undoes the other's.
-        let person = cache.people.get(&id).filter(|known| known.signed_in.caller == caller).unwrap_or_else(|| Person {
-            reading: cache.readings.fetch_add(1, Ordering::SeqCst),
-            signed_in: Arc::new(SignedIn::new(caller)),
+        let person = cache.people.get(&id).filter(|known| known.signed_in.caller == caller).unwrap_or_else(|| {
+            counts.readings += 1;
+            Person { reading: counts.readings, signed_in: Arc::new(SignedIn::new(caller)) }
         });
         let Person { reading, signed_in } = person.clone();
         cache.people.insert(id, person);
         cache.sessions.insert(hash, Session { person: id, reading, read_at, expires_at });
-        if cache.forgotten.load(Ordering::SeqCst) != forgotten {
-            cache.people.remove(&id);
-        }
         signed_in
     }
 }
@@ -175,6 +182,14 @@ mod tests {
         cache.forget(person());
         assert_eq!(reading.keep([1; 32], caller("x"), now, now + MINUTE).caller.user_role.as_deref(), Some("x"));
         assert!(cache.get(&[1; 32], now, MINUTE).is_none(), "it may be older than what was told");
+
+        // Nor does it bring back, for others, what they have read of the same person since.
+        let late = cache.begin();
+        cache.forget(person());
+        cache.begin().keep([2; 32], caller("x"), now, now + MINUTE);
+        late.keep([1; 32], caller("x"), now, now + MINUTE);
+        assert!(cache.get(&[1; 32], now, MINUTE).is_none(), "a late reading of a session that was ended");
+        assert!(cache.get(&[2; 32], now, MINUTE).is_some(), "and it takes nothing of the others' away");
     }
 
     #[test]

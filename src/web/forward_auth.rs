@@ -30,16 +30,18 @@ pub(super) use origin::Origin;
 pub(super) use required::Required;
 
 const PATH: &str = "/auth/verify";
+const ENVOY: &str = "/auth/verify/envoy";
 
 /// With a 401, for a proxy that does not hand on a redirect: where the browser has to go. Empty where it is no page.
 static SIGN_IN: HeaderName = HeaderName::from_static("x-auth-request-sign-in");
 
 pub(super) fn router() -> Router<Arc<App>> {
-    // Envoy puts the path that it was asked for behind ours.
+    // Envoy puts the path that it was asked for behind ours. Nothing else may stand there: a slash too many in another
+    // proxy's configuration must not let its `?team=…` go unheard.
     Router::new()
         .route(PATH, any(verify))
-        .route(&format!("{PATH}/"), any(verify))
-        .route(&format!("{PATH}/{{*path}}"), any(verify))
+        .route(&format!("{ENVOY}/"), any(verify))
+        .route(&format!("{ENVOY}/{{*path}}"), any(verify))
 }
 
 /// Whether a path, with the public URL's own before it, is one of these.
@@ -55,7 +57,7 @@ async fn verify(
     headers: HeaderMap,
 ) -> Result<Response, WebError> {
     // Behind Envoy the query is the client's own, and says nothing of what the operator asks for.
-    let envoy = uri.path().strip_prefix(PATH).filter(|rest| !rest.is_empty());
+    let envoy = uri.path().strip_prefix(ENVOY);
     let required = if envoy.is_none() { Required::parse(query.as_deref())? } else { Required::default() };
     let Some(signed_in) = session::signed_in(&app, &headers).await? else {
         let origin = if trusted { Origin::of(&headers, envoy.map(|_| after(&uri))) } else { Origin::Untold };
@@ -71,7 +73,7 @@ async fn verify(
 /// What of Envoy's request is the client's: path and query.
 fn after(uri: &Uri) -> &str {
     let whole = uri.path_and_query().map_or("", |both| both.as_str());
-    whole.strip_prefix(PATH).unwrap_or_default()
+    whole.strip_prefix(ENVOY).unwrap_or_default()
 }
 
 async fn passed(app: &App, signed_in: &SignedIn) -> Result<Response, WebError> {

@@ -119,7 +119,7 @@ async fn without_a_session_nothing_that_is_sent_makes_anybody_of_it() {
         ),
         case(
             "a page of an attacker's, as Envoy tells it",
-            "/verify/%2f%2fevil.example",
+            "/verify/envoy/%2f%2fevil.example",
             &[("accept", "text/html"), ("x-forwarded-proto", "https"), ("host", "evil.example")],
         ),
         case("a cookie of another name's shape", "/verify", &[("cookie", "__Host-entraway=a; __Secure-entraway=b")]),

@@ -112,11 +112,11 @@ async fn envoy_asks_with_the_path_behind_ours_and_its_query_narrows_nothing() {
     let service = world.service_with(with_an_app).await;
     let headers = [PAGE, ("host", "app.contoso.example"), ("x-forwarded-proto", "https")];
     for path in ["/", "/reports/7?team=x&y=z", "/..%2fsso/login", "//evil.example/x"] {
-        let answer = verify(&mut Browser::new(), &service, &format!("/auth/verify{path}"), &headers).await;
+        let answer = verify(&mut Browser::new(), &service, &format!("/auth/verify/envoy{path}"), &headers).await;
         leads_to(&answer, &sign_in(Some(&format!("https://app.contoso.example{path}"))));
     }
     let mut browser = alice(&world, &service).await;
-    let answer = verify(&mut browser, &service, "/auth/verify/reports?team=nobodys&what=ever", &headers).await;
+    let answer = verify(&mut browser, &service, "/auth/verify/envoy/reports?team=nobodys&what=ever", &headers).await;
     assert_eq!(answer.status, 200, "{answer:#?}");
 }
 

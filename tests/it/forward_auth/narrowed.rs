@@ -74,3 +74,21 @@ async fn a_team_or_an_organization_of_somebody_else_is_not_ones_own() {
         assert_eq!(answer.status, 403, "{query}: {answer:#?}");
     }
 }
+
+#[tokio::test]
+async fn a_slash_too_many_does_not_let_everybody_pass() {
+    let world = World::new().await;
+    let service = world.service_with(super::trusting).await;
+    let mut browser = alice(&world, &service).await;
+    let asked = [("x-original-url", "http://127.0.0.1:1/x")];
+    for path in [
+        "/auth/verify/?team=another",
+        "/auth/verify/x?team=another",
+        "/auth/verify//?team=another",
+        "/auth/verify/envoy?team=another",
+    ] {
+        let answer = verify(&mut browser, &service, path, &asked).await;
+        assert_eq!(answer.status, 404, "{path}: {answer:#?}");
+        tells_nobody(&answer);
+    }
+}
