@@ -16,21 +16,31 @@ begin
 end
 $$;
 
--- Ends what a person has of sessions beyond the newest ones; `keep` was opened just now. Tells whether there was any. The
--- lock is why this is a function: each of its statements sees what others have committed when it begins, so of two
--- sessions opened at once the second counts the first.
-create function entraway.end_oldest_sessions(
-    person text, keep bytea, most integer, now timestamptz, idle_since timestamptz
-) returns boolean language plpgsql as $$
+-- For a session `keep` that was opened just now: ends those that it replaces, and what the person has beyond the newest
+-- ones. Gives whose sessions ended. The lock is why this is a function: each of its statements sees what others have
+-- committed when it begins, so of two sessions opened at once the second counts the first. Rows are locked after it, and
+-- in one order, so that two who want the same ones wait for each other and not in a circle.
+create function entraway.end_other_sessions(
+    person text, keep bytea, replaced bytea[], most integer, now timestamptz, idle_since timestamptz
+) returns text[] language plpgsql as $$
+declare
+    ended text[];
 begin
     perform pg_advisory_xact_lock(hashtextextended('entraway sessions of ' || person, 0));
-    delete from entraway.sessions
-    where user_id = person and token_hash <> keep and token_hash not in (
+    with over as materialized (
         select token_hash from entraway.sessions
-        where user_id = person and token_hash <> keep and expires_at > now and last_seen_at > idle_since
-        order by created_at desc, token_hash limit most - 1
-    );
-    return found;
+        where token_hash = any(replaced) or (
+            user_id = person and token_hash <> keep and token_hash not in (
+                select token_hash from entraway.sessions
+                where user_id = person and token_hash <> keep and token_hash <> all(replaced)
+                  and expires_at > now and last_seen_at > idle_since
+                order by created_at desc, token_hash limit most - 1))
+        order by token_hash for update
+    ), gone as (
+        delete from entraway.sessions where token_hash in (select token_hash from over) returning user_id
+    )
+    select coalesce(array_agg(distinct user_id), '{}') into ended from gone;
+    return ended;
 end
 $$;
 

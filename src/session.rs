@@ -127,10 +127,13 @@ impl Sessions {
         Ok(whose.len())
     }
 
-    /// Opens a session. What is remembered of the person may be older than what the sign-in changed.
+    /// Opens a session. What is remembered of the person may be older than what the sign-in changed, and of another one
+    /// who was signed in here, older than its end.
     pub async fn open(&self, session: &NewSession, run: &SyncRun) -> Result<(), StoreError> {
-        self.store.open_session(session, run).await?;
-        self.cache.forget(session.identity.object_id);
+        let ended = self.store.open_session(session, run).await?;
+        for person in ended.into_iter().chain([session.identity.object_id]) {
+            self.cache.forget(person);
+        }
         Ok(())
     }
 

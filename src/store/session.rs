@@ -7,6 +7,9 @@ use super::sync_run::{ListRecord, SyncRun, milliseconds, texts};
 use super::{Store, StoreError};
 use crate::domain::{Identity, ObjectId, StoreKind};
 
+/// Opening a session is tried again this often where it lost a race.
+const TRIES: u32 = 3;
+
 /// The SHA-256 of a session's token.
 pub type TokenHash = [u8; 32];
 
@@ -54,14 +57,25 @@ impl Whose {
 
 impl Store {
     /// Opens a session, ends the one it replaces and what the person has too many of, and keeps the sync record: one
-    /// statement. The native store's tables tell by themselves of memberships and roles that changed, LiteLLM's do not.
-    pub async fn open_session(&self, session: &NewSession, run: &SyncRun) -> Result<(), StoreError> {
+    /// statement, tried again where it lost a race. Gives whose sessions ended. The native store's tables tell by themselves of
+    /// memberships and roles that changed, LiteLLM's do not.
+    pub async fn open_session(&self, session: &NewSession, run: &SyncRun) -> Result<Vec<ObjectId>, StoreError> {
+        let mut tries = 1;
+        loop {
+            match self.open_session_once(session, run).await {
+                Err(StoreError::Unavailable(error)) if tries < TRIES && lost_race(&error) => tries += 1,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn open_session_once(&self, session: &NewSession, run: &SyncRun) -> Result<Vec<ObjectId>, StoreError> {
         let assigned = ListRecord::new(run.directory.assigned.as_ref());
         let member_of = ListRecord::new(Some(&run.directory.member_of));
         let applied = &run.applied;
         let changed =
             applied.user_updated || !applied.teams_joined.is_empty() || !applied.organizations_joined.is_empty();
-        sqlx::query(
+        let ended: Vec<String> = sqlx::query_scalar(
             "with run as (
                 insert into entraway.sync_runs
                     (user_id, tenant_id, started_at,
@@ -69,20 +83,20 @@ impl Store {
                      organizations_created, teams_created, organizations_joined, teams_joined,
                      user_created, user_updated, failures, notes, retries, graph_ms, store_ms)
                 values ($1, $2, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)
-            ), replaced as (
-                delete from entraway.sessions where token_hash = any($7) returning user_id
             ), opened as (
                 insert into entraway.sessions
                     (token_hash, user_id, tenant_id, sid, created_at, last_seen_at, expires_at)
                 values ($3, $1, $2, $4, $5, $5, $6)
                 returning user_id
+            ), ended as materialized (
+                select entraway.end_other_sessions(user_id, $3, $7, $26, $5, $27) as whose from opened
+            ), told as materialized (
+                select entraway.tell_sessions(
+                    whose || case when $28 and exists (select from entraway.sessions s where s.user_id = $1)
+                                  then array[$1] else '{}' end)
+                from ended
             )
-            select entraway.tell_sessions(
-                array(select user_id from replaced)
-                || case when entraway.end_oldest_sessions(user_id, $3, $26, $5, $27)
-                             or ($28 and exists (select from entraway.sessions s where s.user_id = $1))
-                        then array[user_id] else '{}' end)
-            from opened",
+            select whose from ended cross join told",
         )
         .bind(session.identity.object_id.to_string())
         .bind(session.identity.tenant_id.as_uuid())
@@ -112,9 +126,9 @@ impl Store {
         .bind(i32::try_from(session.most).unwrap_or(i32::MAX))
         .bind(session.idle_since)
         .bind(changed && self.kind == StoreKind::LiteLlm)
-        .execute(&mut *self.connection().await?)
+        .fetch_one(&mut *self.connection().await?)
         .await?;
-        Ok(())
+        Ok(people(&ended))
     }
 
     /// Ends sessions; gives whose they were.
@@ -185,4 +199,9 @@ impl Store {
 /// Sessions are of object ids alone.
 fn people(user_ids: &[String]) -> Vec<ObjectId> {
     user_ids.iter().filter_map(|id| id.parse().ok()).collect()
+}
+
+/// 40: a deadlock or a serialization failure.
+fn lost_race(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code.starts_with("40"))
 }

@@ -244,6 +244,27 @@ async fn many_sign_ins_of_one_person_at_once_leave_no_more_than_are_allowed() {
 }
 
 #[tokio::test]
+async fn many_browsers_whose_sessions_are_over_sign_in_again_at_once() {
+    let world = World::new().await;
+    let (person, _) = world.alice();
+    let service = world.service().await;
+    let mut browsers = Vec::new();
+    for _ in 0..12 {
+        browsers.push(world.sign_in(&service, person).await);
+    }
+    for round in 0..3 {
+        // As on a Monday: each replaces its own session, and wants the others', which are over as well.
+        world.clock.advance(TimeDelta::hours(25));
+        let sign_ins = browsers.iter_mut().map(|browser| async {
+            let answer = browser.sign_in(&world.fake, &service, person).await;
+            assert_eq!(answer.status, 303, "round {round}: {answer:#?}");
+        });
+        crate::support::together(sign_ins).await;
+        assert_eq!(world.traces().await.sessions, 12, "round {round}: each has one, and the old ones are gone");
+    }
+}
+
+#[tokio::test]
 async fn entra_ends_the_sessions_of_its_own_session_and_nothing_else_can_be_done_there() {
     let world = World::new().await;
     let (person, _) = world.alice();
