@@ -29,6 +29,8 @@ const PUBLISHED_BEFORE: TimeDelta = TimeDelta::minutes(10);
 pub const HOLD_KEYS: Duration = Duration::from_mins(5);
 /// A key goes when its successor is this old: nothing that it signed is valid any more.
 const SUCCEEDED: TimeDelta = TimeDelta::days(1);
+/// A key that was deleted, because it was stolen, may not go on signing for long where the table cannot be read.
+const OLDEST: TimeDelta = TimeDelta::minutes(5);
 /// How often the keys are looked up, so that a replica learns of one that another has made.
 const LOOK_UP: TimeDelta = TimeDelta::minutes(1);
 
@@ -61,6 +63,7 @@ impl From<Unspecified> for AssertionError {
 
 /// The keys of the moment.
 struct Ring {
+    read_at: DateTime<Utc>,
     /// The newest first; never empty.
     keys: Vec<Key>,
 }
@@ -136,15 +139,22 @@ impl Assertions {
         match self.ring.get(|at, _| at > oldest, LOOK_UP, read).await {
             Ok(ring) => Ok(ring),
             // The keys of a minute ago are as good as today's.
-            Err(error) => self.ring.last().await.ok_or(error),
+            Err(error) => {
+                let now = self.clock.now();
+                self.ring.last().await.filter(|ring| ring.read_at > now - OLDEST).ok_or(error)
+            }
         }
     }
 
     async fn read(&self) -> Result<Ring, AssertionError> {
         let now = self.clock.now();
         let keys = self.store.assertion_keys(generate(now)?, now - RENEW, now - SUCCEEDED).await?;
-        let keys = keys.into_iter().map(Key::read).collect::<Result<Vec<_>, _>>()?;
-        Ok(Ring { keys })
+        // One row that somebody spoiled must not stop all the others.
+        let keys: Vec<Key> = keys
+            .into_iter()
+            .filter_map(|key| Key::read(key).inspect_err(|error| tracing::warn!("{error}")).ok())
+            .collect();
+        if keys.is_empty() { Err(AssertionError::Key) } else { Ok(Ring { read_at: now, keys }) }
     }
 }
 

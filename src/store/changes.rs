@@ -47,17 +47,18 @@ impl Store {
     pub async fn changes(&self, hello: &str) -> Result<Changes, NotListening> {
         let options = self.pool.connect_options().as_ref().clone().application_name("entraway listens");
         let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(PATIENCE).connect_lazy_with(options);
-        let mut listener = PgListener::connect_with(&pool).await.map_err(StoreError::from)?;
-        listener.eager_reconnect(false);
-        listener.listen(CHANNEL).await.map_err(StoreError::from)?;
-        let mut changes = Changes { listener, pool };
         let hello = format!("{HELLO}{hello}");
-        sqlx::query("select pg_notify($1, $2)")
-            .bind(CHANNEL)
-            .bind(&hello)
-            .execute(&mut *self.connection().await?)
-            .await
-            .map_err(StoreError::from)?;
+        // Nothing here may wait for a network that swallows everything: who does not listen does not know it.
+        let begun = async {
+            let mut listener = PgListener::connect_with(&pool).await?;
+            listener.eager_reconnect(false);
+            listener.listen(CHANNEL).await?;
+            let mut connection = self.connection().await?;
+            sqlx::query("select pg_notify($1, $2)").bind(CHANNEL).bind(&hello).execute(&mut *connection).await?;
+            Ok::<_, StoreError>(listener)
+        };
+        let listener = timeout(2 * PATIENCE, begun).await.map_err(|_| NotListening::Lost)??;
+        let mut changes = Changes { listener, pool };
         let heard = async {
             loop {
                 if changes.receive().await? == hello {
