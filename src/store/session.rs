@@ -5,7 +5,7 @@ use sqlx::types::Json;
 
 use super::sync_run::{ListRecord, SyncRun, milliseconds, texts};
 use super::{Store, StoreError};
-use crate::domain::{Identity, ObjectId, StoreKind};
+use crate::domain::{Identity, ObjectId};
 
 /// Opening a session is tried again this often where it lost a race.
 const TRIES: u32 = 3;
@@ -57,8 +57,7 @@ impl Whose {
 
 impl Store {
     /// Opens a session, ends the one it replaces and what the person has too many of, and keeps the sync record: one
-    /// statement, tried again where it lost a race. Gives whose sessions ended. The native store's tables tell by themselves of
-    /// memberships and roles that changed, LiteLLM's do not.
+    /// statement, tried again where it lost a race. Gives whose sessions ended.
     pub async fn open_session(&self, session: &NewSession, run: &SyncRun) -> Result<Vec<ObjectId>, StoreError> {
         let mut tries = 1;
         loop {
@@ -73,8 +72,6 @@ impl Store {
         let assigned = ListRecord::new(run.directory.assigned.as_ref());
         let member_of = ListRecord::new(Some(&run.directory.member_of));
         let applied = &run.applied;
-        let changed =
-            applied.user_updated || !applied.teams_joined.is_empty() || !applied.organizations_joined.is_empty();
         let ended: Vec<String> = sqlx::query_scalar(
             "with run as (
                 insert into entraway.sync_runs
@@ -91,10 +88,7 @@ impl Store {
             ), ended as materialized (
                 select entraway.end_other_sessions(user_id, $3, $7, $26, $5, $27) as whose from opened
             ), told as materialized (
-                select entraway.tell_sessions(
-                    whose || case when $28 and exists (select from entraway.sessions s where s.user_id = $1)
-                                  then array[$1] else '{}' end)
-                from ended
+                select entraway.tell_sessions(whose) from ended
             )
             select whose from ended cross join told",
         )
@@ -125,7 +119,6 @@ impl Store {
         .bind(milliseconds(run.store_time))
         .bind(i32::try_from(session.most).unwrap_or(i32::MAX))
         .bind(session.idle_since)
-        .bind(changed && self.kind == StoreKind::LiteLlm)
         .fetch_one(&mut *self.connection().await?)
         .await?;
         Ok(people(&ended))

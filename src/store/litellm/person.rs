@@ -129,13 +129,18 @@ pub(super) async fn write(
             delete from entraway.litellm_team_members given
             where user_id = $1 and team_id <> all($9) and not exists (
                 select from public."LiteLLM_TeamMembership" m where m.user_id = $1 and m.team_id = given.team_id)
+        ), told as materialized (
+            -- The proxy's tables tell nobody by themselves. Who is new has no session yet.
+            select entraway.tell_sessions(
+                case when exists (select from made_user) then '{}' else array[$10::text] end)
         )
         select exists (select from made_user) as user_created,
                coalesce($4 ->> 'user_email', $4 ->> 'user_alias', $4 ->> 'user_role') is not null
                    or exists (select from changed_roles) as user_updated,
                (select coalesce(array_agg(organization_id), '{}') from joined_organizations) as organizations,
                (select coalesce(array_agg(team_id), '{}') from team) as teams,
-               (select coalesce(json_object_agg(team_id, team_alias), '{}') from team) as aliases"#,
+               (select coalesce(json_object_agg(team_id, team_alias), '{}') from team) as aliases
+        from told"#,
     )
     .bind(plan.user_id.as_str())
     .bind(planner.now)
