@@ -101,7 +101,7 @@ pub(super) async fn apply<T: Tables>(store: &Store, planner: &Planner<'_>, plan:
 
 /// 40: a deadlock or serialization failure. 23503: somebody deleted, since it was read, a row that ours refers to.
 /// 23505: somebody else made the person's row meanwhile. `RowNotFound`: a row that is to be written to is gone.
-fn lost_race(error: &sqlx::Error) -> bool {
+pub(super) fn lost_race(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code().map(std::borrow::Cow::into_owned));
     matches!(error, sqlx::Error::RowNotFound)
         || code.is_some_and(|code| code.starts_with("40") || code == "23503" || code == "23505")

@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::types::Json;
 
+use super::apply::lost_race;
 use super::sync_run::{ListRecord, SyncRun, milliseconds, texts};
 use super::{Store, StoreError};
 use crate::domain::{Identity, ObjectId};
@@ -192,9 +193,4 @@ impl Store {
 /// Sessions are of object ids alone.
 fn people(user_ids: &[String]) -> Vec<ObjectId> {
     user_ids.iter().filter_map(|id| id.parse().ok()).collect()
-}
-
-/// 40: a deadlock or a serialization failure.
-fn lost_race(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code.starts_with("40"))
 }
