@@ -32,7 +32,7 @@ pub use caller::{Caller, CallerSession, touch_interval};
 pub use changes::{Change, Changes, NotListening};
 pub use me::{LastSync, Me, OrganizationOfMe, SessionOfMe, TeamOfMe, UserOfMe};
 pub use session::{NewSession, SessionRow, TokenHash, Whose};
-pub use sync_run::SyncRun;
+pub use sync_run::{Refusal, SyncRun};
 pub use upkeep::AssertionKey;
 
 /// A sign-in waits this long for a connection before it is told to come back.
