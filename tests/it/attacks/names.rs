@@ -170,7 +170,7 @@ async fn a_groups_name_is_text_and_nothing_else(#[values(Native, LiteLlm)] store
         assert_eq!(me["teams"][0]["team_alias"], json!(kept), "{how}: /api/me");
         let cells = between(&page, "<h2>Teams</h2>", "</section>");
         let (_, cells) = cells.split_once("<tbody>").unwrap();
-        assert_eq!(shown(between(cells, "<td>", "</td>")), kept, "{how}: on the page");
+        assert_eq!(shown(between(cells, "<th scope=\"row\">", "</th>")), kept, "{how}: on the page");
         let sync = shown(between(&page, "<h2>Last sync</h2>\n\n<p>", "</p>"));
         assert!(sync.contains(&format!("joined {kept}")), "{how}: {sync}");
         let before = siege.world.versions().await;
