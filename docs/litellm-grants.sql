@@ -1,5 +1,6 @@
--- The rights that Entraway needs in a LiteLLM proxy's database, and no more. Run it once in that database, with a
--- password of your own, as a superuser, or as the owner of the database and of LiteLLM's tables who may create roles:
+-- The rights that Entraway needs in a LiteLLM proxy's database, and no more. Run it in that database, with a password of
+-- your own, as a superuser, or as the owner of the database and of LiteLLM's tables who may create roles; and run it again
+-- when a newer Entraway says at its start that it needs more:
 --
 --   psql -v ON_ERROR_STOP=1 "$DATABASE_URL" -f docs/litellm-grants.sql
 --
@@ -8,28 +9,34 @@
 
 begin;
 
-create role entraway login password 'change-me';
+do $$ begin
+    if not exists (select from pg_roles where rolname = 'entraway') then
+        create role entraway login password 'change-me';
+    end if;
+end $$;
 -- Who is no superuser makes a schema only for a role that they are in.
 grant entraway to current_user;
-create schema entraway authorization entraway;
+create schema if not exists entraway authorization entraway;
 grant usage on schema public to entraway;
 
-grant select (budget_id),
+grant select (budget_id, max_budget, budget_duration, budget_reset_at, tpm_limit, rpm_limit),
       insert (budget_id, max_budget, budget_duration, budget_reset_at, tpm_limit, rpm_limit, allowed_models,
               created_at, created_by, updated_at, updated_by)
    on public."LiteLLM_BudgetTable" to entraway;
 
-grant select (organization_id, organization_alias),
+grant select (organization_id, organization_alias, budget_id, models, created_at),
       insert (organization_id, organization_alias, budget_id, models, created_at, created_by, updated_at, updated_by)
    on public."LiteLLM_OrganizationTable" to entraway;
 
-grant select (team_id, team_alias, organization_id, members_with_roles, metadata, default_team_member_models),
+grant select (team_id, team_alias, organization_id, members_with_roles, metadata, default_team_member_models, models,
+              max_budget, budget_duration, budget_reset_at, tpm_limit, rpm_limit, created_at),
       insert (team_id, team_alias, organization_id, admins, members, members_with_roles, metadata, max_budget, models,
               tpm_limit, rpm_limit, budget_duration, budget_reset_at, team_member_permissions, created_at, updated_at),
       update (members_with_roles, updated_at)
    on public."LiteLLM_TeamTable" to entraway;
 
-grant select (user_id, sso_user_id, user_email, user_alias, user_role, teams, created_at),
+grant select (user_id, sso_user_id, user_email, user_alias, user_role, teams, models, max_budget, budget_duration,
+              budget_reset_at, tpm_limit, rpm_limit, created_at),
       insert (user_id, sso_user_id, user_email, user_alias, user_role, teams, models, max_budget, budget_duration,
               budget_reset_at, tpm_limit, rpm_limit, metadata, created_at, updated_at),
       update (user_email, user_alias, user_role, teams, updated_at)

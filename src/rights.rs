@@ -40,6 +40,17 @@ impl Rights {
         Self { scope, operator, administrator: role == Some(UserRole::ProxyAdmin) }
     }
 
+    /// Whether they see who is in this organization, or in a team of it.
+    #[must_use]
+    pub fn administers(&self, organization_id: Option<&str>) -> bool {
+        match &self.scope {
+            Scope::All => true,
+            Scope::Own { organizations, .. } => {
+                organization_id.is_some_and(|id| organizations.iter().any(|administered| administered == id))
+            }
+        }
+    }
+
     /// Whether they see people other than themselves.
     #[must_use]
     pub fn sees_others(&self) -> bool {

@@ -17,9 +17,10 @@ use chrono::TimeDelta;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::domain::ObjectId;
 use crate::random;
 use crate::store::{
-    CallerSession, Change, NewSession, NotListening, Store, StoreError, SyncRun, TokenHash, touch_interval,
+    CallerSession, Change, NewSession, NotListening, Store, StoreError, SyncRun, TokenHash, Whose, touch_interval,
 };
 use crate::text::chain;
 
@@ -116,6 +117,20 @@ impl Sessions {
             self.cache.forget(person);
         }
         Ok(())
+    }
+
+    /// Ends one of a person's sessions, by the name that lists call it; gives whether there was one.
+    pub async fn end_one(&self, person: ObjectId, session: &str) -> Result<bool, StoreError> {
+        let ended = self.store.end_session_of(person, session).await?;
+        self.cache.forget(person);
+        Ok(ended)
+    }
+
+    /// Ends all of a person's sessions; gives how many there were.
+    pub async fn end_all(&self, person: ObjectId) -> Result<i64, StoreError> {
+        let ended = self.store.revoke_sessions(Whose::One(person)).await?;
+        self.cache.forget(person);
+        Ok(ended)
     }
 
     /// Ends what was opened in one session of Entra's; gives how many sessions that were.

@@ -5,6 +5,7 @@ mod assets;
 mod attempt;
 mod callback;
 mod cookies;
+mod details;
 mod edge;
 mod error;
 mod forward_auth;
@@ -12,12 +13,15 @@ mod frame;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod limits;
+mod list;
 mod login;
 mod logout;
 mod ops;
 mod pages;
+mod query;
 mod return_to;
 mod session;
+mod visit;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +46,8 @@ use crate::http_client::{HttpClient, HttpError};
 use crate::litellm_cache::{CacheError, LiteLlmCache};
 use crate::random;
 use crate::session::{Lifetimes, Sessions};
-use crate::store::{Store, StoreError};
+use crate::shared::Shared;
+use crate::store::{Hour, Store, StoreError};
 use crate::sync::{DirectoryReader, service_principal};
 
 use cookies::Cookies;
@@ -66,6 +71,8 @@ pub struct App {
     reader: DirectoryReader,
     cookies: Cookies,
     limits: Limits,
+    /// Sign-ins by the hour, for everybody who looks within a minute.
+    hours: Shared<Arc<[Hour]>, Arc<StoreError>>,
 }
 
 /// Why the service could not be put together.
@@ -110,7 +117,8 @@ impl App {
             Assertions::new(store.clone(), clock.clone(), issuer, audience, ttl)
         });
         let limits = Limits::new(&config, &clock);
-        Ok(Arc::new(Self { config, clock, store, sessions, assertions, cache, entra, reader, cookies, limits }))
+        let hours = Shared::new(clock.clone());
+        Ok(Arc::new(Self { config, clock, store, sessions, assertions, cache, entra, reader, cookies, limits, hours }))
     }
 
     /// Where the service's own data is.
@@ -161,12 +169,30 @@ pub fn router(app: &Arc<App>) -> Result<Router, StartError> {
     let service = Router::new()
         .route("/", get(pages::home))
         .route("/signed-out", get(pages::signed_out))
+        .route("/teams", get(pages::teams))
+        .route("/teams/{id}", get(pages::team))
+        .route("/organizations", get(pages::organizations))
+        .route("/organizations/{id}", get(pages::organization))
+        .route("/people", get(pages::people))
+        .route("/people/{id}", get(pages::person))
+        .route("/people/{id}/sessions/end", post(pages::end_all_of_person))
+        .route("/people/{id}/sessions/{session}/end", post(pages::end_of_person))
+        .route("/sessions/{session}/end", post(pages::end_own))
+        .route("/syncs", get(pages::syncs::page))
         .route("/sso/login", get(login::start).route_layer(per_address.clone()))
         .route("/sso/key/generate", get(login::start).route_layer(per_address.clone())) // LiteLLM's name for it
         .route("/sso/callback", get(callback::finish).route_layer(per_address.clone()))
         .route("/sso/logout", post(logout::end))
         .route("/sso/frontchannel-logout", get(logout::front_channel).route_layer(per_address))
         .route("/api/me", get(api::me))
+        .route("/api/teams", get(api::teams))
+        .route("/api/teams/{id}", get(api::team))
+        .route("/api/organizations", get(api::organizations))
+        .route("/api/organizations/{id}", get(api::organization))
+        .route("/api/people", get(api::people))
+        .route("/api/people/{id}", get(api::person))
+        .route("/api/syncs", get(api::syncs))
+        .route("/api/openapi.json", get(api::openapi))
         .route("/assets/{name}", get(assets::get))
         .route("/healthz", get(ops::alive))
         .route("/readyz", get(ops::ready))

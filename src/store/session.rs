@@ -137,6 +137,22 @@ impl Store {
         Ok(ended)
     }
 
+    /// Ends the session that `list_sessions` calls so, if it is this person's; gives whether there was one.
+    pub async fn end_session_of(&self, person: ObjectId, session: &str) -> Result<bool, StoreError> {
+        let ended: i64 = sqlx::query_scalar(
+            "with ended as (
+                delete from entraway.sessions
+                where user_id = $1 and encode(substring(token_hash for 16), 'hex') = $2 returning user_id
+             ), told as (select entraway.tell_sessions(array(select user_id from ended)))
+             select (select count(*) from ended) from told",
+        )
+        .bind(person.to_string())
+        .bind(session)
+        .fetch_one(&mut *self.connection().await?)
+        .await?;
+        Ok(ended > 0)
+    }
+
     /// The sessions that are alive at `now`, the newest first; at most `most` of them.
     pub async fn list_sessions(
         &self,

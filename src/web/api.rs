@@ -1,18 +1,131 @@
-//! The JSON routes.
+//! The JSON routes: what the pages show, under the same rights. `/api/openapi.json` describes them.
 
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Path, RawQuery, State};
+use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::App;
+use super::details::{OrganizationDetails, PersonDetails, TeamDetails};
 use super::error::WebError;
+use super::list::{self, ListQuery};
+use super::pages::syncs;
 use super::session;
-use crate::store::Me;
+use super::visit::Visit;
+use crate::store::{Listed, Me, Sort, SyncRow};
 
 /// `GET /api/me`: who I am, my organizations and teams, my session, my last sync; 401 without a session.
 pub(super) async fn me(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Json<Me>, WebError> {
     let me = session::find(&app, &headers).await?;
     me.map(Json).ok_or(WebError::NotSignedIn)
+}
+
+/// `GET /api/openapi.json`, for whoever asks: it tells no more than the source.
+pub(super) async fn openapi() -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json")], include_str!("../../assets/openapi.json"))
+}
+
+/// `GET /api/teams`
+pub(super) async fn teams(
+    State(app): State<Arc<App>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Json<Value>, WebError> {
+    let visit = Visit::of(&app, &headers).await?;
+    let query = ListQuery::read(query.as_deref(), &[])?;
+    let listed = app.store.teams(&visit.rights.scope, &query.listing(query.sort)?).await?;
+    Ok(Json(page("teams", &listed)))
+}
+
+/// `GET /api/teams/{id}`, with a page of its members.
+pub(super) async fn team(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Json<Value>, WebError> {
+    let visit = Visit::of(&app, &headers).await?;
+    let query = ListQuery::read(query.as_deref(), &[])?;
+    let details = TeamDetails::read(&app, &visit, &id, &query).await?;
+    let mut body = page("members", &details.members);
+    body["team"] = json!(details.team);
+    body["made"] = json!(details.made);
+    Ok(Json(body))
+}
+
+/// `GET /api/organizations`
+pub(super) async fn organizations(
+    State(app): State<Arc<App>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Json<Value>, WebError> {
+    let visit = Visit::of(&app, &headers).await?;
+    let query = ListQuery::read(query.as_deref(), &[])?;
+    let listed = app.store.organizations(&visit.rights.scope, &query.listing(query.sort)?).await?;
+    Ok(Json(page("organizations", &listed)))
+}
+
+/// `GET /api/organizations/{id}`, with its newest teams and a page of its members.
+pub(super) async fn organization(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Json<Value>, WebError> {
+    let visit = Visit::of(&app, &headers).await?;
+    let query = ListQuery::read(query.as_deref(), &[])?;
+    let details = OrganizationDetails::read(&app, &visit, &id, &query).await?;
+    let mut body = page("members", &details.members);
+    body["organization"] = json!(details.organization);
+    body["teams"] = json!(details.teams.rows);
+    Ok(Json(body))
+}
+
+/// `GET /api/people`
+pub(super) async fn people(
+    State(app): State<Arc<App>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Json<Value>, WebError> {
+    let visit = Visit::of(&app, &headers).await?;
+    let query = ListQuery::read(query.as_deref(), &[])?;
+    let listed = app.store.people(&visit.rights.scope, &query.listing(query.sort)?).await?;
+    Ok(Json(page("people", &listed)))
+}
+
+/// `GET /api/people/{id}`
+pub(super) async fn person(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<PersonDetails>, WebError> {
+    let visit = Visit::of(&app, &headers).await?;
+    Ok(Json(PersonDetails::read(&app, &visit, &id).await?))
+}
+
+/// `GET /api/syncs`
+pub(super) async fn syncs(
+    State(app): State<Arc<App>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, WebError> {
+    let visit = Visit::of(&app, &headers).await?;
+    let query = ListQuery::read(query.as_deref(), &syncs::FILTERS)?;
+    let listed = app.store.syncs(&syncs::filter(&visit, &query), &query.listing(Sort::Newest)?).await?;
+    let rows: Vec<SyncRow> = listed.rows.into_iter().map(|row| syncs::shown(&visit, row)).collect();
+    Ok(Json(page("syncs", &Listed { rows, previous: listed.previous, next: listed.next })).into_response())
+}
+
+/// A page of a list, with the cursors for `before` and `after`.
+fn page<T: Serialize>(name: &str, listed: &Listed<T>) -> Value {
+    let mut body = json!({
+        "previous": listed.previous.as_ref().map(list::write), "next": listed.next.as_ref().map(list::write),
+    });
+    body[name] = json!(listed.rows);
+    body
 }

@@ -1,7 +1,6 @@
 //! `GET /sso/callback`: the browser comes back from Entra. Open the attempt, redeem the code, verify who it is, sync,
 //! and only then open a session.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,11 +8,11 @@ use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue};
-use url::form_urlencoded;
 
 use super::App;
 use super::attempt::Attempt;
 use super::error::WebError;
+use super::query::Query;
 use super::session;
 use crate::store::{Refusal, SyncRun};
 use crate::sync::{SyncError, sync};
@@ -91,26 +90,4 @@ async fn sign_in(app: &App, headers: &HeaderMap, query: &Query, attempt: &Attemp
         "signed in"
     );
     Ok(cookie)
-}
-
-/// The parameters of a query that we know, each at most once: two of one name is how one program is made to look at
-/// one and the next at the other.
-pub(super) struct Query(BTreeMap<&'static str, String>);
-
-impl Query {
-    pub(super) fn parse(query: Option<&str>, known: &[&'static str]) -> Result<Self, WebError> {
-        let mut found = BTreeMap::new();
-        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-            if let Some(known) = known.iter().find(|known| **known == name)
-                && found.insert(*known, value.into_owned()).is_some()
-            {
-                return Err(WebError::DuplicateParameter(known));
-            }
-        }
-        Ok(Self(found))
-    }
-
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
-    }
 }

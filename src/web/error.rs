@@ -15,7 +15,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::json;
 use tower_http::csrf::ProtectionError;
 
@@ -216,6 +216,9 @@ fn raise(raised: Raised) -> Response {
 pub(super) async fn render(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let wants_json = wants_json(request.uri().path(), request.headers());
     let through_proxy = forward_auth::is_verify(request.uri().path());
+    // Whoever opens a page without a session comes back to it.
+    let here = request.uri().path_and_query().filter(|_| request.method() == Method::GET && !through_proxy);
+    let here = here.map(ToString::to_string);
     let id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
     let mut response = next.run(request).await;
     let raised = match response.extensions_mut().remove::<Raised>() {
@@ -227,6 +230,7 @@ pub(super) async fn render(State(app): State<Arc<App>>, request: Request, next: 
         }
         None => return response,
     };
+    let return_to = raised.return_to.or_else(|| here.filter(|_| matches!(*raised.error, WebError::NotSignedIn)));
     let words = raised.error.words();
     if words.status.is_server_error() {
         tracing::error!(code = words.code, "{}", raised.error);
@@ -244,7 +248,7 @@ pub(super) async fn render(State(app): State<Arc<App>>, request: Request, next: 
         ("application/problem+json", problem.to_string())
     } else {
         let frame = if through_proxy { Frame::elsewhere(&app) } else { Frame::new(&app) };
-        let page = ProblemPage::new(frame, &words, &id, raised.return_to.as_deref());
+        let page = ProblemPage::new(frame, &words, &id, return_to.as_deref());
         ("text/html; charset=utf-8", page.render().unwrap_or_else(|_| words.what.to_owned()))
     };
     *response.status_mut() = words.status;
@@ -283,6 +287,17 @@ impl From<StoreError> for WebError {
             StoreError::Busy => Self::Busy,
             StoreError::Unavailable(_) => Self::DatabaseUnavailable(chain(&error)),
             _ => Self::Internal(chain(&error)),
+        }
+    }
+}
+
+/// What is shared by several has one error for all of them.
+impl From<Arc<StoreError>> for WebError {
+    fn from(error: Arc<StoreError>) -> Self {
+        match &*error {
+            StoreError::Busy => Self::Busy,
+            StoreError::Unavailable(_) => Self::DatabaseUnavailable(chain(&*error)),
+            _ => Self::Internal(chain(&*error)),
         }
     }
 }

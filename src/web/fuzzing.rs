@@ -11,11 +11,11 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 use url::{Position, Url};
 
-use super::callback::Query;
 use super::cookies::Cookies;
 use super::edge::{forwarded_for, given_id};
 use super::error::WebError;
 use super::forward_auth::{Origin, Required};
+use super::query::Query;
 use super::return_to::ReturnTo;
 use crate::config::PublicUrl;
 use crate::store::Caller;

@@ -10,6 +10,7 @@ use http::header::SET_COOKIE;
 use super::App;
 use super::attempt::Attempt;
 use super::error::WebError;
+use super::query::Query;
 use super::return_to::ReturnTo;
 
 /// `return_to`: where to go afterwards. `prompt=select_account`: let the person choose another account. What else
@@ -20,7 +21,7 @@ pub(super) async fn start(
     headers: HeaderMap,
 ) -> Result<Response, WebError> {
     let public_url = &app.config.server.public_url;
-    let query = super::callback::Query::parse(query.as_deref(), &["return_to", "prompt"])?;
+    let query = Query::parse(query.as_deref(), &["return_to", "prompt"])?;
     let return_to = match query.get("return_to") {
         None | Some("") => ReturnTo::home(public_url),
         Some(text) => ReturnTo::parse(text, public_url, &app.config.return_hosts).ok_or(WebError::ReturnTo)?,

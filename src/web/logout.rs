@@ -8,8 +8,8 @@ use http::header::SET_COOKIE;
 use http::{HeaderMap, StatusCode};
 
 use super::App;
-use super::callback::Query;
 use super::error::WebError;
+use super::query::Query;
 use super::session;
 
 /// From our own pages only: a layer refuses what another site sends.

@@ -1,92 +1,31 @@
-//! The pages that people look at.
+//! The pages that people look at: one file for each place of the navigation, and a template beside each.
+
+mod lists;
+mod me;
+mod organization;
+mod person;
+mod sessions;
+pub(super) mod syncs;
+mod team;
+pub(super) mod words;
 
 use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::State;
-use axum::response::Html;
+use axum::response::{Html, IntoResponse as _, Response};
 use http::HeaderMap;
 
 use super::App;
 use super::error::WebError;
 use super::frame::Frame;
-use super::session;
-use crate::store::{LastSync, Me, TeamOfMe};
+use super::visit::Visit;
 
-#[derive(Template)]
-#[template(path = "me.html")]
-struct MePage {
-    frame: Frame,
-    me: Me,
-}
-
-impl MePage {
-    fn name(&self) -> &str {
-        let user = &self.me.user;
-        user.display_name.as_deref().or(user.email.as_deref()).unwrap_or(&user.user_id)
-    }
-
-    fn organization_of<'a>(&'a self, team: &'a TeamOfMe) -> &'a str {
-        team.organization_id.as_deref().map_or("standalone", |id| self.organization_name(id))
-    }
-
-    fn organization_name<'a>(&'a self, id: &'a str) -> &'a str {
-        let organization = self.me.organizations.iter().find(|organization| organization.organization_id == id);
-        organization.map_or(id, |organization| &organization.organization_alias)
-    }
-
-    /// The last sync in words: what it made for this person.
-    fn last_sync(&self, sync: &LastSync) -> String {
-        let teams: Vec<&str> = sync.teams_joined.iter().map(|id| self.team_name(id)).collect();
-        let mut parts = Vec::new();
-        if sync.user_created {
-            parts.push("made your account".to_owned());
-        }
-        if !teams.is_empty() {
-            parts.push(format!("joined {}", teams.join(", ")));
-        }
-        let only = sync.organizations_joined.iter().filter(|id| !sync.teams_joined.contains(id));
-        let organizations: Vec<&str> = only.map(|id| self.organization_name(id)).collect();
-        if !organizations.is_empty() {
-            parts.push(format!("joined the organization {}", organizations.join(", ")));
-        }
-        for (made, one, many) in
-            [(sync.organizations_created, "organization", "organizations"), (sync.teams_created, "team", "teams")]
-        {
-            if made > 0 {
-                parts.push(format!("created {made} {}", if made == 1 { one } else { many }));
-            }
-        }
-        if sync.user_updated {
-            parts.push("brought your details and roles up to date".to_owned());
-        }
-        if parts.is_empty() { "nothing had to be changed.".to_owned() } else { format!("{}.", parts.join("; ")) }
-    }
-
-    fn team_name<'a>(&'a self, id: &'a str) -> &'a str {
-        self.me.teams.iter().find(|team| team.team_id == id).map_or(id, |team| &team.team_alias)
-    }
-
-    /// What the person should know of what the last sync could not do.
-    fn warnings(sync: &LastSync) -> Vec<String> {
-        let mut warnings = Vec::new();
-        if sync.assigned_groups == "unknown" {
-            warnings.push(
-                "Microsoft did not tell which groups are assigned to this application. Nothing was created or joined; \
-                 what you had before, you still have.",
-            );
-        }
-        if sync.member_of == "unknown" {
-            warnings.push(
-                "Microsoft did not tell which groups you are in. You joined no team; what you had before, you still have.",
-            );
-        }
-        if sync.failures > 0 {
-            warnings.push("Some groups could not be set up completely. The sync record tells your administrator why.");
-        }
-        warnings.into_iter().map(ToOwned::to_owned).collect()
-    }
-}
+pub(super) use lists::{organizations, people, teams};
+pub(super) use organization::page as organization;
+pub(super) use person::page as person;
+pub(super) use sessions::{end_all_of_person, end_of_person, end_own};
+pub(super) use team::page as team;
 
 #[derive(Template)]
 #[template(path = "welcome.html")]
@@ -96,11 +35,13 @@ struct WelcomePage {
 }
 
 /// `GET /`: who I am; or the way in.
-pub(super) async fn home(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Html<String>, WebError> {
-    let frame = Frame::new(&app);
-    match session::find(&app, &headers).await? {
-        Some(me) => page(&MePage { frame, me }),
-        None => page(&WelcomePage { frame, signed_out: false }),
+pub(super) async fn home(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, WebError> {
+    match Visit::of(&app, &headers).await {
+        Ok(visit) => Ok(me::page(&app, &headers, visit).await?.into_response()),
+        Err(WebError::NotSignedIn) => {
+            Ok(page(&WelcomePage { frame: Frame::new(&app), signed_out: false })?.into_response())
+        }
+        Err(error) => Err(error),
     }
 }
 

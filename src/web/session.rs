@@ -13,7 +13,7 @@ use super::cookies::Cookies;
 use crate::domain::Identity;
 use crate::random;
 use crate::session::SignedIn;
-use crate::store::{Me, NewSession, StoreError, SyncRun, TokenHash};
+use crate::store::{Me, NewSession, StoreError, SyncRun, TokenHash, Viewer};
 
 /// Opens a session for a person who was signed in and synced; gives the cookie. The one that this browser had before
 /// ends, whoever's it was.
@@ -47,6 +47,20 @@ pub(super) async fn find(app: &App, headers: &HeaderMap) -> Result<Option<Me>, S
         Some(hash) => app.store.session(&hash, app.clock.now(), app.idle_timeout()).await,
         None => Ok(None),
     }
+}
+
+/// Who looks at a page: from the database, with the rights that they have now.
+pub(super) async fn viewer(app: &App, headers: &HeaderMap) -> Result<Option<Viewer>, StoreError> {
+    match sent(app, headers) {
+        Some(hash) => app.store.viewer(&hash, app.clock.now(), app.idle_timeout()).await,
+        None => Ok(None),
+    }
+}
+
+/// What lists call the session that a request comes with.
+pub(super) fn name(app: &App, headers: &HeaderMap) -> Option<String> {
+    let hash = sent(app, headers)?;
+    Some(hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Who a request comes from, as far as a proxy has to know: from memory, where that can be trusted.

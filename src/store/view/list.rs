@@ -12,12 +12,20 @@ use crate::store::{Store, StoreError};
 pub const PAGE: usize = 50;
 
 /// What is asked for of a list.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Listing {
     /// Rows that have, for each word here, a word that begins with it; or this very id.
     pub search: Option<String>,
     pub sort: Sort,
     pub turn: Turn,
+    /// So many rows at most.
+    pub most: usize,
+}
+
+impl Default for Listing {
+    fn default() -> Self {
+        Self { search: None, sort: Sort::default(), turn: Turn::default(), most: PAGE }
+    }
 }
 
 /// The order of a list.
@@ -81,6 +89,9 @@ pub(super) struct Shape {
 
 pub(super) type Builder = QueryBuilder<Postgres>;
 
+/// Adds the condition for what somebody sees of their own: given the key of their row and what they administer.
+pub(super) type Own = fn(&mut Builder, &str, &[String]);
+
 impl Store {
     /// A page of the rows of a shape. `only` adds conditions, each beginning with ` and `.
     pub(super) async fn list<T>(
@@ -112,11 +123,11 @@ impl Store {
         }
         let direction = if upward { "" } else { " desc" };
         query.push(" order by ").push(key).push(direction).push(", ").push(shape.id).push(direction);
-        query.push(" limit ").push_bind(i64::try_from(PAGE + 1).unwrap_or(i64::MAX));
+        query.push(" limit ").push_bind(i64::try_from(listing.most + 1).unwrap_or(i64::MAX));
         let mut rows = query.build().fetch_all(&mut *self.connection().await?).await?;
 
-        let more = rows.len() > PAGE;
-        rows.truncate(PAGE);
+        let more = rows.len() > listing.most;
+        rows.truncate(listing.most);
         if backward {
             rows.reverse();
         }
@@ -180,8 +191,8 @@ fn cursor(row: &PgRow, sort: Sort) -> Result<Cursor, StoreError> {
     Ok(Cursor { key, id: row.try_get("id")? })
 }
 
-/// The condition that leaves what somebody may see: `own` gets the key of their row and what they administer.
-pub(super) fn within(query: &mut Builder, scope: &Scope, own: impl FnOnce(&mut Builder, &str, &[String])) {
+/// The condition that leaves what somebody may see.
+pub(super) fn within(query: &mut Builder, scope: &Scope, own: Own) {
     if let Scope::Own { user_id, organizations } = scope {
         query.push(" and (");
         own(query, user_id, organizations);

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::RowLimits;
-use super::list::{Builder, Listed, Listing, Shape, within};
+use super::list::{Listed, Listing, Own, Shape, within};
 use crate::domain::StoreKind;
 use crate::rights::Scope;
 use crate::store::{Store, StoreError};
@@ -61,7 +61,7 @@ impl Store {
         self.one(shape, id, |query| within(query, scope, own)).await
     }
 
-    fn organization_shape(&self) -> (&'static Shape, fn(&mut Builder, &str, &[String])) {
+    fn organization_shape(&self) -> (&'static Shape, Own) {
         match self.kind {
             StoreKind::Native => {
                 (&NATIVE, |query, user_id, _| {

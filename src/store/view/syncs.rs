@@ -77,9 +77,9 @@ impl SyncRow {
 pub struct Failed {
     /// `organization` or `team`.
     pub kind: String,
-    pub id: String,
-    pub alias: String,
-    pub why: String,
+    pub id: Option<String>,
+    pub alias: Option<String>,
+    pub why: Option<String>,
 }
 
 /// The sign-ins of one hour.
@@ -143,6 +143,13 @@ impl Store {
             }
         };
         self.list(shape, &Listing { sort: Sort::Newest, search: None, ..listing.clone() }, only).await
+    }
+
+    /// When a person last signed in with all of their groups known.
+    pub async fn last_known_sync(&self, object_id: &str) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let sql = "select max(started_at) from entraway.sync_runs
+                   where user_id = $1 and outcome = 'signed_in' and member_of = 'known' and assigned_groups <> 'unknown'";
+        Ok(sqlx::query_scalar(sql).bind(object_id).fetch_one(&mut *self.connection().await?).await?)
     }
 
     /// Sign-ins by the hour, from an hour on; those without any are not there.

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::RowLimits;
-use super::list::{Builder, Listed, Listing, Shape, within};
+use super::list::{Builder, Listed, Listing, Own, Shape, within};
 use crate::domain::StoreKind;
 use crate::rights::Scope;
 use crate::store::{Store, StoreError};
@@ -99,7 +99,7 @@ impl Store {
         Ok(sqlx::query_as(sql).bind(id).fetch_optional(&mut *self.connection().await?).await?)
     }
 
-    fn team_shape(&self) -> (&'static Shape, fn(&mut Builder, &str, &[String])) {
+    fn team_shape(&self) -> (&'static Shape, Own) {
         match self.kind {
             StoreKind::Native => (&NATIVE, |query, user_id, organizations| {
                 query.push("t.team_id in (select team_id from entraway.team_members where user_id = ");

@@ -1,0 +1,153 @@
+//! What the query of a list asks for: words, an order, a place in the list; and the links that lead on.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use url::form_urlencoded;
+
+use super::error::WebError;
+use super::query::Query;
+use crate::store::{Cursor, Key, Listed, Listing, Sort, Turn};
+
+/// Longer than any name.
+const LONGEST_SEARCH: usize = 300;
+
+/// What is asked for of a list.
+pub(super) struct ListQuery {
+    pub(super) search: String,
+    pub(super) sort: Sort,
+    turn: Turn,
+    /// The list's own filters, those that are given.
+    filters: Vec<(&'static str, String)>,
+}
+
+/// The ways on from a page; each is the query of a link.
+pub(super) struct Pager {
+    pub(super) previous: Option<String>,
+    pub(super) next: Option<String>,
+}
+
+/// A cursor as a link holds it. Whoever makes one up sees no more rows with it than without.
+#[derive(Serialize, Deserialize)]
+enum Written {
+    #[serde(rename = "n")]
+    Name(String, String),
+    #[serde(rename = "t")]
+    Time(DateTime<Utc>, String),
+}
+
+impl ListQuery {
+    /// Reads `search`, `sort`, `after`, `before` and a list's own filters. Other parameters are passed over.
+    pub(super) fn read(query: Option<&str>, filters: &[&'static str]) -> Result<Self, WebError> {
+        let known = [&["search", "sort", "after", "before"], filters].concat();
+        let query = Query::parse(query, &known)?;
+        let text = |name: &'static str| {
+            let text = query.get(name).unwrap_or_default().trim();
+            let fits = text.len() <= LONGEST_SEARCH && !text.contains('\0');
+            if fits { Ok(text) } else { Err(WebError::ParameterValue(name)) }
+        };
+        let sort = match query.get("sort") {
+            None | Some("" | "name") => Sort::Name,
+            Some("newest") => Sort::Newest,
+            Some(_) => return Err(WebError::ParameterValue("sort")),
+        };
+        let turn = match (query.get("after"), query.get("before")) {
+            (None, None) => Turn::First,
+            (Some(after), None) => Turn::After(read(after).ok_or(WebError::ParameterValue("after"))?),
+            (None, Some(before)) => Turn::Before(read(before).ok_or(WebError::ParameterValue("before"))?),
+            (Some(_), Some(_)) => return Err(WebError::ParameterValue("before")),
+        };
+        let mut given = Vec::new();
+        for &name in filters {
+            let text = text(name)?;
+            if !text.is_empty() {
+                given.push((name, text.to_owned()));
+            }
+        }
+        Ok(Self { search: text("search")?.to_owned(), sort, turn, filters: given })
+    }
+
+    /// What the store is asked for. A place in a list of another order is none.
+    pub(super) fn listing(&self, sort: Sort) -> Result<Listing, WebError> {
+        if let Turn::After(cursor) | Turn::Before(cursor) = &self.turn {
+            let fits = matches!((sort, &cursor.key), (Sort::Name, Key::Name(_)) | (Sort::Newest, Key::Time(_)));
+            if !fits {
+                return Err(WebError::ParameterValue("after"));
+            }
+        }
+        let search = Some(self.search.clone()).filter(|search| !search.is_empty());
+        Ok(Listing { search, sort, turn: self.turn.clone(), ..Listing::default() })
+    }
+
+    /// The value of one of the list's own filters.
+    pub(super) fn filter(&self, name: &str) -> Option<&str> {
+        self.filters.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether the list is in the order of age.
+    pub(super) fn newest(&self) -> bool {
+        self.sort == Sort::Newest
+    }
+
+    /// Whether this is the beginning of the whole list.
+    pub(super) fn is_plain(&self) -> bool {
+        self.search.is_empty() && self.filters.is_empty() && matches!(self.turn, Turn::First)
+    }
+
+    pub(super) fn pager<T>(&self, listed: &Listed<T>) -> Pager {
+        let link = |name: &'static str, cursor: &Cursor| {
+            let mut query = form_urlencoded::Serializer::new(String::new());
+            if !self.search.is_empty() {
+                query.append_pair("search", &self.search);
+            }
+            if self.newest() {
+                query.append_pair("sort", "newest");
+            }
+            query.extend_pairs(&self.filters).append_pair(name, &write(cursor));
+            format!("?{}", query.finish())
+        };
+        Pager {
+            previous: listed.previous.as_ref().map(|cursor| link("before", cursor)),
+            next: listed.next.as_ref().map(|cursor| link("after", cursor)),
+        }
+    }
+}
+
+/// A cursor as text for a link.
+pub(super) fn write(cursor: &Cursor) -> String {
+    let id = cursor.id.clone();
+    let written = match &cursor.key {
+        Key::Name(name) => Written::Name(name.clone(), id),
+        Key::Time(time) => Written::Time(*time, id),
+    };
+    URL_SAFE_NO_PAD.encode(serde_json::to_vec(&written).unwrap_or_default())
+}
+
+fn read(text: &str) -> Option<Cursor> {
+    let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+    let (key, id) = match serde_json::from_slice(&bytes).ok()? {
+        Written::Name(name, id) => (Key::Name(name), id),
+        Written::Time(time, id) => (Key::Time(time), id),
+    };
+    let text = if let Key::Name(name) = &key { name } else { "" };
+    (!text.contains('\0') && !id.contains('\0')).then_some(Cursor { key, id })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_survives_the_way_through_a_link_and_a_made_up_one_is_refused() {
+        let time = DateTime::from_timestamp_micros(1_790_000_000_123_456).unwrap();
+        for key in [Key::Name("ä & \"b\"".to_owned()), Key::Time(time)] {
+            let cursor = Cursor { key, id: "id/1".to_owned() };
+            assert_eq!(read(&write(&cursor)), Some(cursor));
+        }
+        let encode = |json: &str| URL_SAFE_NO_PAD.encode(json);
+        for text in ["", "x", &encode("[]"), &encode(r#"{"n":["a\u0000","b"]}"#), &encode(r#"{"t":["now","b"]}"#)] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
+}

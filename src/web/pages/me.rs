@@ -1,0 +1,81 @@
+//! `GET /` for somebody who is signed in: who I am, where I belong, what the last sync did, where I am signed in.
+
+use askama::Template;
+use axum::response::Html;
+use http::HeaderMap;
+
+use super::syncs::SyncView;
+use super::words;
+use crate::store::SessionRow;
+use crate::web::App;
+use crate::web::details::PersonDetails;
+use crate::web::error::WebError;
+use crate::web::frame::Frame;
+use crate::web::session;
+use crate::web::visit::Visit;
+
+#[derive(Template)]
+#[template(path = "me.html")]
+struct MePage {
+    frame: Frame,
+    visit: Visit,
+    details: PersonDetails,
+    last_sync: Option<SyncView>,
+    /// When all that Microsoft tells was last known, where that was not at the last sync.
+    as_of: Option<String>,
+    sessions: Vec<SessionRow>,
+    /// The name of this browser's session.
+    this: Option<String>,
+}
+
+pub(super) async fn page(app: &App, headers: &HeaderMap, visit: Visit) -> Result<Html<String>, WebError> {
+    let details = PersonDetails::read(app, &visit, &visit.viewer.user_id).await?;
+    let sessions = details.sessions(app, &visit).await?;
+    let syncs = details.syncs(app).await?;
+    let last_sync = SyncView::all(app, &visit, syncs.into_iter().take(1).collect()).await?.pop();
+    let as_of = match &last_sync {
+        Some(sync) if sync.row.assigned_groups == "unknown" || sync.row.member_of == "unknown" => {
+            let known = app.store.last_known_sync(&sync.row.object_id).await?;
+            known.map(|at| words::ago(&visit.now, &at))
+        }
+        _ => None,
+    };
+    let frame = Frame::of(app, &visit, "/");
+    let this = session::name(app, headers);
+    super::page(&MePage { frame, visit, details, last_sync, as_of, sessions, this })
+}
+
+impl MePage {
+    /// The last sync in words: what it did for this person, and how much it left as it was.
+    fn last_sync(&self, sync: &SyncView) -> String {
+        let mut line = sync.written_line();
+        let unchanged = self.details.teams.iter().filter(|team| !sync.row.teams_joined.contains(&team.team_id)).count();
+        if unchanged > 0 {
+            line = format!("{line}, {} unchanged", words::count(unchanged, "team"));
+        }
+        line
+    }
+
+    /// What the person should know of what the last sync could not do.
+    fn warnings(&self, sync: &SyncView) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let mut unknown = Vec::new();
+        if sync.row.assigned_groups == "unknown" {
+            unknown.push("which groups are assigned to this application");
+        }
+        if sync.row.member_of == "unknown" {
+            unknown.push("which groups you are in");
+        }
+        if !unknown.is_empty() {
+            let as_of = self.as_of.as_ref().map(|at| format!(" Your teams are as of {at}.")).unwrap_or_default();
+            warnings.push(format!(
+                "Microsoft did not tell {}.{as_of} Nothing new was joined, and what you had before you still have.",
+                unknown.join(", nor ")
+            ));
+        }
+        if !sync.row.failures.is_empty() {
+            warnings.push("Some groups could not be set up completely. Your administrator sees why.".to_owned());
+        }
+        warnings
+    }
+}

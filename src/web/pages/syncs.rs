@@ -1,0 +1,270 @@
+//! `GET /syncs`: every sign-in's record, in words, and a chart of the last day.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{RawQuery, State};
+use axum::response::Html;
+use chrono::{DateTime, Duration, DurationRound as _, TimeDelta, Utc};
+use http::HeaderMap;
+use serde_json::Value;
+
+use super::words;
+use crate::store::{Hour, Sort, StoreError, SyncFilter, SyncRow};
+use crate::web::App;
+use crate::web::error::WebError;
+use crate::web::frame::Frame;
+use crate::web::list::{ListQuery, Pager};
+use crate::web::visit::Visit;
+
+/// The list's own filters.
+pub(in crate::web) const FILTERS: [&str; 3] = ["person", "group", "trouble"];
+
+#[derive(Template)]
+#[template(path = "syncs.html")]
+struct SyncsPage {
+    frame: Frame,
+    now: DateTime<Utc>,
+    query: ListQuery,
+    syncs: Vec<SyncView>,
+    pager: Pager,
+    /// On the first page of the whole list, for who sees all.
+    chart: Option<Chart>,
+    everything: bool,
+}
+
+pub(in crate::web) async fn page(
+    State(app): State<Arc<App>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Html<String>, WebError> {
+    let visit = Visit::of(&app, &headers).await?;
+    let query = ListQuery::read(query.as_deref(), &FILTERS)?;
+    let listed = app.store.syncs(&filter(&visit, &query), &query.listing(Sort::Newest)?).await?;
+    let pager = query.pager(&listed);
+    let syncs = SyncView::all(&app, &visit, listed.rows).await?;
+    let chart = if visit.rights.operator && query.is_plain() {
+        Some(Chart::new(visit.now, &hours(&app, visit.now).await?))
+    } else {
+        None
+    };
+    let frame = Frame::of(&app, &visit, "/syncs");
+    let (now, everything) = (visit.now, visit.rights.operator);
+    super::page(&SyncsPage { frame, now, query, syncs, pager, chart, everything })
+}
+
+/// Who may not see everybody's records asks for their own, whatever the query says.
+pub(in crate::web) fn filter(visit: &Visit, query: &ListQuery) -> SyncFilter {
+    let own = visit.viewer.identity.object_id.to_string();
+    let person = if visit.rights.operator { query.filter("person").map(ToOwned::to_owned) } else { Some(own) };
+    let group = query.filter("group").map(ToOwned::to_owned);
+    SyncFilter { person, group, troubled: query.filter("trouble").is_some() }
+}
+
+/// A record in words.
+pub(in crate::web) struct SyncView {
+    pub(in crate::web) row: SyncRow,
+    pub(in crate::web) read: Vec<String>,
+    pub(in crate::web) written: Vec<Part>,
+    /// What was left alone, and why.
+    pub(in crate::web) left: Vec<String>,
+    pub(in crate::web) failed: Vec<String>,
+}
+
+/// A part of what was written: what was done, and with which groups.
+pub(in crate::web) struct Part {
+    pub(in crate::web) said: String,
+    pub(in crate::web) names: Vec<String>,
+}
+
+impl SyncView {
+    /// Puts records into words, as far as the visitor may know.
+    pub(in crate::web) async fn all(app: &App, visit: &Visit, rows: Vec<SyncRow>) -> Result<Vec<Self>, WebError> {
+        let rows: Vec<SyncRow> = rows.into_iter().map(|row| shown(visit, row)).collect();
+        let ids: BTreeSet<&String> = rows.iter().flat_map(groups).collect();
+        let ids: Vec<String> = ids.into_iter().cloned().collect();
+        let names = if ids.is_empty() { BTreeMap::new() } else { app.store.group_names(&ids).await? };
+        Ok(rows.into_iter().map(|row| Self::new(row, &names)).collect())
+    }
+
+    fn new(row: SyncRow, names: &BTreeMap<String, String>) -> Self {
+        let read = vec![
+            list_read(
+                "assigned groups",
+                &row.assigned_groups,
+                row.assigned_groups_read,
+                row.assigned_groups_why.as_deref(),
+            ),
+            list_read("groups of the person", &row.member_of, row.member_of_read, row.member_of_why.as_deref()),
+        ];
+        let failed = row.failures.iter().map(failure).collect();
+        let left = row.notes.0.as_array().into_iter().flatten().map(|said| note(said, names)).collect();
+        Self { read, written: written(&row, names), left, failed, row }
+    }
+
+    /// Everything that was written, on one line.
+    pub(in crate::web) fn written_line(&self) -> String {
+        let parts: Vec<String> = self.written.iter().map(ToString::to_string).collect();
+        if parts.is_empty() { "nothing had to be changed".to_owned() } else { parts.join("; ") }
+    }
+}
+
+impl std::fmt::Display for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.said)?;
+        if self.names.is_empty() { Ok(()) } else { write!(f, " {}", self.names.join(", ")) }
+    }
+}
+
+/// What of a record somebody may see. About their own they learn what happened to themselves: of other people's groups, of
+/// rows with the same address and of what the database said, only that there was something.
+pub(in crate::web) fn shown(visit: &Visit, mut row: SyncRow) -> SyncRow {
+    if visit.rights.operator {
+        return row;
+    }
+    row.organizations_created.retain(|id| row.organizations_joined.contains(id));
+    row.teams_created.retain(|id| row.teams_joined.contains(id));
+    for failure in &mut row.failures {
+        (failure.id, failure.alias, failure.why) = (None, None, None);
+    }
+    for said in row.notes.0.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+        said.retain(|key, _| key != "user_ids");
+    }
+    row
+}
+
+fn groups(row: &SyncRow) -> impl Iterator<Item = &String> {
+    let lists = [&row.organizations_created, &row.teams_created, &row.organizations_joined, &row.teams_joined];
+    lists.into_iter().flatten()
+}
+
+fn list_read(what: &str, state: &str, read: Option<i32>, why: Option<&str>) -> String {
+    match state {
+        "known" => format!("{} {what}", read.unwrap_or_default()),
+        "unknown" => format!("{what} unknown: {}", why.unwrap_or("Microsoft did not tell")),
+        "not_configured" => format!("{what}: none, since no service_principal_id is configured"),
+        _ => format!("{what}: not read"),
+    }
+}
+
+fn written(row: &SyncRow, names: &BTreeMap<String, String>) -> Vec<Part> {
+    let name = |id: &String| names.get(id).unwrap_or(id).clone();
+    let mut parts = Vec::new();
+    let mut say = |said: String, ids: &[&String]| {
+        parts.push(Part { said, names: ids.iter().map(|id| name(id)).collect() });
+    };
+    if row.user_created {
+        say("made the account".to_owned(), &[]);
+    }
+    let joined: Vec<&String> = row.teams_joined.iter().collect();
+    if !joined.is_empty() {
+        say("joined".to_owned(), &joined);
+    }
+    let only: Vec<&String> = row.organizations_joined.iter().filter(|id| !row.teams_joined.contains(id)).collect();
+    if !only.is_empty() {
+        say("joined the organization".to_owned(), &only);
+    }
+    for (made, one) in [(&row.organizations_created, "organization"), (&row.teams_created, "team")] {
+        if !made.is_empty() {
+            say(format!("created {}", words::count(made.len(), one)), &[]);
+        }
+    }
+    if row.user_updated {
+        say("brought details and roles up to date".to_owned(), &[]);
+    }
+    parts
+}
+
+fn failure(failed: &crate::store::Failed) -> String {
+    match (&failed.alias, &failed.why) {
+        (Some(alias), Some(why)) => format!("the {} {alias} could not be created: {why}", failed.kind),
+        _ => format!("{} {} could not be created; your administrator sees why", article(&failed.kind), failed.kind),
+    }
+}
+
+fn article(kind: &str) -> &'static str {
+    if kind == "organization" { "an" } else { "a" }
+}
+
+/// A note of the plan: something that was left alone on purpose.
+fn note(said: &Value, names: &BTreeMap<String, String>) -> String {
+    let text = |key: &str| said[key].as_str().unwrap_or_default().to_owned();
+    let others = || {
+        let ids: Vec<&str> = said["user_ids"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        if ids.is_empty() { String::new() } else { format!(": {}", ids.join(", ")) }
+    };
+    match said["note"].as_str().unwrap_or_default() {
+        "team_stays_standalone" => {
+            let id = text("team");
+            format!("{} stays standalone: what exists is left as it is", names.get(&id).unwrap_or(&id))
+        }
+        "role_set_by_hand_stays" => "the role was set by hand, and stays while Entra gives none".to_owned(),
+        "same_email" => format!("other rows have the same address, and are left alone{}", others()),
+        "same_sso_user_id" => format!("other rows name this person's object id, and are left alone{}", others()),
+        "assigned_groups_unknown" => format!("nothing was made or joined: assigned groups unknown ({})", text("code")),
+        "member_of_unknown" => format!("nothing was joined: the person's groups are unknown ({})", text("code")),
+        other => other.replace('_', " "),
+    }
+}
+
+/// Sign-ins by the hour, of the last day.
+pub(in crate::web) struct Chart {
+    bars: Vec<Bar>,
+    all: i64,
+    troubled: i64,
+}
+
+struct Bar {
+    hour: DateTime<Utc>,
+    all: i64,
+    troubled: i64,
+    /// In units of the drawing, from the left.
+    x: i64,
+    good_height: i64,
+    troubled_height: i64,
+}
+
+const HOURS: i32 = 24;
+const BAR_WIDTH: i64 = 30;
+const HEIGHT: i64 = 110;
+
+/// Sign-ins by the hour; counted once a minute at most.
+async fn hours(app: &App, now: DateTime<Utc>) -> Result<Arc<[Hour]>, Arc<StoreError>> {
+    let fresh = |at: DateTime<Utc>, _: &_| at + TimeDelta::minutes(1) > now;
+    let read = async || match app.store.hours(chart_begins(now)).await {
+        Ok(hours) => Ok(Arc::from(hours)),
+        Err(error) => Err(Arc::new(error)),
+    };
+    app.hours.get(fresh, TimeDelta::zero(), read).await
+}
+
+/// Where the chart begins: with a whole hour.
+pub(in crate::web) fn chart_begins(now: DateTime<Utc>) -> DateTime<Utc> {
+    let hour = now.duration_trunc(TimeDelta::hours(1)).unwrap_or(now);
+    hour - Duration::hours(i64::from(HOURS) - 1)
+}
+
+impl Chart {
+    fn new(now: DateTime<Utc>, hours: &[Hour]) -> Self {
+        let begin = chart_begins(now);
+        let most = hours.iter().map(|hour| hour.all).max().unwrap_or_default().max(1);
+        let bar = |n: i32| {
+            let hour = begin + Duration::hours(i64::from(n));
+            let found = hours.iter().find(|found| found.hour == hour);
+            let (all, troubled) = found.map_or((0, 0), |found| (found.all, found.troubled));
+            // Whatever happened at all can be seen.
+            let height = |count: i64| if count == 0 { 0 } else { (count * HEIGHT / most).max(2) };
+            let troubled_height = height(troubled);
+            let good_height = height(all - troubled);
+            Bar { hour, all, troubled, x: i64::from(n) * BAR_WIDTH, good_height, troubled_height }
+        };
+        let bars: Vec<Bar> = (0..HOURS).map(bar).collect();
+        let (all, troubled) = bars.iter().fold((0, 0), |(all, troubled), bar| (all + bar.all, troubled + bar.troubled));
+        Self { bars, all, troubled }
+    }
+
+    fn busiest(&self) -> Option<&Bar> {
+        self.bars.iter().max_by_key(|bar| bar.all).filter(|bar| bar.all > 0)
+    }
+}

@@ -1,0 +1,199 @@
+//! Who sees what: the same on pages and in `/api`. What one may not know of is not found.
+
+use rstest::rstest;
+use serde_json::Value;
+
+use super::{Actor, Cast, text};
+use crate::support::by_hand::{MAKE_TEAM, PUT_IN_TEAM};
+use crate::support::{Browser, LiteLlm, Native, Service, StoreKind};
+
+/// The status of a page and of its JSON, which must agree.
+async fn status(actor: &mut Actor, service: &Service, path: &str) -> u16 {
+    let page = actor.get(service, path).await.status.as_u16();
+    let json = actor.browser.get_json(service.at(&format!("/api{path}"))).await.status.as_u16();
+    assert_eq!(page, json, "left: the page {path}; right: /api{path}");
+    page
+}
+
+#[rstest]
+#[tokio::test]
+async fn each_sees_their_own_an_org_admin_that_organization_and_an_operator_everything(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let Cast { service, platform, data, mut alice, mut bob, mut olga, mut vera, mut ada, .. } = Cast::of(store).await;
+    let nowhere = "00000000-0000-4000-8000-000000000000";
+    let paths = [
+        format!("/teams/{platform}"),
+        format!("/organizations/{platform}"),
+        format!("/teams/{data}"),
+        format!("/organizations/{data}"),
+        format!("/people/{}", alice.id),
+        format!("/people/{}", bob.id),
+        format!("/people/{}", olga.id),
+        format!("/people/{}", ada.id),
+        format!("/teams/{nowhere}"),
+        format!("/organizations/{nowhere}"),
+        format!("/people/{nowhere}"),
+        "/people/..%2Fme".to_owned(),
+        "/teams/a%00b".to_owned(),
+    ];
+    let alices = [200, 200, 404, 404, 200, 404, 404, 404, 404, 404, 404, 404, 404];
+    let bobs = [404, 404, 200, 200, 404, 200, 404, 404, 404, 404, 404, 404, 404];
+    let olgas = [200, 200, 404, 404, 200, 404, 200, 404, 404, 404, 404, 404, 404];
+    let all = [200, 200, 200, 200, 200, 200, 200, 200, 404, 404, 404, 404, 404];
+    for (name, actor, expected) in [
+        ("Alice", &mut alice, alices),
+        ("Bob", &mut bob, bobs),
+        ("Olga", &mut olga, olgas),
+        ("Vera", &mut vera, all),
+        ("Ada", &mut ada, all),
+    ] {
+        let mut found = Vec::new();
+        for path in &paths {
+            found.push(status(actor, &service, path).await);
+        }
+        assert_eq!(found, expected, "{name} at {paths:#?}");
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn lists_hold_what_one_may_see_and_nothing_else(#[values(Native, LiteLlm)] store: StoreKind) {
+    let mut cast = Cast::of(store).await;
+    let names = |body: &Value, list: &str, name: &str| {
+        let rows = body[list].as_array().unwrap();
+        rows.iter().map(|row| row[name].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let everybody = ["Ada Min", "Alice Arden", "Bob Birch", "Olga Orr", "Vera View"];
+    for (who, actor, groups, people) in [
+        ("Alice", &mut cast.alice, &["Platform"][..], &["Alice Arden"][..]),
+        ("Bob", &mut cast.bob, &["Data"], &["Bob Birch"]),
+        ("Olga", &mut cast.olga, &["Platform"], &["Alice Arden", "Olga Orr"]),
+        ("Vera", &mut cast.vera, &["Data", "Platform"], &everybody),
+        ("Ada", &mut cast.ada, &["Data", "Platform"], &everybody),
+    ] {
+        let service = &cast.service;
+        let teams = actor.json(service, "/api/teams").await;
+        assert_eq!(names(&teams, "teams", "team_alias"), groups, "the teams that {who} sees");
+        let organizations = actor.json(service, "/api/organizations").await;
+        assert_eq!(names(&organizations, "organizations", "organization_alias"), groups, "the organizations of {who}");
+        let seen = actor.json(service, "/api/people").await;
+        assert_eq!(names(&seen, "people", "display_name"), people, "the people that {who} sees");
+        for (path, column, expected) in
+            [("/teams", "teams", groups), ("/organizations", "organizations", groups), ("/people", "people", people)]
+        {
+            let page = actor.page(service, path).await;
+            assert_eq!(super::row_ids(&page, column).len(), expected.len(), "{who} at {path}: {}", text(&page));
+        }
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn members_other_than_oneself_are_shown_to_who_administers_them(#[values(Native, LiteLlm)] store: StoreKind) {
+    let mut cast = Cast::of(store).await;
+    for path in [format!("/api/teams/{}", cast.platform), format!("/api/organizations/{}", cast.platform)] {
+        for (who, actor, expected) in [
+            ("Alice", &mut cast.alice, &["Alice Arden"][..]),
+            ("Olga", &mut cast.olga, &["Alice Arden", "Olga Orr"]),
+            ("Vera", &mut cast.vera, &["Alice Arden", "Olga Orr"]),
+        ] {
+            let body = actor.json(&cast.service, &path).await;
+            let members = body["members"].as_array().unwrap();
+            let mut names: Vec<&str> = members.iter().map(|member| member["display_name"].as_str().unwrap()).collect();
+            names.sort_unstable();
+            assert_eq!(names, expected, "{who} at {path}");
+            assert!(members.iter().all(|member| member["source"] == "entra"), "{members:?}");
+        }
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn of_somebodys_memberships_an_org_admin_sees_those_of_their_organization_alone(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let mut cast = Cast::of(store).await;
+    cast.world.by_hand(MAKE_TEAM, &[&"secret-team", &"Secret"]).await;
+    cast.world.by_hand(PUT_IN_TEAM, &[&cast.alice.id, &"secret-team", &"user"]).await;
+    let path = format!("/people/{}", cast.alice.id);
+    for (who, actor, seen) in [("Alice", &mut cast.alice, true), ("Olga", &mut cast.olga, false), ("Ada", &mut cast.ada, true)] {
+        let page = actor.page(&cast.service, &path).await;
+        assert_eq!(text(&page).contains("Secret"), seen, "{who}: {}", text(&page));
+        assert!(text(&page).contains("Platform"), "{who}: {}", text(&page));
+        let body = actor.json(&cast.service, &format!("/api{path}")).await;
+        assert_eq!(body["teams"].as_array().unwrap().len(), if seen { 2 } else { 1 }, "{who}: {body:#}");
+        let sessions = page.contains("id=\"sessions\"");
+        assert_eq!(sessions, who != "Olga", "sessions and syncs are not an org_admin's to see: {who}");
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn syncs_are_ones_own_and_an_operators(#[values(Native, LiteLlm)] store: StoreKind) {
+    let mut cast = Cast::of(store).await;
+    let (alice, bob) = (cast.alice.id.to_string(), cast.bob.id.to_string());
+    for (who, actor, path, expected) in [
+        ("Alice", &mut cast.alice, "/api/syncs".to_owned(), vec![alice.clone()]),
+        ("Alice", &mut cast.alice, format!("/api/syncs?person={bob}"), vec![alice.clone()]),
+        ("Olga", &mut cast.olga, format!("/api/syncs?person={alice}"), vec![cast.olga.id.to_string()]),
+        ("Vera", &mut cast.vera, format!("/api/syncs?person={bob}"), vec![bob.clone()]),
+    ] {
+        let body = actor.json(&cast.service, &path).await;
+        let of: Vec<&str> =
+            body["syncs"].as_array().unwrap().iter().map(|sync| sync["object_id"].as_str().unwrap()).collect();
+        assert_eq!(of, expected, "{who} at {path}");
+    }
+    assert_eq!(cast.ada.json(&cast.service, "/api/syncs").await["syncs"].as_array().unwrap().len(), 5);
+}
+
+#[rstest]
+#[tokio::test]
+async fn without_a_session_a_page_leads_to_the_sign_in_and_back_and_json_is_a_401(
+    #[values("/teams", "/teams/x", "/organizations?search=a%26b", "/people", "/people/x", "/syncs")] path: &str,
+) {
+    let world = crate::support::World::new().await;
+    let service = world.service().await;
+    let answer = Browser::new().get(service.at(path)).await;
+    assert_eq!((answer.status.as_u16(), answer.code()), (401, "not_signed_in".to_owned()));
+    let back: String = url::form_urlencoded::byte_serialize(path.as_bytes()).collect();
+    let link = format!("/sso/login?return_to={back}\"");
+    assert!(answer.body.contains(&link), "no {link} in {}", answer.body);
+    let json = Browser::new().get_json(service.at(&format!("/api{path}"))).await;
+    assert_eq!((json.status.as_u16(), json.code()), (401, "not_signed_in".to_owned()));
+}
+
+#[tokio::test]
+async fn the_navigation_has_the_places_that_one_may_go_to() {
+    let mut cast = Cast::of(Native).await;
+    let own = ["/", "/teams", "/organizations", "/syncs"];
+    let others = ["/", "/teams", "/organizations", "/people", "/syncs"];
+    let all = ["/", "/teams", "/organizations", "/people", "/syncs", "/settings"];
+    for (who, actor, expected) in [
+        ("Alice", &mut cast.alice, &own[..]),
+        ("Olga", &mut cast.olga, &others),
+        ("Vera", &mut cast.vera, &all),
+        ("Ada", &mut cast.ada, &all),
+    ] {
+        let page = actor.page(&cast.service, "/teams").await;
+        let (_, rest) = page.split_once("<nav aria-label=\"Main\">").expect("a navigation");
+        let (navigation, _) = rest.split_once("</nav>").unwrap();
+        let links: Vec<&str> = navigation.split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+        assert_eq!(links, expected, "{who}");
+        assert!(navigation.contains("href=\"/teams\" aria-current=\"page\""), "{navigation}");
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_role_that_is_taken_away_takes_its_view_along_at_once(#[values(Native, LiteLlm)] store: StoreKind) {
+    let mut cast = Cast::of(store).await;
+    let path = format!("/teams/{}", cast.data);
+    assert_eq!(cast.ada.get(&cast.service, &path).await.status, 200);
+    cast.world.by_hand("update {users} set user_role = 'internal_user' where user_id = $1", &[&cast.ada.id]).await;
+    assert_eq!(cast.ada.get(&cast.service, &path).await.status, 404);
+    let demote = "update {organization_members} set user_role = 'internal_user' where user_id = $1";
+    assert_eq!(cast.olga.get(&cast.service, &format!("/people/{}", cast.alice.id)).await.status, 200);
+    cast.world.by_hand(demote, &[&cast.olga.id]).await;
+    assert_eq!(cast.olga.get(&cast.service, &format!("/people/{}", cast.alice.id)).await.status, 404);
+}
