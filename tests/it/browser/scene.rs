@@ -6,6 +6,8 @@ use super::webdriver::WebDriver;
 use crate::cli::demo::demo;
 use crate::cli::program::{Folder, Program};
 
+const EVERYBODY: [&str; 6] = ["Alice Arden", "Bob Birch", "Carol Cheng", "Dave Diallo", "Erin Ellis", "Gil Guest"];
+
 pub(super) struct Scene {
     pub(super) browser: WebDriver,
     /// The front page's address, with a slash at the end.
@@ -76,9 +78,17 @@ impl Scene {
         self.browser.text_of(&format!("//section[h2[normalize-space()='{heading}']]")).await
     }
 
+    /// So that lists are not empty.
+    pub(super) async fn everybody_signs_in(&self) {
+        for name in EVERYBODY {
+            self.sign_in(name).await;
+        }
+    }
+
     /// Shows each page in each of these looks, to the person whom the list names.
     pub(super) async fn each_page(&self, looks: &[Look], mut look_at: impl AsyncFnMut(&Page, Look)) {
         let mut who = None;
+        self.browser.forget().await;
         for page in PAGES {
             if page.who != who {
                 self.browser.forget().await;
