@@ -64,6 +64,8 @@ impl WebDriver {
         self.devtools("Emulation.setEmulatedMedia", json!({ "features": features })).await;
         let size = json!({ "width": width, "height": height, "deviceScaleFactor": scale, "mobile": mobile });
         self.devtools("Emulation.setDeviceMetricsOverride", size).await;
+        // They are of the system's own width.
+        self.devtools("Emulation.setScrollbarsHidden", json!({ "hidden": true })).await;
     }
 
     /// Whether pages may run scripts from the next one on; what we ask the page for is not hindered.

@@ -24,8 +24,8 @@ const fn page(name: &'static str, path: &'static str, who: Who, title: &'static 
 pub(super) const PAGES: &[Page] = &[
     page("sign-in", "/", NOBODY, "Sign in"),
     page("signed-out", "/signed-out", NOBODY, "Signed out"),
-    page("error", "/sso/callback?error=access_denied&state=x", NOBODY, ""),
-    page("not-found", "/nothing-here", NOBODY, ""),
+    page("error", "/sso/callback?error=access_denied&state=x", NOBODY, "This sign-in cannot be finished"),
+    page("not-found", "/nothing-here", NOBODY, "No such page"),
     page("me", "/", ADMIN, "Alice Arden"),
     page("me-without-teams", "/", IN_NOTHING, "Erin Ellis"),
 ];

@@ -12,7 +12,13 @@ const PHONE: Look = Look(Theme::Light, Device::Phone);
 const SIDEWAYS: &str = r"
 const width = document.documentElement.clientWidth;
 if (document.documentElement.scrollWidth <= width) return [];
-const wide = element => element.getBoundingClientRect().right > width + 0.5;
+const right = node => {
+    const range = document.createRange();
+    range.selectNode(node);
+    return range.getBoundingClientRect().right;
+};
+// An element, or its text alone.
+const wide = element => [element, ...element.childNodes].some(node => right(node) > width + 0.5);
 const outside = [...document.body.querySelectorAll('*')].filter(element => wide(element) && ![...element.children].some(wide));
 return [`${document.documentElement.scrollWidth} pixels wide`, ...outside.map(element => element.outerHTML.slice(0, 160))];
 ";
@@ -49,16 +55,16 @@ async fn no_page_scrolls_sideways_on_a_phone_not_even_with_the_longest_names() {
 async fn a_page_that_is_too_wide_for_a_phone_is_noticed_and_so_is_what_makes_it_so() {
     let browser = WebDriver::start().await;
     browser.look(PHONE).await;
-    let page = |width: u32| {
-        format!(
-            "data:text/html,<meta name='viewport' content='width=device-width'><main><p>Here</p>\
-             <div style='width:{width}px'>There</div></main>"
-        )
+    let page = |inside: &str| {
+        format!("data:text/html,<meta name='viewport' content='width=device-width'><main><p>Here</p>{inside}</main>")
     };
-    browser.go(&page(300)).await;
+    browser.go(&page("<div style='width:300px'>There</div>")).await;
     assert_eq!(sideways(&browser).await, Vec::<String>::new());
-    browser.go(&page(500)).await;
+    browser.go(&page("<div style='width:500px'>There</div>")).await;
     let found = sideways(&browser).await;
     assert_eq!(found.get(1).map(String::as_str), Some("<div style=\"width:500px\">There</div>"), "{found:#?}");
+    browser.go(&page(&format!("<ul><li>{}</li></ul>", "o".repeat(100)))).await;
+    let found = sideways(&browser).await;
+    assert!(found.get(1).is_some_and(|line| line.starts_with("<li>ooo")), "{found:#?}");
     browser.quit().await;
 }
