@@ -6,6 +6,7 @@
 // Words and decisions: no I/O.
 pub mod domain;
 pub mod policy;
+pub mod rights;
 
 pub mod plan;
 

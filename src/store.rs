@@ -10,6 +10,8 @@ mod native;
 mod session;
 mod sync_run;
 mod upkeep;
+mod view;
+mod viewer;
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -32,8 +34,13 @@ pub use caller::{Caller, CallerSession, touch_interval};
 pub use changes::{Change, Changes, NotListening};
 pub use me::{LastSync, Me, OrganizationOfMe, SessionOfMe, TeamOfMe, UserOfMe};
 pub use session::{NewSession, SessionRow, TokenHash, Whose};
-pub use sync_run::SyncRun;
+pub use sync_run::{Refusal, SyncRun};
 pub use upkeep::AssertionKey;
+pub use view::{
+    Cursor, Failed, Hour, Key, Listed, Listing, MadeTeam, Member, Organization, PAGE, Person as PersonRow,
+    PersonOrganization, PersonTeam, RowLimits, Sort, SyncFilter, SyncRow, Team, Turn,
+};
+pub use viewer::Viewer;
 
 /// A sign-in waits this long for a connection before it is told to come back.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);

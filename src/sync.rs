@@ -12,7 +12,7 @@ use crate::domain::Person;
 use crate::litellm_cache::{self, LiteLlmCache};
 use crate::plan::{Applied, Directory, Planner};
 use crate::policy::Policy;
-use crate::store::{Store, StoreError, SyncRun};
+use crate::store::{Refusal, Store, StoreError, SyncRun};
 use crate::text::chain;
 
 pub use directory::{DirectoryReader, service_principal};
@@ -20,12 +20,9 @@ pub use directory::{DirectoryReader, service_principal};
 /// Why a sync did not come to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum SyncError {
-    /// `access.require_group`, and the person is in no assigned group. Nothing was written.
-    #[error("the person is in no group that is assigned to the app")]
-    NoGroup,
-    /// `access.require_group`, and Entra did not tell. Nothing was written.
-    #[error("a group is required, and the person's groups are not known ({0})")]
-    GroupsUnknown(String),
+    /// The person may not enter. Nothing was written; the record says why, and is not kept yet.
+    #[error("the person was refused: {0:?}")]
+    Refused(Refusal, Box<SyncRun>),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -43,17 +40,33 @@ pub async fn sync(
     let begin = Instant::now();
     let directory = reader.read(person.identity, token).await;
     let graph_time = begin.elapsed();
-    admit(policy, &directory)?;
+    let refuse = |refusal, directory| {
+        let run = SyncRun::new(now, Some(refusal), Some(directory));
+        Err(SyncError::Refused(refusal, Box::new(SyncRun { graph_time, ..run })))
+    };
+    if let Some(refusal) = refusal(policy, &directory) {
+        return refuse(refusal, directory);
+    }
 
     let begin = Instant::now();
     let planner = Planner { person, directory: &directory, policy, now };
-    let current = store.read(person, &directory).await?;
+    let current = match store.read(person, &directory).await {
+        Err(StoreError::OtherTenant) => return refuse(Refusal::OtherTenant, directory),
+        current => current?,
+    };
+    let read_time = begin.elapsed();
+    let begin = Instant::now();
     let plan = planner.plan(&current);
+    let plan_time = begin.elapsed();
+    let begin = Instant::now();
     // What is written is planned again under the locks, and so is what is noted.
     let (applied, notes) = if plan.is_empty() {
         (Applied::default(), plan.notes)
     } else {
-        let applied = store.apply(&planner, &plan).await?;
+        let applied = match store.apply(&planner, &plan).await {
+            Err(StoreError::OtherTenant) => return refuse(Refusal::OtherTenant, directory),
+            applied => applied?,
+        };
         if let Some(cache) = cache {
             forget(cache, person, &applied).await;
         }
@@ -63,7 +76,15 @@ pub async fn sync(
     for failure in &applied.failures {
         tracing::error!(kind = failure.kind, id = %failure.id, why = failure.why, "a group could not be created");
     }
-    Ok(SyncRun { started_at: now, notes, applied, graph_time, store_time: begin.elapsed(), directory })
+    Ok(SyncRun {
+        applied,
+        notes,
+        organizations_on: policy.also_create_orgs,
+        graph_time,
+        plan_time,
+        store_time: read_time + begin.elapsed(),
+        ..SyncRun::new(now, None, Some(directory))
+    })
 }
 
 /// Tells the proxies to forget what was written. They would find out by themselves within a minute, so that whoever
@@ -85,16 +106,13 @@ async fn forget(cache: &LiteLlmCache, person: &Person, applied: &Applied) {
 }
 
 /// `access.require_group`. "Unknown" is not "nobody", but it opens no door either.
-fn admit(policy: &Policy, directory: &Directory) -> Result<(), SyncError> {
+fn refusal(policy: &Policy, directory: &Directory) -> Option<Refusal> {
     if !policy.require_group {
-        return Ok(());
+        return None;
     }
     match directory.in_an_assigned_group() {
-        Some(true) => Ok(()),
-        Some(false) => Err(SyncError::NoGroup),
-        None => {
-            let code = directory.unknown().map(|unknown| unknown.code.clone()).unwrap_or_default();
-            Err(SyncError::GroupsUnknown(code))
-        }
+        Some(true) => None,
+        Some(false) => Some(Refusal::NoGroup),
+        None => Some(Refusal::GroupsUnknown),
     }
 }

@@ -1,10 +1,10 @@
 //! Opening, listing and ending sessions. Every statement that ends one tells all replicas: `entraway.tell_sessions`.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::types::Json;
+use sqlx::Row as _;
 
 use super::apply::lost_race;
-use super::sync_run::{ListRecord, SyncRun, milliseconds, texts};
+use super::sync_run::{SyncRun, bind_record, record};
 use super::{Store, StoreError};
 use crate::domain::{Identity, ObjectId};
 
@@ -70,59 +70,30 @@ impl Store {
     }
 
     async fn open_session_once(&self, session: &NewSession, run: &SyncRun) -> Result<Vec<ObjectId>, StoreError> {
-        let assigned = ListRecord::new(run.directory.assigned.as_ref());
-        let member_of = ListRecord::new(Some(&run.directory.member_of));
-        let applied = &run.applied;
-        let ended: Vec<String> = sqlx::query_scalar(
-            "with run as (
-                insert into entraway.sync_runs
-                    (user_id, tenant_id, started_at,
-                     assigned_groups, assigned_groups_read, assigned_groups_why, member_of, member_of_read, member_of_why,
-                     organizations_created, teams_created, organizations_joined, teams_joined,
-                     user_created, user_updated, failures, notes, retries, graph_ms, store_ms)
-                values ($1, $2, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)
-            ), opened as (
+        let query = sqlx::query(record!(
+            ", opened as (
                 insert into entraway.sessions
                     (token_hash, user_id, tenant_id, sid, created_at, last_seen_at, expires_at)
-                values ($3, $1, $2, $4, $5, $5, $6)
+                values ($28, $1, $2, $29, $30, $30, $31)
                 returning user_id
             ), ended as materialized (
-                select entraway.end_other_sessions(user_id, $3, $7, $26, $5, $27) as whose from opened
+                select entraway.end_other_sessions(user_id, $28, $32, $33, $30, $34) as whose from opened
             ), told as materialized (
                 select entraway.tell_sessions(whose) from ended
             )
-            select whose from ended cross join told",
-        )
-        .bind(session.identity.object_id.to_string())
-        .bind(session.identity.tenant_id.as_uuid())
-        .bind(&session.token_hash[..])
-        .bind(&session.sid)
-        .bind(session.created_at)
-        .bind(session.expires_at)
-        .bind(session.replaces.iter().map(|hash| &hash[..]).collect::<Vec<_>>())
-        .bind(run.started_at)
-        .bind(assigned.state)
-        .bind(assigned.read)
-        .bind(assigned.why)
-        .bind(member_of.state)
-        .bind(member_of.read)
-        .bind(member_of.why)
-        .bind(texts(&applied.organizations_created))
-        .bind(texts(&applied.teams_created))
-        .bind(texts(&applied.organizations_joined))
-        .bind(texts(&applied.teams_joined))
-        .bind(applied.user_created)
-        .bind(applied.user_updated)
-        .bind(Json(&applied.failures))
-        .bind(Json(&run.notes))
-        .bind(i32::try_from(applied.retries).unwrap_or(i32::MAX))
-        .bind(milliseconds(run.graph_time))
-        .bind(milliseconds(run.store_time))
-        .bind(i32::try_from(session.most).unwrap_or(i32::MAX))
-        .bind(session.idle_since)
-        .fetch_one(&mut *self.connection().await?)
-        .await?;
-        Ok(people(&ended))
+            select whose from ended cross join told"
+        ));
+        let row = bind_record(query, session.identity, run)
+            .bind(&session.token_hash[..])
+            .bind(&session.sid)
+            .bind(session.created_at)
+            .bind(session.expires_at)
+            .bind(session.replaces.iter().map(|hash| &hash[..]).collect::<Vec<_>>())
+            .bind(i32::try_from(session.most).unwrap_or(i32::MAX))
+            .bind(session.idle_since)
+            .fetch_one(&mut *self.connection().await?)
+            .await?;
+        Ok(people(&row.try_get::<Vec<String>, _>("whose")?))
     }
 
     /// Ends sessions; gives whose they were.

@@ -1,45 +1,228 @@
-//! The sync record: one row a sign-in.
+//! The sync record: one row for each person whom Entra vouched for, whether they were let in or not.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use serde_json::{Map, Value, json};
+use sqlx::Postgres;
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
+use sqlx::types::Json;
 
-use crate::domain::GroupId;
+use super::{Store, StoreError};
+use crate::domain::{GroupId, Identity};
 use crate::plan::{Applied, Directory, Note, Reading};
 
 /// What one sign-in's sync read, wrote, left alone and failed at.
 #[derive(Debug)]
 pub struct SyncRun {
     pub started_at: DateTime<Utc>,
-    pub directory: Directory,
+    /// `None`: they were let in.
+    pub refusal: Option<Refusal>,
+    /// `None` where the person was refused before anything was read.
+    pub directory: Option<Directory>,
     pub applied: Applied,
     pub notes: Vec<Note>,
+    /// Whether groups were to become organizations.
+    pub organizations_on: bool,
+    /// From the code to the verified ID token.
+    pub entra_time: Duration,
     pub graph_time: Duration,
+    /// Of the plan that told whether there was anything to do.
+    pub plan_time: Duration,
     pub store_time: Duration,
 }
 
+/// Why a person whom Entra vouched for may not enter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// `access.require_group`, and they are in no assigned group.
+    NoGroup,
+    /// `access.require_group`, and Entra did not tell.
+    GroupsUnknown,
+    /// `access.allowed_email_domains`.
+    EmailDomain,
+    /// The object id belongs to a person of another tenant.
+    OtherTenant,
+}
+
+impl Refusal {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::NoGroup => "no_group",
+            Self::GroupsUnknown => "groups_unknown",
+            Self::EmailDomain => "email_domain",
+            Self::OtherTenant => "other_tenant",
+        }
+    }
+}
+
+impl SyncRun {
+    /// A record of a person who came this far.
+    #[must_use]
+    pub fn new(started_at: DateTime<Utc>, refusal: Option<Refusal>, directory: Option<Directory>) -> Self {
+        Self {
+            started_at,
+            refusal,
+            directory,
+            applied: Applied::default(),
+            notes: Vec::new(),
+            organizations_on: false,
+            entra_time: Duration::ZERO,
+            graph_time: Duration::ZERO,
+            plan_time: Duration::ZERO,
+            store_time: Duration::ZERO,
+        }
+    }
+
+    /// Every group about which the record says something.
+    fn touched(&self) -> Vec<String> {
+        let applied = &self.applied;
+        let sets = [
+            &applied.organizations_created,
+            &applied.teams_created,
+            &applied.organizations_joined,
+            &applied.teams_joined,
+        ];
+        let failed = applied.failures.iter().map(|failure| &failure.id);
+        let noted = self.notes.iter().filter_map(|note| match note {
+            Note::TeamStaysStandalone { team } => Some(team),
+            _ => None,
+        });
+        texts(&sets.into_iter().flatten().chain(failed).chain(noted).copied().collect())
+    }
+
+    /// The person's groups, each with its name and whether it is assigned; `None` where Entra did not tell all of them.
+    fn groups(&self) -> Option<Value> {
+        let directory = self.directory.as_ref()?;
+        let Reading::Known(member_of) = &directory.member_of else { return None };
+        let assigned = |group: &GroupId| match &directory.assigned {
+            Some(Reading::Known(assigned)) => Some(assigned.contains_key(group)),
+            _ => None,
+        };
+        let group = |(id, name): (&GroupId, _)| (id.to_string(), json!({ "name": name, "assigned": assigned(id) }));
+        Some(Value::Object(member_of.iter().map(group).collect::<Map<_, _>>()))
+    }
+
+    /// Why the organization of a team that was made could not be: by team, in the order of the ids.
+    fn organizations_refused(&self) -> Vec<Option<&str>> {
+        let applied = &self.applied;
+        let refused = |team: &GroupId| {
+            let failure = applied.failures.iter().find(|failure| failure.kind == "organization" && failure.id == *team);
+            failure.map(|failure| failure.why.as_str())
+        };
+        applied.teams_created.iter().map(refused).collect()
+    }
+}
+
 /// A list as the record keeps it: its state, its length if it is known, and why not if it is not.
-pub(super) struct ListRecord<'a> {
-    pub(super) state: &'static str,
-    pub(super) read: Option<i32>,
-    pub(super) why: Option<&'a str>,
+struct ListRecord<'a> {
+    state: &'static str,
+    read: Option<i32>,
+    why: Option<&'a str>,
 }
 
 impl<'a> ListRecord<'a> {
-    pub(super) fn new(reading: Option<&'a Reading>) -> Self {
+    fn new(reading: Option<&'a Reading>) -> Self {
         match reading {
             None => Self { state: "not_configured", read: None, why: None },
             Some(Reading::Known(groups)) => Self { state: "known", read: i32::try_from(groups.len()).ok(), why: None },
             Some(Reading::Unknown(unknown)) => Self { state: "unknown", read: None, why: Some(&unknown.said) },
         }
     }
+
+    fn of(directory: Option<&'a Directory>) -> [Self; 2] {
+        match directory {
+            Some(directory) => [Self::new(directory.assigned.as_ref()), Self::new(Some(&directory.member_of))],
+            None => [(); 2].map(|()| Self { state: "not_read", read: None, why: None }),
+        }
+    }
 }
 
-pub(super) fn texts(ids: &BTreeSet<GroupId>) -> Vec<String> {
+/// The part of a statement that keeps a record; it takes the parameters of `bind_record`, which are the first ones.
+/// What changes nothing is not written again.
+macro_rules! record {
+    ($rest:literal) => {
+        concat!(
+            "with run as (
+                insert into entraway.sync_runs
+                    (user_id, tenant_id, started_at, outcome,
+                     assigned_groups, assigned_groups_read, assigned_groups_why, member_of, member_of_read, member_of_why,
+                     organizations_created, teams_created, organizations_joined, teams_joined, touched,
+                     user_created, user_updated, failures, notes, retries, entra_ms, graph_ms, plan_ms, store_ms)
+                values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
+                        $22, $23, $24)
+            ), reading as (
+                insert into entraway.person_groups as known (user_id, tenant_id, assigned_groups, groups, since)
+                select $1, $2, $5, $25, $3 where $25::jsonb is not null
+                on conflict (user_id) do update
+                set assigned_groups = excluded.assigned_groups, groups = excluded.groups, since = excluded.since
+                where known.tenant_id = excluded.tenant_id
+                  and (known.assigned_groups, known.groups) is distinct from (excluded.assigned_groups, excluded.groups)
+            ), made as (
+                insert into entraway.made_teams (team_id, made_at, organizations_on, organization_refused)
+                select team_id, $3, $26, refused from unnest($12::text[], $27::text[]) as made(team_id, refused)
+                on conflict (team_id) do update
+                set made_at = excluded.made_at, organizations_on = excluded.organizations_on,
+                    organization_refused = excluded.organization_refused
+            )",
+            $rest
+        )
+    };
+}
+pub(super) use record;
+
+/// How many parameters `bind_record` binds is written into the statements: 27.
+pub(super) fn bind_record<'q>(
+    query: Query<'q, Postgres, PgArguments>,
+    identity: Identity,
+    run: &'q SyncRun,
+) -> Query<'q, Postgres, PgArguments> {
+    let [assigned, member_of] = ListRecord::of(run.directory.as_ref());
+    let applied = &run.applied;
+    query
+        .bind(identity.object_id.to_string())
+        .bind(identity.tenant_id.as_uuid())
+        .bind(run.started_at)
+        .bind(run.refusal.map_or("signed_in", Refusal::as_str))
+        .bind(assigned.state)
+        .bind(assigned.read)
+        .bind(assigned.why)
+        .bind(member_of.state)
+        .bind(member_of.read)
+        .bind(member_of.why)
+        .bind(texts(&applied.organizations_created))
+        .bind(texts(&applied.teams_created))
+        .bind(texts(&applied.organizations_joined))
+        .bind(texts(&applied.teams_joined))
+        .bind(run.touched())
+        .bind(applied.user_created)
+        .bind(applied.user_updated)
+        .bind(Json(&applied.failures))
+        .bind(Json(&run.notes))
+        .bind(i32::try_from(applied.retries).unwrap_or(i32::MAX))
+        .bind(milliseconds(run.entra_time))
+        .bind(milliseconds(run.graph_time))
+        .bind(milliseconds(run.plan_time))
+        .bind(milliseconds(run.store_time))
+        .bind(run.groups())
+        .bind(run.organizations_on)
+        .bind(run.organizations_refused())
+}
+
+impl Store {
+    /// Keeps the record of a person who was refused.
+    pub async fn keep_refusal(&self, identity: Identity, run: &SyncRun) -> Result<(), StoreError> {
+        bind_record(sqlx::query(record!(" select 1")), identity, run).execute(&mut *self.connection().await?).await?;
+        Ok(())
+    }
+}
+
+fn texts(ids: &BTreeSet<GroupId>) -> Vec<String> {
     ids.iter().map(ToString::to_string).collect()
 }
 
-pub(super) fn milliseconds(time: Duration) -> f64 {
+fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1_000.0
 }

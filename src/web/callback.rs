@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
@@ -14,7 +15,9 @@ use super::App;
 use super::attempt::Attempt;
 use super::error::WebError;
 use super::session;
-use crate::sync::sync;
+use crate::store::{Refusal, SyncRun};
+use crate::sync::{SyncError, sync};
+use crate::text::chain;
 
 pub(super) async fn finish(
     State(app): State<Arc<App>>,
@@ -52,16 +55,29 @@ async fn sign_in(app: &App, headers: &HeaderMap, query: &Query, attempt: &Attemp
         return Err(WebError::from_entra(error, query.get("error_description"), query.get("error_subcode")));
     }
     let code = query.get("code").filter(|code| !code.is_empty()).ok_or(WebError::CodeMissing)?;
+    let begin = Instant::now();
     let signed_in = app.entra.finish(code.to_owned(), &attempt.proof).await?;
+    let entra_time = begin.elapsed();
     let person = &signed_in.person;
     tracing::Span::current().record("user_id", tracing::field::display(person.identity.object_id));
     let policy = &app.config.policy;
-    if !policy.admits_email(person.sign_in_address.as_ref()) {
-        return Err(WebError::EmailDomain);
-    }
-    let run =
-        sync(&app.reader, &app.store, app.cache.as_ref(), policy, person, &signed_in.access_token, app.clock.now())
-            .await?;
+    let now = app.clock.now();
+    let outcome = if policy.admits_email(person.sign_in_address.as_ref()) {
+        sync(&app.reader, &app.store, app.cache.as_ref(), policy, person, &signed_in.access_token, now).await
+    } else {
+        Err(SyncError::Refused(Refusal::EmailDomain, Box::new(SyncRun::new(now, Some(Refusal::EmailDomain), None))))
+    };
+    let run = match outcome {
+        Ok(run) => SyncRun { entra_time, ..run },
+        Err(SyncError::Refused(refusal, run)) => {
+            let run = SyncRun { entra_time, ..*run };
+            if let Err(error) = app.store.keep_refusal(person.identity, &run).await {
+                tracing::warn!("the record of a refused sign-in was not kept: {}", chain(&error));
+            }
+            return Err(WebError::refused(refusal, &run));
+        }
+        Err(SyncError::Store(error)) => return Err(error.into()),
+    };
     let cookie = session::open(app, headers, person.identity, signed_in.sid.clone(), &run).await?;
     tracing::info!(
         tenant_id = %person.identity.tenant_id,

@@ -24,8 +24,8 @@ use super::frame::Frame;
 use super::{App, forward_auth};
 use crate::assertion::AssertionError;
 use crate::entra::{IdTokenError, ProviderError, SignInError, TokenError, aadsts_number};
-use crate::store::StoreError;
-use crate::sync::SyncError;
+use crate::plan::Directory;
+use crate::store::{Refusal, StoreError, SyncRun};
 use crate::text::{chain, loggable};
 
 /// Every way in which a request can end other than well. What a person is told of each stands in `words`.
@@ -131,6 +131,19 @@ impl WebError {
     /// The answer to this error, with a way to try again that leads to where the person was going.
     pub(super) fn returning_to(self, path: &str) -> Response {
         raise(Raised { error: Arc::new(self), return_to: Some(path.to_owned()) })
+    }
+
+    /// A person whom Entra vouched for, and who may not enter.
+    pub(super) fn refused(refusal: Refusal, run: &SyncRun) -> Self {
+        match refusal {
+            Refusal::NoGroup => Self::NoGroup,
+            Refusal::GroupsUnknown => {
+                let unknown = run.directory.as_ref().and_then(Directory::unknown);
+                Self::GroupsUnknown(unknown.map(|unknown| unknown.code.clone()).unwrap_or_default())
+            }
+            Refusal::EmailDomain => Self::EmailDomain,
+            Refusal::OtherTenant => Self::OtherTenant,
+        }
     }
 
     /// What Entra sent with the browser instead of a code.
@@ -280,16 +293,6 @@ impl From<Arc<AssertionError>> for WebError {
             AssertionError::Store(StoreError::Unavailable(_)) => Self::DatabaseUnavailable(chain(&*error)),
             AssertionError::Store(StoreError::Busy) => Self::Busy,
             _ => Self::Internal(chain(&*error)),
-        }
-    }
-}
-
-impl From<SyncError> for WebError {
-    fn from(error: SyncError) -> Self {
-        match error {
-            SyncError::NoGroup => Self::NoGroup,
-            SyncError::GroupsUnknown(code) => Self::GroupsUnknown(code),
-            SyncError::Store(error) => error.into(),
         }
     }
 }

@@ -14,6 +14,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("policy", &["domain"]),
     ("plan", &["domain", "policy"]),
+    ("rights", &["domain"]),
     ("clock", &[]),
     ("credential", &[]),
     ("config", &["credential", "domain", "policy"]),
@@ -24,7 +25,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("entra", &["clock", "config", "credential", "domain", "http_client", "random", "shared"]),
     ("graph", &["domain", "http_client", "plan::Groups"]),
     ("litellm_cache", &[]),
-    ("store", &["domain", "plan", "policy", "random"]),
+    ("store", &["domain", "plan", "policy", "random", "rights"]),
     ("session", &["clock", "domain", "random", "store", "text"]),
     ("assertion", &["clock", "session", "shared", "store"]),
     (
@@ -45,6 +46,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "plan",
             "policy",
             "random",
+            "rights",
             "session",
             "shared",
             "store",
@@ -101,7 +103,7 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
 ];
 
 /// What has no place where decisions are made.
-const NO_IO_IN: &[&str] = &["domain", "policy", "plan"];
+const NO_IO_IN: &[&str] = &["domain", "policy", "plan", "rights"];
 const IO: &[&str] = &["tokio", "sqlx", "reqwest", "tracing", "axum", "std::fs", "std::net", "std::io", "std::time"];
 
 const LONGEST_FILE: usize = 500;

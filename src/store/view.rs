@@ -1,0 +1,29 @@
+//! What pages and `/api` show of organizations, teams, people and sync records. Each list goes on from the last row of the
+//! page before, along an index, so that a page costs the same however long the list is.
+
+mod list;
+mod memberships;
+mod organizations;
+mod people;
+mod syncs;
+mod teams;
+
+pub use list::{Cursor, Key, Listed, Listing, PAGE, Sort, Turn};
+pub use memberships::{Member, PersonOrganization, PersonTeam};
+pub use organizations::Organization;
+pub use people::Person;
+pub use syncs::{Failed, Hour, SyncFilter, SyncRow};
+pub use teams::{MadeTeam, Team};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+/// Limits as the tables have them: US dollars a `budget_duration`, tokens and requests a minute. `None`: no limit.
+#[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow)]
+pub struct RowLimits {
+    pub max_budget: Option<f64>,
+    pub budget_duration: Option<String>,
+    pub budget_reset_at: Option<DateTime<Utc>>,
+    pub tpm_limit: Option<i64>,
+    pub rpm_limit: Option<i64>,
+}

@@ -1,0 +1,121 @@
+//! People.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::RowLimits;
+use super::list::{Builder, Listed, Listing, Shape, within};
+use crate::domain::StoreKind;
+use crate::rights::Scope;
+use crate::store::{Store, StoreError};
+
+#[derive(Clone, Serialize, sqlx::FromRow)]
+pub struct Person {
+    /// The key of their row. With a LiteLLM database it need not be the object id.
+    #[sqlx(rename = "id")]
+    pub user_id: String,
+    /// Their id in Entra; `None` for a row that is no person's who signed in here.
+    pub object_id: Option<String>,
+    pub display_name: Option<String>,
+    pub email: Option<String>,
+    pub user_role: Option<String>,
+    /// The role that the sync last gave.
+    pub sso_user_role: Option<String>,
+    pub models: Vec<String>,
+    #[sqlx(flatten)]
+    #[serde(flatten)]
+    pub limits: RowLimits,
+    pub created_at: Option<DateTime<Utc>>,
+}
+
+impl Person {
+    /// What they are called.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        let name = self.display_name.as_deref().filter(|name| !name.trim().is_empty());
+        name.or(self.email.as_deref()).unwrap_or(&self.user_id)
+    }
+}
+
+/// Neither names nor addresses belong in a log.
+impl fmt::Debug for Person {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Person").field("object_id", &self.object_id).finish_non_exhaustive()
+    }
+}
+
+const NATIVE: Shape = Shape {
+    columns: "u.user_id as id, u.object_id::text as object_id, u.user_alias as display_name, u.user_email as email,
+              u.user_role, u.sso_user_role, u.models, u.max_budget, u.budget_duration, u.budget_reset_at,
+              null::bigint as tpm_limit, null::bigint as rpm_limit, u.created_at",
+    from: "entraway.users u",
+    id: "u.user_id",
+    id_cast: "",
+    name: "lower(coalesce(nullif(u.user_alias, ''), u.user_email, u.user_id))",
+    created: "u.created_at",
+    zone: "",
+    words: "entraway.words(coalesce(u.user_alias, '') || ' ' || coalesce(u.user_email, ''))",
+};
+
+/// A row that is remembered is the person's only as long as it is the same row.
+const LITELLM: Shape = Shape {
+    columns: "u.user_id as id, p.object_id, u.user_alias as display_name, u.user_email as email, u.user_role,
+              p.sso_user_role, u.models, u.max_budget, u.budget_duration,
+              u.budget_reset_at at time zone 'UTC' as budget_reset_at, u.tpm_limit, u.rpm_limit,
+              u.created_at at time zone 'UTC' as created_at",
+    from: r#"public."LiteLLM_UserTable" u left join entraway.litellm_users p
+             on p.user_id = u.user_id and p.row_created_at is not distinct from u.created_at"#,
+    id: "u.user_id",
+    id_cast: "",
+    name: "lower(coalesce(nullif(u.user_alias, ''), u.user_email, u.user_id))",
+    created: "coalesce(u.created_at, 'epoch')",
+    zone: " at time zone 'UTC'",
+    words: "entraway.words(coalesce(u.user_alias, '') || ' ' || coalesce(u.user_email, ''))",
+};
+
+impl Store {
+    /// A page of the people that somebody sees: themselves, and who is in an organization that they administer, or in a
+    /// team of it.
+    pub async fn people(&self, scope: &Scope, listing: &Listing) -> Result<Listed<Person>, StoreError> {
+        let (shape, own) = self.person_shape();
+        self.list(shape, listing, |query| within(query, scope, own)).await
+    }
+
+    /// One of them.
+    pub async fn person(&self, scope: &Scope, user_id: &str) -> Result<Option<Person>, StoreError> {
+        let (shape, own) = self.person_shape();
+        self.one(shape, user_id, |query| within(query, scope, own)).await
+    }
+
+    fn person_shape(&self) -> (&'static Shape, fn(&mut Builder, &str, &[String])) {
+        match self.kind {
+            StoreKind::Native => {
+                (&NATIVE, |query, user_id, organizations| {
+                    query.push("u.user_id = ").push_bind(user_id.to_owned());
+                    query.push(" or u.user_id in (select user_id from entraway.organization_members where organization_id = any(");
+                    query.push_bind(organizations.to_vec());
+                    query.push(
+                        ")) or u.user_id in (select m.user_id from entraway.team_members m
+                        join entraway.teams t on t.team_id = m.team_id where t.organization_id = any(",
+                    );
+                    query.push_bind(organizations.to_vec()).push("))");
+                })
+            }
+            StoreKind::LiteLlm => (&LITELLM, |query, user_id, organizations| {
+                query.push("u.user_id = ").push_bind(user_id.to_owned());
+                query.push(
+                    r#" or u.user_id in (select user_id from public."LiteLLM_OrganizationMembership"
+                        where organization_id = any("#,
+                );
+                query.push_bind(organizations.to_vec());
+                query.push(
+                    r#")) or u.user_id in (select m.user_id from public."LiteLLM_TeamMembership" m
+                        join public."LiteLLM_TeamTable" t on t.team_id = m.team_id where t.organization_id = any("#,
+                );
+                query.push_bind(organizations.to_vec()).push("))");
+            }),
+        }
+    }
+}
