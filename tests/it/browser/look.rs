@@ -4,24 +4,24 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::webdriver::WebDriver;
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Theme {
     Light,
     Dark,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Device {
     Desk,
     Phone,
 }
 
 /// A theme that the person prefers, and the size of what is in front of them.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Look(pub(super) Theme, pub(super) Device);
 
 pub(super) const LOOKS: [Look; 4] = [
@@ -73,11 +73,19 @@ impl WebDriver {
         self.devtools("Emulation.setScriptExecutionDisabled", json!({ "value": !allow })).await;
     }
 
+    /// What is in the window, as PNG.
+    pub(super) async fn window(&self) -> Vec<u8> {
+        self.picture(json!({ "format": "png" })).await
+    }
+
     /// The whole page as PNG, down to its end.
-    pub(super) async fn picture(&self) -> Vec<u8> {
-        let page = self.devtools("Page.getLayoutMetrics", json!({})).await["cssContentSize"].take();
-        let clip = json!({ "x": 0, "y": 0, "width": page["width"], "height": page["height"], "scale": 1 });
-        let how = json!({ "format": "png", "captureBeyondViewport": true, "clip": clip });
+    pub(super) async fn whole_page(&self) -> Vec<u8> {
+        let size = self.devtools("Page.getLayoutMetrics", json!({})).await["cssContentSize"].take();
+        let clip = json!({ "x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1 });
+        self.picture(json!({ "format": "png", "captureBeyondViewport": true, "clip": clip })).await
+    }
+
+    async fn picture(&self, how: Value) -> Vec<u8> {
         let taken = self.devtools("Page.captureScreenshot", how).await;
         STANDARD.decode(taken["data"].as_str().unwrap()).unwrap()
     }

@@ -3,8 +3,15 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::look::LOOKS;
+use super::look::{Device, LOOKS, Look, Theme};
 use super::scene::Scene;
+
+/// What the README shows, as far as it fits into the window.
+const README: [(&str, Look); 3] = [
+    ("sign-in", Look(Theme::Light, Device::Desk)),
+    ("me", Look(Theme::Light, Device::Desk)),
+    ("me", Look(Theme::Dark, Device::Phone)),
+];
 
 #[tokio::test]
 #[ignore = "it checks nothing: script/screenshots runs it for its pictures"]
@@ -14,8 +21,12 @@ async fn a_picture_of_each_page_in_each_look() {
     scene.everybody_signs_in().await;
     scene
         .each_page(&LOOKS, async |page, look| {
-            let file = folder.join(format!("{}-{look}.png", page.name));
-            fs::write(&file, scene.browser.picture().await).unwrap();
+            let name = format!("{}-{look}.png", page.name);
+            fs::write(folder.join(&name), scene.browser.whole_page().await).unwrap();
+            if README.contains(&(page.name, look)) {
+                fs::create_dir_all(folder.join("readme")).unwrap();
+                fs::write(folder.join("readme").join(&name), scene.browser.window().await).unwrap();
+            }
         })
         .await;
     scene.end().await;
