@@ -66,7 +66,12 @@ impl WebDriver {
             "--disable-dev-shm-usage",
             "--window-size=1200,900",
         ];
-        let capabilities = json!({ "goog:chromeOptions": { "args": args }, "goog:loggingPrefs": { "browser": "ALL" } });
+        let capabilities = json!({
+            "goog:chromeOptions": { "args": args },
+            "goog:loggingPrefs": { "browser": "ALL" },
+            // axe has much to look at, and the machine may have other things to do.
+            "timeouts": { "script": 120_000 },
+        });
         let begun = browser.call("", json!({ "capabilities": { "alwaysMatch": capabilities } })).await;
         let begun = begun.unwrap_or_else(|error| panic!("Chromium did not start: {error}"));
         browser.session = format!("{}/{}", browser.session, begun["sessionId"].as_str().unwrap());
