@@ -13,6 +13,12 @@ const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 /// Longer than a page takes on a machine that has other things to do.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+#[derive(Clone, Copy)]
+pub(super) enum Key {
+    Tab,
+    Enter,
+}
+
 pub(super) struct WebDriver {
     driver: Child,
     http: reqwest::Client,
@@ -60,7 +66,12 @@ impl WebDriver {
             "--disable-dev-shm-usage",
             "--window-size=1200,900",
         ];
-        let capabilities = json!({ "goog:chromeOptions": { "args": args }, "goog:loggingPrefs": { "browser": "ALL" } });
+        let capabilities = json!({
+            "goog:chromeOptions": { "args": args },
+            "goog:loggingPrefs": { "browser": "ALL" },
+            // axe has much to look at, and the machine may have other things to do.
+            "timeouts": { "script": 120_000 },
+        });
         let begun = browser.call("", json!({ "capabilities": { "alwaysMatch": capabilities } })).await;
         let begun = begun.unwrap_or_else(|error| panic!("Chromium did not start: {error}"));
         browser.session = format!("{}/{}", browser.session, begun["sessionId"].as_str().unwrap());
@@ -68,12 +79,23 @@ impl WebDriver {
     }
 
     /// One command; what it gives, or WebDriver's error.
-    async fn call(&self, command: &str, body: Value) -> Result<Value, Value> {
+    pub(super) async fn call(&self, command: &str, body: Value) -> Result<Value, Value> {
         let response = self.http.post(format!("{}{command}", self.session)).json(&body).send().await.unwrap();
         let good = response.status().is_success();
         let mut answer: Value = response.json().await.unwrap();
         let value = answer["value"].take();
         if good { Ok(value) } else { Err(value) }
+    }
+
+    /// What a function's body, run in the page, returns. No policy of the page's and no script being off hinders that.
+    pub(super) async fn script(&self, script: &str, args: Value) -> Result<Value, Value> {
+        self.call("/execute/sync", json!({ "script": script, "args": args })).await
+    }
+
+    /// A command of Chromium's own, for which WebDriver has none.
+    pub(super) async fn devtools(&self, command: &str, params: Value) -> Value {
+        let done = self.call("/goog/cdp/execute", json!({ "cmd": command, "params": params })).await;
+        done.unwrap_or_else(|error| panic!("{command}: {}", error["message"]))
     }
 
     /// Tries until it goes well: pages come and go while we look.
@@ -96,9 +118,25 @@ impl WebDriver {
 
     /// All that a person can read on the page.
     pub(super) async fn text(&self) -> String {
-        let script = json!({ "script": "return document.body ? document.body.innerText : ''", "args": [] });
-        let text = self.call("/execute/sync", script).await.unwrap_or_default();
+        let script = "return document.body ? document.body.innerText : ''";
+        let text = self.script(script, json!([])).await.unwrap_or_default();
         text.as_str().unwrap_or_default().to_owned()
+    }
+
+    pub(super) async fn title(&self) -> String {
+        let title = self.script("return document.title", json!([])).await.unwrap();
+        title.as_str().unwrap().to_owned()
+    }
+
+    /// Presses a key, on whatever has the focus.
+    pub(super) async fn press(&self, key: Key) {
+        let key = match key {
+            Key::Tab => "\u{e004}",
+            Key::Enter => "\u{e007}",
+        };
+        let strokes = json!([{ "type": "keyDown", "value": key }, { "type": "keyUp", "value": key }]);
+        let actions = json!({ "actions": [{ "type": "key", "id": "keys", "actions": strokes }] });
+        self.call("/actions", actions).await.unwrap();
     }
 
     pub(super) async fn until_text(&self, text: &str) {
@@ -109,8 +147,7 @@ impl WebDriver {
     /// Until a form of the simulated Entra was answered: that leads back to the card which it changed.
     pub(super) async fn until_sent(&self) {
         let look = async || {
-            let script = json!({ "script": "return location.hash", "args": [] });
-            let hash = self.call("/execute/sync", script).await?;
+            let hash = self.script("return location.hash", json!([])).await?;
             if hash.as_str().is_some_and(|hash| !hash.is_empty()) { Ok(()) } else { Err(Value::Null) }
         };
         self.until("the form was not answered", look).await;
@@ -119,8 +156,7 @@ impl WebDriver {
     pub(super) async fn text_of(&self, xpath: &str) -> String {
         let read = async || {
             let element = self.find(xpath).await?;
-            let script = json!({ "script": "return arguments[0].innerText", "args": [{ ELEMENT: element }] });
-            self.call("/execute/sync", script).await
+            self.script("return arguments[0].innerText", json!([{ ELEMENT: element }])).await
         };
         self.until(&format!("no {xpath}"), read).await.as_str().unwrap_or_default().to_owned()
     }
@@ -144,6 +180,30 @@ impl WebDriver {
     async fn find(&self, xpath: &str) -> Result<String, Value> {
         let found = self.call("/element", json!({ "using": "xpath", "value": xpath })).await?;
         Ok(found[ELEMENT].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Another tab, with the same cookies, in front from now on; gives what `show_tab` knows it by.
+    pub(super) async fn new_tab(&self) -> String {
+        let tab = self.call("/window/new", json!({ "type": "tab" })).await.unwrap();
+        let tab = tab["handle"].as_str().unwrap().to_owned();
+        self.show_tab(&tab).await;
+        tab
+    }
+
+    /// The tab in front.
+    pub(super) async fn tab(&self) -> String {
+        let response = self.http.get(format!("{}/window", self.session)).send().await.unwrap();
+        let answer: Value = response.json().await.unwrap();
+        answer["value"].as_str().unwrap().to_owned()
+    }
+
+    pub(super) async fn show_tab(&self, tab: &str) {
+        self.call("/window", json!({ "handle": tab })).await.unwrap();
+    }
+
+    /// Makes the browser nobody's: it forgets who was signed in, here and at the simulated Entra.
+    pub(super) async fn forget(&self) {
+        self.devtools("Network.clearBrowserCookies", json!({})).await;
     }
 
     /// What the browser's console holds, but for answers with an error's status, which the console lists too.

@@ -1,0 +1,106 @@
+//! Without a mouse: all that can be clicked is reached with the Tab key, in the order in which one reads, and one sees
+//! where one is.
+
+use serde_json::{Value, json};
+
+use super::look::{Device, LOOKS, Look, Theme};
+use super::scene::Scene;
+use super::webdriver::{Key, WebDriver};
+
+/// What can be used, in the order of the page; it is kept in the page for `FOCUS`.
+const USABLE: &str = r"
+const shown = element => element.checkVisibility({ visibilityProperty: true });
+window.usable = [...document.querySelectorAll('a[href], button, input:not([type=hidden]), select, textarea, summary')].filter(shown);
+return window.usable.map(element => element.outerHTML.slice(0, 160));
+";
+
+/// Where the focus is: the number among what can be used; and why one would not see that, if so.
+const FOCUS: &str = r"
+const element = document.activeElement;
+if (!element || element === document.body) return null;
+const style = getComputedStyle(element);
+const box = element.getBoundingClientRect();
+const outlined = style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2;
+const inside = box.width > 0 && box.height > 0 && box.bottom > 0 && box.right > 0 && box.top < innerHeight && box.left < innerWidth;
+return { number: window.usable.indexOf(element), html: element.outerHTML.slice(0, 160),
+    unseen: !outlined ? 'no outline of 2 pixels' : !inside ? 'out of sight' : null };
+";
+
+/// What is wrong with the page for whoever has only the Tab key, a line each.
+async fn hindrances(browser: &WebDriver) -> Vec<String> {
+    let usable = browser.script(USABLE, json!([])).await.unwrap();
+    let usable: Vec<&str> = usable.as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    let mut wrong = Vec::new();
+    let mut reached = Vec::new();
+    // After the last one the focus leaves the page. One that never does so is a trap.
+    for _ in 0..usable.len() * 2 + 2 {
+        browser.press(Key::Tab).await;
+        let focus = browser.script(FOCUS, json!([])).await.unwrap();
+        if focus.is_null() {
+            break;
+        }
+        let html = &focus["html"];
+        if let Some(why) = focus["unseen"].as_str() {
+            wrong.push(format!("the focus is not seen, {why}: {html}"));
+        }
+        match focus["number"].as_u64() {
+            Some(number) if reached.contains(&number) => break,
+            Some(number) => reached.push(number),
+            None => wrong.push(format!("the focus stops at what cannot be used: {html}")),
+        }
+    }
+    for (number, html) in (0..).zip(&usable) {
+        if !reached.contains(&number) {
+            wrong.push(format!("the Tab key does not lead to {html}"));
+        }
+    }
+    if !reached.is_sorted() {
+        wrong.push(format!("the Tab key leads through the page in the order {reached:?}"));
+    }
+    wrong
+}
+
+#[tokio::test]
+async fn everything_is_reached_with_the_keyboard_and_one_sees_where_one_is() {
+    let scene = Scene::begin(&[]).await;
+    let mut wrong = Vec::new();
+    let (light_desk, dark_phone) = (LOOKS[0], LOOKS[3]);
+    scene
+        .each_page(&[light_desk, dark_phone], async |page, look| {
+            let found = hindrances(&scene.browser).await;
+            wrong.extend(found.into_iter().map(|line| format!("{} ({}, {look}): {line}", page.name, page.path)));
+        })
+        .await;
+    assert!(wrong.is_empty(), "templates or assets/entraway.css:\n{}", wrong.join("\n"));
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn what_the_tab_key_misses_and_a_focus_that_is_not_seen_are_noticed() {
+    let browser = WebDriver::start().await;
+    browser.look(Look(Theme::Light, Device::Desk)).await;
+    browser
+        .go("data:text/html,<style>.none:focus{outline:none}.seen:focus{outline:3px solid}</style>\
+             <a class='seen' href='/1' tabindex='2'>one</a> <a class='seen' href='/2' tabindex='1'>two</a>\
+             <a class='none' href='/3'>three</a> <a href='/4' tabindex='-1'>four</a>")
+        .await;
+    let found = hindrances(&browser).await.join("\n");
+    for expected in ["not seen, no outline", ">three<", "does not lead to <a href=\"/4\"", "order [1, 0, 2]"] {
+        assert!(found.contains(expected), "no {expected:?} in {found}");
+    }
+    browser.quit().await;
+}
+
+#[tokio::test]
+async fn the_first_tab_offers_to_skip_to_the_content() {
+    let scene = Scene::begin(&[]).await;
+    let browser = &scene.browser;
+    scene.sign_in("Alice Arden").await;
+    browser.press(Key::Tab).await;
+    let first = browser.script("return document.activeElement.innerText", json!([])).await.unwrap();
+    assert_eq!(first, "Skip to the content");
+    browser.press(Key::Enter).await;
+    let now = browser.script("return document.activeElement.id", json!([])).await.unwrap();
+    assert_eq!(now, "main", "the focus after that link");
+    scene.end().await;
+}

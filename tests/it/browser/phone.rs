@@ -1,0 +1,70 @@
+//! On a phone a page is read from top to bottom, not sideways.
+
+use serde_json::json;
+
+use super::look::{Device, Look, Theme};
+use super::scene::Scene;
+use super::webdriver::WebDriver;
+
+const PHONE: Look = Look(Theme::Light, Device::Phone);
+
+/// What reaches past the right edge, the innermost of it, if one can scroll there.
+const SIDEWAYS: &str = r"
+const width = document.documentElement.clientWidth;
+if (document.documentElement.scrollWidth <= width) return [];
+const right = node => {
+    const range = document.createRange();
+    range.selectNode(node);
+    return range.getBoundingClientRect().right;
+};
+// An element, or its text alone.
+const wide = element => [element, ...element.childNodes].some(node => right(node) > width + 0.5);
+const outside = [...document.body.querySelectorAll('*')].filter(element => wide(element) && ![...element.children].some(wide));
+return [`${document.documentElement.scrollWidth} pixels wide`, ...outside.map(element => element.outerHTML.slice(0, 160))];
+";
+
+async fn sideways(browser: &WebDriver) -> Vec<String> {
+    let found = browser.script(SIDEWAYS, json!([])).await.unwrap();
+    found.as_array().unwrap().iter().map(|line| line.as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn no_page_scrolls_sideways_on_a_phone_not_even_with_the_longest_names() {
+    let scene = Scene::begin(&[]).await;
+    let long = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft".repeat(3);
+    scene.new_group(&long).await;
+    scene.at_the_desk(&long, "assign", "default access").await;
+    scene.at_the_desk("Alice Arden", "put", &long).await;
+    let mut wrong = Vec::new();
+    let mut shown = false;
+    scene
+        .each_page(&[PHONE], async |page, _| {
+            shown |= scene.browser.text().await.contains(&long);
+            let found = sideways(&scene.browser).await;
+            if !found.is_empty() {
+                wrong.push(format!("{} ({}): {}", page.name, page.path, found.join("\n    ")));
+            }
+        })
+        .await;
+    assert!(wrong.is_empty(), "templates or assets/entraway.css:\n{}", wrong.join("\n"));
+    assert!(shown, "the long name was on no page");
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_page_that_is_too_wide_for_a_phone_is_noticed_and_so_is_what_makes_it_so() {
+    let browser = WebDriver::start().await;
+    browser.look(PHONE).await;
+    let page = |inside: &str| {
+        format!("data:text/html,<meta name='viewport' content='width=device-width'><main><p>Here</p>{inside}</main>")
+    };
+    browser.go(&page("<div style='width:300px'>There</div>")).await;
+    assert_eq!(sideways(&browser).await, Vec::<String>::new());
+    browser.go(&page("<div style='width:500px'>There</div>")).await;
+    let found = sideways(&browser).await;
+    assert_eq!(found.get(1).map(String::as_str), Some("<div style=\"width:500px\">There</div>"), "{found:#?}");
+    browser.go(&page(&format!("<ul><li>{}</li></ul>", "o".repeat(100)))).await;
+    let found = sideways(&browser).await;
+    assert!(found.get(1).is_some_and(|line| line.starts_with("<li>ooo")), "{found:#?}");
+    browser.quit().await;
+}

@@ -1,0 +1,33 @@
+//! A picture of each page, for whoever wants to see what they look like. `script/screenshots` runs this.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::look::{Device, LOOKS, Look, Theme};
+use super::scene::Scene;
+
+/// What the README shows, as far as it fits into the window.
+const README: [(&str, Look); 3] = [
+    ("sign-in", Look(Theme::Light, Device::Desk)),
+    ("me", Look(Theme::Light, Device::Desk)),
+    ("me", Look(Theme::Dark, Device::Phone)),
+];
+
+#[tokio::test]
+#[ignore = "it checks nothing: script/screenshots runs it for its pictures"]
+async fn a_picture_of_each_page_in_each_look() {
+    let folder = PathBuf::from(std::env::var_os("SCREENSHOTS").expect("script/screenshots says where to"));
+    let scene = Scene::begin(&[]).await;
+    scene.everybody_signs_in().await;
+    scene
+        .each_page(&LOOKS, async |page, look| {
+            let name = format!("{}-{look}.png", page.name);
+            fs::write(folder.join(&name), scene.browser.whole_page().await).unwrap();
+            if README.contains(&(page.name, look)) {
+                fs::create_dir_all(folder.join("readme")).unwrap();
+                fs::write(folder.join("readme").join(&name), scene.browser.window().await).unwrap();
+            }
+        })
+        .await;
+    scene.end().await;
+}

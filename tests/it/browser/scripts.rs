@@ -1,0 +1,21 @@
+//! With scripts switched off, the pages and the sign-in are the same.
+
+use super::scene::Scene;
+
+#[tokio::test]
+async fn signing_in_and_out_works_with_scripts_switched_off() {
+    let scene = Scene::begin(&[]).await;
+    let browser = &scene.browser;
+    let page = "data:text/html,<p id=p>scripts are off</p><script>p.textContent = 'scripts are on'</script>";
+    browser.go(page).await;
+    assert_eq!(browser.text().await, "scripts are on");
+    browser.allow_scripts(false).await;
+    browser.go(page).await;
+    assert_eq!(browser.text().await, "scripts are off", "the test itself: the browser runs scripts all the same");
+
+    scene.sign_in("Alice Arden").await;
+    assert!(scene.table("Teams").await.contains("Data Science"), "{}", browser.text().await);
+    browser.click("//button[normalize-space()='Sign out']").await;
+    browser.until_text("You are signed out").await;
+    scene.end().await;
+}

@@ -1,0 +1,30 @@
+//! Two tabs of one browser.
+
+use super::scene::Scene;
+
+#[tokio::test]
+async fn sign_ins_begun_in_two_tabs_both_end_well_and_signing_out_in_one_holds_in_the_other() {
+    let scene = Scene::begin(&[]).await;
+    let browser = &scene.browser;
+    let first = browser.tab().await;
+    let login = format!("{}sso/login", scene.service);
+    browser.go(&login).await;
+    browser.until_text("Pick an account").await;
+    let second = browser.new_tab().await;
+    browser.go(&login).await;
+    browser.until_text("Pick an account").await;
+
+    browser.show_tab(&first).await;
+    scene.pick("Alice Arden").await;
+    browser.show_tab(&second).await;
+    scene.pick("Alice Arden").await;
+
+    browser.show_tab(&first).await;
+    browser.click("//button[normalize-space()='Sign out']").await;
+    browser.until_text("You are signed out").await;
+    browser.show_tab(&second).await;
+    assert!(browser.text().await.contains("Last sync"), "what the tab showed, it still shows");
+    browser.go(&scene.service).await;
+    browser.until_text("Sign in with Microsoft").await;
+    scene.end().await;
+}
