@@ -1,0 +1,74 @@
+//! Ending sessions from a page: one's own, and as an administrator somebody's.
+
+use rstest::rstest;
+
+use super::{Cast, text};
+use crate::support::{LiteLlm, Native, StoreKind};
+
+/// What the forms that end a session post to, in the order of the page.
+fn ends(page: &str) -> Vec<String> {
+    let forms = page.split("<form method=\"post\" action=\"").skip(1);
+    forms.map(|rest| rest.split('"').next().unwrap().to_owned()).filter(|path| path.ends_with("/end")).collect()
+}
+
+#[rstest]
+#[tokio::test]
+async fn my_sessions_are_listed_and_each_can_be_ended(#[values(Native, LiteLlm)] store: StoreKind) {
+    let mut cast = Cast::of(store).await;
+    let mut elsewhere = cast.world.sign_in(&cast.service, cast.alice.id).await;
+    let page = cast.alice.page(&cast.service, "/").await;
+    let listed = ends(&page);
+    assert_eq!(listed.len(), 2, "{}", text(&page));
+    assert_eq!(text(&page).matches("this browser").count(), 1, "{}", text(&page));
+    let (before, _) = page.split_once("this browser").unwrap();
+    // The newest comes first, which is the other browser's.
+    assert_eq!(ends(before).len(), 1, "the second of the two is this browser's");
+
+    let answer = cast.alice.browser.post(cast.service.at(&listed[0])).await;
+    assert_eq!((answer.status.as_u16(), answer.location().path()), (303, "/"));
+    assert_eq!(elsewhere.me(&cast.service).await.status, 401, "the session of the other browser has ended");
+    assert_eq!(ends(&cast.alice.page(&cast.service, "/").await).len(), 1);
+
+    let answer = cast.alice.browser.post(cast.service.at(&listed[1])).await;
+    assert_eq!((answer.status.as_u16(), answer.location().path()), (303, "/signed-out"));
+    assert_eq!(cast.alice.browser.me(&cast.service).await.status, 401);
+    assert!(cast.alice.browser.cookies.is_empty(), "the cookie of a session that has ended is taken away");
+}
+
+#[rstest]
+#[tokio::test]
+async fn an_administrator_ends_anybodys_sessions_and_nobody_else_does(#[values(Native, LiteLlm)] store: StoreKind) {
+    let mut cast = Cast::of(store).await;
+    let path = format!("/people/{}", cast.alice.id);
+    let forms = ends(&cast.ada.page(&cast.service, &path).await);
+    assert_eq!(forms.len(), 2, "one for all of them, one for the one: {forms:?}");
+    assert_eq!(ends(&cast.vera.page(&cast.service, &path).await), Vec::<String>::new(), "who may only look");
+    let own = ends(&cast.alice.page(&cast.service, "/").await).remove(0);
+    for actor in [&mut cast.vera, &mut cast.olga, &mut cast.bob] {
+        for form in forms.iter().chain([&own]) {
+            let answer = actor.browser.post(cast.service.at(form)).await;
+            assert_eq!((answer.status.as_u16(), answer.code().as_str()), (404, "not_found"), "{form}");
+        }
+    }
+    assert_eq!(cast.alice.browser.me(&cast.service).await.status, 200, "Alice is still signed in");
+
+    let one = forms.iter().find(|form| !form.ends_with("/sessions/end")).unwrap();
+    let request = cast.ada.browser.request(reqwest::Method::POST, cast.service.at(one));
+    let answer = cast.ada.browser.send(request.header("Sec-Fetch-Site", "cross-site")).await;
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (403, "cross_origin"), "from another site");
+    let answer = cast.ada.browser.post(cast.service.at(one)).await;
+    assert_eq!((answer.status.as_u16(), answer.location().path()), (303, path.as_str()));
+    assert_eq!(cast.alice.browser.me(&cast.service).await.status, 401);
+    assert_eq!(cast.ada.browser.post(cast.service.at(one)).await.status, 404, "it has ended already");
+
+    let mut again = [
+        cast.world.sign_in(&cast.service, cast.alice.id).await,
+        cast.world.sign_in(&cast.service, cast.alice.id).await,
+    ];
+    let answer = cast.ada.browser.post(cast.service.at(&format!("{path}/sessions/end"))).await;
+    assert_eq!(answer.status, 303);
+    for browser in &mut again {
+        assert_eq!(browser.me(&cast.service).await.status, 401, "all of Alice's sessions have ended");
+    }
+    assert_eq!(cast.bob.browser.me(&cast.service).await.status, 200, "and nobody else's");
+}
