@@ -48,6 +48,7 @@ use crate::sync::{DirectoryReader, service_principal};
 use cookies::Cookies;
 use error::WebError;
 use limits::Limits;
+use pages::settings::Checks;
 
 /// Longer than every time-out inside: what is still running then has lost its way.
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
@@ -66,6 +67,7 @@ pub struct App {
     reader: DirectoryReader,
     cookies: Cookies,
     limits: Limits,
+    checks: Checks,
 }
 
 /// Why the service could not be put together.
@@ -97,6 +99,7 @@ impl App {
         let http = HttpClient::to(&config.entra.authority_url)?;
         let redirect_uri = config.server.public_url.join("/sso/callback");
         let entra = Arc::new(Entra::new(http.clone(), clock.clone(), config.entra.clone(), redirect_uri));
+        let checks = Checks::new(http.clone(), clock.clone());
         let graph = Graph::new(http, config.entra.graph_url.clone(), graph_budget);
         let principal = service_principal(&config.entra);
         let reader = DirectoryReader::new(entra.clone(), graph, clock.clone(), principal, &config.sync);
@@ -110,7 +113,7 @@ impl App {
             Assertions::new(store.clone(), clock.clone(), issuer, audience, ttl)
         });
         let limits = Limits::new(&config, &clock);
-        Ok(Arc::new(Self { config, clock, store, sessions, assertions, cache, entra, reader, cookies, limits }))
+        Ok(Arc::new(Self { config, clock, store, sessions, assertions, cache, entra, reader, cookies, limits, checks }))
     }
 
     /// Where the service's own data is.
@@ -161,6 +164,7 @@ pub fn router(app: &Arc<App>) -> Result<Router, StartError> {
     let service = Router::new()
         .route("/", get(pages::home))
         .route("/signed-out", get(pages::signed_out))
+        .route("/settings", get(pages::settings::page))
         .route("/sso/login", get(login::start).route_layer(per_address.clone()))
         .route("/sso/key/generate", get(login::start).route_layer(per_address.clone())) // LiteLLM's name for it
         .route("/sso/callback", get(callback::finish).route_layer(per_address.clone()))

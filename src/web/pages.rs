@@ -1,5 +1,7 @@
 //! The pages that people look at.
 
+pub(super) mod settings;
+
 use std::sync::Arc;
 
 use askama::Template;
