@@ -85,18 +85,20 @@ struct SettingsPage<'a> {
 }
 
 impl SettingsPage<'_> {
-    /// All findings in one sentence.
+    /// All findings in a sentence or two. Where there are warnings, one of them may be that nobody knows.
     fn summary(&self) -> String {
         let count = |level| self.checked.findings.iter().filter(|finding| finding.level == level).count();
-        let warnings = match count(Level::Warn) {
-            0 => String::new(),
-            1 => " There is 1 warning.".to_owned(),
-            many => format!(" There are {many} warnings."),
+        let (failures, warnings) = (count(Level::Fail), count(Level::Warn));
+        let failed = match failures {
+            0 if warnings == 0 => return "All is well: people can sign in.".to_owned(),
+            0 => "Nothing failed.".to_owned(),
+            1 => "1 thing failed.".to_owned(),
+            many => format!("{many} things failed."),
         };
-        match count(Level::Fail) {
-            0 => format!("Nothing failed: people can sign in.{warnings}"),
-            1 => format!("1 thing failed.{warnings}"),
-            many => format!("{many} things failed.{warnings}"),
+        match warnings {
+            0 => failed,
+            1 => format!("{failed} There is 1 warning."),
+            many => format!("{failed} There are {many} warnings."),
         }
     }
 

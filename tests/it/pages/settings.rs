@@ -131,7 +131,7 @@ async fn when_all_is_well_each_step_says_what_it_found(#[values(Native, LiteLlm)
     if store == LiteLlm {
         assert_found(&page, "ok", "LiteLLM's tables", &["all columns that are needed are there"]);
     }
-    assert!(text(&page.body).contains("Nothing failed: people can sign in."), "{}", page.body);
+    assert!(text(&page.body).contains("All is well: people can sign in."), "{}", page.body);
 
     let statements = world.statements().await;
     assert!(statements.iter().any(|(sql, _)| sql.contains("current_setting")), "the check ran: {statements:#?}");
@@ -272,6 +272,8 @@ async fn what_does_not_answer_in_time_is_told_and_the_rest_is_there() {
         world.clock.advance(TimeDelta::seconds(16));
         let page = load(&mut browser, &service).await;
         assert_found(&page, "warning", what, &["no answer within 4 seconds", "try again later"]);
+        let said = text(&page.body);
+        assert!(said.contains("Nothing failed. There ") && !said.contains("people can sign in."), "{said}");
         assert_found(&page, "ok", "tables", &["the schema entraway is there"]);
         if let Some(before) = before {
             assert_found(&page, "ok", before, &[]);
