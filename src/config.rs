@@ -18,6 +18,7 @@ mod secret;
 mod section;
 mod service;
 mod session;
+mod sources;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,9 +41,9 @@ pub use effective::{Origin, Setting};
 pub use problem::{ConfigError, Level, Note, Problem};
 pub use secret::{CookieKey, CookieKeyError};
 
-use effective::Sources;
 use reader::Reader;
 use section::Section;
+use sources::Sources;
 use tree::{Node, Value};
 
 /// The environment. It is an argument: only `main` reads the process's own.
