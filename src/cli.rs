@@ -17,13 +17,6 @@ use crate::domain::ObjectId;
 use crate::store::Whose;
 use crate::telemetry::{self, LogFormat};
 
-/// What is the matter where people come by https and no proxy is trusted, and what to do.
-const UNNAMED_PROXY: (&str, &str) = (
-    "public_url is https, so a proxy stands in front, but none is named: everybody seems to come from its address, and \
-     limits.sign_ins_per_address is not applied",
-    "name the addresses or networks of the proxies",
-);
-
 /// Sign in with Microsoft Entra ID; groups become organizations, teams and memberships in Postgres; then a session.
 ///
 /// Entraway stands between Entra ID and an LLM gateway or any other internal web application. It signs people in by

@@ -3,6 +3,7 @@
 mod access;
 mod base_url;
 mod client_auth;
+mod effective;
 mod entra;
 mod expand;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -10,18 +11,22 @@ pub mod fuzzing;
 mod limits;
 mod litellm;
 mod litellm_proxy;
+mod pages;
 mod problem;
 mod reader;
 mod secret;
 mod section;
 mod service;
 mod session;
+mod sources;
 mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -32,11 +37,13 @@ use crate::domain::{StoreKind, TenantId};
 use crate::policy::Policy;
 
 pub use base_url::{PublicUrl, UrlError};
+pub use effective::{Origin, Setting};
 pub use problem::{ConfigError, Level, Note, Problem};
 pub use secret::{CookieKey, CookieKeyError};
 
 use reader::Reader;
 use section::Section;
+use sources::Sources;
 use tree::{Node, Value};
 
 /// The environment. It is an argument: only `main` reads the process's own.
@@ -62,7 +69,12 @@ pub struct Config {
     pub session: Session,
     pub limits: Limits,
     pub litellm: LiteLlm,
+    pub pages: Pages,
     pub policy: Policy,
+    /// All of the above by the keys of the file, each with where it came from: to be looked at.
+    pub settings: Vec<Setting>,
+    /// What is not wrong in it, but may not be as the operator thinks.
+    pub warnings: Vec<Note>,
 }
 
 /// `server`: how people reach the service.
@@ -183,6 +195,35 @@ pub struct LiteLlm {
     pub redis_namespace: Option<String>,
 }
 
+/// `pages`: whose pages these are.
+#[derive(Debug, Clone, Default)]
+pub struct Pages {
+    /// Stands in the header and the titles instead of Entraway; at most 64 characters.
+    pub name: Option<String>,
+    pub logo: Option<Logo>,
+}
+
+/// The operator's logo. Its `Debug` shows no bytes.
+#[derive(Clone)]
+pub struct Logo {
+    pub kind: LogoKind,
+    pub bytes: Arc<[u8]>,
+}
+
+/// What a logo is, by its content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogoKind {
+    /// May hold scripts: it must be served so that none of them runs.
+    Svg,
+    Png,
+}
+
+impl fmt::Debug for Logo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Logo").field("kind", &self.kind).field("bytes", &self.bytes.len()).finish()
+    }
+}
+
 /// The names that people who come from LiteLLM have set already. No other has an effect by itself.
 const VARIABLES: [&str; 10] = [
     "MICROSOFT_CLIENT_ID",
@@ -227,10 +268,16 @@ pub fn parse(yaml: Option<&str>, file: &Path, env: &Env) -> Result<Loaded, Confi
     }
     let variables: Vec<_> = VARIABLES.iter().filter_map(|name| Some((*name, variable(name, env)?))).collect();
     let dir = file.parent().unwrap_or(Path::new(""));
-    let mut reader = Reader { env, dir, problems, notes: Vec::new(), variables: &variables };
+    let mut reader = Reader { env, dir, problems, notes: Vec::new(), variables: &variables, taken: Vec::new() };
     let config = config(node.as_ref(), &mut reader);
     match config.filter(|_| reader.problems.is_empty()) {
-        Some(config) => Ok(Loaded { config, notes: reader.notes }),
+        Some(mut config) => {
+            let sources = Sources { node: node.as_ref(), env, taken: &reader.taken };
+            config.settings = effective::settings(&config, &sources);
+            let warnings = reader.notes.iter().filter(|note| note.level == Level::Warning);
+            config.warnings = warnings.cloned().collect();
+            Ok(Loaded { config, notes: reader.notes })
+        }
         None => refuse(reader.problems),
     }
 }
@@ -260,6 +307,7 @@ fn config<'a>(node: Option<&'a Node>, reader: &mut Reader<'a>) -> Option<Config>
     let session = session::session(&mut root, public_url, reader);
     let return_hosts = access::return_hosts(&access.return_hosts, public_url, session.as_ref(), reader);
     let limits = limits::limits(&mut root, reader);
+    let pages = pages::pages(&mut root, reader);
     let litellm = litellm_proxy::litellm(&mut root, store, reader);
     let settings = litellm::settings(&mut root, store, reader);
     root.finish(reader);
@@ -283,6 +331,9 @@ fn config<'a>(node: Option<&'a Node>, reader: &mut Reader<'a>) -> Option<Config>
         session: session?,
         limits,
         litellm,
+        pages,
         policy,
+        settings: Vec::new(),
+        warnings: Vec::new(),
     })
 }

@@ -26,11 +26,14 @@ pub mod graph;
 pub mod litellm_cache;
 pub mod store;
 
-// The use cases: who is signed in, how upstreams are told, and the sync at a sign-in. Then the browser's side of them.
+// The use cases: who is signed in, how upstreams are told, the sync at a sign-in, and whether all it needs is there. Then
+// the browser's side of them.
 pub mod session;
 
 pub mod assertion;
 pub mod sync;
+
+pub mod check;
 pub mod web;
 
 pub mod server;

@@ -53,6 +53,7 @@ use crate::sync::{DirectoryReader, service_principal};
 use cookies::Cookies;
 use error::WebError;
 use limits::Limits;
+use pages::settings::Checks;
 
 /// Longer than every time-out inside: what is still running then has lost its way.
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
@@ -73,6 +74,7 @@ pub struct App {
     limits: Limits,
     /// Sign-ins by the hour, for everybody who looks within a minute.
     hours: Shared<Arc<[Hour]>, Arc<StoreError>>,
+    checks: Checks,
 }
 
 /// Why the service could not be put together.
@@ -104,6 +106,7 @@ impl App {
         let http = HttpClient::to(&config.entra.authority_url)?;
         let redirect_uri = config.server.public_url.join("/sso/callback");
         let entra = Arc::new(Entra::new(http.clone(), clock.clone(), config.entra.clone(), redirect_uri));
+        let checks = Checks::new(http.clone(), clock.clone());
         let graph = Graph::new(http, config.entra.graph_url.clone(), graph_budget);
         let principal = service_principal(&config.entra);
         let reader = DirectoryReader::new(entra.clone(), graph, clock.clone(), principal, &config.sync);
@@ -118,7 +121,20 @@ impl App {
         });
         let limits = Limits::new(&config, &clock);
         let hours = Shared::new(clock.clone());
-        Ok(Arc::new(Self { config, clock, store, sessions, assertions, cache, entra, reader, cookies, limits, hours }))
+        Ok(Arc::new(Self {
+            config,
+            clock,
+            store,
+            sessions,
+            assertions,
+            cache,
+            entra,
+            reader,
+            cookies,
+            limits,
+            hours,
+            checks,
+        }))
     }
 
     /// Where the service's own data is.
@@ -179,6 +195,7 @@ pub fn router(app: &Arc<App>) -> Result<Router, StartError> {
         .route("/people/{id}/sessions/{session}/end", post(pages::end_of_person))
         .route("/sessions/{session}/end", post(pages::end_own))
         .route("/syncs", get(pages::syncs::page))
+        .route("/settings", get(pages::settings::page))
         .route("/sso/login", get(login::start).route_layer(per_address.clone()))
         .route("/sso/key/generate", get(login::start).route_layer(per_address.clone())) // LiteLLM's name for it
         .route("/sso/callback", get(callback::finish).route_layer(per_address.clone()))

@@ -9,7 +9,8 @@ use anyhow::Context as _;
 use backon::{ConstantBuilder, Retryable as _};
 use tokio::net::TcpListener;
 
-use super::{LogArgs, UNNAMED_PROXY};
+use super::LogArgs;
+use crate::check::UNNAMED_PROXY;
 use crate::clock::Clock;
 use crate::config::{self, Config, Env, Level};
 use crate::graph;

@@ -7,7 +7,7 @@ use url::Url;
 
 use super::base_url::{PublicUrl, is_domain};
 use super::problem::Level;
-use super::reader::{Item, Reader};
+use super::reader::{Item, Reader, Taken};
 use super::section::Section;
 use super::session::covers;
 use super::{Session, Sync};
@@ -57,6 +57,8 @@ pub(super) fn access<'a>(root: &mut Section<'a>, named_app: bool, reader: &mut R
         && let Some(id) = reader.text(&item)
     {
         admin_user_ids.insert(admin(&item, id.trim(), reader));
+        let key = "access.admin_user_ids".to_owned();
+        reader.taken.push(Taken { key, name: "PROXY_ADMIN_ID", added: true });
     }
     let require_group = require_group.is_some_and(|item| {
         let required = reader.boolean(&item).unwrap_or(false);

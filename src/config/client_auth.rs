@@ -69,7 +69,7 @@ fn file<'a>(
 fn secrets<'a>(given: Given<'a>, section: &Section<'a>, reader: &mut Reader<'a>) -> Option<ClientAuth> {
     let given = match given {
         Given::InPlace(Item { value: Value::List(_), .. }) => given,
-        given => given.or_variable(VARIABLE, reader),
+        given => given.or_variable(section.place("client_secret"), VARIABLE, reader),
     };
     let (item, secrets) = match given {
         Given::Nowhere => {

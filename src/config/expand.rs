@@ -3,10 +3,10 @@
 use super::Env;
 
 /// A text with the environment put in.
-pub(super) struct Expanded {
+pub(super) struct Expanded<'t> {
     pub(super) text: String,
-    /// Something came from the environment, where numbers and booleans are texts, too.
-    pub(super) from_env: bool,
+    /// The variables that were put in. In the environment numbers and booleans are texts, too.
+    pub(super) names: Vec<&'t str>,
 }
 
 /// Why it could not be: what is said, and the remedy.
@@ -14,11 +14,11 @@ pub(super) type Refusal = (String, String);
 
 /// Puts in every `${NAME}`; `$${` stands for a literal `${`. An unset or empty variable is refused: a secret must never
 /// silently become `${NAME}` or nothing.
-pub(super) fn expand(text: &str, env: &Env) -> Result<Expanded, Refusal> {
+pub(super) fn expand<'t>(text: &'t str, env: &Env) -> Result<Expanded<'t>, Refusal> {
     if text.starts_with("os.environ/") {
         return Err(("os.environ/NAME is not read here".into(), "write ${NAME}".into()));
     }
-    let mut expanded = Expanded { text: String::with_capacity(text.len()), from_env: false };
+    let mut expanded = Expanded { text: String::with_capacity(text.len()), names: Vec::new() };
     let mut rest = text;
     while let Some(at) = rest.find('$') {
         expanded.text.push_str(&rest[..at]);
@@ -29,7 +29,7 @@ pub(super) fn expand(text: &str, env: &Env) -> Result<Expanded, Refusal> {
         } else if let Some(after) = rest.strip_prefix("${") {
             let (name, after) = after.split_once('}').filter(|(name, _)| is_name(name)).ok_or_else(malformed)?;
             expanded.text.push_str(env.get(name).filter(|value| !value.is_empty()).ok_or_else(|| unset(name))?);
-            expanded.from_env = true;
+            expanded.names.push(name);
             rest = after;
         } else {
             expanded.text.push('$');
@@ -61,22 +61,22 @@ fn unset(name: &str) -> Refusal {
 mod tests {
     use super::*;
 
-    fn expanded(text: &str) -> Result<(String, bool), String> {
+    fn expanded(text: &str) -> Result<(String, Vec<&str>), String> {
         let env = Env::from([("A".into(), "x${B}".into()), ("EMPTY".into(), String::new())]);
-        expand(text, &env).map(|done| (done.text, done.from_env)).map_err(|(said, _)| said)
+        expand(text, &env).map(|done| (done.text, done.names)).map_err(|(said, _)| said)
     }
 
     #[test]
     fn names_are_put_in_once_and_what_they_hold_is_not_read_again() {
-        assert_eq!(expanded("${A}"), Ok(("x${B}".into(), true)));
-        assert_eq!(expanded("<${A}|${A}>"), Ok(("<x${B}|x${B}>".into(), true)));
+        assert_eq!(expanded("${A}"), Ok(("x${B}".into(), vec!["A"])));
+        assert_eq!(expanded("<${A}|${A}>"), Ok(("<x${B}|x${B}>".into(), vec!["A", "A"])));
     }
 
     #[test]
     fn a_dollar_alone_is_a_dollar_and_two_escape_the_brace() {
         for (text, read) in [("a$b", "a$b"), ("$A", "$A"), ("$", "$"), ("$$", "$$"), ("$${A}", "${A}"), ("é$é", "é$é")]
         {
-            assert_eq!(expanded(text), Ok((read.into(), false)), "{text}");
+            assert_eq!(expanded(text), Ok((read.into(), vec![])), "{text}");
         }
     }
 

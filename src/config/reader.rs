@@ -20,6 +20,16 @@ pub(super) struct Reader<'a> {
     pub(super) notes: Vec<Note>,
     /// The variables that have an effect by themselves, as values.
     pub(super) variables: &'a [(&'static str, Value)],
+    /// What was taken from them.
+    pub(super) taken: Vec<Taken>,
+}
+
+/// The key that a variable of the environment gave its value.
+pub(super) struct Taken {
+    pub(super) key: String,
+    pub(super) name: &'static str,
+    /// It came to what the file has, and did not take its place.
+    pub(super) added: bool,
 }
 
 /// A value and where it stands.
@@ -71,6 +81,11 @@ impl<'a> Reader<'a> {
         Some(Item { place: (*name).to_owned(), line: None, value, literal: true })
     }
 
+    /// Remembers that the value of this key is that variable's.
+    pub(super) fn took(&mut self, key: String, name: &'static str) {
+        self.taken.push(Taken { key, name, added: false });
+    }
+
     fn scalar(&mut self, item: &Item<'a>, expected: &str) -> Option<Scalar<'a>> {
         match item.value {
             Value::Bool(value) => Some(Scalar::Bool(*value)),
@@ -78,7 +93,7 @@ impl<'a> Reader<'a> {
             Value::Real(value) => Some(Scalar::Real(*value)),
             Value::Text(text) if item.literal => Some(Scalar::Text { text: text.into(), from_env: true }),
             Value::Text(text) => match expand(text, self.env) {
-                Ok(done) => Some(Scalar::Text { text: done.text.into(), from_env: done.from_env }),
+                Ok(done) => Some(Scalar::Text { from_env: !done.names.is_empty(), text: done.text.into() }),
                 Err((said, remedy)) => {
                     self.problem(item, said, remedy);
                     None

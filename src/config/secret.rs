@@ -78,9 +78,10 @@ impl<'a> Given<'a> {
         }
     }
 
-    /// The same, but where the variable is set, it wins.
-    pub(super) fn or_variable(self, name: &str, reader: &mut Reader<'a>) -> Self {
+    /// The same, but where the variable is set, it wins; `key` is whose value that is.
+    pub(super) fn or_variable(self, key: String, name: &'static str, reader: &mut Reader<'a>) -> Self {
         let Some(variable) = reader.variable(name) else { return self };
+        reader.took(key, name);
         if let Some(item) = self.item() {
             let said = format!("the environment variable {name} wins over it");
             reader.note(Level::Debug, item.place.clone(), said);

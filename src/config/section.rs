@@ -73,13 +73,21 @@ impl<'a> Section<'a> {
     }
 
     /// As `take`, but a variable of the environment wins over the file, whose value is then not even looked at.
-    pub(super) fn take_or_env(&mut self, key: &'static str, name: &str, reader: &mut Reader<'a>) -> Option<Item<'a>> {
+    pub(super) fn take_or_env(
+        &mut self,
+        key: &'static str,
+        name: &'static str,
+        reader: &mut Reader<'a>,
+    ) -> Option<Item<'a>> {
         let item = self.take(key);
         let from_env = reader.variable(name);
         if from_env.is_some()
             && let Some(item) = &item
         {
             reader.note(Level::Debug, &item.place, format!("the environment variable {name} wins over it"));
+        }
+        if from_env.is_some() {
+            reader.took(self.place(key), name);
         }
         from_env.or(item)
     }

@@ -56,7 +56,8 @@ fn network(text: &str) -> Result<IpNet, &'static str> {
 
 pub(super) fn database<'a>(root: &mut Section<'a>, reader: &mut Reader<'a>) -> Option<Database> {
     let mut section = root.section("database", reader);
-    let url = secret::find(&mut section, "url", "url_file", reader).or_variable("DATABASE_URL", reader);
+    let url = secret::find(&mut section, "url", "url_file", reader);
+    let url = url.or_variable(section.place("url"), "DATABASE_URL", reader);
     let remedy = "set it (or url_file) in the file, or DATABASE_URL in the environment";
     let url = secret::text(&section, "url", url, remedy, reader);
     let max_connections = section.take("max_connections");

@@ -50,8 +50,10 @@ enum Sees {
 impl Frame {
     /// For a page that anybody may see.
     pub(super) fn new(app: &App) -> Self {
-        let brand = "Entraway".to_owned();
-        Self { base: app.config.server.public_url.base_path().to_owned(), brand, has_logo: false, who: None }
+        let pages = &app.config.pages;
+        let brand = pages.name.clone().unwrap_or_else(|| "Entraway".to_owned());
+        let base = app.config.server.public_url.base_path().to_owned();
+        Self { base, brand, has_logo: pages.logo.is_some(), who: None }
     }
 
     /// For a page that a proxy shows under another host's address.

@@ -9,6 +9,8 @@ pub(super) mod syncs;
 mod team;
 pub(super) mod words;
 
+pub(super) mod settings;
+
 use std::sync::Arc;
 
 use askama::Template;

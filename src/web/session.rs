@@ -60,7 +60,7 @@ pub(super) async fn viewer(app: &App, headers: &HeaderMap) -> Result<Option<View
 /// What lists call the session that a request comes with.
 pub(super) fn name(app: &App, headers: &HeaderMap) -> Option<String> {
     let hash = sent(app, headers)?;
-    Some(hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+    Some(hash[..16].iter().fold(String::new(), |name, byte| format!("{name}{byte:02x}")))
 }
 
 /// Who a request comes from, as far as a proxy has to know: from memory, where that can be trusted.

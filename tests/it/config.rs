@@ -12,11 +12,15 @@ use secrecy::ExposeSecret;
 
 mod client_auth;
 
+mod effective;
+
 mod litellm_proxy;
 
 mod litellm_settings;
 
 mod litellm_teams;
+
+mod pages;
 
 mod problems;
 

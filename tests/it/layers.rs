@@ -32,10 +32,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "sync",
         &["clock", "config", "domain", "entra", "graph", "litellm_cache", "plan", "policy", "shared", "store", "text"],
     ),
+    ("check", &["clock", "config", "domain", "entra", "graph", "litellm_cache", "policy", "store", "sync", "text"]),
     (
         "web",
         &[
             "assertion",
+            "check",
             "clock",
             "config",
             "domain",
@@ -61,6 +63,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "check",
             "clock",
             "config",
             "domain",
@@ -71,10 +74,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "litellm_cache",
             "pg",
             "plan",
-            "policy",
             "server",
             "store",
-            "sync",
             "telemetry",
             "text",
             "web",

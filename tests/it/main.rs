@@ -20,6 +20,7 @@ mod layers;
 mod limits;
 mod litellm;
 mod litellm_cache;
+mod pages;
 mod pg;
 mod plan;
 mod proxies;

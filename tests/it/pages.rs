@@ -7,6 +7,7 @@ mod me;
 mod plans;
 mod rights;
 mod sessions;
+mod settings;
 mod syncs;
 
 use entraway::domain::{GroupId, ObjectId};

@@ -152,6 +152,7 @@ fn no_secret_is_ever_seen_however_it_is_misplaced() {
         ("session", "idle_timeout"),
         ("server", "listen"),
         ("server", "public_url"),
+        ("pages", "logo_file"),
         ("entra", "graph_url"),
         ("entra", "tenant"),
         ("access", "require_group"),
@@ -202,6 +203,7 @@ fn no_secret_of_the_environment_or_of_a_file_is_ever_seen() {
             ("entra", "federated_token_file"),
             ("session", "cookie_keys_file"),
             ("litellm", "redis_url_file"),
+            ("pages", "logo_file"),
         ] {
             folder.write("value", value);
             let seen = seen(&folder.load(&format!("{section}: {{{key}: value}}"), &without_secrets()));

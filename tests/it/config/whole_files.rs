@@ -73,6 +73,8 @@ fn the_example_is_read_and_states_the_defaults() {
     expected.policy.also_create_orgs = config.policy.also_create_orgs;
     expected.policy.team_params = config.policy.team_params.clone();
     expected.policy.user_params = config.policy.user_params.clone();
+    // Where each value came from is another matter.
+    expected.settings = config.settings.clone();
     assert_eq!(format!("{config:#?}"), format!("{expected:#?}"), "a value of the example is not the default");
 
     let params = TeamParams {

@@ -94,7 +94,9 @@ async fn a_search_finds_the_beginnings_of_words_and_whole_ids(#[values(Native, L
         assert_eq!(found, expected, "teams that {search:?} finds");
     }
     let vera = cast.vera.id.to_string();
-    for (search, expected) in [("min", 1), ("a", 2), ("ada.min", 1), ("ada.min@contoso", 1), (vera.as_str(), 1), ("contoso", 5)] {
+    for (search, expected) in
+        [("min", 1), ("a", 2), ("ada.min", 1), ("ada.min@contoso", 1), (vera.as_str(), 1), ("contoso", 5)]
+    {
         let found = walk(&mut cast, "people", &format!("search={search}")).await.len();
         assert_eq!(found, expected, "people that {search:?} finds, by name, address or id");
     }

@@ -129,7 +129,10 @@ async fn fill(world: &World, scripts: &[&'static str]) {
         "auto_explain.log_timing = off",
         "auto_explain.log_format = 'json'",
     ] {
-        sqlx::raw_sql(AssertSqlSafe(format!("alter database {database} set {setting}"))).execute(&world.pool).await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(format!("alter database {database} set {setting}")))
+            .execute(&world.pool)
+            .await
+            .unwrap();
     }
     sqlx::query(
         "select pg_terminate_backend(pid) from pg_stat_activity
@@ -172,7 +175,9 @@ async fn look_at_everything(cast: &mut Cast) -> Vec<String> {
             findings.extend(look(&mut cast.ada, &cast.service, &cast.world, &next).await);
         }
     }
-    for path in ["/teams", "/organizations", "/people", "/syncs", &format!("/teams/{platform}"), &format!("/people/{olga}")] {
+    for path in
+        ["/teams", "/organizations", "/people", "/syncs", &format!("/teams/{platform}"), &format!("/people/{olga}")]
+    {
         findings.extend(look(&mut cast.olga, &cast.service, &cast.world, path).await);
     }
     findings

@@ -117,7 +117,9 @@ async fn of_somebodys_memberships_an_org_admin_sees_those_of_their_organization_
     cast.world.by_hand(MAKE_TEAM, &[&"secret-team", &"Secret"]).await;
     cast.world.by_hand(PUT_IN_TEAM, &[&cast.alice.id, &"secret-team", &"user"]).await;
     let path = format!("/people/{}", cast.alice.id);
-    for (who, actor, seen) in [("Alice", &mut cast.alice, true), ("Olga", &mut cast.olga, false), ("Ada", &mut cast.ada, true)] {
+    for (who, actor, seen) in
+        [("Alice", &mut cast.alice, true), ("Olga", &mut cast.olga, false), ("Ada", &mut cast.ada, true)]
+    {
         let page = actor.page(&cast.service, &path).await;
         assert_eq!(text(&page).contains("Secret"), seen, "{who}: {}", text(&page));
         assert!(text(&page).contains("Platform"), "{who}: {}", text(&page));
@@ -132,13 +134,18 @@ async fn of_somebodys_memberships_an_org_admin_sees_those_of_their_organization_
 #[tokio::test]
 async fn syncs_are_ones_own_and_an_operators(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut cast = Cast::of(store).await;
-    let (alice, bob) = (cast.alice.id.to_string(), cast.bob.id.to_string());
-    for (who, actor, path, expected) in [
-        ("Alice", &mut cast.alice, "/api/syncs".to_owned(), vec![alice.clone()]),
-        ("Alice", &mut cast.alice, format!("/api/syncs?person={bob}"), vec![alice.clone()]),
-        ("Olga", &mut cast.olga, format!("/api/syncs?person={alice}"), vec![cast.olga.id.to_string()]),
-        ("Vera", &mut cast.vera, format!("/api/syncs?person={bob}"), vec![bob.clone()]),
+    let [alice, bob, olga] = [&cast.alice, &cast.bob, &cast.olga].map(|actor| actor.id.to_string());
+    for (who, path, expected) in [
+        ("Alice", "/api/syncs".to_owned(), [&alice]),
+        ("Alice", format!("/api/syncs?person={bob}"), [&alice]),
+        ("Olga", format!("/api/syncs?person={alice}"), [&olga]),
+        ("Vera", format!("/api/syncs?person={bob}"), [&bob]),
     ] {
+        let actor = match who {
+            "Alice" => &mut cast.alice,
+            "Olga" => &mut cast.olga,
+            _ => &mut cast.vera,
+        };
         let body = actor.json(&cast.service, &path).await;
         let of: Vec<&str> =
             body["syncs"].as_array().unwrap().iter().map(|sync| sync["object_id"].as_str().unwrap()).collect();
@@ -178,7 +185,8 @@ async fn the_navigation_has_the_places_that_one_may_go_to() {
         let page = actor.page(&cast.service, "/teams").await;
         let (_, rest) = page.split_once("<nav aria-label=\"Main\">").expect("a navigation");
         let (navigation, _) = rest.split_once("</nav>").unwrap();
-        let links: Vec<&str> = navigation.split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+        let links: Vec<&str> =
+            navigation.split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
         assert_eq!(links, expected, "{who}");
         assert!(navigation.contains("href=\"/teams\" aria-current=\"page\""), "{navigation}");
     }

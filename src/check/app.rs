@@ -1,7 +1,8 @@
-//! `entraway check`, the app's part: what it authenticates with, whether Entra takes that, and what it may read then.
+//! The app's part: what it authenticates with, whether Entra takes that, and what it may read then.
+
+use chrono::{DateTime, Utc};
 
 use super::Report;
-use crate::clock::Clock;
 use crate::config::{ClientAuth, Config};
 use crate::domain::TenantId;
 use crate::entra::{AppTokenError, Credentials, Entra, TokenError};
@@ -13,7 +14,7 @@ const STEP: &str = "app authentication";
 const CREDENTIALS: &str = "client credentials";
 
 /// What the app authenticates with, and whether that ends soon.
-pub(super) async fn tell_credentials(report: &mut Report, entra: &Entra) {
+pub(super) async fn tell_credentials(report: &mut Report, entra: &Entra, now: DateTime<Utc>) {
     let credentials = match entra.credentials().await {
         Ok(credentials) => credentials,
         Err(error) => return report.fail(STEP, &format!("the file {error}"), error.remedy()),
@@ -27,7 +28,7 @@ pub(super) async fn tell_credentials(report: &mut Report, entra: &Entra) {
         Credentials::FederatedToken => "with a federated token, read from its file at each use".to_owned(),
     };
     report.ok(STEP, &found);
-    if let Some(warning) = credentials.warning(Clock::system().now()) {
+    if let Some(warning) = credentials.warning(now) {
         let remedy = "make a new one, upload it to the app registration, then put it into entra.certificate_file; it \
                       counts at once";
         report.warn(STEP, &warning, remedy);
@@ -36,6 +37,7 @@ pub(super) async fn tell_credentials(report: &mut Report, entra: &Entra) {
 
 /// The app's own credentials, and what they may read.
 pub(super) async fn check_app(report: &mut Report, config: &Config, entra: &Entra, graph: &Graph, tenant: TenantId) {
+    report.awaits(CREDENTIALS);
     let token = entra.app_token(tenant).await;
     for (index, error) in entra.refused_secrets(tenant).await.unwrap_or_default() {
         let which = if index == 0 { "first" } else { "second" };
@@ -63,6 +65,7 @@ pub(super) async fn check_app(report: &mut Report, config: &Config, entra: &Entr
             "set entra.service_principal_id to the object id of the enterprise app (not of the app registration)",
         );
     };
+    report.awaits("assigned groups");
     match graph.assigned_groups(&token, &principal).await {
         Ok(groups) if groups.is_empty() => report.warn(
             "assigned groups",

@@ -1,0 +1,87 @@
+//! The database: whether it answers, whose tables are in it, and whether ours are as they have to be.
+
+use super::Report;
+use crate::config::Config;
+use crate::domain::StoreKind;
+use crate::store::{Store, StoreError};
+use crate::text::chain;
+
+/// What becomes of our own tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tables {
+    /// They are brought up to date.
+    UpToDate,
+    /// They are looked at, and stay.
+    AsTheyAre,
+}
+
+/// The database and its tables, and the organization that teams are made in by default.
+pub async fn database(report: &mut Report, config: &Config, store: &Store, tables: Tables) {
+    report.awaits("database");
+    match store.version().await {
+        Ok(version) => report.ok("database", &format!("Postgres {version}")),
+        Err(error) => {
+            let remedy = "is the address right, is Postgres running, and may this user connect?";
+            return report.fail("database", &chain(&error), remedy);
+        }
+    }
+    if config.store == StoreKind::LiteLlm && !tables_of_litellm(report, store).await {
+        return;
+    }
+    report.awaits("tables");
+    let (outcome, good) = match tables {
+        Tables::UpToDate => (store.migrate().await, "the schema entraway is up to date"),
+        Tables::AsTheyAre => (store.ready().await, "the schema entraway is there"),
+    };
+    match outcome {
+        Ok(()) => report.ok("tables", good),
+        Err(error) => report.fail(
+            "tables",
+            &chain(&error),
+            "the database user has to own the schema entraway, or to be able to create it: \
+             CREATE SCHEMA entraway AUTHORIZATION …, or GRANT CREATE ON DATABASE … TO …",
+        ),
+    }
+    let default = config.policy.team_params.as_ref().and_then(|params| params.organization_id.as_ref());
+    if let Some(id) = default.filter(|_| !config.policy.also_create_orgs) {
+        report.awaits("default organization");
+        match store.has_organization(id).await {
+            Ok(true) => report.ok("default organization", &format!("{id} is there")),
+            Ok(false) => report.fail(
+                "default organization",
+                &format!("there is no organization {id}, so no team can be made in it"),
+                "make it, or mend default_team_params.organization_id",
+            ),
+            Err(error) => report.fail("default organization", &chain(&error), "see above"),
+        }
+    }
+}
+
+/// Whether this is a LiteLLM proxy's database which can be served.
+async fn tables_of_litellm(report: &mut Report, store: &Store) -> bool {
+    const STEP: &str = "LiteLLM's tables";
+    report.awaits(STEP);
+    match store.check_tables().await {
+        Ok(()) => {
+            report.ok(STEP, "all columns that are needed are there, and may be used");
+            if store.may_read_keys().await.unwrap_or_default() {
+                report.warn(
+                    STEP,
+                    "this database user may also read the proxy's keys, for which there is no need",
+                    "use the one of docs/litellm-grants.sql; a DATABASE_URL in the environment wins over the file",
+                );
+            }
+            true
+        }
+        Err(StoreError::NotLiteLlm(problems)) => {
+            for problem in problems {
+                report.fail(STEP, &problem, "docs/litellm.md says what has to be there, and has the grants");
+            }
+            false
+        }
+        Err(error) => {
+            report.fail(STEP, &chain(&error), "is it the proxy's own database?");
+            false
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The section `pages`: the operator's name and logo.
+
+use entraway::config::LogoKind;
+
+use super::secrets::Folder;
+use super::*;
+
+const SVG: &str = include_str!("../../../assets/entraway.svg");
+
+#[test]
+fn a_name_is_a_short_text_on_one_line() {
+    assert_eq!(good("").pages.name, None);
+    assert_eq!(good("pages: {name: ' Contoso Ltd. '}").pages.name.as_deref(), Some("Contoso Ltd."));
+    let longest = "ü".repeat(64);
+    assert_eq!(good(&format!("pages: {{name: {longest}}}")).pages.name, Some(longest.clone()));
+    for (name, said) in [
+        (longest + "x", "is too long; write the name that people know you by, in at most 64 characters"),
+        ("''".to_owned(), "is empty"),
+        ("\"a\\nb\"".to_owned(), "holds a line break"),
+        ("7".to_owned(), "must be text, not a number"),
+    ] {
+        assert_said(&format!("pages:\n  name: {name}\n"), &format!("config.yaml:2: pages.name: {said}"));
+    }
+}
+
+#[test]
+fn a_logo_is_read_beside_the_configuration_and_known_by_its_content() {
+    let folder = Folder::new("logo");
+    folder.write("logo.png", SVG);
+    folder.write("logo.svg", b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\0\x01");
+    for (name, kind) in [("logo.png", LogoKind::Svg), ("logo.svg", LogoKind::Png)] {
+        let config = folder.load(&format!("pages: {{logo_file: {name}}}"), &least()).unwrap().config;
+        let logo = config.pages.logo.as_ref().expect("a logo");
+        assert_eq!(logo.kind, kind, "{name}: the content counts, not the name");
+        let debug = format!("{config:?}");
+        assert!(debug.contains(&format!("bytes: {}", logo.bytes.len())), "{debug}");
+        assert!(!debug.contains("<svg") && !debug.contains("137, 80, 78, 71"), "the bytes are shown: {debug}");
+    }
+}
+
+#[test]
+fn a_logo_that_cannot_be_shown_is_refused_with_its_place_and_what_to_do() {
+    let folder = Folder::new("bad-logo");
+    let padding = "x".repeat(256 * 1024 - SVG.len() - 7);
+    folder.write("fits.svg", format!("{SVG}<!--{padding}-->"));
+    folder.write("large.svg", format!("{SVG}<!--{padding}x-->"));
+    folder.write("page.svg", "<!doctype html><html></html>");
+    folder.write("plain.svg", "<svg viewBox=\"0 0 1 1\"/>");
+    folder.write("photo.jpg", b"\xff\xd8\xff\xe0");
+    folder.load("pages: {logo_file: fits.svg}", &least()).unwrap_or_else(|error| panic!("256 KiB fit: {error}"));
+    for (name, said) in [
+        ("large.svg", "is larger than 256 KiB; make the picture smaller"),
+        ("page.svg", "is neither an SVG in UTF-8 nor a PNG; give the path of an SVG or PNG file"),
+        ("photo.jpg", "is neither an SVG in UTF-8 nor a PNG; give the path of an SVG or PNG file"),
+        ("plain.svg", "names no namespace, and browsers would not show it; write xmlns="),
+        ("nowhere.svg", "cannot be read (entity not found); give the path of an SVG or PNG file"),
+    ] {
+        let error = folder.load(&format!("pages:\n  logo_file: {name}\n"), &least()).unwrap_err();
+        let [problem] = &error.problems[..] else { panic!("one problem with {name}, not {error}") };
+        assert_eq!((problem.place.as_str(), problem.line), ("pages.logo_file", Some(2)), "{name}");
+        let begin = format!("pages.logo_file: \"{name}\" {said}");
+        assert!(problem.to_string().starts_with(&begin), "{problem} does not begin with {begin}");
+    }
+}

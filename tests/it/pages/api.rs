@@ -1,0 +1,135 @@
+//! `/api`: every answer is what `/api/openapi.json` says.
+
+use jsonschema::Validator;
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use super::{Actor, Cast};
+use crate::support::by_hand::{MAKE_TEAM, PUT_IN_TEAM};
+use crate::support::{Browser, LiteLlm, Native, Service, StoreKind, World};
+
+const DOCUMENT: &str = include_str!("../../../assets/openapi.json");
+
+fn document() -> Value {
+    serde_json::from_str(DOCUMENT).unwrap()
+}
+
+/// What an answer to this route with this status has to be.
+fn validator(route: &str, status: u16, media_type: &str) -> Validator {
+    let document = document();
+    let content = &document["paths"][route]["get"]["responses"][status.to_string()]["content"];
+    let schema = content[media_type]["schema"].clone();
+    assert!(!schema.is_null(), "openapi.json knows no {media_type} with status {status} at {route}");
+    let whole = json!({ "allOf": [schema], "components": document["components"] });
+    jsonschema::draft202012::options().should_validate_formats(true).build(&whole).unwrap()
+}
+
+/// Asks, and holds the answer against the document; gives it.
+async fn ask(actor: &mut Actor, service: &Service, route: &str, path: &str, status: u16) -> Value {
+    let answer = actor.browser.get_json(service.at(path)).await;
+    assert_eq!(answer.status, status, "{path}: {answer:#?}");
+    let media_type = if status == 200 { "application/json" } else { "application/problem+json" };
+    assert_eq!(answer.headers["content-type"], media_type, "{path}");
+    let body = answer.json();
+    let problems: Vec<String> = validator(route, status, media_type)
+        .iter_errors(&body)
+        .map(|error| format!("{} {error}", error.instance_path()))
+        .collect();
+    assert!(problems.is_empty(), "{path} is not what openapi.json says:\n{}\n{body:#}", problems.join("\n"));
+    body
+}
+
+#[rstest]
+#[tokio::test]
+async fn every_answer_is_what_the_document_says(#[values(Native, LiteLlm)] store: StoreKind) {
+    let mut cast = Cast::of(store).await;
+    // All kinds of values: a team that stands alone, one made by hand with a member by hand, failures, notes, unknown lists.
+    cast.world.by_hand(MAKE_TEAM, &[&"by-hand", &"By hand"]).await;
+    cast.world.by_hand(PUT_IN_TEAM, &[&cast.alice.id, &"by-hand", &"admin"]).await;
+    cast.world.fake.edit(|directory| {
+        let group = directory.group("Refused");
+        directory.assign(group);
+        directory.put(cast.bob.id, group);
+    });
+    let refuse = "create function refuse() returns trigger language plpgsql as
+                  $$ begin if new.organization_alias = 'Refused' then raise exception 'no'; end if; return new; end $$;
+                  create trigger refuse before insert on {organizations} for each row execute function refuse()";
+    cast.world.sql(refuse).await;
+    cast.world.sign_in(&cast.service, cast.bob.id).await;
+    let strict = cast.world.service_with(|config| config.policy.require_group = true).await;
+    let refused = crate::support::scene::person(&cast.world, "Nora None", &[]);
+    assert_eq!(cast.world.try_sign_in(&strict, refused).await.status, 403);
+    let platform = cast.platform;
+    let paths = [
+        ("/api/me", "/api/me".to_owned()),
+        ("/api/teams", "/api/teams".to_owned()),
+        ("/api/teams", "/api/teams?sort=newest&search=by".to_owned()),
+        ("/api/organizations", "/api/organizations".to_owned()),
+        ("/api/people", "/api/people".to_owned()),
+        ("/api/syncs", "/api/syncs".to_owned()),
+        ("/api/syncs", "/api/syncs?trouble=1".to_owned()),
+        ("/api/teams/{id}", format!("/api/teams/{platform}")),
+        ("/api/organizations/{id}", format!("/api/organizations/{platform}")),
+        ("/api/people/{id}", format!("/api/people/{}", cast.alice.id)),
+    ];
+    for (route, path) in &paths {
+        for actor in [&mut cast.ada, &mut cast.alice] {
+            ask(actor, &cast.service, route, path, 200).await;
+        }
+    }
+    let syncs = ask(&mut cast.ada, &cast.service, "/api/syncs", "/api/syncs?trouble=1", 200).await;
+    let outcomes: Vec<&str> =
+        syncs["syncs"].as_array().unwrap().iter().map(|sync| sync["outcome"].as_str().unwrap()).collect();
+    assert_eq!(outcomes, ["no_group", "signed_in"], "the refused person, and the refused organization: {syncs:#}");
+    let standalone = ask(&mut cast.ada, &cast.service, "/api/teams/{id}", "/api/teams/by-hand", 200).await;
+    assert_eq!((&standalone["team"]["organization_id"], &standalone["made"]), (&Value::Null, &Value::Null));
+    assert_eq!(standalone["members"][0]["source"], "manual");
+    for (route, path, status) in [
+        ("/api/teams", "/api/teams?sort=size", 400),
+        ("/api/teams/{id}", "/api/teams/nowhere", 404),
+        ("/api/organizations/{id}", "/api/organizations/nowhere", 404),
+        ("/api/people/{id}", "/api/people/nowhere", 404),
+    ] {
+        ask(&mut cast.ada, &cast.service, route, path, status).await;
+    }
+    cast.ada.browser.cookies.clear();
+    for (route, path) in paths {
+        ask(&mut cast.ada, &cast.service, route, &path, 401).await;
+    }
+}
+
+#[tokio::test]
+async fn the_document_is_there_for_anybody_and_names_every_route_and_no_other() {
+    let world = World::new().await;
+    let service = world.service().await;
+    let answer = Browser::new().get_json(service.at("/api/openapi.json")).await;
+    assert_eq!((answer.status.as_u16(), answer.json()), (200, document()));
+    let mut documented: Vec<String> = document()["paths"].as_object().unwrap().keys().cloned().collect();
+    documented.sort();
+    let source = include_str!("../../../src/web.rs");
+    let paths = source.split(".route(\"").skip(1).map(|rest| rest.split('"').next().unwrap());
+    let mut answered: Vec<&str> =
+        paths.filter(|path| path.starts_with("/api/") && *path != "/api/openapi.json").collect();
+    answered.sort_unstable();
+    assert_eq!(documented, answered, "left: assets/openapi.json; right: the routes in src/web.rs");
+}
+
+/// A schema that lets everything pass would make the test above one that cannot fail.
+#[test]
+fn a_key_too_many_or_too_few_is_noticed() {
+    let good = json!({ "type": "t", "code": "c", "title": "t", "status": 401, "detail": "d", "remedy": "r", "request_id": "i" });
+    let validator = validator("/api/me", 401, "application/problem+json");
+    assert!(validator.is_valid(&good));
+    for key in ["code", "status"] {
+        let mut bad = good.clone();
+        bad.as_object_mut().unwrap().remove(key);
+        assert!(!validator.is_valid(&bad), "without {key}");
+    }
+    let mut bad = good.clone();
+    bad["more"] = json!(1);
+    assert!(!validator.is_valid(&bad), "with a key that nobody knows");
+    let document = document();
+    for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+        assert_eq!(schema["additionalProperties"], false, "{name} lets unknown keys pass");
+    }
+}

@@ -1,0 +1,141 @@
+//! One team, organization or person: what its page says.
+
+use rstest::rstest;
+
+use super::{Cast, text};
+use crate::support::by_hand::{LIMIT_ORGANIZATION, MAKE_TEAM, PUT_IN_TEAM};
+use crate::support::scene::{assigned, person};
+use crate::support::{LiteLlm, Native, StoreKind};
+
+#[rstest]
+#[tokio::test]
+async fn a_team_of_an_organization_shows_limits_models_and_members(#[values(Native, LiteLlm)] store: StoreKind) {
+    let mut cast = Cast::of(store).await;
+    let page = text(&cast.ada.page(&cast.service, &format!("/teams/{}", cast.platform)).await);
+    for said in [
+        "Platform Organization Platform Models gpt-4, gpt-3.5-turbo (inherited from its organization)",
+        "Budget 100 USD each 30d, next reset 20",
+        "Limits 10,000 tokens and 1,000 requests a minute",
+        "Alice Arden user from Entra",
+    ] {
+        assert!(page.contains(said), "no {said:?} in {page}");
+    }
+    assert!(!page.contains("standalone") && !page.contains("Standalone"), "{page}");
+    let page = text(&cast.ada.page(&cast.service, &format!("/organizations/{}", cast.platform)).await);
+    for said in ["Models gpt-4, gpt-3.5-turbo Budget 100 USD each 30d", "Olga Orr org_admin from Entra"] {
+        assert!(page.contains(said), "no {said:?} in {page}");
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_limit_that_somebody_changed_is_shown_as_it_is_now(#[values(Native, LiteLlm)] store: StoreKind) {
+    let mut cast = Cast::of(store).await;
+    cast.world.by_hand(LIMIT_ORGANIZATION, &[&cast.platform, &"12.5"]).await;
+    cast.world
+        .by_hand(
+            "update {teams} set models = '{}', max_budget = null, rpm_limit = null where team_id = $1",
+            &[&cast.platform],
+        )
+        .await;
+    let page = text(&cast.alice.page(&cast.service, &format!("/organizations/{}", cast.platform)).await);
+    assert!(page.contains("Budget 12.5 USD each 30d"), "{page}");
+    let page = text(&cast.alice.page(&cast.service, &format!("/teams/{}", cast.platform)).await);
+    assert!(page.contains("Models all models Budget no budget Limits 10,000 tokens a minute"), "{page}");
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_standalone_team_says_why_it_stands_alone(#[values(Native, LiteLlm)] store: StoreKind) {
+    let mut cast = Cast::of(store).await;
+    // By hand; before the flag; refused by the database.
+    cast.world.by_hand(MAKE_TEAM, &[&"by-hand", &"By hand"]).await;
+    let [before] = assigned(&cast.world, ["Before"]);
+    let off = cast.world.service_with(|config| config.policy.also_create_orgs = false).await;
+    cast.world.sign_in(&off, cast.bob.id).await;
+    let [refused] = assigned(&cast.world, ["Refused"]);
+    let refuse = "create function refuse() returns trigger language plpgsql as
+                  $$ begin if new.organization_alias = 'Refused' then raise exception 'not this one'; end if;
+                  return new; end $$;
+                  create trigger refuse before insert on {organizations} for each row execute function refuse()";
+    cast.world.sql(refuse).await;
+    cast.world.sign_in(&cast.service, cast.bob.id).await;
+    for (id, said) in [
+        ("by-hand".to_owned(), "there is no record of Entraway making it"),
+        (before.to_string(), "existed before organizations were switched on"),
+        (refused.to_string(), "Its organization could not be created at 20"),
+        (refused.to_string(), "P0001: not this one"),
+    ] {
+        let page = text(&cast.ada.page(&cast.service, &format!("/teams/{id}")).await);
+        assert!(page.contains("Standalone:") && page.contains(said), "no {said:?} in {page}");
+    }
+    // The same with organizations off.
+    let page = cast.ada.browser.get(off.at(&format!("/teams/{before}"))).await.body;
+    assert!(text(&page).contains("Organizations are switched off"), "{}", text(&page));
+    // Taken out by somebody.
+    cast.world.by_hand("update {teams} set organization_id = null where team_id = $1", &[&cast.platform]).await;
+    let page = text(&cast.ada.page(&cast.service, &format!("/teams/{}", cast.platform)).await);
+    assert!(page.contains("somebody has taken it out since"), "{page}");
+    let list = text(&cast.ada.page(&cast.service, "/teams").await);
+    assert_eq!(list.matches("standalone").count(), 4, "{list}");
+}
+
+#[rstest]
+#[tokio::test]
+async fn each_membership_tells_where_it_came_from(#[values(Native, LiteLlm)] store: StoreKind) {
+    let mut cast = Cast::of(store).await;
+    cast.world.by_hand(MAKE_TEAM, &[&"by-hand", &"By hand"]).await;
+    cast.world.by_hand(PUT_IN_TEAM, &[&cast.alice.id, &"by-hand", &"admin"]).await;
+    let page = text(&cast.ada.page(&cast.service, "/teams/by-hand").await);
+    assert!(page.contains("Alice Arden admin by hand"), "{page}");
+    let page = cast.ada.page(&cast.service, &format!("/people/{}", cast.alice.id)).await;
+    let (_, teams) = page.split_once("id=\"teams\"").unwrap();
+    let teams = text(&format!("<main{teams}"));
+    assert_eq!((teams.matches("by hand").count(), teams.matches("from Entra").count()), (1, 1), "{teams}");
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_persons_page_is_for_operators_the_way_on(#[values(Native, LiteLlm)] store: StoreKind) {
+    let mut cast = Cast::of(store).await;
+    let path = format!("/people/{}", cast.bob.id);
+    let page = cast.vera.page(&cast.service, &path).await;
+    for link in [format!("{path}/explain"), format!("/syncs?person={}", cast.bob.id)] {
+        assert!(page.contains(&format!("href=\"{link}\"")), "no link to {link}: {page}");
+    }
+    let said = text(&page);
+    for words in ["bob.birch@contoso-sim.example", "internal_user_viewer", "signed in; made the account; joined Data"] {
+        assert!(said.contains(words), "no {words:?} in {said}");
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_long_roster_is_read_a_page_at_a_time(#[values(Native, LiteLlm)] store: StoreKind) {
+    let mut cast = Cast::of(store).await;
+    let members: Vec<_> = (0..60).map(|n| person(&cast.world, &format!("Member {n:02}"), &[cast.data])).collect();
+    for member in &members {
+        cast.world.sign_in(&cast.service, *member).await;
+    }
+    for place in ["teams", "organizations"] {
+        let path = format!("/api/{place}/{}", cast.data);
+        let first = cast.ada.json(&cast.service, &path).await;
+        let second = cast.ada.json(&cast.service, &format!("{path}?after={}", first["next"].as_str().unwrap())).await;
+        let names = |body: &serde_json::Value| {
+            let members = body["members"].as_array().unwrap();
+            members.iter().map(|member| member["display_name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let (first_names, second_names) = (names(&first), names(&second));
+        assert_eq!((first_names.len(), second_names.len()), (50, 11), "{place}");
+        assert_eq!(
+            (first_names[0].as_str(), second_names[10].as_str()),
+            ("Member 59", "Bob Birch"),
+            "the newest first"
+        );
+        let back =
+            cast.ada.json(&cast.service, &format!("{path}?before={}", second["previous"].as_str().unwrap())).await;
+        assert_eq!(names(&back), first_names);
+        let found = cast.ada.json(&cast.service, &format!("{path}?search=member%2007")).await;
+        assert_eq!(names(&found), ["Member 07"]);
+    }
+}

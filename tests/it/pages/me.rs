@@ -1,0 +1,91 @@
+//! The front page of somebody who is signed in.
+
+use chrono::TimeDelta;
+use entraway::fake::{Endpoint, Fault, FaultRule};
+use rstest::rstest;
+
+use super::{Cast, text};
+use crate::support::{LiteLlm, Native, StoreKind};
+
+#[rstest]
+#[tokio::test]
+async fn it_tells_who_i_am_where_i_belong_and_what_the_last_sync_did(#[values(Native, LiteLlm)] store: StoreKind) {
+    let mut cast = Cast::of(store).await;
+    let page = text(&cast.alice.page(&cast.service, "/").await);
+    for said in [
+        "Alice Arden",
+        "internal_user",
+        "10 USD each 30d, next reset 20",
+        "just now : made the account; joined Platform.",
+        "Platform internal_user gpt-4, gpt-3.5-turbo 100 USD each 30d",
+        "Platform Platform user gpt-4, gpt-3.5-turbo (inherited from its organization) 100 USD each 30d",
+        "from Entra",
+        "this browser",
+    ] {
+        assert!(page.contains(said), "no {said:?} in {page}");
+    }
+    cast.alice.browser.sign_in(&cast.world.fake, &cast.service, cast.alice.id).await;
+    let page = text(&cast.alice.page(&cast.service, "/").await);
+    assert!(page.contains("nothing had to be changed, 1 team unchanged."), "{page}");
+}
+
+#[rstest]
+#[tokio::test]
+async fn when_microsoft_does_not_answer_it_says_as_of_when_the_teams_are(#[values(Native, LiteLlm)] store: StoreKind) {
+    let mut cast = Cast::of(store).await;
+    cast.world.clock.advance(TimeDelta::hours(2));
+    cast.world.fake.fault(FaultRule::on(Endpoint::MemberOf, Fault::status(403)));
+    cast.alice.browser.sign_in(&cast.world.fake, &cast.service, cast.alice.id).await;
+    let page = text(&cast.alice.page(&cast.service, "/").await);
+    assert!(page.contains("Microsoft did not tell which groups you are in. Your teams are as of "), "{page}");
+    assert!(page.contains("what you had before you still have"), "{page}");
+    assert!(page.contains("Platform"), "{page}");
+}
+
+#[rstest]
+#[tokio::test]
+async fn of_other_peoples_groups_that_failed_it_says_only_that_there_are_some(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let mut cast = Cast::of(store).await;
+    let [_] = crate::support::scene::assigned(&cast.world, ["Top Secret"]);
+    let refuse = "create function refuse() returns trigger language plpgsql as
+                  $$ begin raise exception 'not %', new.organization_alias; end $$;
+                  create trigger refuse before insert on {organizations} for each row execute function refuse()";
+    cast.world.sql(refuse).await;
+    cast.alice.browser.sign_in(&cast.world.fake, &cast.service, cast.alice.id).await;
+    for path in ["/", "/syncs", "/api/syncs", "/api/me"] {
+        let body = cast.alice.page(&cast.service, path).await;
+        assert!(!body.contains("Top Secret") && !body.contains("P0001"), "{path} tells too much: {body}");
+    }
+    let page = text(&cast.alice.page(&cast.service, "/").await);
+    assert!(page.contains("Some groups could not be set up completely. Your administrator sees why."), "{page}");
+    assert!(cast.ada.page(&cast.service, "/syncs").await.contains("P0001: not Top Secret"));
+}
+
+#[tokio::test]
+async fn the_operators_name_and_logo_are_on_every_page() {
+    let cast = Cast::of(Native).await;
+    let svg: &[u8] = b"<svg xmlns=\"http://www.w3.org/2000/svg\"><script>alert(1)</script></svg>";
+    let service = cast
+        .world
+        .service_with(|config| {
+            config.pages.name = Some("Contoso <Sign-in>".to_owned());
+            config.pages.logo =
+                Some(entraway::config::Logo { kind: entraway::config::LogoKind::Svg, bytes: svg.into() });
+        })
+        .await;
+    let mut browser = crate::support::Browser::new();
+    for path in ["/", "/signed-out", "/nothing"] {
+        let page = browser.get(service.at(path)).await.body;
+        assert!(page.contains("Contoso &#60;Sign-in&#62;</title>"), "the title at {path}: {page}");
+        assert!(page.contains("src=\"/assets/logo\""), "{path}: {page}");
+    }
+    let logo = browser.get(service.at("/assets/logo")).await;
+    assert_eq!((logo.status.as_u16(), logo.body.as_bytes()), (200, svg));
+    assert_eq!(logo.headers["content-type"], "image/svg+xml");
+    let policy = logo.headers["content-security-policy"].to_str().unwrap();
+    assert!(policy.contains("default-src 'none'") && !policy.contains("script-src"), "no script of it runs: {policy}");
+    let none = browser.get(cast.service.at("/assets/logo")).await;
+    assert_eq!(none.status, 404, "without a logo there is none");
+}

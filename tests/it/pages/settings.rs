@@ -1,0 +1,334 @@
+//! The page with the settings: who sees it, what was found, what is answered, and that no secret stands in it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::pin::pin;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chrono::TimeDelta;
+use entraway::config::{self, Config};
+use entraway::domain::ObjectId;
+use entraway::fake::{Endpoint, Fault, FaultRule, TokenKind};
+use rstest::rstest;
+use tokio::time::timeout;
+
+use crate::errors::headers::are_safe;
+use crate::support::redis::Redis;
+use crate::support::scene::{assigned, person};
+use crate::support::{Answer, Browser, LiteLlm, Native, Service, StoreKind, World, together};
+
+const DATABASE_PASSWORD: &str = "db-Passw0rd-S3cret";
+const FLAG: &str = "litellm_settings.entra_groups_also_create_orgs";
+
+/// A person with this app role, or none.
+fn with_role(world: &World, name: &str, role: Option<&str>) -> ObjectId {
+    let person = person(world, name, &[]);
+    let roles = role.map(str::to_owned).into_iter().collect();
+    world.fake.edit(|directory| directory.change_person(person, |person| person.app_roles = roles)).unwrap();
+    person
+}
+
+/// A browser in which an administrator is signed in.
+async fn administrator(world: &World, service: &Service) -> Browser {
+    let person = with_role(world, "Ada Admin", Some("proxy_admin"));
+    world.sign_in(service, person).await
+}
+
+/// The page, which has to come.
+#[track_caller]
+fn load<'a>(browser: &'a mut Browser, service: &'a Service) -> impl Future<Output = Answer> + 'a {
+    let caller = std::panic::Location::caller();
+    async move {
+        let answer = browser.get(service.at("/settings")).await;
+        assert_eq!(answer.status, 200, "the page at {caller}: {answer:#?}");
+        are_safe(&answer, "/settings");
+        answer
+    }
+}
+
+/// What a piece of HTML says, without its tags.
+fn text(html: &str) -> String {
+    let mut text: String = html.split('<').map(|part| part.split_once('>').map_or(part, |(_, text)| text)).collect();
+    for (escaped, plain) in [("&#60;", "<"), ("&#62;", ">"), ("&#34;", "\""), ("&#39;", "'"), ("&#38;", "&")] {
+        text = text.replace(escaped, plain);
+    }
+    text.trim().to_owned()
+}
+
+/// The rows of the page's tables; the cells of each.
+fn rows(page: &Answer) -> Vec<Vec<String>> {
+    let rows = page.body.split("<tr><td>").skip(1).filter_map(|rest| Some(rest.split_once("</tr>")?.0));
+    rows.map(|row| row.split("<td>").map(text).collect()).collect()
+}
+
+/// That a step has this result, and that what was found holds these words.
+#[track_caller]
+fn assert_found(page: &Answer, result: &str, what: &str, words: &[&str]) {
+    let rows = rows(page);
+    let fits =
+        |row: &&Vec<String>| row[0] == result && row[1] == what && words.iter().all(|word| row[2].contains(word));
+    assert!(rows.iter().any(|row| fits(&row)), "no {result} of {what} with {words:?} in {rows:#?}");
+}
+
+/// The value and the origin of a key.
+#[track_caller]
+fn setting(page: &Answer, key: &str) -> (String, String) {
+    let rows = rows(page);
+    let row = rows.iter().find(|row| row[0] == key).unwrap_or_else(|| panic!("{key} is not among {rows:#?}"));
+    (row[1].clone(), row[2].clone())
+}
+
+#[rstest]
+#[tokio::test]
+async fn those_who_run_the_service_see_it_and_nobody_else_learns_that_it_is_there(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let world = World::of(store).await;
+    let service = world.service().await;
+    for (role, sees) in [
+        (Some("proxy_admin"), true),
+        (Some("proxy_admin_viewer"), true),
+        (Some("org_admin"), false),
+        (Some("internal_user"), false),
+        (Some("internal_user_viewer"), false),
+        (None, false),
+    ] {
+        let person = with_role(&world, role.unwrap_or("nobody"), role);
+        let mut browser = world.sign_in(&service, person).await;
+        if sees {
+            let page = load(&mut browser, &service).await;
+            assert!(page.body.contains("<h1>Settings</h1>"), "{role:?}: {}", page.body);
+        } else {
+            let answer = browser.get(service.at("/settings")).await;
+            assert_eq!((answer.status.as_u16(), answer.code().as_str()), (404, "not_found"), "{role:?}: {answer:#?}");
+            assert!(!answer.body.contains("entra_groups_also_create_orgs"), "{role:?}: {}", answer.body);
+        }
+    }
+    let answer = Browser::new().get(service.at("/settings")).await;
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (401, "not_signed_in"), "{answer:#?}");
+}
+
+#[rstest]
+#[tokio::test]
+async fn when_all_is_well_each_step_says_what_it_found(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
+    let _groups = assigned(&world, ["Production LLM Evals", "Research"]);
+    let service = world.service().await;
+    let mut browser = administrator(&world, &service).await;
+    world.statements().await;
+    let page = load(&mut browser, &service).await;
+    for (what, words) in [
+        ("groups", "each assigned group becomes an organization and a team inside it"),
+        ("default_team_params", "budget 100 each 30d, next reset "),
+        ("database", "Postgres "),
+        ("tables", "the schema entraway is there"),
+        ("Entra", "1 signing keys"),
+        ("client credentials", "Entra gives the app a token in tenant"),
+        ("assigned groups", "2 can be read as the app"),
+    ] {
+        assert_found(&page, "ok", what, &[words]);
+    }
+    if store == LiteLlm {
+        assert_found(&page, "ok", "LiteLLM's tables", &["all columns that are needed are there"]);
+    }
+    assert!(text(&page.body).contains("All is well: people can sign in."), "{}", page.body);
+
+    let statements = world.statements().await;
+    assert!(statements.iter().any(|(sql, _)| sql.contains("current_setting")), "the check ran: {statements:#?}");
+    let writes = |sql: &str| ["_sqlx_migrations", "create ", "insert "].iter().any(|word| sql.contains(word));
+    let written: Vec<_> = statements.iter().filter(|(sql, _)| writes(&sql.to_lowercase())).collect();
+    assert!(written.is_empty(), "looking at the page brings no table up to date: {written:#?}");
+}
+
+#[tokio::test]
+async fn it_says_what_the_flag_is_and_where_that_came_from() {
+    let world = World::new().await;
+    let on = world.service().await;
+    let mut browser = administrator(&world, &on).await;
+    let page = load(&mut browser, &on).await;
+    let (value, origin) = setting(&page, FLAG);
+    assert!(value == "true" && origin.starts_with("file, line "), "{value}, {origin}");
+    let said = text(&page.body);
+    for words in [
+        &*format!(
+            "{FLAG} ({origin}) is true: at a sign-in, each assigned group that has none yet gets an organization"
+        ),
+        "a team that was there before organizations were switched on stays standalone",
+        "A team whose organization the database refused is standalone too",
+        "A new team, and a new organization, gets a budget of 100 US dollars each 30d: \
+         litellm_settings.default_team_params.max_budget (file, line ",
+        "Organizations, teams and people that exist keep the budgets that they have",
+        "A new person gets a budget of 10 US dollars each 30d",
+    ] {
+        assert!(said.contains(words), "{words:?} is not in {said}");
+    }
+
+    let off = world.service_of(world.config_of("  default_team_params: {models: [gpt-4]}\n")).await;
+    let page = load(&mut browser, &off).await;
+    assert_eq!(setting(&page, FLAG), ("false".to_owned(), "default".to_owned()));
+    assert_found(&page, "ok", "groups", &["so no organizations"]);
+    let said = text(&page.body);
+    for words in [
+        &*format!(
+            "{FLAG} (default) is false: organizations are not created, and each assigned group becomes a standalone"
+        ),
+        &format!("{FLAG} (default) is false, so new teams are standalone. They stay so when it is switched on later"),
+        "A new team gets no budget: litellm_settings.default_team_params.max_budget (default).",
+    ] {
+        assert!(said.contains(words), "{words:?} is not in {said}");
+    }
+    assert!(!said.contains("is true: at a sign-in"), "{said}");
+}
+
+#[tokio::test]
+async fn without_the_enterprise_app_or_with_an_organization_by_default_it_says_so() {
+    let world = World::of(LiteLlm).await;
+    let principal = |config: &mut Config| config.entra.service_principal_id = None;
+    let service = world.service_with(principal).await;
+    let mut browser = administrator(&world, &service).await;
+    let page = load(&mut browser, &service).await;
+    assert!(text(&page.body).contains("is not set: nothing is created, and people join only what exists."));
+    assert_found(&page, "warning", "assigned groups", &["service_principal_id is not set", "set entra.service_princ"]);
+
+    let service = world.service_of(world.config_of("  default_team_params: {organization_id: acme}\n")).await;
+    let page = load(&mut browser, &service).await;
+    let said = text(&page.body);
+    let words = "so new teams are made in the organization acme: that is what \
+                 litellm_settings.default_team_params.organization_id (file, line ";
+    assert!(said.contains(words), "{said}");
+    assert_found(&page, "failed", "default organization", &["there is no organization acme"]);
+    assert!(said.contains("1 thing failed."), "{said}");
+}
+
+#[rstest]
+#[tokio::test]
+async fn no_secret_of_the_configuration_is_on_it(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
+    let redis = Redis::start(&["--requirepass", "redis-S3cret"]);
+    let directory = world.fake.edit(|directory| directory.clone());
+    let key = STANDARD.encode([7; 64]);
+    let database = world.database.replacen('@', &format!(":{DATABASE_PASSWORD}@"), 1);
+    assert!(database.contains(DATABASE_PASSWORD), "{database}");
+    let yaml = format!(
+        "server: {{public_url: 'http://127.0.0.1:1', listen: '127.0.0.1:0'}}\n\
+         database: {{url: '{database}', max_connections: 5}}\nstore: {kind}\n\
+         entra: {{tenant: {tenant}, client_id: {client}, client_secret: '${{SECRET}}', \
+         service_principal_id: {principal}, authority_url: '{authority}', graph_url: '{graph}'}}\n\
+         session: {{cookie_keys: ['{key}']}}\n\
+         litellm: {{redis_url: 'redis://:redis-S3cret@127.0.0.1:{port}'}}\n\
+         litellm_settings: {{default_team_params: {{metadata: {{langfuse: team-S3cret}}}}}}\n",
+        kind = if store == Native { "native" } else { "litellm" },
+        tenant = directory.tenant_id,
+        client = directory.client_id,
+        principal = directory.service_principal_id,
+        authority = world.fake.authority_url(),
+        graph = world.fake.graph_url(),
+        port = redis.port,
+    );
+    let env = BTreeMap::from([("SECRET".to_owned(), directory.client_secret.clone())]);
+    let config = config::parse(Some(&yaml), Path::new("test.yaml"), &env).unwrap().config;
+    let service = world.service_of(config).await;
+    let mut browser = administrator(&world, &service).await;
+    let page = load(&mut browser, &service).await;
+    for secret in [DATABASE_PASSWORD, "redis-S3cret", "team-S3cret", &key, &directory.client_secret, &database] {
+        assert!(!page.body.contains(secret), "{secret} is on the page: {}", page.body);
+    }
+    assert_eq!(setting(&page, "database.url"), ("set".to_owned(), "file, line 2".to_owned()));
+    let with_name = "file, line 4, with SECRET of the environment";
+    assert_eq!(setting(&page, "entra.client_secret"), ("set".to_owned(), with_name.to_owned()));
+    assert_eq!(setting(&page, "session.cookie_keys"), ("set".to_owned(), "file, line 5".to_owned()));
+    assert_eq!(setting(&page, "litellm.redis_url"), ("set".to_owned(), "file, line 6".to_owned()));
+    if store == LiteLlm {
+        assert_found(&page, "warning", "LiteLLM's caches", &["Redis answers, but no proxy listens there"]);
+    }
+}
+
+#[tokio::test]
+async fn what_graph_refuses_is_told_with_what_to_do() {
+    let world = World::new().await;
+    let service = world.service().await;
+    let mut browser = administrator(&world, &service).await;
+    world.fake.fault(FaultRule::on(Endpoint::AssignedTo, Fault::status(403)).token(TokenKind::AppOnly));
+    let page = load(&mut browser, &service).await;
+    let remedy = "grant the application permission Application.Read.All and give admin consent";
+    assert_found(&page, "failed", "assigned groups", &["(403)", remedy]);
+    assert_found(&page, "ok", "client credentials", &["Entra gives the app a token"]);
+    assert!(text(&page.body).contains("1 thing failed."), "{}", page.body);
+}
+
+#[tokio::test]
+async fn what_does_not_answer_in_time_is_told_and_the_rest_is_there() {
+    let world = World::new().await;
+    let _groups = assigned(&world, ["Research"]);
+    let service = world.service().await;
+    let mut browser = administrator(&world, &service).await;
+    let hang = Fault::Hang(Duration::from_mins(1));
+    for (endpoint, what, before) in [
+        (Endpoint::Discovery, "Entra", None),
+        (Endpoint::Token, "client credentials", Some("Entra")),
+        (Endpoint::AssignedTo, "assigned groups", Some("client credentials")),
+    ] {
+        world.fake.fault(FaultRule::on(endpoint, hang.clone()));
+        world.clock.advance(TimeDelta::seconds(16));
+        let page = load(&mut browser, &service).await;
+        assert_found(&page, "warning", what, &["no answer within 4 seconds", "try again later"]);
+        let said = text(&page.body);
+        assert!(said.contains("Nothing failed. There ") && !said.contains("people can sign in."), "{said}");
+        assert_found(&page, "ok", "tables", &["the schema entraway is there"]);
+        if let Some(before) = before {
+            assert_found(&page, "ok", before, &[]);
+        }
+        world.fake.clear_faults();
+    }
+}
+
+#[tokio::test]
+async fn while_entra_hangs_for_the_check_people_are_sent_there_as_ever() {
+    let world = World::new().await;
+    let service = world.service().await;
+    let mut browser = administrator(&world, &service).await;
+    world.fake.fault(FaultRule::on(Endpoint::Discovery, Fault::Hang(Duration::from_mins(1))));
+    // The check gives up after four seconds, which may be over before a busy machine comes to the sign-in.
+    for _ in 0..5 {
+        world.clock.advance(TimeDelta::seconds(16));
+        let before = world.fake.requests_to(Endpoint::Discovery).len();
+        let begin = async {
+            while world.fake.requests_to(Endpoint::Discovery).len() == before {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            Browser::new().begin(&service).await;
+        };
+        let mut page = pin!(load(&mut browser, &service));
+        tokio::select! {
+            _ = &mut page => continue,
+            () = begin => {}
+        }
+        // Had it waited for the check, the page would come now.
+        if timeout(Duration::from_secs(1), page).await.is_err() {
+            return;
+        }
+    }
+    panic!("no sign-in began long before the check was over: does it wait for what the check reads?");
+}
+
+#[tokio::test]
+async fn all_who_ask_within_fifteen_seconds_share_one_check() {
+    let world = World::new().await;
+    let service = world.service().await;
+    let mut browser = administrator(&world, &service).await;
+    let asked = || world.fake.requests_to(Endpoint::Discovery).len();
+    let before = asked();
+    let mut browsers = [browser.clone(), browser.clone(), browser.clone()];
+    for page in together(browsers.iter_mut().map(|browser| browser.get(service.at("/settings")))).await {
+        assert_eq!(page.status, 200, "{page:#?}");
+    }
+    assert_eq!(asked(), before + 1, "three at the same moment");
+    world.clock.advance(TimeDelta::seconds(3));
+    load(&mut browser, &service).await;
+    assert_eq!(asked(), before + 1, "three seconds later");
+    world.clock.advance(TimeDelta::seconds(13));
+    load(&mut browser, &service).await;
+    assert_eq!(asked(), before + 2, "sixteen seconds later");
+}

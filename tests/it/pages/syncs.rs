@@ -1,0 +1,83 @@
+//! `GET /syncs`: every sign-in's record, filtered, and the chart.
+
+use chrono::TimeDelta;
+use rstest::rstest;
+
+use super::{Cast, text};
+use crate::support::by_hand::MAKE_TEAM;
+use crate::support::scene::assigned;
+use crate::support::{LiteLlm, Native, StoreKind};
+
+#[rstest]
+#[tokio::test]
+async fn a_record_tells_what_was_read_written_left_alone_and_how_long_it_took(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let mut cast = Cast::of(store).await;
+    let [night] = assigned(&cast.world, ["Night"]);
+    cast.world.by_hand(MAKE_TEAM, &[&night, &"Night by hand"]).await;
+    cast.world.fake.edit(|directory| directory.put(cast.bob.id, night));
+    cast.world.sign_in(&cast.service, cast.bob.id).await;
+    let page = cast.vera.page(&cast.service, &format!("/syncs?person={}", cast.bob.id)).await;
+    let said = text(&page);
+    for words in [
+        "Bob Birch signed in 3 assigned groups 2 groups of the person joined Night by hand created 1 organization",
+        "Night stays standalone: what exists is left as it is",
+        "Entra ",
+        "Graph ",
+        "plan ",
+        "Postgres ",
+        "made the account joined Data",
+    ] {
+        assert!(said.contains(words), "no {words:?} in {said}");
+    }
+    assert!(page.contains(&format!("href=\"/people/{}\"", cast.bob.id)), "{page}");
+}
+
+#[rstest]
+#[tokio::test]
+async fn records_are_filtered_by_person_by_group_and_by_trouble(#[values(Native, LiteLlm)] store: StoreKind) {
+    let mut cast = Cast::of(store).await;
+    let strict = cast.world.service_with(|config| config.policy.require_group = true).await;
+    let stranger = crate::support::scene::person(&cast.world, "Sam Stranger", &[]);
+    assert_eq!(cast.world.try_sign_in(&strict, stranger).await.status, 403);
+    for (query, expected) in [
+        (String::new(), 6),
+        (format!("person={}", cast.bob.id), 1),
+        (format!("person={stranger}"), 1),
+        (format!("group={}", cast.data), 2),
+        (format!("group={}&person={}", cast.data, cast.bob.id), 1),
+        ("trouble=1".to_owned(), 1),
+        ("group=nothing".to_owned(), 0),
+    ] {
+        let body = cast.ada.json(&cast.service, &format!("/api/syncs?{query}")).await;
+        assert_eq!(body["syncs"].as_array().unwrap().len(), expected, "/api/syncs?{query}: {body:#}");
+    }
+    let page = text(&cast.ada.page(&cast.service, "/syncs?trouble=1").await);
+    assert!(page.contains(&format!("{stranger} refused: in no assigned group")), "{page}");
+    let explained = text(&cast.ada.page(&cast.service, &format!("/syncs?person={stranger}")).await);
+    assert!(explained.contains("0 groups of the person"), "what was read of the refused person: {explained}");
+}
+
+#[tokio::test]
+async fn the_chart_counts_the_sign_ins_of_the_last_day_by_the_hour() {
+    let mut cast = Cast::of(Native).await;
+    cast.world.clock.advance(TimeDelta::hours(3));
+    let strict = cast.world.service_with(|config| config.policy.require_group = true).await;
+    let stranger = crate::support::scene::person(&cast.world, "Sam Stranger", &[]);
+    for _ in 0..2 {
+        assert_eq!(cast.world.try_sign_in(&strict, stranger).await.status, 403);
+    }
+    let mut ada = cast.world.sign_in(&cast.service, cast.ada.id).await;
+    let page = ada.get(cast.service.at("/syncs")).await.body;
+    assert!(page.contains("Sign-ins an hour in the last 24 hours: 8, of them 2 with trouble."), "{page}");
+    assert!(page.contains("The most: 5 at "), "{page}");
+    assert_eq!(page.matches("class=\"bar\"").count(), 2, "two hours in which sign-ins went well");
+    assert_eq!(page.matches("class=\"bar bad\"").count(), 1, "one hour in which some did not");
+    cast.world.clock.advance(TimeDelta::hours(23));
+    let mut ada = cast.world.sign_in(&cast.service, cast.ada.id).await;
+    let page = ada.get(cast.service.at("/syncs")).await.body;
+    assert!(page.contains("in the last 24 hours: 4, of them 2 with trouble."), "older ones have left it: {page}");
+    let page = cast.alice.get(&cast.service, "/syncs").await;
+    assert!(!page.body.contains("class=\"chart\""), "it is for who sees all");
+}
