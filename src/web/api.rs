@@ -17,7 +17,7 @@ use super::list::{self, ListQuery};
 use super::pages::syncs;
 use super::session;
 use super::visit::Visit;
-use crate::store::{Listed, Me, Sort, SyncRow};
+use crate::store::{Listed, Me, SyncRow};
 
 /// `GET /api/me`: who I am, my organizations and teams, my session, my last sync; 401 without a session.
 pub(super) async fn me(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Json<Me>, WebError> {
@@ -116,7 +116,7 @@ pub(super) async fn syncs(
 ) -> Result<Response, WebError> {
     let visit = Visit::of(&app, &headers).await?;
     let query = ListQuery::read(query.as_deref(), &syncs::FILTERS)?;
-    let listed = app.store.syncs(&syncs::filter(&visit, &query), &query.listing(Sort::Newest)?).await?;
+    let listed = app.store.syncs(&syncs::filter(&visit, &query), &query.listing_of_syncs()?).await?;
     let rows: Vec<SyncRow> = listed.rows.into_iter().map(|row| syncs::shown(&visit, row)).collect();
     Ok(Json(page("syncs", &Listed { rows, previous: listed.previous, next: listed.next })).into_response())
 }

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
+use uuid::Uuid;
 
 use super::error::WebError;
 use super::query::Query;
@@ -78,6 +79,16 @@ impl ListQuery {
         }
         let search = Some(self.search.clone()).filter(|search| !search.is_empty());
         Ok(Listing { search, sort, turn: self.turn.clone(), ..Listing::default() })
+    }
+
+    /// As `listing`, for a list of sync records: the newest first, by ids that are UUIDs.
+    pub(super) fn listing_of_syncs(&self) -> Result<Listing, WebError> {
+        match &self.turn {
+            Turn::After(cursor) | Turn::Before(cursor) if Uuid::parse_str(&cursor.id).is_err() => {
+                Err(WebError::ParameterValue("after"))
+            }
+            _ => self.listing(Sort::Newest),
+        }
     }
 
     /// The value of one of the list's own filters.

@@ -103,15 +103,16 @@ impl Store {
     where
         T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
     {
-        let mut query = select(shape);
-        only(&mut query);
-        if let Some(text) = &listing.search {
-            search(&mut query, shape, text);
+        let mut query = Builder::new("");
+        if listing.search.is_some() {
+            query.push("select * from (");
         }
+        select(&mut query, shape);
+        only(&mut query);
         let backward = matches!(listing.turn, Turn::Before(_));
-        let (key, upward) = match listing.sort {
-            Sort::Name => (shape.name, !backward),
-            Sort::Newest => (shape.created, backward),
+        let (key, name, upward) = match listing.sort {
+            Sort::Name => (shape.name, "sort_name", !backward),
+            Sort::Newest => (shape.created, "sort_time", backward),
         };
         if let Turn::After(cursor) | Turn::Before(cursor) = &listing.turn {
             query.push(" and (").push(key).push(", ").push(shape.id).push(if upward { ") > (" } else { ") < (" });
@@ -122,7 +123,14 @@ impl Store {
             query.push(", ").push_bind(cursor.id.clone()).push(shape.id_cast).push(")");
         }
         let direction = if upward { "" } else { " desc" };
-        query.push(" order by ").push(key).push(direction).push(", ").push(shape.id).push(direction);
+        if let Some(text) = &listing.search {
+            search(&mut query, shape, text);
+            // Found first and sorted then: Postgres takes the beginning of a rare word for a frequent one, and would look
+            // at every row in the order of the list until it has seen enough that fit.
+            query.push(" offset 0) found order by ").push(name).push(direction).push(", id").push(direction);
+        } else {
+            query.push(" order by ").push(key).push(direction).push(", ").push(shape.id).push(direction);
+        }
         query.push(" limit ").push_bind(i64::try_from(listing.most + 1).unwrap_or(i64::MAX));
         let mut rows = query.build().fetch_all(&mut *self.connection().await?).await?;
 
@@ -152,7 +160,8 @@ impl Store {
     where
         T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
     {
-        let mut query = select(shape);
+        let mut query = Builder::new("");
+        select(&mut query, shape);
         query.push(" and ").push(shape.id).push(" = ").push_bind(id.to_owned());
         only(&mut query);
         let row = query.build().fetch_optional(&mut *self.connection().await?).await?;
@@ -160,11 +169,16 @@ impl Store {
     }
 }
 
-fn select(shape: &Shape) -> Builder {
-    let mut query = Builder::new("select ");
-    query.push(shape.columns).push(", ").push(shape.name).push(" as sort_name, ").push(shape.created).push(shape.zone);
-    query.push(" as sort_time from ").push(shape.from).push(" where true");
+fn select(query: &mut Builder, shape: &Shape) {
     query
+        .push("select ")
+        .push(shape.columns)
+        .push(", ")
+        .push(shape.name)
+        .push(" as sort_name, ")
+        .push(shape.created)
+        .push(shape.zone);
+    query.push(" as sort_time from ").push(shape.from).push(" where true");
 }
 
 /// The beginnings of words; or an id, whole.

@@ -52,7 +52,7 @@ const NATIVE: Shape = Shape {
 const LITELLM: Shape = Shape {
     columns:
         "t.team_id as id, coalesce(t.team_alias, t.team_id) as team_alias, t.organization_id, o.organization_alias,
-              t.models, o.models as organization_models, t.max_budget, t.budget_duration,
+              coalesce(t.models, '{}') as models, o.models as organization_models, t.max_budget, t.budget_duration,
               t.budget_reset_at at time zone 'UTC' as budget_reset_at, t.tpm_limit, t.rpm_limit,
               t.created_at at time zone 'UTC' as created_at",
     from: r#"public."LiteLLM_TeamTable" t
@@ -103,14 +103,16 @@ impl Store {
         match self.kind {
             StoreKind::Native => (&NATIVE, |query, user_id, organizations| {
                 query.push("t.team_id in (select team_id from entraway.team_members where user_id = ");
-                query.push_bind(user_id.to_owned()).push(") or t.organization_id = any(");
-                query.push_bind(organizations.to_vec()).push(")");
+                query.push_bind(user_id.to_owned());
+                query.push(" union all select team_id from entraway.teams where organization_id = any(");
+                query.push_bind(organizations.to_vec()).push("))");
             }),
             // Which teams somebody is in the proxy's own pages take from their row, too.
             StoreKind::LiteLlm => (&LITELLM, |query, user_id, organizations| {
-                query.push(r#"t.team_id = any((select teams from public."LiteLLM_UserTable" where user_id = "#);
-                query.push_bind(user_id.to_owned()).push(")::text[]) or t.organization_id = any(");
-                query.push_bind(organizations.to_vec()).push(")");
+                query.push(r#"t.team_id in (select unnest(teams) from public."LiteLLM_UserTable" where user_id = "#);
+                query.push_bind(user_id.to_owned());
+                query.push(r#" union all select team_id from public."LiteLLM_TeamTable" where organization_id = any("#);
+                query.push_bind(organizations.to_vec()).push("))");
             }),
         }
     }

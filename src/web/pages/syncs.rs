@@ -11,7 +11,7 @@ use http::HeaderMap;
 use serde_json::Value;
 
 use super::words;
-use crate::store::{Hour, Sort, StoreError, SyncFilter, SyncRow};
+use crate::store::{Hour, StoreError, SyncFilter, SyncRow};
 use crate::web::App;
 use crate::web::error::WebError;
 use crate::web::frame::Frame;
@@ -41,7 +41,7 @@ pub(in crate::web) async fn page(
 ) -> Result<Html<String>, WebError> {
     let visit = Visit::of(&app, &headers).await?;
     let query = ListQuery::read(query.as_deref(), &FILTERS)?;
-    let listed = app.store.syncs(&filter(&visit, &query), &query.listing(Sort::Newest)?).await?;
+    let listed = app.store.syncs(&filter(&visit, &query), &query.listing_of_syncs()?).await?;
     let pager = query.pager(&listed);
     let syncs = SyncView::all(&app, &visit, listed.rows).await?;
     let chart = if visit.rights.operator && query.is_plain() {

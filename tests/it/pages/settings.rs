@@ -59,8 +59,14 @@ fn text(html: &str) -> String {
 
 /// The rows of the page's tables; the cells of each.
 fn rows(page: &Answer) -> Vec<Vec<String>> {
-    let rows = page.body.split("<tr><td>").skip(1).filter_map(|rest| Some(rest.split_once("</tr>")?.0));
-    rows.map(|row| row.split("<td>").map(text).collect()).collect()
+    let rows = page.body.split("<tr><th scope=\"row\">").skip(1).filter_map(|rest| Some(rest.split_once("</tr>")?.0));
+    let cell = |cell: &str| text(cell.split_once("\">").map_or(cell, |(_, cell)| cell));
+    let cells = |row: &str| {
+        let mut cells = row.split("<td data-label=");
+        let head = cells.next().map(text);
+        head.into_iter().chain(cells.map(cell)).collect()
+    };
+    rows.map(cells).collect()
 }
 
 /// That a step has this result, and that what was found holds these words.
@@ -68,7 +74,7 @@ fn rows(page: &Answer) -> Vec<Vec<String>> {
 fn assert_found(page: &Answer, result: &str, what: &str, words: &[&str]) {
     let rows = rows(page);
     let fits =
-        |row: &&Vec<String>| row[0] == result && row[1] == what && words.iter().all(|word| row[2].contains(word));
+        |row: &&Vec<String>| row[0] == what && row[1] == result && words.iter().all(|word| row[2].contains(word));
     assert!(rows.iter().any(|row| fits(&row)), "no {result} of {what} with {words:?} in {rows:#?}");
 }
 

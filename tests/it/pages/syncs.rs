@@ -22,7 +22,7 @@ async fn a_record_tells_what_was_read_written_left_alone_and_how_long_it_took(
     let said = text(&page);
     for words in [
         "Bob Birch signed in 3 assigned groups 2 groups of the person joined Night by hand created 1 organization",
-        "Night stays standalone: what exists is left as it is",
+        "Night by hand stays standalone: what exists is left as it is",
         "Entra ",
         "Graph ",
         "plan ",
