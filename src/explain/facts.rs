@@ -18,7 +18,7 @@ pub struct Facts {
     pub member_of: ListFacts,
     /// The newest sign-in of which a record is kept.
     pub newest: Option<RunFacts>,
-    /// The newest one with both lists known: only such a one writes groups and memberships.
+    /// The newest one with both lists known: only such a one makes memberships.
     pub complete: Option<RunFacts>,
     /// The teams of the groups and of the memberships, as far as they exist.
     pub teams: Vec<TeamFacts>,
