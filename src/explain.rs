@@ -86,12 +86,12 @@ fn role(person: &PersonFacts, policy: &Policy) -> RoleReport {
 }
 
 fn sign_in(facts: &Facts) -> SignInReport {
-    let situation = match &facts.newest {
+    let state = match &facts.newest {
         None => SignIn::Never,
         Some(RunFacts { started_at, outcome: Outcome::SignedIn, .. }) => SignIn::SignedIn { at: *started_at },
         Some(RunFacts { started_at, outcome, .. }) => SignIn::Refused { at: *started_at, outcome: *outcome },
     };
-    SignInReport { words: situation.words(facts.person.has_row), situation }
+    SignInReport { words: state.words(facts.person.has_row), state }
 }
 
 /// The facts, to be looked up by id.

@@ -110,7 +110,7 @@ fn elsewhere(explanation: &Explanation, subject: &str, nested_groups: bool) -> (
          that is in this one is none of its members."
     };
     let readings = &explanation.readings.member_of;
-    if readings.as_of.is_none() && explanation.sign_in.situation == SignIn::Never {
+    if readings.as_of.is_none() && explanation.sign_in.state == SignIn::Never {
         let what =
             "The person never signed in, as far as is on record, so nothing is known of their groups.".to_owned();
         return (
@@ -160,7 +160,7 @@ fn unknown(explanation: &Explanation, all: bool, nested_groups: bool) -> Finding
 fn notes(explanation: &Explanation) -> Vec<String> {
     let lists = [&explanation.readings.member_of, &explanation.readings.assigned_groups];
     let stale = lists.into_iter().filter(|list| matches!(list.state, ListState::Unknown));
-    let refused = matches!(explanation.sign_in.situation, SignIn::Refused { .. });
+    let refused = matches!(explanation.sign_in.state, SignIn::Refused { .. });
     refused
         .then(|| explanation.sign_in.words.what.clone())
         .into_iter()

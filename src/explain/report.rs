@@ -69,7 +69,7 @@ pub enum RoleWhy {
 
 #[derive(Clone, Debug, Serialize)]
 pub struct SignInReport {
-    pub situation: SignIn,
+    pub state: SignIn,
     #[serde(flatten)]
     pub words: Words,
 }

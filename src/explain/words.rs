@@ -43,29 +43,21 @@ fn missing(places: Places) -> String {
 impl GroupReport {
     /// All that came of the group: the team, the organization, and why the one is not in the other.
     pub(super) fn words(&self, team: Option<&TeamFacts>, organizations_on: bool) -> Words {
-        let mut all = self.verdict.words();
-        let mut add = |more: Words| {
-            all.what = format!("{} {}", all.what, more.what);
-            all.rule = format!("{} {}", all.rule, more.rule).trim().to_owned();
-            all.remedy = all.remedy.take().or(more.remedy);
+        let mut parts = vec![self.verdict.words()];
+        parts.extend(self.organization.as_ref().map(OrganizationVerdict::words));
+        parts.extend(self.standalone.as_ref().map(Standalone::words));
+        let elsewhere = team.and_then(|team| {
+            let id = team.organization_id.as_ref().filter(|id| organizations_on && **id != self.id)?;
+            let name = team.organization_name.as_ref().unwrap_or(id);
+            Some(words(format!("Its team is in another organization, {name}."), "What exists is left as it is.", None))
+        });
+        parts.extend(elsewhere);
+        let joined = |pick: fn(&Words) -> &String| {
+            let texts = parts.iter().map(pick).filter(|text| !text.is_empty());
+            texts.map(String::as_str).collect::<Vec<_>>().join(" ")
         };
-        if let Some(organization) = &self.organization {
-            add(organization.words());
-        }
-        if let Some(standalone) = &self.standalone {
-            add(standalone.words());
-        }
-        let other =
-            team.filter(|team| organizations_on && team.organization_id.as_ref().is_some_and(|id| *id != self.id));
-        if let Some(team) = other {
-            let name = team.organization_name.as_ref().or(team.organization_id.as_ref());
-            add(words(
-                format!("Its team is in another organization, {}.", name.map_or("", String::as_str)),
-                "What exists is left as it is.",
-                None,
-            ));
-        }
-        all
+        let (what, rule) = (joined(|words| &words.what), joined(|words| &words.rule));
+        Words { what, rule, remedy: parts.into_iter().find_map(|words| words.remedy) }
     }
 }
 
@@ -96,7 +88,8 @@ impl Verdict {
             ),
             Self::Joined => words(
                 "The person is in its team.",
-                "Whoever is in a group that counts joins its team at the sign-in.",
+                "Whoever is in a group that is assigned to the app joins its team at the sign-in; without a service principal, in any \
+                 group that has a team.",
                 None,
             ),
             Self::HalfMembership { places } => words(
@@ -199,14 +192,10 @@ impl MembershipWhy {
     pub(super) fn words(&self, kind: Kind, store: StoreKind) -> Words {
         let gave = "Entraway gave it at a sign-in";
         let take = Some(match (kind, store) {
-            (Kind::Team, StoreKind::LiteLlm) => "To take it away: in LiteLLM, remove the person from the team.",
-            (Kind::Organization, StoreKind::LiteLlm) => {
-                "To take it away: in LiteLLM, remove the person from the organization."
-            }
-            (Kind::Team, StoreKind::Native) => "To take it away: delete the row in entraway.team_members.",
-            (Kind::Organization, StoreKind::Native) => {
-                "To take it away: delete the row in entraway.organization_members."
-            }
+            (Kind::Team, StoreKind::LiteLlm) => "In LiteLLM, remove the person from the team.",
+            (Kind::Organization, StoreKind::LiteLlm) => "In LiteLLM, remove the person from the organization.",
+            (Kind::Team, StoreKind::Native) => "Delete the row in entraway.team_members.",
+            (Kind::Organization, StoreKind::Native) => "Delete the row in entraway.organization_members.",
         });
         match self {
             Self::FromEntra => words(

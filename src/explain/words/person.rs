@@ -16,7 +16,9 @@ impl RoleWhy {
             Self::AppRole => words(
                 format!("{role}: an app role that Entra gave."),
                 "The role that Entra gives is written at each sign-in, and goes when Entra gives none any more.",
-                Some("Entra admin center → Enterprise apps → your app → Users and groups shows who has which role."),
+                Some(
+                    "In the Entra admin center: Enterprise apps → your app → Users and groups, where roles are assigned.",
+                ),
             ),
             Self::AdminUserIds => words(
                 format!("{role}: access.admin_user_ids names this person."),
@@ -38,7 +40,7 @@ impl RoleWhy {
             Self::Default { default } => words(
                 format!("{role}: Entra gives this person no role, and {default} is what new people get."),
                 "default_internal_user_params.user_role, for whoever has no app role in Entra.",
-                Some("To give another one: assign an app role in Entra, or change it in the database."),
+                Some("Assign an app role in Entra, or change the role in the database."),
             ),
             Self::SetByHand { default } => words(
                 format!(
@@ -112,7 +114,7 @@ impl ListReport {
         let rule = "A list counts only when all of it was read. If one is unknown, nobody joins anything and nothing is \
                     taken away.";
         match self.state {
-            ListState::Known => words(format!("{list} {known}."), rule, None),
+            ListState::Known => words(format!("{list} {known}."), "", None),
             ListState::Unknown => {
                 let since = self.unknown_since.map(|time| format!(" since {}", at(time))).unwrap_or_default();
                 let why = self.why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();

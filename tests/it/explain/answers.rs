@@ -11,7 +11,7 @@ fn why_am_i_not_in_team_x_has_an_answer_for_each_x() {
         let groups = json!({
             GROUP: { "name": "Evals", "assigned": true }, OTHER: { "name": "All Staff", "assigned": false },
         });
-        scene.groups("known", groups);
+        scene.groups("known", &groups);
     });
     for wanted in ["Evals", " evals ", GROUP, &GROUP.to_uppercase()] {
         let answer = scene.ask(wanted, &[(GROUP, "Evals")]);

@@ -9,7 +9,7 @@ use super::{GROUP, NOW, Scene, THEN, read, run, says, team};
 #[test]
 fn a_group_that_is_not_assigned_counts_for_nothing_and_the_remedy_names_the_place() {
     let scene = Scene::with(|scene| {
-        scene.groups("known", json!({ GROUP: { "name": "All Staff", "assigned": false } }));
+        scene.groups("known", &json!({ GROUP: { "name": "All Staff", "assigned": false } }));
         scene.nothing_there();
     });
     let group = scene.group();
@@ -17,7 +17,7 @@ fn a_group_that_is_not_assigned_counts_for_nothing_and_the_remedy_names_the_plac
     says(&group.words, &["not assigned", "Enterprise apps → your app → Users and groups"]);
 
     let group =
-        Scene::with(|scene| scene.groups("known", json!({ GROUP: { "name": null, "assigned": false } }))).group();
+        Scene::with(|scene| scene.groups("known", &json!({ GROUP: { "name": null, "assigned": false } }))).group();
     assert_eq!(group.verdict, Verdict::NotAssigned { in_team: true });
     says(&group.words, &["all the same, from before"]);
 }
@@ -72,7 +72,7 @@ fn half_a_membership_is_none_and_the_words_name_the_places_that_lack_it() {
 fn a_refused_organization_is_told_with_the_databases_words_but_to_operators_only() {
     let mut scene = Scene::with(|scene| {
         scene.failure("organization");
-        scene.standalone(Some(json!({
+        scene.standalone(Some(&json!({
             "made_at": THEN, "organizations_on": true, "organization_refused": "P0001: not billable then",
         })));
         scene.facts.organizations.clear();
@@ -123,7 +123,7 @@ fn a_standalone_team_says_why_it_is_in_no_organization() {
         (Some(made(true)), "from which it was taken since"),
         (None, "it was there before, not made by Entraway"),
     ] {
-        let group = Scene::with(|scene| scene.standalone(made)).group();
+        let group = Scene::with(|scene| scene.standalone(made.as_ref())).group();
         says(&group.words, &[words, "a standalone team stays standalone"]);
     }
     let group = Scene::with(|scene| scene.facts.teams = read(json!([team(GROUP, Some("billing"), None)]))).group();
@@ -134,14 +134,14 @@ fn a_standalone_team_says_why_it_is_in_no_organization() {
 #[test]
 fn without_a_service_principal_people_join_what_is_there_and_nothing_is_made() {
     let scene = Scene::with(|scene| {
-        scene.groups("not_configured", json!({ GROUP: { "name": "Evals", "assigned": null } }));
-        scene.facts.newest = Some(run(NOW, "signed_in", ["not_configured", "known"], json!([])));
+        scene.groups("not_configured", &json!({ GROUP: { "name": "Evals", "assigned": null } }));
+        scene.facts.newest = Some(run(NOW, "signed_in", ["not_configured", "known"]));
     });
     assert_eq!((scene.group().verdict, scene.membership().why), (Verdict::Joined, MembershipWhy::FromEntra));
     says(&scene.explain().readings.assigned_groups.words, &["no service principal", "entra.service_principal_id"]);
 
     let scene = Scene::with(|scene| {
-        scene.groups("not_configured", json!({ GROUP: { "name": "Evals", "assigned": null } }));
+        scene.groups("not_configured", &json!({ GROUP: { "name": "Evals", "assigned": null } }));
         scene.nothing_there();
     });
     assert_eq!((scene.group().verdict, scene.group().organization), (Verdict::NoServicePrincipal, None));
@@ -172,7 +172,7 @@ fn each_membership_says_where_it_came_from() {
         ),
     ] {
         let scene = Scene::with(|scene| {
-            scene.groups("known", groups);
+            scene.groups("known", &groups);
             scene.facts.team_members[0].source = read(json!(source));
         });
         assert_eq!(scene.membership().why, why);

@@ -8,9 +8,9 @@ use super::{ALICE, GROUP, NOW, OTHER, Scene, THEN, read, run, says};
 #[test]
 fn an_unknown_assigned_list_is_no_verdict_on_the_group() {
     let scene = Scene::with(|scene| {
-        scene.groups("unknown", json!({ GROUP: { "name": "Evals", "assigned": null } }));
-        scene.facts.newest = Some(run(NOW, "signed_in", ["unknown", "known"], json!([])));
-        scene.facts.complete = Some(run(THEN, "signed_in", ["known", "known"], json!([])));
+        scene.groups("unknown", &json!({ GROUP: { "name": "Evals", "assigned": null } }));
+        scene.facts.newest = Some(run(NOW, "signed_in", ["unknown", "known"]));
+        scene.facts.complete = Some(run(THEN, "signed_in", ["known", "known"]));
         scene.facts.assigned_groups = read(json!({ "as_of": THEN, "unknown_since": NOW }));
     });
     assert_eq!(scene.group().verdict, Verdict::AssignmentUnknown { in_team: true });
@@ -27,7 +27,7 @@ fn an_unknown_assigned_list_is_no_verdict_on_the_group() {
 #[test]
 fn an_unknown_list_of_the_persons_groups_leaves_the_older_one_and_says_how_old_it_is() {
     let scene = Scene::with(|scene| {
-        scene.facts.newest = Some(run(NOW, "signed_in", ["known", "unknown"], json!([])));
+        scene.facts.newest = Some(run(NOW, "signed_in", ["known", "unknown"]));
         scene.facts.member_of = read(json!({ "as_of": THEN, "unknown_since": NOW }));
     });
     assert_eq!(scene.group().verdict, Verdict::Joined);
@@ -47,7 +47,7 @@ fn who_never_signed_in_and_who_was_refused_are_told_so() {
         (scene.facts.reading, scene.facts.newest, scene.facts.complete) = (None, None, None);
         (scene.facts.member_of, scene.facts.assigned_groups) = (ListFacts::default(), ListFacts::default());
     });
-    assert_eq!(never.explain().sign_in.situation, SignIn::Never);
+    assert_eq!(never.explain().sign_in.state, SignIn::Never);
     says(&never.explain().readings.member_of.words, &["never read"]);
     assert_eq!(never.ask("Evals", &[(GROUP, "Evals")]).findings[0].case, Case::NeverSignedIn);
 
@@ -59,8 +59,8 @@ fn who_never_signed_in_and_who_was_refused_are_told_so() {
     ] {
         let refused = Scene::with(|scene| {
             scene.no_membership();
-            scene.facts.newest = Some(run(NOW, outcome, ["known", "known"], json!([])));
-            scene.facts.complete = Some(run(NOW, outcome, ["known", "known"], json!([])));
+            scene.facts.newest = Some(run(NOW, outcome, ["known", "known"]));
+            scene.facts.complete = Some(run(NOW, outcome, ["known", "known"]));
         });
         let explanation = refused.explain();
         says(&explanation.sign_in.words, &["Refused at 2026-11-26 10:00:00 UTC", part]);

@@ -68,7 +68,7 @@ fn of_id<'a>(report: &'a Value, list: &str, id: &dyn ToString) -> Vec<&'a Value>
 
 /// What came of a group.
 #[track_caller]
-fn group<'a>(report: &'a Value, id: GroupId) -> &'a Value {
+fn group(report: &Value, id: GroupId) -> &Value {
     let found = of_id(report, "groups", &id);
     assert_eq!(found.len(), 1, "the group once: {report:#}");
     found[0]
@@ -301,7 +301,7 @@ async fn half_a_membership_of_litellm_is_told_as_such_until_the_next_sign_in_com
         &["The person is in its team by half: the person's own teams does not say so."],
     );
 
-    let rest = r#"update {teams} set members_with_roles = '[]' where team_id = $1"#;
+    let rest = "update {teams} set members_with_roles = '[]' where team_id = $1";
     scene.world.by_hand(rest, &[&evals]).await;
     let report = scene.explain(&alice, "").await;
     assert_eq!(group(&report, evals)["verdict"]["places"]["roster"], false, "{report:#}");
@@ -315,10 +315,10 @@ async fn a_row_of_litellm_under_another_key_is_explained_by_either_id() {
     let mut scene = Scene::new(LiteLlm).await;
     let [evals] = assigned(&scene.world, ["Evals"]);
     let alice = person(&scene.world, "Alice Arden", &[evals]);
-    let make = r#"insert into {users} (user_id, sso_user_id, updated_at) values ('alice/key', $1, '2026-01-01')"#;
+    let make = "insert into {users} (user_id, sso_user_id, updated_at) values ('alice/key', $1, '2026-01-01')";
     scene.world.by_hand(make, &[&alice]).await;
     let before = scene.explain(&"alice%2Fkey", "").await;
-    assert_eq!(before["sign_in"]["situation"]["situation"], "never", "{before:#}");
+    assert_eq!(before["sign_in"]["state"]["situation"], "never", "{before:#}");
     scene.world.sign_in(&scene.service, alice).await;
 
     for id in ["alice%2Fkey", &alice.to_string()] {
@@ -326,7 +326,7 @@ async fn a_row_of_litellm_under_another_key_is_explained_by_either_id() {
         assert_eq!(report["person"]["user_id"], "alice/key", "{report:#}");
         assert_eq!(report["person"]["object_id"], alice.to_string().as_str(), "{report:#}");
         assert_eq!(whys(&report, &evals), ["from_entra", "from_entra"], "{report:#}");
-        assert_eq!(report["sign_in"]["situation"]["situation"], "signed_in", "{report:#}");
+        assert_eq!(report["sign_in"]["state"]["situation"], "signed_in", "{report:#}");
     }
 }
 
@@ -340,7 +340,7 @@ async fn who_was_refused_or_never_came_is_explained_all_the_same(#[values(Native
     assert_eq!(scene.world.try_sign_in(&strict, eve).await.status, 403, "the scene: nobody without a group");
 
     let report = scene.explain(&eve, "All Staff").await;
-    assert_eq!(report["sign_in"]["situation"]["outcome"], "no_group", "{report:#}");
+    assert_eq!(report["sign_in"]["state"]["outcome"], "no_group", "{report:#}");
     assert_eq!(report["role"]["why"]["situation"], "no_row", "{report:#}");
     assert_eq!(group(&report, staff)["verdict"]["situation"], "not_assigned", "{report:#}");
     says(&scene.page(&eve, "All Staff").await, &["access.require_group", "Note: Refused at"]);
@@ -350,6 +350,6 @@ async fn who_was_refused_or_never_came_is_explained_all_the_same(#[values(Native
     let role = "internal_user";
     scene.world.by_hand(MAKE_USER, &[&nemo, &tenant, &role, &"nemo@contoso-sim.example"]).await;
     let report = scene.explain(&nemo, "All Staff").await;
-    assert_eq!(report["sign_in"]["situation"]["situation"], "never", "{report:#}");
+    assert_eq!(report["sign_in"]["state"]["situation"], "never", "{report:#}");
     assert_eq!(report["answer"]["findings"][0]["case"], "never_signed_in", "{report:#}");
 }

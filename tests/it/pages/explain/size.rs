@@ -10,7 +10,7 @@ use crate::support::scene::{assigned, person};
 use crate::support::{LiteLlm, Native, cluster};
 
 /// Whoever reads one of the tables from end to end touches more than this.
-const MOST: i64 = 400;
+const MOST: i64 = 180;
 
 /// Teams, organizations, people with a membership of each, and what is kept of their sign-ins.
 const MANY_NATIVE: &str = "insert into entraway.organizations (organization_id, organization_alias)
