@@ -38,7 +38,12 @@ impl Scene {
         let url = self.service.at(&format!("/api/people/{}/explain", id.to_string()));
         let answer = self.operator.get_json(with_team(url, team)).await;
         assert_eq!(answer.status, 200, "{answer:#?}");
-        answer.json()
+        let report = answer.json();
+        let validator = super::api::validator("/api/people/{id}/explain", 200, "application/json");
+        let problems: Vec<String> =
+            validator.iter_errors(&report).map(|error| format!("{} {error}", error.instance_path())).collect();
+        assert!(problems.is_empty(), "not what openapi.json says:\n{}\n{report:#}", problems.join("\n"));
+        report
     }
 
     /// What the page says, without tags.
