@@ -3,6 +3,7 @@
 mod check;
 #[cfg(feature = "demo")]
 mod demo;
+mod explain;
 mod healthcheck;
 mod serve;
 mod sessions;
@@ -85,6 +86,20 @@ enum Command {
     Sessions {
         #[command(subcommand)]
         command: SessionsCommand,
+    },
+    /// Tell of one person which groups Entra reports, what came of each, and why they are in each team.
+    ///
+    /// Answers "why am I not in team X?" from what the last sign-ins left in the database: nothing is asked of Entra, nothing
+    /// is written, and no service has to be running. Ends with 1 if nothing is known of the person.
+    Explain {
+        /// The person: their object id in Entra, or the key of their row in the database.
+        #[arg(long, value_name = "ID")]
+        user: String,
+        /// A team to ask about: its id, which is the group's object id, or its name.
+        #[arg(long, value_name = "ID or name")]
+        team: Option<String>,
+        #[command(flatten)]
+        config: ConfigArgs,
     },
     /// Ask a running service on this machine whether it is alive: for a container's HEALTHCHECK.
     ///
@@ -171,6 +186,9 @@ impl Cli {
             }
             Command::Sessions { command: SessionsCommand::Revoke { whose, config } } => {
                 sessions::revoke(whose.whose(), config.file().as_deref(), env).await
+            }
+            Command::Explain { user, team, config } => {
+                explain::run(&user, team.as_deref(), config.file().as_deref(), env).await
             }
             Command::Healthcheck { url, config } => healthcheck::run(url, config.file().as_deref(), env).await,
         }

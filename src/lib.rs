@@ -10,6 +10,8 @@ pub mod rights;
 
 pub mod plan;
 
+pub mod explain;
+
 // What everything below leans on.
 pub mod clock;
 pub mod credential;

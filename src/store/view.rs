@@ -1,6 +1,7 @@
 //! What pages and `/api` show of organizations, teams, people and sync records. Each list goes on from the last row of the
 //! page before, along an index, so that a page costs the same however long the list is.
 
+mod explain;
 mod list;
 mod memberships;
 mod organizations;

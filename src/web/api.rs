@@ -14,6 +14,7 @@ use super::App;
 use super::details::{OrganizationDetails, PersonDetails, TeamDetails};
 use super::error::WebError;
 use super::list::{self, ListQuery};
+use super::pages::explain::Explained;
 use super::pages::syncs;
 use super::session;
 use super::visit::Visit;
@@ -106,6 +107,17 @@ pub(super) async fn person(
 ) -> Result<Json<PersonDetails>, WebError> {
     let visit = Visit::of(&app, &headers).await?;
     Ok(Json(PersonDetails::read(&app, &visit, &id).await?))
+}
+
+/// `GET /api/people/{id}/explain`
+pub(super) async fn explain(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Json<Explained>, WebError> {
+    let visit = Visit::of(&app, &headers).await?;
+    Ok(Json(Explained::read(&app, &visit, &id, query.as_deref()).await?))
 }
 
 /// `GET /api/syncs`

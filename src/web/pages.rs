@@ -1,5 +1,6 @@
 //! The pages that people look at: one file for each place of the navigation, and a template beside each.
 
+pub(super) mod explain;
 mod lists;
 mod me;
 mod organization;

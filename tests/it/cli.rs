@@ -3,6 +3,7 @@
 mod check;
 mod check_litellm;
 pub(crate) mod demo;
+mod explain;
 mod help;
 mod logs;
 pub(crate) mod program;

@@ -15,6 +15,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("policy", &["domain"]),
     ("plan", &["domain", "policy"]),
     ("rights", &["domain"]),
+    ("explain", &["domain", "plan", "policy", "rights"]),
     ("clock", &[]),
     ("credential", &[]),
     ("config", &["credential", "domain", "policy"]),
@@ -25,7 +26,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("entra", &["clock", "config", "credential", "domain", "http_client", "random", "shared"]),
     ("graph", &["domain", "http_client", "plan::Groups"]),
     ("litellm_cache", &[]),
-    ("store", &["domain", "plan", "policy", "random", "rights"]),
+    ("store", &["domain", "explain", "plan", "policy", "random", "rights"]),
     ("session", &["clock", "domain", "random", "store", "text"]),
     ("assertion", &["clock", "session", "shared", "store"]),
     (
@@ -42,6 +43,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "config",
             "domain",
             "entra",
+            "explain",
             "graph",
             "http_client",
             "litellm_cache",
@@ -68,6 +70,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "config",
             "domain",
             "entra",
+            "explain",
             "fake",
             "graph",
             "http_client",
@@ -104,7 +107,7 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
 ];
 
 /// What has no place where decisions are made.
-const NO_IO_IN: &[&str] = &["domain", "policy", "plan", "rights"];
+const NO_IO_IN: &[&str] = &["domain", "policy", "plan", "rights", "explain"];
 const IO: &[&str] = &["tokio", "sqlx", "reqwest", "tracing", "axum", "std::fs", "std::net", "std::io", "std::time"];
 
 const LONGEST_FILE: usize = 500;

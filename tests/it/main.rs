@@ -12,6 +12,7 @@ mod client_auth;
 mod config;
 mod docs;
 mod errors;
+mod explain;
 mod fake;
 mod forward_auth;
 mod graph_faults;

@@ -2,6 +2,7 @@
 
 mod api;
 mod details;
+mod explain;
 mod lists;
 mod me;
 mod plans;

@@ -6,7 +6,7 @@ use entraway::cli::Cli;
 use super::program::{Folder, run};
 
 /// A sentence of each help that a newcomer must find there.
-const SENTENCES: [(&[&str], &[&str]); 6] = [
+const SENTENCES: [(&[&str], &[&str]); 7] = [
     (
         &[],
         &[
@@ -14,6 +14,7 @@ const SENTENCES: [(&[&str], &[&str]); 6] = [
             "Run the service",
             "Try everything for real, and say how to mend what does not work",
             "Try it out here: a private Postgres, a simulated Entra and Graph",
+            "Tell of one person which groups Entra reports, what came of each",
             "Ask a running service on this machine whether it is alive",
         ],
     ),
@@ -38,6 +39,15 @@ const SENTENCES: [(&[&str], &[&str]); 6] = [
     ),
     (&["demo"], &["gone with Ctrl-C", "script/demo", "if it is taken, another one"]),
     (&["sessions"], &["List the sessions that are alive", "End sessions", "learn of it within a second"]),
+    (
+        &["explain"],
+        &[
+            "which groups Entra reports, what came of each, and why they are in each team",
+            "nothing is asked of Entra, nothing is written",
+            "Ends with 1 if nothing is known of the person",
+            "which is the group's object id, or its name",
+        ],
+    ),
     (&["healthcheck"], &["HEALTHCHECK", "Ends with 0 if it answers, else with 1", "/healthz"]),
 ];
 

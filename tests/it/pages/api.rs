@@ -15,7 +15,7 @@ fn document() -> Value {
 }
 
 /// What an answer to this route with this status has to be.
-fn validator(route: &str, status: u16, media_type: &str) -> Validator {
+pub(super) fn validator(route: &str, status: u16, media_type: &str) -> Validator {
     let document = document();
     let content = &document["paths"][route]["get"]["responses"][status.to_string()]["content"];
     let schema = content[media_type]["schema"].clone();
@@ -71,6 +71,7 @@ async fn every_answer_is_what_the_document_says(#[values(Native, LiteLlm)] store
         ("/api/teams/{id}", format!("/api/teams/{platform}")),
         ("/api/organizations/{id}", format!("/api/organizations/{platform}")),
         ("/api/people/{id}", format!("/api/people/{}", cast.alice.id)),
+        ("/api/people/{id}/explain", format!("/api/people/{}/explain?team=Platform", cast.alice.id)),
     ];
     for (route, path) in &paths {
         for actor in [&mut cast.ada, &mut cast.alice] {
@@ -89,6 +90,7 @@ async fn every_answer_is_what_the_document_says(#[values(Native, LiteLlm)] store
         ("/api/teams/{id}", "/api/teams/nowhere", 404),
         ("/api/organizations/{id}", "/api/organizations/nowhere", 404),
         ("/api/people/{id}", "/api/people/nowhere", 404),
+        ("/api/people/{id}/explain", "/api/people/nowhere/explain", 404),
     ] {
         ask(&mut cast.ada, &cast.service, route, path, status).await;
     }

@@ -1,0 +1,308 @@
+//! Why a person is in the teams that they are in, and why not in others: a pure function of what the store holds, what
+//! Entra last told, and what the operator decided. It has to say what `plan` does.
+
+mod ask;
+mod facts;
+mod report;
+mod words;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::domain::{StoreKind, UserRole};
+use crate::policy::Policy;
+
+pub use ask::{Answer, Case, Finding, ask};
+pub use facts::{
+    AssignedGroups, Facts, FailureFacts, GroupFacts, Kind, KnownTeam, ListFacts, ListState, MadeTeam,
+    OrganizationFacts, OrganizationMemberFacts, Outcome, PersonFacts, Places, ReadingFacts, RunFacts, Source,
+    TeamFacts, TeamMemberFacts,
+};
+pub use report::{
+    Explanation, GroupReport, ListReport, MembershipReport, MembershipWhy, OrganizationVerdict, PersonReport, Readings,
+    RoleReport, RoleWhy, SignIn, SignInReport, Standalone, Verdict, Words,
+};
+
+/// What else decides what is said.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules<'a> {
+    pub policy: &'a Policy,
+    pub store: StoreKind,
+    /// `sync.nested_groups`.
+    pub nested_groups: bool,
+    /// Whether an operator reads it: what the database said is for nobody else.
+    pub for_operator: bool,
+}
+
+/// Explains a person.
+#[must_use]
+pub fn explain(facts: &Facts, rules: Rules<'_>) -> Explanation {
+    let look = Look::new(facts, rules);
+    let person = &facts.person;
+    Explanation {
+        person: PersonReport {
+            user_id: person.user_id.clone(),
+            object_id: person.object_id.clone(),
+            tenant_id: person.tenant_id.clone(),
+            email: person.email.clone(),
+            name: person.name.clone(),
+        },
+        role: role(person, rules.policy),
+        sign_in: sign_in(facts),
+        readings: look.readings(),
+        groups: look.groups(),
+        memberships: look.memberships(),
+    }
+}
+
+/// Why a team that is in no organization is in none.
+#[must_use]
+pub fn standalone(made: Option<&MadeTeam>, organizations_on: bool) -> Standalone {
+    match made {
+        _ if !organizations_on => Standalone::OrganizationsOff,
+        None => Standalone::NotOurs,
+        Some(made) if !made.organizations_on => Standalone::OrganizationsWereOff { at: made.made_at },
+        Some(MadeTeam { made_at, organization_refused: Some(why), .. }) => {
+            Standalone::OrganizationRefused { at: *made_at, why: Some(why.clone()) }
+        }
+        Some(made) => Standalone::TakenOut { at: made.made_at },
+    }
+}
+
+fn role(person: &PersonFacts, policy: &Policy) -> RoleReport {
+    let default = || policy.default_role().as_str().to_owned();
+    let object_id = person.object_id.as_ref().map(|id| id.as_str().to_lowercase());
+    let listed = object_id.is_some_and(|id| policy.admin_user_ids.contains(&id));
+    let role = person.role.as_deref().map(str::trim).filter(|role| !role.is_empty());
+    let why = match (role, &person.sso_role) {
+        _ if !person.has_row => RoleWhy::NoRow,
+        (Some(role), Some(_)) if listed && role == UserRole::ProxyAdmin.as_str() => RoleWhy::AdminUserIds,
+        _ if listed => RoleWhy::AdminUserIdsAtTheNextSignIn,
+        (Some(role), Some(given)) if role == given => RoleWhy::AppRole,
+        (_, Some(given)) => RoleWhy::ChangedByHand { given: given.clone() },
+        (Some(role), None) if role == policy.default_role().as_str() => RoleWhy::Default { default: default() },
+        (_, None) => RoleWhy::SetByHand { default: default() },
+    };
+    RoleReport { role: role.map(str::to_owned), words: why.words(role), why }
+}
+
+fn sign_in(facts: &Facts) -> SignInReport {
+    let state = match &facts.newest {
+        None => SignIn::Never,
+        Some(RunFacts { started_at, outcome: Outcome::SignedIn, .. }) => SignIn::SignedIn { at: *started_at },
+        Some(RunFacts { started_at, outcome, .. }) => SignIn::Refused { at: *started_at, outcome: *outcome },
+    };
+    SignInReport { words: state.words(facts.person.has_row), state }
+}
+
+/// The facts, to be looked up by id.
+struct Look<'a> {
+    facts: &'a Facts,
+    rules: Rules<'a>,
+    teams: BTreeMap<&'a str, &'a TeamFacts>,
+    team_members: BTreeMap<&'a str, &'a TeamMemberFacts>,
+    organizations: BTreeMap<&'a str, &'a OrganizationFacts>,
+    organization_members: BTreeSet<&'a str>,
+    /// What the database refused when groups and memberships were last written.
+    failures: BTreeMap<(bool, &'a str), &'a FailureFacts>,
+}
+
+impl<'a> Look<'a> {
+    fn new(facts: &'a Facts, rules: Rules<'a>) -> Self {
+        let failures = facts.complete.iter().flat_map(|run| &run.failures);
+        Self {
+            facts,
+            rules,
+            teams: facts.teams.iter().map(|team| (&*team.id, team)).collect(),
+            team_members: facts.team_members.iter().map(|member| (&*member.team_id, member)).collect(),
+            organizations: facts.organizations.iter().map(|one| (&*one.id, one)).collect(),
+            organization_members: facts.organization_members.iter().map(|one| &*one.organization_id).collect(),
+            failures: failures.map(|failure| ((failure.kind == Kind::Team, &*failure.id), failure)).collect(),
+        }
+    }
+
+    fn readings(&self) -> Readings {
+        let newest = self.facts.newest.as_ref();
+        let list = |list: &ListFacts, state: Option<ListState>, why: Option<&String>, assigned: bool| {
+            let state = state.unwrap_or(ListState::NotRead);
+            let mut report = ListReport {
+                state,
+                as_of: list.as_of,
+                unknown_since: list.unknown_since,
+                why: why.cloned(),
+                words: Words::default(),
+            };
+            report.words = report.words(assigned);
+            report
+        };
+        let Facts { member_of, assigned_groups, .. } = self.facts;
+        let state = |pick: fn(&RunFacts) -> ListState| newest.map(pick);
+        Readings {
+            member_of: list(
+                member_of,
+                state(|run| run.member_of),
+                newest.and_then(|run| run.member_of_why.as_ref()),
+                false,
+            ),
+            assigned_groups: list(
+                assigned_groups,
+                state(|run| run.assigned_groups),
+                newest.and_then(|run| run.assigned_groups_why.as_ref()),
+                true,
+            ),
+        }
+    }
+
+    fn groups(&self) -> Vec<GroupReport> {
+        let reading = self.facts.reading.iter();
+        let each = reading.flat_map(|reading| reading.groups.iter().map(|(id, group)| self.group(reading, id, group)));
+        let mut groups: Vec<GroupReport> = each.collect();
+        groups.sort_by_key(|group| (group.name.as_ref().unwrap_or(&group.id).to_lowercase(), group.id.clone()));
+        groups
+    }
+
+    fn group(&self, reading: &ReadingFacts, id: &str, group: &GroupFacts) -> GroupReport {
+        let verdict = self.verdict(reading, id, group);
+        let team = self.teams.get(id).copied();
+        let counts = !matches!(verdict, Verdict::NotAssigned { .. } | Verdict::AssignmentUnknown { .. });
+        let mut report = GroupReport {
+            id: id.to_owned(),
+            name: group.name.clone(),
+            assigned: group.assigned,
+            organization: if counts { self.organization(reading, id) } else { None },
+            standalone: team.filter(|_| counts).and_then(|team| self.standalone(team)),
+            verdict,
+            words: Words::default(),
+        };
+        report.words = report.words(team, self.rules.policy.also_create_orgs);
+        report
+    }
+
+    fn verdict(&self, reading: &ReadingFacts, id: &str, group: &GroupFacts) -> Verdict {
+        let member = self.team_members.get(id).copied();
+        let in_team = member.is_some_and(whole);
+        match (reading.assigned_groups, group.assigned) {
+            (AssignedGroups::NotConfigured, _) if !self.teams.contains_key(id) => return Verdict::NoServicePrincipal,
+            (AssignedGroups::NotConfigured, _) | (_, Some(true)) => {}
+            (_, Some(false)) => return Verdict::NotAssigned { in_team },
+            (_, None) => return Verdict::AssignmentUnknown { in_team },
+        }
+        let complete = self.facts.complete.as_ref();
+        let refused = complete.filter(|run| run.outcome != Outcome::SignedIn);
+        match (self.teams.get(id), member, refused) {
+            (_, Some(_), _) if in_team => Verdict::Joined,
+            (Some(_), Some(TeamMemberFacts { places: Some(places), .. }), _) => {
+                Verdict::HalfMembership { places: *places }
+            }
+            (_, _, Some(run)) => Verdict::PersonRefused { at: run.started_at },
+            (Some(_), ..) => Verdict::NotInTeam,
+            (None, ..) => match (self.failures.get(&(true, id)), complete) {
+                (Some(failure), Some(run)) => {
+                    Verdict::TeamRefused { at: run.started_at, why: self.of_the_database(&failure.why) }
+                }
+                _ => Verdict::NoTeam,
+            },
+        }
+    }
+
+    fn organization(&self, reading: &ReadingFacts, id: &str) -> Option<OrganizationVerdict> {
+        if !self.rules.policy.also_create_orgs {
+            return None;
+        }
+        let there = self.organizations.contains_key(id);
+        match (self.failures.get(&(false, id)), &self.facts.complete) {
+            _ if there && self.organization_members.contains(id) => Some(OrganizationVerdict::Joined),
+            _ if there => Some(OrganizationVerdict::NotInIt),
+            // Nothing is made then.
+            _ if reading.assigned_groups == AssignedGroups::NotConfigured => None,
+            (Some(failure), Some(run)) => {
+                Some(OrganizationVerdict::Refused { at: run.started_at, why: self.of_the_database(&failure.why) })
+            }
+            _ => Some(OrganizationVerdict::NotMade),
+        }
+    }
+
+    fn standalone(&self, team: &TeamFacts) -> Option<Standalone> {
+        if team.organization_id.is_some() {
+            return None;
+        }
+        Some(match standalone(team.made.as_ref(), self.rules.policy.also_create_orgs) {
+            Standalone::OrganizationRefused { at, why } => {
+                Standalone::OrganizationRefused { at, why: why.and_then(|why| self.of_the_database(&why)) }
+            }
+            other => other,
+        })
+    }
+
+    fn of_the_database(&self, why: &str) -> Option<String> {
+        self.rules.for_operator.then(|| why.to_owned())
+    }
+
+    fn memberships(&self) -> Vec<MembershipReport> {
+        let store = self.rules.store;
+        let report = |kind, id: &str, source, why: MembershipWhy| MembershipReport {
+            kind,
+            id: id.to_owned(),
+            name: None,
+            role: None,
+            organization: None,
+            source,
+            words: why.words(kind, store),
+            why,
+        };
+        let teams = self.facts.team_members.iter().map(|member| {
+            let team = self.teams.get(&*member.team_id);
+            let why = match member.places.filter(|places| !places.all()) {
+                Some(places) => MembershipWhy::Half { places },
+                None => self.why(&member.team_id, member.source),
+            };
+            MembershipReport {
+                name: team.and_then(|team| team.name.clone()),
+                role: member.role.clone(),
+                organization: team
+                    .and_then(|team| team.organization_name.clone().or_else(|| team.organization_id.clone())),
+                ..report(Kind::Team, &member.team_id, member.source, why)
+            }
+        });
+        let organizations = self.facts.organization_members.iter().map(|member| {
+            let organization = self.organizations.get(&*member.organization_id);
+            MembershipReport {
+                name: organization.and_then(|organization| organization.name.clone()),
+                role: member.role.clone(),
+                ..report(
+                    Kind::Organization,
+                    &member.organization_id,
+                    member.source,
+                    self.why(&member.organization_id, member.source),
+                )
+            }
+        });
+        let mut all: Vec<MembershipReport> = organizations.chain(teams).collect();
+        all.sort_by_key(|one| {
+            (one.name.as_ref().unwrap_or(&one.id).to_lowercase(), one.id.clone(), one.kind == Kind::Team)
+        });
+        all
+    }
+
+    fn why(&self, id: &str, source: Source) -> MembershipWhy {
+        let reading = self.facts.reading.as_ref();
+        let group = reading.and_then(|reading| reading.groups.get(id));
+        let counts = |reading: &ReadingFacts, group: &GroupFacts| {
+            reading.assigned_groups == AssignedGroups::NotConfigured || group.assigned == Some(true)
+        };
+        match (source, reading, group) {
+            (Source::Manual, Some(reading), Some(group)) => {
+                MembershipWhy::ByHand { of_their_group: counts(reading, group) }
+            }
+            (Source::Manual, ..) => MembershipWhy::ByHand { of_their_group: false },
+            (Source::Entra, Some(reading), Some(group)) if counts(reading, group) => MembershipWhy::FromEntra,
+            (Source::Entra, _, Some(GroupFacts { assigned: Some(false), .. })) => MembershipWhy::GroupNotAssigned,
+            (Source::Entra, Some(_), None) => MembershipWhy::GroupLeft,
+            (Source::Entra, ..) => MembershipWhy::GroupUnknown,
+        }
+    }
+}
+
+/// Whether a membership is there, in all of its places.
+fn whole(member: &TeamMemberFacts) -> bool {
+    member.places.is_none_or(Places::all)
+}

@@ -1,0 +1,169 @@
+//! "Why am I not in team X?"
+
+use serde::Serialize;
+
+use super::facts::{Kind, KnownTeam, ListState};
+use super::report::{Explanation, MembershipReport, MembershipWhy, SignIn, Verdict, Words};
+use super::words::ASSIGN;
+
+/// What is said of a team that somebody asks about.
+#[derive(Clone, Debug, Serialize)]
+pub struct Answer {
+    /// The id or name that was asked for.
+    pub asked: String,
+    /// One for each team or group that is called so; never empty.
+    pub findings: Vec<Finding>,
+    /// What else one has to know to believe it.
+    pub notes: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Finding {
+    pub id: Option<String>,
+    pub name: Option<String>,
+    pub case: Case,
+    #[serde(flatten)]
+    pub words: Words,
+}
+
+/// Why somebody is not in a team; or that they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Case {
+    InIt,
+    /// Among the person's groups, but not assigned to the app.
+    NotAssigned,
+    /// Among the person's groups, and counting; `words` say what stands in the way.
+    InTheWay,
+    /// Known, but not among the person's groups.
+    NotAmongGroups,
+    /// The person's groups were never known.
+    GroupsUnknown,
+    NeverSignedIn,
+    /// Nothing here is called so.
+    NotKnown,
+}
+
+/// Answers for a team or group of this id or name. `teams` are those of the store that are called so; `None` for somebody
+/// who may not know of others' teams.
+#[must_use]
+pub fn ask(explanation: &Explanation, wanted: &str, teams: Option<&[KnownTeam]>, nested_groups: bool) -> Answer {
+    let wanted = wanted.trim();
+    let called = |id: &str, name: Option<&String>| {
+        let same = |text: &str| text.trim().to_lowercase() == wanted.to_lowercase();
+        same(id) || name.is_some_and(|name| same(name))
+    };
+    let mut found: Vec<(&str, Option<&String>)> = Vec::new();
+    let groups = explanation.groups.iter().map(|group| (&*group.id, group.name.as_ref()));
+    let memberships = explanation.memberships.iter().map(|one| (&*one.id, one.name.as_ref()));
+    let known = teams.unwrap_or_default().iter().map(|team| (&*team.id, team.name.as_ref()));
+    // A group that was renamed is found by its new name and by its team's old one.
+    for (id, name) in groups.chain(memberships).chain(known).filter(|(id, name)| called(id, *name)) {
+        if !found.iter().any(|(known, _)| *known == id) {
+            found.push((id, name));
+        }
+    }
+    let mut findings: Vec<Finding> =
+        found.into_iter().map(|(id, name)| finding(explanation, id, name, nested_groups)).collect();
+    if findings.is_empty() {
+        findings.push(unknown(explanation, teams.is_some(), nested_groups));
+    }
+    Answer { asked: wanted.to_owned(), findings, notes: notes(explanation) }
+}
+
+fn finding(explanation: &Explanation, id: &str, name: Option<&String>, nested_groups: bool) -> Finding {
+    let (half, whole): (Vec<&MembershipReport>, Vec<&MembershipReport>) = explanation
+        .memberships
+        .iter()
+        .filter(|one| one.id == id)
+        .partition(|one| matches!(one.why, MembershipWhy::Half { .. }));
+    let half = half.first();
+    let member = whole.into_iter().max_by_key(|one| one.kind == Kind::Team);
+    let group = explanation.groups.iter().find(|group| group.id == id);
+    let (case, words) = match (member, group) {
+        (Some(member), group) if member.kind == Kind::Team || group.is_none() => {
+            let kind = if member.kind == Kind::Team { "team" } else { "organization" };
+            let what = format!("The person is in the {kind}. {}", member.words.what);
+            (Case::InIt, Words { what, ..member.words.clone() })
+        }
+        (_, Some(group)) => {
+            let case = match group.verdict {
+                Verdict::NotAssigned { .. } => Case::NotAssigned,
+                _ => Case::InTheWay,
+            };
+            (case, group.words.clone())
+        }
+        (_, None) => match half {
+            Some(half) => (Case::InTheWay, half.words.clone()),
+            None => elsewhere(explanation, "The team is there, but its group", nested_groups),
+        },
+    };
+    Finding { id: Some(id.to_owned()), name: name.cloned(), case, words }
+}
+
+/// The group is none of those that Entra told for this person.
+fn elsewhere(explanation: &Explanation, subject: &str, nested_groups: bool) -> (Case, Words) {
+    let direct = if nested_groups {
+        "sync.nested_groups is on: whoever is in a group that is in this one counts as its member, too."
+    } else {
+        "Entra counts direct members only, and so does Entraway unless sync.nested_groups is on: whoever is only in a group \
+         that is in this one is none of its members."
+    };
+    let readings = &explanation.readings.member_of;
+    if readings.as_of.is_none() && explanation.sign_in.state == SignIn::Never {
+        let what =
+            "The person never signed in, as far as is on record, so nothing is known of their groups.".to_owned();
+        return (
+            Case::NeverSignedIn,
+            Words { what, rule: explanation.sign_in.words.rule.clone(), remedy: Some("Sign in.".to_owned()) },
+        );
+    }
+    if readings.as_of.is_none() {
+        return (
+            Case::GroupsUnknown,
+            Words {
+                what: format!("Which groups the person is in is not known. {}", readings.words.what),
+                ..readings.words.clone()
+            },
+        );
+    }
+    let remedy = "In the Entra admin center: Groups → this group → Members → Add members, the person themself. Then sign in \
+                  again.";
+    let what = format!("{subject} is not among the person's groups.");
+    (Case::NotAmongGroups, Words { what, rule: direct.to_owned(), remedy: Some(remedy.to_owned()) })
+}
+
+/// `all`: every team that there is was looked at.
+fn unknown(explanation: &Explanation, all: bool, nested_groups: bool) -> Finding {
+    let (case, words) = match elsewhere(explanation, "It", nested_groups) {
+        (Case::NotAmongGroups, words) => {
+            let among = "No group of this id or name is among the person's groups";
+            let (case, what) = if all {
+                (Case::NotKnown, format!("{among}, and no team is known here that is called so."))
+            } else {
+                (Case::NotAmongGroups, format!("{among}."))
+            };
+            let rule =
+                format!("A group becomes a team once it is assigned to the app and somebody signs in. {}", words.rule);
+            let remedy = format!(
+                "Check the name, or ask with the group's object id. Is the group assigned, and the person directly in it? \
+                 {ASSIGN}"
+            );
+            (case, Words { what, rule, remedy: Some(remedy) })
+        }
+        other => other,
+    };
+    Finding { id: None, name: None, case, words }
+}
+
+/// What makes the answer older than it looks.
+fn notes(explanation: &Explanation) -> Vec<String> {
+    let lists = [&explanation.readings.member_of, &explanation.readings.assigned_groups];
+    let stale = lists.into_iter().filter(|list| matches!(list.state, ListState::Unknown));
+    let refused = matches!(explanation.sign_in.state, SignIn::Refused { .. });
+    refused
+        .then(|| explanation.sign_in.words.what.clone())
+        .into_iter()
+        .chain(stale.map(|list| list.words.what.clone()))
+        .collect()
+}

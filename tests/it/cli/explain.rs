@@ -1,0 +1,83 @@
+//! `entraway explain`: why somebody is in a team, and why not in another one.
+
+use entraway::domain::StoreKind;
+use rstest::rstest;
+
+use super::program::{CONFIG, Folder, environment, run};
+use crate::support::{LiteLlm, Native, World};
+
+#[rstest]
+#[tokio::test]
+async fn why_somebody_is_not_in_a_team_is_told_from_the_database_alone(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
+    let (alice, evals) = world.alice();
+    let staff = world.fake.edit(|directory| {
+        let staff = directory.group("All Staff");
+        directory.put(alice, staff);
+        staff
+    });
+    world.sign_in(&world.service().await, alice).await;
+    let folder = Folder::new();
+    let kind = if store == LiteLlm { "store: litellm\n" } else { "" };
+    let config = folder.file("entraway.yaml", &format!("{CONFIG}{kind}"));
+    let env = environment(&world);
+    let entraway =
+        async |words: &[&str]| run(&folder, &[&["explain", "--config", &config], words].concat(), &env).await;
+    world.fake.clear_requests();
+    let before = world.versions().await;
+
+    let id = alice.to_string();
+    let told = entraway(&["--user", &id.to_uppercase()]).await;
+    assert_eq!((told.code, told.stderr.as_str()), (0, ""), "{told:?}");
+    for line in [
+        "Alice Arden\n",
+        &format!("  {:<10} {id}\n", "object id"),
+        "\nRole\n    internal_user: Entra gives this person no role, and internal_user is what new people get.\n",
+        "\nGroups that Entra reports: 2\n",
+        &format!("  All Staff ({staff})\n    The group is not assigned to the app, so it counts for nothing.\n"),
+        &format!(
+            "  Production LLM Evals ({evals})\n    The person is in its team. They are in its organization, too.\n"
+        ),
+        "\nMemberships: 2\n",
+        &format!("  team Production LLM Evals ({evals})\n    Entraway gave it at a sign-in"),
+        &format!("  organization Production LLM Evals ({evals})\n    Entraway gave it at a sign-in"),
+    ] {
+        assert!(told.stdout.contains(line), "it does not say {line:?}:\n{}", told.stdout);
+    }
+    assert!(!told.stdout.contains("Why not in"), "nobody asked: {}", told.stdout);
+
+    for (team, answer) in [
+        ("all staff", "Users and groups"),
+        (&*staff.to_string(), "Users and groups"),
+        ("Production LLM Evals", "    The person is in the team."),
+        ("Unheard Of", "no team is known here that is called so"),
+    ] {
+        let told = entraway(&["--user", &id, "--team", team]).await;
+        let (_, answered) =
+            told.stdout.split_once(&format!("\nWhy not in {team}?\n")).unwrap_or_else(|| panic!("{told:?}"));
+        let (answered, _) = answered.split_once("\nRole\n").unwrap();
+        assert!(answered.contains(answer), "of {team}: {answered}");
+    }
+    assert_eq!(world.versions().await, before, "it only reads");
+    assert_eq!(world.fake.requests().len(), 0, "nothing is asked of Entra");
+}
+
+#[tokio::test]
+async fn whoever_is_not_known_is_no_one_and_a_name_cannot_steer_the_terminal() {
+    let world = World::new().await;
+    let alice = world.fake.edit(|directory| directory.person("Alice Arden", |_| {}));
+    world.sign_in(&world.service().await, alice).await;
+    world.by_hand("update {users} set user_alias = 'Alice' || chr(27) || '[2J' where user_id = $1", &[&alice]).await;
+    let folder = Folder::new();
+    let config = folder.file("entraway.yaml", CONFIG);
+    let env = environment(&world);
+
+    for nobody in ["00000000-0000-0000-0000-000000000001", "alice.arden@contoso-sim.example", ""] {
+        let told = run(&folder, &["explain", "--user", nobody, "--config", &config], &env).await;
+        assert_eq!((told.code, told.stdout.as_str()), (1, ""), "{told:?}");
+        assert!(told.stderr.contains("nothing is known of this person") && !told.stderr.contains('@'), "{told:?}");
+    }
+    let told = run(&folder, &["explain", "--user", &alice.to_string(), "--config", &config], &env).await;
+    assert!(told.stdout.starts_with("Alice[2J\n"), "{told:?}");
+    assert!(told.stdout.contains("Groups that Entra reports: 0") && told.stdout.contains("Memberships: 0"), "{told:?}");
+}

@@ -1,0 +1,52 @@
+//! "Why am I not in team X?"
+
+use entraway::explain::{Case, KnownTeam, ask};
+use serde_json::json;
+
+use super::{GROUP, OTHER, Scene, read, says, team};
+
+#[test]
+fn why_am_i_not_in_team_x_has_an_answer_for_each_x() {
+    let mut scene = Scene::with(|scene| {
+        let groups = json!({
+            GROUP: { "name": "Evals", "assigned": true }, OTHER: { "name": "All Staff", "assigned": false },
+        });
+        scene.groups("known", &groups);
+    });
+    for wanted in ["Evals", " evals ", GROUP, &GROUP.to_uppercase()] {
+        let answer = scene.ask(wanted, &[(GROUP, "Evals")]);
+        assert_eq!(answer.findings.len(), 1, "{answer:#?}");
+        assert_eq!(answer.findings[0].case, Case::InIt, "{wanted:?}: {answer:#?}");
+        says(&answer.findings[0].words, &["The person is in the team."]);
+    }
+    let answer = scene.ask("all staff", &[]);
+    assert_eq!(answer.findings[0].case, Case::NotAssigned);
+    says(&answer.findings[0].words, &["Users and groups"]);
+
+    let answer = scene.ask("Platform", &[("p1", "Platform"), ("p2", "Platform")]);
+    assert_eq!(answer.findings.len(), 2, "two teams of one name are two answers: {answer:#?}");
+    assert_eq!(answer.findings[0].case, Case::NotAmongGroups);
+    says(&answer.findings[0].words, &["not among the person's groups", "direct members only", "sync.nested_groups"]);
+
+    let answer = scene.ask("Nobody's", &[]);
+    assert_eq!(answer.findings[0].case, Case::NotKnown);
+    says(&answer.findings[0].words, &["no team is known here", "Check the name", "Users and groups"]);
+
+    scene.for_operator = false;
+    let (there, absent) = (scene.ask("Platform", &[("p1", "Platform")]), scene.ask("Nobody's", &[]));
+    assert_eq!(
+        there.findings[0].words, absent.findings[0].words,
+        "who sees no other teams does not learn which there are"
+    );
+    assert!(!there.findings[0].words.what.contains("known here"), "{there:#?}");
+
+    let scene = Scene::with(|scene| scene.facts.teams = read(json!([team(GROUP, Some(GROUP), None)])));
+    let explanation = scene.explain();
+    let answer = ask(
+        &explanation,
+        "Platform",
+        Some(&[KnownTeam { id: "p".to_owned(), name: Some("Platform".to_owned()) }]),
+        true,
+    );
+    says(&answer.findings[0].words, &["sync.nested_groups is on"]);
+}

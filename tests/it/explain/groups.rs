@@ -1,0 +1,188 @@
+//! What came of a group, and why a membership is there.
+
+use entraway::domain::StoreKind;
+use entraway::explain::{Case, MembershipWhy, OrganizationVerdict, Places, Source, Standalone, Verdict};
+use serde_json::json;
+
+use super::{GROUP, NOW, Scene, THEN, read, run, says, team};
+
+#[test]
+fn a_group_that_is_not_assigned_counts_for_nothing_and_the_remedy_names_the_place() {
+    let scene = Scene::with(|scene| {
+        scene.groups("known", &json!({ GROUP: { "name": "All Staff", "assigned": false } }));
+        scene.nothing_there();
+    });
+    let group = scene.group();
+    assert_eq!((group.verdict, group.organization), (Verdict::NotAssigned { in_team: false }, None));
+    says(&group.words, &["not assigned", "Enterprise apps → your app → Users and groups"]);
+
+    let group =
+        Scene::with(|scene| scene.groups("known", &json!({ GROUP: { "name": null, "assigned": false } }))).group();
+    assert_eq!(group.verdict, Verdict::NotAssigned { in_team: true });
+    says(&group.words, &["all the same, from before"]);
+}
+
+#[test]
+fn who_joined_is_told_so_of_the_team_and_the_organization() {
+    let group = Scene::new().group();
+    assert_eq!((&group.verdict, &group.organization), (&Verdict::Joined, &Some(OrganizationVerdict::Joined)));
+    assert_eq!(group.standalone, None);
+    says(&group.words, &["in its team", "in its organization, too", "no remedy"]);
+}
+
+#[test]
+fn without_organizations_nobody_asks_for_one() {
+    let group = Scene::with(|scene| {
+        scene.policy.also_create_orgs = false;
+        scene.standalone(None);
+    })
+    .group();
+    assert_eq!((group.organization, group.standalone), (None, Some(Standalone::OrganizationsOff)));
+    says(&group.words, &["entra_groups_also_create_orgs is off", "no remedy"]);
+}
+
+#[test]
+fn who_was_taken_out_of_the_team_or_the_organization_comes_back_at_the_next_sign_in() {
+    let group = Scene::with(Scene::no_membership).group();
+    assert_eq!((&group.verdict, &group.organization), (&Verdict::NotInTeam, &Some(OrganizationVerdict::NotInIt)));
+    says(&group.words, &["somebody took them out", "joins its team at the next sign-in", "Sign in again."]);
+}
+
+#[test]
+fn half_a_membership_is_none_and_the_words_name_the_places_that_lack_it() {
+    let places = Places { roster: true, person: false, membership: false };
+    let scene = Scene::with(|scene| {
+        scene.store = StoreKind::LiteLlm;
+        scene.facts.team_members[0].places = Some(places);
+    });
+    assert_eq!(scene.group().verdict, Verdict::HalfMembership { places });
+    says(&scene.group().words, &["the person's own teams and LiteLLM_TeamMembership", "Sign in again."]);
+    assert_eq!(scene.membership().why, MembershipWhy::Half { places });
+    says(&scene.membership().words, &["does not count", "the person's own teams and LiteLLM_TeamMembership"]);
+    assert_eq!(scene.ask("evals", &[]).findings[0].case, Case::InTheWay);
+
+    let scene = Scene::with(|scene| {
+        scene.store = StoreKind::LiteLlm;
+        scene.facts.team_members[0].places = Some(Places { roster: true, person: true, membership: true });
+    });
+    assert_eq!(scene.group().verdict, Verdict::Joined);
+}
+
+#[test]
+fn a_refused_organization_is_told_with_the_databases_words_but_to_operators_only() {
+    let mut scene = Scene::with(|scene| {
+        scene.failure("organization");
+        scene.standalone(Some(&json!({
+            "made_at": THEN, "organizations_on": true, "organization_refused": "P0001: not billable then",
+        })));
+        scene.facts.organizations.clear();
+        scene.facts.organization_members.clear();
+    });
+    let group = scene.group();
+    assert_eq!(group.verdict, Verdict::Joined);
+    let at = NOW.parse().unwrap();
+    let why = Some("P0001: not billable".to_owned());
+    assert_eq!(group.organization, Some(OrganizationVerdict::Refused { at, why }));
+    says(
+        &group.words,
+        &[
+            "refused its organization at 2026-11-26 10:00:00 UTC: “P0001: not billable”.",
+            "made at 2026-11-20 10:00:00 UTC, its organization could not be: “P0001: not billable then”.",
+            "Remove what refuses it",
+        ],
+    );
+    scene.for_operator = false;
+    let text = serde_json::to_string(&scene.explain()).unwrap();
+    assert!(!text.contains("billable"), "the database's words are for operators: {text}");
+    says(&scene.group().words, &["the sync record tells an operator why"]);
+}
+
+#[test]
+fn a_refused_team_is_told_and_a_missing_one_is_made_at_the_next_sign_in() {
+    let group = Scene::with(|scene| {
+        scene.nothing_there();
+        scene.failure("team");
+    })
+    .group();
+    assert_eq!(
+        group.verdict,
+        Verdict::TeamRefused { at: NOW.parse().unwrap(), why: Some("P0001: not billable".to_owned()) }
+    );
+    says(&group.words, &["The database refused the team at 2026-11-26 10:00:00 UTC: “P0001: not billable”."]);
+
+    let group = Scene::with(Scene::nothing_there).group();
+    assert_eq!((&group.verdict, &group.organization), (&Verdict::NoTeam, &Some(OrganizationVerdict::NotMade)));
+    says(&group.words, &["Each assigned group gets its team at the next sign-in."]);
+}
+
+#[test]
+fn a_standalone_team_says_why_it_is_in_no_organization() {
+    let made = |on: bool| json!({ "made_at": THEN, "organizations_on": on, "organization_refused": null });
+    for (made, words) in [
+        (Some(made(false)), "made at 2026-11-20 10:00:00 UTC, when organizations were off"),
+        (Some(made(true)), "from which it was taken since"),
+        (None, "it was there before, not made by Entraway"),
+    ] {
+        let group = Scene::with(|scene| scene.standalone(made.as_ref())).group();
+        says(&group.words, &[words, "a standalone team stays standalone"]);
+    }
+    let group = Scene::with(|scene| scene.facts.teams = read(json!([team(GROUP, Some("billing"), None)]))).group();
+    assert_eq!(group.standalone, None);
+    says(&group.words, &["in another organization, Evals."]);
+}
+
+#[test]
+fn without_a_service_principal_people_join_what_is_there_and_nothing_is_made() {
+    let scene = Scene::with(|scene| {
+        scene.groups("not_configured", &json!({ GROUP: { "name": "Evals", "assigned": null } }));
+        scene.facts.newest = Some(run(NOW, "signed_in", ["not_configured", "known"]));
+    });
+    assert_eq!((scene.group().verdict, scene.membership().why), (Verdict::Joined, MembershipWhy::FromEntra));
+    says(&scene.explain().readings.assigned_groups.words, &["no service principal", "entra.service_principal_id"]);
+
+    let scene = Scene::with(|scene| {
+        scene.groups("not_configured", &json!({ GROUP: { "name": "Evals", "assigned": null } }));
+        scene.nothing_there();
+    });
+    assert_eq!((scene.group().verdict, scene.group().organization), (Verdict::NoServicePrincipal, None));
+}
+
+#[test]
+fn each_membership_says_where_it_came_from() {
+    for (source, groups, why, part) in [
+        (
+            "entra",
+            json!({ GROUP: { "name": null, "assigned": true } }),
+            MembershipWhy::FromEntra,
+            "and the group counts",
+        ),
+        ("entra", json!({}), MembershipWhy::GroupLeft, "not in any more. It stays."),
+        (
+            "entra",
+            json!({ GROUP: { "name": null, "assigned": false } }),
+            MembershipWhy::GroupNotAssigned,
+            "not assigned to the app any more. It stays.",
+        ),
+        ("manual", json!({}), MembershipWhy::ByHand { of_their_group: false }, "Made by hand, not by Entraway."),
+        (
+            "manual",
+            json!({ GROUP: { "name": null, "assigned": true } }),
+            MembershipWhy::ByHand { of_their_group: true },
+            "in the group of this id as well",
+        ),
+    ] {
+        let scene = Scene::with(|scene| {
+            scene.groups("known", &groups);
+            scene.facts.team_members[0].source = read(json!(source));
+        });
+        assert_eq!(scene.membership().why, why);
+        says(&scene.membership().words, &[part]);
+    }
+    let scene = Scene::with(|scene| {
+        scene.store = StoreKind::LiteLlm;
+        scene.facts.team_members[0].source = Source::Manual;
+    });
+    says(&scene.membership().words, &["by LiteLLM itself"]);
+    let scene = Scene::with(|scene| scene.facts.reading = None);
+    assert_eq!(scene.membership().why, MembershipWhy::GroupUnknown);
+}

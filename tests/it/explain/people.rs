@@ -1,0 +1,92 @@
+//! The person: their role, their last sign-in, and how much is known of their groups.
+
+use entraway::explain::{Case, ListFacts, MembershipWhy, RoleWhy, SignIn, Verdict};
+use serde_json::json;
+
+use super::{ALICE, GROUP, NOW, OTHER, Scene, THEN, read, run, says};
+
+#[test]
+fn an_unknown_assigned_list_is_no_verdict_on_the_group() {
+    let scene = Scene::with(|scene| {
+        scene.groups("unknown", &json!({ GROUP: { "name": "Evals", "assigned": null } }));
+        scene.facts.newest = Some(run(NOW, "signed_in", ["unknown", "known"]));
+        scene.facts.complete = Some(run(THEN, "signed_in", ["known", "known"]));
+        scene.facts.assigned_groups = read(json!({ "as_of": THEN, "unknown_since": NOW }));
+    });
+    assert_eq!(scene.group().verdict, Verdict::AssignmentUnknown { in_team: true });
+    says(&scene.group().words, &["nothing is taken away either", "all the same"]);
+    assert_eq!(scene.membership().why, MembershipWhy::GroupUnknown);
+    let readings = scene.explain().readings;
+    says(
+        &readings.assigned_groups.words,
+        &["not known since 2026-11-26 10:00:00 UTC (Graph answered 503)", "as of 2026-11-20 10:00:00 UTC"],
+    );
+    says(&readings.member_of.words, &["The person's groups are as of 2026-11-26 10:00:00 UTC.", "no remedy"]);
+}
+
+#[test]
+fn an_unknown_list_of_the_persons_groups_leaves_the_older_one_and_says_how_old_it_is() {
+    let scene = Scene::with(|scene| {
+        scene.facts.newest = Some(run(NOW, "signed_in", ["known", "unknown"]));
+        scene.facts.member_of = read(json!({ "as_of": THEN, "unknown_since": NOW }));
+    });
+    assert_eq!(scene.group().verdict, Verdict::Joined);
+    says(
+        &scene.explain().readings.member_of.words,
+        &["Graph answered 429", "as of 2026-11-20", "nothing is taken away"],
+    );
+    let answer = scene.ask("New", &[(OTHER, "New")]);
+    assert_eq!(answer.findings[0].case, Case::NotAmongGroups);
+    assert!(answer.notes[0].contains("not known since 2026-11-26"), "{answer:#?}");
+}
+
+#[test]
+fn who_never_signed_in_and_who_was_refused_are_told_so() {
+    let never = Scene::with(|scene| {
+        scene.nothing_there();
+        (scene.facts.reading, scene.facts.newest, scene.facts.complete) = (None, None, None);
+        (scene.facts.member_of, scene.facts.assigned_groups) = (ListFacts::default(), ListFacts::default());
+    });
+    assert_eq!(never.explain().sign_in.state, SignIn::Never);
+    says(&never.explain().readings.member_of.words, &["never read"]);
+    assert_eq!(never.ask("Evals", &[(GROUP, "Evals")]).findings[0].case, Case::NeverSignedIn);
+
+    for (outcome, part) in [
+        ("no_group", "access.require_group"),
+        ("groups_unknown", "access.require_group"),
+        ("email_domain", "access.allowed_email_domains"),
+        ("other_tenant", "another tenant"),
+    ] {
+        let refused = Scene::with(|scene| {
+            scene.no_membership();
+            scene.facts.newest = Some(run(NOW, outcome, ["known", "known"]));
+            scene.facts.complete = Some(run(NOW, outcome, ["known", "known"]));
+        });
+        let explanation = refused.explain();
+        says(&explanation.sign_in.words, &["Refused at 2026-11-26 10:00:00 UTC", part]);
+        assert_eq!(refused.group().verdict, Verdict::PersonRefused { at: NOW.parse().unwrap() });
+        assert!(refused.ask("Evals", &[]).notes[0].contains("Refused"), "the answer notes that they were refused");
+    }
+}
+
+#[test]
+fn each_role_says_who_gave_it() {
+    for (role, sso_role, listed, part) in [
+        (Some("org_admin"), Some("org_admin"), false, "org_admin: an app role that Entra gave"),
+        (Some("proxy_admin"), Some("proxy_admin"), true, "access.admin_user_ids names this person"),
+        (Some("internal_user"), None, true, "at the next sign-in"),
+        (Some("internal_user"), Some("org_admin"), false, "by hand; the sync last gave org_admin"),
+        (Some("internal_user_viewer"), None, false, "internal_user_viewer is what new people get"),
+        (Some("team"), None, false, "set this one by hand"),
+        (None, None, false, "none: Entra gives this person no role"),
+    ] {
+        let scene = Scene::with(|scene| {
+            scene.facts.person.role = role.map(str::to_owned);
+            scene.facts.person.sso_role = sso_role.map(str::to_owned);
+            scene.policy.admin_user_ids = listed.then(|| ALICE.to_owned()).into_iter().collect();
+        });
+        says(&scene.explain().role.words, &[part]);
+    }
+    let refused = Scene::with(|scene| scene.facts.person.has_row = false);
+    assert_eq!(refused.explain().role.why, RoleWhy::NoRow);
+}
