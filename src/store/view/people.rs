@@ -91,28 +91,26 @@ impl Store {
 
     fn person_shape(&self) -> (&'static Shape, Own) {
         match self.kind {
-            StoreKind::Native => {
-                (&NATIVE, |query, user_id, organizations| {
-                    query.push("u.user_id = ").push_bind(user_id.to_owned());
-                    query.push(" or u.user_id in (select user_id from entraway.organization_members where organization_id = any(");
-                    query.push_bind(organizations.to_vec());
-                    query.push(
-                        ")) or u.user_id in (select m.user_id from entraway.team_members m
-                        join entraway.teams t on t.team_id = m.team_id where t.organization_id = any(",
-                    );
-                    query.push_bind(organizations.to_vec()).push("))");
-                })
-            }
-            StoreKind::LiteLlm => (&LITELLM, |query, user_id, organizations| {
-                query.push("u.user_id = ").push_bind(user_id.to_owned());
+            StoreKind::Native => (&NATIVE, |query, user_id, organizations| {
+                query.push("u.user_id in (select ").push_bind(user_id.to_owned());
+                query.push(" union all select user_id from entraway.organization_members where organization_id = any(");
+                query.push_bind(organizations.to_vec());
                 query.push(
-                    r#" or u.user_id in (select user_id from public."LiteLLM_OrganizationMembership"
+                    ") union all select m.user_id from entraway.team_members m
+                       join entraway.teams t on t.team_id = m.team_id where t.organization_id = any(",
+                );
+                query.push_bind(organizations.to_vec()).push("))");
+            }),
+            StoreKind::LiteLlm => (&LITELLM, |query, user_id, organizations| {
+                query.push("u.user_id in (select ").push_bind(user_id.to_owned());
+                query.push(
+                    r#" union all select user_id from public."LiteLLM_OrganizationMembership"
                         where organization_id = any("#,
                 );
                 query.push_bind(organizations.to_vec());
                 query.push(
-                    r#")) or u.user_id in (select m.user_id from public."LiteLLM_TeamMembership" m
-                        join public."LiteLLM_TeamTable" t on t.team_id = m.team_id where t.organization_id = any("#,
+                    r#") union all select m.user_id from public."LiteLLM_TeamMembership" m
+                       join public."LiteLLM_TeamTable" t on t.team_id = m.team_id where t.organization_id = any("#,
                 );
                 query.push_bind(organizations.to_vec()).push("))");
             }),
