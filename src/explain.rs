@@ -68,7 +68,9 @@ pub fn standalone(made: Option<&MadeTeam>, organizations_on: bool) -> Standalone
     }
 }
 
-fn role(person: &PersonFacts, policy: &Policy) -> RoleReport {
+/// Why a person has the role that they have.
+#[must_use]
+pub fn role(person: &PersonFacts, policy: &Policy) -> RoleReport {
     let default = || policy.default_role().as_str().to_owned();
     let object_id = person.object_id.as_ref().map(|id| id.as_str().to_lowercase());
     let listed = object_id.is_some_and(|id| policy.admin_user_ids.contains(&id));

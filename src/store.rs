@@ -37,8 +37,8 @@ pub use session::{NewSession, SessionRow, TokenHash, Whose};
 pub use sync_run::{Refusal, SyncRun};
 pub use upkeep::AssertionKey;
 pub use view::{
-    Cursor, Failed, Hour, Key, Listed, Listing, MadeTeam, Member, Organization, PAGE, Person as PersonRow,
-    PersonOrganization, PersonTeam, RowLimits, Sort, SyncFilter, SyncRow, Team, Turn,
+    Cursor, Failed, Hour, Key, Listed, Listing, Member, Organization, PAGE, Person as PersonRow, PersonOrganization,
+    PersonTeam, RowLimits, Sort, SyncFilter, SyncRow, Team, Turn,
 };
 pub use viewer::Viewer;
 

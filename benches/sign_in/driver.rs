@@ -84,6 +84,11 @@ impl Binary {
         Ok(Self { child, address, public_url, client, _folder: folder })
     }
 
+    /// A page, with a session's cookie.
+    pub(crate) async fn get(&self, path: &str, cookie: &str) -> anyhow::Result<Response> {
+        Ok(self.client.get(format!("http://{}{path}", self.address)).header(COOKIE, cookie).send().await?)
+    }
+
     /// In MiB; what Linux calls `VmRSS`.
     pub(crate) fn resident_memory(&self) -> anyhow::Result<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
@@ -102,6 +107,11 @@ pub(crate) struct Storm {
 
 /// The whole way of one browser: begin, pick, come back.
 pub(crate) async fn sign_in(fake: &Fake, binary: &Binary, person: ObjectId) -> anyhow::Result<()> {
+    session(fake, binary, person).await.map(drop)
+}
+
+/// The same; gives the session's cookie.
+pub(crate) async fn session(fake: &Fake, binary: &Binary, person: ObjectId) -> anyhow::Result<String> {
     let begun = binary.client.get(format!("http://{}/sso/login", binary.address)).send().await?;
     let cookie = begun.headers().get(SET_COOKIE).context("no cookie")?.to_str()?;
     let cookie = cookie.split(';').next().unwrap_or_default().to_owned();
@@ -109,7 +119,9 @@ pub(crate) async fn sign_in(fake: &Fake, binary: &Binary, person: ObjectId) -> a
     let callback = location(&picked)?.replacen(&binary.public_url, &format!("http://{}", binary.address), 1);
     let done = binary.client.get(callback).header(COOKIE, cookie).send().await?;
     ensure!(done.status() == 303, "a sign-in ended with {}", done.status());
-    Ok(())
+    let cookies =
+        done.headers().get_all(SET_COOKIE).iter().filter_map(|cookie| cookie.to_str().ok()?.split(';').next());
+    cookies.into_iter().find(|cookie| cookie.starts_with("entraway=")).map(str::to_owned).context("no session")
 }
 
 fn location(response: &Response) -> anyhow::Result<&str> {

@@ -2,6 +2,7 @@
 //! its default durability beside it, and writes `docs/performance.md`. Run it by `script/bench`.
 
 mod driver;
+mod pages;
 mod report;
 
 use std::sync::Arc;
@@ -41,13 +42,21 @@ const SCENES: [Scene; 3] = [
 async fn main() -> anyhow::Result<()> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let cluster = PrivateCluster::start(Durability::Real).await?;
+    let mut pages = Vec::new();
+    for store in [StoreKind::Native, StoreKind::LiteLlm] {
+        pages.push((store, pages::run(&cluster, store).await?));
+    }
+    if std::env::args().any(|argument| argument == "--pages") {
+        print!("{}", report::pages(&pages)?);
+        return Ok(());
+    }
     let mut measured = Vec::new();
     for (n, scene) in SCENES.into_iter().enumerate() {
         measured.push(run(&cluster, &format!("bench_{n}"), scene).await?);
     }
     let pool = PgPool::connect(&cluster.url("postgres")).await?;
     let postgres: String = sqlx::query_scalar("select current_setting('server_version')").fetch_one(&pool).await?;
-    Report { postgres, measured }.write()
+    Report { postgres, measured, pages }.write()
 }
 
 async fn run(cluster: &PrivateCluster, database: &str, scene: Scene) -> anyhow::Result<Measured> {

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use entraway::domain::StoreKind;
 
 use crate::driver::Storm;
+use crate::pages::{self, LOADS, Page, TEAMS};
 use crate::{AT_ONCE, PEOPLE, RUNS, SIGN_INS, Scene};
 
 /// One kind of sign-in.
@@ -34,6 +35,7 @@ pub(crate) struct Measured {
 pub(crate) struct Report {
     pub(crate) postgres: String,
     pub(crate) measured: Vec<Measured>,
+    pub(crate) pages: Vec<(StoreKind, Vec<Page>)>,
 }
 
 /// What LiteLLM 1.109.1 itself does for the same: read off its code, and observed with its real routes.
@@ -96,12 +98,37 @@ impl Report {
             writeln!(page, "| resident memory, idle | {idle:.1} MiB |")?;
             writeln!(page, "| resident memory, after {SIGN_INS} sign-ins | {after:.1} MiB |")?;
         }
+        page.push_str(&self::pages(&self.pages)?);
         Ok(page)
     }
 }
 
+/// The part about pages.
+pub(crate) fn pages(measured: &[(StoreKind, Vec<Page>)]) -> anyhow::Result<String> {
+    let mut page = String::new();
+    writeln!(
+        page,
+        "\n## Pages\n\nWith {TEAMS} organizations and teams, {} people, memberships of each kind and sync records; for \
+         somebody who sees\neverything. From the request to the whole page, in milliseconds, of {LOADS} loads one after \
+         another. The litellm store has\nthe indexes of [litellm-indexes.sql](litellm-indexes.sql). The native store's team \
+         has 200,000 members, the other one's 10.",
+        pages::PEOPLE
+    )?;
+    for (kind, pages) in measured {
+        writeln!(page, "\n| store `{}` | path | p50 | p99 |\n|---|---|---|---|", name(*kind))?;
+        for Page { what, path, p50_ms, p99_ms } in pages {
+            writeln!(page, "| {what} | `{path}` | {p50_ms:.1} | {p99_ms:.1} |")?;
+        }
+    }
+    Ok(page)
+}
+
 fn store(measured: &Measured) -> &'static str {
-    match measured.scene.store {
+    name(measured.scene.store)
+}
+
+fn name(store: StoreKind) -> &'static str {
+    match store {
         StoreKind::Native => "native",
         StoreKind::LiteLlm => "litellm",
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::domain::Hidden;
 
@@ -133,9 +133,10 @@ pub struct TeamFacts {
 }
 
 /// How a team that the sync made came to be.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct MadeTeam {
     pub made_at: DateTime<Utc>,
+    /// Whether groups were to become organizations then.
     pub organizations_on: bool,
     /// Why its organization could not be made then.
     pub organization_refused: Option<String>,

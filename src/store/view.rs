@@ -14,7 +14,7 @@ pub use memberships::{Member, PersonOrganization, PersonTeam};
 pub use organizations::Organization;
 pub use people::Person;
 pub use syncs::{Failed, Hour, SyncFilter, SyncRow};
-pub use teams::{MadeTeam, Team};
+pub use teams::Team;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;

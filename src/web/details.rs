@@ -6,10 +6,11 @@ use super::App;
 use super::error::WebError;
 use super::list::ListQuery;
 use super::visit::Visit;
-use crate::domain::ObjectId;
+use crate::domain::{Hidden, ObjectId};
+use crate::explain::{self, MadeTeam, PersonFacts, RoleReport};
 use crate::store::{
-    Listed, Listing, MadeTeam, Member, Organization, PersonOrganization, PersonRow, PersonTeam, SessionRow, Sort,
-    SyncFilter, SyncRow, Team,
+    Listed, Listing, Member, Organization, PersonOrganization, PersonRow, PersonTeam, SessionRow, Sort, SyncFilter,
+    SyncRow, Team,
 };
 
 /// A team, how it came to be, and a page of its members.
@@ -28,7 +29,13 @@ impl TeamDetails {
         let sees_others = visit.rights.administers(team.organization_id.as_deref());
         let only = (!sees_others).then_some(visit.viewer.user_id.as_str());
         let members = app.store.team_members(id, only, &query.listing(Sort::Newest)?).await?;
-        let made = app.store.made_team(id).await?;
+        let mut made = app.store.made_team(id).await?;
+        if let Some(MadeTeam { organization_refused: Some(why), .. }) = &mut made
+            && !visit.rights.operator
+        {
+            // What the database said is for operators.
+            "your administrator sees why".clone_into(why);
+        }
         Ok(Self { team, made, members, sees_others })
     }
 }
@@ -78,6 +85,22 @@ impl PersonDetails {
         let organizations = app.store.organizations_of(user_id, scope).await?;
         let teams = app.store.teams_of(user_id, scope).await?;
         Ok(Self { person, organizations, teams })
+    }
+
+    /// Their role, and why it is theirs.
+    pub(super) fn role(&self, app: &App) -> RoleReport {
+        let person = &self.person;
+        let facts = PersonFacts {
+            has_row: true,
+            user_id: Hidden::from(person.user_id.clone()),
+            object_id: person.object_id.clone().map(Hidden::from),
+            tenant_id: None,
+            email: None,
+            name: None,
+            role: person.user_role.clone(),
+            sso_role: person.sso_user_role.clone(),
+        };
+        explain::role(&facts, &app.config.policy)
     }
 
     /// Their newest sync records.

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::RowLimits;
 use super::list::{Builder, Listed, Listing, Own, Shape, within};
 use crate::domain::StoreKind;
+use crate::explain::MadeTeam;
 use crate::rights::Scope;
 use crate::store::{Store, StoreError};
 
@@ -24,16 +25,6 @@ pub struct Team {
     #[serde(flatten)]
     pub limits: RowLimits,
     pub created_at: DateTime<Utc>,
-}
-
-/// How a team that the sync made came to be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow)]
-pub struct MadeTeam {
-    pub made_at: DateTime<Utc>,
-    /// Whether groups were to become organizations then.
-    pub organizations_on: bool,
-    /// Why its organization could not be made: the database's SQLSTATE and message.
-    pub organization_refused: Option<String>,
 }
 
 const NATIVE: Shape = Shape {
@@ -96,7 +87,12 @@ impl Store {
     /// How a team came to be; `None` where the sync did not make it, or an older version did.
     pub async fn made_team(&self, id: &str) -> Result<Option<MadeTeam>, StoreError> {
         let sql = "select made_at, organizations_on, organization_refused from entraway.made_teams where team_id = $1";
-        Ok(sqlx::query_as(sql).bind(id).fetch_optional(&mut *self.connection().await?).await?)
+        let row = sqlx::query_as(sql).bind(id).fetch_optional(&mut *self.connection().await?).await?;
+        Ok(row.map(|(made_at, organizations_on, organization_refused)| MadeTeam {
+            made_at,
+            organizations_on,
+            organization_refused,
+        }))
     }
 
     fn team_shape(&self) -> (&'static Shape, Own) {

@@ -6,6 +6,7 @@ use http::HeaderMap;
 
 use super::syncs::SyncView;
 use super::words;
+use crate::explain::RoleReport;
 use crate::store::SessionRow;
 use crate::web::App;
 use crate::web::details::PersonDetails;
@@ -20,6 +21,7 @@ struct MePage {
     frame: Frame,
     visit: Visit,
     details: PersonDetails,
+    role: RoleReport,
     last_sync: Option<SyncView>,
     /// When all that Microsoft tells was last known, where that was not at the last sync.
     as_of: Option<String>,
@@ -42,7 +44,8 @@ pub(super) async fn page(app: &App, headers: &HeaderMap, visit: Visit) -> Result
     };
     let frame = Frame::of(app, &visit, "/");
     let this = session::name(app, headers);
-    super::page(&MePage { frame, visit, details, last_sync, as_of, sessions, this })
+    let role = details.role(app);
+    super::page(&MePage { frame, visit, details, role, last_sync, as_of, sessions, this })
 }
 
 impl MePage {

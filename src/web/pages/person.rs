@@ -8,6 +8,7 @@ use axum::response::Html;
 use http::HeaderMap;
 
 use super::syncs::SyncView;
+use crate::explain::RoleReport;
 use crate::store::SessionRow;
 use crate::web::App;
 use crate::web::details::PersonDetails;
@@ -21,6 +22,7 @@ struct PersonPage {
     frame: Frame,
     visit: Visit,
     details: PersonDetails,
+    role: RoleReport,
     /// For operators, and about oneself.
     more: Option<More>,
 }
@@ -45,5 +47,6 @@ pub(in crate::web) async fn page(
         None
     };
     let frame = Frame::of(&app, &visit, "/people");
-    super::page(&PersonPage { frame, visit, details, more })
+    let role = details.role(&app);
+    super::page(&PersonPage { frame, visit, details, role, more })
 }

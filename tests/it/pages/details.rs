@@ -61,9 +61,9 @@ async fn a_standalone_team_says_why_it_stands_alone(#[values(Native, LiteLlm)] s
     cast.world.sql(refuse).await;
     cast.world.sign_in(&cast.service, cast.bob.id).await;
     for (id, said) in [
-        ("by-hand".to_owned(), "there is no record of Entraway making it"),
-        (before.to_string(), "existed before organizations were switched on"),
-        (refused.to_string(), "Its organization could not be created at 20"),
+        ("by-hand".to_owned(), "it was there before, not made by Entraway"),
+        (before.to_string(), ", when organizations were off."),
+        (refused.to_string(), "The team stands alone: when it was made at 20"),
         (refused.to_string(), "P0001: not this one"),
     ] {
         let page = text(&cast.ada.page(&cast.service, &format!("/teams/{id}")).await);
@@ -71,11 +71,15 @@ async fn a_standalone_team_says_why_it_stands_alone(#[values(Native, LiteLlm)] s
     }
     // The same with organizations off.
     let page = cast.ada.browser.get(off.at(&format!("/teams/{before}"))).await.body;
-    assert!(text(&page).contains("Organizations are switched off"), "{}", text(&page));
+    assert!(
+        text(&page).contains("The team stands alone, as all do: entra_groups_also_create_orgs is off."),
+        "{}",
+        text(&page)
+    );
     // Taken out by somebody.
     cast.world.by_hand("update {teams} set organization_id = null where team_id = $1", &[&cast.platform]).await;
     let page = text(&cast.ada.page(&cast.service, &format!("/teams/{}", cast.platform)).await);
-    assert!(page.contains("somebody has taken it out since"), "{page}");
+    assert!(page.contains("inside an organization, from which it was taken since"), "{page}");
     let list = text(&cast.ada.page(&cast.service, "/teams").await);
     assert_eq!(list.matches("standalone").count(), 4, "{list}");
 }
