@@ -2,7 +2,7 @@
 
 use entraway::config::{Config, Tenant};
 use entraway::domain::TenantId;
-use entraway::fake::{IdToken, Signing};
+use entraway::fake::{Endpoint, Fault, FaultRule, IdToken, Signing};
 use rstest::rstest;
 use serde_json::json;
 use uuid::Uuid;
@@ -98,10 +98,16 @@ async fn another_tenants_person_with_the_same_id_is_nobody_on_the_persons_pages(
         world.service_with(open).await
     };
     let (open, closed) = (service(false).await, service(true).await);
+    // In the other tenant Graph tells lists, too: there is no group in them.
+    let none = Fault::Status { status: 200, retry_after: None, body: Some(json!({ "value": [] })) };
     let comes = async |service: &Service, code: &str| {
+        for list in [Endpoint::AssignedTo, Endpoint::MemberOf] {
+            world.fake.fault(FaultRule::on(list, none.clone()));
+        }
         world.fake.next_id_token(move |token| _ = token.claims.insert("oid".into(), json!(alice)));
         let answer = world.try_sign_in(service, pat).await;
         assert_eq!((answer.status.as_u16(), answer.code().as_str()), (403, code), "{answer:#?}");
+        world.fake.clear_faults();
     };
     comes(&closed, "no_group").await;
     assert_eq!(world.readings().await[&alice.to_string()]["tenant_id"], json!(partner), "nobody else has that id yet");
