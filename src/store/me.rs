@@ -49,7 +49,7 @@ pub struct SessionOfMe {
     pub expires_at: DateTime<Utc>,
 }
 
-/// The person's newest sync record, as far as it is theirs: of other people's groups, and of what the database said, only
+/// The record of the person's newest sign-in, as far as it is theirs: of other people's groups, and of what the database said, only
 /// how many.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LastSync {
@@ -100,7 +100,7 @@ macro_rules! session_query {
                             'user_created', r.user_created, 'user_updated', r.user_updated,
                             'failures', jsonb_array_length(r.failures))
                  from entraway.sync_runs r
-                 where r.user_id = s.user_id order by r.started_at desc limit 1) as last_sync
+                 where r.user_id = s.user_id and r.tenant_id = s.tenant_id and r.outcome = 'signed_in' order by r.started_at desc limit 1) as last_sync
              from entraway.sessions s join ",
             $user,
             "

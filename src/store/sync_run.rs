@@ -93,8 +93,12 @@ impl SyncRun {
         texts(&sets.into_iter().flatten().chain(failed).chain(noted).copied().collect())
     }
 
-    /// The person's groups, each with its name and whether it is assigned; `None` where Entra did not tell all of them.
+    /// The person's groups, each with its name and whether it is assigned; `None` where Entra did not tell all of them,
+    /// or told them of another tenant's person.
     fn groups(&self) -> Option<Value> {
+        if self.refusal == Some(Refusal::OtherTenant) {
+            return None;
+        }
         let directory = self.directory.as_ref()?;
         let Reading::Known(member_of) = &directory.member_of else { return None };
         let assigned = |group: &GroupId| match &directory.assigned {
@@ -141,7 +145,8 @@ impl<'a> ListRecord<'a> {
 }
 
 /// The part of a statement that keeps a record; it takes the parameters of `bind_record`, which are the first ones.
-/// What changes nothing is not written again.
+/// What changes nothing is not written again. Whoever is refused for want of a group may be another tenant's person with
+/// an id that somebody gave them there: they take no place that is another's, and who is let in takes theirs.
 macro_rules! record {
     ($rest:literal) => {
         concat!(
@@ -157,9 +162,11 @@ macro_rules! record {
                 insert into entraway.person_groups as known (user_id, tenant_id, assigned_groups, groups, since)
                 select $1, $2, $5, $25, $3 where $25::jsonb is not null
                 on conflict (user_id) do update
-                set assigned_groups = excluded.assigned_groups, groups = excluded.groups, since = excluded.since
-                where known.tenant_id = excluded.tenant_id
-                  and (known.assigned_groups, known.groups) is distinct from (excluded.assigned_groups, excluded.groups)
+                set tenant_id = excluded.tenant_id, assigned_groups = excluded.assigned_groups, groups = excluded.groups,
+                    since = excluded.since
+                where (known.tenant_id = excluded.tenant_id or $4 = 'signed_in')
+                  and (known.tenant_id, known.assigned_groups, known.groups)
+                      is distinct from (excluded.tenant_id, excluded.assigned_groups, excluded.groups)
             ), made as (
                 insert into entraway.made_teams (team_id, made_at, organizations_on, organization_refused)
                 select team_id, $3, $26, refused from unnest($12::text[], $27::text[]) as made(team_id, refused)

@@ -106,7 +106,8 @@ impl PersonDetails {
     /// Their newest sync records.
     pub(super) async fn syncs(&self, app: &App) -> Result<Vec<SyncRow>, WebError> {
         let Some(object_id) = self.person.object_id.clone() else { return Ok(Vec::new()) };
-        let filter = SyncFilter { person: Some(object_id), ..SyncFilter::default() };
+        let filter =
+            SyncFilter { person: Some(object_id), row: Some(self.person.user_id.clone()), ..SyncFilter::default() };
         Ok(app.store.syncs(&filter, &Listing { most: LATEST, ..Listing::default() }).await?.rows)
     }
 

@@ -21,6 +21,15 @@ use url::Url;
 use crate::errors::tells_nothing;
 use crate::support::{Answer, Browser, Log, Lure, Secrets, Service, StoreKind, World, no_address_is_in};
 
+/// How the refusal of somebody is recorded whom Entra vouched for. Nothing is kept of anybody else.
+fn recorded(code: &str) -> Option<&'static str> {
+    match code {
+        "email_domain_not_allowed" => Some("email_domain"),
+        "other_tenant" => Some("other_tenant"),
+        _ => None,
+    }
+}
+
 /// What stands in the database's address. The private Postgres asks for no password, and takes any.
 const DATABASE_PASSWORD: &str = "db-Passw0rd-S3cret";
 const COOKIE_KEY: [u8; 64] = [0xa7; 64];
@@ -138,7 +147,11 @@ impl Siege {
         assert!(!answer.headers.contains_key(LOCATION), "{how}: it leads elsewhere: {answer:#?}");
         self.leaks_nothing(how, &answer);
         assert_eq!(browser.get(self.at("/api/me")).await.status, 401, "{how}: a session");
-        assert_eq!(self.world.traces().await, before, "{how}: the database");
+        let expected = match recorded(code) {
+            Some(outcome) => before.and_refused(outcome),
+            None => before,
+        };
+        assert_eq!(self.world.traces().await, expected, "{how}: the database");
     }
 
     /// Each case has a name of its own, by which it is found again.

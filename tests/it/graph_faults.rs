@@ -80,9 +80,12 @@ impl Scene {
     }
 
     async fn finds_assigned_unknown(&self, said: &str, how: &str) {
-        let before = self.world.traces().await;
+        let mut before = self.world.traces().await;
         let mut browser = self.signs_in(how).await;
         let mut after = self.world.traces().await;
+        before.take_groups(self.alice);
+        let groups = after.take_groups(self.alice);
+        assert_eq!(groups, Some(self.groups_of_unknown_assignment()), "{how}: her own groups, which are known");
         (after.sessions, after.runs) = (before.sessions, before.runs);
         assert_eq!(after, before, "{how}: not a row may be written");
 
@@ -94,9 +97,18 @@ impl Scene {
         self.is_told(&mut browser, "which groups are assigned to this application", how).await;
     }
 
+    /// What is kept of Alice's groups while nobody knows which groups are assigned.
+    fn groups_of_unknown_assignment(&self) -> Value {
+        json!({
+            self.kept.to_string(): { "name": "Production LLM Evals", "assigned": null },
+            self.new.to_string(): { "name": "New", "assigned": null },
+        })
+    }
+
     async fn finds_member_of_unknown(&self, said: &str, how: &str) {
-        let before = self.world.rows().await;
+        let (before, readings) = (self.world.rows().await, self.world.readings().await);
         let mut browser = self.signs_in(how).await;
+        assert_eq!(self.world.readings().await, readings, "{how}: what is kept of her groups is what was told before");
         let after = self.world.rows().await;
         assert_eq!(after.users, before.users, "{how}: people");
         assert_eq!(after.organization_members, before.organization_members, "{how}: nobody joins an organization");
@@ -129,8 +141,9 @@ impl Scene {
     /// Alice's page and `/api/me` tell of the trouble, and of the teams that she has all the same.
     async fn is_told(&self, browser: &mut Browser, warning: &str, how: &str) {
         let page = browser.get(self.service.at("/")).await;
-        assert_eq!(page.body.matches("class=\"warning\"").count(), 1, "{how}: {}", page.body);
-        assert!(page.body.contains(&format!("Microsoft did not tell {warning}")), "{how}: {}", page.body);
+        assert_eq!(page.body.matches(WARNING).count(), 1, "{how}: {}", page.body);
+        assert!(page.body.contains(&format!("{WARNING}Microsoft did not tell {warning}")), "{how}: {}", page.body);
+        assert!(page.body.contains(" Your teams are as of "), "{how}: all was known before: {}", page.body);
         let me = browser.me(&self.service).await.json();
         assert_eq!(teams(&me), sorted([self.kept, self.left]), "{how}: {me:#}");
     }
@@ -145,9 +158,12 @@ impl Scene {
         let me = browser.me(&self.service).await.json();
         assert_eq!(teams(&me), sorted([self.kept, self.left, self.new]), "{me:#}");
         let page = browser.get(self.service.at("/")).await;
-        assert!(!page.body.contains("class=\"warning\""), "{}", page.body);
+        assert!(!page.body.contains("Warning"), "{}", page.body);
     }
 }
+
+/// How a warning begins on a page.
+const WARNING: &str = "<div class=\"notice warn\" role=\"status\"><p><strong>Warning:</strong> ";
 
 fn text<'a>(run: &'a Value, name: &str) -> &'a str {
     run[name].as_str().unwrap_or_default()

@@ -1,9 +1,12 @@
 //! The main job: sign in, and find organizations, teams and memberships in the database.
 
+use chrono::TimeDelta;
+use entraway::domain::ObjectId;
+use entraway::fake::{Endpoint, Fault, FaultRule};
 use rstest::rstest;
 use serde_json::json;
 
-use crate::support::{LiteLlm, Native, StoreKind, World};
+use crate::support::{LiteLlm, Native, Service, StoreKind, World};
 
 #[rstest]
 #[tokio::test]
@@ -72,18 +75,73 @@ async fn the_page_tells_what_a_sign_in_did(#[values(Native, LiteLlm)] store: Sto
     let (alice, group) = world.alice();
     let erin = world.fake.edit(|directory| directory.person("Erin Ellis", |_| {}));
     let service = world.service().await;
-    let mut browser = world.sign_in(&service, erin).await;
-    let page = browser.get(service.at("/")).await.body;
-    assert!(page.contains("made your account; created 1 organization; created 1 team."), "{page}");
+    // Her sign-in created an organization and a team of a group that is none of hers.
+    assert_eq!(last_sync(&world, &service, erin).await, "just now: made the account.");
 
     world.sql("update {teams} set organization_id = null").await;
     world.fake.edit(|directory| directory.put(erin, group));
-    let mut browser = world.sign_in(&service, alice).await;
-    assert!(browser.get(service.at("/")).await.body.contains("joined Production LLM Evals."));
+    assert_eq!(last_sync(&world, &service, alice).await, "just now: made the account; joined Production LLM Evals.");
     world.sql("delete from {organization_members}").await;
-    let mut browser = world.sign_in(&service, alice).await;
-    let page = browser.get(service.at("/")).await.body;
-    assert!(page.contains("joined the organization Production LLM Evals."), "{page}");
-    let mut browser = world.sign_in(&service, alice).await;
-    assert!(browser.get(service.at("/")).await.body.contains("nothing had to be changed."));
+    let said = "just now: joined the organization Production LLM Evals, 1 team unchanged.";
+    assert_eq!(last_sync(&world, &service, alice).await, said);
+    assert_eq!(last_sync(&world, &service, alice).await, "just now: nothing had to be changed, 1 team unchanged.");
+
+    world.fake.edit(|directory| {
+        let [first, second] = ["First", "Second"].map(|name| directory.group(name));
+        for group in [first, second] {
+            directory.put(alice, group);
+            directory.assign(group);
+        }
+        directory.change_person(alice, |alice| "new@contoso-sim.example".clone_into(&mut alice.upn));
+    });
+    let said = last_sync(&world, &service, alice).await;
+    let (joined, rest) = said.split_once("; ").unwrap();
+    assert!(["just now: joined First, Second", "just now: joined Second, First"].contains(&joined), "{said}");
+    let changed = "created 2 organizations; created 2 teams; brought details and roles up to date, 1 team unchanged.";
+    assert_eq!(rest, changed);
+}
+
+/// What the page of somebody who has just signed in tells of that, as it is read.
+async fn last_sync(world: &World, service: &Service, person: ObjectId) -> String {
+    let page = world.sign_in(service, person).await.get(service.at("/")).await.body;
+    let (_, section) = page.split_once("<h2>Last sync</h2>").expect("the page has that section");
+    let (line, _) = section.split_once("</p>").unwrap();
+    let text: String = line.split('<').map(|part| part.split_once('>').map_or(part, |(_, text)| text)).collect();
+    text.trim().to_owned()
+}
+
+/// While Microsoft does not tell a list, the page tells as of when the teams are, and that nothing is lost.
+#[rstest]
+#[tokio::test]
+async fn the_page_tells_what_is_not_known(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
+    let (alice, _) = world.alice();
+    let service = world.service().await;
+    let both = [Endpoint::AssignedTo, Endpoint::MemberOf];
+    for (known_before, lists, said) in [
+        (
+            false,
+            &both[..],
+            "Microsoft did not tell which groups are assigned to this application, nor which groups you are in.",
+        ),
+        (true, &both[1..], "Microsoft did not tell which groups you are in. Your teams are as of 10 minutes ago."),
+        (
+            true,
+            &both[..1],
+            "Microsoft did not tell which groups are assigned to this application. Your teams are as of 10 minutes ago.",
+        ),
+    ] {
+        if known_before {
+            world.sign_in(&service, alice).await;
+            world.clock.advance(TimeDelta::minutes(10));
+        }
+        for &list in lists {
+            world.fake.fault(FaultRule::on(list, Fault::status(403)));
+        }
+        let page = world.sign_in(&service, alice).await.get(service.at("/")).await.body;
+        let whole = format!("</strong> {said} Nothing new was joined, and what you had before you still have.</p>");
+        assert!(page.contains(&whole), "{lists:?}: {page}");
+        assert!(!page.contains("403"), "what Graph said is for administrators: {page}");
+        world.fake.clear_faults();
+    }
 }

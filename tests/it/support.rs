@@ -24,4 +24,5 @@ pub(crate) use lure::Lure;
 pub(crate) use rows::Rows;
 pub(crate) use secrets::{Secrets, no_address_is_in};
 pub(crate) use together::together;
+pub(crate) use traces::Traces;
 pub(crate) use world::{Service, World, as_entraway, cluster};

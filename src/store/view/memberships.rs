@@ -137,6 +137,7 @@ const NATIVE_ORGANIZATIONS_OF: &str =
      where m.user_id = $1 and ($2::text[] is null or o.organization_id = any($2))
      order by lower(o.organization_alias), o.organization_id limit $3";
 
+/// A list that is null is an empty one to the proxy.
 const LITELLM_ORGANIZATIONS_OF: &str = r#"
      select o.organization_id, o.organization_alias, m.user_role,
             case when g.user_id is null then 'manual' else 'entra' end as source,
@@ -166,7 +167,9 @@ const LITELLM_TEAMS_OF: &str = r#"
             case when t.members_with_roles @> jsonb_build_array(
                           jsonb_build_object('user_id', u.user_id, 'role', 'admin')) then 'admin' else 'user' end as role,
             case when g.user_id is null then 'manual' else 'entra' end as source, g.created_at as joined_at,
-            coalesce(t.models, '{}') as models, o.models as organization_models, t.max_budget, t.budget_duration,
+            coalesce(t.models, '{}') as models,
+            case when o.organization_id is not null then coalesce(o.models, '{}') end as organization_models,
+            t.max_budget, t.budget_duration,
             t.budget_reset_at at time zone 'UTC' as budget_reset_at, t.tpm_limit, t.rpm_limit
      from public."LiteLLM_UserTable" u join public."LiteLLM_TeamTable" t on t.team_id = any(u.teams)
           left join public."LiteLLM_OrganizationTable" o on o.organization_id = t.organization_id

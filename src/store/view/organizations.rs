@@ -35,8 +35,10 @@ const NATIVE: Shape = Shape {
     words: "entraway.words(o.organization_alias)",
 };
 
+/// A list that is null is an empty one to the proxy.
 const LITELLM: Shape = Shape {
-    columns: "o.organization_id as id, o.organization_alias, coalesce(o.models, '{}') as models, b.max_budget, b.budget_duration,
+    columns: "o.organization_id as id, o.organization_alias, coalesce(o.models, '{}') as models, b.max_budget,
+              b.budget_duration,
               b.budget_reset_at at time zone 'UTC' as budget_reset_at, b.tpm_limit, b.rpm_limit,
               o.created_at at time zone 'UTC' as created_at",
     from: r#"public."LiteLLM_OrganizationTable" o left join public."LiteLLM_BudgetTable" b on b.budget_id = o.budget_id"#,

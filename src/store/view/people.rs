@@ -59,7 +59,8 @@ const NATIVE: Shape = Shape {
     words: "entraway.words(coalesce(u.user_alias, '') || ' ' || coalesce(u.user_email, ''))",
 };
 
-/// A row that is remembered is the person's only as long as it is the same row.
+/// A row that is remembered is the person's only as long as it is the same row. A list that is null is an empty one to
+/// the proxy.
 const LITELLM: Shape = Shape {
     columns: "u.user_id as id, p.object_id, u.user_alias as display_name, u.user_email as email, u.user_role,
               p.sso_user_role, coalesce(u.models, '{}') as models, u.max_budget, u.budget_duration,

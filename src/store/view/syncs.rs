@@ -16,6 +16,9 @@ use crate::store::{Store, StoreError};
 pub struct SyncFilter {
     /// Of one person, by their object id.
     pub person: Option<String>,
+    /// Of whom this is the row. Another tenant's administrator can give anybody there any object id; what becomes of such
+    /// an attempt is recorded under that id, and is not this person's.
+    pub row: Option<String>,
     /// That say something about this group.
     pub group: Option<String>,
     /// Where something went wrong: a refusal, a list that is not known, a row that the database refused.
@@ -135,6 +138,9 @@ impl Store {
             if let Some(person) = &filter.person {
                 query.push(" and r.user_id = ").push_bind(person.clone());
             }
+            if let Some(row) = &filter.row {
+                query.push(" and u.user_id = ").push_bind(row.clone());
+            }
             if let Some(group) = &filter.group {
                 query.push(" and r.touched <> '{}' and r.touched @> array[").push_bind(group.clone()).push("]");
             }
@@ -146,10 +152,10 @@ impl Store {
     }
 
     /// When a person last signed in with all of their groups known.
-    pub async fn last_known_sync(&self, object_id: &str) -> Result<Option<DateTime<Utc>>, StoreError> {
+    pub async fn last_known_sync(&self, object_id: &str, tenant_id: Uuid) -> Result<Option<DateTime<Utc>>, StoreError> {
         let sql = "select max(started_at) from entraway.sync_runs
-                   where user_id = $1 and outcome = 'signed_in' and member_of = 'known' and assigned_groups <> 'unknown'";
-        Ok(sqlx::query_scalar(sql).bind(object_id).fetch_one(&mut *self.connection().await?).await?)
+                   where user_id = $1 and tenant_id = $2 and outcome = 'signed_in' and member_of = 'known' and assigned_groups <> 'unknown'";
+        Ok(sqlx::query_scalar(sql).bind(object_id).bind(tenant_id).fetch_one(&mut *self.connection().await?).await?)
     }
 
     /// Sign-ins by the hour, from an hour on; those without any are not there.

@@ -40,10 +40,13 @@ const NATIVE: Shape = Shape {
     words: "entraway.words(t.team_alias)",
 };
 
+/// A list that is null is an empty one to the proxy.
 const LITELLM: Shape = Shape {
     columns:
         "t.team_id as id, coalesce(t.team_alias, t.team_id) as team_alias, t.organization_id, o.organization_alias,
-              coalesce(t.models, '{}') as models, o.models as organization_models, t.max_budget, t.budget_duration,
+              coalesce(t.models, '{}') as models,
+              case when o.organization_id is not null then coalesce(o.models, '{}') end as organization_models,
+              t.max_budget, t.budget_duration,
               t.budget_reset_at at time zone 'UTC' as budget_reset_at, t.tpm_limit, t.rpm_limit,
               t.created_at at time zone 'UTC' as created_at",
     from: r#"public."LiteLLM_TeamTable" t

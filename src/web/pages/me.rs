@@ -37,7 +37,7 @@ pub(super) async fn page(app: &App, headers: &HeaderMap, visit: Visit) -> Result
     let last_sync = SyncView::all(app, &visit, syncs.into_iter().take(1).collect()).await?.pop();
     let as_of = match &last_sync {
         Some(sync) if sync.row.assigned_groups == "unknown" || sync.row.member_of == "unknown" => {
-            let known = app.store.last_known_sync(&sync.row.object_id).await?;
+            let known = app.store.last_known_sync(&sync.row.object_id, sync.row.tenant_id).await?;
             known.map(|at| words::ago(&visit.now, &at))
         }
         _ => None,
@@ -49,8 +49,11 @@ pub(super) async fn page(app: &App, headers: &HeaderMap, visit: Visit) -> Result
 }
 
 impl MePage {
-    /// The last sync in words: what it did for this person, and how much it left as it was.
+    /// The last sync in words: what it did for this person, and how much it left as it was; or why they were refused.
     fn last_sync(&self, sync: &SyncView) -> String {
+        if sync.row.outcome != "signed_in" {
+            return words::outcome(&sync.row.outcome).to_owned();
+        }
         let mut line = sync.written_line();
         let unchanged = self.details.teams.iter().filter(|team| !sync.row.teams_joined.contains(&team.team_id)).count();
         if unchanged > 0 {

@@ -56,10 +56,14 @@ pub(in crate::web) async fn page(
 
 /// Who may not see everybody's records asks for their own, whatever the query says.
 pub(in crate::web) fn filter(visit: &Visit, query: &ListQuery) -> SyncFilter {
-    let own = visit.viewer.identity.object_id.to_string();
-    let person = if visit.rights.operator { query.filter("person").map(ToOwned::to_owned) } else { Some(own) };
+    let viewer = &visit.viewer;
+    let (person, row) = if visit.rights.operator {
+        (query.filter("person").map(ToOwned::to_owned), None)
+    } else {
+        (Some(viewer.identity.object_id.to_string()), Some(viewer.user_id.clone()))
+    };
     let group = query.filter("group").map(ToOwned::to_owned);
-    SyncFilter { person, group, troubled: query.filter("trouble").is_some() }
+    SyncFilter { person, row, group, troubled: query.filter("trouble").is_some() }
 }
 
 /// A record in words.

@@ -32,6 +32,7 @@ async fn believes_none(mut siege: Siege, at_least: usize, lists: &[Endpoint], li
             siege.names(&how);
             siege.world.fake.clear_requests();
             siege.world.fake.fault(FaultRule::on(list, lie));
+            let kept = siege.world.readings().await;
             let (mut browser, callback) = siege.comes_back(siege.alice).await;
             let answer = browser.get(callback).await;
             assert_eq!(answer.status, 303, "{how}: {answer:#?}");
@@ -41,6 +42,15 @@ async fn believes_none(mut siege: Siege, at_least: usize, lists: &[Endpoint], li
             let why = &run[format!("{part}_why")];
             assert!(why.as_str().unwrap().contains(said), "{how}: {why}");
             let mut after = siege.world.traces().await;
+            if list == Endpoint::AssignedTo {
+                let groups = after.take_groups(siege.alice).unwrap();
+                let groups: Vec<&Value> = groups.as_object().unwrap().values().collect();
+                let unknown = json!({ "name": "Production LLM Evals", "assigned": null });
+                assert_eq!(groups, [&unknown], "{how}: her groups, of which nobody said whether they are assigned");
+            } else {
+                assert_eq!(after.readings, kept, "{how}: what is kept of her groups is what was told before");
+            }
+            after.readings.clone_from(&before.readings);
             (after.sessions, after.runs) = (before.sessions, before.runs);
             assert_eq!(after, before, "{how}: the database");
             siege.world.fake.clear_faults();

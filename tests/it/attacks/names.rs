@@ -168,10 +168,17 @@ async fn a_groups_name_is_text_and_nothing_else(#[values(Native, LiteLlm)] store
         assert_eq!(siege.world.last_run().await["failures"], json!([]), "{how}");
         let me = browser.me(&siege.service).await.json();
         assert_eq!(me["teams"][0]["team_alias"], json!(kept), "{how}: /api/me");
-        let cells = between(&page, "<h2>Teams</h2>", "</section>");
-        let (_, cells) = cells.split_once("<tbody>").unwrap();
-        assert_eq!(shown(between(cells, "<th scope=\"row\">", "</th>")), kept, "{how}: on the page");
-        let sync = shown(between(&page, "<h2>Last sync</h2>\n\n<p>", "</p>"));
+        for (title, path) in [("Organizations", "organizations"), ("Teams", "teams")] {
+            let table = between(&page, &format!("<h2>{title}</h2>"), "</section>");
+            let link = format!("<th scope=\"row\"><a href=\"/{path}/{id}\">");
+            assert_eq!(shown(between(table, &link, "</a></th>")), kept, "{how}: among the {path} of the page");
+            let own = browser.get(siege.at(&format!("/{path}/{id}"))).await;
+            assert_eq!(own.status, 200, "{how}: {own:#?}");
+            assert_eq!(shown(between(&own.body, "<h1>", "</h1>")), kept, "{how}: on its own page among the {path}");
+            let title = shown(between(&own.body, "<title>", "</title>"));
+            assert_eq!(title, format!("{kept} · Entraway"), "{how}: the title of its own page among the {path}");
+        }
+        let sync = shown(between(between(&page, "<h2>Last sync</h2>", "</section>"), "</time>: ", "</p>"));
         assert!(sync.contains(&format!("joined {kept}")), "{how}: {sync}");
         let before = siege.world.versions().await;
         siege.world.sign_in(&siege.service, member).await;

@@ -116,6 +116,20 @@ async fn all_goes_well(world: &World, base: &Url, alice: ObjectId, happened: &mu
         happened.answered(&answer, if path.starts_with("/sso") { 303 } else { 200 });
         happened.secrets.add_cookies(&journey.browser);
     }
+    // Addresses in paths and in queries, of pages that are there and of some that are not.
+    for (path, status) in [
+        ("/teams", 200),
+        ("/syncs", 200),
+        ("/people?search=alice.arden@contoso-sim.example", 200),
+        ("/api/people?search=alice.arden%40contoso-sim.example", 200),
+        ("/people/alice.arden@contoso-sim.example", 404),
+        ("/people/alice.arden%40contoso-sim.example", 404),
+        ("/api/people/alice.arden@contoso-sim.example", 404),
+        ("/people?after=alice.arden@contoso-sim.example", 400),
+        ("/people?alice.arden@contoso-sim.example=1", 200),
+    ] {
+        happened.answered(&journey.browser.get(base.join(path).unwrap()).await, status);
+    }
     // The same code once more: the attempt is over.
     happened.answered(&journey.browser.get(callback).await, 400);
     let logout = journey.browser.request(Method::POST, base.join("/sso/logout").unwrap());
@@ -186,8 +200,10 @@ async fn the_browser_is_wrong(world: &World, base: &Url, alice: ObjectId, happen
     happened.answered(&journey.browser.get(journey.answer(&[])).await, 400);
     for (path, status) in [
         ("/sso/login?return_to=https://evil.example/me@home", 400),
-        ("/people/alice.arden@contoso-sim.example", 404),
-        ("/people/alice.arden%40contoso-sim.example", 404),
+        // Where there are pages, whoever is not signed in is not told whether there is this one.
+        ("/people/alice.arden@contoso-sim.example", 401),
+        ("/people/alice.arden%40contoso-sim.example", 401),
+        ("/people?search=alice.arden@contoso-sim.example", 401),
         ("/no/such/page?session=S3cretInAQuery", 404),
         ("/api/me?token=S3cretInAQuery", 401),
     ] {

@@ -4,10 +4,11 @@ use entraway::config::Tenant;
 use entraway::domain::TenantId;
 use entraway::fake::{Endpoint, EntraError, Fault, FaultRule};
 use rstest::rstest;
+use serde_json::json;
 use uuid::Uuid;
 
 use super::{comes_back, comes_back_from, shown};
-use crate::support::{LiteLlm, Native, StoreKind, World};
+use crate::support::{LiteLlm, Native, StoreKind, Traces, World};
 
 #[rstest]
 #[tokio::test]
@@ -89,7 +90,8 @@ async fn a_person_with_an_address_of_another_domain_is_told_so(#[values(Native, 
     for person in [eve, nameless, similar] {
         shown(&world, (403, "email_domain_not_allowed"), async || comes_back(&world, &service, person).await).await;
     }
-    assert_eq!(world.traces().await, before, "nothing is written");
+    let recorded = (0..6).fold(before, |before, _| before.and_refused("email_domain"));
+    assert_eq!(world.traces().await, recorded, "nothing is written but the records of that, two for each person");
     world.sign_in(&service, alice).await;
 }
 
@@ -105,7 +107,11 @@ async fn a_person_in_no_group_is_told_where_to_get_into_one(#[values(Native, Lit
     assert!(page.body.contains("Ask your administrator to put you into a group"), "{}", page.body);
     world.fake.fault(FaultRule::on(Endpoint::MemberOf, Fault::Html));
     shown(&world, (503, "groups_unknown"), async || comes_back(&world, &service, bob).await).await;
-    assert_eq!(world.traces().await, before, "nothing is written");
+    let outcomes = ["no_group", "no_group", "groups_unknown", "groups_unknown"];
+    let recorded = outcomes.into_iter().fold(before, Traces::and_refused);
+    let mut after = world.traces().await;
+    assert_eq!(after.take_groups(bob), Some(json!({})), "he is in no group, as Microsoft told while it did");
+    assert_eq!(after, recorded, "nothing is written but the records of that");
 }
 
 #[rstest]
@@ -118,7 +124,8 @@ async fn a_person_whose_id_is_anothers_is_not_taken_for_them(#[values(Native, Li
     world.sql("update {identities} set tenant_id = gen_random_uuid()").await;
     let before = world.traces().await;
     shown(&world, (403, "other_tenant"), async || comes_back(&world, &service, alice).await).await;
-    assert_eq!(world.traces().await, before, "nothing is written");
+    let recorded = before.and_refused("other_tenant").and_refused("other_tenant");
+    assert_eq!(world.traces().await, recorded, "nothing is written but the records of that");
 }
 
 #[tokio::test]

@@ -74,6 +74,7 @@ async fn three_pages_are_read_to_the_end_and_a_failing_page_discards_those_befor
         assert_eq!((&run["assigned_groups"], &run["member_of"]), (&json!("unknown"), &json!("unknown")), "{run:#}");
         let mut after = world.traces().await;
         (after.sessions, after.runs) = (before.sessions, before.runs);
+        // No list was read to its end, so that nothing is kept of it either.
         assert!(after == before, "page {page} with {fault:?}: not a row may be written");
         assert_eq!(browser.me(&service).await.json()["teams"].as_array().unwrap().len(), MANY, "page {page}");
         world.fake.clear_faults();

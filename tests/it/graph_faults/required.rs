@@ -1,7 +1,8 @@
-//! `access.require_group`: unknown is not "nobody", but it opens no door either.
+//! `access.require_group`: unknown is not "nobody", but it opens no door either. That it did not is recorded.
 
 use entraway::fake::{Fault, FaultRule};
 use rstest::rstest;
+use serde_json::{Value, json};
 
 use super::{List, Scene};
 use crate::support::{Browser, LiteLlm, Native, Service, StoreKind, World};
@@ -12,7 +13,7 @@ async fn requiring(world: &World) -> Service {
 
 #[rstest]
 #[tokio::test]
-async fn where_a_group_is_required_unknown_lists_let_nobody_in_and_write_nothing(
+async fn where_a_group_is_required_unknown_lists_let_nobody_in_and_only_that_is_recorded(
     #[values(Native, LiteLlm)] store: StoreKind,
 ) {
     let scene = Scene::new(store).await;
@@ -23,7 +24,7 @@ async fn where_a_group_is_required_unknown_lists_let_nobody_in_and_write_nothing
             for list in lists {
                 scene.world.fake.fault(FaultRule::on(list.endpoint(), fault.clone()));
             }
-            let before = scene.world.traces().await;
+            let mut before = scene.world.traces().await;
             let mut browser = Browser::new();
             let answer = browser.sign_in(&scene.world.fake, &service, scene.alice).await;
             let how = format!("{lists:?} with {fault:?}");
@@ -32,7 +33,17 @@ async fn where_a_group_is_required_unknown_lists_let_nobody_in_and_write_nothing
             assert!((1..=60).contains(&seconds), "{how}: come back in {seconds} s");
             assert!(browser.cookies.is_empty(), "{how}: {:?}", browser.cookies);
             assert_eq!(browser.me(&service).await.status, 401, "{how}");
-            assert_eq!(scene.world.traces().await, before, "{how}: nothing is written");
+            let run = scene.world.last_run().await;
+            let states =
+                [List::Assigned, List::MemberOf].map(|list| if lists.contains(&list) { "unknown" } else { "known" });
+            assert_eq!([&run["assigned_groups"], &run["member_of"]], states, "{how}: {run:#}");
+            let mut after = scene.world.traces().await;
+            if !lists.contains(&List::MemberOf) {
+                before.take_groups(scene.alice);
+                let groups = after.take_groups(scene.alice);
+                assert_eq!(groups, Some(scene.groups_of_unknown_assignment()), "{how}: her own groups were told");
+            }
+            assert_eq!(after, before.and_refused("groups_unknown"), "{how}: nothing is written but the record of that");
             scene.world.fake.clear_faults();
         }
     }
@@ -54,12 +65,20 @@ async fn where_a_group_is_required_those_in_none_stay_outside(#[values(Native, L
         (bob, carol)
     });
     let service = requiring(&world).await;
-    let before = world.traces().await;
-    for (person, how) in [(bob, "in a group that is not assigned"), (carol, "in a group in an assigned group")] {
+    let mut before = world.traces().await;
+    for (person, how, group) in
+        [(bob, "in a group that is not assigned", "Not Assigned"), (carol, "in a group in an assigned group", "Inner")]
+    {
         let answer = world.try_sign_in(&service, person).await;
         assert_eq!((answer.status.as_u16(), answer.code().as_str()), (403, "no_group"), "{how}");
         assert!(!answer.headers.contains_key("retry-after"), "{how}: waiting does not help");
-        assert_eq!(world.traces().await, before, "{how}: nothing is written");
+        let mut after = world.traces().await;
+        let groups = after.take_groups(person).unwrap();
+        let groups: Vec<&Value> = groups.as_object().unwrap().values().collect();
+        assert_eq!(groups, [&json!({ "name": group, "assigned": false })], "{how}: what was read");
+        before = before.and_refused("no_group");
+        assert_eq!(after, before, "{how}: nothing is written but the record of that");
+        before = world.traces().await;
     }
     world.sign_in(&service, alice).await;
 }

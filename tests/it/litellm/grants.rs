@@ -113,7 +113,10 @@ async fn what_the_role_must_not_do_the_database_refuses_it() {
         r#"update public."LiteLLM_OrganizationTable" set models = '{}'"#,
         r#"update public."LiteLLM_BudgetTable" set max_budget = 1"#,
         r#"update public."LiteLLM_TeamMembership" set budget_id = 'x'"#,
-        r#"select max_budget from public."LiteLLM_BudgetTable""#,
+        r#"select soft_budget from public."LiteLLM_BudgetTable""#,
+        r#"select spend from public."LiteLLM_TeamTable""#,
+        r#"select spend from public."LiteLLM_OrganizationTable""#,
+        r#"select metadata from public."LiteLLM_UserTable""#,
         r#"select token from public."LiteLLM_VerificationToken""#,
         r#"select count(*) from public."LiteLLM_VerificationToken""#,
         r#"insert into public."LiteLLM_VerificationToken" (token) values ('x')"#,
@@ -163,7 +166,7 @@ async fn a_start_demands_each_right_of_the_script_by_name() {
 }
 
 /// A person's life: a first sign-in with new groups and with existing teams of both kinds, and one where everything
-/// changes. What went wrong on the way, if anything did.
+/// changes; after each a look at all the pages. What went wrong on the way, if anything did.
 async fn life(world: &World, service: &Service) -> Option<String> {
     let groups: [GroupId; 3] = assigned(world, ["New", "Existing", "Limits models"]);
     for (team, models) in [(groups[1], "{}"), (groups[2], "{gpt-4}")] {
@@ -189,6 +192,25 @@ async fn life(world: &World, service: &Service) -> Option<String> {
         let me = browser.me(service).await;
         if me.status != 200 {
             return Some(format!("/api/me was answered with {}", me.status));
+        }
+        let group = groups[0];
+        for path in [
+            "/".to_owned(),
+            "/teams".to_owned(),
+            format!("/teams/{group}"),
+            "/organizations".to_owned(),
+            format!("/organizations/{group}"),
+            "/people".to_owned(),
+            format!("/people/{alice}"),
+            "/syncs".to_owned(),
+        ] {
+            let api = (path != "/").then(|| format!("/api{path}"));
+            for path in std::iter::once(path).chain(api) {
+                let page = browser.get(service.at(&path)).await;
+                if page.status != 200 {
+                    return Some(format!("{path} was answered with {}", page.status));
+                }
+            }
         }
     }
     None

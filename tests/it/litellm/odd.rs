@@ -102,8 +102,19 @@ async fn organizations_with_odd_ids_are_on_the_persons_page_and_their_roles_foll
         .collect();
     assert_eq!(roles, [(&json!(""), &Value::Null), (&json!("o'dd \"id\" \\ \n{}"), &json!("org_admin"))]);
     let page = browser.get(service.at("/")).await;
-    assert_eq!(page.status, 200);
+    assert_eq!(page.status, 200, "lists of models that are null, too: {page:#?}");
     assert!(!page.body.contains("<b>&</b>"), "a name is text, not markup");
+    let link = "<a href=\"/organizations/o%27dd%20%22id%22%20%5C%20%0A%7B%7D\">&#60;b&#62;&#38;&#60;/b&#62;</a>";
+    assert!(page.body.contains(link), "{}", page.body);
+    for (path, list) in [("organizations", "organizations"), ("people", "people")] {
+        let page = browser.get(service.at(&format!("/{path}"))).await;
+        assert_eq!(page.status, 200, "/{path}: {page:#?}");
+        let all = browser.get_json(service.at(&format!("/api/{path}"))).await.json();
+        assert!(all[list].as_array().unwrap().iter().all(|row| row["models"] == json!([])), "null is empty: {all:#}");
+    }
+    let own = browser.get(service.at("/organizations/o%27dd%20%22id%22%20%5C%20%0A%7B%7D")).await;
+    assert_eq!(own.status, 200, "an organization with an odd id has its own page: {own:#?}");
+    assert!(own.body.contains("<dd>all models</dd>"), "{}", own.body);
 }
 
 #[tokio::test]

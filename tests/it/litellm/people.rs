@@ -1,5 +1,7 @@
 //! A person's row among those that the proxy and its administrators make: found by the object id and never by an address.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -211,7 +213,11 @@ async fn a_person_of_another_tenant_with_the_same_object_id_is_refused() {
         }
         let answer = world.try_sign_in(&service, alice).await;
         assert_eq!((answer.status.as_u16(), answer.code()), (403, "other_tenant".to_owned()), "{answer:#?}");
-        assert_eq!(world.sessions_and_runs().await, (0, 0), "no session, no record; the row is deleted: {deleted}");
+        let refusals = vec!["other_tenant"; 1 + usize::from(deleted)];
+        assert_eq!(world.refusals().await, refusals, "the row is deleted: {deleted}");
+        let records = i64::try_from(refusals.len()).unwrap();
+        assert_eq!(world.sessions_and_runs().await, (0, records), "no session; the row is deleted: {deleted}");
+        assert_eq!(world.readings().await, BTreeMap::new(), "what Entra tells of somebody else is not kept as hers");
         if !deleted {
             assert_eq!(versions(&world, &WRITTEN).await, before);
         }

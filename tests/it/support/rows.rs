@@ -81,6 +81,7 @@ const NATIVE_VERSIONS: &str = "
     union all select 'organization member ' || user_id || organization_id || ' ' || ctid || ' ' || xmin
               from entraway.organization_members
     union all select 'team member ' || user_id || team_id || ' ' || ctid || ' ' || xmin from entraway.team_members
+    union all select 'made team ' || team_id || ' ' || ctid || ' ' || xmin from entraway.made_teams
     order by 1";
 
 /// The roster is a part of the team's row here.
@@ -98,6 +99,7 @@ const LITELLM_VERSIONS: &str = r#"
               from entraway.litellm_organization_members
     union all select 'remembered team member ' || user_id || team_id || ' ' || ctid || ' ' || xmin
               from entraway.litellm_team_members
+    union all select 'made team ' || team_id || ' ' || ctid || ' ' || xmin from entraway.made_teams
     order by 1"#;
 
 impl Rows {

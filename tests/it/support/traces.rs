@@ -1,24 +1,61 @@
 //! What a sign-in leaves behind, to compare before and after; and a database that goes away and comes back.
 
+use std::collections::BTreeMap;
+
 use entraway::domain::{GroupId, ObjectId};
+use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgPool};
 
 use super::world::cluster;
 use super::{Rows, World};
 
-/// Every row of the store with its version, and how many sessions and sync records there are.
+/// Every row of the store with its version, what is kept of people's groups, how many sessions and sync records there
+/// are, and which of the records say that somebody was refused.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Traces {
     pub(crate) rows: Rows,
     versions: Vec<String>,
+    /// What Entra last told of a person's groups, by object id; with the time since when.
+    pub(crate) readings: BTreeMap<String, Value>,
     pub(crate) sessions: i64,
     pub(crate) runs: i64,
+    /// Why people were refused whom Entra had vouched for, in the order of time.
+    refusals: Vec<String>,
+}
+
+impl Traces {
+    /// The same after somebody was refused: with a record of that, for this reason, and nothing else.
+    #[must_use]
+    pub(crate) fn and_refused(mut self, why: &str) -> Self {
+        self.runs += 1;
+        self.refusals.push(why.to_owned());
+        self
+    }
+
+    /// Takes out what is kept of a person's groups, which may have been read anew; the groups are given back.
+    pub(crate) fn take_groups(&mut self, person: ObjectId) -> Option<Value> {
+        self.readings.remove(&person.to_string()).map(|mut reading| reading["groups"].take())
+    }
 }
 
 impl World {
     pub(crate) async fn traces(&self) -> Traces {
         let (sessions, runs) = self.sessions_and_runs().await;
-        Traces { rows: self.rows().await, versions: self.versions().await, sessions, runs }
+        let (readings, refusals) = (self.readings().await, self.refusals().await);
+        Traces { rows: self.rows().await, versions: self.versions().await, readings, sessions, runs, refusals }
+    }
+
+    /// What is kept of people's groups, by object id.
+    pub(crate) async fn readings(&self) -> BTreeMap<String, Value> {
+        let sql = "select user_id, to_jsonb(g) - 'user_id' from entraway.person_groups g";
+        let rows: Vec<(String, Value)> = sqlx::query_as(sql).fetch_all(&self.pool).await.unwrap();
+        rows.into_iter().collect()
+    }
+
+    /// The outcomes of the sync records of people who were refused, in the order of time.
+    pub(crate) async fn refusals(&self) -> Vec<String> {
+        let sql = "select outcome from entraway.sync_runs where outcome <> 'signed_in' order by started_at, run_id";
+        sqlx::query_scalar(sql).fetch_all(&self.pool).await.unwrap()
     }
 
     /// A person in one group, which is assigned to the app.

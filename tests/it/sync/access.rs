@@ -1,10 +1,13 @@
-//! Who may enter: `require_group`, `allowed_email_domains`. Whoever may not leaves no trace in the tables.
+//! Who may enter: `require_group`, `allowed_email_domains`. Whoever may not leaves the record of that, and no other trace.
 
 use std::collections::BTreeSet;
 
+use entraway::domain::ObjectId;
+use entraway::fake::Endpoint;
 use rstest::rstest;
+use serde_json::{Value, json};
 
-use super::support::{assert_nothing_written, assert_refused, assigned, ids, person};
+use super::support::{assert_did_nothing, assert_only_refusals, assert_refused, assigned, groups_kept, ids, person};
 use crate::support::{LiteLlm, Native, Service, StoreKind, World};
 
 async fn for_members_only(world: &World) -> Service {
@@ -14,6 +17,19 @@ async fn for_members_only(world: &World) -> Service {
 async fn for_domain(world: &World, domain: &str) -> Service {
     let domains = BTreeSet::from([domain.to_owned()]);
     world.service_with(|config| config.policy.allowed_email_domains = domains).await
+}
+
+/// Whoever is refused for their address is not asked about.
+async fn assert_nothing_read(world: &World, person: ObjectId) {
+    let run = world.last_run().await;
+    assert_eq!(run["user_id"], json!(person), "{run:#}");
+    for list in ["assigned_groups", "member_of"] {
+        assert_eq!(run[list], "not_read", "{run:#}");
+        assert_eq!([&run[format!("{list}_read")], &run[format!("{list}_why")]], [&Value::Null; 2], "{run:#}");
+    }
+    assert_eq!(groups_kept(world, person).await, None, "no groups of theirs are known");
+    let asked = world.fake.requests_to(Endpoint::MemberOf).len() + world.fake.requests_to(Endpoint::AssignedTo).len();
+    assert_eq!(asked, 0, "Graph was asked");
 }
 
 #[rstest]
@@ -28,7 +44,7 @@ async fn where_a_group_is_required_a_member_enters(#[values(Native, LiteLlm)] st
 
 #[rstest]
 #[tokio::test]
-async fn where_a_group_is_required_a_stranger_is_refused_and_nothing_is_written(
+async fn where_a_group_is_required_a_stranger_is_refused_and_only_that_is_recorded(
     #[values(Native, LiteLlm)] store: StoreKind,
 ) {
     let world = World::of(store).await;
@@ -38,10 +54,22 @@ async fn where_a_group_is_required_a_stranger_is_refused_and_nothing_is_written(
     world.fake.edit(|directory| directory.nest(inner, outer));
     let service = for_members_only(&world).await;
 
-    for groups in [&[][..], &[not_assigned], &[inner]] {
+    let mut refusals = Vec::new();
+    for (groups, kept) in [
+        (&[][..], json!({})),
+        (&[not_assigned], json!({ not_assigned.to_string(): { "name": "Not assigned", "assigned": false } })),
+        (&[inner], json!({ inner.to_string(): { "name": "In an assigned group", "assigned": false } })),
+    ] {
         let stranger = person(&world, "Sam Stranger", groups);
         assert_refused(&world.try_sign_in(&service, stranger).await, 403, "no_group");
-        assert_nothing_written(&world).await;
+        refusals.push("no_group");
+        assert_only_refusals(&world, &refusals).await;
+        let run = world.last_run().await;
+        assert_eq!((&run["user_id"], &run["outcome"]), (&json!(stranger), &json!("no_group")), "{run:#}");
+        let read =
+            ["assigned_groups", "assigned_groups_read", "member_of", "member_of_read"].map(|column| &run[column]);
+        assert_eq!(read, [&json!("known"), &json!(2), &json!("known"), &json!(groups.len())], "what was read: {run:#}");
+        assert_eq!(groups_kept(&world, stranger).await, Some(kept), "their groups, all of which are known");
     }
 }
 
@@ -54,7 +82,8 @@ async fn where_a_group_is_required_an_app_without_assigned_groups_lets_nobody_in
     let group = world.fake.edit(|directory| directory.group("Not assigned"));
     let alice = person(&world, "Alice Arden", &[group]);
     assert_refused(&world.try_sign_in(&for_members_only(&world).await, alice).await, 403, "no_group");
-    assert_nothing_written(&world).await;
+    assert_only_refusals(&world, &["no_group"]).await;
+    assert_eq!(world.last_run().await["assigned_groups_read"], 0, "an empty list is known");
 }
 
 #[rstest]
@@ -70,7 +99,7 @@ async fn where_a_group_is_required_even_an_administrator_needs_one(#[values(Nati
         })
         .await;
     assert_refused(&world.try_sign_in(&service, alice).await, 403, "no_group");
-    assert_nothing_written(&world).await;
+    assert_only_refusals(&world, &["no_group"]).await;
 }
 
 #[rstest]
@@ -82,13 +111,21 @@ async fn a_member_who_was_taken_out_is_refused_next_time_and_their_rows_stay(
     let [group] = assigned(&world, ["Members"]);
     let alice = person(&world, "Alice Arden", &[group]);
     let service = for_members_only(&world).await;
-    world.sign_in(&service, alice).await;
-    let before = (world.versions().await, world.sessions_and_runs().await);
+    let mut browser = world.sign_in(&service, alice).await;
+    let told = browser.me(&service).await.json();
+    let mut before = world.traces().await;
 
     world.fake.edit(|directory| directory.take_out(alice, group));
     assert_refused(&world.try_sign_in(&service, alice).await, 403, "no_group");
 
-    assert_eq!((world.versions().await, world.sessions_and_runs().await), before);
+    let mut after = world.traces().await;
+    let known = json!({ group.to_string(): { "name": "Members", "assigned": true } });
+    assert_eq!((before.take_groups(alice), after.take_groups(alice)), (Some(known), Some(json!({}))));
+    assert_eq!(after, before.and_refused("no_group"), "her rows stay, her session too");
+    assert_did_nothing(&world.last_run().await);
+    assert_eq!(browser.me(&service).await.json(), told, "her last sync is the one of the sign-in");
+    let page = browser.get(service.at("/")).await.body;
+    assert!(page.contains("</time>: refused: in no assigned group.</p>"), "the page tells of the attempt: {page}");
 }
 
 #[rstest]
@@ -121,10 +158,13 @@ async fn an_address_of_an_allowed_domain_enters_in_any_case_of_letters(#[values(
 
 #[rstest]
 #[tokio::test]
-async fn an_address_of_any_other_domain_is_refused_and_nothing_is_written(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn an_address_of_any_other_domain_is_refused_and_only_that_is_recorded(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
     let world = World::of(store).await;
     let [group] = assigned(&world, ["Members"]);
     let service = for_domain(&world, "contoso-sim.example").await;
+    let mut refusals = Vec::new();
     for address in [
         "alice@elsewhere.example",
         "alice@mail.contoso-sim.example",
@@ -138,7 +178,9 @@ async fn an_address_of_any_other_domain_is_refused_and_nothing_is_written(#[valu
             stranger
         });
         assert_refused(&world.try_sign_in(&service, stranger).await, 403, "email_domain_not_allowed");
-        assert_nothing_written(&world).await;
+        refusals.push("email_domain");
+        assert_only_refusals(&world, &refusals).await;
+        assert_nothing_read(&world, stranger).await;
     }
 }
 
@@ -154,5 +196,6 @@ async fn where_domains_are_listed_a_person_without_an_address_is_refused(#[value
     });
     let answer = world.try_sign_in(&for_domain(&world, "contoso-sim.example").await, nobody).await;
     assert_refused(&answer, 403, "email_domain_not_allowed");
-    assert_nothing_written(&world).await;
+    assert_only_refusals(&world, &["email_domain"]).await;
+    assert_nothing_read(&world, nobody).await;
 }

@@ -8,9 +8,8 @@ use std::collections::BTreeMap;
 
 use entraway::domain::ObjectId;
 use rstest::rstest;
-use serde_json::json;
 
-use super::support::{assigned, many_assigned, person};
+use super::support::{assert_did_nothing, assigned, many_assigned, person};
 use crate::support::{LiteLlm, Native, Service, StoreKind, World};
 
 /// The statements of one sign-in.
@@ -30,8 +29,12 @@ fn first_words(query: &str) -> String {
 impl Cost {
     /// Signs the person in, with no other statement in between.
     async fn of(world: &World, service: &Service, person: ObjectId) -> Self {
+        Self::of_any(world, async || _ = world.sign_in(service, person).await).await
+    }
+
+    async fn of_any(world: &World, sign_in: impl AsyncFnOnce()) -> Self {
         world.statements().await;
-        world.sign_in(service, person).await;
+        sign_in().await;
         let mut statements = BTreeMap::new();
         for (query, calls) in world.statements().await {
             *statements.entry(first_words(&query)).or_default() += calls;
@@ -48,11 +51,12 @@ impl Cost {
         these.map(|(_, calls)| calls).sum()
     }
 
-    /// All but the statement that uses the attempt up and the one that opens the session, which must be there.
+    /// All but the statement that uses the attempt up and the one that keeps the record and opens the session, if one is
+    /// opened; both must be there.
     #[track_caller]
     fn of_the_sync(&self) -> i64 {
         let (attempt, session) = (self.calls("insert into entraway.used_attempts"), self.calls("with run as"));
-        assert_eq!((attempt, session), (1, 1), "one attempt used up, one session opened: {self:#?}");
+        assert_eq!((attempt, session), (1, 1), "one attempt used up, one record kept: {self:#?}");
         self.all() - attempt - session
     }
 
@@ -79,7 +83,7 @@ async fn the_same_sign_in_again_writes_nothing_and_opens_no_transaction(#[values
     let alice = person(&world, "Alice Arden", &[hers]);
     let service = world.service().await;
     world.sign_in(&service, alice).await;
-    let (before, rows) = (world.versions().await, world.rows().await);
+    let (before, rows, readings) = (world.versions().await, world.rows().await, world.readings().await);
 
     for _ in 0..3 {
         Cost::of(&world, &service, alice).await.assert_writes_nothing();
@@ -87,12 +91,26 @@ async fn the_same_sign_in_again_writes_nothing_and_opens_no_transaction(#[values
 
     assert_eq!(world.versions().await, before, "a row was written to");
     assert_eq!(world.rows().await, rows);
-    let run = world.last_run().await;
-    for list in ["organizations_created", "teams_created", "organizations_joined", "teams_joined", "failures", "notes"]
-    {
-        assert_eq!(run[list], json!([]), "{list} in the record");
-    }
+    assert_eq!(world.readings().await, readings, "what is kept of her groups");
+    assert_did_nothing(&world.last_run().await);
     assert!(rows.teams.contains_key(&other.to_string()));
+}
+
+#[rstest]
+#[tokio::test]
+async fn whoever_is_refused_costs_the_record_and_no_other_statement(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
+    assigned(&world, ["Members"]);
+    let alice = person(&world, "Alice Arden", &[]);
+    let service = world.service_with(|config| config.policy.require_group = true).await;
+    for how in ["the first time", "again"] {
+        let cost = Cost::of_any(&world, async || {
+            let answer = world.try_sign_in(&service, alice).await;
+            assert_eq!(answer.code(), "no_group", "{how}: {answer:#?}");
+        })
+        .await;
+        assert_eq!(cost.of_the_sync(), 0, "{how}: {cost:#?}");
+    }
 }
 
 #[rstest]

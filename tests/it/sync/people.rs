@@ -6,7 +6,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::support::{assert_refused, assigned, ids, person};
+use super::support::{assert_did_nothing, assert_refused, assigned, ids, person};
 use crate::support::by_hand::MAKE_USER;
 use crate::support::{LiteLlm, Native, StoreKind, World};
 
@@ -162,13 +162,16 @@ async fn an_object_id_that_belongs_to_another_tenants_person_is_refused(#[values
     let [group] = assigned(&world, ["Research"]);
     let alice = person(&world, "Alice Arden", &[group]);
     world.by_hand(MAKE_USER, &[&alice, &Uuid::new_v4(), &"proxy_admin", &"alice@elsewhere.example"]).await;
-    let before = world.rows().await;
+    let before = world.traces().await;
 
     let answer = world.try_sign_in(&world.service().await, alice).await;
 
     assert_refused(&answer, 403, "other_tenant");
-    assert_eq!(world.rows().await, before, "not even the groups were created");
-    assert_eq!(world.sessions_and_runs().await, (0, 0));
+    let recorded = before.and_refused("other_tenant");
+    assert_eq!(world.traces().await, recorded, "not even the groups were created; but it is recorded");
+    let run = world.last_run().await;
+    assert_eq!(run["tenant_id"], json!(world.fake.edit(|directory| directory.tenant_id)), "the one that came: {run:#}");
+    assert_did_nothing(&run);
 }
 
 #[rstest]

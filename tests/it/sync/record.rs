@@ -1,9 +1,15 @@
 //! The sync record: one row a sign-in, which says what was read, written, left alone, and how long it took.
 
+use std::collections::BTreeMap;
+
+use chrono::TimeDelta;
+use entraway::domain::GroupId;
+use entraway::fake::{Endpoint, Fault, FaultRule};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::support::{assigned, ids, person, time};
+use super::support::{assigned, failures, ids, person, time, with_flag};
+use crate::support::by_hand::DELETE_ALL_GROUPS;
 use crate::support::{LiteLlm, Native, StoreKind, World};
 
 /// The newest record without what no test can foretell; that part is checked here.
@@ -13,7 +19,7 @@ async fn record(world: &World) -> Value {
     assert!(columns.remove("run_id").unwrap().as_str().unwrap().len() == 36);
     let age = world.clock.now() - time(&columns.remove("started_at").unwrap());
     assert!((0..60).contains(&age.num_seconds()), "the record says that it began {age} ago");
-    for column in ["graph_ms", "store_ms"] {
+    for column in ["entra_ms", "graph_ms", "plan_ms", "store_ms"] {
         let took = columns.remove(column).unwrap().as_f64().unwrap();
         assert!(took > 0.0 && took < 60_000.0, "{column} is {took}");
     }
@@ -32,7 +38,7 @@ async fn every_sign_in_leaves_one_record_of_what_it_read_and_wrote(#[values(Nati
 
     world.sign_in(&service, alice).await;
     let first = json!({
-        "user_id": alice, "tenant_id": tenant,
+        "user_id": alice, "tenant_id": tenant, "outcome": "signed_in", "touched": ids(&[hers, other]),
         "assigned_groups": "known", "assigned_groups_read": 2, "assigned_groups_why": null,
         "member_of": "known", "member_of_read": 2, "member_of_why": null,
         "organizations_created": ids(&[hers, other]), "teams_created": ids(&[hers, other]),
@@ -43,7 +49,7 @@ async fn every_sign_in_leaves_one_record_of_what_it_read_and_wrote(#[values(Nati
 
     world.sign_in(&service, alice).await;
     let mut nothing = first.clone();
-    for list in ["organizations_created", "teams_created", "organizations_joined", "teams_joined"] {
+    for list in ["organizations_created", "teams_created", "organizations_joined", "teams_joined", "touched"] {
         nothing[list] = json!([]);
     }
     nothing["user_created"] = json!(false);
@@ -62,6 +68,7 @@ async fn every_sign_in_leaves_one_record_of_what_it_read_and_wrote(#[values(Nati
     some["teams_created"] = json!([third]);
     some["organizations_joined"] = json!([other]);
     some["teams_joined"] = json!([other]);
+    some["touched"] = json!(ids(&[other, third]));
     some["user_updated"] = json!(true);
     assert_eq!(record(&world).await, some, "the third, after some things changed in Entra");
 
@@ -94,6 +101,137 @@ async fn without_organizations_the_record_names_teams_only(#[values(Native, Lite
     let alice = person(&world, "Alice Arden", &[group]);
     world.sign_in(&world.service_with(|config| config.policy.also_create_orgs = false).await, alice).await;
     let run = record(&world).await;
+    assert_eq!(run["touched"], json!([group]));
     assert_eq!((&run["organizations_created"], &run["organizations_joined"]), (&json!([]), &json!([])));
     assert_eq!((&run["teams_created"], &run["teams_joined"]), (&json!([group]), &json!([group])));
+}
+
+/// How each team came to be, by its name: whether organizations were on, and why its organization could not be made. Each
+/// was made by a sign-in whose record says so.
+async fn made(world: &World, groups: &[(&'static str, GroupId)]) -> BTreeMap<&'static str, (bool, Option<String>)> {
+    let sql = "select m.team_id, m.organizations_on, m.organization_refused,
+                      exists (select from entraway.sync_runs r
+                              where r.started_at = m.made_at and m.team_id = any(r.teams_created))
+               from entraway.made_teams m";
+    let rows: Vec<(String, bool, Option<String>, bool)> = sqlx::query_as(sql).fetch_all(&world.pool).await.unwrap();
+    let made = rows.into_iter().map(|(id, on, refused, recorded)| {
+        let (name, _) = groups.iter().find(|(_, group)| group.to_string() == id).expect("a team of a group");
+        assert!(recorded, "no sync record says when {name} was made");
+        (*name, (on, refused))
+    });
+    made.collect()
+}
+
+/// A database that refuses the organization of the group "Refused".
+const REFUSE: &str = "create function refuse() returns trigger language plpgsql as $$ begin
+        if new.organization_alias = 'Refused' then raise exception 'no'; end if; return new;
+    end $$;
+    create trigger refuse before insert on {organizations} for each row execute function refuse()";
+
+#[rstest]
+#[tokio::test]
+async fn the_record_names_each_group_once_of_which_it_says_anything_and_how_each_team_came_to_be_is_kept(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let world = World::of(store).await;
+    let [alone] = assigned(&world, ["Alone"]);
+    let bob = person(&world, "Bob Birch", &[]);
+    world.sign_in(&with_flag(&world, false).await, bob).await;
+    let [joined, untouched] = assigned(&world, ["Joined", "Untouched"]);
+    let service = with_flag(&world, true).await;
+    world.sign_in(&service, bob).await;
+    let before = world.versions().await;
+    assert_eq!(before.iter().filter(|version| version.starts_with("made team")).count(), 3);
+
+    let [created, refused] = assigned(&world, ["Created", "Refused"]);
+    world.sql(REFUSE).await;
+    let alice = person(&world, "Alice Arden", &[alone, joined]);
+    world.sign_in(&service, alice).await;
+
+    let run = world.last_run().await;
+    assert_eq!(failures(&run), ["organization/Refused/P0001: no"]);
+    assert_eq!(run["notes"], json!([{ "note": "team_stays_standalone", "team": alone }]));
+    assert_eq!(run["touched"], json!(ids(&[alone, joined, created, refused])), "{run:#}");
+    let groups =
+        [("Alone", alone), ("Joined", joined), ("Untouched", untouched), ("Created", created), ("Refused", refused)];
+    let told = BTreeMap::from([
+        ("Alone", (false, None)),
+        ("Joined", (true, None)),
+        ("Untouched", (true, None)),
+        ("Created", (true, None)),
+        ("Refused", (true, Some("P0001: no".to_owned()))),
+    ]);
+    assert_eq!(made(&world, &groups).await, told);
+    let after = world.versions().await;
+    let rewritten: Vec<&String> =
+        before.iter().filter(|version| version.starts_with("made team") && !after.contains(version)).collect();
+    assert_eq!(rewritten, [] as [&String; 0], "how the others came to be is not written again");
+
+    // What was deleted is made anew, and that is how it came to be.
+    world.sql(DELETE_ALL_GROUPS).await;
+    world.sign_in(&with_flag(&world, false).await, alice).await;
+    let told = groups.map(|(name, _)| (name, (false, None))).into();
+    assert_eq!(made(&world, &groups).await, told);
+}
+
+/// What is kept of a person's groups, without the time; the time; and the row's version.
+async fn kept(world: &World) -> (Value, Value, String) {
+    let sql = "select to_jsonb(g), xmin || ' ' || ctid from entraway.person_groups g";
+    let (mut row, version): (Value, String) = sqlx::query_as(sql).fetch_one(&world.pool).await.unwrap();
+    let since = row.as_object_mut().unwrap().remove("since").unwrap();
+    (row, since, version)
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_persons_groups_are_kept_as_they_were_last_told_and_written_only_where_they_differ(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let world = World::of(store).await;
+    let [hers, _] = assigned(&world, ["Hers", "Other"]);
+    let not_assigned = world.fake.edit(|directory| directory.group("Not assigned"));
+    let alice = person(&world, "Alice Arden", &[hers, not_assigned]);
+    let tenant = world.fake.edit(|directory| directory.tenant_id);
+    let (service, unconfigured) =
+        (world.service().await, world.service_with(|config| config.entra.service_principal_id = None).await);
+    let told = |state: &str, name: &str, [of_hers, of_the_other]: [Value; 2]| {
+        let groups = json!({
+            hers.to_string(): { "name": name, "assigned": of_hers },
+            not_assigned.to_string(): { "name": "Not assigned", "assigned": of_the_other },
+        });
+        json!({ "user_id": alice, "tenant_id": tenant, "assigned_groups": state, "groups": groups })
+    };
+    let (known, null) = ([json!(true), json!(false)], [Value::Null, Value::Null]);
+    let mut last = None;
+    for (how, differs, expected) in [
+        ("the first", true, told("known", "Hers", known.clone())),
+        ("again", false, told("known", "Hers", known.clone())),
+        ("with another name", true, told("known", "Renamed", known.clone())),
+        ("her groups unknown", false, told("known", "Renamed", known.clone())),
+        ("the assigned groups unknown", true, told("unknown", "Renamed", null.clone())),
+        ("both unknown", false, told("unknown", "Renamed", null.clone())),
+        ("nothing configured", true, told("not_configured", "Renamed", null)),
+        ("as at first", true, told("known", "Renamed", known)),
+    ] {
+        world.clock.advance(TimeDelta::minutes(1));
+        if how == "with another name" {
+            world.fake.edit(|directory| directory.change_group(hers, |group| "Renamed".clone_into(&mut group.name)));
+        }
+        for (list, endpoint) in [("her groups", Endpoint::MemberOf), ("the assigned groups", Endpoint::AssignedTo)] {
+            if how == "both unknown" || how == format!("{list} unknown") {
+                world.fake.fault(FaultRule::on(endpoint, Fault::status(403)));
+            }
+        }
+        world.sign_in(if how == "nothing configured" { &unconfigured } else { &service }, alice).await;
+        world.fake.clear_faults();
+        let (row, since, version) = kept(&world).await;
+        assert_eq!(row, expected, "{how}");
+        if differs {
+            assert_eq!(since, world.last_run().await["started_at"], "{how}: since when");
+            assert_ne!(Some(&(since.clone(), version.clone())), last.as_ref(), "{how}");
+        } else {
+            assert_eq!(Some(&(since.clone(), version.clone())), last.as_ref(), "{how}: it is not written again");
+        }
+        last = Some((since, version));
+    }
 }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use entraway::domain::{GroupId, ObjectId};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::by_hand::{MAKE_ORGANIZATION, MAKE_TEAM};
 pub(super) use crate::support::scene::{assigned, many_assigned, person, until_it_waits};
@@ -67,8 +67,9 @@ pub(super) fn assert_refused(answer: &Answer, status: u16, code: &str) {
     );
 }
 
-/// Nobody and nothing: no person, no group, no membership, no session, no sync record.
-pub(super) async fn assert_nothing_written(world: &World) {
+/// Nobody and nothing: no person, no group, no membership, no session. There is but the record of each refusal, which
+/// says why, and that nothing was done.
+pub(super) async fn assert_only_refusals(world: &World, outcomes: &[&str]) {
     let rows = world.rows().await;
     let counts = [
         rows.organizations.len(),
@@ -78,5 +79,24 @@ pub(super) async fn assert_nothing_written(world: &World) {
         rows.team_members.len(),
     ];
     assert_eq!(counts, [0; 5], "a refused sign-in leaves no row behind: {rows:#?}");
-    assert_eq!(world.sessions_and_runs().await, (0, 0), "sessions and sync records after a refused sign-in");
+    let records = i64::try_from(outcomes.len()).unwrap();
+    assert_eq!(world.sessions_and_runs().await, (0, records), "sessions and sync records after refused sign-ins");
+    assert_eq!(world.refusals().await, outcomes, "what the records say");
+    assert_did_nothing(&world.last_run().await);
+}
+
+/// A record of a sign-in that created, joined and changed nothing.
+#[track_caller]
+pub(super) fn assert_did_nothing(run: &Value) {
+    for list in ["organizations_created", "teams_created", "organizations_joined", "teams_joined", "failures", "notes"]
+    {
+        assert_eq!(run[list], json!([]), "{list} in the record: {run:#}");
+    }
+    assert_eq!(run["touched"], json!([]), "{run:#}");
+    assert_eq!((&run["user_created"], &run["user_updated"]), (&json!(false), &json!(false)), "{run:#}");
+}
+
+/// A person's groups in `entraway.person_groups`: each with its name, and whether it is assigned.
+pub(super) async fn groups_kept(world: &World, person: ObjectId) -> Option<Value> {
+    world.readings().await.remove(&person.to_string()).map(|mut reading| reading["groups"].take())
 }

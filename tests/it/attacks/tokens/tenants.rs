@@ -1,14 +1,16 @@
 //! Tokens of other tenants, and tokens that mix two of them.
 
-use entraway::config::Tenant;
+use entraway::config::{Config, Tenant};
 use entraway::domain::TenantId;
-use entraway::fake::{IdToken, Signing};
+use entraway::fake::{Endpoint, Fault, FaultRule, IdToken, Signing};
+use rstest::rstest;
 use serde_json::json;
 use uuid::Uuid;
 
 use super::{refuses, refuses_each, wrong};
 use crate::attacks::Siege;
 use crate::id_token::stranger;
+use crate::support::{LiteLlm, Native, Service, StoreKind, World};
 
 /// The tenant of all personal accounts.
 const CONSUMERS: &str = "9188040d-6c67-4c5b-b112-36a304b66dad";
@@ -74,6 +76,59 @@ async fn an_open_endpoint_is_open_to_allowed_tenants_only() {
         ];
         refuses_each(siege, 11, cases).await;
     }
+}
+
+/// What is recorded of somebody with Alice's id in another tenant is not told as hers, whoever came first.
+#[rstest]
+#[tokio::test]
+async fn another_tenants_person_with_the_same_id_is_nobody_on_the_persons_pages(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let world = World::of(store).await;
+    let (alice, group) = world.alice();
+    let partner = TenantId::from(Uuid::new_v4());
+    let home = world.fake.edit(|directory| directory.tenant_id);
+    let pat = world.fake.edit(|directory| directory.person("Pat Partner", |person| person.tenant_id = Some(partner)));
+    let service = async |require_group| {
+        let open = |config: &mut Config| {
+            config.entra.tenant = Tenant::Organizations;
+            config.entra.allowed_tenants = [home, partner].into();
+            config.policy.require_group = require_group;
+        };
+        world.service_with(open).await
+    };
+    let (open, closed) = (service(false).await, service(true).await);
+    // In the other tenant Graph tells lists, too: there is no group in them.
+    let none = Fault::Status { status: 200, retry_after: None, body: Some(json!({ "value": [] })) };
+    let comes = async |service: &Service, code: &str| {
+        for list in [Endpoint::AssignedTo, Endpoint::MemberOf] {
+            world.fake.fault(FaultRule::on(list, none.clone()));
+        }
+        world.fake.next_id_token(move |token| _ = token.claims.insert("oid".into(), json!(alice)));
+        let answer = world.try_sign_in(service, pat).await;
+        assert_eq!((answer.status.as_u16(), answer.code().as_str()), (403, code), "{answer:#?}");
+        world.fake.clear_faults();
+    };
+    comes(&closed, "no_group").await;
+    assert_eq!(world.readings().await[&alice.to_string()]["tenant_id"], json!(partner), "nobody else has that id yet");
+    let mut browser = world.sign_in(&open, alice).await;
+    let hers = world.readings().await;
+    assert_eq!(hers[&alice.to_string()]["tenant_id"], json!(home), "who is let in has the id");
+    let known = json!({ group.to_string(): { "name": "Production LLM Evals", "assigned": true } });
+    assert_eq!(hers[&alice.to_string()]["groups"], known);
+    let told = browser.me(&open).await.json();
+
+    comes(&open, "other_tenant").await;
+    comes(&closed, "no_group").await;
+
+    assert_eq!(world.refusals().await, ["no_group", "other_tenant", "no_group"]);
+    assert_eq!(world.readings().await, hers, "what is kept of Alice's groups");
+    assert_eq!(browser.me(&open).await.json(), told, "what /api/me tells");
+    let page = browser.get(open.at("/")).await.body;
+    assert!(page.contains("joined Production LLM Evals"), "her own last sync: {page}");
+    let syncs = browser.get_json(open.at("/api/syncs")).await.json();
+    let syncs: Vec<_> = syncs["syncs"].as_array().unwrap().iter().map(|sync| &sync["tenant_id"]).collect();
+    assert_eq!(syncs, [&json!(home)], "her own records");
 }
 
 #[tokio::test]
