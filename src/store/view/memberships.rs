@@ -25,6 +25,9 @@ pub struct Member {
     pub source: String,
     /// `None` where the tables do not tell.
     pub joined_at: Option<DateTime<Utc>>,
+    /// Whether there is a row of theirs, and so a page.
+    #[serde(skip)]
+    pub has_row: bool,
 }
 
 impl Member {
@@ -78,7 +81,7 @@ pub struct PersonTeam {
 
 const NATIVE_TEAM_MEMBERS: Shape = Shape {
     columns: "m.user_id as id, u.user_alias as display_name, u.user_email as email, m.role, m.source,
-              m.created_at as joined_at",
+              m.created_at as joined_at, true as has_row",
     from: "entraway.team_members m join entraway.users u on u.user_id = m.user_id",
     id: "m.user_id",
     id_cast: "",
@@ -90,7 +93,7 @@ const NATIVE_TEAM_MEMBERS: Shape = Shape {
 
 const NATIVE_ORGANIZATION_MEMBERS: Shape = Shape {
     columns: "m.user_id as id, u.user_alias as display_name, u.user_email as email, m.user_role as role, m.source,
-              m.created_at as joined_at",
+              m.created_at as joined_at, true as has_row",
     from: "entraway.organization_members m join entraway.users u on u.user_id = m.user_id",
     ..NATIVE_TEAM_MEMBERS
 };
@@ -99,7 +102,8 @@ const NATIVE_ORGANIZATION_MEMBERS: Shape = Shape {
 const LITELLM_TEAM_MEMBERS: Shape = Shape {
     columns: "coalesce(r.member ->> 'user_id', r.member ->> 'user_email', '') as id, u.user_alias as display_name,
               coalesce(u.user_email, r.member ->> 'user_email') as email, r.member ->> 'role' as role,
-              case when g.user_id is null then 'manual' else 'entra' end as source, g.created_at as joined_at",
+              case when g.user_id is null then 'manual' else 'entra' end as source, g.created_at as joined_at,
+              u.user_id is not null as has_row",
     from: r#"public."LiteLLM_TeamTable" t
              cross join lateral jsonb_array_elements(
                  case when jsonb_typeof(t.members_with_roles) = 'array' then t.members_with_roles else '[]' end
@@ -117,7 +121,7 @@ const LITELLM_TEAM_MEMBERS: Shape = Shape {
 const LITELLM_ORGANIZATION_MEMBERS: Shape = Shape {
     columns: "m.user_id as id, u.user_alias as display_name, u.user_email as email, m.user_role as role,
               case when g.user_id is null then 'manual' else 'entra' end as source,
-              m.created_at at time zone 'UTC' as joined_at",
+              m.created_at at time zone 'UTC' as joined_at, true as has_row",
     from: r#"public."LiteLLM_OrganizationMembership" m
              join public."LiteLLM_UserTable" u on u.user_id = m.user_id
              left join entraway.litellm_organization_members g on g.user_id = m.user_id
