@@ -1,5 +1,8 @@
 -- What pages show beside the rows of the store: how a sign-in went in more detail, what Entra last said of a person's
--- groups, how a team came to be; and the indexes that keep lists fast.
+-- groups, how a team came to be.
+
+-- Every sign-in writes to this table: better to fail and be started again than to have them all wait behind us.
+set local lock_timeout = '3s';
 
 alter table entraway.sync_runs
     -- Or why a person whom Entra had vouched for was refused.
@@ -16,31 +19,31 @@ alter table entraway.sync_runs
     drop constraint sync_runs_member_of_check,
     add check (member_of in ('known', 'unknown', 'not_read'));
 
-update entraway.sync_runs r
-set touched = array(
-    select unnest(organizations_created || teams_created || organizations_joined || teams_joined)
-    union select failure ->> 'id' from jsonb_array_elements(r.failures) failure
-    union select note ->> 'team' from jsonb_array_elements(r.notes) note where note ? 'team')
-where cardinality(organizations_created || teams_created || organizations_joined || teams_joined) > 0
-   or failures <> '[]' or notes <> '[]';
-
-drop index entraway.sync_runs_started_at;
-drop index entraway.sync_runs_user_id;
-create index sync_runs_newest on entraway.sync_runs (started_at, run_id);
-create index sync_runs_of_person on entraway.sync_runs (user_id, started_at, run_id);
-create index sync_runs_of_group on entraway.sync_runs using gin (touched) where touched <> '{}';
-create index sync_runs_in_trouble on entraway.sync_runs (started_at, run_id)
-    where outcome <> 'signed_in' or assigned_groups = 'unknown' or member_of = 'unknown' or failures <> '[]';
-
 -- A person's own groups, as Entra last told all of them: an object of {"name", "assigned"} by id. An assignment is null
--- where that list was not known. Written where it differs from what is there.
+-- where that list was never known together with this one. Written where it differs from what is there.
 create table entraway.person_groups (
     user_id         text primary key,
     tenant_id       uuid not null,
     assigned_groups text not null check (assigned_groups in ('known', 'unknown', 'not_configured')),
     groups          jsonb not null,
-    since           timestamptz not null
+    since           timestamptz not null,
+    -- When Entra last said so again; written once a day at most.
+    confirmed_at    timestamptz not null
 );
+create index person_groups_confirmed_at on entraway.person_groups (confirmed_at);
+
+-- What is known of somebody's groups after Entra told all of them, but perhaps not which are assigned: then what was known
+-- of that before still counts.
+create function entraway.what_is_known(new_assigned text, new_groups jsonb, old_assigned text, old_groups jsonb)
+returns table (assigned_groups text, groups jsonb)
+language sql immutable parallel safe as $$
+    select old_assigned, coalesce(jsonb_object_agg(
+               key, value || jsonb_build_object('assigned', old_groups #> array[key, 'assigned'])), '{}')
+    from jsonb_each(new_groups) where new_assigned = 'unknown' and old_assigned = 'known'
+    having new_assigned = 'unknown' and old_assigned = 'known'
+    union all
+    select new_assigned, new_groups where (new_assigned = 'unknown' and old_assigned = 'known') is not true
+$$;
 
 -- How each team that the sync made came to be.
 create table entraway.made_teams (
@@ -57,24 +60,3 @@ language sql immutable strict parallel safe as $$
     select pg_catalog.to_tsvector('pg_catalog.simple'::pg_catalog.regconfig, pg_catalog.translate(given,
         '.,:;-_+~@#%&/|!?*=<>()[]{}''"`^$', '                               '))
 $$;
-
--- Lists go by name or by age, and on from the last row of the page before.
-create index organizations_by_name on entraway.organizations (lower(organization_alias), organization_id);
-create index organizations_by_age on entraway.organizations (created_at, organization_id);
-create index organizations_words on entraway.organizations using gin (entraway.words(organization_alias));
-
-create index teams_by_name on entraway.teams (lower(team_alias), team_id);
-create index teams_by_age on entraway.teams (created_at, team_id);
-create index teams_words on entraway.teams using gin (entraway.words(team_alias));
-drop index entraway.teams_organization_id;
-create index teams_of_organization on entraway.teams (organization_id, created_at, team_id);
-
-create index users_by_name on entraway.users (lower(coalesce(nullif(user_alias, ''), user_email, user_id)), user_id);
-create index users_by_age on entraway.users (created_at, user_id);
-create index users_words on entraway.users
-    using gin (entraway.words(coalesce(user_alias, '') || ' ' || coalesce(user_email, '')));
-
-drop index entraway.organization_members_organization_id;
-create index organization_members_by_age on entraway.organization_members (organization_id, created_at, user_id);
-drop index entraway.team_members_team_id;
-create index team_members_by_age on entraway.team_members (team_id, created_at, user_id);

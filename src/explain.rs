@@ -58,13 +58,13 @@ pub fn explain(facts: &Facts, rules: Rules<'_>) -> Explanation {
 #[must_use]
 pub fn standalone(made: Option<&MadeTeam>, organizations_on: bool) -> Standalone {
     match made {
-        _ if !organizations_on => Standalone::OrganizationsOff,
-        None => Standalone::NotOurs,
-        Some(made) if !made.organizations_on => Standalone::OrganizationsWereOff { at: made.made_at },
         Some(MadeTeam { made_at, organization_refused: Some(why), .. }) => {
             Standalone::OrganizationRefused { at: *made_at, why: Some(why.clone()) }
         }
-        Some(made) => Standalone::TakenOut { at: made.made_at },
+        Some(made) if made.organizations_on => Standalone::TakenOut { at: made.made_at },
+        Some(made) if organizations_on => Standalone::OrganizationsWereOff { at: made.made_at },
+        None if organizations_on => Standalone::NotOurs,
+        _ => Standalone::OrganizationsOff,
     }
 }
 
@@ -77,6 +77,7 @@ pub fn role(person: &PersonFacts, policy: &Policy) -> RoleReport {
     let role = person.role.as_deref().map(str::trim).filter(|role| !role.is_empty());
     let why = match (role, &person.sso_role) {
         _ if !person.has_row => RoleWhy::NoRow,
+        _ if !person.from_here => RoleWhy::NotFromHere,
         (Some(role), Some(_)) if listed && role == UserRole::ProxyAdmin.as_str() => RoleWhy::AdminUserIds,
         _ if listed => RoleWhy::AdminUserIdsAtTheNextSignIn,
         (Some(role), Some(given)) if role == given => RoleWhy::AppRole,
@@ -124,11 +125,14 @@ impl<'a> Look<'a> {
 
     fn readings(&self) -> Readings {
         let newest = self.facts.newest.as_ref();
+        let reading = self.facts.reading.as_ref();
         let list = |list: &ListFacts, state: Option<ListState>, why: Option<&String>, assigned: bool| {
+            let kept = reading.is_some_and(|kept| !assigned || kept.assigned_groups != AssignedGroups::Unknown);
             let state = state.unwrap_or(ListState::NotRead);
             let mut report = ListReport {
                 state,
-                as_of: list.as_of,
+                // What was known once counts only if it was kept.
+                as_of: list.as_of.filter(|_| kept),
                 unknown_since: list.unknown_since,
                 why: why.cloned(),
                 words: Words::default(),

@@ -161,30 +161,13 @@ impl Store {
 
     /// Brings our tables up to date. Several replicas may do so at once.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        // Two replicas may find it missing at the same moment; the second is content with the first's.
-        sqlx::raw_sql(
-            "do $$ begin
-                if to_regnamespace('entraway') is null then
-                    create schema entraway;
-                end if;
-            exception when duplicate_schema or unique_violation then
-                null;
-            end $$",
-        )
-        .execute(&self.pool)
-        .await
-        .map_err(|error| match StoreError::from(error) {
-            StoreError::Refused(error) => StoreError::Schema(error),
-            other => other,
-        })?;
-        // During a rollout, and after a way back, the database may know more than we do: what we need is there.
-        sqlx::migrate!().set_ignore_missing(true).run(&self.pool).await.map_err(|error| match error {
-            sqlx::migrate::MigrateError::Execute(error) => match StoreError::from(error) {
-                StoreError::Refused(error) => StoreError::Migration(error.into()),
-                other => other,
-            },
-            other => StoreError::Migration(other),
-        })
+        // An index takes as long as its table is large, and one replica waits for another's: nothing of that is a fault.
+        let options = (*self.pool.connect_options()).clone();
+        let options = options.options([("statement_timeout", "0"), ("lock_timeout", "0")]);
+        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options);
+        let done = migrate(&pool).await;
+        pool.close().await;
+        done
     }
 
     /// The server's version.
@@ -241,4 +224,31 @@ impl Store {
     pub async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
+    // Two replicas may find it missing at the same moment; the second is content with the first's.
+    sqlx::raw_sql(
+        "do $$ begin
+            if to_regnamespace('entraway') is null then
+                create schema entraway;
+            end if;
+        exception when duplicate_schema or unique_violation then
+            null;
+        end $$",
+    )
+    .execute(pool)
+    .await
+    .map_err(|error| match StoreError::from(error) {
+        StoreError::Refused(error) => StoreError::Schema(error),
+        other => other,
+    })?;
+    // During a rollout, and after a way back, the database may know more than we do: what we need is there.
+    sqlx::migrate!().set_ignore_missing(true).run(pool).await.map_err(|error| match error {
+        sqlx::migrate::MigrateError::Execute(error) => match StoreError::from(error) {
+            StoreError::Refused(error) => StoreError::Migration(error.into()),
+            other => other,
+        },
+        other => StoreError::Migration(other),
+    })
 }

@@ -79,7 +79,6 @@ pub async fn sync(
     Ok(SyncRun {
         applied,
         notes,
-        organizations_on: policy.also_create_orgs,
         graph_time,
         plan_time,
         store_time: read_time + begin.elapsed(),

@@ -162,7 +162,7 @@ async fn load(binary: &Binary, cookie: &str, what: &str, path: &str) -> anyhow::
     }
     times.sort_by(f64::total_cmp);
     let (p50_ms, p99_ms) = (times[times.len() / 2], times[times.len() * 99 / 100]);
-    let path = path.split("after=").next().unwrap_or_default().to_owned();
+    let path = path.split_once("after=").map_or(path.to_owned(), |(path, _)| format!("{path}after=…"));
     Ok(Page { what: what.to_owned(), path, p50_ms, p99_ms })
 }
 

@@ -81,9 +81,8 @@ fn finding(explanation: &Explanation, id: &str, name: Option<&String>, nested_gr
     let member = whole.into_iter().max_by_key(|one| one.kind == Kind::Team);
     let group = explanation.groups.iter().find(|group| group.id == id);
     let (case, words) = match (member, group) {
-        (Some(member), group) if member.kind == Kind::Team || group.is_none() => {
-            let kind = if member.kind == Kind::Team { "team" } else { "organization" };
-            let what = format!("The person is in the {kind}. {}", member.words.what);
+        (Some(member), _) if member.kind == Kind::Team => {
+            let what = format!("The person is in the team. {}", member.words.what);
             (Case::InIt, Words { what, ..member.words.clone() })
         }
         (_, Some(group)) => {
@@ -93,10 +92,15 @@ fn finding(explanation: &Explanation, id: &str, name: Option<&String>, nested_gr
             };
             (case, group.words.clone())
         }
-        (_, None) => match half {
-            Some(half) => (Case::InTheWay, half.words.clone()),
-            None => elsewhere(explanation, "The team is there, but its group", nested_groups),
-        },
+        (_, None) => {
+            if let Some(half) = half {
+                (Case::InTheWay, half.words.clone())
+            } else {
+                let (case, words) = elsewhere(explanation, "Its group", nested_groups);
+                let alone = member.map(|_| "The person is in the organization alone. ").unwrap_or_default();
+                (case, Words { what: format!("{alone}{}", words.what), ..words })
+            }
+        }
     };
     Finding { id: Some(id.to_owned()), name: name.cloned(), case, words }
 }

@@ -41,6 +41,8 @@ pub struct PersonFacts {
     pub sso_role: Option<String>,
     /// Whether the store has a row of theirs.
     pub has_row: bool,
+    /// Whether it is the row of somebody who has signed in here, and not only another program's.
+    pub from_here: bool,
 }
 
 /// The person's own groups.

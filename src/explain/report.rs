@@ -53,6 +53,8 @@ pub struct RoleReport {
 pub enum RoleWhy {
     /// The store has no row of theirs.
     NoRow,
+    /// The row is another program's, and nobody has signed in with it here.
+    NotFromHere,
     /// An app role in Entra.
     AppRole,
     /// `access.admin_user_ids` names them.

@@ -152,9 +152,11 @@ impl Standalone {
         let stays = "What exists is left as it is: a standalone team stays standalone.";
         let by_hand = Some("If the team shall be in an organization, put it there in the database or in LiteLLM.");
         match self {
-            Self::OrganizationsOff => {
-                words("The team stands alone, as all do: entra_groups_also_create_orgs is off.", "", None)
-            }
+            Self::OrganizationsOff => words(
+                "The team stands alone: groups do not become organizations (entra_groups_also_create_orgs is off).",
+                "",
+                None,
+            ),
             Self::OrganizationsWereOff { at: time } => words(
                 format!("The team stands alone: it was made at {}, when organizations were off.", at(*time)),
                 stays,

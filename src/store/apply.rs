@@ -123,7 +123,7 @@ async fn apply_once<T: Tables>(store: &Store, planner: &Planner<'_>, locks: &Loc
     let mut applied = Applied { user_id: plan.user_id.clone(), ..Applied::default() };
     if !plan.organizations.is_empty() {
         let rows = plan.organizations.iter().map(|(id, new)| T::organization(*id, new, planner)).collect();
-        let inserted = insert_rows(&mut transaction, T::ORGANIZATIONS, "organization_id", rows).await?;
+        let inserted = insert_rows(&mut transaction, T::ORGANIZATIONS, "organization_id", rows, None).await?;
         let failed = inserted.failures("organization", |id| plan.organizations.get(&id).map(|new| new.alias.clone()));
         plan = planner.without_organizations(plan, &inserted.refused.keys().copied().collect());
         applied.organizations_created = inserted.made;
@@ -131,7 +131,8 @@ async fn apply_once<T: Tables>(store: &Store, planner: &Planner<'_>, locks: &Loc
     }
     if !plan.teams.is_empty() {
         let rows = plan.teams.iter().map(|(id, new)| T::team(*id, new, planner)).collect();
-        let inserted = insert_rows(&mut transaction, T::TEAMS, "team_id", rows).await?;
+        let making = Making { planner, refused: &applied.failures };
+        let inserted = insert_rows(&mut transaction, T::TEAMS, "team_id", rows, Some(making)).await?;
         let failed = inserted.failures("team", |id| plan.teams.get(&id).map(|new| new.alias.clone()));
         plan = planner.without_teams(plan, &inserted.refused.keys().copied().collect());
         applied.teams_created = inserted.made;
@@ -162,12 +163,19 @@ impl Inserted {
     }
 }
 
+/// What is remembered of how teams came to be: the sign-in, and the organizations that could not be made.
+struct Making<'a> {
+    planner: &'a Planner<'a>,
+    refused: &'a [Failure],
+}
+
 /// Inserts rows as a set, and one by one only where the set was refused: see the function in the migrations.
 async fn insert_rows(
     connection: &mut PgConnection,
     table: &str,
     key: &str,
     new: Vec<NewRow>,
+    making: Option<Making<'_>>,
 ) -> Result<Inserted, StoreError> {
     let (mut rows, mut budgets) = (Vec::new(), Map::new());
     for NewRow { row, budget } in new {
@@ -176,14 +184,29 @@ async fn insert_rows(
         }
         rows.push(row);
     }
-    let outcome: Vec<(String, Option<String>)> =
-        sqlx::query_as("select key, refused from entraway.insert_rows($1::text::regclass, $2, $3, $4)")
-            .bind(table)
-            .bind(key)
-            .bind(Value::Array(rows))
-            .bind(Value::Object(budgets))
-            .fetch_all(connection)
-            .await?;
+    let why =
+        |making: &Making| making.refused.iter().map(|failure| (failure.id.to_string(), json!(failure.why))).collect();
+    let outcome: Vec<(String, Option<String>)> = sqlx::query_as(
+        "with inserted as materialized (
+            select key, refused from entraway.insert_rows($1::text::regclass, $2, $3, $4)
+         ), made as (
+            insert into entraway.made_teams (team_id, made_at, organizations_on, organization_refused)
+            select key, $5, $6, $7 ->> key from inserted where $7 is not null and refused is null
+            on conflict (team_id) do update
+            set made_at = excluded.made_at, organizations_on = excluded.organizations_on,
+                organization_refused = excluded.organization_refused
+         )
+         select key, refused from inserted",
+    )
+    .bind(table)
+    .bind(key)
+    .bind(Value::Array(rows))
+    .bind(Value::Object(budgets))
+    .bind(making.as_ref().map(|making| making.planner.now))
+    .bind(making.as_ref().is_some_and(|making| making.planner.policy.also_create_orgs))
+    .bind(making.as_ref().map(|making| Value::Object(why(making))))
+    .fetch_all(connection)
+    .await?;
     let mut inserted = Inserted { made: BTreeSet::new(), refused: BTreeMap::new() };
     for (id, refused) in outcome {
         let Ok(id) = id.parse() else { continue };

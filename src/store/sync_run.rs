@@ -24,8 +24,6 @@ pub struct SyncRun {
     pub directory: Option<Directory>,
     pub applied: Applied,
     pub notes: Vec<Note>,
-    /// Whether groups were to become organizations.
-    pub organizations_on: bool,
     /// From the code to the verified ID token.
     pub entra_time: Duration,
     pub graph_time: Duration,
@@ -68,7 +66,6 @@ impl SyncRun {
             directory,
             applied: Applied::default(),
             notes: Vec::new(),
-            organizations_on: false,
             entra_time: Duration::ZERO,
             graph_time: Duration::ZERO,
             plan_time: Duration::ZERO,
@@ -107,16 +104,6 @@ impl SyncRun {
         };
         let group = |(id, name): (&GroupId, _)| (id.to_string(), json!({ "name": name, "assigned": assigned(id) }));
         Some(Value::Object(member_of.iter().map(group).collect::<Map<_, _>>()))
-    }
-
-    /// Why the organization of a team that was made could not be: by team, in the order of the ids.
-    fn organizations_refused(&self) -> Vec<Option<&str>> {
-        let applied = &self.applied;
-        let refused = |team: &GroupId| {
-            let failure = applied.failures.iter().find(|failure| failure.kind == "organization" && failure.id == *team);
-            failure.map(|failure| failure.why.as_str())
-        };
-        applied.teams_created.iter().map(refused).collect()
     }
 }
 
@@ -159,20 +146,24 @@ macro_rules! record {
                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
                         $22, $23, $24)
             ), reading as (
-                insert into entraway.person_groups as known (user_id, tenant_id, assigned_groups, groups, since)
-                select $1, $2, $5, $25, $3 where $25::jsonb is not null
+                insert into entraway.person_groups as known
+                       (user_id, tenant_id, assigned_groups, groups, since, confirmed_at)
+                select $1, $2, $5, $25, $3, $3 where $25::jsonb is not null
                 on conflict (user_id) do update
-                set tenant_id = excluded.tenant_id, assigned_groups = excluded.assigned_groups, groups = excluded.groups,
-                    since = excluded.since
+                set (tenant_id, assigned_groups, groups, since, confirmed_at) = (
+                    select excluded.tenant_id, said.assigned_groups, said.groups,
+                           case when (known.tenant_id, known.assigned_groups, known.groups)
+                                     is distinct from (excluded.tenant_id, said.assigned_groups, said.groups)
+                                then excluded.since else known.since end,
+                           excluded.confirmed_at
+                    from entraway.what_is_known(
+                        excluded.assigned_groups, excluded.groups,
+                        case when known.tenant_id = excluded.tenant_id then known.assigned_groups end, known.groups) said)
                 where (known.tenant_id = excluded.tenant_id or $4 = 'signed_in')
-                  and (known.tenant_id, known.assigned_groups, known.groups)
-                      is distinct from (excluded.tenant_id, excluded.assigned_groups, excluded.groups)
-            ), made as (
-                insert into entraway.made_teams (team_id, made_at, organizations_on, organization_refused)
-                select team_id, $3, $26, refused from unnest($12::text[], $27::text[]) as made(team_id, refused)
-                on conflict (team_id) do update
-                set made_at = excluded.made_at, organizations_on = excluded.organizations_on,
-                    organization_refused = excluded.organization_refused
+                  and known.confirmed_at <= excluded.confirmed_at
+                  and (known.confirmed_at < excluded.confirmed_at - interval '1 day'
+                       or (known.tenant_id, known.assigned_groups, known.groups)
+                          is distinct from (excluded.tenant_id, excluded.assigned_groups, excluded.groups))
             )",
             $rest
         )
@@ -180,7 +171,7 @@ macro_rules! record {
 }
 pub(super) use record;
 
-/// How many parameters `bind_record` binds is written into the statements: 27.
+/// How many parameters `bind_record` binds is written into the statements: 25.
 pub(super) fn bind_record<'q>(
     query: Query<'q, Postgres, PgArguments>,
     identity: Identity,
@@ -214,8 +205,6 @@ pub(super) fn bind_record<'q>(
         .bind(milliseconds(run.plan_time))
         .bind(milliseconds(run.store_time))
         .bind(run.groups())
-        .bind(run.organizations_on)
-        .bind(run.organizations_refused())
 }
 
 impl Store {

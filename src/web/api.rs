@@ -55,7 +55,8 @@ pub(super) async fn team(
     let details = TeamDetails::read(&app, &visit, &id, &query).await?;
     let mut body = page("members", &details.members);
     body["team"] = json!(details.team);
-    body["made"] = json!(details.made);
+    // That tells what the database said, which is for operators.
+    body["made"] = json!(details.made.filter(|_| visit.rights.operator));
     Ok(Json(body))
 }
 

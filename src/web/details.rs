@@ -29,13 +29,7 @@ impl TeamDetails {
         let sees_others = visit.rights.administers(team.organization_id.as_deref());
         let only = (!sees_others).then_some(visit.viewer.user_id.as_str());
         let members = app.store.team_members(id, only, &query.listing(Sort::Newest)?).await?;
-        let mut made = app.store.made_team(id).await?;
-        if let Some(MadeTeam { organization_refused: Some(why), .. }) = &mut made
-            && !visit.rights.operator
-        {
-            // What the database said is for operators.
-            "your administrator sees why".clone_into(why);
-        }
+        let made = app.store.made_team(id).await?;
         Ok(Self { team, made, members, sees_others })
     }
 }
@@ -92,6 +86,7 @@ impl PersonDetails {
         let person = &self.person;
         let facts = PersonFacts {
             has_row: true,
+            from_here: person.object_id.is_some(),
             user_id: Hidden::from(person.user_id.clone()),
             object_id: person.object_id.clone().map(Hidden::from),
             tenant_id: None,

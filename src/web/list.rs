@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike as _, Utc};
 use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
 use uuid::Uuid;
@@ -141,8 +141,12 @@ fn read(text: &str) -> Option<Cursor> {
         Written::Name(name, id) => (Key::Name(name), id),
         Written::Time(time, id) => (Key::Time(time), id),
     };
-    let text = if let Key::Name(name) = &key { name } else { "" };
-    (!text.contains('\0') && !id.contains('\0')).then_some(Cursor { key, id })
+    // What Postgres knows no text or time for stands in no list.
+    let known = match &key {
+        Key::Name(name) => !name.contains('\0'),
+        Key::Time(time) => (1..=9999).contains(&time.year()),
+    };
+    (known && !id.contains('\0')).then_some(Cursor { key, id })
 }
 
 #[cfg(test)]
@@ -157,7 +161,14 @@ mod tests {
             assert_eq!(read(&write(&cursor)), Some(cursor));
         }
         let encode = |json: &str| URL_SAFE_NO_PAD.encode(json);
-        for text in ["", "x", &encode("[]"), &encode(r#"{"n":["a\u0000","b"]}"#), &encode(r#"{"t":["now","b"]}"#)] {
+        for text in [
+            "",
+            "x",
+            &encode("[]"),
+            &encode(r#"{"n":["a\u0000","b"]}"#),
+            &encode(r#"{"t":["now","b"]}"#),
+            &encode(r#"{"t":["-9999-01-01T00:00:00Z","b"]}"#),
+        ] {
             assert_eq!(read(text), None, "{text}");
         }
     }

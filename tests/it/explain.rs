@@ -47,7 +47,7 @@ impl Scene {
         let facts = Facts {
             person: read(json!({
                 "user_id": ALICE, "object_id": ALICE, "tenant_id": "t", "email": "alice@contoso.example",
-                "name": "Alice Arden", "role": "internal_user_viewer", "sso_role": null, "has_row": true,
+                "name": "Alice Arden", "role": "internal_user_viewer", "sso_role": null, "has_row": true, "from_here": true,
             })),
             reading: Some(read(json!({ "assigned_groups": "known", "groups": group }))),
             assigned_groups: read(json!({ "as_of": NOW, "unknown_since": null })),

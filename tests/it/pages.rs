@@ -10,6 +10,7 @@ mod rights;
 mod sessions;
 mod settings;
 mod syncs;
+mod upgrade;
 
 use entraway::domain::{GroupId, ObjectId};
 

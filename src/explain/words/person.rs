@@ -13,6 +13,11 @@ impl RoleWhy {
                 "An account is made at the first sign-in that is let in.",
                 Some("Sign in."),
             ),
+            Self::NotFromHere => words(
+                format!("{role}: as the account's row says. Nobody has signed in here with this account."),
+                "Roles are taken from Entra at a sign-in.",
+                None,
+            ),
             Self::AppRole => words(
                 format!("{role}: an app role that Entra gave."),
                 "The role that Entra gives is written at each sign-in, and goes when Entra gives none any more.",
@@ -114,6 +119,13 @@ impl ListReport {
         let rule = "A list counts only when all of it was read. If one is unknown, nobody joins anything and nothing is \
                     taken away.";
         match self.state {
+            ListState::Known if self.as_of.is_none() => words(
+                format!(
+                    "{list} are not on record: an older version of Entraway read them last, and kept nothing of them."
+                ),
+                rule,
+                Some(NEXT),
+            ),
             ListState::Known => words(format!("{list} {known}."), "", None),
             ListState::Unknown => {
                 let since = self.unknown_since.map(|time| format!(" since {}", at(time))).unwrap_or_default();

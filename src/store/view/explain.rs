@@ -26,9 +26,10 @@ macro_rules! run {
     };
 }
 
-/// When a list was known last, and since when it is not.
+/// When what is kept of a list was known last, and since when it is not. Records of older versions, which kept no list and
+/// did not measure Entra, do not count.
 macro_rules! list {
-    ($column:literal) => {
+    ($column:literal, $told:literal, $kept:literal) => {
         concat!(
             "(select json_build_object('as_of', known.at, 'unknown_since', (
                     select min(r.started_at) from entraway.sync_runs r
@@ -36,11 +37,14 @@ macro_rules! list {
                       and r.started_at > coalesce(known.at, '-infinity') and r.",
             $column,
             " = 'unknown'))
-              from (select p.object_id as user_id, p.tenant_id, (
+              from (select p.object_id as user_id, p.tenant_id, coalesce((
                         select max(r.started_at) from entraway.sync_runs r
-                        where r.user_id = p.object_id and r.tenant_id = coalesce(p.tenant_id, r.tenant_id) and r.",
-            $column,
-            " in ('known', 'not_configured')) as at
+                        where r.user_id = p.object_id and r.tenant_id = coalesce(p.tenant_id, r.tenant_id)
+                          and r.entra_ms is not null and ",
+            $told,
+            "), (select confirmed_at from reading where ",
+            $kept,
+            ")) as at
                     from person p) known)"
         )
     };
@@ -54,7 +58,7 @@ macro_rules! facts {
             "with ",
             $person,
             ", reading as materialized (
-                select g.assigned_groups, g.groups
+                select g.assigned_groups, g.groups, g.confirmed_at
                 from person p join entraway.person_groups g on g.user_id = p.object_id
                      and g.tenant_id = coalesce(p.tenant_id, g.tenant_id)
             ), asked as materialized (
@@ -66,9 +70,13 @@ macro_rules! facts {
             ")
             select to_json(p) as person,
                 (select to_json(r) from reading r) as reading,",
-            list!("assigned_groups"),
+            list!(
+                "assigned_groups",
+                "r.assigned_groups in ('known', 'not_configured') and r.member_of = 'known'",
+                "assigned_groups <> 'unknown'"
+            ),
             " as assigned_groups,",
-            list!("member_of"),
+            list!("member_of", "r.member_of = 'known'", "true"),
             " as member_of,",
             run!("true"),
             " as newest,",
@@ -99,9 +107,13 @@ macro_rules! facts {
 const NATIVE: &str = facts!(
     "person as materialized (
         select coalesce(u.user_id, ran.user_id) as user_id, coalesce(u.user_id, ran.user_id) as object_id,
-               u.tenant_id, u.user_email as email, u.user_alias as name, u.user_role as role,
-               u.sso_user_role as sso_role, u.user_id is not null as has_row
-        from (select (select user_id from entraway.sync_runs where user_id = any($1) limit 1) as user_id) ran
+               coalesce(u.tenant_id, ran.tenant_id) as tenant_id, u.user_email as email, u.user_alias as name,
+               u.user_role as role, u.sso_user_role as sso_role, u.user_id is not null as has_row,
+               u.user_id is not null as from_here
+        from (select) one
+             left join lateral (
+                 select user_id, tenant_id from entraway.sync_runs where user_id = any($1)
+                 order by started_at desc limit 1) ran on true
              left join entraway.users u on u.user_id = any($1)
         where coalesce(u.user_id, ran.user_id) is not null
     )",
@@ -118,8 +130,12 @@ const NATIVE: &str = facts!(
 const LITELLM: &str = facts!(
     r#"account as materialized (
         select user_id, sso_user_id, user_email, user_alias, user_role, teams, created_at
-        from public."LiteLLM_UserTable"
+        from public."LiteLLM_UserTable" a
         where user_id = any($1 || array(select user_id from entraway.litellm_users where object_id = any($1)))
+           or sso_user_id = any($1) and not exists (
+                select from entraway.litellm_users other
+                where other.user_id = a.user_id and other.object_id <> all($1)
+                  and other.row_created_at is not distinct from a.created_at)
         order by user_id = ($1)[1] desc, user_id = any($1) desc limit 1
     ), given as materialized (
         select o.object_id, o.tenant_id, o.sso_user_role
@@ -128,10 +144,16 @@ const LITELLM: &str = facts!(
         order by o.object_id = a.user_id desc limit 1
     ), person as materialized (
         select coalesce(a.user_id, ran.user_id) as user_id,
-               coalesce(g.object_id, a.sso_user_id, a.user_id, ran.user_id) as object_id,
-               g.tenant_id, a.user_email as email, a.user_alias as name, a.user_role as role,
-               g.sso_user_role as sso_role, a.user_id is not null as has_row
-        from (select (select user_id from entraway.sync_runs where user_id = any($1) limit 1) as user_id) ran
+               coalesce(g.object_id,
+                   case when a.user_id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then a.user_id end,
+                   a.sso_user_id, a.user_id, ran.user_id) as object_id,
+               coalesce(g.tenant_id, ran.tenant_id) as tenant_id, a.user_email as email, a.user_alias as name,
+               a.user_role as role, g.sso_user_role as sso_role, a.user_id is not null as has_row,
+               g.object_id is not null as from_here
+        from (select) one
+             left join lateral (
+                 select user_id, tenant_id from entraway.sync_runs where user_id = any($1)
+                 order by started_at desc limit 1) ran on true
              left join account a on true left join given g on true
         where coalesce(a.user_id, ran.user_id) is not null
     )"#,
@@ -170,10 +192,10 @@ const NATIVE_TEAMS: &str = "
     (select team_id as id, team_alias as name from entraway.teams where team_id = any($2))
     union (select team_id, team_alias from entraway.teams where lower(team_alias) = lower($1) limit 20)";
 
-/// LiteLLM's index on names tells capital letters apart.
 const LITELLM_TEAMS: &str = r#"
     (select team_id as id, team_alias as name from public."LiteLLM_TeamTable" where team_id = any($2))
-    union (select team_id, team_alias from public."LiteLLM_TeamTable" where team_alias = $1 limit 20)"#;
+    union (select team_id, team_alias from public."LiteLLM_TeamTable"
+           where lower(coalesce(team_alias, team_id)) = lower($1) limit 20)"#;
 
 impl Store {
     /// The facts of a person, by the key of their row or by their object id; `None` where neither is known.

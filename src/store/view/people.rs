@@ -59,15 +59,18 @@ const NATIVE: Shape = Shape {
     words: "entraway.words(coalesce(u.user_alias, '') || ' ' || coalesce(u.user_email, ''))",
 };
 
-/// A row that is remembered is the person's only as long as it is the same row. A list that is null is an empty one to
+/// Whose row it is, as sessions have it; what the sync gave counts only as long as it is the same row. A list that is null is an empty one to
 /// the proxy.
 const LITELLM: Shape = Shape {
     columns: "u.user_id as id, p.object_id, u.user_alias as display_name, u.user_email as email, u.user_role,
-              p.sso_user_role, coalesce(u.models, '{}') as models, u.max_budget, u.budget_duration,
+              case when p.row_created_at is not distinct from u.created_at then p.sso_user_role end as sso_user_role,
+              coalesce(u.models, '{}') as models, u.max_budget, u.budget_duration,
               u.budget_reset_at at time zone 'UTC' as budget_reset_at, u.tpm_limit, u.rpm_limit,
               u.created_at at time zone 'UTC' as created_at",
-    from: r#"public."LiteLLM_UserTable" u left join entraway.litellm_users p
-             on p.user_id = u.user_id and p.row_created_at is not distinct from u.created_at"#,
+    from: r#"public."LiteLLM_UserTable" u left join lateral (
+                 select object_id, sso_user_role, row_created_at from entraway.litellm_users p
+                 where p.user_id = u.user_id and p.object_id in (u.user_id, u.sso_user_id)
+                 order by p.object_id = u.user_id desc limit 1) p on true"#,
     id: "u.user_id",
     id_cast: "",
     name: "lower(coalesce(nullif(u.user_alias, ''), u.user_email, u.user_id))",

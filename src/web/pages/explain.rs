@@ -89,6 +89,7 @@ impl ExplainPage {
     /// A badge for a list: its class, and its word.
     fn list_badge(list: &ListReport) -> (&'static str, &'static str) {
         match list.state {
+            ListState::Known if list.as_of.is_none() => ("warn", "not on record"),
             ListState::Known => ("good", "known"),
             ListState::Unknown => ("bad", "unknown"),
             ListState::NotConfigured => ("warn", "not configured"),

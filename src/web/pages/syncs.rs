@@ -86,8 +86,8 @@ impl SyncView {
     /// Puts records into words, as far as the visitor may know.
     pub(in crate::web) async fn all(app: &App, visit: &Visit, rows: Vec<SyncRow>) -> Result<Vec<Self>, WebError> {
         let rows: Vec<SyncRow> = rows.into_iter().map(|row| shown(visit, row)).collect();
-        let ids: BTreeSet<&String> = rows.iter().flat_map(groups).collect();
-        let ids: Vec<String> = ids.into_iter().cloned().collect();
+        let ids: BTreeSet<String> = rows.iter().flat_map(groups).collect();
+        let ids: Vec<String> = ids.into_iter().collect();
         let names = if ids.is_empty() { BTreeMap::new() } else { app.store.group_names(&ids).await? };
         Ok(rows.into_iter().map(|row| Self::new(row, &names)).collect())
     }
@@ -132,15 +132,16 @@ pub(in crate::web) fn shown(visit: &Visit, mut row: SyncRow) -> SyncRow {
     for failure in &mut row.failures {
         (failure.id, failure.alias, failure.why) = (None, None, None);
     }
-    for said in row.notes.0.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
-        said.retain(|key, _| key != "user_ids");
+    if let Some(notes) = row.notes.0.as_array_mut() {
+        notes.retain(|said| !matches!(said["note"].as_str(), Some("same_email" | "same_sso_user_id")));
     }
     row
 }
 
-fn groups(row: &SyncRow) -> impl Iterator<Item = &String> {
+fn groups(row: &SyncRow) -> impl Iterator<Item = String> {
     let lists = [&row.organizations_created, &row.teams_created, &row.organizations_joined, &row.teams_joined];
-    lists.into_iter().flatten()
+    let noted = row.notes.0.as_array().into_iter().flatten().filter_map(|note| note["team"].as_str());
+    lists.into_iter().flatten().cloned().chain(noted.map(str::to_owned))
 }
 
 fn list_read(what: &str, state: &str, read: Option<i32>, why: Option<&str>) -> String {

@@ -24,6 +24,7 @@ struct TeamPage {
     alone: Option<Words>,
     /// Whether the person may open the organization's own page.
     sees_organization: bool,
+    operator: bool,
     query: ListQuery,
     pager: Pager,
 }
@@ -53,5 +54,6 @@ pub(in crate::web) async fn page(
     let alone = alone.as_ref().map(Standalone::words);
     let frame = Frame::of(&app, &visit, "/teams");
     let pager = query.pager(&details.members);
-    super::page(&TeamPage { frame, details, alone, sees_organization, query, pager })
+    let operator = visit.rights.operator;
+    super::page(&TeamPage { frame, details, alone, sees_organization, operator, query, pager })
 }

@@ -106,11 +106,8 @@ pub(in crate::web) fn outcome(outcome: &str) -> &'static str {
 /// Everything but what a path's segment may hold as it is.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// An id as a segment of a path. One that is dots alone would be taken for a step in the path.
+/// An id as a segment of a path.
 pub(in crate::web) fn segment(id: &str) -> String {
-    if !id.is_empty() && id.bytes().all(|byte| byte == b'.') {
-        return id.replace('.', "%2E");
-    }
     utf8_percent_encode(id, SEGMENT).to_string()
 }
 
@@ -151,6 +148,6 @@ mod tests {
     #[test]
     fn numbers_and_ids_are_written_for_where_they_stand() {
         assert_eq!([0, 999, 1_000, 1_234_567, -1_000].map(thousands), ["0", "999", "1,000", "1,234,567", "-1,000"]);
-        assert_eq!(["a b/c", "..", "ä@b", "x-1_2.3~"].map(segment), ["a%20b%2Fc", "%2E%2E", "%C3%A4%40b", "x-1_2.3~"]);
+        assert_eq!(["a b/c", "ä@b", "x-1_2.3~"].map(segment), ["a%20b%2Fc", "%C3%A4%40b", "x-1_2.3~"]);
     }
 }

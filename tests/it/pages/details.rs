@@ -71,11 +71,7 @@ async fn a_standalone_team_says_why_it_stands_alone(#[values(Native, LiteLlm)] s
     }
     // The same with organizations off.
     let page = cast.ada.browser.get(off.at(&format!("/teams/{before}"))).await.body;
-    assert!(
-        text(&page).contains("The team stands alone, as all do: entra_groups_also_create_orgs is off."),
-        "{}",
-        text(&page)
-    );
+    assert!(text(&page).contains("The team stands alone: groups do not become organizations"), "{}", text(&page));
     // Taken out by somebody.
     cast.world.by_hand("update {teams} set organization_id = null where team_id = $1", &[&cast.platform]).await;
     let page = text(&cast.ada.page(&cast.service, &format!("/teams/{}", cast.platform)).await);

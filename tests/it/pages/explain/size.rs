@@ -28,8 +28,8 @@ const MANY_NATIVE: &str = "insert into entraway.organizations (organization_id, 
                 failures, notes, graph_ms, store_ms)
             select user_id, tenant_id, now(), 'known', 'known', '{}', '{}', '{}', '{}', false, false, '[]', '[]', 1, 1
             from entraway.users;
-        insert into entraway.person_groups (user_id, tenant_id, assigned_groups, groups, since)
-            select user_id, tenant_id, 'known', jsonb_build_object(user_id, '{}'::jsonb), now() from entraway.users
+        insert into entraway.person_groups (user_id, tenant_id, assigned_groups, groups, since, confirmed_at)
+            select user_id, tenant_id, 'known', jsonb_build_object(user_id, '{}'::jsonb), now(), now() from entraway.users
             on conflict do nothing;
         insert into entraway.made_teams (team_id, made_at, organizations_on)
             select team_id, now(), true from entraway.teams on conflict do nothing;
@@ -61,8 +61,8 @@ const MANY_LITELLM: &str = r#"insert into public."LiteLLM_BudgetTable" (budget_i
                 failures, notes, graph_ms, store_ms)
             select object_id, tenant_id, now(), 'known', 'known', '{}', '{}', '{}', '{}', false, false, '[]', '[]', 1, 1
             from entraway.litellm_users;
-        insert into entraway.person_groups (user_id, tenant_id, assigned_groups, groups, since)
-            select object_id, tenant_id, 'known', jsonb_build_object(object_id, '{}'::jsonb), now()
+        insert into entraway.person_groups (user_id, tenant_id, assigned_groups, groups, since, confirmed_at)
+            select object_id, tenant_id, 'known', jsonb_build_object(object_id, '{}'::jsonb), now(), now()
             from entraway.litellm_users on conflict do nothing;
         insert into entraway.made_teams (team_id, made_at, organizations_on)
             select team_id, now(), true from public."LiteLLM_TeamTable" on conflict do nothing;

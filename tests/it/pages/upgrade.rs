@@ -1,0 +1,79 @@
+//! The first pages after an upgrade, on what an older version left behind.
+
+use std::borrow::Cow;
+
+use entraway::store::Store;
+use sqlx::migrate::Migrator;
+use sqlx::postgres::PgPoolOptions;
+
+use super::{Actor, text};
+use crate::support::scene::{assigned, person};
+use crate::support::{Native, World, cluster};
+
+/// Those that were there before there were pages.
+const OLDER: usize = 3;
+
+#[tokio::test]
+async fn what_an_older_version_recorded_is_found_and_what_it_did_not_keep_is_not_known() {
+    let cluster = cluster().await;
+    cluster.create_database("before_pages", None).await.unwrap();
+    let url = cluster.url("before_pages");
+    let pool = PgPoolOptions::new().max_connections(2).connect(&url).await.unwrap();
+    sqlx::raw_sql("create schema entraway").execute(&pool).await.unwrap();
+    let all = sqlx::migrate!();
+    let older = all.migrations.iter().take(OLDER).cloned().collect::<Vec<_>>();
+    Migrator { migrations: Cow::Owned(older), ..sqlx::migrate!() }.run(&pool).await.unwrap();
+
+    let world = World::on(Native, url.clone(), &url, "before_pages".to_owned()).await;
+    let [group] = assigned(&world, ["Old"]);
+    let alice = person(&world, "Alice Arden", &[group]);
+    let ada = person(&world, "Ada Min", &[]);
+    let admin = vec!["proxy_admin".to_owned()];
+    world.fake.edit(|directory| directory.change_person(ada, |person| person.app_roles = admin)).unwrap();
+    let tenant = world.fake.edit(|directory| directory.tenant_id);
+    // As the older version writes: it knows none of the new columns.
+    sqlx::query(
+        "with made as (
+            insert into entraway.users (user_id, tenant_id, object_id, user_alias) values ($1, $2, $1::uuid, 'Alice Arden')
+         )
+         insert into entraway.sync_runs
+            (user_id, tenant_id, started_at, assigned_groups, assigned_groups_read, member_of, member_of_read,
+             organizations_created, teams_created, organizations_joined, teams_joined, user_created, user_updated,
+             failures, notes, graph_ms, store_ms)
+         select $1, $2, now() - n * interval '1 hour', 'known', 1, 'known', 1, '{}',
+                case when n = 1 then array[$3] else '{}' end, '{}', case when n = 1 then array[$3] else '{}' end, true, false,
+                case when n = 2 then jsonb_build_array(jsonb_build_object('kind', 'team', 'id', $3, 'alias', 'Old', 'why', 'x'))
+                     else '[]' end,
+                case when n = 3 then jsonb_build_array(jsonb_build_object('note', 'team_stays_standalone', 'team', $3))
+                     when n = 4 then '[{\"note\": \"role_set_by_hand_stays\"}]' else '[]' end, 1, 1
+         from generate_series(1, 5) n",
+    )
+    .bind(alice.to_string())
+    .bind(tenant.as_uuid())
+    .bind(group.to_string())
+    .execute(&pool)
+    .await
+    .unwrap();
+
+    // A database whose own time-outs are short: bringing the tables up to date takes as long as it takes.
+    let role = "alter role postgres in database before_pages set statement_timeout = '1ms'";
+    sqlx::raw_sql(role).execute(&pool).await.unwrap();
+    let stores = [(); 2].map(|()| Store::new(Native, &url.as_str().into(), 1).unwrap());
+    let (one, other) = tokio::join!(stores[0].migrate(), stores[1].migrate());
+    one.unwrap();
+    other.unwrap();
+    sqlx::raw_sql("alter role postgres in database before_pages reset statement_timeout").execute(&pool).await.unwrap();
+
+    let service = world.service().await;
+    let mut operator = Actor { id: ada, browser: world.sign_in(&service, ada).await };
+    let body = operator.json(&service, &format!("/api/syncs?group={group}&person={alice}")).await;
+    assert_eq!(body["syncs"].as_array().unwrap().len(), 3, "made and joined, failed, noted: {body:#}");
+    assert!(body["syncs"].as_array().unwrap().iter().all(|sync| sync["entra_ms"].is_null()), "{body:#}");
+    let page = text(&operator.page(&service, &format!("/people/{alice}/explain?team=Old")).await);
+    assert!(page.contains("The person's groups are not on record: an older version"), "{page}");
+    assert!(page.contains("Not known: Which groups the person is in is not known."), "{page}");
+    assert!(!page.contains("not among the person's groups"), "unknown is not nobody: {page}");
+    world.sign_in(&service, alice).await;
+    let page = text(&operator.page(&service, &format!("/people/{alice}/explain?team=Old")).await);
+    assert!(page.contains("In it: The person is in the team."), "{page}");
+}
