@@ -128,14 +128,16 @@ const NATIVE: &str = facts!(
 /// A row is a person's whose object id is remembered for it; else as the next sign-in would find it. Memberships that are
 /// on a team's roster alone are found for the person's own groups only: no index leads from a person to rosters.
 const LITELLM: &str = facts!(
-    r#"account as materialized (
+    r#"found as materialized (
+        select user_id from unnest($1) as user_id
+        union select user_id from entraway.litellm_users where object_id = any($1)
+        union select user_id from public."LiteLLM_UserTable" a where sso_user_id = any($1) and not exists (
+            select from entraway.litellm_users other
+            where other.user_id = a.user_id and other.object_id <> all($1)
+              and other.row_created_at is not distinct from a.created_at)
+    ), account as materialized (
         select user_id, sso_user_id, user_email, user_alias, user_role, teams, created_at
-        from public."LiteLLM_UserTable" a
-        where user_id = any($1 || array(select user_id from entraway.litellm_users where object_id = any($1)))
-           or sso_user_id = any($1) and not exists (
-                select from entraway.litellm_users other
-                where other.user_id = a.user_id and other.object_id <> all($1)
-                  and other.row_created_at is not distinct from a.created_at)
+        from public."LiteLLM_UserTable" where user_id = any(array(select user_id from found))
         order by user_id = ($1)[1] desc, user_id = any($1) desc limit 1
     ), given as materialized (
         select o.object_id, o.tenant_id, o.sso_user_role

@@ -11,6 +11,7 @@ fn an_unknown_assigned_list_is_no_verdict_on_the_group() {
         scene.groups("unknown", &json!({ GROUP: { "name": "Evals", "assigned": null } }));
         scene.facts.newest = Some(run(NOW, "signed_in", ["unknown", "known"]));
         scene.facts.complete = Some(run(THEN, "signed_in", ["known", "known"]));
+        // It was known once, but not together with the person's groups: nothing of it is kept.
         scene.facts.assigned_groups = read(json!({ "as_of": THEN, "unknown_since": NOW }));
     });
     assert_eq!(scene.group().verdict, Verdict::AssignmentUnknown { in_team: true });
@@ -19,9 +20,35 @@ fn an_unknown_assigned_list_is_no_verdict_on_the_group() {
     let readings = scene.explain().readings;
     says(
         &readings.assigned_groups.words,
-        &["not known since 2026-11-26 10:00:00 UTC (Graph answered 503)", "as of 2026-11-20 10:00:00 UTC"],
+        &["not known since 2026-11-26 10:00:00 UTC (Graph answered 503)", "they were never known"],
     );
     says(&readings.member_of.words, &["The person's groups are as of 2026-11-26 10:00:00 UTC.", "no remedy"]);
+}
+
+#[test]
+fn an_assignment_that_was_known_stays_known_while_the_list_is_not() {
+    let scene = Scene::with(|scene| {
+        scene.facts.newest = Some(run(NOW, "signed_in", ["unknown", "known"]));
+        scene.facts.assigned_groups = read(json!({ "as_of": THEN, "unknown_since": NOW }));
+    });
+    assert_eq!(scene.group().verdict, Verdict::Joined);
+    says(&scene.explain().readings.assigned_groups.words, &["not known since 2026-11-26", "as of 2026-11-20"]);
+}
+
+#[test]
+fn what_was_read_and_not_kept_is_not_known() {
+    let scene = Scene::with(|scene| {
+        scene.facts.reading = None;
+        scene.facts.team_members.clear();
+    });
+    says(&scene.explain().readings.member_of.words, &["not on record"]);
+    assert_eq!(scene.ask("Evals", &[(GROUP, "Evals")]).findings[0].case, Case::GroupsUnknown);
+}
+
+#[test]
+fn of_an_account_with_which_nobody_signed_in_here_entra_was_never_asked() {
+    let scene = Scene::with(|scene| scene.facts.person.from_here = false);
+    assert_eq!(scene.explain().role.why, RoleWhy::NotFromHere);
 }
 
 #[test]
