@@ -1,5 +1,8 @@
 //! The demo and a browser that looks at it.
 
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
 use super::look::Look;
 use super::pages::{PAGES, Page};
 use super::webdriver::WebDriver;
@@ -8,12 +11,33 @@ use crate::cli::program::{Folder, Program};
 
 const EVERYBODY: [&str; 6] = ["Alice Arden", "Bob Birch", "Carol Cheng", "Dave Diallo", "Erin Ellis", "Gil Guest"];
 
+/// The database lets no organization of this name in.
+const REFUSE: &str = "
+create function refuse() returns trigger language plpgsql as
+$$ begin raise exception 'no customer of this name'; end $$;
+create trigger refuse before insert on entraway.organizations for each row
+when (new.organization_alias = 'Prompt Analysts') execute function refuse();
+";
+
+/// What was synced, was synced in the morning; since then somebody has signed in now and then, and it changed nothing.
+const A_DAY_OF_SIGN_INS: &str = r#"
+update entraway.sync_runs set started_at = started_at - interval '23 hours';
+insert into entraway.sync_runs select later.*
+from entraway.sync_runs r, generate_series(1, 22) hour, jsonb_populate_record(r, jsonb_build_object(
+    'run_id', gen_random_uuid(), 'started_at', r.started_at + hour * interval '1 hour', 'user_created', false,
+    'user_updated', false, 'organizations_created', '[]'::jsonb, 'teams_created', '[]'::jsonb,
+    'organizations_joined', '[]'::jsonb, 'teams_joined', '[]'::jsonb)) later
+where abs(hashtext(r.user_id || hour)) % 12 < 6 - abs(hour - 11) / 2;
+"#;
+
 pub(super) struct Scene {
     pub(super) browser: WebDriver,
     /// The front page's address, with a slash at the end.
     pub(super) service: String,
     /// Where the simulated Entra is administered.
     desk: String,
+    /// The command that looks into the database, as the demo prints it.
+    psql: String,
     program: Program,
     _folder: Folder,
 }
@@ -24,7 +48,10 @@ impl Scene {
         let (program, service, said) = demo(&folder, demo_with).await;
         let (_, rest) = said.split_once("assign them:  ").expect("the demo tells where the simulated Entra is");
         let desk = rest.split_whitespace().next().unwrap().to_owned();
-        Self { browser: WebDriver::start().await, service: service.to_string(), desk, program, _folder: folder }
+        let (_, rest) =
+            said.split_once("Look into the database").expect("the demo tells how to look into the database");
+        let psql = rest.lines().map(str::trim).find(|line| line.contains(" -d ")).expect("a command line").to_owned();
+        Self { browser: WebDriver::start().await, service: service.to_string(), desk, psql, program, _folder: folder }
     }
 
     pub(super) async fn end(self) {
@@ -78,11 +105,26 @@ impl Scene {
         self.browser.text_of(&format!("//section[h2[normalize-space()='{heading}']]")).await
     }
 
-    /// So that lists are not empty.
-    pub(super) async fn everybody_signs_in(&self) {
+    /// The demo after a day of work: lists are not empty, one organization was refused, so that its team stands alone and
+    /// its sign-in has had trouble, and the chart has something to show.
+    pub(super) async fn after_a_day() -> Self {
+        let scene = Self::begin(&[]).await;
+        scene.sql(REFUSE);
         for name in EVERYBODY {
-            self.sign_in(name).await;
+            scene.sign_in(name).await;
         }
+        scene.sql(A_DAY_OF_SIGN_INS);
+        scene
+    }
+
+    /// What somebody does with psql.
+    fn sql(&self, sql: &str) {
+        let mut psql = Command::new("sh");
+        psql.args(["-c", &format!("{} -q -v ON_ERROR_STOP=1", self.psql)]).stdin(Stdio::piped()).stderr(Stdio::piped());
+        let mut psql = psql.spawn().unwrap();
+        psql.stdin.take().unwrap().write_all(sql.as_bytes()).unwrap();
+        let done = psql.wait_with_output().unwrap();
+        assert!(done.status.success(), "{}: {}", self.psql, String::from_utf8_lossy(&done.stderr));
     }
 
     /// Shows each page in each of these looks, to the person whom the list names.
