@@ -11,7 +11,7 @@ use crate::cli::program::{Folder, Program};
 
 const EVERYBODY: [&str; 6] = ["Alice Arden", "Bob Birch", "Carol Cheng", "Dave Diallo", "Erin Ellis", "Gil Guest"];
 
-/// The database lets no organization of this name in.
+/// The database does not let an organization of this name in.
 const REFUSE: &str = "
 create function refuse() returns trigger language plpgsql as
 $$ begin raise exception 'no customer of this name'; end $$;
@@ -19,15 +19,22 @@ create trigger refuse before insert on entraway.organizations for each row
 when (new.organization_alias = 'Prompt Analysts') execute function refuse();
 ";
 
-/// What was synced, was synced in the morning; since then somebody has signed in now and then, and it changed nothing.
+/// What was synced, was synced a day ago; since then somebody has signed in now and then, and it changed nothing, but twice
+/// the organization was refused again.
 const A_DAY_OF_SIGN_INS: &str = r#"
 update entraway.sync_runs set started_at = started_at - interval '23 hours';
 insert into entraway.sync_runs select later.*
 from entraway.sync_runs r, generate_series(1, 22) hour, jsonb_populate_record(r, jsonb_build_object(
     'run_id', gen_random_uuid(), 'started_at', r.started_at + hour * interval '1 hour', 'user_created', false,
-    'user_updated', false, 'organizations_created', '[]'::jsonb, 'teams_created', '[]'::jsonb,
+    'user_updated', false, 'failures', '[]'::jsonb, 'organizations_created', '[]'::jsonb,
+    'teams_created', '[]'::jsonb,
     'organizations_joined', '[]'::jsonb, 'teams_joined', '[]'::jsonb)) later
 where abs(hashtext(r.user_id || hour)) % 12 < 6 - abs(hour - 11) / 2;
+update entraway.sync_runs set (failures, touched) =
+    (select failures, touched from entraway.sync_runs where failures <> '[]')
+where run_id in (
+    (select run_id from entraway.sync_runs order by started_at offset 14 limit 1)
+    union (select run_id from entraway.sync_runs order by started_at offset 30 limit 1));
 "#;
 
 pub(super) struct Scene {
@@ -61,21 +68,57 @@ impl Scene {
 
     /// Signs somebody in from the front page, and waits for their page.
     pub(super) async fn sign_in(&self, name: &str) {
-        let browser = &self.browser;
+        self.sign_in_with(&self.browser, name).await;
+    }
+
+    /// The same in another browser.
+    pub(super) async fn sign_in_with(&self, browser: &WebDriver, name: &str) {
         browser.go(&self.service).await;
         if browser.text().await.contains("Sign out") {
             browser.click("//button[normalize-space()='Sign out']").await;
             browser.until_text("You are signed out").await;
         }
         browser.click("//a[contains(., 'Sign in with Microsoft')]").await;
-        self.pick(name).await;
+        pick(browser, name).await;
+        browser.until_text("Last sync").await;
     }
 
     /// Picks somebody at the simulated Entra, and waits for their page.
     pub(super) async fn pick(&self, name: &str) {
-        self.browser.until_text("Pick an account").await;
-        self.browser.click(&format!("//*[self::a or self::button][contains(., '{name}')]")).await;
+        pick(&self.browser, name).await;
         self.browser.until_text("Last sync").await;
+    }
+
+    /// Goes to a page of the service by its path.
+    pub(super) async fn visit(&self, path: &str) {
+        self.browser.go(&format!("{}{path}", self.service.trim_end_matches('/'))).await;
+    }
+
+    /// Clicks an entry of the navigation, other than "Me", and waits for its page.
+    pub(super) async fn navigate(&self, place: &str) {
+        self.browser.click(&format!("//nav[@aria-label='Main']//a[normalize-space()='{place}']")).await;
+        self.browser.until_title(place).await;
+    }
+
+    /// Clicks what a list on the page calls so, and waits for its page.
+    pub(super) async fn open(&self, name: &str) {
+        self.browser.click(&format!("//main//tbody//th//a[normalize-space()='{name}']")).await;
+        self.browser.until_title(name).await;
+    }
+
+    /// What stands in a list's row about this one, cell by cell.
+    pub(super) async fn row(&self, name: &str) -> Vec<String> {
+        self.browser.texts(&format!("//main//tr[th[contains(., '{name}')]]/*")).await
+    }
+
+    /// What a list names, in its order.
+    pub(super) async fn names(&self) -> Vec<String> {
+        self.browser.texts("//main//tbody/tr/th").await
+    }
+
+    /// The entries of the navigation.
+    pub(super) async fn places(&self) -> Vec<String> {
+        self.browser.texts("//nav[@aria-label='Main']//a").await
     }
 
     /// Goes to the simulated Entra's administration.
@@ -106,12 +149,14 @@ impl Scene {
     }
 
     /// The demo after a day of work: lists are not empty, one organization was refused, so that its team stands alone and
-    /// its sign-in has had trouble, and the chart has something to show.
+    /// a sign-in has had trouble, and the chart has something to show.
     pub(super) async fn after_a_day() -> Self {
         let scene = Self::begin(&[]).await;
         scene.sql(REFUSE);
         for name in EVERYBODY {
+            scene.browser.forget().await;
             scene.sign_in(name).await;
+            scene.sql("drop trigger if exists refuse on entraway.organizations");
         }
         scene.sql(A_DAY_OF_SIGN_INS);
         scene
@@ -141,7 +186,7 @@ impl Scene {
             }
             for look in looks {
                 self.browser.look(*look).await;
-                self.browser.go(&format!("{}{}", self.service.trim_end_matches('/'), page.path)).await;
+                self.visit(page.path).await;
                 let title = self.browser.title().await;
                 let Page { name, path, .. } = page;
                 assert!(title.starts_with(page.title), "{path} shows {title:?} and not the page {name:?}");
@@ -149,4 +194,10 @@ impl Scene {
             }
         }
     }
+}
+
+/// Picks somebody at the simulated Entra.
+pub(super) async fn pick(browser: &WebDriver, name: &str) {
+    browser.until_text("Pick an account").await;
+    browser.click(&format!("//*[self::a or self::button][contains(., '{name}')]")).await;
 }

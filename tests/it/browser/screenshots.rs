@@ -8,9 +8,9 @@ use super::scene::Scene;
 
 /// What the README shows, as far as it fits into the window.
 const README: [(&str, Look); 3] = [
-    ("sign-in", Look(Theme::Light, Device::Desk)),
-    ("me", Look(Theme::Light, Device::Desk)),
-    ("me", Look(Theme::Dark, Device::Phone)),
+    ("syncs", Look(Theme::Light, Device::Desk)),
+    ("explain-team", Look(Theme::Dark, Device::Desk)),
+    ("me", Look(Theme::Light, Device::Phone)),
 ];
 
 #[tokio::test]
