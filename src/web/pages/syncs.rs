@@ -54,6 +54,12 @@ pub(in crate::web) async fn page(
     super::page(&SyncsPage { frame, now, query, syncs, pager, chart, everything })
 }
 
+impl SyncsPage {
+    fn filtered(&self) -> bool {
+        FILTERS.iter().any(|filter| self.query.filter(filter).is_some())
+    }
+}
+
 /// Who may not see everybody's records asks for their own, whatever the query says.
 pub(in crate::web) fn filter(visit: &Visit, query: &ListQuery) -> SyncFilter {
     let own = visit.viewer.identity.object_id.to_string();
