@@ -21,7 +21,7 @@ when (new.organization_alias = 'Prompt Analysts') execute function refuse();
 
 /// What was synced, was synced a day ago; since then somebody has signed in now and then, and it changed nothing, but twice
 /// the organization was refused again.
-const A_DAY_OF_SIGN_INS: &str = r#"
+const A_DAY_OF_SIGN_INS: &str = "
 update entraway.sync_runs set started_at = started_at - interval '23 hours';
 insert into entraway.sync_runs select later.*
 from entraway.sync_runs r, generate_series(1, 22) hour, jsonb_populate_record(r, jsonb_build_object(
@@ -35,7 +35,7 @@ update entraway.sync_runs set (failures, touched) =
 where run_id in (
     (select run_id from entraway.sync_runs order by started_at offset 14 limit 1)
     union (select run_id from entraway.sync_runs order by started_at offset 30 limit 1));
-"#;
+";
 
 pub(super) struct Scene {
     pub(super) browser: WebDriver,
