@@ -5,9 +5,11 @@ mod keyboard;
 mod look;
 mod pages;
 mod phone;
+mod roles;
 mod scene;
 mod screenshots;
 mod scripts;
+mod sessions;
 mod tabs;
 mod webdriver;
 
@@ -22,9 +24,27 @@ async fn the_tutorial_can_be_clicked_through() {
 
 #[tokio::test]
 async fn the_same_tutorial_can_be_clicked_through_on_litellms_own_tables() {
-    let migrations = std::path::absolute(litellm_migrations()).unwrap();
-    tutorial(&["--store", "litellm", "--litellm-migrations", migrations.to_str().unwrap()]).await;
+    tutorial(&litellm().each_ref().map(String::as_str)).await;
 }
+
+#[tokio::test]
+async fn without_organizations_the_tutorial_makes_teams_that_stand_alone_and_say_why() {
+    without_organizations(&[]).await;
+}
+
+#[tokio::test]
+async fn without_organizations_it_does_so_in_litellms_own_tables_too() {
+    without_organizations(&litellm().each_ref().map(String::as_str)).await;
+}
+
+/// What the demo is started with to work on LiteLLM's own tables.
+fn litellm() -> [String; 4] {
+    let migrations = std::path::absolute(litellm_migrations()).unwrap();
+    ["--store", "litellm", "--litellm-migrations", migrations.to_str().unwrap()].map(ToOwned::to_owned)
+}
+
+/// The record on top of `/syncs`.
+const LATEST_SYNC: &str = "//table[.//th[normalize-space()='Written']]/tbody/tr[1]";
 
 async fn tutorial(demo_with: &[&str]) {
     let scene = Scene::begin(demo_with).await;
@@ -39,6 +59,25 @@ async fn tutorial(demo_with: &[&str]) {
     }
     assert!(!teams.contains("All Staff"), "a group that is not assigned became a team: {teams}");
     assert!(browser.text().await.contains("proxy_admin"), "her app role is shown");
+    browser.click("//a[contains(., 'and not in others?')]").await;
+    browser.until_title("Explain Alice Arden").await;
+    browser.type_into("//input[@id='team']", "All Staff").await;
+    browser.click("//button[normalize-space()='Ask']").await;
+    let answer = scene.table("Why not in “All Staff”?").await;
+    assert!(answer.contains("Not assigned: ") && answer.contains("Users and groups"), "{answer}");
+
+    // 4. The defaults: an organization has them, and its team takes what the organization may.
+    scene.navigate("Organizations").await;
+    scene.open("Data Science").await;
+    let page = browser.text().await;
+    for said in ["100 USD each 30d, next reset", "10,000 tokens and 1,000 requests a minute", "gpt-4, gpt-3.5-turbo"] {
+        assert!(page.contains(said), "the organization lacks the default {said:?}: {page}");
+    }
+    let team = scene.table("Teams").await;
+    assert!(team.contains("gpt-4, gpt-3.5-turbo (inherited from its organization)"), "{team}");
+    scene.navigate("Teams").await;
+    assert_eq!(scene.row("Data Science").await[1], "Data Science", "the organization of the team");
+    assert!(!scene.names().await.contains(&"All Staff".to_owned()), "{:?}", scene.names().await);
 
     // 2. A new group, assigned, with Bob in it.
     scene.new_group("Night Shift").await;
@@ -47,6 +86,15 @@ async fn tutorial(demo_with: &[&str]) {
     scene.sign_in("Bob Birch").await;
     assert!(scene.table("Teams").await.contains("Night Shift"), "{}", scene.table("Teams").await);
     assert!(scene.table("Last sync").await.contains("created 1 organization; created 1 team"));
+    scene.navigate("Teams").await;
+    assert_eq!(scene.row("Night Shift").await[1], "Night Shift", "the organization of the new team");
+    scene.open("Night Shift").await;
+    assert!(scene.table("Members").await.contains("Bob Birch"), "{}", scene.table("Members").await);
+    scene.navigate("Syncs").await;
+    let sync = browser.text_of(LATEST_SYNC).await;
+    for said in ["signed in", "joined", "Night Shift", "created 1 organization", "created 1 team"] {
+        assert!(sync.contains(said), "no {said:?} in the record of Bob's sign-in: {sync}");
+    }
 
     // 3. A new member; 5. an app role, given and taken away.
     scene.at_the_desk("Erin Ellis", "put", "Data Science").await;
@@ -58,6 +106,22 @@ async fn tutorial(demo_with: &[&str]) {
     scene.at_the_desk("Erin Ellis", "role", "none").await;
     scene.sign_in("Erin Ellis").await;
     assert!(!browser.text().await.contains("org_admin"), "the role went: {}", browser.text().await);
+
+    // What the others did, as Alice sees it.
+    scene.sign_in("Alice Arden").await;
+    scene.navigate("Teams").await;
+    scene.open("Data Science").await;
+    assert!(scene.table("Members").await.contains("Erin Ellis"), "{}", scene.table("Members").await);
+    scene.navigate("People").await;
+    assert_eq!(scene.names().await, ["Alice Arden", "Bob Birch", "Erin Ellis"], "everybody who has signed in");
+    scene.open("Erin Ellis").await;
+    assert!(scene.table("Latest syncs").await.contains("joined Data Science"), "{}", browser.text().await);
+    scene.navigate("Syncs").await;
+    let signed_in = browser.texts("//tbody/tr/th//a").await;
+    let by = ["Alice Arden", "Erin Ellis", "Erin Ellis", "Erin Ellis", "Bob Birch", "Alice Arden"];
+    assert_eq!(signed_in, by, "a record of each sign-in, the latest first");
+    browser.click("//summary[normalize-space()='The numbers']").await;
+    assert!(browser.text().await.contains("Sign-ins an hour"), "{}", browser.text().await);
 
     // Refused consent is a page that says so, and the way back works.
     browser.click("//button[normalize-space()='Sign out']").await;
@@ -73,5 +137,20 @@ async fn tutorial(demo_with: &[&str]) {
         Vec::<String>::new(),
         "the browser's console, such as what a policy blocked"
     );
+    scene.end().await;
+}
+
+async fn without_organizations(demo_with: &[&str]) {
+    let scene = Scene::begin(&[&["--without-orgs"], demo_with].concat()).await;
+    scene.sign_in("Alice Arden").await;
+    scene.navigate("Organizations").await;
+    let page = scene.browser.text().await;
+    assert!(page.contains("groups do not become organizations") && page.contains("None yet."), "{page}");
+    scene.navigate("Teams").await;
+    assert_eq!(scene.row("Data Science").await[1], "standalone");
+    scene.open("Data Science").await;
+    let page = scene.browser.text().await;
+    assert!(page.contains("Standalone: Organizations are switched off"), "no reason: {page}");
+    assert!(page.contains("100 USD each 30d"), "the team has the defaults itself: {page}");
     scene.end().await;
 }

@@ -28,7 +28,7 @@ impl WebError {
                 StatusCode::NOT_FOUND,
                 "not_found",
                 "No such page",
-                "There is nothing at this address.",
+                "There is nothing at this address, or nothing that you may see.",
                 "Go to the front page.",
             ),
             Self::MethodNotAllowed => (

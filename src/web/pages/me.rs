@@ -80,7 +80,8 @@ impl MePage {
             ));
         }
         if !sync.row.failures.is_empty() {
-            warnings.push("Some groups could not be set up completely. Your administrator sees why.".to_owned());
+            let who = if self.visit.rights.operator { "The syncs say why." } else { "Your administrator sees why." };
+            warnings.push(format!("Some groups could not be set up completely. {who}"));
         }
         warnings
     }

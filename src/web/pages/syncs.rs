@@ -54,6 +54,12 @@ pub(in crate::web) async fn page(
     super::page(&SyncsPage { frame, now, query, syncs, pager, chart, everything })
 }
 
+impl SyncsPage {
+    fn filtered(&self) -> bool {
+        FILTERS.iter().any(|filter| self.query.filter(filter).is_some())
+    }
+}
+
 /// Who may not see everybody's records asks for their own, whatever the query says.
 pub(in crate::web) fn filter(visit: &Visit, query: &ListQuery) -> SyncFilter {
     let viewer = &visit.viewer;
@@ -95,12 +101,17 @@ impl SyncView {
     fn new(row: SyncRow, names: &BTreeMap<String, String>) -> Self {
         let read = vec![
             list_read(
-                "assigned groups",
+                ["assigned group", "assigned groups"],
                 &row.assigned_groups,
                 row.assigned_groups_read,
                 row.assigned_groups_why.as_deref(),
             ),
-            list_read("groups of the person", &row.member_of, row.member_of_read, row.member_of_why.as_deref()),
+            list_read(
+                ["group of the person", "groups of the person"],
+                &row.member_of,
+                row.member_of_read,
+                row.member_of_why.as_deref(),
+            ),
         ];
         let failed = row.failures.iter().map(failure).collect();
         let left = row.notes.0.as_array().into_iter().flatten().map(|said| note(said, names)).collect();
@@ -144,8 +155,9 @@ fn groups(row: &SyncRow) -> impl Iterator<Item = String> {
     lists.into_iter().flatten().cloned().chain(noted.map(str::to_owned))
 }
 
-fn list_read(what: &str, state: &str, read: Option<i32>, why: Option<&str>) -> String {
+fn list_read([one, what]: [&str; 2], state: &str, read: Option<i32>, why: Option<&str>) -> String {
     match state {
+        "known" if read == Some(1) => format!("1 {one}"),
         "known" => format!("{} {what}", read.unwrap_or_default()),
         "unknown" => format!("{what} unknown: {}", why.unwrap_or("Microsoft did not tell")),
         "not_configured" => format!("{what}: none, since no service_principal_id is configured"),

@@ -48,12 +48,16 @@ fn listed(models: &[String]) -> String {
 
 /// The budget in words.
 pub(in crate::web) fn budget(limits: &RowLimits) -> String {
-    let Some(max) = limits.max_budget else { return "no budget".to_owned() };
-    match (&limits.budget_duration, &limits.budget_reset_at) {
-        (Some(duration), Some(reset)) => format!("{max} USD each {duration}, next reset {}", full(reset)),
-        (Some(duration), None) => format!("{max} USD each {duration}"),
-        (None, _) => format!("{max} USD, never reset"),
+    match (&limits.max_budget, &limits.budget_duration) {
+        (None, _) => "no budget".to_owned(),
+        (Some(max), Some(duration)) => format!("{max} USD each {duration}"),
+        (Some(max), None) => format!("{max} USD, never reset"),
     }
+}
+
+/// When a budget begins anew, where there is one that does.
+pub(in crate::web) fn reset(limits: &RowLimits) -> Option<&DateTime<Utc>> {
+    limits.max_budget.and(limits.budget_duration.as_ref()).and(limits.budget_reset_at.as_ref())
 }
 
 /// Tokens and requests a minute in words.

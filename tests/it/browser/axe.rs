@@ -46,8 +46,7 @@ pub(super) async fn findings(browser: &WebDriver) -> Vec<String> {
 
 #[tokio::test]
 async fn axe_finds_nothing_on_any_page_light_or_dark_at_a_desk_or_on_a_phone() {
-    let scene = Scene::begin(&[]).await;
-    scene.everybody_signs_in().await;
+    let scene = Scene::after_a_day().await;
     let mut wrong = Vec::new();
     scene
         .each_page(&LOOKS, async |page, look| {

@@ -62,7 +62,7 @@ async fn hindrances(browser: &WebDriver) -> Vec<String> {
 
 #[tokio::test]
 async fn everything_is_reached_with_the_keyboard_and_one_sees_where_one_is() {
-    let scene = Scene::begin(&[]).await;
+    let scene = Scene::after_a_day().await;
     let mut wrong = Vec::new();
     let (light_desk, dark_phone) = (LOOKS[0], LOOKS[3]);
     scene

@@ -5,6 +5,7 @@ pub(super) type Who = Option<&'static str>;
 
 const NOBODY: Who = None;
 const ADMIN: Who = Some("Alice Arden");
+const MEMBER: Who = Some("Bob Birch");
 const IN_NOTHING: Who = Some("Erin Ellis");
 
 pub(super) struct Page {
@@ -20,12 +21,39 @@ const fn page(name: &'static str, path: &'static str, who: Who, title: &'static 
     Page { name, path, who, title }
 }
 
-/// Those of one person beside each other, since each other person is a sign-in.
+/// Those of one person beside each other, since each other person is a sign-in. The ids are the sample directory's:
+/// Alice's ends with 1, Bob's with 2, Dave's with 4; of the groups, that of "Data Science" with 2, and that of "Prompt
+/// Analysts", whose team stands alone, with 7.
 pub(super) const PAGES: &[Page] = &[
     page("sign-in", "/", NOBODY, "Sign in"),
     page("signed-out", "/signed-out", NOBODY, "Signed out"),
     page("error", "/sso/callback?error=access_denied&state=x", NOBODY, "This sign-in cannot be finished"),
     page("not-found", "/nothing-here", NOBODY, "No such page"),
+    page("not-signed-in", "/teams?search=data", NOBODY, "Not signed in"),
     page("me", "/", ADMIN, "Alice Arden"),
+    page("teams", "/teams", ADMIN, "Teams"),
+    page("teams-none-found", "/teams?search=unheard-of", ADMIN, "Teams"),
+    page("team", "/teams/50000000-0000-4000-8000-000000000002", ADMIN, "Data Science"),
+    page("team-standalone", "/teams/50000000-0000-4000-8000-000000000007", ADMIN, "Prompt Analysts"),
+    page("organizations", "/organizations", ADMIN, "Organizations"),
+    page("organization", "/organizations/50000000-0000-4000-8000-000000000002", ADMIN, "Data Science"),
+    page("people", "/people", ADMIN, "People"),
+    page("person", "/people/40000000-0000-4000-8000-000000000002", ADMIN, "Bob Birch"),
+    page("explain", "/people/40000000-0000-4000-8000-000000000001/explain", ADMIN, "Explain Alice Arden"),
+    page(
+        "explain-team",
+        "/people/40000000-0000-4000-8000-000000000004/explain?team=Platform+Engineering",
+        ADMIN,
+        "Explain Dave Diallo",
+    ),
+    page("syncs", "/syncs", ADMIN, "Syncs"),
+    page("syncs-with-trouble", "/syncs?trouble=1", ADMIN, "Syncs"),
+    page("settings", "/settings", ADMIN, "Settings"),
+    page("no-such-person", "/people/nobody", ADMIN, "No such page"),
+    page("member-me", "/", MEMBER, "Bob Birch"),
+    page("member-teams", "/teams", MEMBER, "Teams"),
+    page("member-team", "/teams/50000000-0000-4000-8000-000000000001", MEMBER, "Production LLM Evals"),
+    page("member-syncs", "/syncs", MEMBER, "Syncs"),
+    page("member-refused", "/settings", MEMBER, "No such page"),
     page("me-without-teams", "/", IN_NOTHING, "Erin Ellis"),
 ];

@@ -1,4 +1,4 @@
-//! On a phone a page is read from top to bottom, not sideways.
+//! A page is read from top to bottom, not sideways: on a phone, and at a desk.
 
 use serde_json::json;
 
@@ -7,6 +7,7 @@ use super::scene::Scene;
 use super::webdriver::WebDriver;
 
 const PHONE: Look = Look(Theme::Light, Device::Phone);
+const DESK: Look = Look(Theme::Light, Device::Desk);
 
 /// What reaches past the right edge, the innermost of it, if one can scroll there.
 const SIDEWAYS: &str = r"
@@ -29,8 +30,8 @@ async fn sideways(browser: &WebDriver) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn no_page_scrolls_sideways_on_a_phone_not_even_with_the_longest_names() {
-    let scene = Scene::begin(&[]).await;
+async fn no_page_scrolls_sideways_on_a_phone_or_at_a_desk_not_even_with_the_longest_names() {
+    let scene = Scene::after_a_day().await;
     let long = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft".repeat(3);
     scene.new_group(&long).await;
     scene.at_the_desk(&long, "assign", "default access").await;
@@ -38,11 +39,11 @@ async fn no_page_scrolls_sideways_on_a_phone_not_even_with_the_longest_names() {
     let mut wrong = Vec::new();
     let mut shown = false;
     scene
-        .each_page(&[PHONE], async |page, _| {
+        .each_page(&[PHONE, DESK], async |page, look| {
             shown |= scene.browser.text().await.contains(&long);
             let found = sideways(&scene.browser).await;
             if !found.is_empty() {
-                wrong.push(format!("{} ({}): {}", page.name, page.path, found.join("\n    ")));
+                wrong.push(format!("{} ({}, {look}): {}", page.name, page.path, found.join("\n    ")));
             }
         })
         .await;

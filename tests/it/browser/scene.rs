@@ -1,5 +1,8 @@
 //! The demo and a browser that looks at it.
 
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
 use super::look::Look;
 use super::pages::{PAGES, Page};
 use super::webdriver::WebDriver;
@@ -8,12 +11,40 @@ use crate::cli::program::{Folder, Program};
 
 const EVERYBODY: [&str; 6] = ["Alice Arden", "Bob Birch", "Carol Cheng", "Dave Diallo", "Erin Ellis", "Gil Guest"];
 
+/// The database does not let an organization of this name in.
+const REFUSE: &str = "
+create function refuse() returns trigger language plpgsql as
+$$ begin raise exception 'no customer of this name'; end $$;
+create trigger refuse before insert on entraway.organizations for each row
+when (new.organization_alias = 'Prompt Analysts') execute function refuse();
+";
+
+/// What was synced, was synced a day ago; since then somebody has signed in now and then, and it changed nothing, but twice
+/// the organization was refused again.
+const A_DAY_OF_SIGN_INS: &str = "
+update entraway.sync_runs set started_at = started_at - interval '23 hours';
+insert into entraway.sync_runs select later.*
+from entraway.sync_runs r, generate_series(1, 22) hour, jsonb_populate_record(r, jsonb_build_object(
+    'run_id', gen_random_uuid(), 'started_at', r.started_at + hour * interval '1 hour', 'user_created', false,
+    'user_updated', false, 'failures', '[]'::jsonb, 'organizations_created', '[]'::jsonb,
+    'teams_created', '[]'::jsonb,
+    'organizations_joined', '[]'::jsonb, 'teams_joined', '[]'::jsonb)) later
+where abs(hashtext(r.user_id || hour)) % 12 < 6 - abs(hour - 11) / 2;
+update entraway.sync_runs set (failures, touched) =
+    (select failures, touched from entraway.sync_runs where failures <> '[]')
+where run_id in (
+    (select run_id from entraway.sync_runs order by started_at offset 14 limit 1)
+    union (select run_id from entraway.sync_runs order by started_at offset 30 limit 1));
+";
+
 pub(super) struct Scene {
     pub(super) browser: WebDriver,
     /// The front page's address, with a slash at the end.
     pub(super) service: String,
     /// Where the simulated Entra is administered.
     desk: String,
+    /// The command that looks into the database, as the demo prints it.
+    psql: String,
     program: Program,
     _folder: Folder,
 }
@@ -24,7 +55,10 @@ impl Scene {
         let (program, service, said) = demo(&folder, demo_with).await;
         let (_, rest) = said.split_once("assign them:  ").expect("the demo tells where the simulated Entra is");
         let desk = rest.split_whitespace().next().unwrap().to_owned();
-        Self { browser: WebDriver::start().await, service: service.to_string(), desk, program, _folder: folder }
+        let (_, rest) =
+            said.split_once("Look into the database").expect("the demo tells how to look into the database");
+        let psql = rest.lines().map(str::trim).find(|line| line.contains(" -d ")).expect("a command line").to_owned();
+        Self { browser: WebDriver::start().await, service: service.to_string(), desk, psql, program, _folder: folder }
     }
 
     pub(super) async fn end(self) {
@@ -34,21 +68,57 @@ impl Scene {
 
     /// Signs somebody in from the front page, and waits for their page.
     pub(super) async fn sign_in(&self, name: &str) {
-        let browser = &self.browser;
+        self.sign_in_with(&self.browser, name).await;
+    }
+
+    /// The same in another browser.
+    pub(super) async fn sign_in_with(&self, browser: &WebDriver, name: &str) {
         browser.go(&self.service).await;
         if browser.text().await.contains("Sign out") {
             browser.click("//button[normalize-space()='Sign out']").await;
             browser.until_text("You are signed out").await;
         }
         browser.click("//a[contains(., 'Sign in with Microsoft')]").await;
-        self.pick(name).await;
+        pick(browser, name).await;
+        browser.until_text("Last sync").await;
     }
 
     /// Picks somebody at the simulated Entra, and waits for their page.
     pub(super) async fn pick(&self, name: &str) {
-        self.browser.until_text("Pick an account").await;
-        self.browser.click(&format!("//*[self::a or self::button][contains(., '{name}')]")).await;
+        pick(&self.browser, name).await;
         self.browser.until_text("Last sync").await;
+    }
+
+    /// Goes to a page of the service by its path.
+    pub(super) async fn visit(&self, path: &str) {
+        self.browser.go(&format!("{}{path}", self.service.trim_end_matches('/'))).await;
+    }
+
+    /// Clicks an entry of the navigation, other than "Me", and waits for its page.
+    pub(super) async fn navigate(&self, place: &str) {
+        self.browser.click(&format!("//nav[@aria-label='Main']//a[normalize-space()='{place}']")).await;
+        self.browser.until_title(place).await;
+    }
+
+    /// Clicks what a list on the page calls so, and waits for its page.
+    pub(super) async fn open(&self, name: &str) {
+        self.browser.click(&format!("//main//tbody//th//a[normalize-space()='{name}']")).await;
+        self.browser.until_title(name).await;
+    }
+
+    /// What stands in a list's row about this one, cell by cell.
+    pub(super) async fn row(&self, name: &str) -> Vec<String> {
+        self.browser.texts(&format!("//main//tr[th[contains(., '{name}')]]/*")).await
+    }
+
+    /// What a list names, in its order.
+    pub(super) async fn names(&self) -> Vec<String> {
+        self.browser.texts("//main//tbody/tr/th").await
+    }
+
+    /// The entries of the navigation.
+    pub(super) async fn places(&self) -> Vec<String> {
+        self.browser.texts("//nav[@aria-label='Main']//a").await
     }
 
     /// Goes to the simulated Entra's administration.
@@ -78,11 +148,28 @@ impl Scene {
         self.browser.text_of(&format!("//section[h2[normalize-space()='{heading}']]")).await
     }
 
-    /// So that lists are not empty.
-    pub(super) async fn everybody_signs_in(&self) {
+    /// The demo after a day of work: lists are not empty, one organization was refused, so that its team stands alone and
+    /// a sign-in has had trouble, and the chart has something to show.
+    pub(super) async fn after_a_day() -> Self {
+        let scene = Self::begin(&[]).await;
+        scene.sql(REFUSE);
         for name in EVERYBODY {
-            self.sign_in(name).await;
+            scene.browser.forget().await;
+            scene.sign_in(name).await;
+            scene.sql("drop trigger if exists refuse on entraway.organizations");
         }
+        scene.sql(A_DAY_OF_SIGN_INS);
+        scene
+    }
+
+    /// What somebody does with psql.
+    fn sql(&self, sql: &str) {
+        let mut psql = Command::new("sh");
+        psql.args(["-c", &format!("{} -q -v ON_ERROR_STOP=1", self.psql)]).stdin(Stdio::piped()).stderr(Stdio::piped());
+        let mut psql = psql.spawn().unwrap();
+        psql.stdin.take().unwrap().write_all(sql.as_bytes()).unwrap();
+        let done = psql.wait_with_output().unwrap();
+        assert!(done.status.success(), "{}: {}", self.psql, String::from_utf8_lossy(&done.stderr));
     }
 
     /// Shows each page in each of these looks, to the person whom the list names.
@@ -99,7 +186,7 @@ impl Scene {
             }
             for look in looks {
                 self.browser.look(*look).await;
-                self.browser.go(&format!("{}{}", self.service.trim_end_matches('/'), page.path)).await;
+                self.visit(page.path).await;
                 let title = self.browser.title().await;
                 let Page { name, path, .. } = page;
                 assert!(title.starts_with(page.title), "{path} shows {title:?} and not the page {name:?}");
@@ -107,4 +194,10 @@ impl Scene {
             }
         }
     }
+}
+
+/// Picks somebody at the simulated Entra.
+pub(super) async fn pick(browser: &WebDriver, name: &str) {
+    browser.until_text("Pick an account").await;
+    browser.click(&format!("//*[self::a or self::button][contains(., '{name}')]")).await;
 }

@@ -8,17 +8,16 @@ use super::scene::Scene;
 
 /// What the README shows, as far as it fits into the window.
 const README: [(&str, Look); 3] = [
-    ("sign-in", Look(Theme::Light, Device::Desk)),
-    ("me", Look(Theme::Light, Device::Desk)),
-    ("me", Look(Theme::Dark, Device::Phone)),
+    ("syncs", Look(Theme::Light, Device::Desk)),
+    ("explain-team", Look(Theme::Dark, Device::Desk)),
+    ("me", Look(Theme::Light, Device::Phone)),
 ];
 
 #[tokio::test]
 #[ignore = "it checks nothing: script/screenshots runs it for its pictures"]
 async fn a_picture_of_each_page_in_each_look() {
     let folder = PathBuf::from(std::env::var_os("SCREENSHOTS").expect("script/screenshots says where to"));
-    let scene = Scene::begin(&[]).await;
-    scene.everybody_signs_in().await;
+    let scene = Scene::after_a_day().await;
     scene
         .each_page(&LOOKS, async |page, look| {
             let name = format!("{}-{look}.png", page.name);

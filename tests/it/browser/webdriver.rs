@@ -144,6 +144,38 @@ impl WebDriver {
         self.until(&format!("no {text:?}"), look).await;
     }
 
+    /// Until the page is one whose title begins so.
+    pub(super) async fn until_title(&self, title: &str) {
+        let look = async || {
+            // Of a page that is still being read the title is there before the rest.
+            let now = self.script("return document.readyState === 'complete' ? document.title : ''", json!([])).await?;
+            if now.as_str().is_some_and(|now| now.starts_with(title)) { Ok(()) } else { Err(json!({ "message": now })) }
+        };
+        self.until(&format!("no page {title:?}"), look).await;
+    }
+
+    /// Until there are so many of these on the page.
+    pub(super) async fn until_count(&self, xpath: &str, count: usize) {
+        let look = async || {
+            let texts = self.read_all(xpath).await?;
+            if texts.len() == count { Ok(()) } else { Err(json!({ "message": texts })) }
+        };
+        self.until(&format!("not {count} of {xpath}"), look).await;
+    }
+
+    /// What stands in each of these; there may be none.
+    pub(super) async fn texts(&self, xpath: &str) -> Vec<String> {
+        self.read_all(xpath).await.unwrap()
+    }
+
+    async fn read_all(&self, xpath: &str) -> Result<Vec<String>, Value> {
+        let script = r"
+            const found = document.evaluate(arguments[0], document, null, XPathResult.ORDERED_NODE_SNAPSHOT_TYPE, null);
+            return Array.from({ length: found.snapshotLength }, (_, number) => found.snapshotItem(number).innerText.trim())";
+        let texts = self.script(script, json!([xpath])).await?;
+        Ok(texts.as_array().into_iter().flatten().map(|text| text.as_str().unwrap_or_default().to_owned()).collect())
+    }
+
     /// Until a form of the simulated Entra was answered: that leads back to the card which it changed.
     pub(super) async fn until_sent(&self) {
         let look = async || {

@@ -17,9 +17,8 @@ async fn it_tells_who_i_am_where_i_belong_and_what_the_last_sync_did(#[values(Na
         "internal_user",
         "10 USD each 30d, next reset 20",
         "just now : made the account; joined Platform; created 1 organization; created 1 team.",
-        "Platform internal_user gpt-4, gpt-3.5-turbo 100 USD each 30d",
-        "Platform Platform user gpt-4, gpt-3.5-turbo (inherited from its organization) 100 USD each 30d",
-        "from Entra",
+        "Platform internal_user from Entra gpt-4, gpt-3.5-turbo 100 USD each 30d",
+        "Platform Platform user from Entra gpt-4, gpt-3.5-turbo (inherited from its organization) 100 USD each 30d",
         "this browser",
     ] {
         assert!(page.contains(said), "no {said:?} in {page}");

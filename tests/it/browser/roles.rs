@@ -1,0 +1,114 @@
+//! Each role's view: Erin is given one role after the other, and looks at what she then sees.
+
+use super::scene::Scene;
+
+/// What somebody with a role sees.
+struct View {
+    role: &'static str,
+    places: &'static [&'static str],
+    teams: &'static [&'static str],
+    /// Where the navigation has them.
+    people: Option<&'static [&'static str]>,
+    /// Which of the pages `UNEQUAL` are there for her.
+    pages: [bool; 4],
+    ends_sessions: bool,
+}
+
+/// Pages that not everybody may know of, and what they are called: the settings; Alice, who is in Erin's organization;
+/// Bob, who is in another; and why Alice is where she is.
+const UNEQUAL: [(&str, &str); 4] = [
+    ("/settings", "Settings"),
+    ("/people/40000000-0000-4000-8000-000000000001", "Alice Arden"),
+    ("/people/40000000-0000-4000-8000-000000000002", "Bob Birch"),
+    ("/people/40000000-0000-4000-8000-000000000001/explain", "Explain Alice Arden"),
+];
+
+const ALL_PLACES: &[&str] = &["Me", "Teams", "Organizations", "People", "Syncs", "Settings"];
+const ALL_TEAMS: &[&str] =
+    &["Data Science", "Future Pilots", "Platform Engineering", "Production LLM Evals", "Prompt Analysts"];
+const ALL_PEOPLE: &[&str] = &["Alice Arden", "Bob Birch", "Erin Ellis"];
+const MEMBER_PLACES: &[&str] = &["Me", "Teams", "Organizations", "Syncs"];
+
+const VIEWS: [View; 5] = [
+    View {
+        role: "proxy_admin",
+        places: ALL_PLACES,
+        teams: ALL_TEAMS,
+        people: Some(ALL_PEOPLE),
+        pages: [true; 4],
+        ends_sessions: true,
+    },
+    View {
+        role: "proxy_admin_viewer",
+        places: ALL_PLACES,
+        teams: ALL_TEAMS,
+        people: Some(ALL_PEOPLE),
+        pages: [true; 4],
+        ends_sessions: false,
+    },
+    View {
+        role: "org_admin",
+        places: &["Me", "Teams", "Organizations", "People", "Syncs"],
+        teams: &["Data Science"],
+        people: Some(&["Alice Arden", "Erin Ellis"]),
+        pages: [false, true, false, false],
+        ends_sessions: false,
+    },
+    View {
+        role: "internal_user",
+        places: MEMBER_PLACES,
+        teams: &["Data Science"],
+        people: None,
+        pages: [false; 4],
+        ends_sessions: false,
+    },
+    View {
+        role: "internal_user_viewer",
+        places: MEMBER_PLACES,
+        teams: &["Data Science"],
+        people: None,
+        pages: [false; 4],
+        ends_sessions: false,
+    },
+];
+
+#[tokio::test]
+async fn each_role_sees_what_it_may_and_of_the_rest_not_even_that_it_is_there() {
+    each_role(&[]).await;
+}
+
+#[tokio::test]
+async fn each_role_sees_the_same_in_litellms_own_tables() {
+    each_role(&super::litellm().each_ref().map(String::as_str)).await;
+}
+
+async fn each_role(demo_with: &[&str]) {
+    let scene = Scene::begin(demo_with).await;
+    scene.sign_in("Alice Arden").await;
+    scene.browser.forget().await;
+    scene.sign_in("Bob Birch").await;
+    scene.at_the_desk("Erin Ellis", "put", "Data Science").await;
+    for view in VIEWS {
+        let role = view.role;
+        scene.at_the_desk("Erin Ellis", "role", role).await;
+        scene.sign_in("Erin Ellis").await;
+        assert_eq!(scene.places().await, view.places, "{role}");
+        scene.navigate("Teams").await;
+        assert_eq!(scene.names().await, view.teams, "{role}: teams");
+        if let Some(people) = view.people {
+            scene.navigate("People").await;
+            assert_eq!(scene.names().await, people, "{role}: people");
+        }
+        for ((path, title), there) in UNEQUAL.into_iter().zip(view.pages) {
+            scene.visit(path).await;
+            let expected = if there { title } else { "No such page" };
+            let shown = scene.browser.title().await;
+            assert!(shown.starts_with(expected), "{role}: {path} shows {shown:?} and not {expected:?}");
+            if title == "Alice Arden" && there {
+                let ends = scene.browser.texts("//button[normalize-space()='End all sessions']").await;
+                assert_eq!(!ends.is_empty(), view.ends_sessions, "{role}: whether Alice's sessions can be ended");
+            }
+        }
+    }
+    scene.end().await;
+}

@@ -1,0 +1,48 @@
+//! Sessions in two browsers: one ends the other.
+
+use super::scene::{Scene, pick};
+use super::webdriver::WebDriver;
+
+#[tokio::test]
+async fn the_other_browser_is_signed_out_from_my_sessions_and_comes_back_to_where_it_was() {
+    let scene = Scene::begin(&[]).await;
+    let browser = &scene.browser;
+    let other = WebDriver::start().await;
+    scene.sign_in_with(&other, "Bob Birch").await;
+    scene.sign_in("Bob Birch").await;
+    let sessions = "//section[@id='sessions']//tbody/tr";
+    browser.until_count(sessions, 2).await;
+    browser.click(&format!("{sessions}[not(contains(., 'this browser'))]//button[normalize-space()='Sign out']")).await;
+    browser.until_count(sessions, 1).await;
+    assert!(scene.table("My sessions").await.contains("this browser"), "one ended oneself: {}", browser.text().await);
+
+    other.click("//nav[@aria-label='Main']//a[normalize-space()='Teams']").await;
+    other.until_title("Not signed in").await;
+    other.click("//a[normalize-space()='Sign in again']").await;
+    pick(&other, "Bob Birch").await;
+    other.until_title("Teams").await;
+    other.quit().await;
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn an_administrator_signs_somebody_out_everywhere_on_their_page() {
+    let scene = Scene::begin(&[]).await;
+    let browser = &scene.browser;
+    let other = WebDriver::start().await;
+    scene.sign_in_with(&other, "Bob Birch").await;
+    scene.sign_in("Alice Arden").await;
+    scene.navigate("People").await;
+    scene.open("Bob Birch").await;
+    browser.until_count("//section[@id='sessions']//tbody/tr", 1).await;
+    browser.click("//button[normalize-space()='End all sessions']").await;
+    browser.until_count("//section[@id='sessions']//tbody/tr", 0).await;
+    let sessions = browser.text_of("//section[@id='sessions']").await;
+    assert!(sessions.contains("None."), "{sessions}");
+
+    other.go(&scene.service).await;
+    other.until_text("Sign in with Microsoft").await;
+    other.quit().await;
+    scene.navigate("Teams").await;
+    scene.end().await;
+}
