@@ -33,16 +33,23 @@ create table entraway.person_groups (
 create index person_groups_confirmed_at on entraway.person_groups (confirmed_at);
 
 -- What is known of somebody's groups after Entra told all of them, but perhaps not which are assigned: then what was known
--- of that before still counts.
-create function entraway.what_is_known(new_assigned text, new_groups jsonb, old_assigned text, old_groups jsonb)
-returns table (assigned_groups text, groups jsonb)
-language sql immutable parallel safe as $$
-    select old_assigned, coalesce(jsonb_object_agg(
-               key, value || jsonb_build_object('assigned', old_groups #> array[key, 'assigned'])), '{}')
-    from jsonb_each(new_groups) where new_assigned = 'unknown' and old_assigned = 'known'
-    having new_assigned = 'unknown' and old_assigned = 'known'
-    union all
-    select new_assigned, new_groups where (new_assigned = 'unknown' and old_assigned = 'known') is not true
+-- of that before still counts, for the same person. And whether that differs from what is there.
+create function entraway.what_is_known(old entraway.person_groups, new entraway.person_groups)
+returns table (assigned_groups text, groups jsonb, differs boolean)
+language plpgsql immutable parallel safe as $$
+begin
+    assigned_groups := new.assigned_groups;
+    groups := new.groups;
+    if new.assigned_groups = 'unknown' and old.assigned_groups = 'known' and new.tenant_id = old.tenant_id then
+        assigned_groups := 'known';
+        select coalesce(jsonb_object_agg(
+                   key, value || jsonb_build_object('assigned', old.groups #> array[key, 'assigned'])), '{}')
+        into groups from jsonb_each(new.groups);
+    end if;
+    differs := (old.tenant_id, old.assigned_groups, old.groups)
+               is distinct from (new.tenant_id, what_is_known.assigned_groups, what_is_known.groups);
+    return next;
+end
 $$;
 
 -- How each team that the sync made came to be.

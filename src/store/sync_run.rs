@@ -152,18 +152,12 @@ macro_rules! record {
                 on conflict (user_id) do update
                 set (tenant_id, assigned_groups, groups, since, confirmed_at) = (
                     select excluded.tenant_id, said.assigned_groups, said.groups,
-                           case when (known.tenant_id, known.assigned_groups, known.groups)
-                                     is distinct from (excluded.tenant_id, said.assigned_groups, said.groups)
-                                then excluded.since else known.since end,
-                           excluded.confirmed_at
-                    from entraway.what_is_known(
-                        excluded.assigned_groups, excluded.groups,
-                        case when known.tenant_id = excluded.tenant_id then known.assigned_groups end, known.groups) said)
+                           case when said.differs then excluded.since else known.since end, excluded.confirmed_at
+                    from entraway.what_is_known(known, excluded) said)
                 where (known.tenant_id = excluded.tenant_id or $4 = 'signed_in')
                   and known.confirmed_at <= excluded.confirmed_at
                   and (known.confirmed_at < excluded.confirmed_at - interval '1 day'
-                       or (known.tenant_id, known.assigned_groups, known.groups)
-                          is distinct from (excluded.tenant_id, excluded.assigned_groups, excluded.groups))
+                       or (select differs from entraway.what_is_known(known, excluded)))
             )",
             $rest
         )

@@ -238,7 +238,7 @@ fn trouble(path: &str, plan: &Value, node: &Value, findings: &mut Vec<String>) {
     let number = |key: &str| node[key].as_f64().unwrap_or_default();
     let removed = number("Rows Removed by Filter") + number("Rows Removed by Index Recheck");
     let rows = (number("Actual Rows") + removed) * number("Actual Loops");
-    let whole = kind.contains("Seq Scan") && LARGE.contains(&table) && rows > 100.0;
+    let whole = kind.contains("Seq Scan") && LARGE.contains(&table) && rows > 1_000.0;
     if whole || (kind.contains("Scan") && rows > MOST_ROWS) {
         let text = plan["Query Text"].as_str().unwrap_or_default();
         findings.push(format!("{path}: {kind} of {table} reads {rows} rows, in: {text}"));

@@ -174,11 +174,12 @@ async fn the_record_names_each_group_once_of_which_it_says_anything_and_how_each
     assert_eq!(made(&world, &groups).await, told);
 }
 
-/// What is kept of a person's groups, without the time; the time; and the row's version.
+/// What is kept of a person's groups, without the times; since when; and the row's version.
 async fn kept(world: &World) -> (Value, Value, String) {
     let sql = "select to_jsonb(g), xmin || ' ' || ctid from entraway.person_groups g";
     let (mut row, version): (Value, String) = sqlx::query_as(sql).fetch_one(&world.pool).await.unwrap();
     let since = row.as_object_mut().unwrap().remove("since").unwrap();
+    row.as_object_mut().unwrap().remove("confirmed_at").unwrap();
     (row, since, version)
 }
 
@@ -208,8 +209,8 @@ async fn a_persons_groups_are_kept_as_they_were_last_told_and_written_only_where
         ("again", false, told("known", "Hers", known.clone())),
         ("with another name", true, told("known", "Renamed", known.clone())),
         ("her groups unknown", false, told("known", "Renamed", known.clone())),
-        ("the assigned groups unknown", true, told("unknown", "Renamed", null.clone())),
-        ("both unknown", false, told("unknown", "Renamed", null.clone())),
+        ("the assigned groups unknown", false, told("known", "Renamed", known.clone())),
+        ("both unknown", false, told("known", "Renamed", known.clone())),
         ("nothing configured", true, told("not_configured", "Renamed", null)),
         ("as at first", true, told("known", "Renamed", known)),
     ] {
@@ -234,4 +235,52 @@ async fn a_persons_groups_are_kept_as_they_were_last_told_and_written_only_where
         }
         last = Some((since, version));
     }
+}
+
+#[rstest]
+#[tokio::test]
+async fn what_is_kept_of_somebodys_groups_is_confirmed_once_a_day_and_goes_ninety_days_later(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let world = World::of(store).await;
+    let [hers] = assigned(&world, ["Hers"]);
+    let alice = person(&world, "Alice Arden", &[hers]);
+    let service = world.service().await;
+    world.sign_in(&service, alice).await;
+    let (row, since, version) = kept(&world).await;
+    world.clock.advance(TimeDelta::hours(23));
+    world.sign_in(&service, alice).await;
+    assert_eq!(kept(&world).await, (row.clone(), since.clone(), version.clone()), "it is not a day yet");
+    world.clock.advance(TimeDelta::hours(2));
+    world.sign_in(&service, alice).await;
+    let (row_then, since_then, version_then) = kept(&world).await;
+    assert_eq!((row_then, since_then), (row, since), "nothing else has changed");
+    assert_ne!(version_then, version, "it is confirmed");
+    let left = async || -> i64 {
+        sqlx::query_scalar("select count(*) from entraway.person_groups").fetch_one(&world.pool).await.unwrap()
+    };
+    world.clock.advance(TimeDelta::days(89));
+    service.app.purge().await.unwrap();
+    assert_eq!(left().await, 1, "89 days after it was confirmed");
+    world.clock.advance(TimeDelta::days(2));
+    service.app.purge().await.unwrap();
+    assert_eq!(left().await, 0, "with the sync records it goes");
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_group_that_is_new_while_the_assigned_list_is_unknown_is_neither_assigned_nor_not(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let world = World::of(store).await;
+    let [hers, new] = assigned(&world, ["Hers", "New"]);
+    let alice = person(&world, "Alice Arden", &[hers]);
+    let service = world.service().await;
+    world.sign_in(&service, alice).await;
+    world.fake.edit(|directory| directory.put(alice, new));
+    world.fake.fault(FaultRule::on(Endpoint::AssignedTo, Fault::status(403)));
+    world.sign_in(&service, alice).await;
+    let (row, ..) = kept(&world).await;
+    let assigned = |group: &dyn ToString| row["groups"][group.to_string()]["assigned"].clone();
+    assert_eq!((assigned(&hers), assigned(&new)), (json!(true), Value::Null), "{row:#}");
 }
