@@ -150,7 +150,10 @@ async fn without_organizations(demo_with: &[&str]) {
     assert_eq!(scene.row("Data Science").await[1], "standalone");
     scene.open("Data Science").await;
     let page = scene.browser.text().await;
-    assert!(page.contains("Standalone: Organizations are switched off"), "no reason: {page}");
+    assert!(
+        page.contains("Standalone: The team stands alone: groups do not become organizations"),
+        "no reason: {page}"
+    );
     assert!(page.contains("100 USD each 30d"), "the team has the defaults itself: {page}");
     scene.end().await;
 }

@@ -97,10 +97,11 @@ impl Scene {
         self.is_told(&mut browser, "which groups are assigned to this application", how).await;
     }
 
-    /// What is kept of Alice's groups while nobody knows which groups are assigned.
+    /// What is kept of Alice's groups while nobody knows which groups are assigned: of the one that was assigned before, that
+    /// it was.
     fn groups_of_unknown_assignment(&self) -> Value {
         json!({
-            self.kept.to_string(): { "name": "Production LLM Evals", "assigned": null },
+            self.kept.to_string(): { "name": "Production LLM Evals", "assigned": true },
             self.new.to_string(): { "name": "New", "assigned": null },
         })
     }

@@ -45,8 +45,8 @@ async fn believes_none(mut siege: Siege, at_least: usize, lists: &[Endpoint], li
             if list == Endpoint::AssignedTo {
                 let groups = after.take_groups(siege.alice).unwrap();
                 let groups: Vec<&Value> = groups.as_object().unwrap().values().collect();
-                let unknown = json!({ "name": "Production LLM Evals", "assigned": null });
-                assert_eq!(groups, [&unknown], "{how}: her groups, of which nobody said whether they are assigned");
+                let known = json!({ "name": "Production LLM Evals", "assigned": true });
+                assert_eq!(groups, [&known], "{how}: her group, of which it was known before that it is assigned");
             } else {
                 assert_eq!(after.readings, kept, "{how}: what is kept of her groups is what was told before");
             }
