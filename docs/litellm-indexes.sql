@@ -34,3 +34,8 @@ create index concurrently if not exists entraway_members_of_organization
     on public."LiteLLM_OrganizationMembership" (organization_id, created_at, user_id);
 create index concurrently if not exists entraway_members_of_team
     on public."LiteLLM_TeamMembership" (team_id, user_id);
+
+-- What Postgres knows of indexes on expressions it learns by this.
+analyze public."LiteLLM_TeamTable";
+analyze public."LiteLLM_OrganizationTable";
+analyze public."LiteLLM_UserTable";

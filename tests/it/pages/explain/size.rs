@@ -82,6 +82,7 @@ async fn one_person_among_many_is_found_without_reading_a_table_from_end_to_end(
         // As docs/litellm-indexes.sql has it.
         let index = r#"create index on public."LiteLLM_TeamTable" (lower(coalesce(team_alias, team_id)), team_id)"#;
         scene.world.sql(index).await;
+        scene.world.sql(r#"analyze public."LiteLLM_TeamTable""#).await;
     }
     scene.world.statements().await;
 
