@@ -194,10 +194,15 @@ const NATIVE_TEAMS: &str = "
     (select team_id as id, team_alias as name from entraway.teams where team_id = any($2))
     union (select team_id, team_alias from entraway.teams where lower(team_alias) = lower($1) limit 20)";
 
+/// All of a name first and some of them then: who may read some columns alone has no statistics of an expression, and Postgres
+/// would think a name so frequent that looking through the table is quicker.
 const LITELLM_TEAMS: &str = r#"
+    with called as materialized (
+        select team_id, team_alias from public."LiteLLM_TeamTable"
+        where lower(coalesce(team_alias, team_id)) = lower($1)
+    )
     (select team_id as id, team_alias as name from public."LiteLLM_TeamTable" where team_id = any($2))
-    union (select team_id, team_alias from public."LiteLLM_TeamTable"
-           where lower(coalesce(team_alias, team_id)) = lower($1) limit 20)"#;
+    union (select team_id, team_alias from called limit 20)"#;
 
 impl Store {
     /// The facts of a person, by the key of their row or by their object id; `None` where neither is known.

@@ -74,16 +74,15 @@ async fn one_person_among_many_is_found_without_reading_a_table_from_end_to_end(
     #[values(Native, LiteLlm)] store: StoreKind,
 ) {
     let mut scene = Scene::new(store).await;
+    if store == LiteLlm {
+        // As docs/litellm-indexes.sql has it; before there are rows that change, whose older versions would have it wait.
+        let index = r#"create index on public."LiteLLM_TeamTable" (lower(coalesce(team_alias, team_id)), team_id)"#;
+        scene.world.sql(index).await;
+    }
     let [evals, staff] = assigned(&scene.world, ["Evals", "All Staff"]);
     let alice = person(&scene.world, "Alice Arden", &[evals, staff]);
     scene.world.sign_in(&scene.service, alice).await;
     scene.world.sql(if store == Native { MANY_NATIVE } else { MANY_LITELLM }).await;
-    if store == LiteLlm {
-        // As docs/litellm-indexes.sql has it.
-        let index = r#"create index on public."LiteLLM_TeamTable" (lower(coalesce(team_alias, team_id)), team_id)"#;
-        scene.world.sql(index).await;
-        scene.world.sql(r#"analyze public."LiteLLM_TeamTable""#).await;
-    }
     scene.world.statements().await;
 
     // More often than it takes until Postgres makes one plan for all.
@@ -96,7 +95,7 @@ async fn one_person_among_many_is_found_without_reading_a_table_from_end_to_end(
     let costs: Vec<(String, i64, i64)> = sqlx::query_as(
         "select left(query, 60), calls, (shared_blks_hit + shared_blks_read) / calls from pg_stat_statements
          where dbid = (select oid from pg_database where datname = $1) and toplevel
-           and (query like '%reading as materialized%' or query like '%team_alias as name from%')
+           and (query like '%reading as materialized%' or query like '%team_alias as name%')
            and query not like '%pg_stat_statements%'",
     )
     .bind(&scene.world.database_name)
