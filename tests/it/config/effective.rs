@@ -54,6 +54,7 @@ fn what_nobody_gave_is_a_default_and_shows_its_value() {
     let config = good("");
     for (key, value) in [
         ("server.listen", "0.0.0.0:8080"),
+        ("server.metrics_listen", "127.0.0.1:9464"),
         ("server.trusted_proxies", "none"),
         ("database.max_connections", "10"),
         ("store", "native"),
