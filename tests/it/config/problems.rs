@@ -31,10 +31,7 @@ fn an_unknown_key_is_named_with_its_line_and_its_nearest_neighbour() {
     for (yaml, expected) in [
         ("sever: {}\n", "config.yaml:1: sever: unknown key; did you mean server?"),
         ("general_settings: {}\n", "config.yaml:1: general_settings: unknown key; known here: server, database, "),
-        (
-            "server:\n  metrics_listen: x\n",
-            "config.yaml:2: server.metrics_listen: unknown key; known here: public_url, ",
-        ),
+        ("server:\n  threads: x\n", "config.yaml:2: server.threads: unknown key; known here: public_url, "),
         ("database: {urls: x}\n", "config.yaml:1: database.urls: unknown key; did you mean url?"),
         ("entra:\n  clientSecret: x\n", "config.yaml:2: entra.clientSecret: unknown key; did you mean client_secret?"),
         ("sync: {nested_group: true}\n", "config.yaml:1: sync.nested_group: unknown key; did you mean nested_groups?"),
