@@ -70,7 +70,7 @@ pub struct Pool {
 
 /// A connection, and the place in the line that goes with it.
 struct Connection<'a> {
-    connection: PoolConnection<Postgres>,
+    inner: PoolConnection<Postgres>,
     taken_at: Instant,
     metrics: &'a Metrics,
     _place: SemaphorePermit<'a>,
@@ -85,13 +85,13 @@ impl Drop for Connection<'_> {
 impl Deref for Connection<'_> {
     type Target = PgConnection;
     fn deref(&self) -> &PgConnection {
-        &self.connection
+        &self.inner
     }
 }
 
 impl DerefMut for Connection<'_> {
     fn deref_mut(&mut self) -> &mut PgConnection {
-        &mut self.connection
+        &mut self.inner
     }
 }
 
@@ -193,7 +193,7 @@ impl Store {
         drop(waits);
         let taken_at = Instant::now();
         self.metrics.postgres_wait_seconds.took((), taken_at - begin);
-        Ok(Connection { connection: connection?, taken_at, metrics: &self.metrics, _place: place })
+        Ok(Connection { inner: connection?, taken_at, metrics: &self.metrics, _place: place })
     }
 
     /// Makes the database ready: looks at the tables that are not ours, and brings our own up to date.

@@ -58,9 +58,8 @@ impl<A: Label, B: Label> Labels for (A, B) {
     }
 
     fn sets() -> Vec<Vec<(&'static str, &'static str)>> {
-        let both =
-            |a: &&'static str| B::VALUES.iter().map(|(_, b)| vec![(A::NAME, *a), (B::NAME, *b)]).collect::<Vec<_>>();
-        A::VALUES.iter().flat_map(|(_, a)| both(&a)).collect()
+        let both = |a| B::VALUES.iter().map(move |(_, b)| vec![(A::NAME, a), (B::NAME, *b)]);
+        A::VALUES.iter().flat_map(|(_, a)| both(*a)).collect()
     }
 
     fn values() -> Vec<(&'static str, Vec<&'static str>)> {

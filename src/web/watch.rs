@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
+use http::StatusCode;
 use http::header::CONTENT_TYPE;
-use http::{HeaderName, StatusCode};
 
 use super::error::{self, WebError};
 use super::{App, forward_auth};
@@ -28,7 +28,7 @@ pub(super) fn router() -> Router<Arc<App>> {
 }
 
 /// What is counted, and what can be read off at this moment.
-async fn metrics(State(app): State<Arc<App>>) -> Result<([(HeaderName, &'static str); 1], String), StatusCode> {
+async fn metrics(State(app): State<Arc<App>>) -> Result<Response, StatusCode> {
     let metrics = &app.metrics;
     let pool = app.store.pool();
     metrics.postgres_connections.set(Connection::InUse, pool.in_use);
@@ -38,19 +38,14 @@ async fn metrics(State(app): State<Arc<App>>) -> Result<([(HeaderName, &'static 
     metrics.sessions_remembered.set((), app.sessions.remembered());
     let credentials = app.entra.credentials().await;
     metrics.credential_usable.set((), credentials.is_ok());
-    let ends = match credentials {
-        Ok(Credentials::Certificate { ends, .. }) => ends.timestamp(),
-        // What cannot be read ends no sooner than it did.
-        Err(_) => return answer(metrics),
-        Ok(_) => 0,
-    };
-    metrics.credential_ends.set((), ends);
-    answer(metrics)
-}
-
-fn answer(metrics: &Metrics) -> Result<([(HeaderName, &'static str); 1], String), StatusCode> {
+    match credentials {
+        Ok(Credentials::Certificate { ends, .. }) => metrics.credential_ends.set((), ends.timestamp()),
+        Ok(_) => metrics.credential_ends.set((), 0),
+        // What cannot be read ends when it did.
+        Err(_) => {}
+    }
     let text = metrics.text().map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
-    Ok(([(CONTENT_TYPE, TEXT)], text))
+    Ok(([(CONTENT_TYPE, TEXT)], text).into_response())
 }
 
 /// What a request is for, by its path with the public URL's own before it.

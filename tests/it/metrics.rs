@@ -9,6 +9,7 @@ mod served;
 mod sign_ins;
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use reqwest::header::CONTENT_TYPE;
 use tokio::net::TcpListener;
@@ -27,7 +28,7 @@ struct Watch {
 #[derive(Clone, Debug)]
 struct Numbers {
     text: String,
-    series: BTreeMap<String, f64>,
+    series: BTreeMap<String, String>,
 }
 
 impl Watch {
@@ -44,34 +45,44 @@ impl Watch {
         assert_eq!(answer.status, 200, "{answer:#?}");
         assert_eq!(answer.headers[CONTENT_TYPE], "text/plain; version=0.0.4; charset=utf-8");
         let lines = answer.body.lines().filter(|line| !line.starts_with('#'));
-        let pair = |line: &str| {
-            let (name, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("no number: {line}"));
-            (name.to_owned(), value.parse().unwrap_or_else(|error| panic!("{error}: {line}")))
-        };
+        let pair = |line: &str| line.rsplit_once(' ').map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let pair = |line| pair(line).unwrap_or_else(|| panic!("no number: {line}"));
         Numbers { series: lines.map(pair).collect(), text: answer.body }
     }
 }
 
 impl Numbers {
+    /// A number that is whole.
     #[track_caller]
-    fn of(&self, series: &str) -> f64 {
-        *self.series.get(series).unwrap_or_else(|| panic!("no series {series} in\n{}", self.text))
+    fn of(&self, series: &str) -> i64 {
+        self.parsed(series)
+    }
+
+    /// Seconds.
+    #[track_caller]
+    fn real(&self, series: &str) -> f64 {
+        self.parsed(series)
+    }
+
+    #[track_caller]
+    fn parsed<T: FromStr<Err: std::fmt::Debug>>(&self, series: &str) -> T {
+        let value = self.series.get(series).unwrap_or_else(|| panic!("no series {series} in\n{}", self.text));
+        value.parse().unwrap_or_else(|error| panic!("{series} is {value}: {error:?}"))
     }
 
     /// The counters that were moved since, with by how much; without those that move by themselves.
-    fn since(&self, before: &Self) -> BTreeMap<&str, f64> {
-        let moved = self.series.iter().filter_map(|(name, value)| {
+    fn since(&self, before: &Self) -> BTreeMap<&str, i64> {
+        let counts = |name: &str| {
             let metric = name.split('{').next().unwrap_or_default();
-            let counts =
-                metric.ends_with("_total") || metric.starts_with("entraway_sign_in") && metric.ends_with("_count");
-            let by = value - before.series.get(name).unwrap_or_else(|| panic!("{name} was not there before"));
-            (counts && by != 0.0).then_some((name.as_str(), by))
-        });
-        moved.collect()
+            metric.ends_with("_total") || (metric.starts_with("entraway_sign_in") && metric.ends_with("_count"))
+        };
+        let names = self.series.keys().filter(|name| counts(name));
+        let moved = names.map(|name| (name.as_str(), self.of(name) - before.of(name)));
+        moved.filter(|(_, by)| *by != 0).collect()
     }
 }
 
 /// As `Numbers::since` gives it.
-fn moved<const N: usize>(counters: [(&str, f64); N]) -> BTreeMap<&str, f64> {
+fn moved<const N: usize>(counters: [(&str, i64); N]) -> BTreeMap<&str, i64> {
     counters.into()
 }

@@ -20,7 +20,7 @@ async fn each_try_is_counted_by_how_it_ended_and_a_list_only_where_it_stays_unkn
         let moved = moved.since(before).into_iter().map(|(name, by)| (name.to_owned(), by));
         moved.filter(|(name, _)| name.contains("graph_") || name.contains("unknown")).collect::<Vec<_>>()
     };
-    let named = |list: &[(&str, f64)]| list.iter().map(|(name, by)| ((*name).to_owned(), *by)).collect::<Vec<_>>();
+    let named = |list: &[(&str, i64)]| list.iter().map(|(name, by)| ((*name).to_owned(), *by)).collect::<Vec<_>>();
 
     world.fake.fault(FaultRule::on(Endpoint::MemberOf, Fault::throttled(0)).times(2));
     world.fake.fault(FaultRule::on(Endpoint::AssignedTo, Fault::status(503)).times(1));
@@ -29,12 +29,12 @@ async fn each_try_is_counted_by_how_it_ended_and_a_list_only_where_it_stays_unkn
     assert_eq!(
         graph(&before).await,
         named(&[
-            (r#"entraway_graph_calls_total{list="assigned_groups",outcome="graph_unavailable"}"#, 1.0),
-            (r#"entraway_graph_calls_total{list="assigned_groups",outcome="ok"}"#, 1.0),
-            (r#"entraway_graph_calls_total{list="member_of",outcome="graph_throttled"}"#, 2.0),
-            (r#"entraway_graph_calls_total{list="member_of",outcome="ok"}"#, 1.0),
-            (r#"entraway_graph_retries_total{list="assigned_groups"}"#, 1.0),
-            (r#"entraway_graph_retries_total{list="member_of"}"#, 2.0),
+            (r#"entraway_graph_calls_total{list="assigned_groups",outcome="graph_unavailable"}"#, 1),
+            (r#"entraway_graph_calls_total{list="assigned_groups",outcome="ok"}"#, 1),
+            (r#"entraway_graph_calls_total{list="member_of",outcome="graph_throttled"}"#, 2),
+            (r#"entraway_graph_calls_total{list="member_of",outcome="ok"}"#, 1),
+            (r#"entraway_graph_retries_total{list="assigned_groups"}"#, 1),
+            (r#"entraway_graph_retries_total{list="member_of"}"#, 2),
         ]),
         "two 429 and a 503 that passed"
     );
@@ -45,9 +45,9 @@ async fn each_try_is_counted_by_how_it_ended_and_a_list_only_where_it_stays_unkn
     assert_eq!(
         graph(&before).await,
         named(&[
-            (r#"entraway_graph_calls_total{list="assigned_groups",outcome="ok"}"#, 1.0),
-            (r#"entraway_graph_calls_total{list="member_of",outcome="graph_throttled"}"#, 1.0),
-            (r#"entraway_lists_unknown_total{list="member_of",why="graph_throttled"}"#, 1.0),
+            (r#"entraway_graph_calls_total{list="assigned_groups",outcome="ok"}"#, 1),
+            (r#"entraway_graph_calls_total{list="member_of",outcome="graph_throttled"}"#, 1),
+            (r#"entraway_lists_unknown_total{list="member_of",why="graph_throttled"}"#, 1),
         ]),
         "a 429 that asks for more time than there is"
     );
@@ -73,7 +73,7 @@ async fn every_code_that_a_list_can_be_unknown_by_has_a_series_of_its_own() {
         let before = watch.read().await;
         world.fake.fault(FaultRule::on(Endpoint::MemberOf, fault));
         world.sign_in(&service, alice).await;
-        assert_eq!(watch.read().await.since(&before).get(series.as_str()), Some(&1.0), "{series}");
+        assert_eq!(watch.read().await.since(&before).get(series.as_str()), Some(&1), "{series}");
         world.fake.clear_faults();
     }
 
@@ -83,7 +83,7 @@ async fn every_code_that_a_list_can_be_unknown_by_has_a_series_of_its_own() {
     let watch = Watch::new(&fresh).await;
     world.sign_in(&fresh, alice).await;
     let numbers = watch.read().await;
-    assert_eq!(numbers.of(r#"entraway_lists_unknown_total{list="assigned_groups",why="app_token"}"#), 1.0);
-    assert_eq!(numbers.of(r#"entraway_entra_calls_total{call="app_token",outcome="failed"}"#), 1.0);
-    assert_eq!(numbers.of(r#"entraway_lists_unknown_total{list="assigned_groups",why="other"}"#), 0.0);
+    assert_eq!(numbers.of(r#"entraway_lists_unknown_total{list="assigned_groups",why="app_token"}"#), 1);
+    assert_eq!(numbers.of(r#"entraway_entra_calls_total{call="app_token",outcome="failed"}"#), 1);
+    assert_eq!(numbers.of(r#"entraway_lists_unknown_total{list="assigned_groups",why="other"}"#), 0);
 }

@@ -86,17 +86,17 @@ async fn when_the_certificate_ends_and_whether_it_can_be_read_is_told() {
     let watch = Watch::new(&service).await;
     let numbers = watch.read().await;
     let ends = numbers.of("entraway_credential_end_timestamp_seconds");
-    let days = (ends - numbers.of("entraway_start_time_seconds")) / 86_400.0;
-    assert!((19.9..=20.1).contains(&days), "in {days} days");
-    assert_eq!(numbers.of("entraway_credential_usable"), 1.0);
+    let days = (ends - numbers.of("entraway_start_time_seconds")) / 86_400;
+    assert!((19..=20).contains(&days), "in {days} days");
+    assert_eq!(numbers.of("entraway_credential_usable"), 1);
 
     folder.file("certificate.pem", "nothing");
     let numbers = watch.read().await;
-    assert_eq!(numbers.of("entraway_credential_usable"), 0.0);
+    assert_eq!(numbers.of("entraway_credential_usable"), 0);
     assert_eq!(numbers.of("entraway_credential_end_timestamp_seconds"), ends, "it is as it was known last");
 
     let secret = world.service().await;
     let numbers = Watch::new(&secret).await.read().await;
-    assert_eq!(numbers.of("entraway_credential_usable"), 1.0);
-    assert_eq!(numbers.of("entraway_credential_end_timestamp_seconds"), 0.0, "when a secret ends, only Entra knows");
+    assert_eq!(numbers.of("entraway_credential_usable"), 1);
+    assert_eq!(numbers.of("entraway_credential_end_timestamp_seconds"), 0, "when a secret ends, only Entra knows");
 }

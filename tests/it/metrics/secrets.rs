@@ -22,7 +22,7 @@ async fn no_id_no_name_no_address_and_no_token_is_in_it(#[values(Native, LiteLlm
         ("tenant's id", directory.tenant_id.to_string()),
         ("client id", directory.client_id),
         ("client secret", directory.client_secret),
-        ("service principal's id", directory.service_principal_id.to_string()),
+        ("service principal's id", directory.service_principal_id),
         ("name of a person", "Alice".to_owned()),
         ("name of a group", "Production".to_owned()),
         ("made-up word", "sesame".to_owned()),

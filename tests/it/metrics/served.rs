@@ -1,7 +1,7 @@
 //! Where metrics are read, and where not.
 
 use std::net::TcpListener;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use url::Url;
@@ -76,4 +76,26 @@ async fn an_address_that_is_taken_is_named_with_its_key() {
     assert_eq!(ended.code, 1, "{ended:?}");
     let expected = format!("cannot listen on {address} for the metrics (server.metrics_listen)");
     assert!(ended.stderr.contains(&expected), "{ended:?}");
+}
+
+#[tokio::test]
+async fn where_another_program_has_the_default_port_people_sign_in_all_the_same() {
+    let (world, folder) = (World::new().await, Folder::new());
+    let begin = Instant::now();
+    // Another test's program may have it for a moment.
+    let _taken = loop {
+        match TcpListener::bind("127.0.0.1:9464") {
+            Ok(taken) => break taken,
+            Err(error) => assert!(begin.elapsed() < Duration::from_mins(1), "127.0.0.1:9464 stays taken: {error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    let file = folder.file("entraway.yaml", &CONFIG.replace(", metrics_listen: null", ""));
+    let mut program = Program::start(&folder, &["serve", "--config", &file], &environment(&world));
+    let base = program.ready().await;
+    assert_eq!(Browser::new().get(base.join("/healthz").unwrap()).await.status, 200);
+    let ended = program.terminate().await;
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let warned = "nobody can read the metrics: cannot listen on 127.0.0.1:9464";
+    assert!(ended.stderr.contains(warned), "{ended:?}");
 }

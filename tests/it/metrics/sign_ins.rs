@@ -20,29 +20,29 @@ async fn a_sign_in_and_all_that_it_writes_are_counted_once(#[values(Native, Lite
     world.sign_in(&service, alice).await;
     let first = watch.read().await;
     let always = [
-        (r#"entraway_requests_total{route="login",status="3xx"}"#, 1.0),
-        (r#"entraway_requests_total{route="callback",status="3xx"}"#, 1.0),
-        ("entraway_sign_ins_begun_total", 1.0),
-        (r#"entraway_sign_ins_total{outcome="signed_in"}"#, 1.0),
-        ("entraway_sign_in_seconds_count", 1.0),
-        (r#"entraway_sign_in_part_seconds_count{part="entra"}"#, 1.0),
-        (r#"entraway_sign_in_part_seconds_count{part="graph"}"#, 1.0),
-        (r#"entraway_sign_in_part_seconds_count{part="plan"}"#, 1.0),
-        (r#"entraway_sign_in_part_seconds_count{part="postgres"}"#, 1.0),
-        (r#"entraway_entra_calls_total{call="code",outcome="ok"}"#, 1.0),
-        (r#"entraway_graph_calls_total{list="assigned_groups",outcome="ok"}"#, 1.0),
-        (r#"entraway_graph_calls_total{list="member_of",outcome="ok"}"#, 1.0),
-        ("entraway_sessions_opened_total", 1.0),
+        (r#"entraway_requests_total{route="login",status="3xx"}"#, 1),
+        (r#"entraway_requests_total{route="callback",status="3xx"}"#, 1),
+        ("entraway_sign_ins_begun_total", 1),
+        (r#"entraway_sign_ins_total{outcome="signed_in"}"#, 1),
+        ("entraway_sign_in_seconds_count", 1),
+        (r#"entraway_sign_in_part_seconds_count{part="entra"}"#, 1),
+        (r#"entraway_sign_in_part_seconds_count{part="graph"}"#, 1),
+        (r#"entraway_sign_in_part_seconds_count{part="plan"}"#, 1),
+        (r#"entraway_sign_in_part_seconds_count{part="postgres"}"#, 1),
+        (r#"entraway_entra_calls_total{call="code",outcome="ok"}"#, 1),
+        (r#"entraway_graph_calls_total{list="assigned_groups",outcome="ok"}"#, 1),
+        (r#"entraway_graph_calls_total{list="member_of",outcome="ok"}"#, 1),
+        ("entraway_sessions_opened_total", 1),
     ];
     let mut expected = moved(always);
     expected.extend([
-        (r#"entraway_entra_calls_total{call="discovery",outcome="ok"}"#, 1.0),
-        (r#"entraway_entra_calls_total{call="app_token",outcome="ok"}"#, 1.0),
-        (r#"entraway_rows_written_total{kind="organization"}"#, 3.0),
-        (r#"entraway_rows_written_total{kind="team"}"#, 3.0),
-        (r#"entraway_rows_written_total{kind="organization_member"}"#, 2.0),
-        (r#"entraway_rows_written_total{kind="team_member"}"#, 2.0),
-        (r#"entraway_rows_written_total{kind="person"}"#, 1.0),
+        (r#"entraway_entra_calls_total{call="discovery",outcome="ok"}"#, 1),
+        (r#"entraway_entra_calls_total{call="app_token",outcome="ok"}"#, 1),
+        (r#"entraway_rows_written_total{kind="organization"}"#, 3),
+        (r#"entraway_rows_written_total{kind="team"}"#, 3),
+        (r#"entraway_rows_written_total{kind="organization_member"}"#, 2),
+        (r#"entraway_rows_written_total{kind="team_member"}"#, 2),
+        (r#"entraway_rows_written_total{kind="person"}"#, 1),
     ]);
     assert_eq!(first.since(&before), expected, "the first one");
 
@@ -50,20 +50,20 @@ async fn a_sign_in_and_all_that_it_writes_are_counted_once(#[values(Native, Lite
     let repeat = watch.read().await;
     assert_eq!(repeat.since(&first), moved(always), "the same once more, which writes nothing");
     assert!(repeat.of("entraway_postgres_seconds_count") > first.of("entraway_postgres_seconds_count"));
-    let spent = repeat.of("entraway_sign_in_seconds_sum");
+    let spent = repeat.real("entraway_sign_in_seconds_sum");
     let parts: f64 = ["entra", "graph", "plan", "postgres"]
-        .map(|part| repeat.of(&format!("entraway_sign_in_part_seconds_sum{{part=\"{part}\"}}")))
+        .map(|part| repeat.real(&format!("entraway_sign_in_part_seconds_sum{{part=\"{part}\"}}")))
         .iter()
         .sum();
     assert!(0.0 < parts && parts < spent, "two sign-ins took {spent} s, and their parts {parts} s");
 
     world.fake.edit(|directory| {
-        directory.change_person(alice, |alice| alice.email = Some("beech@contoso-sim.example".to_owned()))
+        directory.change_person(alice, |alice| "beech@contoso-sim.example".clone_into(&mut alice.upn))
     });
     world.sign_in(&service, alice).await;
     let changed =
         watch.read().await.since(&repeat).get(r#"entraway_rows_written_total{kind="person_change"}"#).copied();
-    assert_eq!(changed, Some(1.0), "a new address is a row that changes");
+    assert_eq!(changed, Some(1), "a new address is a row that changes");
 }
 
 #[rstest]
@@ -80,12 +80,12 @@ async fn an_organization_that_the_database_refuses_is_counted_at_each_sign_in(
     world.sql(refuse).await;
     let service = world.service().await;
     let watch = Watch::new(&service).await;
-    for times in [1.0, 2.0] {
+    for times in [1, 2] {
         world.sign_in(&service, alice).await;
         let numbers = watch.read().await;
         assert_eq!(numbers.of(r#"entraway_groups_refused_total{kind="organization"}"#), times);
-        assert_eq!(numbers.of(r#"entraway_groups_refused_total{kind="team"}"#), 0.0);
-        assert_eq!(numbers.of(r#"entraway_rows_written_total{kind="organization"}"#), 1.0, "the good one, once");
+        assert_eq!(numbers.of(r#"entraway_groups_refused_total{kind="team"}"#), 0);
+        assert_eq!(numbers.of(r#"entraway_rows_written_total{kind="organization"}"#), 1, "the good one, once");
     }
 }
 
@@ -109,14 +109,16 @@ async fn every_refusal_is_counted_under_the_code_that_the_page_shows() {
         (Some(authorize(refused("access_denied", 50_105))), alice, "not_assigned"),
         (Some(FaultRule::on(Endpoint::MemberOf, Fault::status(403))), alice, "groups_unknown"),
     ] {
-        fault.into_iter().for_each(|fault| world.fake.fault(fault));
+        if let Some(fault) = fault {
+            world.fake.fault(fault);
+        }
         let before = watch.read().await;
         let answer = world.try_sign_in(&service, person).await;
         assert_eq!(answer.code(), outcome, "{answer:#?}");
         let after = watch.read().await;
         let sign_ins: Vec<_> =
             after.since(&before).into_iter().filter(|(name, _)| name.starts_with("entraway_sign_ins_total")).collect();
-        assert_eq!(sign_ins, [(format!("entraway_sign_ins_total{{outcome=\"{outcome}\"}}").as_str(), 1.0)]);
+        assert_eq!(sign_ins, [(format!("entraway_sign_ins_total{{outcome=\"{outcome}\"}}").as_str(), 1)]);
         world.fake.clear_faults();
     }
 
@@ -127,8 +129,8 @@ async fn every_refusal_is_counted_under_the_code_that_the_page_shows() {
     assert_eq!(
         watch.read().await.since(&before),
         moved([
-            (r#"entraway_requests_total{route="callback",status="4xx"}"#, 1.0),
-            (r#"entraway_sign_ins_total{outcome="attempt_unknown"}"#, 1.0),
+            (r#"entraway_requests_total{route="callback",status="4xx"}"#, 1),
+            (r#"entraway_sign_ins_total{outcome="attempt_unknown"}"#, 1),
         ])
     );
 }
@@ -143,26 +145,26 @@ async fn what_ends_sessions_is_told_apart() {
 
     let mut browser = world.sign_in(&service, alice).await;
     browser.post(service.at("/sso/logout")).await;
-    assert_eq!(ended("signed_out").await, 1.0);
-    assert_eq!(ended("new_sign_in").await, 0.0, "there was no other one");
+    assert_eq!(ended("signed_out").await, 1);
+    assert_eq!(ended("new_sign_in").await, 0, "there was no other one");
 
     for _ in 0..4 {
         world.sign_in(&service, alice).await;
     }
-    assert_eq!(ended("new_sign_in").await, 1.0, "three at a time is what a person may have");
+    assert_eq!(ended("new_sign_in").await, 1, "three at a time is what a person may have");
     let name: String = sqlx::query_scalar("select encode(substring(token_hash for 16), 'hex') from entraway.sessions")
         .fetch_one(&world.pool)
         .await
         .unwrap();
     assert!(service.app.sessions().end_one(alice, &name).await.unwrap());
-    assert_eq!(ended("one_ended").await, 1.0);
+    assert_eq!(ended("one_ended").await, 1);
     let sid: String = sqlx::query_scalar("select sid from entraway.sessions where sid is not null")
         .fetch_one(&world.pool)
         .await
         .unwrap();
     assert_eq!(Browser::new().get(service.at(&format!("/sso/frontchannel-logout?sid={sid}"))).await.status, 200);
-    assert_eq!(ended("entra_signed_out").await, 1.0);
+    assert_eq!(ended("entra_signed_out").await, 1);
     assert_eq!(service.app.sessions().end_all(alice).await.unwrap(), 1);
-    assert_eq!(ended("all_ended").await, 1.0);
-    assert_eq!(watch.read().await.of("entraway_sessions_opened_total"), 5.0);
+    assert_eq!(ended("all_ended").await, 1);
+    assert_eq!(watch.read().await.of("entraway_sessions_opened_total"), 5);
 }
