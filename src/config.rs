@@ -23,7 +23,7 @@ mod tree;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -82,11 +82,16 @@ pub struct Config {
 pub struct Server {
     pub public_url: PublicUrl,
     pub listen: SocketAddr,
+    /// Where those who run the service read its metrics; `None`: nowhere.
+    pub metrics_listen: Option<SocketAddr>,
     /// Peers whose `X-Forwarded-…`, `X-Original-URL` and `X-Request-Id` are believed.
     pub trusted_proxies: Vec<IpNet>,
 }
 
 impl Server {
+    /// Where metrics are read unless something else is said: on this machine alone.
+    pub const METRICS_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
+
     /// Whether a client can be told from another by its address. The service itself speaks http: where people come by https, a
     /// proxy stands in front, and if none is named in `trusted_proxies`, everybody comes from that proxy's address.
     #[must_use]

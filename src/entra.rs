@@ -27,6 +27,7 @@ use crate::config;
 use crate::credential::CredentialError;
 use crate::domain::{Person, TenantId};
 use crate::http_client::HttpClient;
+use crate::metrics::{EntraCall, EntraOutcome, Metrics};
 use crate::shared::Shared;
 
 use app_token::AppTokens;
@@ -70,6 +71,7 @@ pub struct Entra {
     /// When a token with an unknown key id last made us read the keys.
     keys_refreshed: Mutex<Option<DateTime<Utc>>>,
     app_tokens: AppTokens,
+    metrics: Arc<Metrics>,
 }
 
 /// The ID token, taken as text: the library would refuse the whole answer where only the token is malformed.
@@ -107,7 +109,14 @@ impl Entra {
             keys_refreshed: Mutex::default(),
             app_tokens: AppTokens::default(),
             clock,
+            metrics: Arc::default(),
         }
+    }
+
+    /// Counts its calls there.
+    #[must_use]
+    pub fn counted_by(self, metrics: Arc<Metrics>) -> Self {
+        Self { metrics, ..self }
     }
 
     /// Where the browser has to go so that Entra asks who the person is.
@@ -158,7 +167,7 @@ impl Entra {
         for (name, value) in credential.parameters() {
             request = request.add_extra_param(name, value);
         }
-        Ok(request.request_async(&self.http).await?)
+        self.counted(EntraCall::Code, request.request_async(&self.http).await)
     }
 
     /// A token that cannot be verified with the keys at hand may be signed with a newer one.
@@ -235,8 +244,25 @@ impl Entra {
         oldest: DateTime<Utc>,
         pause: TimeDelta,
     ) -> Result<Arc<Provider>, Arc<ProviderError>> {
-        let read = async || provider::read(&self.http, &self.settings).await.map(Arc::new).map_err(Arc::new);
+        let read = async || {
+            let outcome = provider::read(&self.http, &self.settings).await;
+            let label = if outcome.is_ok() { EntraOutcome::Ok } else { EntraOutcome::Failed };
+            self.metrics.entra_calls.add((EntraCall::Discovery, label));
+            outcome.map(Arc::new).map_err(Arc::new)
+        };
         self.provider.get(|at, _| at >= oldest, pause, read).await
+    }
+
+    /// Counts a request for a token by how it ended.
+    fn counted<T>(&self, call: EntraCall, outcome: Result<T, impl Into<TokenError>>) -> Result<T, TokenError> {
+        let outcome = outcome.map_err(Into::into);
+        let label = match &outcome {
+            Ok(_) => EntraOutcome::Ok,
+            Err(TokenError::Refused { .. }) => EntraOutcome::Refused,
+            Err(_) => EntraOutcome::Failed,
+        };
+        self.metrics.entra_calls.add((call, label));
+        outcome
     }
 
     fn client(&self, provider: &Provider, token_endpoint: Url) -> OauthClient {

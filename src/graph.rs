@@ -7,6 +7,7 @@ pub mod fuzzing;
 mod wire;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable as _};
@@ -16,6 +17,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::http_client::{Answer, HttpClient};
+use crate::metrics::{GraphCall, GraphList, Label as _, Metrics};
 use crate::plan::Groups;
 
 pub use error::GraphError;
@@ -33,6 +35,7 @@ pub struct Graph {
     http: HttpClient,
     base: Url,
     budget: Duration,
+    metrics: Arc<Metrics>,
 }
 
 /// How Graph is to find the enterprise app.
@@ -48,7 +51,13 @@ impl Graph {
     /// `base` holds the version, such as `https://graph.microsoft.com/v1.0`; `budget` bounds the reading of one list.
     #[must_use]
     pub fn new(http: HttpClient, base: Url, budget: Duration) -> Self {
-        Self { http, base, budget }
+        Self { http, base, budget, metrics: Arc::default() }
+    }
+
+    /// Counts its calls there.
+    #[must_use]
+    pub fn counted_by(self, metrics: Arc<Metrics>) -> Self {
+        Self { metrics, ..self }
     }
 
     /// The groups that the token's person is in: directly, or with `nested` through other groups too. Directory roles
@@ -58,7 +67,8 @@ impl Graph {
     /// taken out.
     pub async fn member_of(&self, token: &SecretString, nested: bool) -> Result<Groups, GraphError> {
         let path = if nested { "me/transitiveMemberOf" } else { "me/memberOf" };
-        let objects: Vec<wire::DirectoryObject> = self.list(path, Some("id,displayName"), token).await?;
+        let objects: Vec<wire::DirectoryObject> =
+            self.list(GraphList::MemberOf, path, Some("id,displayName"), token).await?;
         Ok(objects.into_iter().filter_map(wire::DirectoryObject::into_group).collect())
     }
 
@@ -72,13 +82,14 @@ impl Graph {
             ServicePrincipal::ObjectId(id) => format!("servicePrincipals/{id}/appRoleAssignedTo"),
             ServicePrincipal::AppId(id) => format!("servicePrincipals(appId='{id}')/appRoleAssignedTo"),
         };
-        let assignments: Vec<wire::AppRoleAssignment> = self.list(&path, None, token).await?;
+        let assignments: Vec<wire::AppRoleAssignment> = self.list(GraphList::Assigned, &path, None, token).await?;
         Ok(assignments.into_iter().filter_map(wire::AppRoleAssignment::into_group).collect())
     }
 
     /// Reads a list to its end, within the budget.
     async fn list<T: DeserializeOwned>(
         &self,
+        list: GraphList,
         path: &str,
         select: Option<&str>,
         token: &SecretString,
@@ -89,11 +100,14 @@ impl Graph {
         }
         first.query_pairs_mut().extend_pairs(select.map(|select| ("$select", select))).append_pair("$top", PAGE_SIZE);
         let deadline = Instant::now() + self.budget;
-        tokio::time::timeout_at(deadline, self.pages(first, token, deadline)).await.map_err(|_| GraphError::Timeout)?
+        tokio::time::timeout_at(deadline, self.pages(list, first, token, deadline))
+            .await
+            .map_err(|_| GraphError::Timeout)?
     }
 
     async fn pages<T: DeserializeOwned>(
         &self,
+        list: GraphList,
         first: Url,
         token: &SecretString,
         deadline: Instant,
@@ -105,7 +119,7 @@ impl Graph {
             if !seen.insert(url.to_string()) || seen.len() > MAX_PAGES {
                 return Err(GraphError::PageLoop);
             }
-            let page: wire::Page<T> = self.page_with_retries(&url, token, deadline).await?;
+            let page: wire::Page<T> = self.page_with_retries(list, &url, token, deadline).await?;
             items.extend(page.value);
             next = page.next_link.map(|link| own_link(&self.base, &link)).transpose()?;
         }
@@ -114,6 +128,7 @@ impl Graph {
 
     async fn page_with_retries<T: DeserializeOwned>(
         &self,
+        list: GraphList,
         url: &Url,
         token: &SecretString,
         deadline: Instant,
@@ -123,7 +138,7 @@ impl Graph {
             .with_min_delay(Duration::from_millis(200))
             .with_max_delay(Duration::from_secs(3))
             .without_max_times();
-        (|| self.page(url, token))
+        (|| self.counted(list, self.page(url, token)))
             .retry(backoff)
             .when(GraphError::is_transient)
             // Graph's own word on when to come back, if it leaves time to do so; else the failure stands now.
@@ -132,8 +147,27 @@ impl Graph {
                 // Checked: no clock reaches as far as this header can.
                 Instant::now().checked_add(delay).filter(|at| *at < deadline).map(|_| delay)
             })
-            .notify(|error, delay| tracing::debug!(code = error.code(), ?delay, "asking Graph again"))
+            .notify(|error, delay| {
+                self.metrics.graph_retries.add(list);
+                tracing::debug!(code = error.code(), ?delay, "asking Graph again");
+            })
             .await
+    }
+
+    /// Counts a call by how it ended.
+    async fn counted<T>(
+        &self,
+        list: GraphList,
+        call: impl Future<Output = Result<T, GraphError>>,
+    ) -> Result<T, GraphError> {
+        let outcome = call.await;
+        let label = match &outcome {
+            Ok(_) => GraphCall::Ok,
+            // A call ends in no other way: what else there is, is found out later.
+            Err(error) => GraphCall::named(error.code()).unwrap_or(GraphCall::Malformed),
+        };
+        self.metrics.graph_calls.add((list, label));
+        outcome
     }
 
     async fn page<T: DeserializeOwned>(&self, url: &Url, token: &SecretString) -> Result<wire::Page<T>, GraphError> {

@@ -15,6 +15,7 @@ pub mod explain;
 // What everything below leans on.
 pub mod clock;
 pub mod credential;
+pub mod metrics;
 
 pub mod config;
 pub mod http_client;

@@ -1,5 +1,7 @@
 //! The running service: connections and how long each may keep us, the routes, and an orderly end.
 
+mod metrics;
+
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -22,6 +24,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::text::chain;
 use crate::web::{self, App, StartError};
+
+pub use metrics::serve_metrics;
 
 /// After a signal, requests that are under way get this long to finish.
 const GRACE: Duration = Duration::from_secs(15);
@@ -69,11 +73,16 @@ pub async fn serve_with(
     });
     let connections = TaskTracker::new();
     let places = Arc::new(Semaphore::new(app.connections()));
-    accept(listener, &places, &stop, |stream, peer, place| {
+    let full = || {
+        app.metrics().connections_waited.add(());
+        tracing::warn!("as many connections are open as may be (limits.connections): the next one waits");
+    };
+    accept(listener, &places, &stop, full, |stream, peer, place| {
+        let open = app.metrics().connections_open.hold(());
         let connection = converse(stream, peer, router.clone(), stop.clone(), patience);
         connections.spawn(async move {
             connection.await;
-            drop(place);
+            drop((place, open));
         });
     })
     .await;
@@ -96,12 +105,13 @@ async fn accept(
     mut listener: TcpListener,
     places: &Arc<Semaphore>,
     stop: &CancellationToken,
+    full: impl Fn(),
     begin: impl Fn(TcpStream, SocketAddr, OwnedSemaphorePermit),
 ) {
     loop {
         let next = async {
             if places.available_permits() == 0 {
-                tracing::warn!("as many connections are open as may be (limits.connections): the next one waits");
+                full();
             }
             let place = places.clone().acquire_owned().await;
             (place, Listener::accept(&mut listener).await)

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::domain::ObjectId;
+use crate::metrics::{Lookup, SessionEnd};
 use crate::random;
 use crate::store::{
     CallerSession, Change, NewSession, NotListening, Store, StoreError, SyncRun, TokenHash, Whose, touch_interval,
@@ -74,6 +75,14 @@ impl Link {
         self.set(u64::try_from(at.duration_since(self.began).as_millis()).unwrap_or(LOST));
     }
 
+    /// Whether a connection listens, and proved lately to be alive.
+    fn listens(&self) -> bool {
+        match self.proven.load(Ordering::Acquire) {
+            LOST | POOLER => false,
+            ms => self.began.elapsed() < Duration::from_millis(ms) + PROVEN,
+        }
+    }
+
     /// How old what is remembered may be; `None`: nothing counts.
     fn trusted(&self, lifetimes: Lifetimes) -> Option<TimeDelta> {
         match self.proven.load(Ordering::Acquire) {
@@ -100,19 +109,26 @@ impl Sessions {
     pub async fn find(&self, hash: &TokenHash) -> Result<Option<Arc<SignedIn>>, StoreError> {
         let now = self.clock.now();
         let remembered = self.link.trusted(self.lifetimes).and_then(|age| self.cache.get(hash, now, age));
+        let lookups = &self.store.metrics().session_lookups;
         if remembered.is_some() {
+            lookups.add(Lookup::Memory);
             return Ok(remembered);
         }
         let reading = self.cache.begin();
-        match self.store.caller(hash, now, self.lifetimes.idle_timeout).await? {
-            None => Ok(None),
-            Some(CallerSession { caller, expires_at }) => Ok(Some(reading.keep(*hash, caller, now, expires_at))),
-        }
+        let outcome = self.store.caller(hash, now, self.lifetimes.idle_timeout).await;
+        lookups.add(match &outcome {
+            Ok(Some(_)) => Lookup::Database,
+            Ok(None) => Lookup::Nobody,
+            Err(_) => Lookup::Failed,
+        });
+        let found = outcome?;
+        Ok(found.map(|CallerSession { caller, expires_at }| reading.keep(*hash, caller, now, expires_at)))
     }
 
     /// Ends sessions, here at once and elsewhere within a second.
     pub async fn end(&self, hashes: &[TokenHash]) -> Result<(), StoreError> {
         let whose = self.store.end_sessions(hashes).await?;
+        self.ended(SessionEnd::SignedOut, whose.len());
         for person in whose {
             self.cache.forget(person);
         }
@@ -122,6 +138,7 @@ impl Sessions {
     /// Ends one of a person's sessions, by the name that lists call it; gives whether there was one.
     pub async fn end_one(&self, person: ObjectId, session: &str) -> Result<bool, StoreError> {
         let ended = self.store.end_session_of(person, session).await?;
+        self.ended(SessionEnd::One, usize::from(ended));
         self.cache.forget(person);
         Ok(ended)
     }
@@ -129,6 +146,7 @@ impl Sessions {
     /// Ends all of a person's sessions; gives how many there were.
     pub async fn end_all(&self, person: ObjectId) -> Result<i64, StoreError> {
         let ended = self.store.revoke_sessions(Whose::One(person)).await?;
+        self.ended(SessionEnd::All, usize::try_from(ended).unwrap_or_default());
         self.cache.forget(person);
         Ok(ended)
     }
@@ -136,6 +154,7 @@ impl Sessions {
     /// Ends what was opened in one session of Entra's; gives how many sessions that were.
     pub async fn end_sid(&self, sid: &str) -> Result<usize, StoreError> {
         let whose = self.store.end_sessions_of_sid(sid).await?;
+        self.ended(SessionEnd::Entra, whose.len());
         for person in &whose {
             self.cache.forget(*person);
         }
@@ -146,10 +165,28 @@ impl Sessions {
     /// who was signed in here, older than its end.
     pub async fn open(&self, session: &NewSession, run: &SyncRun) -> Result<(), StoreError> {
         let ended = self.store.open_session(session, run).await?;
+        self.store.metrics().sessions_opened.add(());
+        self.ended(SessionEnd::NewSignIn, ended.len());
         for person in ended.into_iter().chain([session.identity.object_id]) {
             self.cache.forget(person);
         }
         Ok(())
+    }
+
+    fn ended(&self, why: SessionEnd, count: usize) {
+        self.store.metrics().sessions_ended.add_many(why, count);
+    }
+
+    /// How many sessions are in memory, whether they count at this moment or not.
+    #[must_use]
+    pub fn remembered(&self) -> usize {
+        self.cache.len()
+    }
+
+    /// Whether the database tells of changes at this moment.
+    #[must_use]
+    pub fn listens(&self) -> bool {
+        self.link.listens()
     }
 
     /// Whether sessions are answered from memory at this moment.

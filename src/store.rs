@@ -15,7 +15,7 @@ mod viewer;
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::pool::PoolConnection;
@@ -24,6 +24,7 @@ use sqlx::{PgConnection, PgPool, Postgres};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::domain::{Person, StoreKind};
+use crate::metrics::Metrics;
 use crate::plan::{Applied, Current, Directory, Plan, Planner};
 
 use apply::Tables as _;
@@ -56,24 +57,41 @@ pub struct Store {
     pool: PgPool,
     /// A place for everyone who has a connection or waits for one.
     line: Arc<Semaphore>,
+    metrics: Arc<Metrics>,
+}
+
+/// How the connections to the database are used at a moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Pool {
+    pub in_use: usize,
+    pub idle: usize,
+    pub most: u32,
 }
 
 /// A connection, and the place in the line that goes with it.
 struct Connection<'a> {
-    connection: PoolConnection<Postgres>,
+    inner: PoolConnection<Postgres>,
+    taken_at: Instant,
+    metrics: &'a Metrics,
     _place: SemaphorePermit<'a>,
+}
+
+impl Drop for Connection<'_> {
+    fn drop(&mut self) {
+        self.metrics.postgres_seconds.took((), self.taken_at.elapsed());
+    }
 }
 
 impl Deref for Connection<'_> {
     type Target = PgConnection;
     fn deref(&self) -> &PgConnection {
-        &self.connection
+        &self.inner
     }
 }
 
 impl DerefMut for Connection<'_> {
     fn deref_mut(&mut self) -> &mut PgConnection {
-        &mut self.connection
+        &mut self.inner
     }
 }
 
@@ -144,13 +162,38 @@ impl Store {
             .connect_lazy_with(options);
         let places = max_connections.saturating_mul(1 + WAITING_PER_CONNECTION);
         let line = Arc::new(Semaphore::new(usize::try_from(places).unwrap_or(Semaphore::MAX_PERMITS)));
-        Ok(Self { kind, pool, line })
+        Ok(Self { kind, pool, line, metrics: Arc::default() })
+    }
+
+    /// Counts there.
+    #[must_use]
+    pub fn counted_by(self, metrics: Arc<Metrics>) -> Self {
+        Self { metrics, ..self }
+    }
+
+    /// Where it counts.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// How the connections are used at this moment.
+    #[must_use]
+    pub fn pool(&self) -> Pool {
+        let (idle, all) = (self.pool.num_idle(), self.pool.size() as usize);
+        Pool { in_use: all.saturating_sub(idle), idle, most: self.pool.options().get_max_connections() }
     }
 
     /// A connection, for which not too many wait already.
     async fn connection(&self) -> Result<Connection<'_>, StoreError> {
         let place = self.line.try_acquire().map_err(|_| StoreError::Busy)?;
-        Ok(Connection { connection: self.pool.acquire().await?, _place: place })
+        let begin = Instant::now();
+        let waits = self.metrics.postgres_waiting.hold(());
+        let connection = self.pool.acquire().await;
+        drop(waits);
+        let taken_at = Instant::now();
+        self.metrics.postgres_wait_seconds.took((), taken_at - begin);
+        Ok(Connection { inner: connection?, taken_at, metrics: &self.metrics, _place: place })
     }
 
     /// Makes the database ready: looks at the tables that are not ours, and brings our own up to date.

@@ -22,6 +22,7 @@ mod query;
 mod return_to;
 mod session;
 mod visit;
+mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +45,7 @@ use crate::entra::Entra;
 use crate::graph::Graph;
 use crate::http_client::{HttpClient, HttpError};
 use crate::litellm_cache::{CacheError, LiteLlmCache};
+use crate::metrics::Metrics;
 use crate::random;
 use crate::session::{Lifetimes, Sessions};
 use crate::shared::Shared;
@@ -75,6 +77,7 @@ pub struct App {
     /// Sign-ins by the hour, for everybody who looks within a minute.
     hours: Shared<Arc<[Hour]>, Arc<StoreError>>,
     checks: Checks,
+    metrics: Arc<Metrics>,
 }
 
 /// Why the service could not be put together.
@@ -95,6 +98,8 @@ impl App {
     /// from the database. `graph_budget` bounds the reading of one list of groups.
     pub async fn build(config: Config, clock: Clock, graph_budget: Duration) -> Result<Arc<Self>, StartError> {
         let store = Store::new(config.store, &config.database.url, config.database.max_connections)?;
+        let metrics = Arc::new(Metrics::new());
+        let store = store.counted_by(metrics.clone());
         store.prepare().await?;
         let keys = match &config.session.cookie_keys[..] {
             [] => vec![store.cookie_key(random::bytes()).await?.to_vec()],
@@ -105,9 +110,10 @@ impl App {
         let cache = cache.map(|url| LiteLlmCache::new(url, redis_namespace.clone())).transpose()?;
         let http = HttpClient::to(&config.entra.authority_url)?;
         let redirect_uri = config.server.public_url.join("/sso/callback");
-        let entra = Arc::new(Entra::new(http.clone(), clock.clone(), config.entra.clone(), redirect_uri));
+        let entra = Entra::new(http.clone(), clock.clone(), config.entra.clone(), redirect_uri);
+        let entra = Arc::new(entra.counted_by(metrics.clone()));
         let checks = Checks::new(http.clone(), clock.clone());
-        let graph = Graph::new(http, config.entra.graph_url.clone(), graph_budget);
+        let graph = Graph::new(http, config.entra.graph_url.clone(), graph_budget).counted_by(metrics.clone());
         let principal = service_principal(&config.entra);
         let reader = DirectoryReader::new(entra.clone(), graph, clock.clone(), principal, &config.sync);
         let cookies = Cookies::new(&config.server.public_url, config.session.cookie_domain.clone(), &keys);
@@ -121,6 +127,8 @@ impl App {
         });
         let limits = Limits::new(&config, &clock);
         let hours = Shared::new(clock.clone());
+        metrics.start.set((), clock.now().timestamp());
+        metrics.connections_most.set((), config.limits.connections);
         Ok(Arc::new(Self {
             config,
             clock,
@@ -134,6 +142,7 @@ impl App {
             limits,
             hours,
             checks,
+            metrics,
         }))
     }
 
@@ -147,6 +156,12 @@ impl App {
     #[must_use]
     pub fn sessions(&self) -> &Sessions {
         &self.sessions
+    }
+
+    /// What is counted.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// How many connections may be open at the same time.
@@ -172,6 +187,11 @@ impl App {
     fn idle_timeout(&self) -> TimeDelta {
         TimeDelta::from_std(self.config.session.idle_timeout).unwrap_or(TimeDelta::MAX)
     }
+}
+
+/// The one route for those who read the metrics. Nothing of it is among the routes below.
+pub fn metrics_router(app: &Arc<App>) -> Router {
+    watch::router().with_state(app.clone())
 }
 
 /// All routes, below the public URL's path, with the layers around them.

@@ -86,6 +86,7 @@ fn configure(
         r#"
 server:
   public_url: {public_url}
+  metrics_listen: null
 database:
   url: {database}
 store: {store}

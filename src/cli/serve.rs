@@ -1,5 +1,6 @@
 //! `entraway serve`: configuration → app → listener → graceful stop.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -8,11 +9,14 @@ use std::time::Duration;
 use anyhow::Context as _;
 use backon::{ConstantBuilder, Retryable as _};
 use tokio::net::TcpListener;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::field::display;
 
 use super::LogArgs;
 use crate::check::UNNAMED_PROXY;
 use crate::clock::Clock;
-use crate::config::{self, Config, Env, Level};
+use crate::config::{self, Config, Env, Level, Server};
 use crate::graph;
 use crate::server;
 use crate::store::StoreError;
@@ -33,6 +37,7 @@ pub(super) async fn run(file: Option<&Path>, log: &LogArgs, env: &Env) -> anyhow
     }
     let stop = server::stop_on_signals();
     let listen = loaded.config.server.listen;
+    let metrics_listen = loaded.config.server.metrics_listen;
     let public_url = loaded.config.server.public_url.as_url().to_string();
     let app = tokio::select! {
         app = start(loaded.config) => app?,
@@ -42,10 +47,36 @@ pub(super) async fn run(file: Option<&Path>, log: &LogArgs, env: &Env) -> anyhow
         tracing::warn!("{warning}");
     }
     let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
-    tracing::info!(listen = %listener.local_addr()?, public_url, "ready for sign-ins");
-    server::serve(app, listener, stop).await?;
+    let metrics = metrics_listener(metrics_listen).await?;
+    let metrics_at = metrics.as_ref().and_then(|listener| listener.local_addr().ok()).map(display);
+    tracing::info!(listen = %listener.local_addr()?, metrics = metrics_at, public_url, "ready for sign-ins");
+    let all_is_over = CancellationToken::new();
+    let watched =
+        metrics.map(|listener| tokio::spawn(server::serve_metrics(app.clone(), listener, all_is_over.clone())));
+    let outcome = server::serve(app, listener, stop).await;
+    all_is_over.cancel();
+    if let Some(watched) = watched {
+        // Somebody who is reading gets the last numbers.
+        let _ = timeout(Duration::from_secs(1), watched).await;
+    }
+    outcome?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Nobody who did not ask for metrics is kept from signing in because another program has their default port.
+async fn metrics_listener(address: Option<SocketAddr>) -> anyhow::Result<Option<TcpListener>> {
+    let Some(address) = address else { return Ok(None) };
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if address == Server::METRICS_LISTEN => {
+            tracing::warn!("nobody can read the metrics: cannot listen on {address}: {error} (server.metrics_listen)");
+            Ok(None)
+        }
+        Err(error) => {
+            Err(error).with_context(|| format!("cannot listen on {address} for the metrics (server.metrics_listen)"))
+        }
+    }
 }
 
 /// A container may come up before its database does: half a minute's patience.

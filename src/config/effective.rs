@@ -70,6 +70,10 @@ pub(super) fn settings(config: &Config, sources: &Sources) -> Vec<Setting> {
 
     list.put("server.public_url", server.public_url.as_url());
     list.put("server.listen", server.listen);
+    list.perhaps("server.metrics_listen", server.metrics_listen);
+    if let (Some(setting), Some(null)) = (list.settings.last_mut(), sources.origin_of_null("server.metrics_listen")) {
+        setting.origin = null;
+    }
     list.several("server.trusted_proxies", &server.trusted_proxies, NONE);
 
     list.secret("database.url", true);

@@ -72,6 +72,11 @@ impl<'a> Section<'a> {
         (!matches!(item.value, Value::Null)).then_some(item)
     }
 
+    /// Whether the file says null, where that is more than leaving the key out. To be asked before the key is taken.
+    pub(super) fn says_null(&self, key: &str) -> bool {
+        self.left.iter().any(|entry| entry.key == key && matches!(entry.node.value, Value::Null))
+    }
+
     /// As `take`, but a variable of the environment wins over the file, whose value is then not even looked at.
     pub(super) fn take_or_env(
         &mut self,

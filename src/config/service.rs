@@ -15,6 +15,8 @@ pub(super) fn server<'a>(root: &mut Section<'a>, reader: &mut Reader<'a>) -> Opt
     let mut section = root.section("server", reader);
     let public_url = section.take_or_env("public_url", "PROXY_BASE_URL", reader);
     let listen = section.take("listen");
+    let no_metrics = section.says_null("metrics_listen");
+    let metrics_listen = section.take("metrics_listen");
     let trusted_proxies = section.take("trusted_proxies");
     let remedy = "write the URL that people open, such as https://sso.example.com";
     if public_url.is_none() {
@@ -23,14 +25,17 @@ pub(super) fn server<'a>(root: &mut Section<'a>, reader: &mut Reader<'a>) -> Opt
     section.finish(reader);
 
     let public_url = public_url.and_then(|item| reader.parsed(&item, remedy, str::parse));
+    let address = |text: &str| text.parse::<SocketAddr>().map_err(|_| "must be an IP address and a port");
     let listen = match listen {
         None => Some(SocketAddr::from(([0, 0, 0, 0], 8080))),
-        Some(item) => reader.parsed(&item, "write such as 0.0.0.0:8080", |text| {
-            text.parse().map_err(|_| "must be an IP address and a port")
-        }),
+        Some(item) => reader.parsed(&item, "write such as 0.0.0.0:8080", address),
+    };
+    let metrics_listen = match metrics_listen {
+        None => Some(Server::METRICS_LISTEN).filter(|_| !no_metrics),
+        Some(item) => reader.parsed(&item, "write such as 127.0.0.1:9464, or null for none", address),
     };
     let trusted_proxies = trusted_proxies.map(|item| networks(&item, reader)).unwrap_or_default();
-    Some(Server { public_url: public_url?, listen: listen?, trusted_proxies })
+    Some(Server { public_url: public_url?, listen: listen?, metrics_listen, trusted_proxies })
 }
 
 fn networks<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> Vec<IpNet> {

@@ -15,8 +15,19 @@ pub(super) struct Sources<'a> {
 }
 
 impl<'a> Sources<'a> {
-    /// What the file has at the end of a path of keys, with its line; a number stands for an element of a list.
+    /// What the file has at the end of a path of keys, with its line; a number stands for an element of a list. Null is as
+    /// good as nothing.
     pub(super) fn written(&self, path: &str) -> Option<(Option<u64>, &'a Value)> {
+        self.found(path).filter(|(_, value)| !matches!(value, Value::Null))
+    }
+
+    /// Where the null came from, for a key where it means something.
+    pub(super) fn origin_of_null(&self, path: &str) -> Option<Origin> {
+        let (line, value) = self.found(path)?;
+        matches!(value, Value::Null).then_some(Origin::File { line, names: Vec::new() })
+    }
+
+    fn found(&self, path: &str) -> Option<(Option<u64>, &'a Value)> {
         let node = self.node?;
         let mut found = (node.line, &node.value);
         for part in path.split('.') {
@@ -32,7 +43,7 @@ impl<'a> Sources<'a> {
                 _ => return None,
             };
         }
-        (!matches!(found.1, Value::Null)).then_some(found)
+        Some(found)
     }
 
     /// One value of the file as text.

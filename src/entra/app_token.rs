@@ -13,6 +13,7 @@ use super::error::{AppTokenError, TokenError};
 use super::provider::{Provider, base};
 use super::{Entra, authenticated};
 use crate::domain::TenantId;
+use crate::metrics::EntraCall;
 use crate::shared::Shared;
 
 /// A token is replaced this long before its end.
@@ -66,7 +67,7 @@ impl Entra {
         for (name, value) in credential.parameters() {
             request = request.add_extra_param(name, value);
         }
-        let response = request.request_async(&self.http).await?;
+        let response = self.counted(EntraCall::AppToken, request.request_async(&self.http).await)?;
         let lifetime = response.expires_in().and_then(|time| TimeDelta::from_std(time).ok()).unwrap_or_default();
         Ok(AppToken {
             token: response.access_token().secret().clone().into(),

@@ -81,6 +81,10 @@ impl Cache {
         (person.reading == session.reading).then_some(person.signed_in)
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
     pub(super) fn begin(&self) -> Reading<'_> {
         Reading { cache: self, forgotten: self.counts().forgotten }
     }

@@ -13,29 +13,32 @@ use super::App;
 use super::attempt::Attempt;
 use super::error::WebError;
 use super::query::Query;
-use super::session;
+use super::{session, watch};
 use crate::store::{Refusal, SyncRun};
 use crate::sync::{SyncError, sync};
 use crate::text::chain;
 
-pub(super) async fn finish(
-    State(app): State<Arc<App>>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Result<Response, WebError> {
-    let query = Query::parse(query.as_deref(), &["state", "code", "error", "error_description", "error_subcode"])?;
-    let attempt = Attempt::find(&app, &headers, query.get("state").ok_or(WebError::AttemptUnknown)?)?;
+pub(super) async fn finish(State(app): State<Arc<App>>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
+    let begin = Instant::now();
+    let response = answer(&app, query.as_deref(), &headers).await.into_response();
+    watch::came_back(&app.metrics, &response, begin.elapsed());
+    response
+}
+
+async fn answer(app: &App, query: Option<&str>, headers: &HeaderMap) -> Result<Response, WebError> {
+    let query = Query::parse(query, &["state", "code", "error", "error_description", "error_subcode"])?;
+    let attempt = Attempt::find(app, headers, query.get("state").ok_or(WebError::AttemptUnknown)?)?;
     // The attempt is not used up by having to wait.
     let _place = match app.limits.enter() {
         Ok(place) => place,
         Err(error) => return Ok(error.returning_to(attempt.return_to.as_str())),
     };
     // Before anything else that counts. If this fails for want of a database, the attempt is still good.
-    if let Err(error) = attempt.use_up(&app).await {
+    if let Err(error) = attempt.use_up(app).await {
         return Ok(error.returning_to(attempt.return_to.as_str()));
     }
 
-    let mut response = match sign_in(&app, &headers, &query, &attempt).await {
+    let mut response = match sign_in(app, headers, &query, &attempt).await {
         Ok(session) => {
             let to = attempt.return_to.url(&app.config.server.public_url);
             let mut response = Redirect::to(to.as_str()).into_response();
@@ -44,7 +47,7 @@ pub(super) async fn finish(
         }
         Err(error) => error.returning_to(attempt.return_to.as_str()),
     };
-    response.headers_mut().append(SET_COOKIE, attempt.forget(&app));
+    response.headers_mut().append(SET_COOKIE, attempt.forget(app));
     Ok(response)
 }
 
@@ -67,9 +70,14 @@ async fn sign_in(app: &App, headers: &HeaderMap, query: &Query, attempt: &Attemp
         Err(SyncError::Refused(Refusal::EmailDomain, Box::new(SyncRun::new(now, Some(Refusal::EmailDomain), None))))
     };
     let run = match outcome {
-        Ok(run) => SyncRun { entra_time, ..run },
+        Ok(run) => {
+            let run = SyncRun { entra_time, ..run };
+            watch::synced(&app.metrics, &run);
+            run
+        }
         Err(SyncError::Refused(refusal, run)) => {
             let run = SyncRun { entra_time, ..*run };
+            watch::synced(&app.metrics, &run);
             if let Err(error) = app.store.keep_refusal(person.identity, &run).await {
                 tracing::warn!("the record of a refused sign-in was not kept: {}", chain(&error));
             }

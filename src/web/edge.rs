@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::{App, forward_auth};
+use super::{App, forward_auth, watch};
 use crate::text::loggable;
 
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -51,7 +51,9 @@ pub(super) async fn identify(State(app): State<Arc<App>>, mut request: Request, 
     let passed_over = !from_proxy && request.headers().contains_key(X_FORWARDED_FOR);
     request.extensions_mut().insert(ClientAddress { address: named.or(peer), passed_over });
     request.extensions_mut().insert(RequestId(id.clone()));
+    let route = watch::route(request.uri().path(), app.config.server.public_url.base_path());
     let mut response = next.run(request).await;
+    watch::answered(&app.metrics, route, response.status());
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(X_REQUEST_ID.clone(), value);
     }

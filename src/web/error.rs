@@ -21,7 +21,7 @@ use tower_http::csrf::ProtectionError;
 
 use super::edge::RequestId;
 use super::frame::Frame;
-use super::{App, forward_auth};
+use super::{App, forward_auth, watch};
 use crate::assertion::AssertionError;
 use crate::entra::{IdTokenError, ProviderError, SignInError, TokenError, aadsts_number};
 use crate::plan::Directory;
@@ -212,6 +212,11 @@ fn raise(raised: Raised) -> Response {
     response
 }
 
+/// The code of the error that an answer is, before it is written.
+pub(super) fn code(response: &Response) -> Option<&'static str> {
+    response.extensions().get::<Raised>().map(|raised| raised.error.words().code)
+}
+
 /// Writes errors: a page for a browser, `application/problem+json` (RFC 9457) for who asks for JSON. Logs each, once.
 pub(super) async fn render(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let wants_json = wants_json(request.uri().path(), request.headers());
@@ -232,6 +237,7 @@ pub(super) async fn render(State(app): State<Arc<App>>, request: Request, next: 
     };
     let return_to = raised.return_to.or_else(|| here.filter(|_| matches!(*raised.error, WebError::NotSignedIn)));
     let words = raised.error.words();
+    watch::refused(&app.metrics, &raised.error);
     if words.status.is_server_error() {
         tracing::error!(code = words.code, "{}", raised.error);
     } else if words.status == StatusCode::UNAUTHORIZED {

@@ -29,6 +29,7 @@ pub(super) async fn start(
     let pick_account = query.get("prompt") == Some("select_account");
     let (attempt, cookies) = Attempt::start(&app, &headers, return_to);
     let entra = app.entra.begin(&attempt.proof, pick_account).await?;
+    app.metrics.sign_ins_begun.add(());
     let mut response = Redirect::to(entra.as_str()).into_response();
     for cookie in cookies {
         response.headers_mut().append(SET_COOKIE, cookie);

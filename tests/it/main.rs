@@ -21,6 +21,8 @@ mod layers;
 mod limits;
 mod litellm;
 mod litellm_cache;
+mod metrics;
+mod ops;
 mod pages;
 mod pg;
 mod plan;

@@ -14,7 +14,7 @@ async fn a_proxy_that_is_not_named_is_told() {
     assert_ne!(by_https, CONFIG);
     let ended = check(&world, &by_https, &env).await;
     assert_told(&ended, "warn", "server.trusted_proxies", "a proxy stands in front", "addresses or networks");
-    for good in [CONFIG.to_owned(), by_https.replace("listen:", "trusted_proxies: [10.0.0.0/8], listen:")] {
+    for good in [CONFIG.to_owned(), by_https.replace("server: {", "server: {trusted_proxies: [10.0.0.0/8], ")] {
         let ended = check(&world, &good, &env).await;
         assert!(!ended.stdout.contains("trusted_proxies"), "{}", ended.stdout);
         assert_ready(&ended);

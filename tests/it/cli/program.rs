@@ -203,7 +203,7 @@ pub(crate) async fn run(folder: &Folder, args: &[&str], env: &[(&str, String)]) 
 
 /// A configuration of which every value comes from the environment.
 pub(crate) const CONFIG: &str = r#"
-server: {public_url: "http://127.0.0.1:1", listen: "${LISTEN}"}
+server: {public_url: "http://127.0.0.1:1", listen: "${LISTEN}", metrics_listen: null}
 database: {url: "${DB}", max_connections: 4}
 entra:
   tenant: ${TENANT}

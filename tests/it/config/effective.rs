@@ -54,6 +54,7 @@ fn what_nobody_gave_is_a_default_and_shows_its_value() {
     let config = good("");
     for (key, value) in [
         ("server.listen", "0.0.0.0:8080"),
+        ("server.metrics_listen", "127.0.0.1:9464"),
         ("server.trusted_proxies", "none"),
         ("database.max_connections", "10"),
         ("store", "native"),
@@ -93,6 +94,8 @@ fn a_value_of_the_file_has_its_line_and_the_variables_that_it_names() {
     }
     let null = good("server: {listen: null}\n");
     assert_eq!(setting(&null, "server.listen").origin, Origin::Default, "null is as good as absent");
+    let off = good("server:\n  metrics_listen: null\n");
+    assert_eq!(shown(&off, "server.metrics_listen"), pair("none", "file, line 2"), "here null is a value");
     let literal = good("litellm_settings: {default_team_params: {models: [\"$${X}\"]}}");
     let models = setting(&literal, "litellm_settings.default_team_params.models");
     assert_eq!((models.value.as_str(), models.origin.to_string()), ("${X}", "file, line 1".to_owned()));

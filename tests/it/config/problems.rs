@@ -27,14 +27,25 @@ fn all_problems_are_said_at_once_in_the_order_of_the_file() {
 }
 
 #[test]
+fn where_metrics_are_read_is_an_address_or_nowhere() {
+    let listen = |yaml: &str| good(yaml).server.metrics_listen.map(|address| address.to_string());
+    assert_eq!(listen("").as_deref(), Some("127.0.0.1:9464"));
+    assert_eq!(listen("server: {metrics_listen: '[::]:1'}").as_deref(), Some("[::]:1"));
+    for nowhere in ["null", "~", ""] {
+        assert_eq!(listen(&format!("server:\n  metrics_listen: {nowhere}\n")), None, "{nowhere:?}");
+    }
+    assert_said(
+        "server: {metrics_listen: '9464'}",
+        "config.yaml:1: server.metrics_listen: must be an IP address and a port; write such as 127.0.0.1:9464, or null",
+    );
+}
+
+#[test]
 fn an_unknown_key_is_named_with_its_line_and_its_nearest_neighbour() {
     for (yaml, expected) in [
         ("sever: {}\n", "config.yaml:1: sever: unknown key; did you mean server?"),
         ("general_settings: {}\n", "config.yaml:1: general_settings: unknown key; known here: server, database, "),
-        (
-            "server:\n  metrics_listen: x\n",
-            "config.yaml:2: server.metrics_listen: unknown key; known here: public_url, ",
-        ),
+        ("server:\n  threads: x\n", "config.yaml:2: server.threads: unknown key; known here: public_url, "),
         ("database: {urls: x}\n", "config.yaml:1: database.urls: unknown key; did you mean url?"),
         ("entra:\n  clientSecret: x\n", "config.yaml:2: entra.clientSecret: unknown key; did you mean client_secret?"),
         ("sync: {nested_group: true}\n", "config.yaml:1: sync.nested_group: unknown key; did you mean nested_groups?"),

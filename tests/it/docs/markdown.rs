@@ -108,7 +108,7 @@ impl Document {
     }
 
     /// What a link's `#` may name: the headings, as GitHub writes them, and explicit anchors.
-    pub(super) fn anchors(&self) -> Vec<String> {
+    pub(crate) fn anchors(&self) -> Vec<String> {
         let prose = self.prose();
         let mut anchors: Vec<String> = Vec::new();
         for (_, heading) in prose.lines().filter_map(heading) {
