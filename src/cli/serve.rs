@@ -3,13 +3,12 @@
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
-use backon::{ConstantBuilder, Retryable as _};
+use backon::Retryable as _;
 use tokio::net::TcpListener;
 
-use super::LogArgs;
+use super::{LogArgs, patience};
 use crate::check::UNNAMED_PROXY;
 use crate::clock::Clock;
 use crate::config::{self, Config, Env, Level};
@@ -48,12 +47,11 @@ pub(super) async fn run(file: Option<&Path>, log: &LogArgs, env: &Env) -> anyhow
     Ok(ExitCode::SUCCESS)
 }
 
-/// A container may come up before its database does: half a minute's patience.
 async fn start(config: Config) -> anyhow::Result<Arc<App>> {
     let clock = Clock::system();
     let build = || App::build(config.clone(), clock.clone(), graph::TOTAL_BUDGET);
     let app = build
-        .retry(ConstantBuilder::new().with_delay(Duration::from_secs(2)).with_max_times(15))
+        .retry(patience())
         .when(|error| matches!(error, StartError::Store(StoreError::Unavailable(_))))
         .notify(|error, _| tracing::warn!("{}; trying again", chain(error)))
         .await?;
