@@ -100,8 +100,8 @@ async fn the_image_migrates_serves_and_signs_somebody_in_read_only_and_as_nobody
     assert!(options.split(',').any(|option| option == "ro"), "its root can be written to: {options}");
 
     let env = with(env, "LISTEN", &format!("127.0.0.1:{}", base.port().unwrap()));
-    let alive = Program::spawn(command(&image, &args("healthcheck"), &env)).end_within(Duration::from_secs(10)).await;
-    assert_eq!((alive.code, alive.stdout.as_str()), (0, "alive\n"), "{alive:?}");
+    let health = Program::spawn(command(&image, &args("healthcheck"), &env)).end_within(Duration::from_secs(10)).await;
+    assert_eq!((health.code, health.stdout.as_str()), (0, "alive\n"), "{health:?}");
     let (mut journey, answer) = Journey::whole(&world, &base, alice).await;
     assert_eq!(answer.status, 303, "{answer:#?}\n{}", program.stderr());
     let me = journey.browser.get(base.join("/api/me").unwrap()).await.json();

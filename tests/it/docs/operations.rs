@@ -72,7 +72,8 @@ fn workplace(world: &World) -> (Folder, BTreeMap<String, String>) {
     folder.file("key.pem", "key\n");
     folder.file("certificate.pem", "certificate\n");
     let real = Command::new("sh").args(["-c", "command -v kubectl"]).output().unwrap();
-    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    let path = std::env::var_os("PATH").unwrap().into_string().unwrap();
+    let path = format!("{}:{path}", programs.display());
     let id = "11111111-2222-4333-8444-555555555555";
     let env = [
         ("PATH", path.as_str()),
