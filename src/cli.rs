@@ -5,12 +5,15 @@ mod check;
 mod demo;
 mod explain;
 mod healthcheck;
+mod migrate;
 mod serve;
 mod sessions;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
+use backon::ConstantBuilder;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Env;
@@ -42,6 +45,17 @@ enum Command {
         config: ConfigArgs,
         #[command(flatten)]
         log: LogArgs,
+    },
+    /// Bring the tables in the Postgres schema "entraway" up to date, and end: a step before a new version is served.
+    ///
+    /// "serve" does the same when it starts, so one container needs nothing else. On its own it runs once for many
+    /// replicas, before the first of them is replaced, and its statements may take as long as they take. The replicas of
+    /// the version before go on meanwhile. With "store: litellm" it first looks whether the database is a LiteLLM
+    /// proxy's, and makes nothing if it is not. Waits half a minute for a database that is not up yet. Several at once
+    /// do no harm. Ends with 0 if the tables are up to date, else with 1.
+    Migrate {
+        #[command(flatten)]
+        config: ConfigArgs,
     },
     /// Try everything for real, and say how to mend what does not work.
     ///
@@ -174,6 +188,7 @@ impl Cli {
     pub async fn run(self, env: &Env) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Serve { config, log } => serve::run(config.file().as_deref(), &log, env).await,
+            Command::Migrate { config } => migrate::run(config.file().as_deref(), env).await,
             Command::Check { config } => check::run(config.file().as_deref(), env).await,
             #[cfg(feature = "demo")]
             Command::Demo { port, entra_port, store, litellm_migrations, without_orgs, log_level } => {
@@ -193,6 +208,11 @@ impl Cli {
             Command::Healthcheck { url, config } => healthcheck::run(url, config.file().as_deref(), env).await,
         }
     }
+}
+
+/// A container may come up before its database does: half a minute's patience.
+fn patience() -> ConstantBuilder {
+    ConstantBuilder::new().with_delay(Duration::from_secs(2)).with_max_times(15)
 }
 
 impl ConfigArgs {

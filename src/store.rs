@@ -6,6 +6,7 @@ mod caller;
 mod changes;
 mod litellm;
 mod me;
+mod migrations;
 mod native;
 mod session;
 mod sync_run;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::migrate::MigrateError;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{PgConnection, PgPool, Postgres};
@@ -34,6 +36,7 @@ use native::Native;
 pub use caller::{Caller, CallerSession, touch_interval};
 pub use changes::{Change, Changes, NotListening};
 pub use me::{LastSync, Me, OrganizationOfMe, SessionOfMe, TeamOfMe, UserOfMe};
+pub use migrations::Versions;
 pub use session::{NewSession, SessionRow, TokenHash, Whose};
 pub use sync_run::{Refusal, SyncRun};
 pub use upkeep::AssertionKey;
@@ -115,7 +118,7 @@ pub enum StoreError {
     #[error("the schema entraway is not there and could not be made")]
     Schema(#[source] sqlx::Error),
     #[error("the tables could not be brought up to date")]
-    Migration(#[source] sqlx::migrate::MigrateError),
+    Migration(#[source] MigrateError),
     #[error("the database's address cannot be read")]
     Address,
     #[error("the cookie key in the database is not 64 bytes long")]
@@ -150,12 +153,28 @@ impl From<sqlx::Error> for StoreError {
 impl Store {
     /// Opens the pool; the first connection is made when it is needed.
     pub fn new(kind: StoreKind, url: &SecretString, max_connections: u32) -> Result<Self, StoreError> {
+        Self::with(kind, url, max_connections, &[])
+    }
+
+    /// For bringing the tables up to date and nothing else: one connection, and a statement takes as long as it takes.
+    pub fn for_migrations(kind: StoreKind, url: &SecretString) -> Result<Self, StoreError> {
+        Self::with(kind, url, 1, &[("statement_timeout", "0")])
+    }
+
+    /// `settings` win over those of every connection.
+    fn with(
+        kind: StoreKind,
+        url: &SecretString,
+        max_connections: u32,
+        settings: &[(&str, &str)],
+    ) -> Result<Self, StoreError> {
         let options: PgConnectOptions = url.expose_secret().parse().map_err(|_| StoreError::Address)?;
         let options = options.application_name("entraway").options([
             ("statement_timeout", "10s"),
             ("lock_timeout", "8s"),
             ("idle_in_transaction_session_timeout", "30s"),
         ]);
+        let options = options.options(settings.iter().copied());
         let pool = PgPoolOptions::new()
             .max_connections(max_connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
@@ -204,9 +223,10 @@ impl Store {
 
     /// Brings our tables up to date. Several replicas may do so at once.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        // An index takes as long as its table is large, and one replica waits for another's: nothing of that is a fault.
+        // An index takes as long as its table is large. A lock that somebody holds for long is another matter: whoever
+        // asked tries again.
         let options = (*self.pool.connect_options()).clone();
-        let options = options.options([("statement_timeout", "0"), ("lock_timeout", "0")]);
+        let options = options.options([("statement_timeout", "0")]);
         let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options);
         let done = migrate(&pool).await;
         pool.close().await;
@@ -287,9 +307,14 @@ async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
         other => other,
     })?;
     // During a rollout, and after a way back, the database may know more than we do: what we need is there.
-    sqlx::migrate!().set_ignore_missing(true).run(pool).await.map_err(|error| match error {
-        sqlx::migrate::MigrateError::Execute(error) => match StoreError::from(error) {
+    migrations::ours().set_ignore_missing(true).run(pool).await.map_err(|error| match error {
+        MigrateError::Execute(error) => match StoreError::from(error) {
             StoreError::Refused(error) => StoreError::Migration(error.into()),
+            other => other,
+        },
+        // A lock that somebody holds for long, for one.
+        MigrateError::ExecuteMigration(error, version) => match StoreError::from(error) {
+            StoreError::Refused(error) => StoreError::Migration(MigrateError::ExecuteMigration(error, version)),
             other => other,
         },
         other => StoreError::Migration(other),

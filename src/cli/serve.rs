@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use backon::{ConstantBuilder, Retryable as _};
+use backon::Retryable as _;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::field::display;
 
-use super::LogArgs;
+use super::{LogArgs, patience};
 use crate::check::UNNAMED_PROXY;
 use crate::clock::Clock;
 use crate::config::{self, Config, Env, Level, Server};
@@ -79,12 +79,11 @@ async fn metrics_listener(address: Option<SocketAddr>) -> anyhow::Result<Option<
     }
 }
 
-/// A container may come up before its database does: half a minute's patience.
 async fn start(config: Config) -> anyhow::Result<Arc<App>> {
     let clock = Clock::system();
     let build = || App::build(config.clone(), clock.clone(), graph::TOTAL_BUDGET);
     let app = build
-        .retry(ConstantBuilder::new().with_delay(Duration::from_secs(2)).with_max_times(15))
+        .retry(patience())
         .when(|error| matches!(error, StartError::Store(StoreError::Unavailable(_))))
         .notify(|error, _| tracing::warn!("{}; trying again", chain(error)))
         .await?;

@@ -6,6 +6,7 @@ pub(crate) mod demo;
 mod explain;
 mod help;
 mod logs;
+mod migrate;
 pub(crate) mod program;
 mod redis;
 mod serve;

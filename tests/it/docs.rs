@@ -8,5 +8,6 @@ mod image;
 mod limits;
 mod links;
 pub(crate) mod markdown;
+mod operations;
 mod queries;
 mod security;

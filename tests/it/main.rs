@@ -10,6 +10,7 @@ mod callback;
 mod cli;
 mod client_auth;
 mod config;
+mod deploy;
 mod docs;
 mod errors;
 mod explain;

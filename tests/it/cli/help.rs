@@ -6,12 +6,13 @@ use entraway::cli::Cli;
 use super::program::{Folder, run};
 
 /// A sentence of each help that a newcomer must find there.
-const SENTENCES: [(&[&str], &[&str]); 7] = [
+const SENTENCES: [(&[&str], &[&str]); 8] = [
     (
         &[],
         &[
             "Sign in with Microsoft Entra ID; groups become organizations, teams and memberships in Postgres",
             "Run the service",
+            "Bring the tables in the Postgres schema \"entraway\" up to date, and end",
             "Try everything for real, and say how to mend what does not work",
             "Try it out here: a private Postgres, a simulated Entra and Graph",
             "Tell of one person which groups Entra reports, what came of each",
@@ -25,6 +26,15 @@ const SENTENCES: [(&[&str], &[&str]); 7] = [
             "whether the database is a LiteLLM proxy's, and ends if it is not",
             "\"auto\" is human on a terminal, else JSON",
             "config.yaml",
+        ],
+    ),
+    (
+        &["migrate"],
+        &[
+            "Bring the tables in the Postgres schema \"entraway\" up to date, and end",
+            "\"serve\" does the same when it starts",
+            "The replicas of the version before go on meanwhile",
+            "Ends with 0 if the tables are up to date, else with 1",
         ],
     ),
     (

@@ -88,13 +88,20 @@ pub(crate) struct Program {
 impl Program {
     /// Starts it in a folder, with this environment and no other.
     pub(crate) fn start(folder: &Folder, args: &[&str], env: &[(&str, String)]) -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_entraway"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_entraway"));
+        command
             .args(args)
             .current_dir(folder.path())
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("TMPDIR", folder.path())
-            .envs(env.iter().map(|(name, value)| (name, value)))
+            .envs(env.iter().map(|(name, value)| (name, value)));
+        Self::spawn(command)
+    }
+
+    /// Starts another command, which becomes the program.
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        let mut process = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -105,6 +112,10 @@ impl Program {
         let (stdout, stderr) = (process.stdout.take().unwrap(), process.stderr.take().unwrap());
         let readers = vec![gather(stdout, &said[0]), gather(stderr, &said[1])];
         Self { process, said, readers }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
     }
 
     pub(crate) fn stdout(&self) -> String {

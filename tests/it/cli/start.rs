@@ -66,7 +66,7 @@ async fn a_bad_configuration_is_told_whole_and_without_its_secrets() {
          acess: {require_group: true}\n\
          litellm_settings: {default_team_params: {budget_duration: 30days}, default_internal_user_params: {user_role: boss}}\n",
     );
-    for subcommand in ["serve", "check"] {
+    for subcommand in ["serve", "migrate", "check"] {
         let ended = run(&folder, &[subcommand, "--config", &config], &[]).await;
         assert_eq!(ended.code, 1, "{ended:?}");
         let said = ended.all();

@@ -88,7 +88,11 @@ fn arguments(words: &[String]) -> Option<Vec<String>> {
             let at = words.iter().rposition(image)?;
             Some(rest(at + 1))
         }
-        [kubectl, ..] if kubectl == "kubectl" => words.iter().rposition(|word| is_program(word)).map(|at| rest(at + 1)),
+        // What it is to run in a pod; a Deployment or a namespace may have the name, too.
+        [kubectl, ..] if kubectl == "kubectl" => {
+            let at = words.iter().position(|word| word == "--")?;
+            words.get(at + 1).filter(|word| is_program(word)).map(|_| rest(at + 2))
+        }
         [cargo, run, ..] if cargo == "cargo" && run == "run" => {
             words.iter().position(|word| word == "--").map(|at| rest(at + 1))
         }

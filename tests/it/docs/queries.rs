@@ -25,7 +25,7 @@ fn statements(name: &str) -> Vec<(usize, String)> {
     all
 }
 
-async fn run(pool: &PgPool, name: &str) {
+pub(super) async fn run(pool: &PgPool, name: &str) {
     for (line, statement) in statements(name) {
         let rows = sqlx::raw_sql(AssertSqlSafe(statement.clone())).fetch_all(pool).await;
         let rows = rows.unwrap_or_else(|error| panic!("{name}:{line}: {error}\n{statement}"));
@@ -42,7 +42,8 @@ async fn the_queries_of_the_readme_show_what_a_sign_in_made() {
     run(&world.pool, "README.md").await;
 }
 
-const OWNER: &str = r"
+/// Whom an operator of a hosted Postgres is: no superuser, but the owner of a LiteLLM proxy's database.
+pub(super) const OWNER: &str = r"
     create role owner login createrole;
     alter database litellm owner to owner;
     alter schema public owner to owner;
@@ -60,7 +61,6 @@ async fn the_page_about_litellm_leads_from_the_grants_to_a_database_without_us()
     cluster.create_database("litellm", None).await.unwrap();
     cluster.apply_migrations("litellm", &litellm_migrations()).await.unwrap();
     let url = cluster.url("litellm");
-    // Whom an operator of a hosted Postgres is: no superuser, but the owner of it all.
     let mut connection = PgConnection::connect(&url).await.unwrap();
     sqlx::raw_sql(OWNER).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();

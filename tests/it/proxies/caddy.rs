@@ -2,14 +2,19 @@
 
 use reqwest::StatusCode;
 
+use super::client::Client;
 use super::recipe::{Proxy, Workplace, authority, recipe};
-use super::{Scene, guards, lets_only_the_team_pass};
+use super::{SSO, Scene, guards, lets_only_the_team_pass};
+use crate::docs::markdown::root;
 
 async fn start(scene: &Scene, change: impl Fn(String) -> String) -> Proxy {
-    let text = recipe("docs/proxies/caddy.md", "caddyfile")
-        .replace("entraway:8080", &scene.entraway())
-        .replace("app:3000", &authority(&scene.upstream.url));
-    let text = change(text);
+    let text = recipe("docs/proxies/caddy.md", "caddyfile").replace("app:3000", &authority(&scene.upstream.url));
+    run(scene, &change(text)).await
+}
+
+/// Runs a Caddyfile in front of the scene's Entraway.
+async fn run(scene: &Scene, text: &str) -> Proxy {
+    let text = text.replace("entraway:8080", &scene.entraway());
     Proxy::start(Workplace::new(), |place, port| {
         let folder = place.path().display().to_string();
         // Its own certificates instead of the world's, on a port of the test's, and nothing outside of the folder.
@@ -20,7 +25,11 @@ async fn start(scene: &Scene, change: impl Fn(String) -> String) -> Proxy {
         let file = place.file("Caddyfile", &format!("{global}{text}"));
         let mut command = std::process::Command::new("caddy");
         command.args(["run", "--adapter", "caddyfile", "--config", &file]);
-        command.env("HOME", &folder).env("XDG_DATA_HOME", &folder).env("XDG_CONFIG_HOME", &folder);
+        command
+            .env("SSO_HOST", "sso.example.com")
+            .env("HOME", &folder)
+            .env("XDG_DATA_HOME", &folder)
+            .env("XDG_CONFIG_HOME", &folder);
         command
     })
     .await
@@ -31,6 +40,22 @@ async fn caddy_lets_people_through_as_who_they_are_and_nobody_else() {
     let scene = Scene::new().await;
     let proxy = start(&scene, |text| text).await;
     guards(&scene, &proxy).await;
+}
+
+#[tokio::test]
+async fn the_caddy_of_compose_yaml_leads_to_the_sign_in_and_back_over_tls() {
+    let scene = Scene::new().await;
+    let ours = std::fs::read_to_string(root().join("deploy/compose/Caddyfile")).unwrap();
+    // The browser of these tests looks for an application, too.
+    let proxy = run(&scene, &format!("{ours}\napp.example.com {{\n\trespond 204\n}}\n")).await;
+    let mut client = Client::new(proxy.port);
+    let entra = client.page(&format!("{SSO}/sso/login")).await;
+    assert_eq!(entra.status, StatusCode::SEE_OTHER, "{entra:#?}\n{}", proxy.log());
+    let callback = client.pick(&scene.world.fake, &entra.location(), scene.alice).await;
+    let back = client.page(callback.as_str()).await;
+    assert_eq!(back.status, StatusCode::SEE_OTHER, "{back:#?}\n{}", proxy.log());
+    let me = client.page(&format!("{SSO}/api/me")).await;
+    assert_eq!(me.json()["user"]["user_id"], scene.alice.to_string(), "{me:#?}");
 }
 
 #[tokio::test]

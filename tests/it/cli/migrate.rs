@@ -1,0 +1,200 @@
+//! `entraway migrate`: an empty database, an older one, a newer one, a foreign one, and several programs at once.
+
+use std::time::Duration;
+
+use rstest::rstest;
+use serde_json::json;
+use sqlx::{AssertSqlSafe, PgPool};
+
+use super::program::{CONFIG, DATABASE_PASSWORD, Ended, Folder, Journey, Program, environment, run, with};
+use crate::support::{LiteLlm, Native, StoreKind, World};
+
+/// The migrations of this version, the oldest first.
+fn known() -> Vec<i64> {
+    sqlx::migrate!().iter().map(|migration| migration.version).collect()
+}
+
+/// A database in which Entraway never ran, and may make its schema; and a folder with the configuration.
+async fn never_served(store: StoreKind) -> (World, Folder, String) {
+    let world = World::of(store).await;
+    define(&world, "drop schema entraway cascade").await;
+    let config = match store {
+        Native => CONFIG.to_owned(),
+        LiteLlm => {
+            define(&world, &format!("grant create on database {} to entraway", world.database_name)).await;
+            format!("store: litellm\n{CONFIG}")
+        }
+    };
+    let folder = Folder::new();
+    let config = folder.file("entraway.yaml", &config);
+    (world, folder, config)
+}
+
+async fn define(world: &World, sql: &str) {
+    let done = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&world.pool).await;
+    done.unwrap_or_else(|error| panic!("{error} in {sql}"));
+}
+
+async fn migrate(world: &World, folder: &Folder, config: &str) -> Ended {
+    run(folder, &["migrate", "--config", config], &environment(world)).await
+}
+
+/// The one line that it says, where all went well.
+#[track_caller]
+fn line(ended: &Ended) -> &str {
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{ended:?}");
+    let line = ended.stdout.strip_suffix('\n').expect("a whole line");
+    assert!(!line.contains('\n'), "more than one line: {ended:?}");
+    line
+}
+
+#[rstest]
+#[tokio::test]
+async fn an_empty_database_is_made_ready_for_a_service_and_the_second_time_there_is_nothing_to_do(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let (world, folder, config) = never_served(store).await;
+    let (newest, count) = (*known().last().unwrap(), known().len());
+    let first = migrate(&world, &folder, &config).await;
+    assert_eq!(line(&first), format!("the tables were not there, and are at {newest} now: {count} migrations"));
+    let second = migrate(&world, &folder, &config).await;
+    assert_eq!(line(&second), format!("the tables are at {newest}, up to date: nothing to do"));
+
+    let (alice, _) = world.alice();
+    let mut program = Program::start(&folder, &["serve", "--config", &config], &environment(&world));
+    let base = program.ready().await;
+    let (_, answer) = Journey::whole(&world, &base, alice).await;
+    assert_eq!(answer.status, 303, "{answer:#?}\n{}", program.stderr());
+    assert_eq!(program.terminate().await.code, 0);
+}
+
+#[rstest]
+#[tokio::test]
+async fn what_an_older_version_made_is_brought_up_to_date_and_stays(#[values(Native, LiteLlm)] store: StoreKind) {
+    let (world, folder, config) = never_served(store).await;
+    let [first, .., newest] = known()[..] else { panic!("there are older versions") };
+    let pool = of_the_oldest_version(&world).await;
+    let row = "insert into entraway.organizations (organization_id, organization_alias) values ('a', 'A')";
+    sqlx::raw_sql(row).execute(&pool).await.unwrap();
+    pool.close().await;
+
+    let ended = migrate(&world, &folder, &config).await;
+    let steps = known().len() - 1;
+    let migrations = if steps == 1 { "migration" } else { "migrations" };
+    assert_eq!(line(&ended), format!("the tables were at {first}, and are at {newest} now: {steps} {migrations}"));
+    let alias: String = sqlx::query_scalar("select organization_alias from entraway.organizations")
+        .fetch_one(&world.pool)
+        .await
+        .unwrap();
+    assert_eq!(alias, "A");
+}
+
+/// The tables as the oldest version makes them.
+async fn of_the_oldest_version(world: &World) -> PgPool {
+    let pool = PgPool::connect(&world.database).await.unwrap();
+    sqlx::raw_sql("create schema entraway").execute(&pool).await.unwrap();
+    sqlx::migrate!().run_to(known()[0], &pool).await.unwrap();
+    pool
+}
+
+#[tokio::test]
+async fn a_transaction_that_holds_a_table_for_long_is_waited_for_in_turns_that_let_others_through() {
+    let (world, folder, config) = never_served(Native).await;
+    let pool = of_the_oldest_version(&world).await;
+    let mut holder = pool.begin().await.unwrap();
+    sqlx::raw_sql("lock table entraway.sessions in row exclusive mode").execute(&mut *holder).await.unwrap();
+    let mut program = Program::start(&folder, &["migrate", "--config", &config], &environment(&world));
+    program.until("line \"trying again\"", |program| program.stderr().contains("trying again").then_some(())).await;
+    holder.rollback().await.unwrap();
+    let ended = program.end_within(Duration::from_secs(40)).await;
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(ended.stderr.contains("lock timeout"), "{ended:?}");
+}
+
+#[rstest]
+#[tokio::test]
+async fn several_at_once_end_well_and_each_migration_is_done_once(#[values(Native, LiteLlm)] store: StoreKind) {
+    let (world, folder, config) = never_served(store).await;
+    let env = environment(&world);
+    let programs: Vec<Program> =
+        (0..4).map(|_| Program::start(&folder, &["migrate", "--config", &config], &env)).collect();
+    for program in programs {
+        let ended = program.end_within(Duration::from_secs(40)).await;
+        let newest = known().last().unwrap().to_string();
+        assert!(line(&ended).contains(&newest), "{ended:?}");
+    }
+    let applied: Vec<i64> = sqlx::query_scalar("select version from entraway._sqlx_migrations order by version")
+        .fetch_all(&world.pool)
+        .await
+        .unwrap();
+    assert_eq!(applied, known());
+}
+
+#[tokio::test]
+async fn tables_of_a_newer_version_are_left_as_they_are() {
+    let (world, folder, config) = never_served(Native).await;
+    migrate(&world, &folder, &config).await;
+    define(
+        &world,
+        "insert into entraway._sqlx_migrations (version, description, success, checksum, execution_time)
+         values (29991231000001, 'of a newer version', true, '\\x00', 1)",
+    )
+    .await;
+    let ended = migrate(&world, &folder, &config).await;
+    let said = "the tables are at 29991231000001, which is newer than this version and serves it: nothing to do";
+    assert_eq!(line(&ended), said);
+}
+
+#[tokio::test]
+async fn in_a_database_that_is_no_litellm_proxys_nothing_is_made() {
+    let (world, folder, config) = never_served(LiteLlm).await;
+    define(&world, r#"alter table public."LiteLLM_TeamTable" drop column admins"#).await;
+    let ended = migrate(&world, &folder, &config).await;
+    assert_eq!((ended.code, ended.stdout.as_str()), (1, ""), "{ended:?}");
+    assert!(ended.stderr.contains("LiteLLM_TeamTable has no column admins"), "{ended:?}");
+    let made: bool =
+        sqlx::query_scalar("select to_regnamespace('entraway') is not null").fetch_one(&world.pool).await.unwrap();
+    assert!(!made, "a schema was made in a database that cannot be served");
+}
+
+#[tokio::test]
+async fn who_may_not_make_the_schema_is_told_so() {
+    let (world, folder, config) = never_served(LiteLlm).await;
+    define(&world, &format!("revoke create on database {} from entraway", world.database_name)).await;
+    let ended = migrate(&world, &folder, &config).await;
+    assert_eq!((ended.code, ended.stdout.as_str()), (1, ""), "{ended:?}");
+    assert!(ended.stderr.contains("the schema entraway is not there and could not be made"), "{ended:?}");
+}
+
+/// Those of a service are cut after ten seconds, which is too short for an index on many rows.
+#[tokio::test]
+async fn its_statements_may_take_long_but_wait_for_no_lock_longer_than_a_service_does() {
+    let (world, folder, config) = never_served(Native).await;
+    define(
+        &world,
+        "create table public.seen (setting text);
+         create function public.see() returns event_trigger language plpgsql as $$ begin
+             insert into public.seen
+             values (current_setting('statement_timeout') || ' ' || current_setting('lock_timeout'));
+         end $$;
+         create event trigger see on ddl_command_start when tag in ('CREATE TABLE') execute function public.see()",
+    )
+    .await;
+    line(&migrate(&world, &folder, &config).await);
+    let seen: Vec<String> =
+        sqlx::query_scalar("select distinct setting from public.seen").fetch_all(&world.pool).await.unwrap();
+    assert_eq!(json!(seen), json!(["0 8s"]), "the time-outs under which tables were made");
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_up_yet_is_waited_for_and_sigterm_ends_the_waiting() {
+    let (world, folder, config) = never_served(Native).await;
+    let away = format!("postgres://postgres:{DATABASE_PASSWORD}@127.0.0.1:1/entraway");
+    let env = with(environment(&world), "DB", &away);
+    let mut program = Program::start(&folder, &["migrate", "--config", &config], &env);
+    program.until("line \"trying again\"", |program| program.stderr().contains("trying again").then_some(())).await;
+    let ended = program.terminate().await;
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.stderr.contains("stopped; run it again"), "{ended:?}");
+    assert!(!ended.all().contains(DATABASE_PASSWORD), "{ended:?}");
+}

@@ -1,0 +1,111 @@
+//! What Dockerfile makes: as far as those who run it have to know, and, for script/image-test, at work.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, UnixStream};
+
+use super::file;
+use crate::cli::program::{CONFIG, DATABASE_PASSWORD, Journey, Program, environment, with};
+use crate::support::{World, cluster};
+
+/// The user of the `nonroot` images of distroless.
+pub(super) const UID: i64 = 65532;
+
+/// The port that the image says it listens on.
+pub(super) fn port() -> i64 {
+    let text = file("Dockerfile");
+    let port = text.lines().find_map(|line| line.strip_prefix("EXPOSE ")).expect("the image says its port");
+    port.trim().parse().unwrap()
+}
+
+/// Where the program is, and where it looks for config.yaml.
+pub(super) fn places() -> (String, String) {
+    let text = file("Dockerfile");
+    assert!(text.contains(":nonroot\n"), "the image's user is {UID} no more: look through deploy/ and compose.yaml");
+    let last = |name: &str| text.lines().filter_map(|line| line.strip_prefix(name)).next_back().unwrap().to_owned();
+    (last("COPY --from=build /entraway "), last("WORKDIR "))
+}
+
+/// The commands of a process whose root is the image, read-only, and which can gain no right. `$0` is the image.
+const ENTER: &str = r#"mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" &&
+    exec setpriv --no-new-privs chroot --userspec=65532:65532 --groups= "$0" /entraway "$@""#;
+
+/// The image's program with these arguments, in a mount namespace of its own.
+fn command(image: &Path, args: &[&str], env: &[(&str, String)]) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", ENTER]).arg(image).args(args);
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap());
+    command.envs(env.iter().map(|(name, value)| (name, value)));
+    command
+}
+
+/// Postgres by TCP: its socket is outside of the image.
+async fn by_tcp(cluster: &Path) -> u16 {
+    let socket = cluster.join(".s.PGSQL.5432");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let (mut outside, _) = listener.accept().await.unwrap();
+            let socket = socket.clone();
+            tokio::spawn(async move {
+                let mut inside = UnixStream::connect(&socket).await.unwrap();
+                // Either side may close.
+                let _ = tokio::io::copy_bidirectional(&mut outside, &mut inside).await;
+            });
+        }
+    });
+    port
+}
+
+/// What the kernel says of a process.
+fn status(pid: u32, name: &str) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("the kernel tells it");
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[tokio::test]
+#[ignore = "needs root and the release build: script/image-test makes it and runs this"]
+async fn the_image_migrates_serves_and_signs_somebody_in_read_only_and_as_nobody_special() {
+    let image = PathBuf::from(std::env::var_os("ENTRAWAY_IMAGE_ROOT").expect("script/image-test runs this"));
+    let config = image.join("etc/entraway/config.yaml");
+    fs::write(&config, CONFIG).unwrap();
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o644)).unwrap();
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let port = by_tcp(cluster().await.folder()).await;
+    let database =
+        format!("postgres://postgres:{DATABASE_PASSWORD}@127.0.0.1:{port}/{}?sslmode=disable", world.database_name);
+    let env = with(environment(&world), "DB", &database);
+    let args = |name| [name, "--config", "/etc/entraway/config.yaml"];
+
+    let ended = Program::spawn(command(&image, &args("migrate"), &env)).end_within(Duration::from_secs(40)).await;
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let mut program = Program::spawn(command(&image, &args("serve"), &env));
+    let base = program.ready().await;
+    let pid = program.pid();
+    for (name, expected) in
+        [("Uid:", "65532 65532 65532 65532"), ("Groups:", ""), ("NoNewPrivs:", "1"), ("CapEff:", "0000000000000000")]
+    {
+        assert_eq!(status(pid, name), expected, "{name}");
+    }
+    let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap();
+    let root = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>()).rfind(|line| line[4] == "/");
+    let options = root.expect("it has a root")[5].to_owned();
+    assert!(options.split(',').any(|option| option == "ro"), "its root can be written to: {options}");
+
+    let env = with(env, "LISTEN", &format!("127.0.0.1:{}", base.port().unwrap()));
+    let health = Program::spawn(command(&image, &args("healthcheck"), &env)).end_within(Duration::from_secs(10)).await;
+    assert_eq!((health.code, health.stdout.as_str()), (0, "alive\n"), "{health:?}");
+    let (mut journey, answer) = Journey::whole(&world, &base, alice).await;
+    assert_eq!(answer.status, 303, "{answer:#?}\n{}", program.stderr());
+    let me = journey.browser.get(base.join("/api/me").unwrap()).await.json();
+    assert_eq!(me["user"]["user_id"], alice.to_string(), "{me}");
+    let ended = program.terminate().await;
+    assert_eq!(ended.code, 0, "{ended:?}");
+}
