@@ -182,8 +182,9 @@ async fn its_statements_may_take_long_but_wait_for_no_lock_longer_than_a_service
     .await;
     line(&migrate(&world, &folder, &config).await);
     let seen: Vec<String> =
-        sqlx::query_scalar("select distinct setting from public.seen").fetch_all(&world.pool).await.unwrap();
-    assert_eq!(json!(seen), json!(["0 8s"]), "the time-outs under which tables were made");
+        sqlx::query_scalar("select distinct setting from public.seen order by 1").fetch_all(&world.pool).await.unwrap();
+    // Where every sign-in would wait behind a table that is to be changed, it waits shorter.
+    assert_eq!(json!(seen), json!(["0 3s", "0 8s"]), "the time-outs under which tables were made");
 }
 
 #[tokio::test]
