@@ -2,13 +2,14 @@
 
 mod metrics;
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::ConnectInfo;
+use axum::response::Response;
 use axum::serve::Listener;
 use hyper::Request;
 use hyper::body::Incoming;
@@ -33,6 +34,9 @@ const GRACE: Duration = Duration::from_secs(15);
 const PURGE_EVERY: Duration = Duration::from_mins(5);
 /// A request without its body. More than `web` takes, which answers in words; what is even longer gets a bare 431.
 const LONGEST_HEAD: usize = 64 * 1024;
+
+/// What a connection gets for a request.
+type Answered = Result<Response, Infallible>;
 
 /// How long a connection may keep its place.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +69,17 @@ pub async fn serve_with(
     stop: CancellationToken,
     patience: Patience,
 ) -> Result<(), StartError> {
-    let router = web::router(&app)?;
+    let router = TowerToHyperService::new(web::router(&app)?);
+    let asked = app.clone();
+    let answer = move |request: Request<Incoming>| {
+        let answer = web::answer_at_once(&asked, &request).ok_or_else(|| router.call(request));
+        async move {
+            match answer {
+                Ok(response) => Ok(response),
+                Err(answer) => answer.await,
+            }
+        }
+    };
     let purging = tokio::spawn(purge(app.clone(), stop.clone()));
     let following = tokio::spawn({
         let (app, stop) = (app.clone(), stop.clone());
@@ -79,7 +93,7 @@ pub async fn serve_with(
     };
     accept(listener, &places, &stop, full, |stream, peer, place| {
         let open = app.metrics().connections_open.hold(());
-        let connection = converse(stream, peer, router.clone(), stop.clone(), patience);
+        let connection = converse(stream, peer, answer.clone(), stop.clone(), patience);
         connections.spawn(async move {
             connection.await;
             drop((place, open));
@@ -126,11 +140,16 @@ async fn accept(
 }
 
 /// One connection, from its first request to its end.
-async fn converse(stream: TcpStream, peer: SocketAddr, router: Router, stop: CancellationToken, patience: Patience) {
-    let answer = TowerToHyperService::new(router);
+async fn converse<A: Future<Output = Answered>>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    answer: impl Fn(Request<Incoming>) -> A,
+    stop: CancellationToken,
+    patience: Patience,
+) {
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
-        answer.call(request)
+        answer(request)
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(patience.request).max_buf_size(LONGEST_HEAD);

@@ -107,13 +107,13 @@ impl Sessions {
 
     /// Who a token belongs to; `None` where its session is over or never was. An error where that cannot be told.
     pub async fn find(&self, hash: &TokenHash) -> Result<Option<Arc<SignedIn>>, StoreError> {
-        let now = self.clock.now();
-        let remembered = self.link.trusted(self.lifetimes).and_then(|age| self.cache.get(hash, now, age));
         let lookups = &self.store.metrics().session_lookups;
+        let remembered = self.in_memory(hash);
         if remembered.is_some() {
             lookups.add(Lookup::Memory);
             return Ok(remembered);
         }
+        let now = self.clock.now();
         let reading = self.cache.begin();
         let outcome = self.store.caller(hash, now, self.lifetimes.idle_timeout).await;
         lookups.add(match &outcome {
@@ -123,6 +123,13 @@ impl Sessions {
         });
         let found = outcome?;
         Ok(found.map(|CallerSession { caller, expires_at }| reading.keep(*hash, caller, now, expires_at)))
+    }
+
+    /// Who a token belongs to, as far as that is remembered and can be trusted now.
+    #[must_use]
+    pub fn in_memory(&self, hash: &TokenHash) -> Option<Arc<SignedIn>> {
+        let age = self.link.trusted(self.lifetimes)?;
+        self.cache.get(hash, self.clock.now(), age)
     }
 
     /// Ends sessions, here at once and elsewhere within a second.

@@ -24,6 +24,7 @@ mod session;
 mod visit;
 mod watch;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,6 +79,8 @@ pub struct App {
     hours: Shared<Arc<[Hour]>, Arc<StoreError>>,
     checks: Checks,
     metrics: Arc<Metrics>,
+    /// Where proxies ask, with the public URL's own path.
+    verify_path: String,
 }
 
 /// Why the service could not be put together.
@@ -126,6 +129,7 @@ impl App {
             Assertions::new(store.clone(), clock.clone(), issuer, audience, ttl)
         });
         let limits = Limits::new(&config, &clock);
+        let verify_path = format!("{}{}", config.server.public_url.base_path(), forward_auth::PATH);
         let hours = Shared::new(clock.clone());
         metrics.start.set((), clock.now().timestamp());
         metrics.connections_most.set((), config.limits.connections);
@@ -143,6 +147,7 @@ impl App {
             hours,
             checks,
             metrics,
+            verify_path,
         }))
     }
 
@@ -184,6 +189,11 @@ impl App {
         warning.into_iter().collect()
     }
 
+    /// Whether an address is one of `server.trusted_proxies`.
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.config.server.trusted_proxies.iter().any(|network| network.contains(&address))
+    }
+
     fn idle_timeout(&self) -> TimeDelta {
         TimeDelta::from_std(self.config.session.idle_timeout).unwrap_or(TimeDelta::MAX)
     }
@@ -192,6 +202,14 @@ impl App {
 /// The one route for those who read the metrics. Nothing of it is among the routes below.
 pub fn metrics_router(app: &Arc<App>) -> Router {
     watch::router().with_state(app.clone())
+}
+
+/// What needs no route and no layer: a proxy that asks about somebody who is remembered. `None`: it does.
+pub fn answer_at_once<B: axum::body::HttpBody>(
+    app: &App,
+    request: &http::Request<B>,
+) -> Option<http::Response<axum::body::Body>> {
+    forward_auth::answer_at_once(app, request)
 }
 
 /// All routes, below the public URL's path, with the layers around them.

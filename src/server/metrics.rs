@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -19,12 +21,13 @@ const PATIENCE: Patience =
 
 /// Serves the metrics until `stop`, which comes after the service's own end: how it ends can be watched.
 pub async fn serve_metrics(app: Arc<App>, listener: TcpListener, stop: CancellationToken) {
-    let router = web::metrics_router(&app);
+    let router = TowerToHyperService::new(web::metrics_router(&app));
+    let answer = move |request| router.call(request);
     let connections = TaskTracker::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let full = || tracing::warn!("{CONNECTIONS} connections read the metrics: the next one waits");
     accept(listener, &places, &stop, full, |stream, peer, place| {
-        let connection = converse(stream, peer, router.clone(), stop.clone(), PATIENCE);
+        let connection = converse(stream, peer, answer.clone(), stop.clone(), PATIENCE);
         connections.spawn(async move {
             connection.await;
             drop(place);

@@ -1,6 +1,6 @@
 //! A person as the headers of an answer tell a reverse proxy, and through it an upstream.
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use crate::store::Caller;
@@ -33,30 +33,31 @@ const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b',');
 /// Somebody with a session, and how headers tell it.
 pub struct SignedIn {
     pub caller: Caller,
-    headers: Vec<(HeaderName, HeaderValue)>,
+    headers: HeaderMap,
 }
 
 impl SignedIn {
     pub(super) fn new(caller: Caller) -> Self {
-        let mut headers = vec![
-            (USER, value(caller.identity.object_id.to_string())),
-            (EMAIL, value(text(caller.email.as_deref()))),
-            (NAME, value(text(caller.display_name.as_deref()))),
-            (ROLE, value(text(caller.user_role.as_deref()))),
-        ];
+        let mut headers = HeaderMap::with_capacity(IDENTITY_HEADERS.len() + 2);
+        headers.insert(USER, value(caller.identity.object_id.to_string()));
+        headers.insert(EMAIL, value(text(caller.email.as_deref())));
+        headers.insert(NAME, value(text(caller.display_name.as_deref())));
+        headers.insert(ROLE, value(text(caller.user_role.as_deref())));
+        headers.insert(ASSERTION, HeaderValue::from_static(""));
         for (name, name_truncated, ids) in
             [(ORGANIZATIONS, ORGANIZATIONS_TRUNCATED, &caller.organizations), (TEAMS, TEAMS_TRUNCATED, &caller.teams)]
         {
             let (list, left_out) = list(ids);
-            headers.push((name, value(list)));
-            headers.push((name_truncated, if left_out == 0 { HeaderValue::from_static("") } else { left_out.into() }));
+            headers.insert(name, value(list));
+            let left_out = if left_out == 0 { HeaderValue::from_static("") } else { left_out.into() };
+            headers.insert(name_truncated, left_out);
         }
         Self { caller, headers }
     }
 
-    /// The headers but for the assertion.
-    pub fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> + '_ {
-        self.headers.iter().cloned()
+    /// All of `IDENTITY_HEADERS`, the assertion empty.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
     }
 
     /// The ids that fit into a header: of organizations, and of teams.
@@ -70,7 +71,7 @@ impl SignedIn {
     pub(super) fn weight(&self) -> u64 {
         let caller = &self.caller;
         let ids = caller.organizations.iter().chain(&caller.teams).map(|id| id.len() + 24).sum::<usize>();
-        let headers = self.headers.iter().map(|(_, value)| value.len() + 80).sum::<usize>();
+        let headers = self.headers.values().map(|value| value.len() + 80).sum::<usize>();
         u64::try_from(ids + headers + 300).unwrap_or(u64::MAX)
     }
 }

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::{App, forward_auth, watch};
 use crate::text::loggable;
 
-static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// By what a person and an operator talk about the same request.
@@ -41,11 +41,11 @@ pub(super) struct FromProxy(pub(super) bool);
 /// Gives every request an id, and every answer the same one. `X-Request-Id` and `X-Forwarded-For` count only from
 /// `server.trusted_proxies`.
 pub(super) async fn identify(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical());
-    let trusted = |address: IpAddr| app.config.server.trusted_proxies.iter().any(|network| network.contains(&address));
+    let socket = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
+    let peer = socket.map(|socket| socket.ip().to_canonical());
+    let trusted = |address: IpAddr| app.trusts(address);
     let from_proxy = peer.is_some_and(trusted);
-    let given = from_proxy.then(|| given_id(request.headers())).flatten();
-    let id: Arc<str> = given.unwrap_or_else(|| Uuid::new_v4().to_string()).into();
+    let id: Arc<str> = id_of(&app, socket, request.headers()).into();
     request.extensions_mut().insert(FromProxy(from_proxy));
     let named = from_proxy.then(|| forwarded_for(request.headers(), trusted)).flatten();
     let passed_over = !from_proxy && request.headers().contains_key(X_FORWARDED_FOR);
@@ -58,6 +58,12 @@ pub(super) async fn identify(State(app): State<Arc<App>>, mut request: Request, 
         response.headers_mut().insert(X_REQUEST_ID.clone(), value);
     }
     response
+}
+
+/// The id of a request: that which a trusted proxy gave it, or one of our own.
+pub(super) fn id_of(app: &App, peer: Option<SocketAddr>, headers: &HeaderMap) -> String {
+    let given = given_id(headers).filter(|_| peer.is_some_and(|peer| app.trusts(peer.ip().to_canonical())));
+    given.unwrap_or_else(|| Uuid::new_v4().to_string())
 }
 
 pub(super) fn given_id(headers: &HeaderMap) -> Option<String> {

@@ -4,6 +4,7 @@
 //! proxy hands our answer on to the browser, a redirect to the sign-in instead of the 401. Every header that tells an
 //! identity is on every answer, empty if need be.
 
+mod at_once;
 mod origin;
 mod required;
 
@@ -26,10 +27,11 @@ use super::session;
 use crate::assertion::HOLD_KEYS;
 use crate::session::{ASSERTION, IDENTITY_HEADERS, SignedIn};
 
+pub(super) use at_once::answer as answer_at_once;
 pub(super) use origin::Origin;
 pub(super) use required::Required;
 
-const PATH: &str = "/auth/verify";
+pub(super) const PATH: &str = "/auth/verify";
 const ENVOY: &str = "/auth/verify/envoy";
 
 /// With a 401, for a proxy that does not hand on a redirect: where the browser has to go. Empty where it is no page.
@@ -79,7 +81,7 @@ fn after(uri: &Uri) -> &str {
 async fn passed(app: &App, signed_in: &SignedIn) -> Result<Response, WebError> {
     let mut response = StatusCode::OK.into_response();
     let headers = response.headers_mut();
-    headers.extend(signed_in.headers());
+    headers.clone_from(signed_in.headers());
     if let Some(assertions) = &app.assertions {
         let assertion = HeaderValue::try_from(assertions.sign(signed_in).await?);
         headers.insert(ASSERTION, assertion.map_err(|error| WebError::Internal(error.to_string()))?);

@@ -4,7 +4,7 @@ mod per_address;
 
 use std::sync::Arc;
 
-use axum::body::HttpBody as _;
+use axum::body::HttpBody;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -50,21 +50,26 @@ impl Limits {
 
 /// Refuses what is larger than anything that belongs here, before anybody looks at it.
 pub(super) async fn sizes(request: Request, next: Next) -> Result<Response, WebError> {
+    match too_large(&request) {
+        Some(error) => Err(error),
+        None => Ok(next.run(request).await),
+    }
+}
+
+/// What of a request is larger than anything that belongs here.
+pub(super) fn too_large<B: HttpBody>(request: &http::Request<B>) -> Option<WebError> {
     let uri = request.uri();
     if uri.path().len() + uri.query().map_or(0, |query| 1 + query.len()) > LONGEST_TARGET {
-        return Err(WebError::TargetTooLong);
+        return Some(WebError::TargetTooLong);
     }
     let headers = request.headers();
     if headers.get_all(COOKIE).iter().map(HeaderValue::len).sum::<usize>() > LONGEST_COOKIES {
-        return Err(WebError::CookiesTooLong);
+        return Some(WebError::CookiesTooLong);
     }
     if written(headers) > LONGEST_HEADERS {
-        return Err(WebError::HeadersTooLong);
+        return Some(WebError::HeadersTooLong);
     }
-    if request.body().size_hint().lower() > LONGEST_BODY as u64 {
-        return Err(WebError::BodyTooLong);
-    }
-    Ok(next.run(request).await)
+    (request.body().size_hint().lower() > LONGEST_BODY as u64).then_some(WebError::BodyTooLong)
 }
 
 /// As they stood in the request: each with a colon, a blank and a line's end.

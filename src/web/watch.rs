@@ -14,7 +14,7 @@ use super::error::{self, WebError};
 use super::{App, forward_auth};
 use crate::entra::Credentials;
 use crate::metrics::{
-    CONTENT_TYPE as TEXT, Connection, ForwardAuth, GraphList, GroupKind, Label as _, Limit, Metrics, Part, Route, Row,
+    CONTENT_TYPE as TEXT, Connection, ForwardAuth, GraphList, GroupKind, Label as _, Limit, Lookup, Metrics, Part, Route, Row,
     SignIn, StatusClass, StoreRefusal, Unknown,
 };
 use crate::plan::Reading;
@@ -71,6 +71,12 @@ pub(super) fn answered(metrics: &Metrics, route: Route, status: StatusCode) {
     if route == Route::Verify {
         metrics.forward_auth.add(ForwardAuth::of(status.as_u16()));
     }
+}
+
+/// Counts an answer of `/auth/verify` about somebody who was remembered.
+pub(super) fn answered_at_once(metrics: &Metrics) {
+    metrics.session_lookups.add(Lookup::Memory);
+    answered(metrics, Route::Verify, StatusCode::OK);
 }
 
 /// Counts what became of somebody who came back from Entra.

@@ -1,0 +1,38 @@
+//! The answer that proxies get nearly always: somebody who is remembered, may pass, and that is all. It is given before any
+//! layer, since it is given for each picture of each page; whatever else there is to say goes the whole way.
+
+use std::net::SocketAddr;
+
+use axum::body::{Body, HttpBody};
+use axum::extract::ConnectInfo;
+use http::header::CACHE_CONTROL;
+use http::{HeaderValue, Request, Response};
+
+use super::{App, Required, session};
+use crate::web::{edge, limits, watch};
+
+/// The same answer as the route's, or `None` where this is not the place to give one: another path, nobody, somebody who has
+/// to be read or may not pass, a body, an assertion to sign, a log that wants to hear of it.
+pub(in crate::web) fn answer<B: HttpBody>(app: &App, request: &Request<B>) -> Option<Response<Body>> {
+    if request.uri().path() != app.verify_path
+        || app.assertions.is_some()
+        || !request.body().is_end_stream()
+        || tracing::enabled!(tracing::Level::DEBUG)
+        || limits::too_large(request).is_some()
+    {
+        return None;
+    }
+    let signed_in = session::remembered(app, request.headers())?;
+    let required = request.uri().query().map(|query| Required::parse(Some(query))).transpose().ok()?;
+    if required.is_some_and(|required| !required.is_met_by(&signed_in.caller)) {
+        return None;
+    }
+    watch::answered_at_once(&app.metrics);
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
+    let mut response = Response::new(Body::empty());
+    let headers = response.headers_mut();
+    headers.clone_from(signed_in.headers());
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(edge::X_REQUEST_ID.clone(), HeaderValue::from_str(&edge::id_of(app, peer, request.headers())).ok()?);
+    Some(response)
+}
