@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::clock::Clock;
-use crate::session::SignedIn;
+use crate::session::Person;
 use crate::shared::Shared;
 use crate::store::{AssertionKey, Store, StoreError};
 
@@ -87,9 +87,9 @@ struct Claims<'a> {
     email: Option<&'a str>,
     name: Option<&'a str>,
     role: Option<&'a str>,
-    organizations: &'a [String],
+    organizations: &'a [&'a str],
     organizations_truncated: usize,
-    teams: &'a [String],
+    teams: &'a [&'a str],
     teams_truncated: usize,
 }
 
@@ -102,25 +102,25 @@ impl Assertions {
     }
 
     /// A statement about somebody, valid from now on.
-    pub async fn sign(&self, signed_in: &SignedIn) -> Result<String, Arc<AssertionError>> {
+    pub async fn sign(&self, person: &Person<'_>) -> Result<String, Arc<AssertionError>> {
         let ring = self.ring().await?;
-        let (now, caller) = (self.clock.now(), &signed_in.caller);
+        let now = self.clock.now();
         let key = ring.signer(now).ok_or(AssertionError::Key)?;
-        let (organizations, teams) = signed_in.told();
+        let (organizations, teams) = person.told();
         let claims = Claims {
             iss: &self.issuer,
             aud: &self.audience,
-            sub: caller.identity.object_id.to_string(),
-            tid: caller.identity.tenant_id.to_string(),
+            sub: person.identity.object_id.to_string(),
+            tid: person.identity.tenant_id.to_string(),
             iat: now.timestamp(),
             exp: (now + self.ttl).timestamp(),
-            email: caller.email.as_deref(),
-            name: caller.display_name.as_deref(),
-            role: caller.user_role.as_deref(),
+            email: person.email,
+            name: person.display_name,
+            role: person.user_role,
             organizations,
-            organizations_truncated: caller.organizations.len() - organizations.len(),
+            organizations_truncated: person.organizations.len() - organizations.len(),
             teams,
-            teams_truncated: caller.teams.len() - teams.len(),
+            teams_truncated: person.teams.len() - teams.len(),
         };
         let header = Header { kid: Some(key.kid.clone()), ..Header::new(Algorithm::ES256) };
         let signed = jsonwebtoken::encode(&header, &claims, &key.signing);

@@ -8,6 +8,7 @@ mod cache;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod identity;
+mod packed;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,6 +29,7 @@ use crate::text::chain;
 use cache::Cache;
 
 pub use identity::{ASSERTION, IDENTITY_HEADERS, SignedIn};
+pub use packed::Person;
 
 /// So often the connection that listens has to prove that it is alive.
 const QUIET: Duration = Duration::from_millis(300);
@@ -122,7 +124,7 @@ impl Sessions {
             Err(_) => Lookup::Failed,
         });
         let found = outcome?;
-        Ok(found.map(|CallerSession { caller, expires_at }| reading.keep(*hash, caller, now, expires_at)))
+        Ok(found.map(|CallerSession { caller, expires_at }| reading.keep(*hash, &caller, now, expires_at)))
     }
 
     /// Who a token belongs to, as far as that is remembered and can be trusted now.

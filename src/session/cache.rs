@@ -112,20 +112,21 @@ impl Reading<'_> {
     pub(super) fn keep(
         self,
         hash: TokenHash,
-        caller: Caller,
+        caller: &Caller,
         read_at: DateTime<Utc>,
         expires_at: DateTime<Utc>,
     ) -> Arc<SignedIn> {
         let Self { cache, forgotten } = self;
         let id = caller.identity.object_id;
+        let signed_in = SignedIn::new(caller);
         let mut counts = cache.counts();
         if counts.forgotten != forgotten {
-            return Arc::new(SignedIn::new(caller));
+            return Arc::new(signed_in);
         }
         // The same person as another session found: both go on with one reading, and neither undoes the other's.
-        let person = cache.people.get(&id).filter(|known| known.signed_in.caller == caller).unwrap_or_else(|| {
+        let person = cache.people.get(&id).filter(|known| *known.signed_in == signed_in).unwrap_or_else(|| {
             counts.readings += 1;
-            Person { reading: counts.readings, signed_in: Arc::new(SignedIn::new(caller)) }
+            Person { reading: counts.readings, signed_in: Arc::new(signed_in) }
         });
         let Person { reading, signed_in } = person.clone();
         cache.people.insert(id, person);
@@ -157,15 +158,15 @@ mod tests {
     }
 
     fn role(found: Option<Arc<SignedIn>>) -> Option<String> {
-        found.and_then(|signed_in| signed_in.caller.user_role.clone())
+        found.and_then(|signed_in| signed_in.person().user_role.map(str::to_owned))
     }
 
     #[test]
     fn two_sessions_of_a_person_are_remembered_side_by_side_and_forgotten_together() {
         let (cache, now) = (Cache::new(), DateTime::<Utc>::UNIX_EPOCH);
         let (a, b) = ([1; 32], [2; 32]);
-        cache.begin().keep(a, caller("x"), now, now + MINUTE * 9);
-        cache.begin().keep(b, caller("x"), now, now + MINUTE * 9);
+        cache.begin().keep(a, &caller("x"), now, now + MINUTE * 9);
+        cache.begin().keep(b, &caller("x"), now, now + MINUTE * 9);
         for hash in [a, b, a] {
             assert_eq!(role(cache.get(&hash, now, MINUTE)).as_deref(), Some("x"), "session {}", hash[0]);
         }
@@ -174,7 +175,7 @@ mod tests {
             assert!(cache.get(&hash, now, MINUTE).is_none(), "session {} was forgotten", hash[0]);
         }
         // What one of them finds out does not bring the other back: that one may have been ended.
-        cache.begin().keep(a, caller("y"), now, now + MINUTE * 9);
+        cache.begin().keep(a, &caller("y"), now, now + MINUTE * 9);
         assert_eq!(role(cache.get(&a, now, MINUTE)).as_deref(), Some("y"));
         assert!(cache.get(&b, now, MINUTE).is_none(), "the other session has to be read again");
     }
@@ -184,14 +185,14 @@ mod tests {
         let (cache, now) = (Cache::new(), DateTime::<Utc>::UNIX_EPOCH);
         let reading = cache.begin();
         cache.forget(person());
-        assert_eq!(reading.keep([1; 32], caller("x"), now, now + MINUTE).caller.user_role.as_deref(), Some("x"));
+        assert_eq!(reading.keep([1; 32], &caller("x"), now, now + MINUTE).person().user_role, Some("x"));
         assert!(cache.get(&[1; 32], now, MINUTE).is_none(), "it may be older than what was told");
 
         // Nor does it bring back, for others, what they have read of the same person since.
         let late = cache.begin();
         cache.forget(person());
-        cache.begin().keep([2; 32], caller("x"), now, now + MINUTE);
-        late.keep([1; 32], caller("x"), now, now + MINUTE);
+        cache.begin().keep([2; 32], &caller("x"), now, now + MINUTE);
+        late.keep([1; 32], &caller("x"), now, now + MINUTE);
         assert!(cache.get(&[1; 32], now, MINUTE).is_none(), "a late reading of a session that was ended");
         assert!(cache.get(&[2; 32], now, MINUTE).is_some(), "and it takes nothing of the others' away");
     }
@@ -199,7 +200,7 @@ mod tests {
     #[test]
     fn what_is_too_old_or_over_does_not_count() {
         let (cache, now) = (Cache::new(), DateTime::<Utc>::UNIX_EPOCH);
-        cache.begin().keep([1; 32], caller("x"), now, now + MINUTE * 2);
+        cache.begin().keep([1; 32], &caller("x"), now, now + MINUTE * 2);
         assert!(cache.get(&[1; 32], now, TimeDelta::zero()).is_none(), "an age of zero means never");
         assert!(cache.get(&[1; 32], now + MINUTE - TimeDelta::milliseconds(1), MINUTE).is_some());
         assert!(cache.get(&[1; 32], now + MINUTE, MINUTE).is_none(), "a minute old");

@@ -1,8 +1,11 @@
 //! A person as the headers of an answer tell a reverse proxy, and through it an upstream.
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
+use super::packed::{Packed, Person};
 use crate::store::Caller;
 
 const USER: HeaderName = HeaderName::from_static("x-auth-request-user");
@@ -31,55 +34,64 @@ const LONGEST_TEXT: usize = 480;
 const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b',');
 
 /// Somebody with a session, and how headers tell it.
-pub struct SignedIn {
-    pub caller: Caller,
-    headers: HeaderMap,
-}
+#[derive(PartialEq, Eq)]
+pub struct SignedIn(Packed);
 
 impl SignedIn {
-    pub(super) fn new(caller: Caller) -> Self {
-        let mut headers = HeaderMap::with_capacity(IDENTITY_HEADERS.len() + 2);
-        headers.insert(USER, value(caller.identity.object_id.to_string()));
-        headers.insert(EMAIL, value(text(caller.email.as_deref())));
-        headers.insert(NAME, value(text(caller.display_name.as_deref())));
-        headers.insert(ROLE, value(text(caller.user_role.as_deref())));
+    pub(super) fn new(caller: &Caller) -> Self {
+        Self(Packed::new(caller))
+    }
+
+    /// Who it is.
+    #[must_use]
+    pub fn person(&self) -> Person<'_> {
+        self.0.read()
+    }
+
+    /// Bytes in memory, about.
+    pub(super) fn weight(&self) -> u64 {
+        u64::try_from(self.0.weight()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Person<'_> {
+    /// All of [`IDENTITY_HEADERS`], the assertion empty.
+    #[must_use]
+    pub fn headers(&self) -> HeaderMap {
+        // What an answer has besides.
+        let mut headers = HeaderMap::with_capacity(IDENTITY_HEADERS.len() + 3);
+        headers.insert(USER, value(self.identity.object_id.to_string()));
+        headers.insert(EMAIL, value(text(self.email)));
+        headers.insert(NAME, value(text(self.display_name)));
+        headers.insert(ROLE, value(text(self.user_role)));
         headers.insert(ASSERTION, HeaderValue::from_static(""));
         for (name, name_truncated, ids) in
-            [(ORGANIZATIONS, ORGANIZATIONS_TRUNCATED, &caller.organizations), (TEAMS, TEAMS_TRUNCATED, &caller.teams)]
+            [(ORGANIZATIONS, ORGANIZATIONS_TRUNCATED, &self.organizations), (TEAMS, TEAMS_TRUNCATED, &self.teams)]
         {
             let (list, left_out) = list(ids);
             headers.insert(name, value(list));
             let left_out = if left_out == 0 { HeaderValue::from_static("") } else { left_out.into() };
             headers.insert(name_truncated, left_out);
         }
-        Self { caller, headers }
-    }
-
-    /// All of `IDENTITY_HEADERS`, the assertion empty.
-    pub fn headers(&self) -> &HeaderMap {
-        &self.headers
+        headers
     }
 
     /// The ids that fit into a header: of organizations, and of teams.
     #[must_use]
-    pub fn told(&self) -> (&[String], &[String]) {
-        let told = |ids: &'_ [String]| ids.len() - list(ids).1;
-        (&self.caller.organizations[..told(&self.caller.organizations)], &self.caller.teams[..told(&self.caller.teams)])
-    }
-
-    /// Bytes in memory, about.
-    pub(super) fn weight(&self) -> u64 {
-        let caller = &self.caller;
-        let ids = caller.organizations.iter().chain(&caller.teams).map(|id| id.len() + 24).sum::<usize>();
-        let headers = self.headers.values().map(|value| value.len() + 80).sum::<usize>();
-        u64::try_from(ids + headers + 300).unwrap_or(u64::MAX)
+    pub fn told(&self) -> (&[&str], &[&str]) {
+        let told = |ids: &[&str]| ids.len() - list(ids).1;
+        (&self.organizations[..told(&self.organizations)], &self.teams[..told(&self.teams)])
     }
 }
 
 /// A text of bounded length, cut between characters.
 fn text(text: Option<&str>) -> String {
     let mut written = String::new();
-    for c in text.unwrap_or_default().chars() {
+    let text = text.unwrap_or_default();
+    if text.len() <= LONGEST_TEXT && plain(text) {
+        return text.to_owned();
+    }
+    for c in text.chars() {
         let c = utf8_percent_encode(c.encode_utf8(&mut [0; 4]), ENCODED).to_string();
         if written.len() + c.len() > LONGEST_TEXT {
             break;
@@ -90,10 +102,10 @@ fn text(text: Option<&str>) -> String {
 }
 
 /// The ids that fit, and how many do not.
-fn list(ids: &[String]) -> (String, usize) {
+fn list(ids: &[&str]) -> (String, usize) {
     let mut list = String::new();
     for (index, id) in ids.iter().enumerate() {
-        let id = utf8_percent_encode(id, ENCODED).to_string();
+        let id: Cow<'_, str> = if plain(id) { Cow::Borrowed(id) } else { utf8_percent_encode(id, ENCODED).into() };
         if list.len() + 1 + id.len() > LONGEST_LIST {
             return (list, ids.len() - index);
         }
@@ -103,6 +115,11 @@ fn list(ids: &[String]) -> (String, usize) {
         list += &id;
     }
     (list, 0)
+}
+
+/// Whether there is nothing to encode, as is nearly always so.
+fn plain(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'%' && byte != b',')
 }
 
 fn value(text: String) -> HeaderValue {
@@ -116,7 +133,7 @@ mod tests {
     use crate::domain::Identity;
 
     fn signed_in(name: &str, teams: Vec<String>) -> SignedIn {
-        SignedIn::new(Caller {
+        SignedIn::new(&Caller {
             identity: Identity {
                 tenant_id: uuid::Uuid::from_u128(1).into(),
                 object_id: uuid::Uuid::from_u128(2).into(),
@@ -130,8 +147,7 @@ mod tests {
     }
 
     fn header(signed_in: &SignedIn, name: &HeaderName) -> String {
-        let (_, value) = signed_in.headers().find(|(known, _)| known == name).expect("each header is there");
-        value.to_str().unwrap().to_owned()
+        signed_in.person().headers()[name].to_str().unwrap().to_owned()
     }
 
     #[test]
@@ -161,7 +177,7 @@ mod tests {
         let long = signed_in("", ids.clone());
         assert_eq!(header(&long, &TEAMS), ids[..40].join(","));
         assert_eq!(header(&long, &TEAMS_TRUNCATED), "60");
-        assert_eq!(long.told().1.len(), 40);
+        assert_eq!(long.person().told().1.len(), 40);
     }
 
     #[test]

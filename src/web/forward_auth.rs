@@ -25,7 +25,7 @@ use super::error::WebError;
 use super::return_to::ReturnTo;
 use super::session;
 use crate::assertion::HOLD_KEYS;
-use crate::session::{ASSERTION, IDENTITY_HEADERS, SignedIn};
+use crate::session::{ASSERTION, IDENTITY_HEADERS, Person};
 
 pub(super) use at_once::answer as answer_at_once;
 pub(super) use origin::Origin;
@@ -65,11 +65,12 @@ async fn verify(
         let origin = if trusted { Origin::of(&headers, envoy.map(|_| after(&uri))) } else { Origin::Untold };
         return Ok(not_signed_in(&app, &origin, &headers));
     };
-    tracing::Span::current().record("user_id", tracing::field::display(signed_in.caller.identity.object_id));
-    if !required.is_met_by(&signed_in.caller) {
+    let person = signed_in.person();
+    tracing::Span::current().record("user_id", tracing::field::display(person.identity.object_id));
+    if !required.is_met_by(&person) {
         return Err(WebError::NotInAny);
     }
-    passed(&app, &signed_in).await
+    passed(&app, &person).await
 }
 
 /// What of Envoy's request is the client's: path and query.
@@ -78,12 +79,12 @@ fn after(uri: &Uri) -> &str {
     whole.strip_prefix(ENVOY).unwrap_or_default()
 }
 
-async fn passed(app: &App, signed_in: &SignedIn) -> Result<Response, WebError> {
+async fn passed(app: &App, person: &Person<'_>) -> Result<Response, WebError> {
     let mut response = StatusCode::OK.into_response();
     let headers = response.headers_mut();
-    headers.clone_from(signed_in.headers());
+    *headers = person.headers();
     if let Some(assertions) = &app.assertions {
-        let assertion = HeaderValue::try_from(assertions.sign(signed_in).await?);
+        let assertion = HeaderValue::try_from(assertions.sign(person).await?);
         headers.insert(ASSERTION, assertion.map_err(|error| WebError::Internal(error.to_string()))?);
     }
     Ok(response)

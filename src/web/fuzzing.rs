@@ -18,7 +18,7 @@ use super::forward_auth::{Origin, Required};
 use super::query::Query;
 use super::return_to::ReturnTo;
 use crate::config::PublicUrl;
-use crate::store::Caller;
+use crate::session::Person;
 
 const RETURN_HOST: &str = "app.example:8443";
 
@@ -212,7 +212,7 @@ pub fn callback_query(data: &[u8]) {
     }
 
     let id = uuid::Uuid::nil();
-    let nobody = Caller {
+    let nobody = Person {
         identity: crate::domain::Identity { tenant_id: id.into(), object_id: id.into() },
         email: None,
         display_name: None,

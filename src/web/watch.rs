@@ -14,8 +14,8 @@ use super::error::{self, WebError};
 use super::{App, forward_auth};
 use crate::entra::Credentials;
 use crate::metrics::{
-    CONTENT_TYPE as TEXT, Connection, ForwardAuth, GraphList, GroupKind, Label as _, Limit, Lookup, Metrics, Part, Route, Row,
-    SignIn, StatusClass, StoreRefusal, Unknown,
+    CONTENT_TYPE as TEXT, Connection, ForwardAuth, GraphList, GroupKind, Label as _, Limit, Lookup, Metrics, Part,
+    Route, Row, SignIn, StatusClass, StoreRefusal, Unknown,
 };
 use crate::plan::Reading;
 use crate::store::SyncRun;

@@ -23,15 +23,16 @@ pub(in crate::web) fn answer<B: HttpBody>(app: &App, request: &Request<B>) -> Op
         return None;
     }
     let signed_in = session::remembered(app, request.headers())?;
+    let person = signed_in.person();
     let required = request.uri().query().map(|query| Required::parse(Some(query))).transpose().ok()?;
-    if required.is_some_and(|required| !required.is_met_by(&signed_in.caller)) {
+    if required.is_some_and(|required| !required.is_met_by(&person)) {
         return None;
     }
     watch::answered_at_once(&app.metrics);
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
-    headers.clone_from(signed_in.headers());
+    *headers = person.headers();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(edge::X_REQUEST_ID.clone(), HeaderValue::from_str(&edge::id_of(app, peer, request.headers())).ok()?);
     Some(response)

@@ -3,7 +3,7 @@
 use url::form_urlencoded;
 
 use crate::domain::UserRole;
-use crate::store::Caller;
+use crate::session::Person;
 use crate::web::error::WebError;
 
 /// Nothing, or any of these.
@@ -38,11 +38,11 @@ impl Required {
         Ok(Self(required))
     }
 
-    pub(in crate::web) fn is_met_by(&self, caller: &Caller) -> bool {
+    pub(in crate::web) fn is_met_by(&self, person: &Person<'_>) -> bool {
         let meets = |requirement: &Requirement| match requirement {
-            Requirement::Team(id) => caller.teams.contains(id),
-            Requirement::Organization(id) => caller.organizations.contains(id),
-            Requirement::Role(role) => caller.user_role.as_deref() == Some(role.as_str()),
+            Requirement::Team(id) => person.teams.contains(&id.as_str()),
+            Requirement::Organization(id) => person.organizations.contains(&id.as_str()),
+            Requirement::Role(role) => person.user_role == Some(role.as_str()),
         };
         self.0.is_empty() || self.0.iter().any(meets)
     }

@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
+use entraway::session::IDENTITY_HEADERS;
 use reqwest::Method;
 use rstest::rstest;
 use sqlx::AssertSqlSafe;
 
-use super::{alice, one, remembers, status, until, verify};
+use super::{alice, one, remembers, status, trusting, until, verify};
 use crate::support::by_hand::MAKE_TEAM;
-use crate::support::{LiteLlm, Native, StoreKind, World};
+use crate::support::{Answer, LiteLlm, Native, StoreKind, World};
 
 /// Ends all sessions as nobody should: the database tells nobody of it. So whoever still gets in is remembered.
 async fn delete_sessions_silently(world: &World) {
@@ -34,6 +35,42 @@ async fn a_session_is_answered_from_memory_for_a_minute_at_most(#[values(Native,
     assert_eq!(status(&mut browser, &service).await, 200, "nobody told of it");
     world.clock.advance(TimeDelta::seconds(6));
     assert_eq!(status(&mut browser, &service).await, 401, "what is a minute old is read anew");
+}
+
+/// What is remembered is answered before any layer, which have their say about all other answers.
+#[rstest]
+#[tokio::test]
+async fn from_memory_the_answer_is_that_from_the_database(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
+    let service = world.service_with(trusting).await;
+    let mut browser = alice(&world, &service).await;
+    remembers(&service).await;
+    let ours = |answer: &Answer| {
+        let mut headers: Vec<(String, String)> = IDENTITY_HEADERS
+            .iter()
+            .map(|name| (name.to_string(), one(&answer.headers, name.as_str()).to_owned()))
+            .collect();
+        for name in ["cache-control", "x-request-id", "content-length"] {
+            headers.push((name.to_owned(), one(&answer.headers, name).to_owned()));
+        }
+        (answer.status, headers)
+    };
+    for path in ["/auth/verify", "/auth/verify?role=internal_user&role=internal_user_viewer"] {
+        let asked = [("x-request-id", "from-the-proxy")];
+        let before = service.app.sessions().remembered();
+        let read = verify(&mut browser, &service, path, &asked).await;
+        if path == "/auth/verify" {
+            assert_eq!((before, service.app.sessions().remembered()), (0, 1), "the first one was read, and then kept");
+        }
+        let remembered = verify(&mut browser, &service, path, &asked).await;
+        assert_eq!(ours(&read), ours(&remembered), "{path}");
+        assert_eq!(one(&remembered.headers, "x-request-id"), "from-the-proxy");
+    }
+    let (one_id, another) = (
+        one(&verify(&mut browser, &service, "/auth/verify", &[]).await.headers, "x-request-id").to_owned(),
+        one(&verify(&mut browser, &service, "/auth/verify", &[]).await.headers, "x-request-id").to_owned(),
+    );
+    assert_ne!(one_id, another, "each answer has an id of its own");
 }
 
 #[tokio::test]

@@ -1,0 +1,64 @@
+//! `/auth/verify` for somebody who is remembered: beside a bare route of the same process, Apache with
+//! `mod_auth_openidc`, and behind nginx.
+pub(crate) mod beside;
+mod cold;
+mod peers;
+
+use std::fmt::Write as _;
+use std::process::Command;
+
+use entraway::domain::StoreKind;
+use entraway::pg::PrivateCluster;
+
+use crate::browser::sign_in;
+use crate::service::Service;
+use crate::simulator::{Scene, Simulator};
+use crate::wrk::{self, Target, compare};
+
+const SCENE: Scene = Scene { people: 1, groups: 5, in_groups: 5, operator: false };
+
+pub(crate) use cold::{FILL, TOKENS, run as cold};
+
+pub(crate) async fn warm(cluster: &PrivateCluster) -> anyhow::Result<String> {
+    cluster.create_database("forward_auth", None).await?;
+    let entra = Simulator::start(SCENE)?;
+    let mut program = Command::new(std::env::current_exe()?);
+    let service =
+        Service::run(program.arg(beside::COMMAND), &cluster.url("forward_auth"), StoreKind::Native, &entra.facts)
+            .await?;
+    let cookie = sign_in(&entra, &service, entra.people()[0]).await?.cookie;
+    let apache = peers::Apache::start(&entra).await?;
+    let nginx = peers::Nginx::start(&service.url(), &apache.url).await?;
+    let target =
+        |what: &str, url: String, cookie: &str| Target { what: what.to_owned(), url, cookie: cookie.to_owned() };
+    let verify = format!("{}/auth/verify", service.url());
+    let direct = [
+        target("a bare axum route, 204", format!("{}/bare", service.bare_url()?), &cookie),
+        target("`/auth/verify`", verify, &cookie),
+        target("Apache, mod_auth_openidc, server cache", apache.url.clone(), &apache.cookie),
+    ];
+    let behind = [
+        target("nginx, `auth_request` → nginx, 200", nginx.at("/stub"), ""),
+        target("nginx, `auth_request` → `/auth/verify`", nginx.at("/entraway"), &cookie),
+        target("nginx, `auth_request` → Apache, mod_auth_openidc", nginx.at("/apache"), &apache.cookie),
+    ];
+    let mut page = format!(
+        "A person in {} teams, whose session is remembered; {}. The bare route is another listener of the same process.\n",
+        SCENE.in_groups,
+        wrk::how()
+    );
+    for (targets, of) in [(&direct, "the bare route"), (&behind, "nginx asking nginx")] {
+        let compared = compare(targets).await?;
+        writeln!(page, "\n| what | requests a second | of {of} | p99, ms | of {of} |\n|---|---|---|---|---|")?;
+        for (n, target) in targets.iter().enumerate() {
+            let (load, ratio) = (compared.load(n), compared.ratio(n, 0));
+            let Target { what, .. } = target;
+            writeln!(
+                page,
+                "| {what} | {:.0} | {:.2} | {:.2} | {:.2} |",
+                load.a_second, ratio.a_second, load.p99_ms, ratio.p99_ms
+            )?;
+        }
+    }
+    Ok(page)
+}

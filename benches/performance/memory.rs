@@ -1,0 +1,87 @@
+//! Resident memory: idle, for each session that is remembered, and after very many sign-ins.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use anyhow::ensure;
+use entraway::domain::StoreKind;
+use entraway::pg::PrivateCluster;
+use reqwest::header::COOKIE;
+use sqlx::PgPool;
+use tokio::task::JoinSet;
+
+use crate::browser::storm;
+use crate::forward_auth::{FILL, TOKENS};
+use crate::service::Service;
+use crate::sign_in::start;
+use crate::simulator::{Scene, Simulator};
+
+/// As many as are remembered at most.
+const SESSIONS: usize = 100_000;
+const SIGN_INS: usize = 100_000;
+const AT_ONCE: usize = 64;
+const MIB: f64 = 1024.0 * 1024.0;
+
+pub(crate) async fn run(cluster: &PrivateCluster) -> anyhow::Result<String> {
+    let mut page = String::from("| what | measured |\n|---|---|\n");
+    remembered(cluster, &mut page).await?;
+    signed_in(cluster, &mut page).await?;
+    Ok(page)
+}
+
+/// Asks for each of very many sessions once.
+async fn remembered(cluster: &PrivateCluster, page: &mut String) -> anyhow::Result<()> {
+    eprintln!("memory of sessions …");
+    cluster.create_database("memory", None).await?;
+    let url = cluster.url("memory");
+    let entra = Simulator::start(Scene { people: 1, groups: 1, in_groups: 1, operator: false })?;
+    let service = Arc::new(Service::start(&url, StoreKind::Native, &entra.facts).await?);
+    writeln!(page, "| idle | {:.1} MiB |", service.resident_memory()? / MIB)?;
+    let pool = PgPool::connect(&url).await?;
+    sqlx::raw_sql(FILL).execute(&pool).await?;
+    let all: Arc<[String]> = sqlx::query_scalar::<_, String>(TOKENS).fetch_all(&pool).await?.into();
+    ensure!(all.len() == SESSIONS, "{} sessions", all.len());
+    // Buffers and connections, which the first thousand need as well, are no session's.
+    let first = 1_000;
+    ask(&service, &all, 0..first).await?;
+    let before = service.resident_memory()?;
+    ask(&service, &all, first..SESSIONS).await?;
+    let each = (service.resident_memory()? - before) / f64::from(u32::try_from(SESSIONS - first)?);
+    writeln!(
+        page,
+        "| for each session that is remembered, {SESSIONS} of as many people, each in three teams | {each:.0} bytes |"
+    )?;
+    Ok(())
+}
+
+async fn ask(service: &Arc<Service>, tokens: &Arc<[String]>, which: std::ops::Range<usize>) -> anyhow::Result<()> {
+    let mut workers = JoinSet::new();
+    for worker in 0..AT_ONCE {
+        let (service, tokens, which) = (service.clone(), tokens.clone(), which.clone());
+        workers.spawn(async move {
+            for n in which.skip(worker).step_by(AT_ONCE) {
+                let request = service.client().get(format!("{}/auth/verify", service.url()));
+                let response = request.header(COOKIE, format!("entraway={}", tokens[n])).send().await?;
+                ensure!(response.status() == 200, "a session was answered {}", response.status());
+            }
+            Ok(())
+        });
+    }
+    while let Some(worker) = workers.join_next().await {
+        worker??;
+    }
+    Ok(())
+}
+
+async fn signed_in(cluster: &PrivateCluster, page: &mut String) -> anyhow::Result<()> {
+    eprintln!("memory after {SIGN_INS} sign-ins …");
+    let scene = Scene { people: 2_000, groups: 40, in_groups: 10, operator: false };
+    let (entra, service, _) = start(cluster, "memory_sign_ins", StoreKind::Native, scene).await?;
+    let (entra, service) = (Arc::new(entra), Arc::new(service));
+    for part in 1..=4 {
+        storm(&entra, &service, SIGN_INS / 4, AT_ONCE).await?;
+        let memory = service.resident_memory()? / MIB;
+        writeln!(page, "| after {} sign-ins of {} people | {memory:.1} MiB |", SIGN_INS / 4 * part, scene.people)?;
+    }
+    Ok(())
+}

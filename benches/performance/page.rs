@@ -1,0 +1,64 @@
+//! Writes what was measured into `docs/performance.md`, each part under its heading; the others stay as they are.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+/// A part of the page.
+pub(crate) struct Part {
+    pub(crate) heading: &'static str,
+    pub(crate) text: String,
+}
+
+/// Prints the parts and writes them into the page, in the order of `headings`.
+pub(crate) fn write(parts: Vec<Part>, headings: &[&str], postgres: &str) -> anyhow::Result<()> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/performance.md");
+    let before = std::fs::read_to_string(&path)?;
+    let mut known: Vec<(String, String)> = before
+        .split("\n## ")
+        .skip(1)
+        .filter_map(|part| part.split_once('\n'))
+        .map(|(heading, text)| (heading.to_owned(), text.trim().to_owned()))
+        .collect();
+    for Part { heading, text } in parts {
+        println!("## {heading}\n\n{text}");
+        known.retain(|(other, _)| other != heading);
+        known.push((heading.to_owned(), text.trim().to_owned()));
+    }
+    let mut page = format!("# Performance\n\nWritten by `script/bench`, which repeats it.\n\n{}\n", machine(postgres));
+    for heading in headings {
+        if let Some((_, text)) = known.iter().find(|(known, _)| known == heading) {
+            write!(page, "\n## {heading}\n\n{text}\n")?;
+        }
+    }
+    std::fs::write(path, page)?;
+    Ok(())
+}
+
+fn machine(postgres: &str) -> String {
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
+    let model = model.trim_start_matches([' ', '\t', ':']);
+    let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kib = memory.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or_default();
+    let peers = [("/usr/sbin/nginx", "-v"), ("/usr/sbin/apache2", "-v"), ("wrk", "-v")];
+    let peers: Vec<String> = peers.iter().filter_map(|(program, option)| version(program, option)).collect();
+    format!(
+        "Measured on {cores} cores ({model}), {} GiB, {}, Postgres {postgres} with its default durability; {}.\n\
+         The service is the release program in a process of its own. The simulated Entra and Graph, the browsers or `wrk`, and\n\
+         Postgres run beside it on the same cores, so that what is measured pays for all of them.",
+        kib / 1024 / 1024,
+        std::env::consts::OS,
+        peers.join(", ")
+    )
+}
+
+/// What a program says of its version, in its first line.
+fn version(program: &str, option: &str) -> Option<String> {
+    let output = Command::new(program).arg(option).output().ok()?;
+    let said = [output.stdout, output.stderr].concat();
+    let line = String::from_utf8_lossy(&said).lines().next()?.to_owned();
+    let words = line.trim_start_matches("Server version: ").trim_start_matches("nginx version: ");
+    Some(words.split(" [").next().unwrap_or(words).split(" (").next().unwrap_or(words).to_owned())
+}

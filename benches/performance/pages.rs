@@ -1,0 +1,125 @@
+//! The pages of somebody who sees everything, over 100,000 teams, 1,000,000 people and as many memberships and sync
+//! records, in either store; the litellm store with the indexes of `docs/litellm-indexes.sql`.
+
+use std::fmt::Write as _;
+use std::time::Instant;
+
+use anyhow::ensure;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use entraway::domain::StoreKind;
+use entraway::pg::PrivateCluster;
+use serde_json::json;
+
+use crate::browser::{ms, share, sign_in};
+use crate::large::fill;
+use crate::service::{Service, name};
+use crate::sign_in::{drop_database, start};
+use crate::simulator::Scene;
+
+const TEAMS: usize = 100_000;
+const PEOPLE: usize = 1_000_000;
+/// Each page is loaded this often.
+const LOADS: usize = 200;
+
+/// How long a page takes, from the request to the whole answer.
+struct Page {
+    what: String,
+    path: String,
+    p50_ms: f64,
+    p99_ms: f64,
+}
+
+const FILL_SYNCS: &str = "
+    insert into entraway.sync_runs
+           (user_id, tenant_id, started_at, assigned_groups, member_of, organizations_created, teams_created,
+            organizations_joined, teams_joined, user_created, user_updated, failures, notes, graph_ms, store_ms, touched)
+    select md5(n::text)::uuid::text, md5(n::text)::uuid, now() - n * interval '5 seconds',
+           'known', case when n % 1000 = 0 then 'unknown' else 'known' end, '{}', '{}', '{}', '{}', false, false, '[]', '[]',
+           1, 1, case when n % 50 = 0 then array['g' || n % 100000 + 1] else '{}' end
+    from generate_series(1, 1000000) n;
+    analyze;";
+
+pub(crate) async fn run(cluster: &PrivateCluster) -> anyhow::Result<String> {
+    let mut text = format!(
+        "With {TEAMS} organizations and teams, {PEOPLE} people, memberships of each kind and sync records; for somebody who sees\n\
+         everything. From the request to the whole page, in milliseconds, of {LOADS} loads one after another. The litellm store has\n\
+         the indexes of [litellm-indexes.sql](litellm-indexes.sql). The native store's team has 200,000 members, the other one's 10.\n"
+    );
+    for store in [StoreKind::Native, StoreKind::LiteLlm] {
+        let database = format!("pages_{}", name(store));
+        writeln!(text, "\n| store `{}` | path | p50 | p99 |\n|---|---|---|---|", name(store))?;
+        for Page { what, path, p50_ms, p99_ms } in load_all(cluster, &database, store).await? {
+            writeln!(text, "| {what} | `{path}` | {p50_ms:.1} | {p99_ms:.1} |")?;
+        }
+        drop_database(cluster, &database).await?;
+    }
+    Ok(text)
+}
+
+/// Fills a database and loads the pages.
+async fn load_all(cluster: &PrivateCluster, database: &str, store: StoreKind) -> anyhow::Result<Vec<Page>> {
+    let scene = Scene { people: 1, groups: 0, in_groups: 0, operator: true };
+    let (entra, service, pool) = start(cluster, database, store, scene).await?;
+    eprintln!("{database}: filling …");
+    fill(&pool, store, TEAMS, PEOPLE).await?;
+    sqlx::raw_sql(FILL_SYNCS).execute(&pool).await?;
+    sqlx::raw_sql("vacuum").execute(&pool).await?;
+
+    let cookie = sign_in(&entra, &service, entra.people()[0]).await?.cookie;
+    let mut pages = Vec::new();
+    for (what, path) in [
+        ("teams", "/teams"),
+        ("teams, the newest", "/teams?sort=newest"),
+        ("teams, a rare word", "/teams?search=9f1408cf"),
+        ("organizations", "/organizations"),
+        ("people", "/people"),
+        ("people, the newest", "/people?sort=newest"),
+        ("people, a rare word", "/people?search=9f1408cf"),
+        ("people, the beginning of a word that 4,000 have", "/people?search=9f"),
+        ("a team with its members", "/teams/g1"),
+        ("an organization with its members", "/organizations/g1"),
+        ("a person", "/people/c4ca4238-a0b9-2382-0dcc-509a6f75849b"),
+        ("a person, explained", "/people/c4ca4238-a0b9-2382-0dcc-509a6f75849b/explain"),
+        ("sync records, with the chart", "/syncs"),
+        ("sync records with trouble", "/syncs?trouble=1"),
+        ("sync records of a group", "/syncs?group=g51"),
+        ("one's own page", "/"),
+    ] {
+        pages.push(load(&service, &cookie, what, path).await?);
+    }
+    for path in ["/teams", "/people"] {
+        let middle = after_the_middle(&service, &cookie, path).await?;
+        let (_, name) = path.split_at(1);
+        pages.push(load(&service, &cookie, &format!("{name}, in the middle of the list"), &middle).await?);
+    }
+    Ok(pages)
+}
+
+async fn load(service: &Service, cookie: &str, what: &str, path: &str) -> anyhow::Result<Page> {
+    let mut times = Vec::new();
+    for n in 0..LOADS + 5 {
+        let begin = Instant::now();
+        let response = service.get(path, cookie).await?;
+        ensure!(response.status() == 200, "{path} answered {}", response.status());
+        response.bytes().await?;
+        // The first ones prepare statements and fill caches.
+        if n >= 5 {
+            times.push(ms(begin.elapsed()));
+        }
+    }
+    let (p50_ms, p99_ms) = (share(&times, 0.5), share(&times, 0.99));
+    let path = path.split_once("after=").map_or(path.to_owned(), |(path, _)| format!("{path}after=…"));
+    Ok(Page { what: what.to_owned(), path, p50_ms, p99_ms })
+}
+
+/// The page behind the first one that begins with this name.
+async fn after_the_middle(service: &Service, cookie: &str, path: &str) -> anyhow::Result<String> {
+    // Half of the names begin with a digit up to 7.
+    let search = if path == "/teams" { "group 8" } else { "person 8" };
+    let cursor = serde_json::to_vec(&json!({ "n": [search, ""] }))?;
+    let path = format!("{path}?after={}", URL_SAFE_NO_PAD.encode(cursor));
+    let body = service.get(&path, cookie).await?.text().await?;
+    ensure!(body.contains("rel=\"prev\"") && body.contains("rel=\"next\""), "{path} is in the middle of no list");
+    Ok(path)
+}

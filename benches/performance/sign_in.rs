@@ -1,0 +1,178 @@
+//! One sign-in at a time: what it asks of Postgres, how long it takes, and what of the processor it has.
+
+use std::fmt::Write as _;
+
+use entraway::domain::{ObjectId, StoreKind};
+use entraway::pg::{PrivateCluster, litellm_migrations};
+use sqlx::{AssertSqlSafe, PgPool};
+
+use crate::browser::{median, ms, sign_in};
+use crate::service::{Service, name};
+use crate::simulator::{Scene, Simulator};
+
+const GROUPS: [usize; 5] = [1, 10, 50, 200, 1_000];
+const RUNS: usize = 15;
+/// Repeats whose share of the processor is measured, which Linux tells in steps of 10 ms.
+const REPEATS: usize = 200;
+
+/// What LiteLLM 1.109.1 itself does for the same: observed with its real routes on a like machine.
+const LITELLM: &str = "\
+LiteLLM 1.109.1 itself, for comparison, on a like machine with the same rows: 58, 346, 1,627 and 6,436 SQL statements and 0.12, 0.64,
+2.7 and 10.2 s for the first sign-in with 1, 10, 50 and 200 groups; 211 statements and 0.45 s for a repeat with 200. It makes no
+organizations.
+";
+
+/// One kind of sign-in: medians.
+struct Kind {
+    /// Of the whole sign-in, by Postgres' own count.
+    statements: i64,
+    transactions: i64,
+    /// From the browser's return to the answer.
+    callback_ms: f64,
+    /// The same without the time in which Entra and Graph were waited for.
+    own_ms: f64,
+    store_ms: f64,
+}
+
+pub(crate) async fn run(cluster: &PrivateCluster) -> anyhow::Result<String> {
+    let mut page = format!(
+        "Each person is in all of the assigned groups, and organizations are on. Statements are Postgres' own count\n\
+         (`pg_stat_statements`, top level, `BEGIN` and `COMMIT` among them). *Callback* is from the browser's return to the answer with\n\
+         the session; *own* is the same without the waiting for Entra and Graph, whose lists are longer with more groups; *Postgres* is\n\
+         the sync's reading and writing alone. The medians of {RUNS}, in milliseconds. *Processor* is what the service's process had of\n\
+         it for each of {REPEATS} repeats, the talking with Entra, Graph and the browser included.\n"
+    );
+    for store in [StoreKind::Native, StoreKind::LiteLlm] {
+        writeln!(
+            page,
+            "\n| store `{}`: groups | sign-in | statements | write transactions | callback | own | Postgres | processor |",
+            name(store)
+        )?;
+        writeln!(page, "|---|---|---|---|---|---|---|---|")?;
+        for groups in GROUPS {
+            scene(cluster, store, groups, &mut page).await?;
+        }
+    }
+    write!(page, "\n{LITELLM}")?;
+    Ok(page)
+}
+
+async fn scene(cluster: &PrivateCluster, store: StoreKind, groups: usize, page: &mut String) -> anyhow::Result<()> {
+    let database = format!("sign_in_{}_{groups}", name(store));
+    eprintln!("{database} …");
+    let (entra, service, pool) =
+        start(cluster, &database, store, Scene { people: 2, groups, in_groups: groups, operator: false }).await?;
+    let [one, other] = entra.people()[..] else { anyhow::bail!("two people") };
+    let first = measure(&pool, &entra, &service, one, Before::Nothing).await?;
+    let another = measure(&pool, &entra, &service, other, Before::Groups(one)).await?;
+    let repeat = measure(&pool, &entra, &service, other, Before::Everything(other)).await?;
+    let before = service.processor_ms()?;
+    for _ in 0..REPEATS {
+        sign_in(&entra, &service, other).await?;
+    }
+    let processor = (service.processor_ms()? - before) / f64::from(u32::try_from(REPEATS)?);
+    for (what, kind, processor) in [
+        ("the first ever", first, String::new()),
+        ("another person's first", another, String::new()),
+        ("a repeat", repeat, format!("{processor:.1}")),
+    ] {
+        let Kind { statements, transactions, callback_ms, own_ms, store_ms } = kind;
+        writeln!(
+            page,
+            "| {groups} | {what} | {statements} | {transactions} | {callback_ms:.1} | {own_ms:.1} | {store_ms:.1} | {processor} |"
+        )?;
+    }
+    Ok(())
+}
+
+/// A database, somebody to sign in, and the service between them.
+pub(crate) async fn start(
+    cluster: &PrivateCluster,
+    database: &str,
+    store: StoreKind,
+    scene: Scene,
+) -> anyhow::Result<(Simulator, Service, PgPool)> {
+    cluster.create_database(database, None).await?;
+    if store == StoreKind::LiteLlm {
+        cluster.apply_migrations(database, &litellm_migrations()).await?;
+    }
+    let url = cluster.url(database);
+    let pool = PgPool::connect(&url).await?;
+    sqlx::query("create extension pg_stat_statements").execute(&pool).await?;
+    let entra = Simulator::start(scene)?;
+    let service = Service::start(&url, store, &entra.facts).await?;
+    Ok((entra, service, pool))
+}
+
+/// So that the next ones have the disk and the caches to themselves.
+pub(crate) async fn drop_database(cluster: &PrivateCluster, database: &str) -> anyhow::Result<()> {
+    let pool = PgPool::connect(&cluster.url("postgres")).await?;
+    sqlx::raw_sql(AssertSqlSafe(format!("drop database {database} with (force)"))).execute(&pool).await?;
+    Ok(())
+}
+
+/// Makes either store empty.
+const EMPTY: &str = r#"do $$ begin
+    truncate entraway.organizations, entraway.teams, entraway.users, entraway.sessions, entraway.litellm_users,
+             entraway.litellm_organization_members, entraway.litellm_team_members cascade;
+    if to_regclass('public."LiteLLM_TeamTable"') is not null then
+        truncate public."LiteLLM_TeamTable", public."LiteLLM_OrganizationTable", public."LiteLLM_UserTable",
+                 public."LiteLLM_TeamMembership", public."LiteLLM_BudgetTable" cascade;
+    end if;
+end $$"#;
+
+/// What is in the store before a measured sign-in.
+#[derive(Clone, Copy)]
+enum Before {
+    Nothing,
+    /// The groups, and a person who made them.
+    Groups(ObjectId),
+    /// The person's own rows too.
+    Everything(ObjectId),
+}
+
+/// Signs one person in several times, each time from the same start.
+async fn measure(
+    pool: &PgPool,
+    entra: &Simulator,
+    service: &Service,
+    person: ObjectId,
+    before: Before,
+) -> anyhow::Result<Kind> {
+    let (mut callback, mut own, mut store) = (vec![], vec![], vec![]);
+    let (mut statements, mut transactions) = (0, 0);
+    for _ in 0..RUNS {
+        sqlx::raw_sql(EMPTY).execute(pool).await?;
+        if let Before::Groups(other) | Before::Everything(other) = before {
+            sign_in(entra, service, other).await?;
+        }
+        sqlx::query("select pg_stat_statements_reset()").execute(pool).await?;
+        let took = ms(sign_in(entra, service, person).await?.callback);
+        (statements, transactions) = counted(pool).await?;
+        let (elsewhere_ms, store_ms) = last_run(pool).await?;
+        callback.push(took);
+        own.push(took - elsewhere_ms);
+        store.push(store_ms);
+    }
+    let (callback_ms, own_ms, store_ms) = (median(&callback), median(&own), median(&store));
+    Ok(Kind { statements, transactions, callback_ms, own_ms, store_ms })
+}
+
+/// How many statements were run since the count began, and how many transactions wrote.
+pub(crate) async fn counted(pool: &PgPool) -> anyhow::Result<(i64, i64)> {
+    Ok(sqlx::query_as(
+        "select coalesce(sum(calls), 0)::bigint, coalesce(sum(calls) filter (where query ilike 'begin%'), 0)::bigint
+         from pg_stat_statements
+         where toplevel and dbid = (select oid from pg_database where datname = current_database())
+           and query not like '%pg_stat_statements%'",
+    )
+    .fetch_one(pool)
+    .await?)
+}
+
+/// What the last sign-in waited for Entra and Graph, and for Postgres.
+pub(crate) async fn last_run(pool: &PgPool) -> anyhow::Result<(f64, f64)> {
+    Ok(sqlx::query_as("select entra_ms + graph_ms, store_ms from entraway.sync_runs order by started_at desc limit 1")
+        .fetch_one(pool)
+        .await?)
+}

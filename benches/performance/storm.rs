@@ -1,0 +1,78 @@
+//! Everybody at once: Monday morning, with new groups.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use anyhow::ensure;
+use entraway::domain::StoreKind;
+use entraway::pg::PrivateCluster;
+use sqlx::PgPool;
+
+use crate::browser::{Storm, storm};
+use crate::service::name;
+use crate::sign_in::start;
+use crate::simulator::Scene;
+
+const SCENE: Scene = Scene { people: 2_000, groups: 40, in_groups: 10, operator: false };
+const AT_ONCE: usize = 64;
+/// Of each person, and not in the first storm.
+const REPEATS: usize = 5;
+
+const LITELLM: &str = "\
+LiteLLM 1.109.1, for comparison, on a like machine: 28 repeats a second with 10 groups, 11 with 50; Apache with mod_auth_openidc, which
+reads no groups and writes nothing: 316 sign-ins a second.
+";
+
+pub(crate) async fn run(cluster: &PrivateCluster) -> anyhow::Result<String> {
+    let Scene { people, groups, in_groups, .. } = SCENE;
+    let mut page = format!(
+        "{people} people, {AT_ONCE} at a time, each the whole way: begin, pick an account, come back. There are {groups} groups, which\n\
+         are all new at the beginning, each person in {in_groups}. Afterwards the rows were counted: each person, session and membership\n\
+         was there.\n\n\
+         | store | sign-ins | a second | p50, ms | p99, ms | memory before, MiB | memory at the end, MiB |\n|---|---|---|---|---|---|---|\n"
+    );
+    for store in [StoreKind::Native, StoreKind::LiteLlm] {
+        let database = format!("storm_{}", name(store));
+        eprintln!("{database} …");
+        let (entra, service, pool) = start(cluster, &database, store, SCENE).await?;
+        let (entra, service) = (Arc::new(entra), Arc::new(service));
+        for (what, count) in [("everybody's first", people), ("repeats", people * REPEATS)] {
+            let before = service.resident_memory()?;
+            let Storm { a_second, p50_ms, p99_ms } = storm(&entra, &service, count, AT_ONCE).await?;
+            let mib = |bytes: f64| bytes / 1024.0 / 1024.0;
+            writeln!(
+                page,
+                "| `{}` | {what} | {a_second:.0} | {p50_ms:.0} | {p99_ms:.0} | {:.0} | {:.0} |",
+                name(store),
+                mib(before),
+                mib(service.resident_memory()?)
+            )?;
+        }
+        let rows = rows(&pool, store).await?;
+        let sessions = i64::try_from(people * (1 + REPEATS))?;
+        let memberships = i64::try_from(people * in_groups)?;
+        let expected = (i64::try_from(groups)?, i64::try_from(people)?, memberships, memberships, sessions);
+        ensure!(rows == expected, "after the storm there are {rows:?}, and not {expected:?}");
+    }
+    write!(page, "\n{LITELLM}")?;
+    Ok(page)
+}
+
+/// Teams in an organization, people, memberships of both kinds, and sync records.
+async fn rows(pool: &PgPool, store: StoreKind) -> anyhow::Result<(i64, i64, i64, i64, i64)> {
+    let sql = match store {
+        StoreKind::Native => {
+            "select (select count(*) from entraway.teams where organization_id is not null),
+                    (select count(*) from entraway.users), (select count(*) from entraway.organization_members),
+                    (select count(*) from entraway.team_members), (select count(*) from entraway.sync_runs)"
+        }
+        StoreKind::LiteLlm => {
+            r#"select (select count(*) from public."LiteLLM_TeamTable" where organization_id is not null),
+                      (select count(*) from public."LiteLLM_UserTable"),
+                      (select count(*) from public."LiteLLM_OrganizationMembership"),
+                      (select sum(jsonb_array_length(members_with_roles))::bigint from public."LiteLLM_TeamTable"),
+                      (select count(*) from entraway.sync_runs)"#
+        }
+    };
+    Ok(sqlx::query_as(sql).fetch_one(pool).await?)
+}

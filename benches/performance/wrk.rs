@@ -1,0 +1,99 @@
+//! Loads an address with `wrk`, and reads what that prints.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use anyhow::{Context as _, ensure};
+use tokio::process::Command;
+
+use crate::browser::median;
+
+/// As many connections, with two threads.
+const CONNECTIONS: usize = 32;
+const SECONDS: usize = 4;
+const ROUNDS: usize = 5;
+
+pub(crate) struct Target {
+    pub(crate) what: String,
+    pub(crate) url: String,
+    pub(crate) cookie: String,
+}
+
+/// Requests a second, and the time within which 99 of 100 were answered.
+#[derive(Clone, Copy)]
+pub(crate) struct Load {
+    pub(crate) a_second: f64,
+    pub(crate) p99_ms: f64,
+}
+
+/// The medians of each target's runs. Each is loaded in each round, so that whatever slows the machine slows all.
+pub(crate) struct Compared {
+    rounds: Vec<Vec<Load>>,
+}
+
+impl Compared {
+    pub(crate) fn load(&self, target: usize) -> Load {
+        let of =
+            |pick: fn(&Load) -> f64| median(&self.rounds.iter().map(|round| pick(&round[target])).collect::<Vec<_>>());
+        Load { a_second: of(|load| load.a_second), p99_ms: of(|load| load.p99_ms) }
+    }
+
+    /// The median of the rounds' ratios: requests a second, and p99.
+    pub(crate) fn ratio(&self, target: usize, to: usize) -> Load {
+        let of = |pick: fn(&Load) -> f64| {
+            median(&self.rounds.iter().map(|round| pick(&round[target]) / pick(&round[to])).collect::<Vec<_>>())
+        };
+        Load { a_second: of(|load| load.a_second), p99_ms: of(|load| load.p99_ms) }
+    }
+}
+
+pub(crate) fn how() -> String {
+    format!(
+        "`wrk -t2 -c{CONNECTIONS} -d{SECONDS}s`, the medians of {ROUNDS} rounds, in each of which every line had its turn"
+    )
+}
+
+pub(crate) async fn compare(targets: &[Target]) -> anyhow::Result<Compared> {
+    for target in targets {
+        run(&target.url, &target.cookie, None, 1).await?;
+    }
+    let mut rounds = Vec::new();
+    for _ in 0..ROUNDS {
+        let mut round = Vec::new();
+        for target in targets {
+            round.push(run(&target.url, &target.cookie, None, SECONDS).await?);
+        }
+        rounds.push(round);
+    }
+    Ok(Compared { rounds })
+}
+
+/// Fails where not every answer was a 2xx.
+pub(crate) async fn run(url: &str, cookie: &str, script: Option<&Path>, seconds: usize) -> anyhow::Result<Load> {
+    let mut command = Command::new("wrk");
+    command.args(["-t2", &format!("-c{CONNECTIONS}"), &format!("-d{seconds}s"), "--latency"]);
+    if let Some(script) = script {
+        command.arg("-s").arg(script);
+    }
+    if !cookie.is_empty() {
+        command.args(["-H", &format!("Cookie: {cookie}")]);
+    }
+    let output = command.arg(url).stderr(Stdio::inherit()).output().await.context("wrk cannot be started")?;
+    let text = String::from_utf8(output.stdout)?;
+    ensure!(!text.contains("Non-2xx") && !text.contains("Socket errors"), "{url} did not answer each request: {text}");
+    let after = |label: &str| {
+        let line = text.lines().find_map(|line| line.trim_start().strip_prefix(label));
+        line.map(|rest| rest.trim().to_owned()).with_context(|| format!("wrk said no {label}: {text}"))
+    };
+    Ok(Load { a_second: after("Requests/sec:")?.parse()?, p99_ms: milliseconds(&after("99%")?)? })
+}
+
+/// As wrk writes a time: `950.00us`, `1.25ms`, `2.00s`.
+fn milliseconds(text: &str) -> anyhow::Result<f64> {
+    for (unit, ms) in [("us", 0.001), ("ms", 1.0), ("s", 1_000.0)] {
+        if let Some(number) = text.strip_suffix(unit) {
+            return Ok(number.parse::<f64>()? * ms);
+        }
+    }
+    anyhow::bail!("{text} is no time")
+}

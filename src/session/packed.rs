@@ -1,0 +1,128 @@
+//! A person in one piece of memory: very many are remembered, and most of what they consist of are short texts.
+
+use crate::domain::Identity;
+use crate::store::Caller;
+
+/// What a [`Caller`] is, in as few bytes as that takes.
+#[derive(PartialEq, Eq)]
+pub(super) struct Packed {
+    identity: Identity,
+    /// Address, name and role; how many organizations there are, and their ids; and the teams'. Each text stands behind its
+    /// length.
+    texts: Box<[u8]>,
+}
+
+/// In place of a length: no text at all, or the length is in the next four bytes.
+const NONE: u8 = 254;
+const LONG: u8 = 255;
+
+impl Packed {
+    pub(super) fn new(caller: &Caller) -> Self {
+        let mut texts = Vec::new();
+        for text in [&caller.email, &caller.display_name, &caller.user_role] {
+            match text {
+                Some(text) => put(&mut texts, text),
+                None => texts.push(NONE),
+            }
+        }
+        for ids in [&caller.organizations, &caller.teams] {
+            put_length(&mut texts, ids.len());
+            for id in ids {
+                put(&mut texts, id);
+            }
+        }
+        Self { identity: caller.identity, texts: texts.into() }
+    }
+
+    pub(super) fn read(&self) -> Person<'_> {
+        let mut rest = &*self.texts;
+        let mut text = || take(&mut rest);
+        let (email, display_name, user_role) = (text(), text(), text());
+        let mut ids = || {
+            let count = take_length(&mut rest).unwrap_or_default();
+            (0..count).filter_map(|_| take(&mut rest)).collect()
+        };
+        let (organizations, teams) = (ids(), ids());
+        Person { identity: self.identity, email, display_name, user_role, organizations, teams }
+    }
+
+    /// Bytes in memory, about.
+    pub(super) fn weight(&self) -> usize {
+        self.texts.len() + 160
+    }
+}
+
+/// The person again, without copies.
+pub struct Person<'a> {
+    pub identity: Identity,
+    pub email: Option<&'a str>,
+    pub display_name: Option<&'a str>,
+    pub user_role: Option<&'a str>,
+    /// Ids, sorted.
+    pub organizations: Vec<&'a str>,
+    /// Ids, sorted.
+    pub teams: Vec<&'a str>,
+}
+
+fn put(texts: &mut Vec<u8>, text: &str) {
+    put_length(texts, text.len());
+    texts.extend_from_slice(text.as_bytes());
+}
+
+fn put_length(texts: &mut Vec<u8>, length: usize) {
+    match u8::try_from(length) {
+        Ok(length) if length < NONE => texts.push(length),
+        _ => {
+            texts.push(LONG);
+            texts.extend_from_slice(&length.to_le_bytes());
+        }
+    }
+}
+
+fn take<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
+    let (text, after) = rest.split_at_checked(take_length(rest)?)?;
+    *rest = after;
+    std::str::from_utf8(text).ok()
+}
+
+fn take_length(rest: &mut &[u8]) -> Option<usize> {
+    let (first, after) = rest.split_first()?;
+    *rest = after;
+    match *first {
+        NONE => None,
+        LONG => {
+            let (length, after) = rest.split_first_chunk()?;
+            *rest = after;
+            Some(usize::from_le_bytes(*length))
+        }
+        length => Some(usize::from(length)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_was_packed_is_read_as_it_was(
+            email in proptest::option::of(".{0,300}"),
+            display_name in proptest::option::of(".{0,9}"),
+            user_role in proptest::option::of("[a-z_]{0,9}"),
+            organizations in proptest::collection::vec(".{0,40}", 0..300),
+            teams in proptest::collection::vec(".{0,300}", 0..9),
+        ) {
+            let identity = Identity { tenant_id: uuid::Uuid::from_u128(1).into(), object_id: uuid::Uuid::from_u128(2).into() };
+            let caller = Caller { identity, email, display_name, user_role, organizations, teams };
+            let packed = Packed::new(&caller);
+            let Person { identity, email, display_name, user_role, organizations, teams } = packed.read();
+            let owned = |text: Option<&str>| text.map(str::to_owned);
+            let all = |ids: Vec<&str>| ids.into_iter().map(str::to_owned).collect();
+            let (email, display_name, user_role) = (owned(email), owned(display_name), owned(user_role));
+            let read = Caller { identity, email, display_name, user_role, organizations: all(organizations), teams: all(teams) };
+            prop_assert!(read == caller, "{:?} became something else", packed.texts);
+        }
+    }
+}
