@@ -143,8 +143,7 @@ impl Graph {
             .when(GraphError::is_transient)
             // Graph's own word on when to come back, if it leaves time to do so; else the failure stands now.
             .adjust(|error: &GraphError, delay| {
-                let delay = delay?.max(error.retry_after().unwrap_or_default());
-                // Checked: no clock reaches as far as this header can.
+                let delay = pause(delay?, error)?;
                 Instant::now().checked_add(delay).filter(|at| *at < deadline).map(|_| delay)
             })
             .notify(|error, delay| {
@@ -187,6 +186,12 @@ impl Graph {
     }
 }
 
+/// When to ask again. Graph tells all whom it refuses together the same time, and they are not to come back together: the
+/// backoff, which has chance in it, goes on top. `None`: later than any clock reaches.
+fn pause(backoff: Duration, error: &GraphError) -> Option<Duration> {
+    backoff.checked_add(error.retry_after().unwrap_or_default())
+}
+
 /// The token goes to Graph's own host only, wherever a `nextLink` points.
 fn own_link(base: &Url, link: &str) -> Result<Url, GraphError> {
     let url = Url::parse(link).map_err(|_| GraphError::Malformed)?;
@@ -201,4 +206,21 @@ fn read_page<T: DeserializeOwned>(answer: &Answer) -> Result<wire::Page<T>, Grap
         return Err(GraphError::Malformed);
     }
     serde_json::from_str(text).map_err(|_| GraphError::Malformed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_whom_graph_tells_the_same_time_come_back_after_it_and_not_at_the_same_moment() {
+        let told = |seconds| GraphError::Throttled {
+            request_id: String::new(),
+            retry_after: Some(Duration::from_secs(seconds)),
+        };
+        let pauses = [201, 300, 399].map(|chance| pause(Duration::from_millis(chance), &told(2)).unwrap());
+        assert!(pauses.iter().all(|pause| *pause >= Duration::from_secs(2)), "Graph's word counts: {pauses:?}");
+        assert_eq!(pauses.iter().collect::<BTreeSet<_>>().len(), 3, "as many moments as chances: {pauses:?}");
+        assert_eq!(pause(Duration::from_millis(200), &told(u64::MAX)), None);
+    }
 }

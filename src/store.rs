@@ -24,6 +24,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{PgConnection, PgPool, Postgres};
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 
 use crate::domain::{Person, StoreKind};
 use crate::metrics::Metrics;
@@ -53,6 +54,9 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// come again than wait here and take up memory.
 const WAITING_PER_CONNECTION: u32 = 20;
 
+/// Of so many connections one is kept for those who only read.
+const CONNECTIONS_PER_READER: u32 = 4;
+
 /// The tables that hold organizations, teams and people, and our own beside them.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -60,6 +64,9 @@ pub struct Store {
     pool: PgPool,
     /// A place for everyone who has a connection or waits for one.
     line: Arc<Semaphore>,
+    /// A turn for everyone who writes. A lock that somebody holds keeps writers waiting, with their connections; those who
+    /// only read need not wait behind them.
+    turns: Arc<Semaphore>,
     metrics: Arc<Metrics>,
 }
 
@@ -77,6 +84,7 @@ struct Connection<'a> {
     taken_at: Instant,
     metrics: &'a Metrics,
     _place: SemaphorePermit<'a>,
+    _turn: Option<SemaphorePermit<'a>>,
 }
 
 impl Drop for Connection<'_> {
@@ -180,8 +188,10 @@ impl Store {
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect_lazy_with(options);
         let places = max_connections.saturating_mul(1 + WAITING_PER_CONNECTION);
-        let line = Arc::new(Semaphore::new(usize::try_from(places).unwrap_or(Semaphore::MAX_PERMITS)));
-        Ok(Self { kind, pool, line, metrics: Arc::default() })
+        let semaphore = |count| Arc::new(Semaphore::new(usize::try_from(count).unwrap_or(Semaphore::MAX_PERMITS)));
+        let line = semaphore(places);
+        let turns = semaphore(turns(max_connections));
+        Ok(Self { kind, pool, line, turns, metrics: Arc::default() })
     }
 
     /// Counts there.
@@ -205,14 +215,40 @@ impl Store {
 
     /// A connection, for which not too many wait already.
     async fn connection(&self) -> Result<Connection<'_>, StoreError> {
+        self.take(async { None }).await
+    }
+
+    /// A connection to write with.
+    async fn connection_to_write(&self) -> Result<Connection<'_>, StoreError> {
+        // Nobody closes the semaphore.
+        self.take(async { self.turns.acquire().await.ok() }).await
+    }
+
+    /// A connection to write with, if it is nobody else's turn: for what can wait for another time.
+    async fn connection_to_write_now(&self) -> Result<Option<Connection<'_>>, StoreError> {
+        match self.turns.try_acquire() {
+            Ok(turn) => self.take(async { Some(turn) }).await.map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+
+    async fn take<'a>(
+        &'a self,
+        turn: impl Future<Output = Option<SemaphorePermit<'a>>>,
+    ) -> Result<Connection<'a>, StoreError> {
         let place = self.line.try_acquire().map_err(|_| StoreError::Busy)?;
         let begin = Instant::now();
         let waits = self.metrics.postgres_waiting.hold(());
-        let connection = self.pool.acquire().await;
+        let taken = timeout(ACQUIRE_TIMEOUT, async {
+            let turn = turn.await;
+            (turn, self.pool.acquire().await)
+        })
+        .await;
         drop(waits);
         let taken_at = Instant::now();
         self.metrics.postgres_wait_seconds.took((), taken_at - begin);
-        Ok(Connection { inner: connection?, taken_at, metrics: &self.metrics, _place: place })
+        let (turn, connection) = taken.map_err(|_| sqlx::Error::PoolTimedOut)?;
+        Ok(Connection { inner: connection?, taken_at, metrics: &self.metrics, _place: place, _turn: turn })
     }
 
     /// Makes the database ready: looks at the tables that are not ours, and brings our own up to date.
@@ -289,6 +325,12 @@ impl Store {
     }
 }
 
+/// How many may write at a time.
+fn turns(connections: u32) -> u32 {
+    let kept = connections.div_ceil(CONNECTIONS_PER_READER);
+    connections.saturating_sub(kept).max(1)
+}
+
 async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
     // Two replicas may find it missing at the same moment; the second is content with the first's.
     sqlx::raw_sql(
@@ -319,4 +361,16 @@ async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
         },
         other => StoreError::Migration(other),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn some_connections_are_kept_for_those_who_only_read() {
+        for (connections, writers) in [(1, 1), (2, 1), (4, 3), (5, 3), (10, 7), (100, 75)] {
+            assert_eq!(turns(connections), writers, "of {connections} connections");
+        }
+    }
 }

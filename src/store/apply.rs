@@ -108,7 +108,7 @@ pub(super) fn lost_race(error: &sqlx::Error) -> bool {
 }
 
 async fn apply_once<T: Tables>(store: &Store, planner: &Planner<'_>, locks: &Locks) -> Result<Outcome, StoreError> {
-    let mut connection = store.connection().await?;
+    let mut connection = store.connection_to_write().await?;
     let mut transaction = connection.begin().await?;
     T::lock(&mut transaction, planner.person, locks).await?;
     let current = T::read(&mut transaction, planner.person, planner.directory).await?;

@@ -102,14 +102,19 @@ impl Store {
         }
     }
 
-    /// Another replica may have done so meanwhile.
+    /// Another replica may have done so meanwhile, or somebody holds the row: nobody who is signed in waits for that.
     async fn touch(&self, hash: &TokenHash, now: DateTime<Utc>, due: DateTime<Utc>) -> Result<(), StoreError> {
-        sqlx::query("update entraway.sessions set last_seen_at = $2 where token_hash = $1 and last_seen_at < $3")
-            .bind(&hash[..])
-            .bind(now)
-            .bind(due)
-            .execute(&mut *self.connection().await?)
-            .await?;
+        let Some(mut connection) = self.connection_to_write_now().await? else { return Ok(()) };
+        sqlx::query(
+            "update entraway.sessions set last_seen_at = $2
+             where token_hash = (select token_hash from entraway.sessions where token_hash = $1 and last_seen_at < $3
+                                 for no key update skip locked)",
+        )
+        .bind(&hash[..])
+        .bind(now)
+        .bind(due)
+        .execute(&mut *connection)
+        .await?;
         Ok(())
     }
 }

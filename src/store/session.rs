@@ -91,7 +91,7 @@ impl Store {
             .bind(session.replaces.iter().map(|hash| &hash[..]).collect::<Vec<_>>())
             .bind(i32::try_from(session.most).unwrap_or(i32::MAX))
             .bind(session.idle_since)
-            .fetch_one(&mut *self.connection().await?)
+            .fetch_one(&mut *self.connection_to_write().await?)
             .await?;
         Ok(people(&row.try_get::<Vec<String>, _>("whose")?))
     }
@@ -105,7 +105,7 @@ impl Store {
              select user_id from ended cross join told",
         )
         .bind(hashes)
-        .fetch_all(&mut *self.connection().await?)
+        .fetch_all(&mut *self.connection_to_write().await?)
         .await?;
         Ok(people(&ended))
     }
@@ -118,7 +118,7 @@ impl Store {
              select user_id from ended cross join told",
         )
         .bind(sid)
-        .fetch_all(&mut *self.connection().await?)
+        .fetch_all(&mut *self.connection_to_write().await?)
         .await?;
         Ok(people(&ended))
     }
@@ -132,7 +132,7 @@ impl Store {
              select (select count(*) from ended) from told",
         )
         .bind(whose.user_id())
-        .fetch_one(&mut *self.connection().await?)
+        .fetch_one(&mut *self.connection_to_write().await?)
         .await?;
         Ok(ended)
     }
@@ -148,7 +148,7 @@ impl Store {
         )
         .bind(person.to_string())
         .bind(session)
-        .fetch_one(&mut *self.connection().await?)
+        .fetch_one(&mut *self.connection_to_write().await?)
         .await?;
         Ok(ended > 0)
     }

@@ -204,7 +204,9 @@ pub(super) fn bind_record<'q>(
 impl Store {
     /// Keeps the record of a person who was refused.
     pub async fn keep_refusal(&self, identity: Identity, run: &SyncRun) -> Result<(), StoreError> {
-        bind_record(sqlx::query(record!(" select 1")), identity, run).execute(&mut *self.connection().await?).await?;
+        bind_record(sqlx::query(record!(" select 1")), identity, run)
+            .execute(&mut *self.connection_to_write().await?)
+            .await?;
         Ok(())
     }
 }

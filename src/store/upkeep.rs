@@ -23,7 +23,7 @@ impl Store {
         )
         .bind(attempt_id)
         .bind(expires_at)
-        .execute(&mut *self.connection().await?)
+        .execute(&mut *self.connection_to_write().await?)
         .await?;
         Ok(done.rows_affected() == 1)
     }
@@ -103,7 +103,7 @@ impl Store {
         .bind(now)
         .bind(now - idle_timeout)
         .bind(now - RECORDS_KEPT)
-        .fetch_one(&mut *self.connection().await?)
+        .fetch_one(&mut *self.connection_to_write().await?)
         .await?;
         Ok(rows)
     }

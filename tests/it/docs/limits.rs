@@ -28,6 +28,11 @@ const NUMBERS: &[(&str, &str, &str)] = &[
         "src/store.rs",
         "WAITING_PER_CONNECTION: u32 = 20;",
     ),
+    (
+        "requests that write to the database | `database.max_connections` | 3 in 4 of the connections",
+        "src/store.rs",
+        "CONNECTIONS_PER_READER: u32 = 4;",
+    ),
     ("waiting for a request: idle, or trickling in | 75 s |", "src/server.rs", "request: Duration::from_secs(75)"),
     ("a connection | 10 min |", "src/server.rs", "connection: Duration::from_mins(10)"),
     ("a connection's last request, and taking its answer | 75 s |", "src/server.rs", "last: Duration::from_secs(75)"),

@@ -22,9 +22,14 @@ pub(crate) struct Answer {
 impl Answer {
     /// Sends a request and reads the answer to its end.
     pub(crate) async fn read(request: RequestBuilder) -> Self {
-        let response = request.send().await.unwrap();
+        Self::try_read(request).await.unwrap()
+    }
+
+    /// The same where the server may be gone in the middle of it.
+    pub(crate) async fn try_read(request: RequestBuilder) -> reqwest::Result<Self> {
+        let response = request.send().await?;
         let (status, headers) = (response.status(), response.headers().clone());
-        Self { status, headers, body: response.text().await.unwrap() }
+        Ok(Self { status, headers, body: response.text().await? })
     }
 
     /// Puts the cookies that it sets among these, and takes away those that it takes away.
@@ -94,11 +99,16 @@ impl Browser {
 
     /// Sends a request with our cookies and keeps those that come back.
     pub(crate) async fn send(&mut self, request: RequestBuilder) -> Answer {
+        self.try_send(request).await.unwrap()
+    }
+
+    /// The same where the server may be gone in the middle of it.
+    pub(crate) async fn try_send(&mut self, request: RequestBuilder) -> reqwest::Result<Answer> {
         let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let request = if cookies.is_empty() { request } else { request.header(COOKIE, cookies.join("; ")) };
-        let answer = Answer::read(request).await;
+        let answer = Answer::try_read(request).await?;
         answer.keep_cookies(&mut self.cookies);
-        answer
+        Ok(answer)
     }
 
     /// As a page load.

@@ -36,8 +36,7 @@ pub(crate) async fn cluster() -> &'static PrivateCluster {
     CLUSTER
         .get_or_init(async || {
             let cluster = PrivateCluster::start(Durability::Fast).await.unwrap();
-            cluster.create_database(NATIVE_TEMPLATE, None).await.unwrap();
-            prepare(StoreKind::Native, &cluster.url(NATIVE_TEMPLATE)).await;
+            furnish(&cluster, StoreKind::Native, NATIVE_TEMPLATE).await;
             let pool = PgPool::connect(&cluster.url("postgres")).await.unwrap();
             sqlx::query("create extension if not exists pg_stat_statements").execute(&pool).await.unwrap();
             pool.close().await;
@@ -50,21 +49,26 @@ pub(crate) async fn cluster() -> &'static PrivateCluster {
 async fn litellm_template() {
     static MADE: OnceCell<()> = OnceCell::const_new();
     MADE.get_or_init(async || {
-        let cluster = cluster().await;
-        cluster.create_database(LITELLM_TEMPLATE, None).await.unwrap();
-        cluster.apply_migrations(LITELLM_TEMPLATE, &litellm_migrations()).await.unwrap();
-        let mut connection = PgConnection::connect(&cluster.url(LITELLM_TEMPLATE)).await.unwrap();
-        sqlx::raw_sql(GRANTS).execute(&mut connection).await.unwrap();
-        connection.close().await.unwrap();
-        prepare(StoreKind::LiteLlm, &as_entraway(&cluster.url(LITELLM_TEMPLATE))).await;
+        furnish(cluster().await, StoreKind::LiteLlm, LITELLM_TEMPLATE).await;
     })
     .await;
 }
 
-async fn prepare(kind: StoreKind, url: &str) {
-    let store = Store::new(kind, &url.into(), 1).unwrap();
+/// Makes a database with all tables of this store; gives its address as the service has it.
+pub(crate) async fn furnish(cluster: &PrivateCluster, kind: StoreKind, name: &str) -> String {
+    cluster.create_database(name, None).await.unwrap();
+    let mut url = cluster.url(name);
+    if kind == StoreKind::LiteLlm {
+        cluster.apply_migrations(name, &litellm_migrations()).await.unwrap();
+        let mut connection = PgConnection::connect(&url).await.unwrap();
+        sqlx::raw_sql(GRANTS).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        url = as_entraway(&url);
+    }
+    let store = Store::new(kind, &url.clone().into(), 1).unwrap();
     store.prepare().await.unwrap();
     store.close().await;
+    url
 }
 
 /// The address of a database for the user of the grants.

@@ -1,0 +1,187 @@
+//! A Postgres of a test's own, which it may stop, crash and start again, on a small disk if need be.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use entraway::domain::StoreKind;
+use entraway::pg::{Durability, PrivateCluster};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+
+use super::storm::LONG;
+use crate::support::{World, furnish};
+
+/// Runs Postgres with the arguments that it had before, for as long as standard input stays open: it ends with the test,
+/// however that ends.
+const RUN: &str = r#"
+eval "exec $(cat "$1/data/postmaster.opts")" </dev/null >>"$1/log" 2>&1 &
+while read -r _; do :; done
+kill -INT $!
+wait
+"#;
+
+/// Mounts a small disk, which nobody else sees and which goes with whoever runs on it, and becomes the rest of the words.
+const ON_A_SMALL_DISK: &str = r#"
+mkdir -p "$1" && chown "$3:$4" "$1" && mount -t tmpfs -o "size=$2,mode=0700,uid=$3,gid=$4" none "$1" || {
+    echo "no disk of $2 can be mounted at $1: may this user make a namespace for mounts?" >&2
+    exit 1
+}
+shift 4
+exec "$@"
+"#;
+
+/// How Postgres is stopped.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Stop {
+    /// As an operator does: sessions are cut, and what was written is put in order.
+    Orderly,
+    /// At once, as in a crash: the next start replays the log.
+    Crash,
+}
+
+pub(super) struct Cluster {
+    private: PrivateCluster,
+    /// What runs Postgres since it was first stopped.
+    shell: Option<Child>,
+}
+
+impl Cluster {
+    pub(super) async fn start() -> Self {
+        let private = PrivateCluster::start(Durability::Fast).await.unwrap();
+        let cluster = Self { private, shell: None };
+        // A test's Postgres is fast and forgets what it committed last if it crashes: here that would be a finding.
+        cluster.administer("alter role all set synchronous_commit = on").await;
+        cluster
+    }
+
+    /// The same, and the database of [`Cluster::world`] is on a disk of this size.
+    pub(super) async fn on_a_small_disk(size: &str) -> Self {
+        let mut cluster = Self::start().await;
+        // A vacuum would make room of its own accord.
+        cluster.administer("alter system set autovacuum = off").await;
+        cluster.stop(Stop::Orderly).await;
+        cluster.run(Some(size)).await;
+        let folder = cluster.private.folder().join("small");
+        cluster.administer(&format!("create tablespace small location '{}'", folder.display())).await;
+        cluster
+    }
+
+    /// A world on a database of this store in it.
+    pub(super) async fn world(&self, kind: StoreKind) -> World {
+        let name = format!("{kind:?}").to_lowercase();
+        let address = furnish(&self.private, kind, &name).await;
+        if self.private.folder().join("small").exists() {
+            self.administer(&format!("alter database {name} set tablespace small")).await;
+        }
+        World::on(kind, address, &self.private.url(&name), name).await
+    }
+
+    /// Stops it; back when it is gone.
+    pub(super) async fn stop(&mut self, how: Stop) {
+        let pid = self.pid();
+        let signal = match how {
+            Stop::Orderly => "-INT",
+            Stop::Crash => "-QUIT",
+        };
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success(), "kill {signal} {pid}");
+        let begin = Instant::now();
+        while self.pid_file().exists() {
+            assert!(begin.elapsed() < LONG, "Postgres does not stop:\n{}", self.log_end());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        self.reap();
+    }
+
+    /// Starts it again; back when it takes connections.
+    pub(super) async fn start_again(&mut self) {
+        self.run(None).await;
+    }
+
+    async fn run(&mut self, small_disk: Option<&str>) {
+        let folder = self.private.folder();
+        let owner = fs::metadata(folder).unwrap();
+        let (uid, gid) = (owner.uid(), owner.gid());
+        let root = fs::metadata("/proc/self").unwrap().uid() == 0;
+        let mut words = Vec::new();
+        let mut say = |text: &str| words.extend(text.split(' ').map(str::to_owned));
+        if small_disk.is_some() {
+            // Whoever is not root is so in a namespace of their own, and then no more: Postgres does not run as root.
+            say(if root { "unshare --mount" } else { "unshare --user --map-root-user --mount" });
+            say("sh -c SCRIPT small-disk PLACE SIZE");
+            say(&if root { format!("{uid} {gid}") } else { "0 0".to_owned() });
+        }
+        match (root, small_disk) {
+            (true, _) => say(&format!("setpriv --reuid {uid} --regid {gid} --clear-groups")),
+            (false, Some(_)) => say(&format!("unshare --user --map-user={uid} --map-group={gid}")),
+            (false, None) => {}
+        }
+        say("sh -c RUN entraway-pg FOLDER");
+        let place = folder.join("small");
+        let word = |word: &String| match word.as_str() {
+            "SCRIPT" => ON_A_SMALL_DISK.to_owned(),
+            "PLACE" => place.display().to_string(),
+            "SIZE" => small_disk.unwrap_or_default().to_owned(),
+            "RUN" => RUN.to_owned(),
+            "FOLDER" => folder.display().to_string(),
+            other => other.to_owned(),
+        };
+        let mut command = Command::new(&words[0]);
+        command.args(words[1..].iter().map(word));
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("LC_ALL", "C");
+        command.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(self.log());
+        self.shell = Some(command.spawn().unwrap());
+        let begin = Instant::now();
+        loop {
+            match PgConnection::connect(&self.private.url("postgres")).await {
+                Ok(connection) => return connection.close().await.unwrap(),
+                Err(error) => {
+                    let ended = self.shell.as_mut().and_then(|shell| shell.try_wait().unwrap());
+                    let waits = ended.is_none() && begin.elapsed() < LONG;
+                    assert!(waits, "Postgres does not start again ({error}):\n{}", self.log_end());
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Runs one statement as the superuser, beside all worlds.
+    pub(super) async fn administer(&self, sql: &str) {
+        let mut connection = PgConnection::connect(&self.private.url("postgres")).await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+    }
+
+    fn pid_file(&self) -> PathBuf {
+        self.private.folder().join("data/postmaster.pid")
+    }
+
+    fn pid(&self) -> String {
+        let text = fs::read_to_string(self.pid_file()).unwrap();
+        text.lines().next().unwrap().to_owned()
+    }
+
+    fn log(&self) -> File {
+        OpenOptions::new().append(true).open(self.private.folder().join("log")).unwrap()
+    }
+
+    fn log_end(&self) -> String {
+        let log = fs::read_to_string(self.private.folder().join("log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+
+    /// Ends what ran Postgres, and Postgres if it still runs.
+    fn reap(&mut self) {
+        let Some(mut shell) = self.shell.take() else { return };
+        drop(shell.stdin.take());
+        shell.wait().unwrap();
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.reap();
+    }
+}

@@ -1,0 +1,115 @@
+//! The network between the service and Postgres breaks, at every step of a sign-in and at random.
+
+use std::time::Duration;
+
+use entraway::domain::GroupId;
+use rstest::rstest;
+
+use super::proxy::{Lost, Proxy};
+use super::storm::{
+    Came, Chance, Storm, Try, all_refusals_are_for_want_of_the_database, any_number, everybody_gets_in_now,
+    everybodys_group, nothing_is_half, until,
+};
+use crate::support::{LiteLlm, Native, Service, StoreKind, World};
+
+const TIMES: usize = 15;
+
+/// A service with one connection, behind a network, and somebody who signed in.
+async fn scene(store: StoreKind) -> (World, Proxy, Service, GroupId) {
+    let mut world = World::of(store).await;
+    let proxy = Proxy::start().await;
+    world.database = proxy.address(&world);
+    let group = everybodys_group(&world);
+    let service = world
+        .service_with(|config| {
+            any_number(config);
+            config.database.max_connections = 1;
+        })
+        .await;
+    assert_eq!(Try::of_somebody_new(&world.fake, &service.at("/"), group).await.came, Came::In);
+    (world, proxy, service, group)
+}
+
+/// One newcomer signs in while this gets lost; gives them, and whether it was.
+async fn with(scene: &(World, Proxy, Service, GroupId), lost: Lost) -> (Vec<Try>, bool) {
+    let (world, proxy, service, group) = scene;
+    proxy.lose(lost);
+    let tries = vec![Try::of_somebody_new(&world.fake, &service.at("/"), *group).await];
+    let was_lost = proxy.has_lost();
+    all_refusals_are_for_want_of_the_database(&tries);
+    nothing_is_half(world, &tries, &format!("{lost:?}")).await;
+    (tries, was_lost)
+}
+
+#[rstest]
+#[tokio::test]
+async fn whichever_word_to_or_from_the_database_is_lost_a_sign_in_is_whole_or_nothing_and_can_be_tried_again(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let scene = scene(store).await;
+    for lost in [Lost::Question, Lost::Answer] {
+        for n in 1.. {
+            assert!(n < 200, "a sign-in has no end of words with the database");
+            let (mut tries, was_lost) = with(&scene, lost(n)).await;
+            everybody_gets_in_now(&scene.0, &scene.2.at("/"), &mut tries).await;
+            if !was_lost {
+                assert!(n > 6, "a sign-in asks more of the database than {n} things: does it go through the proxy?");
+                break;
+            }
+        }
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_commit_that_is_lost_writes_nothing_and_one_whose_answer_is_lost_writes_all(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let scene = scene(store).await;
+    for (lost, written) in [(Lost::Commit, false), (Lost::AnswerToCommit, true)] {
+        let (mut tries, was_lost) = with(&scene, lost).await;
+        assert!(was_lost, "{lost:?}: there was a COMMIT");
+        assert!(matches!(tries[0].came, Came::Refused { .. }), "{lost:?}: nobody knows, so nobody is let in");
+        until("Postgres is done", async || {
+            scene.0.rows().await.users.contains_key(&tries[0].person.to_string()) == written
+        })
+        .await;
+        nothing_is_half(&scene.0, &tries, &format!("{lost:?}")).await;
+        let before = scene.0.versions().await;
+        everybody_gets_in_now(&scene.0, &scene.2.at("/"), &mut tries).await;
+        assert_eq!(scene.0.versions().await == before, written, "{lost:?}: what is there is not written again");
+    }
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn connections_that_are_cut_at_random_in_a_storm_leave_nothing_half(#[values(Native, LiteLlm)] store: StoreKind) {
+    let mut world = World::of(store).await;
+    let proxy = Proxy::start().await;
+    world.database = proxy.address(&world);
+    let group = everybodys_group(&world);
+    let service = world.service_with(any_number).await;
+    let mut known = Try::of_somebody_new(&world.fake, &service.at("/"), group).await.browser;
+    let storm = Storm::at(&world, &service, group);
+    let mut chance = Chance::new();
+    for turn in 1..=TIMES {
+        storm.until_more_are_in(1).await;
+        tokio::time::sleep(chance.time(Duration::from_millis(60))).await;
+        proxy.cut();
+        let answer = known.get(service.at("/auth/verify")).await;
+        let status = answer.status.as_u16();
+        assert!(
+            status == 200 || status == 503 && answer.headers.contains_key("retry-after"),
+            "turn {turn}: {answer:#?}"
+        );
+    }
+    storm.until_more_are_in(10).await;
+    let mut tries = storm.end().await;
+    let refused = tries.iter().filter(|one| one.came != Came::In).count();
+    assert!(refused > 0, "{TIMES} cuts, and nobody noticed one (seed {})", chance.seed);
+    all_refusals_are_for_want_of_the_database(&tries);
+    nothing_is_half(&world, &tries, &format!("seed {}", chance.seed)).await;
+    everybody_gets_in_now(&world, &service.at("/"), &mut tries).await;
+    until("sessions are remembered", async || service.app.sessions().remembers()).await;
+    assert_eq!(known.get(service.at("/auth/verify")).await.status, 200);
+}

@@ -1,0 +1,149 @@
+//! The disk of Postgres is full: nothing more can be written, and all that is there can be read.
+
+use chrono::TimeDelta;
+use entraway::domain::GroupId;
+use sqlx::{AssertSqlSafe, PgPool};
+use url::Url;
+
+use super::cluster::Cluster;
+use super::storm::{
+    Came, Try, all_refusals_are_for_want_of_the_database, any_number, everybody_gets_in_now, everybodys_group,
+    nothing_is_half, until,
+};
+use crate::errors::shown;
+use crate::support::scene::many_assigned;
+use crate::support::{Browser, LiteLlm, Native, Service, World};
+
+/// More than the tables of either store take.
+const DISK: &str = "40m";
+
+const ONE_ATTEMPT: &str = "insert into entraway.used_attempts values (left(md5(random()::text), 12), now())";
+
+/// Writes until the disk is full.
+async fn fill(pool: &PgPool, sql: &str) {
+    for _ in 0..100_000 {
+        let Err(error) = sqlx::query(AssertSqlSafe(sql.to_owned())).execute(pool).await else { continue };
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        assert_eq!(code.as_deref(), Some("53100"), "not for want of room: {error}");
+        return;
+    }
+    panic!("the disk has no end: is the database on the small one?");
+}
+
+/// Takes all room that is left, but for the ends of the tables' last pages. Postgres itself lets go of a file now and then,
+/// so this is done again before each step.
+async fn fill_the_disk(pool: &PgPool) {
+    for rows in [5_000, 100, 1] {
+        fill(pool, &format!("insert into filler select repeat('x', 1000) from generate_series(1, {rows})")).await;
+    }
+}
+
+struct Part {
+    world: World,
+    service: Service,
+    group: GroupId,
+    known: Try,
+    /// Somebody who is about to come back from Entra.
+    late: (Browser, Url),
+}
+
+impl Part {
+    async fn new(world: World) -> Self {
+        let group = everybodys_group(&world);
+        let service = world
+            .service_with(|config| {
+                any_number(config);
+                config.session.max_per_user = 1_000;
+            })
+            .await;
+        let known = Try::of_somebody_new(&world.fake, &service.at("/"), group).await;
+        assert_eq!(known.came, Came::In);
+        until("sessions are remembered", async || service.app.sessions().remembers()).await;
+        let mut browser = Browser::new();
+        let entra = browser.begin(&service).await;
+        let callback = browser.pick(&world.fake, &service, &entra, known.person).await;
+        Self { world, service, group, known, late: (browser, callback) }
+    }
+
+    /// Whoever is signed in goes on, also where the idle clock is due and cannot be written.
+    async fn known_sessions_go_on(&mut self, when: &str) {
+        for path in ["/auth/verify", "/api/me", "/", "/teams"] {
+            let answer = self.known.browser.get(self.service.at(path)).await;
+            assert_eq!(answer.status, 200, "{when}: {path}: {answer:#?}");
+        }
+        self.world.clock.advance(TimeDelta::seconds(61));
+        let answer = self.known.browser.get(self.service.at("/auth/verify")).await;
+        assert_eq!(answer.status, 200, "{when}: read anew: {answer:#?}");
+    }
+
+    async fn is_refused(&self, one: &[Try], when: &str) {
+        assert_ne!(one[0].came, Came::In, "{when}");
+        all_refusals_are_for_want_of_the_database(one);
+        nothing_is_half(&self.world, one, when).await;
+    }
+}
+
+/// Somebody signs in of whom all rows are there, until there is no room for one more session and its record.
+async fn comes_until_refused(part: &Part, filler: &PgPool) -> Try {
+    let Part { world, service, known, .. } = part;
+    for _ in 0..200 {
+        fill_the_disk(filler).await;
+        let (person, groups) = (known.person, known.groups.clone());
+        let mut one = Try { person, groups, browser: Browser::new(), came: Came::Broken };
+        one.again(&world.fake, &service.at("/")).await;
+        if one.came != Came::In {
+            return one;
+        }
+    }
+    panic!("two hundred sessions on a full disk: is the database on the small one?");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_full_disk_refuses_sign_ins_whole_and_lets_those_who_are_signed_in_go_on() {
+    let cluster = Cluster::on_a_small_disk(DISK).await;
+    let mut parts = Vec::new();
+    for kind in [Native, LiteLlm] {
+        parts.push(Part::new(cluster.world(kind).await).await);
+    }
+    // All are on one disk.
+    let filler = parts[0].world.pool.clone();
+    parts[0].world.sql("create table filler (content text)").await;
+    for part in &mut parts {
+        let teams = part.world.rows().await.teams.len();
+        let new = many_assigned(&part.world, 200);
+        let base = part.service.at("/");
+        fill_the_disk(&filler).await;
+        let wide = vec![Try::of_somebody_new(&part.world.fake, &base, part.group).await];
+        part.is_refused(&wide, "two hundred new groups").await;
+        assert_eq!(part.world.rows().await.teams.len(), teams, "not one of the new groups' teams is there");
+        part.known_sessions_go_on("no room for new groups").await;
+
+        part.world.fake.edit(|directory| new.into_iter().for_each(|group| directory.remove_group(group)));
+        part.world.fake.edit(|directory| {
+            wide[0]
+                .groups
+                .iter()
+                .filter(|group| **group != part.group)
+                .for_each(|group| directory.remove_group(*group));
+        });
+        let nothing_new = vec![comes_until_refused(part, &filler).await];
+        part.is_refused(&nothing_new, "nothing is new, and there is no room for a session").await;
+        part.known_sessions_go_on("no room for sessions").await;
+
+        fill_the_disk(&filler).await;
+        fill(&part.world.pool, ONE_ATTEMPT).await;
+        fill_the_disk(&filler).await;
+        let late = part.late.clone();
+        shown(&part.world, (503, "database_unavailable"), async || late.clone()).await;
+        part.known_sessions_go_on("no room for anything").await;
+    }
+    parts[0].world.sql("drop table filler").await;
+    for part in &mut parts {
+        let (browser, callback) = &mut part.late;
+        let answer = browser.get(callback.clone()).await;
+        assert_eq!(answer.status, 303, "there is room again, so loading the page again finishes it: {answer:#?}");
+        let mut tries = vec![Try::of_somebody_new(&part.world.fake, &part.service.at("/"), part.group).await];
+        everybody_gets_in_now(&part.world, &part.service.at("/"), &mut tries).await;
+        part.known_sessions_go_on("there is room again").await;
+    }
+}

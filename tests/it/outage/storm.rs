@@ -1,0 +1,274 @@
+//! A storm of sign-ins while something breaks, and how to tell that nothing in the store is half.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use entraway::config::Config;
+use entraway::domain::{GroupId, ObjectId};
+use entraway::fake::Fake;
+use reqwest::Method;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::support::scene::assigned;
+use crate::support::{Answer, Browser, LiteLlm, Service, World, together};
+
+/// Far longer than anything here takes on a busy machine.
+pub(super) const LONG: Duration = Duration::from_mins(1);
+
+/// So many sign in at a time: more than a test's service has connections to the database.
+const AT_A_TIME: usize = 6;
+
+/// After a failure, or an outage of a second would have thousands of newcomers.
+const PAUSE: Duration = Duration::from_millis(300);
+
+/// Where the service is at a moment; nowhere while it is started anew.
+pub(super) type Place = Arc<Mutex<Option<Url>>>;
+
+/// Waits until it is so.
+#[track_caller]
+pub(super) fn until<'a>(what: &'a str, mut is_so: impl AsyncFnMut() -> bool + 'a) -> impl Future<Output = ()> + 'a {
+    let caller = std::panic::Location::caller();
+    async move {
+        let begin = Instant::now();
+        while !is_so().await {
+            assert!(begin.elapsed() < LONG, "{what}: not after {LONG:?}, at {caller}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+/// What came of a sign-in.
+#[derive(Debug, PartialEq)]
+pub(super) enum Came {
+    In,
+    Refused {
+        status: u16,
+        code: String,
+        says_when: bool,
+    },
+    /// The service was gone in the middle of it, or at its beginning.
+    Broken,
+}
+
+/// Somebody's first sign-in.
+pub(super) struct Try {
+    pub(super) person: ObjectId,
+    pub(super) groups: BTreeSet<GroupId>,
+    pub(super) browser: Browser,
+    pub(super) came: Came,
+}
+
+impl Try {
+    /// Somebody new, in a group of everybody's and now and then in one that nobody has seen before; tries once.
+    pub(super) async fn of_somebody_new(fake: &Fake, base: &Url, everybodys: GroupId) -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let (person, groups) = fake.edit(|directory| {
+            let person = directory.person(&format!("Person {number}"), |_| {});
+            let mut groups = BTreeSet::from([everybodys]);
+            if number.is_multiple_of(5) {
+                let own = directory.group(&format!("Group {number}"));
+                directory.assign(own);
+                groups.insert(own);
+            }
+            for group in &groups {
+                directory.put(person, *group);
+            }
+            (person, groups)
+        });
+        let mut this = Self { person, groups, browser: Browser::new(), came: Came::Broken };
+        this.again(fake, base).await;
+        this
+    }
+
+    /// Tries with a new attempt.
+    pub(super) async fn again(&mut self, fake: &Fake, base: &Url) {
+        self.came = match sign_in(&mut self.browser, fake, base, self.person).await {
+            Ok(answer) if answer.status == 303 => Came::In,
+            Ok(answer) => Came::Refused {
+                status: answer.status.as_u16(),
+                code: answer.code(),
+                says_when: answer.headers.contains_key("retry-after"),
+            },
+            Err(_) => Came::Broken,
+        };
+    }
+}
+
+/// The whole way through Entra and back, as far as the service goes along.
+async fn sign_in(browser: &mut Browser, fake: &Fake, base: &Url, person: ObjectId) -> reqwest::Result<Answer> {
+    let login = browser.try_send(browser.request(Method::GET, base.join("/sso/login").unwrap())).await?;
+    if login.status != 303 {
+        return Ok(login);
+    }
+    let entra = fake.pick_url(&login.location(), person);
+    let mut callback = Answer::read(browser.request(Method::GET, entra)).await.location();
+    callback.set_port(base.port()).unwrap();
+    browser.try_send(browser.request(Method::GET, callback)).await
+}
+
+/// All newcomers have one address: that is nothing to stop them here.
+pub(super) fn any_number(config: &mut Config) {
+    config.limits.sign_ins_per_address = None;
+}
+
+/// Newcomers who sign in, some at a time, until it is ended.
+pub(super) struct Storm {
+    workers: JoinSet<Vec<Try>>,
+    stop: CancellationToken,
+    inside: Arc<AtomicUsize>,
+    outside: Arc<AtomicUsize>,
+}
+
+impl Storm {
+    /// At one service that stays where it is.
+    pub(super) fn at(world: &World, service: &Service, everybodys: GroupId) -> Self {
+        Self::begin(&world.fake, &Arc::new(Mutex::new(Some(service.at("/")))), everybodys)
+    }
+
+    pub(super) fn begin(fake: &Fake, place: &Place, everybodys: GroupId) -> Self {
+        let (inside, outside) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (mut workers, stop) = (JoinSet::new(), CancellationToken::new());
+        for _ in 0..AT_A_TIME {
+            let (fake, place, stop) = (fake.clone(), place.clone(), stop.clone());
+            let (inside, outside) = (inside.clone(), outside.clone());
+            workers.spawn(async move {
+                let mut tries = Vec::new();
+                while !stop.is_cancelled() {
+                    let Some(at) = place.lock().unwrap().clone() else {
+                        tokio::time::sleep(Duration::from_millis(5)).await;
+                        continue;
+                    };
+                    let one = Try::of_somebody_new(&fake, &at, everybodys).await;
+                    if one.came == Came::In {
+                        inside.fetch_add(1, Ordering::Relaxed);
+                    } else {
+                        outside.fetch_add(1, Ordering::Relaxed);
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                    tries.push(one);
+                }
+                tries
+            });
+        }
+        Self { workers, stop, inside, outside }
+    }
+
+    /// Waits until so many more came in.
+    pub(super) async fn until_more_are_in(&self, count: usize) {
+        let before = self.inside.load(Ordering::Relaxed);
+        until("more sign-ins succeed", async || self.inside.load(Ordering::Relaxed) >= before + count).await;
+    }
+
+    /// Waits until so many more were refused.
+    pub(super) async fn until_more_are_refused(&self, count: usize) {
+        let before = self.outside.load(Ordering::Relaxed);
+        until("more sign-ins are refused", async || self.outside.load(Ordering::Relaxed) >= before + count).await;
+    }
+
+    /// Lets those who are under way finish; gives what came of all.
+    pub(super) async fn end(self) -> Vec<Try> {
+        self.stop.cancel();
+        self.workers.join_all().await.into_iter().flatten().collect()
+    }
+}
+
+/// A group that everybody is in.
+pub(super) fn everybodys_group(world: &World) -> GroupId {
+    let [group] = assigned(world, ["Everybody"]);
+    group
+}
+
+/// Whoever was refused was told to come back later, and because of the database.
+#[track_caller]
+pub(super) fn all_refusals_are_for_want_of_the_database(tries: &[Try]) {
+    for one in tries {
+        match &one.came {
+            Came::In => {}
+            Came::Refused { status: 503, code, says_when: true }
+                if code == "database_unavailable" || code == "busy" => {}
+            other => panic!("{} was neither let in nor told to come back: {other:?}", one.person),
+        }
+    }
+}
+
+/// Whoever is in is wholly so, in every table, and of whoever is not, all was written or nothing.
+pub(super) async fn nothing_is_half(world: &World, tries: &[Try], when: &str) {
+    let rows = world.rows().await;
+    let keys = |rows: &std::collections::BTreeMap<String, serde_json::Value>| rows.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(keys(&rows.organizations), keys(&rows.teams), "{when}: each group has an organization and a team");
+    for Try { person, groups, came, .. } in tries {
+        let theirs: Vec<String> = groups.iter().map(ToString::to_string).collect::<BTreeSet<_>>().into_iter().collect();
+        let user = rows.users.get(&person.to_string());
+        let expected = if user.is_some() { theirs } else { Vec::new() };
+        assert!(user.is_some() || *came != Came::In, "{when}: {person} has a session and no row");
+        assert_eq!(rows.teams_of(*person), expected, "{when}: the teams of {person}, who came {came:?}");
+        assert_eq!(
+            rows.organizations_of(*person),
+            expected,
+            "{when}: the organizations of {person}, who came {came:?}"
+        );
+        let known = user.map(|user| user["object_id"].as_str().unwrap().to_owned());
+        assert!(known.is_none_or(|id| id == person.to_string()), "{when}: whose row it is was not kept: {user:?}");
+    }
+    let mut halves = vec![(
+        "sessions without their sync records, or the other way round",
+        "select count(*) from (select user_id, count(*) from entraway.sessions group by 1) s
+         full join (select user_id, count(*) from entraway.sync_runs where outcome = 'signed_in' group by 1) r
+              using (user_id, count) where s is null or r is null",
+    )];
+    halves.push((
+        "teams of which nobody knows how they came to be",
+        "select count(*) from {teams} where team_id not in (select team_id from entraway.made_teams)",
+    ));
+    if world.kind == LiteLlm {
+        halves.push((
+            "budgets of no organization",
+            r#"select count(*) from public."LiteLLM_BudgetTable" b
+               where not exists (select from {organizations} o where o.budget_id = b.budget_id)"#,
+        ));
+    }
+    for (what, sql) in halves {
+        let sql = sqlx::AssertSqlSafe(world.statement(sql));
+        let count: i64 = sqlx::query_scalar(sql).fetch_one(&world.pool).await.unwrap();
+        assert_eq!(count, 0, "{when}: {what}");
+    }
+}
+
+/// Everybody who was refused tries again, and gets in; then all are wholly there.
+pub(super) async fn everybody_gets_in_now(world: &World, base: &Url, tries: &mut [Try]) {
+    for some in tries.chunks_mut(AT_A_TIME) {
+        let late = some.iter_mut().filter(|one| one.came != Came::In);
+        together(late.map(async |one| {
+            one.again(&world.fake, base).await;
+            assert_eq!(one.came, Came::In, "{} tries again when all is well", one.person);
+        }))
+        .await;
+    }
+    nothing_is_half(world, tries, "in the end").await;
+}
+
+/// Numbers that look like chance, from a seed which a failure tells.
+pub(super) struct Chance {
+    pub(super) seed: u64,
+    state: u64,
+}
+
+impl Chance {
+    pub(super) fn new() -> Self {
+        let (seed, _) = uuid::Uuid::new_v4().as_u64_pair();
+        Self { seed, state: seed | 1 }
+    }
+
+    /// Up to this long.
+    pub(super) fn time(&mut self, most: Duration) -> Duration {
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        most.mul_f64(f64::from(u32::try_from(self.state >> 32).unwrap()) / f64::from(u32::MAX))
+    }
+}
