@@ -24,6 +24,7 @@ mod litellm;
 mod litellm_cache;
 mod metrics;
 mod ops;
+mod outage;
 mod pages;
 mod pg;
 mod plan;
