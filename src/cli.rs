@@ -203,7 +203,7 @@ impl Cli {
                 sessions::revoke(whose.whose(), config.file().as_deref(), env).await
             }
             Command::Explain { user, team, config } => {
-                explain::run(&user, team.as_deref(), config.file().as_deref(), env).await
+                Box::pin(explain::run(&user, team.as_deref(), config.file().as_deref(), env)).await
             }
             Command::Healthcheck { url, config } => healthcheck::run(url, config.file().as_deref(), env).await,
         }

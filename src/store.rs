@@ -4,6 +4,7 @@
 mod apply;
 mod caller;
 mod changes;
+mod connection;
 mod litellm;
 mod me;
 mod migrations;
@@ -15,14 +16,14 @@ mod view;
 mod viewer;
 
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::PgPool;
 use sqlx::migrate::MigrateError;
-use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{PgConnection, PgPool, Postgres};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
@@ -31,6 +32,7 @@ use crate::metrics::Metrics;
 use crate::plan::{Applied, Current, Directory, Plan, Planner};
 
 use apply::Tables as _;
+use connection::{Link, Renewal, Way};
 use litellm::LiteLlm;
 use native::Native;
 
@@ -62,6 +64,8 @@ const CONNECTIONS_PER_READER: u32 = 4;
 pub struct Store {
     kind: StoreKind,
     pool: PgPool,
+    renewal: Arc<Renewal>,
+    reach: Arc<Reach>,
     /// A place for everyone who has a connection or waits for one.
     line: Arc<Semaphore>,
     /// A turn for everyone who writes. A lock that somebody holds keeps writers waiting, with their connections; those who
@@ -78,30 +82,46 @@ pub struct Pool {
     pub most: u32,
 }
 
+/// What is known of the way to the database.
+#[derive(Debug)]
+struct Reach {
+    /// Found out with the first connection.
+    way: OnceLock<Way>,
+    /// Where a pooler drops or refuses the settings, nothing is asked for.
+    plain: PgConnectOptions,
+    /// Several of our connections were one of the database's: nobody can listen.
+    shared: AtomicBool,
+}
+
 /// A connection, and the place in the line that goes with it.
 struct Connection<'a> {
-    inner: PoolConnection<Postgres>,
-    taken_at: Instant,
+    inner: Link,
+    _use: Use<'a>,
+}
+
+/// Counts how long a connection is used.
+struct Use<'a> {
+    begin: Instant,
     metrics: &'a Metrics,
     _place: SemaphorePermit<'a>,
     _turn: Option<SemaphorePermit<'a>>,
 }
 
-impl Drop for Connection<'_> {
+impl Drop for Use<'_> {
     fn drop(&mut self) {
-        self.metrics.postgres_seconds.took((), self.taken_at.elapsed());
+        self.metrics.postgres_seconds.took((), self.begin.elapsed());
     }
 }
 
 impl Deref for Connection<'_> {
-    type Target = PgConnection;
-    fn deref(&self) -> &PgConnection {
+    type Target = Link;
+    fn deref(&self) -> &Link {
         &self.inner
     }
 }
 
 impl DerefMut for Connection<'_> {
-    fn deref_mut(&mut self) -> &mut PgConnection {
+    fn deref_mut(&mut self) -> &mut Link {
         &mut self.inner
     }
 }
@@ -112,6 +132,9 @@ pub enum StoreError {
     /// No connection, or none free, or one that broke: later may go well.
     #[error("the database is not available")]
     Unavailable(#[source] sqlx::Error),
+    /// A standby, say.
+    #[error("the database only reads, as a standby does")]
+    ReadOnly,
     /// Too many wait for a connection.
     #[error("too many requests wait for the database")]
     Busy,
@@ -177,21 +200,24 @@ impl Store {
         settings: &[(&str, &str)],
     ) -> Result<Self, StoreError> {
         let options: PgConnectOptions = url.expose_secret().parse().map_err(|_| StoreError::Address)?;
-        let options = options.application_name("entraway").options([
-            ("statement_timeout", "10s"),
-            ("lock_timeout", "8s"),
-            ("idle_in_transaction_session_timeout", "30s"),
-        ]);
-        let options = options.options(settings.iter().copied());
+        // Poolers do not know the last one, and every Postgres of today writes numbers in full without it.
+        let plain = options.application_name("entraway").extra_float_digits(None);
+        let options = connection::with_settings(plain.clone()).options(settings.iter().copied());
+        let renewal = Arc::new(Renewal::new());
         let pool = PgPoolOptions::new()
             .max_connections(max_connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
+            .before_acquire({
+                let renewal = renewal.clone();
+                move |_, connection| Box::pin(std::future::ready(Ok(renewal.counts(connection.age))))
+            })
             .connect_lazy_with(options);
         let places = max_connections.saturating_mul(1 + WAITING_PER_CONNECTION);
         let semaphore = |count| Arc::new(Semaphore::new(usize::try_from(count).unwrap_or(Semaphore::MAX_PERMITS)));
         let line = semaphore(places);
         let turns = semaphore(turns(max_connections));
-        Ok(Self { kind, pool, line, turns, metrics: Arc::default() })
+        let reach = Arc::new(Reach { way: OnceLock::new(), plain, shared: AtomicBool::new(false) });
+        Ok(Self { kind, pool, renewal, reach, line, turns, metrics: Arc::default() })
     }
 
     /// Counts there.
@@ -215,40 +241,75 @@ impl Store {
 
     /// A connection, for which not too many wait already.
     async fn connection(&self) -> Result<Connection<'_>, StoreError> {
-        self.take(async { None }).await
+        self.take(async { None }, self.link()).await
     }
 
     /// A connection to write with.
     async fn connection_to_write(&self) -> Result<Connection<'_>, StoreError> {
-        // Nobody closes the semaphore.
-        self.take(async { self.turns.acquire().await.ok() }).await
+        self.take(self.turn(), self.link()).await
     }
 
     /// A connection to write with, if it is nobody else's turn: for what can wait for another time.
     async fn connection_to_write_now(&self) -> Result<Option<Connection<'_>>, StoreError> {
         match self.turns.try_acquire() {
-            Ok(turn) => self.take(async { Some(turn) }).await.map(Some),
+            Ok(turn) => self.take(async { Some(turn) }, self.link()).await.map(Some),
             Err(_) => Ok(None),
         }
+    }
+
+    /// A transaction to write in.
+    async fn begin(&self) -> Result<Connection<'_>, StoreError> {
+        let begun = async { Ok(Link::begin(&self.pool, self.way().await?, self.renewal.clone()).await?) };
+        self.take(self.turn(), begun).await
+    }
+
+    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        // Nobody closes the semaphore.
+        self.turns.acquire().await.ok()
     }
 
     async fn take<'a>(
         &'a self,
         turn: impl Future<Output = Option<SemaphorePermit<'a>>>,
+        link: impl Future<Output = Result<Link, StoreError>>,
     ) -> Result<Connection<'a>, StoreError> {
         let place = self.line.try_acquire().map_err(|_| StoreError::Busy)?;
         let begin = Instant::now();
         let waits = self.metrics.postgres_waiting.hold(());
         let taken = timeout(ACQUIRE_TIMEOUT, async {
             let turn = turn.await;
-            (turn, self.pool.acquire().await)
+            (turn, link.await)
         })
         .await;
         drop(waits);
         let taken_at = Instant::now();
         self.metrics.postgres_wait_seconds.took((), taken_at - begin);
-        let (turn, connection) = taken.map_err(|_| sqlx::Error::PoolTimedOut)?;
-        Ok(Connection { inner: connection?, taken_at, metrics: &self.metrics, _place: place, _turn: turn })
+        let (turn, link) = taken.map_err(|_| sqlx::Error::PoolTimedOut)?;
+        let used = Use { begin: taken_at, metrics: &self.metrics, _place: place, _turn: turn };
+        Ok(Connection { inner: link?, _use: used })
+    }
+
+    /// A connection, however many wait for one already.
+    async fn link(&self) -> Result<Link, StoreError> {
+        let way = self.way().await?;
+        Ok(Link::acquire(&self.pool, way, self.renewal.clone()).await?)
+    }
+
+    /// How the database is reached, found out with the first connection.
+    async fn way(&self) -> Result<Way, StoreError> {
+        if let Some(way) = self.reach.way.get() {
+            return Ok(*way);
+        }
+        let way = match self.pool.acquire().await {
+            Ok(mut connection) => connection::way_of(&mut connection).await?,
+            Err(error) if connection::refuses_settings(&error) => Way::Pooler,
+            Err(error) => return Err(error.into()),
+        };
+        if way == Way::Pooler {
+            self.pool.set_connect_options(self.reach.plain.clone());
+            tracing::info!("there is a pooler before the database: each statement has a transaction of its own");
+        }
+        Ok(*self.reach.way.get_or_init(|| way))
     }
 
     /// Makes the database ready: looks at the tables that are not ours, and brings our own up to date.
@@ -261,22 +322,31 @@ impl Store {
     pub async fn migrate(&self) -> Result<(), StoreError> {
         // An index takes as long as its table is large. A lock that somebody holds for long is another matter: whoever
         // asked tries again.
+        let way = self.way().await?;
         let options = (*self.pool.connect_options()).clone();
-        let options = options.options([("statement_timeout", "0")]);
+        let options = match way {
+            Way::Direct => options.options([("statement_timeout", "0")]),
+            Way::Pooler => options,
+        };
         let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options);
-        let done = migrate(&pool).await;
+        let done = migrations::run(&pool, way).await;
         pool.close().await;
         done
     }
 
     /// The server's version.
     pub async fn version(&self) -> Result<String, StoreError> {
-        Ok(sqlx::query_scalar("select current_setting('server_version')").fetch_one(&self.pool).await?)
+        Ok(sqlx::query_scalar("select current_setting('server_version')").fetch_one(&mut self.link().await?).await?)
     }
 
-    /// Whether the database answers and holds our tables, and the proxy's as we need them.
+    /// Whether the database answers, can be written to and holds our tables, and the proxy's as we need them.
     pub async fn ready(&self) -> Result<(), StoreError> {
-        sqlx::query("select from entraway.sessions limit 0").execute(&self.pool).await?;
+        let sql = "select current_setting('transaction_read_only')::boolean
+                   where not exists (select from entraway.sessions limit 0)";
+        if sqlx::query_scalar(sql).fetch_one(&mut self.link().await?).await? {
+            self.renewal.renew();
+            return Err(StoreError::ReadOnly);
+        }
         self.check_tables().await
     }
 
@@ -285,7 +355,7 @@ impl Store {
     pub async fn check_tables(&self) -> Result<(), StoreError> {
         match self.kind {
             StoreKind::Native => Ok(()),
-            StoreKind::LiteLlm => litellm::check(&self.pool).await,
+            StoreKind::LiteLlm => litellm::check(&mut self.link().await?).await,
         }
     }
 
@@ -310,13 +380,13 @@ impl Store {
     /// Whether this database user could read the keys of a LiteLLM proxy, for which there is no need.
     pub async fn may_read_keys(&self) -> Result<bool, StoreError> {
         let sql = r#"select coalesce(has_table_privilege(to_regclass('public."LiteLLM_VerificationToken"'), 'select'), false)"#;
-        Ok(sqlx::query_scalar(sql).fetch_one(&self.pool).await?)
+        Ok(sqlx::query_scalar(sql).fetch_one(&mut self.link().await?).await?)
     }
 
     /// Whether a LiteLLM database has an organization of this id.
     pub async fn has_organization(&self, organization_id: &str) -> Result<bool, StoreError> {
         let sql = r#"select exists (select from public."LiteLLM_OrganizationTable" where organization_id = $1)"#;
-        Ok(sqlx::query_scalar(sql).bind(organization_id).fetch_one(&self.pool).await?)
+        Ok(sqlx::query_scalar(sql).bind(organization_id).fetch_one(&mut self.link().await?).await?)
     }
 
     /// Waits for connections to be given back, and closes them.
@@ -329,38 +399,6 @@ impl Store {
 fn turns(connections: u32) -> u32 {
     let kept = connections.div_ceil(CONNECTIONS_PER_READER);
     connections.saturating_sub(kept).max(1)
-}
-
-async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
-    // Two replicas may find it missing at the same moment; the second is content with the first's.
-    sqlx::raw_sql(
-        "do $$ begin
-            if to_regnamespace('entraway') is null then
-                create schema entraway;
-            end if;
-        exception when duplicate_schema or unique_violation then
-            null;
-        end $$",
-    )
-    .execute(pool)
-    .await
-    .map_err(|error| match StoreError::from(error) {
-        StoreError::Refused(error) => StoreError::Schema(error),
-        other => other,
-    })?;
-    // During a rollout, and after a way back, the database may know more than we do: what we need is there.
-    migrations::ours().set_ignore_missing(true).run(pool).await.map_err(|error| match error {
-        MigrateError::Execute(error) => match StoreError::from(error) {
-            StoreError::Refused(error) => StoreError::Migration(error.into()),
-            other => other,
-        },
-        // A lock that somebody holds for long, for one.
-        MigrateError::ExecuteMigration(error, version) => match StoreError::from(error) {
-            StoreError::Refused(error) => StoreError::Migration(MigrateError::ExecuteMigration(error, version)),
-            other => other,
-        },
-        other => StoreError::Migration(other),
-    })
 }
 
 #[cfg(test)]

@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
+use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
-use sqlx::{Connection as _, PgConnection, Row as _};
 
+use super::connection::Link;
 use super::{Store, StoreError};
 use crate::domain::{GroupId, Hidden, Person};
 use crate::plan::{
@@ -25,11 +26,10 @@ pub(super) trait Tables {
     const TEAMS: &'static str;
 
     /// Reads what is there for one person and a directory's groups: one statement, whatever their number.
-    async fn read(connection: &mut PgConnection, person: &Person, directory: &Directory)
-    -> Result<Current, StoreError>;
+    async fn read(link: &mut Link, person: &Person, directory: &Directory) -> Result<Current, StoreError>;
 
     /// Takes what the transaction needs of locks, always in the same order.
-    async fn lock(connection: &mut PgConnection, person: &Person, locks: &Locks) -> Result<(), StoreError>;
+    async fn lock(link: &mut Link, person: &Person, locks: &Locks) -> Result<(), StoreError>;
 
     /// A new organization's row, and the budget row that it refers to, where the store has such.
     fn organization(id: GroupId, new: &NewOrganization, planner: &Planner<'_>) -> NewRow;
@@ -39,7 +39,7 @@ pub(super) trait Tables {
 
     /// The person's own rows: made or refreshed, and their memberships; one statement.
     async fn write_person(
-        connection: &mut PgConnection,
+        link: &mut Link,
         planner: &Planner<'_>,
         plan: &Plan,
         applied: &mut Applied,
@@ -108,15 +108,14 @@ pub(super) fn lost_race(error: &sqlx::Error) -> bool {
 }
 
 async fn apply_once<T: Tables>(store: &Store, planner: &Planner<'_>, locks: &Locks) -> Result<Outcome, StoreError> {
-    let mut connection = store.connection_to_write().await?;
-    let mut transaction = connection.begin().await?;
+    let mut transaction = store.begin().await?;
     T::lock(&mut transaction, planner.person, locks).await?;
     let current = T::read(&mut transaction, planner.person, planner.directory).await?;
     let mut plan = planner.plan(&current);
     let needed = Locks::of(&plan);
     if !locks.cover(&needed) {
         // Somebody deleted rows since the plan was made: start over with the locks for what is to be written now.
-        transaction.rollback().await?;
+        transaction.inner.rollback().await?;
         return Ok(Outcome::Needs(needed));
     }
 
@@ -141,7 +140,7 @@ async fn apply_once<T: Tables>(store: &Store, planner: &Planner<'_>, locks: &Loc
     if plan.writes_person() {
         T::write_person(&mut transaction, planner, &plan, &mut applied).await?;
     }
-    transaction.commit().await?;
+    transaction.inner.commit().await?;
     Ok(Outcome::Done(Applied { notes: plan.notes, ..applied }))
 }
 
@@ -171,7 +170,7 @@ struct Making<'a> {
 
 /// Inserts rows as a set, and one by one only where the set was refused: see the function in the migrations.
 async fn insert_rows(
-    connection: &mut PgConnection,
+    link: &mut Link,
     table: &str,
     key: &str,
     new: Vec<NewRow>,
@@ -205,7 +204,7 @@ async fn insert_rows(
     .bind(making.as_ref().map(|making| making.planner.now))
     .bind(making.as_ref().is_some_and(|making| making.planner.policy.also_create_orgs))
     .bind(making.as_ref().map(|making| Value::Object(why(making))))
-    .fetch_all(connection)
+    .fetch_all(link)
     .await?;
     let mut inserted = Inserted { made: BTreeSet::new(), refused: BTreeMap::new() };
     for (id, refused) in outcome {

@@ -1,11 +1,13 @@
 //! What other replicas, and programs beside us, change of sessions and their people: Postgres tells it by NOTIFY.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sqlx::postgres::{PgListener, PgPool, PgPoolOptions};
-use sqlx::{Acquire as _, Connection as _};
+use sqlx::{Acquire as _, Connection as _, PgExecutor, Row as _};
 use tokio::time::timeout;
 
+use super::connection::{Link, Way};
 use super::{Store, StoreError};
 use crate::domain::ObjectId;
 
@@ -16,6 +18,9 @@ const HELLO: &str = "?";
 
 /// A notification is there in a few milliseconds. Where one has not come for so long, none will.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// So often it is looked whether a pooler hands connections round: it does not give another one each time.
+const LOOKS: usize = 10;
 
 /// A connection that listens, on top of `database.max_connections`.
 pub struct Changes {
@@ -42,9 +47,19 @@ pub enum NotListening {
     Store(#[from] StoreError),
 }
 
+impl From<sqlx::Error> for NotListening {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
 impl Store {
     /// Begins to listen. `hello` is a text of nobody else's: it is sent, and has to come back.
     pub async fn changes(&self, hello: &str) -> Result<Changes, NotListening> {
+        let pooler = self.way().await? == Way::Pooler;
+        if self.reach.shared.load(Ordering::Relaxed) {
+            return Err(NotListening::Pooler);
+        }
         let options = self.pool.connect_options().as_ref().clone().application_name("entraway listens");
         let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(PATIENCE).connect_lazy_with(options);
         let hello = format!("{HELLO}{hello}");
@@ -52,12 +67,17 @@ impl Store {
         let begun = async {
             let mut listener = PgListener::connect_with(&pool).await?;
             listener.eager_reconnect(false);
-            listener.listen(CHANNEL).await?;
             let mut connection = self.connection().await?;
+            // LISTEN would stay with a connection of the database's, which others get next.
+            if pooler && hands_round(&mut listener, &mut connection).await? {
+                return Err(NotListening::Pooler);
+            }
+            listener.listen(CHANNEL).await?;
             sqlx::query("select pg_notify($1, $2)").bind(CHANNEL).bind(&hello).execute(&mut *connection).await?;
-            Ok::<_, StoreError>(listener)
+            Ok(listener)
         };
-        let listener = timeout(2 * PATIENCE, begun).await.map_err(|_| NotListening::Lost)??;
+        let begun = timeout(2 * PATIENCE, begun).await.map_err(|_| NotListening::Lost)?;
+        let listener = self.remember_pooler(pooler, begun)?;
         let mut changes = Changes { listener, pool };
         let heard = async {
             loop {
@@ -66,8 +86,17 @@ impl Store {
                 }
             }
         };
-        timeout(PATIENCE, heard).await.map_err(|_| NotListening::Pooler)??;
+        let heard = timeout(PATIENCE, heard).await.unwrap_or(Err(NotListening::Pooler));
+        self.remember_pooler(pooler, heard)?;
         Ok(changes)
+    }
+
+    /// Once it is clear that a pooler hands our connections round, it is not tried again.
+    fn remember_pooler<T>(&self, pooler: bool, outcome: Result<T, NotListening>) -> Result<T, NotListening> {
+        if pooler && matches!(outcome, Err(NotListening::Pooler)) {
+            self.reach.shared.store(true, Ordering::Relaxed);
+        }
+        outcome
     }
 }
 
@@ -104,6 +133,22 @@ impl Changes {
         drop(self.listener);
         let _ = timeout(PATIENCE, self.pool.close()).await;
     }
+}
+
+/// Whether two connections of ours are seen to share one of the database's, or one of ours to have several.
+async fn hands_round(listener: &mut PgListener, connection: &mut Link) -> Result<bool, sqlx::Error> {
+    let first = backend(&mut *listener).await?;
+    for _ in 0..LOOKS {
+        if backend(&mut *connection).await? == first || backend(&mut *listener).await? != first {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Which of the database's connections answers at this moment.
+async fn backend(executor: impl PgExecutor<'_>) -> Result<i32, sqlx::Error> {
+    executor.fetch_one(sqlx::raw_sql("select pg_backend_pid()")).await?.try_get(0)
 }
 
 /// A text that we do not know, a newer version's say, may be about anybody.

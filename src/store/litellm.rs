@@ -7,11 +7,12 @@ mod person;
 use std::collections::BTreeSet;
 
 use serde_json::json;
-use sqlx::{PgConnection, Row as _};
+use sqlx::Row as _;
 use uuid::Uuid;
 
 use super::StoreError;
 use super::apply::{Locks, NewRow, Tables, current, put_limits};
+use super::connection::Link;
 use crate::domain::{Email, GroupId, Person, TenantId};
 use crate::plan::{Applied, Budget, Current, Directory, NewOrganization, NewTeam, Plan, Planner};
 use crate::random;
@@ -34,11 +35,7 @@ impl Tables for LiteLlm {
     /// A person is found by their object id, as `user_id` or else as `sso_user_id`, and never by e-mail. A row that is
     /// remembered as somebody else's stays theirs whatever its `sso_user_id` says: the proxy's own sign-in writes
     /// another person there who has the same e-mail. A membership of a team counts when all three places say so.
-    async fn read(
-        connection: &mut PgConnection,
-        person: &Person,
-        directory: &Directory,
-    ) -> Result<Current, StoreError> {
+    async fn read(link: &mut Link, person: &Person, directory: &Directory) -> Result<Current, StoreError> {
         let ids = |groups: BTreeSet<GroupId>| groups.iter().map(ToString::to_string).collect::<Vec<_>>();
         let row = sqlx::query(
             r#"with person as materialized (
@@ -88,7 +85,7 @@ impl Tables for LiteLlm {
         .bind(ids(directory.group_ids()))
         .bind(ids(directory.passing()))
         .bind(person.email.as_ref().map(Email::as_str))
-        .fetch_one(connection)
+        .fetch_one(link)
         .await?;
 
         let tenant: Option<Uuid> = row.try_get("tenant_id")?;
@@ -101,7 +98,7 @@ impl Tables for LiteLlm {
     /// Ours first; then the proxy's lock of each team whose roster changes, in the order of the ids; then the person's
     /// row. That is the proxy's own order, of member-add and of its spend writer. It never takes row locks on teams
     /// before, so neither do we: those come last, with the writing.
-    async fn lock(connection: &mut PgConnection, person: &Person, locks: &Locks) -> Result<(), StoreError> {
+    async fn lock(link: &mut Link, person: &Person, locks: &Locks) -> Result<(), StoreError> {
         let object_id = person.identity.object_id.to_string();
         sqlx::query(
             "select case when $1 then pg_advisory_xact_lock(hashtext('entraway.create'), 0) end,
@@ -111,13 +108,13 @@ impl Tables for LiteLlm {
         .bind(locks.creates)
         .bind(&object_id)
         .bind(locks.teams.len() > MANY_TEAMS)
-        .execute(&mut *connection)
+        .execute(&mut *link)
         .await?;
         if !locks.teams.is_empty() {
             let teams: Vec<String> = locks.teams.iter().map(ToString::to_string).collect();
             sqlx::query("select pg_advisory_xact_lock(hashtext(team_id)) from unnest($1::text[]) as team_id")
                 .bind(teams)
-                .execute(&mut *connection)
+                .execute(&mut *link)
                 .await?;
         }
         sqlx::query(
@@ -125,7 +122,7 @@ impl Tables for LiteLlm {
                order by user_id collate "C" for update"#,
         )
         .bind(&object_id)
-        .execute(connection)
+        .execute(link)
         .await?;
         Ok(())
     }
@@ -161,12 +158,12 @@ impl Tables for LiteLlm {
     }
 
     async fn write_person(
-        connection: &mut PgConnection,
+        link: &mut Link,
         planner: &Planner<'_>,
         plan: &Plan,
         applied: &mut Applied,
     ) -> Result<(), StoreError> {
-        person::write(connection, planner, plan, applied).await
+        person::write(link, planner, plan, applied).await
     }
 }
 

@@ -1,10 +1,11 @@
 //! Our own tables of organizations, teams, people and memberships.
 
 use serde_json::json;
-use sqlx::{PgConnection, Row as _};
+use sqlx::Row as _;
 
 use super::StoreError;
 use super::apply::{Locks, NewRow, PersonValues, Tables, current, group_ids, put_limits};
+use super::connection::Link;
 use crate::domain::{GroupId, Person};
 use crate::plan::{Applied, Current, Directory, NewOrganization, NewTeam, Plan, Planner};
 
@@ -14,11 +15,7 @@ impl Tables for Native {
     const ORGANIZATIONS: &'static str = "entraway.organizations";
     const TEAMS: &'static str = "entraway.teams";
 
-    async fn read(
-        connection: &mut PgConnection,
-        person: &Person,
-        directory: &Directory,
-    ) -> Result<Current, StoreError> {
+    async fn read(link: &mut Link, person: &Person, directory: &Directory) -> Result<Current, StoreError> {
         let identity = person.identity;
         let ids: Vec<String> = directory.group_ids().iter().map(ToString::to_string).collect();
         let row = sqlx::query(
@@ -39,7 +36,7 @@ impl Tables for Native {
         )
         .bind(identity.object_id.to_string())
         .bind(&ids)
-        .fetch_one(connection)
+        .fetch_one(link)
         .await?;
 
         let current = current(&row)?;
@@ -51,14 +48,14 @@ impl Tables for Native {
 
     /// One lock for whoever creates organizations or teams, then one for the person. A fixed number of them: one for
     /// each group would fill Postgres' lock table in a storm of sign-ins.
-    async fn lock(connection: &mut PgConnection, person: &Person, locks: &Locks) -> Result<(), StoreError> {
+    async fn lock(link: &mut Link, person: &Person, locks: &Locks) -> Result<(), StoreError> {
         sqlx::query(
             "select case when $1 then pg_advisory_xact_lock(hashtext('entraway.create'), 0) end,
                     pg_advisory_xact_lock(hashtext('entraway.person'), hashtext($2))",
         )
         .bind(locks.creates)
         .bind(person.identity.object_id.to_string())
-        .execute(connection)
+        .execute(link)
         .await?;
         Ok(())
     }
@@ -83,7 +80,7 @@ impl Tables for Native {
     }
 
     async fn write_person(
-        connection: &mut PgConnection,
+        link: &mut Link,
         planner: &Planner<'_>,
         plan: &Plan,
         applied: &mut Applied,
@@ -145,7 +142,7 @@ impl Tables for Native {
         .bind(values.change_organizations)
         .bind(values.change_roles)
         .bind(values.join_teams)
-        .fetch_one(connection)
+        .fetch_one(link)
         .await?;
         applied.user_created = row.try_get("user_created")?;
         applied.user_updated = row.try_get("user_updated")?;

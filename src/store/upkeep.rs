@@ -32,9 +32,10 @@ impl Store {
     pub async fn cookie_key(&self, fresh: [u8; 64]) -> Result<[u8; 64], StoreError> {
         sqlx::query("insert into entraway.cookie_key (key) values ($1) on conflict do nothing")
             .bind(&fresh[..])
-            .execute(&self.pool)
+            .execute(&mut self.link().await?)
             .await?;
-        let key: Vec<u8> = sqlx::query_scalar("select key from entraway.cookie_key").fetch_one(&self.pool).await?;
+        let key: Vec<u8> =
+            sqlx::query_scalar("select key from entraway.cookie_key").fetch_one(&mut self.link().await?).await?;
         key.try_into().map_err(|_| StoreError::CookieKey)
     }
 
@@ -47,8 +48,7 @@ impl Store {
         renew_before: DateTime<Utc>,
         succeeded_before: DateTime<Utc>,
     ) -> Result<Vec<AssertionKey>, StoreError> {
-        let mut connection = self.connection().await?;
-        let mut transaction = sqlx::Connection::begin(&mut *connection).await?;
+        let mut transaction = self.begin().await?;
         sqlx::query("select pg_advisory_xact_lock(hashtextextended('entraway assertion keys', 0))")
             .execute(&mut *transaction)
             .await?;
@@ -75,7 +75,7 @@ impl Store {
         .bind(succeeded_before)
         .fetch_all(&mut *transaction)
         .await?;
-        transaction.commit().await?;
+        transaction.inner.commit().await?;
         let key =
             |(kid, private_key, created_at)| AssertionKey { kid, private_key: Zeroizing::new(private_key), created_at };
         Ok(rows.into_iter().map(key).collect())

@@ -3,9 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::PgPool;
-
 use crate::store::StoreError;
+use crate::store::connection::Link;
 
 /// For each table its columns that this service names, each with its type and what is done with it: `r`ead, `i`nsert,
 /// `u`pdate.
@@ -121,7 +120,7 @@ struct Found {
 }
 
 /// Looks at the real columns and at our rights; fails with all that is missing.
-pub(in crate::store) async fn check(pool: &PgPool) -> Result<(), StoreError> {
+pub(in crate::store) async fn check(link: &mut Link) -> Result<(), StoreError> {
     let tables: Vec<&str> = TABLES.iter().map(|(table, _)| *table).collect();
     // A database with `quote_all_identifiers` writes the names of types in quotes.
     let found: Vec<Found> = sqlx::query_as(
@@ -138,7 +137,7 @@ pub(in crate::store) async fn check(pool: &PgPool) -> Result<(), StoreError> {
            and a.attnum > 0 and not a.attisdropped",
     )
     .bind(tables)
-    .fetch_all(pool)
+    .fetch_all(link)
     .await?;
     let problems = problems(&found);
     if problems.is_empty() { Ok(()) } else { Err(StoreError::NotLiteLlm(problems)) }

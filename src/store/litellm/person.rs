@@ -1,17 +1,18 @@
 //! One person's rows in a LiteLLM database: the account, and the memberships in all the places where the proxy looks.
 
+use sqlx::Row as _;
 use sqlx::types::Json;
-use sqlx::{PgConnection, Row as _};
 
 use super::PROXY_ADMIN;
 use crate::plan::{Applied, Plan, Planner, UserChange};
 use crate::store::StoreError;
 use crate::store::apply::{PersonValues, group_ids};
+use crate::store::connection::Link;
 
 /// Writes the person's row, their organizations and their teams; one statement. Its parts all see the tables as they
 /// were before it.
 pub(super) async fn write(
-    connection: &mut PgConnection,
+    link: &mut Link,
     planner: &Planner<'_>,
     plan: &Plan,
     applied: &mut Applied,
@@ -155,7 +156,7 @@ pub(super) async fn write(
     .bind(identity.tenant_id.as_uuid())
     .bind(remembers_role)
     .bind(PROXY_ADMIN)
-    .fetch_one(connection)
+    .fetch_one(link)
     .await?;
     applied.user_created = row.try_get("user_created")?;
     applied.user_updated = row.try_get("user_updated")?;

@@ -1,0 +1,255 @@
+//! How statements reach the database: on a connection of our own, or through a pooler that gives each transaction
+//! another one, as PgBouncer does in transaction mode. There nothing outlives a transaction, neither a setting nor a
+//! prepared statement; and sqlx parses and executes in two steps. So each statement has a transaction of its own there,
+//! which begins with the settings, and no statement has a name.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use futures_util::future::{BoxFuture, FutureExt as _, TryFutureExt as _};
+use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
+use sqlx::error::BoxDynError;
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
+use sqlx::{
+    Connection as _, Describe, Either, Execute, Executor, PgConnection, PgPool, Postgres, Row as _, SqlStr, Transaction,
+};
+
+/// What the database is asked for with each connection.
+const SETTINGS: [(&str, &str); 3] =
+    [("statement_timeout", "10s"), ("lock_timeout", "8s"), ("idle_in_transaction_session_timeout", "30s")];
+
+/// A setting that nobody else makes, which tells whether the others were taken.
+const SIGN: (&str, &str) = ("entraway.settings", "taken");
+
+/// The same settings, for one transaction.
+const BEGIN: &str = "begin; set local statement_timeout = '10s'; set local lock_timeout = '8s'; \
+                     set local idle_in_transaction_session_timeout = '30s'";
+
+/// For migrations: an index takes as long as its table is large.
+pub(super) const BEGIN_MIGRATIONS: &str = "begin; set local statement_timeout = 0; set local lock_timeout = '8s'; \
+                                           set local idle_in_transaction_session_timeout = '30s'";
+
+/// How the database is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// A connection is ours from its beginning to its end, with the settings that it began with.
+    Direct,
+    /// Somebody in between dropped the settings, or does not take them.
+    Pooler,
+}
+
+/// What is asked for at the beginning of a connection that is ours.
+pub(super) fn with_settings(options: PgConnectOptions) -> PgConnectOptions {
+    options.options(SETTINGS.into_iter().chain([SIGN]))
+}
+
+/// Whether somebody in between takes no settings at the beginning of a connection, as PgBouncer says.
+pub(super) fn refuses_settings(error: &sqlx::Error) -> bool {
+    let refusal = error.as_database_error();
+    refusal.is_some_and(|refusal| refusal.message().contains("unsupported startup parameter"))
+}
+
+/// Whether a connection that was asked for the settings has them.
+pub(super) async fn way_of(connection: &mut PgConnection) -> Result<Way, sqlx::Error> {
+    let sql = "select current_setting('entraway.settings', true)";
+    // No statement with a name is left behind, whoever is on the other side.
+    let row = connection.fetch_one(sqlx::raw_sql(sql)).await?;
+    let sign: Option<String> = row.try_get(0)?;
+    Ok(if sign.as_deref() == Some(SIGN.1) { Way::Direct } else { Way::Pooler })
+}
+
+/// A server that only reads, as a standby does.
+const READ_ONLY: &str = "25006";
+
+/// Connections are given up at most this often.
+const RENEW_EVERY: Duration = Duration::from_secs(1);
+
+/// Which connections count. Where one of them leads to a server that only reads, there is another one that writes, or will
+/// be: whoever connects anew finds it.
+#[derive(Debug)]
+pub(super) struct Renewal {
+    began: Instant,
+    /// Milliseconds since `began`: connections that were made before are given up.
+    since: AtomicU64,
+}
+
+impl Renewal {
+    pub(super) fn new() -> Self {
+        Self { began: Instant::now(), since: AtomicU64::new(0) }
+    }
+
+    /// Whether a connection of this age counts.
+    pub(super) fn counts(&self, age: Duration) -> bool {
+        millis(self.began.elapsed().saturating_sub(age)) >= self.since.load(Ordering::Relaxed)
+    }
+
+    /// All connections that there are lead astray.
+    pub(super) fn renew(&self) {
+        let now = millis(self.began.elapsed());
+        if now >= self.since.load(Ordering::Relaxed) + millis(RENEW_EVERY) {
+            self.since.store(now, Ordering::Relaxed);
+            tracing::warn!("the database only reads, as a standby does: connecting anew");
+        }
+    }
+
+    fn look_at(&self, error: &sqlx::Error) {
+        if error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == READ_ONLY) {
+            self.renew();
+        }
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A connection to run statements on, each by itself or all in one transaction.
+pub(super) struct Link {
+    inner: Inner,
+    way: Way,
+    renewal: Arc<Renewal>,
+}
+
+enum Inner {
+    Alone(PoolConnection<Postgres>),
+    /// What is not committed is rolled back.
+    Within(Transaction<'static, Postgres>),
+}
+
+impl Link {
+    pub(super) async fn acquire(pool: &PgPool, way: Way, renewal: Arc<Renewal>) -> Result<Self, sqlx::Error> {
+        Ok(Self { inner: Inner::Alone(pool.acquire().await?), way, renewal })
+    }
+
+    /// The same with a transaction.
+    pub(super) async fn begin(pool: &PgPool, way: Way, renewal: Arc<Renewal>) -> Result<Self, sqlx::Error> {
+        let transaction = match way {
+            Way::Direct => pool.begin().await?,
+            Way::Pooler => pool.begin_with(BEGIN).await?,
+        };
+        Ok(Self { inner: Inner::Within(transaction), way, renewal })
+    }
+
+    /// Ends the transaction, if there is one.
+    pub(super) async fn commit(self) -> Result<(), sqlx::Error> {
+        match self.inner {
+            Inner::Alone(_) => Ok(()),
+            Inner::Within(transaction) => transaction.commit().await,
+        }
+    }
+
+    /// Ends the transaction, if there is one, as if nothing had been.
+    pub(super) async fn rollback(self) -> Result<(), sqlx::Error> {
+        match self.inner {
+            Inner::Alone(_) => Ok(()),
+            Inner::Within(transaction) => transaction.rollback().await,
+        }
+    }
+
+    fn connection(&mut self) -> &mut PgConnection {
+        match &mut self.inner {
+            Inner::Alone(connection) => connection,
+            Inner::Within(transaction) => transaction,
+        }
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("way", &self.way).finish_non_exhaustive()
+    }
+}
+
+/// A statement that is prepared without a name.
+struct Unnamed<E>(E);
+
+impl<'q, E: Execute<'q, Postgres>> Execute<'q, Postgres> for Unnamed<E> {
+    fn sql(self) -> SqlStr {
+        self.0.sql()
+    }
+
+    fn statement(&self) -> Option<&PgStatement> {
+        self.0.statement()
+    }
+
+    fn take_arguments(&mut self) -> Result<Option<PgArguments>, BoxDynError> {
+        self.0.take_arguments()
+    }
+
+    fn persistent(&self) -> bool {
+        false
+    }
+}
+
+type Step = Either<PgQueryResult, PgRow>;
+
+/// A statement in a transaction of its own.
+async fn alone<'q, E>(connection: &mut PgConnection, query: E) -> Result<Vec<Step>, sqlx::Error>
+where
+    E: 'q + Execute<'q, Postgres>,
+{
+    let mut transaction = connection.begin_with(BEGIN).await?;
+    let steps = transaction.fetch_many(Unnamed(query)).try_collect().await?;
+    transaction.commit().await?;
+    Ok(steps)
+}
+
+impl<'c> Executor<'c> for &'c mut Link {
+    type Database = Postgres;
+
+    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Step, sqlx::Error>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        let renewal = self.renewal.clone();
+        let steps = match (&mut self.inner, self.way) {
+            (Inner::Alone(connection), Way::Direct) => (&mut **connection).fetch_many(query),
+            (Inner::Within(transaction), Way::Direct) => (&mut **transaction).fetch_many(query),
+            (Inner::Within(transaction), Way::Pooler) => (&mut **transaction).fetch_many(Unnamed(query)),
+            (Inner::Alone(connection), Way::Pooler) => stream::once(alone(connection, query))
+                .map_ok(|steps| stream::iter(steps.into_iter().map(Ok)))
+                .try_flatten()
+                .boxed(),
+        };
+        steps.inspect_err(move |error| renewal.look_at(error)).boxed()
+    }
+
+    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, sqlx::Error>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        let renewal = self.renewal.clone();
+        let row = match (&mut self.inner, self.way) {
+            (Inner::Alone(connection), Way::Direct) => (&mut **connection).fetch_optional(query),
+            (Inner::Within(transaction), Way::Direct) => (&mut **transaction).fetch_optional(query),
+            (Inner::Within(transaction), Way::Pooler) => (&mut **transaction).fetch_optional(Unnamed(query)),
+            (Inner::Alone(connection), Way::Pooler) => {
+                async move { Ok(alone(connection, query).await?.into_iter().find_map(Either::right)) }.boxed()
+            }
+        };
+        row.inspect_err(move |error| renewal.look_at(error)).boxed()
+    }
+
+    fn prepare_with<'e>(
+        self,
+        sql: SqlStr,
+        parameters: &'e [PgTypeInfo],
+    ) -> BoxFuture<'e, Result<PgStatement, sqlx::Error>>
+    where
+        'c: 'e,
+    {
+        self.connection().prepare_with(sql, parameters)
+    }
+
+    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Postgres>, sqlx::Error>>
+    where
+        'c: 'e,
+    {
+        self.connection().describe(sql)
+    }
+}

@@ -1,0 +1,71 @@
+//! What a process takes of the machine, and whether that grows.
+
+use std::fs;
+
+use sqlx::PgPool;
+
+/// What a process takes at a moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sample {
+    /// What it keeps in memory, in KiB.
+    memory: u64,
+    files: u64,
+    /// Of all replicas, to the database.
+    connections: u64,
+}
+
+impl Sample {
+    /// Nothing where the database cannot be asked just now.
+    pub(super) async fn take(pid: u32, pool: &PgPool) -> Option<Self> {
+        let count = "select count(*) from pg_stat_activity where application_name like 'entraway%'";
+        let connections: i64 = sqlx::query_scalar(count).fetch_one(pool).await.ok()?;
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let memory = line.trim().trim_end_matches("kB").trim().parse().unwrap();
+        let files = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+        Some(Self { memory, files: u64::try_from(files).unwrap(), connections: u64::try_from(connections).unwrap() })
+    }
+}
+
+/// What is more in the last quarter than it ever was in the second one. The first is for what is filled once.
+pub(super) fn findings(samples: &[Sample]) -> Vec<String> {
+    let quarter = samples.len() / 4;
+    assert!(quarter > 0, "there are too few samples: {samples:?}");
+    let (early, late) = (&samples[quarter..2 * quarter], &samples[samples.len() - quarter..]);
+    let grown = |what: &str, of: fn(&Sample) -> u64, room: fn(u64) -> u64| {
+        let before = early.iter().map(of).max().unwrap_or_default();
+        let mut after: Vec<u64> = late.iter().map(of).collect();
+        after.sort_unstable();
+        let after = after[after.len() / 2];
+        (after > before + room(before)).then(|| format!("{what}: {before} at most before, and {after} now"))
+    };
+    let findings = [
+        grown("KiB of memory", |sample| sample.memory, |before| 4_096 + before / 8),
+        grown("open files", |sample| sample.files, |_| 8),
+        grown("connections to the database", |sample| sample.connections, |_| 4),
+    ];
+    findings.into_iter().flatten().collect()
+}
+
+fn series(memory: fn(u64) -> u64, files: fn(u64) -> u64, connections: fn(u64) -> u64) -> Vec<Sample> {
+    let sample = |n| Sample { memory: memory(n), files: files(n), connections: connections(n) };
+    (0..40).map(sample).collect()
+}
+
+#[test]
+fn what_fills_once_and_then_goes_up_and_down_has_not_grown() {
+    let samples = series(|n| 30_000 + 500 * (n % 7) + 900 * n.min(10), |n| 40 + n % 6, |n| 15 - n % 3);
+    assert_eq!(findings(&samples), [""; 0]);
+}
+
+#[test]
+fn each_kind_of_leak_is_seen() {
+    for (samples, what) in [
+        (series(|n| 30_000 + 600 * n, |_| 40, |_| 15), "KiB of memory"),
+        (series(|_| 30_000, |n| 40 + n, |_| 15), "open files"),
+        (series(|_| 30_000, |_| 40, |n| 5 + n / 2), "connections to the database"),
+    ] {
+        let found = findings(&samples);
+        assert!(found.len() == 1 && found[0].starts_with(what), "a leak of {what} is not seen: {found:?}");
+    }
+}

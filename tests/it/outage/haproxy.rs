@@ -1,0 +1,103 @@
+//! A HAProxy of the test's own, with the settings of docs/operations.md.
+
+use std::fs;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+use url::Url;
+
+use crate::cli::program::Folder;
+use crate::docs::markdown::documents;
+
+/// What takes a moment on a quiet machine may take far longer on a busy one, but not this long.
+pub(super) const LIMIT: Duration = Duration::from_mins(1);
+
+/// The settings below a heading of docs/operations.md.
+pub(super) fn settings(heading: &str) -> String {
+    let page = documents().into_iter().find(|document| document.name == "docs/operations.md").unwrap();
+    let mut blocks = page.blocks().into_iter().filter(|block| block.language == "haproxy");
+    let block = blocks.find(|block| block.headings.last().is_some_and(|last| last == heading));
+    block.unwrap_or_else(|| panic!("docs/operations.md has no settings of HAProxy below {heading}")).text
+}
+
+/// A text with each of these in another one's place; all of them have to be there.
+#[track_caller]
+pub(super) fn replaced(mut text: String, pairs: &[(&str, &str)]) -> String {
+    for (theirs, ours) in pairs {
+        assert!(text.contains(theirs), "{theirs} is not among the settings:\n{text}");
+        text = text.replace(theirs, ours);
+    }
+    text
+}
+
+/// It ends with the test.
+pub(super) struct HaProxy {
+    folder: Folder,
+    process: Child,
+}
+
+impl Drop for HaProxy {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl HaProxy {
+    /// Starts it; back when all of these servers are up, as `backend/server`.
+    pub(super) async fn start(settings: &str, servers: &[&str]) -> Self {
+        let folder = Folder::new();
+        let socket = folder.path().join("socket");
+        let file = folder.file("haproxy.cfg", &format!("global\n    stats socket {}\n{settings}", socket.display()));
+        let log = fs::File::create(folder.path().join("log")).unwrap();
+        let program = if std::path::Path::new("/usr/sbin/haproxy").exists() { "/usr/sbin/haproxy" } else { "haproxy" };
+        let process = Command::new(program)
+            .args(["-db", "-f", &file])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("haproxy is installed: script/setup --proxies does that");
+        let mut started = Self { folder, process };
+        for server in servers {
+            started.until(server, "UP").await;
+        }
+        started
+    }
+
+    /// Waits until HAProxy takes a server, named `backend/server`, for up or down.
+    pub(super) async fn until(&mut self, server: &str, state: &str) {
+        let begin = Instant::now();
+        loop {
+            let found = self.state(server).await;
+            if found.as_deref().is_some_and(|found| found.starts_with(state)) {
+                return;
+            }
+            let ended = self.process.try_wait().unwrap();
+            assert!(
+                ended.is_none() && begin.elapsed() < LIMIT,
+                "{server} is {found:?} and not {state}; HAProxy says:\n{}",
+                fs::read_to_string(self.folder.path().join("log")).unwrap()
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn state(&self, server: &str) -> Option<String> {
+        let mut stream = UnixStream::connect(self.folder.path().join("socket")).await.ok()?;
+        stream.write_all(b"show stat\n").await.ok()?;
+        let mut table = String::new();
+        stream.read_to_string(&mut table).await.ok()?;
+        let mut lines = table.lines().map(|line| line.split(',').collect::<Vec<_>>());
+        let status = lines.next()?.iter().position(|name| *name == "status")?;
+        let row = lines.find(|row| row.len() > status && format!("{}/{}", row[0], row[1]) == server)?;
+        Some(row[status].to_owned())
+    }
+}
+
+/// `host:port` of an address.
+pub(super) fn authority(url: &Url) -> String {
+    format!("{}:{}", url.host_str().unwrap(), url.port().unwrap())
+}

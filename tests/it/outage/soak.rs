@@ -1,0 +1,310 @@
+//! People sign in, ask and leave while one thing after the other breaks, at random: afterwards nothing is lost, and what
+//! the service takes of the machine has not grown. Twenty seconds in the test run; `script/soak` does it for longer.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use entraway::domain::{GroupId, ObjectId};
+use entraway::fake::{Endpoint, Fault, FaultRule};
+use entraway::pg::{Durability, PrivateCluster};
+use reqwest::header::COOKIE;
+use reqwest::{Method, RequestBuilder};
+use tokio::time::sleep;
+use url::Url;
+
+use super::breaking::{Dice, restart_postgres};
+use super::flat::{Sample, findings};
+use super::haproxy::{HaProxy, LIMIT, replaced, settings};
+use crate::cli::program::{CONFIG, Folder, Program, environment, with};
+use crate::support::redis::free_port;
+use crate::support::scene::{many_assigned, person};
+use crate::support::{Answer, Browser, Native, World, together};
+
+const SERVERS: [&str; 3] = ["entraway/one", "entraway/two", "entraway/three"];
+
+/// So many people are at it at the same time.
+const PEOPLE: usize = 6;
+
+/// A number out of the environment.
+fn setting(name: &str, otherwise: u64) -> u64 {
+    let Some(text) = std::env::var_os(name) else { return otherwise };
+    text.to_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{name} is no number: {text:?}"))
+}
+
+struct Soak {
+    world: World,
+    cluster: PrivateCluster,
+    base: Url,
+    over: AtomicBool,
+    /// How often a replica was killed: an answer may be cut then, or a finished sign-in asked for once more.
+    kills: AtomicUsize,
+    counts: [AtomicUsize; 4],
+}
+
+/// What is counted.
+#[derive(Clone, Copy)]
+enum What {
+    SignedIn,
+    Asked,
+    Left,
+    Refused,
+}
+
+impl Soak {
+    fn count(&self, what: What) {
+        self.counts[what as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn at(&self, path: &str) -> Url {
+        self.base.join(path).unwrap()
+    }
+
+    /// Sends a request as a browser does; nothing where it was refused for the time being, which counts.
+    async fn send(&self, browser: &mut Browser, request: RequestBuilder) -> Result<Option<Answer>, String> {
+        let cookies: Vec<String> = browser.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let answer = async {
+            let response = request.header(COOKIE, cookies.join("; ")).send().await?;
+            let (status, headers) = (response.status(), response.headers().clone());
+            Ok::<_, reqwest::Error>(Answer { status, headers, body: response.text().await? })
+        };
+        match answer.await {
+            Ok(answer) if answer.status == 503 || answer.status == 502 => {
+                self.count(What::Refused);
+                Ok(None)
+            }
+            Ok(answer) => {
+                answer.keep_cookies(&mut browser.cookies);
+                Ok(Some(answer))
+            }
+            Err(_) if self.kills.load(Ordering::Relaxed) > 0 => {
+                self.count(What::Refused);
+                Ok(None)
+            }
+            Err(error) => Err(format!("no answer, and nobody was killed: {error}")),
+        }
+    }
+
+    async fn get(&self, browser: &mut Browser, url: Url) -> Result<Option<Answer>, String> {
+        let request = browser.request(Method::GET, url);
+        self.send(browser, request).await
+    }
+
+    /// Signs somebody in with a new browser; nothing where that was refused for the time being.
+    async fn sign_in(&self, person: ObjectId) -> Result<Option<Browser>, String> {
+        let mut browser = Browser::new();
+        let Some(begun) = self.get(&mut browser, self.at("/sso/login")).await? else { return Ok(None) };
+        if begun.status != 303 {
+            return Err(format!("a sign-in did not begin: {begun:#?}"));
+        }
+        let picked = browser.request(Method::GET, self.world.fake.pick_url(&begun.location(), person)).send().await;
+        let callback = picked.unwrap().headers()["location"].to_str().unwrap().parse().unwrap();
+        let Some(back) = self.get(&mut browser, callback).await? else { return Ok(None) };
+        match back.status.as_u16() {
+            303 => Ok(Some(browser)),
+            400 if back.code() == "attempt_used" && self.kills.load(Ordering::Relaxed) > 0 => {
+                self.count(What::Refused);
+                Ok(None)
+            }
+            _ => Err(format!("a sign-in ended with {} {}", back.status, back.code_or_nothing())),
+        }
+    }
+
+    /// Signs in, asks a while, leaves or stays away, and comes again.
+    async fn lives(&self, number: u64, people: &[ObjectId]) -> Vec<String> {
+        let mut dice = Dice::new(number);
+        let mut wrong = Vec::new();
+        while !self.over.load(Ordering::Relaxed) {
+            let person = people[dice.below(people.len())];
+            if let Err(error) = self.visit(person, &mut dice).await {
+                wrong.push(error);
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        wrong
+    }
+
+    async fn visit(&self, person: ObjectId, dice: &mut Dice) -> Result<(), String> {
+        let Some(mut browser) = self.sign_in(person).await? else { return Ok(()) };
+        self.count(What::SignedIn);
+        for _ in 0..dice.below(20) {
+            if let Some(answer) = self.get(&mut browser, self.at("/auth/verify")).await? {
+                self.count(What::Asked);
+                if answer.status != 200 {
+                    return Err(format!("somebody who is signed in was told {}", answer.status));
+                }
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        if dice.below(2) == 0 {
+            let request = browser.request(Method::POST, self.at("/sso/logout"));
+            let request = request.header("Origin", self.base.origin().ascii_serialization());
+            if self.send(&mut browser, request).await?.is_some_and(|answer| answer.status == 303) {
+                self.count(What::Left);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Breaks one thing after the other until the time is over.
+async fn breaks(
+    soak: &Soak,
+    programs: &mut [Option<Program>],
+    start: impl AsyncFn(usize) -> Program,
+    seed: u64,
+    until: Instant,
+) {
+    let mut dice = Dice::new(seed);
+    let mut done: BTreeMap<&str, usize> = BTreeMap::new();
+    while Instant::now() < until {
+        let endpoint = [Endpoint::MemberOf, Endpoint::AssignedTo, Endpoint::Token][dice.below(3)];
+        let what = match dice.below(6) {
+            0 => {
+                let fault = Fault::Status { status: 429, retry_after: Some(1), body: None };
+                soak.world.fake.fault(FaultRule::on(endpoint, fault).times(1 + dice.below(20)));
+                "429 of Microsoft's"
+            }
+            1 => {
+                let fault = Fault::Status { status: 503, retry_after: None, body: None };
+                soak.world.fake.fault(FaultRule::on(endpoint, fault).times(1 + dice.below(20)));
+                "503 of Microsoft's"
+            }
+            2 => {
+                restart_postgres(&soak.cluster).await;
+                "restart of Postgres"
+            }
+            3 => {
+                let cut =
+                    "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'entraway%'";
+                // The test's own connection may be one that a restart ended.
+                let _ = sqlx::raw_sql(cut).execute(&soak.world.pool).await;
+                "cut of all connections"
+            }
+            // The first replica is measured, and stays.
+            4 => {
+                let n = 1 + dice.below(2);
+                soak.kills.fetch_add(1, Ordering::Relaxed);
+                drop(programs[n].take());
+                programs[n] = Some(start(n).await);
+                "kill of a replica"
+            }
+            _ => {
+                let n = 1 + dice.below(2);
+                let old = programs[n].take().unwrap();
+                old.signal("TERM");
+                assert_eq!(old.end_within(LIMIT).await.code, 0, "a replica did not end in order");
+                programs[n] = Some(start(n).await);
+                "end of a replica"
+            }
+        };
+        *done.entry(what).or_default() += 1;
+        sleep(Duration::from_millis(500 + u64::try_from(dice.below(1_500)).unwrap())).await;
+    }
+    println!("broken: {done:?}");
+}
+
+/// Looks at the first replica, twice a second.
+async fn watches(soak: &Soak, pid: u32) -> Vec<Sample> {
+    let mut samples = Vec::new();
+    while !soak.over.load(Ordering::Relaxed) {
+        samples.extend(Sample::take(pid, &soak.world.pool).await);
+        sleep(Duration::from_millis(500)).await;
+    }
+    samples
+}
+
+#[tokio::test]
+async fn whatever_breaks_nothing_is_lost_and_nothing_grows() {
+    let seconds = setting("ENTRAWAY_SOAK_SECONDS", 20);
+    let seed = setting("ENTRAWAY_SOAK_SEED", u64::from(uuid::Uuid::new_v4().as_fields().0));
+    println!("soak: {seconds} s; to do the same again: ENTRAWAY_SOAK_SEED={seed}");
+    let cluster = PrivateCluster::start(Durability::Fast).await.unwrap();
+    cluster.create_database("soak", None).await.unwrap();
+    let url = cluster.url("soak");
+    let world = World::on(Native, url.clone(), &url, "soak".to_owned()).await;
+    let groups = many_assigned(&world, 20);
+    let people: Vec<(ObjectId, Vec<GroupId>)> = (0..60)
+        .map(|n| {
+            let theirs: Vec<GroupId> = (0..5).map(|step| groups[(n + 3 * step) % 20]).collect();
+            (person(&world, &format!("Person {n}"), &theirs), theirs)
+        })
+        .collect();
+
+    let (port, ports) = (free_port(), [free_port(), free_port(), free_port()]);
+    let config = replaced(
+        CONFIG.to_owned(),
+        &[
+            ("http://127.0.0.1:1\"", &format!("http://127.0.0.1:{port}\", trusted_proxies: [\"127.0.0.1/32\"]")),
+            ("\nsync:", "\nlimits: {sign_ins_per_address: 0}\nsync:"),
+        ],
+    );
+    let folder = Folder::new();
+    let config = folder.file("entraway.yaml", &config);
+    let env = environment(&world);
+    let start = async |n: usize| {
+        let env = with(env.clone(), "LISTEN", &format!("127.0.0.1:{}", ports[n]));
+        let mut program = Program::start(&folder, &["serve", "--config", &config], &env);
+        program.ready().await;
+        program
+    };
+    let mut programs = [Some(start(0).await), Some(start(1).await), Some(start(2).await)];
+    let measured = programs[0].as_ref().unwrap().pid();
+    let settings = replaced(
+        settings("Several replicas"),
+        &[
+            ("bind :8080", &format!("bind 127.0.0.1:{port}")),
+            ("entraway-1:8080", &format!("127.0.0.1:{}", ports[0])),
+            ("entraway-2:8080", &format!("127.0.0.1:{}", ports[1])),
+            ("entraway-3:8080", &format!("127.0.0.1:{}", ports[2])),
+        ],
+    );
+    let mut proxy = HaProxy::start(&settings, &SERVERS).await;
+    let base = Url::parse(&format!("http://127.0.0.1:{port}")).unwrap();
+    let soak = Soak {
+        world,
+        cluster,
+        base,
+        over: AtomicBool::new(false),
+        kills: AtomicUsize::new(0),
+        counts: Default::default(),
+    };
+
+    let ids: Vec<ObjectId> = people.iter().map(|(person, _)| *person).collect();
+    let lives = together((0..PEOPLE).map(|n| soak.lives(seed + 1 + u64::try_from(n).unwrap(), &ids)));
+    let breaking = async {
+        let until = Instant::now() + Duration::from_secs(seconds);
+        breaks(&soak, &mut programs, start, seed, until).await;
+        soak.world.fake.clear_faults();
+        // All is whole again: so are the replicas, by themselves.
+        for server in SERVERS {
+            proxy.until(server, "UP").await;
+        }
+        soak.over.store(true, Ordering::Relaxed);
+    };
+    let (lived, (), samples) = tokio::join!(lives, breaking, watches(&soak, measured));
+
+    let [signed_in, asked, left, refused] = soak.counts.each_ref().map(|count| count.load(Ordering::Relaxed));
+    println!("{signed_in} signed in, {asked} questions, {left} left, {refused} refused for a while");
+    let wrong: Vec<String> = lived.into_iter().flatten().collect();
+    assert!(wrong.is_empty(), "seed {seed}: {wrong:#?}");
+    assert!(signed_in > 20 && asked > 100, "seed {seed}: there was hardly anything to break");
+    for person in &ids {
+        let answer = soak.sign_in(*person).await;
+        assert!(matches!(answer, Ok(Some(_))), "seed {seed}: afterwards {person} cannot sign in: {:?}", answer.err());
+    }
+    let rows = soak.world.rows().await;
+    assert_eq!((rows.organizations.len(), rows.teams.len()), (20, 20), "seed {seed}: organizations and teams");
+    for (person, groups) in &people {
+        let mut expected: Vec<String> = groups.iter().map(ToString::to_string).collect();
+        expected.sort();
+        assert_eq!(rows.teams_of(*person), expected, "seed {seed}: the teams of {person}");
+    }
+    println!("{:?} … {:?}", samples.first(), samples.last());
+    let grown = findings(&samples);
+    assert!(grown.is_empty(), "seed {seed}: {grown:#?}");
+    let programs = programs.into_iter().flatten();
+    for program in programs {
+        assert!(!program.stderr().contains("panicked"), "seed {seed}: {}", program.stderr());
+    }
+}
