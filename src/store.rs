@@ -372,8 +372,9 @@ impl Store {
     /// `plan` is the plan that told that there is something to do.
     pub async fn apply(&self, planner: &Planner<'_>, plan: &Plan) -> Result<Applied, StoreError> {
         match self.kind {
-            StoreKind::Native => apply::apply::<Native>(self, planner, plan).await,
-            StoreKind::LiteLlm => apply::apply::<LiteLlm>(self, planner, plan).await,
+            // What is alive over all of these statements is large.
+            StoreKind::Native => Box::pin(apply::apply::<Native>(self, planner, plan)).await,
+            StoreKind::LiteLlm => Box::pin(apply::apply::<LiteLlm>(self, planner, plan)).await,
         }
     }
 
