@@ -20,6 +20,7 @@ pub(super) struct Opened {
 pub(super) struct Cookies {
     /// `__Host-` where the browser accepts it: https, and the whole host.
     prefix: &'static str,
+    session_name: String,
     path: String,
     secure: bool,
     /// The session's cookie goes to this domain and all below it; none: to our host and path alone.
@@ -34,17 +35,18 @@ impl Cookies {
         let (secure, base) = (public_url.is_secure(), public_url.base_path());
         let prefix = if secure && base.is_empty() { "__Host-" } else { "" };
         let path = if base.is_empty() { "/" } else { base }.to_owned();
-        Self { prefix, path, secure, domain, keys: keys.iter().map(|key| Key::from(key)).collect() }
-    }
-
-    /// With a domain `__Host-` is not to be had; `__Secure-` still is.
-    pub(super) fn session_name(&self) -> String {
-        let prefix = match &self.domain {
-            None => self.prefix,
-            Some(_) if self.secure => "__Secure-",
+        // With a domain `__Host-` is not to be had; `__Secure-` still is.
+        let session_prefix = match &domain {
+            None => prefix,
+            Some(_) if secure => "__Secure-",
             Some(_) => "",
         };
-        format!("{prefix}entraway")
+        let session_name = format!("{session_prefix}entraway");
+        Self { prefix, session_name, path, secure, domain, keys: keys.iter().map(|key| Key::from(key)).collect() }
+    }
+
+    pub(super) fn session_name(&self) -> &str {
+        &self.session_name
     }
 
     /// What the names of attempts' cookies begin with.
@@ -102,7 +104,7 @@ impl Cookies {
     }
 
     fn session_cookie(&self, token: String) -> Cookie<'static> {
-        let mut cookie = self.cookie(self.session_name(), token);
+        let mut cookie = self.cookie(self.session_name.clone(), token);
         if let Some(domain) = &self.domain {
             cookie.set_domain(domain.clone());
             cookie.set_path("/");

@@ -157,8 +157,8 @@ pub fn cookies(data: &[u8]) {
         let (all, opened) = (Cookies::all(&headers, name), cookies.open(&headers, name));
         assert!(opened.is_none() || (all.len() == 1 && opened.as_deref() == holds(name)), "{name} holds {opened:?}");
     }
-    let all = Cookies::all(&headers, &cookies.session_name());
-    let one = Cookies::plain(&headers, &cookies.session_name());
+    let all = Cookies::all(&headers, cookies.session_name());
+    let one = Cookies::plain(&headers, cookies.session_name());
     assert_eq!(one.as_ref(), all.first().filter(|_| all.len() == 1), "of two sessions none is taken");
 
     let prefix = cookies.attempt_prefix();

@@ -86,11 +86,11 @@ pub(super) async fn end(app: &App, headers: &HeaderMap) -> Result<(), StoreError
 
 /// The hash of the token in the cookie; none where two came, since then one is not ours.
 fn sent(app: &App, headers: &HeaderMap) -> Option<TokenHash> {
-    Cookies::plain(headers, &app.cookies.session_name()).as_deref().and_then(hash_of_token)
+    Cookies::plain(headers, app.cookies.session_name()).as_deref().and_then(hash_of_token)
 }
 
 fn all_sent(app: &App, headers: &HeaderMap) -> Vec<TokenHash> {
-    let values = Cookies::all(headers, &app.cookies.session_name());
+    let values = Cookies::all(headers, app.cookies.session_name());
     values.iter().filter_map(|value| hash_of_token(value)).collect()
 }
 
