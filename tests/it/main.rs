@@ -32,3 +32,4 @@ mod session;
 mod side_by_side;
 mod sign_in;
 mod sync;
+mod trace;
