@@ -19,7 +19,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::Env;
 use crate::domain::ObjectId;
 use crate::store::Whose;
-use crate::telemetry::{self, LogFormat};
+use crate::telemetry::{self, LogFormat, Sender};
 
 /// Sign in with Microsoft Entra ID; groups become organizations, teams and memberships in Postgres; then a session.
 ///
@@ -192,7 +192,7 @@ impl Cli {
             Command::Check { config } => check::run(config.file().as_deref(), env).await,
             #[cfg(feature = "demo")]
             Command::Demo { port, entra_port, store, litellm_migrations, without_orgs, log_level } => {
-                telemetry::init(LogFormat::Human, &log_level)?;
+                telemetry::init(LogFormat::Human, &log_level, None)?;
                 let migrations = matches!(store, StoreArg::Litellm).then_some(litellm_migrations);
                 demo::run(demo::Ports { service: port, entra: entra_port }, migrations.as_deref(), !without_orgs).await
             }
@@ -230,8 +230,8 @@ impl WhoseArgs {
 }
 
 impl LogArgs {
-    fn init(&self) -> anyhow::Result<()> {
-        telemetry::init(self.log_format, &self.log_level)
+    fn start(&self, env: &Env) -> anyhow::Result<Option<Sender>> {
+        telemetry::start(self.log_format, &self.log_level, env)
     }
 }
 

@@ -29,6 +29,7 @@ use crate::domain::{Person, TenantId};
 use crate::http_client::HttpClient;
 use crate::metrics::{EntraCall, EntraOutcome, Metrics};
 use crate::shared::Shared;
+use crate::trace::Step;
 
 use app_token::AppTokens;
 pub use client_auth::Credentials;
@@ -167,7 +168,7 @@ impl Entra {
         for (name, value) in credential.parameters() {
             request = request.add_extra_param(name, value);
         }
-        self.counted(EntraCall::Code, request.request_async(&self.http).await)
+        self.counted(EntraCall::Code, request.request_async(&self.http)).await
     }
 
     /// A token that cannot be verified with the keys at hand may be signed with a newer one.
@@ -245,7 +246,8 @@ impl Entra {
         pause: TimeDelta,
     ) -> Result<Arc<Provider>, Arc<ProviderError>> {
         let read = async || {
-            let outcome = provider::read(&self.http, &self.settings).await;
+            let reading = provider::read(&self.http, &self.settings);
+            let outcome = Step::EntraDiscovery.run(reading, ProviderError::code).await;
             let label = if outcome.is_ok() { EntraOutcome::Ok } else { EntraOutcome::Failed };
             self.metrics.entra_calls.add((EntraCall::Discovery, label));
             outcome.map(Arc::new).map_err(Arc::new)
@@ -254,8 +256,18 @@ impl Entra {
     }
 
     /// Counts a request for a token by how it ended.
-    fn counted<T>(&self, call: EntraCall, outcome: Result<T, impl Into<TokenError>>) -> Result<T, TokenError> {
-        let outcome = outcome.map_err(Into::into);
+    async fn counted<T, E: Into<TokenError>>(
+        &self,
+        call: EntraCall,
+        request: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, TokenError> {
+        let step = match call {
+            EntraCall::Discovery => Step::EntraDiscovery,
+            EntraCall::Code => Step::EntraCode,
+            EntraCall::AppToken => Step::EntraAppToken,
+        };
+        let request = async { request.await.map_err(Into::into) };
+        let outcome = step.run(request, TokenError::code).await;
         let label = match &outcome {
             Ok(_) => EntraOutcome::Ok,
             Err(TokenError::Refused { .. }) => EntraOutcome::Refused,

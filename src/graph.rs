@@ -19,6 +19,7 @@ use url::Url;
 use crate::http_client::{Answer, HttpClient};
 use crate::metrics::{GraphCall, GraphList, Label as _, Metrics};
 use crate::plan::Groups;
+use crate::trace::Step;
 
 pub use error::GraphError;
 
@@ -100,9 +101,16 @@ impl Graph {
         }
         first.query_pairs_mut().extend_pairs(select.map(|select| ("$select", select))).append_pair("$top", PAGE_SIZE);
         let deadline = Instant::now() + self.budget;
-        tokio::time::timeout_at(deadline, self.pages(list, first, token, deadline))
-            .await
-            .map_err(|_| GraphError::Timeout)?
+        let whole = async {
+            tokio::time::timeout_at(deadline, self.pages(list, first, token, deadline))
+                .await
+                .map_err(|_| GraphError::Timeout)?
+        };
+        let step = match list {
+            GraphList::Assigned => Step::AssignedGroups,
+            GraphList::MemberOf => Step::MemberOf,
+        };
+        step.run(whole, GraphError::code).await
     }
 
     async fn pages<T: DeserializeOwned>(
@@ -159,7 +167,7 @@ impl Graph {
         list: GraphList,
         call: impl Future<Output = Result<T, GraphError>>,
     ) -> Result<T, GraphError> {
-        let outcome = call.await;
+        let outcome = Step::GraphRequest.run(call, GraphError::code).await;
         let label = match &outcome {
             Ok(_) => GraphCall::Ok,
             // A call ends in no other way: what else there is, is found out later.

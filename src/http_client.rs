@@ -90,6 +90,16 @@ impl HttpClient {
         self.0.get(url)
     }
 
+    /// As `send`, for who has a request of another library.
+    pub async fn exchange(&self, request: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, HttpError> {
+        let request = reqwest::Request::try_from(request)?;
+        let answer = read(self.0.execute(request).await?).await?;
+        let mut response = http::Response::new(answer.body);
+        *response.status_mut() = answer.status;
+        *response.headers_mut() = answer.headers;
+        Ok(response)
+    }
+
     /// Sends a request and reads the whole answer, up to a bound.
     pub async fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer, HttpError> {
         read(request.send().await?).await
@@ -112,13 +122,6 @@ impl<'c> AsyncHttpClient<'c> for HttpClient {
     type Future = std::pin::Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + 'c>>;
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
-        Box::pin(async move {
-            let request = reqwest::Request::try_from(request)?;
-            let answer = read(self.0.execute(request).await?).await?;
-            let mut response = HttpResponse::new(answer.body);
-            *response.status_mut() = answer.status;
-            *response.headers_mut() = answer.headers;
-            Ok(response)
-        })
+        Box::pin(self.exchange(request))
     }
 }

@@ -16,6 +16,7 @@ pub mod explain;
 pub mod clock;
 pub mod credential;
 pub mod metrics;
+pub mod trace;
 
 pub mod config;
 pub mod http_client;

@@ -25,6 +25,7 @@ use crate::store::{
     CallerSession, Change, NewSession, NotListening, Store, StoreError, SyncRun, TokenHash, Whose, touch_interval,
 };
 use crate::text::chain;
+use crate::trace::Step;
 
 use cache::Cache;
 
@@ -117,7 +118,8 @@ impl Sessions {
         }
         let now = self.clock.now();
         let reading = self.cache.begin();
-        let outcome = self.store.caller(hash, now, self.lifetimes.idle_timeout).await;
+        let lookup = self.store.caller(hash, now, self.lifetimes.idle_timeout);
+        let outcome = Step::FindSession.run(lookup, StoreError::code).await;
         lookups.add(match &outcome {
             Ok(Some(_)) => Lookup::Database,
             Ok(None) => Lookup::Nobody,
@@ -173,7 +175,7 @@ impl Sessions {
     /// Opens a session. What is remembered of the person may be older than what the sign-in changed, and of another one
     /// who was signed in here, older than its end.
     pub async fn open(&self, session: &NewSession, run: &SyncRun) -> Result<(), StoreError> {
-        let ended = self.store.open_session(session, run).await?;
+        let ended = Step::OpenSession.run(self.store.open_session(session, run), StoreError::code).await?;
         self.store.metrics().sessions_opened.add(());
         self.ended(SessionEnd::NewSignIn, ended.len());
         for person in ended.into_iter().chain([session.identity.object_id]) {

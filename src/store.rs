@@ -158,6 +158,26 @@ pub enum StoreError {
     UserId,
 }
 
+impl StoreError {
+    /// A word for the situation.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "unavailable",
+            Self::ReadOnly => "read_only",
+            Self::Busy => "busy",
+            Self::OtherTenant => "other_tenant",
+            Self::Refused(_) => "refused",
+            Self::NotLiteLlm(_) => "not_litellm",
+            Self::Schema(_) => "schema",
+            Self::Migration(_) => "migration",
+            Self::Address => "address",
+            Self::CookieKey => "cookie_key",
+            Self::UserId => "user_id",
+        }
+    }
+}
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         let lost = match &error {

@@ -14,6 +14,7 @@ use crate::plan::{Applied, Directory, Planner};
 use crate::policy::Policy;
 use crate::store::{Refusal, Store, StoreError, SyncRun};
 use crate::text::chain;
+use crate::trace::Step;
 
 pub use directory::{DirectoryReader, service_principal};
 
@@ -50,20 +51,20 @@ pub async fn sync(
 
     let begin = Instant::now();
     let planner = Planner { person, directory: &directory, policy, now };
-    let current = match store.read(person, &directory).await {
+    let current = match Step::Read.run(store.read(person, &directory), StoreError::code).await {
         Err(StoreError::OtherTenant) => return refuse(Refusal::OtherTenant, directory),
         current => current?,
     };
     let read_time = begin.elapsed();
     let begin = Instant::now();
-    let plan = planner.plan(&current);
+    let plan = Step::Plan.span().in_scope(|| planner.plan(&current));
     let plan_time = begin.elapsed();
     let begin = Instant::now();
     // What is written is planned again under the locks, and so is what is noted.
     let (applied, notes) = if plan.is_empty() {
         (Applied::default(), plan.notes)
     } else {
-        let applied = match store.apply(&planner, &plan).await {
+        let applied = match Step::Apply.run(store.apply(&planner, &plan), StoreError::code).await {
             Err(StoreError::OtherTenant) => return refuse(Refusal::OtherTenant, directory),
             applied => applied?,
         };

@@ -21,6 +21,7 @@ mod pages;
 mod query;
 mod return_to;
 mod session;
+mod trace_context;
 mod visit;
 mod watch;
 

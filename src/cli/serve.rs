@@ -24,7 +24,15 @@ use crate::text::chain;
 use crate::web::{App, StartError};
 
 pub(super) async fn run(file: Option<&Path>, log: &LogArgs, env: &Env) -> anyhow::Result<ExitCode> {
-    log.init()?;
+    let traces = log.start(env)?;
+    let outcome = serve(file, env).await;
+    if let Some(traces) = traces {
+        traces.end().await;
+    }
+    outcome
+}
+
+async fn serve(file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCode> {
     let loaded = config::load(file, env)?;
     for note in &loaded.notes {
         match note.level {

@@ -67,7 +67,7 @@ impl Entra {
         for (name, value) in credential.parameters() {
             request = request.add_extra_param(name, value);
         }
-        let response = self.counted(EntraCall::AppToken, request.request_async(&self.http).await)?;
+        let response = self.counted(EntraCall::AppToken, request.request_async(&self.http)).await?;
         let lifetime = response.expires_in().and_then(|time| TimeDelta::from_std(time).ok()).unwrap_or_default();
         Ok(AppToken {
             token: response.access_token().secret().clone().into(),

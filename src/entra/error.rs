@@ -25,6 +25,20 @@ pub enum ProviderError {
     Insecure,
 }
 
+impl ProviderError {
+    /// A word for the situation.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } => "unreachable",
+            Self::Status { .. } => "status",
+            Self::Malformed { .. } => "malformed",
+            Self::ForeignIssuer => "foreign_issuer",
+            Self::Insecure => "insecure",
+        }
+    }
+}
+
 /// A token that Entra did not give.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
@@ -41,6 +55,17 @@ pub enum TokenError {
 }
 
 impl TokenError {
+    /// A word for the situation; Entra's own are not among them.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => "unreachable",
+            Self::Refused { .. } => "refused",
+            Self::Malformed => "malformed",
+            Self::Credential { .. } => "credential",
+        }
+    }
+
     /// Whether Entra did not take the app's own credential. It looks at that first, before it takes a code.
     pub(super) fn refuses_app(&self) -> bool {
         matches!(self, Self::Refused { error, .. } if error == "invalid_client")

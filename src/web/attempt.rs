@@ -11,6 +11,8 @@ use super::error::WebError;
 use super::return_to::ReturnTo;
 use crate::entra::Proof;
 use crate::random;
+use crate::store::StoreError;
+use crate::trace::Step;
 
 /// An attempt is good for this long; Entra's own code lives as long.
 const LIFETIME: TimeDelta = TimeDelta::minutes(10);
@@ -54,7 +56,8 @@ impl Attempt {
 
     /// Uses the attempt up, on every replica.
     pub(super) async fn use_up(&self, app: &App) -> Result<(), WebError> {
-        let first = app.store.use_attempt(self.id(), self.expires_at()).await?;
+        let used = app.store.use_attempt(self.id(), self.expires_at());
+        let first = Step::UseAttempt.run(used, StoreError::code).await?;
         if first { Ok(()) } else { Err(WebError::AttemptUsed) }
     }
 

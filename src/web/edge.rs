@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::header::{
@@ -15,8 +15,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::{App, forward_auth, watch};
+use super::{App, forward_auth, trace_context, watch};
 use crate::text::loggable;
+use crate::trace;
 
 pub(super) static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
@@ -38,8 +39,8 @@ pub(super) struct ClientAddress {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FromProxy(pub(super) bool);
 
-/// Gives every request an id, and every answer the same one. `X-Request-Id` and `X-Forwarded-For` count only from
-/// `server.trusted_proxies`.
+/// Gives every request an id, and every answer the same one. `X-Request-Id`, `X-Forwarded-For` and a trace count only
+/// from `server.trusted_proxies`.
 pub(super) async fn identify(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let socket = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
     let peer = socket.map(|socket| socket.ip().to_canonical());
@@ -47,6 +48,9 @@ pub(super) async fn identify(State(app): State<Arc<App>>, mut request: Request, 
     let from_proxy = peer.is_some_and(trusted);
     let id: Arc<str> = id_of(&app, socket, request.headers()).into();
     request.extensions_mut().insert(FromProxy(from_proxy));
+    if let Some(parent) = from_proxy.then(|| trace_context::given(request.headers())).flatten() {
+        request.extensions_mut().insert(parent);
+    }
     let named = from_proxy.then(|| forwarded_for(request.headers(), trusted)).flatten();
     let passed_over = !from_proxy && request.headers().contains_key(X_FORWARDED_FOR);
     request.extensions_mut().insert(ClientAddress { address: named.or(peer), passed_over });
@@ -89,17 +93,23 @@ pub(super) fn forwarded_for(headers: &HeaderMap, trusted: impl Fn(IpAddr) -> boo
     None
 }
 
-/// One line a request. The path without its query: that may hold a code or a state. And without what may be an address.
+/// One line a request, and a span in a trace. The path without its query: that may hold a code or a state. And without
+/// what may be an address.
 pub(super) async fn log(request: Request, next: Next) -> Response {
     let id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
     let client = request.extensions().get::<ClientAddress>().and_then(|client| client.address);
     let method = request.method().clone();
     let path = loggable(request.uri().path());
-    let begin = Instant::now();
+    let parent = request.extensions().get::<trace::Parent>();
+    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let traced = trace::request(&method, route, parent);
+    let trace_id = trace::id(&traced, parent);
+    let (begin, span) = (Instant::now(), traced.clone());
     async move {
         let response = next.run(request).await;
         let ms = begin.elapsed().as_secs_f64() * 1_000.0;
         let status = response.status();
+        trace::answered(&span, status.as_u16());
         // Proxies ask for each picture of each page: only what goes wrong is worth a line.
         if forward_auth::is_verify(&path) && !status.is_server_error() {
             tracing::debug!(%method, path, status = status.as_u16(), ms, client = client.map(tracing::field::display), "answered");
@@ -109,7 +119,8 @@ pub(super) async fn log(request: Request, next: Next) -> Response {
         response
     }
     // Who it is, is found out on the way.
-    .instrument(tracing::info_span!("request", request_id = %id, user_id = tracing::field::Empty))
+    .instrument(tracing::info_span!("request", request_id = %id, trace_id, user_id = tracing::field::Empty))
+    .instrument(traced)
     .await
 }
 

@@ -17,6 +17,7 @@ use super::error::WebError;
 use super::forward_auth::{Origin, Required};
 use super::query::Query;
 use super::return_to::ReturnTo;
+use super::trace_context;
 use crate::config::PublicUrl;
 use crate::session::Person;
 
@@ -72,6 +73,15 @@ pub fn forwarded(data: &[u8]) {
     client_address(&headers);
     if let Some(id) = given_id(&headers) {
         assert!(id.bytes().all(|b| b.is_ascii_graphic() && !b"\"'<>&".contains(&b)), "{id:?} goes into pages and logs");
+    }
+
+    if let Some(trace) = trace_context::given(&headers) {
+        let line = headers.get("traceparent").map(HeaderValue::as_bytes).unwrap_or_default();
+        let ids = format!("-{:032x}-{:016x}-", trace.trace_id, trace.span_id);
+        assert_eq!(line.get(2..53), Some(ids.as_bytes()), "{headers:?}");
+        assert!(trace.trace_id != 0 && trace.span_id != 0 && !line.starts_with(b"ff"), "{headers:?}");
+        assert_eq!(headers.get_all("traceparent").iter().count(), 1, "{headers:?}");
+        assert!(trace.state.is_none_or(|state| (1..=512).contains(&state.len())), "{headers:?}");
     }
 
     let origin = Origin::of(&headers, envoy);

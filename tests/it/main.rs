@@ -33,3 +33,4 @@ mod session;
 mod side_by_side;
 mod sign_in;
 mod sync;
+mod trace;

@@ -9,15 +9,17 @@ use http::header::CACHE_CONTROL;
 use http::{HeaderValue, Request, Response};
 
 use super::{App, Required, session};
+use crate::trace;
 use crate::web::{edge, limits, watch};
 
 /// The same answer as the route's, or `None` where this is not the place to give one: another path, nobody, somebody who has
-/// to be read or may not pass, a body, an assertion to sign, a log that wants to hear of it.
+/// to be read or may not pass, a body, an assertion to sign, a log or a trace that wants to hear of it.
 pub(in crate::web) fn answer<B: HttpBody>(app: &App, request: &Request<B>) -> Option<Response<Body>> {
     if request.uri().path() != app.verify_path
         || app.assertions.is_some()
         || !request.body().is_end_stream()
         || tracing::enabled!(tracing::Level::DEBUG)
+        || trace::collected()
         || limits::too_large(request).is_some()
     {
         return None;

@@ -86,7 +86,9 @@ async fn the_image_migrates_serves_and_signs_somebody_in_read_only_and_as_nobody
 
     let ended = Program::spawn(command(&image, &args("migrate"), &env)).end_within(Duration::from_secs(40)).await;
     assert_eq!(ended.code, 0, "{ended:?}");
-    let mut program = Program::spawn(command(&image, &args("serve"), &env));
+    // The image has no traces in it, and says so where somebody asks for them.
+    let asked = [env.clone(), vec![("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1".to_owned())]].concat();
+    let mut program = Program::spawn(command(&image, &args("serve"), &asked));
     let base = program.ready().await;
     let pid = program.pid();
     for (name, expected) in
@@ -108,4 +110,5 @@ async fn the_image_migrates_serves_and_signs_somebody_in_read_only_and_as_nobody
     assert_eq!(me["user"]["user_id"], alice.to_string(), "{me}");
     let ended = program.terminate().await;
     assert_eq!(ended.code, 0, "{ended:?}");
+    assert_eq!(ended.stderr.matches("built without the feature otlp").count(), 1, "{ended:?}");
 }

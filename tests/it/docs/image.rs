@@ -5,7 +5,7 @@ use std::fs;
 use clap::CommandFactory as _;
 use entraway::cli::Cli;
 
-use super::markdown::root;
+use super::markdown::{documents, root};
 
 /// The instructions, each in one line.
 fn instructions() -> Vec<String> {
@@ -28,6 +28,7 @@ fn the_image_holds_no_demo_and_runs_as_nobody_special() {
     for option in ["--release", "--locked", "--no-default-features"] {
         assert!(builds.contains(option), "the image is built without {option}: {builds}");
     }
+    assert!(instructions.contains(&"ARG FEATURES=\"\"".to_owned()), "unless they are asked for there are no features");
     let last = instructions.iter().rposition(|line| line.starts_with("FROM ")).unwrap();
     let user = instructions[last..].iter().rfind(|line| line.starts_with("USER "));
     let root_user = |user: &String| ["root", "0"].contains(&user["USER ".len()..].split(':').next().unwrap());
@@ -35,6 +36,28 @@ fn the_image_holds_no_demo_and_runs_as_nobody_special() {
     assert!(user.map_or(named, |user| !root_user(user)), "the image runs as root: {}", instructions[last]);
     let copies = instructions[last..].iter().filter(|line| line.starts_with("COPY ")).count();
     assert_eq!(copies, 1, "the image holds the program alone");
+}
+
+/// By `docker build --build-arg FEATURES=…` and by cargo.
+#[test]
+fn every_feature_that_a_page_builds_with_exists() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let (_, features) = manifest.split_once("\n[features]\n").expect("there are features");
+    let features = features.split("\n[").next().unwrap();
+    let builds = instructions().into_iter().find(|line| line.contains("cargo build")).unwrap();
+    assert!(builds.contains("--features \"$FEATURES\""), "the image is built with what is asked for: {builds}");
+    let mut seen = 0;
+    for document in documents() {
+        for switch in ["--build-arg FEATURES=", "--features "] {
+            for (at, _) in document.text.match_indices(switch) {
+                let rest = &document.text[at + switch.len()..];
+                let name = &rest[..rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len())];
+                assert!(features.contains(&format!("\n{name} = ")), "{}: {switch}{name}", document.name);
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 0, "no page says how to build with a feature");
 }
 
 #[test]

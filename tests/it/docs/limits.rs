@@ -59,6 +59,11 @@ const NUMBERS: &[(&str, &str, &str)] = &[
         "TIME_OUT: Duration = Duration::from_secs(1);",
     ),
     ("requests under way after SIGTERM | 15 s |", "src/server.rs", "GRACE: Duration = Duration::from_secs(15);"),
+    (
+        "traces that were not sent yet when the last request is over | 2 s |",
+        "src/telemetry/otlp.rs",
+        "LAST_WORDS: Duration = Duration::from_secs(2);",
+    ),
 ];
 
 #[test]

@@ -1,0 +1,73 @@
+//! The trace in the log, with which a proxy's trace is found again; and the log's own form, which spans do not touch.
+
+use entraway::fake::{Endpoint, Fault, FaultRule};
+use serde_json::Value;
+
+use super::{Scene, TRACE_ID, behind_a_proxy, traceparent};
+use crate::cli::program::CONFIG;
+
+/// The trace ids of the lines about answers to this path.
+#[track_caller]
+fn trace_ids(log: &[Value], path: &str) -> Vec<Option<String>> {
+    let lines: Vec<&Value> = log.iter().filter(|line| line["message"] == "answered" && line["path"] == path).collect();
+    assert!(!lines.is_empty(), "no line about {path}: {log:#?}");
+    lines.iter().map(|line| line["span"]["trace_id"].as_str().map(str::to_owned)).collect()
+}
+
+#[tokio::test]
+async fn a_log_line_has_the_trace_of_a_trusted_proxy_and_of_nobody_else() {
+    let (sound, malformed) = (traceparent(), traceparent().replace("00-", "00_"));
+    for (config, trusted) in [(behind_a_proxy(), true), (CONFIG.to_owned(), false)] {
+        let scene = Scene::new(&config, &[], &[]).await;
+        assert_eq!(scene.get("/healthz", &[("traceparent", &sound), ("tracestate", "vendor=1")]).await.status, 200);
+        for headers in [
+            vec![],
+            vec![("traceparent", malformed.as_str())],
+            vec![("traceparent", ""), ("tracestate", "=")],
+            vec![("traceparent", &sound), ("traceparent", &sound)],
+            vec![("tracestate", "vendor=1")],
+        ] {
+            assert_eq!(scene.get("/signed-out", &headers).await.status, 200, "{headers:?}");
+        }
+        let ended = scene.program.terminate().await;
+        let log = ended.log();
+        let expected = trusted.then(|| TRACE_ID.to_owned());
+        assert_eq!(trace_ids(&log, "/healthz"), [expected], "trusted: {trusted}");
+        assert_eq!(trace_ids(&log, "/signed-out"), [const { None }; 5], "trusted: {trusted}; nothing sound came");
+    }
+}
+
+#[tokio::test]
+async fn a_line_in_the_middle_of_a_step_still_names_the_request() {
+    // Also where somebody is collecting spans: nobody listens at this address.
+    for variables in [vec![], vec![("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1".to_owned())]] {
+        for filter in ["info,entraway=trace", "info,entraway=trace,entraway::trace=trace"] {
+            let scene = Scene::new(CONFIG, &variables, &["--log-level", filter]).await;
+            scene.world.fake.fault(FaultRule::on(Endpoint::MemberOf, Fault::status(503)).times(1));
+            scene.sign_in(&[]).await;
+            let log = scene.program.terminate().await.log();
+            let line = log.iter().find(|line| line["message"] == "asking Graph again").expect("the second try is told");
+            assert_eq!(line["span"]["name"], "request", "with {filter}: {line:#}");
+            assert!(line["span"]["request_id"].is_string(), "with {filter}: {line:#}");
+        }
+    }
+}
+
+#[cfg(not(feature = "otlp"))]
+#[tokio::test]
+async fn a_program_without_the_feature_says_that_it_sends_no_traces() {
+    for variable in ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] {
+        let scene = Scene::new(CONFIG, &[(variable, "http://127.0.0.1:1".to_owned())], &[]).await;
+        let log = scene.program.terminate().await.log();
+        let told = log.iter().filter(|line| line["message"].to_string().contains("without the feature otlp"));
+        let told: Vec<&Value> = told.collect();
+        assert_eq!(told.len(), 1, "{log:#?}");
+        assert_eq!(told[0]["level"], "WARN");
+        assert!(told[0]["message"].to_string().contains(variable), "{}", told[0]);
+    }
+    for variables in [vec![], vec![("OTEL_EXPORTER_OTLP_ENDPOINT", String::new())]] {
+        let scene = Scene::new(CONFIG, &variables, &[]).await;
+        let ended = scene.program.terminate().await;
+        assert!(!ended.stderr.contains("otlp"), "nobody asked for traces: {ended:?}");
+    }
+}

@@ -1,0 +1,57 @@
+//! A collector that is away, slow or unwilling is no matter of those who sign in.
+
+use std::time::{Duration, Instant};
+
+use super::collector::{Collector, SILENCE};
+use super::{Scene, behind_a_proxy};
+
+/// So that spans are sent at once, and a queue is soon full.
+fn eager(endpoint: &str) -> Vec<(&'static str, String)> {
+    vec![
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.to_owned()),
+        ("OTEL_BSP_SCHEDULE_DELAY", "10".to_owned()),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "4".to_owned()),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1".to_owned()),
+    ]
+}
+
+#[tokio::test]
+async fn people_sign_in_while_the_collector_is_away_or_silent_and_the_program_ends_in_time() {
+    let silent = Collector::answering(SILENCE).await;
+    // At the first one nobody listens.
+    for (endpoint, told) in [("http://127.0.0.1:1", true), (silent.endpoint.as_str(), false)] {
+        let mut scene = Scene::new(&behind_a_proxy(), &eager(endpoint), &[]).await;
+        for _ in 0..3 {
+            scene.sign_in(&[]).await;
+        }
+        if told {
+            let warned = |log: &str| log.contains("traces cannot be sent").then_some(());
+            scene.program.until("warning", |program| warned(&program.stderr())).await;
+        }
+        let begin = Instant::now();
+        let ended = scene.program.terminate().await;
+        assert_eq!(ended.code, 0, "{ended:?}");
+        assert!(begin.elapsed() < Duration::from_millis(4_500), "it took {:?} to end", begin.elapsed());
+        let warnings = ended.stderr.matches("traces cannot be sent").count();
+        // For how long silence is no failure yet, is not looked at here.
+        assert!(warnings == 1 || (warnings == 0 && !told), "an outage is told once: {ended:?}");
+        assert!(ended.stderr.contains("the last spans were not sent"), "{ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_outage_of_the_collector_is_told_once_and_so_is_its_end() {
+    let collector = Collector::answering(503).await;
+    let mut scene = Scene::new(&behind_a_proxy(), &eager(&collector.endpoint), &[]).await;
+    scene.sign_in(&[]).await;
+    let says = |log: &str, words: &str| log.contains(words).then_some(());
+    scene.program.until("warning", |program| says(&program.stderr(), "traces cannot be sent")).await;
+    collector.answers(200);
+    scene.sign_in(&[]).await;
+    scene.program.until("end of the outage", |program| says(&program.stderr(), "traces are sent again")).await;
+    let ended = scene.program.terminate().await;
+    let count = |words: &str| ended.stderr.matches(words).count();
+    assert_eq!((count("traces cannot be sent"), count("traces are sent again")), (1, 1), "{ended:?}");
+    assert!(ended.stderr.contains("the collector answers 503"), "{ended:?}");
+    assert!(!collector.spans().is_empty(), "something came after that");
+}
