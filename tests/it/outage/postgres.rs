@@ -84,10 +84,13 @@ async fn a_postgres_that_ends_in_a_storm_of_sign_ins_leaves_nothing_half_and_is_
             storm.until_more_are_refused(6).await;
         }
         cluster.start_again().await;
+        let mut all = Vec::new();
         for (part, storm) in parts.iter_mut().zip(storms) {
             part.is_well_again().await;
             storm.until_more_are_in(10).await;
-            let mut tries = storm.end().await;
+            all.push(storm.end().await);
+        }
+        for (part, mut tries) in parts.iter().zip(all) {
             all_refusals_are_for_want_of_the_database(&tries);
             let when = format!("{:?}, {how:?}", part.world.kind);
             nothing_is_half(&part.world, &tries, &when).await;

@@ -63,14 +63,19 @@ pub(super) struct Try {
 }
 
 impl Try {
-    /// Somebody new, in a group of everybody's and now and then in one that nobody has seen before; tries once.
+    /// Somebody new, in a group of everybody's and in one that nobody has seen before; tries once.
     pub(super) async fn of_somebody_new(fake: &Fake, base: &Url, everybodys: GroupId) -> Self {
+        Self::once(fake, base, everybodys, 1).await
+    }
+
+    /// Every so many of them are in a group that nobody has seen before.
+    async fn once(fake: &Fake, base: &Url, everybodys: GroupId, every: usize) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let (person, groups) = fake.edit(|directory| {
             let person = directory.person(&format!("Person {number}"), |_| {});
             let mut groups = BTreeSet::from([everybodys]);
-            if number.is_multiple_of(5) {
+            if number.is_multiple_of(every) {
                 let own = directory.group(&format!("Group {number}"));
                 directory.assign(own);
                 groups.insert(own);
@@ -143,7 +148,7 @@ impl Storm {
                         tokio::time::sleep(Duration::from_millis(5)).await;
                         continue;
                     };
-                    let one = Try::of_somebody_new(&fake, &at, everybodys).await;
+                    let one = Try::once(&fake, &at, everybodys, 3).await;
                     if one.came == Came::In {
                         inside.fetch_add(1, Ordering::Relaxed);
                     } else {
