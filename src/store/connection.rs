@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, FutureExt as _, TryFutureExt as _};
 use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
-use sqlx::error::BoxDynError;
+use sqlx::error::{BoxDynError, DatabaseError};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{
@@ -96,7 +96,7 @@ impl Renewal {
     }
 
     fn look_at(&self, error: &sqlx::Error) {
-        if error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == READ_ONLY) {
+        if error.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code == READ_ONLY) {
             self.renew();
         }
     }
