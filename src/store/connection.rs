@@ -253,3 +253,28 @@ impl<'c> Executor<'c> for &'c mut Link {
         self.connection().describe(sql)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_behind_a_pooler_begins_with_the_settings_of_a_connection_without_one() {
+        for (name, value) in SETTINGS {
+            let set = format!("set local {name} = '{value}'");
+            assert!(BEGIN.contains(&set), "{set} is not in {BEGIN}");
+            let for_migrations = BEGIN_MIGRATIONS.contains(&set);
+            assert_eq!(for_migrations, name != "statement_timeout", "{set} in {BEGIN_MIGRATIONS}");
+        }
+    }
+
+    #[test]
+    fn connections_of_before_a_renewal_do_not_count_and_those_made_since_do() {
+        let renewal =
+            Renewal { began: Instant::now().checked_sub(Duration::from_mins(1)).unwrap(), since: AtomicU64::new(0) };
+        assert!(renewal.counts(Duration::from_secs(50)));
+        renewal.renew();
+        assert!(!renewal.counts(Duration::from_secs(50)), "made before");
+        assert!(renewal.counts(Duration::ZERO), "made since");
+    }
+}
