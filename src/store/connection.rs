@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, FutureExt as _, TryFutureExt as _};
 use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
-use sqlx::error::BoxDynError;
+use sqlx::error::{BoxDynError, DatabaseError};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{
@@ -96,7 +96,7 @@ impl Renewal {
     }
 
     fn look_at(&self, error: &sqlx::Error) {
-        if error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == READ_ONLY) {
+        if error.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code == READ_ONLY) {
             self.renew();
         }
     }
@@ -251,5 +251,30 @@ impl<'c> Executor<'c> for &'c mut Link {
         'c: 'e,
     {
         self.connection().describe(sql)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_behind_a_pooler_begins_with_the_settings_of_a_connection_without_one() {
+        for (name, value) in SETTINGS {
+            let set = format!("set local {name} = '{value}'");
+            assert!(BEGIN.contains(&set), "{set} is not in {BEGIN}");
+            let for_migrations = BEGIN_MIGRATIONS.contains(&set);
+            assert_eq!(for_migrations, name != "statement_timeout", "{set} in {BEGIN_MIGRATIONS}");
+        }
+    }
+
+    #[test]
+    fn connections_of_before_a_renewal_do_not_count_and_those_made_since_do() {
+        let renewal =
+            Renewal { began: Instant::now().checked_sub(Duration::from_mins(1)).unwrap(), since: AtomicU64::new(0) };
+        assert!(renewal.counts(Duration::from_secs(50)));
+        renewal.renew();
+        assert!(!renewal.counts(Duration::from_secs(50)), "made before");
+        assert!(renewal.counts(Duration::ZERO), "made since");
     }
 }

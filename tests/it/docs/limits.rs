@@ -50,9 +50,9 @@ const NUMBERS: &[(&str, &str, &str)] = &[
         "src/store.rs",
         "ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);",
     ),
-    ("one statement | 10 s |", "src/store.rs", r#"("statement_timeout", "10s")"#),
-    ("a lock in the database | 8 s |", "src/store.rs", r#"("lock_timeout", "8s")"#),
-    ("an idle transaction | 30 s |", "src/store.rs", r#"("idle_in_transaction_session_timeout", "30s")"#),
+    ("one statement | 10 s |", "src/store/connection.rs", r#"("statement_timeout", "10s")"#),
+    ("a lock in the database | 8 s |", "src/store/connection.rs", r#"("lock_timeout", "8s")"#),
+    ("an idle transaction | 30 s |", "src/store/connection.rs", r#"("idle_in_transaction_session_timeout", "30s")"#),
     (
         "telling LiteLLM's proxies through Redis, connecting included | 1 s |",
         "src/litellm_cache.rs",

@@ -8,7 +8,7 @@ use entraway::pg::PrivateCluster;
 
 use super::standby::running;
 
-/// The same numbers for the same seed (SplitMix64).
+/// The same numbers for the same seed (`SplitMix64`).
 pub(super) struct Dice(u64);
 
 impl Dice {
