@@ -12,6 +12,10 @@ const NUMBERS: &[(&str, &str, &str)] = &[
     ("request without its body | 64 KB |", "src/server.rs", "LONGEST_HEAD: usize = 64 * 1024;"),
     ("body | 16 KB,", "src/web/limits.rs", "LONGEST_BODY: usize = 16 * 1024;"),
     ("`return_to` | 2,000 bytes |", "src/web/return_to.rs", "LONGEST: usize = 2_000;"),
+    ("rows of a list | 50 |", "src/store/view/list.rs", "PAGE: usize = 50;"),
+    ("text to search for | 300 bytes |", "src/web/list.rs", "LONGEST_SEARCH: usize = 300;"),
+    ("memberships on a person's page | 1,000 of each kind |", "src/store/view/memberships.rs", "MOST: i64 = 1_000;"),
+    ("a person's sessions on their page | 1,000 |", "src/web/details.rs", "SESSIONS: u32 = 1_000;"),
     ("open connections | `limits.connections` | 512 |", "src/config/limits.rs", "const CONNECTIONS: u32 = 512;"),
     (
         "sign-ins between Entra and their session | `limits.concurrent_sign_ins` | 128 |",
