@@ -195,7 +195,7 @@ impl Graph {
 }
 
 /// When to ask again. Graph tells all whom it refuses together the same time, and they are not to come back together: the
-/// backoff, which has chance in it, goes on top. `None`: later than any clock reaches.
+/// backoff, which has chance in it, goes on top. `None`: longer than any time there is.
 fn pause(backoff: Duration, error: &GraphError) -> Option<Duration> {
     backoff.checked_add(error.retry_after().unwrap_or_default())
 }
@@ -229,6 +229,6 @@ mod tests {
         let pauses = [201, 300, 399].map(|chance| pause(Duration::from_millis(chance), &told(2)).unwrap());
         assert!(pauses.iter().all(|pause| *pause >= Duration::from_secs(2)), "Graph's word counts: {pauses:?}");
         assert_eq!(pauses.iter().collect::<BTreeSet<_>>().len(), 3, "as many moments as chances: {pauses:?}");
-        assert_eq!(pause(Duration::from_millis(200), &told(u64::MAX)), None);
+        assert_eq!(pause(Duration::from_secs(1), &told(u64::MAX)), None, "longer than any time there is");
     }
 }
