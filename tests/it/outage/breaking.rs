@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use entraway::pg::PrivateCluster;
 
@@ -25,8 +26,25 @@ impl Dice {
     }
 }
 
-/// Cuts all sessions and starts it again with the arguments that it had; back when it takes connections. When its folder
-/// goes with the cluster it ends by itself.
+/// A Postgres that may have been restarted: whoever started it first does not know it any more, so it is stopped here.
+pub(super) struct Restarted(pub(super) PrivateCluster);
+
+impl Drop for Restarted {
+    fn drop(&mut self) {
+        let pid_file = self.0.folder().join("data/postmaster.pid");
+        let Ok(text) = fs::read_to_string(&pid_file) else { return };
+        let pid = text.lines().next().unwrap_or_default();
+        let _ = Command::new("kill").args(["-QUIT", pid]).status();
+        for _ in 0..500 {
+            if !pid_file.exists() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// Cuts all sessions and starts it again with the arguments that it had; back when it takes connections.
 pub(super) async fn restart_postgres(cluster: &PrivateCluster) {
     let folder = cluster.folder();
     let owner = fs::metadata(folder).unwrap();

@@ -13,7 +13,7 @@ use reqwest::{Method, RequestBuilder};
 use tokio::time::sleep;
 use url::Url;
 
-use super::breaking::{Dice, restart_postgres};
+use super::breaking::{Dice, Restarted, restart_postgres};
 use super::flat::{Sample, findings};
 use super::haproxy::{HaProxy, LIMIT, replaced, settings};
 use crate::cli::program::{CONFIG, Folder, Program, environment, with};
@@ -36,7 +36,7 @@ fn setting(name: &str, otherwise: u64) -> u64 {
 
 struct Soak {
     world: World,
-    cluster: PrivateCluster,
+    cluster: Restarted,
     base: Url,
     over: AtomicBool,
     /// How often a replica was killed: an answer may be cut then, or a finished sign-in asked for once more.
@@ -183,7 +183,7 @@ async fn breaks(
                 "503 of Microsoft's"
             }
             2 => {
-                restart_postgres(&soak.cluster).await;
+                restart_postgres(&soak.cluster.0).await;
                 "restart of Postgres"
             }
             3 => {
@@ -231,9 +231,9 @@ async fn whatever_breaks_nothing_is_lost_and_nothing_grows() {
     let seconds = setting("ENTRAWAY_SOAK_SECONDS", 20);
     let seed = setting("ENTRAWAY_SOAK_SEED", u64::from(uuid::Uuid::new_v4().as_fields().0));
     println!("soak: {seconds} s; to do the same again: ENTRAWAY_SOAK_SEED={seed}");
-    let cluster = PrivateCluster::start(Durability::Fast).await.unwrap();
-    cluster.create_database("soak", None).await.unwrap();
-    let url = cluster.url("soak");
+    let cluster = Restarted(PrivateCluster::start(Durability::Fast).await.unwrap());
+    cluster.0.create_database("soak", None).await.unwrap();
+    let url = cluster.0.url("soak");
     let world = World::on(Native, url.clone(), &url, "soak".to_owned()).await;
     let groups = many_assigned(&world, 20);
     let people: Vec<(ObjectId, Vec<GroupId>)> = (0..60)
