@@ -56,6 +56,15 @@ impl Cluster {
         cluster
     }
 
+    /// Whether this machine lets us mount a disk that nobody else sees; some containers do not.
+    pub(super) fn may_have_a_small_disk() -> bool {
+        let root = fs::metadata("/proc/self").unwrap().uid() == 0;
+        let words = if root { &["--mount"][..] } else { &["--user", "--map-root-user", "--mount"] };
+        let mut command = Command::new("unshare");
+        let tried = command.args(words).args(["mount", "-t", "tmpfs", "none", "/tmp"]).stderr(Stdio::null()).status();
+        tried.is_ok_and(|status| status.success())
+    }
+
     /// The same, and the database of [`Cluster::world`] is on a disk of this size.
     pub(super) async fn on_a_small_disk(size: &str) -> Self {
         let mut cluster = Self::start().await;

