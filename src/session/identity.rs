@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
@@ -58,73 +59,95 @@ impl Person<'_> {
     /// All of [`IDENTITY_HEADERS`], the assertion empty.
     #[must_use]
     pub fn headers(&self) -> HeaderMap {
+        // All values stand in one text, which is cut up in the end: proxies ask for each picture of each page.
+        let mut written = String::with_capacity(self.room());
+        let mut ends = [0; 6];
+        written.push_str(&self.identity.object_id.to_string());
+        ends[0] = written.len();
+        for (end, value) in ends[1..].iter_mut().zip([self.email, self.display_name, self.user_role]) {
+            text(&mut written, value);
+            *end = written.len();
+        }
+        let organizations_left_out = list(&mut written, &self.organizations);
+        ends[4] = written.len();
+        let teams_left_out = list(&mut written, &self.teams);
+        ends[5] = written.len();
+        let written = Bytes::from(written);
+        let mut begin = 0;
+        let mut values = ends.map(|end| {
+            let value = written.slice(begin..end);
+            begin = end;
+            header_value(value)
+        });
+        let mut take = |n: usize| std::mem::replace(&mut values[n], HeaderValue::from_static(""));
+        let truncated =
+            |left_out| if left_out == 0 { HeaderValue::from_static("") } else { HeaderValue::from(left_out) };
         // What an answer has besides.
         let mut headers = HeaderMap::with_capacity(IDENTITY_HEADERS.len() + 3);
-        headers.insert(USER, value(self.identity.object_id.to_string()));
-        headers.insert(EMAIL, value(text(self.email)));
-        headers.insert(NAME, value(text(self.display_name)));
-        headers.insert(ROLE, value(text(self.user_role)));
+        headers.insert(USER, take(0));
+        headers.insert(EMAIL, take(1));
+        headers.insert(NAME, take(2));
+        headers.insert(ROLE, take(3));
+        headers.insert(ORGANIZATIONS, take(4));
+        headers.insert(ORGANIZATIONS_TRUNCATED, truncated(organizations_left_out));
+        headers.insert(TEAMS, take(5));
+        headers.insert(TEAMS_TRUNCATED, truncated(teams_left_out));
         headers.insert(ASSERTION, HeaderValue::from_static(""));
-        for (name, name_truncated, ids) in
-            [(ORGANIZATIONS, ORGANIZATIONS_TRUNCATED, &self.organizations), (TEAMS, TEAMS_TRUNCATED, &self.teams)]
-        {
-            let (list, left_out) = list(ids);
-            headers.insert(name, value(list));
-            let left_out = if left_out == 0 { HeaderValue::from_static("") } else { left_out.into() };
-            headers.insert(name_truncated, left_out);
-        }
         headers
+    }
+
+    /// Bytes that the values take, if there is nothing to encode.
+    fn room(&self) -> usize {
+        let texts = [self.email, self.display_name, self.user_role].into_iter().flatten();
+        let ids = self.organizations.iter().chain(&self.teams);
+        64 + texts.map(|text| text.len() + 6).sum::<usize>() + ids.map(|id| id.len() + 1).sum::<usize>()
     }
 
     /// The ids that fit into a header: of organizations, and of teams.
     #[must_use]
     pub fn told(&self) -> (&[&str], &[&str]) {
-        let told = |ids: &[&str]| ids.len() - list(ids).1;
+        let told = |ids: &[&str]| ids.len() - list(&mut String::new(), ids);
         (&self.organizations[..told(&self.organizations)], &self.teams[..told(&self.teams)])
     }
 }
 
-/// A text of bounded length, cut between characters.
-fn text(text: Option<&str>) -> String {
-    let mut written = String::new();
+/// Writes a text of bounded length, cut between characters.
+fn text(to: &mut String, text: Option<&str>) {
     let text = text.unwrap_or_default();
-    if text.len() <= LONGEST_TEXT && plain(text) {
-        return text.to_owned();
+    let whole: Cow<'_, str> = utf8_percent_encode(text, ENCODED).into();
+    if whole.len() <= LONGEST_TEXT {
+        to.push_str(&whole);
+        return;
     }
+    let begin = to.len();
     for c in text.chars() {
         let c = utf8_percent_encode(c.encode_utf8(&mut [0; 4]), ENCODED).to_string();
-        if written.len() + c.len() > LONGEST_TEXT {
+        if to.len() - begin + c.len() > LONGEST_TEXT {
             break;
         }
-        written += &c;
+        to.push_str(&c);
     }
-    written
 }
 
-/// The ids that fit, and how many do not.
-fn list(ids: &[&str]) -> (String, usize) {
-    let mut list = String::new();
+/// Writes the ids that fit; gives how many do not.
+fn list(to: &mut String, ids: &[&str]) -> usize {
+    let begin = to.len();
     for (index, id) in ids.iter().enumerate() {
-        let id: Cow<'_, str> = if plain(id) { Cow::Borrowed(id) } else { utf8_percent_encode(id, ENCODED).into() };
-        if list.len() + 1 + id.len() > LONGEST_LIST {
-            return (list, ids.len() - index);
+        let id: Cow<'_, str> = utf8_percent_encode(id, ENCODED).into();
+        if to.len() - begin + 1 + id.len() > LONGEST_LIST {
+            return ids.len() - index;
         }
         if index > 0 {
-            list.push(',');
+            to.push(',');
         }
-        list += &id;
+        to.push_str(&id);
     }
-    (list, 0)
+    0
 }
 
-/// Whether there is nothing to encode, as is nearly always so.
-fn plain(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'%' && byte != b',')
-}
-
-fn value(text: String) -> HeaderValue {
+fn header_value(text: Bytes) -> HeaderValue {
     // Unwrap safety: what is no visible ASCII was encoded.
-    HeaderValue::try_from(text).expect("visible ASCII")
+    HeaderValue::from_maybe_shared(text).expect("visible ASCII")
 }
 
 #[cfg(test)]

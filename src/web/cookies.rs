@@ -56,15 +56,20 @@ impl Cookies {
 
     /// A cookie's value as it was sent; `None` where two of that name came, since then one is not ours.
     pub(super) fn plain(headers: &HeaderMap, name: &str) -> Option<String> {
-        match &Self::all(headers, name)[..] {
-            [value] => Some(value.clone()),
-            _ => None,
-        }
+        let mut values = Self::all(headers, name);
+        let value = values.pop();
+        value.filter(|_| values.is_empty())
     }
 
     /// Every value that was sent under this name.
     pub(super) fn all(headers: &HeaderMap, name: &str) -> Vec<String> {
-        sent(headers).filter(|cookie| cookie.name() == name).map(|cookie| cookie.value().to_owned()).collect()
+        let mut values = Vec::new();
+        each(headers, |cookie| {
+            if cookie.name() == name {
+                values.push(cookie.value().to_owned());
+            }
+        });
+        values
     }
 
     /// What a sealed cookie holds, if one of our keys sealed it under this very name.
@@ -74,15 +79,15 @@ impl Cookies {
 
     /// The cookies whose names begin so, each with what it holds if one of our keys sealed it; at most so many.
     pub(super) fn open_all(&self, headers: &HeaderMap, prefix: &str, most: usize) -> Vec<Opened> {
-        sent(headers)
-            .filter(|cookie| cookie.name().starts_with(prefix) && cookie.name().bytes().all(|b| b.is_ascii_graphic()))
-            .take(most)
-            .map(|cookie| Opened {
-                name: cookie.name().to_owned(),
-                bytes: cookie.name().len() + cookie.value().len(),
-                value: self.unseal(cookie.name(), cookie.value()),
-            })
-            .collect()
+        let mut opened = Vec::new();
+        each(headers, |cookie| {
+            let name = cookie.name();
+            if opened.len() < most && name.starts_with(prefix) && name.bytes().all(|b| b.is_ascii_graphic()) {
+                let bytes = name.len() + cookie.value().len();
+                opened.push(Opened { name: name.to_owned(), bytes, value: self.unseal(name, cookie.value()) });
+            }
+        });
+        opened
     }
 
     fn unseal(&self, name: &str, sealed: &str) -> Option<String> {
@@ -142,9 +147,11 @@ impl Cookies {
 }
 
 /// The cookies that came with a request. Another application's may hold any bytes; what is no text there is none of ours.
-fn sent(headers: &HeaderMap) -> impl Iterator<Item = Cookie<'static>> {
-    let lines = headers.get_all(COOKIE).iter().map(|line| String::from_utf8_lossy(line.as_bytes()).into_owned());
-    lines.flat_map(|line| Cookie::split_parse(line).flatten().collect::<Vec<_>>())
+/// Looks at each cookie that was sent.
+fn each(headers: &HeaderMap, mut look: impl FnMut(&Cookie<'_>)) {
+    for line in headers.get_all(COOKIE) {
+        Cookie::split_parse(String::from_utf8_lossy(line.as_bytes())).flatten().for_each(|cookie| look(&cookie));
+    }
 }
 
 fn header(cookie: &Cookie<'_>) -> HeaderValue {

@@ -60,7 +60,7 @@ impl Apache {
             "apache.conf",
             &format!(
                 "ServerRoot {path}\nServerName localhost\nPidFile {path}/pid\nErrorLog {path}/log\nLogLevel warn\n\
-                 Listen 127.0.0.1:{port}\nUser www-data\nGroup www-data\nKeepAlive On\nMaxKeepAliveRequests 0\n\
+                 Listen 127.0.0.1:{port}\nUser www-data\nGroup www-data\nKeepAlive On\nMaxKeepAliveRequests 0\nMaxSpareThreads 400\n\
                  LoadModule mpm_event_module /usr/lib/apache2/modules/mod_mpm_event.so\n\
                  LoadModule authn_core_module /usr/lib/apache2/modules/mod_authn_core.so\n\
                  LoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so\n\
