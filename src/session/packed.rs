@@ -80,7 +80,8 @@ fn put_length(texts: &mut Vec<u8>, length: usize) {
 }
 
 fn take<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
-    let (text, after) = rest.split_at_checked(take_length(rest)?)?;
+    let length = take_length(rest)?;
+    let (text, after) = rest.split_at_checked(length)?;
     *rest = after;
     std::str::from_utf8(text).ok()
 }
