@@ -100,7 +100,7 @@ impl Fake {
             product_url: options.product_url,
             stop: CancellationToken::new(),
             inner: Mutex::new(Inner {
-                directory: options.directory,
+                directory: Arc::new(options.directory),
                 keys: KeyRing::new(key),
                 issued: Issued::default(),
                 faults: Vec::new(),
@@ -159,7 +159,7 @@ impl Fake {
 
     /// Changes the directory, or reads it. The closure must not call the simulator: it holds its lock.
     pub fn edit<T>(&self, change: impl FnOnce(&mut Directory) -> T) -> T {
-        change(&mut self.0.shared.lock().directory)
+        change(Arc::make_mut(&mut self.0.shared.lock().directory))
     }
 
     /// Every request since the start or the last [`Fake::clear_requests`].

@@ -233,26 +233,26 @@ struct RoleForm {
 }
 
 async fn put(State(shared): State<Arc<Shared>>, Form(form): Form<Membership>) -> Redirect {
-    shared.lock().directory.put(form.person, form.group);
+    Arc::make_mut(&mut shared.lock().directory).put(form.person, form.group);
     back(&form.person)
 }
 
 async fn take_out(State(shared): State<Arc<Shared>>, Form(form): Form<Membership>) -> Redirect {
-    shared.lock().directory.take_out(form.person, form.group);
+    Arc::make_mut(&mut shared.lock().directory).take_out(form.person, form.group);
     back(&form.person)
 }
 
 async fn assign(State(shared): State<Arc<Shared>>, Form(form): Form<GroupForm>) -> Redirect {
     let mut inner = shared.lock();
     match form.role.as_str() {
-        "" => inner.directory.assign(form.group),
-        role => inner.directory.assign_role(form.group, role),
+        "" => Arc::make_mut(&mut inner.directory).assign(form.group),
+        role => Arc::make_mut(&mut inner.directory).assign_role(form.group, role),
     }
     back(&form.group)
 }
 
 async fn unassign(State(shared): State<Arc<Shared>>, Form(form): Form<GroupForm>) -> Redirect {
-    shared.lock().directory.unassign(form.group);
+    Arc::make_mut(&mut shared.lock().directory).unassign(form.group);
     back(&form.group)
 }
 
@@ -263,13 +263,13 @@ async fn create_group(State(shared): State<Arc<Shared>>, Form(form): Form<NewGro
         let why = json!({ "error": "a group needs a name of at most 256 characters" });
         return (StatusCode::BAD_REQUEST, Json(why)).into_response();
     }
-    let id = shared.lock().directory.group(name);
+    let id = Arc::make_mut(&mut shared.lock().directory).group(name);
     back(&id).into_response()
 }
 
 async fn role(State(shared): State<Arc<Shared>>, Form(form): Form<RoleForm>) -> Redirect {
     let roles = if form.role.is_empty() { Vec::new() } else { vec![form.role] };
-    shared.lock().directory.change_person(form.person, |person| person.app_roles = roles);
+    Arc::make_mut(&mut shared.lock().directory).change_person(form.person, |person| person.app_roles = roles);
     back(&form.person)
 }
 

@@ -193,7 +193,7 @@ fn unknown(shared: &Shared, headers: &HeaderMap, (uri, _, call): &Request) -> Re
 }
 
 /// The bearer token, checked, and the directory as it is now.
-fn authorized(shared: &Shared, headers: &HeaderMap, call: &Call) -> Result<(AccessToken, Directory), GraphError> {
+fn authorized(shared: &Shared, headers: &HeaderMap, call: &Call) -> Result<(AccessToken, Arc<Directory>), GraphError> {
     let text = bearer(headers).ok_or_else(|| GraphError::unauthorized("Access token is empty."))?;
     let inner = shared.lock();
     let token = inner
@@ -211,7 +211,7 @@ fn delegated(
     shared: &Shared,
     headers: &HeaderMap,
     call: &Call,
-) -> Result<(AccessToken, Person, Directory), GraphError> {
+) -> Result<(AccessToken, Person, Arc<Directory>), GraphError> {
     let (token, directory) = authorized(shared, headers, call)?;
     let Holder::Person(id) = token.holder else {
         return Err(GraphError::bad_request(

@@ -43,7 +43,8 @@ pub(super) struct Shared {
 
 /// What changes.
 pub(super) struct Inner {
-    pub(super) directory: Directory,
+    /// Shared with whoever reads it meanwhile, and copied where it is changed then.
+    pub(super) directory: Arc<Directory>,
     pub(super) keys: KeyRing,
     pub(super) issued: Issued,
     pub(super) faults: Vec<FaultRule>,
