@@ -21,9 +21,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::PgPool;
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection as _, PgPool};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
@@ -55,10 +55,6 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// So many wait for each connection at most. A statement takes some milliseconds: whoever stands further back had better
 /// come again than wait here and take up memory.
 const WAITING_PER_CONNECTION: u32 = 20;
-
-/// A connection that was good a moment ago is not asked again whether it is: that would be one more round trip for each
-/// statement.
-const TRUSTED_IDLE: Duration = Duration::from_millis(250);
 
 /// Of so many connections one is kept for those who only read.
 const CONNECTIONS_PER_READER: u32 = 4;
@@ -231,16 +227,9 @@ impl Store {
         let pool = PgPoolOptions::new()
             .max_connections(max_connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
-            // sqlx looks at each connection as it is given back; one that was idle for a while is looked at again.
-            .test_before_acquire(false)
             .before_acquire({
                 let renewal = renewal.clone();
-                move |connection, known| {
-                    let counts = renewal.counts(known.age);
-                    Box::pin(
-                        async move { Ok(counts && (known.idle_for < TRUSTED_IDLE || connection.ping().await.is_ok())) },
-                    )
-                }
+                move |_, connection| Box::pin(std::future::ready(Ok(renewal.counts(connection.age))))
             })
             .connect_lazy_with(options);
         let places = max_connections.saturating_mul(1 + WAITING_PER_CONNECTION);
