@@ -34,6 +34,11 @@ pub(crate) async fn warm(cluster: &PrivateCluster) -> anyhow::Result<String> {
     let verify = format!("{}/auth/verify", service.url());
     let direct = [
         target("a bare axum route, 204", format!("{}/bare", service.bare_url()?), &cookie),
+        target(
+            "the same, 200 with headers as many and as long as `/auth/verify`'s",
+            format!("{}/headers", service.bare_url()?),
+            &cookie,
+        ),
         target("`/auth/verify`", verify, &cookie),
         target("Apache, mod_auth_openidc, server cache", apache.url.clone(), &apache.cookie),
     ];
@@ -43,11 +48,11 @@ pub(crate) async fn warm(cluster: &PrivateCluster) -> anyhow::Result<String> {
         target("nginx, `auth_request` → Apache, mod_auth_openidc", nginx.at("/apache"), &apache.cookie),
     ];
     let mut page = format!(
-        "A person in {} teams, whose session is remembered; {}. The bare route is another listener of the same process.\n",
+        "A person in {} teams, whose session is remembered; {}. The bare routes are another listener of the\nsame process. The second one shows what the headers alone cost: they are written, sent, and read by whoever asked.\n",
         SCENE.in_groups,
         wrk::how()
     );
-    for (targets, of) in [(&direct, "the bare route"), (&behind, "nginx asking nginx")] {
+    for (targets, of) in [(&direct[..], "the bare route"), (&behind[..], "nginx asking nginx")] {
         let compared = compare(targets).await?;
         writeln!(page, "\n| what | requests a second | of {of} | p99, ms | of {of} |\n|---|---|---|---|---|")?;
         for (n, target) in targets.iter().enumerate() {

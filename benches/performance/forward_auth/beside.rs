@@ -1,4 +1,5 @@
-//! The service and, on another listener of the same process, a bare axum route that answers 204: what a route costs at least.
+//! The service and, on another listener of the same process, a bare axum route that answers 204: what a route costs at least;
+//! and one that answers with headers like those of an identity, which stand in the program: what these cost whoever sends them.
 
 use std::process::ExitCode;
 
@@ -11,11 +12,33 @@ use tokio::net::TcpListener;
 
 pub(crate) const COMMAND: &str = "beside";
 
+/// Five groups' ids.
+const IDS: &str = "00000000-0000-4000-8000-000000000000,00000000-0000-4000-8000-000000000001,\
+                   00000000-0000-4000-8000-000000000002,00000000-0000-4000-8000-000000000003,\
+                   00000000-0000-4000-8000-000000000004";
+
+/// As `/auth/verify` answers.
+const HEADERS: [(&str, &str); 11] = [
+    ("x-auth-request-user", "00000000-0000-4000-8000-000000000000"),
+    ("x-auth-request-email", "person.0000@contoso-sim.example"),
+    ("x-auth-request-name", "Person%200000"),
+    ("x-auth-request-role", "internal_user_viewer"),
+    ("x-auth-request-organizations", IDS),
+    ("x-auth-request-organizations-truncated", ""),
+    ("x-auth-request-teams", IDS),
+    ("x-auth-request-teams-truncated", ""),
+    ("x-auth-request-assertion", ""),
+    ("cache-control", "no-store"),
+    ("x-request-id", "00000000-0000-4000-8000-000000000000"),
+];
+
 /// Takes the options of `entraway serve`.
 pub(crate) async fn run(options: &[String]) -> anyhow::Result<ExitCode> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     eprintln!("{{\"bare\":\"{}\"}}", listener.local_addr()?);
-    let bare = Router::new().route("/bare", get(async || StatusCode::NO_CONTENT));
+    let bare = Router::new()
+        .route("/bare", get(async || StatusCode::NO_CONTENT))
+        .route("/headers", get(async || (StatusCode::OK, HEADERS)));
     tokio::spawn(async move { axum::serve(listener, bare).await });
     let words = ["entraway", "serve"].into_iter().map(str::to_owned).chain(options.iter().cloned());
     Cli::try_parse_from(words)?.run(&std::env::vars().collect()).await
