@@ -12,7 +12,7 @@ pub(super) struct Packed {
     texts: Box<[u8]>,
 }
 
-/// In place of a length: no text at all, or the length is in the next four bytes.
+/// In place of a length: no text at all, or the length is in the next eight bytes.
 const NONE: u8 = 254;
 const LONG: u8 = 255;
 
