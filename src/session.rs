@@ -8,6 +8,7 @@ mod cache;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod identity;
+mod lookup;
 mod packed;
 
 use std::sync::Arc;
@@ -21,13 +22,12 @@ use crate::clock::Clock;
 use crate::domain::ObjectId;
 use crate::metrics::{Lookup, SessionEnd};
 use crate::random;
-use crate::store::{
-    CallerSession, Change, NewSession, NotListening, Store, StoreError, SyncRun, TokenHash, Whose, touch_interval,
-};
+use crate::store::{Change, NewSession, NotListening, Store, StoreError, SyncRun, TokenHash, Whose, touch_interval};
 use crate::text::chain;
 use crate::trace::Step;
 
 use cache::Cache;
+use lookup::Lookups;
 
 pub use identity::{ASSERTION, IDENTITY_HEADERS, SignedIn};
 pub use packed::Person;
@@ -54,7 +54,8 @@ pub struct Sessions {
     store: Store,
     clock: Clock,
     lifetimes: Lifetimes,
-    cache: Cache,
+    cache: Arc<Cache>,
+    lookups: Arc<Lookups>,
     link: Link,
 }
 
@@ -105,28 +106,26 @@ impl Sessions {
     #[must_use]
     pub fn new(store: Store, clock: Clock, lifetimes: Lifetimes) -> Self {
         let link = Link { began: Instant::now(), proven: AtomicU64::new(LOST) };
-        Self { store, clock, lifetimes, cache: Cache::new(), link }
+        let cache = Arc::new(Cache::new());
+        let lookups = Lookups::new(store.clone(), clock.clone(), lifetimes.idle_timeout, cache.clone());
+        Self { store, clock, lifetimes, cache, lookups: Arc::new(lookups), link }
     }
 
     /// Who a token belongs to; `None` where its session is over or never was. An error where that cannot be told.
-    pub async fn find(&self, hash: &TokenHash) -> Result<Option<Arc<SignedIn>>, StoreError> {
+    pub async fn find(&self, hash: &TokenHash) -> Result<Option<Arc<SignedIn>>, Arc<StoreError>> {
         let lookups = &self.store.metrics().session_lookups;
         let remembered = self.in_memory(hash);
         if remembered.is_some() {
             lookups.add(Lookup::Memory);
             return Ok(remembered);
         }
-        let now = self.clock.now();
-        let reading = self.cache.begin();
-        let lookup = self.store.caller(hash, now, self.lifetimes.idle_timeout);
-        let outcome = Step::FindSession.run(lookup, StoreError::code).await;
+        let outcome = Step::FindSession.run(self.lookups.find(*hash), |error| error.code()).await;
         lookups.add(match &outcome {
             Ok(Some(_)) => Lookup::Database,
             Ok(None) => Lookup::Nobody,
             Err(_) => Lookup::Failed,
         });
-        let found = outcome?;
-        Ok(found.map(|CallerSession { caller, expires_at }| reading.keep(*hash, &caller, now, expires_at)))
+        outcome
     }
 
     /// Who a token belongs to, as far as that is remembered and can be trusted now.

@@ -138,6 +138,9 @@ pub enum StoreError {
     /// Too many wait for a connection.
     #[error("too many requests wait for the database")]
     Busy,
+    /// It was asked, and whoever did so has given up.
+    #[error("the database did not answer in time")]
+    NoAnswer,
     /// The object id belongs to a person of another tenant already.
     #[error("the user id belongs to a person of another tenant")]
     OtherTenant,
@@ -166,6 +169,7 @@ impl StoreError {
             Self::Unavailable(_) => "unavailable",
             Self::ReadOnly => "read_only",
             Self::Busy => "busy",
+            Self::NoAnswer => "no_answer",
             Self::OtherTenant => "other_tenant",
             Self::Refused(_) => "refused",
             Self::NotLiteLlm(_) => "not_litellm",
@@ -320,7 +324,7 @@ impl Store {
         if let Some(way) = self.reach.way.get() {
             return Ok(*way);
         }
-        let way = match self.pool.acquire().await {
+        let way = match Box::pin(self.pool.acquire()).await {
             Ok(mut connection) => connection::way_of(&mut connection).await?,
             Err(error) if connection::refuses_settings(&error) => Way::Pooler,
             Err(error) => return Err(error.into()),

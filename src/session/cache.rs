@@ -10,7 +10,7 @@ use quick_cache::sync::Cache as QuickCache;
 
 use super::identity::SignedIn;
 use crate::domain::ObjectId;
-use crate::store::{Caller, TokenHash};
+use crate::store::{CallerSession, TokenHash};
 
 /// More than anybody has at once; the rest is read from the database.
 const SESSIONS: usize = 100_000;
@@ -109,14 +109,9 @@ impl Cache {
 
 impl Reading<'_> {
     /// Keeps what was read, unless it may be out of date already; gives the person.
-    pub(super) fn keep(
-        self,
-        hash: TokenHash,
-        caller: &Caller,
-        read_at: DateTime<Utc>,
-        expires_at: DateTime<Utc>,
-    ) -> Arc<SignedIn> {
-        let Self { cache, forgotten } = self;
+    pub(super) fn keep(&self, hash: TokenHash, session: &CallerSession, read_at: DateTime<Utc>) -> Arc<SignedIn> {
+        let CallerSession { caller, expires_at } = session;
+        let Self { cache, forgotten } = *self;
         let id = caller.identity.object_id;
         let signed_in = SignedIn::new(caller);
         let mut counts = cache.counts();
@@ -130,7 +125,7 @@ impl Reading<'_> {
         });
         let Person { reading, signed_in } = person.clone();
         cache.people.insert(id, person);
-        cache.sessions.insert(hash, Session { person: id, reading, read_at, expires_at });
+        cache.sessions.insert(hash, Session { person: id, reading, read_at, expires_at: *expires_at });
         signed_in
     }
 }
@@ -139,18 +134,20 @@ impl Reading<'_> {
 mod tests {
     use super::*;
     use crate::domain::Identity;
+    use crate::store::Caller;
 
     const MINUTE: TimeDelta = TimeDelta::minutes(1);
 
-    fn caller(role: &str) -> Caller {
-        Caller {
+    fn session(role: &str, expires_at: DateTime<Utc>) -> CallerSession {
+        let caller = Caller {
             identity: Identity { tenant_id: uuid::Uuid::from_u128(1).into(), object_id: person() },
             email: None,
             display_name: None,
             user_role: Some(role.to_owned()),
             organizations: vec![],
             teams: vec![],
-        }
+        };
+        CallerSession { caller, expires_at }
     }
 
     fn person() -> ObjectId {
@@ -165,8 +162,8 @@ mod tests {
     fn two_sessions_of_a_person_are_remembered_side_by_side_and_forgotten_together() {
         let (cache, now) = (Cache::new(), DateTime::<Utc>::UNIX_EPOCH);
         let (a, b) = ([1; 32], [2; 32]);
-        cache.begin().keep(a, &caller("x"), now, now + MINUTE * 9);
-        cache.begin().keep(b, &caller("x"), now, now + MINUTE * 9);
+        cache.begin().keep(a, &session("x", now + MINUTE * 9), now);
+        cache.begin().keep(b, &session("x", now + MINUTE * 9), now);
         for hash in [a, b, a] {
             assert_eq!(role(cache.get(&hash, now, MINUTE)).as_deref(), Some("x"), "session {}", hash[0]);
         }
@@ -175,7 +172,7 @@ mod tests {
             assert!(cache.get(&hash, now, MINUTE).is_none(), "session {} was forgotten", hash[0]);
         }
         // What one of them finds out does not bring the other back: that one may have been ended.
-        cache.begin().keep(a, &caller("y"), now, now + MINUTE * 9);
+        cache.begin().keep(a, &session("y", now + MINUTE * 9), now);
         assert_eq!(role(cache.get(&a, now, MINUTE)).as_deref(), Some("y"));
         assert!(cache.get(&b, now, MINUTE).is_none(), "the other session has to be read again");
     }
@@ -185,14 +182,14 @@ mod tests {
         let (cache, now) = (Cache::new(), DateTime::<Utc>::UNIX_EPOCH);
         let reading = cache.begin();
         cache.forget(person());
-        assert_eq!(reading.keep([1; 32], &caller("x"), now, now + MINUTE).person().user_role, Some("x"));
+        assert_eq!(reading.keep([1; 32], &session("x", now + MINUTE), now).person().user_role, Some("x"));
         assert!(cache.get(&[1; 32], now, MINUTE).is_none(), "it may be older than what was told");
 
         // Nor does it bring back, for others, what they have read of the same person since.
         let late = cache.begin();
         cache.forget(person());
-        cache.begin().keep([2; 32], &caller("x"), now, now + MINUTE);
-        late.keep([1; 32], &caller("x"), now, now + MINUTE);
+        cache.begin().keep([2; 32], &session("x", now + MINUTE), now);
+        late.keep([1; 32], &session("x", now + MINUTE), now);
         assert!(cache.get(&[1; 32], now, MINUTE).is_none(), "a late reading of a session that was ended");
         assert!(cache.get(&[2; 32], now, MINUTE).is_some(), "and it takes nothing of the others' away");
     }
@@ -200,7 +197,7 @@ mod tests {
     #[test]
     fn what_is_too_old_or_over_does_not_count() {
         let (cache, now) = (Cache::new(), DateTime::<Utc>::UNIX_EPOCH);
-        cache.begin().keep([1; 32], &caller("x"), now, now + MINUTE * 2);
+        cache.begin().keep([1; 32], &session("x", now + MINUTE * 2), now);
         assert!(cache.get(&[1; 32], now, TimeDelta::zero()).is_none(), "an age of zero means never");
         assert!(cache.get(&[1; 32], now + MINUTE - TimeDelta::milliseconds(1), MINUTE).is_some());
         assert!(cache.get(&[1; 32], now + MINUTE, MINUTE).is_none(), "a minute old");

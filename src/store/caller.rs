@@ -1,7 +1,8 @@
-//! Who a session's token belongs to, as a reverse proxy asks on every request: one indexed read.
+//! Who sessions' tokens belong to, as reverse proxies ask on every request: one indexed read each, many in one statement.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::Row as _;
+use sqlx::postgres::PgRow;
 
 use super::session::TokenHash;
 use super::{Store, StoreError};
@@ -35,86 +36,96 @@ pub fn touch_interval(idle_timeout: TimeDelta) -> TimeDelta {
     TOUCH.min(idle_timeout / 4)
 }
 
-const NATIVE: &str =
-    "select s.user_id, s.tenant_id, s.last_seen_at, s.expires_at, u.user_email, u.user_alias, u.user_role,
+const NATIVE: &str = "select s.token_hash, s.user_id, s.tenant_id, s.last_seen_at, s.expires_at,
+        u.user_email, u.user_alias, u.user_role,
         array(select organization_id from entraway.organization_members m where m.user_id = u.user_id order by 1)
             as organizations,
         array(select team_id from entraway.team_members m where m.user_id = u.user_id order by 1) as teams
     from entraway.sessions s
     join entraway.users u on u.user_id = s.user_id and u.tenant_id = s.tenant_id
-    where s.token_hash = $1 and s.expires_at > $2 and s.last_seen_at > $3";
+    where s.token_hash = any($1) and s.expires_at > $2 and s.last_seen_at > $3";
 
 /// Which teams a person is in: as on their own page.
-const LITELLM: &str = r#"select s.user_id, s.tenant_id, s.last_seen_at, s.expires_at, u.user_email, u.user_alias, u.user_role,
+const LITELLM: &str = r#"select s.token_hash, s.user_id, s.tenant_id, s.last_seen_at, s.expires_at,
+        u.user_email, u.user_alias, u.user_role,
         array(select organization_id from public."LiteLLM_OrganizationMembership" m where m.user_id = u.user_id order by 1)
             as organizations,
         array(select team_id from public."LiteLLM_TeamTable" t where t.team_id = any(u.teams) order by 1) as teams
     from entraway.sessions s
     join entraway.litellm_users p on p.object_id = s.user_id and p.tenant_id = s.tenant_id
     join public."LiteLLM_UserTable" u on u.user_id = p.user_id and p.object_id in (u.user_id, u.sso_user_id)
-    where s.token_hash = $1 and s.expires_at > $2 and s.last_seen_at > $3"#;
+    where s.token_hash = any($1) and s.expires_at > $2 and s.last_seen_at > $3"#;
+
+fn caller_session(row: &PgRow) -> Result<CallerSession, StoreError> {
+    let user_id: &str = row.try_get("user_id")?;
+    let object_id: ObjectId = user_id.parse().map_err(|_| StoreError::UserId)?;
+    let tenant_id = TenantId::from(row.try_get::<uuid::Uuid, _>("tenant_id")?);
+    let caller = Caller {
+        identity: Identity { tenant_id, object_id },
+        email: row.try_get("user_email")?,
+        display_name: row.try_get("user_alias")?,
+        user_role: row.try_get("user_role")?,
+        organizations: row.try_get("organizations")?,
+        teams: row.try_get("teams")?,
+    };
+    Ok(CallerSession { caller, expires_at: row.try_get("expires_at")? })
+}
 
 impl Store {
-    /// The session of a token, if it is alive at `now`; one statement, and at most once a minute a second that moves the
-    /// idle clock.
-    pub async fn caller(
+    /// The sessions of these tokens that are alive at `now`, in any order; one statement, and a second one where idle
+    /// clocks are to be moved. What cannot be told of one of them is no error of the others.
+    pub async fn callers(
         &self,
-        hash: &TokenHash,
+        hashes: &[TokenHash],
         now: DateTime<Utc>,
         idle_timeout: TimeDelta,
-    ) -> Result<Option<CallerSession>, StoreError> {
+    ) -> Result<Vec<(TokenHash, Result<CallerSession, StoreError>)>, StoreError> {
         let sql = match self.kind {
             StoreKind::Native => NATIVE,
             StoreKind::LiteLlm => LITELLM,
         };
-        let query = sqlx::query(sql).bind(&hash[..]).bind(now).bind(now - idle_timeout);
-        let row = query.fetch_optional(&mut *self.connection().await?).await?;
-        let Some(row) = row else { return Ok(None) };
-        self.keep_alive(hash, row.try_get("last_seen_at")?, now, idle_timeout).await;
-        let user_id: String = row.try_get("user_id")?;
-        let object_id: ObjectId = user_id.parse().map_err(|_| StoreError::UserId)?;
-        let tenant_id = TenantId::from(row.try_get::<uuid::Uuid, _>("tenant_id")?);
-        let caller = Caller {
-            identity: Identity { tenant_id, object_id },
-            email: row.try_get("user_email")?,
-            display_name: row.try_get("user_alias")?,
-            user_role: row.try_get("user_role")?,
-            organizations: row.try_get("organizations")?,
-            teams: row.try_get("teams")?,
-        };
-        Ok(Some(CallerSession { caller, expires_at: row.try_get("expires_at")? }))
+        let query = sqlx::query(sql).bind(slices(hashes)).bind(now).bind(now - idle_timeout);
+        let rows = query.fetch_all(&mut *self.connection().await?).await?;
+        let seen = rows.iter().map(|row| Ok((row.try_get("token_hash")?, row.try_get("last_seen_at")?)));
+        self.keep_alive(&seen.collect::<Result<Vec<_>, sqlx::Error>>()?, now, idle_timeout).await;
+        rows.iter().map(|row| Ok((row.try_get("token_hash")?, caller_session(row)))).collect()
     }
 
-    /// Moves the idle clock where that is due. The session is good all the same: a standby, say, tells but does not write.
+    /// Moves the idle clocks of sessions, each given with when it was last seen, where that is due. They are good all the
+    /// same: a standby, say, tells but does not write.
     pub(super) async fn keep_alive(
         &self,
-        hash: &TokenHash,
-        last_seen_at: DateTime<Utc>,
+        sessions: &[(TokenHash, DateTime<Utc>)],
         now: DateTime<Utc>,
         idle_timeout: TimeDelta,
     ) {
         let due = now - touch_interval(idle_timeout);
-        if last_seen_at >= due {
+        let hashes: Vec<_> = sessions.iter().filter(|(_, seen)| *seen < due).map(|(hash, _)| *hash).collect();
+        if hashes.is_empty() {
             return;
         }
-        if let Err(error) = self.touch(hash, now, due).await {
-            tracing::warn!("a session's idle clock was not written: {error}");
+        if let Err(error) = self.touch(&hashes, now, due).await {
+            tracing::warn!("the idle clock of {} sessions was not written: {error}", hashes.len());
         }
     }
 
-    /// Another replica may have done so meanwhile, or somebody holds the row: nobody who is signed in waits for that.
-    async fn touch(&self, hash: &TokenHash, now: DateTime<Utc>, due: DateTime<Utc>) -> Result<(), StoreError> {
+    /// Another replica may have done so meanwhile, or somebody holds a row: nobody who is signed in waits for that.
+    async fn touch(&self, hashes: &[TokenHash], now: DateTime<Utc>, due: DateTime<Utc>) -> Result<(), StoreError> {
         let Some(mut connection) = self.connection_to_write_now().await? else { return Ok(()) };
         sqlx::query(
             "update entraway.sessions set last_seen_at = $2
-             where token_hash = (select token_hash from entraway.sessions where token_hash = $1 and last_seen_at < $3
-                                 for no key update skip locked)",
+             where token_hash = any(array(select token_hash from entraway.sessions
+                                          where token_hash = any($1) and last_seen_at < $3 for no key update skip locked))",
         )
-        .bind(&hash[..])
+        .bind(slices(hashes))
         .bind(now)
         .bind(due)
         .execute(&mut *connection)
         .await?;
         Ok(())
     }
+}
+
+fn slices(hashes: &[TokenHash]) -> Vec<&[u8]> {
+    hashes.iter().map(|hash| &hash[..]).collect()
 }

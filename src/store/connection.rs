@@ -120,15 +120,17 @@ enum Inner {
 }
 
 impl Link {
+    // What it takes to make a connection is 40 KB: boxed, or it would be moved about with each request.
+
     pub(super) async fn acquire(pool: &PgPool, way: Way, renewal: Arc<Renewal>) -> Result<Self, sqlx::Error> {
-        Ok(Self { inner: Inner::Alone(pool.acquire().await?), way, renewal })
+        Ok(Self { inner: Inner::Alone(Box::pin(pool.acquire()).await?), way, renewal })
     }
 
     /// The same with a transaction.
     pub(super) async fn begin(pool: &PgPool, way: Way, renewal: Arc<Renewal>) -> Result<Self, sqlx::Error> {
         let transaction = match way {
-            Way::Direct => pool.begin().await?,
-            Way::Pooler => pool.begin_with(BEGIN).await?,
+            Way::Direct => Box::pin(pool.begin()).await?,
+            Way::Pooler => Box::pin(pool.begin_with(BEGIN)).await?,
         };
         Ok(Self { inner: Inner::Within(transaction), way, renewal })
     }

@@ -147,7 +147,7 @@ impl Store {
         .fetch_optional(&mut *self.connection().await?)
         .await?;
         let Some(row) = row else { return Ok(None) };
-        self.keep_alive(hash, row.try_get("last_seen_at")?, now, idle_timeout).await;
+        self.keep_alive(&[(*hash, row.try_get("last_seen_at")?)], now, idle_timeout).await;
         let Json(user) = row.try_get("person")?;
         let Json(organizations) = row.try_get("organizations")?;
         let Json(teams) = row.try_get("teams")?;

@@ -65,7 +65,7 @@ impl Store {
         let query = sqlx::query(sql).bind(&hash[..]).bind(now).bind(now - idle_timeout);
         let row = query.fetch_optional(&mut *self.connection().await?).await?;
         let Some(row) = row else { return Ok(None) };
-        self.keep_alive(hash, row.try_get("last_seen_at")?, now, idle_timeout).await;
+        self.keep_alive(&[(*hash, row.try_get("last_seen_at")?)], now, idle_timeout).await;
         let object_id: ObjectId = row.try_get::<String, _>("object_id")?.parse().map_err(|_| StoreError::UserId)?;
         Ok(Some(Viewer {
             identity: Identity { tenant_id: TenantId::from(row.try_get::<uuid::Uuid, _>("tenant_id")?), object_id },

@@ -291,7 +291,9 @@ impl From<StoreError> for WebError {
         match error {
             StoreError::OtherTenant => Self::OtherTenant,
             StoreError::Busy => Self::Busy,
-            StoreError::Unavailable(_) | StoreError::ReadOnly => Self::DatabaseUnavailable(chain(&error)),
+            StoreError::Unavailable(_) | StoreError::ReadOnly | StoreError::NoAnswer => {
+                Self::DatabaseUnavailable(chain(&error))
+            }
             _ => Self::Internal(chain(&error)),
         }
     }
@@ -302,7 +304,9 @@ impl From<Arc<StoreError>> for WebError {
     fn from(error: Arc<StoreError>) -> Self {
         match &*error {
             StoreError::Busy => Self::Busy,
-            StoreError::Unavailable(_) | StoreError::ReadOnly => Self::DatabaseUnavailable(chain(&*error)),
+            StoreError::Unavailable(_) | StoreError::ReadOnly | StoreError::NoAnswer => {
+                Self::DatabaseUnavailable(chain(&*error))
+            }
             _ => Self::Internal(chain(&*error)),
         }
     }

@@ -64,7 +64,7 @@ pub(super) fn name(app: &App, headers: &HeaderMap) -> Option<String> {
 }
 
 /// Who a request comes from, as far as a proxy has to know: from memory, where that can be trusted.
-pub(super) async fn signed_in(app: &App, headers: &HeaderMap) -> Result<Option<Arc<SignedIn>>, StoreError> {
+pub(super) async fn signed_in(app: &App, headers: &HeaderMap) -> Result<Option<Arc<SignedIn>>, Arc<StoreError>> {
     match sent(app, headers) {
         Some(hash) => app.sessions.find(&hash).await,
         None => Ok(None),

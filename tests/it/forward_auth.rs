@@ -5,6 +5,7 @@ mod assertion;
 mod dialects;
 mod narrowed;
 mod remembered;
+mod together;
 
 use std::time::{Duration, Instant};
 

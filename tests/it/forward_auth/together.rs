@@ -1,0 +1,136 @@
+//! Many who are not in memory, at the same moment: they are looked up together, and each is told what holds for them alone.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use rstest::rstest;
+
+use super::{alice, one, status, until, verify};
+use crate::support::scene::{many_assigned, person, until_it_waits};
+use crate::support::{Browser, LiteLlm, Native, StoreKind, World, together};
+
+/// Everybody whose question arrives while this is held waits for the database.
+const LOCK: &str = "lock table entraway.sessions in access exclusive mode";
+
+#[rstest]
+#[tokio::test]
+async fn everybody_at_once_is_a_few_statements_and_each_is_told_of_themselves(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
+    let world = World::of(store).await;
+    let groups = many_assigned(&world, 5);
+    let first = world.service().await;
+    let mut browsers = Vec::new();
+    for n in 0..40 {
+        let who = person(&world, &format!("Person {n}"), &groups[n % 4..=n % 4 + n % 2]);
+        browsers.push((who, world.sign_in(&first, who).await));
+    }
+    // A session that was, and one that never was.
+    let mut gone = browsers[0].1.clone();
+    sqlx::query("delete from entraway.sessions where user_id = $1")
+        .bind(browsers.remove(0).0.to_string())
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    let mut nobody = Browser::new();
+
+    world.clock.advance(TimeDelta::minutes(5));
+    // Nobody is known to this one.
+    let second = world.service().await;
+    world.statements().await;
+    let mut lock = world.pool.begin().await.unwrap();
+    sqlx::query(LOCK).execute(&mut *lock).await.unwrap();
+    let free = async {
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        lock.rollback().await.unwrap();
+    };
+    let asks = browsers.iter().map(|(who, browser)| async {
+        let answer = verify(&mut browser.clone(), &second, "/auth/verify", &[]).await;
+        let header = |name| one(&answer.headers, name).to_owned();
+        (*who, answer.status.as_u16(), header("x-auth-request-user"), header("x-auth-request-teams"))
+    });
+    let (answers, gone, nobody, ()) =
+        tokio::join!(together(asks), status(&mut gone, &second), status(&mut nobody, &second), free);
+    let rows = world.rows().await;
+    for (who, status, user, teams) in answers {
+        assert_eq!((status, user), (200, who.to_string()), "{who} was told about somebody else");
+        let mut expected = rows.teams_of(who);
+        expected.sort();
+        assert_eq!(teams, expected.join(","), "the teams of {who}");
+    }
+    assert_eq!((gone, nobody), (401, 401), "who has no session is nobody, whoever asks beside them");
+
+    let statements = world.statements().await;
+    for what in ["select s.token_hash", "update entraway.sessions set last_seen_at"] {
+        let calls: i64 = statements.iter().filter(|(sql, _)| sql.starts_with(what)).map(|(_, calls)| calls).sum();
+        assert!((1..=10).contains(&calls), "{calls} times «{what} …» for 40 who came at once: {statements:#?}");
+    }
+    let left_behind: i64 = sqlx::query_scalar(
+        "select count(*) from entraway.sessions where last_seen_at < created_at + interval '5 minutes'",
+    )
+    .fetch_one(&world.pool)
+    .await
+    .unwrap();
+    assert_eq!(left_behind, 0, "each idle clock was moved");
+}
+
+/// A row that nobody can read is somebody's own trouble.
+#[tokio::test]
+async fn a_session_that_cannot_be_told_of_takes_nobody_else_along() {
+    let world = World::of(LiteLlm).await;
+    let first = world.service().await;
+    let (alice, group) = world.alice();
+    let mut broken = world.sign_in(&first, alice).await;
+    let mut good = world.sign_in(&first, person(&world, "Bob", &[group])).await;
+    world
+        .sql(
+            r#"with alice as (update "LiteLLM_UserTable" set sso_user_id = 'nobody' where user_alias = 'Alice Arden'
+                              returning user_id),
+                    ours as (update entraway.litellm_users set object_id = 'nobody' where user_id in (table alice))
+               update entraway.sessions set user_id = 'nobody' where user_id in (table alice)"#,
+        )
+        .await;
+    let service = world.service().await;
+    let mut lock = world.pool.begin().await.unwrap();
+    sqlx::query(LOCK).execute(&mut *lock).await.unwrap();
+    let free = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        lock.rollback().await.unwrap();
+    };
+    let mut again = (good.clone(), broken.clone());
+    let answers = tokio::join!(
+        status(&mut good, &service),
+        status(&mut broken, &service),
+        status(&mut again.0, &service),
+        status(&mut again.1, &service),
+        free
+    );
+    assert_eq!(answers, (200, 500, 200, 500, ()), "Bob, Alice whose id is none, and both again");
+}
+
+#[tokio::test]
+async fn who_leaves_while_the_database_is_asked_takes_nobody_else_along() {
+    let world = World::new().await;
+    let service = world.service().await;
+    let browser = alice(&world, &service).await;
+    let second = world.service().await;
+    let mut lock = world.pool.begin().await.unwrap();
+    sqlx::query(LOCK).execute(&mut *lock).await.unwrap();
+    // As many as there are questions, and more, leave without an answer.
+    let impatient = (0..10).map(|_| async {
+        let mut browser = browser.clone();
+        tokio::time::timeout(Duration::from_millis(300), status(&mut browser, &second)).await
+    });
+    let left = together(impatient).await;
+    assert!(left.iter().all(Result::is_err), "the lock keeps everybody waiting: {left:?}");
+    until_it_waits(&world).await;
+    let free = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        lock.rollback().await.unwrap();
+    };
+    let stayed = together((0..10).map(|_| async { status(&mut browser.clone(), &second).await }));
+    let (stayed, ()) = tokio::join!(stayed, free);
+    assert_eq!(stayed, [200; 10], "those who came behind them and stayed");
+    let known = async || second.app.sessions().remembered() == 1;
+    until("Alice is remembered", known).await;
+}
