@@ -71,12 +71,12 @@ pub async fn serve_with(
 ) -> Result<(), StartError> {
     let router = TowerToHyperService::new(web::router(&app)?);
     let asked = app.clone();
-    let answer = move |request: Request<Incoming>| {
-        let answer = web::answer_at_once(&asked, &request).ok_or_else(|| router.call(request));
+    let answer = move |mut request: Request<Incoming>| {
+        let (app, router) = (asked.clone(), router.clone());
         async move {
-            match answer {
-                Ok(response) => Ok(response),
-                Err(answer) => answer.await,
+            match web::answer_at_once(&app, &mut request).await {
+                Some(response) => Ok(response),
+                None => router.call(request).await,
             }
         }
     };

@@ -129,8 +129,7 @@ impl Sessions {
     }
 
     /// Who a token belongs to, as far as that is remembered and can be trusted now.
-    #[must_use]
-    pub fn in_memory(&self, hash: &TokenHash) -> Option<Arc<SignedIn>> {
+    fn in_memory(&self, hash: &TokenHash) -> Option<Arc<SignedIn>> {
         let age = self.link.trusted(self.lifetimes)?;
         self.cache.get(hash, self.clock.now(), age)
     }

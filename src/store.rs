@@ -36,7 +36,7 @@ use connection::{Link, Renewal, Way};
 use litellm::LiteLlm;
 use native::Native;
 
-pub use caller::{Caller, CallerSession, touch_interval};
+pub use caller::{Caller, CallerSession, Callers, touch_interval};
 pub use changes::{Change, Changes, NotListening};
 pub use me::{LastSync, Me, OrganizationOfMe, SessionOfMe, TeamOfMe, UserOfMe};
 pub use migrations::Versions;

@@ -205,12 +205,12 @@ pub fn metrics_router(app: &Arc<App>) -> Router {
     watch::router().with_state(app.clone())
 }
 
-/// What needs no route and no layer: a proxy that asks about somebody who is remembered. `None`: it does.
-pub fn answer_at_once<B: axum::body::HttpBody>(
+/// What needs no route and no layer: a proxy that asks about somebody who may pass. `None`: it does.
+pub async fn answer_at_once<B: axum::body::HttpBody>(
     app: &App,
-    request: &http::Request<B>,
+    request: &mut http::Request<B>,
 ) -> Option<http::Response<axum::body::Body>> {
-    forward_auth::answer_at_once(app, request)
+    forward_auth::answer_at_once(app, request).await
 }
 
 /// All routes, below the public URL's path, with the layers around them.

@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::cache::Cache;
 use super::identity::SignedIn;
 use crate::clock::Clock;
-use crate::store::{Store, StoreError, TokenHash};
+use crate::store::{Callers, Store, StoreError, TokenHash};
 
 /// So many questions are asked at the same time: should one have to wait, another one need not.
-const QUESTIONS: usize = 2;
+const QUESTIONS: usize = 3;
 /// So many go along with one question at most.
 const TOGETHER: usize = 256;
 /// So many wait at most, which is a second's worth. Whoever finds the line so long had better come again.
@@ -72,17 +73,20 @@ impl Lookups {
 
     /// Asks until nobody waits any more.
     async fn ask(self: Arc<Self>, question: OwnedSemaphorePermit) {
-        let mut next = self.next(question);
+        let mut callers = self.store.callers();
+        let mut next = self.next(question).await;
         while let Some((asking, question)) = next {
             // Without an answer, all who wait for it are told so when `asking` is gone.
-            let _ = timeout(LONGEST, self.answer(asking)).await;
-            next = self.next(question);
+            let _ = timeout(LONGEST, self.answer(&mut callers, asking)).await;
+            next = self.next(question).await;
         }
     }
 
     /// Those who go along with the next question. Where nobody waits, the question is given back before anybody else can
     /// line up.
-    fn next(&self, question: OwnedSemaphorePermit) -> Option<(Vec<Asking>, OwnedSemaphorePermit)> {
+    async fn next(&self, question: OwnedSemaphorePermit) -> Option<(Vec<Asking>, OwnedSemaphorePermit)> {
+        // Whose request has arrived already is to come along.
+        yield_now().await;
         let mut line = self.line();
         // Some have left.
         line.retain(|asking| !asking.tell.is_closed());
@@ -94,9 +98,9 @@ impl Lookups {
         Some((line.drain(..together).collect(), question))
     }
 
-    async fn answer(&self, asking: Vec<Asking>) {
+    async fn answer(&self, callers: &mut Callers<'_>, asking: Vec<Asking>) {
         let hashes: Vec<TokenHash> = asking.iter().map(|asking| asking.hash).collect();
-        let answers = self.read(&hashes).await;
+        let answers = self.read(callers, &hashes).await;
         for Asking { hash, tell } in asking {
             let answer = match &answers {
                 Ok(answers) => answers.get(&hash).cloned().unwrap_or(Ok(None)),
@@ -107,10 +111,14 @@ impl Lookups {
         }
     }
 
-    async fn read(&self, hashes: &[TokenHash]) -> Result<HashMap<TokenHash, Answer>, Arc<StoreError>> {
+    async fn read(
+        &self,
+        callers: &mut Callers<'_>,
+        hashes: &[TokenHash],
+    ) -> Result<HashMap<TokenHash, Answer>, Arc<StoreError>> {
         let now = self.clock.now();
         let reading = self.cache.begin();
-        let found = self.store.callers(hashes, now, self.idle_timeout).await?;
+        let found = callers.read(hashes, now, self.idle_timeout).await?;
         let answer = |(hash, session): (TokenHash, Result<_, _>)| {
             let kept = session.map(|session| Some(reading.keep(hash, &session, now)));
             (hash, kept.map_err(Arc::new))

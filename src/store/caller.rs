@@ -1,15 +1,20 @@
 //! Who sessions' tokens belong to, as reverse proxies ask on every request: one indexed read each, many in one statement.
 
+use std::time::{Duration, Instant};
+
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
 use super::session::TokenHash;
-use super::{Store, StoreError};
+use super::{Connection, Store, StoreError};
 use crate::domain::{Identity, ObjectId, StoreKind, TenantId};
 
 /// The idle clock is written at most this often, or four times in an idle time-out that is short.
 const TOUCH: TimeDelta = TimeDelta::minutes(1);
+
+/// Then a connection goes back to the pool, which knows whether it still counts.
+const HELD: Duration = Duration::from_millis(250);
 
 /// The person behind a session, as far as a proxy or an upstream has to know.
 #[derive(Clone, PartialEq, Eq)]
@@ -28,6 +33,14 @@ pub struct Caller {
 pub struct CallerSession {
     pub caller: Caller,
     pub expires_at: DateTime<Utc>,
+}
+
+/// Reads sessions. Questions that follow one another share a connection, so that the pool need not find out each time
+/// whether it is alive.
+pub struct Callers<'a> {
+    store: &'a Store,
+    /// Since when it is held.
+    connection: Option<(Instant, Connection<'a>)>,
 }
 
 /// How often the idle clock of a session is written at most.
@@ -72,23 +85,9 @@ fn caller_session(row: &PgRow) -> Result<CallerSession, StoreError> {
 }
 
 impl Store {
-    /// The sessions of these tokens that are alive at `now`, in any order; one statement, and a second one where idle
-    /// clocks are to be moved. What cannot be told of one of them is no error of the others.
-    pub async fn callers(
-        &self,
-        hashes: &[TokenHash],
-        now: DateTime<Utc>,
-        idle_timeout: TimeDelta,
-    ) -> Result<Vec<(TokenHash, Result<CallerSession, StoreError>)>, StoreError> {
-        let sql = match self.kind {
-            StoreKind::Native => NATIVE,
-            StoreKind::LiteLlm => LITELLM,
-        };
-        let query = sqlx::query(sql).bind(slices(hashes)).bind(now).bind(now - idle_timeout);
-        let rows = query.fetch_all(&mut *self.connection().await?).await?;
-        let seen = rows.iter().map(|row| Ok((row.try_get("token_hash")?, row.try_get("last_seen_at")?)));
-        self.keep_alive(&seen.collect::<Result<Vec<_>, sqlx::Error>>()?, now, idle_timeout).await;
-        rows.iter().map(|row| Ok((row.try_get("token_hash")?, caller_session(row)))).collect()
+    /// To read sessions, one question after the other.
+    pub fn callers(&self) -> Callers<'_> {
+        Callers { store: self, connection: None }
     }
 
     /// Moves the idle clocks of sessions, each given with when it was last seen, where that is due. They are good all the
@@ -123,6 +122,33 @@ impl Store {
         .execute(&mut *connection)
         .await?;
         Ok(())
+    }
+}
+
+impl Callers<'_> {
+    /// The sessions of these tokens that are alive at `now`, in any order; one statement, and a second one where idle
+    /// clocks are to be moved. What cannot be told of one of them is no error of the others.
+    pub async fn read(
+        &mut self,
+        hashes: &[TokenHash],
+        now: DateTime<Utc>,
+        idle_timeout: TimeDelta,
+    ) -> Result<Vec<(TokenHash, Result<CallerSession, StoreError>)>, StoreError> {
+        let sql = match self.store.kind {
+            StoreKind::Native => NATIVE,
+            StoreKind::LiteLlm => LITELLM,
+        };
+        let query = sqlx::query(sql).bind(slices(hashes)).bind(now).bind(now - idle_timeout);
+        // Not there any more while it is used: a connection that fails is not used again.
+        let (since, mut connection) = match self.connection.take() {
+            Some((since, connection)) if since.elapsed() < HELD => (since, connection),
+            _ => (Instant::now(), self.store.connection().await?),
+        };
+        let rows = query.fetch_all(&mut *connection).await?;
+        self.connection = Some((since, connection));
+        let seen = rows.iter().map(|row| Ok((row.try_get("token_hash")?, row.try_get("last_seen_at")?)));
+        self.store.keep_alive(&seen.collect::<Result<Vec<_>, sqlx::Error>>()?, now, idle_timeout).await;
+        rows.iter().map(|row| Ok((row.try_get("token_hash")?, caller_session(row)))).collect()
     }
 }
 

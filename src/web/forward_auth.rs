@@ -27,6 +27,7 @@ use super::session;
 use crate::assertion::HOLD_KEYS;
 use crate::session::{ASSERTION, IDENTITY_HEADERS, Person};
 
+use at_once::Found;
 pub(super) use at_once::answer as answer_at_once;
 pub(super) use origin::Origin;
 pub(super) use required::Required;
@@ -54,6 +55,7 @@ pub(super) fn is_verify(path: &str) -> bool {
 async fn verify(
     State(app): State<Arc<App>>,
     Extension(FromProxy(trusted)): Extension<FromProxy>,
+    found: Option<Extension<Found>>,
     RawQuery(query): RawQuery,
     uri: Uri,
     headers: HeaderMap,
@@ -61,7 +63,11 @@ async fn verify(
     // Behind Envoy the query is the client's own, and says nothing of what the operator asks for.
     let envoy = uri.path().strip_prefix(ENVOY);
     let required = if envoy.is_none() { Required::parse(query.as_deref())? } else { Required::default() };
-    let Some(signed_in) = session::signed_in(&app, &headers).await? else {
+    let found = match found {
+        Some(Extension(Found(found))) => found,
+        None => session::signed_in(&app, &headers).await,
+    };
+    let Some(signed_in) = found? else {
         let origin = if trusted { Origin::of(&headers, envoy.map(|_| after(&uri))) } else { Origin::Untold };
         return Ok(not_signed_in(&app, &origin, &headers));
     };

@@ -71,11 +71,6 @@ pub(super) async fn signed_in(app: &App, headers: &HeaderMap) -> Result<Option<A
     }
 }
 
-/// The same where it is remembered, without asking anybody.
-pub(super) fn remembered(app: &App, headers: &HeaderMap) -> Option<Arc<SignedIn>> {
-    app.sessions.in_memory(&sent(app, headers)?)
-}
-
 /// Ends the session that a request comes with; all of them, where somebody slipped in a second cookie.
 pub(super) async fn end(app: &App, headers: &HeaderMap) -> Result<(), StoreError> {
     match &all_sent(app, headers)[..] {

@@ -14,8 +14,8 @@ use super::error::{self, WebError};
 use super::{App, forward_auth};
 use crate::entra::Credentials;
 use crate::metrics::{
-    CONTENT_TYPE as TEXT, Connection, ForwardAuth, GraphList, GroupKind, Label as _, Limit, Lookup, Metrics, Part,
-    Route, Row, SignIn, StatusClass, StoreRefusal, Unknown,
+    CONTENT_TYPE as TEXT, Connection, ForwardAuth, GraphList, GroupKind, Label as _, Limit, Metrics, Part, Route, Row,
+    SignIn, StatusClass, StoreRefusal, Unknown,
 };
 use crate::plan::Reading;
 use crate::store::SyncRun;
@@ -75,7 +75,6 @@ pub(super) fn answered(metrics: &Metrics, route: Route, status: StatusCode) {
 
 /// Counts an answer of `/auth/verify` about somebody who was remembered.
 pub(super) fn answered_at_once(metrics: &Metrics) {
-    metrics.session_lookups.add(Lookup::Memory);
     answered(metrics, Route::Verify, StatusCode::OK);
 }
 

@@ -1,7 +1,8 @@
-//! The answer that proxies get nearly always: somebody who is remembered, may pass, and that is all. It is given before any
-//! layer, since it is given for each picture of each page; whatever else there is to say goes the whole way.
+//! The answer that proxies get nearly always: somebody who may pass, and that is all. It is given before any layer, since it
+//! is given for each picture of each page; whatever else there is to say goes the whole way.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::body::{Body, HttpBody};
 use axum::extract::ConnectInfo;
@@ -9,12 +10,18 @@ use http::header::CACHE_CONTROL;
 use http::{HeaderValue, Request, Response};
 
 use super::{App, Required, session};
+use crate::session::{Person, SignedIn};
+use crate::store::StoreError;
 use crate::trace;
 use crate::web::{edge, limits, watch};
 
-/// The same answer as the route's, or `None` where this is not the place to give one: another path, nobody, somebody who has
-/// to be read or may not pass, a body, an assertion to sign, a log or a trace that wants to hear of it.
-pub(in crate::web) fn answer<B: HttpBody>(app: &App, request: &Request<B>) -> Option<Response<Body>> {
+/// Who was found on the way to an answer that could not be given at once: nobody is to look once more.
+#[derive(Clone)]
+pub(super) struct Found(pub(super) Result<Option<Arc<SignedIn>>, Arc<StoreError>>);
+
+/// The same answer as the route's, or `None` where this is not the place to give one: another path, nobody, somebody who may
+/// not pass, a body, an assertion to sign, a log or a trace that wants to hear of it.
+pub(in crate::web) async fn answer<B: HttpBody>(app: &App, request: &mut Request<B>) -> Option<Response<Body>> {
     if request.uri().path() != app.verify_path
         || app.assertions.is_some()
         || !request.body().is_end_stream()
@@ -24,17 +31,20 @@ pub(in crate::web) fn answer<B: HttpBody>(app: &App, request: &Request<B>) -> Op
     {
         return None;
     }
-    let signed_in = session::remembered(app, request.headers())?;
-    let person = signed_in.person();
     let required = request.uri().query().map(|query| Required::parse(Some(query))).transpose().ok()?;
-    if required.is_some_and(|required| !required.is_met_by(&person)) {
-        return None;
-    }
+    let passes = |person: &Person<'_>| required.as_ref().is_none_or(|required| required.is_met_by(person));
+    let signed_in = match session::signed_in(app, request.headers()).await {
+        Ok(Some(signed_in)) if passes(&signed_in.person()) => signed_in,
+        other => {
+            request.extensions_mut().insert(Found(other));
+            return None;
+        }
+    };
     watch::answered_at_once(&app.metrics);
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
-    *headers = person.headers();
+    *headers = signed_in.person().headers();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(edge::X_REQUEST_ID.clone(), HeaderValue::from_str(&edge::id_of(app, peer, request.headers())).ok()?);
     Some(response)

@@ -37,10 +37,12 @@ async fn a_session_is_answered_from_memory_for_a_minute_at_most(#[values(Native,
     assert_eq!(status(&mut browser, &service).await, 401, "what is a minute old is read anew");
 }
 
-/// What is remembered is answered before any layer, which have their say about all other answers.
+/// Whoever may pass is told so before any layer, unless there is a body, which goes the whole way.
 #[rstest]
 #[tokio::test]
-async fn from_memory_the_answer_is_that_from_the_database(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn the_answer_is_the_same_from_the_database_from_memory_and_the_whole_way(
+    #[values(Native, LiteLlm)] store: StoreKind,
+) {
     let world = World::of(store).await;
     let service = world.service_with(trusting).await;
     let mut browser = alice(&world, &service).await;
@@ -64,6 +66,10 @@ async fn from_memory_the_answer_is_that_from_the_database(#[values(Native, LiteL
         }
         let remembered = verify(&mut browser, &service, path, &asked).await;
         assert_eq!(ours(&read), ours(&remembered), "{path}");
+        let with_body =
+            browser.request(Method::GET, service.at(path)).header("x-request-id", "from-the-proxy").body("x");
+        let whole_way = browser.send(with_body).await;
+        assert_eq!(ours(&remembered), ours(&whole_way), "{path}");
         assert_eq!(one(&remembered.headers, "x-request-id"), "from-the-proxy");
     }
     let (one_id, another) = (
