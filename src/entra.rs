@@ -6,6 +6,7 @@ mod client_auth;
 mod error;
 mod id_token;
 mod provider;
+mod signing_key;
 
 use std::sync::{Arc, Mutex, PoisonError};
 

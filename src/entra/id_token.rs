@@ -3,8 +3,10 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
-use openidconnect::core::{CoreIdToken, CoreIdTokenVerifier, CoreJsonWebKeySet, CoreJwsSigningAlgorithm};
-use openidconnect::{ClaimsVerificationError, ClientId, IssuerUrl, Nonce, SignatureVerificationError};
+use openidconnect::core::{CoreIdToken, CoreJwsSigningAlgorithm};
+use openidconnect::{
+    ClaimsVerificationError, ClientId, IdTokenVerifier, IssuerUrl, JsonWebKeySet, Nonce, SignatureVerificationError,
+};
 use serde::Deserialize;
 
 use super::error::IdTokenError;
@@ -70,7 +72,7 @@ pub(super) fn verify(
     let keys = provider.keys.iter().filter(|key| key.vouches_for(&issuer, tenant)).map(|key| key.key.clone()).collect();
     let issuer = IssuerUrl::new(issuer).map_err(|_| IdTokenError::Issuer)?;
     let audience = ClientId::new(settings.client_id.clone());
-    let verifier = CoreIdTokenVerifier::new_public_client(audience, issuer, CoreJsonWebKeySet::new(keys))
+    let verifier = IdTokenVerifier::new_public_client(audience, issuer, JsonWebKeySet::new(keys))
         .set_allowed_algs([CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256])
         .set_time_fn(move || now - LEEWAY)
         .set_issue_time_verifier_fn(move |issued| {

@@ -1,11 +1,11 @@
 //! Entra's discovery document and signing keys.
 
-use openidconnect::core::CoreJsonWebKey;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::error::ProviderError;
+use super::signing_key::SigningKey;
 use crate::config::{self, Tenant};
 use crate::domain::TenantId;
 use crate::http_client::{HttpClient, keeps_secrets};
@@ -29,7 +29,7 @@ pub(super) struct Provider {
 #[derive(Debug)]
 pub(super) struct Key {
     issuer: Option<String>,
-    pub(super) key: CoreJsonWebKey,
+    pub(super) key: SigningKey,
 }
 
 impl Key {
