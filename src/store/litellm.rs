@@ -56,10 +56,10 @@ impl Tables for LiteLlm {
                             'role', p.user_role, 'sso_role', given.sso_user_role,
                             'tenant_id', case when given.object_id = $1 then given.tenant_id end)
                  from person p left join given on true) as person,
-                (select coalesce(array_agg(organization_id), '{}')
-                 from public."LiteLLM_OrganizationTable" where organization_id = any($2)) as organizations,
-                (select coalesce(json_object_agg(team_id, organization_id), '{}')
-                 from public."LiteLLM_TeamTable" where team_id = any($2)) as teams,
+                (select coalesce(array_agg(organization_id), '{}') from unnest($2::text[]) wanted (organization_id)
+                 join public."LiteLLM_OrganizationTable" using (organization_id)) as organizations,
+                (select coalesce(json_object_agg(team_id, organization_id), '{}') from unnest($2::text[]) wanted (team_id)
+                 join public."LiteLLM_TeamTable" using (team_id)) as teams,
                 (select coalesce(json_object_agg(m.organization_id,
                             json_build_object('user_role', m.user_role, 'sso_user_role', given.sso_user_role)), '{}')
                  from person join public."LiteLLM_OrganizationMembership" m using (user_id)
@@ -67,12 +67,12 @@ impl Tables for LiteLlm {
                       on given.user_id = m.user_id and given.organization_id = m.organization_id
                          and given.row_created_at is not distinct from m.created_at
                 ) as organization_members,
-                (select coalesce(array_agg(t.team_id), '{}')
-                 from person p
-                      join public."LiteLLM_TeamMembership" m using (user_id)
-                      join public."LiteLLM_TeamTable" t on t.team_id = m.team_id
-                 where t.team_id = any($3) and t.team_id = any(p.teams)
-                   and t.members_with_roles @> jsonb_build_array(jsonb_build_object('user_id', p.user_id))
+                (select coalesce(array_agg(team_id), '{}')
+                 from (select unnest($3::text[]) as team_id intersect select unnest(teams) from person) listed
+                      join public."LiteLLM_TeamMembership" m using (team_id)
+                      join public."LiteLLM_TeamTable" t using (team_id)
+                 where m.user_id = (select user_id from person)
+                   and t.members_with_roles @> (select jsonb_build_array(jsonb_build_object('user_id', user_id)) from person)
                 ) as team_members,
                 (select coalesce(array_agg(user_id), '{}')
                  from (select user_id from public."LiteLLM_UserTable"
