@@ -41,6 +41,7 @@ pub struct Metrics {
     pub sessions_opened: Counts<()>,
     pub sessions_ended: Counts<SessionEnd>,
     pub session_lookups: Counts<Lookup>,
+    pub session_lookups_waiting: Levels<()>,
     pub sessions_listening: Levels<()>,
     pub sessions_remembered: Levels<()>,
     pub requests: Counts<(Route, StatusClass)>,
@@ -109,6 +110,10 @@ impl Metrics {
             session_lookups: r.counts(
                 "entraway_session_lookups",
                 "Questions of proxies who is signed in, where a cookie came: answered from memory, read from the database, no such session, or failed",
+            ),
+            session_lookups_waiting: r.levels(
+                "entraway_session_lookups_waiting",
+                "Questions of proxies that wait for what the database says; many are asked with one statement",
             ),
             sessions_listening: r.levels(
                 "entraway_sessions_listening",

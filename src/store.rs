@@ -21,9 +21,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use secrecy::{ExposeSecret as _, SecretString};
-use sqlx::PgPool;
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection as _, PgPool};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
@@ -51,6 +51,9 @@ pub use viewer::Viewer;
 
 /// A sign-in waits this long for a connection before it is told to come back.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A connection that does not answer for so long after it was used is given up.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// So many wait for each connection at most. A statement takes some milliseconds: whoever stands further back had better
 /// come again than wait here and take up memory.
@@ -96,12 +99,13 @@ struct Reach {
 /// A connection, and the place in the line that goes with it.
 struct Connection<'a> {
     inner: Link,
-    _use: Use<'a>,
+    used: Use<'a>,
 }
 
 /// Counts how long a connection is used.
 struct Use<'a> {
-    begin: Instant,
+    /// `None` while it is held for the next use.
+    begin: Option<Instant>,
     metrics: &'a Metrics,
     _place: SemaphorePermit<'a>,
     _turn: Option<SemaphorePermit<'a>>,
@@ -109,7 +113,27 @@ struct Use<'a> {
 
 impl Drop for Use<'_> {
     fn drop(&mut self) {
-        self.metrics.postgres_seconds.took((), self.begin.elapsed());
+        self.ends();
+    }
+}
+
+impl Use<'_> {
+    fn ends(&mut self) {
+        if let Some(begin) = self.begin.take() {
+            self.metrics.postgres_seconds.took((), begin.elapsed());
+        }
+    }
+}
+
+impl Connection<'_> {
+    /// What it was used for is over, and nothing else begins yet.
+    fn rests(&mut self) {
+        self.used.ends();
+    }
+
+    fn used_again(mut self) -> Self {
+        self.used.begin = Some(Instant::now());
+        self
     }
 }
 
@@ -235,6 +259,14 @@ impl Store {
                 let renewal = renewal.clone();
                 move |_, connection| Box::pin(std::future::ready(Ok(renewal.counts(connection.age))))
             })
+            // Or whoever is on the other side of a network that swallows everything would keep its place for as long as the
+            // kernel has patience, which is a quarter of an hour.
+            .after_release(|connection, _| {
+                Box::pin(async {
+                    let answers = timeout(RELEASE_TIMEOUT, connection.ping()).await;
+                    answers.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map(|()| true)
+                })
+            })
             .connect_lazy_with(options);
         let places = max_connections.saturating_mul(1 + WAITING_PER_CONNECTION);
         let semaphore = |count| Arc::new(Semaphore::new(usize::try_from(count).unwrap_or(Semaphore::MAX_PERMITS)));
@@ -309,8 +341,8 @@ impl Store {
         let taken_at = Instant::now();
         self.metrics.postgres_wait_seconds.took((), taken_at - begin);
         let (turn, link) = taken.map_err(|_| sqlx::Error::PoolTimedOut)?;
-        let used = Use { begin: taken_at, metrics: &self.metrics, _place: place, _turn: turn };
-        Ok(Connection { inner: link?, _use: used })
+        let used = Use { begin: Some(taken_at), metrics: &self.metrics, _place: place, _turn: turn };
+        Ok(Connection { inner: link?, used })
     }
 
     /// A connection, however many wait for one already.

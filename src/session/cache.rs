@@ -2,6 +2,7 @@
 //! one step however many sessions they have: a session counts only together with the very reading of the person that it
 //! came with.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -47,16 +48,38 @@ pub(super) struct Cache {
     counts: Mutex<Counts>,
 }
 
+/// How many of those who were forgotten are known by name: more than there are during a reading.
+const LATELY: usize = 1_000;
+
 /// Held by whoever keeps or forgets something, so that nothing of the one comes in between the other's steps. Looking up
 /// needs it not.
 #[derive(Default)]
 struct Counts {
     readings: u64,
-    /// How often something was forgotten.
+    /// How often somebody was forgotten.
     forgotten: u64,
+    /// Who that was the last times, the latest last; `None`: everybody.
+    lately: VecDeque<Option<ObjectId>>,
 }
 
-/// A reading of the database that has begun. If anything is forgotten before it ends, it may be older than that.
+impl Counts {
+    fn forget(&mut self, whom: Option<ObjectId>) {
+        self.forgotten += 1;
+        self.lately.push_back(whom);
+        if self.lately.len() > LATELY {
+            self.lately.pop_front();
+        }
+    }
+
+    /// Whether this person may have been forgotten since the count was this.
+    fn forgot_since(&self, count: u64, person: ObjectId) -> bool {
+        let since = usize::try_from(self.forgotten - count).unwrap_or(usize::MAX);
+        since > self.lately.len()
+            || self.lately.iter().rev().take(since).any(|whom| whom.is_none_or(|whom| whom == person))
+    }
+}
+
+/// A reading of the database that has begun. Whoever is forgotten before it ends may be older in it than that.
 pub(super) struct Reading<'a> {
     cache: &'a Cache,
     forgotten: u64,
@@ -91,13 +114,13 @@ impl Cache {
 
     pub(super) fn forget(&self, person: ObjectId) {
         let mut counts = self.counts();
-        counts.forgotten += 1;
+        counts.forget(Some(person));
         self.people.remove(&person);
     }
 
     pub(super) fn clear(&self) {
         let mut counts = self.counts();
-        counts.forgotten += 1;
+        counts.forget(None);
         self.people.clear();
         self.sessions.clear();
     }
@@ -110,12 +133,12 @@ impl Cache {
 impl Reading<'_> {
     /// Keeps what was read, unless it may be out of date already; gives the person.
     pub(super) fn keep(&self, hash: TokenHash, session: &CallerSession, read_at: DateTime<Utc>) -> Arc<SignedIn> {
-        let CallerSession { caller, expires_at } = session;
+        let CallerSession { caller, expires_at, .. } = session;
         let Self { cache, forgotten } = *self;
         let id = caller.identity.object_id;
         let signed_in = SignedIn::new(caller);
         let mut counts = cache.counts();
-        if counts.forgotten != forgotten {
+        if counts.forgot_since(forgotten, id) {
             return Arc::new(signed_in);
         }
         // The same person as another session found: both go on with one reading, and neither undoes the other's.
@@ -147,7 +170,7 @@ mod tests {
             organizations: vec![],
             teams: vec![],
         };
-        CallerSession { caller, expires_at }
+        CallerSession { caller, last_seen_at: expires_at, expires_at }
     }
 
     fn person() -> ObjectId {
@@ -192,6 +215,35 @@ mod tests {
         late.keep([1; 32], &session("x", now + MINUTE), now);
         assert!(cache.get(&[1; 32], now, MINUTE).is_none(), "a late reading of a session that was ended");
         assert!(cache.get(&[2; 32], now, MINUTE).is_some(), "and it takes nothing of the others' away");
+    }
+
+    #[test]
+    fn a_reading_is_kept_of_whoever_was_not_forgotten_meanwhile() {
+        let (cache, now) = (Cache::new(), DateTime::<Utc>::UNIX_EPOCH);
+        let others = |n: u128| (0..n).for_each(|n| cache.forget(uuid::Uuid::from_u128(1_000 + n).into()));
+        let kept = || cache.get(&[1; 32], now, MINUTE).is_some();
+        let reading = cache.begin();
+        others(1_000);
+        reading.keep([1; 32], &session("x", now + MINUTE), now);
+        assert!(kept(), "a thousand others were forgotten");
+        cache.clear();
+
+        let reading = cache.begin();
+        cache.forget(person());
+        others(999);
+        reading.keep([1; 32], &session("x", now + MINUTE), now);
+        assert!(!kept(), "forgotten, a thousand ago");
+
+        for more in ["more than are known by name", "everybody"] {
+            let reading = cache.begin();
+            if more == "everybody" {
+                cache.clear();
+            } else {
+                others(1_001);
+            }
+            reading.keep([1; 32], &session("x", now + MINUTE), now);
+            assert!(!kept(), "{more}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::yield_now;
 use tokio::time::timeout;
@@ -13,16 +13,16 @@ use tokio::time::timeout;
 use super::cache::Cache;
 use super::identity::SignedIn;
 use crate::clock::Clock;
-use crate::store::{Callers, Store, StoreError, TokenHash};
+use crate::store::{Callers, Store, StoreError, TokenHash, touch_interval};
 
 /// So many questions are asked at the same time: should one have to wait, another one need not.
 const QUESTIONS: usize = 3;
 /// So many go along with one question at most.
 const TOGETHER: usize = 256;
-/// So many wait at most, which is a second's worth. Whoever finds the line so long had better come again.
-const WAITING: usize = 10_000;
-/// A question that has no answer after this long is given up. The database gives up before.
-const LONGEST: Duration = Duration::from_secs(20);
+/// A question that has no answer after this long is given up: the time for a connection and for a statement.
+const LONGEST: Duration = Duration::from_secs(15);
+/// Whoever waits in the line for this long is told so.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What was found out about a session, for one of those who asked.
 pub(super) type Answer = Result<Option<Arc<SignedIn>>, Arc<StoreError>>;
@@ -51,24 +51,18 @@ impl Lookups {
 
     /// Who a token belongs to, as the database has it: it is read after this call began.
     pub(super) async fn find(self: &Arc<Self>, hash: TokenHash) -> Answer {
+        let _waits = self.store.metrics().session_lookups_waiting.hold(());
         let (tell, told) = oneshot::channel();
-        self.line_up(Asking { hash, tell })?;
-        told.await.unwrap_or_else(|_| Err(Arc::new(StoreError::NoAnswer)))
-    }
-
-    fn line_up(self: &Arc<Self>, asking: Asking) -> Result<(), StoreError> {
-        let mut line = self.line();
-        if line.len() >= WAITING {
-            return Err(StoreError::Busy);
-        }
-        line.push(asking);
-        drop(line);
-        // While the last question is being asked, its task looks after those who came meanwhile. It is a task of its own,
+        self.line().push(Asking { hash, tell });
+        // While the last question is being asked, its task looks after those who come meanwhile. It is a task of its own,
         // since whoever asked first may leave.
         if let Ok(question) = self.questions.clone().try_acquire_owned() {
             tokio::spawn(self.clone().ask(question));
         }
-        Ok(())
+        match timeout(PATIENCE, told).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) | Err(_) => Err(Arc::new(StoreError::NoAnswer)),
+        }
     }
 
     /// Asks until nobody waits any more.
@@ -100,30 +94,36 @@ impl Lookups {
 
     async fn answer(&self, callers: &mut Callers<'_>, asking: Vec<Asking>) {
         let hashes: Vec<TokenHash> = asking.iter().map(|asking| asking.hash).collect();
-        let answers = self.read(callers, &hashes).await;
+        let now = self.clock.now();
+        let reading = self.cache.begin();
+        let found = callers.read(&hashes, now, self.idle_timeout).await.map_err(Arc::new);
+        let (mut answers, mut seen) = (HashMap::new(), Vec::new());
+        let found = found.map(|found| {
+            for (hash, session) in found {
+                if let Ok(session) = &session {
+                    seen.push((hash, session.last_seen_at));
+                }
+                let answer = session.map(|session| Some(reading.keep(hash, &session, now)));
+                answers.insert(hash, answer.map_err(Arc::new));
+            }
+        });
         for Asking { hash, tell } in asking {
-            let answer = match &answers {
-                Ok(answers) => answers.get(&hash).cloned().unwrap_or(Ok(None)),
+            let answer = match &found {
+                Ok(()) => answers.get(&hash).cloned().unwrap_or(Ok(None)),
                 Err(error) => Err(error.clone()),
             };
             // Who has left need not be told.
             let _ = tell.send(answer);
         }
+        self.keep_alive(seen, now);
     }
 
-    async fn read(
-        &self,
-        callers: &mut Callers<'_>,
-        hashes: &[TokenHash],
-    ) -> Result<HashMap<TokenHash, Answer>, Arc<StoreError>> {
-        let now = self.clock.now();
-        let reading = self.cache.begin();
-        let found = callers.read(hashes, now, self.idle_timeout).await?;
-        let answer = |(hash, session): (TokenHash, Result<_, _>)| {
-            let kept = session.map(|session| Some(reading.keep(hash, &session, now)));
-            (hash, kept.map_err(Arc::new))
-        };
-        Ok(found.into_iter().map(answer).collect())
+    /// Beside everything: nobody waits for an idle clock.
+    fn keep_alive(&self, seen: Vec<(TokenHash, DateTime<Utc>)>, now: DateTime<Utc>) {
+        let (store, idle_timeout) = (self.store.clone(), self.idle_timeout);
+        if seen.iter().any(|(_, at)| *at < now - touch_interval(idle_timeout)) {
+            tokio::spawn(async move { store.keep_alive(&seen, now, idle_timeout).await });
+        }
     }
 
     fn line(&self) -> MutexGuard<'_, Vec<Asking>> {

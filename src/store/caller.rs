@@ -32,6 +32,7 @@ pub struct Caller {
 /// A session that is alive, and its person.
 pub struct CallerSession {
     pub caller: Caller,
+    pub last_seen_at: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,
 }
 
@@ -81,7 +82,7 @@ fn caller_session(row: &PgRow) -> Result<CallerSession, StoreError> {
         organizations: row.try_get("organizations")?,
         teams: row.try_get("teams")?,
     };
-    Ok(CallerSession { caller, expires_at: row.try_get("expires_at")? })
+    Ok(CallerSession { caller, last_seen_at: row.try_get("last_seen_at")?, expires_at: row.try_get("expires_at")? })
 }
 
 impl Store {
@@ -92,7 +93,7 @@ impl Store {
 
     /// Moves the idle clocks of sessions, each given with when it was last seen, where that is due. They are good all the
     /// same: a standby, say, tells but does not write.
-    pub(super) async fn keep_alive(
+    pub async fn keep_alive(
         &self,
         sessions: &[(TokenHash, DateTime<Utc>)],
         now: DateTime<Utc>,
@@ -126,8 +127,8 @@ impl Store {
 }
 
 impl Callers<'_> {
-    /// The sessions of these tokens that are alive at `now`, in any order; one statement, and a second one where idle
-    /// clocks are to be moved. What cannot be told of one of them is no error of the others.
+    /// The sessions of these tokens that are alive at `now`, in any order; one statement. What cannot be told of one of
+    /// them is no error of the others.
     pub async fn read(
         &mut self,
         hashes: &[TokenHash],
@@ -139,15 +140,16 @@ impl Callers<'_> {
             StoreKind::LiteLlm => LITELLM,
         };
         let query = sqlx::query(sql).bind(slices(hashes)).bind(now).bind(now - idle_timeout);
-        // Not there any more while it is used: a connection that fails is not used again.
-        let (since, mut connection) = match self.connection.take() {
-            Some((since, connection)) if since.elapsed() < HELD => (since, connection),
-            _ => (Instant::now(), self.store.connection().await?),
+        // One that was held long enough is given back before another one is waited for.
+        let held = self.connection.take().filter(|(since, _)| since.elapsed() < HELD);
+        let (since, mut connection) = match held {
+            Some((since, connection)) => (since, connection.used_again()),
+            None => (Instant::now(), self.store.connection().await?),
         };
         let rows = query.fetch_all(&mut *connection).await?;
+        connection.rests();
+        // Only one that did not fail is used again.
         self.connection = Some((since, connection));
-        let seen = rows.iter().map(|row| Ok((row.try_get("token_hash")?, row.try_get("last_seen_at")?)));
-        self.store.keep_alive(&seen.collect::<Result<Vec<_>, sqlx::Error>>()?, now, idle_timeout).await;
         rows.iter().map(|row| Ok((row.try_get("token_hash")?, caller_session(row)))).collect()
     }
 }

@@ -1,13 +1,14 @@
 //! What other replicas, and programs beside us, change of sessions and their people: Postgres tells it by NOTIFY.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgListener, PgPool, PgPoolOptions};
 use sqlx::{Acquire as _, Connection as _, PgExecutor, Row as _};
 use tokio::time::timeout;
 
-use super::connection::{Link, Way};
+use super::connection::{Link, Renewal, Way};
 use super::{Store, StoreError};
 use crate::domain::ObjectId;
 
@@ -26,6 +27,8 @@ const LOOKS: usize = 10;
 pub struct Changes {
     listener: PgListener,
     pool: PgPool,
+    since: Instant,
+    renewal: Arc<Renewal>,
 }
 
 /// What has changed.
@@ -56,6 +59,7 @@ impl From<sqlx::Error> for NotListening {
 impl Store {
     /// Begins to listen. `hello` is a text of nobody else's: it is sent, and has to come back.
     pub async fn changes(&self, hello: &str) -> Result<Changes, NotListening> {
+        let since = Instant::now();
         let pooler = self.way().await? == Way::Pooler;
         if self.reach.shared.load(Ordering::Relaxed) {
             return Err(NotListening::Pooler);
@@ -78,7 +82,7 @@ impl Store {
         };
         let begun = timeout(2 * PATIENCE, begun).await.map_err(|_| NotListening::Lost)?;
         let listener = self.remember_pooler(pooler, begun)?;
-        let mut changes = Changes { listener, pool };
+        let mut changes = Changes { listener, pool, since, renewal: self.renewal.clone() };
         let heard = async {
             loop {
                 if changes.receive().await? == hello {
@@ -112,6 +116,10 @@ impl Changes {
     /// Has the connection prove within that time that it is alive: all that was said before is heard then, and what of
     /// it came only now is given.
     pub async fn prove(&mut self, within: Duration) -> Result<Vec<Change>, NotListening> {
+        // A server that only reads, as one that was replaced, answers and is told nothing.
+        if !self.renewal.counts(self.since.elapsed()) {
+            return Err(NotListening::Lost);
+        }
         let answer = async {
             let connection = self.listener.acquire().await.map_err(StoreError::from)?;
             connection.ping().await.map_err(StoreError::from)

@@ -93,6 +93,15 @@ pub(super) fn forwarded_for(headers: &HeaderMap, trusted: impl Fn(IpAddr) -> boo
     None
 }
 
+/// When the answering of a request began, where that was before all layers.
+#[derive(Clone, Copy)]
+pub(super) struct Since(pub(super) Instant);
+
+/// Whether there is a line for each request, also for those of proxies that go well.
+pub(super) fn logs_all() -> bool {
+    tracing::enabled!(tracing::Level::DEBUG)
+}
+
 /// One line a request, and a span in a trace. The path without its query: that may hold a code or a state. And without
 /// what may be an address.
 pub(super) async fn log(request: Request, next: Next) -> Response {
@@ -104,7 +113,8 @@ pub(super) async fn log(request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let traced = trace::request(&method, route, parent);
     let trace_id = trace::id(&traced, parent);
-    let (begin, span) = (Instant::now(), traced.clone());
+    let begin = request.extensions().get::<Since>().map_or_else(Instant::now, |since| since.0);
+    let span = traced.clone();
     async move {
         let response = next.run(request).await;
         let ms = begin.elapsed().as_secs_f64() * 1_000.0;

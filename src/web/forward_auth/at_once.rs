@@ -1,8 +1,10 @@
 //! The answer that proxies get nearly always: somebody who may pass, and that is all. It is given before any layer, since it
-//! is given for each picture of each page; whatever else there is to say goes the whole way.
+//! is given for each picture of each page; whatever else there is to say goes the whole way. It has the route's headers, but
+//! for those that tell a browser what a page of ours may do: this is no page, and no browser sees it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::{Body, HttpBody};
 use axum::extract::ConnectInfo;
@@ -19,13 +21,13 @@ use crate::web::{edge, limits, watch};
 #[derive(Clone)]
 pub(super) struct Found(pub(super) Result<Option<Arc<SignedIn>>, Arc<StoreError>>);
 
-/// The same answer as the route's, or `None` where this is not the place to give one: another path, nobody, somebody who may
+/// The route's answer, or `None` where this is not the place to give one: another path, nobody, somebody who may
 /// not pass, a body, an assertion to sign, a log or a trace that wants to hear of it.
 pub(in crate::web) async fn answer<B: HttpBody>(app: &App, request: &mut Request<B>) -> Option<Response<Body>> {
     if request.uri().path() != app.verify_path
         || app.assertions.is_some()
         || !request.body().is_end_stream()
-        || tracing::enabled!(tracing::Level::DEBUG)
+        || edge::logs_all()
         || trace::collected()
         || limits::too_large(request).is_some()
     {
@@ -33,10 +35,12 @@ pub(in crate::web) async fn answer<B: HttpBody>(app: &App, request: &mut Request
     }
     let required = request.uri().query().map(|query| Required::parse(Some(query))).transpose().ok()?;
     let passes = |person: &Person<'_>| required.as_ref().is_none_or(|required| required.is_met_by(person));
+    let since = Instant::now();
     let signed_in = match session::signed_in(app, request.headers()).await {
         Ok(Some(signed_in)) if passes(&signed_in.person()) => signed_in,
         other => {
             request.extensions_mut().insert(Found(other));
+            request.extensions_mut().insert(edge::Since(since));
             return None;
         }
     };

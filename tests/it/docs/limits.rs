@@ -33,6 +33,23 @@ const NUMBERS: &[(&str, &str, &str)] = &[
         "WAITING_PER_CONNECTION: u32 = 20;",
     ),
     (
+        "questions to the database who is signed in | | 3, with up to 256 sessions in each |",
+        "src/session/lookup.rs",
+        "QUESTIONS: usize = 3;",
+    ),
+    (
+        "questions to the database who is signed in | | 3, with up to 256 sessions in each |",
+        "src/session/lookup.rs",
+        "TOGETHER: usize = 256;",
+    ),
+    ("a question who is signed in | 15 s |", "src/session/lookup.rs", "LONGEST: Duration = Duration::from_secs(15);"),
+    ("waiting for such a question | 30 s |", "src/session/lookup.rs", "PATIENCE: Duration = Duration::from_secs(30);"),
+    (
+        "a connection's answer after it was used | 2 s |",
+        "src/store.rs",
+        "RELEASE_TIMEOUT: Duration = Duration::from_secs(2);",
+    ),
+    (
         "requests that write to the database | `database.max_connections` | 3 in 4 of the connections",
         "src/store.rs",
         "CONNECTIONS_PER_READER: u32 = 4;",

@@ -10,7 +10,7 @@ use super::storm::{
     Came, Chance, Storm, Try, all_refusals_are_for_want_of_the_database, any_number, everybody_gets_in_now,
     everybodys_group, nothing_is_half, until,
 };
-use crate::support::{LiteLlm, Native, Service, StoreKind, World};
+use crate::support::{LiteLlm, Native, Service, StoreKind, World, together};
 
 const TIMES: usize = 15;
 
@@ -120,4 +120,26 @@ async fn connections_that_are_cut_at_random_in_a_storm_leave_nothing_half(#[valu
     everybody_gets_in_now(&world, &service.at("/"), &mut tries).await;
     until("sessions are remembered", async || service.app.sessions().remembers()).await;
     assert_eq!(known.get(service.at("/auth/verify")).await.status, 200);
+}
+
+/// As a host that has no power any more, or a firewall that drops: nothing arrives, and no end of it.
+#[tokio::test]
+async fn a_network_that_swallows_everything_keeps_no_connection_for_long() {
+    let mut world = World::new().await;
+    let proxy = Proxy::start().await;
+    world.database = proxy.address(&world);
+    let (alice, _) = world.alice();
+    let browser = world.sign_in(&world.service().await, alice).await;
+    let service = world.service_with(|config| config.database.max_connections = 3).await;
+    let ask = async || browser.clone().get(service.at("/auth/verify")).await.status.as_u16();
+    let mut lock = world.pool.begin().await.unwrap();
+    sqlx::query("lock table entraway.sessions in access exclusive mode").execute(&mut *lock).await.unwrap();
+    let falls_silent = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        proxy.silence();
+        lock.rollback().await.unwrap();
+    };
+    let (asked, ()) = tokio::join!(together((0..12).map(|_| ask())), falls_silent);
+    assert_eq!(asked, [503; 12], "all connections were in use when the network fell silent");
+    until("there is an answer again", async || ask().await == 200).await;
 }

@@ -31,6 +31,8 @@ struct State {
     lose: Option<Lost>,
     /// Cuts all connections that are open.
     cut: CancellationToken,
+    /// Nothing arrives any more on the connections that are open, and neither end hears of it.
+    silence: CancellationToken,
 }
 
 pub(super) struct Proxy {
@@ -44,15 +46,27 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let socket = cluster().await.folder().join(".s.PGSQL.5432");
-        let state = Arc::new(Mutex::new(State { lose: None, cut: CancellationToken::new() }));
+        let state = Arc::new(Mutex::new(State {
+            lose: None,
+            cut: CancellationToken::new(),
+            silence: CancellationToken::new(),
+        }));
         let all = state.clone();
         tokio::spawn(async move {
             loop {
                 let (service, _) = listener.accept().await.unwrap();
-                let (state, cut) = (all.clone(), all.lock().unwrap().cut.clone());
-                let postgres = UnixStream::connect(&socket).await.unwrap();
+                let state = all.clone();
+                let (cut, silence) = {
+                    let state = state.lock().unwrap();
+                    (state.cut.clone(), state.silence.clone())
+                };
+                let mut ends = (service, UnixStream::connect(&socket).await.unwrap());
                 tokio::spawn(async move {
-                    tokio::select! { () = carry(service, postgres, &state) => {} () = cut.cancelled() => {} }
+                    tokio::select! {
+                        () = carry(&mut ends.0, &mut ends.1, &state) => {}
+                        () = cut.cancelled() => {}
+                        () = silence.cancelled() => cut.cancelled().await,
+                    }
                 });
             }
         });
@@ -80,10 +94,16 @@ impl Proxy {
         let mut state = self.state.lock().unwrap();
         std::mem::take(&mut state.cut).cancel();
     }
+
+    /// On all connections that there are nothing arrives any more, as if the other host had no power. New ones are good.
+    pub(super) fn silence(&self) {
+        let mut state = self.state.lock().unwrap();
+        std::mem::take(&mut state.silence).cancel();
+    }
 }
 
 /// Carries what either side says until one of them ends or something is to be lost; then both are cut.
-async fn carry(mut service: TcpStream, mut postgres: UnixStream, state: &Mutex<State>) {
+async fn carry(service: &mut TcpStream, postgres: &mut UnixStream, state: &Mutex<State>) {
     let (mut question, mut answer) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
     // The name of the connection that listens is in the first piece.
     let mut listens = None;

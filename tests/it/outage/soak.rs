@@ -2,6 +2,7 @@
 //! the service takes of the machine has not grown. Twenty seconds in the test run; `script/soak` does it for longer.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,8 @@ use crate::support::redis::free_port;
 use crate::support::scene::{many_assigned, person};
 use crate::support::{Answer, Browser, Native, World, together};
 
+/// What a browser had under way when a replica was killed has come to its end by then.
+const KILLED_LATELY: Duration = Duration::from_secs(15);
 const SERVERS: [&str; 3] = ["entraway/one", "entraway/two", "entraway/three"];
 
 /// So many people are at it at the same time.
@@ -40,7 +43,8 @@ struct Soak {
     base: Url,
     over: AtomicBool,
     /// How often a replica was killed: an answer may be cut then, or a finished sign-in asked for once more.
-    kills: AtomicUsize,
+    /// When a replica was last killed.
+    killed: Mutex<Option<Instant>>,
     counts: [AtomicUsize; 4],
 }
 
@@ -60,6 +64,12 @@ impl Soak {
 
     fn counted(&self, what: What) -> usize {
         self.counts[what as usize].load(Ordering::Relaxed)
+    }
+
+    /// What a replica that is killed was about to answer is lost; HAProxy asks again where that is allowed, and the
+    /// attempt was used up already.
+    fn was_killed_lately(&self) -> bool {
+        self.killed.lock().unwrap().is_some_and(|at| at.elapsed() < KILLED_LATELY)
     }
 
     fn at(&self, path: &str) -> Url {
@@ -83,11 +93,11 @@ impl Soak {
                 answer.keep_cookies(&mut browser.cookies);
                 Ok(Some(answer))
             }
-            Err(_) if self.kills.load(Ordering::Relaxed) > 0 => {
+            Err(_) if self.was_killed_lately() => {
                 self.count(What::Refused);
                 Ok(None)
             }
-            Err(error) => Err(format!("no answer, and nobody was killed: {error}")),
+            Err(error) => Err(format!("no answer, and nobody was killed lately: {error}")),
         }
     }
 
@@ -108,7 +118,7 @@ impl Soak {
         let Some(back) = self.get(&mut browser, callback).await? else { return Ok(None) };
         match back.status.as_u16() {
             303 => Ok(Some(browser)),
-            400 if back.code() == "attempt_used" && self.kills.load(Ordering::Relaxed) > 0 => {
+            400 if back.code() == "attempt_used" && self.was_killed_lately() => {
                 self.count(What::Refused);
                 Ok(None)
             }
@@ -196,7 +206,7 @@ async fn breaks(
             // The first replica is measured, and stays.
             4 => {
                 let n = 1 + dice.below(2);
-                soak.kills.fetch_add(1, Ordering::Relaxed);
+                *soak.killed.lock().unwrap() = Some(Instant::now());
                 drop(programs[n].take());
                 programs[n] = Some(start(n).await);
                 "kill of a replica"
@@ -278,7 +288,7 @@ async fn whatever_breaks_nothing_is_lost_and_nothing_grows() {
         cluster,
         base,
         over: AtomicBool::new(false),
-        kills: AtomicUsize::new(0),
+        killed: Mutex::default(),
         counts: Default::default(),
     };
 

@@ -25,7 +25,8 @@ async fn a_published_key_is_good_for_what_it_was_published_for() {
         ("of another host", "id_token_unknown_key", json!({ "issuer": format!("https://evil.example/{tenant}/v2.0") })),
         ("of another cloud", "id_token_unknown_key", json!({ "cloud_instance_name": "microsoftonline.us" })),
         ("of another kind", "id_token_unknown_key", json!({ "kty": "EC", "crv": "P-256", "x": "AA", "y": "AA" })),
-        ("without a modulus", "id_token_signature", json!({ "n": null })),
+        ("without a modulus", "id_token_unknown_key", json!({ "n": null })),
+        ("for another algorithm", "id_token_unknown_key", json!({ "alg": "RS384" })),
     ];
     let set = authority.join(&format!("/{tenant}/discovery/v2.0/keys")).unwrap();
     let mut set = Browser::new().get(set).await.json();
