@@ -32,16 +32,8 @@ const NUMBERS: &[(&str, &str, &str)] = &[
         "src/store.rs",
         "WAITING_PER_CONNECTION: u32 = 20;",
     ),
-    (
-        "questions to the database who is signed in | | 3, with up to 256 sessions in each |",
-        "src/session/lookup.rs",
-        "QUESTIONS: usize = 3;",
-    ),
-    (
-        "questions to the database who is signed in | | 3, with up to 256 sessions in each |",
-        "src/session/lookup.rs",
-        "TOGETHER: usize = 256;",
-    ),
+    ("questions to the database who is signed in | | 3 |", "src/session/lookup.rs", "QUESTIONS: usize = 3;"),
+    ("sessions in one such question | | 256 |", "src/session/lookup.rs", "TOGETHER: usize = 256;"),
     ("a question who is signed in | 15 s |", "src/session/lookup.rs", "LONGEST: Duration = Duration::from_secs(15);"),
     ("waiting for such a question | 30 s |", "src/session/lookup.rs", "PATIENCE: Duration = Duration::from_secs(30);"),
     (

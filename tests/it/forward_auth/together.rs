@@ -1,5 +1,7 @@
 //! Many who are not in memory, at the same moment: they are looked up together, and each is told what holds for them alone.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -135,4 +137,39 @@ async fn who_leaves_while_the_database_is_asked_takes_nobody_else_along() {
     assert_eq!(stayed, [200; 10], "those who came behind them and stayed");
     let known = async || second.app.sessions().remembered() == 1;
     until("Alice is remembered", known).await;
+}
+
+/// Questions that follow one another share a connection for a while. Nobody may wait for a second one meanwhile.
+#[tokio::test]
+async fn with_one_connection_everybody_is_told_for_as_long_as_they_come() {
+    let world = World::new().await;
+    let groups = many_assigned(&world, 1);
+    let service = world.service_with(|config| config.database.max_connections = 1).await;
+    let mut browsers = Vec::new();
+    for n in 0..20 {
+        browsers.push(world.sign_in(&service, person(&world, &format!("Person {n}"), &groups)).await);
+    }
+    let over = AtomicBool::new(false);
+    // What was read a minute ago is read again.
+    let minutes = async {
+        for _ in 0..50 {
+            world.clock.advance(TimeDelta::seconds(61));
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        over.store(true, Ordering::Relaxed);
+    };
+    let asks = browsers.into_iter().map(|mut browser| {
+        let (over, service) = (&over, &service);
+        async move {
+            let mut answers = BTreeMap::<u16, usize>::new();
+            while !over.load(Ordering::Relaxed) {
+                *answers.entry(status(&mut browser, service).await).or_default() += 1;
+            }
+            answers
+        }
+    });
+    let (answers, ()) = tokio::join!(together(asks), minutes);
+    for answers in answers {
+        assert!(answers.keys().eq([&200]), "answers of each status, while the one connection was shared: {answers:?}");
+    }
 }
