@@ -10,8 +10,8 @@ pub(crate) struct Part {
     pub(crate) text: String,
 }
 
-/// Prints the parts and writes them into the page, in the order of `headings`.
-pub(crate) fn write(parts: Vec<Part>, headings: &[&str], postgres: &str) -> anyhow::Result<()> {
+/// Prints the part and writes it into the page, where all stand in the order of `headings`.
+pub(crate) fn write(part: Part, headings: &[&str], postgres: &str) -> anyhow::Result<()> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/performance.md");
     let before = std::fs::read_to_string(&path)?;
     let mut known: Vec<(String, String)> = before
@@ -20,11 +20,10 @@ pub(crate) fn write(parts: Vec<Part>, headings: &[&str], postgres: &str) -> anyh
         .filter_map(|part| part.split_once('\n'))
         .map(|(heading, text)| (heading.to_owned(), text.trim().to_owned()))
         .collect();
-    for Part { heading, text } in parts {
-        println!("## {heading}\n\n{text}");
-        known.retain(|(other, _)| other != heading);
-        known.push((heading.to_owned(), text.trim().to_owned()));
-    }
+    let Part { heading, text } = part;
+    println!("## {heading}\n\n{text}");
+    known.retain(|(other, _)| other != heading);
+    known.push((heading.to_owned(), text.trim().to_owned()));
     let mut page = format!("# Performance\n\nWritten by `script/bench`, which repeats it.\n\n{}\n", machine(postgres));
     for heading in headings {
         if let Some((_, text)) = known.iter().find(|(known, _)| known == heading) {

@@ -1,10 +1,9 @@
 //! Many who are not in memory, at the same moment: they are looked up together, and each is told what holds for them alone.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{TimeDelta, Utc};
+use entraway::store::Store;
 use rstest::rstest;
 
 use super::{alice, one, status, until, verify};
@@ -139,37 +138,17 @@ async fn who_leaves_while_the_database_is_asked_takes_nobody_else_along() {
     until("Alice is remembered", known).await;
 }
 
-/// Questions that follow one another share a connection for a while. Nobody may wait for a second one meanwhile.
+/// Questions that follow one another share a connection for a while, and then take another one: the same, if there is but one.
 #[tokio::test]
-async fn with_one_connection_everybody_is_told_for_as_long_as_they_come() {
+async fn a_connection_that_was_held_is_given_back_before_another_one_is_waited_for() {
     let world = World::new().await;
-    let groups = many_assigned(&world, 1);
-    let service = world.service_with(|config| config.database.max_connections = 1).await;
-    let mut browsers = Vec::new();
-    for n in 0..20 {
-        browsers.push(world.sign_in(&service, person(&world, &format!("Person {n}"), &groups)).await);
-    }
-    let over = AtomicBool::new(false);
-    // What was read a minute ago is read again.
-    let minutes = async {
-        for _ in 0..50 {
-            world.clock.advance(TimeDelta::seconds(61));
-            tokio::time::sleep(Duration::from_millis(25)).await;
-        }
-        over.store(true, Ordering::Relaxed);
-    };
-    let asks = browsers.into_iter().map(|mut browser| {
-        let (over, service) = (&over, &service);
-        async move {
-            let mut answers = BTreeMap::<u16, usize>::new();
-            while !over.load(Ordering::Relaxed) {
-                *answers.entry(status(&mut browser, service).await).or_default() += 1;
-            }
-            answers
-        }
-    });
-    let (answers, ()) = tokio::join!(together(asks), minutes);
-    for answers in answers {
-        assert!(answers.keys().eq([&200]), "answers of each status, while the one connection was shared: {answers:?}");
+    drop(world.service().await);
+    let store = Store::new(Native, &world.database.clone().into(), 1).unwrap();
+    let mut callers = store.callers();
+    for n in 0..3 {
+        let found = callers.read(&[[0; 32]], Utc::now(), TimeDelta::hours(1)).await;
+        let found = found.unwrap_or_else(|error| panic!("question {n} on the one connection: {error}"));
+        assert!(found.is_empty(), "nobody has that token");
+        tokio::time::sleep(Duration::from_millis(300)).await;
     }
 }
