@@ -70,9 +70,10 @@ impl Tables for LiteLlm {
                 (select coalesce(array_agg(team_id), '{}')
                  from (select unnest($3::text[]) as team_id intersect select unnest(teams) from person) listed
                       join public."LiteLLM_TeamMembership" m using (team_id)
-                      join public."LiteLLM_TeamTable" t using (team_id)
-                 where m.user_id = (select user_id from person)
-                   and t.members_with_roles @> (select jsonb_build_array(jsonb_build_object('user_id', user_id)) from person)
+                 -- A roster may be very long: only those are looked into that are left.
+                 where m.user_id = (select user_id from person) and (
+                     select t.members_with_roles @> jsonb_build_array(jsonb_build_object('user_id', p.user_id))
+                     from person p, public."LiteLLM_TeamTable" t where t.team_id = listed.team_id)
                 ) as team_members,
                 (select coalesce(array_agg(user_id), '{}')
                  from (select user_id from public."LiteLLM_UserTable"
