@@ -7,12 +7,12 @@ use crate::store::Caller;
 #[derive(PartialEq, Eq)]
 pub(super) struct Packed {
     identity: Identity,
-    /// Address, name and role; how many organizations there are, and their ids; and the teams'. Each text stands behind its
-    /// length.
+    /// Address, name and role; how many organizations there are, and their ids; and the teams', if those are others: both are
+    /// made of the same groups. Each text stands behind its length.
     texts: Box<[u8]>,
 }
 
-/// In place of a length: no text at all, or the length is in the next eight bytes.
+/// In place of a length: no text at all, or the same list as before; or the length is in the next eight bytes.
 const NONE: u8 = 254;
 const LONG: u8 = 255;
 
@@ -25,11 +25,11 @@ impl Packed {
                 None => texts.push(NONE),
             }
         }
-        for ids in [&caller.organizations, &caller.teams] {
-            put_length(&mut texts, ids.len());
-            for id in ids {
-                put(&mut texts, id);
-            }
+        put_all(&mut texts, &caller.organizations);
+        if caller.teams == caller.organizations {
+            texts.push(NONE);
+        } else {
+            put_all(&mut texts, &caller.teams);
         }
         Self { identity: caller.identity, texts: texts.into() }
     }
@@ -39,10 +39,11 @@ impl Packed {
         let mut text = || take(&mut rest);
         let (email, display_name, user_role) = (text(), text(), text());
         let mut ids = || {
-            let count = take_length(&mut rest).unwrap_or_default();
-            (0..count).filter_map(|_| take(&mut rest)).collect()
+            let count = take_length(&mut rest)?;
+            Some((0..count).filter_map(|_| take(&mut rest)).collect::<Vec<_>>())
         };
-        let (organizations, teams) = (ids(), ids());
+        let organizations = ids().unwrap_or_default();
+        let teams = ids().unwrap_or_else(|| organizations.clone());
         Person { identity: self.identity, email, display_name, user_role, organizations, teams }
     }
 
@@ -62,6 +63,13 @@ pub struct Person<'a> {
     pub organizations: Vec<&'a str>,
     /// Ids, sorted.
     pub teams: Vec<&'a str>,
+}
+
+fn put_all(texts: &mut Vec<u8>, ids: &[String]) {
+    put_length(texts, ids.len());
+    for id in ids {
+        put(texts, id);
+    }
 }
 
 fn put(texts: &mut Vec<u8>, text: &str) {
@@ -113,8 +121,9 @@ mod tests {
             display_name in proptest::option::of(".{0,9}"),
             user_role in proptest::option::of("[a-z_]{0,9}"),
             organizations in proptest::collection::vec(".{0,40}", 0..300),
-            teams in proptest::collection::vec(".{0,300}", 0..9),
+            others in proptest::option::of(proptest::collection::vec(".{0,300}", 0..9)),
         ) {
+            let teams = others.unwrap_or_else(|| organizations.clone());
             let identity = Identity { tenant_id: uuid::Uuid::from_u128(1).into(), object_id: uuid::Uuid::from_u128(2).into() };
             let caller = Caller { identity, email, display_name, user_role, organizations, teams };
             let packed = Packed::new(&caller);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{TimeDelta, Utc};
+use chrono::TimeDelta;
 use entraway::store::Store;
 use rstest::rstest;
 
@@ -146,7 +146,7 @@ async fn a_connection_that_was_held_is_given_back_before_another_one_is_waited_f
     let store = Store::new(Native, &world.database.clone().into(), 1).unwrap();
     let mut callers = store.callers();
     for n in 0..3 {
-        let found = callers.read(&[[0; 32]], Utc::now(), TimeDelta::hours(1)).await;
+        let found = callers.read(&[[0; 32]], world.clock.now(), TimeDelta::hours(1)).await;
         let found = found.unwrap_or_else(|error| panic!("question {n} on the one connection: {error}"));
         assert!(found.is_empty(), "nobody has that token");
         tokio::time::sleep(Duration::from_millis(300)).await;
