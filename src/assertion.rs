@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::clock::Clock;
-use crate::session::Person;
+use crate::session::{Id, Person};
 use crate::shared::Shared;
 use crate::store::{AssertionKey, Store, StoreError};
 
@@ -87,9 +87,9 @@ struct Claims<'a> {
     email: Option<&'a str>,
     name: Option<&'a str>,
     role: Option<&'a str>,
-    organizations: &'a [&'a str],
+    organizations: &'a [Id<'a>],
     organizations_truncated: usize,
-    teams: &'a [&'a str],
+    teams: &'a [Id<'a>],
     teams_truncated: usize,
 }
 

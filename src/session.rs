@@ -30,7 +30,7 @@ use cache::Cache;
 use lookup::Lookups;
 
 pub use identity::{ASSERTION, IDENTITY_HEADERS, SignedIn};
-pub use packed::Person;
+pub use packed::{Id, Person};
 
 /// So often the connection that listens has to prove that it is alive.
 const QUIET: Duration = Duration::from_millis(300);

@@ -64,8 +64,11 @@ pub(super) struct Issued {
 impl Issued {
     pub(super) fn add_code(&mut self, grant: Grant) -> String {
         // An hour, not the ten minutes a code is good for: an old code is told from an unknown one.
-        let oldest = grant.issued - Duration::hours(1);
-        self.codes.retain(|_, old| old.issued > oldest);
+        // Looked through now and then only, as the tokens below: there may be very many.
+        if self.codes.len().is_multiple_of(1_000) {
+            let oldest = grant.issued - Duration::hours(1);
+            self.codes.retain(|_, old| old.issued > oldest);
+        }
         let code = format!("1.SIM.{}{}", opaque(32), opaque(32));
         self.codes.insert(code.clone(), grant);
         code
@@ -76,7 +79,6 @@ impl Issued {
     }
 
     pub(super) fn add_token(&mut self, token: AccessToken, now: DateTime<Utc>) -> String {
-        // Not with each: there may be very many.
         if self.tokens.len().is_multiple_of(1_000) {
             self.tokens.retain(|_, old| old.expires > now - Duration::days(1));
         }

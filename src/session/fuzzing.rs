@@ -48,7 +48,7 @@ pub fn identity_headers(data: &[u8]) {
     let (told, left_out) = (person.told().1, left_out.parse().unwrap_or(0));
     assert_eq!(told.len() + left_out, caller.teams.len(), "{teams:?}");
     let ids: Vec<_> = teams.split(',').filter(|_| !told.is_empty()).map(read).collect();
-    assert_eq!(ids, told.iter().map(|id| Some((*id).to_owned())).collect::<Vec<_>>(), "{teams:?}");
+    assert_eq!(ids, told.iter().map(|id| Some(id.to_string())).collect::<Vec<_>>(), "{teams:?}");
 }
 
 #[cfg(test)]

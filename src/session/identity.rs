@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use super::packed::{Packed, Person};
+use super::packed::{Id, Packed, Person};
 use crate::store::Caller;
 
 const USER: HeaderName = HeaderName::from_static("x-auth-request-user");
@@ -100,13 +100,17 @@ impl Person<'_> {
     fn room(&self) -> usize {
         let texts = [self.email, self.display_name, self.user_role].into_iter().flatten();
         let ids = self.organizations.iter().chain(&self.teams);
-        64 + texts.map(|text| text.len() + 6).sum::<usize>() + ids.map(|id| id.len() + 1).sum::<usize>()
+        let length = |id: &Id<'_>| match id {
+            Id::Number(_) => 36,
+            Id::Text(text) => text.len(),
+        };
+        64 + texts.map(|text| text.len() + 6).sum::<usize>() + ids.map(|id| length(id) + 1).sum::<usize>()
     }
 
     /// The ids that fit into a header: of organizations, and of teams.
     #[must_use]
-    pub fn told(&self) -> (&[&str], &[&str]) {
-        let told = |ids: &[&str]| ids.len() - list(&mut String::new(), ids);
+    pub fn told(&self) -> (&[Id<'_>], &[Id<'_>]) {
+        let told = |ids: &[Id<'_>]| ids.len() - list(&mut String::new(), ids);
         (&self.organizations[..told(&self.organizations)], &self.teams[..told(&self.teams)])
     }
 }
@@ -130,10 +134,13 @@ fn text(to: &mut String, text: Option<&str>) {
 }
 
 /// Writes the ids that fit; gives how many do not.
-fn list(to: &mut String, ids: &[&str]) -> usize {
-    let begin = to.len();
+fn list(to: &mut String, ids: &[Id<'_>]) -> usize {
+    let (begin, mut room) = (to.len(), [0; 36]);
     for (index, id) in ids.iter().enumerate() {
-        let id: Cow<'_, str> = utf8_percent_encode(id, ENCODED).into();
+        let id: Cow<'_, str> = match id {
+            Id::Number(_) => id.written(&mut room).into(),
+            Id::Text(text) => utf8_percent_encode(text, ENCODED).into(),
+        };
         if to.len() - begin + 1 + id.len() > LONGEST_LIST {
             return ids.len() - index;
         }

@@ -3,7 +3,7 @@
 use url::form_urlencoded;
 
 use crate::domain::UserRole;
-use crate::session::Person;
+use crate::session::{Id, Person};
 use crate::web::error::WebError;
 
 /// Nothing, or any of these.
@@ -40,8 +40,8 @@ impl Required {
 
     pub(in crate::web) fn is_met_by(&self, person: &Person<'_>) -> bool {
         let meets = |requirement: &Requirement| match requirement {
-            Requirement::Team(id) => person.teams.contains(&id.as_str()),
-            Requirement::Organization(id) => person.organizations.contains(&id.as_str()),
+            Requirement::Team(id) => person.teams.contains(&Id::parse(id)),
+            Requirement::Organization(id) => person.organizations.contains(&Id::parse(id)),
             Requirement::Role(role) => person.user_role == Some(role.as_str()),
         };
         self.0.is_empty() || self.0.iter().any(meets)
