@@ -15,15 +15,17 @@ mod upkeep;
 mod view;
 mod viewer;
 
+use std::borrow::Cow;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use secrecy::{ExposeSecret as _, SecretString};
+use sqlx::PgPool;
+use sqlx::error::DatabaseError;
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection as _, PgPool};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
@@ -51,9 +53,6 @@ pub use viewer::Viewer;
 
 /// A sign-in waits this long for a connection before it is told to come back.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A connection that does not answer for so long after it was used is given up.
-const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// So many wait for each connection at most. A statement takes some milliseconds: whoever stands further back had better
 /// come again than wait here and take up memory.
@@ -186,6 +185,15 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether a connection broke, and another one may do: what was asked may have been done all the same.
+    fn of_the_connection(&self) -> bool {
+        let Self::Unavailable(error) = self else { return false };
+        // 57P01 and 57P02: the server ends the connection.
+        let ended = |code: Cow<'_, str>| ["57P01", "57P02"].contains(&&*code);
+        matches!(error, sqlx::Error::Io(_))
+            || error.as_database_error().and_then(DatabaseError::code).is_some_and(ended)
+    }
+
     /// A word for the situation.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -255,17 +263,13 @@ impl Store {
         let pool = PgPoolOptions::new()
             .max_connections(max_connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
+            .test_before_acquire(false)
             .before_acquire({
                 let renewal = renewal.clone();
-                move |_, connection| Box::pin(std::future::ready(Ok(renewal.counts(connection.age))))
-            })
-            // Or whoever is on the other side of a network that swallows everything would keep its place for as long as the
-            // kernel has patience, which is a quarter of an hour.
-            .after_release(|connection, _| {
-                Box::pin(async {
-                    let answers = timeout(RELEASE_TIMEOUT, connection.ping()).await;
-                    answers.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map(|()| true)
-                })
+                move |connection, so_far| {
+                    let renewal = renewal.clone();
+                    Box::pin(async move { Ok(renewal.may_use(connection, so_far).await) })
+                }
             })
             .connect_lazy_with(options);
         let places = max_connections.saturating_mul(1 + WAITING_PER_CONNECTION);

@@ -8,14 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use futures_util::future::{BoxFuture, FutureExt as _, TryFutureExt as _};
+use futures_util::future::{BoxFuture, FutureExt as _};
 use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 use sqlx::error::{BoxDynError, DatabaseError};
-use sqlx::pool::PoolConnection;
+use sqlx::pool::{PoolConnection, PoolConnectionMetadata};
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
-use sqlx::{
-    Connection as _, Describe, Either, Execute, Executor, PgConnection, PgPool, Postgres, Row as _, SqlStr, Transaction,
-};
+use sqlx::{Connection as _, Describe, Either, Execute, Executor, PgConnection, PgPool, Postgres, Row as _, SqlStr};
+use tokio::time::timeout;
 
 /// What the database is asked for with each connection.
 const SETTINGS: [(&str, &str); 3] =
@@ -64,31 +63,69 @@ pub(super) async fn way_of(connection: &mut PgConnection) -> Result<Way, sqlx::E
 /// A server that only reads, as a standby does.
 const READ_ONLY: &str = "25006";
 
+/// A connection that does not answer for so long after it was used is given up.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// So long after a connection answered it is not asked for a sign of life before it is used again, which is most of the time
+/// in a storm.
+const FRESH: Duration = Duration::from_millis(100);
+
 /// Connections are given up at most this often.
 const RENEW_EVERY: Duration = Duration::from_secs(1);
 
 /// Which connections count. Where one of them leads to a server that only reads, there is another one that writes, or will
-/// be: whoever connects anew finds it.
+/// be: whoever connects anew finds it. Where one was lost, the others may be as well.
 #[derive(Debug)]
 pub(super) struct Renewal {
     began: Instant,
     /// Milliseconds since `began`: connections that were made before are given up.
     since: AtomicU64,
+    /// Milliseconds since `began`: those that were used before are asked for a sign of life.
+    doubt: AtomicU64,
 }
 
 impl Renewal {
     pub(super) fn new() -> Self {
-        Self { began: Instant::now(), since: AtomicU64::new(0) }
+        Self { began: Instant::now(), since: AtomicU64::new(0), doubt: AtomicU64::new(0) }
+    }
+
+    /// Whether a connection of the pool can be used once more.
+    pub(super) async fn may_use(&self, connection: &mut PgConnection, so_far: PoolConnectionMetadata) -> bool {
+        if !self.counts(so_far.age) {
+            return false;
+        }
+        if self.is_fresh(so_far.idle_for) {
+            return true;
+        }
+        let answer = connection.ping().await;
+        if answer.is_err() {
+            self.doubt();
+        }
+        answer.is_ok()
     }
 
     /// Whether a connection of this age counts.
     pub(super) fn counts(&self, age: Duration) -> bool {
-        millis(self.began.elapsed().saturating_sub(age)) >= self.since.load(Ordering::Relaxed)
+        self.at(age) >= self.since.load(Ordering::Relaxed)
+    }
+
+    /// Whether a connection that was used so long ago needs no sign of life.
+    fn is_fresh(&self, idle_for: Duration) -> bool {
+        idle_for < FRESH && self.at(idle_for) > self.doubt.load(Ordering::Relaxed)
+    }
+
+    /// When that was, so long ago.
+    fn at(&self, ago: Duration) -> u64 {
+        millis(self.began.elapsed().saturating_sub(ago))
+    }
+
+    fn doubt(&self) {
+        self.doubt.store(self.at(Duration::ZERO), Ordering::Relaxed);
     }
 
     /// All connections that there are lead astray.
     pub(super) fn renew(&self) {
-        let now = millis(self.began.elapsed());
+        let now = self.at(Duration::ZERO);
         if now >= self.since.load(Ordering::Relaxed) + millis(RENEW_EVERY) {
             self.since.store(now, Ordering::Relaxed);
             tracing::warn!("the database only reads, as a standby does: connecting anew");
@@ -96,6 +133,7 @@ impl Renewal {
     }
 
     fn look_at(&self, error: &sqlx::Error) {
+        self.doubt();
         if error.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code == READ_ONLY) {
             self.renew();
         }
@@ -106,56 +144,105 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A connection to run statements on, each by itself or all in one transaction.
+/// A connection to run statements on, each by itself or all in one transaction. What is not committed is rolled back.
 pub(super) struct Link {
-    inner: Inner,
+    /// There until it is dropped.
+    connection: Option<PoolConnection<Postgres>>,
     way: Way,
+    within: bool,
+    /// Whether all that it was asked was answered.
+    answered: bool,
     renewal: Arc<Renewal>,
-}
-
-enum Inner {
-    Alone(PoolConnection<Postgres>),
-    /// What is not committed is rolled back.
-    Within(Transaction<'static, Postgres>),
 }
 
 impl Link {
     // What it takes to make a connection is 40 KB: boxed, or it would be moved about with each request.
 
     pub(super) async fn acquire(pool: &PgPool, way: Way, renewal: Arc<Renewal>) -> Result<Self, sqlx::Error> {
-        Ok(Self { inner: Inner::Alone(Box::pin(pool.acquire()).await?), way, renewal })
+        let connection = Some(Box::pin(pool.acquire()).await?);
+        Ok(Self { connection, way, within: false, answered: true, renewal })
     }
 
     /// The same with a transaction.
     pub(super) async fn begin(pool: &PgPool, way: Way, renewal: Arc<Renewal>) -> Result<Self, sqlx::Error> {
-        let transaction = match way {
-            Way::Direct => Box::pin(pool.begin()).await?,
-            Way::Pooler => Box::pin(pool.begin_with(BEGIN)).await?,
+        let mut link = Self::acquire(pool, way, renewal).await?;
+        link.within = true;
+        let begin = match way {
+            Way::Direct => "begin",
+            Way::Pooler => BEGIN,
         };
-        Ok(Self { inner: Inner::Within(transaction), way, renewal })
+        link.tell(begin).await?;
+        Ok(link)
     }
 
     /// Ends the transaction, if there is one.
     pub(super) async fn commit(self) -> Result<(), sqlx::Error> {
-        match self.inner {
-            Inner::Alone(_) => Ok(()),
-            Inner::Within(transaction) => transaction.commit().await,
-        }
+        self.end("commit").await
     }
 
     /// Ends the transaction, if there is one, as if nothing had been.
     pub(super) async fn rollback(self) -> Result<(), sqlx::Error> {
-        match self.inner {
-            Inner::Alone(_) => Ok(()),
-            Inner::Within(transaction) => transaction.rollback().await,
-        }
+        self.end("rollback").await
     }
 
-    fn connection(&mut self) -> &mut PgConnection {
-        match &mut self.inner {
-            Inner::Alone(connection) => connection,
-            Inner::Within(transaction) => transaction,
+    async fn end(mut self, how: &'static str) -> Result<(), sqlx::Error> {
+        if self.within {
+            self.tell(how).await?;
+            self.within = false;
         }
+        Ok(())
+    }
+
+    async fn tell(&mut self, what: &'static str) -> Result<(), sqlx::Error> {
+        let told = self.connection().execute(sqlx::raw_sql(what)).await;
+        self.answer(told).map(drop)
+    }
+
+    async fn ask<'q, E: 'q + Execute<'q, Postgres>>(&mut self, query: E) -> Result<Vec<Step>, sqlx::Error> {
+        let (way, within) = (self.way, self.within);
+        let connection = self.connection();
+        let steps = match (way, within) {
+            (Way::Direct, _) => connection.fetch_many(query).try_collect().await,
+            (Way::Pooler, true) => connection.fetch_many(Unnamed(query)).try_collect().await,
+            (Way::Pooler, false) => alone(connection, query).await,
+        };
+        self.answer(steps)
+    }
+
+    /// For a question, which may be given up before there is an answer.
+    fn connection(&mut self) -> &mut PgConnection {
+        self.answered = false;
+        // Unwrap safety: it is taken by `drop` alone.
+        self.connection.as_deref_mut().expect("a connection")
+    }
+
+    fn answer<T>(&mut self, answer: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
+        self.answered = matches!(&answer, Ok(_) | Err(sqlx::Error::Database(_)));
+        answer.inspect_err(|error| self.renewal.look_at(error))
+    }
+}
+
+impl Drop for Link {
+    /// Whoever is on the other side of a network that swallows everything must not keep the connection's place for as long
+    /// as the kernel has patience, which is a quarter of an hour.
+    fn drop(&mut self) {
+        let Some(mut connection) = self.connection.take() else { return };
+        if self.answered && !self.within {
+            return;
+        }
+        let within = self.within;
+        tokio::spawn(async move {
+            let settles = timeout(RELEASE_TIMEOUT, async {
+                if within {
+                    connection.execute(sqlx::raw_sql("rollback")).await.map(drop)
+                } else {
+                    connection.ping().await
+                }
+            });
+            if !matches!(settles.await, Ok(Ok(()))) {
+                drop(connection.detach());
+            }
+        });
     }
 }
 
@@ -207,17 +294,8 @@ impl<'c> Executor<'c> for &'c mut Link {
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        let renewal = self.renewal.clone();
-        let steps = match (&mut self.inner, self.way) {
-            (Inner::Alone(connection), Way::Direct) => (&mut **connection).fetch_many(query),
-            (Inner::Within(transaction), Way::Direct) => (&mut **transaction).fetch_many(query),
-            (Inner::Within(transaction), Way::Pooler) => (&mut **transaction).fetch_many(Unnamed(query)),
-            (Inner::Alone(connection), Way::Pooler) => stream::once(alone(connection, query))
-                .map_ok(|steps| stream::iter(steps.into_iter().map(Ok)))
-                .try_flatten()
-                .boxed(),
-        };
-        steps.inspect_err(move |error| renewal.look_at(error)).boxed()
+        let steps = stream::once(self.ask(query));
+        steps.map_ok(|steps| stream::iter(steps.into_iter().map(Ok))).try_flatten().boxed()
     }
 
     fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, sqlx::Error>>
@@ -225,16 +303,7 @@ impl<'c> Executor<'c> for &'c mut Link {
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        let renewal = self.renewal.clone();
-        let row = match (&mut self.inner, self.way) {
-            (Inner::Alone(connection), Way::Direct) => (&mut **connection).fetch_optional(query),
-            (Inner::Within(transaction), Way::Direct) => (&mut **transaction).fetch_optional(query),
-            (Inner::Within(transaction), Way::Pooler) => (&mut **transaction).fetch_optional(Unnamed(query)),
-            (Inner::Alone(connection), Way::Pooler) => {
-                async move { Ok(alone(connection, query).await?.into_iter().find_map(Either::right)) }.boxed()
-            }
-        };
-        row.inspect_err(move |error| renewal.look_at(error)).boxed()
+        async move { Ok(self.ask(query).await?.into_iter().find_map(Either::right)) }.boxed()
     }
 
     fn prepare_with<'e>(
@@ -270,10 +339,25 @@ mod tests {
         }
     }
 
+    fn a_minute_old() -> Renewal {
+        Renewal { began: Instant::now().checked_sub(Duration::from_mins(1)).unwrap(), ..Renewal::new() }
+    }
+
+    #[test]
+    fn a_connection_that_was_used_just_now_is_asked_for_a_sign_of_life_once_another_one_was_lost() {
+        let renewal = a_minute_old();
+        assert!(renewal.is_fresh(Duration::from_millis(50)));
+        assert!(!renewal.is_fresh(FRESH), "used too long ago");
+        renewal.look_at(&sqlx::Error::WorkerCrashed);
+        assert!(!renewal.is_fresh(Duration::from_millis(50)), "used before the other one was lost");
+        assert!(!renewal.is_fresh(Duration::ZERO), "at the same moment");
+        std::thread::sleep(Duration::from_millis(3));
+        assert!(renewal.is_fresh(Duration::ZERO), "used since");
+    }
+
     #[test]
     fn connections_of_before_a_renewal_do_not_count_and_those_made_since_do() {
-        let renewal =
-            Renewal { began: Instant::now().checked_sub(Duration::from_mins(1)).unwrap(), since: AtomicU64::new(0) };
+        let renewal = a_minute_old();
         assert!(renewal.counts(Duration::from_secs(50)));
         renewal.renew();
         assert!(!renewal.counts(Duration::from_secs(50)), "made before");

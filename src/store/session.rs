@@ -79,9 +79,9 @@ impl Store {
             ), ended as materialized (
                 select entraway.end_other_sessions(user_id, $26, $30, $31, $28, $32) as whose from opened
             ), told as materialized (
-                select entraway.tell_sessions(whose) from ended
+                select entraway.tell_sessions(whose) from ended where whose <> '{}'
             )
-            select whose from ended cross join told"
+            select whose from ended left join told on true"
         ));
         let row = bind_record(query, session.identity, run)
             .bind(&session.token_hash[..])

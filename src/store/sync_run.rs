@@ -157,7 +157,9 @@ macro_rules! record {
                 where (known.tenant_id = excluded.tenant_id or $4 = 'signed_in')
                   and known.confirmed_at <= excluded.confirmed_at
                   and (known.confirmed_at < excluded.confirmed_at - interval '1 day'
-                       or (select differs from entraway.what_is_known(known, excluded)))
+                       or ((known.tenant_id, known.assigned_groups, known.groups)
+                               is distinct from (excluded.tenant_id, excluded.assigned_groups, excluded.groups)
+                           and (select differs from entraway.what_is_known(known, excluded))))
             )",
             $rest
         )

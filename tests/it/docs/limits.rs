@@ -38,7 +38,7 @@ const NUMBERS: &[(&str, &str, &str)] = &[
     ("waiting for such a question | 30 s |", "src/session/lookup.rs", "PATIENCE: Duration = Duration::from_secs(30);"),
     (
         "a connection's answer after it was used | 2 s |",
-        "src/store.rs",
+        "src/store/connection.rs",
         "RELEASE_TIMEOUT: Duration = Duration::from_secs(2);",
     ),
     (

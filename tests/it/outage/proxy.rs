@@ -114,7 +114,7 @@ async fn carry(service: &mut TcpStream, postgres: &mut UnixStream, state: &Mutex
                 let Ok(length @ 1..) = length else { return };
                 let piece = &question[..length];
                 let listens = *listens.get_or_insert_with(|| holds(piece, b"entraway listens"));
-                commits = holds(piece, b"COMMIT\0");
+                commits = holds(piece, b"commit\0");
                 if !listens && loses(state, Way::ToPostgres, commits) || postgres.write_all(piece).await.is_err() {
                     return;
                 }

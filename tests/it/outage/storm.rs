@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use entraway::config::Config;
 use entraway::domain::{GroupId, ObjectId};
@@ -14,10 +14,8 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::support::scene::assigned;
+pub(super) use crate::support::scene::{LONG, until};
 use crate::support::{Answer, Browser, LiteLlm, Service, World, together};
-
-/// Far longer than anything here takes on a busy machine.
-pub(super) const LONG: Duration = Duration::from_mins(1);
 
 /// So many sign in at a time: more than a test's service has connections to the database.
 const AT_A_TIME: usize = 6;
@@ -27,19 +25,6 @@ const PAUSE: Duration = Duration::from_millis(300);
 
 /// Where the service is at a moment; nowhere while it is started anew.
 pub(super) type Place = Arc<Mutex<Option<Url>>>;
-
-/// Waits until it is so.
-#[track_caller]
-pub(super) fn until<'a>(what: &'a str, mut is_so: impl AsyncFnMut() -> bool + 'a) -> impl Future<Output = ()> + 'a {
-    let caller = std::panic::Location::caller();
-    async move {
-        let begin = Instant::now();
-        while !is_so().await {
-            assert!(begin.elapsed() < LONG, "{what}: not after {LONG:?}, at {caller}");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-}
 
 /// What came of a sign-in.
 #[derive(Debug, PartialEq)]

@@ -1,10 +1,13 @@
 //! Setting the scene: which groups are assigned, who is in them; and waiting for a sign-in to come to a lock.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use entraway::domain::{GroupId, ObjectId};
 
 use super::World;
+
+/// Far longer than anything here takes on a busy machine.
+pub(crate) const LONG: Duration = Duration::from_mins(1);
 
 /// Makes groups and assigns them to the app.
 pub(crate) fn assigned<const N: usize>(world: &World, names: [&str; N]) -> [GroupId; N] {
@@ -38,6 +41,19 @@ pub(crate) fn person(world: &World, name: &str, groups: &[GroupId]) -> ObjectId 
         }
         person
     })
+}
+
+/// Waits until it is so.
+#[track_caller]
+pub(crate) fn until<'a>(what: &'a str, mut is_so: impl AsyncFnMut() -> bool + 'a) -> impl Future<Output = ()> + 'a {
+    let caller = std::panic::Location::caller();
+    async move {
+        let begin = Instant::now();
+        while !is_so().await {
+            assert!(begin.elapsed() < LONG, "{what}: not after {LONG:?}, at {caller}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
 }
 
 /// Returns once some connection of the service waits for a lock.

@@ -10,6 +10,7 @@ use entraway::domain::ObjectId;
 use rstest::rstest;
 
 use super::support::{assert_did_nothing, assigned, many_assigned, person};
+use crate::support::scene::until;
 use crate::support::{LiteLlm, Native, Service, StoreKind, World};
 
 /// The statements of one sign-in.
@@ -202,4 +203,37 @@ async fn rows_that_are_refused_cost_no_more_round_trips(#[values(Native, LiteLlm
         .await;
     Cost::of(&world, &service, alice).await.assert_one_transaction(first_at_most(store));
     assert_eq!(world.last_run().await["failures"].as_array().unwrap().len(), 40);
+}
+
+#[tokio::test]
+async fn opening_a_session_looks_at_the_persons_own_however_few_there_were_when_it_was_planned() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = world.service_with(|config| config.database.max_connections = 1).await;
+    // Postgres knows for certain that there is next to nothing, and keeps the plan that it makes for this.
+    world.sql("vacuum (analyze) entraway.sessions").await;
+    let mut browser = world.sign_in(&service, alice).await;
+    world
+        .sql(
+            "insert into entraway.sessions (token_hash, user_id, tenant_id, created_at, last_seen_at, expires_at)
+             select sha256(n::text::bytea), md5(n::text)::uuid, gen_random_uuid(), now(), now(), now() + interval '1 day'
+             from generate_series(1, 3000) n",
+        )
+        .await;
+    for _ in 0..3 {
+        world.sign_in(&service, alice).await;
+        // This one's session replaces the one that the browser has.
+        assert_eq!(browser.sign_in(&world.fake, &service, alice).await.status, 303);
+    }
+    let mut looked_at = 0;
+    until("Postgres counts the sign-ins", async || {
+        // A connection tells of its deeds a second later, if it is used then.
+        assert_eq!(browser.get(service.at("/readyz")).await.status, 200);
+        let sql = "select n_tup_ins, seq_tup_read + idx_tup_fetch from pg_stat_user_tables where relname = 'sessions'";
+        let inserted;
+        (inserted, looked_at) = sqlx::query_as::<_, (i64, i64)>(sql).fetch_one(&world.pool).await.unwrap();
+        inserted == 3_007
+    })
+    .await;
+    assert!(looked_at < 300, "seven sign-ins looked at {looked_at} sessions: see entraway.end_other_sessions");
 }
