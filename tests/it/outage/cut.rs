@@ -122,6 +122,23 @@ async fn connections_that_are_cut_at_random_in_a_storm_leave_nothing_half(#[valu
     assert_eq!(known.get(service.at("/auth/verify")).await.status, 200);
 }
 
+/// As when another server takes over, or a firewall forgets: the connections are gone, and new ones can be had.
+#[tokio::test]
+async fn connections_that_are_cut_while_nobody_uses_them_keep_nobody_out_who_is_signed_in() {
+    let mut world = World::new().await;
+    let proxy = Proxy::start().await;
+    world.database = proxy.address(&world);
+    let (alice, _) = world.alice();
+    let service = world.service().await;
+    let browser = world.sign_in(&service, alice).await;
+    let ask = async || browser.clone().get(service.at("/auth/verify")).await.status.as_u16();
+    for turn in 0..20 {
+        // At once: they are not asked for a sign of life then.
+        assert_eq!(together((0..6).map(|_| ask())).await, [200; 6], "turn {turn}, after the cut of the one before");
+        proxy.cut();
+    }
+}
+
 /// As a host that has no power any more, or a firewall that drops: nothing arrives, and no end of it.
 #[tokio::test]
 async fn a_network_that_swallows_everything_keeps_no_connection_for_long() {
