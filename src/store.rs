@@ -15,7 +15,6 @@ mod upkeep;
 mod view;
 mod viewer;
 
-use std::borrow::Cow;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
@@ -23,7 +22,6 @@ use std::time::{Duration, Instant};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::PgPool;
-use sqlx::error::DatabaseError;
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -185,15 +183,6 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether a connection broke, and another one may do: what was asked may have been done all the same.
-    fn of_the_connection(&self) -> bool {
-        let Self::Unavailable(error) = self else { return false };
-        // 57P01 and 57P02: the server ends the connection.
-        let ended = |code: Cow<'_, str>| ["57P01", "57P02"].contains(&&*code);
-        matches!(error, sqlx::Error::Io(_))
-            || error.as_database_error().and_then(DatabaseError::code).is_some_and(ended)
-    }
-
     /// A word for the situation.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -263,13 +252,9 @@ impl Store {
         let pool = PgPoolOptions::new()
             .max_connections(max_connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
-            .test_before_acquire(false)
             .before_acquire({
                 let renewal = renewal.clone();
-                move |connection, so_far| {
-                    let renewal = renewal.clone();
-                    Box::pin(async move { Ok(renewal.may_use(connection, so_far).await) })
-                }
+                move |_, connection| Box::pin(std::future::ready(Ok(renewal.counts(connection.age))))
             })
             .connect_lazy_with(options);
         let places = max_connections.saturating_mul(1 + WAITING_PER_CONNECTION);
@@ -360,8 +345,8 @@ impl Store {
         if let Some(way) = self.reach.way.get() {
             return Ok(*way);
         }
-        let way = match Box::pin(self.pool.acquire()).await {
-            Ok(mut connection) => connection::way_of(&mut connection).await?,
+        let way = match Link::acquire(&self.pool, Way::Direct, self.renewal.clone()).await {
+            Ok(mut link) => connection::way_of(&mut link).await?,
             Err(error) if connection::refuses_settings(&error) => Way::Pooler,
             Err(error) => return Err(error.into()),
         };

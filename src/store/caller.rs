@@ -3,9 +3,8 @@
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::postgres::{PgArguments, PgRow};
-use sqlx::query::Query;
-use sqlx::{Postgres, Row as _};
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
 
 use super::session::TokenHash;
 use super::{Connection, Store, StoreError};
@@ -140,16 +139,7 @@ impl Callers<'_> {
             StoreKind::Native => NATIVE,
             StoreKind::LiteLlm => LITELLM,
         };
-        let query = || sqlx::query(sql).bind(slices(hashes)).bind(now).bind(now - idle_timeout);
-        let rows = match self.rows(query()).await {
-            // They only read: the next connection is asked for a sign of life before.
-            Err(error) if error.of_the_connection() => self.rows(query()).await?,
-            rows => rows?,
-        };
-        rows.iter().map(|row| Ok((row.try_get("token_hash")?, caller_session(row)))).collect()
-    }
-
-    async fn rows(&mut self, query: Query<'_, Postgres, PgArguments>) -> Result<Vec<PgRow>, StoreError> {
+        let query = sqlx::query(sql).bind(slices(hashes)).bind(now).bind(now - idle_timeout);
         // One that was held long enough is given back before another one is waited for.
         let held = self.connection.take().filter(|(since, _)| since.elapsed() < HELD);
         let (since, mut connection) = match held {
@@ -160,7 +150,7 @@ impl Callers<'_> {
         connection.rests();
         // Only one that did not fail is used again.
         self.connection = Some((since, connection));
-        Ok(rows)
+        rows.iter().map(|row| Ok((row.try_get("token_hash")?, caller_session(row)))).collect()
     }
 }
 

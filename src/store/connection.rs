@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use futures_util::future::{BoxFuture, FutureExt as _};
 use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
 use sqlx::error::{BoxDynError, DatabaseError};
-use sqlx::pool::{PoolConnection, PoolConnectionMetadata};
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
-use sqlx::{Connection as _, Describe, Either, Execute, Executor, PgConnection, PgPool, Postgres, Row as _, SqlStr};
+use sqlx::{Describe, Either, Execute, Executor, PgConnection, PgPool, Postgres, Row as _, SqlStr};
 use tokio::time::timeout;
 
 /// What the database is asked for with each connection.
@@ -52,10 +52,10 @@ pub(super) fn refuses_settings(error: &sqlx::Error) -> bool {
 }
 
 /// Whether a connection that was asked for the settings has them.
-pub(super) async fn way_of(connection: &mut PgConnection) -> Result<Way, sqlx::Error> {
+pub(super) async fn way_of(link: &mut Link) -> Result<Way, sqlx::Error> {
     let sql = "select current_setting('entraway.settings', true)";
     // No statement with a name is left behind, whoever is on the other side.
-    let row = connection.fetch_one(sqlx::raw_sql(sql)).await?;
+    let row = link.fetch_one(sqlx::raw_sql(sql)).await?;
     let sign: Option<String> = row.try_get(0)?;
     Ok(if sign.as_deref() == Some(SIGN.1) { Way::Direct } else { Way::Pooler })
 }
@@ -66,66 +66,31 @@ const READ_ONLY: &str = "25006";
 /// A connection that does not answer for so long after it was used is given up.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// So long after a connection answered it is not asked for a sign of life before it is used again, which is most of the time
-/// in a storm.
-const FRESH: Duration = Duration::from_millis(100);
-
 /// Connections are given up at most this often.
 const RENEW_EVERY: Duration = Duration::from_secs(1);
 
 /// Which connections count. Where one of them leads to a server that only reads, there is another one that writes, or will
-/// be: whoever connects anew finds it. Where one was lost, the others may be as well.
+/// be: whoever connects anew finds it.
 #[derive(Debug)]
 pub(super) struct Renewal {
     began: Instant,
     /// Milliseconds since `began`: connections that were made before are given up.
     since: AtomicU64,
-    /// Milliseconds since `began`: those that were used before are asked for a sign of life.
-    doubt: AtomicU64,
 }
 
 impl Renewal {
     pub(super) fn new() -> Self {
-        Self { began: Instant::now(), since: AtomicU64::new(0), doubt: AtomicU64::new(0) }
-    }
-
-    /// Whether a connection of the pool can be used once more.
-    pub(super) async fn may_use(&self, connection: &mut PgConnection, so_far: PoolConnectionMetadata) -> bool {
-        if !self.counts(so_far.age) {
-            return false;
-        }
-        if self.is_fresh(so_far.idle_for) {
-            return true;
-        }
-        let answer = connection.ping().await;
-        if answer.is_err() {
-            self.doubt();
-        }
-        answer.is_ok()
+        Self { began: Instant::now(), since: AtomicU64::new(0) }
     }
 
     /// Whether a connection of this age counts.
     pub(super) fn counts(&self, age: Duration) -> bool {
-        self.at(age) >= self.since.load(Ordering::Relaxed)
-    }
-
-    /// Whether a connection that was used so long ago needs no sign of life.
-    fn is_fresh(&self, idle_for: Duration) -> bool {
-        idle_for < FRESH && self.at(idle_for) > self.doubt.load(Ordering::Relaxed)
-    }
-
-    /// When that was, so long ago.
-    fn at(&self, ago: Duration) -> u64 {
-        millis(self.began.elapsed().saturating_sub(ago))
-    }
-
-    fn doubt(&self) {
-        self.doubt.store(self.at(Duration::ZERO), Ordering::Relaxed);
+        millis(self.began.elapsed().saturating_sub(age)) >= self.since.load(Ordering::Relaxed)
     }
 
     /// All connections that there are lead astray.
     pub(super) fn renew(&self) {
-        let now = self.at(Duration::ZERO);
+        let now = millis(self.began.elapsed());
         if now >= self.since.load(Ordering::Relaxed) + millis(RENEW_EVERY) {
             self.since.store(now, Ordering::Relaxed);
             tracing::warn!("the database only reads, as a standby does: connecting anew");
@@ -133,7 +98,6 @@ impl Renewal {
     }
 
     fn look_at(&self, error: &sqlx::Error) {
-        self.doubt();
         if error.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code == READ_ONLY) {
             self.renew();
         }
@@ -149,9 +113,8 @@ pub(super) struct Link {
     /// There until it is dropped.
     connection: Option<PoolConnection<Postgres>>,
     way: Way,
+    /// Whether a transaction may be open.
     within: bool,
-    /// Whether all that it was asked was answered.
-    answered: bool,
     renewal: Arc<Renewal>,
 }
 
@@ -159,89 +122,84 @@ impl Link {
     // What it takes to make a connection is 40 KB: boxed, or it would be moved about with each request.
 
     pub(super) async fn acquire(pool: &PgPool, way: Way, renewal: Arc<Renewal>) -> Result<Self, sqlx::Error> {
-        let connection = Some(Box::pin(pool.acquire()).await?);
-        Ok(Self { connection, way, within: false, answered: true, renewal })
+        Ok(Self { connection: Some(Box::pin(pool.acquire()).await?), way, within: false, renewal })
     }
 
     /// The same with a transaction.
     pub(super) async fn begin(pool: &PgPool, way: Way, renewal: Arc<Renewal>) -> Result<Self, sqlx::Error> {
         let mut link = Self::acquire(pool, way, renewal).await?;
-        link.within = true;
-        let begin = match way {
-            Way::Direct => "begin",
-            Way::Pooler => BEGIN,
-        };
-        link.tell(begin).await?;
+        link.open().await?;
         Ok(link)
     }
 
     /// Ends the transaction, if there is one.
-    pub(super) async fn commit(self) -> Result<(), sqlx::Error> {
+    pub(super) async fn commit(mut self) -> Result<(), sqlx::Error> {
         self.end("commit").await
     }
 
     /// Ends the transaction, if there is one, as if nothing had been.
-    pub(super) async fn rollback(self) -> Result<(), sqlx::Error> {
+    pub(super) async fn rollback(mut self) -> Result<(), sqlx::Error> {
         self.end("rollback").await
     }
 
-    async fn end(mut self, how: &'static str) -> Result<(), sqlx::Error> {
+    async fn open(&mut self) -> Result<(), sqlx::Error> {
+        // Before anything is sent: whoever gives up meanwhile cannot know how far it came.
+        self.within = true;
+        let begin = match self.way {
+            Way::Direct => "begin",
+            Way::Pooler => BEGIN,
+        };
+        self.connection().execute(sqlx::raw_sql(begin)).await?;
+        Ok(())
+    }
+
+    async fn end(&mut self, how: &'static str) -> Result<(), sqlx::Error> {
         if self.within {
-            self.tell(how).await?;
+            self.connection().execute(sqlx::raw_sql(how)).await?;
             self.within = false;
         }
         Ok(())
     }
 
-    async fn tell(&mut self, what: &'static str) -> Result<(), sqlx::Error> {
-        let told = self.connection().execute(sqlx::raw_sql(what)).await;
-        self.answer(told).map(drop)
-    }
-
     async fn ask<'q, E: 'q + Execute<'q, Postgres>>(&mut self, query: E) -> Result<Vec<Step>, sqlx::Error> {
-        let (way, within) = (self.way, self.within);
-        let connection = self.connection();
-        let steps = match (way, within) {
-            (Way::Direct, _) => connection.fetch_many(query).try_collect().await,
-            (Way::Pooler, true) => connection.fetch_many(Unnamed(query)).try_collect().await,
-            (Way::Pooler, false) => alone(connection, query).await,
+        let steps = match self.way {
+            Way::Direct => self.connection().fetch_many(query).try_collect().await,
+            Way::Pooler if self.within => self.connection().fetch_many(Unnamed(query)).try_collect().await,
+            Way::Pooler => self.ask_alone(query).await,
         };
-        self.answer(steps)
+        steps.inspect_err(|error| self.renewal.look_at(error))
     }
 
-    /// For a question, which may be given up before there is an answer.
+    /// A statement in a transaction of its own.
+    async fn ask_alone<'q, E: 'q + Execute<'q, Postgres>>(&mut self, query: E) -> Result<Vec<Step>, sqlx::Error> {
+        self.open().await?;
+        let steps = self.connection().fetch_many(Unnamed(query)).try_collect().await;
+        let ended = self.end(if steps.is_ok() { "commit" } else { "rollback" }).await;
+        steps.and_then(|steps| ended.map(|()| steps))
+    }
+
     fn connection(&mut self) -> &mut PgConnection {
-        self.answered = false;
         // Unwrap safety: it is taken by `drop` alone.
         self.connection.as_deref_mut().expect("a connection")
-    }
-
-    fn answer<T>(&mut self, answer: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
-        self.answered = matches!(&answer, Ok(_) | Err(sqlx::Error::Database(_)));
-        answer.inspect_err(|error| self.renewal.look_at(error))
     }
 }
 
 impl Drop for Link {
-    /// Whoever is on the other side of a network that swallows everything must not keep the connection's place for as long
-    /// as the kernel has patience, which is a quarter of an hour.
+    /// The pool asks for a sign of life before it takes a connection back, and would wait for it on a network that swallows
+    /// everything for as long as the kernel has patience, which is a quarter of an hour.
     fn drop(&mut self) {
         let Some(mut connection) = self.connection.take() else { return };
-        if self.answered && !self.within {
-            return;
-        }
         let within = self.within;
         tokio::spawn(async move {
-            let settles = timeout(RELEASE_TIMEOUT, async {
-                if within {
-                    connection.execute(sqlx::raw_sql("rollback")).await.map(drop)
-                } else {
-                    connection.ping().await
+            if within {
+                let rollback = connection.execute(sqlx::raw_sql("rollback"));
+                if !matches!(timeout(RELEASE_TIMEOUT, rollback).await, Ok(Ok(_))) {
+                    drop(connection.detach());
+                    return;
                 }
-            });
-            if !matches!(settles.await, Ok(Ok(()))) {
-                drop(connection.detach());
             }
+            // Whoever does not answer is closed.
+            let _ = timeout(RELEASE_TIMEOUT, connection.return_to_pool()).await;
         });
     }
 }
@@ -274,17 +232,6 @@ impl<'q, E: Execute<'q, Postgres>> Execute<'q, Postgres> for Unnamed<E> {
 }
 
 type Step = Either<PgQueryResult, PgRow>;
-
-/// A statement in a transaction of its own.
-async fn alone<'q, E>(connection: &mut PgConnection, query: E) -> Result<Vec<Step>, sqlx::Error>
-where
-    E: 'q + Execute<'q, Postgres>,
-{
-    let mut transaction = connection.begin_with(BEGIN).await?;
-    let steps = transaction.fetch_many(Unnamed(query)).try_collect().await?;
-    transaction.commit().await?;
-    Ok(steps)
-}
 
 impl<'c> Executor<'c> for &'c mut Link {
     type Database = Postgres;
@@ -339,25 +286,10 @@ mod tests {
         }
     }
 
-    fn a_minute_old() -> Renewal {
-        Renewal { began: Instant::now().checked_sub(Duration::from_mins(1)).unwrap(), ..Renewal::new() }
-    }
-
-    #[test]
-    fn a_connection_that_was_used_just_now_is_asked_for_a_sign_of_life_once_another_one_was_lost() {
-        let renewal = a_minute_old();
-        assert!(renewal.is_fresh(Duration::from_millis(50)));
-        assert!(!renewal.is_fresh(FRESH), "used too long ago");
-        renewal.look_at(&sqlx::Error::WorkerCrashed);
-        assert!(!renewal.is_fresh(Duration::from_millis(50)), "used before the other one was lost");
-        assert!(!renewal.is_fresh(Duration::ZERO), "at the same moment");
-        std::thread::sleep(Duration::from_millis(3));
-        assert!(renewal.is_fresh(Duration::ZERO), "used since");
-    }
-
     #[test]
     fn connections_of_before_a_renewal_do_not_count_and_those_made_since_do() {
-        let renewal = a_minute_old();
+        let renewal =
+            Renewal { began: Instant::now().checked_sub(Duration::from_mins(1)).unwrap(), since: AtomicU64::new(0) };
         assert!(renewal.counts(Duration::from_secs(50)));
         renewal.renew();
         assert!(!renewal.counts(Duration::from_secs(50)), "made before");

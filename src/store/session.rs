@@ -81,7 +81,7 @@ impl Store {
             ), told as materialized (
                 select entraway.tell_sessions(whose) from ended where whose <> '{}'
             )
-            select whose from ended left join told on true"
+            select whose, (select count(*) from told) from ended"
         ));
         let row = bind_record(query, session.identity, run)
             .bind(&session.token_hash[..])

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use entraway::domain::GroupId;
+use reqwest::Method;
 use rstest::rstest;
 
 use super::proxy::{Lost, Proxy};
@@ -10,7 +11,7 @@ use super::storm::{
     Came, Chance, Storm, Try, all_refusals_are_for_want_of_the_database, any_number, everybody_gets_in_now,
     everybodys_group, nothing_is_half, until,
 };
-use crate::support::{LiteLlm, Native, Service, StoreKind, World, together};
+use crate::support::{Browser, LiteLlm, Native, Service, StoreKind, World, together};
 
 const TIMES: usize = 15;
 
@@ -159,4 +160,25 @@ async fn a_network_that_swallows_everything_keeps_no_connection_for_long() {
     let (asked, ()) = tokio::join!(together((0..12).map(|_| ask())), falls_silent);
     assert_eq!(asked, [503; 12], "all connections were in use when the network fell silent");
     until("there is an answer again", async || ask().await == 200).await;
+}
+
+#[tokio::test]
+async fn a_network_that_falls_silent_after_an_answer_keeps_no_connection_for_long() {
+    let mut world = World::new().await;
+    let proxy = Proxy::start().await;
+    world.database = proxy.address(&world);
+    let service = world.service_with(|config| config.database.max_connections = 1).await;
+    // Nobody has this token, which is found out from the database each time.
+    let cookie = format!("entraway={}", "A".repeat(43));
+    let ask = async || {
+        let mut browser = Browser::new();
+        let request = browser.request(Method::GET, service.at("/auth/verify")).header("cookie", &cookie);
+        browser.send(request).await.status.as_u16()
+    };
+    for turn in 0..3 {
+        assert_eq!(ask().await, 401, "turn {turn}");
+        // The pool has not taken the connection back yet, most times.
+        proxy.silence();
+        until("there is an answer again", async || ask().await == 401).await;
+    }
 }
