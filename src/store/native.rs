@@ -18,20 +18,21 @@ impl Tables for Native {
     async fn read(link: &mut Link, person: &Person, directory: &Directory) -> Result<Current, StoreError> {
         let identity = person.identity;
         let ids: Vec<String> = directory.group_ids().iter().map(ToString::to_string).collect();
+        // Joins, since each row would be compared with each of the ids by `any` of a parameter.
         let row = sqlx::query(
             "select
                 (select json_build_object('user_id', user_id, 'tenant_id', tenant_id, 'email', user_email, 'alias', user_alias,
                                           'role', user_role, 'sso_role', sso_user_role)
                  from entraway.users where user_id = $1) as person,
-                (select coalesce(array_agg(organization_id), '{}')
-                 from entraway.organizations where organization_id = any($2)) as organizations,
-                (select coalesce(json_object_agg(team_id, organization_id), '{}')
-                 from entraway.teams where team_id = any($2)) as teams,
+                (select coalesce(array_agg(organization_id), '{}') from unnest($2::text[]) wanted (organization_id)
+                 join entraway.organizations using (organization_id)) as organizations,
+                (select coalesce(json_object_agg(team_id, organization_id), '{}') from unnest($2::text[]) wanted (team_id)
+                 join entraway.teams using (team_id)) as teams,
                 (select coalesce(json_object_agg(organization_id,
                             json_build_object('user_role', user_role, 'sso_user_role', sso_user_role)), '{}')
                  from entraway.organization_members where user_id = $1) as organization_members,
-                (select coalesce(array_agg(team_id), '{}')
-                 from entraway.team_members where user_id = $1 and team_id = any($2)) as team_members,
+                (select coalesce(array_agg(team_id), '{}') from unnest($2::text[]) wanted (team_id)
+                 join entraway.team_members using (team_id) where user_id = $1) as team_members,
                 '{}'::text[] as same_email, '{}'::text[] as same_sso_user_id",
         )
         .bind(identity.object_id.to_string())

@@ -1,10 +1,10 @@
 //! The sync record: one row for each person whom Entra vouched for, whether they were let in or not.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 use sqlx::Postgres;
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
@@ -92,7 +92,7 @@ impl SyncRun {
 
     /// The person's groups, each with its name and whether it is assigned; `None` where Entra did not tell all of them,
     /// or told them of another tenant's person.
-    fn groups(&self) -> Option<Value> {
+    fn groups(&self) -> Option<Json<BTreeMap<GroupId, GroupRecord<'_>>>> {
         if self.refusal == Some(Refusal::OtherTenant) {
             return None;
         }
@@ -102,9 +102,16 @@ impl SyncRun {
             Some(Reading::Known(assigned)) => Some(assigned.contains_key(group)),
             _ => None,
         };
-        let group = |(id, name): (&GroupId, _)| (id.to_string(), json!({ "name": name, "assigned": assigned(id) }));
-        Some(Value::Object(member_of.iter().map(group).collect::<Map<_, _>>()))
+        let record = |(id, name): (&GroupId, _)| (*id, GroupRecord { name, assigned: assigned(id) });
+        Some(Json(member_of.iter().map(record).collect()))
     }
+}
+
+/// A group of the person's as it is remembered.
+#[derive(Serialize)]
+struct GroupRecord<'a> {
+    name: &'a Option<String>,
+    assigned: Option<bool>,
 }
 
 /// A list as the record keeps it: its state, its length if it is known, and why not if it is not.
