@@ -70,7 +70,7 @@ pub(crate) async fn compare(targets: &[Target]) -> anyhow::Result<Compared> {
     Ok(Compared { rounds })
 }
 
-/// Fails where not every answer was a 2xx.
+/// Fails where an answer was an error, or missing.
 pub(crate) async fn run(url: &str, cookie: &str, script: Option<&Path>, seconds: usize) -> anyhow::Result<Load> {
     let text = wrk(url, cookie, script, seconds).await?;
     ensure!(!text.contains("Non-2xx") && !text.contains("Socket errors"), "{url} did not answer each request: {text}");

@@ -14,7 +14,7 @@ use sqlx::error::{BoxDynError, DatabaseError};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{Describe, Either, Execute, Executor, PgConnection, PgPool, Postgres, Row as _, SqlStr};
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 
 /// What the database is asked for with each connection.
 const SETTINGS: [(&str, &str); 3] =
@@ -113,8 +113,10 @@ pub(super) struct Link {
     /// There until it is dropped.
     connection: Option<PoolConnection<Postgres>>,
     way: Way,
-    /// Whether a transaction may be open.
+    /// Whether all statements are in one transaction.
     within: bool,
+    /// Whether a transaction may be open.
+    open: bool,
     renewal: Arc<Renewal>,
 }
 
@@ -122,12 +124,13 @@ impl Link {
     // What it takes to make a connection is 40 KB: boxed, or it would be moved about with each request.
 
     pub(super) async fn acquire(pool: &PgPool, way: Way, renewal: Arc<Renewal>) -> Result<Self, sqlx::Error> {
-        Ok(Self { connection: Some(Box::pin(pool.acquire()).await?), way, within: false, renewal })
+        Ok(Self { connection: Some(Box::pin(pool.acquire()).await?), way, within: false, open: false, renewal })
     }
 
     /// The same with a transaction.
     pub(super) async fn begin(pool: &PgPool, way: Way, renewal: Arc<Renewal>) -> Result<Self, sqlx::Error> {
         let mut link = Self::acquire(pool, way, renewal).await?;
+        link.within = true;
         link.open().await?;
         Ok(link)
     }
@@ -144,7 +147,7 @@ impl Link {
 
     async fn open(&mut self) -> Result<(), sqlx::Error> {
         // Before anything is sent: whoever gives up meanwhile cannot know how far it came.
-        self.within = true;
+        self.open = true;
         let begin = match self.way {
             Way::Direct => "begin",
             Way::Pooler => BEGIN,
@@ -154,9 +157,9 @@ impl Link {
     }
 
     async fn end(&mut self, how: &'static str) -> Result<(), sqlx::Error> {
-        if self.within {
+        if self.open {
             self.connection().execute(sqlx::raw_sql(how)).await?;
-            self.within = false;
+            self.open = false;
         }
         Ok(())
     }
@@ -172,10 +175,12 @@ impl Link {
 
     /// A statement in a transaction of its own.
     async fn ask_alone<'q, E: 'q + Execute<'q, Postgres>>(&mut self, query: E) -> Result<Vec<Step>, sqlx::Error> {
+        // Of a statement that failed before.
+        self.end("rollback").await?;
         self.open().await?;
-        let steps = self.connection().fetch_many(Unnamed(query)).try_collect().await;
-        let ended = self.end(if steps.is_ok() { "commit" } else { "rollback" }).await;
-        steps.and_then(|steps| ended.map(|()| steps))
+        let steps = self.connection().fetch_many(Unnamed(query)).try_collect().await?;
+        self.end("commit").await?;
+        Ok(steps)
     }
 
     fn connection(&mut self) -> &mut PgConnection {
@@ -189,17 +194,21 @@ impl Drop for Link {
     /// everything for as long as the kernel has patience, which is a quarter of an hour.
     fn drop(&mut self) {
         let Some(mut connection) = self.connection.take() else { return };
-        let within = self.within;
+        let open = self.open;
         tokio::spawn(async move {
-            if within {
+            let patience = Instant::now() + RELEASE_TIMEOUT;
+            if open {
+                // After a commit that failed there is none, and Postgres says so.
                 let rollback = connection.execute(sqlx::raw_sql("rollback"));
-                if !matches!(timeout(RELEASE_TIMEOUT, rollback).await, Ok(Ok(_))) {
+                if !matches!(timeout_at(patience.into(), rollback).await, Ok(Ok(_))) {
                     drop(connection.detach());
-                    return;
+                    return tracing::warn!("a connection to the database was given up: it did not roll back");
                 }
             }
-            // Whoever does not answer is closed.
-            let _ = timeout(RELEASE_TIMEOUT, connection.return_to_pool()).await;
+            // It is closed where this is given up.
+            if timeout_at(patience.into(), connection.return_to_pool()).await.is_err() {
+                tracing::warn!("a connection to the database was given up: it did not answer after it was used");
+            }
         });
     }
 }

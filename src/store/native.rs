@@ -18,7 +18,7 @@ impl Tables for Native {
     async fn read(link: &mut Link, person: &Person, directory: &Directory) -> Result<Current, StoreError> {
         let identity = person.identity;
         let ids: Vec<String> = directory.group_ids().iter().map(ToString::to_string).collect();
-        // Joins, since each row would be compared with each of the ids by `any` of a parameter.
+        // Joins: a plan that is kept compares each row with each of the ids where they are `any` of a parameter.
         let row = sqlx::query(
             "select
                 (select json_build_object('user_id', user_id, 'tenant_id', tenant_id, 'email', user_email, 'alias', user_alias,

@@ -16,12 +16,10 @@ pub struct AssertionKey {
 }
 
 impl Store {
-    /// Uses a sign-in attempt up, on all replicas; false where it was used up before. Nobody waits until it is on the disk: a
-    /// server that crashes within that second forgets it, and Entra, which takes each code once, does not.
+    /// Uses a sign-in attempt up, on all replicas; false where it was used up before.
     pub async fn use_attempt(&self, attempt_id: &str, expires_at: DateTime<Utc>) -> Result<bool, StoreError> {
         let done = sqlx::query(
-            "insert into entraway.used_attempts (attempt_id, expires_at)
-             select $1, $2 from set_config('synchronous_commit', 'off', true) on conflict do nothing",
+            "insert into entraway.used_attempts (attempt_id, expires_at) values ($1, $2) on conflict do nothing",
         )
         .bind(attempt_id)
         .bind(expires_at)

@@ -56,11 +56,13 @@ impl Apache {
         folder.file("www/verify", "")?;
         let Facts { tenant_id, client_id, client_secret, authority_url, .. } = &entra.facts;
         let path = folder.path().display();
+        // A process whose threads are all busy would close connections: each has more of them than there are connections.
         let file = folder.file(
             "apache.conf",
             &format!(
                 "ServerRoot {path}\nServerName localhost\nPidFile {path}/pid\nErrorLog {path}/log\nLogLevel warn\n\
-                 Listen 127.0.0.1:{port}\nUser www-data\nGroup www-data\nKeepAlive On\nMaxKeepAliveRequests 0\nMaxSpareThreads 400\n\
+                 Listen 127.0.0.1:{port}\nUser www-data\nGroup www-data\nKeepAlive On\nMaxKeepAliveRequests 0\n\
+                 ThreadsPerChild 64\nMaxRequestWorkers 256\nMaxSpareThreads 256\n\
                  LoadModule mpm_event_module /usr/lib/apache2/modules/mod_mpm_event.so\n\
                  LoadModule authn_core_module /usr/lib/apache2/modules/mod_authn_core.so\n\
                  LoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so\n\

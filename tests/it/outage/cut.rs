@@ -134,7 +134,7 @@ async fn connections_that_are_cut_while_nobody_uses_them_keep_nobody_out_who_is_
     let browser = world.sign_in(&service, alice).await;
     let ask = async || browser.clone().get(service.at("/auth/verify")).await.status.as_u16();
     for turn in 0..20 {
-        // At once: they are not asked for a sign of life then.
+        // At once, before anybody else has found out about the last cut.
         assert_eq!(together((0..6).map(|_| ask())).await, [200; 6], "turn {turn}, after the cut of the one before");
         proxy.cut();
     }
