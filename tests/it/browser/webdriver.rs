@@ -33,10 +33,10 @@ impl Drop for WebDriver {
     }
 }
 
-impl WebDriver {
-    pub(super) async fn start() -> Self {
-        // Another test of this process may have done so.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+/// A driver, and its port. It takes one that is free by IPv4, and gives up where somebody else has it by IPv6.
+fn started() -> (Child, u16) {
+    let mut all_said = Vec::new();
+    for _ in 0..5 {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdin(Stdio::null())
@@ -45,13 +45,27 @@ impl WebDriver {
             .process_group(0)
             .spawn()
             .expect("chromedriver is installed: script/setup --browser does that");
-        let said = BufReader::new(driver.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let port = said.take(20).find_map(|line| {
-            let (_, rest) = line.split_once("started successfully on port ")?;
-            rest.trim_end_matches('.').parse::<u16>().ok()
-        });
+        let lines = BufReader::new(driver.stdout.take().unwrap()).lines().map_while(Result::ok);
+        for line in lines.take(20) {
+            let port = line.split_once("started successfully on port ").map(|(_, rest)| rest.trim_end_matches('.'));
+            if let Some(port) = port {
+                return (driver, port.parse().unwrap());
+            }
+            all_said.push(line);
+        }
+        let _ = driver.kill();
+        let _ = driver.wait();
+    }
+    panic!("chromedriver does not start: {all_said:#?}");
+}
+
+impl WebDriver {
+    pub(super) async fn start() -> Self {
+        // Another test of this process may have done so.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let (driver, port) = started();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        let session = format!("http://127.0.0.1:{}/session", port.expect("chromedriver tells its port"));
+        let session = format!("http://127.0.0.1:{port}/session");
         let mut browser = Self { driver, http, session };
         // As root there is no sandbox; and a browser at rest asks for nothing outside.
         let args = [
