@@ -1,9 +1,11 @@
 //! The words everything else is made of: ids, e-mail addresses, roles. Checked when made; no I/O.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
 /// A text that is not the GUID it should be.
@@ -15,8 +17,7 @@ pub struct NotAGuid;
 macro_rules! guid {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(into = "String", try_from = "String")]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Uuid);
 
         impl $name {
@@ -36,15 +37,14 @@ macro_rules! guid {
                 Uuid::parse_str(text).map(Self).map_err(|_| NotAGuid)
             }
         }
-        impl TryFrom<String> for $name {
-            type Error = NotAGuid;
-            fn try_from(text: String) -> Result<Self, NotAGuid> {
-                text.parse()
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.0.as_hyphenated().encode_lower(&mut Uuid::encode_buffer()))
             }
         }
-        impl From<$name> for String {
-            fn from(id: $name) -> String {
-                id.to_string()
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_str(Parsed(PhantomData))
             }
         }
         impl From<Uuid> for $name {
@@ -63,6 +63,21 @@ macro_rules! guid {
             }
         }
     };
+}
+
+/// Reads a text where it lies: a sign-in has one for each group, several times.
+struct Parsed<T>(PhantomData<T>);
+
+impl<T: FromStr<Err = NotAGuid>> Visitor<'_> for Parsed<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a GUID")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
 }
 
 guid! {

@@ -6,6 +6,7 @@ mod types;
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 use crate::domain::{GroupId, Hidden, Person, UserRole};
 use crate::policy::{Limits, Policy};
@@ -36,8 +37,9 @@ impl Planner<'_> {
         let Self { person, directory, policy, now } = *self;
         let mut plan = Plan { user_id: user_id(current, person), ..Plan::default() };
         let role = organization_role(plan_user(&mut plan, current, person, policy, now));
-        plan_groups(&mut plan, current, directory, policy, now);
-        plan_memberships(&mut plan, current, directory, policy, role);
+        let passing = directory.passing();
+        plan_groups(&mut plan, current, directory, &passing, policy, now);
+        plan_memberships(&mut plan, current, &passing, policy, role);
         plan_organization_roles(&mut plan, current, role);
         note_others(&mut plan, current);
         note_unknown(&mut plan, directory);
@@ -70,20 +72,26 @@ impl Planner<'_> {
 }
 
 /// Rules 1, 2, 3 and 8: every assigned group gets its organization (with the flag) and its team, whoever signs in.
-fn plan_groups(plan: &mut Plan, current: &Current, directory: &Directory, policy: &Policy, now: DateTime<Utc>) {
+fn plan_groups(
+    plan: &mut Plan,
+    current: &Current,
+    directory: &Directory,
+    passing: &[GroupId],
+    policy: &Policy,
+    now: DateTime<Utc>,
+) {
     let Some(Reading::Known(assigned)) = &directory.assigned else { return };
-    let passing = directory.passing();
     for (&group, name) in assigned {
-        let alias = alias(group, name.as_ref(), directory);
+        let alias = || alias(group, name.as_ref(), directory);
         if policy.also_create_orgs && !current.organizations.contains(&group) {
-            plan.organizations.insert(group, new_organization(alias.clone(), policy, now));
+            plan.organizations.insert(group, new_organization(alias(), policy, now));
         }
         match current.teams.get(&group) {
             None => {
                 let own = policy.also_create_orgs.then_some(group);
-                plan.teams.insert(group, new_team(alias, own, policy, now));
+                plan.teams.insert(group, new_team(alias(), own, policy, now));
             }
-            Some(None) if policy.also_create_orgs && passing.contains(&group) => {
+            Some(None) if policy.also_create_orgs && passing.binary_search(&group).is_ok() => {
                 plan.notes.push(Note::TeamStaysStandalone { team: group });
             }
             Some(_) => {}
@@ -92,14 +100,16 @@ fn plan_groups(plan: &mut Plan, current: &Current, directory: &Directory, policy
 }
 
 /// The person joins the teams (and, with the flag, the organizations) of the groups they are in and that pass.
-fn plan_memberships(plan: &mut Plan, current: &Current, directory: &Directory, policy: &Policy, role: UserRole) {
-    for group in directory.passing() {
+fn plan_memberships(plan: &mut Plan, current: &Current, passing: &[GroupId], policy: &Policy, role: UserRole) {
+    let mut text = Uuid::encode_buffer();
+    for &group in passing {
         let team = current.teams.contains_key(&group) || plan.teams.contains_key(&group);
         if team && !current.team_members.contains(&group) {
             plan.join_teams.insert(group);
         }
         let organization = current.organizations.contains(&group) || plan.organizations.contains_key(&group);
-        if policy.also_create_orgs && organization && !current.organization_members.contains_key(&group.to_string()) {
+        let id: &str = group.as_uuid().as_hyphenated().encode_lower(&mut text);
+        if policy.also_create_orgs && organization && !current.organization_members.contains_key(id) {
             plan.join_organizations.insert(group, role);
         }
     }
@@ -261,27 +271,27 @@ impl Plan {
 }
 
 impl Directory {
-    /// Every group that the answer names: what the store has to be asked about.
+    /// What the store has to be asked about, in order: the assigned groups, and those that pass, which are among them
+    /// where there are any.
     #[must_use]
-    pub fn group_ids(&self) -> BTreeSet<GroupId> {
-        let mut ids = BTreeSet::new();
-        if let Some(Reading::Known(assigned)) = &self.assigned {
-            ids.extend(assigned.keys());
+    pub fn group_ids(&self) -> Vec<GroupId> {
+        match &self.assigned {
+            Some(Reading::Known(assigned)) => assigned.keys().copied().collect(),
+            _ => self.passing(),
         }
-        ids.extend(self.passing());
-        ids
     }
 
-    /// The groups that count for this person: those they are in and that are assigned to the app. Without a service
-    /// principal nothing is assigned, and those that have a team count. If one of the two lists is unknown, none does.
+    /// The groups that count for this person, in order: those they are in and that are assigned to the app. Without a
+    /// service principal nothing is assigned, and those that have a team count. If one of the two lists is unknown, none
+    /// does.
     #[must_use]
-    pub fn passing(&self) -> BTreeSet<GroupId> {
+    pub fn passing(&self) -> Vec<GroupId> {
         match (&self.assigned, &self.member_of) {
             (None, Reading::Known(member_of)) => member_of.keys().copied().collect(),
             (Some(Reading::Known(assigned)), Reading::Known(member_of)) => {
                 member_of.keys().filter(|group| assigned.contains_key(group)).copied().collect()
             }
-            _ => BTreeSet::new(),
+            _ => Vec::new(),
         }
     }
 

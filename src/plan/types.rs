@@ -70,7 +70,7 @@ pub struct CurrentUser {
 }
 
 /// The person's membership of an organization.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CurrentOrganizationMember {
     pub user_role: Option<String>,
     /// The role that the sync gave; `None` on a membership made by hand.

@@ -4,14 +4,12 @@
 mod columns;
 mod person;
 
-use std::collections::BTreeSet;
-
 use serde_json::json;
 use sqlx::Row as _;
 use uuid::Uuid;
 
 use super::StoreError;
-use super::apply::{Locks, NewRow, Tables, current, put_limits};
+use super::apply::{Locks, NewRow, Tables, current, put_limits, uuids};
 use super::connection::Link;
 use crate::domain::{Email, GroupId, Person, TenantId};
 use crate::plan::{Applied, Budget, Current, Directory, NewOrganization, NewTeam, Plan, Planner};
@@ -36,7 +34,6 @@ impl Tables for LiteLlm {
     /// remembered as somebody else's stays theirs whatever its `sso_user_id` says: the proxy's own sign-in writes
     /// another person there who has the same e-mail. A membership of a team counts when all three places say so.
     async fn read(link: &mut Link, person: &Person, directory: &Directory) -> Result<Current, StoreError> {
-        let ids = |groups: BTreeSet<GroupId>| groups.iter().map(ToString::to_string).collect::<Vec<_>>();
         let row = sqlx::query(
             r#"with person as materialized (
                 select user_id, user_email, user_alias, user_role, teams, created_at from public."LiteLLM_UserTable" u
@@ -56,19 +53,10 @@ impl Tables for LiteLlm {
                             'role', p.user_role, 'sso_role', given.sso_user_role,
                             'tenant_id', case when given.object_id = $1 then given.tenant_id end)
                  from person p left join given on true) as person,
-                (select coalesce(array_agg(organization_id), '{}') from unnest($2::text[]) wanted (organization_id)
-                 join public."LiteLLM_OrganizationTable" using (organization_id)) as organizations,
-                (select coalesce(json_object_agg(team_id, organization_id), '{}') from unnest($2::text[]) wanted (team_id)
-                 join public."LiteLLM_TeamTable" using (team_id)) as teams,
-                (select coalesce(json_object_agg(m.organization_id,
-                            json_build_object('user_role', m.user_role, 'sso_user_role', given.sso_user_role)), '{}')
-                 from person join public."LiteLLM_OrganizationMembership" m using (user_id)
-                      left join entraway.litellm_organization_members given
-                      on given.user_id = m.user_id and given.organization_id = m.organization_id
-                         and given.row_created_at is not distinct from m.created_at
-                ) as organization_members,
-                (select coalesce(array_agg(team_id), '{}')
-                 from (select unnest($3::text[]) as team_id intersect select unnest(teams) from person) listed
+                (select coalesce(array_agg(wanted.id), '{}') from unnest($2::uuid[]) wanted (id)
+                 join public."LiteLLM_OrganizationTable" on organization_id = wanted.id::text) as organizations,
+                (select coalesce(array_agg(team_id::uuid), '{}')
+                 from (select unnest($3::uuid[])::text as team_id intersect select unnest(teams) from person) listed
                       join public."LiteLLM_TeamMembership" m using (team_id)
                  -- A roster may be very long: only those are looked into that are left.
                  where m.user_id = (select user_id from person) and (
@@ -80,11 +68,22 @@ impl Tables for LiteLlm {
                        where lower(user_email) = lower($4) and user_id is distinct from (select user_id from person)
                        order by user_id limit 5) others) as same_email,
                 (select coalesce(array_agg(user_id), '{}') from public."LiteLLM_UserTable"
-                 where sso_user_id = $1 and user_id is distinct from (select user_id from person)) as same_sso_user_id"#,
+                 where sso_user_id = $1 and user_id is distinct from (select user_id from person)) as same_sso_user_id,
+                teams.*, member.*
+            from (select coalesce(array_agg(wanted.id), '{}') as teams,
+                         coalesce(array_agg(organization_id), '{}') as team_organizations
+                  from unnest($2::uuid[]) wanted (id) join public."LiteLLM_TeamTable" on team_id = wanted.id::text) teams,
+                 (select coalesce(array_agg(m.organization_id), '{}') as member_organizations,
+                         coalesce(array_agg(m.user_role), '{}') as member_roles,
+                         coalesce(array_agg(given.sso_user_role), '{}') as member_sso_roles
+                  from person join public."LiteLLM_OrganizationMembership" m using (user_id)
+                       left join entraway.litellm_organization_members given
+                       on given.user_id = m.user_id and given.organization_id = m.organization_id
+                          and given.row_created_at is not distinct from m.created_at) member"#,
         )
         .bind(person.identity.object_id.to_string())
-        .bind(ids(directory.group_ids()))
-        .bind(ids(directory.passing()))
+        .bind(uuids(directory.group_ids()))
+        .bind(uuids(directory.passing()))
         .bind(person.email.as_ref().map(Email::as_str))
         .fetch_one(link)
         .await?;

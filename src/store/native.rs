@@ -4,7 +4,7 @@ use serde_json::json;
 use sqlx::Row as _;
 
 use super::StoreError;
-use super::apply::{Locks, NewRow, PersonValues, Tables, current, group_ids, put_limits};
+use super::apply::{Locks, NewRow, PersonValues, Tables, current, group_ids, put_limits, uuids};
 use super::connection::Link;
 use crate::domain::{GroupId, Person};
 use crate::plan::{Applied, Current, Directory, NewOrganization, NewTeam, Plan, Planner};
@@ -17,26 +17,27 @@ impl Tables for Native {
 
     async fn read(link: &mut Link, person: &Person, directory: &Directory) -> Result<Current, StoreError> {
         let identity = person.identity;
-        let ids: Vec<String> = directory.group_ids().iter().map(ToString::to_string).collect();
         // Joins: a plan that is kept compares each row with each of the ids where they are `any` of a parameter.
         let row = sqlx::query(
             "select
                 (select json_build_object('user_id', user_id, 'tenant_id', tenant_id, 'email', user_email, 'alias', user_alias,
                                           'role', user_role, 'sso_role', sso_user_role)
                  from entraway.users where user_id = $1) as person,
-                (select coalesce(array_agg(organization_id), '{}') from unnest($2::text[]) wanted (organization_id)
-                 join entraway.organizations using (organization_id)) as organizations,
-                (select coalesce(json_object_agg(team_id, organization_id), '{}') from unnest($2::text[]) wanted (team_id)
-                 join entraway.teams using (team_id)) as teams,
-                (select coalesce(json_object_agg(organization_id,
-                            json_build_object('user_role', user_role, 'sso_user_role', sso_user_role)), '{}')
-                 from entraway.organization_members where user_id = $1) as organization_members,
-                (select coalesce(array_agg(team_id), '{}') from unnest($2::text[]) wanted (team_id)
-                 join entraway.team_members using (team_id) where user_id = $1) as team_members,
-                '{}'::text[] as same_email, '{}'::text[] as same_sso_user_id",
+                (select coalesce(array_agg(wanted.id), '{}') from unnest($2::uuid[]) wanted (id)
+                 join entraway.organizations on organization_id = wanted.id::text) as organizations,
+                (select coalesce(array_agg(wanted.id), '{}') from unnest($2::uuid[]) wanted (id)
+                 join entraway.team_members on team_id = wanted.id::text where user_id = $1) as team_members,
+                '{}'::text[] as same_email, '{}'::text[] as same_sso_user_id, teams.*, member.*
+             from (select coalesce(array_agg(wanted.id), '{}') as teams,
+                          coalesce(array_agg(organization_id), '{}') as team_organizations
+                   from unnest($2::uuid[]) wanted (id) join entraway.teams on team_id = wanted.id::text) teams,
+                  (select coalesce(array_agg(organization_id), '{}') as member_organizations,
+                          coalesce(array_agg(user_role), '{}') as member_roles,
+                          coalesce(array_agg(sso_user_role), '{}') as member_sso_roles
+                   from entraway.organization_members where user_id = $1) member",
         )
         .bind(identity.object_id.to_string())
-        .bind(&ids)
+        .bind(uuids(directory.group_ids()))
         .fetch_one(link)
         .await?;
 
