@@ -83,3 +83,28 @@ impl JsonWebKey for SigningKey {
         self.described.hash_bytes(bytes, algorithm)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::signature::RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY;
+    use serde_json::json;
+
+    use super::*;
+
+    /// Of `openssl genrsa 1024`, and what `openssl dgst -sha256 -sign` makes of `header.payload` with it.
+    const SHORT: &str = "wB4k6s3znB2RBQltT1oqu8JUReJ1p6pV3kqQhVpIwsh__bxSTJmAGYC6kUwNwenbNOIW9mL5oNlZfwkVBrsr38Dh9y80LM1FNh9r\
+                         N6BK-E7X_PCHmbBp-EPi6cqkdPRTQg69z2KM68yybmDMrnPYriS_JJbyQ1Y8J6Lr_L8iGmE";
+    const SIGNATURE: &str = "tMxn41-iQnF1BqMo_2KPv4Lk0YWXiidNAk_Ggnr7hHpqGGd-ZNEJ6ALL-auZv6lXDyaFOAR1qZ8-OprOStOixmmCahcp0o4T\
+                             gZ0S2wFX8Zgcuo8t_fPRvVo6QyYS1mP4zTSNXiU32WNMi4WORGkvZ3ua24WXSfs8WtYGxPrzBIw";
+
+    #[test]
+    fn a_key_of_1024_bits_verifies_nothing_though_its_signature_is_right() {
+        let jwk = json!({ "kty": "RSA", "use": "sig", "kid": "short", "n": SHORT, "e": "AQAB" });
+        let key: SigningKey = serde_json::from_value(jwk).unwrap();
+        let (message, signature) = (b"header.payload", URL_SAFE_NO_PAD.decode(SIGNATURE).unwrap());
+        let right = key.public.verify(&RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY, message, &signature);
+        assert!(right.is_ok(), "the example is none: its signature is another key's");
+        let verified = key.verify_signature(&CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256, message, &signature);
+        assert!(verified.is_err(), "RFC 7518, 3.3: a key for RS256 has 2048 bits or more");
+    }
+}

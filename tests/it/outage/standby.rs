@@ -239,6 +239,22 @@ async fn connections_to_a_server_that_only_reads_are_given_up(#[values(Native, L
         }
         assert!(begin.elapsed() < LIMIT, "it is ready at a database that only reads: {ready:#?}");
     }
+    // Nor is the one that listens kept, which nobody tells anything there.
+    let listens =
+        format!("select pid from pg_stat_activity where datname = '{name}' and application_name = 'entraway listens'");
+    let mut listener = None::<i32>;
+    let begin = Instant::now();
+    loop {
+        let now: Option<i32> =
+            sqlx::query_scalar(AssertSqlSafe(listens.clone())).fetch_optional(&mut eyes).await.unwrap();
+        if listener.is_some() && now.is_some() && now != listener {
+            break;
+        }
+        listener = listener.or(now);
+        assert!(begin.elapsed() < LIMIT, "{listener:?} listens at a database that only reads");
+        world.try_sign_in(&service, alice).await;
+        sleep(Duration::from_millis(50)).await;
+    }
     let writes = format!("alter database {name} reset default_transaction_read_only");
     sqlx::raw_sql(AssertSqlSafe(writes)).execute(&mut eyes).await.unwrap();
     let begin = Instant::now();
