@@ -141,13 +141,8 @@ impl Graph {
         token: &SecretString,
         deadline: Instant,
     ) -> Result<wire::Page<T>, GraphError> {
-        let backoff = ExponentialBuilder::default()
-            .with_jitter()
-            .with_min_delay(Duration::from_millis(200))
-            .with_max_delay(Duration::from_secs(3))
-            .without_max_times();
         (|| self.counted(list, self.page(url, token)))
-            .retry(backoff)
+            .retry(backoff())
             .when(GraphError::is_transient)
             // Graph's own word on when to come back, if it leaves time to do so; else the failure stands now.
             .adjust(|error: &GraphError, delay| {
@@ -194,6 +189,15 @@ impl Graph {
     }
 }
 
+/// For as long as the budget lasts.
+fn backoff() -> ExponentialBuilder {
+    ExponentialBuilder::default()
+        .with_jitter()
+        .with_min_delay(Duration::from_millis(200))
+        .with_max_delay(Duration::from_secs(3))
+        .without_max_times()
+}
+
 /// When to ask again. Graph tells all whom it refuses together the same time, and they are not to come back together: the
 /// backoff, which has chance in it, goes on top. `None`: longer than any time there is.
 fn pause(backoff: Duration, error: &GraphError) -> Option<Duration> {
@@ -218,7 +222,18 @@ fn read_page<T: DeserializeOwned>(answer: &Answer) -> Result<wire::Page<T>, Grap
 
 #[cfg(test)]
 mod tests {
+    use backon::BackoffBuilder as _;
+
     use super::*;
+
+    #[test]
+    fn no_two_of_many_who_were_refused_together_come_back_together() {
+        let moments: BTreeSet<Duration> = (0..100)
+            .map(|_| backoff().build().take(3).sum())
+            .inspect(|all| assert!(*all >= Duration::from_millis(200)))
+            .collect();
+        assert_eq!(moments.len(), 100, "a hundred sign-ins ask again at these moments alone: {moments:?}");
+    }
 
     #[test]
     fn those_whom_graph_tells_the_same_time_come_back_after_it_and_not_at_the_same_moment() {

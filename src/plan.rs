@@ -107,9 +107,12 @@ fn plan_memberships(plan: &mut Plan, current: &Current, passing: &[GroupId], pol
         if team && !current.team_members.contains(&group) {
             plan.join_teams.insert(group);
         }
+        if !policy.also_create_orgs {
+            continue;
+        }
         let organization = current.organizations.contains(&group) || plan.organizations.contains_key(&group);
         let id: &str = group.as_uuid().as_hyphenated().encode_lower(&mut text);
-        if policy.also_create_orgs && organization && !current.organization_members.contains_key(id) {
+        if organization && !current.organization_members.contains_key(id) {
             plan.join_organizations.insert(group, role);
         }
     }

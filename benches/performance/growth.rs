@@ -15,9 +15,8 @@ use crate::simulator::{Scene, Simulator};
 
 const GROUPS: usize = 10;
 const RUNS: usize = 15;
-const PEOPLE_OF_LARGE: usize = 1_000_000;
-/// Of each kind there is a measured sign-in for each of so many people; and in each database two times.
-const SCENE: Scene = Scene { people: RUNS * 4, groups: GROUPS, in_groups: GROUPS, operator: false };
+/// Those of the beginning, those of the first round, and those of the second.
+const SCENE: Scene = Scene { people: RUNS * 3, groups: GROUPS, in_groups: GROUPS, operator: false };
 
 /// Alive, of all people, last used some hours ago. The indexes are made afterwards, which takes a tenth of the time.
 const SESSIONS: &str = "do $$
@@ -59,97 +58,118 @@ const MEMBERS: [(StoreKind, &str); 2] = [
     ),
 ];
 
+/// A database that was filled, and the service in front of it.
+struct Filled {
+    store: StoreKind,
+    database: String,
+    entra: Simulator,
+    service: Service,
+    pool: PgPool,
+}
+
+/// Of one kind of sign-in.
+#[derive(Default)]
 struct Kind {
     statements: i64,
-    own_ms: f64,
+    own_ms: Vec<f64>,
 }
+
+/// Its first sign-ins and its repeats.
+type Kinds = [Kind; 2];
 
 pub(crate) async fn run(cluster: &PrivateCluster) -> anyhow::Result<String> {
     let mut page = format!(
         "A person in {GROUPS} groups, organizations on; *small* is 10 teams and 1,000 people, *large* 100,000 teams, 1,000,000 people and\n\
          10,000,000 sessions that are alive. *A large team* is the large database where one of the person's teams has 200,000 more\n\
-         members. Milliseconds are from the browser's return to the answer, without the waiting for Entra and Graph; the medians of {RUNS}.\n\n\
-         | store | sign-in | statements | small, ms | large, ms | ratio | a large team, ms | ratio |\n|---|---|---|---|---|---|---|---|\n"
+         members. Milliseconds are from the browser's return to the answer, without the waiting for Entra and Graph; the medians of {RUNS}.\n\
+         Both databases are there together, and somebody signs in at one and then somebody at the other.\n\n\
+         | store | sign-in | statements | small, ms | large, ms | ratio | small again, ms | a large team, ms | ratio |\n\
+         |---|---|---|---|---|---|---|---|---|\n"
     );
     for store in [StoreKind::Native, StoreKind::LiteLlm] {
-        let (small, _) = database(cluster, store, 10, 1_000, 1_000).await?;
-        let (large, team) = database(cluster, store, 100_000, PEOPLE_OF_LARGE, 10_000_000).await?;
-        let team = team.context("a large team")?;
+        let small = Filled::new(cluster, store, 10, 1_000, 1_000).await?;
+        let large = Filled::new(cluster, store, 100_000, 1_000_000, 10_000_000).await?;
+        // Makes the teams, and lets statements be prepared and caches be filled.
+        by_turns(&small, &large, 0).await?;
+        let before = by_turns(&small, &large, 1).await?;
+        large.enlarge_a_team().await?;
+        let after = by_turns(&small, &large, 2).await?;
         for (n, what) in ["a person's first", "a repeat"].into_iter().enumerate() {
-            let (small, large, team) = (&small[n], &large[n], &team[n]);
-            let statements = if small.statements == large.statements && large.statements == team.statements {
-                small.statements.to_string()
-            } else {
-                format!("{}, {}, {}", small.statements, large.statements, team.statements)
-            };
+            let all = [&before[0][n], &before[1][n], &after[0][n], &after[1][n]];
+            let mut statements: Vec<String> = all.iter().map(|kind| kind.statements.to_string()).collect();
+            statements.dedup();
+            let [small, large, small_again, team] = all.map(|kind| median(&kind.own_ms));
             writeln!(
                 page,
-                "| `{}` | {what} | {statements} | {:.1} | {:.1} | {:.2} | {:.1} | {:.2} |",
+                "| `{}` | {what} | {} | {small:.1} | {large:.1} | {:.2} | {small_again:.1} | {team:.1} | {:.2} |",
                 name(store),
-                small.own_ms,
-                large.own_ms,
-                large.own_ms / small.own_ms,
-                team.own_ms,
-                team.own_ms / small.own_ms
+                statements.join(", "),
+                large / small,
+                team / small_again
             )?;
         }
+        small.end(cluster).await?;
+        large.end(cluster).await?;
     }
     Ok(page)
 }
 
-/// Postgres knows its tables, and does not write them to the disk while others are measured.
-async fn settle(pool: &PgPool) -> anyhow::Result<()> {
-    sqlx::raw_sql("vacuum analyze").execute(pool).await?;
-    sqlx::raw_sql("checkpoint").execute(pool).await?;
-    Ok(())
-}
-
-/// First sign-ins and repeats, before one team became large, and afterwards where there are people for it.
-async fn database(
-    cluster: &PrivateCluster,
-    store: StoreKind,
-    teams: usize,
-    people: usize,
-    sessions: usize,
-) -> anyhow::Result<([Kind; 2], Option<[Kind; 2]>)> {
-    let database = format!("growth_{}_{teams}", name(store));
-    eprintln!("{database}: filling …");
-    let (entra, service, pool) = start(cluster, &database, store, SCENE).await?;
-    fill(&pool, store, teams, people).await?;
-    let sessions = SESSIONS.replace("SESSIONS", &sessions.to_string());
-    sqlx::raw_sql(AssertSqlSafe(sessions)).execute(&pool).await?;
-    settle(&pool).await?;
-    let everybody = entra.people();
-    let (warm, rest) = everybody.split_at(RUNS);
-    let (before, rest) = rest.split_at(RUNS);
-    // Makes the teams, and lets statements be prepared and caches be filled.
-    kinds(&pool, &entra, &service, warm).await?;
-    eprintln!("{database}: signing in …");
-    let without = kinds(&pool, &entra, &service, before).await?;
-    let mut with = None;
-    if people == PEOPLE_OF_LARGE {
-        let (_, members) = MEMBERS.into_iter().find(|(kind, _)| *kind == store).context("no members")?;
-        sqlx::query(members).bind(&entra.facts.groups[0]).execute(&pool).await?;
-        settle(&pool).await?;
-        with = Some(kinds(&pool, &entra, &service, &rest[..RUNS]).await?);
+/// Somebody at the one, somebody at the other, until all of this part of the people were at both; twice.
+async fn by_turns(small: &Filled, large: &Filled, part: usize) -> anyhow::Result<[Kinds; 2]> {
+    let mut kinds = <[Kinds; 2]>::default();
+    for kind in 0..2 {
+        for n in part * RUNS..(part + 1) * RUNS {
+            for (filled, kinds) in [small, large].into_iter().zip(&mut kinds) {
+                filled.measure(filled.entra.people()[n], &mut kinds[kind]).await?;
+            }
+        }
     }
-    drop(service);
-    pool.close().await;
-    drop_database(cluster, &database).await?;
-    Ok((without, with))
+    Ok(kinds)
 }
 
-async fn kinds(pool: &PgPool, entra: &Simulator, service: &Service, people: &[ObjectId]) -> anyhow::Result<[Kind; 2]> {
-    Ok([measure(pool, entra, service, people).await?, measure(pool, entra, service, people).await?])
-}
-
-async fn measure(pool: &PgPool, entra: &Simulator, service: &Service, people: &[ObjectId]) -> anyhow::Result<Kind> {
-    let (mut own, mut statements) = (vec![], 0);
-    for &person in people {
-        sqlx::query("select pg_stat_statements_reset()").execute(pool).await?;
-        let took = ms(sign_in(entra, service, person).await?.callback);
-        (statements, _) = counted(pool).await?;
-        own.push(took - last_run(pool).await?.0);
+impl Filled {
+    async fn new(
+        cluster: &PrivateCluster,
+        store: StoreKind,
+        teams: usize,
+        people: usize,
+        sessions: usize,
+    ) -> anyhow::Result<Self> {
+        let database = format!("growth_{}_{teams}", name(store));
+        eprintln!("{database}: filling …");
+        let (entra, service, pool) = start(cluster, &database, store, SCENE).await?;
+        fill(&pool, store, teams, people).await?;
+        let sessions = SESSIONS.replace("SESSIONS", &sessions.to_string());
+        sqlx::raw_sql(AssertSqlSafe(sessions)).execute(&pool).await?;
+        let filled = Self { store, database, entra, service, pool };
+        filled.settle().await?;
+        Ok(filled)
     }
-    Ok(Kind { statements, own_ms: median(&own) })
+
+    /// Postgres knows its tables, and does not write them to the disk while others are measured.
+    async fn settle(&self) -> anyhow::Result<()> {
+        sqlx::raw_sql("vacuum analyze").execute(&self.pool).await?;
+        sqlx::raw_sql("checkpoint").execute(&self.pool).await?;
+        Ok(())
+    }
+
+    async fn enlarge_a_team(&self) -> anyhow::Result<()> {
+        let (_, members) = MEMBERS.into_iter().find(|(kind, _)| *kind == self.store).context("no members")?;
+        sqlx::query(members).bind(&self.entra.facts.groups[0]).execute(&self.pool).await?;
+        self.settle().await
+    }
+
+    async fn measure(&self, person: ObjectId, kind: &mut Kind) -> anyhow::Result<()> {
+        sqlx::query("select pg_stat_statements_reset()").execute(&self.pool).await?;
+        let took = ms(sign_in(&self.entra, &self.service, person).await?.callback);
+        (kind.statements, _) = counted(&self.pool).await?;
+        kind.own_ms.push(took - last_run(&self.pool).await?.0);
+        Ok(())
+    }
+
+    async fn end(self, cluster: &PrivateCluster) -> anyhow::Result<()> {
+        drop(self.service);
+        self.pool.close().await;
+        drop_database(cluster, &self.database).await
+    }
 }

@@ -36,7 +36,7 @@ async fn remembered(cluster: &PrivateCluster, page: &mut String) -> anyhow::Resu
     let url = cluster.url("memory");
     let entra = Simulator::start(Scene { people: 1, groups: 1, in_groups: 1, operator: false })?;
     let service = Arc::new(Service::start(&url, StoreKind::Native, &entra.facts).await?);
-    writeln!(page, "| idle | {:.1} MiB |", service.resident_memory()? / MIB)?;
+    writeln!(page, "| idle | {:.1} MiB |", service.memory("VmRSS")? / MIB)?;
     let pool = PgPool::connect(&url).await?;
     sqlx::raw_sql(FILL).execute(&pool).await?;
     let all: Arc<[String]> = sqlx::query_scalar::<_, String>(TOKENS).fetch_all(&pool).await?.into();
@@ -44,9 +44,9 @@ async fn remembered(cluster: &PrivateCluster, page: &mut String) -> anyhow::Resu
     // Buffers and connections, which the first thousand need as well, are no session's.
     let first = 1_000;
     ask(&service, &all, 0..first).await?;
-    let before = service.resident_memory()?;
+    let before = service.memory("VmRSS")?;
     ask(&service, &all, first..SESSIONS).await?;
-    let each = (service.resident_memory()? - before) / f64::from(u32::try_from(SESSIONS - first)?);
+    let each = (service.memory("VmRSS")? - before) / f64::from(u32::try_from(SESSIONS - first)?);
     writeln!(
         page,
         "| for each session that is remembered, {SESSIONS} of as many people, each in three teams | {each:.0} bytes |"
@@ -80,7 +80,7 @@ async fn signed_in(cluster: &PrivateCluster, page: &mut String) -> anyhow::Resul
     let (entra, service) = (Arc::new(entra), Arc::new(service));
     for part in 1..=4 {
         storm(&entra, &service, SIGN_INS / 4, AT_ONCE).await?;
-        let memory = service.resident_memory()? / MIB;
+        let memory = service.memory("VmRSS")? / MIB;
         writeln!(page, "| after {} sign-ins of {} people | {memory:.1} MiB |", SIGN_INS / 4 * part, scene.people)?;
     }
     Ok(())

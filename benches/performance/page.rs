@@ -23,7 +23,7 @@ pub(crate) fn write(part: Part, headings: &[&str], postgres: &str) -> anyhow::Re
     let Part { heading, text } = part;
     println!("## {heading}\n\n{text}");
     known.retain(|(other, _)| other != heading);
-    known.push((heading.to_owned(), text.trim().to_owned()));
+    known.push((heading.to_owned(), format!("Measured {}.\n\n{}", of(), text.trim())));
     let mut page = format!("# Performance\n\nWritten by `script/bench`, which repeats it.\n\n{}\n", machine(postgres));
     for heading in headings {
         if let Some((_, text)) = known.iter().find(|(known, _)| known == heading) {
@@ -32,6 +32,15 @@ pub(crate) fn write(part: Part, headings: &[&str], postgres: &str) -> anyhow::Re
     }
     std::fs::write(path, page)?;
     Ok(())
+}
+
+/// The day, and the commit.
+fn of() -> String {
+    let day = version("date", "+%Y-%m-%d").unwrap_or_else(|| "on some day".to_owned());
+    let commit =
+        Command::new("git").args(["rev-parse", "--short", "HEAD"]).current_dir(env!("CARGO_MANIFEST_DIR")).output();
+    let commit = commit.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
+    if commit.is_empty() { day } else { format!("{day}, at `{commit}`") }
 }
 
 fn machine(postgres: &str) -> String {
@@ -45,7 +54,7 @@ fn machine(postgres: &str) -> String {
     let peers: Vec<String> = peers.iter().filter_map(|(program, option)| version(program, option)).collect();
     format!(
         "Measured on {cores} cores ({model}), {} GiB, {}, Postgres {postgres} with its default durability; {}.\n\
-         The service is the release program in a process of its own. The simulated Entra and Graph, the browsers or `wrk`, and\n\
+         The service is the release program in a process of its own, with the demo in it, which the image leaves out. The simulated Entra and Graph, the browsers or `wrk`, and\n\
          Postgres run beside it on the same cores, so that what is measured pays for all of them.",
         kib / 1024 / 1024,
         std::env::consts::OS,

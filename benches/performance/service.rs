@@ -121,11 +121,12 @@ impl Service {
         Ok(self.client.get(format!("{}{path}", self.url())).header(COOKIE, cookie).send().await?)
     }
 
-    /// In bytes; what Linux calls `VmRSS`.
-    pub(crate) fn resident_memory(&self) -> anyhow::Result<f64> {
+    /// Resident, in bytes: `VmRSS` now, `VmHWM` at most so far.
+    pub(crate) fn memory(&self, what: &str) -> anyhow::Result<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-        let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
+        let mut lines = status.lines();
+        let line = lines.find_map(|line| line.strip_prefix(what)?.strip_prefix(':'));
+        let kib: f64 = line.with_context(|| format!("no {what}"))?.trim().trim_end_matches("kB").trim().parse()?;
         Ok(kib * 1024.0)
     }
 

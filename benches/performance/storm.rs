@@ -8,15 +8,17 @@ use entraway::domain::StoreKind;
 use entraway::pg::PrivateCluster;
 use sqlx::PgPool;
 
-use crate::browser::{Storm, storm};
+use crate::browser::{Storm, median, storm};
 use crate::service::name;
-use crate::sign_in::start;
+use crate::sign_in::{drop_database, start};
 use crate::simulator::Scene;
 
 const SCENE: Scene = Scene { people: 2_000, groups: 40, in_groups: 10, operator: false };
 const AT_ONCE: usize = 64;
 /// Of each person, and not in the first storm.
 const REPEATS: usize = 5;
+/// Storms on a new database each, of both stores by turns.
+const ROUNDS: usize = 3;
 
 const LITELLM: &str = "\
 LiteLLM 1.109.1, for comparison, on a like machine: 28 repeats a second with 10 groups, 11 with 50; Apache with mod_auth_openidc, which
@@ -28,31 +30,40 @@ pub(crate) async fn run(cluster: &PrivateCluster) -> anyhow::Result<String> {
     let mut page = format!(
         "{people} people, {AT_ONCE} at a time, each the whole way: begin, pick an account, come back. There are {groups} groups, which\n\
          are all new at the beginning, each person in {in_groups}. Afterwards the rows were counted: each person, session and membership\n\
-         was there.\n\n\
-         | store | sign-ins | a second | p50, ms | p99, ms | memory before, MiB | memory at the end, MiB |\n|---|---|---|---|---|---|---|\n"
+         was there. The medians of {ROUNDS} storms, each on a new database; *memory at most* is what Linux calls `VmHWM`.\n\n\
+         | store | sign-ins | a second | p50, ms | p99, ms | memory at most, MiB |\n|---|---|---|---|---|---|\n"
     );
-    for store in [StoreKind::Native, StoreKind::LiteLlm] {
-        let database = format!("storm_{}", name(store));
-        eprintln!("{database} …");
-        let (entra, service, pool) = start(cluster, &database, store, SCENE).await?;
-        let (entra, service) = (Arc::new(entra), Arc::new(service));
-        for (what, count) in [("everybody's first", people), ("repeats", people * REPEATS)] {
-            let before = service.resident_memory()?;
-            let Storm { a_second, p50_ms, p99_ms } = storm(&entra, &service, count, AT_ONCE).await?;
-            let mib = |bytes: f64| bytes / 1024.0 / 1024.0;
-            writeln!(
-                page,
-                "| `{}` | {what} | {a_second:.0} | {p50_ms:.0} | {p99_ms:.0} | {:.0} | {:.0} |",
-                name(store),
-                mib(before),
-                mib(service.resident_memory()?)
-            )?;
+    let stores = [StoreKind::Native, StoreKind::LiteLlm];
+    let kinds = [("everybody's first", people), ("repeats", people * REPEATS)];
+    let mut seen = stores.map(|_| kinds.map(|_| <[Vec<f64>; 4]>::default()));
+    for round in 0..ROUNDS {
+        for (store, seen) in stores.into_iter().zip(&mut seen) {
+            let database = format!("storm_{}_{round}", name(store));
+            eprintln!("{database} …");
+            let (entra, service, pool) = start(cluster, &database, store, SCENE).await?;
+            let (entra, service) = (Arc::new(entra), Arc::new(service));
+            for ((_, count), figures) in kinds.into_iter().zip(seen) {
+                let Storm { a_second, p50_ms, p99_ms } = storm(&entra, &service, count, AT_ONCE).await?;
+                let memory = service.memory("VmHWM")? / 1024.0 / 1024.0;
+                for (figures, figure) in figures.iter_mut().zip([a_second, p50_ms, p99_ms, memory]) {
+                    figures.push(figure);
+                }
+            }
+            let rows = rows(&pool, store).await?;
+            let sessions = i64::try_from(people * (1 + REPEATS))?;
+            let memberships = i64::try_from(people * in_groups)?;
+            let expected = (i64::try_from(groups)?, i64::try_from(people)?, memberships, memberships, sessions);
+            ensure!(rows == expected, "after the storm there are {rows:?}, and not {expected:?}");
+            drop((service, entra));
+            pool.close().await;
+            drop_database(cluster, &database).await?;
         }
-        let rows = rows(&pool, store).await?;
-        let sessions = i64::try_from(people * (1 + REPEATS))?;
-        let memberships = i64::try_from(people * in_groups)?;
-        let expected = (i64::try_from(groups)?, i64::try_from(people)?, memberships, memberships, sessions);
-        ensure!(rows == expected, "after the storm there are {rows:?}, and not {expected:?}");
+    }
+    for (store, seen) in stores.into_iter().zip(seen) {
+        for ((what, _), figures) in kinds.into_iter().zip(seen) {
+            let [a_second, p50_ms, p99_ms, memory] = figures.map(|figures| median(&figures));
+            writeln!(page, "| `{}` | {what} | {a_second:.0} | {p50_ms:.0} | {p99_ms:.0} | {memory:.0} |", name(store))?;
+        }
     }
     write!(page, "\n{LITELLM}")?;
     Ok(page)

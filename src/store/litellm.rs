@@ -56,7 +56,7 @@ impl Tables for LiteLlm {
                 (select coalesce(array_agg(wanted.id), '{}') from unnest($2::uuid[]) wanted (id)
                  join public."LiteLLM_OrganizationTable" on organization_id = wanted.id::text) as organizations,
                 (select coalesce(array_agg(team_id::uuid), '{}')
-                 from (select unnest($3::uuid[])::text as team_id intersect select unnest(teams) from person) listed
+                 from (select unnest($3::uuid[])::text as team_id intersect select unnest(person.teams) from person) listed
                       join public."LiteLLM_TeamMembership" m using (team_id)
                  -- A roster may be very long: only those are looked into that are left.
                  where m.user_id = (select user_id from person) and (
@@ -69,10 +69,11 @@ impl Tables for LiteLlm {
                        order by user_id limit 5) others) as same_email,
                 (select coalesce(array_agg(user_id), '{}') from public."LiteLLM_UserTable"
                  where sso_user_id = $1 and user_id is distinct from (select user_id from person)) as same_sso_user_id,
-                teams.*, member.*
+                team.teams, team.team_organizations,
+                member.member_organizations, member.member_roles, member.member_sso_roles
             from (select coalesce(array_agg(wanted.id), '{}') as teams,
                          coalesce(array_agg(organization_id), '{}') as team_organizations
-                  from unnest($2::uuid[]) wanted (id) join public."LiteLLM_TeamTable" on team_id = wanted.id::text) teams,
+                  from unnest($2::uuid[]) wanted (id) join public."LiteLLM_TeamTable" on team_id = wanted.id::text) team,
                  (select coalesce(array_agg(m.organization_id), '{}') as member_organizations,
                          coalesce(array_agg(m.user_role), '{}') as member_roles,
                          coalesce(array_agg(given.sso_user_role), '{}') as member_sso_roles

@@ -27,10 +27,12 @@ impl Tables for Native {
                  join entraway.organizations on organization_id = wanted.id::text) as organizations,
                 (select coalesce(array_agg(wanted.id), '{}') from unnest($2::uuid[]) wanted (id)
                  join entraway.team_members on team_id = wanted.id::text where user_id = $1) as team_members,
-                '{}'::text[] as same_email, '{}'::text[] as same_sso_user_id, teams.*, member.*
+                '{}'::text[] as same_email, '{}'::text[] as same_sso_user_id,
+                team.teams, team.team_organizations,
+                member.member_organizations, member.member_roles, member.member_sso_roles
              from (select coalesce(array_agg(wanted.id), '{}') as teams,
                           coalesce(array_agg(organization_id), '{}') as team_organizations
-                   from unnest($2::uuid[]) wanted (id) join entraway.teams on team_id = wanted.id::text) teams,
+                   from unnest($2::uuid[]) wanted (id) join entraway.teams on team_id = wanted.id::text) team,
                   (select coalesce(array_agg(organization_id), '{}') as member_organizations,
                           coalesce(array_agg(user_role), '{}') as member_roles,
                           coalesce(array_agg(sso_user_role), '{}') as member_sso_roles

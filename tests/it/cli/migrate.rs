@@ -199,3 +199,29 @@ async fn a_database_that_is_not_up_yet_is_waited_for_and_sigterm_ends_the_waitin
     assert!(ended.stderr.contains("stopped; run it again"), "{ended:?}");
     assert!(!ended.all().contains(DATABASE_PASSWORD), "{ended:?}");
 }
+
+/// Older ones came before there was a version that could go on beside them.
+const FIRST_VERSION: i64 = 20_261_126_000_001;
+
+#[test]
+fn a_migration_takes_nothing_away_that_the_version_before_reads_or_calls() {
+    let mut looked_at = 0;
+    for migration in sqlx::migrate!().iter().filter(|migration| migration.version >= FIRST_VERSION) {
+        for line in migration.sql.as_str().to_lowercase().lines() {
+            looked_at += 1;
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let two = |first: &str, second: &str| words.windows(2).any(|two| two == [first, second]);
+            let things = ["table", "column", "schema", "function", "view", "type", "sequence"];
+            let drops = things.iter().any(|thing| two("drop", thing));
+            let renames = two("rename", "to") || two("rename", "column");
+            let retypes = words.contains(&"alter") && words.contains(&"column") && words.contains(&"type");
+            assert!(
+                !drops && !renames && !retypes,
+                "{} {}: {line}\nreplicas of the version before go on beside it: expand now, contract a version later",
+                migration.version,
+                migration.description
+            );
+        }
+    }
+    assert!(looked_at > 100, "there are {looked_at} lines of migrations");
+}

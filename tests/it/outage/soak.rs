@@ -22,8 +22,8 @@ use crate::support::redis::free_port;
 use crate::support::scene::{many_assigned, person};
 use crate::support::{Answer, Browser, Native, World, together};
 
-/// What a browser had under way when a replica was killed has come to its end by then.
-const KILLED_LATELY: Duration = Duration::from_secs(15);
+/// A kill is noted before it happens, and takes so long at most.
+const KILLING: Duration = Duration::from_secs(2);
 const SERVERS: [&str; 3] = ["entraway/one", "entraway/two", "entraway/three"];
 
 /// So many people are at it at the same time.
@@ -42,8 +42,7 @@ struct Soak {
     cluster: Restarted,
     base: Url,
     over: AtomicBool,
-    /// How often a replica was killed: an answer may be cut then, or a finished sign-in asked for once more.
-    /// When a replica was last killed.
+    /// When a replica was last killed: an answer may be cut then, or a finished sign-in asked for once more.
     killed: Mutex<Option<Instant>>,
     counts: [AtomicUsize; 4],
 }
@@ -66,10 +65,10 @@ impl Soak {
         self.counts[what as usize].load(Ordering::Relaxed)
     }
 
-    /// What a replica that is killed was about to answer is lost; HAProxy asks again where that is allowed, and the
-    /// attempt was used up already.
-    fn was_killed_lately(&self) -> bool {
-        self.killed.lock().unwrap().is_some_and(|at| at.elapsed() < KILLED_LATELY)
+    /// Whether a replica was killed since. What it was about to answer is lost; HAProxy asks again where that is allowed,
+    /// and the attempt was used up already.
+    fn killed_since(&self, asked: Instant) -> bool {
+        self.killed.lock().unwrap().is_some_and(|at| at + KILLING > asked)
     }
 
     fn at(&self, path: &str) -> Url {
@@ -84,8 +83,20 @@ impl Soak {
             let (status, headers) = (response.status(), response.headers().clone());
             Ok::<_, reqwest::Error>(Answer { status, headers, body: response.text().await? })
         };
+        let asked = Instant::now();
         match answer.await {
-            Ok(answer) if answer.status == 503 || answer.status == 502 => {
+            // Ours, or HAProxy's where it has no replica that is ready.
+            Ok(answer) if answer.status == 503 => {
+                self.count(What::Refused);
+                let ours = answer.headers.contains_key("content-security-policy");
+                let says_when = answer.headers.contains_key("retry-after");
+                if ours && !says_when {
+                    Err(format!("a refusal does not say when to come again: {answer:#?}"))
+                } else {
+                    Ok(None)
+                }
+            }
+            Ok(answer) if answer.status == 502 && self.killed_since(asked) => {
                 self.count(What::Refused);
                 Ok(None)
             }
@@ -93,11 +104,11 @@ impl Soak {
                 answer.keep_cookies(&mut browser.cookies);
                 Ok(Some(answer))
             }
-            Err(_) if self.was_killed_lately() => {
+            Err(_) if self.killed_since(asked) => {
                 self.count(What::Refused);
                 Ok(None)
             }
-            Err(error) => Err(format!("no answer, and nobody was killed lately: {error}")),
+            Err(error) => Err(format!("no answer, and nobody was killed meanwhile: {error}")),
         }
     }
 
@@ -115,10 +126,11 @@ impl Soak {
         }
         let picked = browser.request(Method::GET, self.world.fake.pick_url(&begun.location(), person)).send().await;
         let callback = picked.unwrap().headers()["location"].to_str().unwrap().parse().unwrap();
+        let asked = Instant::now();
         let Some(back) = self.get(&mut browser, callback).await? else { return Ok(None) };
         match back.status.as_u16() {
             303 => Ok(Some(browser)),
-            400 if back.code() == "attempt_used" && self.was_killed_lately() => {
+            400 if back.code() == "attempt_used" && self.killed_since(asked) => {
                 self.count(What::Refused);
                 Ok(None)
             }
