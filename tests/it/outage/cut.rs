@@ -1,6 +1,6 @@
 //! The network between the service and Postgres breaks, at every step of a sign-in and at random.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use entraway::domain::GroupId;
 use reqwest::Method;
@@ -8,7 +8,7 @@ use rstest::rstest;
 
 use super::proxy::{Lost, Proxy};
 use super::storm::{
-    Came, Chance, Storm, Try, all_refusals_are_for_want_of_the_database, any_number, everybody_gets_in_now,
+    Came, Chance, LONG, Storm, Try, all_refusals_are_for_want_of_the_database, any_number, everybody_gets_in_now,
     everybodys_group, nothing_is_half, until,
 };
 use crate::support::{Browser, LiteLlm, Native, Service, StoreKind, World, together};
@@ -181,4 +181,39 @@ async fn a_network_that_falls_silent_after_an_answer_keeps_no_connection_for_lon
         proxy.silence();
         until("there is an answer again", async || ask().await == 401).await;
     }
+}
+
+/// As where a browser leaves just then: whether Postgres has begun, nobody knows who gives up.
+#[rstest]
+#[tokio::test]
+async fn a_transaction_that_is_given_up_while_it_begins_takes_in_nothing_of_the_next_one(
+    #[values(Native, LiteLlm)] store: StoreKind,
+    #[values(true, false)] answered: bool,
+) {
+    let (world, proxy, service, group) = scene(store).await;
+    let mut known = Try::of_somebody_new(&world.fake, &service.at("/"), group).await;
+    let (person, base) = (known.person, service.at("/"));
+    let sessions = async || -> i64 {
+        let count = sqlx::query_scalar("select count(*) from entraway.sessions where user_id = $1");
+        count.bind(person.to_string()).fetch_one(&world.pool).await.unwrap()
+    };
+    assert_eq!(sessions().await, 1);
+    let (begun, go_on) = proxy.hold_begin();
+    tokio::select! {
+        one = Try::of_somebody_new(&world.fake, &base, group) => panic!("came {:?} without a BEGIN", one.came),
+        begun = begun => begun.unwrap(),
+    }
+    // Their connection is closed, and the service notices.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    if answered {
+        go_on.send(()).unwrap();
+    } else {
+        drop(go_on);
+    }
+    // Without the answer, the only connection is given up before there is another one.
+    let begin = Instant::now();
+    while known.browser.post(service.at("/sso/logout")).await.status != 303 {
+        assert!(begin.elapsed() < LONG, "nobody can sign out");
+    }
+    assert_eq!(sessions().await, 0, "the session that somebody ended is still there for others");
 }

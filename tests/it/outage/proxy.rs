@@ -1,9 +1,11 @@
 //! A network between the service and Postgres, which loses what it is told to.
 
+use std::future::pending;
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{World, cluster};
@@ -27,8 +29,12 @@ enum Way {
     ToService,
 }
 
+/// Says that a BEGIN arrived, and waits for the word to go on.
+type Hold = (oneshot::Sender<()>, oneshot::Receiver<()>);
+
 struct State {
     lose: Option<Lost>,
+    hold: Option<Hold>,
     /// Cuts all connections that are open.
     cut: CancellationToken,
     /// Nothing arrives any more on the connections that are open, and neither end hears of it.
@@ -48,6 +54,7 @@ impl Proxy {
         let socket = cluster().await.folder().join(".s.PGSQL.5432");
         let state = Arc::new(Mutex::new(State {
             lose: None,
+            hold: None,
             cut: CancellationToken::new(),
             silence: CancellationToken::new(),
         }));
@@ -89,6 +96,14 @@ impl Proxy {
         self.state.lock().unwrap().lose.take().is_none()
     }
 
+    /// The next BEGIN arrives at Postgres, and then nothing passes on its connection until the second of these speaks; for
+    /// ever, where that one is dropped. The first says when.
+    pub(super) fn hold_begin(&self) -> (oneshot::Receiver<()>, oneshot::Sender<()>) {
+        let ((begun, told), (go_on, release)) = (oneshot::channel(), oneshot::channel());
+        self.state.lock().unwrap().hold = Some((begun, release));
+        (told, go_on)
+    }
+
     /// Cuts all connections.
     pub(super) fn cut(&self) {
         let mut state = self.state.lock().unwrap();
@@ -117,6 +132,13 @@ async fn carry(service: &mut TcpStream, postgres: &mut UnixStream, state: &Mutex
                 commits = holds(piece, b"commit\0");
                 if !listens && loses(state, Way::ToPostgres, commits) || postgres.write_all(piece).await.is_err() {
                     return;
+                }
+                let hold = holds(piece, b"begin\0").then(|| state.lock().unwrap().hold.take()).flatten();
+                if let Some((begun, release)) = hold {
+                    let _ = begun.send(());
+                    if release.await.is_err() {
+                        return pending().await;
+                    }
                 }
             }
             length = postgres.read(&mut answer) => {

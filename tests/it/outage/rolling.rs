@@ -14,8 +14,9 @@ use crate::support::redis::free_port;
 use crate::support::scene::{many_assigned, person};
 use crate::support::{Browser, World, together};
 
-/// So many ask who is signed in, each on a connection of its own, again and again.
-const ASKING: usize = 4;
+/// So many ask who is signed in, each on a connection of its own, again and again: enough for one of them to ask a replica
+/// just when it closes the connection.
+const ASKING: usize = 24;
 /// So many sign people in.
 const SIGNING_IN: usize = 2;
 
