@@ -3,6 +3,7 @@
 
 mod begin;
 mod browser;
+mod container;
 mod forward_auth;
 mod growth;
 mod large;
@@ -24,7 +25,7 @@ use sqlx::PgPool;
 use page::Part;
 
 /// The parts, each with its name on the command line and its heading in the page.
-const PARTS: [(&str, &str); 8] = [
+const PARTS: [(&str, &str); 9] = [
     ("forward-auth", "Forward auth, a session that is remembered"),
     ("cold", "Forward auth, a session that is not"),
     ("sign-in", "One sign-in"),
@@ -33,6 +34,7 @@ const PARTS: [(&str, &str); 8] = [
     ("memory", "Memory"),
     ("start", "Start"),
     ("pages", "Pages"),
+    ("container", "Container"),
 ];
 
 /// What these figures come from is told by people, and kept.
@@ -53,6 +55,7 @@ Without a part, all of them; else those, and the others' text stays as it is:
   memory         idle, for each session, after 100,000 sign-ins
   start          until /readyz
   pages          lists over 100,000 teams and 1,000,000 people
+  container      how large the image is, and whether it works; needs root
 ";
 
 #[tokio::main]
@@ -92,7 +95,8 @@ async fn measure(wanted: &[String]) -> anyhow::Result<()> {
             "growth" => growth::run(&cluster).await?,
             "memory" => memory::run(&cluster).await?,
             "start" => begin::run(&cluster).await?,
-            _ => pages::run(&cluster).await?,
+            "pages" => pages::run(&cluster).await?,
+            _ => container::run().await?,
         };
         // Each at once: what comes later may fail.
         page::write(Part { heading, text }, &headings, &postgres)?;
