@@ -191,7 +191,7 @@ async fn prepare(
     Ok(())
 }
 
-/// How many statements were run since the count began, and how many transactions wrote.
+/// How many statements were run since the count began, and how many of them were a `BEGIN`.
 pub(crate) async fn counted(pool: &PgPool) -> anyhow::Result<(i64, i64)> {
     Ok(sqlx::query_as(
         "select coalesce(sum(calls), 0)::bigint, coalesce(sum(calls) filter (where query ilike 'begin%'), 0)::bigint

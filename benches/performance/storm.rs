@@ -30,7 +30,8 @@ pub(crate) async fn run(cluster: &PrivateCluster) -> anyhow::Result<String> {
     let mut page = format!(
         "{people} people, {AT_ONCE} at a time, each the whole way: begin, pick an account, come back. There are {groups} groups, which\n\
          are all new at the beginning, each person in {in_groups}. Afterwards the rows were counted: each person, session and membership\n\
-         was there. The medians of {ROUNDS} storms, each on a new database; *memory at most* is what Linux calls `VmHWM`.\n\n\
+         was there. The medians of {ROUNDS} storms, each on a new database; *memory at most* is since the\n\
+         process began, what Linux calls `VmHWM`.\n\n\
          | store | sign-ins | a second | p50, ms | p99, ms | memory at most, MiB |\n|---|---|---|---|---|---|\n"
     );
     let stores = [StoreKind::Native, StoreKind::LiteLlm];

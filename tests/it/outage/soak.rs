@@ -65,6 +65,12 @@ impl Soak {
         self.counts[what as usize].load(Ordering::Relaxed)
     }
 
+    /// Who was refused waits a little.
+    async fn refused(&self) {
+        self.count(What::Refused);
+        sleep(Duration::from_millis(300)).await;
+    }
+
     /// Whether a replica was killed since. What it was about to answer is lost; HAProxy asks again where that is allowed,
     /// and the attempt was used up already.
     fn killed_since(&self, asked: Instant) -> bool {
@@ -85,19 +91,17 @@ impl Soak {
         };
         let asked = Instant::now();
         match answer.await {
-            // Ours, or HAProxy's where it has no replica that is ready.
             Ok(answer) if answer.status == 503 => {
-                self.count(What::Refused);
-                let ours = answer.headers.contains_key("content-security-policy");
-                let says_when = answer.headers.contains_key("retry-after");
-                if ours && !says_when {
-                    Err(format!("a refusal does not say when to come again: {answer:#?}"))
-                } else {
+                self.refused().await;
+                let no_replica_is_ready = answer.body.contains("No server is available");
+                if no_replica_is_ready || answer.headers.contains_key("retry-after") {
                     Ok(None)
+                } else {
+                    Err(format!("a refusal does not say when to come again: {answer:#?}"))
                 }
             }
             Ok(answer) if answer.status == 502 && self.killed_since(asked) => {
-                self.count(What::Refused);
+                self.refused().await;
                 Ok(None)
             }
             Ok(answer) => {
@@ -105,7 +109,7 @@ impl Soak {
                 Ok(Some(answer))
             }
             Err(_) if self.killed_since(asked) => {
-                self.count(What::Refused);
+                self.refused().await;
                 Ok(None)
             }
             Err(error) => Err(format!("no answer, and nobody was killed meanwhile: {error}")),
@@ -131,7 +135,7 @@ impl Soak {
         match back.status.as_u16() {
             303 => Ok(Some(browser)),
             400 if back.code() == "attempt_used" && self.killed_since(asked) => {
-                self.count(What::Refused);
+                self.refused().await;
                 Ok(None)
             }
             _ => Err(format!("a sign-in ended with {} {}", back.status, back.code_or_nothing())),
@@ -173,8 +177,12 @@ impl Soak {
         if dice.below(2) == 0 {
             let request = browser.request(Method::POST, self.at("/sso/logout"));
             let request = request.header("Origin", self.base.origin().ascii_serialization());
-            if self.send(&mut browser, request).await?.is_some_and(|answer| answer.status == 303) {
-                self.count(What::Left);
+            match self.send(&mut browser, request).await? {
+                Some(answer) if answer.status == 303 => self.count(What::Left),
+                Some(answer) => {
+                    return Err(format!("a sign-out ended with {} {}", answer.status, answer.code_or_nothing()));
+                }
+                None => {}
             }
         }
         Ok(())
