@@ -6,6 +6,7 @@ mod demo;
 mod explain;
 mod healthcheck;
 mod migrate;
+mod output;
 mod serve;
 mod sessions;
 
@@ -20,6 +21,7 @@ use crate::config::Env;
 use crate::domain::ObjectId;
 use crate::store::Whose;
 use crate::telemetry::{self, LogFormat, Sender};
+use output::{OutputError, errln};
 
 /// Sign in with Microsoft Entra ID; groups become organizations, teams and memberships in Postgres; then a session.
 ///
@@ -184,8 +186,19 @@ struct LogArgs {
 }
 
 impl Cli {
-    /// Does what was asked for; `env` is the process's environment.
-    pub async fn run(self, env: &Env) -> anyhow::Result<ExitCode> {
+    /// Runs the subcommand and reports its error; `env` is the process's environment.
+    pub async fn run(self, env: &Env) -> ExitCode {
+        match self.dispatch(env).await {
+            Ok(code) => code,
+            Err(error) if matches!(error.downcast_ref(), Some(OutputError::Closed)) => ExitCode::from(output::CLOSED),
+            Err(error) => {
+                errln!("entraway: {error:#}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    async fn dispatch(self, env: &Env) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Serve { config, log } => serve::run(config.file().as_deref(), &log, env).await,
             Command::Migrate { config } => migrate::run(config.file().as_deref(), env).await,

@@ -12,11 +12,5 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     let env =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    match cli.run(&env.collect()).await {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("entraway: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    cli.run(&env.collect()).await
 }
