@@ -10,7 +10,7 @@ mod output;
 mod serve;
 mod sessions;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -186,9 +186,10 @@ struct LogArgs {
 }
 
 impl Cli {
-    /// Runs the subcommand and reports its error; `env` is the process's environment.
-    pub async fn run(self, env: &Env) -> ExitCode {
-        match self.dispatch(env).await {
+    /// Runs the subcommand and reports its error. `program` is the name that the process was started by, `env` its
+    /// environment.
+    pub async fn run(self, program: &Path, env: &Env) -> ExitCode {
+        match self.dispatch(program, env).await {
             Ok(code) => code,
             Err(error) if matches!(error.downcast_ref(), Some(OutputError::Closed)) => ExitCode::from(output::CLOSED),
             Err(error) => {
@@ -198,7 +199,10 @@ impl Cli {
         }
     }
 
-    async fn dispatch(self, env: &Env) -> anyhow::Result<ExitCode> {
+    async fn dispatch(self, program: &Path, env: &Env) -> anyhow::Result<ExitCode> {
+        // Only the demo repeats it.
+        #[cfg(not(feature = "demo"))]
+        let _ = program;
         match self.command {
             Command::Serve { config, log } => serve::run(config.file().as_deref(), &log, env).await,
             Command::Migrate { config } => migrate::run(config.file().as_deref(), env).await,
@@ -207,7 +211,8 @@ impl Cli {
             Command::Demo { port, entra_port, store, litellm_migrations, without_orgs, log_level } => {
                 telemetry::init(LogFormat::Human, &log_level, None)?;
                 let migrations = matches!(store, StoreArg::Litellm).then_some(litellm_migrations);
-                demo::run(demo::Ports { service: port, entra: entra_port }, migrations.as_deref(), !without_orgs).await
+                let ports = demo::Ports { service: port, entra: entra_port };
+                demo::run(program, ports, migrations.as_deref(), !without_orgs).await
             }
             Command::Sessions { command: SessionsCommand::List { whose, config } } => {
                 sessions::list(whose.whose(), config.file().as_deref(), env).await

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -29,8 +29,13 @@ pub(super) struct Ports {
     pub(super) entra: u16,
 }
 
-/// `litellm` holds LiteLLM's migrations, where its tables are to be written; else they are Entraway's own.
-pub(super) async fn run(ports: Ports, litellm: Option<&Path>, also_create_orgs: bool) -> anyhow::Result<ExitCode> {
+/// `program` is what the command lines that it prints begin with. `litellm` holds LiteLLM's migrations, where its tables are to be written; else they are Entraway's own.
+pub(super) async fn run(
+    program: &Path,
+    ports: Ports,
+    litellm: Option<&Path>,
+    also_create_orgs: bool,
+) -> anyhow::Result<ExitCode> {
     let stop = server::stop_on_signals();
     let prepare = async {
         let listener = listen(ports.service).await?;
@@ -58,7 +63,7 @@ pub(super) async fn run(ports: Ports, litellm: Option<&Path>, also_create_orgs: 
     let tables =
         if litellm.is_some() { "LiteLLM's tables in the schema public" } else { "tables in the schema entraway" };
     tell(&public_url, &fake, tables, &cluster.psql(DATABASE), also_create_orgs)?;
-    tell_subcommands(&file, &fake)?;
+    tell_subcommands(program, &file, &fake)?;
     server::serve(app, listener, stop).await?;
     fake.stop();
     cluster.stop();
@@ -154,8 +159,7 @@ fn tell(public_url: &Url, fake: &Fake, tables: &str, psql: &str, also_create_org
 }
 
 /// Command lines of the other subcommands, at the running demo.
-fn tell_subcommands(file: &Path, fake: &Fake) -> Result<(), OutputError> {
-    let program = std::env::args_os().next().map_or_else(|| PathBuf::from("entraway"), PathBuf::from);
+fn tell_subcommands(program: &Path, file: &Path, fake: &Fake) -> Result<(), OutputError> {
     let (program, file) = (program.display(), file.display());
     let user = fake.edit(|directory| directory.people.first().map(|person| person.id.to_string()));
     outln!("\nTry the other subcommands with this demo's configuration, {file}:\n")?;
