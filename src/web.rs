@@ -231,7 +231,7 @@ pub fn router(app: &Arc<App>) -> Result<Router, StartError> {
         .route("/people", get(pages::people))
         .route("/people/{id}", get(pages::person))
         .route("/people/{id}/explain", get(pages::explain::page))
-        .route("/people/{id}/sessions/end", post(pages::end_all_of_person))
+        .route("/people/{id}/sessions/end", get(pages::confirm_end_all).post(pages::end_all_of_person))
         .route("/people/{id}/sessions/{session}/end", post(pages::end_of_person))
         .route("/sessions/{session}/end", post(pages::end_own))
         .route("/syncs", get(pages::syncs::page))
