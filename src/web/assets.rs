@@ -82,8 +82,9 @@ impl Asset {
     }
 
     fn new(name: &'static str, content_type: &'static str, body: Bytes) -> Self {
-        let hash = Sha256::digest(&body);
-        let version = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let mut beginning = [0; 8];
+        beginning.copy_from_slice(&Sha256::digest(&body)[..8]);
+        let version = format!("{:016x}", u64::from_be_bytes(beginning));
         Self { name, content_type, body, version }
     }
 }

@@ -36,8 +36,8 @@ pub(in crate::web) fn machine(time: &DateTime<Utc>) -> String {
 /// the organization's id.
 pub(in crate::web) fn team_models(
     models: &[String],
-    organization: &Option<String>,
-    inherited: &Option<Vec<String>>,
+    organization: Option<&str>,
+    inherited: Option<&[String]>,
 ) -> String {
     if !models.iter().any(|model| model == ALL_ORG_MODELS) {
         return self::models(models);
@@ -153,21 +153,18 @@ mod tests {
 
     #[test]
     fn team_models_say_what_all_org_models_means() {
-        let own = vec!["gpt-4".to_owned()];
+        let own = ["gpt-4".to_owned()];
         let inherits = [ALL_ORG_MODELS.to_owned()];
         let both = [&own[..], &inherits].concat();
-        let organization = Some("o".to_owned());
-        assert_eq!(team_models(&own, &organization, &Some(vec![])), "gpt-4");
+        let organization = Some("o");
+        assert_eq!(team_models(&own, organization, Some(&[])), "gpt-4");
         assert_eq!(models(&[]), "all models");
-        assert_eq!(team_models(&inherits, &organization, &Some(own)), "gpt-4 (inherited from its organization)");
-        assert_eq!(
-            team_models(&inherits, &organization, &Some(vec![])),
-            "all models (inherited from its organization)"
-        );
-        assert_eq!(team_models(&inherits, &organization, &None), "the models of its organization");
+        assert_eq!(team_models(&inherits, organization, Some(&own)), "gpt-4 (inherited from its organization)");
+        assert_eq!(team_models(&inherits, organization, Some(&[])), "all models (inherited from its organization)");
+        assert_eq!(team_models(&inherits, organization, None), "the models of its organization");
         let standalone = "none: all-org-models means the models of the team's organization, and it has no organization";
-        assert_eq!(team_models(&inherits, &None, &None), standalone);
-        assert_eq!(team_models(&both, &None, &None), "gpt-4 (all-org-models adds none: the team has no organization)");
+        assert_eq!(team_models(&inherits, None, None), standalone);
+        assert_eq!(team_models(&both, None, None), "gpt-4 (all-org-models adds none: the team has no organization)");
     }
 
     #[test]
