@@ -15,7 +15,7 @@ use crate::entra::Entra;
 use crate::graph::Graph;
 use crate::litellm_cache::{CacheError, LiteLlmCache};
 use crate::store::Store;
-use crate::text::chain;
+use crate::text::{chain, count};
 
 pub use configuration::{UNNAMED_PROXY, configuration};
 pub use database::{Tables, database};
@@ -144,7 +144,7 @@ pub fn caches(report: &mut Report, listeners: Result<u64, CacheError>) {
 pub async fn entra(report: &mut Report, config: &Config, entra: &Entra, graph: &Graph, clock: &Clock) {
     report.awaits("Entra");
     match entra.probe().await {
-        Ok((issuer, keys)) => report.ok("Entra", &format!("issuer {issuer}, {keys} signing keys")),
+        Ok((issuer, keys)) => report.ok("Entra", &format!("issuer {issuer}, {}", count(keys, "signing key"))),
         Err(error) => {
             let remedy = "is entra.tenant right, and can this machine reach the login host?";
             return report.fail("Entra", &chain(&*error), remedy);

@@ -6,10 +6,11 @@ mod demo;
 mod explain;
 mod healthcheck;
 mod migrate;
+mod output;
 mod serve;
 mod sessions;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use crate::config::Env;
 use crate::domain::ObjectId;
 use crate::store::Whose;
 use crate::telemetry::{self, LogFormat, Sender};
+use output::{OutputError, errln};
 
 /// Sign in with Microsoft Entra ID; groups become organizations, teams and memberships in Postgres; then a session.
 ///
@@ -184,8 +186,23 @@ struct LogArgs {
 }
 
 impl Cli {
-    /// Does what was asked for; `env` is the process's environment.
-    pub async fn run(self, env: &Env) -> anyhow::Result<ExitCode> {
+    /// Runs the subcommand and reports its error. `program` is the name that the process was started by, `env` its
+    /// environment.
+    pub async fn run(self, program: &Path, env: &Env) -> ExitCode {
+        match self.dispatch(program, env).await {
+            Ok(code) => code,
+            Err(error) if matches!(error.downcast_ref(), Some(OutputError::Closed)) => ExitCode::from(output::CLOSED),
+            Err(error) => {
+                errln!("entraway: {error:#}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    async fn dispatch(self, program: &Path, env: &Env) -> anyhow::Result<ExitCode> {
+        // Only the demo repeats it.
+        #[cfg(not(feature = "demo"))]
+        let _ = program;
         match self.command {
             Command::Serve { config, log } => serve::run(config.file().as_deref(), &log, env).await,
             Command::Migrate { config } => migrate::run(config.file().as_deref(), env).await,
@@ -194,7 +211,8 @@ impl Cli {
             Command::Demo { port, entra_port, store, litellm_migrations, without_orgs, log_level } => {
                 telemetry::init(LogFormat::Human, &log_level, None)?;
                 let migrations = matches!(store, StoreArg::Litellm).then_some(litellm_migrations);
-                demo::run(demo::Ports { service: port, entra: entra_port }, migrations.as_deref(), !without_orgs).await
+                let ports = demo::Ports { service: port, entra: entra_port };
+                demo::run(program, ports, migrations.as_deref(), !without_orgs).await
             }
             Command::Sessions { command: SessionsCommand::List { whose, config } } => {
                 sessions::list(whose.whose(), config.file().as_deref(), env).await

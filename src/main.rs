@@ -1,5 +1,6 @@
 //! The program: install the TLS provider, read the command line, do what it says.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -12,11 +13,6 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     let env =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    match cli.run(&env.collect()).await {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("entraway: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    let program = std::env::args_os().next().map_or_else(|| PathBuf::from("entraway"), PathBuf::from);
+    cli.run(&program, &env.collect()).await
 }

@@ -1,4 +1,6 @@
-//! Foreign texts and chains of errors, made fit for a log line.
+//! Foreign texts and chains of errors, made fit for a log line; and numbers with their nouns.
+
+use std::fmt::Display;
 
 use crate::domain::unruly;
 
@@ -9,6 +11,13 @@ pub fn loggable(text: &str) -> String {
     let words = text.split_whitespace().map(|word| if address(word) { "(address)" } else { word });
     let line = words.collect::<Vec<_>>().join(" ");
     line.chars().filter(|c| !unruly(*c)).take(400).collect()
+}
+
+/// `1 team`, `3 teams`.
+#[must_use]
+pub fn count<T: Display + From<u8> + PartialEq>(number: T, one: &str) -> String {
+    let plural = if number == T::from(1) { "" } else { "s" };
+    format!("{number} {one}{plural}")
 }
 
 /// An error and its causes.

@@ -54,6 +54,7 @@ use crate::shared::Shared;
 use crate::store::{Hour, Store, StoreError};
 use crate::sync::{DirectoryReader, service_principal};
 
+use assets::Assets;
 use cookies::Cookies;
 use error::WebError;
 use limits::Limits;
@@ -75,6 +76,7 @@ pub struct App {
     entra: Arc<Entra>,
     reader: DirectoryReader,
     cookies: Cookies,
+    assets: Arc<Assets>,
     limits: Limits,
     /// Sign-ins by the hour, for everybody who looks within a minute.
     hours: Shared<Arc<[Hour]>, Arc<StoreError>>,
@@ -129,6 +131,7 @@ impl App {
             let issuer = config.server.public_url.as_url().to_string();
             Assertions::new(store.clone(), clock.clone(), issuer, audience, ttl)
         });
+        let assets = Arc::new(Assets::new(config.pages.logo.as_ref()));
         let limits = Limits::new(&config, &clock);
         let verify_path = format!("{}{}", config.server.public_url.base_path(), forward_auth::PATH);
         let hours = Shared::new(clock.clone());
@@ -144,6 +147,7 @@ impl App {
             entra,
             reader,
             cookies,
+            assets,
             limits,
             hours,
             checks,
@@ -231,7 +235,7 @@ pub fn router(app: &Arc<App>) -> Result<Router, StartError> {
         .route("/people", get(pages::people))
         .route("/people/{id}", get(pages::person))
         .route("/people/{id}/explain", get(pages::explain::page))
-        .route("/people/{id}/sessions/end", post(pages::end_all_of_person))
+        .route("/people/{id}/sessions/end", get(pages::confirm_end_all).post(pages::end_all_of_person))
         .route("/people/{id}/sessions/{session}/end", post(pages::end_of_person))
         .route("/sessions/{session}/end", post(pages::end_own))
         .route("/syncs", get(pages::syncs::page))
@@ -252,6 +256,7 @@ pub fn router(app: &Arc<App>) -> Result<Router, StartError> {
         .route("/api/syncs", get(api::syncs))
         .route("/api/openapi.json", get(api::openapi))
         .route("/assets/{name}", get(assets::get))
+        .route("/assets/{version}/{name}", get(assets::get_version))
         .route("/healthz", get(ops::alive))
         .route("/readyz", get(ops::ready))
         .route("/.well-known/jwks.json", get(forward_auth::keys))

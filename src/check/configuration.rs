@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use super::Report;
 use crate::config::Config;
 use crate::policy::{Limits, Policy};
+use crate::text::count;
 
 /// What is the matter where people come by https and no proxy is trusted, and what to do.
 pub const UNNAMED_PROXY: (&str, &str) = (
@@ -61,7 +62,7 @@ fn limits(limits: &Limits, now: DateTime<Utc>) -> String {
         (Some(budget), None) => parts.push(format!("budget {budget}, never reset")),
         (None, _) => parts.push("no budget".to_owned()),
     }
-    parts.extend(limits.tpm_limit.map(|limit| format!("{limit} tokens a minute")));
-    parts.extend(limits.rpm_limit.map(|limit| format!("{limit} requests a minute")));
+    parts.extend(limits.tpm_limit.map(|limit| format!("{} a minute", count(limit, "token"))));
+    parts.extend(limits.rpm_limit.map(|limit| format!("{} a minute", count(limit, "request"))));
     parts.join(", ")
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use super::output::{OutputError, outln};
 use crate::check::{self, Level, Report, Tables};
 use crate::clock::Clock;
 use crate::config::{self, Config, Env, Loaded};
@@ -28,26 +29,26 @@ pub(super) async fn run(file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCo
             let clock = Clock::system();
             report.ok("configuration", &format!("read from {name}"));
             check::configuration(&mut report, &config, clock.now());
-            failed |= print(&mut report);
+            failed |= print(&mut report)?;
             check_database(&mut report, &config).await;
-            failed |= print(&mut report);
+            failed |= print(&mut report)?;
             check_caches(&mut report, &config).await;
-            failed |= print(&mut report);
+            failed |= print(&mut report)?;
             check_entra(&mut report, &config, &clock).await?;
         }
     }
-    failed |= print(&mut report);
-    println!();
+    failed |= print(&mut report)?;
+    outln!("")?;
     if failed {
-        println!("Not ready: mend what is marked FAIL.");
+        outln!("Not ready: mend what is marked FAIL.")?;
         return Ok(ExitCode::FAILURE);
     }
-    println!("Ready: people can sign in.");
+    outln!("Ready: people can sign in.")?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Says what was found since the last time, and whether any of it failed.
-fn print(report: &mut Report) -> bool {
+fn print(report: &mut Report) -> Result<bool, OutputError> {
     let mut failed = false;
     for finding in report.findings.drain(..) {
         let mark = match finding.level {
@@ -55,13 +56,13 @@ fn print(report: &mut Report) -> bool {
             Level::Warn => "warn",
             Level::Fail => "FAIL",
         };
-        println!("{mark}  {}: {}", finding.what, finding.found);
+        outln!("{mark}  {}: {}", finding.what, finding.found)?;
         if !finding.remedy.is_empty() {
-            println!("      → {}", finding.remedy);
+            outln!("      → {}", finding.remedy)?;
         }
         failed |= finding.level == Level::Fail;
     }
-    failed
+    Ok(failed)
 }
 
 async fn check_database(report: &mut Report, config: &Config) {

@@ -1,6 +1,9 @@
 //! `entraway demo`: a private Postgres, a simulated Entra and Graph, and the real service in front of them.
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,8 +12,9 @@ use anyhow::Context as _;
 use tokio::net::TcpListener;
 use url::Url;
 
+use super::output::{OutputError, outln};
 use crate::clock::Clock;
-use crate::config::{self, Config};
+use crate::config;
 use crate::domain::StoreKind;
 use crate::fake::{Directory, Fake, Options};
 use crate::graph;
@@ -25,8 +29,13 @@ pub(super) struct Ports {
     pub(super) entra: u16,
 }
 
-/// `litellm` holds LiteLLM's migrations, where its tables are to be written; else they are Entraway's own.
-pub(super) async fn run(ports: Ports, litellm: Option<&Path>, also_create_orgs: bool) -> anyhow::Result<ExitCode> {
+/// `program` is what the command lines that it prints begin with. `litellm` holds LiteLLM's migrations, where its tables are to be written; else they are Entraway's own.
+pub(super) async fn run(
+    program: &Path,
+    ports: Ports,
+    litellm: Option<&Path>,
+    also_create_orgs: bool,
+) -> anyhow::Result<ExitCode> {
     let stop = server::stop_on_signals();
     let prepare = async {
         let listener = listen(ports.service).await?;
@@ -39,21 +48,26 @@ pub(super) async fn run(ports: Ports, litellm: Option<&Path>, also_create_orgs: 
         let clock = Clock::system();
         let fake = start_fake(listen(ports.entra).await?, &public_url, clock.clone()).await?;
         let store = if litellm.is_some() { StoreKind::LiteLlm } else { StoreKind::Native };
-        let config = configure(&public_url, store, &cluster.url(DATABASE), &fake, also_create_orgs)?;
+        let yaml = configuration(&public_url, store, &cluster.url(DATABASE), &fake, also_create_orgs);
+        // The cluster removes its folder however this process ends.
+        let file = cluster.folder().join("config.yaml");
+        write_private(&file, &yaml).with_context(|| format!("{}: cannot be written", file.display()))?;
+        let config = config::parse(Some(&yaml), &file, &BTreeMap::new())?.config;
         let app = App::build(config, clock, graph::TOTAL_BUDGET).await?;
-        anyhow::Ok((listener, public_url, cluster, fake, app))
+        anyhow::Ok((listener, public_url, cluster, fake, app, file))
     };
-    let (listener, public_url, cluster, fake, app) = tokio::select! {
+    let (listener, public_url, cluster, fake, app, file) = tokio::select! {
         prepared = prepare => prepared?,
         () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
     };
     let tables =
         if litellm.is_some() { "LiteLLM's tables in the schema public" } else { "tables in the schema entraway" };
-    tell(&public_url, &fake, tables, &cluster.psql(DATABASE), also_create_orgs);
+    tell(&public_url, &fake, tables, &cluster.psql(DATABASE), also_create_orgs)?;
+    tell_subcommands(program, &file, &fake)?;
     server::serve(app, listener, stop).await?;
     fake.stop();
     cluster.stop();
-    println!("\nStopped. Nothing was kept.");
+    outln!("\nStopped. Nothing was kept.")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -74,18 +88,13 @@ async fn start_fake(listener: TcpListener, public_url: &Url, clock: Clock) -> an
 }
 
 /// The same file that an operator would write, with the simulator's addresses in it.
-fn configure(
-    public_url: &Url,
-    store: StoreKind,
-    database: &str,
-    fake: &Fake,
-    also_create_orgs: bool,
-) -> anyhow::Result<Config> {
+fn configuration(public_url: &Url, store: StoreKind, database: &str, fake: &Fake, also_create_orgs: bool) -> String {
     let directory = fake.edit(|directory| directory.clone());
-    let yaml = format!(
-        r#"
+    format!(
+        r#"# Configuration of the running demo; removed when it ends.
 server:
   public_url: {public_url}
+  listen: {listen}
   metrics_listen: null
 database:
   url: {database}
@@ -113,6 +122,7 @@ litellm_settings:
     budget_duration: "30d"
     models: ["gpt-3.5-turbo"]
 "#,
+        listen = public_url.authority(),
         store = match store {
             StoreKind::Native => "native",
             StoreKind::LiteLlm => "litellm",
@@ -123,24 +133,41 @@ litellm_settings:
         principal = directory.service_principal_id,
         authority = fake.authority_url(),
         graph = fake.graph_url(),
-    );
-    Ok(config::parse(Some(&yaml), Path::new("the demo's configuration"), &BTreeMap::new())?.config)
+    )
+}
+
+/// Creates a file that only this user may read: it holds a client secret, though a simulated one.
+fn write_private(file: &Path, text: &str) -> std::io::Result<()> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?.write_all(text.as_bytes())
 }
 
 /// What a newcomer needs to know, and nothing else.
-fn tell(public_url: &Url, fake: &Fake, tables: &str, psql: &str, also_create_orgs: bool) {
-    println!("\nEntraway is running. Open  {public_url}  and sign in as one of these people:\n");
+fn tell(public_url: &Url, fake: &Fake, tables: &str, psql: &str, also_create_orgs: bool) -> Result<(), OutputError> {
+    outln!("\nEntraway is running. Open  {public_url}  and sign in as one of these people:\n")?;
     let directory = fake.edit(|directory| directory.clone());
     for person in &directory.people {
         let member = |group: &&crate::fake::Group| group.members.contains(&crate::fake::Member::Person(person.id));
         let groups: Vec<&str> = directory.groups.iter().filter(member).map(|group| group.name.as_str()).collect();
         let roles = if person.app_roles.is_empty() { "–".to_owned() } else { person.app_roles.join(", ") };
         let groups = if groups.is_empty() { "no group".to_owned() } else { groups.join(", ") };
-        println!("  {:<12} app role {roles:<14} in {groups}", person.name);
+        outln!("  {:<12} app role {roles:<14} in {groups}", person.name)?;
     }
     let assigned = if also_create_orgs { "an organization and a team" } else { "a standalone team" };
-    println!("\nThey come from a simulated Entra, where each group that is assigned to the app becomes {assigned}.");
-    println!("Put people into groups, make groups, assign them:  {}", fake.desk_url());
-    println!("\nLook into the database ({tables}):\n\n  {psql}\n");
-    println!("Ctrl-C ends it all; nothing is kept.\n");
+    outln!("\nThey come from a simulated Entra, where each group that is assigned to the app becomes {assigned}.")?;
+    outln!("Put people into groups, make groups, assign them:  {}", fake.desk_url())?;
+    outln!("\nLook into the database ({tables}):\n\n  {psql}")
+}
+
+/// Command lines of the other subcommands, at the running demo.
+fn tell_subcommands(program: &Path, file: &Path, fake: &Fake) -> Result<(), OutputError> {
+    let (program, file) = (program.display(), file.display());
+    let user = fake.edit(|directory| directory.people.first().map(|person| person.id.to_string()));
+    outln!("\nTry the other subcommands with this demo's configuration, {file}:\n")?;
+    outln!("  {program} check --config {file}")?;
+    if let Some(user) = user {
+        outln!("  {program} explain --config {file} --user {user}")?;
+    }
+    outln!("  {program} sessions list --all --config {file}")?;
+    outln!("  {program} migrate --config {file}")?;
+    outln!("\nCtrl-C ends it all; nothing is kept.\n")
 }

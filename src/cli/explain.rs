@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
+use super::output::{errln, outln};
 use crate::config::{self, Env};
 use crate::domain::{Hidden, unruly};
 use crate::explain::{self, Answer, Explanation, Kind, Rules, Words};
@@ -17,7 +18,7 @@ pub(super) async fn run(user: &str, team: Option<&str>, file: Option<&Path>, env
     let store = Store::new(config.store, &config.database.url, 1)?;
     let facts = store.explain_facts(user).await.context("what is known of the person could not be read")?;
     let Some(facts) = facts else {
-        eprintln!(
+        errln!(
             "entraway: nothing is known of this person: no account and no sign-in of this id. Give the object id that \
              Entra shows of them, or the key of their row"
         );
@@ -37,7 +38,7 @@ pub(super) async fn run(user: &str, team: Option<&str>, file: Option<&Path>, env
     store.close().await;
     let mut text = String::new();
     report(&mut text, &explanation, answer.as_ref())?;
-    print!("{}", printable(&text));
+    outln!("{}", printable(text.trim_end()))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -63,7 +64,7 @@ fn report(to: &mut String, explanation: &Explanation, answer: Option<&Answer>) -
         }
     }
     if let Some(answer) = answer {
-        writeln!(to, "\nWhy not in {}?", answer.asked)?;
+        writeln!(to, "\n{}", answer.heading())?;
         for finding in &answer.findings {
             if let Some(id) = &finding.id {
                 title(to, finding.name.as_deref(), id, "")?;

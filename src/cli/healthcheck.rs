@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use url::Url;
 
+use super::output::{errln, outln};
 use crate::config::{self, Env};
 use crate::http_client::HttpClient;
 
@@ -20,10 +21,10 @@ pub(super) async fn run(url: Option<Url>, file: Option<&Path>, env: &Env) -> any
     let http = HttpClient::direct()?;
     let answer = http.send(http.get(url.clone())).await?;
     if answer.status.is_success() {
-        println!("alive");
+        outln!("alive")?;
         return Ok(ExitCode::SUCCESS);
     }
-    eprintln!("{url} answered {}", answer.status);
+    errln!("{url} answered {}", answer.status);
     Ok(ExitCode::FAILURE)
 }
 

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use backon::Retryable as _;
 
+use super::output::{errln, outln};
 use super::patience;
 use crate::config::{self, Env};
 use crate::server;
@@ -23,7 +24,7 @@ pub(super) async fn run(file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCo
     let work = work
         .retry(patience())
         .when(|error| matches!(error, StoreError::Unavailable(_)))
-        .notify(|error, _| eprintln!("entraway: {}; trying again", chain(error)));
+        .notify(|error, _| errln!("entraway: {}; trying again", chain(error)));
     // The first process of a container is ended by no signal that it does not listen to.
     let stop = server::stop_on_signals();
     let done = tokio::select! {
@@ -31,8 +32,8 @@ pub(super) async fn run(file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCo
         () = stop.cancelled() => bail!("stopped; run it again: what was finished counts, and nothing is half done"),
     };
     let (before, after) = done.context("the tables are not up to date")?;
-    println!("{}", told(&before, &after));
     store.close().await;
+    outln!("{}", told(&before, &after))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use chrono::TimeDelta;
 
+use super::output::{errln, outln};
 use crate::clock::Clock;
 use crate::config::{self, Env};
 use crate::store::{Store, Whose};
@@ -23,25 +24,25 @@ fn store(file: Option<&Path>, env: &Env) -> anyhow::Result<(Store, TimeDelta)> {
 pub(super) async fn list(whose: Whose, file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCode> {
     let (store, idle_timeout) = store(file, env)?;
     let rows = store.list_sessions(whose, Clock::system().now(), idle_timeout, LISTED + 1).await;
+    store.close().await;
     let rows = rows.context("the sessions could not be read")?;
-    println!("{:<32}  {:<36}  {:<20}  {:<20}  {:<20}", "session", "user", "created", "last seen", "expires");
+    outln!("{:<32}  {:<36}  {:<20}  {:<20}  {:<20}", "session", "user", "created", "last seen", "expires")?;
     let shown = rows.iter().take(LISTED as usize);
     for row in shown {
         let [created, seen, expires] =
             [row.created_at, row.last_seen_at, row.expires_at].map(|time| time.format("%Y-%m-%dT%H:%M:%SZ"));
-        println!("{}  {:<36}  {created:<20}  {seen:<20}  {expires:<20}", row.session, row.user_id);
+        outln!("{}  {:<36}  {created:<20}  {seen:<20}  {expires:<20}", row.session, row.user_id)?;
     }
     if rows.len() > LISTED as usize {
-        eprintln!("entraway: there are more than {LISTED}; these are the newest");
+        errln!("entraway: there are more than {LISTED}; these are the newest");
     }
-    store.close().await;
     Ok(ExitCode::SUCCESS)
 }
 
 pub(super) async fn revoke(whose: Whose, file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCode> {
     let (store, _) = store(file, env)?;
     let ended = store.revoke_sessions(whose).await.context("the sessions could not be ended")?;
-    println!("{ended} {} ended", if ended == 1 { "session" } else { "sessions" });
     store.close().await;
+    outln!("{ended} {} ended", if ended == 1 { "session" } else { "sessions" })?;
     Ok(ExitCode::SUCCESS)
 }

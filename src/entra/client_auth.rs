@@ -84,7 +84,8 @@ impl Credentials {
             }
             left if left <= WARN_BEFORE_END => {
                 let days = left.num_days();
-                Some(format!("the certificate that the app authenticates with ends on {day}, in {days} days"))
+                let unit = if days == 1 { "day" } else { "days" };
+                Some(format!("the certificate that the app authenticates with ends on {day}, in {days} {unit}"))
             }
             _ => None,
         }

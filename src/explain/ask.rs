@@ -17,6 +17,19 @@ pub struct Answer {
     pub notes: Vec<String>,
 }
 
+impl Answer {
+    /// Heading of the answer. "Why not" is asked only about a team that the user is not in.
+    #[must_use]
+    pub fn heading(&self) -> String {
+        let members = self.findings.iter().filter(|finding| finding.case == Case::InIt).count();
+        match members {
+            0 => format!("Why not in “{}”?", self.asked),
+            _ if members == self.findings.len() => format!("Member of “{}”", self.asked),
+            _ => format!("Member of one team named “{}”, but not of another", self.asked),
+        }
+    }
+}
+
 #[derive(Clone, Debug, Serialize)]
 pub struct Finding {
     pub id: Option<String>,

@@ -13,22 +13,29 @@ use serde_json::{Value, json};
 use super::App;
 use super::details::{OrganizationDetails, PersonDetails, TeamDetails};
 use super::error::WebError;
-use super::list::{self, ListQuery};
+use super::list::{self, ListQuery, MEMBERS, SORTED};
 use super::pages::explain::Explained;
 use super::pages::syncs;
+use super::query;
 use super::session;
 use super::visit::Visit;
 use crate::store::{Listed, Me, SyncRow};
 
 /// `GET /api/me`: who I am, my organizations and teams, my session, my last sync; 401 without a session.
-pub(super) async fn me(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Json<Me>, WebError> {
-    let me = session::find(&app, &headers).await?;
-    me.map(Json).ok_or(WebError::NotSignedIn)
+pub(super) async fn me(
+    State(app): State<Arc<App>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Json<Me>, WebError> {
+    let me = session::find(&app, &headers).await?.ok_or(WebError::NotSignedIn)?;
+    query::none(query.as_deref())?;
+    Ok(Json(me))
 }
 
 /// `GET /api/openapi.json`, for whoever asks: it tells no more than the source.
-pub(super) async fn openapi() -> impl IntoResponse {
-    ([(CONTENT_TYPE, "application/json")], include_str!("../../assets/openapi.json"))
+pub(super) async fn openapi(RawQuery(query): RawQuery) -> Result<impl IntoResponse, WebError> {
+    query::none(query.as_deref())?;
+    Ok(([(CONTENT_TYPE, "application/json")], include_str!("../../assets/openapi.json")))
 }
 
 /// `GET /api/teams`
@@ -38,7 +45,7 @@ pub(super) async fn teams(
     headers: HeaderMap,
 ) -> Result<Json<Value>, WebError> {
     let visit = Visit::of(&app, &headers).await?;
-    let query = ListQuery::read(query.as_deref(), &[])?;
+    let query = ListQuery::read(query.as_deref(), SORTED)?;
     let listed = app.store.teams(&visit.rights.scope, &query.listing(query.sort)?).await?;
     Ok(Json(page("teams", &listed)))
 }
@@ -51,7 +58,7 @@ pub(super) async fn team(
     headers: HeaderMap,
 ) -> Result<Json<Value>, WebError> {
     let visit = Visit::of(&app, &headers).await?;
-    let query = ListQuery::read(query.as_deref(), &[])?;
+    let query = ListQuery::read(query.as_deref(), MEMBERS)?;
     let details = TeamDetails::read(&app, &visit, &id, &query).await?;
     let mut body = page("members", &details.members);
     body["team"] = json!(details.team);
@@ -67,7 +74,7 @@ pub(super) async fn organizations(
     headers: HeaderMap,
 ) -> Result<Json<Value>, WebError> {
     let visit = Visit::of(&app, &headers).await?;
-    let query = ListQuery::read(query.as_deref(), &[])?;
+    let query = ListQuery::read(query.as_deref(), SORTED)?;
     let listed = app.store.organizations(&visit.rights.scope, &query.listing(query.sort)?).await?;
     Ok(Json(page("organizations", &listed)))
 }
@@ -80,7 +87,7 @@ pub(super) async fn organization(
     headers: HeaderMap,
 ) -> Result<Json<Value>, WebError> {
     let visit = Visit::of(&app, &headers).await?;
-    let query = ListQuery::read(query.as_deref(), &[])?;
+    let query = ListQuery::read(query.as_deref(), MEMBERS)?;
     let details = OrganizationDetails::read(&app, &visit, &id, &query).await?;
     let mut body = page("members", &details.members);
     body["organization"] = json!(details.organization);
@@ -95,7 +102,7 @@ pub(super) async fn people(
     headers: HeaderMap,
 ) -> Result<Json<Value>, WebError> {
     let visit = Visit::of(&app, &headers).await?;
-    let query = ListQuery::read(query.as_deref(), &[])?;
+    let query = ListQuery::read(query.as_deref(), SORTED)?;
     let listed = app.store.people(&visit.rights.scope, &query.listing(query.sort)?).await?;
     Ok(Json(page("people", &listed)))
 }
@@ -104,9 +111,11 @@ pub(super) async fn people(
 pub(super) async fn person(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Json<PersonDetails>, WebError> {
     let visit = Visit::of(&app, &headers).await?;
+    query::none(query.as_deref())?;
     Ok(Json(PersonDetails::read(&app, &visit, &id).await?))
 }
 
@@ -128,7 +137,7 @@ pub(super) async fn syncs(
     headers: HeaderMap,
 ) -> Result<Response, WebError> {
     let visit = Visit::of(&app, &headers).await?;
-    let query = ListQuery::read(query.as_deref(), &syncs::FILTERS)?;
+    let query = syncs::read(query.as_deref())?;
     let listed = app.store.syncs(&syncs::filter(&visit, &query), &query.listing_of_syncs()?).await?;
     let rows: Vec<SyncRow> = listed.rows.into_iter().map(|row| syncs::shown(&visit, row)).collect();
     Ok(Json(page("syncs", &Listed { rows, previous: listed.previous, next: listed.next })).into_response())

@@ -21,6 +21,7 @@ use tower_http::csrf::ProtectionError;
 
 use super::edge::RequestId;
 use super::frame::Frame;
+use super::query::QueryError;
 use super::{App, forward_auth, watch};
 use crate::assertion::AssertionError;
 use crate::entra::{IdTokenError, ProviderError, SignInError, TokenError, aadsts_number};
@@ -43,10 +44,12 @@ pub(super) enum WebError {
     ReturnTo,
     #[error("the parameter {0} came twice")]
     DuplicateParameter(&'static str),
-    #[error("the parameter {0} is not known here")]
-    UnknownParameter(String),
-    #[error("the parameter {0} has a value that means nothing")]
-    ParameterValue(&'static str),
+    /// A page or an API route rejects its query.
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    /// Forward auth rejects the access requirement that the proxy sends.
+    #[error(transparent)]
+    Requirement(QueryError),
     #[error("sid is missing, or none of Entra's")]
     Sid,
     #[error("the person is in none of what is asked for")]
@@ -247,15 +250,18 @@ pub(super) async fn render(State(app): State<Arc<App>>, request: Request, next: 
         tracing::warn!(code = words.code, "{}", raised.error);
     }
     let (kind, body) = if wants_json {
-        let problem = json!({
+        let mut problem = json!({
             "type": format!("urn:entraway:problem:{}", words.code), "code": words.code, "title": words.title,
             "status": words.status.as_u16(), "detail": words.what, "remedy": words.remedy, "request_id": &*id,
         });
+        if let Some(parameter) = &words.parameter {
+            problem["parameter"] = json!(parameter);
+        }
         ("application/problem+json", problem.to_string())
     } else {
         let frame = if through_proxy { Frame::elsewhere(&app) } else { Frame::new(&app) };
         let page = ProblemPage::new(frame, &words, &id, return_to.as_deref());
-        ("text/html; charset=utf-8", page.render().unwrap_or_else(|_| words.what.to_owned()))
+        ("text/html; charset=utf-8", page.render().unwrap_or_else(|_| words.what.to_string()))
     };
     *response.status_mut() = words.status;
     *response.body_mut() = Body::from(body);

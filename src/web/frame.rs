@@ -1,6 +1,9 @@
 //! What every page has around it.
 
+use std::sync::Arc;
+
 use super::App;
+use super::assets::Assets;
 use super::visit::Visit;
 
 /// What every page needs.
@@ -9,8 +12,7 @@ pub(super) struct Frame {
     pub(super) base: String,
     /// What the page is called by: the operator's name for it.
     pub(super) brand: String,
-    /// Whether the operator has given a logo.
-    pub(super) has_logo: bool,
+    pub(super) assets: Arc<Assets>,
     /// Whoever is signed in, where a page knows.
     pub(super) who: Option<Who>,
 }
@@ -53,7 +55,7 @@ impl Frame {
         let pages = &app.config.pages;
         let brand = pages.name.clone().unwrap_or_else(|| "Entraway".to_owned());
         let base = app.config.server.public_url.base_path().to_owned();
-        Self { base, brand, has_logo: pages.logo.is_some(), who: None }
+        Self { base, brand, assets: app.assets.clone(), who: None }
     }
 
     /// For a page that a proxy shows under another host's address.

@@ -7,17 +7,24 @@ use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
 use uuid::Uuid;
 
-use super::error::WebError;
-use super::query::Query;
-use crate::store::{Cursor, Key, Listed, Listing, Sort, Turn};
+use super::query::{Query, QueryError};
+use crate::store::{Cursor, Key, Listed, Listing, PAGE, Sort, Turn};
 
-/// Longer than any name.
-const LONGEST_SEARCH: usize = 300;
+/// Most rows of a page: `?limit=`.
+const MOST: usize = 100;
+
+/// Parameters of `/teams`, `/organizations` and `/people`, besides `after`, `before` and `limit`.
+pub(super) const SORTED: &[&str] = &["search", "sort"];
+
+/// Those of a list of members, which is always in the order of age.
+pub(super) const MEMBERS: &[&str] = &["search"];
 
 /// What is asked for of a list.
 pub(super) struct ListQuery {
     pub(super) search: String,
     pub(super) sort: Sort,
+    /// Rows of a page, from 1 to 100.
+    pub(super) limit: usize,
     turn: Turn,
     /// The list's own filters, those that are given.
     filters: Vec<(&'static str, String)>,
@@ -29,6 +36,11 @@ pub(super) struct Pager {
     pub(super) next: Option<String>,
 }
 
+const AFTER: QueryError =
+    QueryError::Value { name: "after", allowed: "the “next” of a page of the same list in the same order" };
+const BEFORE: QueryError =
+    QueryError::Value { name: "before", allowed: "the “previous” of a page of the same list in the same order" };
+
 /// A cursor as a link holds it. Whoever makes one up sees no more rows with it than without.
 #[derive(Serialize, Deserialize)]
 enum Written {
@@ -39,55 +51,53 @@ enum Written {
 }
 
 impl ListQuery {
-    /// Reads `search`, `sort`, `after`, `before` and a list's own filters. Other parameters are passed over.
-    pub(super) fn read(query: Option<&str>, filters: &[&'static str]) -> Result<Self, WebError> {
-        let known = [&["search", "sort", "after", "before"], filters].concat();
-        let query = Query::parse(query, &known)?;
-        let text = |name: &'static str| {
-            let text = query.get(name).unwrap_or_default().trim();
-            let fits = text.len() <= LONGEST_SEARCH && !text.contains('\0');
-            if fits { Ok(text) } else { Err(WebError::ParameterValue(name)) }
-        };
-        let sort = match query.get("sort") {
-            None | Some("" | "name") => Sort::Name,
+    /// Reads `after`, `before`, `limit` and the parameters of this list, such as `SORTED`. Any other is an error.
+    pub(super) fn read(query: Option<&str>, own: &[&'static str]) -> Result<Self, QueryError> {
+        let query = Query::parse_strict(query, &[own, &["after", "before", "limit"]].concat())?;
+        let sort = match query.value("sort") {
+            None | Some("name") => Sort::Name,
             Some("newest") => Sort::Newest,
-            Some(_) => return Err(WebError::ParameterValue("sort")),
+            Some(_) => return Err(QueryError::Value { name: "sort", allowed: "name, newest" }),
         };
-        let turn = match (query.get("after"), query.get("before")) {
+        let limit = match query.value("limit").map(str::parse) {
+            None => PAGE,
+            Some(Ok(limit @ 1..=MOST)) => limit,
+            Some(_) => return Err(QueryError::Value { name: "limit", allowed: "a whole number from 1 to 100" }),
+        };
+        let turn = match (query.value("after"), query.value("before")) {
             (None, None) => Turn::First,
-            (Some(after), None) => Turn::After(read(after).ok_or(WebError::ParameterValue("after"))?),
-            (None, Some(before)) => Turn::Before(read(before).ok_or(WebError::ParameterValue("before"))?),
-            (Some(_), Some(_)) => return Err(WebError::ParameterValue("before")),
+            (Some(after), None) => Turn::After(read(after).ok_or(AFTER)?),
+            (None, Some(before)) => Turn::Before(read(before).ok_or(BEFORE)?),
+            (Some(_), Some(_)) => return Err(QueryError::Together { name: "before", other: "after" }),
         };
-        let mut given = Vec::new();
-        for &name in filters {
-            let text = text(name)?;
-            if !text.is_empty() {
-                given.push((name, text.to_owned()));
-            }
+        let mut filters = Vec::new();
+        for &name in own.iter().filter(|name| !SORTED.contains(name)) {
+            filters.extend(query.text(name)?.map(|text| (name, text.to_owned())));
         }
-        Ok(Self { search: text("search")?.to_owned(), sort, turn, filters: given })
+        let search = query.text("search")?.unwrap_or_default().to_owned();
+        Ok(Self { search, sort, limit, turn, filters })
     }
 
     /// What the store is asked for. A place in a list of another order is none.
-    pub(super) fn listing(&self, sort: Sort) -> Result<Listing, WebError> {
-        if let Turn::After(cursor) | Turn::Before(cursor) = &self.turn {
-            let fits = matches!((sort, &cursor.key), (Sort::Name, Key::Name(_)) | (Sort::Newest, Key::Time(_)));
-            if !fits {
-                return Err(WebError::ParameterValue("after"));
-            }
-        }
+    pub(super) fn listing(&self, sort: Sort) -> Result<Listing, QueryError> {
+        self.check_cursor(|cursor| {
+            matches!((sort, &cursor.key), (Sort::Name, Key::Name(_)) | (Sort::Newest, Key::Time(_)))
+        })?;
         let search = Some(self.search.clone()).filter(|search| !search.is_empty());
-        Ok(Listing { search, sort, turn: self.turn.clone(), ..Listing::default() })
+        Ok(Listing { search, sort, turn: self.turn.clone(), most: self.limit })
     }
 
     /// As `listing`, for a list of sync records: the newest first, by ids that are UUIDs.
-    pub(super) fn listing_of_syncs(&self) -> Result<Listing, WebError> {
+    pub(super) fn listing_of_syncs(&self) -> Result<Listing, QueryError> {
+        self.check_cursor(|cursor| Uuid::parse_str(&cursor.id).is_ok())?;
+        self.listing(Sort::Newest)
+    }
+
+    fn check_cursor(&self, fits: impl Fn(&Cursor) -> bool) -> Result<(), QueryError> {
         match &self.turn {
-            Turn::After(cursor) | Turn::Before(cursor) if Uuid::parse_str(&cursor.id).is_err() => {
-                Err(WebError::ParameterValue("after"))
-            }
-            _ => self.listing(Sort::Newest),
+            Turn::After(cursor) if !fits(cursor) => Err(AFTER),
+            Turn::Before(cursor) if !fits(cursor) => Err(BEFORE),
+            _ => Ok(()),
         }
     }
 
@@ -99,6 +109,11 @@ impl ListQuery {
     /// Whether the list is in the order of age.
     pub(super) fn newest(&self) -> bool {
         self.sort == Sort::Newest
+    }
+
+    /// `limit`, where it is not the default: a search keeps it.
+    pub(super) fn own_limit(&self) -> Option<usize> {
+        Some(self.limit).filter(|limit| *limit != PAGE)
     }
 
     /// Whether this is the beginning of the whole list.
@@ -114,6 +129,9 @@ impl ListQuery {
             }
             if self.newest() {
                 query.append_pair("sort", "newest");
+            }
+            if let Some(limit) = self.own_limit() {
+                query.append_pair("limit", &limit.to_string());
             }
             query.extend_pairs(&self.filters).append_pair(name, &write(cursor));
             format!("?{}", query.finish())

@@ -8,6 +8,7 @@ use http::StatusCode;
 use serde::Serialize;
 
 use super::App;
+use crate::text::count;
 
 #[derive(Serialize)]
 pub(super) struct Alive {
@@ -43,7 +44,10 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Read
         Err(error) => Part { ready: false, reason: error.to_string() },
     };
     let entra = match entra {
-        Ok(keys) => Part { ready: true, reason: format!("Entra's endpoints and {keys} signing keys are known") },
+        Ok(keys) => {
+            let keys = count(keys, "signing key");
+            Part { ready: true, reason: format!("Entra's endpoints and {keys} are known") }
+        }
         Err(error) => Part { ready: false, reason: error.to_string() },
     };
     let ready = postgres.ready && entra.ready;

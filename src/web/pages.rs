@@ -15,7 +15,7 @@ pub(super) mod settings;
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::response::{Html, IntoResponse as _, Response};
 use http::HeaderMap;
 
@@ -27,7 +27,7 @@ use super::visit::Visit;
 pub(super) use lists::{organizations, people, teams};
 pub(super) use organization::page as organization;
 pub(super) use person::page as person;
-pub(super) use sessions::{end_all_of_person, end_of_person, end_own};
+pub(super) use sessions::{confirm_end_all, end_all_of_person, end_of_person, end_own};
 pub(super) use team::page as team;
 
 #[derive(Template)]
@@ -38,9 +38,14 @@ struct WelcomePage {
 }
 
 /// `GET /`: who I am; or the way in.
-pub(super) async fn home(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, WebError> {
+pub(super) async fn home(
+    State(app): State<Arc<App>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, WebError> {
+    let ended = sessions::ended(query.as_deref())?;
     match Visit::of(&app, &headers).await {
-        Ok(visit) => Ok(me::page(&app, &headers, visit).await?.into_response()),
+        Ok(visit) => Ok(me::page(&app, &headers, visit, ended).await?.into_response()),
         Err(WebError::NotSignedIn) => {
             Ok(page(&WelcomePage { frame: Frame::new(&app), signed_out: false })?.into_response())
         }
@@ -48,7 +53,7 @@ pub(super) async fn home(State(app): State<Arc<App>>, headers: HeaderMap) -> Res
     }
 }
 
-/// `GET /signed-out`: where Entra's sign-out sends the browser.
+/// `GET /signed-out`: where Entra's sign-out sends the browser. Parameters that Entra may add are ignored.
 pub(super) async fn signed_out(State(app): State<Arc<App>>) -> Result<Html<String>, WebError> {
     page(&WelcomePage { frame: Frame::new(&app), signed_out: true })
 }

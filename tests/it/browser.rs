@@ -2,6 +2,7 @@
 
 mod axe;
 mod keyboard;
+mod layout;
 mod look;
 mod pages;
 mod phone;

@@ -7,6 +7,7 @@ mod explain;
 mod help;
 mod logs;
 mod migrate;
+mod output;
 pub(crate) mod program;
 mod redis;
 mod serve;

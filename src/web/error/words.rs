@@ -1,5 +1,7 @@
 //! What each error tells a person: what happened, and what to do now. Nothing of the insides.
 
+use std::borrow::Cow;
+
 use http::StatusCode;
 
 use super::WebError;
@@ -11,8 +13,12 @@ pub(in crate::web) struct Words {
     /// A stable name, for programs, logs and the operator.
     pub(in crate::web) code: &'static str,
     pub(in crate::web) title: &'static str,
-    pub(in crate::web) what: &'static str,
-    pub(in crate::web) remedy: &'static str,
+    pub(in crate::web) what: Cow<'static, str>,
+    pub(in crate::web) remedy: Cow<'static, str>,
+    /// The query parameter that is wrong.
+    pub(in crate::web) parameter: Option<String>,
+    /// Whether the same page without its query is a way on.
+    pub(in crate::web) without_query: bool,
     /// Whether it helps to sign in once more, and perhaps as somebody else.
     pub(in crate::web) again: bool,
     /// Seconds.
@@ -66,20 +72,10 @@ impl WebError {
                 "The address holds the same parameter twice.",
                 "Sign in again from the front page.",
             ),
-            Self::UnknownParameter(_) => (
-                StatusCode::BAD_REQUEST,
-                "unknown_parameter",
-                "Bad question",
-                "The address holds a parameter that means nothing here.",
-                "The administrator has to correct the proxy's configuration.",
-            ),
-            Self::ParameterValue(_) => (
-                StatusCode::BAD_REQUEST,
-                "parameter_value",
-                "Bad question",
-                "The address holds a parameter whose value means nothing here.",
-                "The administrator has to correct the proxy's configuration.",
-            ),
+            // Their texts name the parameter: see below.
+            Self::Query(error) | Self::Requirement(error) => {
+                (StatusCode::BAD_REQUEST, error.code(), "Invalid parameter", "", "")
+            }
             Self::Sid => (
                 StatusCode::BAD_REQUEST,
                 "sid",
@@ -297,8 +293,8 @@ impl WebError {
                 | Self::MethodNotAllowed
                 | Self::CrossOrigin
                 | Self::Sid
-                | Self::UnknownParameter(_)
-                | Self::ParameterValue(_)
+                | Self::Query(_)
+                | Self::Requirement(_)
                 | Self::TargetTooLong
                 | Self::HeadersTooLong
                 | Self::CookiesTooLong
@@ -310,6 +306,19 @@ impl WebError {
             Self::TooManyRequests { seconds, .. } => Some(*seconds),
             _ => (status == StatusCode::SERVICE_UNAVAILABLE).then_some(5),
         };
-        Words { status, code, title, what, remedy, again: !plain, retry_after }
+        let (what, remedy): (Cow<'_, str>, Cow<'_, str>) = match self {
+            Self::Query(error) => (error.detail().into(), error.remedy().into()),
+            Self::Requirement(error) => {
+                let remedy = format!("{} Your administrator has to correct the proxy's configuration.", error.remedy());
+                (error.detail().into(), remedy.into())
+            }
+            _ => (what.into(), remedy.into()),
+        };
+        let parameter = match self {
+            Self::Query(error) | Self::Requirement(error) => error.parameter().map(str::to_owned),
+            _ => None,
+        };
+        let without_query = matches!(self, Self::Query(_));
+        Words { status, code, title, what, remedy, parameter, without_query, again: !plain, retry_after }
     }
 }

@@ -5,6 +5,10 @@ use url::form_urlencoded;
 use crate::domain::UserRole;
 use crate::session::{Id, Person};
 use crate::web::error::WebError;
+use crate::web::query::QueryError;
+
+/// The values of `role`, as an error names them.
+const ROLES: &str = "proxy_admin, proxy_admin_viewer, org_admin, internal_user, internal_user_viewer";
 
 /// Nothing, or any of these.
 #[derive(Debug, Default)]
@@ -22,17 +26,21 @@ impl Required {
     pub(in crate::web) fn parse(query: Option<&str>) -> Result<Self, WebError> {
         let mut required = Vec::new();
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-            let id = |name| if value.is_empty() { Err(WebError::ParameterValue(name)) } else { Ok(value.to_string()) };
+            let invalid = |name, allowed| WebError::Requirement(QueryError::Value { name, allowed });
+            let id = |name| if value.is_empty() { Err(invalid(name, "an id")) } else { Ok(value.to_string()) };
             match &*name {
                 // A group becomes a team, and perhaps an organization, of the same id.
                 "group" => required.extend([Requirement::Team(id("group")?), Requirement::Organization(id("group")?)]),
                 "team" => required.push(Requirement::Team(id("team")?)),
                 "organization" => required.push(Requirement::Organization(id("organization")?)),
                 "role" => {
-                    let role = UserRole::parse(&value).ok_or(WebError::ParameterValue("role"))?;
+                    let role = UserRole::parse(&value).ok_or_else(|| invalid("role", ROLES))?;
                     required.push(Requirement::Role(role));
                 }
-                other => return Err(WebError::UnknownParameter(crate::text::loggable(other))),
+                other => {
+                    let known = vec!["group", "team", "organization", "role"];
+                    return Err(WebError::Requirement(QueryError::Unknown { name: other.to_owned(), known }));
+                }
             }
         }
         Ok(Self(required))

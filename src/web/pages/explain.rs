@@ -37,7 +37,7 @@ impl Explained {
         id: &str,
         query: Option<&str>,
     ) -> Result<Self, WebError> {
-        let query = Query::parse(query, &["team"])?;
+        let query = Query::parse_strict(query, &["team"])?;
         let operator = visit.rights.operator;
         if !operator && !visit.is_self(id) {
             return Err(WebError::NotFound);
@@ -47,7 +47,7 @@ impl Explained {
         let rules =
             Rules { policy: &app.config.policy, store: app.config.store, nested_groups, for_operator: operator };
         let explanation = explain::explain(&facts, rules);
-        let answer = match query.get("team").map(str::trim).filter(|team| !team.is_empty()) {
+        let answer = match query.text("team")? {
             None => None,
             Some(team) => {
                 let called = if operator { Some(app.store.teams_called(team).await?) } else { None };

@@ -12,7 +12,7 @@ use crate::store::{Organization, PersonRow, Team};
 use crate::web::App;
 use crate::web::error::WebError;
 use crate::web::frame::Frame;
-use crate::web::list::{ListQuery, Pager};
+use crate::web::list::{ListQuery, Pager, SORTED};
 use crate::web::visit::Visit;
 
 #[derive(Template)]
@@ -31,7 +31,7 @@ pub(in crate::web) async fn teams(
     headers: HeaderMap,
 ) -> Result<Html<String>, WebError> {
     let visit = Visit::of(&app, &headers).await?;
-    let query = ListQuery::read(query.as_deref(), &[])?;
+    let query = ListQuery::read(query.as_deref(), SORTED)?;
     let listed = app.store.teams(&visit.rights.scope, &query.listing(query.sort)?).await?;
     let frame = Frame::of(&app, &visit, "/teams");
     let pager = query.pager(&listed);
@@ -56,7 +56,7 @@ pub(in crate::web) async fn organizations(
     headers: HeaderMap,
 ) -> Result<Html<String>, WebError> {
     let visit = Visit::of(&app, &headers).await?;
-    let query = ListQuery::read(query.as_deref(), &[])?;
+    let query = ListQuery::read(query.as_deref(), SORTED)?;
     let listed = app.store.organizations(&visit.rights.scope, &query.listing(query.sort)?).await?;
     let frame = Frame::of(&app, &visit, "/organizations");
     let pager = query.pager(&listed);
@@ -81,7 +81,7 @@ pub(in crate::web) async fn people(
     headers: HeaderMap,
 ) -> Result<Html<String>, WebError> {
     let visit = Visit::of(&app, &headers).await?;
-    let query = ListQuery::read(query.as_deref(), &[])?;
+    let query = ListQuery::read(query.as_deref(), SORTED)?;
     let listed = app.store.people(&visit.rights.scope, &query.listing(query.sort)?).await?;
     let frame = Frame::of(&app, &visit, "/people");
     let pager = query.pager(&listed);

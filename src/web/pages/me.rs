@@ -28,9 +28,16 @@ struct MePage {
     sessions: Vec<SessionRow>,
     /// The name of this browser's session.
     this: Option<String>,
+    ended: Option<u32>,
 }
 
-pub(super) async fn page(app: &App, headers: &HeaderMap, visit: Visit) -> Result<Html<String>, WebError> {
+/// `ended`: how many sessions the form that leads here has ended.
+pub(super) async fn page(
+    app: &App,
+    headers: &HeaderMap,
+    visit: Visit,
+    ended: Option<u32>,
+) -> Result<Html<String>, WebError> {
     let details = PersonDetails::read(app, &visit, &visit.viewer.user_id).await?;
     let sessions = details.sessions(app, &visit).await?;
     let syncs = details.syncs(app).await?;
@@ -45,7 +52,7 @@ pub(super) async fn page(app: &App, headers: &HeaderMap, visit: Visit) -> Result
     let frame = Frame::of(app, &visit, "/");
     let this = session::name(app, headers);
     let role = details.role(app);
-    super::page(&MePage { frame, visit, details, role, last_sync, as_of, sessions, this })
+    super::page(&MePage { frame, visit, details, role, last_sync, as_of, sessions, this, ended })
 }
 
 impl MePage {

@@ -11,7 +11,7 @@ use crate::web::App;
 use crate::web::details::OrganizationDetails;
 use crate::web::error::WebError;
 use crate::web::frame::Frame;
-use crate::web::list::{ListQuery, Pager};
+use crate::web::list::{ListQuery, MEMBERS, Pager};
 use crate::web::visit::Visit;
 
 #[derive(Template)]
@@ -30,7 +30,7 @@ pub(in crate::web) async fn page(
     headers: HeaderMap,
 ) -> Result<Html<String>, WebError> {
     let visit = Visit::of(&app, &headers).await?;
-    let query = ListQuery::read(query.as_deref(), &[])?;
+    let query = ListQuery::read(query.as_deref(), MEMBERS)?;
     let details = OrganizationDetails::read(&app, &visit, &id, &query).await?;
     let frame = Frame::of(&app, &visit, "/organizations");
     let pager = query.pager(&details.members);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::response::Html;
 use http::HeaderMap;
 
@@ -25,6 +25,8 @@ struct PersonPage {
     role: RoleReport,
     /// For operators, and about oneself.
     more: Option<More>,
+    /// How many sessions the form that leads here has ended.
+    ended: Option<u32>,
 }
 
 struct More {
@@ -35,9 +37,11 @@ struct More {
 pub(in crate::web) async fn page(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Html<String>, WebError> {
     let visit = Visit::of(&app, &headers).await?;
+    let ended = super::sessions::ended(query.as_deref())?;
     let details = PersonDetails::read(&app, &visit, &id).await?;
     let more = if visit.rights.operator || visit.is_self(&id) {
         let sessions = details.sessions(&app, &visit).await?;
@@ -48,5 +52,5 @@ pub(in crate::web) async fn page(
     };
     let frame = Frame::of(&app, &visit, "/people");
     let role = details.role(&app);
-    super::page(&PersonPage { frame, visit, details, role, more })
+    super::page(&PersonPage { frame, visit, details, role, more, ended })
 }

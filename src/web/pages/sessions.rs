@@ -1,9 +1,11 @@
-//! Ending sessions from a page: one's own, and as an administrator somebody's.
+//! Ending sessions from a page: one's own, and as an administrator another user's. Each ends with a redirect to a page
+//! that says how many ended.
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
-use axum::response::{IntoResponse as _, Redirect, Response};
+use askama::Template;
+use axum::extract::{Path, RawQuery, State};
+use axum::response::{Html, IntoResponse as _, Redirect, Response};
 use http::HeaderMap;
 use http::header::SET_COOKIE;
 
@@ -12,6 +14,8 @@ use crate::domain::ObjectId;
 use crate::web::App;
 use crate::web::details::PersonDetails;
 use crate::web::error::WebError;
+use crate::web::frame::Frame;
+use crate::web::query::{self, Query, QueryError};
 use crate::web::session;
 use crate::web::visit::Visit;
 
@@ -25,11 +29,9 @@ pub(in crate::web) async fn end_own(
     let this = session::name(&app, &headers).is_some_and(|this| this == name);
     end(&app, visit.viewer.identity.object_id, &name).await?;
     if this {
-        let mut response = back(&app, "/signed-out");
-        response.headers_mut().append(SET_COOKIE, app.cookies.remove_session());
-        return Ok(response);
+        return Ok(signed_out(&app));
     }
-    Ok(back(&app, "/#sessions"))
+    Ok(back(&app, &format!("/?{ENDED}=1#sessions")))
 }
 
 /// `POST /people/{id}/sessions/{session}/end`, for administrators.
@@ -38,9 +40,40 @@ pub(in crate::web) async fn end_of_person(
     Path((id, name)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, WebError> {
-    let person = whose(&app, &id, &headers).await?;
+    let Target { person, .. } = Target::read(&app, &id, &headers).await?;
     end(&app, person, &name).await?;
-    Ok(back(&app, &format!("/people/{}#sessions", segment(&id))))
+    Ok(back(&app, &format!("/people/{}?{ENDED}=1#sessions", segment(&id))))
+}
+
+#[derive(Template)]
+#[template(path = "end_sessions.html")]
+struct EndSessionsPage {
+    frame: Frame,
+    details: PersonDetails,
+    /// How many would end.
+    sessions: usize,
+    /// Whether they are the administrator's own.
+    own: bool,
+}
+
+impl EndSessionsPage {
+    fn person_path(&self) -> String {
+        format!("{}/people/{}", self.frame.base, segment(&self.details.person.user_id))
+    }
+}
+
+/// `GET /people/{id}/sessions/end`: asks an administrator for confirmation.
+pub(in crate::web) async fn confirm_end_all(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Html<String>, WebError> {
+    let Target { visit, details, own, .. } = Target::read(&app, &id, &headers).await?;
+    query::none(query.as_deref())?;
+    let sessions = details.sessions(&app, &visit).await?.len();
+    let frame = Frame::of(&app, &visit, "/people");
+    super::page(&EndSessionsPage { frame, details, sessions, own })
 }
 
 /// `POST /people/{id}/sessions/end`: all of them, for administrators.
@@ -49,19 +82,45 @@ pub(in crate::web) async fn end_all_of_person(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, WebError> {
-    let person = whose(&app, &id, &headers).await?;
+    let Target { person, own, .. } = Target::read(&app, &id, &headers).await?;
     let ended = app.sessions.end_all(person).await?;
     tracing::info!(person = %person, ended, "an administrator ended all sessions of a person");
-    Ok(back(&app, &format!("/people/{}#sessions", segment(&id))))
+    if own {
+        return Ok(signed_out(&app));
+    }
+    Ok(back(&app, &format!("/people/{}?{ENDED}={ended}#sessions", segment(&id))))
 }
 
-/// The person whose sessions an administrator is about to end.
-async fn whose(app: &App, id: &str, headers: &HeaderMap) -> Result<ObjectId, WebError> {
-    let visit = Visit::of(app, headers).await?;
-    if !visit.rights.administrator {
-        return Err(WebError::NotFound);
+/// The user whose sessions an administrator is about to end.
+struct Target {
+    visit: Visit,
+    details: PersonDetails,
+    person: ObjectId,
+    /// Whether that is the administrator.
+    own: bool,
+}
+
+impl Target {
+    async fn read(app: &App, id: &str, headers: &HeaderMap) -> Result<Self, WebError> {
+        let visit = Visit::of(app, headers).await?;
+        if !visit.rights.administrator {
+            return Err(WebError::NotFound);
+        }
+        let details = PersonDetails::read(app, &visit, id).await?;
+        let person = details.object_id().ok_or(WebError::NotFound)?;
+        let own = person == visit.viewer.identity.object_id;
+        Ok(Self { visit, details, person, own })
     }
-    PersonDetails::read(app, &visit, id).await?.object_id().ok_or(WebError::NotFound)
+}
+
+/// The query parameter with the number of sessions that a form ended.
+const ENDED: &str = "ended";
+
+/// Reads the query of a page to which these forms lead back.
+pub(super) fn ended(query: Option<&str>) -> Result<Option<u32>, QueryError> {
+    let query = Query::parse_strict(query, &[ENDED])?;
+    let invalid = |_| QueryError::Value { name: ENDED, allowed: "the number of ended sessions" };
+    query.value(ENDED).map(str::parse).transpose().map_err(invalid)
 }
 
 async fn end(app: &App, person: ObjectId, name: &str) -> Result<(), WebError> {
@@ -71,6 +130,13 @@ async fn end(app: &App, person: ObjectId, name: &str) -> Result<(), WebError> {
     }
     tracing::info!(person = %person, "a session was ended on a page");
     Ok(())
+}
+
+/// For a browser whose own session has just ended.
+fn signed_out(app: &App) -> Response {
+    let mut response = back(app, "/signed-out");
+    response.headers_mut().append(SET_COOKIE, app.cookies.remove_session());
+    response
 }
 
 fn back(app: &App, path: &str) -> Response {

@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::response::Html;
 use chrono::{DateTime, TimeDelta, Utc};
 use http::HeaderMap;
@@ -22,6 +22,7 @@ use crate::shared::Shared;
 use crate::web::App;
 use crate::web::error::WebError;
 use crate::web::frame::Frame;
+use crate::web::query;
 use crate::web::visit::Visit;
 
 use answers::{Answer, answers};
@@ -125,11 +126,16 @@ fn sections(config: &Config) -> Vec<(&'static str, Vec<&Setting>)> {
 }
 
 /// For those who run the service; nobody else learns that the page is there.
-pub(in crate::web) async fn page(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Html<String>, WebError> {
+pub(in crate::web) async fn page(
+    State(app): State<Arc<App>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Html<String>, WebError> {
     let visit = Visit::of(&app, &headers).await?;
     if !visit.rights.operator {
         return Err(WebError::NotFound);
     }
+    query::none(query.as_deref())?;
     let checked = app.checks.findings(&app).await;
     let (answers, sections) = (answers(&app.config), sections(&app.config));
     write(&SettingsPage { frame: Frame::of(&app, &visit, "/settings"), checked, answers, sections })

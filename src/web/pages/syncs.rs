@@ -16,10 +16,20 @@ use crate::web::App;
 use crate::web::error::WebError;
 use crate::web::frame::Frame;
 use crate::web::list::{ListQuery, Pager};
+use crate::web::query::QueryError;
 use crate::web::visit::Visit;
 
 /// The list's own filters.
-pub(in crate::web) const FILTERS: [&str; 3] = ["person", "group", "trouble"];
+const FILTERS: [&str; 3] = ["person", "group", "trouble"];
+
+/// Reads the query of the list.
+pub(in crate::web) fn read(query: Option<&str>) -> Result<ListQuery, QueryError> {
+    let query = ListQuery::read(query, &FILTERS)?;
+    match query.filter("trouble") {
+        None | Some("1") => Ok(query),
+        Some(_) => Err(QueryError::Value { name: "trouble", allowed: "1, or nothing" }),
+    }
+}
 
 #[derive(Template)]
 #[template(path = "syncs.html")]
@@ -40,7 +50,7 @@ pub(in crate::web) async fn page(
     headers: HeaderMap,
 ) -> Result<Html<String>, WebError> {
     let visit = Visit::of(&app, &headers).await?;
-    let query = ListQuery::read(query.as_deref(), &FILTERS)?;
+    let query = read(query.as_deref())?;
     let listed = app.store.syncs(&filter(&visit, &query), &query.listing_of_syncs()?).await?;
     let pager = query.pager(&listed);
     let syncs = SyncView::all(&app, &visit, listed.rows).await?;

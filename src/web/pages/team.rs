@@ -12,7 +12,7 @@ use crate::web::App;
 use crate::web::details::TeamDetails;
 use crate::web::error::WebError;
 use crate::web::frame::Frame;
-use crate::web::list::{ListQuery, Pager};
+use crate::web::list::{ListQuery, MEMBERS, Pager};
 use crate::web::visit::Visit;
 
 #[derive(Template)]
@@ -36,7 +36,7 @@ pub(in crate::web) async fn page(
     headers: HeaderMap,
 ) -> Result<Html<String>, WebError> {
     let visit = Visit::of(&app, &headers).await?;
-    let query = ListQuery::read(query.as_deref(), &[])?;
+    let query = ListQuery::read(query.as_deref(), MEMBERS)?;
     let details = TeamDetails::read(&app, &visit, &id, &query).await?;
     let sees_organization = match &details.team.organization_id {
         Some(id) => app.store.organization(&visit.rights.scope, id).await?.is_some(),

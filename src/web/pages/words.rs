@@ -5,6 +5,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::plan::ALL_ORG_MODELS;
 use crate::store::RowLimits;
+pub(in crate::web) use crate::text::count;
 
 /// `2 minutes ago`, `today 09:12 UTC`, `yesterday 17:02 UTC`, `2026-11-20 17:02 UTC`.
 pub(in crate::web) fn ago(now: &DateTime<Utc>, then: &DateTime<Utc>) -> String {
@@ -31,18 +32,29 @@ pub(in crate::web) fn machine(time: &DateTime<Utc>) -> String {
     time.format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// What may be used: `[]` is everything, and `all-org-models` whatever the organization may use.
-pub(in crate::web) fn models(models: &[String], organization: Option<&[String]>) -> String {
+/// Models of a team. `all-org-models` stands for those of its organization, whose list is `inherited`; `organization` is
+/// the organization's id.
+pub(in crate::web) fn team_models(
+    models: &[String],
+    organization: Option<&str>,
+    inherited: Option<&[String]>,
+) -> String {
     if !models.iter().any(|model| model == ALL_ORG_MODELS) {
-        return listed(models);
+        return self::models(models);
     }
-    match organization {
-        Some(of_organization) => format!("{} (inherited from its organization)", listed(of_organization)),
-        None => "those of its organization".to_owned(),
+    let own: Vec<&str> = models.iter().map(String::as_str).filter(|model| *model != ALL_ORG_MODELS).collect();
+    match (organization, inherited) {
+        (_, Some(inherited)) => format!("{} (inherited from its organization)", self::models(inherited)),
+        (Some(_), None) => "the models of its organization".to_owned(),
+        (None, None) if own.is_empty() => {
+            format!("none: {ALL_ORG_MODELS} means the models of the team's organization, and it has no organization")
+        }
+        (None, None) => format!("{} ({ALL_ORG_MODELS} adds none: the team has no organization)", own.join(", ")),
     }
 }
 
-fn listed(models: &[String]) -> String {
+/// Models of a user or an organization. An empty list allows all.
+pub(in crate::web) fn models(models: &[String]) -> String {
     if models.is_empty() { "all models".to_owned() } else { models.join(", ") }
 }
 
@@ -64,10 +76,10 @@ pub(in crate::web) fn reset(limits: &RowLimits) -> Option<&DateTime<Utc>> {
 pub(in crate::web) fn rates(limits: &RowLimits) -> String {
     match (limits.tpm_limit, limits.rpm_limit) {
         (None, None) => "no limit".to_owned(),
-        (Some(tokens), None) => format!("{} tokens a minute", thousands(tokens)),
-        (None, Some(requests)) => format!("{} requests a minute", thousands(requests)),
+        (Some(tokens), None) => format!("{} a minute", counted(tokens, "token")),
+        (None, Some(requests)) => format!("{} a minute", counted(requests, "request")),
         (Some(tokens), Some(requests)) => {
-            format!("{} tokens and {} requests a minute", thousands(tokens), thousands(requests))
+            format!("{} and {} a minute", counted(tokens, "token"), counted(requests, "request"))
         }
     }
 }
@@ -85,9 +97,10 @@ pub(in crate::web) fn thousands(number: i64) -> String {
     if number < 0 { format!("-{text}") } else { text }
 }
 
-/// `1 team`, `3 teams`.
-pub(in crate::web) fn count(number: usize, one: &str) -> String {
-    if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
+/// `1 token`, `10,000 tokens`.
+fn counted(number: i64, one: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {one}{plural}", thousands(number))
 }
 
 /// Where a membership came from.
@@ -139,14 +152,32 @@ mod tests {
     }
 
     #[test]
-    fn a_team_of_an_organization_shows_the_organizations_models_and_says_so() {
+    fn team_models_say_what_all_org_models_means() {
         let own = ["gpt-4".to_owned()];
         let inherits = [ALL_ORG_MODELS.to_owned()];
-        assert_eq!(models(&own, Some(&[])), "gpt-4");
-        assert_eq!(models(&[], None), "all models");
-        assert_eq!(models(&inherits, Some(&own)), "gpt-4 (inherited from its organization)");
-        assert_eq!(models(&inherits, Some(&[])), "all models (inherited from its organization)");
-        assert_eq!(models(&inherits, None), "those of its organization");
+        let both = [&own[..], &inherits].concat();
+        let organization = Some("o");
+        assert_eq!(team_models(&own, organization, Some(&[])), "gpt-4");
+        assert_eq!(models(&[]), "all models");
+        assert_eq!(team_models(&inherits, organization, Some(&own)), "gpt-4 (inherited from its organization)");
+        assert_eq!(team_models(&inherits, organization, Some(&[])), "all models (inherited from its organization)");
+        assert_eq!(team_models(&inherits, organization, None), "the models of its organization");
+        let standalone = "none: all-org-models means the models of the team's organization, and it has no organization";
+        assert_eq!(team_models(&inherits, None, None), standalone);
+        assert_eq!(team_models(&both, None, None), "gpt-4 (all-org-models adds none: the team has no organization)");
+    }
+
+    #[test]
+    fn rates_of_one_are_singular() {
+        let limits = |tpm_limit, rpm_limit| RowLimits {
+            max_budget: None,
+            budget_duration: None,
+            budget_reset_at: None,
+            tpm_limit,
+            rpm_limit,
+        };
+        assert_eq!(rates(&limits(Some(1), Some(10_000))), "1 token and 10,000 requests a minute");
+        assert_eq!(rates(&limits(None, Some(1))), "1 request a minute");
     }
 
     #[test]

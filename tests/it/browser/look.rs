@@ -17,7 +17,11 @@ pub(super) enum Theme {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Device {
     Desk,
+    /// 768 pixels: the widest window in which tables become cards.
+    Tablet,
     Phone,
+    /// 320 pixels: the narrowest phone, and a desk's window at 400 % (WCAG 1.4.10).
+    Narrow,
 }
 
 /// A theme that the person prefers, and the size of what is in front of them.
@@ -41,7 +45,9 @@ impl fmt::Display for Look {
         })?;
         f.write_str(match device {
             Device::Desk => "desk",
+            Device::Tablet => "tablet",
             Device::Phone => "phone",
+            Device::Narrow => "narrow",
         })
     }
 }
@@ -55,7 +61,9 @@ impl WebDriver {
         };
         let (width, height, scale, mobile) = match device {
             Device::Desk => (1200, 900, 1, false),
+            Device::Tablet => (768, 1024, 1, true),
             Device::Phone => (390, 844, 2, true),
+            Device::Narrow => (320, 568, 2, true),
         };
         let features = json!([
             { "name": "prefers-color-scheme", "value": theme },

@@ -39,6 +39,8 @@ pub(super) const PAGES: &[Page] = &[
     page("organization", "/organizations/50000000-0000-4000-8000-000000000002", ADMIN, "Data Science"),
     page("people", "/people", ADMIN, "People"),
     page("person", "/people/40000000-0000-4000-8000-000000000002", ADMIN, "Bob Birch"),
+    page("end-sessions", "/people/40000000-0000-4000-8000-000000000002/sessions/end", ADMIN, "End all sessions"),
+    page("invalid-parameter", "/teams?limit=1000", ADMIN, "Invalid parameter"),
     page("explain", "/people/40000000-0000-4000-8000-000000000001/explain", ADMIN, "Explain Alice Arden"),
     page(
         "explain-team",

@@ -1,4 +1,4 @@
-//! A page is read from top to bottom, not sideways: on a phone, and at a desk.
+//! A page is read from top to bottom, not sideways: from the narrowest phone to a desk, even with the longest names.
 
 use serde_json::json;
 
@@ -7,7 +7,13 @@ use super::scene::Scene;
 use super::webdriver::WebDriver;
 
 const PHONE: Look = Look(Theme::Light, Device::Phone);
-const DESK: Look = Look(Theme::Light, Device::Desk);
+const WIDTHS: [Look; 5] = [
+    Look(Theme::Light, Device::Narrow),
+    Look(Theme::Dark, Device::Narrow),
+    PHONE,
+    Look(Theme::Light, Device::Tablet),
+    Look(Theme::Light, Device::Desk),
+];
 
 /// What reaches past the right edge, the innermost of it, if one can scroll there.
 const SIDEWAYS: &str = r"
@@ -30,7 +36,7 @@ async fn sideways(browser: &WebDriver) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn no_page_scrolls_sideways_on_a_phone_or_at_a_desk_not_even_with_the_longest_names() {
+async fn no_page_scrolls_sideways_at_any_width() {
     let scene = Scene::after_a_day().await;
     let long = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft".repeat(3);
     scene.new_group(&long).await;
@@ -39,7 +45,7 @@ async fn no_page_scrolls_sideways_on_a_phone_or_at_a_desk_not_even_with_the_long
     let mut wrong = Vec::new();
     let mut shown = false;
     scene
-        .each_page(&[PHONE, DESK], async |page, look| {
+        .each_page(&WIDTHS, async |page, look| {
             shown |= scene.browser.text().await.contains(&long);
             let found = sideways(&scene.browser).await;
             if !found.is_empty() {

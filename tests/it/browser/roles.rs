@@ -105,7 +105,7 @@ async fn each_role(demo_with: &[&str]) {
             let shown = scene.browser.title().await;
             assert!(shown.starts_with(expected), "{role}: {path} shows {shown:?} and not {expected:?}");
             if title == "Alice Arden" && there {
-                let ends = scene.browser.texts("//button[normalize-space()='End all sessions']").await;
+                let ends = scene.browser.texts("//a[starts-with(normalize-space(), 'End all sessions')]").await;
                 assert_eq!(!ends.is_empty(), view.ends_sessions, "{role}: whether Alice's sessions can be ended");
             }
         }

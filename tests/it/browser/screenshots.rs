@@ -3,8 +3,17 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::look::{Device, LOOKS, Look, Theme};
+use super::look::{Device, Look, Theme};
 use super::scene::Scene;
+
+const LOOKS: [Look; 6] = [
+    Look(Theme::Light, Device::Desk),
+    Look(Theme::Dark, Device::Desk),
+    Look(Theme::Light, Device::Tablet),
+    Look(Theme::Light, Device::Phone),
+    Look(Theme::Dark, Device::Phone),
+    Look(Theme::Light, Device::Narrow),
+];
 
 /// What the README shows, as far as it fits into the window.
 const README: [(&str, Look); 3] = [

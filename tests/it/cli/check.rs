@@ -90,7 +90,7 @@ async fn when_all_is_well_every_step_says_what_it_found() {
         ("new people", "internal_user unless an app role says otherwise; all models; budget 10 each 30d"),
         ("database", "Postgres "),
         ("tables", "the schema entraway is up to date"),
-        ("Entra", &format!("/{tenant}/v2.0, 1 signing keys")),
+        ("Entra", &format!("/{tenant}/v2.0, 1 signing key")),
         ("redirect URI", "http://127.0.0.1:1/sso/callback has to be registered in Entra"),
         ("client credentials", &format!("Entra gives the app a token in tenant {tenant}")),
         ("assigned groups", "1 can be read as the app"),

@@ -1,6 +1,7 @@
 //! `entraway demo`: it shows what it promises, and leaves nothing behind, however it ends.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 use std::time::Duration;
 
@@ -11,6 +12,8 @@ use crate::support::Browser;
 
 /// The demo on any free ports, once it has told where it is.
 pub(crate) async fn demo(folder: &Folder, more: &[&str]) -> (Program, Url, String) {
+    // Another test of this process may have done so.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let args = [&["demo", "--port", "0", "--entra-port", "0"], more].concat();
     let mut program = Program::start(folder, &args, &[]);
     let stdout = program
@@ -84,12 +87,30 @@ async fn the_demo_says_where_it_is_who_may_sign_in_and_how_to_look_into_the_data
     let teams = "Data Science\nPlatform Engineering\nProduction LLM Evals\n";
     assert_eq!(String::from_utf8_lossy(&told.stdout), teams, "{psql}: {told:?}");
 
+    the_subcommands_work(&folder, &said);
+
     program.signal("INT");
     let ended = program.end_within(Duration::from_secs(20)).await;
     assert_eq!(ended.code, 0, "{ended:?}");
     assert!(ended.stdout.ends_with("Stopped. Nothing was kept.\n"), "{ended:?}");
     assert_eq!(ended.stderr, "", "all went well, so nothing is logged");
     assert_nothing_left(&folder).await;
+}
+
+/// Runs the command lines that the demo prints for its configuration, as a shell takes them.
+fn the_subcommands_work(folder: &Folder, said: &str) {
+    let (_, rest) = said.split_once("Try the other subcommands with this demo's configuration, ").unwrap();
+    let (file, rest) = rest.split_once(":\n").unwrap();
+    let mode = fs::metadata(file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "{file} is private");
+    let lines: Vec<&str> = rest.lines().map(str::trim).filter(|line| line.contains(file)).collect();
+    let expected = ["Ready: people can sign in.", "Alice Arden", "last seen", "up to date: nothing to do"];
+    assert_eq!(lines.len(), expected.len(), "{said}");
+    for (line, expected) in lines.into_iter().zip(expected) {
+        let ran = Command::new("sh").args(["-c", line]).current_dir(folder.path()).output().unwrap();
+        let told = String::from_utf8_lossy(&ran.stdout);
+        assert!(ran.status.success() && told.contains(expected), "{line}: {ran:?}");
+    }
 }
 
 #[tokio::test]

@@ -74,7 +74,7 @@ fn every_configuration_in_the_documents_is_one() {
 }
 
 /// The keys of a section, as the loader lists them to somebody who wrote one that it does not know.
-fn keys(section: &str) -> Vec<String> {
+pub(super) fn keys(section: &str) -> Vec<String> {
     let unknown = "x".repeat(60);
     let path: Vec<&str> = section.split('.').filter(|part| !part.is_empty()).collect();
     let yaml = path.iter().rev().fold(format!("{{{unknown}: 1}}"), |yaml, part| format!("{{{part}: {yaml}}}"));

@@ -4,8 +4,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
 use std::process::{Command, Output};
 
+use entraway::config;
 use entraway::domain::StoreKind::LiteLlm;
 use entraway::pg::{Durability, PrivateCluster, litellm_migrations};
 use sqlx::{Connection as _, PgConnection, PgPool};
@@ -38,6 +40,23 @@ case "$*" in
 esac
 "#;
 
+/// Stands for `sudo`: what is installed is put below `$INSTALL_ROOT`, and systemd is asked only whether there is a unit.
+const SUDO: &str = r#"#!/bin/sh
+case "$*" in
+'install '*)
+    for argument in "$@"; do
+        shift
+        case $argument in /etc/* | /usr/local/*) argument=$INSTALL_ROOT$argument ;; esac
+        set -- "$@" "$argument"
+    done
+    exec "$@"
+    ;;
+'systemctl daemon-reload') ;;
+'systemctl enable --now entraway') exec test -f "$INSTALL_ROOT/etc/systemd/system/entraway.service" ;;
+*) echo "sudo $* is not tried by this test" >&2; exit 1 ;;
+esac
+"#;
+
 fn shell_blocks() -> Vec<Block> {
     let page = documents().into_iter().find(|document| document.name == PAGE).expect("the page is there");
     page.blocks().into_iter().filter(|block| block.language == "sh").collect()
@@ -51,7 +70,7 @@ fn workplace(world: &World) -> (Folder, BTreeMap<String, String>) {
     let programs = folder.path().join("programs");
     fs::create_dir(&programs).unwrap();
     symlink(env!("CARGO_BIN_EXE_entraway"), programs.join("entraway")).unwrap();
-    for (name, text) in [("docker", DOCKER), ("kubectl", KUBECTL)] {
+    for (name, text) in [("docker", DOCKER), ("kubectl", KUBECTL), ("sudo", SUDO)] {
         fs::write(programs.join(name), text).unwrap();
         fs::set_permissions(programs.join(name), fs::Permissions::from_mode(0o755)).unwrap();
     }
@@ -78,6 +97,7 @@ fn workplace(world: &World) -> (Folder, BTreeMap<String, String>) {
     let env = [
         ("PATH", path.as_str()),
         ("HOME", folder.path().to_str().unwrap()),
+        ("INSTALL_ROOT", folder.path().join("installed").to_str().unwrap()),
         ("REAL_KUBECTL", String::from_utf8(real.stdout).unwrap().trim()),
         ("MICROSOFT_TENANT", id),
         ("MICROSOFT_CLIENT_ID", id),
@@ -152,6 +172,7 @@ async fn the_commands_of_the_page_work_in_their_order() {
         assert!(folder.path().join(made).is_file(), "{made} was not made");
     }
     assert_eq!(fs::read_to_string(folder.path().join("client_secret")).unwrap(), "abc8Q~old\nabc8Q~new\n");
+    the_installed_unit_runs_it(&folder.path().join("installed"));
 
     run(&world.pool, PAGE).await;
     // Whoever logs in as the second role does what the first may, and what they make is the first one's.
@@ -164,6 +185,44 @@ async fn the_commands_of_the_page_work_in_their_order() {
     let taken_over = World::on(LiteLlm, second, &url, "litellm".to_owned()).await;
     let (alice, _) = taken_over.alice();
     taken_over.sign_in(&taken_over.service().await, alice).await;
+}
+
+/// The unit is sound to systemd itself, starts what was installed, and the page's configuration finds the secrets.
+fn the_installed_unit_runs_it(installed: &Path) {
+    let text = fs::read_to_string(installed.join("etc/systemd/system/entraway.service")).unwrap();
+    let in_place = |path: &str| format!("{}{path}", installed.display());
+    let start = text.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
+    let words: Vec<&str> = start.split(' ').collect();
+    let ["/usr/local/bin/entraway", "serve", "--config", "/etc/entraway/config.yaml"] = words[..] else {
+        panic!("{start}")
+    };
+    let version = Command::new(in_place(words[0])).arg("--version").output().unwrap();
+    assert!(version.status.success(), "{version:?}");
+
+    if !cfg!(target_os = "linux") {
+        println!("not tried: systemd exists on Linux alone");
+        return;
+    }
+    let unit = installed.join("entraway.service");
+    fs::write(&unit, text.replace("=/usr/local/", &format!("={}/usr/local/", installed.display()))).unwrap();
+    for arguments in [&["verify"][..], &["security", "--offline=true", "--threshold=20", "--no-pager"]] {
+        let ended = Command::new("systemd-analyze").args(arguments).arg(&unit).output();
+        let ended = ended.expect("systemd-analyze is installed: script/setup --deploy does that");
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert!(ended.status.success() && said.is_empty(), "systemd-analyze {arguments:?}: {said}");
+    }
+
+    for line in text.lines().filter_map(|line| line.strip_prefix("LoadCredential=")) {
+        let (name, path) = line.split_once(':').unwrap();
+        assert_eq!(path, format!("/etc/entraway/{name}"));
+        let mode = fs::metadata(in_place(path)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{path} is for root alone");
+    }
+    let page = documents().into_iter().find(|document| document.name == PAGE).unwrap();
+    let shown = page.blocks().into_iter().find(|block| block.text.contains("CREDENTIALS_DIRECTORY")).unwrap();
+    let env = config::Env::from([("CREDENTIALS_DIRECTORY".to_owned(), in_place("/etc/entraway"))]);
+    let loaded = config::parse(Some(&shown.text), &installed.join("config.yaml"), &env);
+    assert!(loaded.is_ok(), "{}", loaded.err().unwrap());
 }
 
 #[tokio::test]

@@ -38,7 +38,7 @@ async fn a_service_that_has_all_it_needs_is_ready_and_says_why(#[values(Native, 
         (&json!(true), &json!(true), &json!(true))
     );
     assert!(reason(&body, "postgres").contains("answers"), "{body:#}");
-    assert!(reason(&body, "entra").contains("1 signing keys"), "{body:#}");
+    assert!(reason(&body, "entra").contains("Entra's endpoints and 1 signing key are known"), "{body:#}");
 }
 
 #[rstest]

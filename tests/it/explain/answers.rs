@@ -18,9 +18,12 @@ fn why_am_i_not_in_team_x_has_an_answer_for_each_x() {
         assert_eq!(answer.findings.len(), 1, "{answer:#?}");
         assert_eq!(answer.findings[0].case, Case::InIt, "{wanted:?}: {answer:#?}");
         says(&answer.findings[0].words, &["The person is in the team."]);
+        assert_eq!(answer.heading(), format!("Member of “{}”", wanted.trim()));
     }
+    let twins = scene.ask("Evals", &[(GROUP, "Evals"), ("p1", "Evals")]);
+    assert_eq!(twins.heading(), "Member of one team named “Evals”, but not of another");
     let answer = scene.ask("all staff", &[]);
-    assert_eq!(answer.findings[0].case, Case::NotAssigned);
+    assert_eq!((answer.findings[0].case, &*answer.heading()), (Case::NotAssigned, "Why not in “all staff”?"));
     says(&answer.findings[0].words, &["Users and groups"]);
 
     let answer = scene.ask("Platform", &[("p1", "Platform"), ("p2", "Platform")]);

@@ -116,6 +116,27 @@ async fn the_document_is_there_for_anybody_and_names_every_route_and_no_other() 
     assert_eq!(documented, answered, "left: assets/openapi.json; right: the routes in src/web.rs");
 }
 
+/// A parameter that is documented is taken, and no other: the error for an unknown one lists the same names.
+#[tokio::test]
+async fn every_route_takes_the_documented_parameters_alone() {
+    let mut cast = Cast::of(Native).await;
+    for (route, item) in document()["paths"].as_object().unwrap() {
+        let id = if route.starts_with("/api/people") { cast.alice.id.to_string() } else { cast.platform.to_string() };
+        let path = route.replace("{id}", &id);
+        let problem = ask(&mut cast.ada, &cast.service, route, &format!("{path}?nonsense=1"), 400).await;
+        let parameters = item["get"]["parameters"].as_array().unwrap().iter();
+        let documented: Vec<&str> = parameters
+            .filter(|parameter| parameter["in"] == "query")
+            .map(|parameter| parameter["name"].as_str().unwrap())
+            .collect();
+        let expected = match &documented[..] {
+            [] => "No parameters are allowed.".to_owned(),
+            names => format!("Allowed parameters: {}.", names.join(", ")),
+        };
+        assert_eq!(problem["remedy"], expected, "{route}");
+    }
+}
+
 /// A schema that lets everything pass would make the test above one that cannot fail.
 #[test]
 fn a_key_too_many_or_too_few_is_noticed() {

@@ -139,3 +139,26 @@ async fn a_long_roster_is_read_a_page_at_a_time(#[values(Native, LiteLlm)] store
         assert_eq!(names(&found), ["Member 07"]);
     }
 }
+
+#[rstest]
+#[tokio::test]
+async fn standalone_team_with_all_org_models_says_it_has_none(#[values(Native, LiteLlm)] store: StoreKind) {
+    let mut cast = Cast::of(store).await;
+    let make = "insert into {teams} (team_id, team_alias, models) values ($1, 'Standalone', array['all-org-models'])";
+    cast.world.by_hand(make, &[&"standalone"]).await;
+    for path in ["/teams", "/teams/standalone"] {
+        let page = text(&cast.ada.page(&cast.service, path).await);
+        assert!(page.contains("none: all-org-models means the models of the team's organization"), "{path}: {page}");
+    }
+}
+
+#[tokio::test]
+async fn role_is_named_once_with_its_reason() {
+    let mut cast = Cast::of(Native).await;
+    let of_ada = format!("/people/{}", cast.ada.id);
+    for path in ["/", of_ada.as_str()] {
+        let page = text(&cast.ada.page(&cast.service, path).await);
+        assert_eq!(page.matches("proxy_admin").count(), 1, "{path}: {page}");
+        assert!(page.contains("Role proxy_admin: an app role that Entra gave."), "{path}: {page}");
+    }
+}

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use rstest::rstest;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::Cast;
+use super::{Cast, text};
 use crate::support::{LiteLlm, Native, StoreKind};
 
 /// Names in which case, accents, marks and equal names matter; most are far from the first page.
@@ -103,27 +103,96 @@ async fn a_search_finds_the_beginnings_of_words_and_whole_ids(#[values(Native, L
 }
 
 #[tokio::test]
-async fn what_means_nothing_in_a_query_is_said() {
+async fn invalid_parameters_are_named_with_what_is_allowed() {
     let mut cast = Cast::of(Native).await;
-    let body = cast.ada.json(&cast.service, "/api/syncs?trouble=").await;
-    assert_eq!(body["syncs"].as_array().unwrap().len(), 5, "an empty filter is none");
     let long = format!("search={}", "x".repeat(301));
-    for (path, query, code) in [
-        ("/teams", "sort=size", "parameter_value"),
-        ("/teams", "after=x", "parameter_value"),
-        ("/teams", "after=&before=", "parameter_value"),
-        ("/teams", "search=a&search=b", "duplicate_parameter"),
-        ("/teams", long.as_str(), "parameter_value"),
-        ("/teams", "search=a%00b", "parameter_value"),
+    let team = format!("/teams/{}", cast.platform);
+    let person = format!("/people/{}", cast.alice.id);
+    let explain = format!("{person}/explain");
+    for (path, query, code, parameter, allowed) in [
+        ("/teams", "sort=size", "parameter_value", "sort", "name, newest"),
+        ("/teams", "limit=0", "parameter_value", "limit", "from 1 to 100"),
+        ("/teams", "limit=101", "parameter_value", "limit", "from 1 to 100"),
+        ("/teams", "limit=ten", "parameter_value", "limit", "from 1 to 100"),
+        ("/teams", "Limit=10", "unknown_parameter", "Limit", "search, sort, after, before, limit"),
+        ("/teams", "page=2", "unknown_parameter", "page", "search, sort, after, before, limit"),
+        ("/teams", "search=a&utm_source=x", "unknown_parameter", "utm_source", "search, sort, after, before, limit"),
+        ("/teams", "after=x", "parameter_value", "after", "next"),
+        ("/teams", "before=x", "parameter_value", "before", "previous"),
+        ("/teams", "after=x&before=y", "parameter_value", "before", "one of the two"),
+        ("/teams", "search=a&search=b", "duplicate_parameter", "search", "once"),
+        ("/teams", long.as_str(), "parameter_value", "search", "300 bytes"),
+        ("/teams", "search=a%00b", "parameter_value", "search", "without NUL"),
         // A place in a list by name, where the order is by age.
-        ("/teams", "sort=newest&after=eyJuIjpbImEiLCJiIl19", "parameter_value"),
-        ("/syncs", "after=eyJ0IjpbIjIwMjYtMDEtMDFUMDA6MDA6MDBaIiwibm8gdXVpZCJdfQ", "parameter_value"),
-        ("/syncs", "group=a%00b", "parameter_value"),
+        ("/teams", "sort=newest&after=eyJuIjpbImEiLCJiIl19", "parameter_value", "after", "same order"),
+        ("/syncs", "after=eyJ0IjpbIjIwMjYtMDEtMDFUMDA6MDA6MDBaIiwibm8gdXVpZCJdfQ", "parameter_value", "after", "next"),
+        ("/syncs", "group=a%00b", "parameter_value", "group", "without NUL"),
+        ("/syncs", "trouble=yes", "parameter_value", "trouble", "1"),
+        ("/syncs", "search=a", "unknown_parameter", "search", "person, group, trouble, after, before, limit"),
+        (&team, "sort=name", "unknown_parameter", "sort", "search, after, before, limit"),
+        (&person, "team=x", "unknown_parameter", "team", ""),
+        (&explain, "teams=x", "unknown_parameter", "teams", "team"),
+        (&explain, "team=a%00b", "parameter_value", "team", "without NUL"),
     ] {
-        for path in [format!("{path}?{query}"), format!("/api{path}?{query}")] {
-            let answer = cast.ada.get(&cast.service, &path).await;
-            assert_eq!((answer.status.as_u16(), answer.code().as_str()), (400, code), "{path}");
-        }
+        let path = format!("{path}?{query}");
+        let answer = cast.ada.browser.get_json(cast.service.at(&format!("/api{path}"))).await;
+        let problem = answer.json();
+        assert_eq!((answer.status.as_u16(), &problem["code"]), (400, &json!(code)), "/api{path}: {problem:#}");
+        assert_eq!(problem["parameter"], parameter, "/api{path}: {problem:#}");
+        assert!(problem["remedy"].as_str().unwrap().contains(allowed), "/api{path}: {problem:#}");
+
+        let answer = cast.ada.get(&cast.service, &path).await;
+        assert_eq!((answer.status.as_u16(), answer.code().as_str()), (400, code), "{path}");
+        let page = text(&answer.body);
+        assert!(page.contains(&format!("“{parameter}”")) && page.contains(allowed), "{path}: {page}");
+        assert!(answer.body.contains("<a class=\"button\" href=\"?\">"), "a way back: {}", answer.body);
+    }
+    for path in ["/", "/settings", "/api/me", "/api/openapi.json"] {
+        let answer = cast.ada.get(&cast.service, &format!("{path}?x=1")).await;
+        assert_eq!((answer.status.as_u16(), answer.code().as_str()), (400, "unknown_parameter"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn empty_parameters_count_as_absent() {
+    let mut cast = Cast::of(Native).await;
+    let all = cast.ada.json(&cast.service, "/api/teams").await;
+    for query in ["after=", "after=&before=", "sort=&search=&limit=", "limit", "&&"] {
+        assert_eq!(cast.ada.json(&cast.service, &format!("/api/teams?{query}")).await, all, "{query}");
+    }
+    let body = cast.ada.json(&cast.service, "/api/syncs?trouble=&person=&group=").await;
+    assert_eq!(body["syncs"].as_array().unwrap().len(), 5, "{body:#}");
+}
+
+#[tokio::test]
+async fn limit_sets_the_rows_of_a_page_and_its_links_keep_it() {
+    let mut cast = Cast::of(Native).await;
+    cast.world.by_hand(MAKE_TEAMS, &[&""]).await;
+    for (query, rows) in [("limit=1", 1), ("limit=100", 100), ("", 50)] {
+        let body = cast.ada.json(&cast.service, &format!("/api/teams?{query}")).await;
+        assert_eq!(body["teams"].as_array().unwrap().len(), rows, "{query}");
+    }
+    let all = walk(&mut cast, "teams", "").await;
+    assert_eq!(walk(&mut cast, "teams", "limit=70").await, all, "pages of 70 hold the same rows in the same order");
+    let page = cast.ada.page(&cast.service, "/teams?search=team&limit=10").await;
+    assert_eq!(super::row_ids(&page, "teams").len(), 10);
+    assert!(text(&page).contains("10 a page"), "{}", text(&page));
+    assert!(page.contains("name=\"limit\" value=\"10\""), "another search keeps it");
+    let (_, rest) = page.split_once("rel=\"next\" href=\"").expect("a next page");
+    let next = rest.split('"').next().unwrap().replace("&#38;", "&");
+    assert!(next.starts_with("?search=team&limit=10&after="), "{next}");
+}
+
+/// What a client sends does not become part of a page, unless it is an identifier.
+#[tokio::test]
+async fn unknown_parameters_with_odd_names_are_not_repeated() {
+    let mut cast = Cast::of(Native).await;
+    for name in ["call+0800+123", "%3Cb%3E", "", &"x".repeat(41), "a%00b", "%F0%9F%98%80"] {
+        let answer = cast.ada.browser.get_json(cast.service.at(&format!("/api/teams?{name}=1"))).await;
+        let problem = answer.json();
+        assert_eq!((answer.status.as_u16(), &problem["code"]), (400, &json!("unknown_parameter")), "{problem:#}");
+        assert_eq!(problem["parameter"], Value::Null, "{problem:#}");
+        assert_eq!(problem["detail"], "The address has a parameter that is unknown here.");
     }
 }
 

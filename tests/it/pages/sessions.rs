@@ -26,6 +26,9 @@ async fn my_sessions_are_listed_and_each_can_be_ended(#[values(Native, LiteLlm)]
 
     let answer = cast.alice.browser.post(cast.service.at(&listed[0])).await;
     assert_eq!((answer.status.as_u16(), answer.location().path()), (303, "/"));
+    assert_eq!(answer.location().query(), Some("ended=1"));
+    let page = cast.alice.page(&cast.service, "/?ended=1").await;
+    assert!(text(&page).contains("1 session ended."), "{}", text(&page));
     assert_eq!(elsewhere.me(&cast.service).await.status, 401, "the session of the other browser has ended");
     assert_eq!(ends(&cast.alice.page(&cast.service, "/").await).len(), 1);
 
@@ -40,8 +43,9 @@ async fn my_sessions_are_listed_and_each_can_be_ended(#[values(Native, LiteLlm)]
 async fn an_administrator_ends_anybodys_sessions_and_nobody_else_does(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut cast = Cast::of(store).await;
     let path = format!("/people/{}", cast.alice.id);
-    let forms = ends(&cast.ada.page(&cast.service, &path).await);
-    assert_eq!(forms.len(), 2, "one for all of them, one for the one: {forms:?}");
+    let mut forms = ends(&cast.ada.page(&cast.service, &path).await);
+    assert_eq!(forms.len(), 1, "one for the one session: {forms:?}");
+    forms.push(format!("{path}/sessions/end"));
     assert_eq!(ends(&cast.vera.page(&cast.service, &path).await), Vec::<String>::new(), "who may only look");
     let own = ends(&cast.alice.page(&cast.service, "/").await).remove(0);
     for actor in [&mut cast.vera, &mut cast.olga, &mut cast.bob] {
@@ -65,10 +69,45 @@ async fn an_administrator_ends_anybodys_sessions_and_nobody_else_does(#[values(N
         cast.world.sign_in(&cast.service, cast.alice.id).await,
         cast.world.sign_in(&cast.service, cast.alice.id).await,
     ];
-    let answer = cast.ada.browser.post(cast.service.at(&format!("{path}/sessions/end"))).await;
-    assert_eq!(answer.status, 303);
+    let all = format!("{path}/sessions/end");
+    let asked = cast.ada.page(&cast.service, &all).await;
+    assert!(text(&asked).contains("2 sessions will end"), "{}", text(&asked));
+    assert_eq!(ends(&asked), [all.as_str()], "the confirmation posts to the same path");
+    assert_eq!(again[0].me(&cast.service).await.status, 200, "asking ends nothing");
+    for actor in [&mut cast.vera, &mut cast.olga, &mut cast.bob] {
+        assert_eq!(actor.get(&cast.service, &all).await.status, 404, "only administrators are asked");
+    }
+    let answer = cast.ada.browser.post(cast.service.at(&all)).await;
+    assert_eq!((answer.status.as_u16(), answer.location().query()), (303, Some("ended=2")));
+    let page = cast.ada.page(&cast.service, &format!("{path}?ended=2")).await;
+    assert!(text(&page).contains("2 sessions ended."), "{}", text(&page));
+    let asked = cast.ada.page(&cast.service, &all).await;
+    assert!(text(&asked).contains("no sessions to end") && ends(&asked).is_empty(), "{}", text(&asked));
     for browser in &mut again {
         assert_eq!(browser.me(&cast.service).await.status, 401, "all of Alice's sessions have ended");
     }
     assert_eq!(cast.bob.browser.me(&cast.service).await.status, 200, "and nobody else's");
+}
+
+#[tokio::test]
+async fn admin_who_ends_own_sessions_is_signed_out() {
+    let mut cast = Cast::of(Native).await;
+    let mut elsewhere = cast.world.sign_in(&cast.service, cast.ada.id).await;
+    let all = format!("/people/{}/sessions/end", cast.ada.id);
+    let asked = text(&cast.ada.page(&cast.service, &all).await);
+    assert!(asked.contains("2 sessions will end") && asked.contains("These are your own sessions"), "{asked}");
+    let answer = cast.ada.browser.post(cast.service.at(&all)).await;
+    assert_eq!((answer.status.as_u16(), answer.location().path()), (303, "/signed-out"));
+    assert!(cast.ada.browser.cookies.is_empty(), "the cookie is removed");
+    assert_eq!(elsewhere.me(&cast.service).await.status, 401);
+}
+
+#[tokio::test]
+async fn ended_notice_takes_a_number_alone() {
+    let mut cast = Cast::of(Native).await;
+    for query in ["ended=<b>all</b>", "ended=-1", "ended=1&ended=2", "ended=99999999999"] {
+        let answer = cast.alice.get(&cast.service, &format!("/?{query}")).await;
+        assert_eq!(answer.status, 400, "{query}");
+    }
+    assert!(!text(&cast.alice.page(&cast.service, "/").await).contains("ended."));
 }

@@ -130,7 +130,7 @@ async fn when_all_is_well_each_step_says_what_it_found(#[values(Native, LiteLlm)
         ("default_team_params", "budget 100 each 30d, next reset "),
         ("database", "Postgres "),
         ("tables", "the schema entraway is there"),
-        ("Entra", "1 signing keys"),
+        ("Entra", "1 signing key"),
         ("client credentials", "Entra gives the app a token in tenant"),
         ("assigned groups", "2 can be read as the app"),
     ] {

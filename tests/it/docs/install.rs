@@ -1,0 +1,33 @@
+//! The commands that install the binary, as the README shows them.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+
+use super::markdown::documents;
+use crate::cli::program::Folder;
+
+/// Stands for cargo, which would build for minutes: it puts the program of this test run where cargo puts it.
+const CARGO: &str = r#"#!/bin/sh
+[ "$*" = 'install --path . --locked' ] || { echo "cargo $* is not tried by this test" >&2; exit 1; }
+mkdir -p "$HOME/.cargo/bin"
+exec ln -s "$PROGRAM" "$HOME/.cargo/bin/entraway"
+"#;
+
+#[test]
+fn readme_install_commands_put_the_binary_into_the_path() {
+    let documents = documents();
+    let blocks = documents[0].blocks();
+    let block = blocks.iter().find(|block| block.headings.last().is_some_and(|heading| heading == "Install"));
+    let block = block.expect("README.md says how to install");
+    let folder = Folder::new();
+    let cargo = folder.file("cargo", CARGO);
+    fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).unwrap();
+    let home = folder.path().display();
+    let path = format!("{home}:{home}/.cargo/bin:/usr/bin:/bin");
+    let mut command = Command::new("sh");
+    command.args(["-euc", &block.text]).env_clear().env("PATH", path).env("HOME", folder.path());
+    let ended = command.env("PROGRAM", env!("CARGO_BIN_EXE_entraway")).output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stdout);
+    assert!(ended.status.success() && said.starts_with("entraway "), "README.md:{}: {ended:?}", block.line);
+}
