@@ -59,8 +59,15 @@ pub(super) enum WebError {
     AttemptUsed,
     #[error("neither a code nor an error came back")]
     CodeMissing,
-    #[error("the person or their organization did not consent")]
-    ConsentRefused,
+    /// `access_denied` with `error_subcode=cancel`, or without any of Entra's numbers.
+    #[error("the user canceled the sign-in at Entra")]
+    Canceled,
+    /// AADSTS65004: the user pressed Cancel on the consent page.
+    #[error("the user did not accept the app's permissions (AADSTS65004)")]
+    ConsentDeclined,
+    /// AADSTS65001, 90094 and 90095: consent is missing, and an administrator may have to grant it.
+    #[error("the app lacks consent: grant it in Enterprise applications > Permissions > Grant admin consent")]
+    ConsentRequired,
     #[error("Entra asks the person for one more step")]
     InteractionRequired,
     #[error("the person is not assigned to the app")]
@@ -152,10 +159,11 @@ impl WebError {
         match error {
             "temporarily_unavailable" | "server_error" => Self::EntraUnavailable(loggable(description)),
             "interaction_required" | "login_required" => Self::InteractionRequired,
-            "consent_required" => Self::ConsentRefused,
-            _ if subcode == Some("cancel") => Self::ConsentRefused,
+            // The number first: `error_subcode=cancel` comes with AADSTS65004 as well.
             _ => Self::by_number(description).unwrap_or_else(|| match error {
-                "access_denied" => Self::ConsentRefused,
+                "consent_required" => Self::ConsentRequired,
+                _ if subcode == Some("cancel") => Self::Canceled,
+                "access_denied" if aadsts_number(description).is_none() => Self::Canceled,
                 _ => Self::EntraRefused { error: loggable(error), description: loggable(description) },
             }),
         }
@@ -167,7 +175,7 @@ impl WebError {
         match error.as_str() {
             "temporarily_unavailable" | "server_error" => Self::EntraUnavailable(loggable(description)),
             "interaction_required" => Self::InteractionRequired,
-            "consent_required" => Self::ConsentRefused,
+            "consent_required" => Self::ConsentRequired,
             "invalid_client" | "unauthorized_client" | "invalid_scope" | "invalid_resource" => {
                 Self::AppRefused { error, description: loggable(description) }
             }
@@ -186,7 +194,8 @@ impl WebError {
         let number = aadsts_number(description)?;
         match number {
             "50105" => Some(Self::NotAssigned),
-            "65001" | "65004" | "90094" | "90095" => Some(Self::ConsentRefused),
+            "65004" => Some(Self::ConsentDeclined),
+            "65001" | "90094" | "90095" => Some(Self::ConsentRequired),
             "50072" | "50074" | "50076" | "50079" => Some(Self::InteractionRequired),
             // Conditional Access, and accounts that are locked, disabled, or missing in the tenant.
             "53000" | "53001" | "53002" | "53003" | "53004" | "53011" | "50020" | "50034" | "50053" | "50057"

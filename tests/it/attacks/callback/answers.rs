@@ -75,7 +75,7 @@ async fn an_attempt_that_entra_refused_is_used_as_well() {
     let (mut browser, callback) = siege.comes_back(siege.alice).await;
     let keeps_its_cookies = browser.clone();
     let refusal = with(&without(&callback, "code"), "error", "access_denied");
-    siege.refuses("a refusal", (403, "consent_refused"), &mut browser, refusal).await;
+    siege.refuses("a refusal", (403, "canceled"), &mut browser, refusal).await;
     let mut again = keeps_its_cookies;
     siege.refuses("a code after a refusal", (400, "attempt_used"), &mut again, callback).await;
     siege.stands(2).await;
