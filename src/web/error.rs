@@ -140,6 +140,11 @@ impl WebError {
         raise(Raised { error: Arc::new(self), return_to: Some(path.to_owned()) })
     }
 
+    /// Whether users and crawlers cause this in normal operation, so that it is no warning.
+    fn is_expected(&self) -> bool {
+        matches!(self, Self::NotFound | Self::Canceled | Self::ConsentDeclined)
+    }
+
     /// A person whom Entra vouched for, and who may not enter.
     pub(super) fn refused(refusal: Refusal, run: &SyncRun) -> Self {
         match refusal {
@@ -233,6 +238,7 @@ pub(super) async fn render(State(app): State<Arc<App>>, request: Request, next: 
     // Whoever opens a page without a session comes back to it.
     let here = request.uri().path_and_query().filter(|_| request.method() == Method::GET && !through_proxy);
     let here = here.map(ToString::to_string);
+    let uri = request.uri().clone();
     let id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
     let mut response = next.run(request).await;
     let raised = match response.extensions_mut().remove::<Raised>() {
@@ -247,13 +253,17 @@ pub(super) async fn render(State(app): State<Arc<App>>, request: Request, next: 
     let return_to = raised.return_to.or_else(|| here.filter(|_| matches!(*raised.error, WebError::NotSignedIn)));
     let words = raised.error.words();
     watch::refused(&app.metrics, &raised.error);
+    // In the line itself: the line of the whole request may be below the configured level.
+    let path = loggable(uri.path());
     if words.status.is_server_error() {
-        tracing::error!(code = words.code, "{}", raised.error);
+        tracing::error!(code = words.code, path, "{}", raised.error);
     } else if words.status == StatusCode::UNAUTHORIZED {
         // How everybody begins.
-        tracing::debug!(code = words.code, "{}", raised.error);
+        tracing::debug!(code = words.code, path, "{}", raised.error);
+    } else if raised.error.is_expected() {
+        tracing::info!(code = words.code, path, "{}", raised.error);
     } else {
-        tracing::warn!(code = words.code, "{}", raised.error);
+        tracing::warn!(code = words.code, path, "{}", raised.error);
     }
     let (kind, body) = if wants_json {
         let problem = json!({
