@@ -1,5 +1,6 @@
 //! `GET /sso/callback`: the browser comes back from Entra. Open the attempt, redeem the code, verify who it is, sync,
-//! and only then open a session.
+//! and only then open a session. An attempt that cannot be finished never ends in a dead end: an expired one is started
+//! again, once, and Back after a successful sign-in leads home.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,7 +14,10 @@ use super::App;
 use super::attempt::Attempt;
 use super::error::WebError;
 use super::query::Query;
-use super::{session, watch};
+use super::return_to::ReturnTo;
+use super::{login, session, watch};
+use crate::entra::SignedIn;
+use crate::metrics::SignIn;
 use crate::store::{Refusal, SyncRun};
 use crate::sync::{SyncError, sync};
 use crate::text::chain;
@@ -27,7 +31,14 @@ pub(super) async fn finish(State(app): State<Arc<App>>, RawQuery(query): RawQuer
 
 async fn answer(app: &App, query: Option<&str>, headers: &HeaderMap) -> Result<Response, WebError> {
     let query = Query::parse(query, &["state", "code", "error", "error_description", "error_subcode"])?;
-    let attempt = Attempt::find(app, headers, query.get("state").ok_or(WebError::AttemptUnknown)?)?;
+    let Some(attempt) = query.get("state").and_then(|state| Attempt::find(app, headers, state)) else {
+        let home = ReturnTo::home(&app.config.server.public_url);
+        let already = already_signed_in(app, headers, &home).await?;
+        return already.ok_or(WebError::AttemptUnknown);
+    };
+    if attempt.is_expired(app.clock.now()) {
+        return Ok(expired(app, headers, &query, attempt).await);
+    }
     // The attempt is not used up by having to wait.
     let _place = match app.limits.enter() {
         Ok(place) => place,
@@ -35,30 +46,78 @@ async fn answer(app: &App, query: Option<&str>, headers: &HeaderMap) -> Result<R
     };
     // Before anything else that counts. If this fails for want of a database, the attempt is still good.
     if let Err(error) = attempt.use_up(app).await {
+        if matches!(error, WebError::AttemptUsed)
+            && let Some(response) = already_signed_in(app, headers, &attempt.return_to).await?
+        {
+            return Ok(response);
+        }
         return Ok(error.returning_to(attempt.return_to.as_str()));
     }
 
-    let mut response = match sign_in(app, headers, &query, &attempt).await {
+    Ok(match sign_in(app, headers, &query, &attempt).await {
         Ok(session) => {
             let to = attempt.return_to.url(&app.config.server.public_url);
             let mut response = Redirect::to(to.as_str()).into_response();
             response.headers_mut().append(SET_COOKIE, session);
+            response.headers_mut().append(SET_COOKIE, attempt.forget(app));
             response
         }
+        // The browser keeps the consumed attempt: whoever goes Back to Entra from the error page still has a destination.
         Err(error) => error.returning_to(attempt.return_to.as_str()),
+    })
+}
+
+/// The answer to an expired attempt: a new one with the same destination, the first time. What Entra reported instead of
+/// a code is shown, since the user may have canceled.
+async fn expired(app: &App, headers: &HeaderMap, query: &Query, attempt: Attempt) -> Response {
+    let return_to = attempt.return_to.clone();
+    if let Some(error) = from_entra(query) {
+        return error.returning_to(return_to.as_str());
+    }
+    let forget = attempt.forget(app);
+    let Some((fresh, cookies)) = attempt.restart(app, headers) else {
+        return WebError::AttemptExpired.returning_to(return_to.as_str());
     };
-    response.headers_mut().append(SET_COOKIE, attempt.forget(app));
-    Ok(response)
+    match login::redirect_to_entra(app, &fresh, cookies).await {
+        Ok(mut response) => {
+            tracing::info!("expired sign-in restarted");
+            response.headers_mut().append(SET_COOKIE, forget);
+            response.extensions_mut().insert(SignIn::Restarted);
+            response
+        }
+        Err(error) => error.returning_to(return_to.as_str()),
+    }
+}
+
+/// Where Back after a successful sign-in leads: the attempt cannot be finished twice, but this browser has a session.
+async fn already_signed_in(app: &App, headers: &HeaderMap, to: &ReturnTo) -> Result<Option<Response>, WebError> {
+    if session::signed_in(app, headers).await?.is_none() {
+        return Ok(None);
+    }
+    let mut response = Redirect::to(to.url(&app.config.server.public_url).as_str()).into_response();
+    response.extensions_mut().insert(SignIn::AlreadySignedIn);
+    Ok(Some(response))
+}
+
+/// What Entra sent with the browser instead of a code (RFC 6749, section 4.1.2.1).
+fn from_entra(query: &Query) -> Option<WebError> {
+    let error = query.get("error")?;
+    Some(WebError::from_entra(error, query.get("error_description"), query.get("error_subcode")))
+}
+
+/// Redeems the code and verifies the ID token.
+async fn authenticate(app: &App, query: &Query, attempt: &Attempt) -> Result<SignedIn, WebError> {
+    if let Some(error) = from_entra(query) {
+        return Err(error);
+    }
+    let code = query.get("code").filter(|code| !code.is_empty()).ok_or(WebError::CodeMissing)?;
+    Ok(app.entra.finish(code.to_owned(), &attempt.proof).await?)
 }
 
 /// Everything between a good attempt and a session; gives the session's cookie.
 async fn sign_in(app: &App, headers: &HeaderMap, query: &Query, attempt: &Attempt) -> Result<HeaderValue, WebError> {
-    if let Some(error) = query.get("error") {
-        return Err(WebError::from_entra(error, query.get("error_description"), query.get("error_subcode")));
-    }
-    let code = query.get("code").filter(|code| !code.is_empty()).ok_or(WebError::CodeMissing)?;
     let begin = Instant::now();
-    let signed_in = app.entra.finish(code.to_owned(), &attempt.proof).await?;
+    let signed_in = authenticate(app, query, attempt).await?;
     let entra_time = begin.elapsed();
     let person = &signed_in.person;
     tracing::Span::current().record("user_id", tracing::field::display(person.identity.object_id));

@@ -10,6 +10,7 @@ mod scene;
 mod screenshots;
 mod scripts;
 mod sessions;
+mod sign_in;
 mod tabs;
 mod webdriver;
 

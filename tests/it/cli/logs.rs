@@ -132,8 +132,8 @@ async fn all_goes_well(world: &World, base: &Url, alice: ObjectId, happened: &mu
     ] {
         happened.answered(&journey.browser.get(base.join(path).unwrap()).await, status);
     }
-    // The same code once more: the attempt is over.
-    happened.answered(&journey.browser.get(callback).await, 400);
+    // The same code once more: the attempt is over, and the browser is signed in.
+    happened.answered(&journey.browser.get(callback).await, 303);
     let logout = journey.browser.request(Method::POST, base.join("/sso/logout").unwrap());
     let answer = journey.browser.send(logout.header("Sec-Fetch-Site", "same-origin")).await;
     happened.answered(&answer, 303);
