@@ -5,31 +5,44 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::{RawQuery, State};
+use axum::extract::{Extension, RawQuery, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue};
 
 use super::App;
 use super::attempt::Attempt;
+use super::edge::{ClientAddress, RequestId};
 use super::error::WebError;
 use super::query::Query;
 use super::return_to::ReturnTo;
-use super::{login, session, watch};
-use crate::entra::SignedIn;
+use super::{failed_sign_in, login, session, watch};
+use crate::entra::{SignedIn, aadsts_number};
 use crate::metrics::SignIn;
 use crate::store::{Refusal, SyncRun};
 use crate::sync::{SyncError, sync};
 use crate::text::chain;
 
-pub(super) async fn finish(State(app): State<Arc<App>>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
+/// What tells one request from another.
+struct Caller {
+    id: RequestId,
+    client: ClientAddress,
+}
+
+pub(super) async fn finish(
+    State(app): State<Arc<App>>,
+    Extension(id): Extension<RequestId>,
+    Extension(client): Extension<ClientAddress>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
     let begin = Instant::now();
-    let response = answer(&app, query.as_deref(), &headers).await.into_response();
+    let response = answer(&app, query.as_deref(), &headers, &Caller { id, client }).await.into_response();
     watch::came_back(&app.metrics, &response, begin.elapsed());
     response
 }
 
-async fn answer(app: &App, query: Option<&str>, headers: &HeaderMap) -> Result<Response, WebError> {
+async fn answer(app: &App, query: Option<&str>, headers: &HeaderMap, caller: &Caller) -> Result<Response, WebError> {
     let query = Query::parse(query, &["state", "code", "error", "error_description", "error_subcode"])?;
     let Some(attempt) = query.get("state").and_then(|state| Attempt::find(app, headers, state)) else {
         let home = ReturnTo::home(&app.config.server.public_url);
@@ -54,7 +67,7 @@ async fn answer(app: &App, query: Option<&str>, headers: &HeaderMap) -> Result<R
         return Ok(error.returning_to(attempt.return_to.as_str()));
     }
 
-    Ok(match sign_in(app, headers, &query, &attempt).await {
+    Ok(match sign_in(app, headers, &query, &attempt, caller).await {
         Ok(session) => {
             let to = attempt.return_to.url(&app.config.server.public_url);
             let mut response = Redirect::to(to.as_str()).into_response();
@@ -105,19 +118,35 @@ fn from_entra(query: &Query) -> Option<WebError> {
     Some(WebError::from_entra(error, query.get("error_description"), query.get("error_subcode")))
 }
 
-/// Redeems the code and verifies the ID token.
-async fn authenticate(app: &App, query: &Query, attempt: &Attempt) -> Result<SignedIn, WebError> {
-    if let Some(error) = from_entra(query) {
-        return Err(error);
-    }
-    let code = query.get("code").filter(|code| !code.is_empty()).ok_or(WebError::CodeMissing)?;
-    Ok(app.entra.finish(code.to_owned(), &attempt.proof).await?)
+/// Redeems the code and verifies the ID token. A failure here is of a user who is not known; it is recorded as such.
+async fn authenticate(app: &App, query: &Query, attempt: &Attempt, caller: &Caller) -> Result<SignedIn, WebError> {
+    let (error, aadsts) = if let Some(error) = from_entra(query) {
+        (error, query.get("error_description").and_then(aadsts_number).map(ToOwned::to_owned))
+    } else if let Some(code) = query.get("code").filter(|code| !code.is_empty()) {
+        match app.entra.finish(code.to_owned(), &attempt.proof).await {
+            Ok(signed_in) => return Ok(signed_in),
+            Err(error) => {
+                let aadsts = error.aadsts_number().map(ToOwned::to_owned);
+                (error.into(), aadsts)
+            }
+        }
+    } else {
+        (WebError::CodeMissing, None)
+    };
+    failed_sign_in::record(app, &error, aadsts, &caller.id, caller.client.address).await;
+    Err(error)
 }
 
 /// Everything between a good attempt and a session; gives the session's cookie.
-async fn sign_in(app: &App, headers: &HeaderMap, query: &Query, attempt: &Attempt) -> Result<HeaderValue, WebError> {
+async fn sign_in(
+    app: &App,
+    headers: &HeaderMap,
+    query: &Query,
+    attempt: &Attempt,
+    caller: &Caller,
+) -> Result<HeaderValue, WebError> {
     let begin = Instant::now();
-    let signed_in = authenticate(app, query, attempt).await?;
+    let signed_in = authenticate(app, query, attempt, caller).await?;
     let entra_time = begin.elapsed();
     let person = &signed_in.person;
     tracing::Span::current().record("user_id", tracing::field::display(person.identity.object_id));
