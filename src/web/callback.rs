@@ -75,7 +75,7 @@ async fn answer(app: &App, query: Option<&str>, headers: &HeaderMap, caller: &Ca
             response.headers_mut().append(SET_COOKIE, attempt.forget(app));
             response
         }
-        // The browser keeps the consumed attempt: whoever goes Back to Entra from the error page still has a destination.
+        // The browser keeps the consumed attempt, so that Back from the error page to Entra does not lose the destination.
         Err(error) => error.returning_to(attempt.return_to.as_str()),
     })
 }

@@ -67,7 +67,7 @@ async fn callback_expired_twice_stops_with_a_page() {
 }
 
 #[tokio::test]
-async fn callback_expired_code_signs_nobody_in() {
+async fn callback_expired_code_opens_no_session() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;

@@ -93,7 +93,7 @@ async fn an_attempt_is_good_for_ten_minutes() {
     let answer = late.get(callback.clone()).await;
     let again = answer.location();
     assert_ne!(parameter(&again, "state"), parameter(&callback, "state"), "started again: {answer:#?}");
-    assert_eq!(siege.world.traces().await, before, "the late answer itself signs nobody in");
+    assert_eq!(siege.world.traces().await, before, "the late answer itself opens no session");
     let callback = siege.pick(&late, &again, siege.alice).await;
     siege.world.clock.advance(TimeDelta::minutes(11));
     siege.refuses("after eleven minutes, once more", (400, "attempt_expired"), &mut late, callback).await;
