@@ -56,6 +56,7 @@ async fn failed_signin_is_recorded_without_identity(#[values(Native, LiteLlm)] s
     world.fake.clear_faults();
     world.fake.next_id_token(|token| _ = token.claims.insert("nonce".to_owned(), json!("another")));
     let answer = world.try_sign_in(&service, alice).await;
+    world.fake.clear_faults();
     expected.push(json!({ "code": "id_token_nonce", "aadsts": null, "request_id": request_id(&answer) }));
     assert_eq!(recorded(&world).await, expected, "the code, Entra's number, the request ID, and nothing else");
     assert_eq!(world.traces().await, before, "and nothing else is written");
