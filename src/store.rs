@@ -5,6 +5,7 @@ mod apply;
 mod caller;
 mod changes;
 mod connection;
+mod failed_sign_in;
 mod litellm;
 mod me;
 mod migrations;
@@ -38,14 +39,15 @@ use native::Native;
 
 pub use caller::{Caller, CallerSession, Callers, touch_interval};
 pub use changes::{Change, Changes, NotListening};
+pub use failed_sign_in::FailedSignIn;
 pub use me::{LastSync, Me, OrganizationOfMe, SessionOfMe, TeamOfMe, UserOfMe};
 pub use migrations::Versions;
 pub use session::{NewSession, SessionRow, TokenHash, Whose};
 pub use sync_run::{Refusal, SyncRun};
 pub use upkeep::AssertionKey;
 pub use view::{
-    Cursor, Failed, Hour, Key, Listed, Listing, Member, Organization, PAGE, Person as PersonRow, PersonOrganization,
-    PersonTeam, RowLimits, Sort, SyncFilter, SyncRow, Team, Turn,
+    Cursor, Failed, FailedSignInFilter, FailedSignInRow, Hour, Key, Listed, Listing, Member, Organization, PAGE,
+    Person as PersonRow, PersonOrganization, PersonTeam, RowLimits, Sort, SyncFilter, SyncRow, Team, Turn,
 };
 pub use viewer::Viewer;
 

@@ -8,6 +8,7 @@ mod cookies;
 mod details;
 mod edge;
 mod error;
+mod failed_sign_in;
 mod forward_auth;
 mod frame;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -239,6 +240,7 @@ pub fn router(app: &Arc<App>) -> Result<Router, StartError> {
         .route("/people/{id}/sessions/{session}/end", post(pages::end_of_person))
         .route("/sessions/{session}/end", post(pages::end_own))
         .route("/syncs", get(pages::syncs::page))
+        .route("/syncs/failed", get(pages::failed_sign_ins::page))
         .route("/settings", get(pages::settings::page))
         .route("/sso/login", get(login::start).route_layer(per_address.clone()))
         .route("/sso/key/generate", get(login::start).route_layer(per_address.clone())) // LiteLLM's name for it
@@ -254,6 +256,7 @@ pub fn router(app: &Arc<App>) -> Result<Router, StartError> {
         .route("/api/people/{id}", get(api::person))
         .route("/api/people/{id}/explain", get(api::explain))
         .route("/api/syncs", get(api::syncs))
+        .route("/api/syncs/failed", get(api::failed_sign_ins))
         .route("/api/openapi.json", get(api::openapi))
         .route("/assets/{name}", get(assets::get))
         .route("/assets/{version}/{name}", get(assets::get_version))

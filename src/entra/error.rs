@@ -111,6 +111,17 @@ pub enum SignInError {
     IdToken(#[from] IdTokenError),
 }
 
+impl SignInError {
+    /// Entra's own number for what is the matter, if the token endpoint gave one.
+    #[must_use]
+    pub fn aadsts_number(&self) -> Option<&str> {
+        match self {
+            Self::Token(error) => error.aadsts_number(),
+            _ => None,
+        }
+    }
+}
+
 /// Why an ID token is no proof of who came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum IdTokenError {

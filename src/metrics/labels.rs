@@ -87,9 +87,10 @@ macro_rules! labels {
 labels! {
     /// What became of somebody who came back from Entra: signed in, or the code of the error.
     SignIn, "outcome":
-        SignedIn = "signed_in", AttemptUnknown = "attempt_unknown", AttemptExpired = "attempt_expired",
-        AttemptUsed = "attempt_used", CodeMissing = "code_missing", CodeRefused = "code_refused",
-        ConsentRefused = "consent_refused", InteractionRequired = "interaction_required", NotAssigned = "not_assigned",
+        SignedIn = "signed_in", AlreadySignedIn = "already_signed_in", Restarted = "restarted",
+        Canceled = "canceled", ConsentDeclined = "consent_declined", ConsentRequired = "consent_required",
+        AttemptUnknown = "attempt_unknown", AttemptExpired = "attempt_expired", AttemptUsed = "attempt_used", CodeMissing = "code_missing", CodeRefused = "code_refused",
+        InteractionRequired = "interaction_required", NotAssigned = "not_assigned",
         EntraRefused = "entra_refused", AppRefused = "app_refused", CredentialUnusable = "credential_unusable",
         EntraUnavailable = "entra_unavailable", TenantNotAllowed = "tenant_not_allowed", IdToken = "id_token",
         EmailDomain = "email_domain_not_allowed", NoGroup = "no_group", GroupsUnknown = "groups_unknown",

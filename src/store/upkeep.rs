@@ -81,7 +81,7 @@ impl Store {
         Ok(rows.into_iter().map(key).collect())
     }
 
-    /// Deletes the sessions and attempts that are over, and the sync records that are old, with what Entra said of the groups of people who have none any more; gives how many rows went. Of
+    /// Deletes the sessions and attempts that are over, and the sync records and failed sign-ins that are old, with what Entra said of the groups of people who have none any more; gives how many rows went. Of
     /// several replicas one does so, and the others leave it to that one.
     pub async fn purge(&self, now: DateTime<Utc>, idle_timeout: TimeDelta) -> Result<i64, StoreError> {
         let rows = sqlx::query_scalar(
@@ -94,11 +94,13 @@ impl Store {
                 delete from entraway.used_attempts where expires_at < $1 and (select ours from turn) returning 1
             ), runs as (
                 delete from entraway.sync_runs where started_at < $3 and (select ours from turn) returning 1
+            ), failed as (
+                delete from entraway.failed_sign_ins where failed_at < $3 and (select ours from turn) returning 1
             ), groups as (
                 delete from entraway.person_groups where confirmed_at < $3 and (select ours from turn) returning 1
             )
             select (select count(*) from sessions) + (select count(*) from attempts) + (select count(*) from runs)
-                   + (select count(*) from groups)",
+                   + (select count(*) from failed) + (select count(*) from groups)",
         )
         .bind(now)
         .bind(now - idle_timeout)

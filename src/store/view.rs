@@ -2,6 +2,7 @@
 //! page before, along an index, so that a page costs the same however long the list is.
 
 mod explain;
+mod failed_sign_ins;
 mod list;
 mod memberships;
 mod organizations;
@@ -9,6 +10,7 @@ mod people;
 mod syncs;
 mod teams;
 
+pub use failed_sign_ins::{FailedSignInFilter, FailedSignInRow};
 pub use list::{Cursor, Key, Listed, Listing, PAGE, Sort, Turn};
 pub use memberships::{Member, PersonOrganization, PersonTeam};
 pub use organizations::Organization;

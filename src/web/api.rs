@@ -15,7 +15,7 @@ use super::details::{OrganizationDetails, PersonDetails, TeamDetails};
 use super::error::WebError;
 use super::list::{self, ListQuery, MEMBERS, SORTED};
 use super::pages::explain::Explained;
-use super::pages::syncs;
+use super::pages::{failed_sign_ins, syncs};
 use super::query;
 use super::session;
 use super::visit::Visit;
@@ -141,6 +141,17 @@ pub(super) async fn syncs(
     let listed = app.store.syncs(&syncs::filter(&visit, &query), &query.listing_of_syncs()?).await?;
     let rows: Vec<SyncRow> = listed.rows.into_iter().map(|row| syncs::shown(&visit, row)).collect();
     Ok(Json(page("syncs", &Listed { rows, previous: listed.previous, next: listed.next })).into_response())
+}
+
+/// `GET /api/syncs/failed`
+pub(super) async fn failed_sign_ins(
+    State(app): State<Arc<App>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Json<Value>, WebError> {
+    let visit = Visit::of(&app, &headers).await?;
+    let (_, listed) = failed_sign_ins::read(&app, &visit, query.as_deref()).await?;
+    Ok(Json(page("failed", &listed)))
 }
 
 /// A page of a list, with the cursors for `before` and `after`.

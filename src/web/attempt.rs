@@ -1,5 +1,8 @@
 //! One attempt to sign in, from the redirect to Entra until the browser comes back: sealed in a cookie of its own, so
-//! that several tabs can be at it at once and any replica can finish it.
+//! that several tabs can be at it at once and any replica can finish it. The cookie outlives the attempt, so that an
+//! expired attempt is told from an unknown one and its destination is kept.
+
+use std::ops::Not;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use http::{HeaderMap, HeaderValue};
@@ -16,6 +19,8 @@ use crate::trace::Step;
 
 /// An attempt is good for this long; Entra's own code lives as long.
 const LIFETIME: TimeDelta = TimeDelta::minutes(10);
+/// How long the browser keeps the cookie: a Microsoft page that was left open overnight still leads to the destination.
+const COOKIE_LIFETIME: TimeDelta = TimeDelta::hours(24);
 /// More open attempts than this in one browser are tabs that nobody will go back to, and headers have an end.
 const MOST: usize = 8;
 /// Nor may the older ones take more: proxies allow some 8 KB for all cookies together.
@@ -26,32 +31,61 @@ pub(super) struct Attempt {
     pub(super) proof: Proof,
     pub(super) return_to: ReturnTo,
     started_at: DateTime<Utc>,
+    /// The user asked to choose an account (`prompt=select_account`).
+    #[serde(default, skip_serializing_if = "Not::not")]
+    pub(super) select_account: bool,
+    /// The service started this attempt itself, in place of an expired one.
+    #[serde(default, skip_serializing_if = "Not::not")]
+    restarted: bool,
 }
 
 impl Attempt {
     /// A new attempt, with the `Set-Cookie` headers that hold it and let go of the oldest ones.
-    pub(super) fn start(app: &App, headers: &HeaderMap, return_to: ReturnTo) -> (Self, Vec<HeaderValue>) {
+    pub(super) fn start(
+        app: &App,
+        headers: &HeaderMap,
+        return_to: ReturnTo,
+        select_account: bool,
+    ) -> (Self, Vec<HeaderValue>) {
         let id = random::short_id();
-        let attempt = Self { proof: Proof::new(&id, random::token), return_to, started_at: app.clock.now() };
-        let mut cookies = Self::superfluous(app, headers);
-        // Unwrap safety: strings and a time make JSON.
-        let sealed = serde_json::to_string(&attempt).expect("an attempt is JSON");
-        cookies.push(app.cookies.set_sealed(Self::cookie_name(app, &id), sealed, LIFETIME.num_seconds()));
-        (attempt, cookies)
+        let proof = Proof::new(&id, random::token);
+        Self { proof, return_to, started_at: app.clock.now(), select_account, restarted: false }.seal(app, headers)
     }
 
-    /// The attempt that a `state` belongs to, if this browser began it and it is not over.
-    pub(super) fn find(app: &App, headers: &HeaderMap, state: &str) -> Result<Self, WebError> {
-        let id = Proof::attempt_id(state).ok_or(WebError::AttemptUnknown)?;
-        let sealed = app.cookies.open(headers, &Self::cookie_name(app, id)).ok_or(WebError::AttemptUnknown)?;
-        let attempt: Self = serde_json::from_str(&sealed).map_err(|_| WebError::AttemptUnknown)?;
-        if attempt.proof.state != state {
-            return Err(WebError::AttemptUnknown);
+    /// A new attempt in place of this expired one, with the same destination; `None` if this one was already started
+    /// that way, so that a browser is sent to Entra at most twice without a click (clocks of replicas may disagree).
+    /// Nothing of the expired answer is used: the result is the same as opening `/sso/login` again.
+    pub(super) fn restart(self, app: &App, headers: &HeaderMap) -> Option<(Self, Vec<HeaderValue>)> {
+        if self.restarted {
+            return None;
         }
-        if attempt.expires_at() <= app.clock.now() {
-            return Err(WebError::AttemptExpired);
-        }
-        Ok(attempt)
+        let id = random::short_id();
+        let fresh =
+            Self { proof: Proof::new(&id, random::token), started_at: app.clock.now(), restarted: true, ..self };
+        Some(fresh.seal(app, headers))
+    }
+
+    /// The attempt with the `Set-Cookie` headers that hold it and remove the oldest ones.
+    fn seal(self, app: &App, headers: &HeaderMap) -> (Self, Vec<HeaderValue>) {
+        let mut cookies = Self::superfluous(app, headers);
+        // Unwrap safety: strings, a time and flags make JSON.
+        let sealed = serde_json::to_string(&self).expect("an attempt is JSON");
+        let seconds = COOKIE_LIFETIME.num_seconds();
+        cookies.push(app.cookies.set_sealed(Self::cookie_name(app, self.id()), sealed, seconds));
+        (self, cookies)
+    }
+
+    /// The attempt that a `state` belongs to, if this browser started it. It may have expired or been consumed.
+    pub(super) fn find(app: &App, headers: &HeaderMap, state: &str) -> Option<Self> {
+        let id = Proof::attempt_id(state)?;
+        let sealed = app.cookies.open(headers, &Self::cookie_name(app, id))?;
+        let attempt: Self = serde_json::from_str(&sealed).ok()?;
+        (attempt.proof.state == state).then_some(attempt)
+    }
+
+    /// Whether it is too late to finish the attempt. An attempt counts as consumed in the database until then.
+    pub(super) fn is_expired(&self, now: DateTime<Utc>) -> bool {
+        self.expires_at() <= now
     }
 
     /// Uses the attempt up, on every replica.

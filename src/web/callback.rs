@@ -1,33 +1,57 @@
 //! `GET /sso/callback`: the browser comes back from Entra. Open the attempt, redeem the code, verify who it is, sync,
-//! and only then open a session.
+//! and only then open a session. An attempt that cannot be finished never ends in a dead end: an expired one is started
+//! again, once, and Back after a successful sign-in leads home.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::{RawQuery, State};
+use axum::extract::{Extension, RawQuery, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue};
 
 use super::App;
 use super::attempt::Attempt;
+use super::edge::{ClientAddress, RequestId};
 use super::error::WebError;
 use super::query::Query;
-use super::{session, watch};
+use super::return_to::ReturnTo;
+use super::{failed_sign_in, login, session, watch};
+use crate::entra::{SignedIn, aadsts_number};
+use crate::metrics::SignIn;
 use crate::store::{Refusal, SyncRun};
 use crate::sync::{SyncError, sync};
 use crate::text::chain;
 
-pub(super) async fn finish(State(app): State<Arc<App>>, RawQuery(query): RawQuery, headers: HeaderMap) -> Response {
+/// What tells one request from another.
+struct Caller {
+    id: RequestId,
+    client: ClientAddress,
+}
+
+pub(super) async fn finish(
+    State(app): State<Arc<App>>,
+    Extension(id): Extension<RequestId>,
+    Extension(client): Extension<ClientAddress>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
     let begin = Instant::now();
-    let response = answer(&app, query.as_deref(), &headers).await.into_response();
+    let response = answer(&app, query.as_deref(), &headers, &Caller { id, client }).await.into_response();
     watch::came_back(&app.metrics, &response, begin.elapsed());
     response
 }
 
-async fn answer(app: &App, query: Option<&str>, headers: &HeaderMap) -> Result<Response, WebError> {
+async fn answer(app: &App, query: Option<&str>, headers: &HeaderMap, caller: &Caller) -> Result<Response, WebError> {
     let query = Query::parse(query, &["state", "code", "error", "error_description", "error_subcode"])?;
-    let attempt = Attempt::find(app, headers, query.get("state").ok_or(WebError::AttemptUnknown)?)?;
+    let Some(attempt) = query.get("state").and_then(|state| Attempt::find(app, headers, state)) else {
+        let home = ReturnTo::home(&app.config.server.public_url);
+        let already = already_signed_in(app, headers, &home).await?;
+        return already.ok_or(WebError::AttemptUnknown);
+    };
+    if attempt.is_expired(app.clock.now()) {
+        return Ok(expired(app, headers, &query, attempt).await);
+    }
     // The attempt is not used up by having to wait.
     let _place = match app.limits.enter() {
         Ok(place) => place,
@@ -35,30 +59,94 @@ async fn answer(app: &App, query: Option<&str>, headers: &HeaderMap) -> Result<R
     };
     // Before anything else that counts. If this fails for want of a database, the attempt is still good.
     if let Err(error) = attempt.use_up(app).await {
+        if matches!(error, WebError::AttemptUsed)
+            && let Some(response) = already_signed_in(app, headers, &attempt.return_to).await?
+        {
+            return Ok(response);
+        }
         return Ok(error.returning_to(attempt.return_to.as_str()));
     }
 
-    let mut response = match sign_in(app, headers, &query, &attempt).await {
+    Ok(match sign_in(app, headers, &query, &attempt, caller).await {
         Ok(session) => {
             let to = attempt.return_to.url(&app.config.server.public_url);
             let mut response = Redirect::to(to.as_str()).into_response();
             response.headers_mut().append(SET_COOKIE, session);
+            response.headers_mut().append(SET_COOKIE, attempt.forget(app));
             response
         }
+        // The browser keeps the consumed attempt, so that Back from the error page to Entra does not lose the destination.
         Err(error) => error.returning_to(attempt.return_to.as_str()),
+    })
+}
+
+/// The answer to an expired attempt: a new one with the same destination, the first time. What Entra reported instead of
+/// a code is shown, since the user may have canceled.
+async fn expired(app: &App, headers: &HeaderMap, query: &Query, attempt: Attempt) -> Response {
+    let return_to = attempt.return_to.clone();
+    if let Some(error) = from_entra(query) {
+        return error.returning_to(return_to.as_str());
+    }
+    let forget = attempt.forget(app);
+    let Some((fresh, cookies)) = attempt.restart(app, headers) else {
+        return WebError::AttemptExpired.returning_to(return_to.as_str());
     };
-    response.headers_mut().append(SET_COOKIE, attempt.forget(app));
-    Ok(response)
+    match login::redirect_to_entra(app, &fresh, cookies).await {
+        Ok(mut response) => {
+            tracing::info!("expired sign-in restarted");
+            response.headers_mut().append(SET_COOKIE, forget);
+            response.extensions_mut().insert(SignIn::Restarted);
+            response
+        }
+        Err(error) => error.returning_to(return_to.as_str()),
+    }
+}
+
+/// Where Back after a successful sign-in leads: the attempt cannot be finished twice, but this browser has a session.
+async fn already_signed_in(app: &App, headers: &HeaderMap, to: &ReturnTo) -> Result<Option<Response>, WebError> {
+    if session::signed_in(app, headers).await?.is_none() {
+        return Ok(None);
+    }
+    let mut response = Redirect::to(to.url(&app.config.server.public_url).as_str()).into_response();
+    response.extensions_mut().insert(SignIn::AlreadySignedIn);
+    Ok(Some(response))
+}
+
+/// What Entra sent with the browser instead of a code (RFC 6749, section 4.1.2.1).
+fn from_entra(query: &Query) -> Option<WebError> {
+    let error = query.get("error")?;
+    Some(WebError::from_entra(error, query.get("error_description"), query.get("error_subcode")))
+}
+
+/// Redeems the code and verifies the ID token. A failure here is of a user who is not known; it is recorded as such.
+async fn authenticate(app: &App, query: &Query, attempt: &Attempt, caller: &Caller) -> Result<SignedIn, WebError> {
+    let (error, aadsts) = if let Some(error) = from_entra(query) {
+        (error, query.get("error_description").and_then(aadsts_number).map(ToOwned::to_owned))
+    } else if let Some(code) = query.get("code").filter(|code| !code.is_empty()) {
+        match app.entra.finish(code.to_owned(), &attempt.proof).await {
+            Ok(signed_in) => return Ok(signed_in),
+            Err(error) => {
+                let aadsts = error.aadsts_number().map(ToOwned::to_owned);
+                (error.into(), aadsts)
+            }
+        }
+    } else {
+        (WebError::CodeMissing, None)
+    };
+    failed_sign_in::record(app, &error, aadsts, &caller.id, caller.client.address).await;
+    Err(error)
 }
 
 /// Everything between a good attempt and a session; gives the session's cookie.
-async fn sign_in(app: &App, headers: &HeaderMap, query: &Query, attempt: &Attempt) -> Result<HeaderValue, WebError> {
-    if let Some(error) = query.get("error") {
-        return Err(WebError::from_entra(error, query.get("error_description"), query.get("error_subcode")));
-    }
-    let code = query.get("code").filter(|code| !code.is_empty()).ok_or(WebError::CodeMissing)?;
+async fn sign_in(
+    app: &App,
+    headers: &HeaderMap,
+    query: &Query,
+    attempt: &Attempt,
+    caller: &Caller,
+) -> Result<HeaderValue, WebError> {
     let begin = Instant::now();
-    let signed_in = app.entra.finish(code.to_owned(), &attempt.proof).await?;
+    let signed_in = authenticate(app, query, attempt, caller).await?;
     let entra_time = begin.elapsed();
     let person = &signed_in.person;
     tracing::Span::current().record("user_id", tracing::field::display(person.identity.object_id));

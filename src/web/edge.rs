@@ -129,7 +129,8 @@ pub(super) async fn log(request: Request, next: Next) -> Response {
         response
     }
     // Who it is, is found out on the way.
-    .instrument(tracing::info_span!("request", request_id = %id, trace_id, user_id = tracing::field::Empty))
+    // The span of an error: at a lower level the filter would drop it, and with it the ID in the lines of the request.
+    .instrument(tracing::error_span!("request", request_id = %id, trace_id, user_id = tracing::field::Empty))
     .instrument(traced)
     .await
 }

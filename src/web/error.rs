@@ -62,8 +62,15 @@ pub(super) enum WebError {
     AttemptUsed,
     #[error("neither a code nor an error came back")]
     CodeMissing,
-    #[error("the person or their organization did not consent")]
-    ConsentRefused,
+    /// `access_denied` with `error_subcode=cancel`, or without any of Entra's numbers.
+    #[error("the user canceled the sign-in at Entra")]
+    Canceled,
+    /// AADSTS65004: the user pressed Cancel on the consent page.
+    #[error("the user did not accept the app's permissions (AADSTS65004)")]
+    ConsentDeclined,
+    /// AADSTS65001, 90094 and 90095: consent is missing, and an administrator may have to grant it.
+    #[error("the app lacks consent: grant it in Enterprise applications > Permissions > Grant admin consent")]
+    ConsentRequired,
     #[error("Entra asks the person for one more step")]
     InteractionRequired,
     #[error("the person is not assigned to the app")]
@@ -136,6 +143,11 @@ impl WebError {
         raise(Raised { error: Arc::new(self), return_to: Some(path.to_owned()) })
     }
 
+    /// Whether users and crawlers cause this in normal operation, so that it is no warning.
+    fn is_expected(&self) -> bool {
+        matches!(self, Self::NotFound | Self::Canceled | Self::ConsentDeclined)
+    }
+
     /// A person whom Entra vouched for, and who may not enter.
     pub(super) fn refused(refusal: Refusal, run: &SyncRun) -> Self {
         match refusal {
@@ -155,10 +167,11 @@ impl WebError {
         match error {
             "temporarily_unavailable" | "server_error" => Self::EntraUnavailable(loggable(description)),
             "interaction_required" | "login_required" => Self::InteractionRequired,
-            "consent_required" => Self::ConsentRefused,
-            _ if subcode == Some("cancel") => Self::ConsentRefused,
+            // The number first: `error_subcode=cancel` comes with AADSTS65004 as well.
             _ => Self::by_number(description).unwrap_or_else(|| match error {
-                "access_denied" => Self::ConsentRefused,
+                "consent_required" => Self::ConsentRequired,
+                _ if subcode == Some("cancel") => Self::Canceled,
+                "access_denied" if aadsts_number(description).is_none() => Self::Canceled,
                 _ => Self::EntraRefused { error: loggable(error), description: loggable(description) },
             }),
         }
@@ -170,7 +183,7 @@ impl WebError {
         match error.as_str() {
             "temporarily_unavailable" | "server_error" => Self::EntraUnavailable(loggable(description)),
             "interaction_required" => Self::InteractionRequired,
-            "consent_required" => Self::ConsentRefused,
+            "consent_required" => Self::ConsentRequired,
             "invalid_client" | "unauthorized_client" | "invalid_scope" | "invalid_resource" => {
                 Self::AppRefused { error, description: loggable(description) }
             }
@@ -189,7 +202,8 @@ impl WebError {
         let number = aadsts_number(description)?;
         match number {
             "50105" => Some(Self::NotAssigned),
-            "65001" | "65004" | "90094" | "90095" => Some(Self::ConsentRefused),
+            "65004" => Some(Self::ConsentDeclined),
+            "65001" | "90094" | "90095" => Some(Self::ConsentRequired),
             "50072" | "50074" | "50076" | "50079" => Some(Self::InteractionRequired),
             // Conditional Access, and accounts that are locked, disabled, or missing in the tenant.
             "53000" | "53001" | "53002" | "53003" | "53004" | "53011" | "50020" | "50034" | "50053" | "50057"
@@ -227,6 +241,7 @@ pub(super) async fn render(State(app): State<Arc<App>>, request: Request, next: 
     // Whoever opens a page without a session comes back to it.
     let here = request.uri().path_and_query().filter(|_| request.method() == Method::GET && !through_proxy);
     let here = here.map(ToString::to_string);
+    let uri = request.uri().clone();
     let id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
     let mut response = next.run(request).await;
     let raised = match response.extensions_mut().remove::<Raised>() {
@@ -241,13 +256,17 @@ pub(super) async fn render(State(app): State<Arc<App>>, request: Request, next: 
     let return_to = raised.return_to.or_else(|| here.filter(|_| matches!(*raised.error, WebError::NotSignedIn)));
     let words = raised.error.words();
     watch::refused(&app.metrics, &raised.error);
+    // In the line itself: the line of the whole request may be below the configured level.
+    let path = loggable(uri.path());
     if words.status.is_server_error() {
-        tracing::error!(code = words.code, "{}", raised.error);
+        tracing::error!(code = words.code, path, "{}", raised.error);
     } else if words.status == StatusCode::UNAUTHORIZED {
         // How everybody begins.
-        tracing::debug!(code = words.code, "{}", raised.error);
+        tracing::debug!(code = words.code, path, "{}", raised.error);
+    } else if raised.error.is_expected() {
+        tracing::info!(code = words.code, path, "{}", raised.error);
     } else {
-        tracing::warn!(code = words.code, "{}", raised.error);
+        tracing::warn!(code = words.code, path, "{}", raised.error);
     }
     let (kind, body) = if wants_json {
         let mut problem = json!({

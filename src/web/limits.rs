@@ -2,12 +2,15 @@
 
 mod per_address;
 
+use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::body::HttpBody;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use governor::Quota;
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -28,18 +31,46 @@ const LONGEST_COOKIES: usize = 16 * 1024;
 /// No route reads one. What has no length that it tells beforehand is bounded where it is read, and nothing reads it.
 pub(super) const LONGEST_BODY: usize = 16 * 1024;
 
+/// Failed sign-ins of unknown users that are recorded per client address and hour: anybody can cause them, without an
+/// account.
+const RECORDS_PER_ADDRESS: u32 = 10;
+/// The same for all addresses together, in each replica: at most 432,000 rows in 90 days.
+const RECORDS: u32 = 200;
+
 /// What is counted.
 pub(super) struct Limits {
     sign_ins: Semaphore,
     per_address: Option<PerAddress>,
+    records_per_address: Option<PerAddress>,
+    records: PerAddress,
 }
 
 impl Limits {
     pub(super) fn new(config: &Config, clock: &Clock) -> Self {
         let known = config.server.tells_clients_apart();
         let quota = config.limits.sign_ins_per_address.filter(|_| known);
-        let per_address = quota.map(|quota| PerAddress::new(quota, clock.clone()));
-        Self { sign_ins: Semaphore::new(config.limits.concurrent_sign_ins), per_address }
+        let per_address = quota.map(|quota| PerAddress::new(Quota::per_minute(quota), clock.clone()));
+        let an_hour = |records: u32| {
+            let quota = NonZeroU32::new(records).map_or(Quota::per_hour(NonZeroU32::MIN), Quota::per_hour);
+            PerAddress::new(quota, clock.clone())
+        };
+        Self {
+            sign_ins: Semaphore::new(config.limits.concurrent_sign_ins),
+            per_address,
+            records_per_address: known.then(|| an_hour(RECORDS_PER_ADDRESS)),
+            records: an_hour(RECORDS),
+        }
+    }
+
+    /// Whether one more failed sign-in from this address may be recorded; it counts if so.
+    pub(super) fn may_record(&self, address: Option<IpAddr>) -> bool {
+        let everywhere = IpAddr::from([0, 0, 0, 0]);
+        // The address first, so that one address does not take what all addresses share.
+        let own = match (&self.records_per_address, address) {
+            (Some(limit), Some(address)) => limit.count(address, "").is_ok(),
+            _ => true,
+        };
+        own && self.records.count(everywhere, "").is_ok()
     }
 
     /// The right to finish a sign-in, until it is dropped.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
-use http::HeaderMap;
 use http::header::SET_COOKIE;
+use http::{HeaderMap, HeaderValue};
 
 use super::App;
 use super::attempt::Attempt;
@@ -27,8 +27,17 @@ pub(super) async fn start(
         Some(text) => ReturnTo::parse(text, public_url, &app.config.return_hosts).ok_or(WebError::ReturnTo)?,
     };
     let pick_account = query.get("prompt") == Some("select_account");
-    let (attempt, cookies) = Attempt::start(&app, &headers, return_to);
-    let entra = app.entra.begin(&attempt.proof, pick_account).await?;
+    let (attempt, cookies) = Attempt::start(&app, &headers, return_to, pick_account);
+    redirect_to_entra(&app, &attempt, cookies).await
+}
+
+/// Sends the browser to Entra's authorization endpoint, with the cookies of `Attempt::start` or `Attempt::restart`.
+pub(super) async fn redirect_to_entra(
+    app: &App,
+    attempt: &Attempt,
+    cookies: Vec<HeaderValue>,
+) -> Result<Response, WebError> {
+    let entra = app.entra.begin(&attempt.proof, attempt.select_account).await?;
     app.metrics.sign_ins_begun.add(());
     let mut response = Redirect::to(entra.as_str()).into_response();
     for cookie in cookies {

@@ -1,6 +1,7 @@
 //! The pages that people look at: one file for each place of the navigation, and a template beside each.
 
 pub(super) mod explain;
+pub(super) mod failed_sign_ins;
 mod lists;
 mod me;
 mod organization;

@@ -80,8 +80,9 @@ pub(super) fn answered_at_once(metrics: &Metrics) {
 
 /// Counts what became of somebody who came back from Entra.
 pub(super) fn came_back(metrics: &Metrics, response: &Response, time: Duration) {
+    let redirect = response.extensions().get::<SignIn>().copied();
     let outcome = match error::code(response) {
-        None => SignIn::SignedIn,
+        None => redirect.unwrap_or(SignIn::SignedIn),
         Some(code) if code.starts_with("id_token") => SignIn::IdToken,
         Some(code) => SignIn::named(code).unwrap_or(SignIn::Other),
     };

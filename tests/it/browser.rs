@@ -11,6 +11,7 @@ mod scene;
 mod screenshots;
 mod scripts;
 mod sessions;
+mod sign_in;
 mod tabs;
 mod webdriver;
 
@@ -124,12 +125,12 @@ async fn tutorial(demo_with: &[&str]) {
     browser.click("//summary[normalize-space()='The numbers']").await;
     assert!(browser.text().await.contains("Sign-ins an hour"), "{}", browser.text().await);
 
-    // Refused consent is a page that says so, and the way back works.
+    // A canceled sign-in is a page that says so, and the way back works.
     browser.click("//button[normalize-space()='Sign out']").await;
     browser.until_text("You are signed out").await;
     browser.click("//a[contains(., 'Sign in with Microsoft')]").await;
     browser.click("//*[self::a or self::button][contains(., 'Refuse consent')]").await;
-    browser.until_text("Consent is missing").await;
+    browser.until_text("You canceled the sign-in").await;
     browser.click("//a[normalize-space()='Sign in again']").await;
     browser.until_text("Pick an account").await;
 

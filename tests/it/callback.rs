@@ -4,6 +4,7 @@ mod attempts;
 mod cookies;
 mod login;
 mod return_to;
+mod stale;
 
 use url::Url;
 

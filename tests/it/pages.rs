@@ -3,6 +3,7 @@
 mod api;
 mod details;
 mod explain;
+mod failed_sign_ins;
 mod lists;
 mod me;
 mod plans;

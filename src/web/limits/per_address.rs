@@ -1,8 +1,7 @@
-//! Requests from one address: so many a minute, and as many at once.
+//! Events by client address: so many in a period, and as many at once.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use governor::clock::Clock as GovernorClock;
@@ -36,9 +35,9 @@ impl GovernorClock for Running {
 }
 
 impl PerAddress {
-    pub(super) fn new(a_minute: NonZeroU32, clock: Clock) -> Self {
+    pub(super) fn new(quota: Quota, clock: Clock) -> Self {
         let clock = Running(clock);
-        let limiter = RateLimiter::hashmap_with_clock(Quota::per_minute(a_minute), clock.clone());
+        let limiter = RateLimiter::hashmap_with_clock(quota, clock.clone());
         Self { places: RandomState::new(), limiter, clock }
     }
 
@@ -63,13 +62,15 @@ fn network(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use chrono::TimeDelta;
 
     use super::*;
 
     fn three_a_minute() -> (PerAddress, Clock) {
         let clock = Clock::system();
-        (PerAddress::new(NonZeroU32::new(3).unwrap(), clock.clone()), clock)
+        (PerAddress::new(Quota::per_minute(NonZeroU32::new(3).unwrap()), clock.clone()), clock)
     }
 
     /// Sends requests until one is refused; gives how many were not.

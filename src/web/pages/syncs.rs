@@ -42,6 +42,8 @@ struct SyncsPage {
     /// On the first page of the whole list, for who sees all.
     chart: Option<Chart>,
     everything: bool,
+    /// For operators: sign-ins of the last 24 hours that failed before the user was known.
+    failed_sign_ins: Option<i64>,
 }
 
 pub(in crate::web) async fn page(
@@ -59,9 +61,14 @@ pub(in crate::web) async fn page(
     } else {
         None
     };
+    let failed_sign_ins = if visit.rights.operator {
+        Some(app.store.failed_sign_ins_since(visit.now - TimeDelta::hours(24)).await?)
+    } else {
+        None
+    };
     let frame = Frame::of(&app, &visit, "/syncs");
     let (now, everything) = (visit.now, visit.rights.operator);
-    super::page(&SyncsPage { frame, now, query, syncs, pager, chart, everything })
+    super::page(&SyncsPage { frame, now, query, syncs, pager, chart, everything, failed_sign_ins })
 }
 
 impl SyncsPage {

@@ -50,6 +50,7 @@ pub(super) const PAGES: &[Page] = &[
     ),
     page("syncs", "/syncs", ADMIN, "Syncs"),
     page("syncs-with-trouble", "/syncs?trouble=1", ADMIN, "Syncs"),
+    page("failed-sign-ins", "/syncs/failed", ADMIN, "Failed sign-ins"),
     page("settings", "/settings", ADMIN, "Settings"),
     page("no-such-person", "/people/nobody", ADMIN, "No such page"),
     page("member-me", "/", MEMBER, "Bob Birch"),

@@ -35,6 +35,9 @@ update entraway.sync_runs set (failures, touched) =
 where run_id in (
     (select run_id from entraway.sync_runs order by started_at offset 14 limit 1)
     union (select run_id from entraway.sync_runs order by started_at offset 30 limit 1));
+insert into entraway.failed_sign_ins (failed_at, code, aadsts, request_id)
+select now() - n * interval '50 minutes', code, aadsts, gen_random_uuid()
+from (values (1, 'not_assigned', '50105'), (2, 'consent_declined', '65004'), (3, 'id_token_expired', null)) f (n, code, aadsts);
 ";
 
 pub(super) struct Scene {

@@ -43,7 +43,7 @@ async fn cookies_are_bound_to_the_public_url_as_tightly_as_it_allows() {
         assert!(name.starts_with(&format!("{prefix}entraway-attempt-")), "{public_url}: {name}");
         assert!(name.len() + length < 2_000, "{public_url}: a small cookie");
         let (age, rest): (Vec<_>, Vec<_>) = attributes.into_iter().partition(|one| one.starts_with("Max-Age"));
-        assert_eq!((age, rest), (vec!["Max-Age=600".to_owned()], expected.iter().map(ToString::to_string).collect()));
+        assert_eq!((age, rest), (vec!["Max-Age=86400".to_owned()], expected.iter().map(ToString::to_string).collect()));
 
         let callback = browser.pick(&world.fake, &service, &entra, alice).await;
         assert_eq!(callback.path(), format!("{base}/sso/callback"), "{public_url}");

@@ -2,6 +2,7 @@
 //! door or names a person.
 
 use std::collections::BTreeMap;
+use std::net::TcpStream;
 
 use entraway::domain::{ObjectId, StoreKind};
 use entraway::fake::{Endpoint, EntraError, Fault, FaultRule, TokenKind};
@@ -11,6 +12,7 @@ use url::Url;
 
 use super::program::{CONFIG, DATABASE_PASSWORD, Ended, Folder, Journey, Program, environment, with};
 use super::redis::{self, REDIS_PASSWORD, address};
+use crate::support::redis::free_port;
 use crate::support::{Answer, Secrets, World, no_address_is_in};
 
 /// Everything that happened, and must not be in the log.
@@ -130,8 +132,8 @@ async fn all_goes_well(world: &World, base: &Url, alice: ObjectId, happened: &mu
     ] {
         happened.answered(&journey.browser.get(base.join(path).unwrap()).await, status);
     }
-    // The same code once more: the attempt is over.
-    happened.answered(&journey.browser.get(callback).await, 400);
+    // The same code once more: the attempt is over, and the browser is signed in.
+    happened.answered(&journey.browser.get(callback).await, 303);
     let logout = journey.browser.request(Method::POST, base.join("/sso/logout").unwrap());
     let answer = journey.browser.send(logout.header("Sec-Fetch-Site", "same-origin")).await;
     happened.answered(&answer, 303);
@@ -229,13 +231,16 @@ fn assert_requests_told(log: &[Value], happened: &Happened) {
             let expected = match status.as_u16() {
                 // How everybody begins: nothing to be told aloud.
                 401 => "DEBUG",
+                // Anybody causes these.
+                404 => "INFO",
                 ..500 => "WARN",
                 _ => "ERROR",
             };
-            let times = usize::from(expected != "DEBUG");
+            let times = usize::from(expected == "WARN" || expected == "ERROR");
             assert_eq!(loud, times, "request {request} failed with {status}, which is told so often: {lines:#?}");
             let failure = lines.iter().find(|line| line["code"].is_string()).expect("a code");
             assert_eq!(failure["level"], expected, "{failure:#}");
+            assert_eq!(failure["path"], answered[0]["path"], "the failure's own line has the path: {failure:#}");
         }
     }
     for line in log.iter().filter(|line| line["message"] == "answered" || line["message"] == "signed in") {
@@ -257,4 +262,45 @@ async fn a_person_reads_lines_without_colours_where_there_is_no_terminal() {
     let ended = program.terminate().await;
     assert!(!ended.stderr.contains('\u{1b}') && !ended.stderr.starts_with('{'), "{}", ended.stderr);
     assert!(ended.stderr.contains(" INFO "), "{}", ended.stderr);
+}
+
+/// The log at a level while a page that is not there is asked for, a sign-in fails, and Microsoft is away; with the
+/// request IDs of the three answers.
+async fn log_at(level: &str) -> (Vec<Value>, [String; 3]) {
+    let world = World::new().await;
+    let folder = Folder::new();
+    let config = folder.file("entraway.yaml", CONFIG);
+    let args = ["serve", "--config", &config, "--log-level", level, "--log-format", "json"];
+    // Below "info" no line says that the program is ready, and where.
+    let listen = format!("127.0.0.1:{}", free_port());
+    let base = Url::parse(&format!("http://{listen}")).unwrap();
+    let mut program = Program::start(&folder, &args, &with(environment(&world), "LISTEN", &listen));
+    program.until("connection", |_| TcpStream::connect(&listen).ok()).await;
+    let mut journey = Journey::begin(&base).await;
+    let away = journey.answer(&[("error", "server_error")]);
+    let urls = [base.join("/no/such/page?token=x").unwrap(), base.join("/sso/callback?state=x").unwrap(), away];
+    let mut ids = Vec::new();
+    for (url, status) in urls.into_iter().zip([404, 400, 503]) {
+        let answer = journey.browser.get(url).await;
+        assert_eq!(answer.status, status, "{answer:#?}");
+        ids.push(answer.headers["x-request-id"].to_str().unwrap().to_owned());
+    }
+    (program.terminate().await.log(), ids.try_into().unwrap())
+}
+
+#[tokio::test]
+async fn log_lines_carry_the_request_id_at_every_level() {
+    for level in ["error", "warn", "warn,entraway=warn", "info"] {
+        let (log, [missing, failed, away]) = log_at(level).await;
+        let lines_of = |id: &str| {
+            let of_request = log.iter().filter(|line| line["span"]["request_id"] == id && line["code"].is_string());
+            of_request.map(|line| (line["level"].clone(), line["path"].clone())).collect::<Vec<_>>()
+        };
+        let line = |level: &str, path: &str| vec![(json!(level), json!(path))];
+        assert_eq!(lines_of(&away), line("ERROR", "/sso/callback"), "{level}: {log:#?}");
+        let expected = if level == "error" { Vec::new() } else { line("WARN", "/sso/callback") };
+        assert_eq!(lines_of(&failed), expected, "{level}: {log:#?}");
+        let expected = if level == "info" { line("INFO", "/no/such/page") } else { Vec::new() };
+        assert_eq!(lines_of(&missing), expected, "{level}: a page that is not there is no warning: {log:#?}");
+    }
 }

@@ -23,6 +23,12 @@ const NUMBERS: &[(&str, &str, &str)] = &[
         "CONCURRENT_SIGN_INS: u32 = 128;",
     ),
     (
+        "records of sign-ins that failed before the user was known, from one address | | 10 an hour",
+        "src/web/limits.rs",
+        "RECORDS_PER_ADDRESS: u32 = 10;",
+    ),
+    ("the same from all addresses, in each replica | | 200 an hour", "src/web/limits.rs", "RECORDS: u32 = 200;"),
+    (
         "requests from one address to one route of the sign-in | `limits.sign_ins_per_address` | 600 a minute",
         "src/config/limits.rs",
         "SIGN_INS_PER_ADDRESS: u32 = 600;",

@@ -18,10 +18,14 @@ async fn who_cannot_finish_is_told_to_begin_again(#[values(Native, LiteLlm)] sto
         let (_, callback) = comes_back(&world, &service, alice).await;
         (Browser::new(), callback)
     };
+    // The first time, an expired attempt is started again.
     let late = async || {
-        let late = comes_back(&world, &service, alice).await;
+        let (mut browser, callback) = comes_back(&world, &service, alice).await;
         world.clock.advance(TimeDelta::minutes(11));
-        late
+        let restarted = browser.get(callback).await.location();
+        let callback = browser.pick(&world.fake, &service, &restarted, alice).await;
+        world.clock.advance(TimeDelta::minutes(11));
+        (browser, callback)
     };
     let pages = [
         shown(&world, (400, "attempt_unknown"), foreign).await,
@@ -61,6 +65,7 @@ async fn who_used_an_attempt_up_is_told_so() {
     let service = world.service().await;
     shown(&world, (400, "attempt_used"), async || {
         let (browser, callback) = comes_back(&world, &service, alice).await;
+        // In another tab, whose session this browser does not have yet.
         assert_eq!(browser.clone().get(callback.clone()).await.status, 303);
         (browser, callback)
     })

@@ -8,30 +8,45 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{comes_back, comes_back_from, shown};
+use crate::callback::parameter;
 use crate::support::{LiteLlm, Native, StoreKind, Traces, World};
 
 #[rstest]
 #[tokio::test]
-async fn a_person_who_refused_consent_is_told_so(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn signin_canceled_is_told_from_missing_consent(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, _) = world.alice();
     let service = world.service().await;
     let before = world.traces().await;
-    let page = shown(&world, (403, "consent_refused"), async || {
+    let page = shown(&world, (403, "consent_declined"), async || {
         comes_back_from(&service, |entra| world.fake.refuse_url(entra)).await
     })
     .await;
-    assert!(page.body.contains("grant consent"), "{}", page.body);
+    assert!(page.body.contains("<h1>You canceled the sign-in</h1>"), "{}", page.body);
+    assert!(!page.body.contains("administrator"), "nothing that an administrator has to do: {}", page.body);
     world.fake.edit(|directory| directory.change_person(alice, |person| person.consents = false));
-    shown(&world, (403, "consent_refused"), async || comes_back(&world, &service, alice).await).await;
+    shown(&world, (403, "consent_declined"), async || comes_back(&world, &service, alice).await).await;
+    // As Entra sends it where there is no number: personal accounts, identity providers behind it.
+    for query in ["error=access_denied&error_subcode=cancel", "error=access_denied", "error=x&error_subcode=cancel"] {
+        let page = shown(&world, (403, "canceled"), async || {
+            let (browser, callback) = comes_back_from(&service, |entra| world.fake.refuse_url(entra)).await;
+            let state = parameter(&callback, "state");
+            (browser, service.at(&format!("/sso/callback?state={state}&{query}")))
+        })
+        .await;
+        assert!(page.body.contains("<h1>You canceled the sign-in</h1>"), "{}", page.body);
+    }
+    let cancel = |error| EntraError { suberror: Some("cancel".to_owned()), ..error };
     for error in [
         EntraError::new("consent_required", 65001, "The user or administrator has not consented."),
         EntraError::new("access_denied", 90094, "Admin consent is required."),
         EntraError::new("invalid_request", 90094, "Admin consent is required."),
+        cancel(EntraError::new("access_denied", 90095, "Admin consent is required.")),
     ] {
         world.fake.clear_faults();
         world.fake.fault(FaultRule::on(Endpoint::Authorize, Fault::Entra(error)));
-        shown(&world, (403, "consent_refused"), async || comes_back(&world, &service, alice).await).await;
+        let page = shown(&world, (403, "consent_required"), async || comes_back(&world, &service, alice).await).await;
+        assert!(page.body.contains("administrator to grant consent"), "{}", page.body);
     }
     assert_eq!(world.traces().await, before, "nothing is written");
 }
@@ -136,6 +151,7 @@ async fn a_person_whom_entra_refuses_otherwise_is_told_whom_to_tell() {
     for error in [
         EntraError::new("access_denied", 53003, "Access has been blocked by Conditional Access policies."),
         EntraError::new("invalid_request", 900_144, "The request body must contain the following parameter."),
+        EntraError::new("access_denied", 999_999, "Something that is not known yet."),
         EntraError::new("unheard_of", 1, "User alice.arden@contoso-sim.example is unheard of."),
     ] {
         world.fake.clear_faults();

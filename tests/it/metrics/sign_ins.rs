@@ -105,7 +105,7 @@ async fn every_refusal_is_counted_under_the_code_that_the_page_shows() {
         (None, nora, "no_group"),
         (Some(token(Fault::status(503))), alice, "entra_unavailable"),
         (Some(token(refused("invalid_client", 7_000_215))), alice, "app_refused"),
-        (Some(authorize(refused("access_denied", 65_004))), alice, "consent_refused"),
+        (Some(authorize(refused("access_denied", 65_004))), alice, "consent_declined"),
         (Some(authorize(refused("access_denied", 50_105))), alice, "not_assigned"),
         (Some(FaultRule::on(Endpoint::MemberOf, Fault::status(403))), alice, "groups_unknown"),
     ] {

@@ -207,14 +207,26 @@ impl World {
 
     /// The same with a clock of its own.
     pub(crate) async fn service_at(config: Config, clock: Clock, patience: Patience) -> Service {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::serve(config, clock, patience, listener).await
+    }
+
+    async fn serve(config: Config, clock: Clock, patience: Patience, listener: TcpListener) -> Service {
         let public_url = config.server.public_url.as_url().clone();
         let app = App::build(config, clock, Duration::from_secs(3)).await.unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let serving = server::serve_with(app.clone(), listener, stop.clone(), patience);
         tokio::spawn(async move { serving.await.unwrap() });
         Service { address, public_url, app, _stop: stop.drop_guard() }
+    }
+
+    /// An instance whose public URL is its own address, as a real browser needs it.
+    pub(crate) async fn service_at_its_public_url(&self) -> Service {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut config = self.config();
+        config.server.public_url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        Self::serve(config, self.clock.clone(), Patience::default(), listener).await
     }
 
     /// Signs a person in with a new browser, which has to succeed.

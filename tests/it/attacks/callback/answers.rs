@@ -75,7 +75,7 @@ async fn an_attempt_that_entra_refused_is_used_as_well() {
     let (mut browser, callback) = siege.comes_back(siege.alice).await;
     let keeps_its_cookies = browser.clone();
     let refusal = with(&without(&callback, "code"), "error", "access_denied");
-    siege.refuses("a refusal", (403, "consent_refused"), &mut browser, refusal).await;
+    siege.refuses("a refusal", (403, "canceled"), &mut browser, refusal).await;
     let mut again = keeps_its_cookies;
     siege.refuses("a code after a refusal", (400, "attempt_used"), &mut again, callback).await;
     siege.stands(2).await;
@@ -87,13 +87,22 @@ async fn an_attempt_is_good_for_ten_minutes() {
     let (mut late, mut in_time) = (Browser::new(), Browser::new());
     let entra = siege.begin(&mut late).await;
     let callback = siege.pick(&late, &entra, siege.alice).await;
-    siege.world.clock.advance(TimeDelta::minutes(2));
+    siege.world.clock.advance(TimeDelta::minutes(11));
+    siege.names("after eleven minutes");
+    let before = siege.world.traces().await;
+    let answer = late.get(callback.clone()).await;
+    let again = answer.location();
+    assert_ne!(parameter(&again, "state"), parameter(&callback, "state"), "started again: {answer:#?}");
+    assert_eq!(siege.world.traces().await, before, "the late answer itself opens no session");
+    let callback = siege.pick(&late, &again, siege.alice).await;
+    siege.world.clock.advance(TimeDelta::minutes(11));
+    siege.refuses("after eleven minutes, once more", (400, "attempt_expired"), &mut late, callback).await;
     let entra = siege.begin(&mut in_time).await;
     siege.world.clock.advance(TimeDelta::minutes(9));
-    siege.refuses("after eleven minutes", (400, "attempt_expired"), &mut late, callback).await;
     let callback = siege.pick(&in_time, &entra, siege.alice).await;
     assert_eq!(in_time.get(callback).await.status, 303, "after nine minutes");
-    siege.stands(1).await;
+    assert_eq!(in_time.me(&siege.service).await.status, 200, "after nine minutes");
+    siege.stands(2).await;
 }
 
 #[tokio::test]

@@ -38,7 +38,7 @@ async fn a_code_that_entra_does_not_take_is_refused() {
         ("a malformed code", EntraError::new("invalid_grant", 9_002_313, "Invalid request."), (400, "code_refused")),
         ("a disabled account", EntraError::new("invalid_grant", 50057, "It is disabled."), (403, "entra_refused")),
         ("Conditional Access", EntraError::new("invalid_grant", 53003, "Blocked."), (403, "entra_refused")),
-        ("no consent", EntraError::new("invalid_grant", 65001, "No consent."), (403, "consent_refused")),
+        ("no consent", EntraError::new("invalid_grant", 65001, "No consent."), (403, "consent_required")),
         ("one more step", EntraError::mfa_required(), (403, "interaction_required")),
         ("an error that nobody knows", EntraError::new("unheard_of", 1, "<b>Unheard of</b>"), (400, "code_refused")),
     ] {
