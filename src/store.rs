@@ -9,6 +9,7 @@ mod litellm;
 mod me;
 mod migrations;
 mod native;
+mod roles;
 mod session;
 mod sync_run;
 mod upkeep;
@@ -40,12 +41,13 @@ pub use caller::{Caller, CallerSession, Callers, touch_interval};
 pub use changes::{Change, Changes, NotListening};
 pub use me::{LastSync, Me, OrganizationOfMe, SessionOfMe, TeamOfMe, UserOfMe};
 pub use migrations::Versions;
+pub use roles::{Adoption, AdoptionState};
 pub use session::{NewSession, SessionRow, TokenHash, Whose};
 pub use sync_run::{Refusal, SyncRun};
 pub use upkeep::AssertionKey;
 pub use view::{
     Cursor, Failed, Hour, Key, Listed, Listing, Member, Organization, PAGE, Person as PersonRow, PersonOrganization,
-    PersonTeam, RowLimits, Sort, SyncFilter, SyncRow, Team, Turn,
+    PersonTeam, RoleChanged, RowLimits, Sort, SyncFilter, SyncRow, Team, Turn,
 };
 pub use viewer::Viewer;
 
@@ -263,6 +265,12 @@ impl Store {
         let turns = semaphore(turns(max_connections));
         let reach = Arc::new(Reach { way: OnceLock::new(), plain, shared: AtomicBool::new(false) });
         Ok(Self { kind, pool, renewal, reach, line, turns, metrics: Arc::default() })
+    }
+
+    /// Whose tables these are.
+    #[must_use]
+    pub fn kind(&self) -> StoreKind {
+        self.kind
     }
 
     /// Counts there.
