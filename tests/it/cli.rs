@@ -12,3 +12,4 @@ mod redis;
 mod serve;
 mod sessions;
 mod start;
+mod users;
