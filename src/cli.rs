@@ -9,6 +9,7 @@ mod migrate;
 mod output;
 mod serve;
 mod sessions;
+mod users;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -103,6 +104,11 @@ enum Command {
         #[command(subcommand)]
         command: SessionsCommand,
     },
+    /// Confirm a user's row that is older than their first sign-in.
+    Users {
+        #[command(subcommand)]
+        command: UsersCommand,
+    },
     /// Tell of one person which groups Entra reports, what came of each, and why they are in each team.
     ///
     /// Answers "why am I not in team X?" from what the last sign-ins left in the database: nothing is asked of Entra, nothing
@@ -142,6 +148,22 @@ enum SessionsCommand {
     Revoke {
         #[command(flatten)]
         whose: WhoseArgs,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum UsersCommand {
+    /// Confirm that a row in LiteLLM's user table is this user's, so that the next sign-in may make them an operator.
+    ///
+    /// With "store: litellm" a row that is older than the user's first sign-in is taken over, but gets no operator role:
+    /// another program made it, and keys of others may belong to it. Look at the user and their keys in LiteLLM first.
+    /// Prints what was confirmed; repeating it changes nothing. Ends with 1 if there is no such row.
+    Adopt {
+        /// The user's object id in Entra.
+        #[arg(long, value_name = "ID")]
+        user: ObjectId,
         #[command(flatten)]
         config: ConfigArgs,
     },
@@ -219,6 +241,9 @@ impl Cli {
             }
             Command::Sessions { command: SessionsCommand::Revoke { whose, config } } => {
                 sessions::revoke(whose.whose(), config.file().as_deref(), env).await
+            }
+            Command::Users { command: UsersCommand::Adopt { user, config } } => {
+                users::adopt(user, config.file().as_deref(), env).await
             }
             Command::Explain { user, team, config } => {
                 Box::pin(explain::run(&user, team.as_deref(), config.file().as_deref(), env)).await

@@ -307,7 +307,7 @@ fn config<'a>(node: Option<&'a Node>, reader: &mut Reader<'a>) -> Option<Config>
     let store = service::store(&mut root, reader);
     let (entra, named_app) = entra::entra(&mut root, reader);
     let (sync, role_precedence) = access::sync(&mut root, reader);
-    let access = access::access(&mut root, named_app, reader);
+    let access = access::access(&mut root, named_app, entra.as_ref(), reader);
     let public_url = server.as_ref().map(|server| &server.public_url);
     let session = session::session(&mut root, public_url, reader);
     let return_hosts = access::return_hosts(&access.return_hosts, public_url, session.as_ref(), reader);
@@ -323,6 +323,7 @@ fn config<'a>(node: Option<&'a Node>, reader: &mut Reader<'a>) -> Option<Config>
         user_params: settings.user_params,
         role_precedence,
         admin_user_ids: access.admin_user_ids,
+        home_tenant: access.home_tenant,
         require_group: access.require_group,
         allowed_email_domains: access.allowed_email_domains,
     };

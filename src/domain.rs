@@ -121,10 +121,20 @@ impl Email {
         &self.0
     }
 
-    /// The part behind the `@`.
+    /// The domain that the user signs in with at home, in lower case: the part after the `@`, and of a guest
+    /// (`gus_fabrikam.com#EXT#@contoso.onmicrosoft.com`) their own. Entra builds a guest's name from their address, with
+    /// `_` for the `@`; a domain holds no `_`, so the last one counts. `None` where a guest's own domain cannot be told.
+    /// Source: <https://learn.microsoft.com/entra/external-id/user-properties>.
     #[must_use]
-    pub fn domain(&self) -> &str {
-        self.0.split_once('@').map_or("", |(_, domain)| domain)
+    pub fn home_domain(&self) -> Option<&str> {
+        const GUEST: &str = "#ext#";
+        let (local, domain) = self.0.split_once('@')?;
+        if !local.contains(GUEST) {
+            return Some(domain);
+        }
+        let (address, own) = local.strip_suffix(GUEST)?.rsplit_once('_')?;
+        let labels = own.contains('.') && own.split('.').all(|label| !label.is_empty());
+        (labels && !address.is_empty() && !address.contains(GUEST) && !own.contains('#')).then_some(own)
     }
 }
 
@@ -228,10 +238,34 @@ impl UserRole {
         }
     }
 
-    /// Reads a role's name in any case, as LiteLLM does.
+    /// Reads a role's name in any case, as LiteLLM does. White space around it is ignored: people write roles into
+    /// databases and configurations by hand.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|role| role.as_str().eq_ignore_ascii_case(text.trim()))
+        Self::from_app_role(text.trim())
+    }
+
+    /// Reads an app role, a value of the `roles` claim: in any case, and otherwise exactly. Nothing is trimmed, so that a
+    /// value that only looks like a role in the Entra admin center is none.
+    #[must_use]
+    pub fn from_app_role(value: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str().eq_ignore_ascii_case(value))
+    }
+
+    /// Whether the role is an operator's: it sees everything.
+    #[must_use]
+    pub fn is_operator(self) -> bool {
+        matches!(self, Self::ProxyAdmin | Self::ProxyAdminViewer)
+    }
+
+    /// What a store's user row says of this role. LiteLLM refuses `org_admin` as a global role (`/user/update` answers
+    /// 422, `/key/generate` 401): there the row says `internal_user`, and the memberships of organizations `org_admin`.
+    #[must_use]
+    pub fn in_row(self, store: StoreKind) -> Self {
+        match (store, self) {
+            (StoreKind::LiteLlm, Self::OrgAdmin) => Self::InternalUser,
+            _ => self,
+        }
     }
 }
 
@@ -250,7 +284,7 @@ pub struct Person {
     /// The address that they sign in with, of a domain that their tenant has proved to own.
     pub sign_in_address: Option<Email>,
     pub name: Option<String>,
-    /// The values of the `roles` claim, in its order, unread.
+    /// The values of the `roles` claim, in its order, not interpreted.
     pub app_roles: Vec<String>,
 }
 
@@ -263,11 +297,11 @@ mod tests {
         for (text, domain) in [
             ("Alice.Arden@Contoso.example", "contoso.example"),
             (" o'brien+llm/x=y@a-b.co\n", "a-b.co"),
-            ("gus_fabrikam.com#EXT#@contoso.onmicrosoft.com", "contoso.onmicrosoft.com"),
+            ("gus_fabrikam.com#EXT#@contoso.onmicrosoft.com", "fabrikam.com"),
             ("jürgen@bücher.example", "bücher.example"),
         ] {
             let email = Email::parse(text).unwrap_or_else(|| panic!("{text:?} is an address"));
-            assert_eq!((email.as_str(), email.domain()), (text.trim().to_lowercase().as_str(), domain));
+            assert_eq!((email.as_str(), email.home_domain()), (text.trim().to_lowercase().as_str(), Some(domain)));
         }
         for text in [
             "",
@@ -294,6 +328,38 @@ mod tests {
             &format!("{}@b", "x".repeat(320)),
         ] {
             assert_eq!(Email::parse(text), None, "{text:?} is no address");
+        }
+    }
+
+    #[test]
+    fn home_domain_of_guest_is_their_own() {
+        for (text, domain) in [
+            ("x_evil.example#EXT#@contoso.onmicrosoft.com", Some("evil.example")),
+            ("x_evil.example#ext#@contoso.onmicrosoft.com", Some("evil.example")),
+            ("first_last_mail.fabrikam.com#EXT#@contoso.onmicrosoft.com", Some("mail.fabrikam.com")),
+            ("eve_contoso.onmicrosoft.com_evil.example#EXT#@contoso.onmicrosoft.com", Some("evil.example")),
+            // The domain cannot be told.
+            ("evil.example#EXT#@contoso.onmicrosoft.com", None),
+            ("x_localhost#EXT#@contoso.onmicrosoft.com", None),
+            ("x_#EXT#@contoso.onmicrosoft.com", None),
+            ("_evil.example#EXT#@contoso.onmicrosoft.com", None),
+            ("x_evil..example#EXT#@contoso.onmicrosoft.com", None),
+            ("x_evil.example#EXT#1@contoso.onmicrosoft.com", None),
+            ("x_evil.example#EXT#y_contoso.com#EXT#@contoso.onmicrosoft.com", None),
+            ("#EXT#@contoso.onmicrosoft.com", None),
+        ] {
+            let email = Email::parse(text).unwrap_or_else(|| panic!("{text:?} is an address"));
+            assert_eq!(email.home_domain(), domain, "{text}");
+        }
+    }
+
+    #[test]
+    fn app_role_matches_in_any_case_but_exactly() {
+        for value in ["proxy_admin", "PROXY_ADMIN", "pRoXy_AdMiN"] {
+            assert_eq!(UserRole::from_app_role(value), Some(UserRole::ProxyAdmin), "{value:?}");
+        }
+        for value in [" proxy_admin", "proxy_admin ", "proxy_admin\n", "\u{a0}proxy_admin", "proxy-admin", ""] {
+            assert_eq!(UserRole::from_app_role(value), None, "{value:?}");
         }
     }
 }

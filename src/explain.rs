@@ -8,7 +8,7 @@ mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::domain::{StoreKind, UserRole};
+use crate::domain::{Identity, StoreKind, UserRole};
 use crate::policy::Policy;
 
 pub use ask::{Answer, Case, Finding, ask};
@@ -72,20 +72,31 @@ pub fn standalone(made: Option<&MadeTeam>, organizations_on: bool) -> Standalone
 #[must_use]
 pub fn role(person: &PersonFacts, policy: &Policy) -> RoleReport {
     let default = || policy.default_role().as_str().to_owned();
-    let object_id = person.object_id.as_ref().map(|id| id.as_str().to_lowercase());
-    let listed = object_id.is_some_and(|id| policy.admin_user_ids.contains(&id));
+    let listed = identity(person).is_some_and(|identity| policy.lists_as_admin(identity));
     let role = person.role.as_deref().map(str::trim).filter(|role| !role.is_empty());
+    // Not where the role was set by hand meanwhile.
+    let withheld = person.withheld_role.as_ref().filter(|withheld| role != Some(withheld.as_str()));
     let why = match (role, &person.sso_role) {
         _ if !person.has_row => RoleWhy::NoRow,
         _ if !person.from_here => RoleWhy::NotFromHere,
         (Some(role), Some(_)) if listed && role == UserRole::ProxyAdmin.as_str() => RoleWhy::AdminUserIds,
+        _ if withheld.is_some() => RoleWhy::OperatorRoleWithheld { withheld: withheld.cloned().unwrap_or_default() },
         _ if listed => RoleWhy::AdminUserIdsAtTheNextSignIn,
         (Some(role), Some(given)) if role == given => RoleWhy::AppRole,
+        (Some(role), Some(given)) if person.offered_roles.contains(role) => {
+            RoleWhy::AlsoOffered { given: given.clone() }
+        }
         (_, Some(given)) => RoleWhy::ChangedByHand { given: given.clone() },
         (Some(role), None) if role == policy.default_role().as_str() => RoleWhy::Default { default: default() },
         (_, None) => RoleWhy::SetByHand { default: default() },
     };
     RoleReport { role: role.map(str::to_owned), words: why.words(role), why }
+}
+
+/// Who the person is in Entra; `None` where that is not known.
+fn identity(person: &PersonFacts) -> Option<Identity> {
+    let object_id = person.object_id.as_ref()?.as_str().parse().ok()?;
+    Some(Identity { tenant_id: person.tenant_id.as_ref()?.parse().ok()?, object_id })
 }
 
 fn sign_in(facts: &Facts) -> SignInReport {

@@ -1,6 +1,7 @@
 //! What has to be written so that the store agrees with Entra: a pure function of what the store holds, what Entra says
 //! and what the operator decided. No I/O, no clock, nothing that can fail.
 
+mod roles;
 mod types;
 
 use std::collections::BTreeSet;
@@ -8,12 +9,14 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::domain::{GroupId, Hidden, Person, UserRole};
+use crate::domain::{GroupId, Hidden, Person, StoreKind, UserRole};
 use crate::policy::{Limits, Policy};
 
+use roles::Roles;
+pub use roles::organization_role;
 pub use types::{
-    Applied, Budget, Current, CurrentOrganizationMember, CurrentUser, Directory, Failure, Groups, NewOrganization,
-    NewTeam, NewUser, Note, Plan, Reading, Unknown, UserChange, UserUpdate,
+    Applied, Budget, Current, CurrentOrganizationMember, CurrentUser, Directory, Failure, GivenRoles, Groups,
+    NewOrganization, NewTeam, NewUser, Note, Plan, Reading, RoleChange, RoleScope, Unknown, UserChange, UserUpdate,
 };
 
 /// LiteLLM's name for "whatever the organization may use".
@@ -25,6 +28,8 @@ pub struct Planner<'a> {
     pub person: &'a Person,
     pub directory: &'a Directory,
     pub policy: &'a Policy,
+    /// Whose tables the plan is for.
+    pub store: StoreKind,
     /// When new budgets start.
     pub now: DateTime<Utc>,
 }
@@ -34,13 +39,14 @@ impl Planner<'_> {
     /// `group_ids()`. What exists is never in the plan: nothing is renamed, re-scoped, re-limited or removed.
     #[must_use]
     pub fn plan(&self, current: &Current) -> Plan {
-        let Self { person, directory, policy, now } = *self;
+        let Self { person, directory, policy, now, .. } = *self;
         let mut plan = Plan { user_id: user_id(current, person), ..Plan::default() };
-        let role = organization_role(plan_user(&mut plan, current, person, policy, now));
+        let roles = Roles::of(self, current.user.as_ref());
+        self.plan_user(&mut plan, current, &roles);
         let passing = directory.passing();
         plan_groups(&mut plan, current, directory, &passing, policy, now);
-        plan_memberships(&mut plan, current, &passing, policy, role);
-        plan_organization_roles(&mut plan, current, role);
+        plan_memberships(&mut plan, current, &passing, policy, roles.in_organizations);
+        roles::plan_organization_roles(&mut plan, current, &passing, roles.in_organizations);
         note_others(&mut plan, current);
         note_unknown(&mut plan, directory);
         plan
@@ -68,6 +74,46 @@ impl Planner<'_> {
             plan.join_teams.remove(group);
         }
         plan
+    }
+
+    /// Creates the user, or refreshes what Entra says of them.
+    fn plan_user(&self, plan: &mut Plan, current: &Current, roles: &Roles) {
+        let Self { person, policy, store, now, .. } = *self;
+        roles.note(plan, store, current.user.as_ref());
+        let Some(user) = &current.user else {
+            let limits = policy.user_params.limits.clone();
+            plan.user = Some(UserChange::Create(NewUser {
+                email: person.email.clone(),
+                alias: person.name.clone(),
+                role: roles.given.role.unwrap_or_else(|| policy.default_role()).in_row(store),
+                given: roles.given.clone(),
+                models: policy.user_params.models.clone(),
+                budget_reset_at: limits.budget_duration.as_ref().map(|duration| duration.next_reset(now)),
+                limits,
+            }));
+            return;
+        };
+
+        let mut update = UserUpdate { adopted: user.tenant_id.is_none(), ..UserUpdate::default() };
+        // An address that Entra no longer tells is kept; an alias is only ever filled in, as in LiteLLM.
+        if let Some(email) = &person.email
+            && user.email.as_ref().map(Hidden::as_str) != Some(email.as_str())
+        {
+            update.email = Some(email.clone());
+        }
+        if user.alias.as_deref().is_none_or(|alias| alias.trim().is_empty()) {
+            update.alias.clone_from(&person.name);
+        }
+        if user.role.as_ref() != Some(&roles.row) {
+            update.role = Some(roles.row.clone());
+        }
+        // What was remembered of the row may have been another user's: with its owner it is written anew.
+        if !roles.are_remembered(user) || (update.adopted && roles.given != GivenRoles::default()) {
+            update.given = Some(roles.given.clone());
+        }
+        if update != UserUpdate::default() {
+            plan.user = Some(UserChange::Update(update));
+        }
     }
 }
 
@@ -118,65 +164,6 @@ fn plan_memberships(plan: &mut Plan, current: &Current, passing: &[GroupId], pol
     }
 }
 
-/// A role in an organization that the sync gave follows the person's role; one that was changed by hand stays.
-fn plan_organization_roles(plan: &mut Plan, current: &Current, role: UserRole) {
-    for (organization, member) in &current.organization_members {
-        let ours = member.sso_user_role.is_some() && member.sso_user_role == member.user_role;
-        if ours && member.user_role.as_deref() != Some(role.as_str()) {
-            plan.organization_roles.insert(organization.clone(), role);
-        }
-    }
-}
-
-/// Creates the person, or refreshes what Entra says of them. Gives the role that they have afterwards.
-fn plan_user(plan: &mut Plan, current: &Current, person: &Person, policy: &Policy, now: DateTime<Utc>) -> UserRole {
-    let granted = policy.granted_role(person.identity.object_id, &person.app_roles);
-    let Some(user) = &current.user else {
-        let role = granted.unwrap_or_else(|| policy.default_role());
-        let limits = policy.user_params.limits.clone();
-        plan.user = Some(UserChange::Create(NewUser {
-            email: person.email.clone(),
-            alias: person.name.clone(),
-            role,
-            sso_role: granted,
-            models: policy.user_params.models.clone(),
-            budget_reset_at: limits.budget_duration.as_ref().map(|duration| duration.next_reset(now)),
-            limits,
-        }));
-        return role;
-    };
-
-    let mut update = UserUpdate { adopted: user.tenant_id.is_none(), ..UserUpdate::default() };
-    // An address that Entra no longer tells is kept; an alias is only ever filled in, as in LiteLLM.
-    if let Some(email) = &person.email
-        && user.email.as_ref().map(Hidden::as_str) != Some(email.as_str())
-    {
-        update.email = Some(email.clone());
-    }
-    if user.alias.as_deref().is_none_or(|alias| alias.trim().is_empty()) {
-        update.alias.clone_from(&person.name);
-    }
-    let role_text = match granted {
-        Some(role) => role.as_str(),
-        // What Entra gave goes when Entra no longer gives it; what somebody set by hand since then stays.
-        None if user.sso_role.is_some() && user.sso_role == user.role => policy.default_role().as_str(),
-        None => user.role.as_deref().unwrap_or_else(|| policy.default_role().as_str()),
-    };
-    if granted.is_none() && user.role.is_some() && user.sso_role.is_some() && user.sso_role != user.role {
-        plan.notes.push(Note::RoleSetByHandStays);
-    }
-    let sso_role = granted.map(|role| role.as_str().to_owned());
-    // What was remembered of the row may have been another person's: with its owner the role is written anew.
-    if user.role.as_deref() != Some(role_text) || user.sso_role != sso_role || (update.adopted && granted.is_some()) {
-        update.role = Some((role_text.to_owned(), granted));
-    }
-    let role = UserRole::parse(role_text).unwrap_or(UserRole::InternalUserViewer);
-    if update != UserUpdate::default() {
-        plan.user = Some(UserChange::Update(update));
-    }
-    role
-}
-
 fn note_others(plan: &mut Plan, current: &Current) {
     let own = plan.user_id.clone();
     if !current.same_email.is_empty() {
@@ -193,17 +180,6 @@ fn note_unknown(plan: &mut Plan, directory: &Directory) {
     }
     if let Reading::Unknown(unknown) = &directory.member_of {
         plan.notes.push(Note::MemberOfUnknown { code: unknown.code.clone() });
-    }
-}
-
-/// What a role is inside an organization: `org_admin` is a right over particular organizations; the other rights end
-/// at "may use" and "may look", which are the roles that LiteLLM knows there.
-#[must_use]
-pub fn organization_role(role: UserRole) -> UserRole {
-    match role {
-        UserRole::OrgAdmin => UserRole::OrgAdmin,
-        UserRole::ProxyAdmin | UserRole::InternalUser => UserRole::InternalUser,
-        UserRole::ProxyAdminViewer | UserRole::InternalUserViewer => UserRole::InternalUserViewer,
     }
 }
 

@@ -4,7 +4,7 @@ mod budget;
 
 use std::collections::BTreeSet;
 
-use crate::domain::{Email, ObjectId, UserRole};
+use crate::domain::{Email, Identity, TenantId, UserRole};
 
 pub use budget::{BudgetDuration, BudgetDurationError};
 
@@ -19,8 +19,12 @@ pub struct Policy {
     pub user_params: UserParams,
     /// `sync.role_precedence`.
     pub role_precedence: RolePrecedence,
-    /// `access.admin_user_ids` (and `PROXY_ADMIN_ID`): user ids that are always `proxy_admin`; in lower case.
+    /// `access.admin_user_ids` (and `PROXY_ADMIN_ID`): user ids of the home tenant that are always `proxy_admin`; in
+    /// lower case.
     pub admin_user_ids: BTreeSet<String>,
+    /// The only tenant whose operator roles count: `access.home_tenant`, or the one allowed tenant. `None` where
+    /// `entra.tenant` names the tenant, so that no other one's users can sign in.
+    pub home_tenant: Option<TenantId>,
     /// `access.require_group`: nobody gets in who is in no assigned group.
     pub require_group: bool,
     /// `access.allowed_email_domains` in lower case; empty: any.
@@ -75,17 +79,46 @@ pub enum RolePrecedence {
 }
 
 impl Policy {
-    /// The role that Entra's app roles (or the operator's list of administrators) give this person; `None` where
-    /// neither does. Unknown values of the claim are passed over, as LiteLLM does.
+    /// The role that Entra's app roles (or the operator's list of administrators) give this user; `None` where neither
+    /// does. Unknown values of the claim are skipped, as LiteLLM does, and so are operator roles of another tenant.
     #[must_use]
-    pub fn granted_role(&self, person: ObjectId, app_roles: &[String]) -> Option<UserRole> {
-        if self.admin_user_ids.contains(&person.to_string()) {
+    pub fn granted_role(&self, identity: Identity, app_roles: &[String]) -> Option<UserRole> {
+        if self.lists_as_admin(identity) {
             return Some(UserRole::ProxyAdmin);
         }
-        let mut valid = app_roles.iter().filter_map(|role| UserRole::parse(role));
+        let home = self.is_home(identity.tenant_id);
+        self.wins(valid_roles(app_roles).filter(|role| home || !role.is_operator()))
+    }
+
+    /// The same without operator roles: what a user gets whose operator role is withheld.
+    #[must_use]
+    pub fn granted_role_below_operator(&self, app_roles: &[String]) -> Option<UserRole> {
+        self.wins(valid_roles(app_roles).filter(|role| !role.is_operator()))
+    }
+
+    /// Every valid role of the claim, also those that do not count here: a LiteLLM proxy's own sign-in reads the same
+    /// claim and writes the highest of them.
+    #[must_use]
+    pub fn offered_roles(app_roles: &[String]) -> BTreeSet<UserRole> {
+        valid_roles(app_roles).collect()
+    }
+
+    /// Whether `access.admin_user_ids` names this user. The object id of another tenant's user is that tenant's to choose.
+    #[must_use]
+    pub fn lists_as_admin(&self, identity: Identity) -> bool {
+        self.is_home(identity.tenant_id) && self.admin_user_ids.contains(&identity.object_id.to_string())
+    }
+
+    /// Whether operator roles of this tenant's users count.
+    #[must_use]
+    pub fn is_home(&self, tenant: TenantId) -> bool {
+        self.home_tenant.is_none_or(|home| home == tenant)
+    }
+
+    fn wins(&self, mut roles: impl Iterator<Item = UserRole>) -> Option<UserRole> {
         match self.role_precedence {
-            RolePrecedence::First => valid.next(),
-            RolePrecedence::Highest => valid.max(),
+            RolePrecedence::First => roles.next(),
+            RolePrecedence::Highest => roles.max(),
         }
     }
 
@@ -95,11 +128,17 @@ impl Policy {
         self.user_params.user_role.unwrap_or(UserRole::InternalUserViewer)
     }
 
-    /// Whether a person who signs in with this address may enter. With a list of domains, a person without one may not
-    /// (LiteLLM lets such a person pass), and the mail in the token does not help: nobody verified it.
+    /// Whether a user who signs in with this address may enter. With a list of domains, a user without an address may
+    /// not (LiteLLM admits such a user), nor a guest whose own domain cannot be told. The `email` claim does not help: it
+    /// is not verified.
     #[must_use]
     pub fn admits_email(&self, email: Option<&Email>) -> bool {
-        self.allowed_email_domains.is_empty()
-            || email.is_some_and(|email| self.allowed_email_domains.contains(email.domain()))
+        let admits = |email: &Email| email.home_domain().is_some_and(|home| self.allowed_email_domains.contains(home));
+        self.allowed_email_domains.is_empty() || email.is_some_and(admits)
     }
+}
+
+/// The values of the `roles` claim that are roles of ours, in the claim's order.
+fn valid_roles(app_roles: &[String]) -> impl Iterator<Item = UserRole> {
+    app_roles.iter().filter_map(|value| UserRole::from_app_role(value))
 }

@@ -31,7 +31,7 @@ impl Rights {
     #[must_use]
     pub fn of(user_id: &str, user_role: Option<&str>, administers: &[String]) -> Self {
         let role = user_role.and_then(UserRole::parse);
-        let operator = matches!(role, Some(UserRole::ProxyAdmin | UserRole::ProxyAdminViewer));
+        let operator = role.is_some_and(UserRole::is_operator);
         let scope = if operator {
             Scope::All
         } else {

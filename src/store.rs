@@ -10,6 +10,7 @@ mod litellm;
 mod me;
 mod migrations;
 mod native;
+mod roles;
 mod session;
 mod sync_run;
 mod upkeep;
@@ -42,12 +43,13 @@ pub use changes::{Change, Changes, NotListening};
 pub use failed_sign_in::FailedSignIn;
 pub use me::{LastSync, Me, OrganizationOfMe, SessionOfMe, TeamOfMe, UserOfMe};
 pub use migrations::Versions;
+pub use roles::{Adoption, AdoptionState};
 pub use session::{NewSession, SessionRow, TokenHash, Whose};
 pub use sync_run::{Refusal, SyncRun};
 pub use upkeep::AssertionKey;
 pub use view::{
     Cursor, Failed, FailedSignInFilter, FailedSignInRow, Hour, Key, Listed, Listing, Member, Organization, PAGE,
-    Person as PersonRow, PersonOrganization, PersonTeam, RowLimits, Sort, SyncFilter, SyncRow, Team, Turn,
+    Person as PersonRow, PersonOrganization, PersonTeam, RoleChanged, RowLimits, Sort, SyncFilter, SyncRow, Team, Turn,
 };
 pub use viewer::Viewer;
 
@@ -265,6 +267,12 @@ impl Store {
         let turns = semaphore(turns(max_connections));
         let reach = Arc::new(Reach { way: OnceLock::new(), plain, shared: AtomicBool::new(false) });
         Ok(Self { kind, pool, renewal, reach, line, turns, metrics: Arc::default() })
+    }
+
+    /// Whose tables these are.
+    #[must_use]
+    pub fn kind(&self) -> StoreKind {
+        self.kind
     }
 
     /// Counts there.

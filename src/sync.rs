@@ -10,7 +10,7 @@ use secrecy::SecretString;
 
 use crate::domain::Person;
 use crate::litellm_cache::{self, LiteLlmCache};
-use crate::plan::{Applied, Directory, Planner};
+use crate::plan::{Applied, Directory, Note, Planner};
 use crate::policy::Policy;
 use crate::store::{Refusal, Store, StoreError, SyncRun};
 use crate::text::chain;
@@ -50,7 +50,7 @@ pub async fn sync(
     }
 
     let begin = Instant::now();
-    let planner = Planner { person, directory: &directory, policy, now };
+    let planner = Planner { person, directory: &directory, policy, store: store.kind(), now };
     let current = match Step::Read.run(store.read(person, &directory), StoreError::code).await {
         Err(StoreError::OtherTenant) => return refuse(Refusal::OtherTenant, directory),
         current => current?,
@@ -76,6 +76,12 @@ pub async fn sync(
     };
     for failure in &applied.failures {
         tracing::error!(kind = failure.kind, id = %failure.id, why = failure.why, "a group could not be created");
+    }
+    for note in &notes {
+        if let Note::OperatorRoleWithheld { role } = note {
+            let object_id = person.identity.object_id;
+            tracing::warn!(%role, %object_id, "operator role withheld: the user row is older than the first sign-in");
+        }
     }
     Ok(SyncRun {
         applied,

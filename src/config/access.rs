@@ -10,8 +10,8 @@ use super::problem::Level;
 use super::reader::{Item, Reader, Taken};
 use super::section::Section;
 use super::session::covers;
-use super::{Session, Sync};
-use crate::domain::ObjectId;
+use super::{Entra, Session, Sync, Tenant};
+use crate::domain::{ObjectId, TenantId};
 use crate::policy::RolePrecedence;
 
 /// Reads `sync`. For a value that was refused a default stands: the problem is told, and nothing is loaded.
@@ -37,14 +37,27 @@ pub(super) struct Access<'a> {
     pub(super) require_group: bool,
     pub(super) allowed_email_domains: BTreeSet<String>,
     pub(super) admin_user_ids: BTreeSet<String>,
+    pub(super) home_tenant: Option<TenantId>,
 }
 
-/// Reads `access`. `named_app`: whether `entra.service_principal_id` is given.
-pub(super) fn access<'a>(root: &mut Section<'a>, named_app: bool, reader: &mut Reader<'a>) -> Access<'a> {
+/// Reads `access`. `named_app`: whether `entra.service_principal_id` is given; `entra` is what was read of that section, if
+/// it holds no problem.
+pub(super) fn access<'a>(
+    root: &mut Section<'a>,
+    named_app: bool,
+    entra: Option<&Entra>,
+    reader: &mut Reader<'a>,
+) -> Access<'a> {
     let mut section = root.section("access", reader);
     let require_group = section.take("require_group");
     let domains = section.take_or_env("allowed_email_domains", "ALLOWED_EMAIL_DOMAINS", reader);
     let admins = section.take("admin_user_ids");
+    let home_tenant = section.take("home_tenant");
+    if home_tenant.is_none() && entra.is_some_and(|entra| entra.allowed_tenants.len() > 1) {
+        let fix = "set it to the id of your own tenant, one of entra.allowed_tenants: operator roles and \
+                   access.admin_user_ids count for its users only";
+        section.missing("home_tenant", fix, reader);
+    }
     let return_hosts = section.take("return_hosts");
     section.finish(reader);
 
@@ -74,7 +87,36 @@ pub(super) fn access<'a>(root: &mut Section<'a>, named_app: bool, reader: &mut R
         let host = reader.parsed(&item, "write such as app.example.com or app.example.com:8443", authority)?;
         Some((item, host))
     });
-    Access { require_group, allowed_email_domains, admin_user_ids, return_hosts: return_hosts.collect() }
+    let return_hosts = return_hosts.collect();
+    let home_tenant = home_tenant_of(home_tenant.as_ref(), entra, reader);
+    Access { require_group, allowed_email_domains, admin_user_ids, home_tenant, return_hosts }
+}
+
+/// The tenant whose operator roles count; `None` where `entra.tenant` names the only one.
+fn home_tenant_of<'a>(item: Option<&Item<'a>>, entra: Option<&Entra>, reader: &mut Reader<'a>) -> Option<TenantId> {
+    let home = item.and_then(|item| {
+        reader.parsed(item, "write a tenant's id", |text| text.parse::<TenantId>().map_err(|error| error.to_string()))
+    });
+    let Entra { tenant, allowed_tenants, .. } = entra?;
+    let several = matches!(tenant, Tenant::Organizations | Tenant::Common);
+    if let (Some(item), Some(home)) = (item, home) {
+        match tenant {
+            Tenant::Id(id) if *id != home => {
+                reader.problem(item, "is not the tenant of entra.tenant", "remove it: entra.tenant is the home tenant");
+            }
+            Tenant::Domain(_) => {
+                let said = "only organizations and common can have it: entra.tenant already is the home tenant";
+                reader.problem(item, said, "remove it");
+            }
+            _ if several && !allowed_tenants.contains(&home) => {
+                let fix = "write one of those, or add it there: no other tenant's users can sign in";
+                reader.problem(item, "is not in entra.allowed_tenants", fix);
+            }
+            _ => {}
+        }
+    }
+    // Of one allowed tenant it goes without saying.
+    home.or_else(|| allowed_tenants.first().copied().filter(|_| several))
 }
 
 /// A host and perhaps a port, as a URL of https writes them.

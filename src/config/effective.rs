@@ -107,6 +107,7 @@ pub(super) fn settings(config: &Config, sources: &Sources) -> Vec<Setting> {
     list.put("access.require_group", policy.require_group);
     list.several("access.allowed_email_domains", &policy.allowed_email_domains, "any");
     list.several("access.admin_user_ids", &policy.admin_user_ids, NONE);
+    list.put("access.home_tenant", policy.home_tenant.map_or_else(|| tenant(&entra.tenant), |home| home.to_string()));
     list.several("access.return_hosts", &config.return_hosts, NONE);
 
     list.put("session.idle_timeout", span(session.idle_timeout));

@@ -1,7 +1,7 @@
 //! What has to be known of one person before anything can be explained: what the store holds of them, what Entra last
 //! told, and how their sign-ins went.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,10 @@ pub struct PersonFacts {
     pub role: Option<String>,
     /// The role that the sync last gave.
     pub sso_role: Option<String>,
+    /// Every valid role that their last ID token offered.
+    pub offered_roles: BTreeSet<String>,
+    /// The operator role that waits until an operator confirms the row, which another program made.
+    pub withheld_role: Option<String>,
     /// Whether the store has a row of theirs.
     pub has_row: bool,
     /// Whether it is the row of somebody who has signed in here, and not only another program's.

@@ -61,6 +61,10 @@ pub enum RoleWhy {
     AdminUserIds,
     /// It names them, and they have not signed in since.
     AdminUserIdsAtTheNextSignIn,
+    /// Entra or `access.admin_user_ids` gives an operator role, which waits until an operator confirms the row.
+    OperatorRoleWithheld { withheld: String },
+    /// Entra offers it beside the one that the sync gave: LiteLLM's own sign-in wrote it.
+    AlsoOffered { given: String },
     /// Entra gave another one, and somebody changed it.
     ChangedByHand { given: String },
     /// Entra gave none, and it is the one for new people.

@@ -67,6 +67,16 @@ pub struct CurrentUser {
     pub role: Option<String>,
     /// The role that the sync last gave because Entra (or the list of administrators) said so.
     pub sso_role: Option<String>,
+    /// Every valid role that the last ID token offered. Older versions remember none.
+    #[serde(default)]
+    pub offered_roles: BTreeSet<String>,
+    /// The row was there before the user's first sign-in here, and no operator has confirmed it. Only in a LiteLLM
+    /// database: what others made may hold more than can be read, such as keys.
+    #[serde(default)]
+    pub unconfirmed: bool,
+    /// The operator role that waits for that.
+    #[serde(default)]
+    pub withheld_role: Option<String>,
 }
 
 /// The person's membership of an organization.
@@ -89,6 +99,8 @@ pub struct Plan {
     /// Memberships of organizations that the sync made and whose role changes.
     pub organization_roles: BTreeMap<String, UserRole>,
     pub join_teams: BTreeSet<GroupId>,
+    /// The roles that change, for the record: what is written is in `user` and `organization_roles`.
+    pub role_changes: Vec<RoleChange>,
     /// What was left alone, and why.
     pub notes: Vec<Note>,
 }
@@ -132,9 +144,9 @@ pub enum UserChange {
 pub struct NewUser {
     pub email: Option<Email>,
     pub alias: Option<String>,
+    /// What the row says: in a LiteLLM database never `org_admin`.
     pub role: UserRole,
-    /// The role if Entra (or the list of administrators) gave it.
-    pub sso_role: Option<UserRole>,
+    pub given: GivenRoles,
     pub models: Vec<String>,
     pub limits: Limits,
     pub budget_reset_at: Option<DateTime<Utc>>,
@@ -145,10 +157,41 @@ pub struct NewUser {
 pub struct UserUpdate {
     pub email: Option<Email>,
     pub alias: Option<String>,
-    /// The role, and the part of it that Entra gives.
-    pub role: Option<(String, Option<UserRole>)>,
-    /// The row was made by somebody else: from now on it is remembered whose it is.
+    /// The row's role.
+    pub role: Option<String>,
+    /// What is remembered of the roles in the token.
+    pub given: Option<GivenRoles>,
+    /// Another program made the row: from now on it is remembered whose it is.
     pub adopted: bool,
+}
+
+/// What is remembered of the roles that Entra gave at a sign-in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GivenRoles {
+    /// The role that counts, if Entra (or the list of administrators) gave one.
+    pub role: Option<UserRole>,
+    /// Every valid role that the token offered, and `role`.
+    pub offered: BTreeSet<UserRole>,
+    /// The operator role that is not given until an operator confirms the row.
+    pub withheld: Option<UserRole>,
+}
+
+/// A role that a sign-in changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RoleChange {
+    pub scope: RoleScope,
+    /// `None`: there was no role, or no account.
+    pub before: Option<String>,
+    pub after: String,
+}
+
+/// Where a role counts: in JSON `global` or the organization's id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RoleScope {
+    Global,
+    #[serde(untagged)]
+    Organization(String),
 }
 
 /// Something that the plan left alone on purpose; kept in the sync record.
@@ -160,6 +203,10 @@ pub enum Note {
         team: GroupId,
     },
     RoleSetByHandStays,
+    /// The user's row was there before their first sign-in: an operator role waits until an operator confirms the row.
+    OperatorRoleWithheld {
+        role: UserRole,
+    },
     /// Rows of others have this person's e-mail. They are left alone: an address is no proof of being somebody.
     SameEmail {
         own: Hidden,
@@ -192,6 +239,8 @@ pub struct Applied {
     pub aliases_joined: BTreeMap<GroupId, Option<String>>,
     pub user_created: bool,
     pub user_updated: bool,
+    /// The roles that were changed, the first one of a new account among them. Roles of new memberships are not.
+    pub role_changes: Vec<RoleChange>,
     pub failures: Vec<Failure>,
     /// What was left alone, and why: the notes of the plan that was written.
     pub notes: Vec<Note>,

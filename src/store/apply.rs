@@ -142,7 +142,7 @@ async fn apply_once<T: Tables>(store: &Store, planner: &Planner<'_>, locks: &Loc
         T::write_person(&mut transaction, planner, &plan, &mut applied).await?;
     }
     transaction.inner.commit().await?;
-    Ok(Outcome::Done(Applied { notes: plan.notes, ..applied }))
+    Ok(Outcome::Done(Applied { notes: plan.notes, role_changes: plan.role_changes, ..applied }))
 }
 
 /// The rows that were made, and those that the database refused, with its reason.
@@ -251,16 +251,18 @@ impl<'a> PersonValues<'a> {
             Some(UserChange::Create(new)) => {
                 let mut row = json!({
                     "user_email": new.email, "user_alias": new.alias, "user_role": new.role,
-                    "sso_user_role": new.sso_role, "models": new.models, "budget_reset_at": new.budget_reset_at,
+                    "sso_user_role": new.given.role, "sso_user_roles": new.given.offered, "withheld_role": new.given.withheld, "models": new.models, "budget_reset_at": new.budget_reset_at,
                 });
                 put_limits(&mut row, &new.limits);
                 (Some(row), None)
             }
             Some(UserChange::Update(update)) => {
-                let mut row = json!({ "user_email": update.email, "user_alias": update.alias });
-                if let Some((role, sso_role)) = &update.role {
-                    row["user_role"] = json!(role);
-                    row["sso_user_role"] = json!(sso_role);
+                let mut row =
+                    json!({ "user_email": update.email, "user_alias": update.alias, "user_role": update.role });
+                if let Some(given) = &update.given {
+                    row["sso_user_role"] = json!(given.role);
+                    row["sso_user_roles"] = json!(given.offered);
+                    row["withheld_role"] = json!(given.withheld);
                 }
                 (None, Some(row))
             }

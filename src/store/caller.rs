@@ -6,6 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
+use super::roles::litellm_role;
 use super::session::TokenHash;
 use super::{Connection, Store, StoreError};
 use crate::domain::{Identity, ObjectId, StoreKind, TenantId};
@@ -60,15 +61,19 @@ const NATIVE: &str = "select s.token_hash, s.user_id, s.tenant_id, s.last_seen_a
     where s.token_hash = any($1) and s.expires_at > $2 and s.last_seen_at > $3";
 
 /// Which teams a person is in: as on their own page.
-const LITELLM: &str = r#"select s.token_hash, s.user_id, s.tenant_id, s.last_seen_at, s.expires_at,
-        u.user_email, u.user_alias, u.user_role,
+const LITELLM: &str = concat!(
+    "select s.token_hash, s.user_id, s.tenant_id, s.last_seen_at, s.expires_at,
+        u.user_email, u.user_alias, ",
+    litellm_role!(),
+    r#" as user_role,
         array(select organization_id from public."LiteLLM_OrganizationMembership" m where m.user_id = u.user_id order by 1)
             as organizations,
         array(select team_id from public."LiteLLM_TeamTable" t where t.team_id = any(u.teams) order by 1) as teams
     from entraway.sessions s
     join entraway.litellm_users p on p.object_id = s.user_id and p.tenant_id = s.tenant_id
     join public."LiteLLM_UserTable" u on u.user_id = p.user_id and p.object_id in (u.user_id, u.sso_user_id)
-    where s.token_hash = any($1) and s.expires_at > $2 and s.last_seen_at > $3"#;
+    where s.token_hash = any($1) and s.expires_at > $2 and s.last_seen_at > $3"#
+);
 
 fn caller_session(row: &PgRow) -> Result<CallerSession, StoreError> {
     let user_id: &str = row.try_get("user_id")?;

@@ -43,7 +43,7 @@ impl Tables for LiteLlm {
                       and other.row_created_at is not distinct from u.created_at)
                 order by user_id = $1 desc limit 1
             ), given as materialized (
-                select object_id, tenant_id, o.sso_user_role
+                select object_id, tenant_id, o.sso_user_role, o.sso_user_roles, o.premade, o.withheld_role
                 from person join entraway.litellm_users o using (user_id)
                 where o.row_created_at is not distinct from person.created_at
                 order by object_id = $1 desc limit 1
@@ -51,7 +51,12 @@ impl Tables for LiteLlm {
             select (select tenant_id from entraway.litellm_users where object_id = $1) as tenant_id,
                 (select json_build_object('user_id', p.user_id, 'email', p.user_email, 'alias', p.user_alias,
                             'role', p.user_role, 'sso_role', given.sso_user_role,
-                            'tenant_id', case when given.object_id = $1 then given.tenant_id end)
+                            'offered_roles', coalesce(given.sso_user_roles, '{}'), 'withheld_role', given.withheld_role,
+                            'tenant_id', case when given.object_id = $1 then given.tenant_id end,
+                            'unconfirmed', (given.object_id is distinct from $1 or given.premade) and not exists (
+                                select from entraway.litellm_adopted_rows a
+                                where a.object_id = $1 and a.user_id = p.user_id
+                                  and a.row_created_at is not distinct from p.created_at))
                  from person p left join given on true) as person,
                 (select coalesce(array_agg(wanted.id), '{}') from unnest($2::uuid[]) wanted (id)
                  join public."LiteLLM_OrganizationTable" on organization_id = wanted.id::text) as organizations,

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::Row as _;
 use sqlx::types::Json;
 
+use super::roles::litellm_role;
 use super::session::TokenHash;
 use super::{Store, StoreError};
 use crate::domain::StoreKind;
@@ -73,11 +74,13 @@ pub struct LastSync {
 /// A session, if it is alive, with everything about its person. `u` is their row, `user` says from where; the others
 /// give their organizations `o` with the membership `m`, and their teams `t` with the role in it.
 macro_rules! session_query {
-    ($user:literal, $organizations:literal, $teams:literal, $team_role:literal) => {
+    ($role:expr, $user:literal, $organizations:literal, $teams:literal, $team_role:literal) => {
         concat!(
             "select s.created_at, s.last_seen_at, s.expires_at,
                 json_build_object('user_id', u.user_id, 'tenant_id', s.tenant_id, 'email', u.user_email,
-                                  'display_name', u.user_alias, 'user_role', u.user_role) as person,
+                                  'display_name', u.user_alias, 'user_role', ",
+            $role,
+            ") as person,
                 (select coalesce(json_agg(json_build_object('organization_id', o.organization_id,
                             'organization_alias', o.organization_alias, 'user_role', m.user_role)
                             order by o.organization_alias, o.organization_id), '[]')
@@ -110,6 +113,7 @@ macro_rules! session_query {
 }
 
 const NATIVE_SESSION: &str = session_query!(
+    "u.user_role",
     "entraway.users u on u.user_id = s.user_id and u.tenant_id = s.tenant_id",
     "entraway.organization_members m join entraway.organizations o using (organization_id)
      where m.user_id = u.user_id",
@@ -119,6 +123,7 @@ const NATIVE_SESSION: &str = session_query!(
 
 /// Which teams a person is in the proxy's own pages take from the person's row, too.
 const LITELLM_SESSION: &str = session_query!(
+    litellm_role!(),
     r#"entraway.litellm_users p on p.object_id = s.user_id and p.tenant_id = s.tenant_id
        join public."LiteLLM_UserTable" u on u.user_id = p.user_id and p.object_id in (u.user_id, u.sso_user_id)"#,
     r#"public."LiteLLM_OrganizationMembership" m join public."LiteLLM_OrganizationTable" o using (organization_id)

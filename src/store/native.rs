@@ -21,7 +21,7 @@ impl Tables for Native {
         let row = sqlx::query(
             "select
                 (select json_build_object('user_id', user_id, 'tenant_id', tenant_id, 'email', user_email, 'alias', user_alias,
-                                          'role', user_role, 'sso_role', sso_user_role)
+                                          'role', user_role, 'sso_role', sso_user_role, 'offered_roles', sso_user_roles)
                  from entraway.users where user_id = $1) as person,
                 (select coalesce(array_agg(wanted.id), '{}') from unnest($2::uuid[]) wanted (id)
                  join entraway.organizations on organization_id = wanted.id::text) as organizations,
@@ -94,12 +94,12 @@ impl Tables for Native {
         let row = sqlx::query(
             "with made_user as (
                 insert into entraway.users (user_id, tenant_id, object_id, user_email, user_alias, user_role, sso_user_role,
-                                            models, max_budget, budget_duration, budget_reset_at, metadata,
+                                            sso_user_roles, models, max_budget, budget_duration, budget_reset_at, metadata,
                                             created_at, updated_at)
-                select $1, $2, $3, n.user_email, n.user_alias, n.user_role, n.sso_user_role, n.models, n.max_budget,
-                       n.budget_duration, n.budget_reset_at, '{\"auth_provider\": \"microsoft\"}', $4, $4
+                select $1, $2, $3, n.user_email, n.user_alias, n.user_role, n.sso_user_role, n.sso_user_roles, n.models,
+                       n.max_budget, n.budget_duration, n.budget_reset_at, '{\"auth_provider\": \"microsoft\"}', $4, $4
                 from jsonb_to_record($5) as n(user_email text, user_alias text, user_role text, sso_user_role text,
-                    models text[], max_budget double precision, budget_duration text, budget_reset_at timestamptz)
+                    sso_user_roles text[], models text[], max_budget double precision, budget_duration text, budget_reset_at timestamptz)
                 where $5 is not null
                 on conflict do nothing
                 returning 1
@@ -109,6 +109,8 @@ impl Tables for Native {
                     user_alias = coalesce($6 ->> 'user_alias', u.user_alias),
                     user_role = coalesce($6 ->> 'user_role', u.user_role),
                     sso_user_role = case when $6 ? 'sso_user_role' then $6 ->> 'sso_user_role' else u.sso_user_role end,
+                    sso_user_roles = case when $6 ? 'sso_user_role'
+                        then array(select jsonb_array_elements_text($6 -> 'sso_user_roles')) else u.sso_user_roles end,
                     updated_at = $4
                 where u.user_id = $1 and u.tenant_id = $2 and $6 is not null
                 returning 1

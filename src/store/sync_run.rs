@@ -12,7 +12,7 @@ use sqlx::types::Json;
 
 use super::{Store, StoreError};
 use crate::domain::{GroupId, Identity};
-use crate::plan::{Applied, Directory, Note, Reading};
+use crate::plan::{Applied, Directory, Note, Reading, RoleScope};
 
 /// What one sign-in's sync read, wrote, left alone and failed at.
 #[derive(Debug)]
@@ -83,11 +83,16 @@ impl SyncRun {
             &applied.teams_joined,
         ];
         let failed = applied.failures.iter().map(|failure| &failure.id);
+        let changed = applied.role_changes.iter().filter_map(|change| match &change.scope {
+            RoleScope::Organization(id) => id.parse().ok(),
+            RoleScope::Global => None,
+        });
+        let changed: Vec<GroupId> = changed.collect();
         let noted = self.notes.iter().filter_map(|note| match note {
             Note::TeamStaysStandalone { team } => Some(team),
             _ => None,
         });
-        texts(&sets.into_iter().flatten().chain(failed).chain(noted).copied().collect())
+        texts(&sets.into_iter().flatten().chain(failed).chain(noted).chain(&changed).copied().collect())
     }
 
     /// The person's groups, each with its name and whether it is assigned; `None` where Entra did not tell all of them,
@@ -149,9 +154,10 @@ macro_rules! record {
                     (user_id, tenant_id, started_at, outcome,
                      assigned_groups, assigned_groups_read, assigned_groups_why, member_of, member_of_read, member_of_why,
                      organizations_created, teams_created, organizations_joined, teams_joined, touched,
-                     user_created, user_updated, failures, notes, retries, entra_ms, graph_ms, plan_ms, store_ms)
+                     user_created, user_updated, failures, notes, retries, entra_ms, graph_ms, plan_ms, store_ms,
+                     role_changes)
                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-                        $22, $23, $24)
+                        $22, $23, $24, $26)
             ), reading as (
                 insert into entraway.person_groups as known
                        (user_id, tenant_id, assigned_groups, groups, since, confirmed_at)
@@ -174,7 +180,7 @@ macro_rules! record {
 }
 pub(super) use record;
 
-/// How many parameters `bind_record` binds is written into the statements: 25.
+/// How many parameters `bind_record` binds is written into the statements: 26.
 pub(super) fn bind_record<'q>(
     query: Query<'q, Postgres, PgArguments>,
     identity: Identity,
@@ -208,6 +214,7 @@ pub(super) fn bind_record<'q>(
         .bind(milliseconds(run.plan_time))
         .bind(milliseconds(run.store_time))
         .bind(run.groups())
+        .bind(Json(&applied.role_changes))
 }
 
 impl Store {

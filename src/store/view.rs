@@ -15,7 +15,7 @@ pub use list::{Cursor, Key, Listed, Listing, PAGE, Sort, Turn};
 pub use memberships::{Member, PersonOrganization, PersonTeam};
 pub use organizations::Organization;
 pub use people::Person;
-pub use syncs::{Failed, Hour, SyncFilter, SyncRow};
+pub use syncs::{Failed, Hour, RoleChanged, SyncFilter, SyncRow};
 pub use teams::Team;
 
 use chrono::{DateTime, Utc};

@@ -4,6 +4,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::Row as _;
 
+use super::roles::litellm_role;
 use super::session::TokenHash;
 use super::{Store, StoreError};
 use crate::domain::{Identity, ObjectId, StoreKind, TenantId};
@@ -40,14 +41,18 @@ const NATIVE: &str = "select s.user_id as object_id, s.tenant_id, s.created_at, 
     join entraway.users u on u.user_id = s.user_id and u.tenant_id = s.tenant_id
     where s.token_hash = $1 and s.expires_at > $2 and s.last_seen_at > $3";
 
-const LITELLM: &str = r#"select s.user_id as object_id, s.tenant_id, s.created_at, s.last_seen_at, s.expires_at,
-        u.user_id, u.user_alias, u.user_email, u.user_role,
+const LITELLM: &str = concat!(
+    "select s.user_id as object_id, s.tenant_id, s.created_at, s.last_seen_at, s.expires_at,
+        u.user_id, u.user_alias, u.user_email, ",
+    litellm_role!(),
+    r#" as user_role,
         array(select organization_id from public."LiteLLM_OrganizationMembership" m
               where m.user_id = u.user_id and lower(m.user_role) = 'org_admin') as administers
     from entraway.sessions s
     join entraway.litellm_users p on p.object_id = s.user_id and p.tenant_id = s.tenant_id
     join public."LiteLLM_UserTable" u on u.user_id = p.user_id and p.object_id in (u.user_id, u.sso_user_id)
-    where s.token_hash = $1 and s.expires_at > $2 and s.last_seen_at > $3"#;
+    where s.token_hash = $1 and s.expires_at > $2 and s.last_seen_at > $3"#
+);
 
 impl Store {
     /// The session of a token, if it is alive at `now`; one statement, and at most once a minute a second that moves the

@@ -89,11 +89,13 @@ impl PersonDetails {
             from_here: person.object_id.is_some(),
             user_id: Hidden::from(person.user_id.clone()),
             object_id: person.object_id.clone().map(Hidden::from),
-            tenant_id: None,
+            tenant_id: person.tenant_id.map(|id| id.to_string()),
             email: None,
             name: None,
             role: person.user_role.clone(),
             sso_role: person.sso_user_role.clone(),
+            offered_roles: person.sso_user_roles.iter().cloned().collect(),
+            withheld_role: person.withheld_role.clone(),
         };
         explain::role(&facts, &app.config.policy)
     }

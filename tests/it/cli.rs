@@ -13,3 +13,4 @@ mod redis;
 mod serve;
 mod sessions;
 mod start;
+mod users;

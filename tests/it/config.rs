@@ -14,6 +14,8 @@ mod client_auth;
 
 mod effective;
 
+mod home_tenant;
+
 mod litellm_proxy;
 
 mod litellm_settings;

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 const GROUP: &str = "00000000-0000-0000-0000-00000000000a";
 const OTHER: &str = "00000000-0000-0000-0000-00000000000b";
+const TENANT: &str = "11111111-1111-4111-8111-111111111111";
 const ALICE: &str = "00000000-0000-0000-0000-0000000000a1";
 const THEN: &str = "2026-11-20T10:00:00Z";
 const NOW: &str = "2026-11-26T10:00:00Z";
@@ -46,8 +47,9 @@ impl Scene {
         let group = json!({ GROUP: { "name": "Evals", "assigned": true } });
         let facts = Facts {
             person: read(json!({
-                "user_id": ALICE, "object_id": ALICE, "tenant_id": "t", "email": "alice@contoso.example",
-                "name": "Alice Arden", "role": "internal_user_viewer", "sso_role": null, "has_row": true, "from_here": true,
+                "user_id": ALICE, "object_id": ALICE, "tenant_id": TENANT, "email": "alice@contoso.example",
+                "name": "Alice Arden", "role": "internal_user_viewer", "sso_role": null, "offered_roles": [],
+                "withheld_role": null, "has_row": true, "from_here": true,
             })),
             reading: Some(read(json!({ "assigned_groups": "known", "groups": group }))),
             assigned_groups: read(json!({ "as_of": NOW, "unknown_since": null })),

@@ -11,6 +11,7 @@ mod memberships;
 mod odd;
 mod organizations;
 mod people;
+mod premade;
 mod roles;
 mod rosters;
 mod rows;

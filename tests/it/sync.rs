@@ -14,6 +14,7 @@ mod people;
 mod principals;
 mod races;
 mod record;
+mod role_rules;
 mod roles;
 mod rollout;
 mod support;

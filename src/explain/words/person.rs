@@ -37,6 +37,16 @@ impl RoleWhy {
                 "Whoever is named there is always proxy_admin, whatever Entra says.",
                 Some(NEXT),
             ),
+            Self::OperatorRoleWithheld { withheld } => words(
+                format!("{role}: the role {withheld} waits until an operator confirms this account."),
+                "The account is older than the first sign-in here. Another program made it, and it may hold keys of others.",
+                Some("Check the account and its keys in LiteLLM, then run: entraway users adopt --user <object id>"),
+            ),
+            Self::AlsoOffered { given } => words(
+                format!("{role}: an app role that Entra offers beside {given}, which the sync gave."),
+                "LiteLLM's own sign-in writes the highest role of the token. It goes when Entra no longer gives one.",
+                Some("Set sync.role_precedence: highest, so that both sign-ins write the same role."),
+            ),
             Self::ChangedByHand { given } => words(
                 format!("{role}: somebody changed it by hand; the sync last gave {given}."),
                 "A role set by hand stays as long as Entra gives none. One that Entra gives is written at each sign-in.",

@@ -19,10 +19,11 @@ pub(super) async fn write(
 ) -> Result<(), StoreError> {
     let identity = planner.person.identity;
     let values = PersonValues::of(plan);
-    let remembers_role = match &plan.user {
-        None => false,
-        Some(UserChange::Create(_)) => true,
-        Some(UserChange::Update(update)) => update.adopted || update.role.is_some(),
+    // Whether to remember roles, and of a row that becomes this user's, whether others made it.
+    let (remembers_roles, premade) = match &plan.user {
+        None => (false, None),
+        Some(UserChange::Create(_)) => (true, Some(false)),
+        Some(UserChange::Update(update)) => (update.adopted || update.given.is_some(), update.adopted.then_some(true)),
     };
 
     // What `team` tells of each team to join is: is the person in its roster, in their own row's list, in the table of
@@ -76,11 +77,17 @@ pub(super) async fn write(
                 or coalesce($4 ->> 'user_email', $4 ->> 'user_alias', $4 ->> 'user_role') is not null)
             returning 1
         ), remembered_user as (
-            insert into entraway.litellm_users (object_id, tenant_id, user_id, row_created_at, sso_user_role)
-            select $10, $11, $1, coalesce((select created_at from person), now), coalesce($3, $4) ->> 'sso_user_role'
+            insert into entraway.litellm_users as known
+                   (object_id, tenant_id, user_id, row_created_at, sso_user_role, sso_user_roles, withheld_role,
+                    premade)
+            select $10, $11, $1, coalesce((select created_at from person), now), coalesce($3, $4) ->> 'sso_user_role',
+                   array(select jsonb_array_elements_text(coalesce($3, $4) -> 'sso_user_roles')),
+                   coalesce($3, $4) ->> 'withheld_role', coalesce($14, false)
             from now where $12
             on conflict (object_id) do update set user_id = excluded.user_id,
-                row_created_at = excluded.row_created_at, sso_user_role = excluded.sso_user_role
+                row_created_at = excluded.row_created_at, sso_user_role = excluded.sso_user_role,
+                sso_user_roles = excluded.sso_user_roles, withheld_role = excluded.withheld_role,
+                premade = coalesce($14, known.premade)
         ), forgotten_users as (
             delete from entraway.litellm_users where user_id = $1 and object_id <> $10
         ), enrolled as (
@@ -154,8 +161,9 @@ pub(super) async fn write(
     .bind(values.join_teams)
     .bind(identity.object_id.to_string())
     .bind(identity.tenant_id.as_uuid())
-    .bind(remembers_role)
+    .bind(remembers_roles)
     .bind(PROXY_ADMIN)
+    .bind(premade)
     .fetch_one(link)
     .await?;
     applied.user_created = row.try_get("user_created")?;

@@ -8,6 +8,7 @@ use sqlx::types::Json;
 
 use crate::domain::{ObjectId, StoreKind};
 use crate::explain::{Facts, KnownTeam};
+use crate::store::roles::litellm_role;
 use crate::store::{Store, StoreError};
 
 /// What is told of a sync record `r`.
@@ -53,7 +54,7 @@ macro_rules! list {
 /// `$1` are the ways to write the person's id, the one that was given first. `$person` are common table expressions, the
 /// last of which is `person`; then come those of the memberships, and the two tables.
 macro_rules! facts {
-    ($person:literal, $team_members:literal, $organization_members:literal, $teams:literal, $organizations:literal) => {
+    ($person:expr, $team_members:literal, $organization_members:literal, $teams:literal, $organizations:literal) => {
         concat!(
             "with ",
             $person,
@@ -108,8 +109,8 @@ const NATIVE: &str = facts!(
     "person as materialized (
         select coalesce(u.user_id, ran.user_id) as user_id, coalesce(u.user_id, ran.user_id) as object_id,
                coalesce(u.tenant_id, ran.tenant_id) as tenant_id, u.user_email as email, u.user_alias as name,
-               u.user_role as role, u.sso_user_role as sso_role, u.user_id is not null as has_row,
-               u.user_id is not null as from_here
+               u.user_role as role, u.sso_user_role as sso_role, coalesce(u.sso_user_roles, '{}') as offered_roles,
+               null::text as withheld_role, u.user_id is not null as has_row, u.user_id is not null as from_here
         from (select) one
              left join lateral (
                  select user_id, tenant_id from entraway.sync_runs where user_id = any($1)
@@ -128,7 +129,8 @@ const NATIVE: &str = facts!(
 /// A row is a person's whose object id is remembered for it; else as the next sign-in would find it. Memberships that are
 /// on a team's roster alone are found for the person's own groups only: no index leads from a person to rosters.
 const LITELLM: &str = facts!(
-    r#"found as materialized (
+    concat!(
+        r#"found as materialized (
         select user_id from unnest($1) as user_id
         union select user_id from entraway.litellm_users where object_id = any($1)
         union select user_id from public."LiteLLM_UserTable" a where sso_user_id = any($1) and not exists (
@@ -140,25 +142,27 @@ const LITELLM: &str = facts!(
         from public."LiteLLM_UserTable" where user_id = any(array(select user_id from found))
         order by user_id = ($1)[1] desc, user_id = any($1) desc limit 1
     ), given as materialized (
-        select o.object_id, o.tenant_id, o.sso_user_role
+        select o.object_id, o.tenant_id, o.sso_user_role, o.sso_user_roles, o.withheld_role, o.row_created_at
         from account a join entraway.litellm_users o using (user_id)
         where o.row_created_at is not distinct from a.created_at
         order by o.object_id = a.user_id desc limit 1
     ), person as materialized (
-        select coalesce(a.user_id, ran.user_id) as user_id,
-               coalesce(g.object_id,
-                   case when a.user_id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then a.user_id end,
-                   a.sso_user_id, a.user_id, ran.user_id) as object_id,
-               coalesce(g.tenant_id, ran.tenant_id) as tenant_id, a.user_email as email, a.user_alias as name,
-               a.user_role as role, g.sso_user_role as sso_role, a.user_id is not null as has_row,
-               g.object_id is not null as from_here
+        select coalesce(u.user_id, ran.user_id) as user_id,
+               coalesce(p.object_id,
+                   case when u.user_id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then u.user_id end,
+                   u.sso_user_id, u.user_id, ran.user_id) as object_id,
+               coalesce(p.tenant_id, ran.tenant_id) as tenant_id, u.user_email as email, u.user_alias as name, "#,
+        litellm_role!(),
+        " as role, p.sso_user_role as sso_role, coalesce(p.sso_user_roles, '{}') as offered_roles, p.withheld_role,
+               u.user_id is not null as has_row, p.object_id is not null as from_here
         from (select) one
              left join lateral (
                  select user_id, tenant_id from entraway.sync_runs where user_id = any($1)
                  order by started_at desc limit 1) ran on true
-             left join account a on true left join given g on true
-        where coalesce(a.user_id, ran.user_id) is not null
-    )"#,
+             left join account u on true left join given p on true
+        where coalesce(u.user_id, ran.user_id) is not null
+    )"
+    ),
     r#"select team_id, case when leads then 'admin' else 'user' end as role,
             case when membership and remembered then 'entra' else 'manual' end as source,
             json_build_object('roster', roster, 'person', person, 'membership', membership) as places

@@ -4,11 +4,13 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::RowLimits;
 use super::list::{Listed, Listing, Own, Shape, within};
 use crate::domain::StoreKind;
 use crate::rights::Scope;
+use crate::store::roles::litellm_role;
 use crate::store::{Store, StoreError};
 
 #[derive(Clone, Serialize, sqlx::FromRow)]
@@ -23,6 +25,14 @@ pub struct Person {
     pub user_role: Option<String>,
     /// The role that the sync last gave.
     pub sso_user_role: Option<String>,
+    /// Every valid role that their last ID token offered.
+    #[serde(skip)]
+    pub sso_user_roles: Vec<String>,
+    /// The operator role that waits until an operator confirms the row.
+    #[serde(skip)]
+    pub withheld_role: Option<String>,
+    #[serde(skip)]
+    pub tenant_id: Option<Uuid>,
     pub models: Vec<String>,
     #[sqlx(flatten)]
     #[serde(flatten)]
@@ -48,7 +58,8 @@ impl fmt::Debug for Person {
 
 const NATIVE: Shape = Shape {
     columns: "u.user_id as id, u.object_id::text as object_id, u.user_alias as display_name, u.user_email as email,
-              u.user_role, u.sso_user_role, u.models, u.max_budget, u.budget_duration, u.budget_reset_at,
+              u.user_role, u.sso_user_role, u.sso_user_roles, null::text as withheld_role, u.tenant_id,
+              u.models, u.max_budget, u.budget_duration, u.budget_reset_at,
               null::bigint as tpm_limit, null::bigint as rpm_limit, u.created_at",
     from: "entraway.users u",
     id: "u.user_id",
@@ -62,13 +73,22 @@ const NATIVE: Shape = Shape {
 /// Whose row it is, as sessions have it; what the sync gave counts only as long as it is the same row. A list that is null is an empty one to
 /// the proxy.
 const LITELLM: Shape = Shape {
-    columns: "u.user_id as id, p.object_id, u.user_alias as display_name, u.user_email as email, u.user_role,
+    columns: concat!(
+        "u.user_id as id, p.object_id, u.user_alias as display_name, u.user_email as email, ",
+        litellm_role!(),
+        " as user_role,
               case when p.row_created_at is not distinct from u.created_at then p.sso_user_role end as sso_user_role,
+              case when p.row_created_at is not distinct from u.created_at then p.sso_user_roles else '{}' end
+                  as sso_user_roles,
+              case when p.row_created_at is not distinct from u.created_at then p.withheld_role end as withheld_role,
+              p.tenant_id,
               coalesce(u.models, '{}') as models, u.max_budget, u.budget_duration,
               u.budget_reset_at at time zone 'UTC' as budget_reset_at, u.tpm_limit, u.rpm_limit,
-              u.created_at at time zone 'UTC' as created_at",
+              u.created_at at time zone 'UTC' as created_at"
+    ),
     from: r#"public."LiteLLM_UserTable" u left join lateral (
-                 select object_id, sso_user_role, row_created_at from entraway.litellm_users p
+                 select object_id, tenant_id, sso_user_role, sso_user_roles, withheld_role, row_created_at
+                 from entraway.litellm_users p
                  where p.user_id = u.user_id and p.object_id in (u.user_id, u.sso_user_id)
                  order by p.object_id = u.user_id desc limit 1) p on true"#,
     id: "u.user_id",

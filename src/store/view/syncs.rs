@@ -52,6 +52,9 @@ pub struct SyncRow {
     pub teams_joined: Vec<String>,
     pub user_created: bool,
     pub user_updated: bool,
+    /// The roles that changed: the user's own, and those in organizations.
+    #[sqlx(json)]
+    pub role_changes: Vec<RoleChanged>,
     #[sqlx(json)]
     pub failures: Vec<Failed>,
     /// What was left alone, and why: each has the key `note`.
@@ -85,6 +88,16 @@ pub struct Failed {
     pub why: Option<String>,
 }
 
+/// A role that a sign-in changed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RoleChanged {
+    /// `global`, or an organization's id.
+    pub scope: String,
+    /// `None`: there was no role, or no account.
+    pub before: Option<String>,
+    pub after: String,
+}
+
 /// The sign-ins of one hour.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct Hour {
@@ -108,7 +121,7 @@ const NATIVE: Shape = Shape {
               r.assigned_groups, r.assigned_groups_read, r.assigned_groups_why,
               r.member_of, r.member_of_read, r.member_of_why,
               r.organizations_created, r.teams_created, r.organizations_joined, r.teams_joined,
-              r.user_created, r.user_updated, r.failures, r.notes, r.retries,
+              r.user_created, r.user_updated, r.role_changes, r.failures, r.notes, r.retries,
               r.entra_ms, r.graph_ms, r.plan_ms, r.store_ms",
     from: "entraway.sync_runs r
            left join entraway.users u on u.user_id = r.user_id and u.tenant_id = r.tenant_id",

@@ -11,7 +11,7 @@ use http::HeaderMap;
 use serde_json::Value;
 
 use super::words;
-use crate::store::{Hour, StoreError, SyncFilter, SyncRow};
+use crate::store::{Hour, RoleChanged, StoreError, SyncFilter, SyncRow};
 use crate::web::App;
 use crate::web::error::WebError;
 use crate::web::frame::Frame;
@@ -169,7 +169,8 @@ pub(in crate::web) fn shown(visit: &Visit, mut row: SyncRow) -> SyncRow {
 fn groups(row: &SyncRow) -> impl Iterator<Item = String> {
     let lists = [&row.organizations_created, &row.teams_created, &row.organizations_joined, &row.teams_joined];
     let noted = row.notes.0.as_array().into_iter().flatten().filter_map(|note| note["team"].as_str());
-    lists.into_iter().flatten().cloned().chain(noted.map(str::to_owned))
+    let changed = row.role_changes.iter().map(|change| &change.scope).filter(|scope| *scope != "global");
+    lists.into_iter().flatten().chain(changed).cloned().chain(noted.map(str::to_owned))
 }
 
 fn list_read([one, what]: [&str; 2], state: &str, read: Option<i32>, why: Option<&str>) -> String {
@@ -204,6 +205,11 @@ fn written(row: &SyncRow, names: &BTreeMap<String, String>) -> Vec<Part> {
             say(format!("created {}", words::count(made.len(), one)), &[]);
         }
     }
+    for RoleChanged { scope, before, after } in &row.role_changes {
+        let scope = if scope == "global" { String::new() } else { format!(" in {}", name(scope)) };
+        let before = before.as_deref().filter(|before| !before.is_empty()).unwrap_or("none");
+        say(format!("role{scope}: {before} → {after}"), &[]);
+    }
     if row.user_updated {
         say("brought details and roles up to date".to_owned(), &[]);
     }
@@ -234,6 +240,11 @@ fn note(said: &Value, names: &BTreeMap<String, String>) -> String {
             format!("{} stays standalone: what exists is left as it is", names.get(&id).unwrap_or(&id))
         }
         "role_set_by_hand_stays" => "the role was set by hand, and stays while Entra gives none".to_owned(),
+        "operator_role_withheld" => format!(
+            "the role {} was withheld: the account is older than the first sign-in here, and an operator has to confirm \
+             it with entraway users adopt",
+            text("role")
+        ),
         "same_email" => format!("other rows have the same address, and are left alone{}", others()),
         "same_sso_user_id" => format!("other rows name this person's object id, and are left alone{}", others()),
         "assigned_groups_unknown" => format!("nothing was made or joined: assigned groups unknown ({})", text("code")),

@@ -6,7 +6,7 @@ use entraway::cli::Cli;
 use super::program::{Folder, run};
 
 /// A sentence of each help that a newcomer must find there.
-const SENTENCES: [(&[&str], &[&str]); 8] = [
+const SENTENCES: [(&[&str], &[&str]); 9] = [
     (
         &[],
         &[
@@ -15,6 +15,7 @@ const SENTENCES: [(&[&str], &[&str]); 8] = [
             "Bring the tables in the Postgres schema \"entraway\" up to date, and end",
             "Try everything for real, and say how to mend what does not work",
             "Try it out here: a private Postgres, a simulated Entra and Graph",
+            "Confirm a user's row that is older than their first sign-in",
             "Tell of one person which groups Entra reports, what came of each",
             "Ask a running service on this machine whether it is alive",
         ],
@@ -49,6 +50,7 @@ const SENTENCES: [(&[&str], &[&str]); 8] = [
     ),
     (&["demo"], &["gone with Ctrl-C", "script/demo", "if it is taken, another one"]),
     (&["sessions"], &["List the sessions that are alive", "End sessions", "learn of it within a second"]),
+    (&["users"], &["Confirm that a row in LiteLLM's user table is this user's"]),
     (
         &["explain"],
         &[
@@ -91,6 +93,23 @@ async fn every_help_exits_with_0_names_each_option_and_says_what_it_is_for() {
         }
         let longest = help.stdout.lines().map(|line| line.chars().count()).max();
         assert!(longest <= Some(100), "entraway {path:?} --help does not fit a terminal: {longest:?} columns");
+    }
+}
+
+#[tokio::test]
+async fn users_adopt_help_says_what_it_does() {
+    let help = run(&Folder::new(), &["users", "adopt", "--help"], &[]).await;
+    assert_eq!((help.code, help.stderr.as_str()), (0, ""), "{help:?}");
+    let text = unwrapped(&help.stdout);
+    for sentence in [
+        "is taken over, but gets no operator role",
+        "Look at the user and their keys in LiteLLM first",
+        "repeating it changes nothing",
+        "Ends with 1 if there is no such row",
+        "--user <ID>",
+        "--config <FILE>",
+    ] {
+        assert!(text.contains(sentence), "it does not say {sentence:?}:\n{}", help.stdout);
     }
 }
 

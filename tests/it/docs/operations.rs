@@ -141,6 +141,9 @@ async fn the_commands_of_the_page_work_in_their_order() {
     let world = World::on(LiteLlm, as_entraway(&url), &url, "litellm".to_owned()).await;
     let (alice, _) = world.alice();
     world.sign_in(&world.service().await, alice).await;
+    // The row that the page confirms.
+    let row = r#"insert into public."LiteLLM_UserTable" (user_id) values ('00000000-0000-0000-0000-000000000000')"#;
+    sqlx::raw_sql(row).execute(&world.pool).await.unwrap();
 
     let (folder, mut env) = workplace(&world);
     env.insert("DATABASE_URL".to_owned(), owner);

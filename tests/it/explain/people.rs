@@ -117,3 +117,42 @@ fn each_role_says_who_gave_it() {
     let refused = Scene::with(|scene| scene.facts.person.has_row = false);
     assert_eq!(refused.explain().role.why, RoleWhy::NoRow);
 }
+
+#[test]
+fn withheld_operator_role_is_explained_until_it_is_given() {
+    let withheld = |role: &str, sso_role: Option<&str>| {
+        let scene = Scene::with(|scene| {
+            scene.facts.person.role = Some(role.to_owned());
+            scene.facts.person.sso_role = sso_role.map(str::to_owned);
+            scene.facts.person.withheld_role = Some("proxy_admin".to_owned());
+        });
+        scene.explain().role
+    };
+    for sso_role in [None, Some("internal_user")] {
+        let role = withheld("internal_user", sso_role);
+        assert_eq!(role.why, RoleWhy::OperatorRoleWithheld { withheld: "proxy_admin".to_owned() });
+        says(&role.words, &["proxy_admin waits", "entraway users adopt"]);
+    }
+    assert_eq!(withheld("proxy_admin", Some("proxy_admin")).why, RoleWhy::AppRole);
+}
+
+#[test]
+fn role_offered_beside_the_given_one_is_not_called_manual() {
+    let scene = Scene::with(|scene| {
+        scene.facts.person.role = Some("proxy_admin".to_owned());
+        scene.facts.person.sso_role = Some("internal_user".to_owned());
+        scene.facts.person.offered_roles = ["internal_user".to_owned(), "proxy_admin".to_owned()].into();
+    });
+    let role = scene.explain().role;
+    assert_eq!(role.why, RoleWhy::AlsoOffered { given: "internal_user".to_owned() });
+    says(&role.words, &["sync.role_precedence: highest"]);
+}
+
+#[test]
+fn admin_user_ids_do_not_explain_role_of_another_tenant() {
+    let scene = Scene::with(|scene| {
+        scene.policy.admin_user_ids = [ALICE.to_owned()].into();
+        scene.policy.home_tenant = Some("22222222-2222-4222-8222-222222222222".parse().unwrap());
+    });
+    assert_ne!(scene.explain().role.why, RoleWhy::AdminUserIdsAtTheNextSignIn);
+}

@@ -13,7 +13,9 @@ use crate::support::World;
 
 /// What is remembered of people beside the proxy's tables.
 async fn remembered(world: &World) -> Value {
-    let sql = "select jsonb_agg(to_jsonb(u) - 'tenant_id' - 'row_created_at' order by object_id) from entraway.litellm_users u";
+    let sql = "select jsonb_agg(jsonb_build_object('object_id', object_id, 'user_id', user_id,
+                                                   'sso_user_role', sso_user_role) order by object_id)
+               from entraway.litellm_users";
     super::support::json(world, sql, &[]).await
 }
 

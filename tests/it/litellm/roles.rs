@@ -23,7 +23,7 @@ async fn a_role_that_entra_gave_goes_when_entra_no_longer_gives_it() {
     for (given, expected, in_organization) in [
         (&["proxy_admin"][..], "proxy_admin", "internal_user"),
         (&["proxy_admin_viewer"], "proxy_admin_viewer", "internal_user_viewer"),
-        (&["org_admin"], "org_admin", "org_admin"),
+        (&["org_admin"], "internal_user", "org_admin"),
         (&["unknown", "internal_user"], "internal_user", "internal_user"),
         (&["unknown"], "internal_user_viewer", "internal_user_viewer"),
     ] {

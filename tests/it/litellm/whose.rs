@@ -102,6 +102,9 @@ async fn nor_to_a_person_of_another_tenant() {
 async fn bob_in_her_row(world: &World, service: &Service) -> (ObjectId, ObjectId, crate::support::Browser) {
     let (alice, bob) = (person(world, "Alice Arden", &[]), person(world, "Bob Birch", &[]));
     user_by_hand(world, &alice, ", sso_user_id", &format!(", '{bob}'")).await;
+    let sql = r#"insert into entraway.litellm_adopted_rows (object_id, user_id, row_created_at, adopted_at)
+                 select $2, user_id, created_at, now() from public."LiteLLM_UserTable" where user_id = $1"#;
+    by_hand(world, sql, &[&alice, &bob]).await;
     give_roles(world, bob, &["proxy_admin"]);
     let mut browser = world.sign_in(service, bob).await;
     let me = browser.me(service).await.json();

@@ -1,6 +1,6 @@
 //! The same rules, one at a time, for whoever wants to read how a sign-in becomes a plan.
 
-use entraway::domain::{Person, UserRole};
+use entraway::domain::{Person, StoreKind, UserRole};
 use entraway::plan::{Current, Directory, Groups, Note, Reading, UserChange, organization_role};
 use entraway::policy::{Limits, Policy, TeamParams};
 
@@ -33,6 +33,7 @@ fn alice() -> Case {
             team_params: Some(TeamParams { models: vec!["gpt-4".into()], limits, ..TeamParams::default() }),
             ..Policy::default()
         },
+        store: StoreKind::Native,
         now: time("2026-11-21T03:03:20Z"),
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use entraway::domain::{Email, GroupId, Identity, ObjectId, Person, TenantId, UserRole};
+use entraway::domain::{Email, GroupId, Identity, ObjectId, Person, StoreKind, TenantId, UserRole};
 use entraway::plan::{
     Current, CurrentOrganizationMember, CurrentUser, Directory, Groups, Plan, Planner, Reading, Unknown,
 };
@@ -27,12 +27,14 @@ pub(super) struct Case {
     pub(super) directory: Directory,
     pub(super) person: Person,
     pub(super) policy: Policy,
+    pub(super) store: StoreKind,
     pub(super) now: DateTime<Utc>,
 }
 
 impl Case {
     pub(super) fn planner(&self) -> Planner<'_> {
-        Planner { person: &self.person, directory: &self.directory, policy: &self.policy, now: self.now }
+        let Self { person, directory, policy, store, now, .. } = self;
+        Planner { person, directory, policy, store: *store, now: *now }
     }
 
     pub(super) fn plan(&self) -> Plan {
@@ -40,7 +42,7 @@ impl Case {
     }
 
     pub(super) fn granted(&self) -> Option<UserRole> {
-        self.policy.granted_role(self.person.identity.object_id, &self.person.app_roles)
+        self.policy.granted_role(self.person.identity, &self.person.app_roles)
     }
 
     /// The same sign-in with this list of assigned groups.
@@ -61,6 +63,11 @@ pub(super) fn group(n: u8) -> GroupId {
 
 pub(super) fn identity() -> Identity {
     Identity { tenant_id: TenantId::from(Uuid::from_u128(0x1000)), object_id: ObjectId::from(Uuid::from_u128(0x4000)) }
+}
+
+/// A tenant whose users' operator roles do not count.
+pub(super) fn another_tenant() -> TenantId {
+    TenantId::from(Uuid::from_u128(0x2000))
 }
 
 pub(super) fn time(text: &str) -> DateTime<Utc> {
@@ -110,14 +117,21 @@ fn user() -> impl Strategy<Value = CurrentUser> {
     let alias = select(vec![None, Some(""), Some(" "), Some("Al"), Some("Alice")]);
     let key = prop_oneof![3 => Just(identity().object_id.to_string()), 1 => Just("made-by-hand".to_owned())];
     let known = prop::bool::weighted(0.8);
-    (key, known, email(), alias, roles()).prop_map(|(user_id, known, email, alias, (role, sso_role))| CurrentUser {
-        user_id: user_id.into(),
-        tenant_id: known.then(|| identity().tenant_id),
-        email: email.map(Into::into),
-        alias: alias.map(str::to_owned),
-        role,
-        sso_role,
-    })
+    let offered = btree_set(select(UserRole::ALL.to_vec()).prop_map(|role| role.as_str().to_owned()), 0..=2);
+    let withheld = option::weighted(0.3, select(vec!["proxy_admin", "proxy_admin_viewer"]));
+    (key, known, email(), alias, roles(), offered, any::<bool>(), withheld).prop_map(
+        |(user_id, known, email, alias, (role, sso_role), offered_roles, unconfirmed, withheld)| CurrentUser {
+            user_id: user_id.into(),
+            tenant_id: known.then(|| identity().tenant_id),
+            email: email.map(Into::into),
+            alias: alias.map(str::to_owned),
+            role,
+            sso_role,
+            offered_roles,
+            unconfirmed,
+            withheld_role: withheld.map(str::to_owned),
+        },
+    )
 }
 
 /// What the store may hold, also what is not quite right in it: a member of a team that is not there, an organization
@@ -149,7 +163,8 @@ fn current() -> impl Strategy<Value = Current> {
 }
 
 fn person() -> impl Strategy<Value = Person> {
-    let app_roles = select(vec!["proxy_admin", "PROXY_ADMIN_VIEWER", "org_admin", "internal_user", "Task.Write", ""]);
+    let app_roles =
+        select(vec!["proxy_admin", "PROXY_ADMIN_VIEWER", "org_admin", "internal_user", "Task.Write", "", " org_admin"]);
     let name = select(vec![None, Some("Alice"), Some("Alice Arden")]);
     (email(), name, vec(app_roles, 0..4)).prop_map(|(email, name, app_roles)| Person {
         identity: identity(),
@@ -192,12 +207,14 @@ fn policy() -> impl Strategy<Value = Policy> {
     let user_params = (option::of(select(UserRole::ALL.to_vec())), models(), limits())
         .prop_map(|(user_role, models, limits)| UserParams { user_role, models, limits });
     let precedence = select(vec![RolePrecedence::First, RolePrecedence::Highest]);
-    (any::<bool>(), option::of(team_params), user_params, precedence, prop::bool::weighted(0.1)).prop_map(
-        |(also_create_orgs, team_params, user_params, role_precedence, admin)| Policy {
+    let home = option::of(prop_oneof![3 => Just(identity().tenant_id), 1 => Just(another_tenant())]);
+    (any::<bool>(), option::of(team_params), user_params, precedence, prop::bool::weighted(0.1), home).prop_map(
+        |(also_create_orgs, team_params, user_params, role_precedence, admin, home_tenant)| Policy {
             also_create_orgs,
             team_params,
             user_params,
             role_precedence,
+            home_tenant,
             admin_user_ids: admin.then(|| identity().object_id.to_string()).into_iter().collect(),
             ..Policy::default()
         },
@@ -207,13 +224,17 @@ fn policy() -> impl Strategy<Value = Policy> {
 /// Any sign-in.
 pub(super) fn case() -> impl Strategy<Value = Case> {
     let now = select(vec!["2026-11-21T03:03:20Z", "2026-12-31T23:59:59Z", "2028-02-29T00:00:00Z"]);
-    (current(), directory(), person(), policy(), now).prop_map(|(current, directory, person, policy, now)| Case {
-        current,
-        directory,
-        person,
-        policy,
-        now: time(now),
-    })
+    let store = select(vec![StoreKind::Native, StoreKind::LiteLlm]);
+    (current(), directory(), person(), policy(), store, now).prop_map(
+        |(current, directory, person, policy, store, now)| Case {
+            current,
+            directory,
+            person,
+            policy,
+            store,
+            now: time(now),
+        },
+    )
 }
 
 /// The same case, its maps and sets built in another order. The order of app roles counts unless rank decides.

@@ -15,13 +15,19 @@ pub(super) fn apply_to(current: &Current, plan: &Plan, tenant_id: TenantId) -> C
                 email: new.email.as_ref().map(|email| email.as_str().to_owned().into()),
                 alias: new.alias.clone(),
                 role: Some(new.role.to_string()),
-                sso_role: new.sso_role.map(text),
+                sso_role: new.given.role.map(text),
+                offered_roles: new.given.offered.iter().copied().map(text).collect(),
+                unconfirmed: false,
+                withheld_role: new.given.withheld.map(text),
             });
         }
         Some(UserChange::Update(update)) => {
             let user = after.user.as_mut().expect("only a person who is there is updated");
             if update.adopted {
                 user.tenant_id = Some(tenant_id);
+                // What is remembered of the row was another user's, and goes with the change of its owner.
+                (user.sso_role, user.withheld_role) = (None, None);
+                user.offered_roles.clear();
             }
             if let Some(email) = &update.email {
                 user.email = Some(email.as_str().to_owned().into());
@@ -29,8 +35,12 @@ pub(super) fn apply_to(current: &Current, plan: &Plan, tenant_id: TenantId) -> C
             if let Some(alias) = &update.alias {
                 user.alias = Some(alias.clone());
             }
-            if let Some((role, sso_role)) = &update.role {
-                (user.role, user.sso_role) = (Some(role.clone()), sso_role.map(text));
+            if let Some(role) = &update.role {
+                user.role = Some(role.clone());
+            }
+            if let Some(given) = &update.given {
+                (user.sso_role, user.withheld_role) = (given.role.map(text), given.withheld.map(text));
+                user.offered_roles = given.offered.iter().copied().map(text).collect();
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use entraway::domain::GroupId;
-use entraway::plan::{Budget, Groups, Note, Plan, Reading, UserChange};
+use entraway::plan::{Budget, Groups, Note, Plan, Reading, RoleScope, UserChange};
 use proptest::prelude::*;
 
 use super::generate::{Case, any_group, case, config, identity, shuffled};
@@ -28,6 +28,9 @@ fn leaving_out(mut plan: Plan, group: GroupId) -> Plan {
     plan.teams.remove(&group);
     plan.join_organizations.remove(&group);
     plan.join_teams.remove(&group);
+    // A role in its organization may be raised or not.
+    plan.organization_roles.remove(&group.to_string());
+    plan.role_changes.retain(|change| change.scope != RoleScope::Organization(group.to_string()));
     plan.notes.retain(|note| *note != Note::TeamStaysStandalone { team: group });
     plan
 }
@@ -54,6 +57,7 @@ proptest! {
             Plan { organization_roles: whole.organization_roles.clone(), ..Plan::default() },
             Plan { join_teams: whole.join_teams.clone(), ..Plan::default() },
             Plan { notes: whole.notes.clone(), ..Plan::default() },
+            Plan { role_changes: whole.role_changes.clone(), ..Plan::default() },
             whole,
         ];
         for plan in parts {

@@ -1,16 +1,28 @@
 //! Who gets which role: Entra's word, the default, and what somebody set by hand.
 
-use entraway::domain::UserRole;
-use entraway::plan::{Note, UserChange, organization_role};
+use entraway::domain::{StoreKind, UserRole};
+use entraway::plan::{Note, RoleChange, RoleScope, UserChange, organization_role};
+use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::sample::select;
 
-use super::generate::{Case, case, config, identity};
+use super::generate::{Case, another_tenant, case, config, identity};
 use super::model::apply_to;
+
+const OPERATORS: [&str; 2] = ["proxy_admin", "proxy_admin_viewer"];
 
 /// The person's role after the sign-in, and the part of it that is Entra's.
 fn afterwards(case: &Case) -> (Option<String>, Option<String>) {
     let user = apply_to(&case.current, &case.plan(), identity().tenant_id).user.unwrap();
     (user.role, user.sso_role)
+}
+
+/// The role of a row to which Entra gives none. Not even the default raises an unconfirmed row to an operator's.
+fn fallback(case: &Case) -> UserRole {
+    let default = case.policy.default_role();
+    let below = |text: &Option<String>| text.as_deref().and_then(UserRole::parse) < Some(default);
+    let raised = case.current.user.as_ref().is_some_and(|user| user.unconfirmed && below(&user.role));
+    if raised && default.is_operator() { UserRole::InternalUserViewer } else { default.in_row(case.store) }
 }
 
 proptest! {
@@ -19,18 +31,88 @@ proptest! {
     #[test]
     fn what_entra_gives_is_what_the_person_has(case in case()) {
         let granted = case.granted();
+        let withheld = granted.is_some_and(|role| case.plan().notes.contains(&Note::OperatorRoleWithheld { role }));
         let (role, sso_role) = afterwards(&case);
+        if withheld {
+            let given = case.policy.granted_role_below_operator(&case.person.app_roles);
+            prop_assert_eq!(sso_role.as_deref(), given.map(UserRole::as_str), "without the operator role");
+            return Ok(());
+        }
         prop_assert_eq!(sso_role.as_deref(), granted.map(UserRole::as_str), "the part that is Entra's");
         if let Some(granted) = granted {
-            prop_assert_eq!(role.as_deref(), Some(granted.as_str()), "{:?}", case.person.app_roles);
+            let expected = granted.in_row(case.store);
+            prop_assert_eq!(role.as_deref(), Some(expected.as_str()), "{:?}", case.person.app_roles);
         }
+    }
+
+    #[test]
+    fn unconfirmed_row_is_never_raised_to_operator(mut case in case(), app_roles in vec(select(OPERATORS.to_vec()), 1..3)) {
+        case.person.app_roles.extend(app_roles.into_iter().map(str::to_owned));
+        let Some(user) = case.current.user.as_mut() else { return Ok(()) };
+        user.unconfirmed = true;
+        let before = user.role.as_deref().and_then(UserRole::parse);
+        let (role, sso_role) = afterwards(&case);
+        let rank = |text: &Option<String>| text.as_deref().and_then(UserRole::parse).filter(|role| role.is_operator());
+        prop_assert!(rank(&role) <= before.filter(|role| role.is_operator()), "{before:?} rose to {role:?}");
+        prop_assert!(rank(&sso_role) <= rank(&role), "{sso_role:?} was given, the row says {role:?}");
+    }
+
+    #[test]
+    fn operator_role_of_another_tenant_never_counts(mut case in case(), app_roles in vec(select(OPERATORS.to_vec()), 1..3)) {
+        case.policy.home_tenant = Some(another_tenant());
+        case.person.app_roles.extend(app_roles.into_iter().map(str::to_owned));
+        prop_assume!(!case.policy.default_role().is_operator());
+        let before = case.current.user.as_ref().and_then(|user| user.role.clone());
+        let (role, sso_role) = afterwards(&case);
+        let operator = |text: &Option<String>| text.as_deref().and_then(UserRole::parse).is_some_and(UserRole::is_operator);
+        prop_assert!(!operator(&sso_role), "{sso_role:?} was given");
+        prop_assert!(!operator(&role) || role == before, "{before:?} became {role:?}");
+    }
+
+    #[test]
+    fn row_in_litellm_database_never_gets_org_admin(mut case in case()) {
+        case.store = StoreKind::LiteLlm;
+        let written = match case.plan().user {
+            Some(UserChange::Create(new)) => Some(new.role.to_string()),
+            Some(UserChange::Update(update)) => update.role,
+            None => None,
+        };
+        prop_assert_ne!(written.as_deref(), Some("org_admin"), "LiteLLM refuses it as a global role");
+    }
+
+    #[test]
+    fn role_changes_name_before_and_after(case in case()) {
+        let plan = case.plan();
+        let (role, sso_role) = afterwards(&case);
+        let means = |role: Option<&str>, given: Option<&str>| {
+            let admin = (role, given) == (Some("internal_user"), Some("org_admin")) && case.store == StoreKind::LiteLlm;
+            if admin { given.map(str::to_owned) } else { role.map(str::to_owned) }
+        };
+        let user = case.current.user.as_ref();
+        let before = user.and_then(|user| means(user.role.as_deref(), user.sso_role.as_deref()));
+        let after = means(role.as_deref(), sso_role.as_deref());
+        let global: Vec<_> = plan.role_changes.iter().filter(|change| change.scope == RoleScope::Global).collect();
+        prop_assert_eq!(global.len(), usize::from(before != after), "{:?} became {:?}: {:#?}", before, after, global);
+        for change in global {
+            prop_assert_eq!((&change.before, Some(&change.after)), (&before, after.as_ref()));
+        }
+        for (id, role) in &plan.organization_roles {
+            let change = RoleChange {
+                scope: RoleScope::Organization(id.clone()),
+                before: case.current.organization_members[id].user_role.clone(),
+                after: role.to_string(),
+            };
+            prop_assert!(plan.role_changes.contains(&change), "no {change:?} in {:#?}", plan.role_changes);
+        }
+        let organizations = plan.role_changes.iter().filter(|change| change.scope != RoleScope::Global);
+        prop_assert_eq!(organizations.count(), plan.organization_roles.len());
     }
 
     #[test]
     fn unless_entra_gives_a_role_nobody_gets_more_than_they_had_or_the_default(mut case in case()) {
         case.person.app_roles.clear();
         case.policy.admin_user_ids.clear();
-        let default = case.policy.default_role().as_str().to_owned();
+        let default = fallback(&case).to_string();
         let (role, _) = afterwards(&case);
         let before = case.current.user.as_ref().and_then(|user| user.role.clone());
         prop_assert!(role == before || role.as_ref() == Some(&default), "{before:?} became {role:?}, default {default}");
@@ -44,8 +126,16 @@ proptest! {
         case.policy.admin_user_ids.clear();
         let Some(user) = case.current.user.clone() else { return Ok(()) };
         let (role, sso_role) = afterwards(&case);
-        let default = Some(case.policy.default_role().as_str().to_owned());
-        let by_hand = user.role.is_some() && user.sso_role != user.role;
+        let litellm = case.store == StoreKind::LiteLlm;
+        let default = case.policy.default_role();
+        let by_hand = user.role.as_deref().is_some_and(|role| {
+            let offered = user.sso_role.as_deref() == Some(role) || user.offered_roles.contains(role);
+            // There the row of an org_admin says internal_user, and says org_admin only if an older version wrote it.
+            let org_admin = user.sso_role.as_deref() == Some("org_admin") && role == "internal_user";
+            let older = default == UserRole::OrgAdmin && role == "org_admin";
+            !offered && !(litellm && (org_admin || older))
+        });
+        let default = Some(fallback(&case).to_string());
         prop_assert_eq!(role, if by_hand { user.role.clone() } else { default }, "{:?}", user);
         prop_assert_eq!(sso_role, None, "nothing of it is Entra's now");
         let told = case.plan().notes.contains(&Note::RoleSetByHandStays);
@@ -53,18 +143,32 @@ proptest! {
     }
 
     #[test]
-    fn inside_organizations_the_role_is_the_persons_and_one_set_by_hand_stays(case in case()) {
+    fn organization_role_raised_where_effective_lowered_everywhere(case in case()) {
         let plan = case.plan();
-        let (role, _) = afterwards(&case);
-        let role = organization_role(role.as_deref().and_then(UserRole::parse).unwrap_or(UserRole::InternalUserViewer));
+        let withheld = plan.notes.iter().any(|note| matches!(note, Note::OperatorRoleWithheld { .. }));
+        let below = || case.policy.granted_role_below_operator(&case.person.app_roles);
+        let given = if withheld { below() } else { case.granted() };
+        let role = organization_role(given.unwrap_or_else(|| case.policy.default_role()));
         for (id, joined) in &plan.join_organizations {
             prop_assert_eq!(*joined, role, "joining {}", id);
         }
+        let effective: Vec<String> = case.directory.passing().iter().map(ToString::to_string).collect();
         for (id, member) in &case.current.organization_members {
             let ours = member.user_role.is_some() && member.user_role == member.sso_user_role;
-            let due = (ours && member.user_role.as_deref() != Some(role.as_str())).then_some(role);
+            let lower = member.user_role.as_deref().and_then(UserRole::parse) > Some(role);
+            let differs = member.user_role.as_deref() != Some(role.as_str());
+            let due = (ours && differs && (lower || effective.contains(id))).then_some(role);
             prop_assert_eq!(plan.organization_roles.get(id).copied(), due, "membership of {}: {:?}", id, member);
         }
+    }
+
+    #[test]
+    fn global_role_set_by_hand_does_not_change_organization_roles(case in case(), by_hand in select(UserRole::ALL.to_vec())) {
+        let mut other = case.clone();
+        let Some(user) = other.current.user.as_mut() else { return Ok(()) };
+        prop_assume!(!user.unconfirmed);
+        user.role = Some(by_hand.to_string());
+        prop_assert_eq!(case.plan().organization_roles, other.plan().organization_roles, "with {}", by_hand);
     }
 
     #[test]

@@ -20,6 +20,7 @@ const CASES: usize = 40;
 
 /// The same case without what cannot be written into this store, by whatever hand.
 fn writable(mut case: Case, kind: StoreKind) -> Case {
+    case.store = kind;
     let Current { user, organizations, teams, organization_members, team_members, same_email, same_sso_user_id } =
         &mut case.current;
     // `sso_user_id` is unique there, and the person's own row has it.
@@ -41,11 +42,13 @@ fn writable(mut case: Case, kind: StoreKind) -> Case {
         (StoreKind::Native, Some(user)) => {
             user.user_id = identity().object_id.to_string().into();
             user.tenant_id = Some(identity().tenant_id);
+            (user.unconfirmed, user.withheld_role) = (false, None);
         }
         // What Entra gave is remembered together with whose row it is.
         (StoreKind::LiteLlm, Some(user)) => {
             if user.tenant_id.is_none() {
-                user.sso_role = None;
+                (user.sso_role, user.withheld_role) = (None, None);
+                user.offered_roles.clear();
             }
         }
     }
@@ -75,9 +78,10 @@ const NATIVE: &str = "with organizations as (
         insert into entraway.teams (team_id, team_alias, organization_id)
         select key, 'By hand', value from jsonb_each_text($1 -> 'teams')
     ), users as (
-        insert into entraway.users (user_id, tenant_id, object_id, user_email, user_alias, user_role, sso_user_role)
+        insert into entraway.users
+               (user_id, tenant_id, object_id, user_email, user_alias, user_role, sso_user_role, sso_user_roles)
         select u ->> 'user_id', ($1 ->> 'tenant_id')::uuid, (u ->> 'user_id')::uuid, u ->> 'email', u ->> 'alias',
-               u ->> 'role', u ->> 'sso_role'
+               u ->> 'role', u ->> 'sso_role', array(select jsonb_array_elements_text(u -> 'offered_roles'))
         from jsonb_array_elements($1 -> 'users') u
     ), organization_members as (
         insert into entraway.organization_members (user_id, organization_id, user_role, sso_user_role)
@@ -88,7 +92,7 @@ const NATIVE: &str = "with organizations as (
 
 const EMPTY_LITELLM: &str = r#"truncate "LiteLLM_BudgetTable", "LiteLLM_OrganizationTable", "LiteLLM_TeamTable",
         "LiteLLM_UserTable", "LiteLLM_OrganizationMembership", "LiteLLM_TeamMembership", entraway.litellm_users,
-        entraway.litellm_organization_members, entraway.litellm_team_members cascade"#;
+        entraway.litellm_organization_members, entraway.litellm_team_members, entraway.litellm_adopted_rows cascade"#;
 /// Where the person is in a team by halves, it is in one of the three places, by turns.
 const LITELLM: &str = r#"with budget as (
         insert into "LiteLLM_BudgetTable" (budget_id, created_by, updated_by) values ('by-hand', 'a', 'a')
@@ -121,9 +125,17 @@ const LITELLM: &str = r#"with budget as (
         select $1 #>> '{users,0,user_id}', key, value ->> 0, '2026-11-01 09:00'
         from jsonb_each($1 -> 'organization_members')
     ), known as (
-        insert into entraway.litellm_users (object_id, tenant_id, user_id, row_created_at, sso_user_role)
-        select $1 ->> 'object_id', (u ->> 'tenant_id')::uuid, u ->> 'user_id', '2026-11-01 08:00', u ->> 'sso_role'
+        insert into entraway.litellm_users
+               (object_id, tenant_id, user_id, row_created_at, sso_user_role, sso_user_roles, premade, withheld_role)
+        select $1 ->> 'object_id', (u ->> 'tenant_id')::uuid, u ->> 'user_id', '2026-11-01 08:00', u ->> 'sso_role',
+               array(select jsonb_array_elements_text(u -> 'offered_roles')), (u -> 'unconfirmed')::boolean,
+               u ->> 'withheld_role'
         from jsonb_array_elements($1 -> 'users') u where u ->> 'tenant_id' is not null
+    ), adopted as (
+        insert into entraway.litellm_adopted_rows (object_id, user_id, row_created_at, adopted_at)
+        select $1 ->> 'object_id', u ->> 'user_id', '2026-11-01 08:00', now()
+        from jsonb_array_elements($1 -> 'users') u
+        where u ->> 'tenant_id' is null and not (u -> 'unconfirmed')::boolean
     )
     insert into entraway.litellm_organization_members (user_id, organization_id, row_created_at, sso_user_role, created_at)
     select $1 #>> '{users,0,user_id}', key, '2026-11-01 09:00', value ->> 1, now()
@@ -135,7 +147,8 @@ async fn write(world: &World, case: &Case) {
     let user = |user: &entraway::plan::CurrentUser| {
         json!({
             "user_id": user.user_id, "tenant_id": user.tenant_id, "email": user.email, "alias": user.alias,
-            "role": user.role, "sso_role": user.sso_role,
+            "role": user.role, "sso_role": user.sso_role, "offered_roles": user.offered_roles,
+            "unconfirmed": user.unconfirmed, "withheld_role": user.withheld_role,
         })
     };
     let organizations: BTreeSet<String> =
@@ -207,6 +220,7 @@ async fn check(kind: StoreKind) {
             assert_eq!(applied.teams_created, plan.teams.keys().copied().collect(), "{said}");
             assert_eq!(applied.organizations_joined, plan.join_organizations.keys().copied().collect(), "{said}");
             assert_eq!(applied.teams_joined, plan.join_teams, "{said}");
+            assert_eq!(applied.role_changes, plan.role_changes, "{said}");
         }
         let after = store.read(&case.person, &case.directory).await.unwrap();
         assert_eq!(

@@ -42,8 +42,8 @@ const LITELLM: &str = r#"
                budget_reset_at at time zone 'UTC' as budget_reset_at, tpm_limit, rpm_limit, spend, blocked, metadata
         from public."LiteLLM_TeamTable"
     ), users as (
-        select u.user_id, o.tenant_id, o.object_id, u.user_email, u.user_alias, u.user_role, o.sso_user_role, u.models,
-               u.max_budget, u.budget_duration, u.budget_reset_at at time zone 'UTC' as budget_reset_at, u.spend, u.metadata
+        select u.user_id, o.tenant_id, o.object_id, u.user_email, u.user_alias, u.user_role, o.sso_user_role,
+               coalesce(o.sso_user_roles, '{}') as sso_user_roles, u.models, u.max_budget, u.budget_duration, u.budget_reset_at at time zone 'UTC' as budget_reset_at, u.spend, u.metadata
         from public."LiteLLM_UserTable" u left join entraway.litellm_users o using (user_id)
     ), organization_members as (
         select m.user_id, m.organization_id, m.user_role, given.sso_user_role,

@@ -171,7 +171,7 @@ async fn a_new_person_is_who_entra_says_with_the_defaults_for_people(#[values(Na
     let expected = json!({
         "user_id": alice, "object_id": alice, "tenant_id": tenant,
         "user_email": "alice.arden@contoso-sim.example", "user_alias": "Alice Arden",
-        "user_role": "internal_user", "sso_user_role": null,
+        "user_role": "internal_user", "sso_user_role": null, "sso_user_roles": [],
         "models": ["gpt-3.5-turbo"], "max_budget": 10, "budget_duration": "30d", "budget_reset_at": RESET,
         "spend": 0, "metadata": { "auth_provider": "microsoft" },
     });

@@ -44,12 +44,14 @@ async fn every_sign_in_leaves_one_record_of_what_it_read_and_wrote(#[values(Nati
         "organizations_created": ids(&[hers, other]), "teams_created": ids(&[hers, other]),
         "organizations_joined": [hers], "teams_joined": [hers],
         "user_created": true, "user_updated": false, "failures": [], "notes": [], "retries": 0,
+        "role_changes": [{ "scope": "global", "before": null, "after": "internal_user" }],
     });
     assert_eq!(record(&world).await, first, "the first sign-in");
 
     world.sign_in(&service, alice).await;
     let mut nothing = first.clone();
-    for list in ["organizations_created", "teams_created", "organizations_joined", "teams_joined", "touched"] {
+    let lists = ["organizations_created", "teams_created", "organizations_joined", "teams_joined", "touched"];
+    for list in lists.into_iter().chain(["role_changes"]) {
         nothing[list] = json!([]);
     }
     nothing["user_created"] = json!(false);

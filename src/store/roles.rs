@@ -1,0 +1,83 @@
+//! Roles in a LiteLLM database: what a row and what is remembered of it mean together, and which rows an operator has
+//! confirmed.
+
+use chrono::{DateTime, Utc};
+
+use super::{Store, StoreError};
+use crate::domain::ObjectId;
+
+/// The role of the user whose row is `u` and of whom `p` is remembered, in SQL: a row cannot say `org_admin`, which LiteLLM
+/// refuses as a global role. As `effective_role` in `plan/roles.rs`.
+macro_rules! litellm_role {
+    () => {
+        "case when u.user_role = 'internal_user' and p.sso_user_role = 'org_admin'
+                   and p.row_created_at is not distinct from u.created_at then 'org_admin' else u.user_role end"
+    };
+}
+pub(super) use litellm_role;
+
+/// What came of an operator's confirmation of a user's row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adoption {
+    /// The key of the row.
+    pub user_id: String,
+    pub user_role: Option<String>,
+    /// When another program made the row.
+    pub created_at: Option<DateTime<Utc>>,
+    pub state: AdoptionState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdoptionState {
+    /// Confirmed now.
+    Confirmed,
+    /// Confirmed before, at this time.
+    AlreadyConfirmed(DateTime<Utc>),
+    /// The row is this service's own, or an older version took it over: nothing is withheld.
+    NotNeeded,
+}
+
+/// Finds the row as a sign-in does. `known` is `false` where the row needs a confirmation.
+const ADOPT: &str = r#"with person as materialized (
+        select user_id, user_role, created_at from public."LiteLLM_UserTable" u
+        where user_id = $1 or sso_user_id = $1 and not exists (
+            select from entraway.litellm_users other
+            where other.user_id = u.user_id and other.object_id <> $1
+              and other.row_created_at is not distinct from u.created_at)
+        order by user_id = $1 desc limit 1
+    ), before as materialized (
+        select a.adopted_at from entraway.litellm_adopted_rows a join person p using (user_id)
+        where a.object_id = $1 and a.row_created_at is not distinct from p.created_at
+    ), known as materialized (
+        select from entraway.litellm_users o join person p using (user_id)
+        where o.object_id = $1 and not o.premade and o.row_created_at is not distinct from p.created_at
+    ), adopted as (
+        insert into entraway.litellm_adopted_rows as a (object_id, user_id, row_created_at, adopted_at)
+        select $1, user_id, created_at, $2 from person
+        where not exists (select from before) and not exists (select from known)
+        on conflict (object_id) do update set user_id = excluded.user_id,
+            row_created_at = excluded.row_created_at, adopted_at = excluded.adopted_at
+    )
+    select user_id, user_role, created_at at time zone 'UTC', (select adopted_at from before),
+           exists (select from known)
+    from person"#;
+
+/// A row of `ADOPT`, in its order.
+type Adopted = (String, Option<String>, Option<DateTime<Utc>>, Option<DateTime<Utc>>, bool);
+
+impl Store {
+    /// Confirms a user's row in a LiteLLM database, so that the next sign-in may give an operator role. Repeating it
+    /// changes nothing. `None`: there is no row that a sign-in of this user would find.
+    pub async fn adopt(&self, user: ObjectId, now: DateTime<Utc>) -> Result<Option<Adoption>, StoreError> {
+        let query = sqlx::query_as(ADOPT).bind(user.to_string()).bind(now);
+        let row: Option<Adopted> = query.fetch_optional(&mut *self.connection_to_write().await?).await?;
+        Ok(row.map(|(user_id, user_role, created_at, before, known)| {
+            let state = match before {
+                _ if known => AdoptionState::NotNeeded,
+                Some(at) => AdoptionState::AlreadyConfirmed(at),
+                None => AdoptionState::Confirmed,
+            };
+            Adoption { user_id, user_role, created_at, state }
+        }))
+    }
+}
