@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use entraway::cli::Cli;
+use entraway::cli::{self, Cli};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -16,6 +16,9 @@ async fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("entraway: {error:#}");
+            if let Some(remedy) = cli::remedy(&error) {
+                eprintln!("→ {remedy}");
+            }
             ExitCode::FAILURE
         }
     }

@@ -55,7 +55,7 @@ use crate::store::{Hour, Store, StoreError};
 use crate::sync::{DirectoryReader, service_principal};
 
 use cookies::Cookies;
-use error::WebError;
+use error::{LogOnce, WebError};
 use limits::Limits;
 use pages::settings::Checks;
 
@@ -79,6 +79,7 @@ pub struct App {
     /// Sign-ins by the hour, for everybody who looks within a minute.
     hours: Shared<Arc<[Hour]>, Arc<StoreError>>,
     checks: Checks,
+    database_log: LogOnce,
     metrics: Arc<Metrics>,
     /// Where proxies ask, with the public URL's own path.
     verify_path: String,
@@ -132,6 +133,7 @@ impl App {
         let limits = Limits::new(&config, &clock);
         let verify_path = format!("{}{}", config.server.public_url.base_path(), forward_auth::PATH);
         let hours = Shared::new(clock.clone());
+        let database_log = LogOnce::new(clock.clone());
         metrics.start.set((), clock.now().timestamp());
         metrics.connections_most.set((), config.limits.connections);
         Ok(Arc::new(Self {
@@ -147,6 +149,7 @@ impl App {
             limits,
             hours,
             checks,
+            database_log,
             metrics,
             verify_path,
         }))
