@@ -14,6 +14,8 @@ use super::attempt::Attempt;
 use super::error::WebError;
 use super::query::Query;
 use super::{session, watch};
+use crate::entra::SignInError;
+use crate::metrics::SessionEnd;
 use crate::store::{Refusal, SyncRun};
 use crate::sync::{SyncError, sync};
 use crate::text::chain;
@@ -45,10 +47,24 @@ async fn answer(app: &App, query: Option<&str>, headers: &HeaderMap) -> Result<R
             response.headers_mut().append(SET_COOKIE, session);
             response
         }
-        Err(error) => error.returning_to(attempt.return_to.as_str()),
+        Err(error) => {
+            if matches!(error, WebError::NotAssigned) {
+                end_own_session(app, headers).await;
+            }
+            error.returning_to(attempt.return_to.as_str())
+        }
     };
     response.headers_mut().append(SET_COOKIE, attempt.forget(app));
     Ok(response)
+}
+
+/// Entra says "not assigned" (AADSTS50105) without saying of whom, so the one session that can be meant is this browser's:
+/// a sign-in that succeeds would end that one as well. The answer belongs to a sign-in of this browser, so no other site
+/// can bring it about.
+async fn end_own_session(app: &App, headers: &HeaderMap) {
+    if let Err(error) = session::end(app, headers, SessionEnd::Refused).await {
+        tracing::error!("failed to end the session of a browser whose sign-in was refused: {}", chain(&error));
+    }
 }
 
 /// Everything between a good attempt and a session; gives the session's cookie.
@@ -58,7 +74,17 @@ async fn sign_in(app: &App, headers: &HeaderMap, query: &Query, attempt: &Attemp
     }
     let code = query.get("code").filter(|code| !code.is_empty()).ok_or(WebError::CodeMissing)?;
     let begin = Instant::now();
-    let signed_in = app.entra.finish(code.to_owned(), &attempt.proof).await?;
+    let signed_in = match app.entra.finish(code.to_owned(), &attempt.proof).await {
+        Ok(signed_in) => signed_in,
+        Err(error) => {
+            if let SignInError::TenantNotAllowed(identity) = &error
+                && let Err(error) = app.sessions.end_of_identity(*identity).await
+            {
+                tracing::error!("failed to end the sessions of a user whose sign-in was refused: {}", chain(&error));
+            }
+            return Err(WebError::from_sign_in(error, &app.config.entra.client_auth));
+        }
+    };
     let entra_time = begin.elapsed();
     let person = &signed_in.person;
     tracing::Span::current().record("user_id", tracing::field::display(person.identity.object_id));
@@ -78,8 +104,8 @@ async fn sign_in(app: &App, headers: &HeaderMap, query: &Query, attempt: &Attemp
         Err(SyncError::Refused(refusal, run)) => {
             let run = SyncRun { entra_time, ..*run };
             watch::synced(&app.metrics, &run);
-            if let Err(error) = app.store.keep_refusal(person.identity, &run).await {
-                tracing::warn!("the record of a refused sign-in was not kept: {}", chain(&error));
+            if let Err(error) = app.sessions.keep_refusal(person.identity, &run).await {
+                tracing::error!("failed to record a refused sign-in and to end the user's sessions: {}", chain(&error));
             }
             return Err(WebError::refused(refusal, &run));
         }
