@@ -69,9 +69,13 @@ impl Clock {
         self.start.elapsed() + Duration::from_millis(self.moved.both.load(Ordering::Relaxed))
     }
 
-    /// Lets time pass on both clocks, for a test that cannot wait for ten minutes. A negative time counts as none.
+    /// Lets time pass on both clocks, for a test that cannot wait for ten minutes. A negative time is a step of the wall
+    /// clock alone: no time goes back.
     pub fn advance(&self, by: TimeDelta) {
-        self.moved.both.fetch_add(u64::try_from(by.num_milliseconds()).unwrap_or_default(), Ordering::Relaxed);
+        match u64::try_from(by.num_milliseconds()) {
+            Ok(by) => _ = self.moved.both.fetch_add(by, Ordering::Relaxed),
+            Err(_) => self.step_wall_clock(by),
+        }
     }
 
     /// Steps the wall clock alone, forward or back, as an operator or NTP does.
