@@ -185,6 +185,15 @@ struct LogArgs {
 }
 
 impl Cli {
+    /// What the operator can do about an error that ends the program, where it says.
+    #[must_use]
+    pub fn remedy(error: &anyhow::Error) -> Option<&'static str> {
+        error.chain().find_map(|cause| match (cause.downcast_ref(), cause.downcast_ref()) {
+            (Some(StartError::Store(error)), _) | (_, Some(error)) => StoreError::remedy(error),
+            _ => None,
+        })
+    }
+
     /// Does what was asked for; `env` is the process's environment.
     pub async fn run(self, env: &Env) -> anyhow::Result<ExitCode> {
         match self.command {
@@ -228,15 +237,6 @@ impl News {
         text.clone_into(&mut self.0);
         new
     }
-}
-
-/// What the operator can do about an error that ends the program, where it says.
-#[must_use]
-pub fn remedy(error: &anyhow::Error) -> Option<&'static str> {
-    error.chain().find_map(|cause| match (cause.downcast_ref(), cause.downcast_ref()) {
-        (Some(StartError::Store(error)), _) | (_, Some(error)) => StoreError::remedy(error),
-        _ => None,
-    })
 }
 
 impl ConfigArgs {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use entraway::cli::{self, Cli};
+use entraway::cli::Cli;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -16,7 +16,7 @@ async fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("entraway: {error:#}");
-            if let Some(remedy) = cli::remedy(&error) {
+            if let Some(remedy) = Cli::remedy(&error) {
                 eprintln!("→ {remedy}");
             }
             ExitCode::FAILURE
