@@ -28,9 +28,8 @@ pub(super) fn of_refusal(error: &str, number: Option<&str>, client_auth: &Client
     match (number, error) {
         (Some("7000215"), _) => SECRET_WRONG,
         (Some("7000222"), _) => SECRET_EXPIRED,
-        (Some("700016" | "70001" | "7000112"), _) => APP,
         (Some("70021" | "700211" | "700212" | "700213"), _) => FEDERATED,
-        (_, "unauthorized_client") => APP,
+        (Some("700016" | "70001" | "7000112"), _) | (_, "unauthorized_client") => APP,
         (_, "invalid_scope" | "invalid_resource") => SCOPE,
         // An assertion that is no good is `invalid_grant` or `invalid_request` at times.
         (Some("50012" | "50013" | "50048" | "700024" | "700027"), _) | (_, "invalid_client") => by_client_auth(),
