@@ -8,12 +8,9 @@
 #
 # With what is not in it by default (docs/operations.md): docker build --build-arg FEATURES=otlp -t entraway .
 
-# The Debian of both stages has to be the same one, or the program may ask for a newer glibc than there is.
-ARG RUST_VERSION=1.95.0
-ARG DEBIAN_NAME=bookworm
-ARG DEBIAN_VERSION=12
-
-FROM docker.io/library/rust:${RUST_VERSION}-${DEBIAN_NAME} AS build
+# Both base images are pinned by digest (docs/operations.md, "Base images"). The Debian of both stages has to be the same
+# one, or the program may ask for a newer glibc than there is.
+FROM docker.io/library/rust:1.95.0-bookworm@sha256:6258907abe69656e41cd992e0b705cdcfabcbbe3db374f92ed2d47121282d4a1 AS build
 ARG FEATURES=""
 WORKDIR /src
 COPY . .
@@ -24,7 +21,7 @@ RUN --mount=type=cache,id=entraway-registry,target=/usr/local/cargo/registry,sha
     cargo build --release --locked --no-default-features --features "$FEATURES" --bin entraway \
     && cp target/release/entraway /entraway
 
-FROM gcr.io/distroless/cc-debian${DEBIAN_VERSION}:nonroot
+FROM gcr.io/distroless/cc-debian12:nonroot@sha256:9dac0a79194e45a7da0158a9c6da57b217585af0786db3845d1f0ec1a0dd182f
 COPY --from=build /entraway /entraway
 # Where config.yaml is looked for.
 WORKDIR /etc/entraway

@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::session::{Id, Person};
 use crate::shared::Shared;
 use crate::store::{AssertionKey, Store, StoreError};
@@ -30,9 +30,9 @@ pub const HOLD_KEYS: Duration = Duration::from_mins(5);
 /// A key goes when its successor is this old: nothing that it signed is valid any more.
 const SUCCEEDED: TimeDelta = TimeDelta::days(1);
 /// A key that was deleted, because it was stolen, may not go on signing for long where the table cannot be read.
-const OLDEST: TimeDelta = TimeDelta::minutes(5);
+const OLDEST: Duration = Duration::from_mins(5);
 /// How often the keys are looked up, so that a replica learns of one that another has made.
-const LOOK_UP: TimeDelta = TimeDelta::minutes(1);
+const LOOK_UP: Duration = Duration::from_mins(1);
 
 /// Signs assertions, and publishes with which keys.
 pub struct Assertions {
@@ -63,7 +63,7 @@ impl From<Unspecified> for AssertionError {
 
 /// The keys of the moment.
 struct Ring {
-    read_at: DateTime<Utc>,
+    read_at: Moment,
     /// The newest first; never empty.
     keys: Vec<Key>,
 }
@@ -134,27 +134,27 @@ impl Assertions {
     }
 
     async fn ring(&self) -> Result<Arc<Ring>, Arc<AssertionError>> {
-        let oldest = self.clock.now() - LOOK_UP;
+        let now = self.clock.moment();
         let read = async || self.read().await.map(Arc::new).map_err(Arc::new);
-        match self.ring.get(|at, _| at > oldest, LOOK_UP, read).await {
+        match self.ring.get(|at, _| at.age(now) < LOOK_UP, LOOK_UP, read).await {
             Ok(ring) => Ok(ring),
             // The keys of a minute ago are as good as today's.
             Err(error) => {
-                let now = self.clock.now();
-                self.ring.last().await.filter(|ring| ring.read_at > now - OLDEST).ok_or(error)
+                let now = self.clock.moment();
+                self.ring.last().await.filter(|ring| ring.read_at.age(now) < OLDEST).ok_or(error)
             }
         }
     }
 
     async fn read(&self) -> Result<Ring, AssertionError> {
-        let now = self.clock.now();
+        let (now, read_at) = (self.clock.now(), self.clock.moment());
         let keys = self.store.assertion_keys(generate(now)?, now - RENEW, now - SUCCEEDED).await?;
         // One row that somebody spoiled must not stop all the others.
         let keys: Vec<Key> = keys
             .into_iter()
             .filter_map(|key| Key::read(key).inspect_err(|error| tracing::warn!("{error}")).ok())
             .collect();
-        if keys.is_empty() { Err(AssertionError::Key) } else { Ok(Ring { read_at: now, keys }) }
+        if keys.is_empty() { Err(AssertionError::Key) } else { Ok(Ring { read_at, keys }) }
     }
 }
 

@@ -145,10 +145,7 @@ pub async fn entra(report: &mut Report, config: &Config, entra: &Entra, graph: &
     report.awaits("Entra");
     match entra.probe().await {
         Ok((issuer, keys)) => report.ok("Entra", &format!("issuer {issuer}, {}", count(keys, "signing key"))),
-        Err(error) => {
-            let remedy = "is entra.tenant right, and can this machine reach the login host?";
-            return report.fail("Entra", &chain(&*error), remedy);
-        }
+        Err(error) => return report.fail("Entra", &chain(&*error), error.remedy()),
     }
     let redirect_uri = config.server.public_url.join("/sso/callback");
     report.ok("redirect URI", &format!("{redirect_uri} has to be registered in Entra, as type Web"));

@@ -20,8 +20,9 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::Env;
 use crate::domain::ObjectId;
-use crate::store::Whose;
+use crate::store::{StoreError, Whose};
 use crate::telemetry::{self, LogFormat, Sender};
+use crate::web::StartError;
 use output::{OutputError, errln};
 
 /// Sign in with Microsoft Entra ID; groups become organizations, teams and memberships in Postgres; then a session.
@@ -216,6 +217,9 @@ impl Cli {
             Err(error) if matches!(error.downcast_ref(), Some(OutputError::Closed)) => ExitCode::from(output::CLOSED),
             Err(error) => {
                 errln!("entraway: {error:#}");
+                if let Some(remedy) = remedy(&error) {
+                    errln!("→ {remedy}");
+                }
                 ExitCode::FAILURE
             }
         }
@@ -253,9 +257,31 @@ impl Cli {
     }
 }
 
-/// A container may come up before its database does: half a minute's patience.
+/// A container may come up before its database does.
+const PATIENCE_SECONDS: usize = 30;
+
 fn patience() -> ConstantBuilder {
-    ConstantBuilder::new().with_delay(Duration::from_secs(2)).with_max_times(15)
+    ConstantBuilder::new().with_delay(Duration::from_secs(2)).with_max_times(PATIENCE_SECONDS / 2)
+}
+
+/// The reason that was told last while something is tried again: the same one is told once.
+#[derive(Default)]
+struct News(String);
+
+impl News {
+    fn is_new(&mut self, text: &str) -> bool {
+        let new = self.0 != text;
+        text.clone_into(&mut self.0);
+        new
+    }
+}
+
+/// What the operator can do about an error that ends the program, where it says.
+fn remedy(error: &anyhow::Error) -> Option<&'static str> {
+    error.chain().find_map(|cause| match (cause.downcast_ref(), cause.downcast_ref()) {
+        (Some(StartError::Store(error)), _) | (_, Some(error)) => StoreError::remedy(error),
+        _ => None,
+    })
 }
 
 impl ConfigArgs {

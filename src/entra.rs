@@ -6,11 +6,12 @@ mod client_auth;
 mod error;
 mod id_token;
 mod provider;
+mod remedy;
 mod signing_key;
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
 use oauth2::basic::{
     BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse, BasicTokenType,
 };
@@ -23,7 +24,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::config;
 use crate::credential::CredentialError;
 use crate::domain::{Person, TenantId};
@@ -36,14 +37,15 @@ use app_token::AppTokens;
 pub use client_auth::Credentials;
 use client_auth::{Choice, ClientAuth, Credential};
 pub use error::{AppTokenError, IdTokenError, ProviderError, SignInError, TokenError, aadsts_number};
+use id_token::Refused;
 use provider::Provider;
 
 /// How long Entra's endpoints and keys are used before they are read again (Microsoft's advice: a day).
-const PROVIDER_TTL: TimeDelta = TimeDelta::hours(24);
+const PROVIDER_TTL: Duration = Duration::from_hours(24);
 /// A token with an unknown key id makes us read the keys again, but not more often than this, unless that reading failed:
 /// nobody with such a token can enter before one goes well. While the keys at hand do, a failed reading is not repeated
 /// sooner either.
-const KEY_REFRESH: TimeDelta = TimeDelta::minutes(1);
+const KEY_REFRESH: Duration = Duration::from_mins(1);
 
 /// What binds an answer of Entra to the request that asked for it. Sealed in the browser's cookie meanwhile.
 #[derive(Clone, Serialize, Deserialize)]
@@ -71,7 +73,7 @@ pub struct Entra {
     redirect_uri: RedirectUrl,
     provider: Shared<Arc<Provider>, Arc<ProviderError>>,
     /// When a token with an unknown key id last made us read the keys.
-    keys_refreshed: Mutex<Option<DateTime<Utc>>>,
+    keys_refreshed: Mutex<Option<Moment>>,
     app_tokens: AppTokens,
     metrics: Arc<Metrics>,
 }
@@ -181,9 +183,10 @@ impl Entra {
     ) -> Result<id_token::Verified, SignInError> {
         let now = self.clock.now();
         match id_token::verify(id_token, nonce, &provider, &self.settings, now) {
-            Err(IdTokenError::UnknownKey) => {
+            Err(Refused::Token(IdTokenError::UnknownKey)) => {
                 // Whatever failed before: the keys at hand will not do.
-                let provider = self.provider_since(self.refresh_keys(now), TimeDelta::zero()).await?;
+                let oldest = self.refresh_keys(self.clock.moment());
+                let provider = self.provider_if(|at| at >= oldest, Duration::ZERO).await?;
                 Ok(id_token::verify(id_token, nonce, &provider, &self.settings, now)?)
             }
             outcome => Ok(outcome?),
@@ -192,10 +195,10 @@ impl Entra {
 
     /// How new the keys must be for a key to count as unknown. They may have been read a moment before Entra published
     /// the one that is looked for, so: as new as the token, but for the once a minute.
-    fn refresh_keys(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+    fn refresh_keys(&self, now: Moment) -> Moment {
         let mut refreshed = self.keys_refreshed.lock().unwrap_or_else(PoisonError::into_inner);
         match *refreshed {
-            Some(at) if now - at < KEY_REFRESH => at,
+            Some(at) if at.age(now) < KEY_REFRESH => at,
             _ => *refreshed.insert(now),
         }
     }
@@ -222,7 +225,7 @@ impl Entra {
 
     /// Reads the endpoints and the keys anew, whatever is known: for `check`.
     pub async fn probe(&self) -> Result<(String, usize), Arc<ProviderError>> {
-        let provider = self.provider_since(DateTime::<Utc>::MAX_UTC, TimeDelta::zero()).await?;
+        let provider = self.provider_if(|_| false, Duration::ZERO).await?;
         Ok((provider.issuer.clone(), provider.keys.len()))
     }
 
@@ -232,7 +235,8 @@ impl Entra {
     }
 
     async fn provider(&self) -> Result<Arc<Provider>, Arc<ProviderError>> {
-        let outcome = self.provider_since(self.clock.now() - PROVIDER_TTL, KEY_REFRESH).await;
+        let now = self.clock.moment();
+        let outcome = self.provider_if(|at| at.age(now) < PROVIDER_TTL, KEY_REFRESH).await;
         match outcome {
             Ok(provider) => Ok(provider),
             // Yesterday's keys are better than none: a token signed with a newer one is refused all the same.
@@ -240,11 +244,12 @@ impl Entra {
         }
     }
 
-    /// A reading that is not older than that, or a new one; none for `pause` after a failure, where there is an old one.
-    async fn provider_since(
+    /// The last reading if it was made at a good moment, or a new one; none for `pause` after a failure, where there is an
+    /// old one.
+    async fn provider_if(
         &self,
-        oldest: DateTime<Utc>,
-        pause: TimeDelta,
+        still_good: impl FnOnce(Moment) -> bool,
+        pause: Duration,
     ) -> Result<Arc<Provider>, Arc<ProviderError>> {
         let read = async || {
             let reading = provider::read(&self.http, &self.settings);
@@ -253,7 +258,7 @@ impl Entra {
             self.metrics.entra_calls.add((EntraCall::Discovery, label));
             outcome.map(Arc::new).map_err(Arc::new)
         };
-        self.provider.get(|at, _| at >= oldest, pause, read).await
+        self.provider.get(|at, _| still_good(at), pause, read).await
     }
 
     /// Counts a request for a token by how it ended.
@@ -289,6 +294,15 @@ impl Entra {
     /// A scope of Graph in this cloud, such as `https://graph.microsoft.com/User.Read`.
     fn graph_scope(&self, name: &str) -> String {
         format!("{}/{name}", self.settings.graph_url.origin().ascii_serialization())
+    }
+}
+
+impl From<Refused> for SignInError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Token(error) => error.into(),
+            Refused::Tenant(identity) => Self::TenantNotAllowed(identity),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use entraway::cli::Cli;
+use entraway::cli::{self, Cli};
 
 #[tokio::main]
 async fn main() -> ExitCode {

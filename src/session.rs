@@ -19,7 +19,7 @@ use chrono::TimeDelta;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::domain::ObjectId;
+use crate::domain::{Identity, ObjectId};
 use crate::metrics::{Lookup, SessionEnd};
 use crate::random;
 use crate::store::{Change, NewSession, NotListening, Store, StoreError, SyncRun, TokenHash, Whose, touch_interval};
@@ -88,13 +88,13 @@ impl Link {
     }
 
     /// How old what is remembered may be; `None`: nothing counts.
-    fn trusted(&self, lifetimes: Lifetimes) -> Option<TimeDelta> {
+    fn trusted(&self, lifetimes: Lifetimes) -> Option<Duration> {
         match self.proven.load(Ordering::Acquire) {
             LOST => None,
-            POOLER => Some(lifetimes.cache_ttl),
+            POOLER => Some(lifetimes.cache_ttl.to_std().unwrap_or_default()),
             // Whatever goes unnoticed in spite of all, somebody's own SQL say, counts after this long.
             ms if self.began.elapsed() < Duration::from_millis(ms) + PROVEN => {
-                Some(touch_interval(lifetimes.idle_timeout))
+                Some(touch_interval(lifetimes.idle_timeout).to_std().unwrap_or_default())
             }
             _ => None,
         }
@@ -130,14 +130,14 @@ impl Sessions {
 
     /// Who a token belongs to, as far as that is remembered and can be trusted now.
     fn in_memory(&self, hash: &TokenHash) -> Option<Arc<SignedIn>> {
-        let age = self.link.trusted(self.lifetimes)?;
-        self.cache.get(hash, self.clock.now(), age)
+        let max_age = self.link.trusted(self.lifetimes)?;
+        self.cache.get(hash, self.clock.now(), self.clock.moment(), max_age)
     }
 
     /// Ends sessions, here at once and elsewhere within a second.
-    pub async fn end(&self, hashes: &[TokenHash]) -> Result<(), StoreError> {
+    pub async fn end(&self, hashes: &[TokenHash], why: SessionEnd) -> Result<(), StoreError> {
         let whose = self.store.end_sessions(hashes).await?;
-        self.ended(SessionEnd::SignedOut, whose.len());
+        self.ended(why, whose.len());
         for person in whose {
             self.cache.forget(person);
         }
@@ -168,6 +168,30 @@ impl Sessions {
             self.cache.forget(*person);
         }
         Ok(whose.len())
+    }
+
+    /// Keeps the record of a refused sign-in. Where the reason is known, the identity's sessions end, here at once and
+    /// elsewhere within a second.
+    pub async fn keep_refusal(&self, identity: Identity, run: &SyncRun) -> Result<(), StoreError> {
+        let ended = self.store.keep_refusal(identity, run).await?;
+        self.ended_of_refused(identity, ended);
+        Ok(())
+    }
+
+    /// Ends the sessions of an identity whose tenant may not sign in. It leaves no record: there is no bound on who may
+    /// come from other tenants.
+    pub async fn end_of_identity(&self, identity: Identity) -> Result<(), StoreError> {
+        let ended = self.store.end_sessions_of_identity(identity).await?;
+        self.ended_of_refused(identity, ended);
+        Ok(())
+    }
+
+    fn ended_of_refused(&self, identity: Identity, ended: usize) {
+        self.ended(SessionEnd::Refused, ended);
+        self.cache.forget(identity.object_id);
+        if ended > 0 {
+            tracing::info!(sessions = ended, "ended the sessions of a user whose sign-in was refused");
+        }
     }
 
     /// Opens a session. What is remembered of the person may be older than what the sign-in changed, and of another one
@@ -201,7 +225,7 @@ impl Sessions {
     /// Whether sessions are answered from memory at this moment.
     #[must_use]
     pub fn remembers(&self) -> bool {
-        self.link.trusted(self.lifetimes).is_some_and(|age| age > TimeDelta::zero())
+        self.link.trusted(self.lifetimes).is_some_and(|age| !age.is_zero())
     }
 
     /// Listens to the database, and forgets what has changed; until `stop`.
@@ -233,7 +257,7 @@ impl Sessions {
         if !std::mem::replace(told, true) {
             let why = chain(error);
             if let Some(age) = self.link.trusted(self.lifetimes) {
-                tracing::warn!("sessions are remembered for {} ms only: {why}", age.num_milliseconds());
+                tracing::warn!("sessions are remembered for {} ms only: {why}", age.as_millis());
             } else {
                 tracing::warn!("no session is remembered meanwhile: {why}");
             }

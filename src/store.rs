@@ -4,6 +4,7 @@
 mod apply;
 mod caller;
 mod changes;
+mod connect;
 mod connection;
 mod failed_sign_in;
 mod litellm;
@@ -14,10 +15,10 @@ mod roles;
 mod session;
 mod sync_run;
 mod upkeep;
+mod used;
 mod view;
 mod viewer;
 
-use std::ops::{Deref, DerefMut};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -34,12 +35,15 @@ use crate::metrics::Metrics;
 use crate::plan::{Applied, Current, Directory, Plan, Planner};
 
 use apply::Tables as _;
+use connect::Target;
 use connection::{Link, Renewal, Way};
 use litellm::LiteLlm;
 use native::Native;
+use used::{Connection, Use};
 
 pub use caller::{Caller, CallerSession, Callers, touch_interval};
 pub use changes::{Change, Changes, NotListening};
+pub use connect::ConnectError;
 pub use failed_sign_in::FailedSignIn;
 pub use me::{LastSync, Me, OrganizationOfMe, SessionOfMe, TeamOfMe, UserOfMe};
 pub use migrations::Versions;
@@ -95,66 +99,16 @@ struct Reach {
     plain: PgConnectOptions,
     /// Several of our connections were one of the database's: nobody can listen.
     shared: AtomicBool,
-}
-
-/// A connection, and the place in the line that goes with it.
-struct Connection<'a> {
-    inner: Link,
-    used: Use<'a>,
-}
-
-/// Counts how long a connection is used.
-struct Use<'a> {
-    /// `None` while it is held for the next use.
-    begin: Option<Instant>,
-    metrics: &'a Metrics,
-    _place: SemaphorePermit<'a>,
-    _turn: Option<SemaphorePermit<'a>>,
-}
-
-impl Drop for Use<'_> {
-    fn drop(&mut self) {
-        self.ends();
-    }
-}
-
-impl Use<'_> {
-    fn ends(&mut self) {
-        if let Some(begin) = self.begin.take() {
-            self.metrics.postgres_seconds.took((), begin.elapsed());
-        }
-    }
-}
-
-impl Connection<'_> {
-    /// What it was used for is over, and nothing else begins yet.
-    fn rests(&mut self) {
-        self.used.ends();
-    }
-
-    fn used_again(mut self) -> Self {
-        self.used.begin = Some(Instant::now());
-        self
-    }
-}
-
-impl Deref for Connection<'_> {
-    type Target = Link;
-    fn deref(&self) -> &Link {
-        &self.inner
-    }
-}
-
-impl DerefMut for Connection<'_> {
-    fn deref_mut(&mut self) -> &mut Link {
-        &mut self.inner
-    }
+    target: Target,
 }
 
 /// What can go wrong with the database, by situation.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// No connection, or none free, or one that broke: later may go well.
+    /// No connection, or none free.
+    #[error("the database is not available")]
+    Connect(#[source] ConnectError),
+    /// A connection that broke, or a statement that found no place, lock or time: later may go well.
     #[error("the database is not available")]
     Unavailable(#[source] sqlx::Error),
     /// A standby, say.
@@ -187,11 +141,26 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether the database cannot be used at this moment, and the same may go well later.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Connect(_) | Self::Unavailable(_) | Self::ReadOnly | Self::NoAnswer)
+    }
+
+    /// What the operator can do, where the situation says.
+    #[must_use]
+    pub fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::Connect(error) => Some(error.remedy()),
+            _ => None,
+        }
+    }
+
     /// A word for the situation.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Unavailable(_) => "unavailable",
+            Self::Connect(_) | Self::Unavailable(_) => "unavailable",
             Self::ReadOnly => "read_only",
             Self::Busy => "busy",
             Self::NoAnswer => "no_answer",
@@ -265,7 +234,8 @@ impl Store {
         let semaphore = |count| Arc::new(Semaphore::new(usize::try_from(count).unwrap_or(Semaphore::MAX_PERMITS)));
         let line = semaphore(places);
         let turns = semaphore(turns(max_connections));
-        let reach = Arc::new(Reach { way: OnceLock::new(), plain, shared: AtomicBool::new(false) });
+        let target = Target::new(&plain);
+        let reach = Arc::new(Reach { way: OnceLock::new(), plain, shared: AtomicBool::new(false), target });
         Ok(Self { kind, pool, renewal, reach, line, turns, metrics: Arc::default() })
     }
 
@@ -314,7 +284,7 @@ impl Store {
 
     /// A transaction to write in.
     async fn begin(&self) -> Result<Connection<'_>, StoreError> {
-        let begun = async { Ok(Link::begin(&self.pool, self.way().await?, self.renewal.clone()).await?) };
+        let begun = async { Ok(self.link().await?.begin().await?) };
         self.take(self.turn(), begun).await
     }
 
@@ -339,7 +309,7 @@ impl Store {
         drop(waits);
         let taken_at = Instant::now();
         self.metrics.postgres_wait_seconds.took((), taken_at - begin);
-        let (turn, link) = taken.map_err(|_| sqlx::Error::PoolTimedOut)?;
+        let Ok((turn, link)) = taken else { return Err(self.no_connection(sqlx::Error::PoolTimedOut).await) };
         let used = Use { begin: Some(taken_at), metrics: &self.metrics, _place: place, _turn: turn };
         Ok(Connection { inner: link?, used })
     }
@@ -347,7 +317,28 @@ impl Store {
     /// A connection, however many wait for one already.
     async fn link(&self) -> Result<Link, StoreError> {
         let way = self.way().await?;
-        Ok(Link::acquire(&self.pool, way, self.renewal.clone()).await?)
+        match Link::acquire(&self.pool, way, self.renewal.clone()).await {
+            Ok(link) => Ok(link),
+            Err(error) => Err(self.no_connection(error).await),
+        }
+    }
+
+    /// Why the pool gave no connection.
+    async fn no_connection(&self, error: sqlx::Error) -> StoreError {
+        match error {
+            sqlx::Error::PoolTimedOut => match self.reach.target.probe(&self.pool.connect_options()).await {
+                Ok(()) => StoreError::Connect(ConnectError::InUse { most: self.pool().most }),
+                Err(error) => StoreError::Connect(error),
+            },
+            sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => error.into(),
+            error => StoreError::Connect(self.reach.target.explain(&error)),
+        }
+    }
+
+    /// Host and `sslmode` of a connection that others could read or change on its way.
+    #[must_use]
+    pub fn unverified_host(&self) -> Option<(String, &'static str)> {
+        connect::unverified(&self.reach.plain)
     }
 
     /// How the database is reached, found out with the first connection.
@@ -355,10 +346,17 @@ impl Store {
         if let Some(way) = self.reach.way.get() {
             return Ok(*way);
         }
-        let way = match Link::acquire(&self.pool, Way::Direct, self.renewal.clone()).await {
-            Ok(mut link) => connection::way_of(&mut link).await?,
+        // Beside the pool, which would hide why it gives none.
+        let target = &self.reach.target;
+        let first = target.connect(&self.pool.connect_options(), ACQUIRE_TIMEOUT).await;
+        let way = match first.map_err(StoreError::Connect)? {
+            Ok(mut connection) => {
+                let way = connection::way_of(&mut connection).await?;
+                connect::close(connection).await;
+                way
+            }
             Err(error) if connection::refuses_settings(&error) => Way::Pooler,
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(StoreError::Connect(target.explain(&error))),
         };
         if way == Way::Pooler {
             self.pool.set_connect_options(self.reach.plain.clone());
@@ -384,7 +382,10 @@ impl Store {
             Way::Pooler => options,
         };
         let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options);
-        let done = migrations::run(&pool, way).await;
+        let done = match pool.acquire().await {
+            Ok(mut connection) => migrations::run(&mut connection, way).await,
+            Err(error) => Err(self.no_connection(error).await),
+        };
         pool.close().await;
         done
     }

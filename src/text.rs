@@ -33,6 +33,13 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     loggable(&text)
 }
 
+/// An error and its causes, with what the operator can do.
+#[must_use]
+pub fn with_remedy(error: &dyn std::error::Error, remedy: Option<&str>) -> String {
+    let text = chain(error);
+    remedy.map_or_else(|| text.clone(), |remedy| format!("{text}; {remedy}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

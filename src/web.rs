@@ -57,7 +57,7 @@ use crate::sync::{DirectoryReader, service_principal};
 
 use assets::Assets;
 use cookies::Cookies;
-use error::WebError;
+use error::{LogOnce, WebError};
 use limits::Limits;
 use pages::settings::Checks;
 
@@ -82,6 +82,7 @@ pub struct App {
     /// Sign-ins by the hour, for everybody who looks within a minute.
     hours: Shared<Arc<[Hour]>, Arc<StoreError>>,
     checks: Checks,
+    database_log: LogOnce,
     metrics: Arc<Metrics>,
     /// Where proxies ask, with the public URL's own path.
     verify_path: String,
@@ -136,6 +137,7 @@ impl App {
         let limits = Limits::new(&config, &clock);
         let verify_path = format!("{}{}", config.server.public_url.base_path(), forward_auth::PATH);
         let hours = Shared::new(clock.clone());
+        let database_log = LogOnce::new(clock.clone());
         metrics.start.set((), clock.now().timestamp());
         metrics.connections_most.set((), config.limits.connections);
         Ok(Arc::new(Self {
@@ -152,6 +154,7 @@ impl App {
             limits,
             hours,
             checks,
+            database_log,
             metrics,
             verify_path,
         }))

@@ -98,27 +98,9 @@ fn number(error: &TokenError) -> String {
 }
 
 fn remedy(error: &AppTokenError, client_auth: &ClientAuth) -> &'static str {
-    match (error, client_auth) {
-        (AppTokenError::Token(TokenError::Credential { reason, .. }), _) => reason.remedy(),
-        (AppTokenError::Token(TokenError::Refused { error, .. }), ClientAuth::Secrets { .. })
-            if error == "invalid_client" =>
-        {
-            "the client secret is wrong or has expired: use a secret's value, not its id, and make a new one if need be"
-        }
-        (AppTokenError::Token(TokenError::Refused { error, .. }), ClientAuth::Certificate(_))
-            if error == "invalid_client" =>
-        {
-            "is this certificate uploaded under Certificates & secrets of the app registration, and is the clock right?"
-        }
-        (AppTokenError::Token(TokenError::Refused { error, .. }), ClientAuth::FederatedToken(_))
-            if error != "unauthorized_client" =>
-        {
-            "the app registration needs a federated credential with the token's own issuer, subject and audience; a new \
-             one counts after some minutes"
-        }
-        (AppTokenError::Token(TokenError::Refused { .. }), _) => {
-            "is client_id an app of this tenant, and is it enabled there?"
-        }
-        _ => "can this machine reach the login host?",
+    match error {
+        AppTokenError::Token(error) => error.remedy(client_auth),
+        AppTokenError::Provider(error) => error.remedy(),
+        AppTokenError::Endpoint => "is entra.authority_url right?",
     }
 }

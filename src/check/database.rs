@@ -18,10 +18,23 @@ pub enum Tables {
 /// The database and its tables, and the organization that teams are made in by default.
 pub async fn database(report: &mut Report, config: &Config, store: &Store, tables: Tables) {
     report.awaits("database");
+    if let Some((host, sslmode)) = store.unverified_host() {
+        let found = format!(
+            "sslmode is {sslmode} for the host {host}, so nothing proves that it is your server: whoever is in between can \
+             read and change everything"
+        );
+        report.warn(
+            "database",
+            &found,
+            "add sslmode=verify-full to database.url, and sslrootcert=/path/to/ca.pem where the server's certificate is not \
+             of a public authority",
+        );
+    }
     match store.version().await {
         Ok(version) => report.ok("database", &format!("Postgres {version}")),
         Err(error) => {
-            let remedy = "is the address right, is Postgres running, and may this user connect?";
+            let remedy =
+                error.remedy().unwrap_or("is the address right, is Postgres running, and may this user connect?");
             return report.fail("database", &chain(&error), remedy);
         }
     }

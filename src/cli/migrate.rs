@@ -7,24 +7,27 @@ use anyhow::{Context as _, bail};
 use backon::Retryable as _;
 
 use super::output::{errln, outln};
-use super::patience;
+use super::{News, PATIENCE_SECONDS, patience};
 use crate::config::{self, Env};
 use crate::server;
 use crate::store::{Store, StoreError, Versions};
-use crate::text::chain;
+use crate::text::with_remedy;
 
 pub(super) async fn run(file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCode> {
     let config = config::load(file, env)?.config;
     let store = Store::for_migrations(config.store, &config.database.url)?;
+    let mut news = News::default();
     let work = || async {
         let before = store.versions().await?;
         store.prepare().await?;
         Ok((before, store.versions().await?))
     };
-    let work = work
-        .retry(patience())
-        .when(|error| matches!(error, StoreError::Unavailable(_)))
-        .notify(|error, _| errln!("entraway: {}; trying again", chain(error)));
+    let work = work.retry(patience()).when(StoreError::is_unavailable).notify(|error, _| {
+        let text = with_remedy(error, error.remedy());
+        if news.is_new(&text) {
+            errln!("entraway: {text}; trying again for {PATIENCE_SECONDS} seconds");
+        }
+    });
     // The first process of a container is ended by no signal that it does not listen to.
     let stop = server::stop_on_signals();
     let done = tokio::select! {

@@ -13,14 +13,13 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::field::display;
 
-use super::{LogArgs, patience};
+use super::{LogArgs, News, PATIENCE_SECONDS, patience};
 use crate::check::UNNAMED_PROXY;
 use crate::clock::Clock;
 use crate::config::{self, Config, Env, Level, Server};
 use crate::graph;
 use crate::server;
-use crate::store::StoreError;
-use crate::text::chain;
+use crate::text::with_remedy;
 use crate::web::{App, StartError};
 
 pub(super) async fn run(file: Option<&Path>, log: &LogArgs, env: &Env) -> anyhow::Result<ExitCode> {
@@ -87,13 +86,26 @@ async fn metrics_listener(address: Option<SocketAddr>) -> anyhow::Result<Option<
     }
 }
 
+fn remedy(error: &StartError) -> Option<&'static str> {
+    match error {
+        StartError::Store(error) => error.remedy(),
+        _ => None,
+    }
+}
+
 async fn start(config: Config) -> anyhow::Result<Arc<App>> {
     let clock = Clock::system();
+    let mut news = News::default();
     let build = || App::build(config.clone(), clock.clone(), graph::TOTAL_BUDGET);
     let app = build
         .retry(patience())
-        .when(|error| matches!(error, StartError::Store(StoreError::Unavailable(_))))
-        .notify(|error, _| tracing::warn!("{}; trying again", chain(error)))
+        .when(|error| matches!(error, StartError::Store(error) if error.is_unavailable()))
+        .notify(|error, _| {
+            let text = with_remedy(error, remedy(error));
+            if news.is_new(&text) {
+                tracing::warn!("{text}; trying again for {PATIENCE_SECONDS} seconds");
+            }
+        })
         .await?;
     Ok(app)
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
 use oauth2::{Scope, TokenResponse as _};
 use secrecy::SecretString;
 use url::Url;
@@ -12,12 +12,15 @@ use super::client_auth::{Choice, Credential};
 use super::error::{AppTokenError, TokenError};
 use super::provider::{Provider, base};
 use super::{Entra, authenticated};
+use crate::clock::Moment;
 use crate::domain::TenantId;
 use crate::metrics::EntraCall;
 use crate::shared::Shared;
 
 /// A token is replaced this long before its end.
-const MARGIN: TimeDelta = TimeDelta::minutes(5);
+const MARGIN: Duration = Duration::from_mins(5);
+/// Entra's tokens live for an hour or so; what claims to live longer is replaced after a day.
+const LONGEST: Duration = Duration::from_hours(24);
 
 /// The tokens that are in use.
 pub(super) type AppTokens = Mutex<BTreeMap<TenantId, Arc<Shared<AppToken, Arc<AppTokenError>>>>>;
@@ -25,7 +28,8 @@ pub(super) type AppTokens = Mutex<BTreeMap<TenantId, Arc<Shared<AppToken, Arc<Ap
 #[derive(Clone)]
 pub(super) struct AppToken {
     token: SecretString,
-    expires_at: DateTime<Utc>,
+    /// Entra tells a lifetime (`expires_in`, RFC 6749 5.1) and no date, so this is on the monotonic clock.
+    expires_at: Moment,
 }
 
 impl Entra {
@@ -35,10 +39,10 @@ impl Entra {
             let mut all = self.app_tokens.lock().unwrap_or_else(PoisonError::into_inner);
             all.entry(tenant).or_insert_with(|| Arc::new(Shared::new(self.clock.clone()))).clone()
         };
-        let now = self.clock.now();
-        let fresh = |_, token: &AppToken| token.expires_at - MARGIN > now;
+        let now = self.clock.moment();
+        let fresh = |_, token: &AppToken| token.expires_at > now.after(MARGIN);
         let request = async || self.request_app_token(tenant).await.map_err(Arc::new);
-        let token = tokens.get(fresh, TimeDelta::zero(), request).await?;
+        let token = tokens.get(fresh, Duration::ZERO, request).await?;
         Ok(token.token)
     }
 
@@ -68,10 +72,10 @@ impl Entra {
             request = request.add_extra_param(name, value);
         }
         let response = self.counted(EntraCall::AppToken, request.request_async(&self.http)).await?;
-        let lifetime = response.expires_in().and_then(|time| TimeDelta::from_std(time).ok()).unwrap_or_default();
+        let lifetime = response.expires_in().unwrap_or_default().min(LONGEST);
         Ok(AppToken {
             token: response.access_token().secret().clone().into(),
-            expires_at: self.clock.now() + lifetime.min(TimeDelta::days(1)),
+            expires_at: self.clock.moment().after(lifetime),
         })
     }
 

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use oauth2::RequestTokenError;
 use oauth2::basic::{BasicErrorResponse, BasicErrorResponseType};
 
+use super::remedy;
+use crate::config::ClientAuth;
 use crate::credential::CredentialError;
+use crate::domain::Identity;
 use crate::http_client::HttpError;
 
 type TokenRequestError = RequestTokenError<HttpError, BasicErrorResponse>;
@@ -21,8 +24,13 @@ pub enum ProviderError {
     Malformed { what: &'static str },
     #[error("Entra's discovery document names another issuer than the configured tenant's")]
     ForeignIssuer,
-    #[error("Entra's discovery document names an address that is not https")]
-    Insecure,
+    /// OpenID Connect Discovery does not ask for this. Entra's own documents name endpoints of the login host alone, in
+    /// each cloud; another origin would receive the app's credential, codes or browsers.
+    #[error(
+        "Entra's discovery document names a {endpoint} on {found}, and not on the login host {expected} \
+         (entra.authority_url). Something between Entraway and Entra changes the document, or the URL is another cloud's"
+    )]
+    ForeignEndpoint { endpoint: &'static str, found: String, expected: String },
 }
 
 impl ProviderError {
@@ -34,7 +42,19 @@ impl ProviderError {
             Self::Status { .. } => "status",
             Self::Malformed { .. } => "malformed",
             Self::ForeignIssuer => "foreign_issuer",
-            Self::Insecure => "insecure",
+            Self::ForeignEndpoint { .. } => "foreign_endpoint",
+        }
+    }
+
+    /// What the operator can do.
+    #[must_use]
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::ForeignEndpoint { .. } => {
+                "set entra.authority_url (or entra.cloud) to the login host of your cloud, and look for a proxy that \
+                 rewrites answers"
+            }
+            _ => "is entra.tenant right, and can this machine reach the login host?",
         }
     }
 }
@@ -69,6 +89,16 @@ impl TokenError {
     /// Whether Entra did not take the app's own credential. It looks at that first, before it takes a code.
     pub(super) fn refuses_app(&self) -> bool {
         matches!(self, Self::Refused { error, .. } if error == "invalid_client")
+    }
+
+    /// What the operator can do, by Entra's number or, where that is missing or new, by how the app authenticates.
+    #[must_use]
+    pub fn remedy(&self, client_auth: &ClientAuth) -> &'static str {
+        match self {
+            Self::Credential { reason, .. } => reason.remedy(),
+            Self::Refused { error, .. } => remedy::of_refusal(error, self.aadsts_number(), client_auth),
+            Self::Unreachable(_) | Self::Malformed => "can this machine reach the login host?",
+        }
     }
 
     /// Entra's own number for what is the matter, which can be looked up.
@@ -109,6 +139,9 @@ pub enum SignInError {
     Token(#[from] TokenError),
     #[error("the ID token was refused: {0}")]
     IdToken(#[from] IdTokenError),
+    /// The ID token is valid in all but its tenant, so it proves whose it is.
+    #[error("the user's tenant may not sign in here")]
+    TenantNotAllowed(Identity),
 }
 
 impl SignInError {

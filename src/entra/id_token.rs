@@ -24,6 +24,21 @@ pub(super) struct Verified {
     pub(super) sid: Option<String>,
 }
 
+/// Why a token signs nobody in.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// It proves nothing.
+    Token(IdTokenError),
+    /// It proves whose it is, and this identity's tenant may not sign in.
+    Tenant(Identity),
+}
+
+impl From<IdTokenError> for Refused {
+    fn from(error: IdTokenError) -> Self {
+        Self::Token(error)
+    }
+}
+
 /// The payload as we read it. A claim that stands there twice is refused, by serde, for each one named here: the
 /// library might look at one and we at the other.
 #[derive(Deserialize)]
@@ -59,11 +74,33 @@ pub(super) fn verify(
     provider: &Provider,
     settings: &config::Entra,
     now: DateTime<Utc>,
-) -> Result<Verified, IdTokenError> {
+) -> Result<Verified, Refused> {
     let (header, claims) = split(token)?;
     // Entra always names the key. Without a name the library would try whichever fits.
     header.kid.ok_or(IdTokenError::UnknownKey)?;
-    let tenant = allowed_tenant(claims.tid.as_deref(), provider, settings)?;
+    let (tenant, allowed) = tenant(claims.tid.as_deref(), provider, settings)?;
+    let verified = verify_as(tenant, token, claims, nonce, provider, settings, now);
+    if allowed {
+        return Ok(verified?);
+    }
+    // Another tenant's token may well be signed with a key that this tenant's document does not list: then it is refused
+    // all the same, and nobody is known by it.
+    match verified {
+        Ok(verified) => Err(Refused::Tenant(verified.person.identity)),
+        Err(_) => Err(IdTokenError::TenantNotAllowed.into()),
+    }
+}
+
+/// Verifies a token as one of this tenant.
+fn verify_as(
+    tenant: TenantId,
+    token: &str,
+    claims: Claims,
+    nonce: &str,
+    provider: &Provider,
+    settings: &config::Entra,
+    now: DateTime<Utc>,
+) -> Result<Verified, IdTokenError> {
     let issuer = provider::issuer(&settings.authority_url, tenant);
     if claims.iss != issuer {
         return Err(IdTokenError::Issuer);
@@ -116,15 +153,15 @@ fn split(token: &str) -> Result<(Header, Claims), IdTokenError> {
     Ok((header, claims))
 }
 
-/// The token's tenant, if its people may sign in here. Not verified yet: this may only refuse, or choose which issuer
-/// the token then has to prove.
-fn allowed_tenant(tid: Option<&str>, provider: &Provider, settings: &config::Entra) -> Result<TenantId, IdTokenError> {
+/// The token's tenant, and whether its users may sign in here. Not verified yet: this may only refuse, or choose which
+/// issuer the token then has to prove.
+fn tenant(tid: Option<&str>, provider: &Provider, settings: &config::Entra) -> Result<(TenantId, bool), IdTokenError> {
     let tenant = tid.ok_or(IdTokenError::NoTenant)?.parse().map_err(|_| IdTokenError::NoTenant)?;
     let allowed = match (&settings.tenant, provider.tenant) {
         (Tenant::Organizations | Tenant::Common, _) => settings.allowed_tenants.contains(&tenant),
         (_, of_issuer) => of_issuer == Some(tenant),
     };
-    if allowed { Ok(tenant) } else { Err(IdTokenError::TenantNotAllowed) }
+    Ok((tenant, allowed))
 }
 
 impl From<ClaimsVerificationError> for IdTokenError {

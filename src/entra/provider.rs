@@ -8,7 +8,7 @@ use super::error::ProviderError;
 use super::signing_key::SigningKey;
 use crate::config::{self, Tenant};
 use crate::domain::TenantId;
-use crate::http_client::{HttpClient, keeps_secrets};
+use crate::http_client::HttpClient;
 
 /// What `organizations` and `common` write where a tenant's id belongs.
 const TENANT_PLACEHOLDER: &str = "{tenantid}";
@@ -49,6 +49,32 @@ struct Discovery {
     cloud_instance_name: Option<String>,
 }
 
+impl Discovery {
+    /// Whether all endpoints that are used have the scheme, host and port of the authority, which the operator chose and
+    /// which is https (or a loopback host).
+    fn on_origin_of(&self, authority: &Url) -> Result<(), ProviderError> {
+        let endpoints = [
+            ("authorization_endpoint", Some(&self.authorization_endpoint)),
+            ("token_endpoint", Some(&self.token_endpoint)),
+            ("jwks_uri", Some(&self.jwks_uri)),
+            ("end_session_endpoint", self.end_session_endpoint.as_ref()),
+        ];
+        let expected = authority.origin();
+        let foreign = endpoints.into_iter().find_map(|(name, url)| {
+            let found = url?.origin();
+            (found != expected).then_some((name, found))
+        });
+        match foreign {
+            None => Ok(()),
+            Some((endpoint, found)) => Err(ProviderError::ForeignEndpoint {
+                endpoint,
+                found: found.ascii_serialization(),
+                expected: expected.ascii_serialization(),
+            }),
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct Keys {
     keys: Vec<serde_json::Value>,
@@ -75,14 +101,7 @@ pub(super) async fn read(http: &HttpClient, settings: &config::Entra) -> Result<
     let url = format!("{}/{segment}/v2.0/.well-known/openid-configuration", base(&settings.authority_url));
     let url = Url::parse(&url).map_err(|_| ProviderError::Malformed { what: "discovery address" })?;
     let discovery: Discovery = fetch(http, url, "discovery document").await?;
-    for url in [&discovery.authorization_endpoint, &discovery.token_endpoint, &discovery.jwks_uri]
-        .into_iter()
-        .chain(&discovery.end_session_endpoint)
-    {
-        if !keeps_secrets(url) {
-            return Err(ProviderError::Insecure);
-        }
-    }
+    discovery.on_origin_of(&settings.authority_url)?;
     let tenant = issuing_tenant(&discovery.issuer, settings)?;
     let keys: Keys = fetch(http, discovery.jwks_uri, "signing keys").await?;
     let keys: Vec<Key> =
@@ -135,4 +154,63 @@ async fn fetch<T: DeserializeOwned>(http: &HttpClient, url: Url, what: &'static 
         return Err(ProviderError::Status { what, status: answer.status.as_u16() });
     }
     serde_json::from_slice(&answer.body).map_err(|_| ProviderError::Malformed { what })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GLOBAL: &str = "https://login.microsoftonline.com";
+
+    /// A tenant's document as Entra publishes it, with one value changed.
+    fn check(authority: &str, host: &str, change: Option<(&str, &str)>) -> Result<(), ProviderError> {
+        let tenant = "09ce0abd-707d-5e58-a853-2d170c90be8f";
+        let mut document = serde_json::json!({
+            "issuer": format!("{host}/{tenant}/v2.0"),
+            "authorization_endpoint": format!("{host}/{tenant}/oauth2/v2.0/authorize"),
+            "token_endpoint": format!("{host}/{tenant}/oauth2/v2.0/token"),
+            "jwks_uri": format!("{host}/{tenant}/discovery/v2.0/keys"),
+            "end_session_endpoint": format!("{host}/{tenant}/oauth2/v2.0/logout"),
+            "userinfo_endpoint": "https://graph.microsoft.com/oidc/userinfo",
+            "device_authorization_endpoint": format!("{host}/{tenant}/oauth2/v2.0/devicecode"),
+        });
+        if let Some((name, value)) = change {
+            document[name] = value.into();
+        }
+        let discovery: Discovery = serde_json::from_value(document).unwrap();
+        discovery.on_origin_of(&Url::parse(authority).unwrap())
+    }
+
+    #[test]
+    fn discovery_accepts_the_documents_of_every_cloud() {
+        for host in [
+            GLOBAL,
+            "https://login.microsoftonline.us",
+            "https://login.partner.microsoftonline.cn",
+            "https://contoso.ciamlogin.com",
+        ] {
+            assert!(check(&format!("{host}/"), host, None).is_ok(), "{host}");
+        }
+    }
+
+    #[test]
+    fn discovery_rejects_endpoints_of_another_origin() {
+        for endpoint in ["authorization_endpoint", "token_endpoint", "jwks_uri", "end_session_endpoint"] {
+            for value in [
+                "https://login.evil.example/token",
+                "https://login.microsoftonline.com.evil.example/token",
+                "https://login.microsoftonline.com@evil.example/token",
+                "https://login.microsoftonline.com:8443/token",
+                "http://login.microsoftonline.com/token",
+                "https://login.microsoftonline.us/token",
+                "file:///etc/passwd",
+            ] {
+                let error = check(GLOBAL, GLOBAL, Some((endpoint, value))).unwrap_err();
+                let said = error.to_string();
+                assert!(matches!(error, ProviderError::ForeignEndpoint { .. }), "{endpoint}: {value}: {said}");
+                assert!(said.contains(endpoint) && said.contains(GLOBAL), "{said}");
+                assert!(!said.contains("/token"), "an origin and no more: {said}");
+            }
+        }
+    }
 }

@@ -134,7 +134,7 @@ labels! {
     /// What ended a session before its time.
     SessionEnd, "why":
         SignedOut = "signed_out", One = "one_ended", All = "all_ended", Entra = "entra_signed_out",
-        NewSignIn = "new_sign_in";
+        NewSignIn = "new_sign_in", Refused = "sign_in_refused";
 
     /// Where the answer to a proxy's question came from.
     Lookup, "answer": Memory = "memory", Database = "database", Nobody = "nobody", Failed = "failed";

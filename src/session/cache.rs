@@ -4,12 +4,14 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache as QuickCache;
 
 use super::identity::SignedIn;
+use crate::clock::Moment;
 use crate::domain::ObjectId;
 use crate::store::{CallerSession, TokenHash};
 
@@ -23,7 +25,8 @@ struct Session {
     person: ObjectId,
     /// The reading of the person that this session came with.
     reading: u64,
-    read_at: DateTime<Utc>,
+    read_at: Moment,
+    /// As the row has it, on the wall clock.
     expires_at: DateTime<Utc>,
 }
 
@@ -94,10 +97,16 @@ impl Cache {
         }
     }
 
-    /// The person of a session that was read no longer than `age` ago and is not over.
-    pub(super) fn get(&self, hash: &TokenHash, now: DateTime<Utc>, age: TimeDelta) -> Option<Arc<SignedIn>> {
+    /// The person of a session that was read less than `max_age` before `at`, and has not expired by `now`.
+    pub(super) fn get(
+        &self,
+        hash: &TokenHash,
+        now: DateTime<Utc>,
+        at: Moment,
+        max_age: Duration,
+    ) -> Option<Arc<SignedIn>> {
         let session = self.sessions.get(hash)?;
-        if session.expires_at <= now || session.read_at + age <= now {
+        if session.expires_at <= now || session.read_at.age(at) >= max_age {
             return None;
         }
         let person = self.people.get(&session.person)?;
@@ -132,7 +141,7 @@ impl Cache {
 
 impl Reading<'_> {
     /// Keeps what was read, unless it may be out of date already; gives the person.
-    pub(super) fn keep(&self, hash: TokenHash, session: &CallerSession, read_at: DateTime<Utc>) -> Arc<SignedIn> {
+    pub(super) fn keep(&self, hash: TokenHash, session: &CallerSession, read_at: Moment) -> Arc<SignedIn> {
         let CallerSession { caller, expires_at, .. } = session;
         let Self { cache, forgotten } = *self;
         let id = caller.identity.object_id;
@@ -155,11 +164,15 @@ impl Reading<'_> {
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
+
     use super::*;
+    use crate::clock::Clock;
     use crate::domain::Identity;
     use crate::store::Caller;
 
     const MINUTE: TimeDelta = TimeDelta::minutes(1);
+    const MAX_AGE: Duration = Duration::from_mins(1);
 
     fn session(role: &str, expires_at: DateTime<Utc>) -> CallerSession {
         let caller = Caller {
@@ -183,55 +196,55 @@ mod tests {
 
     #[test]
     fn two_sessions_of_a_person_are_remembered_side_by_side_and_forgotten_together() {
-        let (cache, now) = (Cache::new(), DateTime::<Utc>::UNIX_EPOCH);
+        let (cache, now, at) = (Cache::new(), DateTime::<Utc>::UNIX_EPOCH, Clock::system().moment());
         let (a, b) = ([1; 32], [2; 32]);
-        cache.begin().keep(a, &session("x", now + MINUTE * 9), now);
-        cache.begin().keep(b, &session("x", now + MINUTE * 9), now);
+        cache.begin().keep(a, &session("x", now + MINUTE * 9), at);
+        cache.begin().keep(b, &session("x", now + MINUTE * 9), at);
         for hash in [a, b, a] {
-            assert_eq!(role(cache.get(&hash, now, MINUTE)).as_deref(), Some("x"), "session {}", hash[0]);
+            assert_eq!(role(cache.get(&hash, now, at, MAX_AGE)).as_deref(), Some("x"), "session {}", hash[0]);
         }
         cache.forget(person());
         for hash in [a, b] {
-            assert!(cache.get(&hash, now, MINUTE).is_none(), "session {} was forgotten", hash[0]);
+            assert!(cache.get(&hash, now, at, MAX_AGE).is_none(), "session {} was forgotten", hash[0]);
         }
         // What one of them finds out does not bring the other back: that one may have been ended.
-        cache.begin().keep(a, &session("y", now + MINUTE * 9), now);
-        assert_eq!(role(cache.get(&a, now, MINUTE)).as_deref(), Some("y"));
-        assert!(cache.get(&b, now, MINUTE).is_none(), "the other session has to be read again");
+        cache.begin().keep(a, &session("y", now + MINUTE * 9), at);
+        assert_eq!(role(cache.get(&a, now, at, MAX_AGE)).as_deref(), Some("y"));
+        assert!(cache.get(&b, now, at, MAX_AGE).is_none(), "the other session has to be read again");
     }
 
     #[test]
     fn a_reading_during_which_something_was_forgotten_is_used_once_and_not_kept() {
-        let (cache, now) = (Cache::new(), DateTime::<Utc>::UNIX_EPOCH);
+        let (cache, now, at) = (Cache::new(), DateTime::<Utc>::UNIX_EPOCH, Clock::system().moment());
         let reading = cache.begin();
         cache.forget(person());
-        assert_eq!(reading.keep([1; 32], &session("x", now + MINUTE), now).person().user_role, Some("x"));
-        assert!(cache.get(&[1; 32], now, MINUTE).is_none(), "it may be older than what was told");
+        assert_eq!(reading.keep([1; 32], &session("x", now + MINUTE), at).person().user_role, Some("x"));
+        assert!(cache.get(&[1; 32], now, at, MAX_AGE).is_none(), "it may be older than what was told");
 
         // Nor does it bring back, for others, what they have read of the same person since.
         let late = cache.begin();
         cache.forget(person());
-        cache.begin().keep([2; 32], &session("x", now + MINUTE), now);
-        late.keep([1; 32], &session("x", now + MINUTE), now);
-        assert!(cache.get(&[1; 32], now, MINUTE).is_none(), "a late reading of a session that was ended");
-        assert!(cache.get(&[2; 32], now, MINUTE).is_some(), "and it takes nothing of the others' away");
+        cache.begin().keep([2; 32], &session("x", now + MINUTE), at);
+        late.keep([1; 32], &session("x", now + MINUTE), at);
+        assert!(cache.get(&[1; 32], now, at, MAX_AGE).is_none(), "a late reading of a session that was ended");
+        assert!(cache.get(&[2; 32], now, at, MAX_AGE).is_some(), "and it takes nothing of the others' away");
     }
 
     #[test]
     fn a_reading_is_kept_of_whoever_was_not_forgotten_meanwhile() {
-        let (cache, now) = (Cache::new(), DateTime::<Utc>::UNIX_EPOCH);
+        let (cache, now, at) = (Cache::new(), DateTime::<Utc>::UNIX_EPOCH, Clock::system().moment());
         let others = |n: u128| (0..n).for_each(|n| cache.forget(uuid::Uuid::from_u128(1_000 + n).into()));
-        let kept = || cache.get(&[1; 32], now, MINUTE).is_some();
+        let kept = || cache.get(&[1; 32], now, at, MAX_AGE).is_some();
         let reading = cache.begin();
         others(1_000);
-        reading.keep([1; 32], &session("x", now + MINUTE), now);
+        reading.keep([1; 32], &session("x", now + MINUTE), at);
         assert!(kept(), "a thousand others were forgotten");
         cache.clear();
 
         let reading = cache.begin();
         cache.forget(person());
         others(999);
-        reading.keep([1; 32], &session("x", now + MINUTE), now);
+        reading.keep([1; 32], &session("x", now + MINUTE), at);
         assert!(!kept(), "forgotten, a thousand ago");
 
         for more in ["more than are known by name", "everybody"] {
@@ -241,18 +254,20 @@ mod tests {
             } else {
                 others(1_001);
             }
-            reading.keep([1; 32], &session("x", now + MINUTE), now);
+            reading.keep([1; 32], &session("x", now + MINUTE), at);
             assert!(!kept(), "{more}");
         }
     }
 
     #[test]
     fn what_is_too_old_or_over_does_not_count() {
-        let (cache, now) = (Cache::new(), DateTime::<Utc>::UNIX_EPOCH);
-        cache.begin().keep([1; 32], &session("x", now + MINUTE * 2), now);
-        assert!(cache.get(&[1; 32], now, TimeDelta::zero()).is_none(), "an age of zero means never");
-        assert!(cache.get(&[1; 32], now + MINUTE - TimeDelta::milliseconds(1), MINUTE).is_some());
-        assert!(cache.get(&[1; 32], now + MINUTE, MINUTE).is_none(), "a minute old");
-        assert!(cache.get(&[1; 32], now + MINUTE * 2, MINUTE * 9).is_none(), "over");
+        let (cache, now, at) = (Cache::new(), DateTime::<Utc>::UNIX_EPOCH, Clock::system().moment());
+        let found = |now, at, max_age| cache.get(&[1; 32], now, at, max_age).is_some();
+        cache.begin().keep([1; 32], &session("x", now + MINUTE * 2), at);
+        assert!(!found(now, at, Duration::ZERO), "an age of zero means never");
+        assert!(found(now, at.after(Duration::from_millis(59_999)), MAX_AGE));
+        assert!(!found(now, at.after(MAX_AGE), MAX_AGE), "a minute old");
+        assert!(!found(now - MINUTE * 60, at.after(MAX_AGE), MAX_AGE), "whatever the wall clock says");
+        assert!(!found(now + MINUTE * 2, at, MAX_AGE), "over");
     }
 }

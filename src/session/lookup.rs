@@ -94,7 +94,7 @@ impl Lookups {
 
     async fn answer(&self, callers: &mut Callers<'_>, asking: Vec<Asking>) {
         let hashes: Vec<TokenHash> = asking.iter().map(|asking| asking.hash).collect();
-        let now = self.clock.now();
+        let (now, at) = (self.clock.now(), self.clock.moment());
         let reading = self.cache.begin();
         let found = callers.read(&hashes, now, self.idle_timeout).await.map_err(Arc::new);
         let (mut answers, mut seen) = (HashMap::new(), Vec::new());
@@ -103,7 +103,7 @@ impl Lookups {
                 if let Ok(session) = &session {
                     seen.push((hash, session.last_seen_at));
                 }
-                let answer = session.map(|session| Some(reading.keep(hash, &session, now)));
+                let answer = session.map(|session| Some(reading.keep(hash, &session, at)));
                 answers.insert(hash, answer.map_err(Arc::new));
             }
         });

@@ -20,6 +20,8 @@ use crate::policy::{BudgetDuration, Limits};
 
 /// A transaction that lost a race is tried again, whole, this often.
 const TRIES: u32 = 6;
+/// The same for a single statement.
+const STATEMENT_TRIES: u32 = 3;
 
 /// The tables of one store.
 pub(super) trait Tables {
@@ -102,10 +104,16 @@ pub(super) async fn apply<T: Tables>(store: &Store, planner: &Planner<'_>, plan:
 
 /// 40: a deadlock or serialization failure. 23503: somebody deleted, since it was read, a row that ours refers to.
 /// 23505: somebody else made the person's row meanwhile. `RowNotFound`: a row that is to be written to is gone.
-pub(super) fn lost_race(error: &sqlx::Error) -> bool {
+fn lost_race(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code().map(std::borrow::Cow::into_owned));
     matches!(error, sqlx::Error::RowNotFound)
         || code.is_some_and(|code| code.starts_with("40") || code == "23503" || code == "23505")
+}
+
+/// Whether a statement that is a transaction of its own has to be run again because it lost a race: twice at most.
+pub(super) fn try_again<T>(tries: &mut u32, outcome: &Result<T, StoreError>) -> bool {
+    *tries += 1;
+    *tries <= STATEMENT_TRIES && matches!(outcome, Err(StoreError::Unavailable(error)) if lost_race(error))
 }
 
 async fn apply_once<T: Tables>(store: &Store, planner: &Planner<'_>, locks: &Locks) -> Result<Outcome, StoreError> {

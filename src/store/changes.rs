@@ -69,7 +69,10 @@ impl Store {
         let hello = format!("{HELLO}{hello}");
         // Nothing here may wait for a network that swallows everything: who does not listen does not know it.
         let begun = async {
-            let mut listener = PgListener::connect_with(&pool).await?;
+            let mut listener = match PgListener::connect_with(&pool).await {
+                Ok(listener) => listener,
+                Err(error) => return Err(self.no_connection(error).await.into()),
+            };
             listener.eager_reconnect(false);
             let mut connection = self.connection().await?;
             // LISTEN would stay with a connection of the database's, which others get next.

@@ -52,10 +52,10 @@ pub(super) fn refuses_settings(error: &sqlx::Error) -> bool {
 }
 
 /// Whether a connection that was asked for the settings has them.
-pub(super) async fn way_of(link: &mut Link) -> Result<Way, sqlx::Error> {
+pub(super) async fn way_of(connection: &mut PgConnection) -> Result<Way, sqlx::Error> {
     let sql = "select current_setting('entraway.settings', true)";
     // No statement with a name is left behind, whoever is on the other side.
-    let row = link.fetch_one(sqlx::raw_sql(sql)).await?;
+    let row = connection.fetch_one(sqlx::raw_sql(sql)).await?;
     let sign: Option<String> = row.try_get(0)?;
     Ok(if sign.as_deref() == Some(SIGN.1) { Way::Direct } else { Way::Pooler })
 }
@@ -128,11 +128,10 @@ impl Link {
     }
 
     /// The same with a transaction.
-    pub(super) async fn begin(pool: &PgPool, way: Way, renewal: Arc<Renewal>) -> Result<Self, sqlx::Error> {
-        let mut link = Self::acquire(pool, way, renewal).await?;
-        link.within = true;
-        link.open().await?;
-        Ok(link)
+    pub(super) async fn begin(mut self) -> Result<Self, sqlx::Error> {
+        self.within = true;
+        self.open().await?;
+        Ok(self)
     }
 
     /// Ends the transaction, if there is one.

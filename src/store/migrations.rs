@@ -1,7 +1,7 @@
 //! Which of the migrations the database has, and which this version needs; and doing them.
 
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::{Connection as _, PgConnection, PgPool};
+use sqlx::{Connection as _, PgConnection};
 
 use super::connection::{BEGIN_MIGRATIONS, Way};
 use super::{Store, StoreError};
@@ -36,14 +36,13 @@ impl Store {
 }
 
 /// Brings the tables up to date, on a connection whose statements have no time limit.
-pub(super) async fn run(pool: &PgPool, way: Way) -> Result<(), StoreError> {
-    let mut connection = pool.acquire().await?;
+pub(super) async fn run(connection: &mut PgConnection, way: Way) -> Result<(), StoreError> {
     match way {
         Way::Direct => {
-            make_schema(&mut connection).await?;
-            migrate(&mut connection, true).await
+            make_schema(connection).await?;
+            migrate(connection, true).await
         }
-        Way::Pooler => run_in_one_transaction(&mut connection).await,
+        Way::Pooler => run_in_one_transaction(connection).await,
     }
 }
 

@@ -3,13 +3,10 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::Row as _;
 
-use super::apply::lost_race;
+use super::apply::try_again;
 use super::sync_run::{SyncRun, bind_record, record};
 use super::{Store, StoreError};
 use crate::domain::{Identity, ObjectId};
-
-/// Opening a session is tried again this often where it lost a race.
-const TRIES: u32 = 3;
 
 /// The SHA-256 of a session's token.
 pub type TokenHash = [u8; 32];
@@ -60,11 +57,11 @@ impl Store {
     /// Opens a session, ends the one it replaces and what the person has too many of, and keeps the sync record: one
     /// statement, tried again where it lost a race. Gives whose sessions ended.
     pub async fn open_session(&self, session: &NewSession, run: &SyncRun) -> Result<Vec<ObjectId>, StoreError> {
-        let mut tries = 1;
+        let mut tries = 0;
         loop {
-            match self.open_session_once(session, run).await {
-                Err(StoreError::Unavailable(error)) if tries < TRIES && lost_race(&error) => tries += 1,
-                outcome => return outcome,
+            let outcome = self.open_session_once(session, run).await;
+            if !try_again(&mut tries, &outcome) {
+                return outcome;
             }
         }
     }
@@ -121,6 +118,35 @@ impl Store {
         .fetch_all(&mut *self.connection_to_write().await?)
         .await?;
         Ok(people(&ended))
+    }
+
+    /// Ends the sessions of an identity; another tenant's user of the same object id keeps theirs. Gives how many there
+    /// were.
+    pub async fn end_sessions_of_identity(&self, identity: Identity) -> Result<usize, StoreError> {
+        let mut tries = 0;
+        loop {
+            let outcome = self.end_sessions_of_identity_once(identity).await;
+            if !try_again(&mut tries, &outcome) {
+                return outcome;
+            }
+        }
+    }
+
+    async fn end_sessions_of_identity_once(&self, identity: Identity) -> Result<usize, StoreError> {
+        let ended: i64 = sqlx::query_scalar(
+            "with doomed as materialized (
+                select token_hash from entraway.sessions
+                where user_id = $1 and tenant_id = $2 order by token_hash for update
+             ), ended as (
+                delete from entraway.sessions where token_hash in (select token_hash from doomed) returning user_id
+             ), told as materialized (select entraway.tell_sessions(array(select user_id from ended)))
+             select (select count(*) from ended) from told",
+        )
+        .bind(identity.object_id.to_string())
+        .bind(identity.tenant_id.as_uuid())
+        .fetch_one(&mut *self.connection_to_write().await?)
+        .await?;
+        Ok(usize::try_from(ended).unwrap_or_default())
     }
 
     /// Ends sessions of whomever, alive or not; gives how many there were.

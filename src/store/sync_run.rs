@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use sqlx::Postgres;
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
 use sqlx::types::Json;
+use sqlx::{Postgres, Row as _};
 
+use super::apply::try_again;
 use super::{Store, StoreError};
 use crate::domain::{GroupId, Identity};
 use crate::plan::{Applied, Directory, Note, Reading, RoleScope};
@@ -46,6 +47,15 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Whether Entra's answer or the policy settles it. Where a list could not be read nobody has lost anything yet.
+    #[must_use]
+    pub fn is_known(self) -> bool {
+        match self {
+            Self::NoGroup | Self::EmailDomain | Self::OtherTenant => true,
+            Self::GroupsUnknown => false,
+        }
+    }
+
     fn as_str(self) -> &'static str {
         match self {
             Self::NoGroup => "no_group",
@@ -218,12 +228,35 @@ pub(super) fn bind_record<'q>(
 }
 
 impl Store {
-    /// Keeps the record of a person who was refused.
-    pub async fn keep_refusal(&self, identity: Identity, run: &SyncRun) -> Result<(), StoreError> {
-        bind_record(sqlx::query(record!(" select 1")), identity, run)
-            .execute(&mut *self.connection_to_write().await?)
-            .await?;
-        Ok(())
+    /// Keeps the record of a refused sign-in. Where the reason is known, it ends the sessions of that identity, which are
+    /// all older than the refusal; another tenant's user of the same object id keeps theirs. One statement, tried again
+    /// where it lost a race. Gives how many sessions ended.
+    pub async fn keep_refusal(&self, identity: Identity, run: &SyncRun) -> Result<usize, StoreError> {
+        let mut tries = 0;
+        loop {
+            let outcome = self.keep_refusal_once(identity, run).await;
+            if !try_again(&mut tries, &outcome) {
+                return outcome;
+            }
+        }
+    }
+
+    async fn keep_refusal_once(&self, identity: Identity, run: &SyncRun) -> Result<usize, StoreError> {
+        // Rows are locked in the order of `entraway.end_other_sessions`.
+        let query = sqlx::query(record!(
+            ", doomed as materialized (
+                select token_hash from entraway.sessions
+                where $26 and user_id = $1 and tenant_id = $2 order by token_hash for update
+            ), ended as (
+                delete from entraway.sessions where token_hash in (select token_hash from doomed) returning user_id
+            ), told as materialized (
+                select entraway.tell_sessions(array(select user_id from ended))
+            )
+            select (select count(*) from ended) from told"
+        ));
+        let query = bind_record(query, identity, run).bind(run.refusal.is_some_and(Refusal::is_known));
+        let ended: i64 = query.fetch_one(&mut *self.connection_to_write().await?).await?.try_get(0)?;
+        Ok(usize::try_from(ended).unwrap_or_default())
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use chrono::TimeDelta;
 use secrecy::SecretString;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::config;
 use crate::domain::{Identity, TenantId};
 use crate::entra::{AppTokenError, Entra, TokenError};
@@ -16,7 +16,7 @@ use crate::shared::Shared;
 use crate::text::{chain, loggable};
 
 /// How long a refusal is taken for an answer, at the longest.
-const REFUSED_TTL: TimeDelta = TimeDelta::minutes(1);
+const REFUSED_TTL: Duration = Duration::from_mins(1);
 
 /// Reads directories; shares the assigned groups among all sign-ins for a while.
 pub struct DirectoryReader {
@@ -25,7 +25,7 @@ pub struct DirectoryReader {
     clock: Clock,
     service_principal: Option<ServicePrincipal>,
     nested_groups: bool,
-    ttl: TimeDelta,
+    ttl: Duration,
     assigned: Mutex<BTreeMap<TenantId, Arc<Shared<AppOnly, Unknown>>>>,
 }
 
@@ -61,8 +61,7 @@ impl DirectoryReader {
         service_principal: Option<ServicePrincipal>,
         sync: &config::Sync,
     ) -> Self {
-        let ttl = TimeDelta::from_std(sync.assigned_groups_ttl).unwrap_or(TimeDelta::MAX);
-        let nested_groups = sync.nested_groups;
+        let (ttl, nested_groups) = (sync.assigned_groups_ttl, sync.nested_groups);
         Self { entra, graph, clock, service_principal, nested_groups, ttl, assigned: Mutex::default() }
     }
 
@@ -73,24 +72,23 @@ impl DirectoryReader {
         Directory { assigned, member_of: reading(member_of.map_err(|error| unknown(&error))) }
     }
 
-    /// The groups assigned to the app: shared if the app could read them, else with the person's own token.
+    /// The groups assigned to the app: shared by all sign-ins if the app could read them, else read with the user's own
+    /// (delegated) token for this sign-in alone. That the app was refused is shared, so that it is not tried each time.
     async fn assigned(&self, tenant: TenantId, token: &SecretString) -> Option<Reading> {
         let service_principal = self.service_principal.as_ref()?;
         let shared = self.shared(tenant);
-        let now = self.clock.now();
+        let now = self.clock.moment();
         let read = async || self.assigned_as_app(tenant, service_principal).await;
-        let still_good = |at, value: &AppOnly| match value {
-            AppOnly::Groups(_) => at + self.ttl > now,
+        let still_good = |at: Moment, value: &AppOnly| match value {
+            AppOnly::Groups(_) => at.age(now) < self.ttl,
             // An administrator may be mending just this.
-            AppOnly::Refused(_) => at + self.ttl.min(REFUSED_TTL) > now,
+            AppOnly::Refused(_) => at.age(now) < self.ttl.min(REFUSED_TTL),
         };
-        let outcome = match shared.get(still_good, TimeDelta::zero(), read).await {
+        let outcome = match shared.get(still_good, Duration::ZERO, read).await {
             Ok(AppOnly::Groups(groups)) => Ok(groups),
             Ok(AppOnly::Refused(as_app)) => match self.graph.assigned_groups(token, service_principal).await {
-                Ok(groups) => {
-                    shared.put(AppOnly::Groups(groups.clone())).await;
-                    Ok(groups)
-                }
+                // What the user may see is for this sign-in alone: another user's token might show less.
+                Ok(groups) => Ok(groups),
                 Err(error) => {
                     let as_person = unknown(&error);
                     Err(Unknown {

@@ -17,8 +17,8 @@ use super::error::WebError;
 use super::query::Query;
 use super::return_to::ReturnTo;
 use super::{failed_sign_in, login, session, watch};
-use crate::entra::{SignedIn, aadsts_number};
-use crate::metrics::SignIn;
+use crate::entra::{SignInError, SignedIn, aadsts_number};
+use crate::metrics::{SessionEnd, SignIn};
 use crate::store::{Refusal, SyncRun};
 use crate::sync::{SyncError, sync};
 use crate::text::chain;
@@ -75,8 +75,13 @@ async fn answer(app: &App, query: Option<&str>, headers: &HeaderMap, caller: &Ca
             response.headers_mut().append(SET_COOKIE, attempt.forget(app));
             response
         }
-        // The browser keeps the consumed attempt, so that Back from the error page to Entra does not lose the destination.
-        Err(error) => error.returning_to(attempt.return_to.as_str()),
+        // The browser keeps the consumed attempt, so that Back from the error page to Entra keeps the destination.
+        Err(error) => {
+            if matches!(error, WebError::NotAssigned) {
+                end_own_session(app, headers).await;
+            }
+            error.returning_to(attempt.return_to.as_str())
+        }
     })
 }
 
@@ -126,8 +131,13 @@ async fn authenticate(app: &App, query: &Query, attempt: &Attempt, caller: &Call
         match app.entra.finish(code.to_owned(), &attempt.proof).await {
             Ok(signed_in) => return Ok(signed_in),
             Err(error) => {
+                if let SignInError::TenantNotAllowed(identity) = &error
+                    && let Err(error) = app.sessions.end_of_identity(*identity).await
+                {
+                    tracing::error!(error = chain(&error), "failed to end the sessions of a user of a denied tenant");
+                }
                 let aadsts = error.aadsts_number().map(ToOwned::to_owned);
-                (error.into(), aadsts)
+                (WebError::from_sign_in(error, &app.config.entra.client_auth), aadsts)
             }
         }
     } else {
@@ -135,6 +145,15 @@ async fn authenticate(app: &App, query: &Query, attempt: &Attempt, caller: &Call
     };
     failed_sign_in::record(app, &error, aadsts, &caller.id, caller.client.address).await;
     Err(error)
+}
+
+/// Entra says "not assigned" (AADSTS50105) without saying of whom, so the one session that can be meant is this browser's:
+/// a sign-in that succeeds would end that one as well. The answer belongs to a sign-in of this browser, so no other site
+/// can bring it about.
+async fn end_own_session(app: &App, headers: &HeaderMap) {
+    if let Err(error) = session::end(app, headers, SessionEnd::Refused).await {
+        tracing::error!("failed to end the session of a browser whose sign-in was refused: {}", chain(&error));
+    }
 }
 
 /// Everything between a good attempt and a session; gives the session's cookie.
@@ -166,8 +185,8 @@ async fn sign_in(
         Err(SyncError::Refused(refusal, run)) => {
             let run = SyncRun { entra_time, ..*run };
             watch::synced(&app.metrics, &run);
-            if let Err(error) = app.store.keep_refusal(person.identity, &run).await {
-                tracing::warn!("the record of a refused sign-in was not kept: {}", chain(&error));
+            if let Err(error) = app.sessions.keep_refusal(person.identity, &run).await {
+                tracing::error!("failed to record a refused sign-in and to end the user's sessions: {}", chain(&error));
             }
             return Err(WebError::refused(refusal, &run));
         }

@@ -1,7 +1,10 @@
 //! Errors as people and programs see them: a status, a page or `application/problem+json`, and one log line.
 
+mod log_once;
 mod page;
 mod words;
+
+pub(super) use log_once::LogOnce;
 
 use page::ProblemPage;
 use words::Words;
@@ -24,10 +27,11 @@ use super::frame::Frame;
 use super::query::QueryError;
 use super::{App, forward_auth, watch};
 use crate::assertion::AssertionError;
+use crate::config::ClientAuth;
 use crate::entra::{IdTokenError, ProviderError, SignInError, TokenError, aadsts_number};
 use crate::plan::Directory;
 use crate::store::{Refusal, StoreError, SyncRun};
-use crate::text::{chain, loggable};
+use crate::text::{chain, loggable, with_remedy};
 
 /// Every way in which a request can end other than well. What a person is told of each stands in `words`.
 #[derive(Debug, thiserror::Error)]
@@ -80,8 +84,11 @@ pub(super) enum WebError {
     EntraRefused { error: String, description: String },
     #[error("Entra refused the code ({error}): {description}")]
     CodeRefused { error: String, description: String },
-    #[error("Entra refuses the app's own credentials ({error}): {description}")]
-    AppRefused { error: String, description: String },
+    /// `remedy` is for the operator, as is Entra's own description.
+    #[error(
+        "Entra rejects the app's client authentication or what it asks for ({error}). {remedy}. Entra: {description}"
+    )]
+    AppRefused { error: String, description: String, remedy: &'static str },
     #[error("{0}")]
     Credential(String),
     #[error("Entra is not available: {0}")]
@@ -98,7 +105,7 @@ pub(super) enum WebError {
     GroupsUnknown(String),
     #[error("the user id belongs to a person of another tenant")]
     OtherTenant,
-    #[error("the database is not available: {0}")]
+    #[error("{0}")]
     DatabaseUnavailable(String),
     #[error("too many requests wait for the database")]
     Busy,
@@ -177,19 +184,38 @@ impl WebError {
         }
     }
 
+    /// Why a sign-in that came back from Entra did not succeed. `client_auth`: how the app authenticates, for the operator's
+    /// remedy.
+    pub(super) fn from_sign_in(error: SignInError, client_auth: &ClientAuth) -> Self {
+        match error {
+            SignInError::Provider(error) => error.into(),
+            SignInError::IdToken(IdTokenError::TenantNotAllowed) | SignInError::TenantNotAllowed(_) => {
+                Self::TenantNotAllowed
+            }
+            SignInError::IdToken(error) => Self::IdToken(error),
+            SignInError::Token(error) => Self::from_token_endpoint(error, client_auth),
+        }
+    }
+
     /// What the token endpoint said instead of giving a token.
-    fn from_token_endpoint(error: String, description: Option<&str>) -> Self {
-        let description = description.unwrap_or_default();
+    fn from_token_endpoint(error: TokenError, client_auth: &ClientAuth) -> Self {
+        let remedy = error.remedy(client_auth);
+        let (error, description) = match error {
+            TokenError::Refused { error, description } => (error, description),
+            TokenError::Credential { .. } => return Self::Credential(format!("{}; {remedy}", chain(&error))),
+            error => return Self::EntraUnavailable(chain(&error)),
+        };
+        let description = description.as_deref().unwrap_or_default();
         match error.as_str() {
             "temporarily_unavailable" | "server_error" => Self::EntraUnavailable(loggable(description)),
             "interaction_required" => Self::InteractionRequired,
             "consent_required" => Self::ConsentRequired,
             "invalid_client" | "unauthorized_client" | "invalid_scope" | "invalid_resource" => {
-                Self::AppRefused { error, description: loggable(description) }
+                Self::AppRefused { error, description: loggable(description), remedy }
             }
             // The app's own assertion, though OAuth's code says something else: no federated credential fits, or it is bad.
             _ if matches!(aadsts_number(description), Some("70021" | "700211" | "700212" | "700213" | "50013")) => {
-                Self::AppRefused { error, description: loggable(description) }
+                Self::AppRefused { error, description: loggable(description), remedy }
             }
             _ => Self::by_number(description)
                 .unwrap_or_else(|| Self::CodeRefused { error, description: loggable(description) }),
@@ -258,7 +284,11 @@ pub(super) async fn render(State(app): State<Arc<App>>, request: Request, next: 
     watch::refused(&app.metrics, &raised.error);
     // In the line itself: the line of the whole request may be below the configured level.
     let path = loggable(uri.path());
-    if words.status.is_server_error() {
+    // One outage is not one error for each request: the line "answered" has them all.
+    let repeated = matches!(&*raised.error, WebError::DatabaseUnavailable(text) if !app.database_log.is_new(text));
+    if repeated {
+        tracing::debug!(code = words.code, path, "{}", raised.error);
+    } else if words.status.is_server_error() {
         tracing::error!(code = words.code, path, "{}", raised.error);
     } else if words.status == StatusCode::UNAUTHORIZED {
         // How everybody begins.
@@ -316,9 +346,7 @@ impl From<StoreError> for WebError {
         match error {
             StoreError::OtherTenant => Self::OtherTenant,
             StoreError::Busy => Self::Busy,
-            StoreError::Unavailable(_) | StoreError::ReadOnly | StoreError::NoAnswer => {
-                Self::DatabaseUnavailable(chain(&error))
-            }
+            _ if error.is_unavailable() => Self::DatabaseUnavailable(with_remedy(&error, error.remedy())),
             _ => Self::Internal(chain(&error)),
         }
     }
@@ -329,9 +357,7 @@ impl From<Arc<StoreError>> for WebError {
     fn from(error: Arc<StoreError>) -> Self {
         match &*error {
             StoreError::Busy => Self::Busy,
-            StoreError::Unavailable(_) | StoreError::ReadOnly | StoreError::NoAnswer => {
-                Self::DatabaseUnavailable(chain(&*error))
-            }
+            _ if error.is_unavailable() => Self::DatabaseUnavailable(with_remedy(&*error, error.remedy())),
             _ => Self::Internal(chain(&*error)),
         }
     }
@@ -340,7 +366,9 @@ impl From<Arc<StoreError>> for WebError {
 impl From<Arc<AssertionError>> for WebError {
     fn from(error: Arc<AssertionError>) -> Self {
         match &*error {
-            AssertionError::Store(StoreError::Unavailable(_)) => Self::DatabaseUnavailable(chain(&*error)),
+            AssertionError::Store(cause) if cause.is_unavailable() => {
+                Self::DatabaseUnavailable(with_remedy(&*error, cause.remedy()))
+            }
             AssertionError::Store(StoreError::Busy) => Self::Busy,
             _ => Self::Internal(chain(&*error)),
         }
@@ -350,20 +378,5 @@ impl From<Arc<AssertionError>> for WebError {
 impl From<Arc<ProviderError>> for WebError {
     fn from(error: Arc<ProviderError>) -> Self {
         Self::EntraUnavailable(chain(&*error))
-    }
-}
-
-impl From<SignInError> for WebError {
-    fn from(error: SignInError) -> Self {
-        match error {
-            SignInError::Provider(error) => error.into(),
-            SignInError::IdToken(IdTokenError::TenantNotAllowed) => Self::TenantNotAllowed,
-            SignInError::IdToken(error) => Self::IdToken(error),
-            SignInError::Token(TokenError::Refused { error, description }) => {
-                Self::from_token_endpoint(error, description.as_deref())
-            }
-            SignInError::Token(error @ TokenError::Credential { .. }) => Self::Credential(chain(&error)),
-            SignInError::Token(error) => Self::EntraUnavailable(chain(&error)),
-        }
     }
 }

@@ -11,10 +11,11 @@ use super::App;
 use super::error::WebError;
 use super::query::Query;
 use super::session;
+use crate::metrics::SessionEnd;
 
 /// From our own pages only: a layer refuses what another site sends.
 pub(super) async fn end(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, WebError> {
-    session::end(&app, &headers).await?;
+    session::end(&app, &headers, SessionEnd::SignedOut).await?;
     let back = app.config.server.public_url.join("/signed-out");
     // The session here is over, whatever Entra says: without Entra's page there is still ours.
     let to = app.entra.sign_out_url(&back).await.ok().flatten().unwrap_or(back);

@@ -41,7 +41,10 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Read
     let (postgres, entra, warnings) = tokio::join!(app.store.ready(), app.entra.ready(), app.warnings());
     let postgres = match postgres {
         Ok(()) => Part { ready: true, reason: "the database answers and holds our tables".to_owned() },
-        Err(error) => Part { ready: false, reason: error.to_string() },
+        Err(error) => {
+            app.database_log.database(&error);
+            Part { ready: false, reason: error.to_string() }
+        }
     };
     let entra = match entra {
         Ok(keys) => {

@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::App;
 use super::cookies::Cookies;
 use crate::domain::Identity;
+use crate::metrics::SessionEnd;
 use crate::random;
 use crate::session::SignedIn;
 use crate::store::{Me, NewSession, StoreError, SyncRun, TokenHash, Viewer};
@@ -72,10 +73,10 @@ pub(super) async fn signed_in(app: &App, headers: &HeaderMap) -> Result<Option<A
 }
 
 /// Ends the session that a request comes with; all of them, where somebody slipped in a second cookie.
-pub(super) async fn end(app: &App, headers: &HeaderMap) -> Result<(), StoreError> {
+pub(super) async fn end(app: &App, headers: &HeaderMap, why: SessionEnd) -> Result<(), StoreError> {
     match &all_sent(app, headers)[..] {
         [] => Ok(()),
-        hashes => app.sessions.end(hashes).await,
+        hashes => app.sessions.end(hashes, why).await,
     }
 }
 

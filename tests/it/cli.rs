@@ -1,7 +1,8 @@
 //! The real program, started as an operator starts it: what it prints, how it ends, and what it must never say.
 
-mod check;
+pub(crate) mod check;
 mod check_litellm;
+mod database;
 pub(crate) mod demo;
 mod explain;
 mod help;

@@ -52,7 +52,7 @@ impl Scene {
     async fn refuses(&self, service: &Service, code: &str, how: &str) -> Answer {
         let before = self.world.traces().await;
         let answer = self.world.try_sign_in(service, self.alice).await;
-        assert_eq!((answer.status.as_u16(), answer.code().as_str()), (500, code), "{how}: {answer:#?}");
+        assert_eq!((answer.status.as_u16(), answer.code().as_str()), (503, code), "{how}: {answer:#?}");
         assert!(!answer.body.contains("AADSTS") && !answer.body.contains("credential\""), "{how}: {answer:#?}");
         assert!(!answer.set_cookies().iter().any(|cookie| cookie.starts_with("entraway=")), "{how}: {answer:#?}");
         assert_eq!(self.world.traces().await, before, "{how}: nothing is written");

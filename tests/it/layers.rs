@@ -28,7 +28,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("entra", &["clock", "config", "credential", "domain", "http_client", "metrics", "random", "shared", "trace"]),
     ("graph", &["domain", "http_client", "metrics", "plan::Groups", "trace"]),
     ("litellm_cache", &[]),
-    ("store", &["domain", "explain", "metrics", "plan", "policy", "random", "rights"]),
+    ("store", &["clock", "domain", "explain", "metrics", "plan", "policy", "random", "rights", "shared"]),
     ("session", &["clock", "domain", "metrics", "random", "store", "text", "trace"]),
     ("assertion", &["clock", "session", "shared", "store"]),
     (

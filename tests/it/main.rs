@@ -9,6 +9,7 @@ mod browser;
 mod callback;
 mod cli;
 mod client_auth;
+mod clock_steps;
 mod config;
 mod deploy;
 mod docs;

@@ -3,6 +3,7 @@
 mod cookies;
 mod lifetime;
 mod logout;
+mod refused;
 
 use std::collections::BTreeSet;
 

@@ -168,17 +168,17 @@ impl WebError {
                 TELL_THE_ADMINISTRATOR,
             ),
             Self::AppRefused { .. } => (
-                StatusCode::INTERNAL_SERVER_ERROR,
+                StatusCode::SERVICE_UNAVAILABLE,
                 "app_refused",
-                "The sign-in is not set up properly",
-                "Microsoft does not accept this service's own credentials, or what it asks for.",
+                "Sign-in is not available",
+                "Microsoft does not accept how this service is set up. Its operator has to fix the configuration.",
                 TELL_THE_ADMINISTRATOR,
             ),
             Self::Credential(_) => (
-                StatusCode::INTERNAL_SERVER_ERROR,
+                StatusCode::SERVICE_UNAVAILABLE,
                 "credential_unusable",
-                "The sign-in is not set up properly",
-                "This service cannot read its own credentials for Microsoft.",
+                "Sign-in is not available",
+                "This service cannot authenticate to Microsoft. Its operator has to fix the configuration.",
                 TELL_THE_ADMINISTRATOR,
             ),
             Self::EntraUnavailable(_) => (
@@ -318,6 +318,8 @@ impl WebError {
         );
         let retry_after = match self {
             Self::TooManyRequests { seconds, .. } => Some(*seconds),
+            // It takes an operator.
+            Self::AppRefused { .. } | Self::Credential(_) => Some(60),
             _ => (status == StatusCode::SERVICE_UNAVAILABLE).then_some(5),
         };
         let (what, remedy): (Cow<'_, str>, Cow<'_, str>) = match self {

@@ -4,11 +4,12 @@ mod answers;
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use askama::Template;
 use axum::extract::{RawQuery, State};
 use axum::response::Html;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use http::HeaderMap;
 
 use super::page as write;
@@ -28,7 +29,7 @@ use crate::web::visit::Visit;
 use answers::{Answer, answers};
 
 /// How long everybody who asks is shown the same findings.
-const FINDINGS_TTL: TimeDelta = TimeDelta::seconds(15);
+const FINDINGS_TTL: Duration = Duration::from_secs(15);
 
 /// The checks that the page shows.
 pub(in crate::web) struct Checks {
@@ -51,9 +52,9 @@ impl Checks {
 
     /// The last findings, or new ones. Whoever asks meanwhile waits for the same.
     async fn findings(&self, app: &App) -> Checked {
-        let now = app.clock.now();
+        let now = app.clock.moment();
         let read = async || Ok(Checked { at: app.clock.now(), findings: Arc::new(self.run(app).await) });
-        let Ok(checked) = self.last.get(|at, _| at + FINDINGS_TTL > now, TimeDelta::zero(), read).await;
+        let Ok(checked) = self.last.get(|at, _| at.age(now) < FINDINGS_TTL, Duration::ZERO, read).await;
         checked
     }
 

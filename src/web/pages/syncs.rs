@@ -2,15 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use askama::Template;
 use axum::extract::{RawQuery, State};
 use axum::response::Html;
-use chrono::{DateTime, Duration, DurationRound as _, TimeDelta, Utc};
+use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use http::HeaderMap;
 use serde_json::Value;
 
 use super::words;
+use crate::clock::Moment;
 use crate::store::{Hour, RoleChanged, StoreError, SyncFilter, SyncRow};
 use crate::web::App;
 use crate::web::error::WebError;
@@ -271,23 +273,26 @@ struct Bar {
 }
 
 const HOURS: i32 = 24;
+/// How long one count serves all who look at the page.
+const HOURS_TTL: Duration = Duration::from_mins(1);
 const BAR_WIDTH: i64 = 30;
 const HEIGHT: i64 = 110;
 
 /// Sign-ins by the hour; counted once a minute at most.
 async fn hours(app: &App, now: DateTime<Utc>) -> Result<Arc<[Hour]>, Arc<StoreError>> {
-    let fresh = |at: DateTime<Utc>, _: &_| at + TimeDelta::minutes(1) > now;
+    let asked = app.clock.moment();
+    let fresh = |at: Moment, _: &_| at.age(asked) < HOURS_TTL;
     let read = async || match app.store.hours(chart_begins(now)).await {
         Ok(hours) => Ok(Arc::from(hours)),
         Err(error) => Err(Arc::new(error)),
     };
-    app.hours.get(fresh, TimeDelta::zero(), read).await
+    app.hours.get(fresh, Duration::ZERO, read).await
 }
 
 /// Where the chart begins: with a whole hour.
 pub(in crate::web) fn chart_begins(now: DateTime<Utc>) -> DateTime<Utc> {
     let hour = now.duration_trunc(TimeDelta::hours(1)).unwrap_or(now);
-    hour - Duration::hours(i64::from(HOURS) - 1)
+    hour - TimeDelta::hours(i64::from(HOURS) - 1)
 }
 
 impl Chart {
@@ -295,7 +300,7 @@ impl Chart {
         let begin = chart_begins(now);
         let most = hours.iter().map(|hour| hour.all).max().unwrap_or_default().max(1);
         let bar = |n: i32| {
-            let hour = begin + Duration::hours(i64::from(n));
+            let hour = begin + TimeDelta::hours(i64::from(n));
             let found = hours.iter().find(|found| found.hour == hour);
             let (all, troubled) = found.map_or((0, 0), |found| (found.all, found.troubled));
             // Whatever happened at all can be seen.

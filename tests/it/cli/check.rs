@@ -36,7 +36,7 @@ pub(super) async fn world_of(kind: StoreKind) -> World {
 }
 
 /// Checks with this file and environment; no secret may be said, whatever comes of it.
-pub(super) async fn check(world: &World, yaml: &str, env: &[(&str, String)]) -> Ended {
+pub(crate) async fn check(world: &World, yaml: &str, env: &[(&str, String)]) -> Ended {
     let folder = Folder::new();
     let config = folder.file("entraway.yaml", yaml);
     let ended = run(&folder, &["check", "--config", &config], env).await;
@@ -50,7 +50,7 @@ pub(super) async fn check(world: &World, yaml: &str, env: &[(&str, String)]) -> 
 
 /// That there is such a line, and directly below it what to do.
 #[track_caller]
-pub(super) fn assert_told(ended: &Ended, mark: &str, step: &str, found: &str, remedy: &str) {
+pub(crate) fn assert_told(ended: &Ended, mark: &str, step: &str, found: &str, remedy: &str) {
     let lines: Vec<&str> = ended.stdout.lines().collect();
     let begin = format!("{mark:<4}  {step}: ");
     let at = lines.iter().position(|line| line.starts_with(&begin) && line.contains(found));
@@ -63,7 +63,7 @@ pub(super) fn assert_told(ended: &Ended, mark: &str, step: &str, found: &str, re
 
 /// That this one step fails and no other, and that the program says so by its exit code.
 #[track_caller]
-pub(super) fn assert_only_failure(ended: &Ended, step: &str, found: &str, remedy: &str) {
+pub(crate) fn assert_only_failure(ended: &Ended, step: &str, found: &str, remedy: &str) {
     assert_told(ended, "FAIL", step, found, remedy);
     let failures = ended.stdout.lines().filter(|line| line.starts_with("FAIL")).count();
     assert_eq!(failures, 1, "one thing is wrong:\n{}", ended.stdout);
@@ -121,7 +121,12 @@ async fn the_flag_and_the_default_params_are_told_in_words() {
 async fn a_wrong_client_secret() {
     let world = world().await;
     let ended = check(&world, CONFIG, &with(environment(&world), "SECRET", "wr0ng~secret")).await;
-    assert_only_failure(&ended, "client credentials", "invalid_client", "the client secret is wrong or has expired");
+    assert_only_failure(
+        &ended,
+        "client credentials",
+        "invalid_client",
+        "the client secret is wrong. Copy the secret's value",
+    );
 }
 
 #[tokio::test]
@@ -176,27 +181,39 @@ async fn no_service_principal_and_no_assigned_groups_are_warnings() {
 }
 
 #[tokio::test]
-async fn a_database_out_of_reach() {
+async fn check_goes_on_without_a_database() {
     let world = world().await;
     let away = format!("postgres://postgres:{DATABASE_PASSWORD}@127.0.0.1:1/entraway");
     let ended = check(&world, CONFIG, &with(environment(&world), "DB", &away)).await;
-    assert_only_failure(
-        &ended,
-        "database",
-        "the database is not available",
-        "is the address right, is Postgres running",
-    );
+    let found = "the database is not available: the database server 127.0.0.1:1 cannot be reached: ";
+    assert_only_failure(&ended, "database", found, "is the address right, is Postgres running");
     assert_told(&ended, "ok", "assigned groups", "1 can be read", "");
 }
 
 #[tokio::test]
-async fn a_database_that_does_not_exist() {
+async fn check_warns_of_a_remote_database_without_a_proven_server() {
     let world = world().await;
-    let (_, env) = ("", environment(&world));
-    let address =
-        env.iter().find(|(name, _)| *name == "DB").unwrap().1.replace(&world.database_name, "no_such_database");
-    let ended = check(&world, CONFIG, &with(env, "DB", &address)).await;
-    assert_only_failure(&ended, "database", "no_such_database", "is the address right");
+    for (address, warned) in [
+        ("db.invalid", true),
+        ("db.invalid:5432/entraway?sslmode=require", true),
+        ("db.invalid:5432/entraway?sslmode=verify-full", false),
+        ("127.0.0.1:1/entraway", false),
+    ] {
+        let url = format!("postgres://app:{DATABASE_PASSWORD}@{address}");
+        let ended = check(&world, CONFIG, &with(environment(&world), "DB", &url)).await;
+        if warned {
+            assert_told(
+                &ended,
+                "warn",
+                "database",
+                "for the host db.invalid",
+                "add sslmode=verify-full to database.url",
+            );
+        }
+        assert_eq!(ended.stdout.contains("sslmode"), warned, "{address}: {}", ended.stdout);
+        let found = if address.contains("invalid") { "the database server db.invalid:5432" } else { "127.0.0.1:1" };
+        assert_only_failure(&ended, "database", found, "is the address right");
+    }
 }
 
 #[tokio::test]

@@ -157,7 +157,7 @@ async fn entra_says_no(world: &World, base: &Url, alice: ObjectId, happened: &mu
         happened.answered(&journey.browser.get(callback).await, status);
     }
     let refused = |error: &str| EntraError::new(error, 50034, "The user account eve@evil.example does not exist.");
-    for (error, status) in [("invalid_grant", 403), ("invalid_client", 500), ("temporarily_unavailable", 503)] {
+    for (error, status) in [("invalid_grant", 403), ("invalid_client", 503), ("temporarily_unavailable", 503)] {
         let fault = FaultRule::on(Endpoint::Token, Fault::Entra(refused(error)));
         world.fake.fault(fault.token(TokenKind::Delegated).times(1));
         happened.sign_in(world, base, alice, status).await;

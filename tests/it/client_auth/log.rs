@@ -21,7 +21,7 @@ async fn log_of(scene: &Scene, key: &str, good: &str, bad: &[&str]) -> String {
     sign_in(scene, &base, 303).await;
     for content in bad {
         scene.write(content);
-        sign_in(scene, &base, 500).await;
+        sign_in(scene, &base, 503).await;
     }
     program.signal("TERM");
     program.end_within(Duration::from_secs(10)).await.stderr
@@ -43,6 +43,45 @@ fn parts_sent(scene: &Scene) -> Vec<String> {
     }
     assert!(parts.len() >= 4, "the code and the app's own token were asked for");
     parts
+}
+
+/// The lines with an error, each with its message.
+fn errors(log: &str) -> Vec<String> {
+    let lines = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    lines.filter(|line| line["level"] == "ERROR").map(|line| line["message"].to_string()).collect()
+}
+
+#[tokio::test]
+async fn wrong_client_secret_is_logged_once_with_its_remedy() {
+    let scene = Scene::new().await;
+    let file = scene.folder.file("entraway.yaml", CONFIG);
+    let env = environment(&scene.world);
+    for (secrets, number, remedy) in [
+        (("another~secret", vec![]), "AADSTS7000215", "Copy the secret's value, not its ID"),
+        (("another~secret", vec!["ended"]), "AADSTS7000222", "the client secret has expired. Create a new one"),
+    ] {
+        let (now, ended) = secrets;
+        let configured = scene.world.fake.edit(|directory| {
+            let configured = std::mem::replace(&mut directory.client_secret, now.to_owned());
+            directory.ended_client_secrets = ended.iter().map(|_| configured.clone()).collect();
+            configured
+        });
+        let mut program = Program::start(&scene.folder, &["serve", "--config", &file], &env);
+        let base = program.ready().await;
+        let (_, answer) = Journey::whole(&scene.world, &base, scene.alice).await;
+        assert_eq!(answer.status, 503, "{answer:#?}");
+        assert!(answer.body.contains("Sign-in is not available"), "{answer:#?}");
+        assert!(answer.body.contains("operator has to fix the configuration"), "{answer:#?}");
+        let ended = program.terminate().await;
+        let errors = errors(&ended.stderr);
+        assert_eq!(errors.len(), 1, "one line for one failure: {errors:#?}");
+        assert!(errors[0].contains(number) && errors[0].contains(remedy), "{errors:#?}");
+        assert!(errors[0].contains("entra.client_secret: "), "the setting to change: {errors:#?}");
+        scene.world.fake.edit(|directory| {
+            directory.client_secret = configured;
+            directory.ended_client_secrets.clear();
+        });
+    }
 }
 
 #[tokio::test]

@@ -125,7 +125,10 @@ async fn check_names_the_certificate_and_warns_of_its_end() {
         assert_lines(&said, &lines);
         assert_eq!(code, i32::from(days < 0), "{said}");
         assert!(
-            days > 0 || said.contains("      → is this certificate uploaded under Certificates & secrets"),
+            days > 0
+                || said.contains(
+                    "      → entra.certificate_file: is this certificate uploaded under Certificates & secrets"
+                ),
             "{said}"
         );
         assert!(warning.is_none() || said.contains("      → make a new one, upload it"), "{said}");
@@ -185,7 +188,7 @@ async fn check_says_what_a_federated_credential_needs() {
     let (code, said) = check(&world, &folder, "  federated_token_file: token\n").await;
     assert_lines(&said, &[way, "FAIL  client credentials: Entra refused: invalid_request (AADSTS70021)"]);
     assert!(
-        said.contains("      → the app registration needs a federated credential with the token's own issuer"),
+        said.contains("      → entra.federated_token_file: the app registration needs a federated credential with the token's own issuer"),
         "{said}"
     );
     assert_eq!(code, 1);

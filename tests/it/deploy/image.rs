@@ -25,9 +25,28 @@ pub(super) fn port() -> i64 {
 /// Where the program is, and where it looks for config.yaml.
 pub(super) fn places() -> (String, String) {
     let text = file("Dockerfile");
-    assert!(text.contains(":nonroot\n"), "the image's user is {UID} no more: look through deploy/ and compose.yaml");
+    assert!(
+        text.contains(":nonroot@sha256:"),
+        "the image's user is {UID} no more: look through deploy/ and compose.yaml"
+    );
     let last = |name: &str| text.lines().filter_map(|line| line.strip_prefix(name)).next_back().unwrap().to_owned();
     (last("COPY --from=build /entraway "), last("WORKDIR "))
+}
+
+#[test]
+fn images_of_others_are_pinned_by_digest() {
+    let images = |text: &str, prefix: &str| -> Vec<String> {
+        let lines = text.lines().filter_map(|line| line.trim().strip_prefix(prefix));
+        lines.map(|line| line.split(' ').next().unwrap().to_owned()).collect()
+    };
+    let (base, beside) = (images(&file("Dockerfile"), "FROM "), images(&file("compose.yaml"), "image: "));
+    assert_eq!((base.len(), beside.len()), (2, 3), "{base:?} {beside:?}");
+    for image in base.iter().chain(beside.iter().filter(|image| *image != "entraway")) {
+        let (name, digest) = image.split_once("@sha256:").unwrap_or_else(|| panic!("{image} has no digest"));
+        assert!(digest.len() == 64 && digest.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')), "{image}");
+        let tag = name.rsplit_once('/').unwrap().1;
+        assert!(tag.contains(':'), "the tag tells a person what the digest is: {image}");
+    }
 }
 
 /// The commands of a process whose root is the image, read-only, and which can gain no right. `$0` is the image.

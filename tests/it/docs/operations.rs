@@ -21,8 +21,11 @@ const PAGE: &str = "docs/operations.md";
 
 /// Stands for `docker`: what is asked of compose is read by docker-compose.
 const DOCKER: &str = r#"#!/bin/sh
-[ "$1 $2" = 'compose up' ] || { echo "docker $* is not tried by this test" >&2; exit 1; }
-exec docker-compose --file compose.yaml config --quiet
+case "$*" in
+'compose up '*) exec docker-compose --file compose.yaml config --quiet ;;
+'buildx imagetools inspect '*) exec grep -q "^FROM $4@sha256:" Dockerfile ;;
+*) echo "docker $* is not tried by this test" >&2; exit 1 ;;
+esac
 "#;
 
 /// Stands for kubectl at a cluster: what makes something makes it here; what is to be applied is put together; what
@@ -65,7 +68,7 @@ fn shell_blocks() -> Vec<Block> {
 /// A copy of what the commands need of the repository, and the programs that they call.
 fn workplace(world: &World) -> (Folder, BTreeMap<String, String>) {
     let folder = Folder::new();
-    let copy = "cp -R compose.yaml deploy docs \"$0\"";
+    let copy = "cp -R Dockerfile compose.yaml deploy docs \"$0\"";
     assert!(Command::new("sh").args(["-c", copy]).arg(folder.path()).current_dir(root()).status().unwrap().success());
     let programs = folder.path().join("programs");
     fs::create_dir(&programs).unwrap();

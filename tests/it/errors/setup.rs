@@ -17,7 +17,7 @@ async fn a_wrong_client_secret_is_the_services_own_fault(#[values(Native, LiteLl
         .service_with(|config| config.entra.client_auth = ClientAuth::Secrets { one: wrong.into(), other: None })
         .await;
     let before = world.traces().await;
-    let page = shown(&world, (500, "app_refused"), async || comes_back(&world, &service, alice).await).await;
+    let page = shown(&world, (503, "app_refused"), async || comes_back(&world, &service, alice).await).await;
     assert!(!page.body.contains(wrong), "{}", page.body);
     assert!(page.body.contains("tell your administrator, with the request id"), "{}", page.body);
     assert_eq!(world.traces().await, before, "nothing is written");
@@ -32,7 +32,7 @@ async fn a_credential_that_is_gone_is_the_services_own_fault(#[values(Native, Li
     for way in [ClientAuth::Certificate(gone.clone()), ClientAuth::FederatedToken(gone)] {
         let service = world.service_with(|config| config.entra.client_auth = way).await;
         let before = world.traces().await;
-        let expected = (500, "credential_unusable");
+        let expected = (503, "credential_unusable");
         let page = shown(&world, expected, async || comes_back(&world, &service, alice).await).await;
         assert!(!page.body.contains("nowhere"), "{}", page.body);
         assert!(page.body.contains("tell your administrator, with the request id"), "{}", page.body);
@@ -54,7 +54,7 @@ async fn an_app_that_entra_does_not_know_is_the_services_own_fault() {
         world.fake.clear_faults();
         let error = EntraError::new(error, code, "Ask alice.arden@contoso-sim.example about it.");
         world.fake.fault(FaultRule::on(Endpoint::Token, Fault::Entra(error)).token(TokenKind::Delegated));
-        shown(&world, (500, "app_refused"), async || comes_back(&world, &service, alice).await).await;
+        shown(&world, (503, "app_refused"), async || comes_back(&world, &service, alice).await).await;
     }
 }
 

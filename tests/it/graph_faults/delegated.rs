@@ -5,7 +5,7 @@ use rstest::rstest;
 use serde_json::json;
 
 use super::Scene;
-use crate::support::{LiteLlm, Native, StoreKind};
+use crate::support::{LiteLlm, Native, StoreKind, World};
 
 /// With which kinds of tokens the assignments were asked for.
 fn tokens(scene: &Scene) -> Vec<TokenKind> {
@@ -30,6 +30,34 @@ async fn where_the_app_may_not_the_persons_own_token_is_used(#[values(Native, Li
     finds_all(&scene, "403 as the app, 200 as the person").await;
     let asked = [TokenKind::AppOnly, TokenKind::AppOnly, TokenKind::Delegated];
     assert_eq!(tokens(&scene), asked, "as the app, once more with a new token, then as the person");
+}
+
+/// One user's token may show more than another's.
+#[tokio::test]
+async fn delegated_reading_serves_only_the_user_whose_token_it_was() {
+    let world = World::new().await;
+    let (alice, group) = world.alice();
+    let bob = world.fake.edit(|directory| {
+        directory.app_permissions.application_read = false;
+        directory.app_permissions.delegated_application_read = true;
+        let bob = directory.person("Bob Baker", |_| {});
+        directory.put(bob, group);
+        bob
+    });
+    let service =
+        world.service_with(|config| config.sync.assigned_groups_ttl = std::time::Duration::from_secs(60)).await;
+    world.sign_in(&service, alice).await;
+    assert_eq!(world.last_run().await["assigned_groups"], "known");
+    world.fake.clear_requests();
+    world.fake.edit(|directory| directory.app_permissions.delegated_application_read = false);
+    world.sign_in(&service, bob).await;
+    let run = world.last_run().await;
+    assert_eq!(run["assigned_groups"], "unknown", "his token may not read them, whatever hers could: {run:#}");
+    world.fake.edit(|directory| directory.app_permissions.delegated_application_read = true);
+    world.sign_in(&service, bob).await;
+    assert_eq!(world.last_run().await["assigned_groups"], "known", "his own reading counts");
+    let kinds: Vec<_> = world.fake.requests_to(Endpoint::AssignedTo).iter().filter_map(|seen| seen.token).collect();
+    assert_eq!(kinds, [TokenKind::Delegated; 2], "that the app may not is remembered for a minute");
 }
 
 #[rstest]

@@ -5,6 +5,8 @@ use entraway::fake::{Endpoint, Fault, FaultRule};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::cli::check::{assert_told, check};
+use crate::cli::program::{CONFIG, environment};
 use crate::support::{Browser, World};
 
 async fn document(world: &World) -> Value {
@@ -43,6 +45,13 @@ async fn a_foreign_discovery_document_begins_no_sign_in() {
         ("jwks_uri", json!("file:///etc/passwd")),
         ("end_session_endpoint", json!("http://evil.example/logout")),
         ("token_endpoint", json!("not an address")),
+        // By https, but another host's: it would receive the app's credential, the codes and the browsers.
+        ("token_endpoint", json!("https://evil.example/token")),
+        ("authorization_endpoint", json!("https://evil.example/authorize")),
+        ("jwks_uri", json!("https://evil.example/keys")),
+        ("end_session_endpoint", json!("https://evil.example/logout")),
+        // And another port's.
+        ("end_session_endpoint", json!("http://127.0.0.1:1/logout")),
     ];
     for (name, value) in cases {
         let mut document = good.clone();
@@ -58,6 +67,19 @@ async fn a_foreign_discovery_document_begins_no_sign_in() {
     }
     world.fake.clear_faults();
     world.sign_in(&service, alice).await;
+}
+
+#[tokio::test]
+async fn discovery_with_a_foreign_endpoint_is_told_by_its_origin() {
+    let world = World::new().await;
+    let mut document = document(&world).await;
+    document["jwks_uri"] = json!("https://keys.evil.example/a-path?with=query");
+    answer(&world, Endpoint::Discovery, document);
+    let ended = check(&world, CONFIG, &environment(&world)).await;
+    let authority = world.fake.authority_url().origin().ascii_serialization();
+    let found = format!("names a jwks_uri on https://keys.evil.example, and not on the login host {authority} (");
+    assert_told(&ended, "FAIL", "Entra", &found, "set entra.authority_url");
+    assert!(!ended.all().contains("a-path"), "an origin and no more: {ended:?}");
 }
 
 #[tokio::test]

@@ -263,6 +263,32 @@ impl World {
             .unwrap()
     }
 
+    /// The newest sync record of a user, by the order in which they were written: for tests that step the clock.
+    pub(crate) async fn last_run_of(&self, user: ObjectId) -> serde_json::Value {
+        sqlx::query_scalar("select to_jsonb(r) from entraway.sync_runs r where user_id = $1 order by ctid desc limit 1")
+            .bind(user.to_string())
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
+    }
+
+    /// Waits until something is so, for five seconds at most.
+    #[track_caller]
+    pub(crate) fn until<'a>(
+        &self,
+        what: &'a str,
+        mut is_so: impl AsyncFnMut() -> bool + 'a,
+    ) -> impl Future<Output = ()> + 'a {
+        let caller = std::panic::Location::caller();
+        async move {
+            let begin = std::time::Instant::now();
+            while !is_so().await {
+                assert!(begin.elapsed() < Duration::from_secs(5), "{what}: not after five seconds, at {caller}");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+
     /// How many rows of ours there are that a refused sign-in must not add to.
     pub(crate) async fn sessions_and_runs(&self) -> (i64, i64) {
         sqlx::query_as("select (select count(*) from entraway.sessions), (select count(*) from entraway.sync_runs)")

@@ -121,11 +121,13 @@ async fn a_member_who_was_taken_out_is_refused_next_time_and_their_rows_stay(
     let mut after = world.traces().await;
     let known = json!({ group.to_string(): { "name": "Members", "assigned": true } });
     assert_eq!((before.take_groups(alice), after.take_groups(alice)), (Some(known), Some(json!({}))));
-    assert_eq!(after, before.and_refused("no_group"), "her rows stay, her session too");
+    before.sessions = 0;
+    assert_eq!(after, before.and_refused("no_group"), "her rows stay, and her session has ended");
     assert_did_nothing(&world.last_run().await);
-    assert_eq!(browser.me(&service).await.json(), told, "her last sync is the one of the sign-in");
-    let page = browser.get(service.at("/")).await.body;
-    assert!(page.contains("</time>: refused: in no assigned group.</p>"), "the page tells of the attempt: {page}");
+    assert_eq!(browser.me(&service).await.status, 401);
+    world.fake.edit(|directory| directory.put(alice, group));
+    let mut browser = world.sign_in(&service, alice).await;
+    assert_eq!(browser.me(&service).await.json()["teams"], told["teams"], "she is back in her team");
 }
 
 #[rstest]
