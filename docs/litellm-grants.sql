@@ -31,7 +31,8 @@ grant select (organization_id, organization_alias, budget_id, models, created_at
 grant select (team_id, team_alias, organization_id, members_with_roles, metadata, default_team_member_models, models,
               max_budget, budget_duration, budget_reset_at, tpm_limit, rpm_limit, created_at),
       insert (team_id, team_alias, organization_id, admins, members, members_with_roles, metadata, max_budget, models,
-              tpm_limit, rpm_limit, budget_duration, budget_reset_at, team_member_permissions, created_at, updated_at),
+              tpm_limit, rpm_limit, budget_duration, budget_reset_at, team_member_permissions, access_group_ids, created_at,
+              updated_at),
       update (members_with_roles, updated_at)
    on public."LiteLLM_TeamTable" to entraway;
 

@@ -214,6 +214,7 @@ fn new_team(alias: String, own_organization: Option<GroupId>, policy: &Policy, n
         models,
         budget_reset_at: reset(&params.limits),
         limits: params.limits,
+        access_group_ids: params.access_group_ids,
         team_member_permissions: params.team_member_permissions,
         member_budget: params.member_limits.map(|limits| Budget { reset_at: reset(&limits), limits }),
         metadata: params.metadata,

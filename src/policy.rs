@@ -38,6 +38,8 @@ pub struct TeamParams {
     pub limits: Limits,
     /// Where a team belongs that is not in an organization of its own; LiteLLM's default organization.
     pub organization_id: Option<String>,
+    /// LiteLLM's access groups that a new team is attached to; in its store only.
+    pub access_group_ids: Vec<String>,
     /// The management routes that a team's members may use, such as `/key/generate`.
     pub team_member_permissions: Option<Vec<String>>,
     /// What each member of a team may spend in it; `None` where no `team_member_…` limit is given.

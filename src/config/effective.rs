@@ -189,8 +189,8 @@ impl List<'_> {
 
     fn team_params(&mut self, params: Option<&TeamParams>, store: StoreKind) {
         let none = TeamParams::default();
-        let TeamParams { models, limits, organization_id, team_member_permissions, member_limits, metadata } =
-            params.unwrap_or(&none);
+        let params = params.unwrap_or(&none);
+        let TeamParams { models, limits, organization_id, member_limits, metadata, .. } = params;
         self.several("litellm_settings.default_team_params.models", models, "all models");
         let key = "litellm_settings.default_team_params.max_budget";
         self.perhaps_from(key, &[key, OLDER_TEAM_BUDGET], limits.max_budget);
@@ -211,8 +211,10 @@ impl List<'_> {
         let members = member_limits.as_ref().unwrap_or(&none.limits);
         let key = "litellm_settings.default_team_params.organization_id";
         self.of_litellm(key, store, &[key], organization_id.as_ref());
+        let key = "litellm_settings.default_team_params.access_group_ids";
+        self.of_litellm(key, store, &[key], joined(&params.access_group_ids));
         let key = "litellm_settings.default_team_params.team_member_permissions";
-        self.of_litellm(key, store, &[key], team_member_permissions.as_ref().and_then(joined));
+        self.of_litellm(key, store, &[key], params.team_member_permissions.as_ref().and_then(joined));
         let key = "litellm_settings.default_team_params.team_member_budget";
         self.of_litellm(key, store, &[key], members.max_budget);
         let key = "litellm_settings.default_team_params.team_member_budget_duration";

@@ -16,12 +16,28 @@ const USER_PARAMS: &str = "default_internal_user_params";
 /// Where a proxy notes in a team's metadata which budget its members have.
 const MEMBER_BUDGET: &str = "team_member_budget_id";
 
+/// Every key of the section that counts here.
+const OURS: [&str; 7] = [
+    ALSO_CREATE_ORGS,
+    TEAM_PARAMS,
+    USER_PARAMS,
+    "default_team_settings",
+    "max_internal_user_budget",
+    "default_max_internal_user_budget",
+    "internal_user_budget_duration",
+];
+
 const DURATION_REMEDY: &str = "write such as 30d, 24h or 1mo";
 const NATIVE: &str = "has no effect with the native store";
 
+/// Known to LiteLLM in `default_team_params` and accepted, but not applied to the teams that Entraway creates.
+const TEAM_KEYS_NOT_APPLIED: &[&str] = &["guardrails", "object_permission", "soft_budget", "tpd_limit"];
+
+/// Likewise in `default_internal_user_params`. LiteLLM's own page for these defaults offers `teams`.
+const USER_KEYS_NOT_APPLIED: &[&str] = &["guardrails", "object_permission", "soft_budget", "teams"];
+
 /// Known to LiteLLM in `default_team_params`, and not supported here.
 const TEAM_KEYS_OF_LITELLM: &[&str] = &[
-    "access_group_ids",
     "admins",
     "allow_team_guardrail_config",
     "allowed_passthrough_routes",
@@ -35,7 +51,6 @@ const TEAM_KEYS_OF_LITELLM: &[&str] = &[
     "disable_global_guardrails",
     "enforced_batch_output_expires_after",
     "enforced_file_expires_after",
-    "guardrails",
     "logging",
     "max_parallel_requests",
     "mcp_rpm_limit",
@@ -45,19 +60,16 @@ const TEAM_KEYS_OF_LITELLM: &[&str] = &[
     "model_max_budget",
     "model_rpm_limit",
     "model_tpm_limit",
-    "object_permission",
     "policies",
     "prompts",
     "require_trace_id",
     "router_settings",
     "rpm_limit_type",
     "secret_manager_settings",
-    "soft_budget",
     "team_alias",
     "team_id",
     "team_member_key_duration",
     "team_member_model_max_budget",
-    "tpd_limit",
     "tpm_limit_type",
 ];
 
@@ -70,24 +82,20 @@ const USER_KEYS_OF_LITELLM: &[&str] = &[
     "budget_fallbacks",
     "budget_limits",
     "config",
-    "guardrails",
     "max_parallel_requests",
     "mcp_rpm_limit",
     "metadata",
     "model_max_budget",
     "model_rpm_limit",
     "model_tpm_limit",
-    "object_permission",
     "organizations",
     "password",
     "permissions",
     "policies",
     "prompts",
-    "soft_budget",
     "spend",
     "tag_rpm_limit",
     "team_id",
-    "teams",
 ];
 
 /// Known to LiteLLM there, and of no consequence to a person: what concerns a key or a letter, which single sign-on never
@@ -172,10 +180,11 @@ fn older_team_budget<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> Option<f64
     if matches!(budget.value, Value::Null) { None } else { reader.amount(&budget) }
 }
 
-/// A slip in one of our keys must not pass for one of LiteLLM's.
+/// A slip in one of our keys must not pass for one of LiteLLM's. The nearest other key of LiteLLM 1.110.2 is six edits
+/// away from one of ours (`max_end_user_budget`).
 fn resembles_ours(key: &str) -> bool {
     let key = normal(key);
-    [ALSO_CREATE_ORGS, TEAM_PARAMS, USER_PARAMS].iter().any(|ours| strsim::damerau_levenshtein(&key, ours) <= 3)
+    OURS.iter().any(|ours| strsim::damerau_levenshtein(&key, ours) <= 3)
 }
 
 fn team_params_of<'a>(item: &Item<'a>, store: StoreKind, reader: &mut Reader<'a>) -> TeamParams {
@@ -188,17 +197,26 @@ fn team_params_of<'a>(item: &Item<'a>, store: StoreKind, reader: &mut Reader<'a>
     let metadata = metadata(&mut section, reader);
     let [permissions] = of_litellm_alone(&mut section, ["team_member_permissions"], store, reader);
     let team_member_permissions = permissions.map(|item| routes(&item, reader));
+    let [access_groups] = of_litellm_alone(&mut section, ["access_group_ids"], store, reader);
+    let access_group_ids = access_groups.map(|item| each_once(&item, reader)).unwrap_or_default();
     let members =
         ["team_member_budget", "team_member_budget_duration", "team_member_tpm_limit", "team_member_rpm_limit"];
     let members = of_litellm_alone(&mut section, members, store, reader);
     let member_limits = member_limits(members, &limits, reader);
     match store {
-        StoreKind::Native => without_effect(&mut section, TEAM_KEYS_OF_LITELLM, reader),
-        // The proxy would apply them. A team that lacks its guardrails, say, must not come into being unnoticed.
-        StoreKind::LiteLlm => not_supported(&mut section, TEAM_KEYS_OF_LITELLM, "a team", reader),
+        StoreKind::Native => {
+            without_effect(&mut section, TEAM_KEYS_NOT_APPLIED, reader);
+            without_effect(&mut section, TEAM_KEYS_OF_LITELLM, reader);
+        }
+        // The proxy would apply them. A team that lacks them must not be created unnoticed.
+        StoreKind::LiteLlm => {
+            let remedy = "set it on each team in LiteLLM after its first sign-in (/team/update)";
+            not_applied(&mut section, TEAM_KEYS_NOT_APPLIED, "teams", remedy, reader);
+            not_supported(&mut section, TEAM_KEYS_OF_LITELLM, "a team", reader);
+        }
     }
     section.finish(reader);
-    TeamParams { models, limits, organization_id, team_member_permissions, member_limits, metadata }
+    TeamParams { models, limits, organization_id, access_group_ids, team_member_permissions, member_limits, metadata }
 }
 
 /// What each member may spend. Its duration is the team's where it has none of its own, as in LiteLLM.
@@ -225,9 +243,16 @@ fn user_params_of<'a>(item: &Item<'a>, store: StoreKind, reader: &mut Reader<'a>
     [limits.tpm_limit, limits.rpm_limit] = rates(items, reader);
     without_effect(&mut section, USER_KEYS_WITHOUT_EFFECT, reader);
     match store {
-        StoreKind::Native => without_effect(&mut section, USER_KEYS_OF_LITELLM, reader),
-        // As with teams: nobody may come into being without their limits.
-        StoreKind::LiteLlm => not_supported(&mut section, USER_KEYS_OF_LITELLM, "a person", reader),
+        StoreKind::Native => {
+            without_effect(&mut section, USER_KEYS_NOT_APPLIED, reader);
+            without_effect(&mut section, USER_KEYS_OF_LITELLM, reader);
+        }
+        // As with teams.
+        StoreKind::LiteLlm => {
+            let remedy = "set it on each user in LiteLLM (/user/update); give membership of a team by an Entra group";
+            not_applied(&mut section, USER_KEYS_NOT_APPLIED, "users", remedy, reader);
+            not_supported(&mut section, USER_KEYS_OF_LITELLM, "a person", reader);
+        }
     }
     section.finish(reader);
     UserParams { user_role, models, limits }
@@ -302,15 +327,19 @@ fn budget<'a>(section: &mut Section<'a>, reader: &mut Reader<'a>) -> Limits {
     Limits { max_budget, budget_duration, ..Limits::default() }
 }
 
-/// Each model once, in the order of the list.
 fn models<'a>(section: &mut Section<'a>, reader: &mut Reader<'a>) -> Vec<String> {
-    let mut models = Vec::new();
-    for (_, model) in section.take("models").map(|item| reader.texts(&item)).unwrap_or_default() {
-        if !models.contains(&model) {
-            models.push(model);
+    section.take("models").map(|item| each_once(&item, reader)).unwrap_or_default()
+}
+
+/// Each text once, in the order of the list.
+fn each_once<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> Vec<String> {
+    let mut texts = Vec::new();
+    for (_, text) in reader.texts(item) {
+        if !texts.contains(&text) {
+            texts.push(text);
         }
     }
-    models
+    texts
 }
 
 fn user_role<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> Option<UserRole> {
@@ -344,6 +373,13 @@ fn without_effect(section: &mut Section, keys: &[&str], reader: &mut Reader) {
     }
 }
 
+/// Accepted, so that a proxy's section can be used as it is; a warning says what is missing and how to proceed.
+fn not_applied(section: &mut Section, keys: &[&str], what: &str, remedy: &str, reader: &mut Reader) {
+    for (place, _) in section.pass_over(|key| keys.contains(&key)) {
+        reader.note(Level::Warning, place, format!("is not applied to {what} that Entraway creates; {remedy}"));
+    }
+}
+
 fn not_supported(section: &mut Section, keys: &[&str], whose: &str, reader: &mut Reader) {
     for (place, line) in section.pass_over(|key| keys.contains(&key)) {
         let remedy = format!("leave it out, and set it in LiteLLM where {whose} needs it");
@@ -357,16 +393,24 @@ mod tests {
 
     #[test]
     fn a_slip_resembles_our_keys_and_no_key_of_litellm_does() {
-        for slip in
-            ["default_team_param", "default-team-params", "entra_group_also_create_org", "default_internal_user_parms"]
-        {
+        for slip in [
+            "default_team_param",
+            "default-team-params",
+            "entra_group_also_create_org",
+            "default_internal_user_parms",
+            "default_team_setings",
+            "max_internal_users_budget",
+            "internal_user_budget_durations",
+        ] {
             assert!(resembles_ours(slip), "{slip}");
         }
+        // Among them the nearest ones of 1.110.2.
         for key in [
-            "default_team_settings",
-            "default_max_internal_user_budget",
-            "max_internal_user_budget",
+            "default_fallbacks",
             "default_key_generate_params",
+            "max_end_user_budget",
+            "max_user_budget",
+            "budget_duration",
             "drop_params",
             "set_verbose",
         ] {

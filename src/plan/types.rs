@@ -121,6 +121,7 @@ pub struct NewTeam {
     pub models: Vec<String>,
     pub limits: Limits,
     pub budget_reset_at: Option<DateTime<Utc>>,
+    pub access_group_ids: Vec<String>,
     pub team_member_permissions: Option<Vec<String>>,
     /// What each member may spend.
     pub member_budget: Option<Budget>,

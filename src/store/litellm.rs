@@ -156,7 +156,8 @@ impl Tables for LiteLlm {
         let mut row = json!({
             "team_id": id, "team_alias": new.alias, "organization_id": new.organization_id,
             "admins": [], "members": [], "members_with_roles": [], "metadata": metadata,
-            "models": new.models, "team_member_permissions": new.team_member_permissions.as_deref().unwrap_or_default(),
+            "models": new.models, "access_group_ids": new.access_group_ids,
+            "team_member_permissions": new.team_member_permissions.as_deref().unwrap_or_default(),
             "budget_reset_at": new.budget_reset_at, "created_at": planner.now, "updated_at": planner.now,
         });
         put_limits(&mut row, &new.limits);

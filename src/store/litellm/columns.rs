@@ -55,6 +55,7 @@ const TABLES: &[(&str, &[Column])] = &[
             ("budget_duration", TEXT, "ri"),
             ("budget_reset_at", TIME, "ri"),
             ("team_member_permissions", TEXTS, "i"),
+            ("access_group_ids", TEXTS, "i"),
             ("default_team_member_models", TEXTS, "r"),
             ("created_at", TIME, "ri"),
             ("updated_at", TIME, "iu"),

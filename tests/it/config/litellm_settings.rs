@@ -23,6 +23,63 @@ fn the_keys_of_a_litellm_proxy_are_passed_over_and_noted() {
     assert_eq!(notes, expected);
 }
 
+/// A section as proxies of 1.110 have it.
+const OF_A_PROXY: &str = r#"
+store: litellm
+litellm_settings:
+  telemetry: false
+  callbacks: [prometheus, otel]
+  success_callback: ["langfuse"]
+  drop_params: true
+  num_retries: 2
+  request_timeout: 600
+  cache: true
+  cache_params: {type: redis, host: os.environ/REDIS_HOST, password: os.environ/REDIS_PASSWORD}
+  max_budget: 1000
+  max_user_budget: 10
+  max_end_user_budget: 1
+  budget_duration: 30d
+  timezone: Europe/Berlin
+  guardrails: [{pii: {callbacks: [presidio]}}]
+  default_key_generate_params: {max_budget: 1, models: [gpt-4]}
+  upperbound_key_generate_params: {duration: 30d}
+  default_team_settings: [{team_id: t, langfuse_secret: os.environ/LANGFUSE_SECRET}]
+  default_team_params:
+    models: [gpt-4]
+    max_budget: 100
+    budget_duration: monthly
+    tpm_limit: 1000
+    rpm_limit: 10
+    team_member_permissions: [/key/generate, /key/update, /key/delete]
+    organization_id: null
+    access_group_ids: [engineering]
+    guardrails: [pii]
+    soft_budget: 80
+    tpd_limit: 100000
+    object_permission: {mcp_servers: [docs]}
+  default_internal_user_params:
+    user_role: internal_user
+    max_budget: 10
+    budget_duration: weekly
+    models: [no-default-models]
+    teams: [{team_id: t, max_budget_in_team: 5, user_role: user}]
+"#;
+
+#[test]
+fn section_of_a_real_proxy_is_accepted_as_it_is() {
+    let params = good(OF_A_PROXY).policy.team_params.unwrap();
+    assert_eq!((params.limits.max_budget, params.access_group_ids), (Some(100.0), vec!["engineering".to_owned()]));
+    let warned: Vec<String> = notes(OF_A_PROXY, Level::Warning);
+    let warned: Vec<&str> = warned.iter().map(|note| note.split(": ").next().unwrap()).collect();
+    let mut expected = ["guardrails", "object_permission", "soft_budget", "tpd_limit"]
+        .map(|key| format!("litellm_settings.default_team_params.{key}"))
+        .to_vec();
+    expected.push("litellm_settings.default_internal_user_params.teams".to_owned());
+    let mut sorted = warned.clone();
+    sorted.sort_by_key(|place| expected.iter().position(|known| known == place));
+    assert_eq!(sorted, expected, "and no other warning");
+}
+
 #[test]
 fn a_slip_in_one_of_our_keys_is_no_key_of_litellm() {
     assert_said(
@@ -33,6 +90,16 @@ fn a_slip_in_one_of_our_keys_is_no_key_of_litellm() {
         "litellm_settings: {Default-Team-Params: {}}",
         "config.yaml:1: litellm_settings.Default-Team-Params: unknown key",
     );
+    for (slip, meant) in [
+        ("default_team_setings", "default_team_settings"),
+        ("max_internal_users_budget", "max_internal_user_budget"),
+        ("internal_user_budget_durations", "internal_user_budget_duration"),
+    ] {
+        assert_said(
+            &format!("litellm_settings:\n  {slip}: 1\n"),
+            &format!("config.yaml:2: litellm_settings.{slip}: unknown key; did you mean {meant}?"),
+        );
+    }
 }
 
 #[test]

@@ -9,9 +9,12 @@ const PLACE: &str = "litellm_settings.default_team_params";
 const PEOPLE: &str = "litellm_settings.default_internal_user_params";
 const NATIVE: &str = "has no effect with the native store";
 
-/// All that LiteLLM 1.109.1 reads in `default_team_params` (`NewTeamRequest` and what it is made of) and is not ours.
-const NOT_OURS: [&str; 38] = [
-    "access_group_ids",
+/// What LiteLLM reads in each of the two sections, and Entraway accepts without applying it.
+const NOT_APPLIED: [&str; 4] = ["guardrails", "object_permission", "soft_budget", "tpd_limit"];
+const NOT_APPLIED_TO_USERS: [&str; 4] = ["guardrails", "object_permission", "soft_budget", "teams"];
+
+/// All that LiteLLM 1.110.2 reads in `default_team_params` (`NewTeamRequest` and what it is made of) and is not ours.
+const NOT_OURS: [&str; 33] = [
     "admins",
     "allowed_passthrough_routes",
     "allowed_vector_store_indexes",
@@ -24,7 +27,6 @@ const NOT_OURS: [&str; 38] = [
     "disable_global_guardrails",
     "enforced_batch_output_expires_after",
     "enforced_file_expires_after",
-    "guardrails",
     "mcp_rpm_limit",
     "members",
     "members_with_roles",
@@ -32,19 +34,16 @@ const NOT_OURS: [&str; 38] = [
     "model_max_budget",
     "model_rpm_limit",
     "model_tpm_limit",
-    "object_permission",
     "policies",
     "prompts",
     "require_trace_id",
     "router_settings",
     "rpm_limit_type",
     "secret_manager_settings",
-    "soft_budget",
     "team_alias",
     "team_id",
     "team_member_key_duration",
     "team_member_model_max_budget",
-    "tpd_limit",
     "tpm_limit_type",
     // Of other versions, or in metadata.
     "allow_team_guardrail_config",
@@ -53,7 +52,7 @@ const NOT_OURS: [&str; 38] = [
 ];
 
 /// The same for `default_internal_user_params`: `NewUserRequest` and what it is made of.
-const NOT_OURS_OF_PEOPLE: [&str; 25] = [
+const NOT_OURS_OF_PEOPLE: [&str; 21] = [
     "agent_id",
     "aliases",
     "allowed_cache_controls",
@@ -61,24 +60,20 @@ const NOT_OURS_OF_PEOPLE: [&str; 25] = [
     "budget_fallbacks",
     "budget_limits",
     "config",
-    "guardrails",
     "max_parallel_requests",
     "mcp_rpm_limit",
     "metadata",
     "model_max_budget",
     "model_rpm_limit",
     "model_tpm_limit",
-    "object_permission",
     "organizations",
     "password",
     "permissions",
     "policies",
     "prompts",
     "spend",
-    "soft_budget",
     "tag_rpm_limit",
     "team_id",
-    "teams",
 ];
 
 /// And what of it changes nothing in a person's row.
@@ -365,6 +360,54 @@ fn what_litellm_would_give_a_team_and_we_do_not_is_refused_by_name_with_its_stor
         let begin = format!("config.yaml:{}: {PLACE}.{key}: ", index + 3);
         assert!(lines.iter().any(|line| line.starts_with(&begin)), "no line begins {begin:?}: {lines:#?}");
     }
+}
+
+#[test]
+fn keys_that_are_not_applied_are_accepted_with_a_warning() {
+    for (name, place, keys, rest) in [
+        (
+            "default_team_params",
+            PLACE,
+            NOT_APPLIED,
+            "teams that Entraway creates; set it on each team in LiteLLM after its first sign-in (/team/update)",
+        ),
+        (
+            "default_internal_user_params",
+            PEOPLE,
+            NOT_APPLIED_TO_USERS,
+            "users that Entraway creates; set it on each user in LiteLLM (/user/update); give membership of a team by an \
+             Entra group",
+        ),
+    ] {
+        for key in keys {
+            for value in ["[x]", "7", "{a: b}", "\"${NO_SUCH}\""] {
+                let yaml = format!("{key}: {value}");
+                let expected = [format!("{place}.{key}: is not applied to {rest}")];
+                assert_eq!(notes(&section(name, StoreKind::LiteLlm, &yaml), Level::Warning), expected);
+                let expected = [format!("{place}.{key}: is LiteLLM's and has no effect here")];
+                assert_eq!(notes(&section(name, StoreKind::Native, &yaml), Level::Warning), expected);
+            }
+            let nothing = section(name, StoreKind::LiteLlm, &format!("{key}: null"));
+            assert_eq!(notes(&nothing, Level::Warning), [] as [&str; 0], "null is as good as absent");
+        }
+    }
+}
+
+#[test]
+fn access_groups_are_each_once_in_order_for_litellms_store() {
+    assert_eq!(params("models: []").access_group_ids, [] as [&str; 0]);
+    assert_eq!(params("access_group_ids: [\" b \", a, b]").access_group_ids, ["b", "a"]);
+    for (bad, expected) in [
+        ("a", ": must be a list, not text"),
+        ("[a, 7]", "[1]: must be text, not a number"),
+        ("[\" \"]", "[0]: is empty"),
+    ] {
+        let yaml = team(StoreKind::LiteLlm, &format!("access_group_ids: {bad}"));
+        assert_said(&yaml, &format!("config.yaml:3: {PLACE}.access_group_ids{expected}"));
+    }
+    let yaml = team(StoreKind::Native, "access_group_ids: [a]");
+    assert_eq!(notes(&yaml, Level::Warning), [format!("{PLACE}.access_group_ids: {NATIVE}")]);
+    assert_eq!(good(&yaml).policy.team_params, Some(TeamParams::default()));
 }
 
 #[test]

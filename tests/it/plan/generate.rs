@@ -199,6 +199,7 @@ fn policy() -> impl Strategy<Value = Policy> {
             models,
             limits,
             organization_id,
+            access_group_ids: team_member_permissions.iter().map(|_| "access-group".to_owned()).collect(),
             team_member_permissions,
             member_limits,
             metadata: [("tags".to_owned(), serde_json::json!(["sso"]))].into_iter().collect(),

@@ -186,6 +186,7 @@ proptest! {
             let models = if own { vec!["all-org-models".to_owned()] } else { params.models.clone() };
             prop_assert_eq!(&new.models, &models, "team {}", id);
             prop_assert_eq!((&new.limits, new.budget_reset_at), (&params.limits, reset), "team {}", id);
+            prop_assert_eq!(&new.access_group_ids, &params.access_group_ids, "team {}", id);
             prop_assert_eq!(&new.team_member_permissions, &params.team_member_permissions, "team {}", id);
             prop_assert_eq!(&new.metadata, &params.metadata, "team {}", id);
             let budget = params.member_limits.clone().map(|limits| Budget {
