@@ -85,7 +85,7 @@ async fn sign_in(app: &App, headers: &HeaderMap, query: &Query, attempt: &Attemp
         }
         Err(SyncError::Store(error)) => return Err(error.into()),
     };
-    let cookie = session::open(app, headers, person.identity, signed_in.sid.clone(), &run).await?;
+    let cookie = session::open(app, headers, person, signed_in.sid.clone(), &run).await?;
     tracing::info!(
         tenant_id = %person.identity.tenant_id,
         organizations_created = run.applied.organizations_created.len(),

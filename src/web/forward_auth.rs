@@ -67,11 +67,11 @@ async fn verify(
         Some(Extension(Found(found))) => found,
         None => session::signed_in(&app, &headers).await,
     };
-    let Some(signed_in) = found? else {
+    let Some(session) = found? else {
         let origin = if trusted { Origin::of(&headers, envoy.map(|_| after(&uri))) } else { Origin::Untold };
         return Ok(not_signed_in(&app, &origin, &headers));
     };
-    let person = signed_in.person();
+    let person = session.user.person();
     tracing::Span::current().record("user_id", tracing::field::display(person.identity.object_id));
     if !required.is_met_by(&person) {
         return Err(WebError::NotInAny);

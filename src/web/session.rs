@@ -10,9 +10,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::App;
 use super::cookies::Cookies;
-use crate::domain::Identity;
+use crate::domain::Person;
 use crate::random;
-use crate::session::SignedIn;
+use crate::session::LiveSession;
 use crate::store::{Me, NewSession, StoreError, SyncRun, TokenHash, Viewer};
 
 /// Opens a session for a person who was signed in and synced; gives the cookie. The one that this browser had before
@@ -20,7 +20,7 @@ use crate::store::{Me, NewSession, StoreError, SyncRun, TokenHash, Viewer};
 pub(super) async fn open(
     app: &App,
     headers: &HeaderMap,
-    identity: Identity,
+    person: &Person,
     sid: Option<String>,
     run: &SyncRun,
 ) -> Result<HeaderValue, StoreError> {
@@ -29,7 +29,8 @@ pub(super) async fn open(
     let lifetime = TimeDelta::from_std(app.config.session.lifetime).unwrap_or(TimeDelta::zero());
     let session = NewSession {
         token_hash: hash(&token),
-        identity,
+        identity: person.identity,
+        sign_in_address: person.sign_in_address.as_ref().map(|address| address.as_str().to_owned()),
         sid,
         created_at,
         expires_at: created_at + lifetime,
@@ -64,7 +65,7 @@ pub(super) fn name(app: &App, headers: &HeaderMap) -> Option<String> {
 }
 
 /// Who a request comes from, as far as a proxy has to know: from memory, where that can be trusted.
-pub(super) async fn signed_in(app: &App, headers: &HeaderMap) -> Result<Option<Arc<SignedIn>>, Arc<StoreError>> {
+pub(super) async fn signed_in(app: &App, headers: &HeaderMap) -> Result<Option<LiveSession>, Arc<StoreError>> {
     match sent(app, headers) {
         Some(hash) => app.sessions.find(&hash).await,
         None => Ok(None),

@@ -181,7 +181,7 @@ async fn what_somebody_changes_by_hand_in_our_own_tables_is_known_within_a_secon
     let group = group.to_string();
     for (sql, header, expected) in [
         ("update entraway.users set user_role = 'proxy_admin'", "role", "proxy_admin".to_owned()),
-        ("update entraway.users set user_email = null", "email", String::new()),
+        ("update entraway.users set user_alias = null", "name", String::new()),
         (
             "insert into entraway.team_members (user_id, team_id) select user_id, 't-1' from entraway.users",
             "teams",
