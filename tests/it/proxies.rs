@@ -3,13 +3,14 @@
 
 mod caddy;
 mod client;
-mod nginx;
-mod recipe;
+pub(crate) mod nginx;
+pub(crate) mod recipe;
 mod upstream;
 
 use std::collections::BTreeMap;
 
 use entraway::domain::{GroupId, ObjectId};
+use entraway::config::{Assertion, Config};
 use reqwest::{Method, StatusCode};
 
 use crate::support::{Service, World};
@@ -22,11 +23,11 @@ const SSO: &str = "https://sso.example.com";
 const APP: &str = "https://app.example.com";
 
 /// Everything around a proxy: the world, Entraway, an application that tells what reached it.
-struct Scene {
-    world: World,
-    service: Service,
+pub(crate) struct Scene {
+    pub(crate) world: World,
+    pub(crate) service: Service,
     upstream: Upstream,
-    alice: ObjectId,
+    pub(crate) alice: ObjectId,
     group: GroupId,
 }
 
@@ -37,6 +38,10 @@ impl Scene {
         let service = world
             .service_with(|config| {
                 config.server.public_url = SSO.parse().unwrap();
+        Self::with(|_| {}).await
+    }
+
+    pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
                 config.server.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
                 config.return_hosts.insert("app.example.com".to_owned());
                 config.session.cookie_domain = Some("example.com".to_owned());
@@ -45,6 +50,7 @@ impl Scene {
         Self { upstream: Upstream::start().await, world, service, alice, group }
     }
 
+                change(config);
     fn entraway(&self) -> String {
         recipe::authority(&self.service.at("/"))
     }

@@ -5,7 +5,7 @@ use reqwest::StatusCode;
 use super::recipe::{Proxy, Workplace, authority, recipe};
 use super::{Scene, guards, lets_only_the_team_pass};
 
-async fn start(scene: &Scene, change: impl Fn(String) -> String) -> Proxy {
+pub(crate) async fn start(scene: &Scene, change: impl Fn(String) -> String) -> Proxy {
     let place = Workplace::new();
     let (certificate, key) = place.certificate();
     let text = recipe("docs/proxies/nginx.md", "nginx")
