@@ -1,6 +1,7 @@
 //! The answer that proxies get nearly always: somebody who may pass, and that is all. It is given before any layer, since it
 //! is given for each picture of each page; whatever else there is to say goes the whole way. It has the route's headers, but
-//! for those that tell a browser what a page of ours may do: this is no page, and no browser sees it.
+//! for those that tell a browser what a page of ours may do: there is no page. What keeps other sites from reading an answer
+//! (`Cross-Origin-Resource-Policy`, `nosniff`) is there: a browser may ask here as well.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -50,6 +51,7 @@ pub(in crate::web) async fn answer<B: HttpBody>(app: &App, request: &mut Request
     let headers = response.headers_mut();
     *headers = session.user.person().headers();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    edge::keep_to_own_origin(headers);
     headers.insert(edge::X_REQUEST_ID.clone(), HeaderValue::from_str(&edge::id_of(app, peer, request.headers())).ok()?);
     Some(response)
 }
