@@ -56,7 +56,7 @@ impl WebError {
                 StatusCode::BAD_REQUEST,
                 "return_to",
                 "Bad link",
-                "The link that brought you here leads to another site after the sign-in.",
+                "The link that brought you here names a page that you cannot be sent to after signing in.",
                 "Sign in from the front page instead.",
             ),
             Self::DuplicateParameter(_) => (
