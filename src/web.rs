@@ -57,6 +57,7 @@ use crate::sync::{DirectoryReader, service_principal};
 use cookies::Cookies;
 use error::WebError;
 use limits::Limits;
+use ops::ReadinessCheck;
 use pages::settings::Checks;
 
 /// Longer than every time-out inside: what is still running then has lost its way.
@@ -79,6 +80,7 @@ pub struct App {
     /// Sign-ins by the hour, for everybody who looks within a minute.
     hours: Shared<Arc<[Hour]>, Arc<StoreError>>,
     checks: Checks,
+    readiness: ReadinessCheck,
     metrics: Arc<Metrics>,
     /// Where proxies ask, with the public URL's own path.
     verify_path: String,
@@ -147,6 +149,7 @@ impl App {
             limits,
             hours,
             checks,
+            readiness: ReadinessCheck::default(),
             metrics,
             verify_path,
         }))
