@@ -191,6 +191,8 @@ pub struct Limits {
     pub sign_ins_per_address: Option<NonZeroU32>,
 }
 
+    /// Sign-ins a minute that one user may complete; `None`: any number.
+    pub sign_ins_per_user: Option<NonZeroU32>,
 /// `litellm`: the proxies whose database is written to.
 #[derive(Debug, Clone, Default)]
 pub struct LiteLlm {

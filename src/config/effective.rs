@@ -1,6 +1,7 @@
 //! The effective configuration, to be looked at: each key with its value and where that came from. No secret is in it.
 
 use std::fmt::{self, Display};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::sources::Sources;
@@ -121,8 +122,9 @@ pub(super) fn settings(config: &Config, sources: &Sources) -> Vec<Setting> {
 
     list.put("limits.connections", limits.connections);
     list.put("limits.concurrent_sign_ins", limits.concurrent_sign_ins);
-    let per_address = limits.sign_ins_per_address.map_or("any number".to_owned(), |most| most.to_string());
-    list.put("limits.sign_ins_per_address", per_address);
+    let rate = |most: Option<NonZeroU32>| most.map_or("any number".to_owned(), |most| most.to_string());
+    list.put("limits.sign_ins_per_address", rate(limits.sign_ins_per_address));
+    list.put("limits.sign_ins_per_user", rate(limits.sign_ins_per_user));
 
     list.perhaps("pages.name", pages.name.as_ref());
     let logo = pages.logo.as_ref().map(|logo| {

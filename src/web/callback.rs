@@ -62,6 +62,7 @@ async fn sign_in(app: &App, headers: &HeaderMap, query: &Query, attempt: &Attemp
     let entra_time = begin.elapsed();
     let person = &signed_in.person;
     tracing::Span::current().record("user_id", tracing::field::display(person.identity.object_id));
+    app.limits.count_user(person.identity)?;
     let policy = &app.config.policy;
     let now = app.clock.now();
     let outcome = if policy.admits_email(person.sign_in_address.as_ref()) {

@@ -1,7 +1,8 @@
-//! How much is too much: the sizes of a request, sign-ins at the same time, requests from one address.
+//! How much is too much: the sizes of a request, sign-ins at the same time, requests from one address, sign-ins of one user.
 
-mod per_address;
+mod rate;
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::body::HttpBody;
@@ -17,7 +18,8 @@ use super::edge::ClientAddress;
 use super::error::WebError;
 use crate::clock::Clock;
 use crate::config::Config;
-use per_address::PerAddress;
+use crate::domain::Identity;
+use rate::Rate;
 
 /// Of a path with its query. What Entra sends a browser back with is a code and a state, some 2 KB; proxies allow 8 KB.
 const LONGEST_TARGET: usize = 8 * 1024;
@@ -31,15 +33,24 @@ pub(super) const LONGEST_BODY: usize = 16 * 1024;
 /// What is counted.
 pub(super) struct Limits {
     sign_ins: Semaphore,
-    per_address: Option<PerAddress>,
+    per_address: Option<Rate>,
+    per_user: Option<Rate>,
 }
 
 impl Limits {
     pub(super) fn new(config: &Config, clock: &Clock) -> Self {
         let known = config.server.tells_clients_apart();
         let quota = config.limits.sign_ins_per_address.filter(|_| known);
-        let per_address = quota.map(|quota| PerAddress::new(quota, clock.clone()));
-        Self { sign_ins: Semaphore::new(config.limits.concurrent_sign_ins), per_address }
+        let rate = |quota: Option<NonZeroU32>| quota.map(|quota| Rate::new(quota, clock.clone()));
+        let (per_address, per_user) = (rate(quota), rate(config.limits.sign_ins_per_user));
+        Self { sign_ins: Semaphore::new(config.limits.concurrent_sign_ins), per_address, per_user }
+    }
+
+    /// Counts a sign-in of a user whom Entra has just vouched for. Each writes a record and a session, so that one account
+    /// could fill the tables.
+    pub(super) fn count_user(&self, identity: Identity) -> Result<(), WebError> {
+        let counted = self.per_user.as_ref().map_or(Ok(()), |rate| rate.count(&identity));
+        counted.map_err(|seconds| WebError::TooManySignInsOfUser { seconds })
     }
 
     /// The right to finish a sign-in, until it is dropped.
@@ -86,7 +97,7 @@ pub(super) async fn per_address(
     let client = request.extensions().get::<ClientAddress>();
     if let (Some(limit), Some(ClientAddress { address: Some(address), passed_over })) =
         (&app.limits.per_address, client)
-        && let Err(seconds) = limit.count(*address, request.uri().path())
+        && let Err(seconds) = limit.count_address(*address, request.uri().path())
     {
         return Err(WebError::TooManyRequests { seconds, passed_over: *passed_over });
     }

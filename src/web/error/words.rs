@@ -276,6 +276,13 @@ impl WebError {
                 "From where you are, more sign-ins come than we take at a time.",
                 "Load this page again in a minute.",
             ),
+            Self::TooManySignInsOfUser { .. } => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_sign_ins_of_user",
+                "Too many sign-ins",
+                "You have signed in too many times within a minute.",
+                "Wait a minute, then sign in again.",
+            ),
             Self::Internal(_) => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal",
@@ -307,7 +314,7 @@ impl WebError {
                 | Self::Internal(_)
         );
         let retry_after = match self {
-            Self::TooManyRequests { seconds, .. } => Some(*seconds),
+            Self::TooManyRequests { seconds, .. } | Self::TooManySignInsOfUser { seconds } => Some(*seconds),
             _ => (status == StatusCode::SERVICE_UNAVAILABLE).then_some(5),
         };
         Words { status, code, title, what, remedy, again: !plain, retry_after }
