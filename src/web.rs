@@ -41,7 +41,7 @@ use tower_http::timeout::TimeoutLayer;
 
 use crate::assertion::Assertions;
 use crate::clock::Clock;
-use crate::config::{Assertion, Config, LiteLlm};
+use crate::config::{Config, LiteLlm};
 use crate::domain::StoreKind;
 use crate::entra::Entra;
 use crate::graph::Graph;
@@ -127,9 +127,9 @@ impl App {
         let lifetimes =
             Lifetimes { idle_timeout: span(config.session.idle_timeout), cache_ttl: span(config.session.cache_ttl) };
         let sessions = Sessions::new(store.clone(), clock.clone(), lifetimes);
-        let assertions = config.session.assertion.clone().map(|Assertion { audience, ttl }| {
+        let assertions = config.session.assertion.as_ref().map(|assertion| {
             let issuer = config.server.public_url.as_url().to_string();
-            Assertions::new(store.clone(), clock.clone(), issuer, audience, ttl)
+            Assertions::new(store.clone(), clock.clone(), issuer, assertion.ttl)
         });
         let limits = Limits::new(&config, &clock);
         let verify_path = format!("{}{}", config.server.public_url.base_path(), forward_auth::PATH);

@@ -78,7 +78,7 @@ pub(super) fn access<'a>(root: &mut Section<'a>, named_app: bool, reader: &mut R
 }
 
 /// A host and perhaps a port, as a URL of https writes them.
-fn authority(text: &str) -> Result<String, &'static str> {
+pub(super) fn authority(text: &str) -> Result<String, &'static str> {
     const NO_HOST: &str = "is not a host: it has neither a scheme nor a path, and stands for itself alone";
     if text.contains(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '.' | '-' | ':' | '[' | ']')) {
         return Err(NO_HOST);
