@@ -15,8 +15,10 @@ use secrecy::zeroize::Zeroizing;
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
 
 use crate::clock::{Clock, Moment};
+use crate::random;
 use crate::session::{Id, Person};
 use crate::shared::Shared;
 use crate::store::{AssertionKey, Store, StoreError};
@@ -39,7 +41,6 @@ pub struct Assertions {
     store: Store,
     clock: Clock,
     issuer: String,
-    audience: String,
     ttl: TimeDelta,
     ring: Shared<Arc<Ring>, Arc<AssertionError>>,
 }
@@ -82,8 +83,10 @@ struct Claims<'a> {
     aud: &'a str,
     sub: String,
     tid: String,
+    jti: Uuid,
     iat: i64,
     exp: i64,
+    auth_time: i64,
     email: Option<&'a str>,
     name: Option<&'a str>,
     role: Option<&'a str>,
@@ -96,24 +99,34 @@ struct Claims<'a> {
 impl Assertions {
     /// `issuer`: the public URL.
     #[must_use]
-    pub fn new(store: Store, clock: Clock, issuer: String, audience: String, ttl: Duration) -> Self {
+    pub fn new(store: Store, clock: Clock, issuer: String, ttl: Duration) -> Self {
         let ttl = TimeDelta::from_std(ttl).unwrap_or(TimeDelta::zero());
-        Self { store, ring: Shared::new(clock.clone()), clock, issuer, audience, ttl }
+        Self { store, ring: Shared::new(clock.clone()), clock, issuer, ttl }
     }
 
-    /// A statement about somebody, valid from now on.
-    pub async fn sign(&self, person: &Person<'_>) -> Result<String, Arc<AssertionError>> {
+    /// Signs an assertion about a user that is valid from now on, for one upstream.
+    ///
+    /// `audience`: the upstream, which refuses an assertion that another one was sent (RFC 7519, 4.1.3). `auth_time`: when
+    /// the user signed in.
+    pub async fn sign(
+        &self,
+        person: &Person<'_>,
+        audience: &str,
+        auth_time: DateTime<Utc>,
+    ) -> Result<String, Arc<AssertionError>> {
         let ring = self.ring().await?;
         let now = self.clock.now();
         let key = ring.signer(now).ok_or(AssertionError::Key)?;
         let (organizations, teams) = person.told();
         let claims = Claims {
             iss: &self.issuer,
-            aud: &self.audience,
+            aud: audience,
             sub: person.identity.object_id.to_string(),
             tid: person.identity.tenant_id.to_string(),
+            jti: random::uuid(),
             iat: now.timestamp(),
             exp: (now + self.ttl).timestamp(),
+            auth_time: auth_time.timestamp(),
             email: person.email,
             name: person.display_name,
             role: person.user_role,

@@ -175,8 +175,10 @@ pub struct Session {
 /// `session.assertion`: a signed statement of who somebody is, for upstreams that check.
 #[derive(Debug, Clone)]
 pub struct Assertion {
-    /// The `aud` claim.
-    pub audience: String,
+    /// The `aud` claim where the request names no upstream.
+    pub audience: Option<String>,
+    /// The `aud` claim by the upstream's host (`host` or `host:port`, as a URL writes them), where it is not its origin.
+    pub audiences: BTreeMap<String, String>,
     pub ttl: Duration,
 }
 
@@ -189,6 +191,8 @@ pub struct Limits {
     pub concurrent_sign_ins: usize,
     /// Requests a minute to each route of the sign-in from one address; `None`: any number.
     pub sign_ins_per_address: Option<NonZeroU32>,
+    /// Sign-ins a minute that one user may complete; `None`: any number.
+    pub sign_ins_per_user: Option<NonZeroU32>,
 }
 
 /// `litellm`: the proxies whose database is written to.
@@ -309,7 +313,7 @@ fn config<'a>(node: Option<&'a Node>, reader: &mut Reader<'a>) -> Option<Config>
     let (sync, role_precedence) = access::sync(&mut root, reader);
     let access = access::access(&mut root, named_app, entra.as_ref(), reader);
     let public_url = server.as_ref().map(|server| &server.public_url);
-    let session = session::session(&mut root, public_url, reader);
+    let session = session::session(&mut root, server.as_ref(), reader);
     let return_hosts = access::return_hosts(&access.return_hosts, public_url, session.as_ref(), reader);
     let limits = limits::limits(&mut root, reader);
     let pages = pages::pages(&mut root, reader);

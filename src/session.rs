@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
@@ -47,6 +47,14 @@ pub struct Lifetimes {
     pub idle_timeout: TimeDelta,
     /// How long a session is taken from memory where the database cannot tell of changes.
     pub cache_ttl: TimeDelta,
+}
+
+/// A session that is alive.
+#[derive(Clone)]
+pub struct LiveSession {
+    pub user: Arc<SignedIn>,
+    /// When the user signed in: the `auth_time` of OpenID Connect Core 1.0, 2.
+    pub auth_time: DateTime<Utc>,
 }
 
 /// All sessions, as one replica sees them.
@@ -112,7 +120,7 @@ impl Sessions {
     }
 
     /// Who a token belongs to; `None` where its session is over or never was. An error where that cannot be told.
-    pub async fn find(&self, hash: &TokenHash) -> Result<Option<Arc<SignedIn>>, Arc<StoreError>> {
+    pub async fn find(&self, hash: &TokenHash) -> Result<Option<LiveSession>, Arc<StoreError>> {
         let lookups = &self.store.metrics().session_lookups;
         let remembered = self.in_memory(hash);
         if remembered.is_some() {
@@ -129,7 +137,7 @@ impl Sessions {
     }
 
     /// Who a token belongs to, as far as that is remembered and can be trusted now.
-    fn in_memory(&self, hash: &TokenHash) -> Option<Arc<SignedIn>> {
+    fn in_memory(&self, hash: &TokenHash) -> Option<LiveSession> {
         let max_age = self.link.trusted(self.lifetimes)?;
         self.cache.get(hash, self.clock.now(), self.clock.moment(), max_age)
     }

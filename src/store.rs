@@ -60,6 +60,10 @@ pub use viewer::Viewer;
 /// A sign-in waits this long for a connection before it is told to come back.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A readiness check waits this long for its connection: with the attempt that tells the reason it must be over before
+/// probes give up.
+const READINESS_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// So many wait for each connection at most. A statement takes some milliseconds: whoever stands further back had better
 /// come again than wait here and take up memory.
 const WAITING_PER_CONNECTION: u32 = 20;
@@ -72,6 +76,8 @@ const CONNECTIONS_PER_READER: u32 = 4;
 pub struct Store {
     kind: StoreKind,
     pool: PgPool,
+    /// One connection beside the pool, for readiness checks: they neither wait for sign-ins nor take a connection from them.
+    readiness: PgPool,
     renewal: Arc<Renewal>,
     reach: Arc<Reach>,
     /// A place for everyone who has a connection or waits for one.
@@ -222,21 +228,23 @@ impl Store {
         let plain = options.application_name("entraway").extra_float_digits(None);
         let options = connection::with_settings(plain.clone()).options(settings.iter().copied());
         let renewal = Arc::new(Renewal::new());
-        let pool = PgPoolOptions::new()
-            .max_connections(max_connections)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .before_acquire({
-                let renewal = renewal.clone();
-                move |_, connection| Box::pin(std::future::ready(Ok(renewal.counts(connection.age))))
-            })
-            .connect_lazy_with(options);
+        let pool = |max_connections, acquire_timeout, options| {
+            let renewal = renewal.clone();
+            PgPoolOptions::new()
+                .max_connections(max_connections)
+                .acquire_timeout(acquire_timeout)
+                .before_acquire(move |_, connection| Box::pin(std::future::ready(Ok(renewal.counts(connection.age)))))
+                .connect_lazy_with(options)
+        };
+        let readiness = pool(1, READINESS_TIMEOUT, options.clone().application_name("entraway readiness"));
+        let pool = pool(max_connections, ACQUIRE_TIMEOUT, options);
         let places = max_connections.saturating_mul(1 + WAITING_PER_CONNECTION);
         let semaphore = |count| Arc::new(Semaphore::new(usize::try_from(count).unwrap_or(Semaphore::MAX_PERMITS)));
         let line = semaphore(places);
         let turns = semaphore(turns(max_connections));
         let target = Target::new(&plain);
         let reach = Arc::new(Reach { way: OnceLock::new(), plain, shared: AtomicBool::new(false), target });
-        Ok(Self { kind, pool, renewal, reach, line, turns, metrics: Arc::default() })
+        Ok(Self { kind, pool, readiness, renewal, reach, line, turns, metrics: Arc::default() })
     }
 
     /// Whose tables these are.
@@ -360,6 +368,7 @@ impl Store {
         };
         if way == Way::Pooler {
             self.pool.set_connect_options(self.reach.plain.clone());
+            self.readiness.set_connect_options(self.reach.plain.clone().application_name("entraway readiness"));
             tracing::info!("there is a pooler before the database: each statement has a transaction of its own");
         }
         Ok(*self.reach.way.get_or_init(|| way))
@@ -399,11 +408,16 @@ impl Store {
     pub async fn ready(&self) -> Result<(), StoreError> {
         let sql = "select current_setting('transaction_read_only')::boolean
                    where not exists (select from entraway.sessions limit 0)";
-        if sqlx::query_scalar(sql).fetch_one(&mut self.link().await?).await? {
+        let way = self.way().await?;
+        let mut link = match Link::acquire(&self.readiness, way, self.renewal.clone()).await {
+            Ok(link) => link,
+            Err(error) => return Err(self.no_connection(error).await),
+        };
+        if sqlx::query_scalar(sql).fetch_one(&mut link).await? {
             self.renewal.renew();
             return Err(StoreError::ReadOnly);
         }
-        self.check_tables().await
+        self.check_tables_with(&mut link).await
     }
 
     /// Whether the tables that are not ours are such that this service can serve them: all columns that it reads and
@@ -411,7 +425,14 @@ impl Store {
     pub async fn check_tables(&self) -> Result<(), StoreError> {
         match self.kind {
             StoreKind::Native => Ok(()),
-            StoreKind::LiteLlm => litellm::check(&mut self.link().await?).await,
+            StoreKind::LiteLlm => self.check_tables_with(&mut self.link().await?).await,
+        }
+    }
+
+    async fn check_tables_with(&self, link: &mut Link) -> Result<(), StoreError> {
+        match self.kind {
+            StoreKind::Native => Ok(()),
+            StoreKind::LiteLlm => litellm::check(link).await,
         }
     }
 
@@ -448,7 +469,7 @@ impl Store {
 
     /// Waits for connections to be given back, and closes them.
     pub async fn close(&self) {
-        self.pool.close().await;
+        tokio::join!(self.pool.close(), self.readiness.close());
     }
 }
 

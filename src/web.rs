@@ -42,7 +42,7 @@ use tower_http::timeout::TimeoutLayer;
 
 use crate::assertion::Assertions;
 use crate::clock::Clock;
-use crate::config::{Assertion, Config, LiteLlm};
+use crate::config::{Config, LiteLlm};
 use crate::domain::StoreKind;
 use crate::entra::Entra;
 use crate::graph::Graph;
@@ -59,6 +59,7 @@ use assets::Assets;
 use cookies::Cookies;
 use error::{LogOnce, WebError};
 use limits::Limits;
+use ops::ReadinessCheck;
 use pages::settings::Checks;
 
 /// Longer than every time-out inside: what is still running then has lost its way.
@@ -83,6 +84,7 @@ pub struct App {
     hours: Shared<Arc<[Hour]>, Arc<StoreError>>,
     checks: Checks,
     database_log: LogOnce,
+    readiness: ReadinessCheck,
     metrics: Arc<Metrics>,
     /// Where proxies ask, with the public URL's own path.
     verify_path: String,
@@ -129,9 +131,9 @@ impl App {
         let lifetimes =
             Lifetimes { idle_timeout: span(config.session.idle_timeout), cache_ttl: span(config.session.cache_ttl) };
         let sessions = Sessions::new(store.clone(), clock.clone(), lifetimes);
-        let assertions = config.session.assertion.clone().map(|Assertion { audience, ttl }| {
+        let assertions = config.session.assertion.as_ref().map(|assertion| {
             let issuer = config.server.public_url.as_url().to_string();
-            Assertions::new(store.clone(), clock.clone(), issuer, audience, ttl)
+            Assertions::new(store.clone(), clock.clone(), issuer, assertion.ttl)
         });
         let assets = Arc::new(Assets::new(config.pages.logo.as_ref()));
         let limits = Limits::new(&config, &clock);
@@ -155,6 +157,7 @@ impl App {
             hours,
             checks,
             database_log,
+            readiness: ReadinessCheck::default(),
             metrics,
             verify_path,
         }))

@@ -153,7 +153,7 @@ pub(crate) fn config(database: &str, store: StoreKind, entra: &Facts, port: u16)
         "server: {{public_url: '{PUBLIC_URL}', listen: '127.0.0.1:{port}', metrics_listen: null}}\n\
          database: {{url: '{database}'}}\n\
          store: {}\n\
-         limits: {{sign_ins_per_address: 0}}\n\
+         limits: {{sign_ins_per_address: 0, sign_ins_per_user: 0}}\n\
          entra:\n  tenant: {tenant_id}\n  client_id: {client_id}\n  client_secret: {client_secret}\n  \
          service_principal_id: {service_principal_id}\n  authority_url: {authority_url}\n  graph_url: {graph_url}\n\
          litellm_settings:\n  entra_groups_also_create_orgs: true\n  \

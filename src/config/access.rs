@@ -120,7 +120,7 @@ fn home_tenant_of<'a>(item: Option<&Item<'a>>, entra: Option<&Entra>, reader: &m
 }
 
 /// A host and perhaps a port, as a URL of https writes them.
-fn authority(text: &str) -> Result<String, &'static str> {
+pub(super) fn authority(text: &str) -> Result<String, &'static str> {
     const NO_HOST: &str = "is not a host: it has neither a scheme nor a path, and stands for itself alone";
     if text.contains(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '.' | '-' | ':' | '[' | ']')) {
         return Err(NO_HOST);

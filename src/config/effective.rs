@@ -1,10 +1,11 @@
 //! The effective configuration, to be looked at: each key with its value and where that came from. No secret is in it.
 
 use std::fmt::{self, Display};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::sources::Sources;
-use super::{ClientAuth, Config, LogoKind, Tenant};
+use super::{Assertion, ClientAuth, Config, LogoKind, Tenant};
 use crate::domain::StoreKind;
 use crate::policy::{Limits, RolePrecedence, TeamParams};
 
@@ -116,14 +117,13 @@ pub(super) fn settings(config: &Config, sources: &Sources) -> Vec<Setting> {
     list.put("session.cache_ttl", span(session.cache_ttl));
     list.perhaps("session.cookie_domain", session.cookie_domain.as_ref());
     list.secret("session.cookie_keys", !session.cookie_keys.is_empty());
-    let assertion = session.assertion.as_ref();
-    let assertion = assertion.map(|assertion| format!("for {}, ttl {}", assertion.audience, span(assertion.ttl)));
-    list.perhaps("session.assertion", assertion);
+    list.perhaps("session.assertion", session.assertion.as_ref().map(assertion));
 
     list.put("limits.connections", limits.connections);
     list.put("limits.concurrent_sign_ins", limits.concurrent_sign_ins);
-    let per_address = limits.sign_ins_per_address.map_or("any number".to_owned(), |most| most.to_string());
-    list.put("limits.sign_ins_per_address", per_address);
+    let rate = |most: Option<NonZeroU32>| most.map_or("any number".to_owned(), |most| most.to_string());
+    list.put("limits.sign_ins_per_address", rate(limits.sign_ins_per_address));
+    list.put("limits.sign_ins_per_user", rate(limits.sign_ins_per_user));
 
     list.perhaps("pages.name", pages.name.as_ref());
     let logo = pages.logo.as_ref().map(|logo| {
@@ -263,6 +263,14 @@ fn tenant(tenant: &Tenant) -> String {
         Tenant::Organizations => "organizations".to_owned(),
         Tenant::Common => "common".to_owned(),
     }
+}
+
+/// Which audience counts where, and for how long an assertion is valid.
+fn assertion(assertion: &Assertion) -> String {
+    let mapped = assertion.audiences.iter().map(|(host, audience)| format!("{audience} for {host}, "));
+    let unnamed = assertion.audience.iter().map(|audience| format!("{audience} without a forwarded host, "));
+    let others = "else the upstream's origin";
+    format!("audience: {}{others}; ttl {}", mapped.chain(unnamed).collect::<String>(), span(assertion.ttl))
 }
 
 fn span(time: Duration) -> String {

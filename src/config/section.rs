@@ -122,6 +122,16 @@ impl<'a> Section<'a> {
         picked.map(|entry| (self.place(&entry.key), entry.line)).collect()
     }
 
+    /// All that is left, for a mapping whose keys are the operator's own. Places count them, as those of a list.
+    pub(super) fn entries(self) -> Vec<(&'a str, Item<'a>)> {
+        let mapping = self.prefix.trim_end_matches('.');
+        let item = |(index, entry): (usize, &&'a Entry)| {
+            let place = format!("{mapping}[{index}]");
+            (entry.key.as_str(), Item { place, line: entry.line, value: &entry.node.value, literal: false })
+        };
+        self.left.iter().enumerate().map(item).collect()
+    }
+
     /// The path of a key.
     pub(super) fn place(&self, key: &str) -> String {
         format!("{}{}", self.prefix, shown(key))

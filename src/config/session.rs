@@ -1,22 +1,20 @@
 //! The section `session`: how long a sign-in lasts, where its cookie goes, and what upstreams are told of it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::access::authority;
 use super::base_url::{PublicUrl, is_domain};
 use super::reader::{Item, Reader};
 use super::section::Section;
-use super::{Assertion, Session, secret};
+use super::{Assertion, Server, Session, secret};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 
-/// `public_url`: whose cookies these are, where it is known.
-pub(super) fn session<'a>(
-    root: &mut Section<'a>,
-    public_url: Option<&PublicUrl>,
-    reader: &mut Reader<'a>,
-) -> Option<Session> {
+/// `server`: whose cookies these are, and which proxies name upstreams, where that is known.
+pub(super) fn session<'a>(root: &mut Section<'a>, server: Option<&Server>, reader: &mut Reader<'a>) -> Option<Session> {
     let mut section = root.section("session", reader);
     let idle = section.take("idle_timeout");
     let lifetime = section.take("lifetime");
@@ -37,8 +35,8 @@ pub(super) fn session<'a>(
     let max_per_user = max_per_user.map_or(Some(20), |item| reader.whole(&item, 1..=1000));
     let second = Duration::from_secs(1);
     let cache_ttl = cache_ttl.map_or(Some(second), |item| reader.duration(&item, &(Duration::ZERO..=MINUTE)));
-    let cookie_domain = cookie_domain.and_then(|item| domain(&item, public_url, reader));
-    let assertion = assertion.and_then(|item| self::assertion(&item, reader));
+    let cookie_domain = cookie_domain.and_then(|item| domain(&item, server.map(|server| &server.public_url), reader));
+    let assertion = assertion.and_then(|item| self::assertion(&item, server, reader));
     let (idle_timeout, lifetime) = (idle_timeout?, lifetime?);
     if let Some(item) = idle.filter(|_| idle_timeout > lifetime) {
         let shown = humantime::format_duration(lifetime);
@@ -79,22 +77,55 @@ pub(super) fn covers(domain: &str, host: &str) -> bool {
     host == domain || host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'))
 }
 
-fn assertion<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> Option<Assertion> {
+fn assertion<'a>(item: &Item<'a>, server: Option<&Server>, reader: &mut Reader<'a>) -> Option<Assertion> {
     let mut section = Section::of(item, reader);
     let audience = section.take("audience");
+    let audiences = section.take("audiences");
     let ttl = section.take("ttl");
-    if audience.is_none() {
-        section.missing("audience", "write what the upstream expects as aud, such as its own address", reader);
+    if audience.is_none() && server.is_some_and(|server| server.trusted_proxies.is_empty()) {
+        let remedy = "name the proxies in server.trusted_proxies: an upstream's own origin is its audience then. Or \
+                      write what the only upstream expects as aud";
+        section.missing("audience", remedy, reader);
     }
     section.finish(reader);
-    let audience = audience.and_then(|item| {
-        let remedy = "write what the upstream expects as aud, such as its own address";
-        reader.parsed(&item, remedy, |text| match text.trim() {
-            "" => Err("is empty"),
-            text => Ok(text.to_owned()),
-        })
-    });
+    let audience = audience.map(|item| self::audience(&item, reader));
+    let audiences = audiences.map_or(Some(BTreeMap::new()), |item| self::audiences(&item, reader));
     let limits = Duration::from_secs(5)..=Duration::from_mins(10);
     let ttl = ttl.map_or(Some(MINUTE), |item| reader.duration(&item, &limits));
-    Some(Assertion { audience: audience?, ttl: ttl? })
+    // A value that was refused is a problem, and not the same as none.
+    let audience = audience.map_or(Some(None), |audience| audience.map(Some));
+    Some(Assertion { audience: audience?, audiences: audiences?, ttl: ttl? })
+}
+
+fn audience<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> Option<String> {
+    let remedy = "write what the upstream expects as aud, such as its own address";
+    reader.parsed(item, remedy, |text| match text.trim() {
+        "" => Err("is empty"),
+        text => Ok(text.to_owned()),
+    })
+}
+
+/// The audiences by host. All problems are told; with one, there are none.
+fn audiences<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> Option<BTreeMap<String, String>> {
+    let mut audiences = BTreeMap::new();
+    let entries = Section::of(item, reader).entries();
+    let mut good = true;
+    for (key, item) in entries {
+        let audience = self::audience(&item, reader);
+        let host = match authority(key) {
+            Ok(host) => Some(host),
+            Err(said) => {
+                reader.problem(&item, said, "write such as app.example.com or app.example.com:8443");
+                None
+            }
+        };
+        let both = host.zip(audience);
+        good &= both.is_some();
+        if let Some((host, audience)) = both
+            && audiences.insert(host, audience).is_some()
+        {
+            reader.problem(&item, "is the same host as another key", "write each host once");
+        }
+    }
+    good.then_some(audiences)
 }

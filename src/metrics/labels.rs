@@ -154,8 +154,8 @@ labels! {
 
     /// What there was too much of.
     Limit, "limit":
-        SignIns = "concurrent_sign_ins", PerAddress = "sign_ins_per_address", Target = "target", Headers = "headers",
-        Cookies = "cookies", Body = "body";
+        SignIns = "concurrent_sign_ins", PerAddress = "sign_ins_per_address", PerUser = "sign_ins_per_user",
+        Target = "target", Headers = "headers", Cookies = "cookies", Body = "body";
 
     /// A connection in the pool.
     Connection, "state": InUse = "in_use", Idle = "idle";

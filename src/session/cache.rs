@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache as QuickCache;
 
+use super::LiveSession;
 use super::identity::SignedIn;
 use crate::clock::Moment;
 use crate::domain::ObjectId;
@@ -26,6 +27,7 @@ struct Session {
     /// The reading of the person that this session came with.
     reading: u64,
     read_at: Moment,
+    auth_time: DateTime<Utc>,
     /// As the row has it, on the wall clock.
     expires_at: DateTime<Utc>,
 }
@@ -104,13 +106,14 @@ impl Cache {
         now: DateTime<Utc>,
         at: Moment,
         max_age: Duration,
-    ) -> Option<Arc<SignedIn>> {
+    ) -> Option<LiveSession> {
         let session = self.sessions.get(hash)?;
         if session.expires_at <= now || session.read_at.age(at) >= max_age {
             return None;
         }
         let person = self.people.get(&session.person)?;
-        (person.reading == session.reading).then_some(person.signed_in)
+        let live = || LiveSession { user: person.signed_in, auth_time: session.auth_time };
+        (person.reading == session.reading).then(live)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -140,15 +143,15 @@ impl Cache {
 }
 
 impl Reading<'_> {
-    /// Keeps what was read, unless it may be out of date already; gives the person.
-    pub(super) fn keep(&self, hash: TokenHash, session: &CallerSession, read_at: Moment) -> Arc<SignedIn> {
-        let CallerSession { caller, expires_at, .. } = session;
+    /// Keeps what was read, unless it may be out of date already; gives the session.
+    pub(super) fn keep(&self, hash: TokenHash, session: &CallerSession, read_at: Moment) -> LiveSession {
+        let CallerSession { caller, created_at, expires_at, .. } = session;
         let Self { cache, forgotten } = *self;
         let id = caller.identity.object_id;
         let signed_in = SignedIn::new(caller);
         let mut counts = cache.counts();
         if counts.forgot_since(forgotten, id) {
-            return Arc::new(signed_in);
+            return LiveSession { user: Arc::new(signed_in), auth_time: *created_at };
         }
         // The same person as another session found: both go on with one reading, and neither undoes the other's.
         let person = cache.people.get(&id).filter(|known| *known.signed_in == signed_in).unwrap_or_else(|| {
@@ -157,8 +160,9 @@ impl Reading<'_> {
         });
         let Person { reading, signed_in } = person.clone();
         cache.people.insert(id, person);
-        cache.sessions.insert(hash, Session { person: id, reading, read_at, expires_at: *expires_at });
-        signed_in
+        let (auth_time, expires_at) = (*created_at, *expires_at);
+        cache.sessions.insert(hash, Session { person: id, reading, read_at, auth_time, expires_at });
+        LiveSession { user: signed_in, auth_time }
     }
 }
 
@@ -183,15 +187,15 @@ mod tests {
             organizations: vec![],
             teams: vec![],
         };
-        CallerSession { caller, last_seen_at: expires_at, expires_at }
+        CallerSession { caller, created_at: expires_at, last_seen_at: expires_at, expires_at }
     }
 
     fn person() -> ObjectId {
         uuid::Uuid::from_u128(7).into()
     }
 
-    fn role(found: Option<Arc<SignedIn>>) -> Option<String> {
-        found.and_then(|signed_in| signed_in.person().user_role.map(str::to_owned))
+    fn role(found: Option<LiveSession>) -> Option<String> {
+        found.and_then(|session| session.user.person().user_role.map(str::to_owned))
     }
 
     #[test]
@@ -218,7 +222,7 @@ mod tests {
         let (cache, now, at) = (Cache::new(), DateTime::<Utc>::UNIX_EPOCH, Clock::system().moment());
         let reading = cache.begin();
         cache.forget(person());
-        assert_eq!(reading.keep([1; 32], &session("x", now + MINUTE), at).person().user_role, Some("x"));
+        assert_eq!(reading.keep([1; 32], &session("x", now + MINUTE), at).user.person().user_role, Some("x"));
         assert!(cache.get(&[1; 32], now, at, MAX_AGE).is_none(), "it may be older than what was told");
 
         // Nor does it bring back, for others, what they have read of the same person since.

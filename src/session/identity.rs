@@ -83,7 +83,7 @@ impl Person<'_> {
         let truncated =
             |left_out| if left_out == 0 { HeaderValue::from_static("") } else { HeaderValue::from(left_out) };
         // What an answer has besides.
-        let mut headers = HeaderMap::with_capacity(IDENTITY_HEADERS.len() + 3);
+        let mut headers = HeaderMap::with_capacity(IDENTITY_HEADERS.len() + 5);
         headers.insert(USER, take(0));
         headers.insert(EMAIL, take(1));
         headers.insert(NAME, take(2));

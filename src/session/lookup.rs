@@ -10,8 +10,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
+use super::LiveSession;
 use super::cache::Cache;
-use super::identity::SignedIn;
 use crate::clock::Clock;
 use crate::store::{Callers, Store, StoreError, TokenHash, touch_interval};
 
@@ -25,7 +25,7 @@ const LONGEST: Duration = Duration::from_secs(15);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What was found out about a session, for one of those who asked.
-pub(super) type Answer = Result<Option<Arc<SignedIn>>, Arc<StoreError>>;
+pub(super) type Answer = Result<Option<LiveSession>, Arc<StoreError>>;
 
 /// Somebody who asks for a session, and waits.
 struct Asking {

@@ -21,6 +21,8 @@ const HELD: Duration = Duration::from_millis(250);
 #[derive(Clone, PartialEq, Eq)]
 pub struct Caller {
     pub identity: Identity,
+    /// The address that the user signed in with last. The `email` claim, which nobody verifies, is not told to upstreams
+    /// (Microsoft, "Migrate away from using email claims for user identification").
     pub email: Option<String>,
     pub display_name: Option<String>,
     pub user_role: Option<String>,
@@ -33,6 +35,7 @@ pub struct Caller {
 /// A session that is alive, and its person.
 pub struct CallerSession {
     pub caller: Caller,
+    pub created_at: DateTime<Utc>,
     pub last_seen_at: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,
 }
@@ -51,28 +54,42 @@ pub fn touch_interval(idle_timeout: TimeDelta) -> TimeDelta {
     TOUCH.min(idle_timeout / 4)
 }
 
-const NATIVE: &str = "select s.token_hash, s.user_id, s.tenant_id, s.last_seen_at, s.expires_at,
-        u.user_email, u.user_alias, u.user_role,
-        array(select organization_id from entraway.organization_members m where m.user_id = u.user_id order by 1)
-            as organizations,
-        array(select team_id from entraway.team_members m where m.user_id = u.user_id order by 1) as teams
-    from entraway.sessions s
-    join entraway.users u on u.user_id = s.user_id and u.tenant_id = s.tenant_id
-    where s.token_hash = any($1) and s.expires_at > $2 and s.last_seen_at > $3";
+/// What both stores read of a session. All sessions of a user tell one address, that of the newest: they share one entry
+/// in memory.
+macro_rules! callers {
+    ($rest:literal, $($role:tt)+) => {
+        concat!(
+            "select s.token_hash, s.user_id, s.tenant_id, s.created_at, s.last_seen_at, s.expires_at,
+                    (select newest.sign_in_address from entraway.sessions newest
+                     where newest.user_id = s.user_id and newest.tenant_id = s.tenant_id
+                     order by newest.created_at desc, newest.token_hash limit 1) as sign_in_address,
+                    u.user_alias, ",
+            $($role)+,
+            " as user_role, ",
+            $rest,
+            " where s.token_hash = any($1) and s.expires_at > $2 and s.last_seen_at > $3"
+        )
+    };
+}
+
+const NATIVE: &str = callers!(
+    "array(select organization_id from entraway.organization_members m where m.user_id = u.user_id order by 1)
+        as organizations,
+     array(select team_id from entraway.team_members m where m.user_id = u.user_id order by 1) as teams
+     from entraway.sessions s
+     join entraway.users u on u.user_id = s.user_id and u.tenant_id = s.tenant_id",
+    "u.user_role"
+);
 
 /// Which teams a person is in: as on their own page.
-const LITELLM: &str = concat!(
-    "select s.token_hash, s.user_id, s.tenant_id, s.last_seen_at, s.expires_at,
-        u.user_email, u.user_alias, ",
-    litellm_role!(),
-    r#" as user_role,
-        array(select organization_id from public."LiteLLM_OrganizationMembership" m where m.user_id = u.user_id order by 1)
-            as organizations,
-        array(select team_id from public."LiteLLM_TeamTable" t where t.team_id = any(u.teams) order by 1) as teams
-    from entraway.sessions s
-    join entraway.litellm_users p on p.object_id = s.user_id and p.tenant_id = s.tenant_id
-    join public."LiteLLM_UserTable" u on u.user_id = p.user_id and p.object_id in (u.user_id, u.sso_user_id)
-    where s.token_hash = any($1) and s.expires_at > $2 and s.last_seen_at > $3"#
+const LITELLM: &str = callers!(
+    r#"array(select organization_id from public."LiteLLM_OrganizationMembership" m where m.user_id = u.user_id order by 1)
+        as organizations,
+     array(select team_id from public."LiteLLM_TeamTable" t where t.team_id = any(u.teams) order by 1) as teams
+     from entraway.sessions s
+     join entraway.litellm_users p on p.object_id = s.user_id and p.tenant_id = s.tenant_id
+     join public."LiteLLM_UserTable" u on u.user_id = p.user_id and p.object_id in (u.user_id, u.sso_user_id)"#,
+    litellm_role!()
 );
 
 fn caller_session(row: &PgRow) -> Result<CallerSession, StoreError> {
@@ -81,13 +98,18 @@ fn caller_session(row: &PgRow) -> Result<CallerSession, StoreError> {
     let tenant_id = TenantId::from(row.try_get::<uuid::Uuid, _>("tenant_id")?);
     let caller = Caller {
         identity: Identity { tenant_id, object_id },
-        email: row.try_get("user_email")?,
+        email: row.try_get("sign_in_address")?,
         display_name: row.try_get("user_alias")?,
         user_role: row.try_get("user_role")?,
         organizations: row.try_get("organizations")?,
         teams: row.try_get("teams")?,
     };
-    Ok(CallerSession { caller, last_seen_at: row.try_get("last_seen_at")?, expires_at: row.try_get("expires_at")? })
+    Ok(CallerSession {
+        caller,
+        created_at: row.try_get("created_at")?,
+        last_seen_at: row.try_get("last_seen_at")?,
+        expires_at: row.try_get("expires_at")?,
+    })
 }
 
 impl Store {

@@ -15,6 +15,8 @@ pub type TokenHash = [u8; 32];
 pub struct NewSession {
     pub token_hash: TokenHash,
     pub identity: Identity,
+    /// From the verified ID token: what upstreams are told as the user's address.
+    pub sign_in_address: Option<String>,
     pub sid: Option<String>,
     pub created_at: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,
@@ -70,8 +72,8 @@ impl Store {
         let query = sqlx::query(record!(
             ", opened as (
                 insert into entraway.sessions
-                    (token_hash, user_id, tenant_id, sid, created_at, last_seen_at, expires_at)
-                values ($27, $1, $2, $28, $29, $29, $30)
+                    (token_hash, user_id, tenant_id, sid, created_at, last_seen_at, expires_at, sign_in_address)
+                values ($27, $1, $2, $28, $29, $29, $30, $34)
                 returning user_id
             ), ended as materialized (
                 select entraway.end_other_sessions(user_id, $27, $31, $32, $29, $33) as whose from opened
@@ -88,6 +90,7 @@ impl Store {
             .bind(session.replaces.iter().map(|hash| &hash[..]).collect::<Vec<_>>())
             .bind(i32::try_from(session.most).unwrap_or(i32::MAX))
             .bind(session.idle_since)
+            .bind(&session.sign_in_address)
             .fetch_one(&mut *self.connection_to_write().await?)
             .await?;
         Ok(people(&row.try_get::<Vec<String>, _>("whose")?))

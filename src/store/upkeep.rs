@@ -7,6 +7,10 @@ use super::{Store, StoreError};
 
 /// How long sync records are kept.
 const RECORDS_KEPT: TimeDelta = TimeDelta::days(90);
+/// How many of a user's sync records are kept, so that one account cannot fill the table: several a day for 90 days.
+const RECORDS_PER_USER: i64 = 500;
+/// Only users with a record since then are looked at: several times as long as it takes until the next purge.
+const RECORDS_LATELY: TimeDelta = TimeDelta::hours(1);
 
 /// A key that signs identity assertions, as it is kept: PKCS#8, which must not be shown.
 pub struct AssertionKey {
@@ -81,8 +85,9 @@ impl Store {
         Ok(rows.into_iter().map(key).collect())
     }
 
-    /// Deletes the sessions and attempts that are over, and the sync records and failed sign-ins that are old, with what Entra said of the groups of people who have none any more; gives how many rows went. Of
-    /// several replicas one does so, and the others leave it to that one.
+    /// Deletes expired sessions and attempts, old sync records and those beyond a user's newest ones, old failed sign-ins, and
+    /// the groups of users without a record; gives how many rows went. Of several replicas one does so, and the others leave
+    /// it to that one.
     pub async fn purge(&self, now: DateTime<Utc>, idle_timeout: TimeDelta) -> Result<i64, StoreError> {
         let rows = sqlx::query_scalar(
             "with turn as materialized (
@@ -92,8 +97,19 @@ impl Store {
                 where (expires_at < $1 or last_seen_at < $2) and (select ours from turn) returning 1
             ), attempts as (
                 delete from entraway.used_attempts where expires_at < $1 and (select ours from turn) returning 1
+            ), crowded as materialized (
+                select lately.user_id, oldest.started_at
+                from (select distinct user_id from entraway.sync_runs where started_at > $4) lately
+                cross join lateral (
+                    select started_at from entraway.sync_runs run where run.user_id = lately.user_id
+                    order by started_at desc offset $5 limit 1) oldest
             ), runs as (
-                delete from entraway.sync_runs where started_at < $3 and (select ours from turn) returning 1
+                delete from entraway.sync_runs run
+                where (started_at < $3
+                       or exists (select from crowded
+                                  where crowded.user_id = run.user_id and run.started_at <= crowded.started_at))
+                  and (select ours from turn)
+                returning 1
             ), failed as (
                 delete from entraway.failed_sign_ins where failed_at < $3 and (select ours from turn) returning 1
             ), groups as (
@@ -105,6 +121,8 @@ impl Store {
         .bind(now)
         .bind(now - idle_timeout)
         .bind(now - RECORDS_KEPT)
+        .bind(now - RECORDS_LATELY)
+        .bind(RECORDS_PER_USER)
         .fetch_one(&mut *self.connection_to_write().await?)
         .await?;
         Ok(rows)

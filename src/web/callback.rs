@@ -169,6 +169,7 @@ async fn sign_in(
     let entra_time = begin.elapsed();
     let person = &signed_in.person;
     tracing::Span::current().record("user_id", tracing::field::display(person.identity.object_id));
+    app.limits.count_user(person.identity)?;
     let policy = &app.config.policy;
     let now = app.clock.now();
     let outcome = if policy.admits_email(person.sign_in_address.as_ref()) {
@@ -192,7 +193,7 @@ async fn sign_in(
         }
         Err(SyncError::Store(error)) => return Err(error.into()),
     };
-    let cookie = session::open(app, headers, person.identity, signed_in.sid.clone(), &run).await?;
+    let cookie = session::open(app, headers, person, signed_in.sid.clone(), &run).await?;
     tracing::info!(
         tenant_id = %person.identity.tenant_id,
         organizations_created = run.applied.organizations_created.len(),

@@ -1,8 +1,9 @@
 //! Our cookies: their names, their scope, and the seal on those that hold a sign-in attempt.
 
+mod header;
+
 use cookie::time::Duration;
 use cookie::{Cookie, CookieJar, Key, SameSite};
-use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 
 use crate::config::PublicUrl;
@@ -54,43 +55,37 @@ impl Cookies {
         format!("{}entraway-attempt-", self.prefix)
     }
 
-    /// A cookie's value as it was sent; `None` where two of that name came, since then one is not ours.
-    pub(super) fn plain(headers: &HeaderMap, name: &str) -> Option<String> {
-        let mut values = Self::all(headers, name);
-        let value = values.pop();
-        value.filter(|_| values.is_empty())
+    /// What `read` makes of the values that were sent under this name, each once, in the order in which they were sent.
+    pub(super) fn values<'h, T: PartialEq>(
+        headers: &'h HeaderMap,
+        name: &str,
+        read: impl FnMut(&'h [u8]) -> Option<T>,
+    ) -> Vec<T> {
+        header::values(headers, name, read)
     }
 
-    /// Every value that was sent under this name.
-    pub(super) fn all(headers: &HeaderMap, name: &str) -> Vec<String> {
-        let mut values = Vec::new();
-        each(headers, |cookie| {
-            if cookie.name() == name {
-                values.push(cookie.value().to_owned());
-            }
-        });
-        values
-    }
-
-    /// What a sealed cookie holds, if one of our keys sealed it under this very name.
+    /// What a sealed cookie holds, if one of our keys sealed it under this very name. Values that do not open are passed
+    /// over: another host may have planted them. Where two open and differ, neither counts.
     pub(super) fn open(&self, headers: &HeaderMap, name: &str) -> Option<String> {
-        self.unseal(name, &Self::plain(headers, name)?)
+        let mut opened = header::values(headers, name, |value| self.unseal(name, value));
+        opened.pop().filter(|_| opened.is_empty())
     }
 
     /// The cookies whose names begin so, each with what it holds if one of our keys sealed it; at most so many.
     pub(super) fn open_all(&self, headers: &HeaderMap, prefix: &str, most: usize) -> Vec<Opened> {
-        let mut opened = Vec::new();
-        each(headers, |cookie| {
-            let name = cookie.name();
-            if opened.len() < most && name.starts_with(prefix) && name.bytes().all(|b| b.is_ascii_graphic()) {
-                let bytes = name.len() + cookie.value().len();
-                opened.push(Opened { name: name.to_owned(), bytes, value: self.unseal(name, cookie.value()) });
-            }
+        let ours = header::pairs(headers).filter_map(|(name, value)| {
+            let name = str::from_utf8(name).ok().filter(|name| name.bytes().all(|byte| byte.is_ascii_graphic()))?;
+            name.starts_with(prefix).then_some((name, value))
         });
-        opened
+        let open = |(name, value): (&str, &[u8])| {
+            let bytes = name.len() + value.len();
+            Opened { name: name.to_owned(), bytes, value: self.unseal(name, value) }
+        };
+        ours.take(most).map(open).collect()
     }
 
-    fn unseal(&self, name: &str, sealed: &str) -> Option<String> {
+    fn unseal(&self, name: &str, sealed: &[u8]) -> Option<String> {
+        let sealed = str::from_utf8(sealed).ok()?;
         let jar = CookieJar::new();
         let opened = |key| jar.private(key).decrypt(Cookie::new(name.to_owned(), sealed.to_owned()));
         self.keys.iter().find_map(opened).map(|cookie| cookie.value().to_owned())
@@ -98,14 +93,14 @@ impl Cookies {
 
     /// A `Set-Cookie` header with a session's token, which lasts as long as the browser does.
     pub(super) fn set_session(&self, token: String) -> HeaderValue {
-        header(&self.session_cookie(token))
+        set_cookie(&self.session_cookie(token))
     }
 
     /// A `Set-Cookie` header that takes the session away.
     pub(super) fn remove_session(&self) -> HeaderValue {
         let mut cookie = self.session_cookie(String::new());
         cookie.set_max_age(Duration::ZERO);
-        header(&cookie)
+        set_cookie(&cookie)
     }
 
     fn session_cookie(&self, token: String) -> Cookie<'static> {
@@ -126,14 +121,14 @@ impl Cookies {
         let sealed = jar.get(&name).map(|cookie| cookie.value().to_owned()).unwrap_or_default();
         let mut cookie = self.cookie(name, sealed);
         cookie.set_max_age(Duration::seconds(seconds));
-        header(&cookie)
+        set_cookie(&cookie)
     }
 
     /// A `Set-Cookie` header that takes a cookie away.
     pub(super) fn remove(&self, name: String) -> HeaderValue {
         let mut cookie = self.cookie(name, String::new());
         cookie.set_max_age(Duration::ZERO);
-        header(&cookie)
+        set_cookie(&cookie)
     }
 
     fn cookie(&self, name: String, value: String) -> Cookie<'static> {
@@ -146,15 +141,7 @@ impl Cookies {
     }
 }
 
-/// The cookies that came with a request. Another application's may hold any bytes; what is no text there is none of ours.
-/// Looks at each cookie that was sent.
-fn each(headers: &HeaderMap, mut look: impl FnMut(&Cookie<'_>)) {
-    for line in headers.get_all(COOKIE) {
-        Cookie::split_parse(String::from_utf8_lossy(line.as_bytes())).flatten().for_each(|cookie| look(&cookie));
-    }
-}
-
-fn header(cookie: &Cookie<'_>) -> HeaderValue {
+fn set_cookie(cookie: &Cookie<'_>) -> HeaderValue {
     // Unwrap safety: names are ours or were read from a header, values are base64, and paths come from a `Url`.
     HeaderValue::from_str(&cookie.to_string()).expect("a cookie of plain characters")
 }

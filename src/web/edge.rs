@@ -20,6 +20,7 @@ use crate::text::loggable;
 use crate::trace;
 
 pub(super) static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// By what a person and an operator talk about the same request.
@@ -70,8 +71,10 @@ pub(super) fn id_of(app: &App, peer: Option<SocketAddr>, headers: &HeaderMap) ->
     given.unwrap_or_else(|| Uuid::new_v4().to_string())
 }
 
+/// The id in the headers, if it came once: of two, one may be the client's.
 pub(super) fn given_id(headers: &HeaderMap) -> Option<String> {
-    let id = headers.get(&X_REQUEST_ID)?.to_str().ok()?;
+    let mut ids = headers.get_all(&X_REQUEST_ID).iter();
+    let id = ids.next().filter(|_| ids.next().is_none())?.to_str().ok()?;
     let plain = id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b));
     (plain && (8..=64).contains(&id.len())).then(|| id.to_owned())
 }
@@ -154,12 +157,11 @@ pub(super) async fn security_headers(State(app): State<Arc<App>>, request: Reque
     if let Ok(policy) = HeaderValue::from_str(&policy) {
         headers.insert(CONTENT_SECURITY_POLICY, policy);
     }
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    keep_to_own_origin(headers);
     headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     // Not `no-referrer`: browsers would then send `Origin: null` with our own forms.
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     headers.insert("permissions-policy", HeaderValue::from_static(PERMISSIONS));
-    headers.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
     // A redirect shows nothing. With this header on the way, an application that has people sign in in a window of its own
     // would lose that window, although it ends at a page of the application.
     if !redirects {
@@ -171,4 +173,11 @@ pub(super) async fn security_headers(State(app): State<Arc<App>>, request: Reque
     }
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+/// Adds the headers that keep a page of another origin from using an answer as a script, an image or a style (Fetch
+/// standard, "Cross-Origin-Resource-Policy header" and "X-Content-Type-Options header").
+pub(super) fn keep_to_own_origin(headers: &mut HeaderMap) {
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
 }

@@ -122,6 +122,8 @@ pub(super) enum WebError {
     /// `passed_over`: the client may be another one than we think.
     #[error("too many requests from one address (limits.sign_ins_per_address){}", proxy_hint(*passed_over))]
     TooManyRequests { seconds: u64, passed_over: bool },
+    #[error("too many sign-ins of one user (limits.sign_ins_per_user)")]
+    TooManySignInsOfUser { seconds: u64 },
     #[error("{0}")]
     Internal(String),
     /// A layer's refusal that has no words of its own.

@@ -7,6 +7,7 @@
 mod at_once;
 mod origin;
 mod required;
+mod upstream;
 
 use std::sync::Arc;
 
@@ -25,12 +26,13 @@ use super::error::WebError;
 use super::return_to::ReturnTo;
 use super::session;
 use crate::assertion::HOLD_KEYS;
-use crate::session::{ASSERTION, IDENTITY_HEADERS, Person};
+use crate::session::{ASSERTION, IDENTITY_HEADERS, LiveSession};
 
 use at_once::Found;
 pub(super) use at_once::answer as answer_at_once;
 pub(super) use origin::Origin;
 pub(super) use required::Required;
+use upstream::Upstream;
 
 pub(super) const PATH: &str = "/auth/verify";
 const ENVOY: &str = "/auth/verify/envoy";
@@ -67,16 +69,17 @@ async fn verify(
         Some(Extension(Found(found))) => found,
         None => session::signed_in(&app, &headers).await,
     };
-    let Some(signed_in) = found? else {
+    let Some(session) = found? else {
         let origin = if trusted { Origin::of(&headers, envoy.map(|_| after(&uri))) } else { Origin::Untold };
         return Ok(not_signed_in(&app, &origin, &headers));
     };
-    let person = signed_in.person();
+    let person = session.user.person();
     tracing::Span::current().record("user_id", tracing::field::display(person.identity.object_id));
     if !required.is_met_by(&person) {
         return Err(WebError::NotInAny);
     }
-    passed(&app, &person).await
+    let upstream = if trusted { Upstream::of(&headers, envoy.is_some()) } else { Upstream::NotNamed };
+    passed(&app, &session, &upstream).await
 }
 
 /// What of Envoy's request is the client's: path and query.
@@ -85,13 +88,20 @@ fn after(uri: &Uri) -> &str {
     whole.strip_prefix(ENVOY).unwrap_or_default()
 }
 
-async fn passed(app: &App, person: &Person<'_>) -> Result<Response, WebError> {
+async fn passed(app: &App, session: &LiveSession, upstream: &Upstream) -> Result<Response, WebError> {
     let mut response = StatusCode::OK.into_response();
+    let person = session.user.person();
     let headers = response.headers_mut();
     *headers = person.headers();
-    if let Some(assertions) = &app.assertions {
-        let assertion = HeaderValue::try_from(assertions.sign(person).await?);
-        headers.insert(ASSERTION, assertion.map_err(|error| WebError::Internal(error.to_string()))?);
+    if let (Some(assertions), Some(assertion)) = (&app.assertions, &app.config.session.assertion) {
+        match upstream.audience(assertion) {
+            Some(audience) => {
+                let signed = HeaderValue::try_from(assertions.sign(&person, audience, session.auth_time).await?);
+                headers.insert(ASSERTION, signed.map_err(|error| WebError::Internal(error.to_string()))?);
+            }
+            // One for nobody in particular would be good anywhere.
+            None => tracing::debug!(?upstream, "no assertion: the audience is not known"),
+        }
     }
     Ok(response)
 }

@@ -1,6 +1,6 @@
-//! How much is too much: the sizes of a request, sign-ins at the same time, requests from one address.
+//! How much is too much: the sizes of a request, sign-ins at the same time, requests from one address, sign-ins of one user.
 
-mod per_address;
+mod rate;
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -20,7 +20,8 @@ use super::edge::ClientAddress;
 use super::error::WebError;
 use crate::clock::Clock;
 use crate::config::Config;
-use per_address::PerAddress;
+use crate::domain::Identity;
+use rate::Rate;
 
 /// Of a path with its query. What Entra sends a browser back with is a code and a state, some 2 KB; proxies allow 8 KB.
 const LONGEST_TARGET: usize = 8 * 1024;
@@ -40,23 +41,26 @@ const RECORDS: u32 = 200;
 /// What is counted.
 pub(super) struct Limits {
     sign_ins: Semaphore,
-    per_address: Option<PerAddress>,
-    records_per_address: Option<PerAddress>,
-    records: PerAddress,
+    per_address: Option<Rate>,
+    per_user: Option<Rate>,
+    records_per_address: Option<Rate>,
+    records: Rate,
 }
 
 impl Limits {
     pub(super) fn new(config: &Config, clock: &Clock) -> Self {
         let known = config.server.tells_clients_apart();
         let quota = config.limits.sign_ins_per_address.filter(|_| known);
-        let per_address = quota.map(|quota| PerAddress::new(Quota::per_minute(quota), clock.clone()));
+        let a_minute =
+            |quota: Option<NonZeroU32>| quota.map(|quota| Rate::new(Quota::per_minute(quota), clock.clone()));
         let an_hour = |records: u32| {
             let quota = NonZeroU32::new(records).map_or(Quota::per_hour(NonZeroU32::MIN), Quota::per_hour);
-            PerAddress::new(quota, clock.clone())
+            Rate::new(quota, clock.clone())
         };
         Self {
             sign_ins: Semaphore::new(config.limits.concurrent_sign_ins),
-            per_address,
+            per_address: a_minute(quota),
+            per_user: a_minute(config.limits.sign_ins_per_user),
             records_per_address: known.then(|| an_hour(RECORDS_PER_ADDRESS)),
             records: an_hour(RECORDS),
         }
@@ -64,13 +68,19 @@ impl Limits {
 
     /// Whether one more failed sign-in from this address may be recorded; it counts if so.
     pub(super) fn may_record(&self, address: Option<IpAddr>) -> bool {
-        let everywhere = IpAddr::from([0, 0, 0, 0]);
         // The address first, so that one address does not take what all addresses share.
         let own = match (&self.records_per_address, address) {
-            (Some(limit), Some(address)) => limit.count(address, "").is_ok(),
+            (Some(limit), Some(address)) => limit.count_address(address, "").is_ok(),
             _ => true,
         };
-        own && self.records.count(everywhere, "").is_ok()
+        own && self.records.count(&()).is_ok()
+    }
+
+    /// Counts a sign-in of a user whom Entra has just vouched for. Each writes a record and a session, so that one account
+    /// could fill the tables.
+    pub(super) fn count_user(&self, identity: Identity) -> Result<(), WebError> {
+        let counted = self.per_user.as_ref().map_or(Ok(()), |rate| rate.count(&identity));
+        counted.map_err(|seconds| WebError::TooManySignInsOfUser { seconds })
     }
 
     /// The right to finish a sign-in, until it is dropped.
@@ -117,7 +127,7 @@ pub(super) async fn per_address(
     let client = request.extensions().get::<ClientAddress>();
     if let (Some(limit), Some(ClientAddress { address: Some(address), passed_over })) =
         (&app.limits.per_address, client)
-        && let Err(seconds) = limit.count(*address, request.uri().path())
+        && let Err(seconds) = limit.count_address(*address, request.uri().path())
     {
         return Err(WebError::TooManyRequests { seconds, passed_over: *passed_over });
     }

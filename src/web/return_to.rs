@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 use url::{Position, Url};
 
@@ -22,7 +23,8 @@ impl ReturnTo {
     }
 
     /// `None` for whatever could lead elsewhere: another scheme or host, `//host`, a backslash, control characters, a
-    /// path outside the public URL's own once `..` is followed.
+    /// path outside the public URL's own once `..` is followed. And for the sign-in's own routes, which would begin the next
+    /// sign-in when the first one is done.
     pub(super) fn parse(text: &str, public_url: &PublicUrl, return_hosts: &BTreeSet<String>) -> Option<Self> {
         let odd = |c: char| c == '\\' || c.is_control() || c.is_whitespace();
         if text.contains(odd) {
@@ -30,7 +32,10 @@ impl ReturnTo {
         }
         let to = if text.starts_with('/') { path(text, public_url) } else { address(text, public_url, return_hosts) };
         // Measured as it is written: a letter outside ASCII takes six bytes or more.
-        to.filter(|to| to.len() <= LONGEST).map(Self)
+        let to = to.filter(|to| to.len() <= LONGEST).map(Self)?;
+        let url = to.url(public_url);
+        let ours = url.origin().ascii_serialization() == public_url.origin();
+        (!ours || !is_sign_in_route(url, public_url.base_path())).then_some(to)
     }
 
     /// The whole address, so that no browser reads a path as a host.
@@ -42,6 +47,26 @@ impl ReturnTo {
     pub(super) fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Whether an address on our host is below `/sso/`, perhaps only once a proxy has decoded or normalized it.
+fn is_sign_in_route(mut url: Url, base: &str) -> bool {
+    // Each round decodes one layer. Nobody means an address with more of them.
+    for _ in 0..4 {
+        let path = url.path().to_owned();
+        let mut segments = path.split('/').filter(|segment| !segment.is_empty());
+        let below =
+            base.split('/').filter(|segment| !segment.is_empty()).all(|segment| segments.next() == Some(segment));
+        if below && segments.next().is_some_and(|first| first.eq_ignore_ascii_case("sso")) {
+            return true;
+        }
+        // Also follows the dots and the backslashes that were encoded.
+        url.set_path(&percent_decode_str(&path).decode_utf8_lossy());
+        if url.path() == path {
+            return false;
+        }
+    }
+    true
 }
 
 fn path(text: &str, public_url: &PublicUrl) -> Option<String> {
@@ -114,6 +139,47 @@ mod tests {
         ] {
             assert_eq!(parse("https://sso.example", to), None, "{to} must be refused");
         }
+    }
+
+    #[test]
+    fn return_to_refuses_routes_of_the_sign_in() {
+        for base in ["https://sso.example", "https://sso.example/in"] {
+            let path = base.strip_prefix("https://sso.example").unwrap();
+            for below in [
+                "/sso/login",
+                "/sso/login?return_to=/x",
+                "/sso/callback",
+                "/sso/logout",
+                "/sso/",
+                "/sso",
+                "/SSO/login",
+                "/a/../sso/login",
+                "/./sso/login",
+                "/a/%2e%2e/sso/login",
+                "/a/%2E%2E%2Fsso/login",
+                "/a/..%2fsso/login",
+                "/a/..%5csso/login",
+                "/%73so/login",
+                "/s%73%6F/login",
+                "/%2573so/login",
+                "/%252573so/login",
+                "/%2fsso/login",
+                "/sso%2flogin",
+            ] {
+                let to = format!("{path}{below}");
+                assert_eq!(parse(base, &to), None, "{to} must be refused");
+                let to = format!("{base}{below}");
+                assert_eq!(parse(base, &to), None, "{to} must be refused");
+            }
+            for below in ["/ssology", "/a/sso/login", "/?sso", "/teams/sso", "/a%20b%25", "/%25", "/#/sso/login"] {
+                let to = format!("{path}{below}");
+                assert!(parse(base, &to).is_some(), "{to} is a page");
+            }
+        }
+        let app = "https://app.example:8443/sso/login";
+        assert_eq!(parse("https://sso.example", app).as_deref(), Some(app), "another application's own route");
+        let other = "https://sso.example/sso/x";
+        assert_eq!(parse("https://sso.example/in", other).as_deref(), Some(other), "not below our path");
     }
 
     #[test]

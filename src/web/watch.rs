@@ -133,6 +133,7 @@ pub(super) fn refused(metrics: &Metrics, error: &WebError) {
     match error {
         WebError::TooManySignIns => metrics.limits_refused.add(Limit::SignIns),
         WebError::TooManyRequests { .. } => metrics.limits_refused.add(Limit::PerAddress),
+        WebError::TooManySignInsOfUser { .. } => metrics.limits_refused.add(Limit::PerUser),
         WebError::TargetTooLong => metrics.limits_refused.add(Limit::Target),
         WebError::HeadersTooLong => metrics.limits_refused.add(Limit::Headers),
         WebError::CookiesTooLong => metrics.limits_refused.add(Limit::Cookies),

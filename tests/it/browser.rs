@@ -1,6 +1,7 @@
 //! In a real browser: the tutorial of the README, clicked through on the demo; and whether everybody can use the pages.
 
 mod axe;
+mod cookies;
 mod keyboard;
 mod layout;
 mod look;

@@ -1,11 +1,12 @@
 //! `/auth/verify`: what a reverse proxy is told, and through it an upstream.
 
 mod answers;
-mod assertion;
+pub(crate) mod assertion;
 mod dialects;
 mod narrowed;
 mod remembered;
 mod together;
+pub(crate) mod upstream_check;
 
 use std::time::{Duration, Instant};
 

@@ -3,6 +3,7 @@
 mod connections;
 mod database;
 mod per_address;
+mod per_user;
 mod sign_ins;
 mod sizes;
 mod time_outs;

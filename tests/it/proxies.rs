@@ -3,15 +3,19 @@
 
 mod caddy;
 mod client;
-mod nginx;
-mod recipe;
+pub(crate) mod nginx;
+pub(crate) mod recipe;
 mod upstream;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use entraway::config::{Assertion, Config};
 use entraway::domain::{GroupId, ObjectId};
 use reqwest::{Method, StatusCode};
 
+use crate::forward_auth::assertion::keys;
+use crate::forward_auth::upstream_check::verify;
 use crate::support::{Service, World};
 use client::Client;
 use recipe::Proxy;
@@ -20,18 +24,24 @@ use upstream::Upstream;
 /// What every recipe is about.
 const SSO: &str = "https://sso.example.com";
 const APP: &str = "https://app.example.com";
+/// A second application, where a recipe is written for two.
+const OTHER: &str = "https://other.example.com";
 
 /// Everything around a proxy: the world, Entraway, an application that tells what reached it.
-struct Scene {
-    world: World,
-    service: Service,
+pub(crate) struct Scene {
+    pub(crate) world: World,
+    pub(crate) service: Service,
     upstream: Upstream,
-    alice: ObjectId,
+    pub(crate) alice: ObjectId,
     group: GroupId,
 }
 
 impl Scene {
     async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
         let world = World::new().await;
         let (alice, group) = world.alice();
         let service = world
@@ -40,6 +50,7 @@ impl Scene {
                 config.server.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()];
                 config.return_hosts.insert("app.example.com".to_owned());
                 config.session.cookie_domain = Some("example.com".to_owned());
+                change(config);
             })
             .await;
         Self { upstream: Upstream::start().await, world, service, alice, group }
@@ -97,6 +108,13 @@ const CLAIMS: &[(&str, &str)] = &[
     ("X-Auth-Request-Name", "Evil"),
     ("X-Auth-Request-Assertion", "e30.e30.e30"),
 ];
+
+#[test]
+fn upstream_check_of_the_docs_is_the_tested_one() {
+    let shown = recipe::recipe("docs/proxies/README.md", "rust");
+    let tested = include_str!("forward_auth/upstream_check.rs");
+    assert!(tested.contains(shown.trim_end()), "docs/proxies/README.md shows other code than the tests run:\n{shown}");
+}
 
 /// The whole suite, the same for each proxy.
 async fn guards(scene: &Scene, proxy: &Proxy) {
@@ -197,6 +215,39 @@ async fn a_sign_out_ends_it(scene: &Scene, proxy: &Proxy) {
     assert_eq!(out.status, StatusCode::SEE_OTHER, "{out:#?}");
     assert_eq!(client.page(&page).await.status, StatusCode::FOUND, "the browser has to sign in again");
     assert_eq!(old.page(&page).await.status, StatusCode::FOUND, "and so has whoever copied the cookie");
+}
+
+/// As an operator whose applications check assertions.
+fn asserting(config: &mut Config) {
+    let (audience, audiences) = (None, BTreeMap::new());
+    config.session.assertion = Some(Assertion { audience, audiences, ttl: Duration::from_mins(1) });
+}
+
+/// A recipe with two applications: what one of them is sent about a user is refused by the other.
+async fn binds_assertions_to_their_upstream(scene: &Scene, other: &Upstream, proxy: &Proxy) {
+    let (mut client, page) = signs_in(scene, proxy, &format!("{APP}/x")).await;
+    let keys = keys(&scene.service).await;
+    // A page of the one application has its user's browser name the other one.
+    let lies: [&[(&str, &str)]; 4] = [
+        &[],
+        &[("x-forwarded-host", "other.example.com"), ("x-forwarded-proto", "https"), ("x-forwarded-uri", "/x")],
+        &[("x-original-url", "https://other.example.com/x"), ("forwarded", "host=other.example.com")],
+        &[("x-original-url", "https://app.example.com/x"), ("x-forwarded-host", "app.example.com")],
+    ];
+    for lie in lies {
+        for (url, upstream, own, not) in
+            [(page.as_str(), &scene.upstream, APP, OTHER), (&format!("{OTHER}/x"), other, OTHER, APP)]
+        {
+            let answer = client.send(Method::GET, url, lie).await;
+            assert_eq!(answer.status, StatusCode::OK, "{lie:?}: {answer:#?}\n{}", proxy.log());
+            let assertion = identity(&upstream.last().headers)["x-auth-request-assertion"].join(", ");
+            let claims = verify(&assertion, &format!("{SSO}/"), own, &keys);
+            let claims = claims.unwrap_or_else(|error| panic!("{url} with {lie:?}: {error}"));
+            assert_eq!((&claims["sub"], &claims["aud"]), (&scene.alice.to_string().into(), &own.into()));
+            let replayed = verify(&assertion, &format!("{SSO}/"), not, &keys);
+            replayed.expect_err("an assertion that another application was sent");
+        }
+    }
 }
 
 /// A recipe that is narrowed to a team, as its comment says it can be.

@@ -62,7 +62,7 @@ impl WebError {
                 StatusCode::BAD_REQUEST,
                 "return_to",
                 "Bad link",
-                "The link that brought you here leads to another site after the sign-in.",
+                "The link that brought you here names a page that you cannot be sent to after signing in.",
                 "Sign in from the front page instead.",
             ),
             Self::DuplicateParameter(_) => (
@@ -286,6 +286,13 @@ impl WebError {
                 "From where you are, more sign-ins come than we take at a time.",
                 "Load this page again in a minute.",
             ),
+            Self::TooManySignInsOfUser { .. } => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_sign_ins_of_user",
+                "Too many sign-ins",
+                "You have signed in too many times within a minute.",
+                "Wait a minute, then sign in again.",
+            ),
             Self::Internal(_) => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal",
@@ -317,7 +324,7 @@ impl WebError {
                 | Self::Internal(_)
         );
         let retry_after = match self {
-            Self::TooManyRequests { seconds, .. } => Some(*seconds),
+            Self::TooManyRequests { seconds, .. } | Self::TooManySignInsOfUser { seconds } => Some(*seconds),
             // It takes an operator.
             Self::AppRefused { .. } | Self::Credential(_) => Some(60),
             _ => (status == StatusCode::SERVICE_UNAVAILABLE).then_some(5),

@@ -1,6 +1,7 @@
 //! The answer that proxies get nearly always: somebody who may pass, and that is all. It is given before any layer, since it
 //! is given for each picture of each page; whatever else there is to say goes the whole way. It has the route's headers, but
-//! for those that tell a browser what a page of ours may do: this is no page, and no browser sees it.
+//! for those that tell a browser what a page of ours may do: there is no page. What keeps other sites from reading an answer
+//! (`Cross-Origin-Resource-Policy`, `nosniff`) is there: a browser may ask here as well.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,14 +13,14 @@ use http::header::CACHE_CONTROL;
 use http::{HeaderValue, Request, Response};
 
 use super::{App, Required, session};
-use crate::session::{Person, SignedIn};
+use crate::session::{LiveSession, Person};
 use crate::store::StoreError;
 use crate::trace;
 use crate::web::{edge, limits, watch};
 
 /// Who was found on the way to an answer that could not be given at once: nobody is to look once more.
 #[derive(Clone)]
-pub(super) struct Found(pub(super) Result<Option<Arc<SignedIn>>, Arc<StoreError>>);
+pub(super) struct Found(pub(super) Result<Option<LiveSession>, Arc<StoreError>>);
 
 /// The route's answer, or `None` where this is not the place to give one: another path, nobody, somebody who may
 /// not pass, a body, an assertion to sign, a log or a trace that wants to hear of it.
@@ -36,8 +37,8 @@ pub(in crate::web) async fn answer<B: HttpBody>(app: &App, request: &mut Request
     let required = request.uri().query().map(|query| Required::parse(Some(query))).transpose().ok()?;
     let passes = |person: &Person<'_>| required.as_ref().is_none_or(|required| required.is_met_by(person));
     let since = Instant::now();
-    let signed_in = match session::signed_in(app, request.headers()).await {
-        Ok(Some(signed_in)) if passes(&signed_in.person()) => signed_in,
+    let session = match session::signed_in(app, request.headers()).await {
+        Ok(Some(session)) if passes(&session.user.person()) => session,
         other => {
             request.extensions_mut().insert(Found(other));
             request.extensions_mut().insert(edge::Since(since));
@@ -48,8 +49,9 @@ pub(in crate::web) async fn answer<B: HttpBody>(app: &App, request: &mut Request
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
-    *headers = signed_in.person().headers();
+    *headers = session.user.person().headers();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    edge::keep_to_own_origin(headers);
     headers.insert(edge::X_REQUEST_ID.clone(), HeaderValue::from_str(&edge::id_of(app, peer, request.headers())).ok()?);
     Some(response)
 }

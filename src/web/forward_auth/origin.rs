@@ -4,9 +4,9 @@
 use http::header::{ACCEPT, HOST};
 use http::{HeaderMap, HeaderName};
 
-static ORIGINAL_URL: HeaderName = HeaderName::from_static("x-original-url");
-static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub(super) static ORIGINAL_URL: HeaderName = HeaderName::from_static("x-original-url");
+pub(super) static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(super) static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 static FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
 static SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 static REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
@@ -51,7 +51,7 @@ impl Origin {
 }
 
 /// The value of a header that came once: of two, one is perhaps the client's.
-fn once<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
+pub(super) fn once<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (Some(value), None) => value.to_str().ok(),

@@ -50,7 +50,7 @@ pub(super) async fn page(
         _ => None,
     };
     let frame = Frame::of(app, &visit, "/");
-    let this = session::name(app, headers);
+    let this = session::name(app, headers).await?;
     let role = details.role(app);
     super::page(&MePage { frame, visit, details, role, last_sync, as_of, sessions, this, ended })
 }

@@ -26,7 +26,7 @@ pub(in crate::web) async fn end_own(
     headers: HeaderMap,
 ) -> Result<Response, WebError> {
     let visit = Visit::of(&app, &headers).await?;
-    let this = session::name(&app, &headers).is_some_and(|this| this == name);
+    let this = session::name(&app, &headers).await?.is_some_and(|this| this == name);
     end(&app, visit.viewer.identity.object_id, &name).await?;
     if this {
         return Ok(signed_out(&app));

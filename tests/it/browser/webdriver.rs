@@ -61,6 +61,11 @@ fn started() -> (Child, u16) {
 
 impl WebDriver {
     pub(super) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// With more arguments for Chromium.
+    pub(super) async fn start_with(more: &[&str]) -> Self {
         // Another test of this process may have done so.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let (driver, port) = started();
@@ -80,6 +85,7 @@ impl WebDriver {
             "--disable-dev-shm-usage",
             "--window-size=1200,900",
         ];
+        let args = [&args[..], more].concat();
         let capabilities = json!({
             "goog:chromeOptions": { "args": args },
             "goog:loggingPrefs": { "browser": "ALL" },

@@ -36,6 +36,24 @@ async fn a_path_is_where_the_person_arrives() {
     }
 }
 
+/// Such a link would begin a sign-in at the end of each sign-in.
+#[tokio::test]
+async fn return_to_a_route_of_the_sign_in_is_refused() {
+    let world = World::new().await;
+    for base in ["", "/in"] {
+        let public_url = format!("https://sso.example.com{base}");
+        let service = world.service_with(|config| config.server.public_url = public_url.parse().unwrap()).await;
+        for to in ["/sso/login", "/sso/logout", "/a/../sso/login", "/%73so/login", "/a/%2e%2e%2fsso/login"] {
+            for to in [format!("{base}{to}"), format!("{public_url}{to}")] {
+                let mut browser = Browser::new();
+                let answer = browser.get(service.at(&format!("{base}{}", query(&to)))).await;
+                assert_eq!((answer.status.as_u16(), answer.code().as_str()), (400, "return_to"), "{to}");
+                assert!(browser.cookies.is_empty(), "{to}: a sign-in was begun");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn whatever_could_lead_elsewhere_is_refused_at_once() {
     let world = World::new().await;

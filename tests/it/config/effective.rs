@@ -66,6 +66,7 @@ fn what_nobody_gave_is_a_default_and_shows_its_value() {
         ("session.cookie_keys", "not set"),
         ("session.assertion", "none"),
         ("limits.sign_ins_per_address", "600"),
+        ("limits.sign_ins_per_user", "60"),
         ("pages.name", "none"),
         ("litellm.redis_url", "not set"),
         ("litellm_settings.entra_groups_also_create_orgs", "false"),

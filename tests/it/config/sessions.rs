@@ -11,7 +11,36 @@ fn a_session_counts_for_one_host_and_is_remembered_for_little_unless_one_says_so
     let session = good("session: {max_per_user: 1, cache_ttl: 0s, assertion: {audience: ' x '}}").session;
     assert_eq!((session.max_per_user, session.cache_ttl), (1, Duration::ZERO));
     let assertion = session.assertion.unwrap();
-    assert_eq!((assertion.audience.as_str(), assertion.ttl), ("x", Duration::from_mins(1)));
+    assert_eq!((assertion.audience.as_deref(), assertion.ttl), (Some("x"), Duration::from_mins(1)));
+    assert!(assertion.audiences.is_empty());
+}
+
+#[test]
+fn assertion_audiences_are_read_by_host() {
+    const PROXY: &str = "server: {trusted_proxies: [10.0.0.2]}\n";
+    let of = |assertion: &str| good(&format!("{PROXY}session: {{assertion: {assertion}}}"));
+    let assertion = of("{}").session.assertion.unwrap();
+    assert_eq!((assertion.audience, assertion.audiences.len()), (None, 0), "behind a proxy no audience is needed");
+    let config = of("{audiences: {App.example.com: ' a ', 'b.example.com:8443': 'urn:b', 'c.example.com:443': c}}");
+    let audiences = &config.session.assertion.as_ref().unwrap().audiences;
+    let read: Vec<(&str, &str)> = audiences.iter().map(|(host, audience)| (&**host, &**audience)).collect();
+    assert_eq!(read, [("app.example.com", "a"), ("b.example.com:8443", "urn:b"), ("c.example.com", "c")]);
+    let setting = config.settings.iter().find(|setting| setting.key == "session.assertion").unwrap();
+    assert_eq!(
+        setting.value,
+        "audience: a for app.example.com, urn:b for b.example.com:8443, c for c.example.com, else the upstream's \
+         origin; ttl 1m"
+    );
+    for (audiences, begin) in [
+        ("[]", "session.assertion.audiences: must be a mapping"),
+        ("{a.example.com: ''}", "session.assertion.audiences[0]: is empty"),
+        ("{'https://a.example.com': x}", "session.assertion.audiences[0]: is not a host"),
+        ("{'*.example.com': x}", "session.assertion.audiences[0]: is not a host"),
+        ("{a.example.com: x, A.example.com: z}", "session.assertion.audiences[1]: is the same host"),
+    ] {
+        let yaml = format!("{PROXY}session: {{assertion: {{audiences: {audiences}}}}}");
+        assert_said(&yaml, &format!("config.yaml:2: {begin}"));
+    }
 }
 
 #[test]

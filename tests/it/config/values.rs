@@ -27,18 +27,23 @@ fn connections_are_counted_exactly() {
 }
 
 #[test]
-fn limits_are_counted_exactly_and_none_of_them_is_no_limit_but_the_one_for_an_address() {
+fn limits_are_counted_exactly_and_only_rates_can_be_off() {
     let limits = good("").limits;
     assert_eq!((limits.connections, limits.concurrent_sign_ins), (512, 128));
     assert_eq!(limits.sign_ins_per_address.unwrap().get(), 600);
-    for (key, least, most) in
-        [("connections", 1, 65_536), ("concurrent_sign_ins", 1, 10_000), ("sign_ins_per_address", 0_u32, 1_000_000_u32)]
-    {
+    assert_eq!(limits.sign_ins_per_user.unwrap().get(), 60);
+    for (key, least, most) in [
+        ("connections", 1, 65_536),
+        ("concurrent_sign_ins", 1, 10_000),
+        ("sign_ins_per_address", 0_u32, 1_000_000_u32),
+        ("sign_ins_per_user", 0, 1_000_000),
+    ] {
         for value in [least, most] {
             let limits = good(&format!("limits: {{{key}: {value}}}")).limits;
             let read = match key {
                 "connections" => limits.connections,
                 "concurrent_sign_ins" => limits.concurrent_sign_ins,
+                "sign_ins_per_user" => limits.sign_ins_per_user.map_or(0, NonZeroU32::get) as usize,
                 _ => limits.sign_ins_per_address.map_or(0, NonZeroU32::get) as usize,
             };
             assert_eq!(read, value as usize, "{key}");

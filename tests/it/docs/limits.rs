@@ -34,6 +34,15 @@ const NUMBERS: &[(&str, &str, &str)] = &[
         "SIGN_INS_PER_ADDRESS: u32 = 600;",
     ),
     (
+        "sign-ins that one user completes | `limits.sign_ins_per_user` | 60 a minute",
+        "src/config/limits.rs",
+        "SIGN_INS_PER_USER: u32 = 60;",
+    ),
+    ("sync records of one user | | 500 |", "src/store/upkeep.rs", "RECORDS_PER_USER: i64 = 500;"),
+    ("session tokens in one request that differ | | 4 |", "src/web/session.rs", "MOST_CANDIDATES: usize = 4;"),
+    ("a result of `/readyz`, for all who ask | 1 s |", "src/web/ops.rs", "TTL: Duration = Duration::from_secs(1);"),
+    ("the database's part in that check | 4 s |", "src/web/ops.rs", "TIMEOUT: Duration = Duration::from_secs(4);"),
+    (
         "requests that have a connection to the database or wait for one | `database.max_connections` | 21 for each",
         "src/store.rs",
         "WAITING_PER_CONNECTION: u32 = 20;",

@@ -105,6 +105,11 @@ async fn a_request_id_is_taken_over_from_a_trusted_proxy_only() {
     }
     let service = world.service_with(trusting(&["127.0.0.0/8"])).await;
     assert_eq!(id_of(&service, theirs).await, theirs);
+    let mut browser = Browser::new();
+    let twice = browser.request(Method::GET, service.at("/nothing")).header("X-Request-Id", "from-the-client");
+    let answer = browser.send(twice.header("X-Request-Id", theirs)).await;
+    let given = answer.headers["x-request-id"].to_str().unwrap();
+    assert!(Uuid::parse_str(given).is_ok(), "of two ids one may be the client's: {given}");
     let long = "x".repeat(65);
     for odd in ["short", "with a blank", "<script>alert(1)</script>", "a\"b'c&d<e>", "ümläute-0123456789", "", &long]
     {

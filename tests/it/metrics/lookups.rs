@@ -154,4 +154,11 @@ async fn what_is_too_much_is_counted_by_its_limit() {
     let numbers = watch.read().await;
     assert_eq!(numbers.of(r#"entraway_limits_refused_total{limit="concurrent_sign_ins"}"#), 1);
     assert_eq!(numbers.of(r#"entraway_sign_ins_total{outcome="too_many_sign_ins"}"#), 1);
+
+    let one = world.service_with(|config| config.limits.sign_ins_per_user = NonZeroU32::new(1)).await;
+    let watch = Watch::new(&one).await;
+    world.sign_in(&one, alice).await;
+    assert_eq!(world.try_sign_in(&one, alice).await.code(), "too_many_sign_ins_of_user");
+    let numbers = watch.read().await;
+    assert_eq!(numbers.of(r#"entraway_limits_refused_total{limit="sign_ins_per_user"}"#), 1);
 }

@@ -51,14 +51,15 @@ impl Part {
             assert!(answer.headers.contains_key("retry-after"), "{path}: {answer:#?}");
         }
         assert_eq!(Browser::new().get(service.at("/healthz")).await.status, 200, "the process is well");
-        assert_eq!(Browser::new().get(service.at("/readyz")).await.status, 503, "and not ready");
+        // A result is shared for a second.
+        until("and not ready", async || Browser::new().get(service.at("/readyz")).await.status == 503).await;
     }
 
     async fn is_well_again(&mut self) {
         let Self { service, known, .. } = self;
         until("proxies are answered", async || verify(known, service).await.status == 200).await;
         until("sessions are remembered", async || service.app.sessions().remembers()).await;
-        assert_eq!(Browser::new().get(service.at("/readyz")).await.status, 200);
+        until("it is ready", async || Browser::new().get(service.at("/readyz")).await.status == 200).await;
     }
 }
 

@@ -4,7 +4,8 @@ use reqwest::StatusCode;
 
 use super::client::Client;
 use super::recipe::{Proxy, Workplace, authority, recipe};
-use super::{SSO, Scene, guards, lets_only_the_team_pass};
+use super::upstream::Upstream;
+use super::{SSO, Scene, asserting, binds_assertions_to_their_upstream, guards, lets_only_the_team_pass};
 use crate::docs::markdown::root;
 
 async fn start(scene: &Scene, change: impl Fn(String) -> String) -> Proxy {
@@ -56,6 +57,19 @@ async fn the_caddy_of_compose_yaml_leads_to_the_sign_in_and_back_over_tls() {
     assert_eq!(back.status, StatusCode::SEE_OTHER, "{back:#?}\n{}", proxy.log());
     let me = client.page(&format!("{SSO}/api/me")).await;
     assert_eq!(me.json()["user"]["user_id"], scene.alice.to_string(), "{me:#?}");
+}
+
+#[tokio::test]
+async fn caddy_upstreams_cannot_replay_assertions() {
+    let scene = Scene::with(asserting).await;
+    let other = Upstream::start().await;
+    let proxy = start(&scene, |text| {
+        let at = text.find("app.example.com {").unwrap();
+        let second = text[at..].replace("app.example.com", "other.example.com");
+        let second = second.replace(&authority(&scene.upstream.url), &authority(&other.url));
+        format!("{text}{second}")
+    });
+    binds_assertions_to_their_upstream(&scene, &other, &proxy.await).await;
 }
 
 #[tokio::test]

@@ -29,6 +29,7 @@ impl Client {
             .tls_danger_accept_invalid_certs(true)
             .resolve("sso.example.com", address)
             .resolve("app.example.com", address)
+            .resolve("other.example.com", address)
             .build()
             .unwrap();
         Self { http, cookies: BTreeMap::new() }

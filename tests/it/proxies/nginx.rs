@@ -3,9 +3,10 @@
 use reqwest::StatusCode;
 
 use super::recipe::{Proxy, Workplace, authority, recipe};
-use super::{Scene, guards, lets_only_the_team_pass};
+use super::upstream::Upstream;
+use super::{Scene, asserting, binds_assertions_to_their_upstream, guards, lets_only_the_team_pass};
 
-async fn start(scene: &Scene, change: impl Fn(String) -> String) -> Proxy {
+pub(crate) async fn start(scene: &Scene, change: impl Fn(String) -> String) -> Proxy {
     let place = Workplace::new();
     let (certificate, key) = place.certificate();
     let text = recipe("docs/proxies/nginx.md", "nginx")
@@ -39,6 +40,20 @@ async fn nginx_lets_people_through_as_who_they_are_and_nobody_else() {
     let scene = Scene::new().await;
     let proxy = start(&scene, |text| text).await;
     guards(&scene, &proxy).await;
+}
+
+#[tokio::test]
+async fn nginx_upstreams_cannot_replay_assertions() {
+    let scene = Scene::with(asserting).await;
+    let other = Upstream::start().await;
+    let proxy = start(&scene, |text| {
+        // The application's server once more, for the second one.
+        let at = text.rfind("server {").unwrap();
+        let second = text[at..].replace("app.example.com", "other.example.com");
+        let second = second.replace(&authority(&scene.upstream.url), &authority(&other.url));
+        format!("{text}{second}")
+    });
+    binds_assertions_to_their_upstream(&scene, &other, &proxy.await).await;
 }
 
 #[tokio::test]

@@ -56,7 +56,7 @@ impl Workplace {
 
     /// A certificate for the hosts of the recipes, and its key: the paths of both.
     pub(super) fn certificate(&self) -> (String, String) {
-        let names = ["sso.example.com".to_owned(), "app.example.com".to_owned()];
+        let names = ["sso", "app", "other"].map(|host| format!("{host}.example.com"));
         let made = rcgen::generate_simple_self_signed(names).unwrap();
         let certificate = pem("CERTIFICATE", made.cert.der());
         (
@@ -73,8 +73,8 @@ impl Drop for Workplace {
 }
 
 /// A running proxy; it ends with the test.
-pub(super) struct Proxy {
-    pub(super) port: u16,
+pub(crate) struct Proxy {
+    pub(crate) port: u16,
     process: Child,
     place: Workplace,
 }

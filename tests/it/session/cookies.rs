@@ -1,9 +1,11 @@
 //! Whatever stands in the cookie header: a session, or none, and never an error of ours.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reqwest::Method;
 use reqwest::header::{ACCEPT, COOKIE, HeaderValue};
 
-use crate::support::{Browser, World};
+use crate::support::{Browser, Service, World};
 
 #[tokio::test]
 async fn malformed_cookies_are_no_session_and_no_error() {
@@ -59,12 +61,109 @@ async fn malformed_cookies_are_no_session_and_no_error() {
         }
     }
     assert_eq!(world.traces().await.sessions, 1, "none of that ended the real session");
+}
 
-    for text in [format!("entraway={token}; entraway={token}"), format!("entraway=x; entraway={token}")] {
+/// The statuses of a page and of `/auth/verify`, the latter twice: from the database and, where it can be, from memory.
+async fn statuses(service: &Service, cookies: &[u8]) -> [u16; 3] {
+    let mut statuses = [0; 3];
+    for (status, path) in statuses.iter_mut().zip(["/api/me", "/auth/verify", "/auth/verify"]) {
         let mut bare = Browser::new();
-        let request = bare.request(Method::GET, service.at("/api/me")).header(COOKIE, &text);
-        assert_eq!(bare.send(request).await.status, 401, "of two cookies one is not ours: {text}");
+        let cookies = HeaderValue::from_bytes(cookies).unwrap();
+        let answer = bare.send(bare.request(Method::GET, service.at(path)).header(COOKIE, cookies)).await;
+        *status = answer.status.as_u16();
     }
+    statuses
+}
+
+#[tokio::test]
+async fn cookie_name_with_unicode_space_is_not_ours() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = world.service_with(|config| config.server.public_url = "https://e.com".parse().unwrap()).await;
+    let (alices, eves) = {
+        let eve = world.fake.edit(|directory| directory.person("Eve", |_| {}));
+        let token = async |who| world.sign_in(&service, who).await.cookies["__Host-entraway"].clone();
+        (token(alice).await, token(eve).await)
+    };
+    for space in [
+        "\u{85}", "\u{a0}", "\u{1680}", "\u{2000}", "\u{2003}", "\u{2028}", "\u{3000}", "\u{feff}", "\u{200b}",
+        "\u{b}", "\u{c}",
+    ] {
+        for name in [format!("{space}__Host-entraway"), format!("__Host-entraway{space}")] {
+            // Of control characters an HTTP header holds the tab alone.
+            let Ok(planted) = HeaderValue::from_bytes(format!("{name}={eves}").as_bytes()) else { continue };
+            let planted = String::from_utf8(planted.as_bytes().to_vec()).unwrap();
+            assert_eq!(statuses(&service, planted.as_bytes()).await, [401; 3], "{name:?}: signed in as Eve");
+            for both in [format!("{planted}; __Host-entraway={alices}"), format!("__Host-entraway={alices}; {planted}")]
+            {
+                assert_eq!(statuses(&service, both.as_bytes()).await, [200; 3], "{name:?}: Alice is locked out");
+            }
+        }
+    }
+    for padded in [format!("\t__Host-entraway\t=\t{alices}\t"), format!("a=b;  __Host-entraway = {alices} ")] {
+        assert_eq!(statuses(&service, padded.as_bytes()).await, [200; 3], "{padded:?}");
+    }
+}
+
+#[tokio::test]
+async fn session_counts_beside_planted_ones_that_are_dead() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = world.service().await;
+    let token = world.sign_in(&service, alice).await.cookies["entraway"].clone();
+    let dead = |n: u8| URL_SAFE_NO_PAD.encode([n; 32]);
+    let pair = |value: &str| format!("entraway={value}");
+    let good = pair(&token);
+    let dead_pairs = |count: u8| (0..count).map(|n| pair(&dead(n))).collect::<Vec<_>>().join("; ");
+    for (what, cookies) in [
+        ("the same twice", format!("{good}; {good}")),
+        ("what is no token before it", format!("entraway=x; {good}")),
+        ("an empty one behind it", format!("{good}; entraway=")),
+        ("many that are no tokens", format!("{}{good}", "entraway=x; ".repeat(200))),
+        ("a dead one before it", format!("{}; {good}", dead_pairs(1))),
+        ("a dead one behind it", format!("{good}; {}", dead_pairs(1))),
+        ("three dead ones", format!("{}; {good}", dead_pairs(3))),
+    ] {
+        assert_eq!(statuses(&service, cookies.as_bytes()).await, [200; 3], "{what}");
+    }
+    assert_eq!(statuses(&service, dead_pairs(4).as_bytes()).await, [401; 3], "dead ones alone");
+    world.statements().await;
+    let flood = format!("{}; {good}", dead_pairs(200));
+    assert_eq!(statuses(&service, flood.as_bytes()).await, [401; 3], "more than are looked at");
+    assert_eq!(world.statements().await, [], "nobody has the service look up hundreds of tokens");
+}
+
+#[tokio::test]
+async fn session_counts_for_nobody_where_two_are_alive() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let eve = world.fake.edit(|directory| directory.person("Eve", |_| {}));
+    let service = world.service().await;
+    let mut browser = world.sign_in(&service, alice).await;
+    let eves = world.sign_in(&service, eve).await.cookies["entraway"].clone();
+    let alices = browser.cookies["entraway"].clone();
+    for (one, other) in [(&alices, &eves), (&eves, &alices)] {
+        let both = format!("entraway={one}; entraway={other}");
+        assert_eq!(statuses(&service, both.as_bytes()).await, [401; 3], "either may be the planted one");
+    }
+    // The way out is to sign in: that ends both, and the planted cookie no longer hides anything.
+    browser.cookies.insert("entraway".to_owned(), format!("{alices}; entraway={eves}"));
+    assert_eq!(browser.sign_in(&world.fake, &service, alice).await.status, 303);
+    let both = format!("entraway={eves}; entraway={}", browser.cookies["entraway"]);
+    assert_eq!(statuses(&service, both.as_bytes()).await, [200; 3]);
+}
+
+#[tokio::test]
+async fn sign_out_ends_every_session_that_was_sent() {
+    let world = World::new().await;
+    let (alice, _) = world.alice();
+    let service = world.service().await;
+    let mut browser = world.sign_in(&service, alice).await;
+    let token = browser.cookies["entraway"].clone();
+    let planted: String = (0..9).map(|n| format!("entraway={}; ", URL_SAFE_NO_PAD.encode([n; 32]))).collect();
+    browser.cookies.insert("x".to_owned(), format!("y; {planted}z=1"));
+    assert_eq!(browser.post(service.at("/sso/logout")).await.status, 303);
+    assert_eq!(statuses(&service, format!("entraway={token}").as_bytes()).await, [401; 3]);
 }
 
 #[tokio::test]

@@ -167,6 +167,8 @@ impl World {
              entra:\n  tenant: {tenant}\n  client_id: {client}\n  client_secret: {secret}\n  \
                service_principal_id: {principal}\n  authority_url: {authority}\n  graph_url: {graph}\n\
              sync: {{assigned_groups_ttl: 0s}}\n\
+             # Tests sign the same few users in as often as they like.\n\
+             limits: {{sign_ins_per_user: 0}}\n\
              litellm_settings:\n{litellm_settings}",
             database = self.database,
             store = match self.kind {

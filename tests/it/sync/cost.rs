@@ -227,8 +227,9 @@ async fn opening_a_session_looks_at_the_persons_own_however_few_there_were_when_
     }
     let mut looked_at = 0;
     until("Postgres counts the sign-ins", async || {
-        // A connection tells of its deeds a second later, if it is used then.
-        assert_eq!(browser.get(service.at("/readyz")).await.status, 200);
+        // A connection tells of its deeds a second later, if it is used then. This finds no session to look at.
+        browser.cookies.insert("entraway".to_owned(), "A".repeat(43));
+        assert_eq!(browser.get(service.at("/api/me")).await.status, 401);
         let sql = "select n_tup_ins, seq_tup_read + idx_tup_fetch from pg_stat_user_tables where relname = 'sessions'";
         let inserted;
         (inserted, looked_at) = sqlx::query_as::<_, (i64, i64)>(sql).fetch_one(&world.pool).await.unwrap();

@@ -1,6 +1,6 @@
-//! Events by client address: so many in a period, and as many at once.
+//! Events by a key, such as a client address or a user: so many in a period, and as many at once.
 
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use governor::{Quota, RateLimiter};
 
 use crate::clock::Clock;
 
-/// Counts by address and path.
+/// Counts by a key, such as an address and a path, or a user.
 ///
-/// An address falls into one of 65,536 places, by a hash that nobody outside knows. So there is nothing to clear up, and
-/// however many addresses somebody has, they cost a megabyte or two. Who shares a place with another shares its count;
+/// A key falls into one of 65,536 places, by a hash that nobody outside knows. So there is nothing to clear up, and
+/// however many addresses one client has, they cost a megabyte or two. Keys that share a place share its count;
 /// to spoil all places takes that many times the quota.
-pub(super) struct PerAddress {
+pub(super) struct Rate {
     places: RandomState,
     limiter: RateLimiter<u16, HashMapStateStore<u16>, Running, NoOpMiddleware<Duration>>,
     clock: Running,
@@ -34,16 +34,21 @@ impl GovernorClock for Running {
     }
 }
 
-impl PerAddress {
+impl Rate {
     pub(super) fn new(quota: Quota, clock: Clock) -> Self {
         let clock = Running(clock);
         let limiter = RateLimiter::hashmap_with_clock(quota, clock.clone());
         Self { places: RandomState::new(), limiter, clock }
     }
 
-    /// Counts a request; where it is one too many, gives the seconds after which the next may come.
-    pub(super) fn count(&self, address: IpAddr, path: &str) -> Result<(), u64> {
-        let [.., high, low] = self.places.hash_one((network(address), path)).to_be_bytes();
+    /// Counts a request from an address to a path.
+    pub(super) fn count_address(&self, address: IpAddr, path: &str) -> Result<(), u64> {
+        self.count(&(network(address), path))
+    }
+
+    /// Counts one more; where it is one too many, gives the seconds after which the next may come.
+    pub(super) fn count(&self, key: &impl Hash) -> Result<(), u64> {
+        let [.., high, low] = self.places.hash_one(key).to_be_bytes();
         let place = u16::from_be_bytes([high, low]);
         self.limiter.check_key(&place).map_err(|refused| {
             let wait = refused.wait_time_from(self.clock.now());
@@ -68,22 +73,22 @@ mod tests {
 
     use super::*;
 
-    fn three_a_minute() -> (PerAddress, Clock) {
+    fn three_a_minute() -> (Rate, Clock) {
         let clock = Clock::system();
-        (PerAddress::new(Quota::per_minute(NonZeroU32::new(3).unwrap()), clock.clone()), clock)
+        (Rate::new(Quota::per_minute(NonZeroU32::new(3).unwrap()), clock.clone()), clock)
     }
 
     /// Sends requests until one is refused; gives how many were not.
-    fn taken(limit: &PerAddress, address: &str) -> usize {
+    fn taken(limit: &Rate, address: &str) -> usize {
         let address = address.parse().unwrap();
-        (0..10).take_while(|_| limit.count(address, "/sso/login").is_ok()).count()
+        (0..10).take_while(|_| limit.count_address(address, "/sso/login").is_ok()).count()
     }
 
     #[test]
     fn an_address_has_its_quota_at_once_and_then_by_and_by() {
         let (limit, clock) = three_a_minute();
         assert_eq!(taken(&limit, "192.0.2.1"), 3);
-        let wait = limit.count("192.0.2.1".parse().unwrap(), "/sso/login").unwrap_err();
+        let wait = limit.count_address("192.0.2.1".parse().unwrap(), "/sso/login").unwrap_err();
         assert!((19..=20).contains(&wait), "one more is free after a third of a minute, not {wait} s");
         clock.advance(TimeDelta::seconds(20));
         assert_eq!(taken(&limit, "192.0.2.1"), 1);
@@ -115,7 +120,7 @@ mod tests {
         let (limit, _) = three_a_minute();
         assert_eq!(taken(&limit, "192.0.2.1"), 3);
         let others = ["/sso/callback", "/sso/key/generate", "/sso/frontchannel-logout"];
-        let free = |path: &&str| limit.count("192.0.2.1".parse().unwrap(), path).is_ok();
+        let free = |path: &&str| limit.count_address("192.0.2.1".parse().unwrap(), path).is_ok();
         assert!(others.iter().any(free), "the other paths have their own");
     }
 
@@ -123,7 +128,7 @@ mod tests {
     fn millions_of_addresses_take_no_more_room_than_all_places_do() {
         let (limit, _) = three_a_minute();
         for network in 0..200_000_u128 {
-            let _ = limit.count(Ipv6Addr::from_bits(network << 64).into(), "/sso/login");
+            let _ = limit.count_address(Ipv6Addr::from_bits(network << 64).into(), "/sso/login");
         }
         assert!(limit.limiter.len() <= 65_536, "{}", limit.limiter.len());
     }
