@@ -32,7 +32,7 @@ grant select (team_id, team_alias, organization_id, members_with_roles, metadata
               max_budget, budget_duration, budget_reset_at, tpm_limit, rpm_limit, created_at),
       insert (team_id, team_alias, organization_id, admins, members, members_with_roles, metadata, max_budget, models,
               tpm_limit, rpm_limit, budget_duration, budget_reset_at, team_member_permissions, created_at, updated_at),
-      update (members_with_roles, updated_at)
+      update (members_with_roles, models, updated_at)
    on public."LiteLLM_TeamTable" to entraway;
 
 grant select (user_id, sso_user_id, user_email, user_alias, user_role, teams, models, max_budget, budget_duration,

@@ -9,11 +9,11 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::domain::{GroupId, Hidden, Person, UserRole};
-use crate::policy::{Limits, Policy};
+use crate::policy::{Limits, OrgTeamModels, Policy};
 
 pub use types::{
-    Applied, Budget, Current, CurrentOrganizationMember, CurrentUser, Directory, Failure, Groups, NewOrganization,
-    NewTeam, NewUser, Note, Plan, Reading, Unknown, UserChange, UserUpdate,
+    Applied, Budget, Current, CurrentOrganizationMember, CurrentTeamModels, CurrentUser, Directory, Failure, Groups,
+    ModelsChange, NewOrganization, NewTeam, NewUser, Note, Plan, Reading, Unknown, UserChange, UserUpdate,
 };
 
 /// LiteLLM's name for "whatever the organization may use".
@@ -31,7 +31,8 @@ pub struct Planner<'a> {
 
 impl Planner<'_> {
     /// Plans the sign-in. `current` has to be the store's answer for this person and for all of the directory's
-    /// `group_ids()`. What exists is never in the plan: nothing is renamed, re-scoped, re-limited or removed.
+    /// `group_ids()`. What exists is never in the plan: nothing is renamed, re-scoped, re-limited or removed. The one
+    /// exception are the models of a team that the sync has written and that only it has written.
     #[must_use]
     pub fn plan(&self, current: &Current) -> Plan {
         let Self { person, directory, policy, now } = *self;
@@ -39,6 +40,7 @@ impl Planner<'_> {
         let role = organization_role(plan_user(&mut plan, current, person, policy, now));
         let passing = directory.passing();
         plan_groups(&mut plan, current, directory, &passing, policy, now);
+        plan_team_models(&mut plan, current, directory, policy);
         plan_memberships(&mut plan, current, &passing, policy, role);
         plan_organization_roles(&mut plan, current, role);
         note_others(&mut plan, current);
@@ -52,9 +54,9 @@ impl Planner<'_> {
     pub fn without_organizations(&self, mut plan: Plan, failed: &BTreeSet<GroupId>) -> Plan {
         for group in failed {
             plan.organizations.remove(group);
-            plan.join_organizations.remove(group);
+            plan.join_organizations.remove(&group.to_string());
             if let Some(team) = plan.teams.get_mut(group) {
-                *team = new_team(team.alias.clone(), None, self.policy, self.now);
+                *team = new_team(team.alias.clone(), TeamPlace::Default, self.policy, self.now);
             }
         }
         plan
@@ -71,7 +73,15 @@ impl Planner<'_> {
     }
 }
 
-/// Rules 1, 2, 3 and 8: every assigned group gets its organization (with the flag) and its team, whoever signs in.
+/// The organization that a group's team belongs to, if it is not the group's own.
+fn elsewhere(current: &Current, group: GroupId) -> Option<&String> {
+    let mut text = Uuid::encode_buffer();
+    let own: &str = group.as_uuid().as_hyphenated().encode_lower(&mut text);
+    current.teams.get(&group)?.as_ref().filter(|id| id.as_str() != own)
+}
+
+/// Rules 1, 2, 3 and 8: every assigned group gets its organization (with the flag) and its team, whoever signs in. A team
+/// that belongs to another organization needs none of its own.
 fn plan_groups(
     plan: &mut Plan,
     current: &Current,
@@ -83,13 +93,20 @@ fn plan_groups(
     let Some(Reading::Known(assigned)) = &directory.assigned else { return };
     for (&group, name) in assigned {
         let alias = || alias(group, name.as_ref(), directory);
-        if policy.also_create_orgs && !current.organizations.contains(&group) {
+        let exists = current.organizations.contains(&group);
+        if policy.also_create_orgs && !exists && elsewhere(current, group).is_none() {
             plan.organizations.insert(group, new_organization(alias(), policy, now));
         }
         match current.teams.get(&group) {
             None => {
-                let own = policy.also_create_orgs.then_some(group);
-                plan.teams.insert(group, new_team(alias(), own, policy, now));
+                let place = if !policy.also_create_orgs {
+                    TeamPlace::Default
+                } else if exists {
+                    TeamPlace::Existing(group, current.organization_models.get(&group))
+                } else {
+                    TeamPlace::New(group)
+                };
+                plan.teams.insert(group, new_team(alias(), place, policy, now));
             }
             Some(None) if policy.also_create_orgs && passing.binary_search(&group).is_ok() => {
                 plan.notes.push(Note::TeamStaysStandalone { team: group });
@@ -99,7 +116,31 @@ fn plan_groups(
     }
 }
 
-/// The person joins the teams (and, with the flag, the organizations) of the groups they are in and that pass.
+/// `litellm.org_team_models: expand`: the models that the sync wrote follow the organization's, and the word
+/// `all-org-models` of an earlier version is replaced. A team with any other models is left alone.
+fn plan_team_models(plan: &mut Plan, current: &Current, directory: &Directory, policy: &Policy) {
+    if policy.org_team_models == OrgTeamModels::Inherit || current.team_models.is_empty() {
+        return;
+    }
+    for group in directory.group_ids() {
+        let Some(CurrentTeamModels { models, expanded, organization }) = current.team_models.get(&group) else {
+            continue;
+        };
+        let ours = *models == [ALL_ORG_MODELS] || expanded.as_ref().is_some_and(|ours| same_models(ours, models));
+        if ours && !same_models(models, organization) {
+            plan.team_models.insert(group, ModelsChange { from: models.clone(), to: organization.clone() });
+        }
+    }
+}
+
+/// Lists of models are compared as sets: LiteLLM's pages write a list again in another order.
+fn same_models(one: &[String], other: &[String]) -> bool {
+    let set = |models: &[String]| -> BTreeSet<String> { models.iter().cloned().collect() };
+    set(one) == set(other)
+}
+
+/// The person joins the teams (and, with the flag, the organizations) of the groups they are in and that pass. A team in
+/// another organization leads to that one.
 fn plan_memberships(plan: &mut Plan, current: &Current, passing: &[GroupId], policy: &Policy, role: UserRole) {
     let mut text = Uuid::encode_buffer();
     for &group in passing {
@@ -110,10 +151,11 @@ fn plan_memberships(plan: &mut Plan, current: &Current, passing: &[GroupId], pol
         if !policy.also_create_orgs {
             continue;
         }
-        let organization = current.organizations.contains(&group) || plan.organizations.contains_key(&group);
-        let id: &str = group.as_uuid().as_hyphenated().encode_lower(&mut text);
-        if organization && !current.organization_members.contains_key(id) {
-            plan.join_organizations.insert(group, role);
+        let own = current.organizations.contains(&group) || plan.organizations.contains_key(&group);
+        let own = own.then(|| &*group.as_uuid().as_hyphenated().encode_lower(&mut text));
+        let organization = elsewhere(current, group).map(String::as_str).or(own);
+        if let Some(id) = organization.filter(|id| !current.organization_members.contains_key(*id)) {
+            plan.join_organizations.insert(id.to_owned(), role);
         }
     }
 }
@@ -223,19 +265,37 @@ fn new_organization(alias: String, policy: &Policy, now: DateTime<Utc>) -> NewOr
     NewOrganization { alias, models: params.models, limits: params.limits, budget_reset_at }
 }
 
+/// Where a new team belongs.
+enum TeamPlace<'a> {
+    /// In no organization of its own.
+    Default,
+    /// In one of the group's id that is made with it.
+    New(GroupId),
+    /// In one of the group's id that exists, with the models that it has; `None` where they are no list.
+    Existing(GroupId, Option<&'a Vec<String>>),
+}
+
 /// A team in an organization of its own, which gives it its models, or one with the operator's defaults.
-fn new_team(alias: String, own_organization: Option<GroupId>, policy: &Policy, now: DateTime<Utc>) -> NewTeam {
+fn new_team(alias: String, place: TeamPlace<'_>, policy: &Policy, now: DateTime<Utc>) -> NewTeam {
     let params = policy.team_params.clone().unwrap_or_default();
     let reset = |limits: &Limits| limits.budget_duration.as_ref().map(|duration| duration.next_reset(now));
-    let (organization_id, models) = match own_organization {
-        Some(id) => (Some(id.to_string()), vec![ALL_ORG_MODELS.to_owned()]),
+    // Models that cannot be read must not become `[]`, which is all models.
+    let in_organization = |id: GroupId, models: Option<&Vec<String>>| {
+        let expanded = models.filter(|_| policy.org_team_models == OrgTeamModels::Expand);
+        let models = expanded.cloned().unwrap_or_else(|| vec![ALL_ORG_MODELS.to_owned()]);
+        (Some(id.to_string()), models, expanded.is_some())
+    };
+    let (organization_id, models, follows_organization) = match place {
+        TeamPlace::New(id) => in_organization(id, Some(&params.models)),
+        TeamPlace::Existing(id, models) => in_organization(id, models),
         // With the flag a team that has no organization of its own stands alone, as rule 4 says.
-        None => (params.organization_id.filter(|_| !policy.also_create_orgs), params.models),
+        TeamPlace::Default => (params.organization_id.filter(|_| !policy.also_create_orgs), params.models, false),
     };
     NewTeam {
         alias,
         organization_id,
         models,
+        follows_organization,
         budget_reset_at: reset(&params.limits),
         limits: params.limits,
         team_member_permissions: params.team_member_permissions,
@@ -254,7 +314,7 @@ impl Plan {
     /// Whether there is nothing to write. Notes are no writing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.organizations.is_empty() && self.teams.is_empty() && !self.writes_person()
+        !self.creates() && self.team_models.is_empty() && !self.writes_person()
     }
 
     /// Whether the person's own rows change.

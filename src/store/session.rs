@@ -74,10 +74,10 @@ impl Store {
             ", opened as (
                 insert into entraway.sessions
                     (token_hash, user_id, tenant_id, sid, created_at, last_seen_at, expires_at)
-                values ($26, $1, $2, $27, $28, $28, $29)
+                values ($27, $1, $2, $28, $29, $29, $30)
                 returning user_id
             ), ended as materialized (
-                select entraway.end_other_sessions(user_id, $26, $30, $31, $28, $32) as whose from opened
+                select entraway.end_other_sessions(user_id, $27, $31, $32, $29, $33) as whose from opened
             ), told as materialized (
                 select entraway.tell_sessions(whose) from ended where whose <> '{}'
             )

@@ -16,4 +16,5 @@ mod rosters;
 mod rows;
 mod start;
 mod support;
+mod team_models;
 mod whose;

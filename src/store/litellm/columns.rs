@@ -49,7 +49,7 @@ const TABLES: &[(&str, &[Column])] = &[
             ("members_with_roles", JSON, "riu"),
             ("metadata", JSON, "ri"),
             ("max_budget", NUMBER, "ri"),
-            ("models", TEXTS, "ri"),
+            ("models", TEXTS, "riu"),
             ("tpm_limit", WHOLE, "ri"),
             ("rpm_limit", WHOLE, "ri"),
             ("budget_duration", TEXT, "ri"),

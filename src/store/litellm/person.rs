@@ -27,9 +27,9 @@ pub(super) async fn write(
 
     // What `team` tells of each team to join is: is the person in its roster, in their own row's list, in the table of
     // memberships; and the budget of a new membership: one of its own where the team limits its members' models, else
-    // the one that the team's members share. The rows are locked, so that none can go while the other places are written,
-    // which no foreign key would notice; and in the order of the ids, as the proxy's flush of what teams spent takes
-    // them, which knows no other lock.
+    // the one that the team's members share.
+    // The rows are locked, so that none can go while the other places are written, which no foreign key would notice; and
+    // in the order of the ids, as the proxy's flush of what teams spent takes them, which knows no other lock.
     let row = sqlx::query(
         r#"with now as (
             select $2::timestamptz at time zone 'UTC' as now
@@ -160,7 +160,7 @@ pub(super) async fn write(
     .await?;
     applied.user_created = row.try_get("user_created")?;
     applied.user_updated = row.try_get("user_updated")?;
-    applied.organizations_joined = group_ids(&row.try_get::<Vec<String>, _>("organizations")?);
+    applied.organizations_joined = row.try_get::<Vec<String>, _>("organizations")?.into_iter().collect();
     applied.teams_joined = group_ids(&row.try_get::<Vec<String>, _>("teams")?);
     Json(applied.aliases_joined) = row.try_get("aliases")?;
     if applied.teams_joined != plan.join_teams {

@@ -140,6 +140,7 @@ pub(in crate::web) fn shown(visit: &Visit, mut row: SyncRow) -> SyncRow {
     }
     row.organizations_created.retain(|id| row.organizations_joined.contains(id));
     row.teams_created.retain(|id| row.teams_joined.contains(id));
+    row.team_models_updated.retain(|id| row.teams_joined.contains(id));
     for failure in &mut row.failures {
         (failure.id, failure.alias, failure.why) = (None, None, None);
     }
@@ -150,7 +151,13 @@ pub(in crate::web) fn shown(visit: &Visit, mut row: SyncRow) -> SyncRow {
 }
 
 fn groups(row: &SyncRow) -> impl Iterator<Item = String> {
-    let lists = [&row.organizations_created, &row.teams_created, &row.organizations_joined, &row.teams_joined];
+    let lists = [
+        &row.organizations_created,
+        &row.teams_created,
+        &row.organizations_joined,
+        &row.teams_joined,
+        &row.team_models_updated,
+    ];
     let noted = row.notes.0.as_array().into_iter().flatten().filter_map(|note| note["team"].as_str());
     lists.into_iter().flatten().cloned().chain(noted.map(str::to_owned))
 }
@@ -186,6 +193,10 @@ fn written(row: &SyncRow, names: &BTreeMap<String, String>) -> Vec<Part> {
         if !made.is_empty() {
             say(format!("created {}", words::count(made.len(), one)), &[]);
         }
+    }
+    let updated: Vec<&String> = row.team_models_updated.iter().collect();
+    if !updated.is_empty() {
+        say("set the organization's models on".to_owned(), &updated);
     }
     if row.user_updated {
         say("brought details and roles up to date".to_owned(), &[]);
