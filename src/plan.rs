@@ -9,11 +9,12 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::domain::{GroupId, Hidden, Person, UserRole};
-use crate::policy::{Limits, OrgTeamModels, Policy};
+use crate::policy::{BudgetDuration, Limits, OrgTeamModels, Policy};
 
 pub use types::{
-    Applied, Budget, Current, CurrentOrganizationMember, CurrentTeamModels, CurrentUser, Directory, Failure, Groups,
-    ModelsChange, NewOrganization, NewTeam, NewUser, Note, Plan, Reading, Unknown, UserChange, UserUpdate,
+    Applied, Budget, BudgetReset, Current, CurrentOrganizationMember, CurrentTeamModels, CurrentUser, Directory,
+    Failure, Groups, ModelsChange, NewOrganization, NewTeam, NewUser, Note, Plan, Reading, Unknown, UserChange,
+    UserUpdate,
 };
 
 /// LiteLLM's name for "whatever the organization may use".
@@ -42,6 +43,7 @@ impl Planner<'_> {
         plan_groups(&mut plan, current, directory, &passing, policy, now);
         plan_team_models(&mut plan, current, directory, policy);
         plan_memberships(&mut plan, current, &passing, policy, role);
+        plan_member_budgets(&mut plan, current, now);
         plan_organization_roles(&mut plan, current, role);
         note_others(&mut plan, current);
         note_unknown(&mut plan, directory);
@@ -158,6 +160,17 @@ fn plan_memberships(plan: &mut Plan, current: &Current, passing: &[GroupId], pol
             plan.join_organizations.insert(id.to_owned(), role);
         }
     }
+}
+
+/// A member with a budget of their own has the cap of the team's default member budget. LiteLLM resets their spend only if
+/// their own row has its duration, counted from when they join (`_resolve_member_budget_id`, 1.110.2).
+fn plan_member_budgets(plan: &mut Plan, current: &Current, now: DateTime<Utc>) {
+    let resets = plan.join_teams.iter().filter_map(|group| {
+        let duration = current.member_budget_durations.get(group)?.as_ref().filter(|text| !text.is_empty())?;
+        let next = duration.parse::<BudgetDuration>().ok().map(|duration| duration.next_reset(now));
+        Some((*group, BudgetReset { budget_duration: duration.clone(), budget_reset_at: next }))
+    });
+    plan.member_budgets = resets.collect();
 }
 
 /// A role in an organization that the sync gave follows the person's role; one that was changed by hand stays.

@@ -50,6 +50,9 @@ pub struct Current {
     /// Those of the teams that the sync made and whose models are not their organization's; always empty in the native
     /// store.
     pub team_models: BTreeMap<GroupId, CurrentTeamModels>,
+    /// Those of the teams that give each new member a budget of their own, with the `budget_duration` of the team's default
+    /// member budget; always empty in the native store.
+    pub member_budget_durations: BTreeMap<GroupId, Option<String>>,
     /// All organizations that the person is in, by id: an id made by hand need not be a GUID.
     pub organization_members: BTreeMap<String, CurrentOrganizationMember>,
     /// Those of the asked groups whose team the person is in, wholly: half a membership is none.
@@ -108,6 +111,8 @@ pub struct Plan {
     /// Memberships of organizations that the sync made and whose role changes.
     pub organization_roles: BTreeMap<String, UserRole>,
     pub join_teams: BTreeSet<GroupId>,
+    /// The reset periods of the budgets that new members of these teams get for themselves.
+    pub member_budgets: BTreeMap<GroupId, BudgetReset>,
     /// What was left alone, and why.
     pub notes: Vec<Note>,
 }
@@ -148,6 +153,14 @@ pub struct Budget {
 pub struct ModelsChange {
     pub from: Vec<String>,
     pub to: Vec<String>,
+}
+
+/// How often a budget starts anew, and when next; `None` where this service cannot read the duration: LiteLLM's reset job
+/// treats such a row as due and sets the time itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BudgetReset {
+    pub budget_duration: String,
+    pub budget_reset_at: Option<DateTime<Utc>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

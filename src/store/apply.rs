@@ -307,7 +307,8 @@ pub(super) fn uuids(ids: Vec<GroupId>) -> Vec<Uuid> {
 
 /// What a store's read gives: the columns `person`, `organizations`, `teams` with `team_organizations`,
 /// `member_organizations` with `member_roles` and `member_sso_roles`, `team_members`, `same_email` and
-/// `same_sso_user_id`; and, as JSON objects by group or null, `organization_models` and `team_models`.
+/// `same_sso_user_id`; and, as JSON objects by group or null, `organization_models`, `team_models` and
+/// `member_budget_durations`.
 pub(super) fn current(row: &PgRow) -> Result<Current, StoreError> {
     let user: Option<Json<CurrentUser>> = row.try_get("person")?;
     let groups = |column| Ok::<_, sqlx::Error>(row.try_get::<Vec<Uuid>, _>(column)?.into_iter().map(GroupId::from));
@@ -322,6 +323,7 @@ pub(super) fn current(row: &PgRow) -> Result<Current, StoreError> {
         organization_models: by_group(row, "organization_models")?,
         teams: groups("teams")?.zip(texts("team_organizations")?).collect(),
         team_models: by_group(row, "team_models")?,
+        member_budget_durations: by_group(row, "member_budget_durations")?,
         organization_members: row.try_get::<Vec<String>, _>("member_organizations")?.into_iter().zip(member).collect(),
         team_members: groups("team_members")?.collect(),
         same_email: hidden("same_email")?,

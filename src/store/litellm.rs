@@ -86,7 +86,12 @@ impl Tables for LiteLlm {
                                        -- A team that was created again by hand is left alone. Rounding differs.
                                        and t.created_at at time zone 'UTC'
                                            between made.made_at - interval '1 s' and made.made_at + interval '1 s'))
-                             as team_models
+                             as team_models,
+                         json_object_agg(wanted.id, (
+                                 select budget_duration from public."LiteLLM_BudgetTable"
+                                 where budget_id = t.metadata ->> 'team_member_budget_id'))
+                             filter (where cardinality(t.default_team_member_models) > 0 and wanted.id = any($3))
+                             as member_budget_durations
                   from unnest($2::uuid[]) wanted (id)
                        left join public."LiteLLM_OrganizationTable" own on own.organization_id = wanted.id::text
                        left join public."LiteLLM_TeamTable" t on t.team_id = wanted.id::text

@@ -94,8 +94,10 @@ pub(super) async fn write(
             where t.team_id = team.team_id and not team.on_roster
         ), own_budgets as (
             insert into public."LiteLLM_BudgetTable"
-                   (budget_id, allowed_models, created_by, updated_by, created_at, updated_at)
-            select own_budget, models, $13, $13, now, now
+                   (budget_id, allowed_models, budget_duration, budget_reset_at,
+                    created_by, updated_by, created_at, updated_at)
+            select own_budget, models, $14 -> team_id ->> 'budget_duration',
+                   ($14 -> team_id ->> 'budget_reset_at')::timestamptz at time zone 'UTC', $13, $13, now, now
             from now, team where own_budget is not null and not has_membership
         ), memberships as (
             insert into public."LiteLLM_TeamMembership" (user_id, team_id, budget_id)
@@ -156,6 +158,7 @@ pub(super) async fn write(
     .bind(identity.tenant_id.as_uuid())
     .bind(remembers_role)
     .bind(PROXY_ADMIN)
+    .bind(Json(&plan.member_budgets))
     .fetch_one(link)
     .await?;
     applied.user_created = row.try_get("user_created")?;

@@ -140,10 +140,13 @@ fn team_models() -> impl Strategy<Value = BTreeMap<GroupId, CurrentTeamModels>> 
 
 /// What of teams and organizations only LiteLLM's tables hold.
 fn of_litellm() -> impl Strategy<Value = OfLiteLlm> {
-    (btree_map(any_group(), models(), 0..=5), team_models())
+    let durations = select(vec![None, Some("30d"), Some("1h"), Some("every now and then"), Some("")]);
+    let durations = durations.prop_map(|text| text.map(str::to_owned));
+    (btree_map(any_group(), models(), 0..=5), team_models(), btree_map(any_group(), durations, 0..=3))
 }
 
-type OfLiteLlm = (BTreeMap<GroupId, Vec<String>>, BTreeMap<GroupId, CurrentTeamModels>);
+type OfLiteLlm =
+    (BTreeMap<GroupId, Vec<String>>, BTreeMap<GroupId, CurrentTeamModels>, BTreeMap<GroupId, Option<String>>);
 
 /// What the store may hold, also what is not quite right in it: a member of a team that is not there, an organization
 /// made by hand under an id that is no GUID.
@@ -163,10 +166,11 @@ fn current() -> impl Strategy<Value = Current> {
     )
         .prop_map(
             |(user, organizations, teams, organization_members, team_members, same_email, same_sso_user_id, more)| {
-                let (mut organization_models, mut team_models) = more;
+                let (mut organization_models, mut team_models, mut member_budget_durations) = more;
                 organization_models.retain(|id, _| organizations.contains(id) && !teams.contains_key(id));
                 team_models
                     .retain(|id, team| teams.get(id).is_some_and(Option::is_some) && team.models != team.organization);
+                member_budget_durations.retain(|id, _| teams.contains_key(id));
                 Current {
                     user,
                     same_email,
@@ -175,6 +179,7 @@ fn current() -> impl Strategy<Value = Current> {
                     organization_models,
                     teams,
                     team_models,
+                    member_budget_durations,
                     organization_members,
                     team_members,
                 }
@@ -267,6 +272,7 @@ pub(super) fn shuffled(case: &Case, seed: u64) -> Case {
         organization_models: _,
         teams,
         team_models: _,
+        member_budget_durations: _,
         organization_members,
         team_members,
         user: _,

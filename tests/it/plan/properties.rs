@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use entraway::domain::GroupId;
 use entraway::plan::{Budget, Current, Groups, Note, Plan, Reading, UserChange};
-use entraway::policy::OrgTeamModels;
+use entraway::policy::{BudgetDuration, OrgTeamModels};
 use proptest::prelude::*;
 
 use super::generate::{Case, any_group, case, config, identity, shuffled};
@@ -45,6 +45,7 @@ fn leaving_out(mut plan: Plan, group: GroupId, current: &Current) -> Plan {
     plan.team_models.remove(&group);
     plan.join_organizations.remove(&organization_of(current, group));
     plan.join_teams.remove(&group);
+    plan.member_budgets.remove(&group);
     plan.notes.retain(|note| *note != Note::TeamStaysStandalone { team: group });
     plan
 }
@@ -249,6 +250,19 @@ proptest! {
     }
 
     #[test]
+    fn member_budgets_take_the_duration_of_the_teams(case in case()) {
+        let plan = case.plan();
+        for id in &plan.join_teams {
+            let duration = case.current.member_budget_durations.get(id).cloned().flatten().filter(|text| !text.is_empty());
+            let reset = plan.member_budgets.get(id);
+            prop_assert_eq!(reset.map(|reset| &reset.budget_duration), duration.as_ref(), "team {}", id);
+            let next = duration.and_then(|text| text.parse::<BudgetDuration>().ok()).map(|text| text.next_reset(case.now));
+            prop_assert_eq!(reset.and_then(|reset| reset.budget_reset_at), next, "team {}", id);
+        }
+        prop_assert!(plan.member_budgets.keys().all(|id| plan.join_teams.contains(id)), "{plan:#?}");
+    }
+
+    #[test]
     fn the_order_of_the_input_makes_no_difference_nor_does_asking_twice(case in case(), seed in any::<u64>()) {
         let plan = case.plan();
         prop_assert_eq!(&plan, &case.plan(), "the same input twice");
@@ -287,6 +301,7 @@ proptest! {
         narrow.current.team_members.retain(|id| asked.contains(id));
         narrow.current.organization_models.retain(|id, _| asked.contains(id));
         narrow.current.team_models.retain(|id, _| asked.contains(id));
+        narrow.current.member_budget_durations.retain(|id, _| asked.contains(id));
         prop_assert_eq!(case.plan(), narrow.plan(), "the store is asked about {:?} only", asked);
     }
 

@@ -27,6 +27,7 @@ fn writable(mut case: Case, kind: StoreKind) -> Case {
         organization_models,
         teams,
         team_models,
+        member_budget_durations,
         organization_members,
         team_members,
         same_email,
@@ -55,6 +56,7 @@ fn writable(mut case: Case, kind: StoreKind) -> Case {
     if kind == StoreKind::Native {
         organization_models.clear();
         team_models.clear();
+        member_budget_durations.clear();
         case.policy.org_team_models = OrgTeamModels::Inherit;
     }
     organization_members.retain(|id, _| is_there(id));
@@ -91,6 +93,7 @@ fn told(mut current: Current, case: &Case, kind: StoreKind) -> Current {
     current.team_models.retain(|id, _| asked.contains(id));
     let members = if kind == StoreKind::Native { asked } else { case.directory.passing() };
     current.team_members.retain(|id| members.contains(id));
+    current.member_budget_durations.retain(|id, _| members.contains(id));
     if kind == StoreKind::Native {
         (current.organization_models, current.team_models) = ([].into(), [].into());
     }
@@ -125,6 +128,7 @@ const EMPTY_LITELLM: &str = r#"truncate "LiteLLM_BudgetTable", "LiteLLM_Organiza
 const LITELLM: &str = r#"with budget as (
         insert into "LiteLLM_BudgetTable" (budget_id, budget_duration, created_by, updated_by)
         values ('by-hand', null, 'a', 'a')
+        union all select 'of ' || key, value, 'a', 'a' from jsonb_each_text($1 -> 'member_budget_durations')
     ), organizations as (
         insert into "LiteLLM_OrganizationTable"
                (organization_id, organization_alias, budget_id, created_by, updated_by, models)
@@ -136,12 +140,15 @@ const LITELLM: &str = r#"with budget as (
         from jsonb_each_text($1 -> 'places') p (team_id, places), regexp_split_to_table(places, '') place
         where $1 #>> '{users,0,user_id}' is not null
     ), teams as (
-        insert into "LiteLLM_TeamTable" (team_id, team_alias, organization_id, members_with_roles, created_at, models)
+        insert into "LiteLLM_TeamTable" (team_id, team_alias, organization_id, members_with_roles, created_at, models,
+                                         default_team_member_models, metadata)
         select key, 'By hand', value,
                coalesce((select jsonb_build_array(jsonb_build_object('user_id', user_id, 'role', 'admin', 'more', 1))
                          from member where team_id = key and place = 'r'), '{}'), '2026-11-01 07:00',
                array(select jsonb_array_elements_text(coalesce(
-                   $1 -> 'team_models' -> key -> 'models', $1 -> 'organization_models' -> value)))
+                   $1 -> 'team_models' -> key -> 'models', $1 -> 'organization_models' -> value))),
+               case when $1 -> 'member_budget_durations' ? key then array['gpt-4'] else '{}' end,
+               jsonb_build_object('team_member_budget_id', 'of ' || key)
         from jsonb_each_text($1 -> 'teams')
     ), made_teams as (
         insert into entraway.made_teams (team_id, made_at, organizations_on, expanded_models)
@@ -204,6 +211,7 @@ async fn write(world: &World, case: &Case) {
         "team_models": current.team_models.iter().map(|(id, team)| {
             (id.to_string(), json!({ "models": team.models, "expanded": team.expanded }))
         }).collect::<serde_json::Map<_, _>>(),
+        "member_budget_durations": current.member_budget_durations,
         "organization_members": Value::Object(members.collect()),
         "team_members": current.team_members,
         "places": Value::Object(places.collect()),
