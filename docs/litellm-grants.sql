@@ -47,8 +47,9 @@ grant select (user_id, organization_id, user_role, created_at),
       update (user_role, updated_at)
    on public."LiteLLM_OrganizationMembership" to entraway;
 
-grant select (user_id, team_id),
-      insert (user_id, team_id, budget_id)
+grant select (user_id, team_id, budget_id),
+      insert (user_id, team_id, budget_id),
+      update (budget_id)
    on public."LiteLLM_TeamMembership" to entraway;
 
 commit;

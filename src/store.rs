@@ -38,6 +38,7 @@ use native::Native;
 
 pub use caller::{Caller, CallerSession, Callers, touch_interval};
 pub use changes::{Change, Changes, NotListening};
+pub use litellm::Leftovers;
 pub use me::{LastSync, Me, OrganizationOfMe, SessionOfMe, TeamOfMe, UserOfMe};
 pub use migrations::Versions;
 pub use session::{NewSession, SessionRow, TokenHash, Whose};

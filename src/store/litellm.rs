@@ -2,6 +2,7 @@
 //! order, all three places of a team membership, no column that it does not have. Observed of LiteLLM 1.109.1.
 
 mod columns;
+mod leftovers;
 mod person;
 mod team_models;
 
@@ -15,6 +16,8 @@ use super::connection::Link;
 use crate::domain::{Email, GroupId, Person, TenantId};
 use crate::plan::{Applied, Budget, Current, Directory, NewOrganization, NewTeam, Plan, Planner};
 use crate::random;
+
+pub use leftovers::Leftovers;
 
 pub(super) use columns::check;
 

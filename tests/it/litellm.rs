@@ -6,6 +6,7 @@ mod budgets;
 mod defaults;
 mod grants;
 mod large;
+mod leftovers;
 mod locks;
 mod memberships;
 mod odd;

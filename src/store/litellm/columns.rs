@@ -90,7 +90,7 @@ const TABLES: &[(&str, &[Column])] = &[
             ("updated_at", TIME, "iu"),
         ],
     ),
-    ("LiteLLM_TeamMembership", &[("user_id", TEXT, "ri"), ("team_id", TEXT, "ri"), ("budget_id", TEXT, "i")]),
+    ("LiteLLM_TeamMembership", &[("user_id", TEXT, "ri"), ("team_id", TEXT, "ri"), ("budget_id", TEXT, "riu")]),
 ];
 
 const TEXT: &str = "text";
