@@ -33,7 +33,7 @@ grant select (team_id, team_alias, organization_id, members_with_roles, metadata
       insert (team_id, team_alias, organization_id, admins, members, members_with_roles, metadata, max_budget, models,
               tpm_limit, rpm_limit, budget_duration, budget_reset_at, team_member_permissions, access_group_ids, created_at,
               updated_at),
-      update (members_with_roles, updated_at)
+      update (members_with_roles, models, updated_at)
    on public."LiteLLM_TeamTable" to entraway;
 
 grant select (user_id, sso_user_id, user_email, user_alias, user_role, teams, models, max_budget, budget_duration,
@@ -48,8 +48,9 @@ grant select (user_id, organization_id, user_role, created_at),
       update (user_role, updated_at)
    on public."LiteLLM_OrganizationMembership" to entraway;
 
-grant select (user_id, team_id),
-      insert (user_id, team_id, budget_id)
+grant select (user_id, team_id, budget_id),
+      insert (user_id, team_id, budget_id),
+      update (budget_id)
    on public."LiteLLM_TeamMembership" to entraway;
 
 commit;

@@ -317,12 +317,13 @@ fn config<'a>(node: Option<&'a Node>, reader: &mut Reader<'a>) -> Option<Config>
     let return_hosts = access::return_hosts(&access.return_hosts, public_url, session.as_ref(), reader);
     let limits = limits::limits(&mut root, reader);
     let pages = pages::pages(&mut root, reader);
-    let litellm = litellm_proxy::litellm(&mut root, store, reader);
+    let (litellm, org_team_models) = litellm_proxy::litellm(&mut root, store, reader);
     let settings = litellm::settings(&mut root, store, reader);
     root.finish(reader);
 
     let policy = Policy {
         also_create_orgs: settings.also_create_orgs,
+        org_team_models,
         team_params: settings.team_params,
         user_params: settings.user_params,
         role_precedence,

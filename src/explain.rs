@@ -225,6 +225,13 @@ impl<'a> Look<'a> {
         if !self.rules.policy.also_create_orgs {
             return None;
         }
+        // A team in another organization leads there, and none of the group's own is made.
+        if let Some(elsewhere) =
+            self.teams.get(id).and_then(|team| team.organization_id.as_deref()).filter(|o| *o != id)
+        {
+            let joined = self.organization_members.contains(elsewhere);
+            return Some(if joined { OrganizationVerdict::Joined } else { OrganizationVerdict::NotInIt });
+        }
         let there = self.organizations.contains_key(id);
         match (self.failures.get(&(false, id)), &self.facts.complete) {
             _ if there && self.organization_members.contains(id) => Some(OrganizationVerdict::Joined),
@@ -289,7 +296,7 @@ impl<'a> Look<'a> {
                     Kind::Organization,
                     &member.organization_id,
                     member.source,
-                    self.why(&member.organization_id, member.source),
+                    self.why(self.group_of(&member.organization_id), member.source),
                 )
             }
         });
@@ -298,6 +305,14 @@ impl<'a> Look<'a> {
             (one.name.as_ref().unwrap_or(&one.id).to_lowercase(), one.id.clone(), one.kind == Kind::Team)
         });
         all
+    }
+
+    /// The group whose organization this is: the one of its id, else one of the person's whose team is in it.
+    fn group_of<'b>(&'b self, organization: &'b str) -> &'b str {
+        let Some(reading) = &self.facts.reading else { return organization };
+        let teams = self.facts.teams.iter().filter(|team| team.organization_id.as_deref() == Some(organization));
+        let mut groups = std::iter::once(organization).chain(teams.map(|team| &*team.id));
+        groups.find(|id| reading.groups.contains_key(*id)).unwrap_or(organization)
     }
 
     fn why(&self, id: &str, source: Source) -> MembershipWhy {

@@ -10,13 +10,14 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::domain::{GroupId, Hidden, Person, StoreKind, UserRole};
-use crate::policy::{Limits, Policy};
+use crate::policy::{BudgetDuration, Limits, OrgTeamModels, Policy};
 
 use roles::Roles;
 pub use roles::organization_role;
 pub use types::{
-    Applied, Budget, Current, CurrentOrganizationMember, CurrentUser, Directory, Failure, GivenRoles, Groups,
-    NewOrganization, NewTeam, NewUser, Note, Plan, Reading, RoleChange, RoleScope, Unknown, UserChange, UserUpdate,
+    Applied, Budget, BudgetReset, Current, CurrentOrganizationMember, CurrentTeamModels, CurrentUser, Directory,
+    Failure, GivenRoles, Groups, ModelsChange, NewOrganization, NewTeam, NewUser, Note, Plan, Reading, RoleChange,
+    RoleScope, Unknown, UserChange, UserUpdate,
 };
 
 /// LiteLLM's name for "whatever the organization may use".
@@ -36,7 +37,8 @@ pub struct Planner<'a> {
 
 impl Planner<'_> {
     /// Plans the sign-in. `current` has to be the store's answer for this person and for all of the directory's
-    /// `group_ids()`. What exists is never in the plan: nothing is renamed, re-scoped, re-limited or removed.
+    /// `group_ids()`. What exists is never in the plan: nothing is renamed, re-scoped, re-limited or removed. The one
+    /// exception are the models of a team that the sync has written and that only it has written.
     #[must_use]
     pub fn plan(&self, current: &Current) -> Plan {
         let Self { person, directory, policy, now, .. } = *self;
@@ -45,8 +47,11 @@ impl Planner<'_> {
         self.plan_user(&mut plan, current, &roles);
         let passing = directory.passing();
         plan_groups(&mut plan, current, directory, &passing, policy, now);
+        plan_team_models(&mut plan, current, directory, policy);
         plan_memberships(&mut plan, current, &passing, policy, roles.in_organizations);
-        roles::plan_organization_roles(&mut plan, current, &passing, roles.in_organizations);
+        plan_member_budgets(&mut plan, current, now);
+        let effective = effective_organizations(current, &passing);
+        roles::plan_organization_roles(&mut plan, current, &effective, roles.in_organizations);
         note_others(&mut plan, current);
         note_unknown(&mut plan, directory);
         plan
@@ -58,9 +63,9 @@ impl Planner<'_> {
     pub fn without_organizations(&self, mut plan: Plan, failed: &BTreeSet<GroupId>) -> Plan {
         for group in failed {
             plan.organizations.remove(group);
-            plan.join_organizations.remove(group);
+            plan.join_organizations.remove(&group.to_string());
             if let Some(team) = plan.teams.get_mut(group) {
-                *team = new_team(team.alias.clone(), None, self.policy, self.now);
+                *team = new_team(team.alias.clone(), TeamPlace::Default, self.policy, self.now);
             }
         }
         plan
@@ -117,7 +122,21 @@ impl Planner<'_> {
     }
 }
 
-/// Rules 1, 2, 3 and 8: every assigned group gets its organization (with the flag) and its team, whoever signs in.
+/// The organization that a group's team belongs to, if it is not the group's own.
+fn elsewhere(current: &Current, group: GroupId) -> Option<&String> {
+    let mut text = Uuid::encode_buffer();
+    let own: &str = group.as_uuid().as_hyphenated().encode_lower(&mut text);
+    current.teams.get(&group)?.as_ref().filter(|id| id.as_str() != own)
+}
+
+/// The organizations that effective groups lead to: of the same id, or the one that the group's team belongs to.
+fn effective_organizations(current: &Current, effective: &[GroupId]) -> BTreeSet<String> {
+    let others = effective.iter().filter_map(|group| elsewhere(current, *group).cloned());
+    effective.iter().map(ToString::to_string).chain(others).collect()
+}
+
+/// Rules 1, 2, 3 and 8: every assigned group gets its organization (with the flag) and its team, whoever signs in. A team
+/// that belongs to another organization needs none of its own.
 fn plan_groups(
     plan: &mut Plan,
     current: &Current,
@@ -129,13 +148,20 @@ fn plan_groups(
     let Some(Reading::Known(assigned)) = &directory.assigned else { return };
     for (&group, name) in assigned {
         let alias = || alias(group, name.as_ref(), directory);
-        if policy.also_create_orgs && !current.organizations.contains(&group) {
+        let exists = current.organizations.contains(&group);
+        if policy.also_create_orgs && !exists && elsewhere(current, group).is_none() {
             plan.organizations.insert(group, new_organization(alias(), policy, now));
         }
         match current.teams.get(&group) {
             None => {
-                let own = policy.also_create_orgs.then_some(group);
-                plan.teams.insert(group, new_team(alias(), own, policy, now));
+                let place = if !policy.also_create_orgs {
+                    TeamPlace::Default
+                } else if exists {
+                    TeamPlace::Existing(group, current.organization_models.get(&group))
+                } else {
+                    TeamPlace::New(group)
+                };
+                plan.teams.insert(group, new_team(alias(), place, policy, now));
             }
             Some(None) if policy.also_create_orgs && passing.binary_search(&group).is_ok() => {
                 plan.notes.push(Note::TeamStaysStandalone { team: group });
@@ -145,7 +171,31 @@ fn plan_groups(
     }
 }
 
-/// The person joins the teams (and, with the flag, the organizations) of the groups they are in and that pass.
+/// `litellm.org_team_models: expand`: the models that the sync wrote follow the organization's, and the word
+/// `all-org-models` of an earlier version is replaced. A team with any other models is left alone.
+fn plan_team_models(plan: &mut Plan, current: &Current, directory: &Directory, policy: &Policy) {
+    if policy.org_team_models == OrgTeamModels::Inherit || current.team_models.is_empty() {
+        return;
+    }
+    for group in directory.group_ids() {
+        let Some(CurrentTeamModels { models, expanded, organization }) = current.team_models.get(&group) else {
+            continue;
+        };
+        let ours = *models == [ALL_ORG_MODELS] || expanded.as_ref().is_some_and(|ours| same_models(ours, models));
+        if ours && !same_models(models, organization) {
+            plan.team_models.insert(group, ModelsChange { from: models.clone(), to: organization.clone() });
+        }
+    }
+}
+
+/// Lists of models are compared as sets: LiteLLM's pages write a list again in another order.
+fn same_models(one: &[String], other: &[String]) -> bool {
+    let set = |models: &[String]| -> BTreeSet<String> { models.iter().cloned().collect() };
+    set(one) == set(other)
+}
+
+/// The person joins the teams (and, with the flag, the organizations) of the groups they are in and that pass. A team in
+/// another organization leads to that one.
 fn plan_memberships(plan: &mut Plan, current: &Current, passing: &[GroupId], policy: &Policy, role: UserRole) {
     let mut text = Uuid::encode_buffer();
     for &group in passing {
@@ -156,12 +206,24 @@ fn plan_memberships(plan: &mut Plan, current: &Current, passing: &[GroupId], pol
         if !policy.also_create_orgs {
             continue;
         }
-        let organization = current.organizations.contains(&group) || plan.organizations.contains_key(&group);
-        let id: &str = group.as_uuid().as_hyphenated().encode_lower(&mut text);
-        if organization && !current.organization_members.contains_key(id) {
-            plan.join_organizations.insert(group, role);
+        let own = current.organizations.contains(&group) || plan.organizations.contains_key(&group);
+        let own = own.then(|| &*group.as_uuid().as_hyphenated().encode_lower(&mut text));
+        let organization = elsewhere(current, group).map(String::as_str).or(own);
+        if let Some(id) = organization.filter(|id| !current.organization_members.contains_key(*id)) {
+            plan.join_organizations.insert(id.to_owned(), role);
         }
     }
+}
+
+/// A member with a budget of their own has the cap of the team's default member budget. LiteLLM resets their spend only if
+/// their own row has its duration, counted from when they join (`_resolve_member_budget_id`, 1.110.2).
+fn plan_member_budgets(plan: &mut Plan, current: &Current, now: DateTime<Utc>) {
+    let resets = plan.join_teams.iter().filter_map(|group| {
+        let duration = current.member_budget_durations.get(group)?.as_ref().filter(|text| !text.is_empty())?;
+        let next = duration.parse::<BudgetDuration>().ok().map(|duration| duration.next_reset(now));
+        Some((*group, BudgetReset { budget_duration: duration.clone(), budget_reset_at: next }))
+    });
+    plan.member_budgets = resets.collect();
 }
 
 fn note_others(plan: &mut Plan, current: &Current) {
@@ -199,19 +261,37 @@ fn new_organization(alias: String, policy: &Policy, now: DateTime<Utc>) -> NewOr
     NewOrganization { alias, models: params.models, limits: params.limits, budget_reset_at }
 }
 
+/// Where a new team belongs.
+enum TeamPlace<'a> {
+    /// In no organization of its own.
+    Default,
+    /// In one of the group's id that is made with it.
+    New(GroupId),
+    /// In one of the group's id that exists, with the models that it has; `None` where they are no list.
+    Existing(GroupId, Option<&'a Vec<String>>),
+}
+
 /// A team in an organization of its own, which gives it its models, or one with the operator's defaults.
-fn new_team(alias: String, own_organization: Option<GroupId>, policy: &Policy, now: DateTime<Utc>) -> NewTeam {
+fn new_team(alias: String, place: TeamPlace<'_>, policy: &Policy, now: DateTime<Utc>) -> NewTeam {
     let params = policy.team_params.clone().unwrap_or_default();
     let reset = |limits: &Limits| limits.budget_duration.as_ref().map(|duration| duration.next_reset(now));
-    let (organization_id, models) = match own_organization {
-        Some(id) => (Some(id.to_string()), vec![ALL_ORG_MODELS.to_owned()]),
+    // Models that cannot be read must not become `[]`, which is all models.
+    let in_organization = |id: GroupId, models: Option<&Vec<String>>| {
+        let expanded = models.filter(|_| policy.org_team_models == OrgTeamModels::Expand);
+        let models = expanded.cloned().unwrap_or_else(|| vec![ALL_ORG_MODELS.to_owned()]);
+        (Some(id.to_string()), models, expanded.is_some())
+    };
+    let (organization_id, models, follows_organization) = match place {
+        TeamPlace::New(id) => in_organization(id, Some(&params.models)),
+        TeamPlace::Existing(id, models) => in_organization(id, models),
         // With the flag a team that has no organization of its own stands alone, as rule 4 says.
-        None => (params.organization_id.filter(|_| !policy.also_create_orgs), params.models),
+        TeamPlace::Default => (params.organization_id.filter(|_| !policy.also_create_orgs), params.models, false),
     };
     NewTeam {
         alias,
         organization_id,
         models,
+        follows_organization,
         budget_reset_at: reset(&params.limits),
         limits: params.limits,
         access_group_ids: params.access_group_ids,
@@ -231,7 +311,7 @@ impl Plan {
     /// Whether there is nothing to write. Notes are no writing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.organizations.is_empty() && self.teams.is_empty() && !self.writes_person()
+        !self.creates() && self.team_models.is_empty() && !self.writes_person()
     }
 
     /// Whether the person's own rows change.

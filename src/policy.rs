@@ -13,6 +13,8 @@ pub use budget::{BudgetDuration, BudgetDurationError};
 pub struct Policy {
     /// `litellm_settings.entra_groups_also_create_orgs`: a group becomes an organization and a team inside it.
     pub also_create_orgs: bool,
+    /// `litellm.org_team_models`; always `Inherit` with the native store.
+    pub org_team_models: OrgTeamModels,
     /// `litellm_settings.default_team_params`; `None` where there are none: then no limits at all.
     pub team_params: Option<TeamParams>,
     /// `litellm_settings.default_internal_user_params`.
@@ -68,6 +70,28 @@ pub struct UserParams {
     pub models: Vec<String>,
     /// The rates are for the LiteLLM store; the native one has no columns for a person's.
     pub limits: Limits,
+}
+
+/// The models of a team in an organization of its own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OrgTeamModels {
+    /// The word `all-org-models`, which stands for the organization's models. LiteLLM 1.109 and 1.110 do not know it and
+    /// refuse every call of such a team.
+    #[default]
+    Inherit,
+    /// The organization's models themselves. They follow the organization as long as only the sync has written them.
+    Expand,
+}
+
+impl OrgTeamModels {
+    /// The word of the configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Inherit => "inherit",
+            Self::Expand => "expand",
+        }
+    }
 }
 
 /// Which of several app roles wins. Entra does not promise an order of the `roles` claim.

@@ -45,6 +45,7 @@ pub use caller::{Caller, CallerSession, Callers, touch_interval};
 pub use changes::{Change, Changes, NotListening};
 pub use connect::ConnectError;
 pub use failed_sign_in::FailedSignIn;
+pub use litellm::Leftovers;
 pub use me::{LastSync, Me, OrganizationOfMe, SessionOfMe, TeamOfMe, UserOfMe};
 pub use migrations::Versions;
 pub use roles::{Adoption, AdoptionState};

@@ -96,11 +96,15 @@ pub async fn sync(
 /// Tells the proxies to forget what was written. They would find out by themselves within a minute, so that whoever
 /// signs in does not pay for a Redis that is away with more than its time-out.
 async fn forget(cache: &LiteLlmCache, person: &Person, applied: &Applied) {
-    let teams: Vec<(String, Option<&str>)> =
-        applied.aliases_joined.iter().map(|(id, alias)| (id.to_string(), alias.as_deref())).collect();
-    let organizations: Vec<String> = applied.organizations_joined.iter().map(ToString::to_string).collect();
+    let teams: Vec<(String, Option<&str>)> = applied
+        .aliases_joined
+        .iter()
+        .chain(&applied.team_models_updated)
+        .map(|(id, alias)| (id.to_string(), alias.as_deref()))
+        .collect();
+    let organizations = applied.organizations_joined.iter().map(String::as_str);
     let teams = teams.iter().map(|(id, alias)| (id.as_str(), *alias));
-    let mut keys = litellm_cache::keys(applied.user_id.as_str(), teams, organizations.iter().map(String::as_str));
+    let mut keys = litellm_cache::keys(applied.user_id.as_str(), teams, organizations);
     // A proxy holds a person under the id that it asked for, which at its own sign-in is the object id.
     keys.insert(person.identity.object_id.to_string());
     if let Err(error) = cache.forget(&keys).await {

@@ -55,6 +55,7 @@ pub async fn database(report: &mut Report, config: &Config, store: &Store, table
              CREATE SCHEMA entraway AUTHORIZATION …, or GRANT CREATE ON DATABASE … TO …",
         ),
     }
+    leftovers(report, store).await;
     let default = config.policy.team_params.as_ref().and_then(|params| params.organization_id.as_ref());
     if let Some(id) = default.filter(|_| !config.policy.also_create_orgs) {
         report.awaits("default organization");
@@ -67,6 +68,37 @@ pub async fn database(report: &mut Report, config: &Config, store: &Store, table
             ),
             Err(error) => report.fail("default organization", &chain(&error), "see above"),
         }
+    }
+}
+
+/// Rows that deleted teams and organizations left in a LiteLLM database. What a sign-in repairs is not among them.
+async fn leftovers(report: &mut Report, store: &Store) {
+    const STEP: &str = "leftovers";
+    const DOCS: &str = "docs/litellm.md, Leftovers of deleted teams";
+    report.awaits(STEP);
+    let found = match store.leftovers().await {
+        Ok(found) => found.unwrap_or_default(),
+        Err(error) => return report.warn(STEP, &format!("could not be counted: {}", chain(&error)), "see above"),
+    };
+    let kinds = [
+        (
+            found.team_memberships,
+            "rows of LiteLLM_TeamMembership belong to no team",
+            "they count again if a team of that id is created; to delete them, see",
+        ),
+        (
+            found.organization_memberships,
+            "rows of LiteLLM_OrganizationMembership belong to no organization",
+            "they count again if an organization of that id is created; to delete them, see",
+        ),
+        (
+            found.former_budgets,
+            "team memberships have the default member budget of a deleted team",
+            "remove and add these members in LiteLLM; to find them, see",
+        ),
+    ];
+    for (count, what, remedy) in kinds.into_iter().filter(|(count, ..)| *count > 0) {
+        report.warn(STEP, &format!("{count} {what}"), &format!("{remedy} {DOCS}"));
     }
 }
 

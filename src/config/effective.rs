@@ -137,6 +137,8 @@ pub(super) fn settings(config: &Config, sources: &Sources) -> Vec<Setting> {
 
     list.secret("litellm.redis_url", litellm.redis_url.is_some());
     list.perhaps("litellm.redis_namespace", litellm.redis_namespace.as_ref());
+    let native = config.store == StoreKind::Native;
+    list.put("litellm.org_team_models", if native { NATIVE } else { policy.org_team_models.as_str() });
 
     list.put("litellm_settings.entra_groups_also_create_orgs", policy.also_create_orgs);
     list.team_params(policy.team_params.as_ref(), config.store);

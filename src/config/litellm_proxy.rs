@@ -1,4 +1,4 @@
-//! The section `litellm`: how the proxies are told whose database is written to.
+//! The section `litellm`: how the proxies whose database is written to are told, and what their teams may use.
 
 use url::Url;
 
@@ -8,18 +8,25 @@ use super::secret::Given;
 use super::section::Section;
 use super::{LiteLlm, secret};
 use crate::domain::StoreKind;
+use crate::policy::OrgTeamModels;
 
 const REMEDY: &str =
     "write redis://:password@host:6379 or rediss://user:password@host:6379/0, with %40 for @ and so on in the password";
 
-/// Both keys are optional, and so is the section.
-pub(super) fn litellm<'a>(root: &mut Section<'a>, store: StoreKind, reader: &mut Reader<'a>) -> LiteLlm {
+/// All keys are optional, and so is the section. The second value is for `Policy`: the native store's teams inherit their
+/// organization's models, so that the key has no effect there.
+pub(super) fn litellm<'a>(
+    root: &mut Section<'a>,
+    store: StoreKind,
+    reader: &mut Reader<'a>,
+) -> (LiteLlm, OrgTeamModels) {
     let mut section = root.section("litellm", reader);
     let url = match secret::find(&mut section, "redis_url", "redis_url_file", reader) {
         Given::Nowhere => None,
         given => Some(secret::text(&section, "redis_url", given, REMEDY, reader)),
     };
     let namespace = section.take("redis_namespace");
+    let models = section.take("org_team_models");
     section.finish(reader);
 
     if let (None, Some(item)) = (&url, &namespace) {
@@ -32,10 +39,14 @@ pub(super) fn litellm<'a>(root: &mut Section<'a>, store: StoreKind, reader: &mut
         reader.parsed(&item, remedy, |text| if text.is_empty() { Err("is empty") } else { Ok(text.to_owned()) })
     });
     let litellm = LiteLlm { redis_url, redis_namespace };
-    if store == StoreKind::Native && (litellm.redis_url.is_some() || litellm.redis_namespace.is_some()) {
+    let given = litellm.redis_url.is_some() || litellm.redis_namespace.is_some() || models.is_some();
+    if store == StoreKind::Native && given {
         reader.note(Level::Warning, "litellm", "has no effect with the native store");
     }
-    litellm
+    let words = [OrgTeamModels::Expand, OrgTeamModels::Inherit].map(|value| (value.as_str(), value));
+    let models = models.and_then(|item| reader.choice(&item, &words)).unwrap_or(OrgTeamModels::Expand);
+    let models = if store == StoreKind::Native { OrgTeamModels::Inherit } else { models };
+    (litellm, models)
 }
 
 fn is_redis_url(item: &Item, url: &str, reader: &mut Reader) -> bool {

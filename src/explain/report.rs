@@ -121,7 +121,7 @@ pub struct GroupReport {
     pub name: Option<String>,
     pub assigned: Option<bool>,
     pub verdict: Verdict,
-    /// Of the organization of the same id; `None` where there is to be none.
+    /// Of the organization that the team is in, else of the one of the same id; `None` where there is to be none.
     pub organization: Option<OrganizationVerdict>,
     /// Why its team is in no organization, if it is in none.
     pub standalone: Option<Standalone>,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Planner;
 use super::types::{Current, CurrentUser, GivenRoles, Note, Plan, RoleChange, RoleScope};
-use crate::domain::{GroupId, StoreKind, UserRole};
+use crate::domain::{StoreKind, UserRole};
 use crate::policy::Policy;
 
 /// The roles of one sign-in.
@@ -110,9 +110,13 @@ pub fn organization_role(role: UserRole) -> UserRole {
 }
 
 /// Rule 13: a managed membership is lowered wherever it is, and raised only where the group is effective, which takes
-/// both lists known. A role that was changed by hand stays.
-pub(super) fn plan_organization_roles(plan: &mut Plan, current: &Current, effective: &[GroupId], role: UserRole) {
-    let effective: BTreeSet<String> = effective.iter().map(ToString::to_string).collect();
+/// both lists known. `effective`: the organizations of the effective groups. A role that was changed by hand stays.
+pub(super) fn plan_organization_roles(
+    plan: &mut Plan,
+    current: &Current,
+    effective: &BTreeSet<String>,
+    role: UserRole,
+) {
     for (organization, member) in &current.organization_members {
         let managed = member.sso_user_role.is_some() && member.sso_user_role == member.user_role;
         let Some(before) = member.user_role.as_ref().filter(|before| managed && *before != role.as_str()) else {

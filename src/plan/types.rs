@@ -43,8 +43,16 @@ pub struct Current {
     pub user: Option<CurrentUser>,
     /// Those of the asked groups that are organizations.
     pub organizations: BTreeSet<GroupId>,
-    /// Those of the asked groups that are teams, each with the organization it belongs to.
+    /// The models of those organizations whose group has no team yet. One that is missing here cannot be read as a list.
+    pub organization_models: BTreeMap<GroupId, Vec<String>>,
+    /// Those of the asked groups that are teams, each with the organization it belongs to, which exists.
     pub teams: BTreeMap<GroupId, Option<String>>,
+    /// Those of the teams that the sync made and whose models are not their organization's; always empty in the native
+    /// store.
+    pub team_models: BTreeMap<GroupId, CurrentTeamModels>,
+    /// Those of the teams that give each new member a budget of their own, with the `budget_duration` of the team's default
+    /// member budget; always empty in the native store.
+    pub member_budget_durations: BTreeMap<GroupId, Option<String>>,
     /// All organizations that the person is in, by id: an id made by hand need not be a GUID.
     pub organization_members: BTreeMap<String, CurrentOrganizationMember>,
     /// Those of the asked groups whose team the person is in, wholly: half a membership is none.
@@ -79,6 +87,17 @@ pub struct CurrentUser {
     pub withheld_role: Option<String>,
 }
 
+/// The models of a team that the sync made in an organization.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct CurrentTeamModels {
+    /// What the team has.
+    pub models: Vec<String>,
+    /// What the sync last wrote; `None` where it wrote `all-org-models`.
+    pub expanded: Option<Vec<String>>,
+    /// What the team's organization has.
+    pub organization: Vec<String>,
+}
+
 /// The person's membership of an organization.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CurrentOrganizationMember {
@@ -95,10 +114,15 @@ pub struct Plan {
     pub organizations: BTreeMap<GroupId, NewOrganization>,
     pub teams: BTreeMap<GroupId, NewTeam>,
     pub user: Option<UserChange>,
-    pub join_organizations: BTreeMap<GroupId, UserRole>,
+    /// Teams whose models are brought in step with their organization's.
+    pub team_models: BTreeMap<GroupId, ModelsChange>,
+    /// By the organization's id: a team may belong to one that was made by hand.
+    pub join_organizations: BTreeMap<String, UserRole>,
     /// Memberships of organizations that the sync made and whose role changes.
     pub organization_roles: BTreeMap<String, UserRole>,
     pub join_teams: BTreeSet<GroupId>,
+    /// The reset periods of the budgets that new members of these teams get for themselves.
+    pub member_budgets: BTreeMap<GroupId, BudgetReset>,
     /// The roles that change, for the record: what is written is in `user` and `organization_roles`.
     pub role_changes: Vec<RoleChange>,
     /// What was left alone, and why.
@@ -119,6 +143,8 @@ pub struct NewTeam {
     /// The organization it belongs to: its own, of the same id, or the operator's default one.
     pub organization_id: Option<String>,
     pub models: Vec<String>,
+    /// `models` are the organization's, and follow it from now on.
+    pub follows_organization: bool,
     pub limits: Limits,
     pub budget_reset_at: Option<DateTime<Utc>>,
     pub access_group_ids: Vec<String>,
@@ -133,6 +159,21 @@ pub struct NewTeam {
 pub struct Budget {
     pub limits: Limits,
     pub reset_at: Option<DateTime<Utc>>,
+}
+
+/// New models of a team, written only if it still has the old ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelsChange {
+    pub from: Vec<String>,
+    pub to: Vec<String>,
+}
+
+/// How often a budget starts anew, and when next; `None` where this service cannot read the duration: LiteLLM's reset job
+/// treats such a row as due and sets the time itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BudgetReset {
+    pub budget_duration: String,
+    pub budget_reset_at: Option<DateTime<Utc>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -234,8 +275,10 @@ pub struct Applied {
     pub user_id: Hidden,
     pub organizations_created: BTreeSet<GroupId>,
     pub teams_created: BTreeSet<GroupId>,
-    pub organizations_joined: BTreeSet<GroupId>,
+    pub organizations_joined: BTreeSet<String>,
     pub teams_joined: BTreeSet<GroupId>,
+    /// The teams whose models were brought in step with their organization's, each with its name.
+    pub team_models_updated: BTreeMap<GroupId, Option<String>>,
     /// The names of those teams, as a LiteLLM database has them: its proxies cache teams by name, too.
     pub aliases_joined: BTreeMap<GroupId, Option<String>>,
     pub user_created: bool,

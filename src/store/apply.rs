@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
@@ -40,6 +41,17 @@ pub(super) trait Tables {
     /// A new team's row, and the budget row that it refers to, if any.
     fn team(id: GroupId, new: &NewTeam, planner: &Planner<'_>) -> NewRow;
 
+    /// Gives teams new models, and remembers them as the sync's; one statement. A team that has other models by now is
+    /// left alone. The native store's teams name no models.
+    async fn write_team_models(
+        _link: &mut Link,
+        _planner: &Planner<'_>,
+        _plan: &Plan,
+        _applied: &mut Applied,
+    ) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// The person's own rows: made or refreshed, and their memberships; one statement.
     async fn write_person(
         link: &mut Link,
@@ -54,13 +66,14 @@ pub(super) trait Tables {
 pub(super) struct Locks {
     /// Organizations or teams are made.
     pub(super) creates: bool,
-    /// The teams whose rosters change.
+    /// The teams whose rosters or models change.
     pub(super) teams: BTreeSet<GroupId>,
 }
 
 impl Locks {
     fn of(plan: &Plan) -> Self {
-        Self { creates: plan.creates(), teams: plan.join_teams.clone() }
+        let teams = plan.join_teams.iter().chain(plan.team_models.keys()).copied().collect();
+        Self { creates: plan.creates(), teams }
     }
 
     fn cover(&self, other: &Self) -> bool {
@@ -139,12 +152,17 @@ async fn apply_once<T: Tables>(store: &Store, planner: &Planner<'_>, locks: &Loc
     }
     if !plan.teams.is_empty() {
         let rows = plan.teams.iter().map(|(id, new)| T::team(*id, new, planner)).collect();
-        let making = Making { planner, refused: &applied.failures };
+        let follows = plan.teams.iter().filter(|(_, new)| new.follows_organization);
+        let expanded = follows.map(|(id, new)| (id.to_string(), json!(new.models))).collect();
+        let making = Making { planner, refused: &applied.failures, expanded };
         let inserted = insert_rows(&mut transaction, T::TEAMS, "team_id", rows, Some(making)).await?;
         let failed = inserted.failures("team", |id| plan.teams.get(&id).map(|new| new.alias.clone()));
         plan = planner.without_teams(plan, &inserted.refused.keys().copied().collect());
         applied.teams_created = inserted.made;
         applied.failures.extend(failed);
+    }
+    if !plan.team_models.is_empty() {
+        T::write_team_models(&mut transaction, planner, &plan, &mut applied).await?;
     }
     if plan.writes_person() {
         T::write_person(&mut transaction, planner, &plan, &mut applied).await?;
@@ -171,10 +189,12 @@ impl Inserted {
     }
 }
 
-/// What is remembered of how teams came to be: the sign-in, and the organizations that could not be made.
+/// What is remembered of how teams came to be: the sign-in, the organizations that could not be made, and the models that
+/// are the organization's.
 struct Making<'a> {
     planner: &'a Planner<'a>,
     refused: &'a [Failure],
+    expanded: Map<String, Value>,
 }
 
 /// Inserts rows as a set, and one by one only where the set was refused: see the function in the migrations.
@@ -198,11 +218,13 @@ async fn insert_rows(
         "with inserted as materialized (
             select key, refused from entraway.insert_rows($1::text::regclass, $2, $3, $4)
          ), made as (
-            insert into entraway.made_teams (team_id, made_at, organizations_on, organization_refused)
-            select key, $5, $6, $7 ->> key from inserted where $7 is not null and refused is null
+            insert into entraway.made_teams (team_id, made_at, organizations_on, organization_refused, expanded_models)
+            select key, $5, $6, $7 ->> key,
+                   case when $8 ? key then array(select jsonb_array_elements_text($8 -> key)) end
+            from inserted where $7 is not null and refused is null
             on conflict (team_id) do update
             set made_at = excluded.made_at, organizations_on = excluded.organizations_on,
-                organization_refused = excluded.organization_refused
+                organization_refused = excluded.organization_refused, expanded_models = excluded.expanded_models
          )
          select key, refused from inserted",
     )
@@ -213,6 +235,7 @@ async fn insert_rows(
     .bind(making.as_ref().map(|making| making.planner.now))
     .bind(making.as_ref().is_some_and(|making| making.planner.policy.also_create_orgs))
     .bind(making.as_ref().map(|making| Value::Object(why(making))))
+    .bind(making.as_ref().map(|making| Value::Object(making.expanded.clone())))
     .fetch_all(link)
     .await?;
     let mut inserted = Inserted { made: BTreeSet::new(), refused: BTreeMap::new() };
@@ -245,7 +268,7 @@ pub(super) struct PersonValues<'a> {
     pub(super) new: Option<Value>,
     /// Those that change of a known one; null where a column stays.
     pub(super) changes: Option<Value>,
-    pub(super) join_organizations: Vec<String>,
+    pub(super) join_organizations: Vec<&'a str>,
     pub(super) join_roles: Vec<&'a str>,
     pub(super) change_organizations: Vec<&'a str>,
     pub(super) change_roles: Vec<&'a str>,
@@ -278,7 +301,7 @@ impl<'a> PersonValues<'a> {
         Self {
             new,
             changes,
-            join_organizations: plan.join_organizations.keys().map(ToString::to_string).collect(),
+            join_organizations: plan.join_organizations.keys().map(String::as_str).collect(),
             join_roles: plan.join_organizations.values().map(|role| role.as_str()).collect(),
             change_organizations: plan.organization_roles.keys().map(String::as_str).collect(),
             change_roles: plan.organization_roles.values().map(|role| role.as_str()).collect(),
@@ -294,7 +317,8 @@ pub(super) fn uuids(ids: Vec<GroupId>) -> Vec<Uuid> {
 
 /// What a store's read gives: the columns `person`, `organizations`, `teams` with `team_organizations`,
 /// `member_organizations` with `member_roles` and `member_sso_roles`, `team_members`, `same_email` and
-/// `same_sso_user_id`.
+/// `same_sso_user_id`; and, as JSON objects by group or null, `organization_models`, `team_models` and
+/// `member_budget_durations`.
 pub(super) fn current(row: &PgRow) -> Result<Current, StoreError> {
     let user: Option<Json<CurrentUser>> = row.try_get("person")?;
     let groups = |column| Ok::<_, sqlx::Error>(row.try_get::<Vec<Uuid>, _>(column)?.into_iter().map(GroupId::from));
@@ -306,10 +330,22 @@ pub(super) fn current(row: &PgRow) -> Result<Current, StoreError> {
     Ok(Current {
         user: user.map(|Json(user)| user),
         organizations: groups("organizations")?.collect(),
+        organization_models: by_group(row, "organization_models")?,
         teams: groups("teams")?.zip(texts("team_organizations")?).collect(),
+        team_models: by_group(row, "team_models")?,
+        member_budget_durations: by_group(row, "member_budget_durations")?,
         organization_members: row.try_get::<Vec<String>, _>("member_organizations")?.into_iter().zip(member).collect(),
         team_members: groups("team_members")?.collect(),
         same_email: hidden("same_email")?,
         same_sso_user_id: hidden("same_sso_user_id")?,
     })
+}
+
+/// A JSON object by group. Lists of models that nothing but SQL can have written (with nulls, or of several dimensions) are
+/// left out.
+fn by_group<T: DeserializeOwned>(row: &PgRow, column: &str) -> Result<BTreeMap<GroupId, T>, sqlx::Error> {
+    let object: Option<Json<BTreeMap<GroupId, Value>>> = row.try_get(column)?;
+    let object = object.map(|Json(object)| object).unwrap_or_default();
+    let read = |(id, value)| Some((id, serde_json::from_value(value).ok()?));
+    Ok(object.into_iter().filter_map(read).collect())
 }

@@ -2,7 +2,9 @@
 //! order, all three places of a team membership, no column that it does not have. Observed of LiteLLM 1.109.1.
 
 mod columns;
+mod leftovers;
 mod person;
+mod team_models;
 
 use serde_json::json;
 use sqlx::Row as _;
@@ -14,6 +16,8 @@ use super::connection::Link;
 use crate::domain::{Email, GroupId, Person, TenantId};
 use crate::plan::{Applied, Budget, Current, Directory, NewOrganization, NewTeam, Plan, Planner};
 use crate::random;
+
+pub use leftovers::Leftovers;
 
 pub(super) use columns::check;
 
@@ -32,7 +36,8 @@ impl Tables for LiteLlm {
 
     /// A person is found by their object id, as `user_id` or else as `sso_user_id`, and never by e-mail. A row that is
     /// remembered as somebody else's stays theirs whatever its `sso_user_id` says: the proxy's own sign-in writes
-    /// another person there who has the same e-mail. A membership of a team counts when all three places say so.
+    /// another person there who has the same e-mail. A membership of a team counts when all three places say so. Of teams'
+    /// models only those are read that are not their organization's, and whose team is still the one that the sync made.
     async fn read(link: &mut Link, person: &Person, directory: &Directory) -> Result<Current, StoreError> {
         let row = sqlx::query(
             r#"with person as materialized (
@@ -58,8 +63,6 @@ impl Tables for LiteLlm {
                                 where a.object_id = $1 and a.user_id = p.user_id
                                   and a.row_created_at is not distinct from p.created_at))
                  from person p left join given on true) as person,
-                (select coalesce(array_agg(wanted.id), '{}') from unnest($2::uuid[]) wanted (id)
-                 join public."LiteLLM_OrganizationTable" on organization_id = wanted.id::text) as organizations,
                 (select coalesce(array_agg(team_id::uuid), '{}')
                  from (select unnest($3::uuid[])::text as team_id intersect select unnest(person.teams) from person) listed
                       join public."LiteLLM_TeamMembership" m using (team_id)
@@ -74,11 +77,41 @@ impl Tables for LiteLlm {
                        order by user_id limit 5) others) as same_email,
                 (select coalesce(array_agg(user_id), '{}') from public."LiteLLM_UserTable"
                  where sso_user_id = $1 and user_id is distinct from (select user_id from person)) as same_sso_user_id,
-                team.teams, team.team_organizations,
-                member.member_organizations, member.member_roles, member.member_sso_roles
-            from (select coalesce(array_agg(wanted.id), '{}') as teams,
-                         coalesce(array_agg(organization_id), '{}') as team_organizations
-                  from unnest($2::uuid[]) wanted (id) join public."LiteLLM_TeamTable" on team_id = wanted.id::text) team,
+                asked.*, member.member_organizations, member.member_roles, member.member_sso_roles
+            from (select coalesce(array_agg(wanted.id) filter (where own.organization_id is not null), '{}') as organizations,
+                         json_object_agg(wanted.id, coalesce(own.models, '{}'))
+                             filter (where own.organization_id is not null and t.team_id is null) as organization_models,
+                         coalesce(array_agg(wanted.id) filter (where t.team_id is not null), '{}') as teams,
+                         coalesce(array_agg(home.id) filter (where t.team_id is not null), '{}') as team_organizations,
+                         json_object_agg(wanted.id, json_build_object(
+                                 'models', coalesce(t.models, '{}'), 'organization', coalesce(home.models, '{}'),
+                                 'expanded', (select expanded_models from entraway.made_teams where team_id = t.team_id)))
+                             filter (where home.id is not null and coalesce(t.models, '{}') <> coalesce(home.models, '{}')
+                                 and exists (
+                                     select from entraway.made_teams made
+                                     where made.team_id = t.team_id
+                                       and (made.organizations_on or made.expanded_models is not null)
+                                       -- A team that was created again by hand is left alone. Rounding differs.
+                                       and t.created_at at time zone 'UTC'
+                                           between made.made_at - interval '1 s' and made.made_at + interval '1 s'))
+                             as team_models,
+                         json_object_agg(wanted.id, (
+                                 select budget_duration from public."LiteLLM_BudgetTable"
+                                 where budget_id = t.metadata ->> 'team_member_budget_id'))
+                             filter (where cardinality(t.default_team_member_models) > 0 and wanted.id = any($3))
+                             as member_budget_durations
+                  from unnest($2::uuid[]) wanted (id)
+                       left join public."LiteLLM_OrganizationTable" own on own.organization_id = wanted.id::text
+                       left join public."LiteLLM_TeamTable" t on t.team_id = wanted.id::text
+                       -- Looked up only where it is not the group's own.
+                       left join public."LiteLLM_OrganizationTable" other
+                           on other.organization_id = nullif(t.organization_id, own.organization_id)
+                       cross join lateral (
+                           select case when t.organization_id = own.organization_id then own.organization_id
+                                       else other.organization_id end as id,
+                                  case when t.organization_id = own.organization_id then own.models
+                                       else other.models end as models
+                       ) home) asked,
                  (select coalesce(array_agg(m.organization_id), '{}') as member_organizations,
                          coalesce(array_agg(m.user_role), '{}') as member_roles,
                          coalesce(array_agg(given.sso_user_role), '{}') as member_sso_roles
@@ -162,6 +195,15 @@ impl Tables for LiteLlm {
         });
         put_limits(&mut row, &new.limits);
         NewRow { row, budget }
+    }
+
+    async fn write_team_models(
+        link: &mut Link,
+        planner: &Planner<'_>,
+        plan: &Plan,
+        applied: &mut Applied,
+    ) -> Result<(), StoreError> {
+        team_models::write(link, planner, plan, applied).await
     }
 
     async fn write_person(

@@ -28,6 +28,7 @@ impl Tables for Native {
                 (select coalesce(array_agg(wanted.id), '{}') from unnest($2::uuid[]) wanted (id)
                  join entraway.team_members on team_id = wanted.id::text where user_id = $1) as team_members,
                 '{}'::text[] as same_email, '{}'::text[] as same_sso_user_id,
+                null::json as organization_models, null::json as team_models, null::json as member_budget_durations,
                 team.teams, team.team_organizations,
                 member.member_organizations, member.member_roles, member.member_sso_roles
              from (select coalesce(array_agg(wanted.id), '{}') as teams,
@@ -152,7 +153,7 @@ impl Tables for Native {
         .await?;
         applied.user_created = row.try_get("user_created")?;
         applied.user_updated = row.try_get("user_updated")?;
-        applied.organizations_joined = group_ids(&row.try_get::<Vec<String>, _>("organizations")?);
+        applied.organizations_joined = row.try_get::<Vec<String>, _>("organizations")?.into_iter().collect();
         applied.teams_joined = group_ids(&row.try_get::<Vec<String>, _>("teams")?);
         Ok(())
     }

@@ -73,10 +73,10 @@ impl Store {
             ", opened as (
                 insert into entraway.sessions
                     (token_hash, user_id, tenant_id, sid, created_at, last_seen_at, expires_at, sign_in_address)
-                values ($27, $1, $2, $28, $29, $29, $30, $34)
+                values ($28, $1, $2, $29, $30, $30, $31, $35)
                 returning user_id
             ), ended as materialized (
-                select entraway.end_other_sessions(user_id, $27, $31, $32, $29, $33) as whose from opened
+                select entraway.end_other_sessions(user_id, $28, $32, $33, $30, $34) as whose from opened
             ), told as materialized (
                 select entraway.tell_sessions(whose) from ended where whose <> '{}'
             )

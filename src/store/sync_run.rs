@@ -86,12 +86,7 @@ impl SyncRun {
     /// Every group about which the record says something.
     fn touched(&self) -> Vec<String> {
         let applied = &self.applied;
-        let sets = [
-            &applied.organizations_created,
-            &applied.teams_created,
-            &applied.organizations_joined,
-            &applied.teams_joined,
-        ];
+        let sets = [&applied.organizations_created, &applied.teams_created, &applied.teams_joined];
         let failed = applied.failures.iter().map(|failure| &failure.id);
         let changed = applied.role_changes.iter().filter_map(|change| match &change.scope {
             RoleScope::Organization(id) => id.parse().ok(),
@@ -102,7 +97,11 @@ impl SyncRun {
             Note::TeamStaysStandalone { team } => Some(team),
             _ => None,
         });
-        texts(&sets.into_iter().flatten().chain(failed).chain(noted).chain(&changed).copied().collect())
+        let updated = applied.team_models_updated.keys();
+        let groups: BTreeSet<GroupId> =
+            sets.into_iter().flatten().chain(updated).chain(failed).chain(noted).chain(&changed).copied().collect();
+        let ids = groups.iter().map(ToString::to_string).chain(applied.organizations_joined.iter().cloned());
+        ids.collect::<BTreeSet<String>>().into_iter().collect()
     }
 
     /// The person's groups, each with its name and whether it is assigned; `None` where Entra did not tell all of them,
@@ -165,9 +164,9 @@ macro_rules! record {
                      assigned_groups, assigned_groups_read, assigned_groups_why, member_of, member_of_read, member_of_why,
                      organizations_created, teams_created, organizations_joined, teams_joined, touched,
                      user_created, user_updated, failures, notes, retries, entra_ms, graph_ms, plan_ms, store_ms,
-                     role_changes)
+                     role_changes, team_models_updated)
                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-                        $22, $23, $24, $26)
+                        $22, $23, $24, $26, $27)
             ), reading as (
                 insert into entraway.person_groups as known
                        (user_id, tenant_id, assigned_groups, groups, since, confirmed_at)
@@ -211,7 +210,7 @@ pub(super) fn bind_record<'q>(
         .bind(member_of.why)
         .bind(texts(&applied.organizations_created))
         .bind(texts(&applied.teams_created))
-        .bind(texts(&applied.organizations_joined))
+        .bind(applied.organizations_joined.iter().collect::<Vec<_>>())
         .bind(texts(&applied.teams_joined))
         .bind(run.touched())
         .bind(applied.user_created)
@@ -225,6 +224,7 @@ pub(super) fn bind_record<'q>(
         .bind(milliseconds(run.store_time))
         .bind(run.groups())
         .bind(Json(&applied.role_changes))
+        .bind(applied.team_models_updated.keys().map(ToString::to_string).collect::<Vec<_>>())
 }
 
 impl Store {

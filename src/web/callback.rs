@@ -200,6 +200,7 @@ async fn sign_in(
         teams_created = run.applied.teams_created.len(),
         organizations_joined = run.applied.organizations_joined.len(),
         teams_joined = run.applied.teams_joined.len(),
+        team_models_updated = run.applied.team_models_updated.len(),
         failures = run.applied.failures.len(),
         graph_ms = run.graph_time.as_secs_f64() * 1_000.0,
         store_ms = run.store_time.as_secs_f64() * 1_000.0,

@@ -6,7 +6,7 @@ use entraway::fake::{Endpoint, Fault, FaultRule};
 use rstest::rstest;
 use serde_json::json;
 
-use crate::support::{LiteLlm, Native, Service, StoreKind, World};
+use crate::support::{LiteLlm, Native, Service, StoreKind, World, models_of_team};
 
 #[rstest]
 #[tokio::test]
@@ -35,7 +35,7 @@ async fn a_person_signs_in_and_their_groups_are_organizations_teams_and_membersh
     let team = &rows.teams[&evals.to_string()];
     assert_eq!(team["team_alias"], "Production LLM Evals");
     assert_eq!(team["organization_id"], json!(evals));
-    assert_eq!(team["models"], json!(["all-org-models"]));
+    assert_eq!(team["models"], models_of_team(store, &["gpt-4", "gpt-3.5-turbo"]));
     assert_eq!(team["tpm_limit"], 10_000);
     assert!(rows.teams.contains_key(&other.to_string()), "a group that Alice is not in has its team too");
     assert_eq!(rows.teams_of(alice), [evals.to_string()]);

@@ -21,7 +21,7 @@ pub(crate) use browser::{Answer, Browser};
 pub(crate) use certificates::{Certified, pem};
 pub(crate) use log::Log;
 pub(crate) use lure::Lure;
-pub(crate) use rows::Rows;
+pub(crate) use rows::{Rows, models_of_team};
 pub(crate) use secrets::{Secrets, no_address_is_in};
 pub(crate) use together::together;
 pub(crate) use traces::Traces;

@@ -49,7 +49,7 @@ const TABLES: &[(&str, &[Column])] = &[
             ("members_with_roles", JSON, "riu"),
             ("metadata", JSON, "ri"),
             ("max_budget", NUMBER, "ri"),
-            ("models", TEXTS, "ri"),
+            ("models", TEXTS, "riu"),
             ("tpm_limit", WHOLE, "ri"),
             ("rpm_limit", WHOLE, "ri"),
             ("budget_duration", TEXT, "ri"),
@@ -91,7 +91,7 @@ const TABLES: &[(&str, &[Column])] = &[
             ("updated_at", TIME, "iu"),
         ],
     ),
-    ("LiteLLM_TeamMembership", &[("user_id", TEXT, "ri"), ("team_id", TEXT, "ri"), ("budget_id", TEXT, "i")]),
+    ("LiteLLM_TeamMembership", &[("user_id", TEXT, "ri"), ("team_id", TEXT, "ri"), ("budget_id", TEXT, "riu")]),
 ];
 
 const TEXT: &str = "text";

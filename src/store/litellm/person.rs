@@ -28,9 +28,10 @@ pub(super) async fn write(
 
     // What `team` tells of each team to join is: is the person in its roster, in their own row's list, in the table of
     // memberships; and the budget of a new membership: one of its own where the team limits its members' models, else
-    // the one that the team's members share. The rows are locked, so that none can go while the other places are written,
-    // which no foreign key would notice; and in the order of the ids, as the proxy's flush of what teams spent takes
-    // them, which knows no other lock.
+    // the one that the team's members share. A membership row that a deleted team of the same id left behind gets that
+    // budget, too: the user is not on the roster, and the row's budget is a team's default that no team names any more.
+    // The rows are locked, so that none can go while the other places are written, which no foreign key would notice; and
+    // in the order of the ids, as the proxy's flush of what teams spent takes them, which knows no other lock.
     let row = sqlx::query(
         r#"with now as (
             select $2::timestamptz at time zone 'UTC' as now
@@ -41,6 +42,11 @@ pub(super) async fn write(
                    t.members_with_roles @> jsonb_build_array(jsonb_build_object('user_id', $1::text)) as on_roster,
                    coalesce(t.team_id = any ((select teams from person)::text[]), false) as on_person,
                    m.user_id is not null as has_membership,
+                   coalesce(m.budget_id ~ '^team-(.*-)?budget-[0-9a-f]{32}$', false)
+                       and not t.members_with_roles @> jsonb_build_array(jsonb_build_object('user_id', $1::text))
+                       and not exists (select from public."LiteLLM_TeamTable" other
+                                       where other.metadata ->> 'team_member_budget_id' = m.budget_id)
+                       as has_former_budget,
                    case when cardinality(t.default_team_member_models) > 0 then gen_random_uuid()::text end as own_budget,
                    t.default_team_member_models as models,
                    b.budget_id as shared_budget
@@ -101,12 +107,17 @@ pub(super) async fn write(
             where t.team_id = team.team_id and not team.on_roster
         ), own_budgets as (
             insert into public."LiteLLM_BudgetTable"
-                   (budget_id, allowed_models, created_by, updated_by, created_at, updated_at)
-            select own_budget, models, $13, $13, now, now
-            from now, team where own_budget is not null and not has_membership
+                   (budget_id, allowed_models, budget_duration, budget_reset_at,
+                    created_by, updated_by, created_at, updated_at)
+            select own_budget, models, $15 -> team_id ->> 'budget_duration',
+                   ($15 -> team_id ->> 'budget_reset_at')::timestamptz at time zone 'UTC', $13, $13, now, now
+            from now, team where own_budget is not null and (not has_membership or has_former_budget)
         ), memberships as (
             insert into public."LiteLLM_TeamMembership" (user_id, team_id, budget_id)
             select $1, team_id, coalesce(own_budget, shared_budget) from team where not has_membership
+        ), renewed_memberships as (
+            update public."LiteLLM_TeamMembership" m set budget_id = coalesce(team.own_budget, team.shared_budget)
+            from team where m.user_id = $1 and m.team_id = team.team_id and team.has_former_budget
         ), gave_teams as (
             insert into entraway.litellm_team_members (user_id, team_id, created_at)
             select $1, team_id, $2 from team where not (on_roster or on_person or has_membership)
@@ -137,6 +148,11 @@ pub(super) async fn write(
             delete from entraway.litellm_team_members given
             where user_id = $1 and team_id <> all($9) and not exists (
                 select from public."LiteLLM_TeamMembership" m where m.user_id = $1 and m.team_id = given.team_id)
+        ), forgotten_organizations as (
+            delete from entraway.litellm_organization_members given
+            where user_id = $1 and organization_id <> all($5) and not exists (
+                select from public."LiteLLM_OrganizationMembership" m
+                where m.user_id = $1 and m.organization_id = given.organization_id)
         ), told as materialized (
             -- The proxy's tables tell nobody by themselves. Who is new has no session yet.
             select entraway.tell_sessions(
@@ -164,11 +180,12 @@ pub(super) async fn write(
     .bind(remembers_roles)
     .bind(PROXY_ADMIN)
     .bind(premade)
+    .bind(Json(&plan.member_budgets))
     .fetch_one(link)
     .await?;
     applied.user_created = row.try_get("user_created")?;
     applied.user_updated = row.try_get("user_updated")?;
-    applied.organizations_joined = group_ids(&row.try_get::<Vec<String>, _>("organizations")?);
+    applied.organizations_joined = row.try_get::<Vec<String>, _>("organizations")?.into_iter().collect();
     applied.teams_joined = group_ids(&row.try_get::<Vec<String>, _>("teams")?);
     Json(applied.aliases_joined) = row.try_get("aliases")?;
     if applied.teams_joined != plan.join_teams {

@@ -50,6 +50,8 @@ pub struct SyncRow {
     pub teams_created: Vec<String>,
     pub organizations_joined: Vec<String>,
     pub teams_joined: Vec<String>,
+    /// Teams whose models were brought in step with their organization's.
+    pub team_models_updated: Vec<String>,
     pub user_created: bool,
     pub user_updated: bool,
     /// The roles that changed: the user's own, and those in organizations.
@@ -121,7 +123,7 @@ const NATIVE: Shape = Shape {
               r.assigned_groups, r.assigned_groups_read, r.assigned_groups_why,
               r.member_of, r.member_of_read, r.member_of_why,
               r.organizations_created, r.teams_created, r.organizations_joined, r.teams_joined,
-              r.user_created, r.user_updated, r.role_changes, r.failures, r.notes, r.retries,
+              r.team_models_updated, r.user_created, r.user_updated, r.role_changes, r.failures, r.notes, r.retries,
               r.entra_ms, r.graph_ms, r.plan_ms, r.store_ms",
     from: "entraway.sync_runs r
            left join entraway.users u on u.user_id = r.user_id and u.tenant_id = r.tenant_id",

@@ -122,7 +122,9 @@ pub(in crate::web) async fn read(
     let query = ListQuery::read(query, &FILTERS)?;
     let code = query.filter("code");
     if code.is_some_and(|code| !REASONS.iter().any(|reason| reason.code == code)) {
-        return Err(QueryError::Value { name: "code", allowed: "a reason that the page offers, such as canceled" }.into());
+        return Err(
+            QueryError::Value { name: "code", allowed: "a reason that the page offers, such as canceled" }.into()
+        );
     }
     let filter = FailedSignInFilter {
         code: code.map(ToOwned::to_owned),

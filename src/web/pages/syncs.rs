@@ -159,6 +159,7 @@ pub(in crate::web) fn shown(visit: &Visit, mut row: SyncRow) -> SyncRow {
     }
     row.organizations_created.retain(|id| row.organizations_joined.contains(id));
     row.teams_created.retain(|id| row.teams_joined.contains(id));
+    row.team_models_updated.retain(|id| row.teams_joined.contains(id));
     for failure in &mut row.failures {
         (failure.id, failure.alias, failure.why) = (None, None, None);
     }
@@ -169,7 +170,13 @@ pub(in crate::web) fn shown(visit: &Visit, mut row: SyncRow) -> SyncRow {
 }
 
 fn groups(row: &SyncRow) -> impl Iterator<Item = String> {
-    let lists = [&row.organizations_created, &row.teams_created, &row.organizations_joined, &row.teams_joined];
+    let lists = [
+        &row.organizations_created,
+        &row.teams_created,
+        &row.organizations_joined,
+        &row.teams_joined,
+        &row.team_models_updated,
+    ];
     let noted = row.notes.0.as_array().into_iter().flatten().filter_map(|note| note["team"].as_str());
     let changed = row.role_changes.iter().map(|change| &change.scope).filter(|scope| *scope != "global");
     lists.into_iter().flatten().chain(changed).cloned().chain(noted.map(str::to_owned))
@@ -211,6 +218,10 @@ fn written(row: &SyncRow, names: &BTreeMap<String, String>) -> Vec<Part> {
         let scope = if scope == "global" { String::new() } else { format!(" in {}", name(scope)) };
         let before = before.as_deref().filter(|before| !before.is_empty()).unwrap_or("none");
         say(format!("role{scope}: {before} → {after}"), &[]);
+    }
+    let updated: Vec<&String> = row.team_models_updated.iter().collect();
+    if !updated.is_empty() {
+        say("set the organization's models on".to_owned(), &updated);
     }
     if row.user_updated {
         say("brought details and roles up to date".to_owned(), &[]);

@@ -281,6 +281,28 @@ async fn a_database_user_who_may_read_the_proxys_keys_is_told_of() {
 }
 
 #[tokio::test]
+async fn check_counts_leftovers_of_deleted_teams() {
+    let world = world().await;
+    world
+        .sql(
+            r#"insert into public."LiteLLM_BudgetTable" (budget_id, created_by, updated_by)
+               values ('team-Evals-budget-0123456789abcdef0123456789abcdef', 'x', 'x');
+               insert into public."LiteLLM_TeamTable" (team_id, team_alias) values ('there', 'There');
+               insert into public."LiteLLM_UserTable" (user_id) values ('carol'), ('dave');
+               insert into public."LiteLLM_TeamMembership" (user_id, team_id, budget_id)
+               values ('carol', 'gone', null), ('dave', 'gone', null),
+                      ('dave', 'there', 'team-Evals-budget-0123456789abcdef0123456789abcdef')"#,
+        )
+        .await;
+    let ended = check(&world, &config(""), &environment(&world)).await;
+    let remedy = "docs/litellm.md, Leftovers of deleted teams";
+    assert_told(&ended, "warn", "leftovers", "2 rows of LiteLLM_TeamMembership belong to no team", remedy);
+    let found = "1 team memberships have the default member budget of a deleted team";
+    assert_told(&ended, "warn", "leftovers", found, remedy);
+    assert_ready(&ended);
+}
+
+#[tokio::test]
 async fn row_level_security_that_hides_rows_is_told_of() {
     let world = world().await;
     world.sql(r#"alter table public."LiteLLM_UserTable" enable row level security"#).await;

@@ -1,5 +1,7 @@
 //! The section `litellm`: the Redis through which proxies are told.
 
+use entraway::policy::OrgTeamModels;
+
 use super::*;
 
 fn url(value: &str) -> String {
@@ -62,6 +64,25 @@ fn a_namespace_is_a_text_that_is_not_empty_and_goes_with_a_url() {
     assert_eq!(notes("litellm: {redis_namespace: prod}\nstore: litellm", Level::Warning), expected);
     let expected = ["litellm: has no effect with the native store"];
     assert_eq!(notes("litellm: {redis_url: redis://redis}", Level::Warning), expected);
+}
+
+#[test]
+fn org_team_models_is_expand_or_inherit_with_litellm_store() {
+    let models = |yaml: &str| good(yaml).policy.org_team_models;
+    assert_eq!(models("store: litellm"), OrgTeamModels::Expand, "the default");
+    assert_eq!(models("store: litellm\nlitellm: {org_team_models: expand}"), OrgTeamModels::Expand);
+    assert_eq!(models("store: litellm\nlitellm: {org_team_models: inherit}"), OrgTeamModels::Inherit);
+    assert_said(
+        "store: litellm\nlitellm: {org_team_models: expnd}",
+        "config.yaml:2: litellm.org_team_models: is not one of the words known here",
+    );
+    assert_said(
+        "litellm: {org_team_models: [expand]}",
+        "config.yaml:1: litellm.org_team_models: must be text, not a list",
+    );
+    let native = "litellm: {org_team_models: expand}";
+    assert_eq!(models(native), OrgTeamModels::Inherit, "the native store keeps all-org-models");
+    assert_eq!(notes(native, Level::Warning), ["litellm: has no effect with the native store"]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What came of a group, and why a membership is there.
 
 use entraway::domain::StoreKind;
-use entraway::explain::{Case, MembershipWhy, OrganizationVerdict, Places, Source, Standalone, Verdict};
+use entraway::explain::{Case, Kind, MembershipWhy, OrganizationVerdict, Places, Source, Standalone, Verdict};
 use serde_json::json;
 
 use super::{GROUP, NOW, Scene, THEN, read, run, says, team};
@@ -129,6 +129,24 @@ fn a_standalone_team_says_why_it_is_in_no_organization() {
     let group = Scene::with(|scene| scene.facts.teams = read(json!([team(GROUP, Some("billing"), None)]))).group();
     assert_eq!(group.standalone, None);
     says(&group.words, &["in another organization, Evals."]);
+}
+
+#[test]
+fn organization_of_a_team_elsewhere_is_the_groups() {
+    let mut scene = Scene::with(|scene| {
+        scene.facts.teams = read(json!([team(GROUP, Some("billing"), None)]));
+        scene.facts.organization_members =
+            read(json!([{ "organization_id": "billing", "role": null, "source": "entra" }]));
+    });
+    assert_eq!(scene.group().organization, Some(OrganizationVerdict::Joined));
+    let membership = |scene: &Scene| {
+        let memberships = scene.explain().memberships;
+        memberships.into_iter().find(|one| one.kind == Kind::Organization).unwrap().why
+    };
+    assert_eq!(membership(&scene), MembershipWhy::FromEntra, "the group leads there");
+    scene.facts.organization_members.clear();
+    scene.facts.organizations.clear();
+    assert_eq!(scene.group().organization, Some(OrganizationVerdict::NotInIt), "and none is made for the group");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What the members of a team may spend in it: a budget that they share, or one of each member's own.
 
+use entraway::policy::BudgetDuration;
 use serde_json::{Value, json};
 
 use super::support::{
@@ -118,8 +119,9 @@ async fn a_team_that_limits_its_new_members_models_gives_each_a_budget_of_their_
     let [group, other] = assigned(&world, ["Evals", "Other"]);
     by_hand(
         &world,
-        r#"insert into public."LiteLLM_BudgetTable" (budget_id, max_budget, created_by, updated_by, updated_at)
-           values ('shared', 3, 'bob', 'bob', '2026-01-01')"#,
+        r#"insert into public."LiteLLM_BudgetTable"
+               (budget_id, max_budget, budget_duration, budget_reset_at, tpm_limit, created_by, updated_by, updated_at)
+           values ('shared', 3, '30d', '2026-01-02', 7, 'bob', 'bob', '2026-01-01')"#,
         &[],
     )
     .await;
@@ -142,22 +144,52 @@ async fn a_team_that_limits_its_new_members_models_gives_each_a_budget_of_their_
         let id = id.as_str().unwrap_or_else(|| panic!("{who} has no budget in {team}")).to_owned();
         let mut budget = query(&world, sql, &[&id]).await;
         take_text(&mut budget, "budget_id");
-        assert_eq!(take_time(&mut budget, "created_at"), take_time(&mut budget, "updated_at"));
+        let joined = take_time(&mut budget, "created_at");
+        assert_eq!(joined, take_time(&mut budget, "updated_at"));
+        let duration: BudgetDuration = "30d".parse().unwrap();
+        let reset = take_time(&mut budget, "budget_reset_at");
+        assert_eq!(reset, duration.next_reset(joined), "counted from when they join, as the proxy does");
         assert_eq!(
             budget,
             json!({
                 "allowed_models": ["gpt-4", "o'dd \"model\""],
-                "max_budget": null, "budget_duration": null, "budget_reset_at": null, "tpm_limit": null, "rpm_limit": null,
+                "max_budget": null, "budget_duration": "30d", "tpm_limit": null, "rpm_limit": null,
                 "soft_budget": null, "max_parallel_requests": null, "tpd_limit": null, "model_max_budget": null,
                 "temp_budget_increase": null, "temp_budget_expiry": null,
                 "created_by": "default_user_id", "updated_by": "default_user_id",
             }),
-            "the proxy copies nothing of the shared budget either"
+            "the cap stays the shared budget's, which the proxy reads from there"
         );
         ids.insert(id);
     }
     assert_eq!(ids.len(), own.len(), "each membership has a budget of its own");
     assert_eq!(all(&world, BUDGET).await.len(), 1 + own.len());
+}
+
+#[tokio::test]
+async fn own_budget_without_readable_duration_has_no_reset() {
+    let world = world().await;
+    let service = plain(&world, false).await;
+    for (duration, expected) in [
+        ("null", json!([null, null])),
+        ("''", json!([null, null])),
+        ("'every now and then'", json!(["every now and then", null])),
+    ] {
+        let [group] = assigned(&world, ["Evals"]);
+        let alice = person(&world, "Alice Arden", &[group]);
+        let sql = format!(
+            r#"insert into public."LiteLLM_BudgetTable" (budget_id, budget_duration, created_by, updated_by)
+               values ('of ' || $1, {duration}, 'bob', 'bob')"#
+        );
+        by_hand(&world, &sql, &[&group]).await;
+        let metadata = format!(", '{{gpt-4}}', '{{\"team_member_budget_id\": \"of {group}\"}}'");
+        team_by_hand(&world, &group, ", default_team_member_models, metadata", &metadata).await;
+        world.sign_in(&service, alice).await;
+        let sql = r#"select jsonb_build_array(budget_duration, budget_reset_at)
+                     from public."LiteLLM_BudgetTable" join public."LiteLLM_TeamMembership" using (budget_id)
+                     where user_id = $1"#;
+        assert_eq!(query(&world, sql, &[&alice]).await, expected, "a duration of {duration}");
+    }
 }
 
 #[tokio::test]

@@ -76,7 +76,7 @@ async fn with_the_flag_a_team_is_in_its_own_organization_or_where_that_was_refus
     let service = with_team_params(&world, true, DEFAULT).await;
     world.sign_in(&service, alice).await;
     assert_eq!(team(&world, &good).await["organization_id"], json!(good));
-    assert_eq!(team(&world, &good).await["models"], json!(["all-org-models"]));
+    assert_eq!(team(&world, &good).await["models"], json!(["gpt-4"]), "the models of its organization");
     assert_eq!(team(&world, &bad).await["organization_id"], Value::Null, "the default one has no effect with the flag");
     assert_eq!(team(&world, &bad).await["models"], json!(["gpt-4"]));
     let members = all(&world, ORGANIZATION_MEMBER).await;

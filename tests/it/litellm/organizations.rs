@@ -77,11 +77,10 @@ async fn organizations_that_the_database_refuses_leave_no_budget_behind_and_thei
         assert_eq!(all(&world, BUDGET).await.len(), 1, "the budget of the good organization");
         for group in groups {
             let team = team(&world, &group).await;
-            let (organization, models) =
-                if group == good { (json!(good), json!(["all-org-models"])) } else { (Value::Null, json!(["gpt-4"])) };
+            let organization = if group == good { json!(good) } else { Value::Null };
             assert_eq!(
                 (&team["organization_id"], &team["models"]),
-                (&organization, &models),
+                (&organization, &json!(["gpt-4"])),
                 "the team of a refused organization is what it would be without the flag: {team:#}"
             );
             assert_eq!(places(&world, &alice, &group).await, [1, 1, 1], "she is in {}", team["team_alias"]);

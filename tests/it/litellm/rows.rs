@@ -114,7 +114,7 @@ async fn with_the_flag_a_first_sign_in_makes_the_rows_that_the_proxy_would_make(
     assert_eq!(take_time(&mut team, "budget_reset_at"), span.reset(), "the team's budget starts anew");
     assert_eq!(
         team,
-        team_row(&group, Some(&group), &["all-org-models"], &id),
+        team_row(&group, Some(&group), &["gpt-4", "gpt-3.5-turbo"], &id),
         "a team in its organization: src/store/litellm.rs, team"
     );
 

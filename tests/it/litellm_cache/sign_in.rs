@@ -100,6 +100,23 @@ async fn the_workers_hear_of_exactly_what_a_sign_in_wrote_and_of_a_repeat_nothin
 }
 
 #[tokio::test]
+async fn workers_hear_of_teams_whose_models_changed() {
+    let server = Redis::start(&[]);
+    let scene = scene().await;
+    let service = scene.service(server.url("")).await;
+    scene.world.sign_in(&service, scene.alice).await;
+    let mut worker = listener(&server).await;
+    let other = scene.groups[1];
+    let update = r#"update public."LiteLLM_OrganizationTable" set models = '{gpt-5}' where organization_id = $1"#;
+    sqlx::query(update).bind(other.to_string()).execute(&scene.world.pool).await.unwrap();
+    scene.world.sign_in(&service, scene.alice).await;
+    let keys = told(&mut worker, 5).await;
+    for key in [format!("team_id:{other}"), "team_alias:Data: \"Ä\"".to_owned()] {
+        assert!(keys.contains(&key), "{key} is not among {keys:?}");
+    }
+}
+
+#[tokio::test]
 async fn of_a_person_whose_row_has_another_key_the_workers_hear_both() {
     let server = Redis::start(&[]);
     let scene = scene().await;

@@ -1,8 +1,10 @@
 //! The same rules, one at a time, for whoever wants to read how a sign-in becomes a plan.
 
 use entraway::domain::{Person, StoreKind, UserRole};
-use entraway::plan::{Current, Directory, Groups, Note, Reading, UserChange, organization_role};
-use entraway::policy::{Limits, Policy, TeamParams};
+use entraway::plan::{
+    Current, CurrentTeamModels, Directory, Groups, ModelsChange, Note, Reading, UserChange, organization_role,
+};
+use entraway::policy::{Limits, OrgTeamModels, Policy, TeamParams};
 
 use super::generate::{Case, group, identity, time, unknown};
 use super::model::apply_to;
@@ -44,7 +46,7 @@ fn every_assigned_group_becomes_an_organization_and_a_team_and_alice_joins_hers(
     assert!(plan.organizations.keys().eq(&[group(1), group(2)]), "{plan:#?}");
     assert!(plan.teams.keys().eq(&[group(1), group(2)]), "{plan:#?}");
     assert_eq!(plan.join_teams, [group(1)].into(), "not Ops, which she is not in, nor 3, which is not assigned");
-    assert_eq!(plan.join_organizations, [(group(1), UserRole::InternalUserViewer)].into());
+    assert_eq!(plan.join_organizations, [(group(1).to_string(), UserRole::InternalUserViewer)].into());
     let (organization, team) = (&plan.organizations[&group(1)], &plan.teams[&group(1)]);
     assert_eq!((organization.alias.as_str(), team.alias.as_str()), ("Evals", "Evals"));
     assert_eq!(organization.models, ["gpt-4"]);
@@ -72,8 +74,74 @@ fn a_standalone_team_stays_so_while_its_organization_is_made_and_joined() {
     let plan = alice.plan();
     assert!(!plan.teams.contains_key(&group(1)), "what exists is not planned: {plan:#?}");
     assert!(plan.organizations.contains_key(&group(1)));
-    assert!(plan.join_teams.contains(&group(1)) && plan.join_organizations.contains_key(&group(1)), "{plan:#?}");
+    assert!(
+        plan.join_teams.contains(&group(1)) && plan.join_organizations.contains_key(&group(1).to_string()),
+        "{plan:#?}"
+    );
     assert_eq!(plan.notes, [Note::TeamStaysStandalone { team: group(1) }]);
+}
+
+#[test]
+fn new_team_gets_models_of_new_organization() {
+    let mut alice = alice();
+    alice.policy.org_team_models = OrgTeamModels::Expand;
+    let team = &alice.plan().teams[&group(1)];
+    assert_eq!((&team.models[..], team.follows_organization), (&["gpt-4".to_owned()][..], true));
+}
+
+#[test]
+fn new_team_gets_models_of_existing_organization() {
+    let mut alice = alice();
+    alice.policy.org_team_models = OrgTeamModels::Expand;
+    alice.current.organizations = [group(1), group(2)].into();
+    alice.current.organization_models = [(group(1), vec!["claude".into(), "gpt-5".into()])].into();
+    let plan = alice.plan();
+    assert_eq!(plan.teams[&group(1)].models, ["claude", "gpt-5"]);
+    // What cannot be read is not "all models".
+    let unreadable = &plan.teams[&group(2)];
+    assert_eq!((&unreadable.models[..], unreadable.follows_organization), (&["all-org-models".to_owned()][..], false));
+}
+
+#[test]
+fn team_with_expanded_models_follows_its_organization() {
+    let list = |models: &[&str]| models.iter().copied().map(str::to_owned).collect::<Vec<_>>();
+    let mut alice = alice();
+    alice.policy.org_team_models = OrgTeamModels::Expand;
+    alice.current.organizations = [group(1), group(2)].into();
+    alice.current.teams = [1, 2].map(|n| (group(n), Some(group(n).to_string()))).into();
+    for (models, expanded, follows) in [
+        (list(&["a", "b"]), Some(list(&["a", "b"])), true),
+        (list(&["b", "a"]), Some(list(&["a", "b"])), true),
+        (list(&["a"]), Some(list(&["a", "b"])), false),
+        (list(&["a"]), None, false),
+        (list(&[]), Some(list(&["a"])), false),
+        (list(&[]), Some(list(&[])), true),
+        (list(&["all-org-models"]), None, true),
+        (list(&["all-org-models"]), Some(list(&["a"])), true),
+        (list(&["all-org-models", "a"]), None, false),
+    ] {
+        let organization = list(&["c"]);
+        let team = CurrentTeamModels { models: models.clone(), expanded, organization: organization.clone() };
+        alice.current.team_models = [(group(2), team.clone())].into();
+        let change = ModelsChange { from: models, to: organization };
+        let expected = follows.then_some((group(2), change)).into_iter().collect();
+        assert_eq!(alice.plan().team_models, expected, "{team:?}");
+    }
+    alice.policy.org_team_models = OrgTeamModels::Inherit;
+    assert_eq!(alice.plan().team_models, [].into(), "inherit changes no team");
+}
+
+#[test]
+fn team_in_another_organization_is_joined_there() {
+    let mut alice = alice();
+    alice.current.teams = [(group(1), Some("sales".to_owned())), (group(2), Some("sales".to_owned()))].into();
+    let plan = alice.plan();
+    assert!(plan.organizations.is_empty(), "{plan:#?}");
+    assert!(plan.join_organizations.keys().eq(&["sales"]), "{plan:#?}");
+    alice.current.organizations = [group(1)].into();
+    assert!(alice.plan().join_organizations.keys().eq(&["sales"]), "one of the group's own is left alone");
+    alice.policy.also_create_orgs = false;
+    assert_eq!(alice.plan().join_organizations, [].into(), "no organizations, none is joined");
 }
 
 #[test]
@@ -92,7 +160,7 @@ fn without_a_service_principal_nothing_is_made_and_alice_joins_what_exists() {
     let plan = alice.plan();
     assert!(!plan.creates(), "{plan:#?}");
     assert_eq!(plan.join_teams, [group(3)].into());
-    assert!(plan.join_organizations.keys().eq(&[group(3)]));
+    assert!(plan.join_organizations.keys().eq(&[group(3).to_string()]));
 }
 
 #[test]

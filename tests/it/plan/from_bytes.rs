@@ -1,6 +1,8 @@
 //! A sign-in made of any bytes, and what holds for it. The target in `fuzz/` includes this file, the generator and the
 //! model.
 
+use std::collections::BTreeSet;
+
 use entraway::plan::Reading;
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
@@ -28,6 +30,14 @@ pub(super) fn plan_and_apply(data: &[u8]) {
     let before = &case.current;
     assert!(before.organizations.is_subset(&after.organizations), "organizations are gone: {plan:#?}");
     assert!(before.team_members.is_subset(&after.team_members), "memberships of teams are gone: {plan:#?}");
+    for (id, change) in &plan.team_models {
+        let set = |models: &[String]| models.iter().cloned().collect::<BTreeSet<String>>();
+        let ours = before.team_models[id].expanded.as_deref().is_some_and(|ours| set(ours) == set(&change.from));
+        assert!(
+            ours || change.from == ["all-org-models"],
+            "models that the sync did not write are replaced: {plan:#?}"
+        );
+    }
     let same = before.teams.iter().all(|(id, organization)| after.teams.get(id) == Some(organization));
     assert!(same, "teams are gone or were moved: {plan:#?}");
     for (id, member) in &before.organization_members {

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use entraway::domain::{Email, GroupId, Identity, ObjectId, Person, StoreKind, TenantId, UserRole};
 use entraway::plan::{
-    Current, CurrentOrganizationMember, CurrentUser, Directory, Groups, Plan, Planner, Reading, Unknown,
+    Current, CurrentOrganizationMember, CurrentTeamModels, CurrentUser, Directory, Groups, Plan, Planner, Reading,
+    Unknown,
 };
-use entraway::policy::{Limits, Policy, RolePrecedence, TeamParams, UserParams};
+use entraway::policy::{Limits, OrgTeamModels, Policy, RolePrecedence, TeamParams, UserParams};
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -134,6 +135,33 @@ fn user() -> impl Strategy<Value = CurrentUser> {
     )
 }
 
+/// The models of teams and organizations: the word of the native store, what the sync wrote, what an administrator did.
+fn team_models() -> impl Strategy<Value = BTreeMap<GroupId, CurrentTeamModels>> {
+    let list = || {
+        prop_oneof![
+            2 => models(),
+            1 => Just(vec!["all-org-models".to_owned()]),
+            1 => Just(vec!["gpt-3.5-turbo".to_owned(), "gpt-4".to_owned()]),
+        ]
+    };
+    let each =
+        (list(), option::of(models()), models(), any::<bool>()).prop_map(|(models, expanded, organization, ours)| {
+            let models = expanded.clone().filter(|_| ours).unwrap_or(models);
+            CurrentTeamModels { models, expanded, organization }
+        });
+    btree_map(any_group(), each, 0..=4)
+}
+
+/// What of teams and organizations only LiteLLM's tables hold.
+fn of_litellm() -> impl Strategy<Value = OfLiteLlm> {
+    let durations = select(vec![None, Some("30d"), Some("1h"), Some("every now and then"), Some("")]);
+    let durations = durations.prop_map(|text| text.map(str::to_owned));
+    (btree_map(any_group(), models(), 0..=5), team_models(), btree_map(any_group(), durations, 0..=3))
+}
+
+type OfLiteLlm =
+    (BTreeMap<GroupId, Vec<String>>, BTreeMap<GroupId, CurrentTeamModels>, BTreeMap<GroupId, Option<String>>);
+
 /// What the store may hold, also what is not quite right in it: a member of a team that is not there, an organization
 /// made by hand under an id that is no GUID.
 fn current() -> impl Strategy<Value = Current> {
@@ -148,16 +176,27 @@ fn current() -> impl Strategy<Value = Current> {
         btree_set(any_group(), 0..=4),
         btree_set(select(vec!["another", "a-third"]).prop_map(|key| key.to_owned().into()), 0..=2),
         btree_set(Just("a-fourth").prop_map(|key| key.to_owned().into()), 0..=1),
+        of_litellm(),
     )
         .prop_map(
-            |(user, organizations, teams, organization_members, team_members, same_email, same_sso_user_id)| Current {
-                user,
-                same_email,
-                same_sso_user_id,
-                organizations,
-                teams,
-                organization_members,
-                team_members,
+            |(user, organizations, teams, organization_members, team_members, same_email, same_sso_user_id, more)| {
+                let (mut organization_models, mut team_models, mut member_budget_durations) = more;
+                organization_models.retain(|id, _| organizations.contains(id) && !teams.contains_key(id));
+                team_models
+                    .retain(|id, team| teams.get(id).is_some_and(Option::is_some) && team.models != team.organization);
+                member_budget_durations.retain(|id, _| teams.contains_key(id));
+                Current {
+                    user,
+                    same_email,
+                    same_sso_user_id,
+                    organizations,
+                    organization_models,
+                    teams,
+                    team_models,
+                    member_budget_durations,
+                    organization_members,
+                    team_members,
+                }
             },
         )
 }
@@ -209,9 +248,12 @@ fn policy() -> impl Strategy<Value = Policy> {
         .prop_map(|(user_role, models, limits)| UserParams { user_role, models, limits });
     let precedence = select(vec![RolePrecedence::First, RolePrecedence::Highest]);
     let home = option::of(prop_oneof![3 => Just(identity().tenant_id), 1 => Just(another_tenant())]);
-    (any::<bool>(), option::of(team_params), user_params, precedence, prop::bool::weighted(0.1), home).prop_map(
-        |(also_create_orgs, team_params, user_params, role_precedence, admin, home_tenant)| Policy {
+    let org_team_models = select(vec![OrgTeamModels::Inherit, OrgTeamModels::Expand, OrgTeamModels::Expand]);
+    let flags = (any::<bool>(), org_team_models);
+    (flags, option::of(team_params), user_params, precedence, prop::bool::weighted(0.1), home).prop_map(
+        |((also_create_orgs, org_team_models), team_params, user_params, role_precedence, admin, home_tenant)| Policy {
             also_create_orgs,
+            org_team_models,
             team_params,
             user_params,
             role_precedence,
@@ -249,7 +291,10 @@ pub(super) fn shuffled(case: &Case, seed: u64) -> Case {
     }
     let Current {
         organizations,
+        organization_models: _,
         teams,
+        team_models: _,
+        member_budget_durations: _,
         organization_members,
         team_members,
         user: _,

@@ -1,7 +1,7 @@
 //! What the store holds after a plan was applied: the shortest possible store.
 
 use entraway::domain::{TenantId, UserRole};
-use entraway::plan::{Current, CurrentOrganizationMember, CurrentUser, Plan, UserChange};
+use entraway::plan::{Current, CurrentOrganizationMember, CurrentTeamModels, CurrentUser, Plan, UserChange};
 
 /// Applies a plan. What is there already is overwritten, so that a plan that names it does not go unnoticed.
 pub(super) fn apply_to(current: &Current, plan: &Plan, tenant_id: TenantId) -> Current {
@@ -46,7 +46,20 @@ pub(super) fn apply_to(current: &Current, plan: &Plan, tenant_id: TenantId) -> C
     }
     after.organizations.extend(plan.organizations.keys());
     after.teams.extend(plan.teams.iter().map(|(id, team)| (*id, team.organization_id.clone())));
-    let joined = plan.join_organizations.iter().map(|(id, role)| (id.to_string(), *role));
+    for (id, team) in &plan.teams {
+        let existing = after.organization_models.remove(id);
+        let own = team.organization_id == Some(id.to_string());
+        let organization = plan.organizations.get(id).map(|new| new.models.clone()).or(existing);
+        if let Some(organization) = organization.filter(|models| own && *models != team.models) {
+            let expanded = team.follows_organization.then(|| team.models.clone());
+            after.team_models.insert(*id, CurrentTeamModels { models: team.models.clone(), expanded, organization });
+        }
+    }
+    for (id, change) in &plan.team_models {
+        let team = after.team_models.remove(id).expect("only the models of a team whose models are read change");
+        assert_eq!((&team.models, &team.organization), (&change.from, &change.to), "the models of team {id}");
+    }
+    let joined = plan.join_organizations.iter().map(|(id, role)| (id.clone(), *role));
     let changed = plan.organization_roles.iter().map(|(id, role)| (id.clone(), *role));
     for (id, role) in joined.chain(changed) {
         let role = Some(text(role));

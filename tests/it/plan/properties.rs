@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use entraway::domain::GroupId;
-use entraway::plan::{Budget, Groups, Note, Plan, Reading, RoleScope, UserChange};
+use entraway::plan::{Budget, Current, Groups, Note, Plan, Reading, RoleScope, UserChange};
+use entraway::policy::{BudgetDuration, OrgTeamModels};
 use proptest::prelude::*;
 
 use super::generate::{Case, any_group, case, config, identity, shuffled};
@@ -22,15 +23,34 @@ fn afterwards(case: &Case, plan: &Plan) -> Case {
     Case { current: apply_to(&case.current, plan, identity().tenant_id), ..case.clone() }
 }
 
+/// The organization of a group's team, if it is another one than the group's.
+fn elsewhere(current: &Current, group: GroupId) -> Option<&String> {
+    current.teams.get(&group)?.as_ref().filter(|id| **id != group.to_string())
+}
+
+/// The organization that a group leads to.
+fn organization_of(current: &Current, group: GroupId) -> String {
+    elsewhere(current, group).cloned().unwrap_or_else(|| group.to_string())
+}
+
+/// Models as a set.
+fn set(models: &[String]) -> BTreeSet<&String> {
+    models.iter().collect()
+}
+
 /// The plan without what it says about one group.
-fn leaving_out(mut plan: Plan, group: GroupId) -> Plan {
+fn leaving_out(mut plan: Plan, group: GroupId, current: &Current) -> Plan {
     plan.organizations.remove(&group);
     plan.teams.remove(&group);
-    plan.join_organizations.remove(&group);
+    plan.team_models.remove(&group);
+    plan.join_organizations.remove(&organization_of(current, group));
     plan.join_teams.remove(&group);
-    // A role in its organization may be raised or not.
-    plan.organization_roles.remove(&group.to_string());
-    plan.role_changes.retain(|change| change.scope != RoleScope::Organization(group.to_string()));
+    plan.member_budgets.remove(&group);
+    // A role in its organizations may be raised or not.
+    for id in [group.to_string(), organization_of(current, group)] {
+        plan.organization_roles.remove(&id);
+        plan.role_changes.retain(|change| change.scope != RoleScope::Organization(id.clone()));
+    }
     plan.notes.retain(|note| *note != Note::TeamStaysStandalone { team: group });
     plan
 }
@@ -53,6 +73,7 @@ proptest! {
             Plan { organizations: whole.organizations.clone(), ..Plan::default() },
             Plan { teams: whole.teams.clone(), ..Plan::default() },
             Plan { user: whole.user.clone(), ..Plan::default() },
+            Plan { team_models: whole.team_models.clone(), ..Plan::default() },
             Plan { join_organizations: whole.join_organizations.clone(), ..Plan::default() },
             Plan { organization_roles: whole.organization_roles.clone(), ..Plan::default() },
             Plan { join_teams: whole.join_teams.clone(), ..Plan::default() },
@@ -63,7 +84,8 @@ proptest! {
         for plan in parts {
             let changes = afterwards(&case, &plan).current != case.current;
             prop_assert_eq!(plan.is_empty(), !changes, "the sync writes what is not empty: {:#?}", plan);
-            prop_assert_eq!(plan.is_empty(), !plan.creates() && !plan.writes_person(), "{:#?}", plan);
+            let nothing = !plan.creates() && plan.team_models.is_empty() && !plan.writes_person();
+            prop_assert_eq!(plan.is_empty(), nothing, "{:#?}", plan);
         }
     }
 
@@ -77,7 +99,7 @@ proptest! {
             prop_assert!(!current.teams.contains_key(id), "team {id} exists and is planned: {plan:#?}");
         }
         for id in plan.join_organizations.keys() {
-            let member = current.organization_members.contains_key(&id.to_string());
+            let member = current.organization_members.contains_key(id);
             prop_assert!(!member, "the person is in organization {id} and joins it: {plan:#?}");
         }
         for id in &plan.join_teams {
@@ -88,13 +110,21 @@ proptest! {
     }
 
     #[test]
-    fn every_assigned_group_ends_as_a_team_and_with_the_flag_as_an_organization(case in case()) {
+    fn assigned_group_ends_as_team_and_organization(case in case()) {
         let plan = case.plan();
         let after = afterwards(&case, &plan).current;
         for id in case.directory.assigned.as_ref().map(known).unwrap_or_default() {
             prop_assert!(after.teams.contains_key(&id), "no team for the assigned group {id}: {plan:#?}");
-            let organization = after.organizations.contains(&id) || !case.policy.also_create_orgs;
-            prop_assert!(organization, "no organization for the assigned group {id}: {plan:#?}");
+            match elsewhere(&case.current, id) {
+                Some(other) => {
+                    let none = !plan.organizations.contains_key(&id);
+                    prop_assert!(none, "the team is in {other}, and an organization is made for {id}: {plan:#?}");
+                }
+                None => {
+                    let organization = after.organizations.contains(&id) || !case.policy.also_create_orgs;
+                    prop_assert!(organization, "no organization for the assigned group {id}: {plan:#?}");
+                }
+            }
         }
     }
 
@@ -110,8 +140,9 @@ proptest! {
         for id in passing {
             let in_team = after.team_members.contains(&id) || !after.teams.contains_key(&id);
             prop_assert!(in_team, "the person did not join team {id}: {plan:#?}");
-            let in_organization = after.organization_members.contains_key(&id.to_string())
-                || !after.organizations.contains(&id)
+            let nothing_to_join = elsewhere(&case.current, id).is_none() && !after.organizations.contains(&id);
+            let in_organization = after.organization_members.contains_key(&organization_of(&case.current, id))
+                || nothing_to_join
                 || !case.policy.also_create_orgs;
             prop_assert!(in_organization, "the person did not join organization {id}: {plan:#?}");
         }
@@ -121,11 +152,16 @@ proptest! {
     fn nobody_joins_a_group_that_is_not_assigned_or_that_they_are_not_in(case in case()) {
         let plan = case.plan();
         let member_of = known(&case.directory.member_of);
-        for id in plan.join_teams.iter().chain(plan.join_organizations.keys()) {
-            prop_assert!(member_of.contains(id), "the person is not in group {id} but joins it: {plan:#?}");
-            if let Some(assigned) = &case.directory.assigned {
-                prop_assert!(known(assigned).contains(id), "group {id} is not assigned but joined: {plan:#?}");
-            }
+        let counts = |id: &GroupId| {
+            member_of.contains(id) && case.directory.assigned.as_ref().is_none_or(|assigned| known(assigned).contains(id))
+        };
+        for id in &plan.join_teams {
+            prop_assert!(counts(id), "the person is not in group {id} or it is not assigned, but joined: {plan:#?}");
+        }
+        let leads: BTreeSet<String> =
+            member_of.iter().filter(|id| counts(id)).map(|id| organization_of(&case.current, *id)).collect();
+        for id in plan.join_organizations.keys() {
+            prop_assert!(leads.contains(id), "no group that counts leads to organization {id}: {plan:#?}");
         }
     }
 
@@ -145,8 +181,10 @@ proptest! {
         for id in &plan.join_teams {
             prop_assert!(after.teams.contains_key(id), "joins team {id}, which does not exist: {plan:#?}");
         }
+        let mut there: BTreeSet<String> = after.organizations.iter().map(ToString::to_string).collect();
+        there.extend(case.current.teams.values().flatten().cloned());
         for id in plan.join_organizations.keys() {
-            prop_assert!(after.organizations.contains(id), "joins organization {id}, which does not exist: {plan:#?}");
+            prop_assert!(there.contains(id), "joins organization {id}, which does not exist: {plan:#?}");
         }
         for (id, team) in &plan.teams {
             let default = case.policy.team_params.as_ref().and_then(|params| params.organization_id.clone());
@@ -183,8 +221,13 @@ proptest! {
         }
         for (id, new) in &plan.teams {
             let own = new.organization_id == Some(id.to_string());
-            let models = if own { vec!["all-org-models".to_owned()] } else { params.models.clone() };
-            prop_assert_eq!(&new.models, &models, "team {}", id);
+            let organization = plan.organizations.get(id).map(|new| &new.models);
+            let organization = organization.or(case.current.organization_models.get(id));
+            let expanded = organization.filter(|_| own && case.policy.org_team_models == OrgTeamModels::Expand);
+            let inherited = vec!["all-org-models".to_owned()];
+            let models = expanded.unwrap_or(if own { &inherited } else { &params.models });
+            prop_assert_eq!(&new.models, models, "team {}", id);
+            prop_assert_eq!(new.follows_organization, expanded.is_some(), "team {}", id);
             prop_assert_eq!((&new.limits, new.budget_reset_at), (&params.limits, reset), "team {}", id);
             prop_assert_eq!(&new.access_group_ids, &params.access_group_ids, "team {}", id);
             prop_assert_eq!(&new.team_member_permissions, &params.team_member_permissions, "team {}", id);
@@ -196,6 +239,34 @@ proptest! {
             prop_assert_eq!(&new.member_budget, &budget, "team {}", id);
             prop_assert!(!new.alias.is_empty(), "team {id} has no alias");
         }
+    }
+
+    #[test]
+    fn team_models_follow_only_if_the_sync_wrote_them(case in case()) {
+        let plan = case.plan();
+        let asked = case.directory.group_ids();
+        let expands = case.policy.org_team_models == OrgTeamModels::Expand;
+        for (id, team) in &case.current.team_models {
+            let inherits = team.models == ["all-org-models"];
+            let ours = inherits || team.expanded.as_ref().is_some_and(|ours| set(ours) == set(&team.models));
+            let due = expands && asked.contains(id) && ours && set(&team.models) != set(&team.organization);
+            let change = plan.team_models.get(id).map(|change| (&change.from, &change.to));
+            prop_assert_eq!(change, due.then_some((&team.models, &team.organization)), "team {}: {:?}", id, team);
+        }
+        prop_assert!(plan.team_models.keys().all(|id| case.current.team_models.contains_key(id)), "{plan:#?}");
+    }
+
+    #[test]
+    fn member_budgets_take_the_duration_of_the_teams(case in case()) {
+        let plan = case.plan();
+        for id in &plan.join_teams {
+            let duration = case.current.member_budget_durations.get(id).cloned().flatten().filter(|text| !text.is_empty());
+            let reset = plan.member_budgets.get(id);
+            prop_assert_eq!(reset.map(|reset| &reset.budget_duration), duration.as_ref(), "team {}", id);
+            let next = duration.and_then(|text| text.parse::<BudgetDuration>().ok()).map(|text| text.next_reset(case.now));
+            prop_assert_eq!(reset.and_then(|reset| reset.budget_reset_at), next, "team {}", id);
+        }
+        prop_assert!(plan.member_budgets.keys().all(|id| plan.join_teams.contains(id)), "{plan:#?}");
     }
 
     #[test]
@@ -211,6 +282,7 @@ proptest! {
         group in any_group(),
         (assigned, joined) in prop::sample::select(vec![(true, false), (false, true), (true, true)]),
     ) {
+        let current = case.current.clone();
         let (mut without, mut with) = (case.clone(), case);
         let change = |case: &mut Case, change: &dyn Fn(&mut Groups)| {
             if let Some(Reading::Known(groups)) = case.directory.assigned.as_mut().filter(|_| assigned) {
@@ -223,7 +295,8 @@ proptest! {
         change(&mut without, &|groups| _ = groups.remove(&group));
         change(&mut with, &|groups| _ = groups.insert(group, Some("One More".to_owned())));
         let (without, with) = (without.plan(), with.plan());
-        prop_assert_eq!(leaving_out(without, group), leaving_out(with, group), "without and with group {}", group);
+        let [without, with] = [without, with].map(|plan| leaving_out(plan, group, &current));
+        prop_assert_eq!(without, with, "without and with group {}", group);
     }
 
     #[test]
@@ -233,6 +306,9 @@ proptest! {
         narrow.current.organizations.retain(|id| asked.contains(id));
         narrow.current.teams.retain(|id, _| asked.contains(id));
         narrow.current.team_members.retain(|id| asked.contains(id));
+        narrow.current.organization_models.retain(|id, _| asked.contains(id));
+        narrow.current.team_models.retain(|id, _| asked.contains(id));
+        narrow.current.member_budget_durations.retain(|id, _| asked.contains(id));
         prop_assert_eq!(case.plan(), narrow.plan(), "the store is asked about {:?} only", asked);
     }
 
@@ -249,7 +325,7 @@ proptest! {
 
         let refers = |id: &GroupId| {
             left.organizations.contains_key(id)
-                || left.join_organizations.contains_key(id)
+                || left.join_organizations.contains_key(&id.to_string())
                 || left.teams.get(id).is_some_and(|team| team.organization_id == Some(id.to_string()))
         };
         prop_assert!(!failed.iter().any(refers), "{failed:?} could not be made, but the plan says {left:#?}");
@@ -259,12 +335,13 @@ proptest! {
         }
         prop_assert_eq!(plan.teams.keys().collect::<Vec<_>>(), left.teams.keys().collect::<Vec<_>>());
         prop_assert_eq!(&plan.join_teams, &left.join_teams, "teams are joined all the same");
-        let others = |plan: Plan| failed.iter().fold(plan, |plan, id| leaving_out(plan, *id));
+        let others = |plan: Plan| failed.iter().fold(plan, |plan, id| leaving_out(plan, *id, &case.current));
         prop_assert_eq!(others(plan), others(left.clone()), "other groups than {:?}", failed);
 
         let again = afterwards(&case, &left).plan();
-        let due = again.organizations.keys().chain(again.join_organizations.keys());
-        prop_assert!(due.clone().all(|id| failed.contains(id)), "the next sign-in plans {again:#?}");
+        let failed_ids: BTreeSet<String> = failed.iter().map(ToString::to_string).collect();
+        let joins = again.join_organizations.keys().all(|id| failed_ids.contains(id));
+        prop_assert!(joins && again.organizations.keys().all(|id| failed.contains(id)), "the next sign-in plans {again:#?}");
         prop_assert!(failed.iter().all(|id| again.organizations.contains_key(id)), "not tried again: {again:#?}");
         let rest = again.user.is_none() && again.teams.is_empty() && again.join_teams.is_empty();
         prop_assert!(rest && again.organization_roles.is_empty(), "more than {failed:?} is left to do: {again:#?}");
@@ -282,7 +359,7 @@ proptest! {
         let refers = |id: &GroupId| left.teams.contains_key(id) || left.join_teams.contains(id);
         prop_assert!(!failed.iter().any(refers), "{failed:?} could not be made, but the plan says {left:#?}");
         prop_assert_eq!((&plan.organizations, &plan.join_organizations), (&left.organizations, &left.join_organizations));
-        let others = |plan: Plan| failed.iter().fold(plan, |plan, id| leaving_out(plan, *id));
+        let others = |plan: Plan| failed.iter().fold(plan, |plan, id| leaving_out(plan, *id, &case.current));
         prop_assert_eq!(others(plan), others(left), "other groups than {:?}", failed);
     }
 }

@@ -1,9 +1,10 @@
 //! Generated sign-ins against both real stores: what a store holds after a plan was applied is what the model says.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use entraway::domain::StoreKind;
 use entraway::plan::Current;
+use entraway::policy::OrgTeamModels;
 use entraway::store::Store;
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::TestRunner;
@@ -21,8 +22,18 @@ const CASES: usize = 40;
 /// The same case without what cannot be written into this store, by whatever hand.
 fn writable(mut case: Case, kind: StoreKind) -> Case {
     case.store = kind;
-    let Current { user, organizations, teams, organization_members, team_members, same_email, same_sso_user_id } =
-        &mut case.current;
+    let Current {
+        user,
+        organizations,
+        organization_models,
+        teams,
+        team_models,
+        member_budget_durations,
+        organization_members,
+        team_members,
+        same_email,
+        same_sso_user_id,
+    } = &mut case.current;
     // `sso_user_id` is unique there, and the person's own row has it.
     same_sso_user_id.clear();
     // Foreign keys; in a LiteLLM database a member of nothing is no member to the read either.
@@ -30,6 +41,24 @@ fn writable(mut case: Case, kind: StoreKind) -> Case {
         |id: &str| OTHERS.contains(&id) || organizations.iter().any(|organization| organization.to_string() == id);
     for organization in teams.values_mut() {
         organization.take_if(|id| !is_there(id));
+    }
+    // An organization has one list of models; a team's is read if it is another one.
+    for id in organizations.iter().filter(|id| !teams.contains_key(id)) {
+        organization_models.entry(*id).or_default();
+    }
+    team_models.retain(|id, _| teams[id].is_some());
+    let mut of_organizations: BTreeMap<String, Vec<String>> =
+        organization_models.iter().map(|(id, models)| (id.to_string(), models.clone())).collect();
+    for (id, team) in team_models.iter_mut() {
+        let organization = teams[id].clone().unwrap_or_default();
+        team.organization = of_organizations.entry(organization).or_insert(team.organization.clone()).clone();
+    }
+    team_models.retain(|_, team| team.models != team.organization);
+    if kind == StoreKind::Native {
+        organization_models.clear();
+        team_models.clear();
+        member_budget_durations.clear();
+        case.policy.org_team_models = OrgTeamModels::Inherit;
     }
     organization_members.retain(|id, _| is_there(id));
     team_members.retain(|id| teams.contains_key(id));
@@ -63,8 +92,14 @@ fn told(mut current: Current, case: &Case, kind: StoreKind) -> Current {
     let asked = case.directory.group_ids();
     current.organizations.retain(|id| asked.contains(id));
     current.teams.retain(|id, _| asked.contains(id));
+    current.organization_models.retain(|id, _| asked.contains(id));
+    current.team_models.retain(|id, _| asked.contains(id));
     let members = if kind == StoreKind::Native { asked } else { case.directory.passing() };
     current.team_members.retain(|id| members.contains(id));
+    current.member_budget_durations.retain(|id, _| members.contains(id));
+    if kind == StoreKind::Native {
+        (current.organization_models, current.team_models) = ([].into(), [].into());
+    }
     current
 }
 
@@ -92,24 +127,39 @@ const NATIVE: &str = "with organizations as (
 
 const EMPTY_LITELLM: &str = r#"truncate "LiteLLM_BudgetTable", "LiteLLM_OrganizationTable", "LiteLLM_TeamTable",
         "LiteLLM_UserTable", "LiteLLM_OrganizationMembership", "LiteLLM_TeamMembership", entraway.litellm_users,
-        entraway.litellm_organization_members, entraway.litellm_team_members, entraway.litellm_adopted_rows cascade"#;
+        entraway.litellm_organization_members, entraway.litellm_team_members, entraway.litellm_adopted_rows,
+        entraway.made_teams cascade"#;
 /// Where the person is in a team by halves, it is in one of the three places, by turns.
 const LITELLM: &str = r#"with budget as (
-        insert into "LiteLLM_BudgetTable" (budget_id, created_by, updated_by) values ('by-hand', 'a', 'a')
+        insert into "LiteLLM_BudgetTable" (budget_id, budget_duration, created_by, updated_by)
+        values ('by-hand', null, 'a', 'a')
+        union all select 'of ' || key, value, 'a', 'a' from jsonb_each_text($1 -> 'member_budget_durations')
     ), organizations as (
         insert into "LiteLLM_OrganizationTable"
-               (organization_id, organization_alias, budget_id, created_by, updated_by)
-        select id, 'By hand', 'by-hand', 'a', 'a' from jsonb_array_elements_text($1 -> 'organizations') id
+               (organization_id, organization_alias, budget_id, created_by, updated_by, models)
+        select id, 'By hand', 'by-hand', 'a', 'a',
+               array(select jsonb_array_elements_text($1 -> 'organization_models' -> id))
+        from jsonb_array_elements_text($1 -> 'organizations') id
     ), member as (
         select team_id, $1 #>> '{users,0,user_id}' as user_id, place
         from jsonb_each_text($1 -> 'places') p (team_id, places), regexp_split_to_table(places, '') place
         where $1 #>> '{users,0,user_id}' is not null
     ), teams as (
-        insert into "LiteLLM_TeamTable" (team_id, team_alias, organization_id, members_with_roles)
+        insert into "LiteLLM_TeamTable" (team_id, team_alias, organization_id, members_with_roles, created_at, models,
+                                         default_team_member_models, metadata)
         select key, 'By hand', value,
                coalesce((select jsonb_build_array(jsonb_build_object('user_id', user_id, 'role', 'admin', 'more', 1))
-                         from member where team_id = key and place = 'r'), '{}')
+                         from member where team_id = key and place = 'r'), '{}'), '2026-11-01 07:00',
+               array(select jsonb_array_elements_text(coalesce(
+                   $1 -> 'team_models' -> key -> 'models', $1 -> 'organization_models' -> value))),
+               case when $1 -> 'member_budget_durations' ? key then array['gpt-4'] else '{}' end,
+               jsonb_build_object('team_member_budget_id', 'of ' || key)
         from jsonb_each_text($1 -> 'teams')
+    ), made_teams as (
+        insert into entraway.made_teams (team_id, made_at, organizations_on, expanded_models)
+        select key, '2026-11-01 07:00Z', true,
+               case when value -> 'expanded' <> 'null' then array(select jsonb_array_elements_text(value -> 'expanded')) end
+        from jsonb_each($1 -> 'team_models')
     ), users as (
         insert into "LiteLLM_UserTable" (user_id, sso_user_id, user_email, user_alias, user_role, created_at, teams)
         select u ->> 'user_id', $1 ->> 'object_id', u ->> 'email', u ->> 'alias', u ->> 'role', '2026-11-01 08:00',
@@ -153,6 +203,10 @@ async fn write(world: &World, case: &Case) {
     };
     let organizations: BTreeSet<String> =
         current.organizations.iter().map(ToString::to_string).chain(OTHERS.map(str::to_owned)).collect();
+    let of_teams =
+        current.team_models.iter().filter_map(|(id, team)| Some((current.teams[id].clone()?, &team.organization)));
+    let organization_models: BTreeMap<String, &Vec<String>> =
+        current.organization_models.iter().map(|(id, models)| (id.to_string(), models)).chain(of_teams).collect();
     let members = current.organization_members.iter();
     let members = members.map(|(id, member)| (id.clone(), json!([member.user_role, member.sso_user_role])));
     // Roster, user, membership.
@@ -166,7 +220,12 @@ async fn write(world: &World, case: &Case) {
         "object_id": identity().object_id,
         "users": current.user.iter().map(user).collect::<Vec<_>>(),
         "organizations": organizations,
+        "organization_models": organization_models,
         "teams": current.teams,
+        "team_models": current.team_models.iter().map(|(id, team)| {
+            (id.to_string(), json!({ "models": team.models, "expanded": team.expanded }))
+        }).collect::<serde_json::Map<_, _>>(),
+        "member_budget_durations": current.member_budget_durations,
         "organization_members": Value::Object(members.collect()),
         "team_members": current.team_members,
         "places": Value::Object(places.collect()),
@@ -218,9 +277,10 @@ async fn check(kind: StoreKind) {
             assert_eq!(applied.user_id, plan.user_id, "{said}");
             assert_eq!(applied.organizations_created, plan.organizations.keys().copied().collect(), "{said}");
             assert_eq!(applied.teams_created, plan.teams.keys().copied().collect(), "{said}");
-            assert_eq!(applied.organizations_joined, plan.join_organizations.keys().copied().collect(), "{said}");
+            assert_eq!(applied.organizations_joined, plan.join_organizations.keys().cloned().collect(), "{said}");
             assert_eq!(applied.teams_joined, plan.join_teams, "{said}");
             assert_eq!(applied.role_changes, plan.role_changes, "{said}");
+            assert!(applied.team_models_updated.keys().eq(plan.team_models.keys()), "{said}");
         }
         let after = store.read(&case.person, &case.directory).await.unwrap();
         assert_eq!(

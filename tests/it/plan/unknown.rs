@@ -15,6 +15,8 @@ fn no_more_than(less: &Plan, more: &Plan) -> Result<(), TestCaseError> {
     prop_assert!(less.join_teams.is_subset(&more.join_teams), "{}", text());
     let joins = less.join_organizations.iter().all(|(id, role)| more.join_organizations.get(id) == Some(role));
     prop_assert!(joins, "{}", text());
+    let models = less.team_models.iter().all(|(id, change)| more.team_models.get(id) == Some(change));
+    prop_assert!(models, "{}", text());
     // The user's own row comes from the ID token, which is known. In organizations roles are lowered all the same.
     prop_assert_eq!(&less.user, &more.user, "{}", text());
     let roles = less.organization_roles.iter().all(|(id, role)| more.organization_roles.get(id) == Some(role));
@@ -29,6 +31,7 @@ proptest! {
     fn unknown_assigned_groups_create_and_join_nothing(case in case(), groups in groups()) {
         let plan = case.assigning(Some(unknown())).plan();
         let touched = plan.organizations.len() + plan.teams.len() + plan.join_organizations.len() + plan.join_teams.len();
+        let touched = touched + plan.team_models.len();
         prop_assert_eq!(touched, 0, "no list of assigned groups, no groups: {:#?}", plan);
         let told = plan.notes.contains(&Note::AssignedGroupsUnknown { code: "graph_throttled".into() });
         prop_assert!(told, "the record has to say so: {plan:#?}");

@@ -21,6 +21,14 @@ pub(crate) struct Rows {
     pub(crate) team_members: BTreeMap<String, Value>,
 }
 
+/// The models of a team in an organization of its own that has these: LiteLLM does not know the word `all-org-models`.
+pub(crate) fn models_of_team(store: StoreKind, organization: &[&str]) -> Value {
+    match store {
+        StoreKind::Native => serde_json::json!(["all-org-models"]),
+        StoreKind::LiteLlm => serde_json::json!(organization),
+    }
+}
+
 const NATIVE: &str = "
     select
     (select coalesce(jsonb_object_agg(organization_id, to_jsonb(t) - 'created_at' - 'updated_at'), '{}') from entraway.organizations t),

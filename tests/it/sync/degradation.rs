@@ -4,7 +4,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::support::{assigned, failures, ids, many_assigned, person, versions};
-use crate::support::{LiteLlm, Native, StoreKind, World};
+use crate::support::{LiteLlm, Native, StoreKind, World, models_of_team};
 
 const REFUSE_ORGANIZATION: &str = "
     create function refuse() returns trigger language plpgsql as
@@ -66,7 +66,7 @@ async fn an_organization_is_refused(store: StoreKind, obstacle: &'static str, fa
     assert_eq!(made, ids(&[good, other]), "the other groups have their organizations");
     for group in [good, other] {
         assert_eq!(rows.teams[&group.to_string()]["organization_id"], json!(group));
-        assert_eq!(rows.teams[&group.to_string()]["models"], json!(["all-org-models"]));
+        assert_eq!(rows.teams[&group.to_string()]["models"], models_of_team(store, &["gpt-4", "gpt-3.5-turbo"]));
     }
     let team = &rows.teams[&refused.to_string()];
     assert_eq!(team["organization_id"], Value::Null, "its team is standalone");
@@ -147,7 +147,7 @@ async fn a_team_that_is_refused_costs_no_one_but_its_own_group_and_is_made_later
     world.sign_in(&service, alice).await;
     let rows = world.rows().await;
     assert_eq!(rows.teams[&refused.to_string()]["organization_id"], json!(refused));
-    assert_eq!(rows.teams[&refused.to_string()]["models"], json!(["all-org-models"]));
+    assert_eq!(rows.teams[&refused.to_string()]["models"], models_of_team(store, &["gpt-4", "gpt-3.5-turbo"]));
     assert_eq!(rows.teams_of(alice), ids(&[good, refused]));
 }
 

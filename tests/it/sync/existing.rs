@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::support::{assigned, ids, organization_by_hand, person, team_by_hand, versions, with_flag};
 use crate::support::by_hand::{DELETE_ORGANIZATION, DELETE_TEAM, LIMIT_ORGANIZATION, PUT_IN_TEAM, TAKE_OUT_OF_TEAM};
-use crate::support::{LiteLlm, Native, StoreKind, World};
+use crate::support::{LiteLlm, Native, StoreKind, World, models_of_team};
 
 #[rstest]
 #[tokio::test]
@@ -65,7 +65,7 @@ async fn a_team_in_an_organization_stays_there_when_organizations_are_switched_o
     world.sign_in(&off, bob).await;
     let rows = world.rows().await;
     assert_eq!(rows.teams[&group.to_string()]["organization_id"], json!(group));
-    assert_eq!(rows.teams[&group.to_string()]["models"], json!(["all-org-models"]));
+    assert_eq!(rows.teams[&group.to_string()]["models"], models_of_team(store, &["gpt-4", "gpt-3.5-turbo"]));
     assert_eq!(rows.teams_of(bob), ids(&[group]), "Bob joins the team");
     assert!(rows.organizations_of(bob).is_empty(), "and, without the flag, no organization");
     assert_eq!(rows.organizations_of(alice), ids(&[group]), "Alice keeps hers");
@@ -108,7 +108,43 @@ async fn an_organization_and_a_team_that_were_made_by_hand_keep_every_value(
         // There the team's row holds its roster, too, and Alice is new in it. That the rest is as before is said above.
         LiteLlm => assert_ne!(versions(&world, &format!("team {group}")).await, team, "Alice is on the roster"),
     }
-    assert_eq!((after.teams_of(alice), after.organizations_of(alice)), (ids(&[group]), ids(&[group])));
+    assert_eq!((after.teams_of(alice), after.organizations_of(alice)), (ids(&[group]), vec!["elsewhere".to_owned()]));
+}
+
+#[rstest]
+#[tokio::test]
+async fn team_in_another_organization_leads_there(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = World::of(store).await;
+    let [hers, other] = assigned(&world, ["Research", "Nobody's"]);
+    let alice = person(&world, "Alice Arden", &[hers]);
+    organization_by_hand(&world, &"sales & more", "Sales").await;
+    for group in [hers, other] {
+        team_by_hand(&world, &group, "A team by hand").await;
+        world.by_hand("update {teams} set organization_id = 'sales & more' where team_id = $1", &[&group]).await;
+    }
+    let on = with_flag(&world, true).await;
+    let mut browser = world.sign_in(&on, alice).await;
+
+    let rows = world.rows().await;
+    assert_eq!(rows.organizations.keys().collect::<Vec<_>>(), ["sales & more"], "no organization of the groups' own");
+    assert_eq!((rows.teams_of(alice), rows.organizations_of(alice)), (ids(&[hers]), vec!["sales & more".to_owned()]));
+    let member = &rows.organization_members[&format!("{alice}/sales & more")];
+    assert_eq!((&member["source"], &member["user_role"]), (&json!("entra"), &json!("internal_user")));
+    let run = world.last_run().await;
+    assert_eq!((&run["organizations_joined"], &run["organizations_created"]), (&json!(["sales & more"]), &json!([])));
+    let me = browser.me(&on).await.json();
+    assert_eq!(me["organizations"][0]["organization_id"], "sales & more", "{me:#}");
+
+    let before = world.versions().await;
+    world.sign_in(&on, alice).await;
+    assert_eq!(world.versions().await, before, "a repetition writes");
+
+    let bob = person(&world, "Bob Birch", &[hers]);
+    world.sign_in(&with_flag(&world, false).await, bob).await;
+    assert!(world.rows().await.organizations_of(bob).is_empty(), "without the flag, the team alone");
+    world.fake.edit(|directory| directory.unassign(hers));
+    world.sign_in(&on, bob).await;
+    assert!(world.rows().await.organizations_of(bob).is_empty(), "a group that does not count leads nowhere");
 }
 
 #[rstest]

@@ -6,7 +6,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::support::{assigned, ids};
-use crate::support::{LiteLlm, Native, Rows, StoreKind, World};
+use crate::support::{LiteLlm, Native, Rows, StoreKind, World, models_of_team};
 
 const TEAM_PARAMS: &str = "  default_team_params: {models: [gpt-4, gpt-3.5-turbo], max_budget: 100.0, \
                            budget_duration: 30d, tpm_limit: 10000, rpm_limit: 1000}\n";
@@ -18,6 +18,7 @@ const RESET: &str = "2031-02-01T00:00:00+00:00";
 
 /// What the store holds after Alice, who is in `hers` and not in `other`, signed in for the first time.
 struct After {
+    store: StoreKind,
     rows: Rows,
     alice: ObjectId,
     tenant: String,
@@ -38,7 +39,7 @@ async fn after(store: StoreKind, settings: &str) -> After {
     });
     let service = world.service_of(world.config_of(settings)).await;
     world.sign_in(&service, alice).await;
-    After { rows: world.rows().await, alice, tenant, hers, other }
+    After { store, rows: world.rows().await, alice, tenant, hers, other }
 }
 
 /// A row's limits: all of the defaults, or none.
@@ -57,7 +58,7 @@ fn organization(id: GroupId, alias: &str, models: &[&str], limits: bool) -> Valu
     with_limits(row, limits)
 }
 
-fn team(id: GroupId, alias: &str, organization: Option<GroupId>, models: &[&str], limits: bool) -> Value {
+fn team(id: GroupId, alias: &str, organization: Option<GroupId>, models: Value, limits: bool) -> Value {
     let row = json!({
         "team_id": id, "team_alias": alias, "organization_id": organization, "models": models,
         "spend": 0, "blocked": false, "metadata": {},
@@ -68,12 +69,13 @@ fn team(id: GroupId, alias: &str, organization: Option<GroupId>, models: &[&str]
 impl After {
     /// Both groups are organizations with these models, and teams inside them; Alice is in hers.
     fn assert_organizations(&self, models: &[&str], limits: bool) {
-        let Self { rows, alice, hers, other, .. } = self;
+        let Self { store, rows, alice, hers, other, .. } = self;
         for (id, alias) in [(*hers, "Production LLM Evals"), (*other, "Other")] {
             let made = &rows.organizations[&id.to_string()];
             assert_eq!(made, &organization(id, alias, models, limits), "the organization of {alias}");
             let made = &rows.teams[&id.to_string()];
-            assert_eq!(made, &team(id, alias, Some(id), &["all-org-models"], limits), "the team of {alias}");
+            let models = models_of_team(*store, models);
+            assert_eq!(made, &team(id, alias, Some(id), models, limits), "the team of {alias}");
         }
         assert_eq!((rows.organizations.len(), rows.teams.len()), (2, 2));
         let membership = &rows.organization_members[&format!("{alice}/{hers}")];
@@ -91,7 +93,7 @@ impl After {
         let rows = &self.rows;
         for (id, alias) in [(self.hers, "Production LLM Evals"), (self.other, "Other")] {
             let made = &rows.teams[&id.to_string()];
-            assert_eq!(made, &team(id, alias, None, models, limits), "the team of {alias}");
+            assert_eq!(made, &team(id, alias, None, json!(models), limits), "the team of {alias}");
         }
         assert_eq!(rows.teams.len(), 2);
         assert!(rows.organizations.is_empty(), "without the flag there are no organizations");
@@ -161,7 +163,7 @@ async fn defaults_with_one_limit_only_set_that_one_and_no_other(#[values(Native,
         }
     }
     assert_eq!(after.rows.organizations[&id]["models"], json!([]), "no models were given");
-    assert_eq!(after.rows.teams[&id]["models"], json!(["all-org-models"]));
+    assert_eq!(after.rows.teams[&id]["models"], models_of_team(store, &[]), "in LiteLLM, [] is all models for both");
 }
 
 #[rstest]
