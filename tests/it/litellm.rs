@@ -17,6 +17,6 @@ mod roles;
 mod rosters;
 mod rows;
 mod start;
-mod support;
+pub(crate) mod support;
 mod team_models;
 mod whose;

@@ -23,6 +23,7 @@ mod layers;
 mod limits;
 mod litellm;
 mod litellm_cache;
+mod litellm_proxy;
 mod metrics;
 mod ops;
 mod outage;

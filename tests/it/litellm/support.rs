@@ -6,50 +6,50 @@ use entraway::fake::Person;
 use serde_json::Value;
 use sqlx::AssertSqlSafe;
 
-pub(super) use crate::support::scene::{assigned, person, until_it_waits};
+pub(crate) use crate::support::scene::{assigned, person, until_it_waits};
 use crate::support::{Service, World};
 
-pub(super) const ORGANIZATION: &str = "LiteLLM_OrganizationTable";
-pub(super) const BUDGET: &str = "LiteLLM_BudgetTable";
-pub(super) const TEAM: &str = "LiteLLM_TeamTable";
-pub(super) const USER: &str = "LiteLLM_UserTable";
-pub(super) const ORGANIZATION_MEMBER: &str = "LiteLLM_OrganizationMembership";
-pub(super) const TEAM_MEMBER: &str = "LiteLLM_TeamMembership";
+pub(crate) const ORGANIZATION: &str = "LiteLLM_OrganizationTable";
+pub(crate) const BUDGET: &str = "LiteLLM_BudgetTable";
+pub(crate) const TEAM: &str = "LiteLLM_TeamTable";
+pub(crate) const USER: &str = "LiteLLM_UserTable";
+pub(crate) const ORGANIZATION_MEMBER: &str = "LiteLLM_OrganizationMembership";
+pub(crate) const TEAM_MEMBER: &str = "LiteLLM_TeamMembership";
 
 /// The tables of the proxy that a sign-in may write.
-pub(super) const WRITTEN: [&str; 6] = [BUDGET, ORGANIZATION, TEAM, USER, ORGANIZATION_MEMBER, TEAM_MEMBER];
+pub(crate) const WRITTEN: [&str; 6] = [BUDGET, ORGANIZATION, TEAM, USER, ORGANIZATION_MEMBER, TEAM_MEMBER];
 
 /// A proxy's database that is ready for us, and an empty tenant.
-pub(super) async fn world() -> World {
+pub(crate) async fn world() -> World {
     World::of(StoreKind::LiteLlm).await
 }
 
 /// An instance with `entra_groups_also_create_orgs` on or off, and no other setting.
-pub(super) async fn plain(world: &World, on: bool) -> Service {
+pub(crate) async fn plain(world: &World, on: bool) -> Service {
     world.service_of(world.config_of(&format!("  entra_groups_also_create_orgs: {on}\n"))).await
 }
 
 /// An instance with `default_team_params`.
-pub(super) async fn with_team_params(world: &World, on: bool, params: &str) -> Service {
+pub(crate) async fn with_team_params(world: &World, on: bool, params: &str) -> Service {
     let settings = format!("  entra_groups_also_create_orgs: {on}\n  default_team_params: {{{params}}}\n");
     world.service_of(world.config_of(&settings)).await
 }
 
 /// Changes a person in Entra.
-pub(super) fn change(world: &World, person: ObjectId, change: impl FnOnce(&mut Person)) {
+pub(crate) fn change(world: &World, person: ObjectId, change: impl FnOnce(&mut Person)) {
     world.fake.edit(|directory| directory.change_person(person, change)).unwrap();
 }
 
 /// Sets the app roles that the person alone is given.
-pub(super) fn give_roles(world: &World, person: ObjectId, roles: &[&str]) {
+pub(crate) fn give_roles(world: &World, person: ObjectId, roles: &[&str]) {
     change(world, person, |person| person.app_roles = roles.iter().copied().map(str::to_owned).collect());
 }
 
 /// The address of `person("Alice Arden", …)`.
-pub(super) const ALICE: &str = "alice.arden@contoso-sim.example";
+pub(crate) const ALICE: &str = "alice.arden@contoso-sim.example";
 
 /// Runs a statement as somebody with psql would; `$1` and so on are texts. Something has to change.
-pub(super) async fn by_hand(world: &World, sql: &str, values: &[&dyn ToString]) {
+pub(crate) async fn by_hand(world: &World, sql: &str, values: &[&dyn ToString]) {
     let mut query = sqlx::query(AssertSqlSafe(sql.to_owned()));
     for value in values {
         query = query.bind(value.to_string());
@@ -59,13 +59,13 @@ pub(super) async fn by_hand(world: &World, sql: &str, values: &[&dyn ToString]) 
 }
 
 /// A statement that defines something.
-pub(super) async fn define(world: &World, sql: &str) {
+pub(crate) async fn define(world: &World, sql: &str) {
     let done = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&world.pool).await;
     done.unwrap_or_else(|error| panic!("{error} in {sql}"));
 }
 
 /// A team made by hand as the proxy makes it, with these columns besides, as `, metadata` and `, '{"a": 1}'`.
-pub(super) async fn team_by_hand(world: &World, id: &dyn ToString, columns: &str, values: &str) {
+pub(crate) async fn team_by_hand(world: &World, id: &dyn ToString, columns: &str, values: &str) {
     let sql = format!(
         r#"insert into public."LiteLLM_TeamTable" (team_id, team_alias, members_with_roles, updated_at{columns})
            values ($1, 'By hand', '[]', '2026-01-01'{values})"#
@@ -74,7 +74,7 @@ pub(super) async fn team_by_hand(world: &World, id: &dyn ToString, columns: &str
 }
 
 /// A person's row made by hand, with an address or without.
-pub(super) async fn user_by_hand(world: &World, user_id: &dyn ToString, columns: &str, values: &str) {
+pub(crate) async fn user_by_hand(world: &World, user_id: &dyn ToString, columns: &str, values: &str) {
     let sql = format!(
         r#"insert into public."LiteLLM_UserTable" (user_id, updated_at{columns}) values ($1, '2026-01-01'{values})"#
     );
@@ -82,7 +82,7 @@ pub(super) async fn user_by_hand(world: &World, user_id: &dyn ToString, columns:
 }
 
 /// A JSON value of the database.
-pub(super) async fn json(world: &World, sql: &str, values: &[&dyn ToString]) -> Value {
+pub(crate) async fn json(world: &World, sql: &str, values: &[&dyn ToString]) -> Value {
     let mut query = sqlx::query_scalar(AssertSqlSafe(sql.to_owned()));
     for value in values {
         query = query.bind(value.to_string());
@@ -97,21 +97,21 @@ fn ids(values: &[&dyn ToString]) -> String {
 }
 
 /// The whole rows of a table, in the order of their text.
-pub(super) async fn all(world: &World, table: &str) -> Vec<Value> {
+pub(crate) async fn all(world: &World, table: &str) -> Vec<Value> {
     let sql = format!(r#"select jsonb_agg(to_jsonb(t) order by to_jsonb(t)::text) from public."{table}" t"#);
     json(world, &sql, &[]).await.as_array().cloned().unwrap_or_default()
 }
 
-pub(super) async fn team(world: &World, id: &dyn ToString) -> Value {
+pub(crate) async fn team(world: &World, id: &dyn ToString) -> Value {
     json(world, r#"select to_jsonb(t) from public."LiteLLM_TeamTable" t where team_id = $1"#, &[id]).await
 }
 
-pub(super) async fn user(world: &World, id: &dyn ToString) -> Value {
+pub(crate) async fn user(world: &World, id: &dyn ToString) -> Value {
     json(world, r#"select to_jsonb(t) from public."LiteLLM_UserTable" t where user_id = $1"#, &[id]).await
 }
 
 /// The three places of a team membership: how often the person is in the roster, in their own list, in the table.
-pub(super) async fn places(world: &World, user_id: &dyn ToString, team_id: &dyn ToString) -> [i64; 3] {
+pub(crate) async fn places(world: &World, user_id: &dyn ToString, team_id: &dyn ToString) -> [i64; 3] {
     let sql = r#"select jsonb_build_array(
             (select count(*) from public."LiteLLM_TeamTable" t, jsonb_array_elements(t.members_with_roles) member
              where t.team_id = $2 and member ->> 'user_id' = $1),
@@ -122,7 +122,7 @@ pub(super) async fn places(world: &World, user_id: &dyn ToString, team_id: &dyn 
 }
 
 /// Place and version of each row of a table: whatever writes to it changes them, also one that writes the same values.
-pub(super) async fn versions(world: &World, tables: &[&str]) -> Vec<String> {
+pub(crate) async fn versions(world: &World, tables: &[&str]) -> Vec<String> {
     let mut versions = Vec::new();
     for table in tables {
         let sql = format!(r#"select jsonb_agg(t.ctid || ' ' || t.xmin order by t.ctid) from public."{table}" t"#);
@@ -132,13 +132,13 @@ pub(super) async fn versions(world: &World, tables: &[&str]) -> Vec<String> {
 }
 
 /// Place and version of a person's row.
-pub(super) async fn user_version(world: &World, user_id: &dyn ToString) -> Value {
+pub(crate) async fn user_version(world: &World, user_id: &dyn ToString) -> Value {
     let sql = r#"select to_jsonb(ctid || ' ' || xmin) from public."LiteLLM_UserTable" where user_id = $1"#;
     json(world, sql, &[user_id]).await
 }
 
 /// The failures of the newest sync record as `kind/alias/why`.
-pub(super) async fn failures(world: &World) -> Vec<String> {
+pub(crate) async fn failures(world: &World) -> Vec<String> {
     let run = world.last_run().await;
     let text = |failure: &Value, key: &str| failure[key].as_str().unwrap().to_owned();
     let each = |failure| ["kind", "alias", "why"].map(|key| text(failure, key)).join("/");
@@ -147,7 +147,7 @@ pub(super) async fn failures(world: &World) -> Vec<String> {
 
 /// Takes a time out of a row and gives it back; the proxy's columns have no time zone, and hold UTC.
 #[track_caller]
-pub(super) fn take_time(row: &mut Value, column: &str) -> DateTime<Utc> {
+pub(crate) fn take_time(row: &mut Value, column: &str) -> DateTime<Utc> {
     let taken =
         row.as_object_mut().and_then(|row| row.remove(column)).unwrap_or_else(|| panic!("no {column} in {row}"));
     let text = taken.as_str().unwrap_or_else(|| panic!("{column} is {taken}, which is no time, in {row}"));
@@ -156,7 +156,7 @@ pub(super) fn take_time(row: &mut Value, column: &str) -> DateTime<Utc> {
 
 /// Takes a text out of a row, such as an id made by chance.
 #[track_caller]
-pub(super) fn take_text(row: &mut Value, column: &str) -> String {
+pub(crate) fn take_text(row: &mut Value, column: &str) -> String {
     let taken =
         row.as_object_mut().and_then(|row| row.remove(column)).unwrap_or_else(|| panic!("no {column} in {row}"));
     taken.as_str().unwrap_or_else(|| panic!("{column} is {taken}, which is no text, in {row}")).to_owned()

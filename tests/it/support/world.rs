@@ -54,6 +54,14 @@ async fn litellm_template() {
     .await;
 }
 
+/// Creates a database like those of the LiteLLM tests; returns its address with all rights.
+pub(crate) async fn litellm_database(name: &str) -> String {
+    litellm_template().await;
+    let cluster = cluster().await;
+    cluster.create_database(name, Some(LITELLM_TEMPLATE)).await.unwrap();
+    cluster.url(name)
+}
+
 /// Makes a database with all tables of this store; gives its address as the service has it.
 pub(crate) async fn furnish(cluster: &PrivateCluster, kind: StoreKind, name: &str) -> String {
     cluster.create_database(name, None).await.unwrap();
