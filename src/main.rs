@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use entraway::cli::{self, Cli};
+use entraway::cli::Cli;
 
 #[tokio::main]
 async fn main() -> ExitCode {
