@@ -47,7 +47,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Whether Entra's answer or the policy settles it. Where a list could not be read nobody has lost anything yet.
+    /// Whether Entra's answer or the policy decides it. An unreadable list proves no loss of access, so it ends no session.
     #[must_use]
     pub fn is_known(self) -> bool {
         match self {
@@ -189,7 +189,7 @@ macro_rules! record {
 }
 pub(super) use record;
 
-/// How many parameters `bind_record` binds is written into the statements: 26.
+/// Binds the 27 parameters of `record!`. A statement's own parameters begin with $28.
 pub(super) fn bind_record<'q>(
     query: Query<'q, Postgres, PgArguments>,
     identity: Identity,
@@ -246,7 +246,7 @@ impl Store {
         let query = sqlx::query(record!(
             ", doomed as materialized (
                 select token_hash from entraway.sessions
-                where $26 and user_id = $1 and tenant_id = $2 order by token_hash for update
+                where $28 and user_id = $1 and tenant_id = $2 order by token_hash for update
             ), ended as (
                 delete from entraway.sessions where token_hash in (select token_hash from doomed) returning user_id
             ), told as materialized (

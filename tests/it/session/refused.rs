@@ -204,7 +204,7 @@ async fn refusal_for_want_of_an_assignment_ends_that_browsers_session() {
     }
     let entra = own.begin(&service).await;
     let back = Browser::new().get(world.fake.refuse_url(&entra)).await.location();
-    assert_eq!(own.get(service.here(&back)).await.code(), "consent_refused");
+    assert_eq!(own.get(service.here(&back)).await.code(), "consent_declined");
     assert_eq!(verify(&mut own, &service).await, 200, "to cancel ends nothing");
 
     world.fake.edit(|directory| {
