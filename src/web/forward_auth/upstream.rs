@@ -25,15 +25,20 @@ pub(super) enum Upstream {
 impl Upstream {
     /// Reads the headers of a trusted proxy: `X-Original-URL` of nginx; `Host` of Envoy, which asks with the client's own;
     /// `X-Forwarded-Host` of the others. The first one that is there counts alone: a client's `X-Forwarded-Host` gets past
-    /// nginx, and a page can have the browser send it.
+    /// nginx, and a page can have the browser send it. In the same way a client's `X-Original-URL` gets past Traefik and
+    /// Envoy. So where both are there, they must name the same host: else one application could get an assertion for another.
     pub(super) fn of(headers: &HeaderMap, envoy: bool) -> Self {
+        let host = if envoy { &HOST } else { &FORWARDED_HOST };
         let named = if headers.contains_key(&ORIGINAL_URL) {
-            once(headers, &ORIGINAL_URL).and_then(|url| url.split_once("://")).and_then(|(scheme, rest)| {
+            let url = once(headers, &ORIGINAL_URL).and_then(|url| url.split_once("://"));
+            url.and_then(|(scheme, rest)| {
                 let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-                named(scheme, &rest[..end])
+                let upstream = named(scheme, &rest[..end])?;
+                let agrees = !headers.contains_key(host)
+                    || once(headers, host).and_then(|host| named(scheme, host)).is_some_and(|other| other == upstream);
+                agrees.then_some(upstream)
             })
         } else {
-            let host = if envoy { &HOST } else { &FORWARDED_HOST };
             if !headers.contains_key(host) {
                 return Self::NotNamed;
             }
@@ -102,13 +107,30 @@ mod tests {
         let nginx = ("x-original-url", "https://a.example/x?y=https://b.example/");
         let others = ("x-forwarded-host", "a.example");
         assert_eq!(origin(&[nginx], false), a);
-        assert_eq!(origin(&[nginx, PROTO, ("x-forwarded-host", "b.example")], false), a, "the client's own header");
+        assert_eq!(origin(&[nginx, PROTO, others], false), a);
         assert_eq!(origin(&[PROTO, others], false), a);
         assert_eq!(origin(&[PROTO, others, ("host", "b.example")], false), a, "our own host");
         assert_eq!(origin(&[PROTO, ("host", "a.example")], true), a);
         assert_eq!(origin(&[PROTO, ("host", "a.example"), ("x-forwarded-host", "b.example")], true), a);
         assert_eq!(upstream(&[("host", "a.example")], false), Upstream::NotNamed);
         assert_eq!(upstream(&[PROTO, ("x-forwarded-uri", "/")], false), Upstream::NotNamed);
+    }
+
+    #[test]
+    fn upstream_that_two_headers_name_differently_is_unclear() {
+        let url = ("x-original-url", "https://a.example/x");
+        let others =
+            [("x-forwarded-host", "b.example"), ("x-forwarded-host", ""), ("x-forwarded-host", "a.example:8443")];
+        for other in others {
+            assert_eq!(upstream(&[url, PROTO, other], false), Upstream::Unclear, "{other:?}");
+        }
+        assert_eq!(
+            upstream(&[url, PROTO, ("host", "b.example")], true),
+            Upstream::Unclear,
+            "a client's, through Envoy"
+        );
+        let same = Some("https://a.example".to_owned());
+        assert_eq!(origin(&[url, PROTO, ("host", "a.example")], true), same);
     }
 
     #[test]

@@ -161,6 +161,7 @@ async fn assertion_is_left_out_where_the_upstream_is_unclear() {
         vec![proto, ("x-forwarded-host", "a.example, b.example")],
         vec![("x-original-url", "https://a.example/"), ("x-original-url", "https://b.example/")],
         vec![("x-original-url", "/x"), proto, host],
+        vec![("x-original-url", "https://b.example/"), proto, host],
     ] {
         assert_eq!(assertion_for(&mut browser, &service, "/auth/verify", &told).await, "", "{told:?}");
     }
