@@ -89,13 +89,15 @@ labels! {
     SignIn, "outcome":
         SignedIn = "signed_in", AlreadySignedIn = "already_signed_in", Restarted = "restarted",
         Canceled = "canceled", ConsentDeclined = "consent_declined", ConsentRequired = "consent_required",
-        AttemptUnknown = "attempt_unknown", AttemptExpired = "attempt_expired", AttemptUsed = "attempt_used", CodeMissing = "code_missing", CodeRefused = "code_refused",
+        AttemptUnknown = "attempt_unknown", AttemptExpired = "attempt_expired", AttemptUsed = "attempt_used",
+        CodeMissing = "code_missing", CodeRefused = "code_refused",
         InteractionRequired = "interaction_required", NotAssigned = "not_assigned",
         EntraRefused = "entra_refused", AppRefused = "app_refused", CredentialUnusable = "credential_unusable",
         EntraUnavailable = "entra_unavailable", TenantNotAllowed = "tenant_not_allowed", IdToken = "id_token",
         EmailDomain = "email_domain_not_allowed", NoGroup = "no_group", GroupsUnknown = "groups_unknown",
         OtherTenant = "other_tenant", DatabaseUnavailable = "database_unavailable", Busy = "busy",
-        TooManySignIns = "too_many_sign_ins", DuplicateParameter = "duplicate_parameter", Internal = "internal",
+        TooManySignIns = "too_many_sign_ins", TooManySignInsOfUser = "too_many_sign_ins_of_user",
+        DuplicateParameter = "duplicate_parameter", Internal = "internal",
         Other = "other";
 
     /// A part of a sign-in.

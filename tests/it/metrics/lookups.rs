@@ -161,4 +161,5 @@ async fn what_is_too_much_is_counted_by_its_limit() {
     assert_eq!(world.try_sign_in(&one, alice).await.code(), "too_many_sign_ins_of_user");
     let numbers = watch.read().await;
     assert_eq!(numbers.of(r#"entraway_limits_refused_total{limit="sign_ins_per_user"}"#), 1);
+    assert_eq!(numbers.of(r#"entraway_sign_ins_total{outcome="too_many_sign_ins_of_user"}"#), 1);
 }
