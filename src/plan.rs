@@ -135,7 +135,7 @@ fn effective_organizations(current: &Current, effective: &[GroupId]) -> BTreeSet
     effective.iter().map(ToString::to_string).chain(others).collect()
 }
 
-/// Rules 1, 2, 3 and 8: every assigned group gets its organization (with the flag) and its team, whoever signs in. A team
+/// Rules 1, 2, 3 and 8: every assigned group gets its organization (with the flag) and its team, at every user's sign-in. A team
 /// that belongs to another organization needs none of its own.
 fn plan_groups(
     plan: &mut Plan,

@@ -20,8 +20,8 @@ pub async fn database(report: &mut Report, config: &Config, store: &Store, table
     report.awaits("database");
     if let Some((host, sslmode)) = store.unverified_host() {
         let found = format!(
-            "sslmode is {sslmode} for the host {host}, so nothing proves that it is your server: whoever is in between can \
-             read and change everything"
+            "sslmode={sslmode} does not verify the server {host}: an attacker on the network path could read and change all \
+             data"
         );
         report.warn(
             "database",

@@ -24,7 +24,7 @@ pub(super) struct Verified {
     pub(super) sid: Option<String>,
 }
 
-/// Why a token signs nobody in.
+/// Why an ID token is rejected.
 #[derive(Debug)]
 pub(super) enum Refused {
     /// It proves nothing.

@@ -69,7 +69,7 @@ impl ConnectError {
             Self::NoDatabase { .. } => "create it (CREATE DATABASE …), or correct its name in database.url",
             Self::TooManyConnections { .. } => {
                 "raise max_connections of Postgres (or the CONNECTION LIMIT of the role or database), or lower \
-                 database.max_connections: each replica takes that many and one more"
+                 database.max_connections: each replica takes that many and two more"
             }
             Self::Starting { .. } => "wait until it is up; Entraway tries again",
             Self::Other { .. } => "database.url: is this the address of a Postgres server?",

@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use super::{Store, StoreError};
 use crate::domain::ObjectId;
 
-/// The role of the user whose row is `u` and of whom `p` is remembered, in SQL: a row cannot say `org_admin`, which LiteLLM
-/// refuses as a global role. As `effective_role` in `plan/roles.rs`.
+/// The role of the user with the row `u` and our notes `p`, in SQL: a row cannot say `org_admin`, which LiteLLM refuses as a
+/// global role. As `effective_role` in `plan/roles.rs`.
 macro_rules! litellm_role {
     () => {
         "case when u.user_role = 'internal_user' and p.sso_user_role = 'org_admin'

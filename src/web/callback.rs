@@ -147,12 +147,11 @@ async fn authenticate(app: &App, query: &Query, attempt: &Attempt, caller: &Call
     Err(error)
 }
 
-/// Entra says "not assigned" (AADSTS50105) without saying of whom, so the one session that can be meant is this browser's:
-/// a sign-in that succeeds would end that one as well. The answer belongs to a sign-in of this browser, so no other site
-/// can bring it about.
+/// AADSTS50105 ("not assigned") does not identify the user, so only this browser's session ends. A successful sign-in would
+/// end it too. The `state` is this browser's own, so another site cannot trigger this.
 async fn end_own_session(app: &App, headers: &HeaderMap) {
     if let Err(error) = session::end(app, headers, SessionEnd::Refused).await {
-        tracing::error!("failed to end the session of a browser whose sign-in was refused: {}", chain(&error));
+        tracing::error!(error = chain(&error), "failed to end the session of a denied sign-in");
     }
 }
 
@@ -187,7 +186,10 @@ async fn sign_in(
             let run = SyncRun { entra_time, ..*run };
             watch::synced(&app.metrics, &run);
             if let Err(error) = app.sessions.keep_refusal(person.identity, &run).await {
-                tracing::error!("failed to record a refused sign-in and to end the user's sessions: {}", chain(&error));
+                tracing::error!(
+                    error = chain(&error),
+                    "failed to record a denied sign-in and to end the user's sessions"
+                );
             }
             return Err(WebError::refused(refusal, &run));
         }

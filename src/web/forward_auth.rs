@@ -99,7 +99,7 @@ async fn passed(app: &App, session: &LiveSession, upstream: &Upstream) -> Result
                 let signed = HeaderValue::try_from(assertions.sign(&person, audience, session.auth_time).await?);
                 headers.insert(ASSERTION, signed.map_err(|error| WebError::Internal(error.to_string()))?);
             }
-            // One for nobody in particular would be good anywhere.
+            // Without an audience, any upstream would accept it.
             None => tracing::debug!(?upstream, "no assertion: the audience is not known"),
         }
     }

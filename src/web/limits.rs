@@ -76,7 +76,7 @@ impl Limits {
         own && self.records.count(&()).is_ok()
     }
 
-    /// Counts a sign-in of a user whom Entra has just vouched for. Each writes a record and a session, so that one account
+    /// Counts a sign-in of an authenticated user. Each writes a record and a session, so that one account
     /// could fill the tables.
     pub(super) fn count_user(&self, identity: Identity) -> Result<(), WebError> {
         let counted = self.per_user.as_ref().map_or(Ok(()), |rate| rate.count(&identity));

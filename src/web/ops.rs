@@ -26,7 +26,7 @@ pub(super) struct Alive {
     status: &'static str,
 }
 
-/// Whether people can sign in. Says of each part only whether it works: the route is open to everybody. Reasons are in the
+/// Whether people can sign in. Says of each part only whether it works: the route needs no session. Reasons are in the
 /// log, on the settings page and in the output of `entraway check`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Readiness {

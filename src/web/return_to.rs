@@ -51,7 +51,7 @@ impl ReturnTo {
 
 /// Whether an address on our host is below `/sso/`, perhaps only once a proxy has decoded or normalized it.
 fn is_sign_in_route(mut url: Url, base: &str) -> bool {
-    // Each round decodes one layer. Nobody means an address with more of them.
+    // Each round decodes one layer. An address with more of them is rejected.
     for _ in 0..4 {
         let path = url.path().to_owned();
         let mut segments = path.split('/').filter(|segment| !segment.is_empty());

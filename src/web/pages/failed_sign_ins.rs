@@ -110,7 +110,7 @@ pub(in crate::web) async fn page(
     super::page(&FailedSignInsPage { frame, now, query, failed: listed.rows, pager })
 }
 
-/// What a query asks for. Only operators see these records: they may be of anybody.
+/// What a query asks for. Only operators see these records: they belong to no known user.
 pub(in crate::web) async fn read(
     app: &App,
     visit: &Visit,

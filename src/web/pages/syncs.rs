@@ -221,7 +221,7 @@ fn written(row: &SyncRow, names: &BTreeMap<String, String>) -> Vec<Part> {
     }
     let updated: Vec<&String> = row.team_models_updated.iter().collect();
     if !updated.is_empty() {
-        say("set the organization's models on".to_owned(), &updated);
+        say("updated the models of".to_owned(), &updated);
     }
     if row.user_updated {
         say("brought details and roles up to date".to_owned(), &[]);

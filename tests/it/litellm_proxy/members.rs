@@ -215,7 +215,7 @@ async fn deleted_user_is_created_again_in_their_teams() {
 }
 
 #[tokio::test]
-async fn organization_routes_need_a_licence() {
+async fn organization_routes_need_a_license() {
     let Some(scene) = scene(SETTINGS).await else { return };
     for (path, body) in [
         ("/organization/new", json!({"organization_alias": "x"})),

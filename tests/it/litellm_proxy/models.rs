@@ -45,7 +45,7 @@ async fn team_follows_changed_models_of_the_organization() {
     assert_eq!(statuses(&scene, &keys[0], ["gpt-4", "gpt-4o"]).await, [200, 403]);
     // An administrator of the proxy narrows one of the teams.
     scene.proxy.admin("/team/update", json!({"team_id": edited, "models": ["gpt-4"]})).await;
-    // Changing an organization through the proxy needs a licence, so it is done in its table.
+    // Changing an organization through the proxy needs a license, so it is done in its table.
     let sql =
         r#"update public."LiteLLM_OrganizationTable" set models = '{gpt-4o,gpt-3.5-turbo}' where organization_id = $1"#;
     for group in [followed, edited] {
