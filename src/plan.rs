@@ -4,7 +4,7 @@
 mod roles;
 mod types;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -48,9 +48,9 @@ impl Planner<'_> {
         let passing = directory.passing();
         plan_groups(&mut plan, current, directory, &passing, policy, now);
         plan_team_models(&mut plan, current, directory, policy);
-        plan_memberships(&mut plan, current, &passing, policy, roles.in_organizations);
+        let effective = effective_organizations(current, &passing, roles.in_organizations);
+        plan_memberships(&mut plan, current, &passing, policy, &effective);
         plan_member_budgets(&mut plan, current, now);
-        let effective = effective_organizations(current, &passing);
         roles::plan_organization_roles(&mut plan, current, &effective, roles.in_organizations);
         note_others(&mut plan, current);
         note_unknown(&mut plan, directory);
@@ -129,10 +129,15 @@ fn elsewhere(current: &Current, group: GroupId) -> Option<&String> {
     current.teams.get(&group)?.as_ref().filter(|id| id.as_str() != own)
 }
 
-/// The organizations that effective groups lead to: of the same id, or the one that the group's team belongs to.
-fn effective_organizations(current: &Current, effective: &[GroupId]) -> BTreeSet<String> {
-    let others = effective.iter().filter_map(|group| elsewhere(current, *group).cloned());
-    effective.iter().map(ToString::to_string).chain(others).collect()
+/// The organizations that effective groups lead to, with the user's role in each. An organization of the group's id is the
+/// group's own. Another one, to which the group's team was moved, holds other teams as well: a member of one of
+/// them does not become its administrator.
+fn effective_organizations(current: &Current, effective: &[GroupId], role: UserRole) -> BTreeMap<String, UserRole> {
+    let others = effective.iter().filter_map(|group| elsewhere(current, *group));
+    let mut roles: BTreeMap<String, UserRole> =
+        others.map(|id| (id.clone(), role.min(UserRole::InternalUser))).collect();
+    roles.extend(effective.iter().map(|group| (group.to_string(), role)));
+    roles
 }
 
 /// Rules 1, 2, 3 and 8: every assigned group gets its organization (with the flag) and its team, at every user's sign-in. A team
@@ -196,7 +201,13 @@ fn same_models(one: &[String], other: &[String]) -> bool {
 
 /// The person joins the teams (and, with the flag, the organizations) of the groups they are in and that pass. A team in
 /// another organization leads to that one.
-fn plan_memberships(plan: &mut Plan, current: &Current, passing: &[GroupId], policy: &Policy, role: UserRole) {
+fn plan_memberships(
+    plan: &mut Plan,
+    current: &Current,
+    passing: &[GroupId],
+    policy: &Policy,
+    effective: &BTreeMap<String, UserRole>,
+) {
     let mut text = Uuid::encode_buffer();
     for &group in passing {
         let team = current.teams.contains_key(&group) || plan.teams.contains_key(&group);
@@ -209,8 +220,9 @@ fn plan_memberships(plan: &mut Plan, current: &Current, passing: &[GroupId], pol
         let own = current.organizations.contains(&group) || plan.organizations.contains_key(&group);
         let own = own.then(|| &*group.as_uuid().as_hyphenated().encode_lower(&mut text));
         let organization = elsewhere(current, group).map(String::as_str).or(own);
-        if let Some(id) = organization.filter(|id| !current.organization_members.contains_key(*id)) {
-            plan.join_organizations.insert(id.to_owned(), role);
+        let organization = organization.filter(|id| !current.organization_members.contains_key(*id));
+        if let Some((id, role)) = organization.and_then(|id| effective.get_key_value(id)) {
+            plan.join_organizations.insert(id.clone(), *role);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Which role a user has after a sign-in: in their row, and in the organizations that the sync put them in.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Planner;
 use super::types::{Current, CurrentUser, GivenRoles, Note, Plan, RoleChange, RoleScope};
@@ -110,21 +110,24 @@ pub fn organization_role(role: UserRole) -> UserRole {
 }
 
 /// Rule 13: a managed membership is lowered wherever it is, and raised only where the group is effective, which takes
-/// both lists known. `effective`: the organizations of the effective groups. A role that was changed by hand stays.
+/// both lists known. `effective`: the organizations of the effective groups, with the role in each; `role`: the one that
+/// counts elsewhere. A role that was changed by hand stays.
 pub(super) fn plan_organization_roles(
     plan: &mut Plan,
     current: &Current,
-    effective: &BTreeSet<String>,
+    effective: &BTreeMap<String, UserRole>,
     role: UserRole,
 ) {
     for (organization, member) in &current.organization_members {
+        let given = effective.get(organization).copied();
+        let role = given.unwrap_or(role);
         let managed = member.sso_user_role.is_some() && member.sso_user_role == member.user_role;
         let Some(before) = member.user_role.as_ref().filter(|before| managed && *before != role.as_str()) else {
             continue;
         };
         // A text that is no role has no rank: it is not lowered.
         let lower = UserRole::parse(before).is_some_and(|before| role < before);
-        if lower || effective.contains(organization) {
+        if lower || given.is_some() {
             plan.organization_roles.insert(organization.clone(), role);
             plan.role_changes.push(RoleChange {
                 scope: RoleScope::Organization(organization.clone()),

@@ -140,6 +140,9 @@ fn team_in_another_organization_is_joined_there() {
     assert!(plan.join_organizations.keys().eq(&["sales"]), "{plan:#?}");
     alice.current.organizations = [group(1)].into();
     assert!(alice.plan().join_organizations.keys().eq(&["sales"]), "one of the group's own is left alone");
+    alice.person.app_roles = vec!["org_admin".to_owned()];
+    let role = alice.plan().join_organizations["sales"];
+    assert_eq!(role, UserRole::InternalUser, "other teams are in it, which a member of one does not administer");
     alice.policy.also_create_orgs = false;
     assert_eq!(alice.plan().join_organizations, [].into(), "no organizations, none is joined");
 }

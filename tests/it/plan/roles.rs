@@ -149,15 +149,21 @@ proptest! {
         let below = || case.policy.granted_role_below_operator(&case.person.app_roles);
         let given = if withheld { below() } else { case.granted() };
         let role = organization_role(given.unwrap_or_else(|| case.policy.default_role()));
+        let effective = case.directory.passing();
+        let own: Vec<String> = effective.iter().map(ToString::to_string).collect();
+        let team = |group| case.current.teams.get(group).cloned().flatten();
+        let others: Vec<String> = effective.iter().filter_map(team).filter(|id| !own.contains(id)).collect();
+        let role_in = |id: &String| if others.contains(id) { role.min(UserRole::InternalUser) } else { role };
         for (id, joined) in &plan.join_organizations {
-            prop_assert_eq!(*joined, role, "joining {}", id);
+            prop_assert_eq!(*joined, role_in(id), "joining {}", id);
         }
-        let effective: Vec<String> = case.directory.passing().iter().map(ToString::to_string).collect();
         for (id, member) in &case.current.organization_members {
+            let role = role_in(id);
             let ours = member.user_role.is_some() && member.user_role == member.sso_user_role;
             let lower = member.user_role.as_deref().and_then(UserRole::parse) > Some(role);
             let differs = member.user_role.as_deref() != Some(role.as_str());
-            let due = (ours && differs && (lower || effective.contains(id))).then_some(role);
+            let effective = own.contains(id) || others.contains(id);
+            let due = (ours && differs && (lower || effective)).then_some(role);
             prop_assert_eq!(plan.organization_roles.get(id).copied(), due, "membership of {}: {:?}", id, member);
         }
     }
