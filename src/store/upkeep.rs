@@ -98,25 +98,27 @@ impl Store {
             ), attempts as (
                 delete from entraway.used_attempts where expires_at < $1 and (select ours from turn) returning 1
             ), crowded as materialized (
-                select lately.user_id, oldest.started_at
-                from (select distinct user_id from entraway.sync_runs where started_at > $4) lately
+                select lately.user_id, lately.tenant_id, oldest.started_at
+                from (select distinct user_id, tenant_id from entraway.sync_runs
+                      where started_at > $4 and (select ours from turn)) lately
                 cross join lateral (
-                    select started_at from entraway.sync_runs run where run.user_id = lately.user_id
+                    select started_at from entraway.sync_runs run
+                    where run.user_id = lately.user_id and run.tenant_id = lately.tenant_id
                     order by started_at desc offset $5 limit 1) oldest
-            ), runs as (
-                delete from entraway.sync_runs run
-                where (started_at < $3
-                       or exists (select from crowded
-                                  where crowded.user_id = run.user_id and run.started_at <= crowded.started_at))
-                  and (select ours from turn)
+            ), old_runs as (
+                delete from entraway.sync_runs where started_at < $3 and (select ours from turn) returning 1
+            ), runs_beyond as (
+                delete from entraway.sync_runs run using crowded
+                where run.user_id = crowded.user_id and run.tenant_id = crowded.tenant_id
+                  and run.started_at <= crowded.started_at and run.started_at >= $3
                 returning 1
             ), failed as (
                 delete from entraway.failed_sign_ins where failed_at < $3 and (select ours from turn) returning 1
             ), groups as (
                 delete from entraway.person_groups where confirmed_at < $3 and (select ours from turn) returning 1
             )
-            select (select count(*) from sessions) + (select count(*) from attempts) + (select count(*) from runs)
-                   + (select count(*) from failed) + (select count(*) from groups)",
+            select (select count(*) from sessions) + (select count(*) from attempts) + (select count(*) from old_runs)
+                   + (select count(*) from runs_beyond) + (select count(*) from failed) + (select count(*) from groups)",
         )
         .bind(now)
         .bind(now - idle_timeout)
