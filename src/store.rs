@@ -412,7 +412,13 @@ impl Store {
         let way = self.way().await?;
         let mut link = match Link::acquire(&self.readiness, way, self.renewal.clone()).await {
             Ok(link) => link,
-            Err(error) => return Err(self.no_connection(error).await),
+            Err(error) => {
+                return Err(match self.no_connection(error).await {
+                    // That is said of the pool that sign-ins use.
+                    StoreError::Connect(ConnectError::InUse { .. }) => StoreError::NoAnswer,
+                    error => error,
+                });
+            }
         };
         if sqlx::query_scalar(sql).fetch_one(&mut link).await? {
             self.renewal.renew();

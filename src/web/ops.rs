@@ -99,7 +99,11 @@ pub(super) async fn alive() -> Json<Alive> {
 
 /// `GET /readyz`: people can sign in; 503 with the state of each part otherwise.
 pub(super) async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Readiness>) {
-    let readiness = app.readiness.get(&app).await;
+    // In a task of its own: a probe that gives up must not cancel the check, or a failed reading of Entra's keys would never
+    // be remembered, and each probe would wait for the next one.
+    let check = tokio::spawn(async move { app.readiness.get(&app).await });
+    let failing = Readiness { ready: false, postgres: Part::Failing, entra: Part::Failing };
+    let readiness = check.await.unwrap_or(failing);
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(readiness))
 }
