@@ -10,25 +10,32 @@ use crate::text::with_remedy;
 /// The same failure is logged again after this long, so that a log of the last minutes tells of it.
 const REPEAT: Duration = Duration::from_mins(1);
 
-/// The failure that was logged last, and when.
+/// More different failures than this at a time are logged again: their texts must not grow without end.
+const MOST: usize = 16;
+
+/// The failures that were logged lately, and when.
 pub(in crate::web) struct LogOnce {
     clock: Clock,
-    last: Mutex<Option<(Moment, String)>>,
+    logged: Mutex<Vec<(Moment, String)>>,
 }
 
 impl LogOnce {
     pub(in crate::web) fn new(clock: Clock) -> Self {
-        Self { clock, last: Mutex::default() }
+        Self { clock, logged: Mutex::default() }
     }
 
-    /// Whether a failure with this text is to be logged: another one than the last, or the same a minute later.
+    /// Whether a failure with this text is to be logged: it was not within the last minute.
     pub(super) fn is_new(&self, text: &str) -> bool {
         let now = self.clock.moment();
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.as_ref().is_some_and(|(at, known)| known == text && at.age(now) < REPEAT) {
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        logged.retain(|(at, _)| at.age(now) < REPEAT);
+        if logged.iter().any(|(_, known)| known == text) {
             return false;
         }
-        *last = Some((now, text.to_owned()));
+        if logged.len() == MOST {
+            logged.remove(0);
+        }
+        logged.push((now, text.to_owned()));
         true
     }
 
@@ -55,8 +62,7 @@ mod tests {
         assert!(!log.is_new("refused"));
         clock.step_wall_clock(TimeDelta::days(-1));
         assert!(log.is_new("no such database"), "another failure is news");
-        assert!(log.is_new("refused"), "and so is one that came back");
-        assert!(!log.is_new("refused"));
+        assert!(!log.is_new("refused"), "two failures that alternate are each logged once");
         clock.advance(TimeDelta::seconds(61));
         assert!(log.is_new("refused"), "after a minute");
     }
