@@ -108,11 +108,11 @@ async fn what_the_role_must_not_do_the_database_refuses_it() {
         r#"update public."LiteLLM_UserTable" set password = 'x'"#,
         r#"update public."LiteLLM_UserTable" set max_budget = 1"#,
         r#"update public."LiteLLM_UserTable" set user_id = 'x'"#,
-        r#"update public."LiteLLM_TeamTable" set models = '{}'"#,
+        r#"update public."LiteLLM_TeamTable" set team_alias = 'x'"#,
         r#"update public."LiteLLM_TeamTable" set organization_id = 'x'"#,
         r#"update public."LiteLLM_OrganizationTable" set models = '{}'"#,
         r#"update public."LiteLLM_BudgetTable" set max_budget = 1"#,
-        r#"update public."LiteLLM_TeamMembership" set budget_id = 'x'"#,
+        r#"update public."LiteLLM_TeamMembership" set spend = 0"#,
         r#"select soft_budget from public."LiteLLM_BudgetTable""#,
         r#"select spend from public."LiteLLM_TeamTable""#,
         r#"select spend from public."LiteLLM_OrganizationTable""#,
@@ -179,6 +179,17 @@ async fn life(world: &World, service: &Service) -> Option<String> {
             change(world, alice, |alice| "alice@contoso-sim.example".clone_into(&mut alice.upn));
             by_hand(world, r#"update public."LiteLLM_UserTable" set user_alias = '' where user_id = $1"#, &[&alice])
                 .await;
+            let sql = r#"update public."LiteLLM_OrganizationTable" set models = '{gpt-5}' where organization_id = $1"#;
+            by_hand(world, sql, &[&groups[0]]).await;
+            // As in a team that was deleted and created again: a membership with the former team's budget.
+            let sql = r#"with budget as (
+                    insert into public."LiteLLM_BudgetTable" (budget_id, created_by, updated_by)
+                    values ('team-old-budget-' || md5($1), 'a', 'a') returning budget_id
+                ), roster as (
+                    update public."LiteLLM_TeamTable" set members_with_roles = '[]' where team_id = $1
+                )
+                update public."LiteLLM_TeamMembership" set budget_id = (select budget_id from budget) where team_id = $1"#;
+            by_hand(world, sql, &[&groups[0]]).await;
         }
         let mut browser = crate::support::Browser::new();
         let answer = browser.sign_in(&world.fake, service, alice).await;
