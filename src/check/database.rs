@@ -55,7 +55,10 @@ pub async fn database(report: &mut Report, config: &Config, store: &Store, table
              CREATE SCHEMA entraway AUTHORIZATION …, or GRANT CREATE ON DATABASE … TO …",
         ),
     }
-    leftovers(report, store).await;
+    // It counts over whole tables: not for the page, which is opened often.
+    if matches!(tables, Tables::UpToDate) {
+        leftovers(report, store).await;
+    }
     let default = config.policy.team_params.as_ref().and_then(|params| params.organization_id.as_ref());
     if let Some(id) = default.filter(|_| !config.policy.also_create_orgs) {
         report.awaits("default organization");
@@ -78,7 +81,13 @@ async fn leftovers(report: &mut Report, store: &Store) {
     report.awaits(STEP);
     let found = match store.leftovers().await {
         Ok(found) => found.unwrap_or_default(),
-        Err(error) => return report.warn(STEP, &format!("could not be counted: {}", chain(&error)), "see above"),
+        Err(error) => {
+            return report.warn(
+                STEP,
+                &format!("could not be counted: {}", chain(&error)),
+                "is the database busy? Run it again",
+            );
+        }
     };
     let kinds = [
         (
