@@ -126,7 +126,7 @@ fn lost_race(error: &sqlx::Error) -> bool {
 /// Whether a statement that is a transaction of its own has to be run again because it lost a race: twice at most.
 pub(super) fn try_again<T>(tries: &mut u32, outcome: &Result<T, StoreError>) -> bool {
     *tries += 1;
-    *tries <= STATEMENT_TRIES && matches!(outcome, Err(StoreError::Unavailable(error)) if lost_race(error))
+    *tries < STATEMENT_TRIES && matches!(outcome, Err(StoreError::Unavailable(error)) if lost_race(error))
 }
 
 async fn apply_once<T: Tables>(store: &Store, planner: &Planner<'_>, locks: &Locks) -> Result<Outcome, StoreError> {
