@@ -89,18 +89,18 @@ impl SyncRun {
         let sets = [&applied.organizations_created, &applied.teams_created, &applied.teams_joined];
         let failed = applied.failures.iter().map(|failure| &failure.id);
         let changed = applied.role_changes.iter().filter_map(|change| match &change.scope {
-            RoleScope::Organization(id) => id.parse().ok(),
+            RoleScope::Organization(id) => Some(id.clone()),
             RoleScope::Global => None,
         });
-        let changed: Vec<GroupId> = changed.collect();
         let noted = self.notes.iter().filter_map(|note| match note {
             Note::TeamStaysStandalone { team } => Some(team),
             _ => None,
         });
         let updated = applied.team_models_updated.keys();
         let groups: BTreeSet<GroupId> =
-            sets.into_iter().flatten().chain(updated).chain(failed).chain(noted).chain(&changed).copied().collect();
-        let ids = groups.iter().map(ToString::to_string).chain(applied.organizations_joined.iter().cloned());
+            sets.into_iter().flatten().chain(updated).chain(failed).chain(noted).copied().collect();
+        let ids =
+            groups.iter().map(ToString::to_string).chain(applied.organizations_joined.iter().cloned()).chain(changed);
         ids.collect::<BTreeSet<String>>().into_iter().collect()
     }
 
