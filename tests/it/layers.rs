@@ -30,7 +30,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("litellm_cache", &[]),
     ("store", &["clock", "domain", "explain", "metrics", "plan", "policy", "random", "rights", "shared"]),
     ("session", &["clock", "domain", "metrics", "random", "store", "text", "trace"]),
-    ("assertion", &["clock", "session", "shared", "store"]),
+    ("assertion", &["clock", "random", "session", "shared", "store"]),
     (
         "sync",
         &[

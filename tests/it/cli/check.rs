@@ -206,7 +206,7 @@ async fn check_warns_of_a_remote_database_without_a_proven_server() {
                 &ended,
                 "warn",
                 "database",
-                "for the host db.invalid",
+                "does not verify the server db.invalid",
                 "add sslmode=verify-full to database.url",
             );
         }

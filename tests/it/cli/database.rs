@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use chrono::TimeDelta;
+use entraway::clock::Clock;
 use entraway::pg::{Durability, PrivateCluster};
 use entraway::store::{ConnectError, Store, StoreError};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
@@ -164,7 +166,7 @@ async fn pool_without_a_free_connection_is_told_from_a_server_without_one() {
     let mut lock = world.pool.begin().await.unwrap();
     sqlx::raw_sql("lock table entraway.sessions in access exclusive mode").execute(&mut *lock).await.unwrap();
     // The first has the one connection and waits for the lock; the second waits for the connection.
-    let (_, second) = tokio::join!(store.ready(), async {
+    let (_, second) = tokio::join!(store.purge(Clock::system().now(), TimeDelta::hours(1)), async {
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         let second = store.version().await;
         lock.rollback().await.unwrap();
