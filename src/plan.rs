@@ -274,6 +274,7 @@ fn new_organization(alias: String, policy: &Policy, now: DateTime<Utc>) -> NewOr
 }
 
 /// Where a new team belongs.
+#[derive(Clone, Copy)]
 enum TeamPlace<'a> {
     /// In no organization of its own.
     Default,

@@ -15,7 +15,7 @@ pub fn loggable(text: &str) -> String {
 
 /// `1 team`, `3 teams`.
 #[must_use]
-pub fn count<T: Display + From<u8> + PartialEq>(number: T, one: &str) -> String {
+pub fn count<T: Copy + Display + From<u8> + PartialEq>(number: T, one: &str) -> String {
     let plural = if number == T::from(1) { "" } else { "s" };
     format!("{number} {one}{plural}")
 }

@@ -89,7 +89,7 @@ pub(super) fn access<'a>(
     });
     let return_hosts = return_hosts.collect();
     let home_tenant = home_tenant_of(home_tenant.as_ref(), entra, reader);
-    Access { require_group, allowed_email_domains, admin_user_ids, home_tenant, return_hosts }
+    Access { return_hosts, require_group, allowed_email_domains, admin_user_ids, home_tenant }
 }
 
 /// The tenant whose operator roles count; `None` where `entra.tenant` names the only one.

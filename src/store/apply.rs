@@ -88,7 +88,7 @@ pub(super) struct NewRow {
 }
 
 enum Outcome {
-    Done(Applied),
+    Done(Box<Applied>),
     /// More has to be written than when the plan was made, and it is not protected.
     Needs(Locks),
 }
@@ -99,7 +99,7 @@ pub(super) async fn apply<T: Tables>(store: &Store, planner: &Planner<'_>, plan:
     let mut retries = 0;
     loop {
         match apply_once::<T>(store, planner, &locks).await {
-            Ok(Outcome::Done(applied)) => return Ok(Applied { retries, ..applied }),
+            Ok(Outcome::Done(applied)) => return Ok(Applied { retries, ..*applied }),
             Ok(Outcome::Needs(more)) => {
                 locks.creates |= more.creates;
                 locks.teams.extend(more.teams);
@@ -168,7 +168,7 @@ async fn apply_once<T: Tables>(store: &Store, planner: &Planner<'_>, locks: &Loc
         T::write_person(&mut transaction, planner, &plan, &mut applied).await?;
     }
     transaction.inner.commit().await?;
-    Ok(Outcome::Done(Applied { notes: plan.notes, role_changes: plan.role_changes, ..applied }))
+    Ok(Outcome::Done(Box::new(Applied { notes: plan.notes, role_changes: plan.role_changes, ..applied })))
 }
 
 /// The rows that were made, and those that the database refused, with its reason.

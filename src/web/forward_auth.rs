@@ -94,13 +94,12 @@ async fn passed(app: &App, session: &LiveSession, upstream: &Upstream) -> Result
     let headers = response.headers_mut();
     *headers = person.headers();
     if let (Some(assertions), Some(assertion)) = (&app.assertions, &app.config.session.assertion) {
-        match upstream.audience(assertion) {
-            Some(audience) => {
-                let signed = HeaderValue::try_from(assertions.sign(&person, audience, session.auth_time).await?);
-                headers.insert(ASSERTION, signed.map_err(|error| WebError::Internal(error.to_string()))?);
-            }
+        if let Some(audience) = upstream.audience(assertion) {
+            let signed = HeaderValue::try_from(assertions.sign(&person, audience, session.auth_time).await?);
+            headers.insert(ASSERTION, signed.map_err(|error| WebError::Internal(error.to_string()))?);
+        } else {
             // Without an audience, any upstream would accept it.
-            None => tracing::debug!(?upstream, "no assertion: the audience is not known"),
+            tracing::debug!(?upstream, "no assertion: the audience is not known");
         }
     }
     Ok(response)

@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use entraway::fake::{Endpoint, Fault, FaultRule};
 
+use crate::support::scene::until;
 use crate::support::{Browser, Service, World};
 
 async fn verify(browser: &mut Browser, service: &Service) -> u16 {
@@ -63,7 +64,7 @@ async fn revoked_session_is_refused_after_wall_clock_steps_back() {
         let (alice, _) = world.alice();
         let service = world.service().await;
         let mut browser = world.sign_in(&service, alice).await;
-        world.until("sessions are remembered", async || service.app.sessions().remembers()).await;
+        until("sessions are remembered", async || service.app.sessions().remembers()).await;
         assert_eq!(verify(&mut browser, &service).await, 200);
         sqlx::query("delete from entraway.sessions").execute(&world.pool).await.unwrap();
         world.clock.step_wall_clock(step);
@@ -80,7 +81,7 @@ async fn revocation_counts_at_once_after_wall_clock_steps() {
         let (here, elsewhere) = (world.service().await, world.service().await);
         let mut browser = world.sign_in(&here, alice).await;
         for service in [&here, &elsewhere] {
-            world.until("sessions are remembered", async || service.app.sessions().remembers()).await;
+            until("sessions are remembered", async || service.app.sessions().remembers()).await;
             assert_eq!(verify(&mut browser, service).await, 200);
         }
         world.clock.step_wall_clock(step);
@@ -88,6 +89,6 @@ async fn revocation_counts_at_once_after_wall_clock_steps() {
         assert_eq!(verify(&mut copy, &here).await, 200, "after {step}");
         browser.post(here.at("/sso/logout")).await;
         assert_eq!(verify(&mut copy, &here).await, 401, "after {step}");
-        world.until("the other replica knows", async || verify(&mut copy, &elsewhere).await == 401).await;
+        until("the other replica knows", async || verify(&mut copy, &elsewhere).await == 401).await;
     }
 }

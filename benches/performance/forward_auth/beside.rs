@@ -1,6 +1,7 @@
 //! The service and, on another listener of the same process, a bare axum route that answers 204: what a route costs at least;
 //! and one that answers with headers like those of an identity, which stand in the program: what these cost whoever sends them.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use axum::Router;
@@ -41,5 +42,5 @@ pub(crate) async fn run(options: &[String]) -> anyhow::Result<ExitCode> {
         .route("/headers", get(async || (StatusCode::OK, HEADERS)));
     tokio::spawn(async move { axum::serve(listener, bare).await });
     let words = ["entraway", "serve"].into_iter().map(str::to_owned).chain(options.iter().cloned());
-    Cli::try_parse_from(words)?.run(&std::env::vars().collect()).await
+    Ok(Cli::try_parse_from(words)?.run(Path::new("entraway"), &std::env::vars().collect()).await)
 }

@@ -214,7 +214,9 @@ fn written(row: &SyncRow, names: &BTreeMap<String, String>) -> Vec<Part> {
             say(format!("created {}", words::count(made.len(), one)), &[]);
         }
     }
-    for RoleChanged { scope, before, after } in &row.role_changes {
+    // A new account's first role is no change to tell: the page names the role.
+    let changed = row.role_changes.iter().filter(|change| !(row.user_created && change.scope == "global"));
+    for RoleChanged { scope, before, after } in changed {
         let scope = if scope == "global" { String::new() } else { format!(" in {}", name(scope)) };
         let before = before.as_deref().filter(|before| !before.is_empty()).unwrap_or("none");
         say(format!("role{scope}: {before} → {after}"), &[]);

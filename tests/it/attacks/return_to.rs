@@ -138,15 +138,15 @@ async fn lead_nowhere_else(public_url: &str) {
 
 #[tokio::test]
 async fn no_return_to_leads_away_from_a_host_of_our_own() {
-    lead_nowhere_else("https://sso.example.com").await;
+    Box::pin(lead_nowhere_else("https://sso.example.com")).await;
 }
 
 #[tokio::test]
 async fn nor_away_from_a_path_of_our_own() {
-    lead_nowhere_else("https://sso.example.com/in").await;
+    Box::pin(lead_nowhere_else("https://sso.example.com/in")).await;
 }
 
 #[tokio::test]
 async fn nor_away_from_a_host_without_tls() {
-    lead_nowhere_else("http://127.0.0.1:1").await;
+    Box::pin(lead_nowhere_else("http://127.0.0.1:1")).await;
 }

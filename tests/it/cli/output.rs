@@ -35,14 +35,14 @@ async fn subcommands_end_quietly_when_the_reader_is_gone() {
     let folder = Folder::new();
     let config = folder.file("entraway.yaml", CONFIG);
     let env = environment(&world);
-    let (alice, alive) = (alice.to_string(), service.at("/healthz").to_string());
+    let (alice, health) = (alice.to_string(), service.at("/healthz").to_string());
     for args in [
         &["check", "--config", &config][..],
         &["explain", "--config", &config, "--user", &alice],
         &["sessions", "list", "--all", "--config", &config],
         &["sessions", "revoke", "--user", &alice, "--config", &config],
         &["migrate", "--config", &config],
-        &["healthcheck", "--url", &alive],
+        &["healthcheck", "--url", &health],
         &["demo", "--port", "0", "--entra-port", "0"],
     ] {
         let mut command = command(&folder, args, &env);

@@ -102,8 +102,11 @@ async fn an_upstream_can_check_who_somebody_is() {
     checked(&format!("{head}.{forged}"), &keys).expect_err("a signature that was changed");
 }
 
-/// As each proxy names the host of an upstream.
-fn named(host: &str) -> [(&'static str, &'static str, Vec<(&'static str, String)>); 3] {
+/// A header's name and value.
+type Line = (&'static str, String);
+
+/// As each proxy names the host of an upstream: the proxy, the path that it asks, its headers.
+fn named(host: &str) -> [(&'static str, &'static str, Vec<Line>); 3] {
     let proto = ("x-forwarded-proto", "https".to_owned());
     let uri = ("x-forwarded-uri", "/x".to_owned());
     [
@@ -113,7 +116,7 @@ fn named(host: &str) -> [(&'static str, &'static str, Vec<(&'static str, String)
     ]
 }
 
-fn lines<'a>(told: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)> {
+fn lines(told: &[Line]) -> Vec<(&str, &str)> {
     told.iter().map(|(name, value)| (*name, value.as_str())).collect()
 }
 

@@ -45,7 +45,7 @@ async fn delegated_reading_serves_only_the_user_whose_token_it_was() {
         bob
     });
     let service =
-        world.service_with(|config| config.sync.assigned_groups_ttl = std::time::Duration::from_secs(60)).await;
+        world.service_with(|config| config.sync.assigned_groups_ttl = std::time::Duration::from_mins(1)).await;
     world.sign_in(&service, alice).await;
     assert_eq!(world.last_run().await["assigned_groups"], "known");
     world.fake.clear_requests();

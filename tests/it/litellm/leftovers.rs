@@ -129,7 +129,7 @@ async fn organization_membership_without_organization_is_counted() {
 #[tokio::test]
 async fn provenance_of_deleted_membership_is_forgotten() {
     let (world, service, group, alice) = scene().await;
-    let sql = r#"select jsonb_agg(organization_id) from entraway.litellm_organization_members where user_id = $1"#;
+    let sql = "select jsonb_agg(organization_id) from entraway.litellm_organization_members where user_id = $1";
     assert_eq!(query(&world, sql, &[&alice]).await, json!([group]));
     delete_organization(&world, &group).await;
     let [other] = assigned(&world, ["Other"]);

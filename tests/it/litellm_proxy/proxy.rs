@@ -74,6 +74,10 @@ fn installation() -> Option<PathBuf> {
 }
 
 impl Proxy {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the proxy's engine is started by node, which is on the machine's PATH"
+    )]
     async fn start(installed: &Path) -> Result<Self, String> {
         // For the HTTP client, which is built before any other part that would do this.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();

@@ -12,8 +12,10 @@ use crate::support::{LiteLlm, Native, StoreKind};
 async fn a_team_of_an_organization_shows_limits_models_and_members(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut cast = Cast::of(store).await;
     let page = text(&cast.ada.page(&cast.service, &format!("/teams/{}", cast.platform)).await);
+    let inherited = if store == Native { "(inherited from its organization)" } else { "Budget" };
+    let models = format!("Platform Organization Platform Models gpt-4, gpt-3.5-turbo {inherited}");
     for said in [
-        "Platform Organization Platform Models gpt-4, gpt-3.5-turbo (inherited from its organization)",
+        models.as_str(),
         "Budget 100 USD each 30d, next reset 20",
         "Limits 10,000 tokens and 1,000 requests a minute",
         "Alice Arden user from Entra",

@@ -115,15 +115,12 @@ proptest! {
         let after = afterwards(&case, &plan).current;
         for id in case.directory.assigned.as_ref().map(known).unwrap_or_default() {
             prop_assert!(after.teams.contains_key(&id), "no team for the assigned group {id}: {plan:#?}");
-            match elsewhere(&case.current, id) {
-                Some(other) => {
-                    let none = !plan.organizations.contains_key(&id);
-                    prop_assert!(none, "the team is in {other}, and an organization is made for {id}: {plan:#?}");
-                }
-                None => {
-                    let organization = after.organizations.contains(&id) || !case.policy.also_create_orgs;
-                    prop_assert!(organization, "no organization for the assigned group {id}: {plan:#?}");
-                }
+            if let Some(other) = elsewhere(&case.current, id) {
+                let none = !plan.organizations.contains_key(&id);
+                prop_assert!(none, "the team is in {other}, and an organization is made for {id}: {plan:#?}");
+            } else {
+                let organization = after.organizations.contains(&id) || !case.policy.also_create_orgs;
+                prop_assert!(organization, "no organization for the assigned group {id}: {plan:#?}");
             }
         }
     }

@@ -51,7 +51,8 @@ fn writable(mut case: Case, kind: StoreKind) -> Case {
         organization_models.iter().map(|(id, models)| (id.to_string(), models.clone())).collect();
     for (id, team) in team_models.iter_mut() {
         let organization = teams[id].clone().unwrap_or_default();
-        team.organization = of_organizations.entry(organization).or_insert(team.organization.clone()).clone();
+        let models = of_organizations.entry(organization).or_insert_with(|| team.organization.clone());
+        team.organization.clone_from(models);
     }
     team_models.retain(|_, team| team.models != team.organization);
     if kind == StoreKind::Native {

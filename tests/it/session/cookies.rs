@@ -160,7 +160,8 @@ async fn sign_out_ends_every_session_that_was_sent() {
     let service = world.service().await;
     let mut browser = world.sign_in(&service, alice).await;
     let token = browser.cookies["entraway"].clone();
-    let planted: String = (0..9).map(|n| format!("entraway={}; ", URL_SAFE_NO_PAD.encode([n; 32]))).collect();
+    let planted =
+        (0..9).map(|n| format!("entraway={}; ", URL_SAFE_NO_PAD.encode([n; 32]))).collect::<Vec<_>>().concat();
     browser.cookies.insert("x".to_owned(), format!("y; {planted}z=1"));
     assert_eq!(browser.post(service.at("/sso/logout")).await.status, 303);
     assert_eq!(statuses(&service, format!("entraway={token}").as_bytes()).await, [401; 3]);

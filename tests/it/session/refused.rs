@@ -7,6 +7,7 @@ use rstest::rstest;
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::support::scene::until;
 use crate::support::{Browser, LiteLlm, Native, Service, StoreKind, World};
 
 async fn verify(browser: &mut Browser, service: &Service) -> u16 {
@@ -14,15 +15,15 @@ async fn verify(browser: &mut Browser, service: &Service) -> u16 {
 }
 
 /// Waits until a replica answers from memory, and has it do so once for this session.
-async fn remember(world: &World, service: &Service, browser: &mut Browser) {
-    world.until("sessions are remembered", async || service.app.sessions().remembers()).await;
+async fn remember(service: &Service, browser: &mut Browser) {
+    until("sessions are remembered", async || service.app.sessions().remembers()).await;
     assert_eq!(verify(browser, service).await, 200);
 }
 
 /// That a session is over everywhere.
-async fn ends(world: &World, services: &[&Service], browser: &mut Browser, how: &str) {
+async fn ends(services: &[&Service], browser: &mut Browser, how: &str) {
     for service in services {
-        world.until(how, async || verify(browser, service).await == 401).await;
+        until(how, async || verify(browser, service).await == 401).await;
     }
 }
 
@@ -47,14 +48,14 @@ async fn refusal_for_want_of_a_group_ends_sessions_everywhere(#[values(Native, L
     let mut of_bob = world.sign_in(&here, bob).await;
     for service in [&here, &elsewhere] {
         for browser in browsers.iter_mut().chain([&mut of_bob]) {
-            remember(&world, service, browser).await;
+            remember(service, browser).await;
         }
     }
     world.fake.edit(|directory| directory.take_out(alice, group));
     refused(&world, &here, alice, "no_group").await;
     assert_eq!(verify(&mut browsers[0], &here).await, 401, "at once where the sign-in was refused");
     for browser in &mut browsers {
-        ends(&world, &[&here, &elsewhere], browser, "her sessions are over").await;
+        ends(&[&here, &elsewhere], browser, "her sessions are over").await;
     }
     for service in [&here, &elsewhere] {
         assert_eq!(verify(&mut of_bob, service).await, 200, "and nobody else's");
@@ -75,11 +76,11 @@ async fn refusal_for_an_email_domain_ends_sessions(#[values(Native, LiteLlm)] st
     let (alice, _) = world.alice();
     let before = world.service().await;
     let mut browser = world.sign_in(&before, alice).await;
-    remember(&world, &before, &mut browser).await;
+    remember(&before, &mut browser).await;
     let narrower =
         world.service_with(|config| config.policy.allowed_email_domains = ["fabrikam.example".to_owned()].into()).await;
     refused(&world, &narrower, alice, "email_domain_not_allowed").await;
-    ends(&world, &[&narrower, &before], &mut browser, "the session is over").await;
+    ends(&[&narrower, &before], &mut browser, "the session is over").await;
 }
 
 /// A partner's tenant that was allowed, and is no more.
@@ -109,7 +110,7 @@ impl Partner {
         };
         let (before, now) = (of(&[home, tenant]).await, of(&[home]).await);
         let mut browser = world.sign_in(&before, pat).await;
-        remember(&world, &before, &mut browser).await;
+        remember(&before, &mut browser).await;
         Self { world, before, now, pat, tenant, browser }
     }
 }
@@ -119,7 +120,7 @@ async fn refusal_of_a_tenant_ends_the_sessions_of_that_identity() {
     let Partner { world, before, now, pat, mut browser, .. } = Partner::new().await;
     let records = world.sessions_and_runs().await.1;
     refused(&world, &now, pat, "tenant_not_allowed").await;
-    ends(&world, &[&now, &before], &mut browser, "the session is over").await;
+    ends(&[&now, &before], &mut browser, "the session is over").await;
     assert_eq!(world.sessions_and_runs().await, (0, records), "strangers leave no records");
 }
 
@@ -160,7 +161,7 @@ async fn refusal_of_another_tenants_user_spares_the_same_object_id(#[values(Nati
     };
     let (service, narrower) = (open(&[]).await, open(&["fabrikam.example"]).await);
     let mut browser = world.sign_in(&service, alice).await;
-    remember(&world, &service, &mut browser).await;
+    remember(&service, &mut browser).await;
     // Who administers a tenant can give anybody any object id there.
     world.fake.next_id_token(move |token| _ = token.claims.insert("oid".into(), json!(alice)));
     refused(&world, &service, pat, "other_tenant").await;
@@ -177,7 +178,7 @@ async fn refusal_for_an_unknown_reason_ends_no_session(#[values(Native, LiteLlm)
     let (alice, _) = world.alice();
     let service = world.service_with(|config| config.policy.require_group = true).await;
     let mut browser = world.sign_in(&service, alice).await;
-    remember(&world, &service, &mut browser).await;
+    remember(&service, &mut browser).await;
     for (endpoint, fault, code) in [
         (Endpoint::MemberOf, Fault::status(403), "groups_unknown"),
         (Endpoint::AssignedTo, Fault::Html, "groups_unknown"),
@@ -200,7 +201,7 @@ async fn refusal_for_want_of_an_assignment_ends_that_browsers_session() {
     let mut own = world.sign_in(&service, alice).await;
     let mut other = world.sign_in(&service, alice).await;
     for browser in [&mut own, &mut other] {
-        remember(&world, &service, browser).await;
+        remember(&service, browser).await;
     }
     let entra = own.begin(&service).await;
     let back = Browser::new().get(world.fake.refuse_url(&entra)).await.location();

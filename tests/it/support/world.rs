@@ -282,23 +282,6 @@ impl World {
             .unwrap()
     }
 
-    /// Waits until something is so, for five seconds at most.
-    #[track_caller]
-    pub(crate) fn until<'a>(
-        &self,
-        what: &'a str,
-        mut is_so: impl AsyncFnMut() -> bool + 'a,
-    ) -> impl Future<Output = ()> + 'a {
-        let caller = std::panic::Location::caller();
-        async move {
-            let begin = std::time::Instant::now();
-            while !is_so().await {
-                assert!(begin.elapsed() < Duration::from_secs(5), "{what}: not after five seconds, at {caller}");
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        }
-    }
-
     /// How many rows of ours there are that a refused sign-in must not add to.
     pub(crate) async fn sessions_and_runs(&self) -> (i64, i64) {
         sqlx::query_as("select (select count(*) from entraway.sessions), (select count(*) from entraway.sync_runs)")

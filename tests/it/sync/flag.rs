@@ -58,7 +58,7 @@ fn organization(id: GroupId, alias: &str, models: &[&str], limits: bool) -> Valu
     with_limits(row, limits)
 }
 
-fn team(id: GroupId, alias: &str, organization: Option<GroupId>, models: Value, limits: bool) -> Value {
+fn team(id: GroupId, alias: &str, organization: Option<GroupId>, models: &Value, limits: bool) -> Value {
     let row = json!({
         "team_id": id, "team_alias": alias, "organization_id": organization, "models": models,
         "spend": 0, "blocked": false, "metadata": {},
@@ -75,7 +75,7 @@ impl After {
             assert_eq!(made, &organization(id, alias, models, limits), "the organization of {alias}");
             let made = &rows.teams[&id.to_string()];
             let models = models_of_team(*store, models);
-            assert_eq!(made, &team(id, alias, Some(id), models, limits), "the team of {alias}");
+            assert_eq!(made, &team(id, alias, Some(id), &models, limits), "the team of {alias}");
         }
         assert_eq!((rows.organizations.len(), rows.teams.len()), (2, 2));
         let membership = &rows.organization_members[&format!("{alice}/{hers}")];
@@ -93,7 +93,7 @@ impl After {
         let rows = &self.rows;
         for (id, alias) in [(self.hers, "Production LLM Evals"), (self.other, "Other")] {
             let made = &rows.teams[&id.to_string()];
-            assert_eq!(made, &team(id, alias, None, json!(models), limits), "the team of {alias}");
+            assert_eq!(made, &team(id, alias, None, &json!(models), limits), "the team of {alias}");
         }
         assert_eq!(rows.teams.len(), 2);
         assert!(rows.organizations.is_empty(), "without the flag there are no organizations");

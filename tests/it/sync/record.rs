@@ -44,6 +44,7 @@ async fn every_sign_in_leaves_one_record_of_what_it_read_and_wrote(#[values(Nati
         "organizations_created": ids(&[hers, other]), "teams_created": ids(&[hers, other]),
         "organizations_joined": [hers], "teams_joined": [hers],
         "user_created": true, "user_updated": false, "failures": [], "notes": [], "retries": 0,
+        "team_models_updated": [],
         "role_changes": [{ "scope": "global", "before": null, "after": "internal_user" }],
     });
     assert_eq!(record(&world).await, first, "the first sign-in");
