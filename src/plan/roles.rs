@@ -28,8 +28,13 @@ impl Roles {
         offered.extend(role);
 
         let default = policy.default_role();
-        let by_hand =
-            user.and_then(|user| user.role.as_ref().filter(|_| role.is_none() && !is_from_entra(user, store)));
+        // The token may offer a role that does not count, such as another tenant's operator role. If the row says it, that
+        // is the token's word as well.
+        let now_offered = |text: &str| offered.iter().any(|role| role.as_str() == text);
+        let by_hand = user.and_then(|user| {
+            let text = user.role.as_ref().filter(|_| role.is_none() && !is_from_entra(user, store));
+            text.filter(|text| !now_offered(text))
+        });
         // Older versions wrote the default into a LiteLLM row also where it is `org_admin`.
         let by_hand = by_hand.filter(|text| default.in_row(store) == default || *text != default.as_str());
         // A default that is an operator's does not raise an unconfirmed row either.
