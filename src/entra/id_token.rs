@@ -84,7 +84,7 @@ pub(super) fn verify(
         return Ok(verified?);
     }
     // Another tenant's token may well be signed with a key that this tenant's document does not list: then it is refused
-    // all the same, and nobody is known by it.
+    // all the same, and identifies no user.
     match verified {
         Ok(verified) => Err(Refused::Tenant(verified.person.identity)),
         Err(_) => Err(IdTokenError::TenantNotAllowed.into()),

@@ -21,7 +21,7 @@ const HELD: Duration = Duration::from_millis(250);
 #[derive(Clone, PartialEq, Eq)]
 pub struct Caller {
     pub identity: Identity,
-    /// The address that the user signed in with last. The `email` claim, which nobody verifies, is not told to upstreams
+    /// The address that the user signed in with last. The `email` claim, which is not verified, is not told to upstreams
     /// (Microsoft, "Migrate away from using email claims for user identification").
     pub email: Option<String>,
     pub display_name: Option<String>,

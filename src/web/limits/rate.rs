@@ -13,7 +13,7 @@ use crate::clock::Clock;
 
 /// Counts by a key, such as an address and a path, or a user.
 ///
-/// A key falls into one of 65,536 places, by a hash that nobody outside knows. So there is nothing to clear up, and
+/// A key falls into one of 65,536 places, by a hash that cannot be computed outside. So there is nothing to clear up, and
 /// however many addresses one client has, they cost a megabyte or two. Keys that share a place share its count;
 /// to spoil all places takes that many times the quota.
 pub(super) struct Rate {
