@@ -43,11 +43,11 @@ fn leaving_out(mut plan: Plan, group: GroupId, current: &Current) -> Plan {
     plan.organizations.remove(&group);
     plan.teams.remove(&group);
     plan.team_models.remove(&group);
-    plan.join_organizations.remove(&organization_of(current, group));
     plan.join_teams.remove(&group);
     plan.member_budgets.remove(&group);
-    // A role in its organizations may be raised or not.
+    // Its organizations may be joined with another role, since another group's team may have been moved there.
     for id in [group.to_string(), organization_of(current, group)] {
+        plan.join_organizations.remove(&id);
         plan.organization_roles.remove(&id);
         plan.role_changes.retain(|change| change.scope != RoleScope::Organization(id.clone()));
     }
