@@ -17,11 +17,11 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use crate::clock::{Clock, Moment};
-use crate::random;
-use crate::session::{Id, Person};
-use crate::shared::Shared;
-use crate::store::{AssertionKey, Store, StoreError};
+use crate::db::{AssertionKey, Store, StoreError};
+use crate::session::{CompactUser, Id};
+use crate::util::clock::{Clock, Moment};
+use crate::util::random;
+use crate::util::single_flight::SingleFlight;
 
 /// A key signs for this long; then the next one is made.
 const RENEW: TimeDelta = TimeDelta::days(30);
@@ -42,7 +42,7 @@ pub struct Assertions {
     clock: Clock,
     issuer: String,
     ttl: TimeDelta,
-    ring: Shared<Arc<Ring>, Arc<AssertionError>>,
+    ring: SingleFlight<Arc<Ring>, Arc<AssertionError>>,
 }
 
 /// Why no assertion could be made.
@@ -101,7 +101,7 @@ impl Assertions {
     #[must_use]
     pub fn new(store: Store, clock: Clock, issuer: String, ttl: Duration) -> Self {
         let ttl = TimeDelta::from_std(ttl).unwrap_or(TimeDelta::zero());
-        Self { store, ring: Shared::new(clock.clone()), clock, issuer, ttl }
+        Self { store, ring: SingleFlight::new(clock.clone()), clock, issuer, ttl }
     }
 
     /// Signs an assertion about a user that is valid from now on, for one upstream.
@@ -110,7 +110,7 @@ impl Assertions {
     /// the user signed in.
     pub async fn sign(
         &self,
-        person: &Person<'_>,
+        person: &CompactUser<'_>,
         audience: &str,
         auth_time: DateTime<Utc>,
     ) -> Result<String, Arc<AssertionError>> {

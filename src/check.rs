@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::clock::Clock;
 use crate::config::{Config, Tenant};
+use crate::db::Store;
 use crate::domain::TenantId;
-use crate::entra::Entra;
 use crate::graph::Graph;
 use crate::litellm_cache::{CacheError, LiteLlmCache};
-use crate::store::Store;
-use crate::text::{chain, count};
+use crate::oidc::Entra;
+use crate::util::clock::Clock;
+use crate::util::sanitize::{chain, count};
 
 pub use configuration::{UNNAMED_PROXY, configuration};
 pub use database::{Tables, database};

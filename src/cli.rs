@@ -19,10 +19,10 @@ use backon::ConstantBuilder;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Env;
+use crate::db::{StoreError, Whose};
 use crate::domain::ObjectId;
-use crate::store::{StoreError, Whose};
-use crate::telemetry::{self, LogFormat, Sender};
-use crate::web::StartError;
+use crate::http::StartError;
+use crate::observability::telemetry::{self, LogFormat, Sender};
 use output::{OutputError, errln};
 
 /// Sign in with Microsoft Entra ID; groups become organizations, teams and memberships in Postgres; then a session.

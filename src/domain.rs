@@ -111,7 +111,7 @@ impl Email {
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let (local, domain) = text.split_once('@')?;
-        let plain = !text.contains(unseen) && !domain.contains('@') && !text.contains(&['"', '\\'][..]);
+        let plain = !text.contains(is_invisible) && !domain.contains('@') && !text.contains(&['"', '\\'][..]);
         let plain = plain && !text.contains(&['(', ')', '<', '>', '[', ']', ',', ':', ';'][..]);
         (plain && !local.is_empty() && !domain.is_empty() && text.len() <= 320).then(|| Self(text.to_lowercase()))
     }
@@ -148,24 +148,24 @@ impl fmt::Debug for Email {
 /// not be in our form. Its `Debug` shows nothing.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Hidden(String);
+pub struct Redacted(String);
 
-impl Hidden {
+impl Redacted {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-impl From<String> for Hidden {
+impl From<String> for Redacted {
     fn from(text: String) -> Self {
         Self(text)
     }
 }
 
-impl fmt::Debug for Hidden {
+impl fmt::Debug for Redacted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Hidden(…)")
+        f.write_str("Redacted(…)")
     }
 }
 
@@ -180,23 +180,23 @@ const UNSEEN: [std::ops::RangeInclusive<char>; 17] = [
 ];
 
 /// Whether a character leaves no mark of its own.
-fn unseen(c: char) -> bool {
+fn is_invisible(c: char) -> bool {
     c.is_whitespace() || c.is_control() || UNSEEN.iter().any(|range| range.contains(&c))
 }
 
 /// Whether a character does something to the text around it: controls a terminal, ends a line, turns an order around.
 #[must_use]
-pub fn unruly(c: char) -> bool {
+pub fn is_control_or_bidi(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}')
 }
 
-/// A display name fit for a text column and a page: trimmed, without unruly characters (Postgres refuses NUL), at most
+/// A display name fit for a text column and a page: trimmed, without is_control_or_bidi characters (Postgres refuses NUL), at most
 /// 256 characters, which is Entra's own limit. `None` where nothing is left that could be seen.
 #[must_use]
 pub fn display_name(text: &str) -> Option<String> {
-    let clean: String = text.chars().filter(|c| !unruly(*c)).collect();
+    let clean: String = text.chars().filter(|c| !is_control_or_bidi(*c)).collect();
     let clean: String = clean.trim().chars().take(256).collect();
-    (!clean.chars().all(unseen)).then_some(clean)
+    (!clean.chars().all(is_invisible)).then_some(clean)
 }
 
 /// The tables that hold organizations, teams and people.
@@ -277,7 +277,7 @@ impl fmt::Display for UserRole {
 
 /// What a verified ID token says about a person.
 #[derive(Clone, Debug)]
-pub struct Person {
+pub struct EntraUser {
     pub identity: Identity,
     /// Their sign-in name where that is an address, else the mail that somebody entered for them.
     pub email: Option<Email>,

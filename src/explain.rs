@@ -3,8 +3,8 @@
 
 mod ask;
 mod facts;
+mod messages;
 mod report;
-mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,12 +14,12 @@ use crate::policy::Policy;
 pub use ask::{Answer, Case, Finding, ask};
 pub use facts::{
     AssignedGroups, Facts, FailureFacts, GroupFacts, Kind, KnownTeam, ListFacts, ListState, MadeTeam,
-    OrganizationFacts, OrganizationMemberFacts, Outcome, PersonFacts, Places, ReadingFacts, RunFacts, Source,
-    TeamFacts, TeamMemberFacts,
+    OrganizationFacts, OrganizationMemberFacts, Outcome, Places, ReadingFacts, RunFacts, Source, TeamFacts,
+    TeamMemberFacts, UserFacts,
 };
 pub use report::{
-    Explanation, GroupReport, ListReport, MembershipReport, MembershipWhy, OrganizationVerdict, PersonReport, Readings,
-    RoleReport, RoleWhy, SignIn, SignInReport, Standalone, Verdict, Words,
+    Explanation, GroupReport, ListReport, MembershipReport, MembershipWhy, OrganizationVerdict, Readings, RoleReport,
+    RoleWhy, SignIn, SignInReport, Standalone, UserReport, Verdict, Words,
 };
 
 /// What else decides what is said.
@@ -39,7 +39,7 @@ pub fn explain(facts: &Facts, rules: Rules<'_>) -> Explanation {
     let look = Look::new(facts, rules);
     let person = &facts.person;
     Explanation {
-        person: PersonReport {
+        person: UserReport {
             user_id: person.user_id.clone(),
             object_id: person.object_id.clone(),
             tenant_id: person.tenant_id.clone(),
@@ -70,7 +70,7 @@ pub fn standalone(made: Option<&MadeTeam>, organizations_on: bool) -> Standalone
 
 /// Why a person has the role that they have.
 #[must_use]
-pub fn role(person: &PersonFacts, policy: &Policy) -> RoleReport {
+pub fn role(person: &UserFacts, policy: &Policy) -> RoleReport {
     let default = || policy.default_role().as_str().to_owned();
     let listed = identity(person).is_some_and(|identity| policy.lists_as_admin(identity));
     let role = person.role.as_deref().map(str::trim).filter(|role| !role.is_empty());
@@ -94,7 +94,7 @@ pub fn role(person: &PersonFacts, policy: &Policy) -> RoleReport {
 }
 
 /// Who the person is in Entra; `None` where that is not known.
-fn identity(person: &PersonFacts) -> Option<Identity> {
+fn identity(person: &UserFacts) -> Option<Identity> {
     let object_id = person.object_id.as_ref()?.as_str().parse().ok()?;
     Some(Identity { tenant_id: person.tenant_id.as_ref()?.parse().ok()?, object_id })
 }

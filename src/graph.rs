@@ -16,10 +16,10 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::http_client::{Answer, HttpClient};
-use crate::metrics::{GraphCall, GraphList, Label as _, Metrics};
+use crate::observability::metrics::{GraphCall, GraphList, Label as _, Metrics};
+use crate::observability::spans::Step;
 use crate::plan::Groups;
-use crate::trace::Step;
+use crate::util::http_client::{Answer, HttpClient};
 
 pub use error::GraphError;
 

@@ -3,54 +3,46 @@
 //!
 //! The modules in reading order; each may use those above it. `docs/architecture.md` draws the picture.
 
-// Words and decisions: no I/O.
+// Decisions: no I/O.
 pub mod domain;
+pub mod permissions;
 pub mod policy;
-pub mod rights;
 
 pub mod plan;
 
 pub mod explain;
 
-// What everything below leans on.
-pub mod clock;
-pub mod credential;
-pub mod metrics;
-pub mod trace;
+// Helpers that every layer below may use.
+pub mod util;
 
+pub mod client_auth;
 pub mod config;
-pub mod http_client;
-pub mod random;
-pub mod shared;
-pub mod text;
+pub mod observability;
 
-// The world outside: Entra, Graph, Postgres, the caches of LiteLLM. They do not know of each other.
-pub mod entra;
+// Clients of Entra, Graph, Postgres and LiteLLM's cache. They do not know each other.
+pub mod db;
 pub mod graph;
 pub mod litellm_cache;
-pub mod store;
+pub mod oidc;
 
-// The use cases: who is signed in, how upstreams are told, the sync at a sign-in, and whether all it needs is there. Then
-// the browser's side of them.
+// Use cases: sessions, assertions for upstreams, the sync of a sign-in, health checks.
 pub mod session;
 
 pub mod assertion;
 pub mod sync;
 
 pub mod check;
-pub mod web;
 
-pub mod server;
+// Routes, pages, middleware and the server.
+pub mod http;
 
-// A Postgres and an Entra of our own, for the demo and the tests.
+// A private Postgres cluster and a simulated Entra, for the demo and the tests.
 #[cfg(feature = "demo")]
 pub mod fake;
 #[cfg(feature = "demo")]
 pub mod pg;
 
 // The program.
-mod telemetry;
-
 pub mod cli;
 
 #[cfg(test)]

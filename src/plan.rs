@@ -9,13 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::domain::{GroupId, Hidden, Person, StoreKind, UserRole};
+use crate::domain::{EntraUser, GroupId, Redacted, StoreKind, UserRole};
 use crate::policy::{BudgetDuration, Limits, OrgTeamModels, Policy};
 
 use roles::Roles;
 pub use roles::organization_role;
 pub use types::{
-    Applied, Budget, BudgetReset, Current, CurrentOrganizationMember, CurrentTeamModels, CurrentUser, Directory,
+    Applied, Budget, BudgetReset, Current, CurrentOrganizationMember, CurrentTeamModels, CurrentUserRow, Directory,
     Failure, GivenRoles, Groups, ModelsChange, NewOrganization, NewTeam, NewUser, Note, Plan, Reading, RoleChange,
     RoleScope, Unknown, UserChange, UserUpdate,
 };
@@ -26,7 +26,7 @@ pub const ALL_ORG_MODELS: &str = "all-org-models";
 /// All that a plan depends on besides what the store holds: one person's sign-in.
 #[derive(Clone, Copy, Debug)]
 pub struct Planner<'a> {
-    pub person: &'a Person,
+    pub person: &'a EntraUser,
     pub directory: &'a Directory,
     pub policy: &'a Policy,
     /// Whose tables the plan is for.
@@ -45,11 +45,11 @@ impl Planner<'_> {
         let mut plan = Plan { user_id: user_id(current, person), ..Plan::default() };
         let roles = Roles::of(self, current.user.as_ref());
         self.plan_user(&mut plan, current, &roles);
-        let passing = directory.passing();
-        plan_groups(&mut plan, current, directory, &passing, policy, now);
+        let effective_groups = directory.effective_groups();
+        plan_groups(&mut plan, current, directory, &effective_groups, policy, now);
         plan_team_models(&mut plan, current, directory, policy);
-        let effective = effective_organizations(current, &passing, roles.in_organizations);
-        plan_memberships(&mut plan, current, &passing, policy, &effective);
+        let effective = effective_organizations(current, &effective_groups, roles.in_organizations);
+        plan_memberships(&mut plan, current, &effective_groups, policy, &effective);
         plan_member_budgets(&mut plan, current, now);
         roles::plan_organization_roles(&mut plan, current, &effective, roles.in_organizations);
         note_others(&mut plan, current);
@@ -102,7 +102,7 @@ impl Planner<'_> {
         let mut update = UserUpdate { adopted: user.tenant_id.is_none(), ..UserUpdate::default() };
         // An address that Entra no longer tells is kept; an alias is only ever filled in, as in LiteLLM.
         if let Some(email) = &person.email
-            && user.email.as_ref().map(Hidden::as_str) != Some(email.as_str())
+            && user.email.as_ref().map(Redacted::as_str) != Some(email.as_str())
         {
             update.email = Some(email.clone());
         }
@@ -146,7 +146,7 @@ fn plan_groups(
     plan: &mut Plan,
     current: &Current,
     directory: &Directory,
-    passing: &[GroupId],
+    effective_groups: &[GroupId],
     policy: &Policy,
     now: DateTime<Utc>,
 ) {
@@ -168,7 +168,7 @@ fn plan_groups(
                 };
                 plan.teams.insert(group, new_team(alias(), place, policy, now));
             }
-            Some(None) if policy.also_create_orgs && passing.binary_search(&group).is_ok() => {
+            Some(None) if policy.also_create_orgs && effective_groups.binary_search(&group).is_ok() => {
                 plan.notes.push(Note::TeamStaysStandalone { team: group });
             }
             Some(_) => {}
@@ -204,12 +204,12 @@ fn same_models(one: &[String], other: &[String]) -> bool {
 fn plan_memberships(
     plan: &mut Plan,
     current: &Current,
-    passing: &[GroupId],
+    effective_groups: &[GroupId],
     policy: &Policy,
     effective: &BTreeMap<String, UserRole>,
 ) {
     let mut text = Uuid::encode_buffer();
-    for &group in passing {
+    for &group in effective_groups {
         let team = current.teams.contains_key(&group) || plan.teams.contains_key(&group);
         if team && !current.team_members.contains(&group) {
             plan.join_teams.insert(group);
@@ -315,8 +315,8 @@ fn new_team(alias: String, place: TeamPlace<'_>, policy: &Policy, now: DateTime<
 }
 
 /// The key of the person's row: the one that is there, else the object id.
-fn user_id(current: &Current, person: &Person) -> Hidden {
-    let object_id = || Hidden::from(person.identity.object_id.to_string());
+fn user_id(current: &Current, person: &EntraUser) -> Redacted {
+    let object_id = || Redacted::from(person.identity.object_id.to_string());
     current.user.as_ref().map_or_else(object_id, |user| user.user_id.clone())
 }
 
@@ -350,7 +350,7 @@ impl Directory {
     pub fn group_ids(&self) -> Vec<GroupId> {
         match &self.assigned {
             Some(Reading::Known(assigned)) => assigned.keys().copied().collect(),
-            _ => self.passing(),
+            _ => self.effective_groups(),
         }
     }
 
@@ -358,7 +358,7 @@ impl Directory {
     /// service principal nothing is assigned, and those that have a team count. If one of the two lists is unknown, none
     /// does.
     #[must_use]
-    pub fn passing(&self) -> Vec<GroupId> {
+    pub fn effective_groups(&self) -> Vec<GroupId> {
         match (&self.assigned, &self.member_of) {
             (None, Reading::Known(member_of)) => member_of.keys().copied().collect(),
             (Some(Reading::Known(assigned)), Reading::Known(member_of)) => {
@@ -379,11 +379,11 @@ impl Directory {
 
     /// Whether the person is in an assigned group; `None` where Entra did not tell.
     #[must_use]
-    pub fn in_an_assigned_group(&self) -> Option<bool> {
+    pub fn in_assigned_group(&self) -> Option<bool> {
         match (&self.assigned, &self.member_of) {
             (Some(Reading::Unknown(_)), _) | (_, Reading::Unknown(_)) => None,
             // Nobody is in one of no groups, whatever the person's own are.
-            _ => Some(self.assigned.is_some() && !self.passing().is_empty()),
+            _ => Some(self.assigned.is_some() && !self.effective_groups().is_empty()),
         }
     }
 }

@@ -5,11 +5,11 @@
 //! proved to be alive; and whoever cannot be looked up is unknown, which is an error and not "nobody".
 
 mod cache;
+mod compact;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
-mod identity;
-mod lookup;
-mod packed;
+mod headers;
+mod loader;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,19 +18,19 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::Clock;
+use crate::db::{ListenError, NewSession, SessionChange, Store, StoreError, SyncRun, TokenHash, Whose, touch_interval};
 use crate::domain::{Identity, ObjectId};
-use crate::metrics::{Lookup, SessionEnd};
-use crate::random;
-use crate::store::{Change, NewSession, NotListening, Store, StoreError, SyncRun, TokenHash, Whose, touch_interval};
-use crate::text::chain;
-use crate::trace::Step;
+use crate::observability::metrics::{Lookup, SessionEnd};
+use crate::observability::spans::Step;
+use crate::util::clock::Clock;
+use crate::util::random;
+use crate::util::sanitize::chain;
 
 use cache::Cache;
-use lookup::Lookups;
+use loader::SessionLoader;
 
-pub use identity::{ASSERTION, IDENTITY_HEADERS, SignedIn};
-pub use packed::{Id, Person};
+pub use compact::{CompactUser, Id};
+pub use headers::{ASSERTION, IDENTITY_HEADERS, SignedIn};
 
 /// So often the connection that listens has to prove that it is alive.
 const QUIET: Duration = Duration::from_millis(300);
@@ -63,7 +63,7 @@ pub struct Sessions {
     clock: Clock,
     lifetimes: Lifetimes,
     cache: Arc<Cache>,
-    lookups: Arc<Lookups>,
+    lookups: Arc<SessionLoader>,
     link: Link,
 }
 
@@ -115,7 +115,7 @@ impl Sessions {
     pub fn new(store: Store, clock: Clock, lifetimes: Lifetimes) -> Self {
         let link = Link { began: Instant::now(), proven: AtomicU64::new(LOST) };
         let cache = Arc::new(Cache::new());
-        let lookups = Lookups::new(store.clone(), clock.clone(), lifetimes.idle_timeout, cache.clone());
+        let lookups = SessionLoader::new(store.clone(), clock.clone(), lifetimes.idle_timeout, cache.clone());
         Self { store, clock, lifetimes, cache, lookups: Arc::new(lookups), link }
     }
 
@@ -244,7 +244,7 @@ impl Sessions {
             self.link.set(LOST);
             let pause = match outcome {
                 Ok(()) => return,
-                Err(error @ NotListening::Pooler) => {
+                Err(error @ ListenError::Pooler) => {
                     self.cache.clear();
                     self.link.set(POOLER);
                     self.tell(&error, &mut told);
@@ -261,7 +261,7 @@ impl Sessions {
     }
 
     /// Once, until the connection is there again.
-    fn tell(&self, error: &NotListening, told: &mut bool) {
+    fn tell(&self, error: &ListenError, told: &mut bool) {
         if !std::mem::replace(told, true) {
             let why = chain(error);
             if let Some(age) = self.link.trusted(self.lifetimes) {
@@ -272,7 +272,7 @@ impl Sessions {
         }
     }
 
-    async fn listen(&self, stop: &CancellationToken, told: &mut bool) -> Result<(), NotListening> {
+    async fn listen(&self, stop: &CancellationToken, told: &mut bool) -> Result<(), ListenError> {
         let mut proven = Instant::now();
         let hello = random::token();
         let mut changes = tokio::select! {
@@ -307,10 +307,10 @@ impl Sessions {
         Ok(())
     }
 
-    fn forget(&self, change: Change) {
+    fn forget(&self, change: SessionChange) {
         match change {
-            Change::Of(person) => self.cache.forget(person),
-            Change::OfAnybody => self.cache.clear(),
+            SessionChange::Of(person) => self.cache.forget(person),
+            SessionChange::OfAnybody => self.cache.clear(),
         }
     }
 }

@@ -8,13 +8,13 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 
-use crate::domain::Person;
+use crate::db::{Denial, Store, StoreError, SyncRun};
+use crate::domain::EntraUser;
 use crate::litellm_cache::{self, LiteLlmCache};
+use crate::observability::spans::Step;
 use crate::plan::{Applied, Directory, Note, Planner};
 use crate::policy::Policy;
-use crate::store::{Refusal, Store, StoreError, SyncRun};
-use crate::text::chain;
-use crate::trace::Step;
+use crate::util::sanitize::chain;
 
 pub use directory::{DirectoryReader, service_principal};
 
@@ -23,7 +23,7 @@ pub use directory::{DirectoryReader, service_principal};
 pub enum SyncError {
     /// The person may not enter. Nothing was written; the record says why, and is not kept yet.
     #[error("the person was refused: {0:?}")]
-    Refused(Refusal, Box<SyncRun>),
+    Refused(Denial, Box<SyncRun>),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -34,7 +34,7 @@ pub async fn sync(
     store: &Store,
     cache: Option<&LiteLlmCache>,
     policy: &Policy,
-    person: &Person,
+    person: &EntraUser,
     token: &SecretString,
     now: DateTime<Utc>,
 ) -> Result<SyncRun, SyncError> {
@@ -52,7 +52,7 @@ pub async fn sync(
     let begin = Instant::now();
     let planner = Planner { person, directory: &directory, policy, store: store.kind(), now };
     let current = match Step::Read.run(store.read(person, &directory), StoreError::code).await {
-        Err(StoreError::OtherTenant) => return refuse(Refusal::OtherTenant, directory),
+        Err(StoreError::OtherTenant) => return refuse(Denial::OtherTenant, directory),
         current => current?,
     };
     let read_time = begin.elapsed();
@@ -65,7 +65,7 @@ pub async fn sync(
         (Applied::default(), plan.notes)
     } else {
         let applied = match Step::Apply.run(store.apply(&planner, &plan), StoreError::code).await {
-            Err(StoreError::OtherTenant) => return refuse(Refusal::OtherTenant, directory),
+            Err(StoreError::OtherTenant) => return refuse(Denial::OtherTenant, directory),
             applied => applied?,
         };
         if let Some(cache) = cache {
@@ -95,7 +95,7 @@ pub async fn sync(
 
 /// Tells the proxies to forget what was written. They would find out by themselves within a minute, so that whoever
 /// signs in does not pay for a Redis that is away with more than its time-out.
-async fn forget(cache: &LiteLlmCache, person: &Person, applied: &Applied) {
+async fn forget(cache: &LiteLlmCache, person: &EntraUser, applied: &Applied) {
     let teams: Vec<(String, Option<&str>)> = applied
         .aliases_joined
         .iter()
@@ -116,13 +116,13 @@ async fn forget(cache: &LiteLlmCache, person: &Person, applied: &Applied) {
 }
 
 /// `access.require_group`. "Unknown" is not "nobody", but it opens no door either.
-fn refusal(policy: &Policy, directory: &Directory) -> Option<Refusal> {
+fn refusal(policy: &Policy, directory: &Directory) -> Option<Denial> {
     if !policy.require_group {
         return None;
     }
-    match directory.in_an_assigned_group() {
+    match directory.in_assigned_group() {
         Some(true) => None,
-        Some(false) => Some(Refusal::NoGroup),
-        None => Some(Refusal::GroupsUnknown),
+        Some(false) => Some(Denial::NoGroup),
+        None => Some(Denial::GroupsUnknown),
     }
 }

@@ -5,9 +5,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use entraway::clock::Clock;
 use entraway::domain::{GroupId, ObjectId};
 use entraway::fake::{Directory, Fake, Options};
+use entraway::util::clock::Clock;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use url::Url;

@@ -1,4 +1,4 @@
-//! See `entraway::web::fuzzing`.
+//! See `entraway::http::fuzzing`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| entraway::web::fuzzing::return_to(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| entraway::http::fuzzing::return_to(data));

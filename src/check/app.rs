@@ -5,10 +5,10 @@ use chrono::{DateTime, Utc};
 use super::Report;
 use crate::config::{ClientAuth, Config};
 use crate::domain::TenantId;
-use crate::entra::{AppTokenError, Credentials, Entra, TokenError};
 use crate::graph::{Graph, GraphError};
+use crate::oidc::{AppTokenError, Credentials, Entra, TokenError};
 use crate::sync::service_principal;
-use crate::text::chain;
+use crate::util::sanitize::chain;
 
 const STEP: &str = "app authentication";
 const CREDENTIALS: &str = "client credentials";

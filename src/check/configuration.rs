@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::Report;
 use crate::config::Config;
 use crate::policy::{Limits, Policy};
-use crate::text::count;
+use crate::util::sanitize::count;
 
 /// What is the matter where people come by https and no proxy is trusted, and what to do.
 pub const UNNAMED_PROXY: (&str, &str) = (

@@ -2,9 +2,9 @@
 
 use super::Report;
 use crate::config::Config;
+use crate::db::{Store, StoreError};
 use crate::domain::StoreKind;
-use crate::store::{Store, StoreError};
-use crate::text::chain;
+use crate::util::sanitize::chain;
 
 /// What becomes of our own tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

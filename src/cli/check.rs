@@ -5,14 +5,14 @@ use std::process::ExitCode;
 
 use super::output::{OutputError, outln};
 use crate::check::{self, Level, Report, Tables};
-use crate::clock::Clock;
 use crate::config::{self, Config, Env, Loaded};
+use crate::db::Store;
 use crate::domain::StoreKind;
-use crate::entra::Entra;
 use crate::graph::{self, Graph};
-use crate::http_client::HttpClient;
 use crate::litellm_cache::LiteLlmCache;
-use crate::store::Store;
+use crate::oidc::Entra;
+use crate::util::clock::Clock;
+use crate::util::http_client::HttpClient;
 
 pub(super) async fn run(file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCode> {
     let mut report = Report::default();

@@ -13,14 +13,14 @@ use tokio::net::TcpListener;
 use url::Url;
 
 use super::output::{OutputError, outln};
-use crate::clock::Clock;
 use crate::config;
 use crate::domain::StoreKind;
 use crate::fake::{Directory, Fake, Options};
 use crate::graph;
+use crate::http::App;
+use crate::http::server;
 use crate::pg::{Durability, PrivateCluster};
-use crate::server;
-use crate::web::App;
+use crate::util::clock::Clock;
 
 const DATABASE: &str = "entraway";
 

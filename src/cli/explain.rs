@@ -8,9 +8,9 @@ use anyhow::Context as _;
 
 use super::output::{errln, outln};
 use crate::config::{self, Env};
-use crate::domain::{Hidden, unruly};
+use crate::db::Store;
+use crate::domain::{Redacted, is_control_or_bidi};
 use crate::explain::{self, Answer, Explanation, Kind, Rules, Words};
-use crate::store::Store;
 
 /// Works on the database alone.
 pub(super) async fn run(user: &str, team: Option<&str>, file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCode> {
@@ -44,17 +44,17 @@ pub(super) async fn run(user: &str, team: Option<&str>, file: Option<&Path>, env
 
 /// Names are anybody's text: none may steer the terminal.
 fn printable(text: &str) -> String {
-    text.chars().filter(|c| *c == '\n' || !unruly(*c)).collect()
+    text.chars().filter(|c| *c == '\n' || !is_control_or_bidi(*c)).collect()
 }
 
 fn report(to: &mut String, explanation: &Explanation, answer: Option<&Answer>) -> fmt::Result {
     let person = &explanation.person;
-    let email = person.email.as_ref().map(Hidden::as_str);
+    let email = person.email.as_ref().map(Redacted::as_str);
     let name = person.name.as_deref().or(email).unwrap_or(person.user_id.as_str());
     writeln!(to, "{name}")?;
     let facts = [
         ("user id", Some(person.user_id.as_str())),
-        ("object id", person.object_id.as_ref().map(Hidden::as_str)),
+        ("object id", person.object_id.as_ref().map(Redacted::as_str)),
         ("tenant", person.tenant_id.as_deref()),
         ("e-mail", email),
     ];

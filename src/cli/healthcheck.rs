@@ -8,7 +8,7 @@ use url::Url;
 
 use super::output::{errln, outln};
 use crate::config::{self, Env};
-use crate::http_client::HttpClient;
+use crate::util::http_client::HttpClient;
 
 pub(super) async fn run(url: Option<Url>, file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCode> {
     let url = if let Some(url) = url {

@@ -9,9 +9,9 @@ use backon::Retryable as _;
 use super::output::{errln, outln};
 use super::{News, PATIENCE_SECONDS, patience};
 use crate::config::{self, Env};
-use crate::server;
-use crate::store::{Store, StoreError, Versions};
-use crate::text::with_remedy;
+use crate::db::{Store, StoreError, Versions};
+use crate::http::server;
+use crate::util::sanitize::with_remedy;
 
 pub(super) async fn run(file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCode> {
     let config = config::load(file, env)?.config;

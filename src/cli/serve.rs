@@ -15,12 +15,12 @@ use tracing::field::display;
 
 use super::{LogArgs, News, PATIENCE_SECONDS, patience};
 use crate::check::UNNAMED_PROXY;
-use crate::clock::Clock;
 use crate::config::{self, Config, Env, Level, Server};
 use crate::graph;
-use crate::server;
-use crate::text::with_remedy;
-use crate::web::{App, StartError};
+use crate::http::server;
+use crate::http::{App, StartError};
+use crate::util::clock::Clock;
+use crate::util::sanitize::with_remedy;
 
 pub(super) async fn run(file: Option<&Path>, log: &LogArgs, env: &Env) -> anyhow::Result<ExitCode> {
     let traces = log.start(env)?;

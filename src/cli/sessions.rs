@@ -7,9 +7,9 @@ use anyhow::Context as _;
 use chrono::TimeDelta;
 
 use super::output::{errln, outln};
-use crate::clock::Clock;
 use crate::config::{self, Env};
-use crate::store::{Store, Whose};
+use crate::db::{Store, Whose};
+use crate::util::clock::Clock;
 
 /// More than anybody reads.
 const LISTED: u32 = 1_000;

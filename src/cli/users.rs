@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 use super::output::{errln, outln};
-use crate::clock::Clock;
 use crate::config::{self, Env};
-use crate::domain::{ObjectId, StoreKind, unruly};
-use crate::store::{AdoptionState, Store};
+use crate::db::{AdoptionState, Store};
+use crate::domain::{ObjectId, StoreKind, is_control_or_bidi};
+use crate::util::clock::Clock;
 
 /// Works on the database alone: no service has to be running.
 pub(super) async fn adopt(user: ObjectId, file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCode> {
@@ -32,12 +32,12 @@ pub(super) async fn adopt(user: ObjectId, file: Option<&Path>, env: &Env) -> any
         return Ok(ExitCode::FAILURE);
     };
     // A row's key is text of other programs: it must not steer the terminal.
-    let row: String = adoption.user_id.chars().filter(|c| !unruly(*c)).collect();
+    let row: String = adoption.user_id.chars().filter(|c| !is_control_or_bidi(*c)).collect();
     match adoption.state {
         AdoptionState::Confirmed => {
             let made = adoption.created_at.map(|at| at.format(", created %Y-%m-%dT%H:%M:%SZ").to_string());
             let role: String =
-                adoption.user_role.iter().flat_map(|role| role.chars()).filter(|c| !unruly(*c)).collect();
+                adoption.user_role.iter().flat_map(|role| role.chars()).filter(|c| !is_control_or_bidi(*c)).collect();
             outln!(
                 "user {user}: confirmed row {row} (role {}{})",
                 if role.is_empty() { "none" } else { &role },

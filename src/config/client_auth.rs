@@ -11,7 +11,7 @@ use super::reader::{Item, Reader};
 use super::secret::{self, Given};
 use super::section::Section;
 use super::tree::Value;
-use crate::credential::{Certificate, CredentialError, federated_token};
+use crate::client_auth::{Certificate, CredentialError, federated_token};
 
 const VARIABLE: &str = "MICROSOFT_CLIENT_SECRET";
 const REMEDY: &str = "set it (or client_secret_file, certificate_file or federated_token_file) in the file, or \

@@ -10,11 +10,11 @@ pub(super) struct Expanded<'t> {
 }
 
 /// Why it could not be: what is said, and the remedy.
-pub(super) type Refusal = (String, String);
+pub(super) type ExpandError = (String, String);
 
 /// Puts in every `${NAME}`; `$${` stands for a literal `${`. An unset or empty variable is refused: a secret must never
 /// silently become `${NAME}` or nothing.
-pub(super) fn expand<'t>(text: &'t str, env: &Env) -> Result<Expanded<'t>, Refusal> {
+pub(super) fn expand<'t>(text: &'t str, env: &Env) -> Result<Expanded<'t>, ExpandError> {
     if text.starts_with("os.environ/") {
         return Err(("os.environ/NAME is not read here".into(), "write ${NAME}".into()));
     }
@@ -46,14 +46,14 @@ fn is_name(name: &str) -> bool {
         && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-fn malformed() -> Refusal {
+fn malformed() -> ExpandError {
     (
         "holds a ${ that names no variable".into(),
         "write ${NAME} and nothing else in the braces, or $${ for a literal ${".into(),
     )
 }
 
-fn unset(name: &str) -> Refusal {
+fn unset(name: &str) -> ExpandError {
     (format!("the environment variable {name} is not set, or empty"), format!("set {name}"))
 }
 

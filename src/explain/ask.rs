@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::facts::{Kind, KnownTeam, ListState};
+use super::messages::ASSIGN;
 use super::report::{Explanation, MembershipReport, MembershipWhy, SignIn, Verdict, Words};
-use super::words::ASSIGN;
 
 /// What is said of a team that somebody asks about.
 #[derive(Clone, Debug, Serialize)]

@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::domain::Hidden;
+use crate::domain::Redacted;
 
 /// All facts of one person. Ids are text: those made by hand need not be GUIDs.
 #[derive(Clone, Debug)]
 pub struct Facts {
-    pub person: PersonFacts,
+    pub person: UserFacts,
     /// The groups that Entra last told completely; `None` where it never did.
     pub reading: Option<ReadingFacts>,
     pub assigned_groups: ListFacts,
@@ -29,12 +29,12 @@ pub struct Facts {
 }
 
 #[derive(Clone, Debug, Deserialize)]
-pub struct PersonFacts {
+pub struct UserFacts {
     /// The key of their row; the object id where there is no row.
-    pub user_id: Hidden,
-    pub object_id: Option<Hidden>,
+    pub user_id: Redacted,
+    pub object_id: Option<Redacted>,
     pub tenant_id: Option<String>,
-    pub email: Option<Hidden>,
+    pub email: Option<Redacted>,
     pub name: Option<String>,
     pub role: Option<String>,
     /// The role that the sync last gave.

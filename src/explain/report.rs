@@ -4,12 +4,12 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::facts::{Kind, ListState, Outcome, Places, Source};
-use crate::domain::Hidden;
+use crate::domain::Redacted;
 
 /// Why a person is where they are.
 #[derive(Clone, Debug, Serialize)]
 pub struct Explanation {
-    pub person: PersonReport,
+    pub person: UserReport,
     pub role: RoleReport,
     pub sign_in: SignInReport,
     pub readings: Readings,
@@ -31,11 +31,11 @@ pub struct Words {
 }
 
 #[derive(Clone, Debug, Serialize)]
-pub struct PersonReport {
-    pub user_id: Hidden,
-    pub object_id: Option<Hidden>,
+pub struct UserReport {
+    pub user_id: Redacted,
+    pub object_id: Option<Redacted>,
     pub tenant_id: Option<String>,
-    pub email: Option<Hidden>,
+    pub email: Option<Redacted>,
     pub name: Option<String>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::http_client::{Answer, HttpError};
+use crate::util::http_client::{Answer, HttpError};
 
 /// A list that could not be read to its end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Planner;
-use super::types::{Current, CurrentUser, GivenRoles, Note, Plan, RoleChange, RoleScope};
+use super::types::{Current, CurrentUserRow, GivenRoles, Note, Plan, RoleChange, RoleScope};
 use crate::domain::{StoreKind, UserRole};
 use crate::policy::Policy;
 
@@ -19,7 +19,7 @@ pub(super) struct Roles {
 }
 
 impl Roles {
-    pub(super) fn of(planner: &Planner<'_>, user: Option<&CurrentUser>) -> Self {
+    pub(super) fn of(planner: &Planner<'_>, user: Option<&CurrentUserRow>) -> Self {
         let Planner { person, policy, store, .. } = *planner;
         let granted = policy.granted_role(person.identity, &person.app_roles);
         let withheld = granted.filter(|role| user.is_some_and(|user| withholds(user, *role)));
@@ -53,7 +53,7 @@ impl Roles {
     }
 
     /// Whether all of it is what is remembered of the row already.
-    pub(super) fn are_remembered(&self, user: &CurrentUser) -> bool {
+    pub(super) fn are_remembered(&self, user: &CurrentUserRow) -> bool {
         let offered: BTreeSet<&str> = self.given.offered.iter().map(|role| role.as_str()).collect();
         user.sso_role.as_deref() == self.given.role.map(UserRole::as_str)
             && user.withheld_role.as_deref() == self.given.withheld.map(UserRole::as_str)
@@ -61,7 +61,7 @@ impl Roles {
     }
 
     /// Notes what the record has to say about the user's own role.
-    pub(super) fn note(&self, plan: &mut Plan, store: StoreKind, user: Option<&CurrentUser>) {
+    pub(super) fn note(&self, plan: &mut Plan, store: StoreKind, user: Option<&CurrentUserRow>) {
         if self.by_hand_stays {
             plan.notes.push(Note::RoleSetByHandStays);
         }
@@ -78,14 +78,14 @@ impl Roles {
 
 /// Whether a role is not given yet. A row that others made, perhaps with keys of theirs, is not raised to an operator's
 /// before an operator has confirmed it; one that is an operator's of this rank already is no higher than it was.
-fn withholds(user: &CurrentUser, role: UserRole) -> bool {
+fn withholds(user: &CurrentUserRow, role: UserRole) -> bool {
     let rank = user.role.as_deref().and_then(UserRole::parse);
     user.unconfirmed && role.is_operator() && rank.is_none_or(|rank| rank < role)
 }
 
 /// Whether the row's role is Entra's word, and not set by hand: the role that the sync gave, or another one that the
 /// same token offered, which the proxy's own sign-in writes if it is higher.
-fn is_from_entra(user: &CurrentUser, store: StoreKind) -> bool {
+fn is_from_entra(user: &CurrentUserRow, store: StoreKind) -> bool {
     user.role.as_deref().is_some_and(|role| {
         let given = user.sso_role.as_deref().and_then(UserRole::parse);
         remembered(user).contains(role) || given.is_some_and(|given| given.in_row(store).as_str() == role)
@@ -93,7 +93,7 @@ fn is_from_entra(user: &CurrentUser, store: StoreKind) -> bool {
 }
 
 /// The roles that the last token offered, as far as they are remembered.
-fn remembered(user: &CurrentUser) -> BTreeSet<&str> {
+fn remembered(user: &CurrentUserRow) -> BTreeSet<&str> {
     user.offered_roles.iter().chain(&user.sso_role).map(String::as_str).collect()
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Email, GroupId, Hidden, TenantId, UserRole};
+use crate::domain::{Email, GroupId, Redacted, TenantId, UserRole};
 use crate::policy::Limits;
 
 /// Groups by id, each with its name where Entra told it.
@@ -40,7 +40,7 @@ pub struct Directory {
 /// What the store holds now for one person and a set of groups.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Current {
-    pub user: Option<CurrentUser>,
+    pub user: Option<CurrentUserRow>,
     /// Those of the asked groups that are organizations.
     pub organizations: BTreeSet<GroupId>,
     /// The models of those organizations whose group has no team yet. One that is missing here cannot be read as a list.
@@ -58,19 +58,19 @@ pub struct Current {
     /// Those of the asked groups whose team the person is in, wholly: half a membership is none.
     pub team_members: BTreeSet<GroupId>,
     /// Rows of others with this person's e-mail, by `user_id`; at most five of them.
-    pub same_email: BTreeSet<Hidden>,
+    pub same_email: BTreeSet<Redacted>,
     /// Rows of others whose `sso_user_id` is this person's object id.
-    pub same_sso_user_id: BTreeSet<Hidden>,
+    pub same_sso_user_id: BTreeSet<Redacted>,
 }
 
 /// The person's row. Roles are text: somebody may have written anything by hand.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct CurrentUser {
+pub struct CurrentUserRow {
     /// The row's key. In a database that others write to it need not be the object id.
-    pub user_id: Hidden,
+    pub user_id: Redacted,
     /// Whose row it is; `None` for one that this service has never written to.
     pub tenant_id: Option<TenantId>,
-    pub email: Option<Hidden>,
+    pub email: Option<Redacted>,
     pub alias: Option<String>,
     pub role: Option<String>,
     /// The role that the sync last gave because Entra (or the list of administrators) said so.
@@ -110,7 +110,7 @@ pub struct CurrentOrganizationMember {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
     /// The key of the person's row: the one that is there, else the object id.
-    pub user_id: Hidden,
+    pub user_id: Redacted,
     pub organizations: BTreeMap<GroupId, NewOrganization>,
     pub teams: BTreeMap<GroupId, NewTeam>,
     pub user: Option<UserChange>,
@@ -251,14 +251,14 @@ pub enum Note {
     },
     /// Rows of others have this person's e-mail. They are left alone: an address is no proof of being somebody.
     SameEmail {
-        own: Hidden,
-        user_ids: BTreeSet<Hidden>,
+        own: Redacted,
+        user_ids: BTreeSet<Redacted>,
     },
     /// Rows of others name this person's object id as their `sso_user_id`, and are left alone: they are remembered as
     /// others', or the person has a row under the object id itself.
     SameSsoUserId {
-        own: Hidden,
-        user_ids: BTreeSet<Hidden>,
+        own: Redacted,
+        user_ids: BTreeSet<Redacted>,
     },
     AssignedGroupsUnknown {
         code: String,
@@ -272,7 +272,7 @@ pub enum Note {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Applied {
     /// The key of the person's row.
-    pub user_id: Hidden,
+    pub user_id: Redacted,
     pub organizations_created: BTreeSet<GroupId>,
     pub teams_created: BTreeSet<GroupId>,
     pub organizations_joined: BTreeSet<String>,

@@ -11,10 +11,10 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache as QuickCache;
 
 use super::LiveSession;
-use super::identity::SignedIn;
-use crate::clock::Moment;
+use super::headers::SignedIn;
+use crate::db::{ForwardedSession, TokenHash};
 use crate::domain::ObjectId;
-use crate::store::{CallerSession, TokenHash};
+use crate::util::clock::Moment;
 
 /// More than anybody has at once; the rest is read from the database.
 const SESSIONS: usize = 100_000;
@@ -33,7 +33,7 @@ struct Session {
 }
 
 #[derive(Clone)]
-struct Person {
+struct CachedUser {
     reading: u64,
     signed_in: Arc<SignedIn>,
 }
@@ -41,15 +41,15 @@ struct Person {
 #[derive(Clone)]
 struct Bytes;
 
-impl Weighter<ObjectId, Person> for Bytes {
-    fn weight(&self, _: &ObjectId, person: &Person) -> u64 {
+impl Weighter<ObjectId, CachedUser> for Bytes {
+    fn weight(&self, _: &ObjectId, person: &CachedUser) -> u64 {
         person.signed_in.weight()
     }
 }
 
 pub(super) struct Cache {
     sessions: QuickCache<TokenHash, Session>,
-    people: QuickCache<ObjectId, Person, Bytes>,
+    people: QuickCache<ObjectId, CachedUser, Bytes>,
     counts: Mutex<Counts>,
 }
 
@@ -144,8 +144,8 @@ impl Cache {
 
 impl Reading<'_> {
     /// Keeps what was read, unless it may be out of date already; gives the session.
-    pub(super) fn keep(&self, hash: TokenHash, session: &CallerSession, read_at: Moment) -> LiveSession {
-        let CallerSession { caller, created_at, expires_at, .. } = session;
+    pub(super) fn keep(&self, hash: TokenHash, session: &ForwardedSession, read_at: Moment) -> LiveSession {
+        let ForwardedSession { caller, created_at, expires_at, .. } = session;
         let Self { cache, forgotten } = *self;
         let id = caller.identity.object_id;
         let signed_in = SignedIn::new(caller);
@@ -156,9 +156,9 @@ impl Reading<'_> {
         // The same person as another session found: both go on with one reading, and neither undoes the other's.
         let person = cache.people.get(&id).filter(|known| *known.signed_in == signed_in).unwrap_or_else(|| {
             counts.readings += 1;
-            Person { reading: counts.readings, signed_in: Arc::new(signed_in) }
+            CachedUser { reading: counts.readings, signed_in: Arc::new(signed_in) }
         });
-        let Person { reading, signed_in } = person.clone();
+        let CachedUser { reading, signed_in } = person.clone();
         cache.people.insert(id, person);
         let (auth_time, expires_at) = (*created_at, *expires_at);
         cache.sessions.insert(hash, Session { person: id, reading, read_at, auth_time, expires_at });
@@ -171,15 +171,15 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
-    use crate::clock::Clock;
+    use crate::db::ForwardedUser;
     use crate::domain::Identity;
-    use crate::store::Caller;
+    use crate::util::clock::Clock;
 
     const MINUTE: TimeDelta = TimeDelta::minutes(1);
     const MAX_AGE: Duration = Duration::from_mins(1);
 
-    fn session(role: &str, expires_at: DateTime<Utc>) -> CallerSession {
-        let caller = Caller {
+    fn session(role: &str, expires_at: DateTime<Utc>) -> ForwardedSession {
+        let caller = ForwardedUser {
             identity: Identity { tenant_id: uuid::Uuid::from_u128(1).into(), object_id: person() },
             email: None,
             display_name: None,
@@ -187,7 +187,7 @@ mod tests {
             organizations: vec![],
             teams: vec![],
         };
-        CallerSession { caller, created_at: expires_at, last_seen_at: expires_at, expires_at }
+        ForwardedSession { caller, created_at: expires_at, last_seen_at: expires_at, expires_at }
     }
 
     fn person() -> ObjectId {

@@ -4,9 +4,9 @@
 
 use percent_encoding::percent_decode_str;
 
-use super::identity::{IDENTITY_HEADERS, SignedIn};
+use super::headers::{IDENTITY_HEADERS, SignedIn};
+use crate::db::ForwardedUser;
 use crate::domain::Identity;
-use crate::store::Caller;
 
 /// Texts, one a line: e-mail, name, role, and then ids of teams. Every header comes once, is short and of visible ASCII,
 /// and reads back as what it was made of.
@@ -17,7 +17,8 @@ pub fn identity_headers(data: &[u8]) {
     let (email, display_name, user_role) = (lines.next(), lines.next(), lines.next());
     let id = uuid::Uuid::nil();
     let identity = Identity { tenant_id: id.into(), object_id: id.into() };
-    let caller = Caller { identity, email, display_name, user_role, organizations: vec![], teams: lines.collect() };
+    let caller =
+        ForwardedUser { identity, email, display_name, user_role, organizations: vec![], teams: lines.collect() };
     let signed_in = SignedIn::new(&caller);
     let person = signed_in.person();
     let headers: Vec<(String, String)> = person

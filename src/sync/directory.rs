@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::clock::{Clock, Moment};
 use crate::config;
 use crate::domain::{Identity, TenantId};
-use crate::entra::{AppTokenError, Entra, TokenError};
 use crate::graph::{Graph, GraphError, ServicePrincipal};
+use crate::oidc::{AppTokenError, Entra, TokenError};
 use crate::plan::{Directory, Groups, Reading, Unknown};
-use crate::shared::Shared;
-use crate::text::{chain, loggable};
+use crate::util::clock::{Clock, Moment};
+use crate::util::sanitize::{chain, sanitize_for_log};
+use crate::util::single_flight::SingleFlight;
 
 /// How long a refusal is taken for an answer, at the longest.
 const REFUSED_TTL: Duration = Duration::from_mins(1);
@@ -26,7 +26,7 @@ pub struct DirectoryReader {
     service_principal: Option<ServicePrincipal>,
     nested_groups: bool,
     ttl: Duration,
-    assigned: Mutex<BTreeMap<TenantId, Arc<Shared<AppOnly, Unknown>>>>,
+    assigned: Mutex<BTreeMap<TenantId, Arc<SingleFlight<AppOnly, Unknown>>>>,
 }
 
 /// Why the app itself could not read the assigned groups.
@@ -134,9 +134,9 @@ impl DirectoryReader {
         self.graph.assigned_groups(&token, service_principal).await.map_err(AsApp::Graph)
     }
 
-    fn shared(&self, tenant: TenantId) -> Arc<Shared<AppOnly, Unknown>> {
+    fn shared(&self, tenant: TenantId) -> Arc<SingleFlight<AppOnly, Unknown>> {
         let mut all = self.assigned.lock().unwrap_or_else(PoisonError::into_inner);
-        all.entry(tenant).or_insert_with(|| Arc::new(Shared::new(self.clock.clone()))).clone()
+        all.entry(tenant).or_insert_with(|| Arc::new(SingleFlight::new(self.clock.clone()))).clone()
     }
 }
 
@@ -153,7 +153,7 @@ fn refuses(error: &AppTokenError) -> bool {
 /// Logged here, once, with Entra's own words.
 fn no_token(error: &AppTokenError) -> Unknown {
     let description = match error {
-        AppTokenError::Token(TokenError::Refused { description, .. }) => description.as_deref().map(loggable),
+        AppTokenError::Token(TokenError::Refused { description, .. }) => description.as_deref().map(sanitize_for_log),
         _ => None,
     };
     tracing::warn!(description, "no token for the app itself: {}", chain(error));

@@ -13,124 +13,93 @@ use source::Source;
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("policy", &["domain"]),
+    ("permissions", &["domain"]),
     ("plan", &["domain", "policy"]),
-    ("rights", &["domain"]),
-    ("explain", &["domain", "plan", "policy", "rights"]),
-    ("clock", &[]),
-    ("credential", &[]),
-    ("metrics", &[]),
-    ("trace", &[]),
-    ("config", &["credential", "domain", "policy"]),
-    ("http_client", &[]),
-    ("random", &[]),
-    ("shared", &["clock"]),
-    ("text", &["domain"]),
-    ("entra", &["clock", "config", "credential", "domain", "http_client", "metrics", "random", "shared", "trace"]),
-    ("graph", &["domain", "http_client", "metrics", "plan::Groups", "trace"]),
+    ("explain", &["domain", "permissions", "plan", "policy"]),
+    ("util", &["domain"]),
+    ("client_auth", &[]),
+    ("config", &["client_auth", "domain", "policy"]),
+    ("observability", &["config", "util"]),
+    ("oidc", &["client_auth", "config", "domain", "observability", "util"]),
+    ("graph", &["domain", "observability", "plan::Groups", "util"]),
     ("litellm_cache", &[]),
-    ("store", &["clock", "domain", "explain", "metrics", "plan", "policy", "random", "rights", "shared"]),
-    ("session", &["clock", "domain", "metrics", "random", "store", "text", "trace"]),
-    ("assertion", &["clock", "random", "session", "shared", "store"]),
+    ("db", &["domain", "explain", "observability", "permissions", "plan", "policy", "util"]),
+    ("session", &["db", "domain", "observability", "util"]),
+    ("assertion", &["db", "session", "util"]),
+    ("sync", &["config", "db", "domain", "graph", "litellm_cache", "observability", "oidc", "plan", "policy", "util"]),
+    ("check", &["config", "db", "domain", "graph", "litellm_cache", "oidc", "policy", "sync", "util"]),
     (
-        "sync",
-        &[
-            "clock",
-            "config",
-            "domain",
-            "entra",
-            "graph",
-            "litellm_cache",
-            "plan",
-            "policy",
-            "shared",
-            "store",
-            "text",
-            "trace",
-        ],
-    ),
-    ("check", &["clock", "config", "domain", "entra", "graph", "litellm_cache", "policy", "store", "sync", "text"]),
-    (
-        "web",
+        "http",
         &[
             "assertion",
             "check",
-            "clock",
             "config",
+            "db",
             "domain",
-            "entra",
             "explain",
             "graph",
-            "http_client",
             "litellm_cache",
-            "metrics",
+            "observability",
+            "oidc",
+            "permissions",
             "plan",
             "policy",
-            "random",
-            "rights",
             "session",
-            "shared",
-            "store",
             "sync",
-            "text",
-            "trace",
+            "util",
         ],
     ),
-    ("server", &["text", "web"]),
     ("fake", &["domain"]),
     ("pg", &[]),
-    ("telemetry", &["config", "http_client", "trace"]),
     (
         "cli",
         &[
             "check",
-            "clock",
             "config",
+            "db",
             "domain",
-            "entra",
             "explain",
             "fake",
             "graph",
-            "http_client",
+            "http",
             "litellm_cache",
+            "observability",
+            "oidc",
             "pg",
             "plan",
-            "server",
-            "store",
-            "telemetry",
-            "text",
-            "web",
+            "util",
         ],
     ),
 ];
 
 /// A word and the only places where it may stand in code: a module, or a file.
 const ONLY_IN: &[(&str, &[&str], &str)] = &[
-    ("sqlx", &["store", "pg"], "SQL is in the store alone"),
+    ("sqlx", &["db", "pg"], "SQL is in db alone"),
     ("redis", &["litellm_cache"], "only litellm_cache speaks to Redis"),
-    ("axum", &["web", "server", "fake"], "only the browser's side knows axum"),
-    ("hyper", &["server"], "connections are the server's"),
-    ("hyper_util", &["server"], "connections are the server's"),
-    ("prometheus_client", &["metrics"], "what is counted is listed in one place"),
-    ("opentelemetry", &["trace", "telemetry"], "spans are made in trace and sent by telemetry"),
-    ("opentelemetry_sdk", &["telemetry"], "spans are sent in one place"),
-    ("opentelemetry_otlp", &["telemetry"], "spans are sent in one place"),
-    ("tracing_opentelemetry", &["trace", "telemetry"], "spans are made in trace and sent by telemetry"),
-    ("trace_span", &["trace"], "all spans of traces stand in one place, with what they may hold"),
-    ("governor", &["web"], "requests are counted where they come in"),
-    ("reqwest", &["http_client"], "there is one way out, with time-outs and without redirects"),
-    ("openidconnect", &["entra"], "only entra speaks OpenID Connect"),
-    ("x509_cert", &["credential", "fake"], "certificates are read in one place"),
-    ("oauth2", &["entra", "http_client"], "only entra speaks OAuth"),
-    ("Utc::now", &["clock"], "time is an argument: take it from Clock"),
-    ("SystemTime", &["clock"], "time is an argument: take it from Clock"),
-    ("getrandom", &["random", "pg"], "chance comes from random"),
-    ("std::env", &["main", "pg"], "the environment is read once, in main, and handed over"),
-    ("env::var", &["main", "pg"], "the environment is read once, in main, and handed over"),
-    ("anyhow", &["main", "cli", "telemetry"], "a library's errors are named; anyhow is for the program"),
+    ("axum", &["http", "fake"], "only http knows axum"),
+    ("hyper", &["http"], "connections belong to the server"),
+    ("hyper_util", &["http"], "connections belong to the server"),
+    ("prometheus_client", &["observability"], "metrics are listed in one place"),
+    ("opentelemetry", &["observability"], "spans are created and exported in observability"),
+    ("opentelemetry_sdk", &["observability"], "spans are exported in one place"),
+    ("opentelemetry_otlp", &["observability"], "spans are exported in one place"),
+    ("tracing_opentelemetry", &["observability"], "spans are created and exported in observability"),
+    ("trace_span", &["observability"], "all spans are defined in one place, with their attributes"),
+    ("governor", &["http"], "requests are counted where they arrive"),
+    ("reqwest", &["util"], "one HTTP client, with time-outs and without redirects"),
+    ("openidconnect", &["oidc"], "only oidc speaks OpenID Connect"),
+    ("x509_cert", &["client_auth", "fake"], "certificates are read in one place"),
+    ("oauth2", &["oidc", "util"], "only oidc speaks OAuth"),
+    ("Utc::now", &["util"], "time is a parameter: take it from Clock"),
+    ("SystemTime", &["util"], "time is a parameter: take it from Clock"),
+    ("getrandom", &["util", "pg"], "randomness comes from util::random"),
+    ("std::env", &["main", "pg"], "the environment is read once, in main, and passed on"),
+    ("env::var", &["main", "pg"], "the environment is read once, in main, and passed on"),
+    ("anyhow", &["main", "cli", "observability"], "a library's errors are named; anyhow is for the program"),
 ];
 
 /// What has no place where decisions are made.
-const NO_IO_IN: &[&str] = &["domain", "policy", "plan", "rights", "explain"];
+const NO_IO_IN: &[&str] = &["domain", "policy", "plan", "permissions", "explain"];
 const IO: &[&str] = &["tokio", "sqlx", "reqwest", "tracing", "axum", "std::fs", "std::net", "std::io", "std::time"];
 
 const LONGEST_FILE: usize = 500;
@@ -223,7 +192,7 @@ fn what_decides_does_no_io() {
 #[test]
 fn no_query_stands_in_a_loop() {
     let mut findings = Vec::new();
-    for source in Source::all().iter().filter(|source| source.layer() == "store") {
+    for source in Source::all().iter().filter(|source| source.layer() == "db") {
         for call in ["sqlx::query", "query", "query_as", "query_scalar", "raw_sql", "execute", "fetch_one", "fetch_all"]
         {
             findings.extend(source.in_loops(call).iter().map(|line| format!("{}:{line}: {call}", source.path)));
@@ -270,9 +239,9 @@ fn nothing_panics_without_saying_why_it_cannot() {
 fn the_scan_sees_code_and_only_code() {
     let text = r##"//! crate::sync in a comment
 use crate::plan::{Groups, types::{self, Note}};
-use super::super::store::Store;
+use super::super::db::Store;
 /* sqlx::query */
-const TEXT: &str = "crate::web { \" "; const RAW: &str = r#"crate::fake"#; const C: char = '"';
+const TEXT: &str = "crate::http { \" "; const RAW: &str = r#"crate::fake"#; const C: char = '"';
 impl<'a> From<&'a str> for X { fn from(x: crate::domain::Email) {} }
 fn f() {
     for row in rows.iter().map(|row| { row }) {
@@ -285,14 +254,14 @@ fn f() {
 #[cfg(test)]
 mod tests { use crate::cli; }
 "##;
-    let source = Source::new("src/web/error.rs", text);
+    let source = Source::new("src/http/error.rs", text);
     let imports = source.imports();
     let imports: Vec<(usize, &str)> = imports.iter().map(|(line, path)| (*line, path.as_str())).collect();
     let expected =
-        [(2, "plan::Groups"), (2, "plan::types"), (2, "plan::types::Note"), (6, "domain::Email"), (3, "store::Store")];
+        [(2, "plan::Groups"), (2, "plan::types"), (2, "plan::types::Note"), (6, "domain::Email"), (3, "db::Store")];
     assert_eq!(imports, expected);
     assert_eq!(source.in_loops("sqlx::query"), [9, 11, 12]);
     assert_eq!(source.lines_with("sqlx"), [9, 11, 12, 13]);
     assert_eq!(source.lines_with("sql"), [] as [usize; 0], "whole words only");
-    assert_eq!((source.layer(), source.module()), ("web", vec!["web", "error"]));
+    assert_eq!((source.layer(), source.module()), ("http", vec!["http", "error"]));
 }

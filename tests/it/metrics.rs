@@ -36,7 +36,7 @@ impl Watch {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/metrics", listener.local_addr().unwrap()).parse().unwrap();
         let stop = CancellationToken::new();
-        tokio::spawn(entraway::server::serve_metrics(service.app.clone(), listener, stop.clone()));
+        tokio::spawn(entraway::http::server::serve_metrics(service.app.clone(), listener, stop.clone()));
         Self { url, _stop: stop.drop_guard() }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
-use entraway::metrics::{Kind, Metric, Metrics};
+use entraway::observability::metrics::{Kind, Metric, Metrics};
 use serde::Deserialize;
 use serde_json::Value;
 

@@ -12,7 +12,7 @@ mod sent;
 mod variables;
 
 use entraway::domain::ObjectId;
-use entraway::trace::{ATTRIBUTES, Step};
+use entraway::observability::spans::{ATTRIBUTES, Step};
 use reqwest::Method;
 use reqwest::header::HeaderMap;
 use url::Url;

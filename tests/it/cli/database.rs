@@ -3,9 +3,9 @@
 use std::fs;
 
 use chrono::TimeDelta;
-use entraway::clock::Clock;
+use entraway::db::{ConnectError, Store, StoreError};
 use entraway::pg::{Durability, PrivateCluster};
-use entraway::store::{ConnectError, Store, StoreError};
+use entraway::util::clock::Clock;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use super::check::{assert_only_failure, check, world_of};

@@ -130,7 +130,7 @@ async fn a_log_filter_that_is_none_is_refused() {
         assert!(ended.stderr.contains("--log-level"), "{filter:?}: {}", ended.stderr);
         assert!(!ended.stderr.contains("PROXY_BASE_URL"), "{filter:?} was taken for a filter: {}", ended.stderr);
     }
-    for filter in ["warn", "INFO", "off", "info,entraway=debug", "entraway::web=trace,warn", "info,sqlx::query=off"] {
+    for filter in ["warn", "INFO", "off", "info,entraway=debug", "entraway::http=trace,warn", "info,sqlx::query=off"] {
         let ended = run(&folder, &["serve", "--log-level", filter], &[]).await;
         assert!(ended.stderr.contains("PROXY_BASE_URL"), "{filter:?} is a filter: {}", ended.stderr);
     }

@@ -3,9 +3,9 @@
 use std::fs;
 
 use chrono::TimeDelta;
-use entraway::clock::Clock;
 use entraway::config::ClientAuth;
-use entraway::server::Patience;
+use entraway::http::server::Patience;
+use entraway::util::clock::Clock;
 use serde_json::json;
 use uuid::Uuid;
 

@@ -1,7 +1,7 @@
 //! How the app authenticates: exactly one way, and what is said about the files.
 
 use chrono::TimeDelta;
-use entraway::clock::Clock;
+use entraway::util::clock::Clock;
 use rcgen::KeyPair;
 
 use super::secrets::{Folder, seen, without_secrets};

@@ -142,7 +142,7 @@ fn a_replica_can_go_and_the_others_go_on() {
     let pod = pod(&manifests);
     let [service, _] = containers(pod);
     let sleeps = service["lifecycle"]["preStop"]["sleep"]["seconds"].as_i64().unwrap();
-    // Requests under way get 15 seconds: src/server.rs.
+    // Requests under way get 15 seconds: src/http/server.rs.
     let grace = pod["terminationGracePeriodSeconds"].as_i64().unwrap();
     assert!(sleeps > 0 && grace > sleeps + 15, "{sleeps} s and 15 s do not fit into {grace} s");
 }

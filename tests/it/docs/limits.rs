@@ -6,16 +6,16 @@ use super::markdown::{documents, root};
 
 /// How a line of the page's tables begins, and the constant behind it.
 const NUMBERS: &[(&str, &str, &str)] = &[
-    ("path and query | 8 KB |", "src/web/limits.rs", "LONGEST_TARGET: usize = 8 * 1024;"),
-    ("all cookies | 16 KB |", "src/web/limits.rs", "LONGEST_COOKIES: usize = 16 * 1024;"),
-    ("all headers | 32 KB, 100", "src/web/limits.rs", "LONGEST_HEADERS: usize = 32 * 1024;"),
-    ("request without its body | 64 KB |", "src/server.rs", "LONGEST_HEAD: usize = 64 * 1024;"),
-    ("body | 16 KB,", "src/web/limits.rs", "LONGEST_BODY: usize = 16 * 1024;"),
-    ("`return_to` | 2,000 bytes |", "src/web/return_to.rs", "LONGEST: usize = 2_000;"),
-    ("rows of a list | 50, or `limit`: 1 to 100 |", "src/store/view/list.rs", "PAGE: usize = 50;"),
-    ("text of a parameter, such as `search` | 300 bytes |", "src/web/query.rs", "LONGEST_TEXT: usize = 300;"),
-    ("memberships on a person's page | 1,000 of each kind |", "src/store/view/memberships.rs", "MOST: i64 = 1_000;"),
-    ("a person's sessions on their page | 1,000 |", "src/web/details.rs", "SESSIONS: u32 = 1_000;"),
+    ("path and query | 8 KB |", "src/http/limits.rs", "LONGEST_TARGET: usize = 8 * 1024;"),
+    ("all cookies | 16 KB |", "src/http/limits.rs", "LONGEST_COOKIES: usize = 16 * 1024;"),
+    ("all headers | 32 KB, 100", "src/http/limits.rs", "LONGEST_HEADERS: usize = 32 * 1024;"),
+    ("request without its body | 64 KB |", "src/http/server.rs", "LONGEST_HEAD: usize = 64 * 1024;"),
+    ("body | 16 KB,", "src/http/limits.rs", "LONGEST_BODY: usize = 16 * 1024;"),
+    ("`return_to` | 2,000 bytes |", "src/http/return_to.rs", "LONGEST: usize = 2_000;"),
+    ("rows of a list | 50, or `limit`: 1 to 100 |", "src/db/view/list.rs", "PAGE: usize = 50;"),
+    ("text of a parameter, such as `search` | 300 bytes |", "src/http/query.rs", "LONGEST_TEXT: usize = 300;"),
+    ("memberships on a person's page | 1,000 of each kind |", "src/db/view/memberships.rs", "MOST: i64 = 1_000;"),
+    ("a person's sessions on their page | 1,000 |", "src/http/details.rs", "SESSIONS: u32 = 1_000;"),
     ("open connections | `limits.connections` | 512 |", "src/config/limits.rs", "const CONNECTIONS: u32 = 512;"),
     (
         "sign-ins between Entra and their session | `limits.concurrent_sign_ins` | 128 |",
@@ -24,10 +24,10 @@ const NUMBERS: &[(&str, &str, &str)] = &[
     ),
     (
         "records of sign-ins that failed before the user was known, from one address | | 10 an hour",
-        "src/web/limits.rs",
+        "src/http/limits.rs",
         "RECORDS_PER_ADDRESS: u32 = 10;",
     ),
-    ("the same from all addresses, in each replica | | 200 an hour", "src/web/limits.rs", "RECORDS: u32 = 200;"),
+    ("the same from all addresses, in each replica | | 200 an hour", "src/http/limits.rs", "RECORDS: u32 = 200;"),
     (
         "requests from one address to one route of the sign-in | `limits.sign_ins_per_address` | 600 a minute",
         "src/config/limits.rs",
@@ -38,58 +38,62 @@ const NUMBERS: &[(&str, &str, &str)] = &[
         "src/config/limits.rs",
         "SIGN_INS_PER_USER: u32 = 60;",
     ),
-    ("sync records of one user | | 500 |", "src/store/upkeep.rs", "RECORDS_PER_USER: i64 = 500;"),
-    ("session tokens in one request that differ | | 4 |", "src/web/session.rs", "MOST_CANDIDATES: usize = 4;"),
-    ("a result of `/readyz`, for all who ask | 1 s |", "src/web/ops.rs", "TTL: Duration = Duration::from_secs(1);"),
-    ("the database's part in that check | 4 s |", "src/web/ops.rs", "TIMEOUT: Duration = Duration::from_secs(4);"),
+    ("sync records of one user | | 500 |", "src/db/upkeep.rs", "RECORDS_PER_USER: i64 = 500;"),
+    ("session tokens in one request that differ | | 4 |", "src/http/session.rs", "MOST_CANDIDATES: usize = 4;"),
+    ("a result of `/readyz`, for all who ask | 1 s |", "src/http/ops.rs", "TTL: Duration = Duration::from_secs(1);"),
+    ("the database's part in that check | 4 s |", "src/http/ops.rs", "TIMEOUT: Duration = Duration::from_secs(4);"),
     (
         "requests that have a connection to the database or wait for one | `database.max_connections` | 21 for each",
-        "src/store.rs",
+        "src/db.rs",
         "WAITING_PER_CONNECTION: u32 = 20;",
     ),
-    ("questions to the database who is signed in | | 3 |", "src/session/lookup.rs", "QUESTIONS: usize = 3;"),
-    ("sessions in one such question | | 256 |", "src/session/lookup.rs", "TOGETHER: usize = 256;"),
-    ("a question who is signed in | 15 s |", "src/session/lookup.rs", "LONGEST: Duration = Duration::from_secs(15);"),
-    ("waiting for such a question | 30 s |", "src/session/lookup.rs", "PATIENCE: Duration = Duration::from_secs(30);"),
+    ("questions to the database who is signed in | | 3 |", "src/session/loader.rs", "QUESTIONS: usize = 3;"),
+    ("sessions in one such question | | 256 |", "src/session/loader.rs", "TOGETHER: usize = 256;"),
+    ("a question who is signed in | 15 s |", "src/session/loader.rs", "LONGEST: Duration = Duration::from_secs(15);"),
+    ("waiting for such a question | 30 s |", "src/session/loader.rs", "PATIENCE: Duration = Duration::from_secs(30);"),
     (
         "a connection's answer after it was used | 2 s |",
-        "src/store/connection.rs",
+        "src/db/connection.rs",
         "RELEASE_TIMEOUT: Duration = Duration::from_secs(2);",
     ),
     (
         "requests that write to the database | `database.max_connections` | 3 in 4 of the connections",
-        "src/store.rs",
+        "src/db.rs",
         "CONNECTIONS_PER_READER: u32 = 4;",
     ),
-    ("waiting for a request: idle, or trickling in | 75 s |", "src/server.rs", "request: Duration::from_secs(75)"),
-    ("a connection | 10 min |", "src/server.rs", "connection: Duration::from_mins(10)"),
-    ("a connection's last request, and taking its answer | 75 s |", "src/server.rs", "last: Duration::from_secs(75)"),
-    ("answering a request | 1 min |", "src/web.rs", "REQUEST_TIMEOUT: Duration = Duration::from_mins(1);"),
-    ("connecting to Entra or Graph | 3 s |", "src/http_client.rs", "connect_timeout(Duration::from_secs(3))"),
+    ("waiting for a request: idle, or trickling in | 75 s |", "src/http/server.rs", "request: Duration::from_secs(75)"),
+    ("a connection | 10 min |", "src/http/server.rs", "connection: Duration::from_mins(10)"),
+    (
+        "a connection's last request, and taking its answer | 75 s |",
+        "src/http/server.rs",
+        "last: Duration::from_secs(75)",
+    ),
+    ("answering a request | 1 min |", "src/http.rs", "REQUEST_TIMEOUT: Duration = Duration::from_mins(1);"),
+    ("connecting to Entra or Graph | 3 s |", "src/util/http_client.rs", "connect_timeout(Duration::from_secs(3))"),
     (
         "one exchange with Entra or Graph | 5 s |",
-        "src/http_client.rs",
+        "src/util/http_client.rs",
         "REQUEST_TIMEOUT: Duration = Duration::from_secs(5);",
     ),
     ("one list of groups, with all pages", "src/graph.rs", "TOTAL_BUDGET: Duration = Duration::from_secs(10);"),
-    ("an answer of Entra or Graph | 16 MB |", "src/http_client.rs", "MAX_BODY: usize = 16 * 1024 * 1024;"),
+    ("an answer of Entra or Graph | 16 MB |", "src/util/http_client.rs", "MAX_BODY: usize = 16 * 1024 * 1024;"),
     (
         "waiting for the database, connecting included | 5 s |",
-        "src/store.rs",
+        "src/db.rs",
         "ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);",
     ),
-    ("one statement | 10 s |", "src/store/connection.rs", r#"("statement_timeout", "10s")"#),
-    ("a lock in the database | 8 s |", "src/store/connection.rs", r#"("lock_timeout", "8s")"#),
-    ("an idle transaction | 30 s |", "src/store/connection.rs", r#"("idle_in_transaction_session_timeout", "30s")"#),
+    ("one statement | 10 s |", "src/db/connection.rs", r#"("statement_timeout", "10s")"#),
+    ("a lock in the database | 8 s |", "src/db/connection.rs", r#"("lock_timeout", "8s")"#),
+    ("an idle transaction | 30 s |", "src/db/connection.rs", r#"("idle_in_transaction_session_timeout", "30s")"#),
     (
         "telling LiteLLM's proxies through Redis, connecting included | 1 s |",
         "src/litellm_cache.rs",
         "TIME_OUT: Duration = Duration::from_secs(1);",
     ),
-    ("requests under way after SIGTERM | 15 s |", "src/server.rs", "GRACE: Duration = Duration::from_secs(15);"),
+    ("requests under way after SIGTERM | 15 s |", "src/http/server.rs", "GRACE: Duration = Duration::from_secs(15);"),
     (
         "traces that were not sent yet when the last request is over | 2 s |",
-        "src/telemetry/otlp.rs",
+        "src/observability/telemetry/otlp.rs",
         "LAST_WORDS: Duration = Duration::from_secs(2);",
     ),
 ];
@@ -114,7 +118,7 @@ fn the_page_about_limits_says_the_numbers_of_the_source() {
 #[test]
 fn the_page_about_limits_names_errors_that_there_are() {
     let page = documents().into_iter().find(|document| document.name == "docs/limits.md").unwrap();
-    let words = fs::read_to_string(root().join("src/web/error/words.rs")).unwrap();
+    let words = fs::read_to_string(root().join("src/http/error/messages.rs")).unwrap();
     let mut named = 0;
     for (index, _) in page.text.match_indices(" `").filter(|(index, _)| {
         let before = &page.text[..*index];

@@ -59,7 +59,7 @@ fn files_in_the_documents_exist() {
         ["src", "tests", "docs", "script", "deploy", "migrations", "assets", "templates", "fuzz", "benches", "ops"];
     let files = files(&FOLDERS);
     let folder = |path: &str| path.split('/').next().unwrap_or_default().to_owned();
-    // docs/architecture.md shortens `src/web/list.rs` to `web/list.rs`.
+    // docs/architecture.md shortens `src/http/list.rs` to `web/list.rs`.
     let modules: BTreeSet<String> = files
         .iter()
         .filter_map(|path| path.strip_prefix("src/"))
@@ -81,7 +81,7 @@ fn files_in_the_documents_exist() {
 
 #[test]
 fn metrics_in_the_documents_exist() {
-    let metrics = fs::read_to_string(root().join("src/metrics.rs")).unwrap();
+    let metrics = fs::read_to_string(root().join("src/observability/metrics.rs")).unwrap();
     check("metrics", |text| {
         let name = text.split(['{', ' ', '[', '(']).next()?.strip_prefix("entraway_")?;
         // A table or a role may begin so, too.
@@ -89,7 +89,7 @@ fn metrics_in_the_documents_exist() {
             ["_total", "_seconds", "_open", "_most", "_waiting", "_usable"].iter().any(|end| name.ends_with(end));
         let base =
             ["_bucket", "_count", "_sum", "_total"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
-        (shaped && !metrics.contains(base)).then(|| "no such metric in src/metrics.rs".to_owned())
+        (shaped && !metrics.contains(base)).then(|| "no such metric in src/observability/metrics.rs".to_owned())
     });
 }
 
@@ -97,7 +97,7 @@ fn metrics_in_the_documents_exist() {
 fn keys_in_the_documents_exist() {
     let top = keys("");
     // Names of spans look the same.
-    let spans = fs::read_to_string(root().join("src/trace.rs")).unwrap();
+    let spans = fs::read_to_string(root().join("src/observability/spans.rs")).unwrap();
     check("keys", |text| {
         let path = text.split([':', ' ', '=']).next()?;
         let (section, key) = path.split_once('.')?;
@@ -115,7 +115,7 @@ fn keys_in_the_documents_exist() {
 
 #[test]
 fn routes_in_the_documents_exist() {
-    let source = fs::read_to_string(root().join("src/web.rs")).unwrap();
+    let source = fs::read_to_string(root().join("src/http.rs")).unwrap();
     let mut routes: Vec<&str> = source.split(".route(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
     // `/api` stands for all below it; the others are routes of forward auth, and of the port for metrics.
     routes.extend(["/api", "/auth/verify", "/auth/verify/envoy", "/metrics"]);
@@ -134,6 +134,6 @@ fn routes_in_the_documents_exist() {
         let ours = path.is_empty() || first.contains(path.split('/').next()?);
         let path = format!("/{path}");
         (ours && !routes.iter().any(|route| is(route, path.trim_end_matches('/')) || is(route, &path)))
-            .then(|| "no such route in src/web.rs".to_owned())
+            .then(|| "no such route in src/http.rs".to_owned())
     });
 }

@@ -66,7 +66,7 @@ async fn every_answer_keeps_to_itself() {
 
 /// The routes as the router names them, each with something in place of its variables.
 fn routes() -> Vec<String> {
-    let source = include_str!("../../../src/web.rs");
+    let source = include_str!("../../../src/http.rs");
     let routes = source.split(".route(\"").skip(1).map(|rest| rest.split('"').next().unwrap());
     routes
         .map(|route| route.replace("{name}", "entraway.css").replace("{*path}", "a/b").replace(['{', '}'], ""))
@@ -80,7 +80,10 @@ async fn every_route_keeps_to_itself_with_every_method() {
     let service = world.service().await;
     let mut somebody = world.sign_in(&service, alice).await;
     let mut paths = routes();
-    assert!(paths.len() > 8 && paths.iter().any(|path| path == "/sso/callback"), "the routes of src/web.rs: {paths:?}");
+    assert!(
+        paths.len() > 8 && paths.iter().any(|path| path == "/sso/callback"),
+        "the routes of src/http.rs: {paths:?}"
+    );
     paths.extend(["/nothing", "/assets/%ff", "/%00", "//", "/assets/nothing.css"].map(str::to_owned));
     for path in paths {
         for method in ["GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "TRACE", "PROPFIND"] {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use entraway::store::Store;
+use entraway::db::Store;
 use rstest::rstest;
 
 use super::{alice, one, status, until, verify};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// One file below `src/`.
 pub(super) struct Source {
-    /// As in `src/web/error.rs`.
+    /// As in `src/http/error.rs`.
     pub(super) path: String,
     pub(super) text: String,
     /// The code of the same length, line by line: comments and literals are blank, and it ends where unit tests begin.

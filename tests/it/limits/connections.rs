@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use entraway::server::Patience;
+use entraway::http::server::Patience;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use entraway::store::{ConnectError, Store, StoreError};
+use entraway::db::{ConnectError, Store, StoreError};
 use tokio::net::TcpListener;
 
 use crate::support::{LiteLlm, Native, together};

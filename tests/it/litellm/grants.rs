@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use entraway::db::StoreError;
 use entraway::domain::GroupId;
-use entraway::store::StoreError;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
@@ -158,7 +158,7 @@ async fn a_start_demands_each_right_of_the_script_by_name() {
         match service.app.store().check_tables().await {
             Err(StoreError::NotLiteLlm(problems)) => assert_eq!(problems, [expected], "without {right:?}"),
             other => {
-                panic!("src/store/litellm/columns.rs does not demand what the script grants, {right:?}: {other:?}")
+                panic!("src/db/litellm/columns.rs does not demand what the script grants, {right:?}: {other:?}")
             }
         }
         right.grant(&world).await;
@@ -252,11 +252,7 @@ async fn without_any_one_right_of_the_script_something_fails() {
     }
     forget(&world);
     assert_eq!(life(&world, &service).await, None, "all rights were given back");
-    assert_eq!(
-        superfluous,
-        [],
-        "docs/litellm-grants.sql and src/store/litellm/columns.rs: nothing fails without these"
-    );
+    assert_eq!(superfluous, [], "docs/litellm-grants.sql and src/db/litellm/columns.rs: nothing fails without these");
 }
 
 #[tokio::test]

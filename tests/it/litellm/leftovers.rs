@@ -1,7 +1,7 @@
 //! Rows that deleted teams and organizations left behind: what a sign-in repairs, what it leaves alone, what is counted.
 
+use entraway::db::{Leftovers, Store};
 use entraway::domain::{GroupId, ObjectId, StoreKind};
-use entraway::store::{Leftovers, Store};
 use serde_json::{Value, json};
 
 use super::support::{

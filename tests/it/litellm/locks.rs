@@ -106,7 +106,7 @@ async fn what_the_proxy_spends_at_the_same_moment_is_not_lost() {
         assert_eq!(
             world.last_run().await["retries"],
             0,
-            "the row of {key} is locked before a team's is, and there is no deadlock: src/store/litellm.rs, lock"
+            "the row of {key} is locked before a team's is, and there is no deadlock: src/db/litellm.rs, lock"
         );
     }
 }
@@ -141,7 +141,7 @@ async fn of_two_rows_that_name_a_person_the_lower_is_locked_first_as_the_proxy_d
     assert_eq!(
         world.last_run().await["retries"],
         0,
-        "the sign-in held the higher row while it waited for the lower, which is a deadlock: src/store/litellm.rs, lock"
+        "the sign-in held the higher row while it waited for the lower, which is a deadlock: src/db/litellm.rs, lock"
     );
 }
 

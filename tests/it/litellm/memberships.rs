@@ -176,7 +176,7 @@ async fn a_team_that_somebody_left_is_forgotten_at_the_next_sign_in_that_writes_
     };
     let mut both = [group.to_string(), other.to_string()];
     both.sort();
-    assert_eq!(given().await, json!(both), "src/store/litellm/person.rs, gave_teams");
+    assert_eq!(given().await, json!(both), "src/db/litellm/person.rs, gave_teams");
 
     world.fake.edit(|directory| directory.take_out(alice, group));
     // As the proxy takes a member out: of all three places.
@@ -195,12 +195,12 @@ async fn a_team_that_somebody_left_is_forgotten_at_the_next_sign_in_that_writes_
         world.sign_in(&service, alice).await;
     };
     rename("alice@contoso-sim.example").await;
-    assert_eq!(given().await, json!([other]), "src/store/litellm/person.rs, forgotten_teams");
+    assert_eq!(given().await, json!([other]), "src/db/litellm/person.rs, forgotten_teams");
     assert_eq!(places(&world, &alice, &group).await, [0, 0, 0], "and she is not in it again");
 
     world.fake.edit(|directory| directory.put(alice, group));
     rename("alice.again@contoso-sim.example").await;
     assert_eq!(places(&world, &alice, &group).await, [1, 1, 1], "whoever is in the group again is in the team");
     assert_eq!(world.last_run().await["teams_joined"], json!([group]));
-    assert_eq!(given().await, json!(both), "and that is remembered once: src/store/litellm/person.rs, gave_teams");
+    assert_eq!(given().await, json!(both), "and that is remembered once: src/db/litellm/person.rs, gave_teams");
 }

@@ -152,7 +152,7 @@ async fn of_many_rows_with_the_same_address_the_record_names_five() {
     assert_eq!(
         world.last_run().await["notes"],
         json!([{ "note": "same_email", "own": alice, "user_ids": five }]),
-        "src/store/litellm.rs, read: five of the seven"
+        "src/db/litellm.rs, read: five of the seven"
     );
 }
 

@@ -1,9 +1,9 @@
 //! Rows that are older than the user's first sign-in: others made them, perhaps with keys on them, so an operator role waits
 //! until an operator confirms the row.
 
-use entraway::clock::Clock;
+use entraway::db::{AdoptionState, Store};
 use entraway::domain::{ObjectId, StoreKind};
-use entraway::store::{AdoptionState, Store};
+use entraway::util::clock::Clock;
 use rstest::rstest;
 use serde_json::{Value, json};
 

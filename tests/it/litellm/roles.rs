@@ -130,7 +130,7 @@ async fn a_membership_of_an_organization_that_was_deleted_and_made_again_by_hand
         assert_eq!(
             organization_role(&world, &alice).await,
             json!(["org_admin"]),
-            "it is not the row that the sync made: src/store/litellm.rs, read, row_created_at; with {given:?}"
+            "it is not the row that the sync made: src/db/litellm.rs, read, row_created_at; with {given:?}"
         );
     }
 }
@@ -148,7 +148,7 @@ async fn a_row_that_was_deleted_and_made_again_by_hand_keeps_its_role() {
     give_roles(&world, alice, &[]);
     for _ in 0..2 {
         world.sign_in(&service, alice).await;
-        let why = "an administrator's word, not Entra's: src/store/litellm.rs, read, row_created_at";
+        let why = "an administrator's word, not Entra's: src/db/litellm.rs, read, row_created_at";
         assert_eq!(role(&world, &alice).await, "proxy_admin", "{why}");
     }
 }

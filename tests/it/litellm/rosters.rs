@@ -40,7 +40,7 @@ async fn what_is_in_place_of_a_roster_is_not_lost() {
         assert_eq!(
             team(&world, &group).await["members_with_roles"],
             json!([was, { "user_id": alice, "user_email": ALICE, "role": "user" }]),
-            "src/store/litellm/person.rs, enrolled"
+            "src/db/litellm/person.rs, enrolled"
         );
         let before = versions(&world, &WRITTEN).await;
         world.sign_in(&service, alice).await;
@@ -114,7 +114,7 @@ async fn who_is_known_already_brings_their_address_into_the_roster_of_a_later_te
     assert_eq!(
         team(&world, &later).await["members_with_roles"],
         json!([{ "user_id": alice, "user_email": ALICE, "role": "user" }]),
-        "src/store/litellm/person.rs, enrolled: the address of the row, where none is written"
+        "src/db/litellm/person.rs, enrolled: the address of the row, where none is written"
     );
 }
 

@@ -1,5 +1,5 @@
 //! The rows of a first sign-in, whole, with every column that the proxy's tables have, defaults included. Where one of
-//! these fails after a change of LiteLLM's schema, compare src/store/litellm/columns.rs with the new schema.
+//! these fails after a change of LiteLLM's schema, compare src/db/litellm/columns.rs with the new schema.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use entraway::policy::BudgetDuration;
@@ -94,7 +94,7 @@ async fn with_the_flag_a_first_sign_in_makes_the_rows_that_the_proxy_would_make(
             "allowed_models": [], "temp_budget_increase": null, "temp_budget_expiry": null,
             "created_by": "default_user_id", "updated_by": "default_user_id",
         }),
-        "the budget of an organization: src/store/litellm.rs, budget_row"
+        "the budget of an organization: src/db/litellm.rs, budget_row"
     );
 
     let mut organization = only(&world, ORGANIZATION).await;
@@ -106,7 +106,7 @@ async fn with_the_flag_a_first_sign_in_makes_the_rows_that_the_proxy_would_make(
             "metadata": {}, "models": ["gpt-4", "gpt-3.5-turbo"], "spend": 0, "model_spend": {},
             "object_permission_id": null, "created_by": "default_user_id", "updated_by": "default_user_id",
         }),
-        "an organization: src/store/litellm.rs, organization"
+        "an organization: src/db/litellm.rs, organization"
     );
 
     let mut team = only(&world, TEAM).await;
@@ -115,25 +115,25 @@ async fn with_the_flag_a_first_sign_in_makes_the_rows_that_the_proxy_would_make(
     assert_eq!(
         team,
         team_row(&group, Some(&group), &["gpt-4", "gpt-3.5-turbo"], &id),
-        "a team in its organization: src/store/litellm.rs, team"
+        "a team in its organization: src/db/litellm.rs, team"
     );
 
     let mut user = only(&world, USER).await;
     span.take_times(&mut user);
     assert_eq!(take_time(&mut user, "budget_reset_at"), span.reset(), "the person's budget starts anew");
-    assert_eq!(user, user_row(&id, &group), "a person: src/store/litellm/person.rs, made_user");
+    assert_eq!(user, user_row(&id, &group), "a person: src/db/litellm/person.rs, made_user");
 
     let mut member = only(&world, ORGANIZATION_MEMBER).await;
     span.take_times(&mut member);
     assert_eq!(
         member,
         json!({ "user_id": id, "organization_id": group, "user_role": "internal_user", "spend": 0, "budget_id": null }),
-        "a membership of an organization: src/store/litellm/person.rs, joined_organizations"
+        "a membership of an organization: src/db/litellm/person.rs, joined_organizations"
     );
     assert_eq!(
         only(&world, TEAM_MEMBER).await,
         json!({ "user_id": id, "team_id": group, "spend": 0, "total_spend": 0, "budget_id": null }),
-        "a membership of a team: src/store/litellm/person.rs, memberships"
+        "a membership of a team: src/db/litellm/person.rs, memberships"
     );
 }
 
@@ -151,11 +151,11 @@ async fn without_the_flag_a_first_sign_in_makes_a_standalone_team_and_nothing_of
     let mut team = only(&world, TEAM).await;
     span.take_times(&mut team);
     assert_eq!(take_time(&mut team, "budget_reset_at"), span.reset(), "the team's budget starts anew");
-    assert_eq!(team, team_row(&group, None, &["gpt-4", "gpt-3.5-turbo"], &id), "src/store/litellm.rs, team");
+    assert_eq!(team, team_row(&group, None, &["gpt-4", "gpt-3.5-turbo"], &id), "src/db/litellm.rs, team");
     let mut user = only(&world, USER).await;
     span.take_times(&mut user);
     assert_eq!(take_time(&mut user, "budget_reset_at"), span.reset(), "the person's budget starts anew");
-    assert_eq!(user, user_row(&id, &group), "src/store/litellm/person.rs, made_user");
+    assert_eq!(user, user_row(&id, &group), "src/db/litellm/person.rs, made_user");
     for table in [BUDGET, ORGANIZATION, ORGANIZATION_MEMBER] {
         assert_eq!(all(&world, table).await, [] as [Value; 0], "without the flag there is nothing in {table}");
     }
@@ -173,7 +173,7 @@ async fn a_second_sign_in_that_finds_all_as_it_should_be_writes_no_row_of_the_pr
     assert_eq!(
         versions(&world, &WRITTEN).await,
         before,
-        "the read in src/store/litellm.rs told that something was to be done, or something was written twice"
+        "the read in src/db/litellm.rs told that something was to be done, or something was written twice"
     );
 }
 

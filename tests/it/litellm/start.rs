@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use entraway::store::StoreError;
-use entraway::web::{App, StartError};
+use entraway::db::StoreError;
+use entraway::http::{App, StartError};
 
 use super::support::{assigned, define, person, places, plain, world};
 use crate::cli::program::{CONFIG, Folder, run};

@@ -24,15 +24,11 @@ async fn remembered(world: &World) -> Value {
 async fn bob_gets_his_own(world: &World, service: &Service, key: &dyn ToString, bob: ObjectId) {
     let (row, memory) = (user_version(world, key).await, remembered(world).await);
     let mut browser = world.sign_in(service, bob).await;
-    assert_eq!(user_version(world, key).await, row, "Alice's row was written: src/store/litellm.rs, read");
+    assert_eq!(user_version(world, key).await, row, "Alice's row was written: src/db/litellm.rs, read");
     let me = browser.me(service).await.json();
     assert_eq!(me["user"]["user_id"], json!(bob), "Bob is shown another row than his own: {me:#}");
     let own = user(world, &bob).await;
-    assert_eq!(
-        own["sso_user_id"],
-        Value::Null,
-        "the column is unique and taken: src/store/litellm/person.rs, made_user"
-    );
+    assert_eq!(own["sso_user_id"], Value::Null, "the column is unique and taken: src/db/litellm/person.rs, made_user");
     assert_ne!(own["user_role"], "proxy_admin", "what Alice may do is not inherited: {own:#}");
     let mut expected = memory;
     expected[bob.to_string()] = json!(bob);
@@ -78,7 +74,7 @@ async fn nor_is_one_that_was_found_by_its_sso_user_id_before() {
 
     bob_gets_his_own(&world, &service, &"key", bob).await;
 
-    assert_eq!(browser.me(&service).await.status, 401, "the row no longer names Alice: src/store/session.rs");
+    assert_eq!(browser.me(&service).await.status, 401, "the row no longer names Alice: src/db/session.rs");
     let mut browser = world.sign_in(&service, alice).await;
     assert_eq!(browser.me(&service).await.json()["user"]["user_id"], json!(alice), "so she gets one of her own");
 }
@@ -125,10 +121,10 @@ async fn a_row_with_a_persons_object_id_as_its_key_is_theirs_also_after_another_
     let mut browser = world.sign_in(&service, alice).await;
 
     let me = browser.me(&service).await.json();
-    assert_eq!(me["user"]["user_id"], json!(alice), "the key wins: src/store/litellm.rs, read: {me:#}");
+    assert_eq!(me["user"]["user_id"], json!(alice), "the key wins: src/db/litellm.rs, read: {me:#}");
     assert_eq!(me["user"]["user_role"], "internal_user_viewer", "Bob's role was Entra's word for Bob: {me:#}");
     assert_eq!(remembered(&world).await, json!({ alice.to_string(): alice }), "person.rs, forgotten_users");
-    assert_eq!(bobs.me(&service).await.status, 401, "Bob's session shows her row: src/store/session.rs");
+    assert_eq!(bobs.me(&service).await.status, 401, "Bob's session shows her row: src/db/session.rs");
     bob_gets_his_own_role_and_row(&world, &service, alice, bob).await;
 }
 
@@ -173,7 +169,7 @@ async fn a_session_ends_when_an_administrator_takes_the_person_out_of_the_row_th
         assert_eq!(browser.me(&service).await.json()["user"]["user_id"], "key", "the scene");
         let sql = format!(r#"update public."LiteLLM_UserTable" set sso_user_id = {other} where user_id = 'key'"#);
         by_hand(&world, &sql, &[]).await;
-        assert_eq!(browser.me(&service).await.status, 401, "sso_user_id is {why}: src/store/session.rs");
+        assert_eq!(browser.me(&service).await.status, 401, "sso_user_id is {why}: src/db/session.rs");
     }
 }
 
@@ -185,7 +181,7 @@ async fn a_session_of_another_tenant_with_the_same_object_id_shows_nobody() {
     let mut browser = world.sign_in(&service, alice).await;
     assert_eq!(browser.me(&service).await.status, 200);
     by_hand(&world, "update entraway.sessions set tenant_id = $1::uuid", &[&Uuid::new_v4()]).await;
-    assert_eq!(browser.me(&service).await.status, 401, "src/store/session.rs, LITELLM_SESSION: the tenant counts, too");
+    assert_eq!(browser.me(&service).await.status, 401, "src/db/session.rs, LITELLM_SESSION: the tenant counts, too");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use entraway::config::ClientAuth;
-use entraway::metrics::{Kind, Metrics};
+use entraway::observability::metrics::{Kind, Metrics};
 
 use super::Watch;
 use crate::cli::program::Folder;
@@ -25,7 +25,7 @@ async fn every_metric_of_the_list_is_in_the_text_from_the_start_and_no_other() {
     let metrics = Metrics::new();
     let listed: Vec<String> =
         metrics.list().iter().map(|metric| format!("{} {}", metric.name, kind(metric.kind))).collect();
-    assert_eq!(told, listed, "left: the text; right: src/metrics.rs");
+    assert_eq!(told, listed, "left: the text; right: src/observability/metrics.rs");
     for metric in metrics.list() {
         let combinations: usize = metric.labels.iter().map(|(_, values)| values.len()).product();
         let name = if metric.kind == Kind::Histogram { format!("{}_count", metric.name) } else { metric.name.clone() };

@@ -108,12 +108,12 @@ async fn the_document_is_there_for_anybody_and_names_every_route_and_no_other() 
     assert_eq!((answer.status.as_u16(), answer.json()), (200, document()));
     let mut documented: Vec<String> = document()["paths"].as_object().unwrap().keys().cloned().collect();
     documented.sort();
-    let source = include_str!("../../../src/web.rs");
+    let source = include_str!("../../../src/http.rs");
     let paths = source.split(".route(\"").skip(1).map(|rest| rest.split('"').next().unwrap());
     let mut answered: Vec<&str> =
         paths.filter(|path| path.starts_with("/api/") && *path != "/api/openapi.json").collect();
     answered.sort_unstable();
-    assert_eq!(documented, answered, "left: assets/openapi.json; right: the routes in src/web.rs");
+    assert_eq!(documented, answered, "left: assets/openapi.json; right: the routes in src/http.rs");
 }
 
 /// A parameter that is documented is taken, and no other: the error for an unknown one lists the same names.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use entraway::store::Store;
+use entraway::db::Store;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgPoolOptions;
 

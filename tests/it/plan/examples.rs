@@ -1,6 +1,6 @@
 //! The same rules, one at a time, for whoever wants to read how a sign-in becomes a plan.
 
-use entraway::domain::{Person, StoreKind, UserRole};
+use entraway::domain::{EntraUser, StoreKind, UserRole};
 use entraway::plan::{
     Current, CurrentTeamModels, Directory, Groups, ModelsChange, Note, Reading, UserChange, organization_role,
 };
@@ -23,7 +23,7 @@ fn alice() -> Case {
             assigned: Some(list(&[(1, Some("Evals")), (2, Some("Ops"))])),
             member_of: list(&[(1, Some("Evals")), (3, Some("Not Assigned"))]),
         },
-        person: Person {
+        person: EntraUser {
             identity: identity(),
             email: None,
             sign_in_address: None,

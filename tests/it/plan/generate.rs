@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use entraway::domain::{Email, GroupId, Identity, ObjectId, Person, StoreKind, TenantId, UserRole};
+use entraway::domain::{Email, EntraUser, GroupId, Identity, ObjectId, StoreKind, TenantId, UserRole};
 use entraway::plan::{
-    Current, CurrentOrganizationMember, CurrentTeamModels, CurrentUser, Directory, Groups, Plan, Planner, Reading,
+    Current, CurrentOrganizationMember, CurrentTeamModels, CurrentUserRow, Directory, Groups, Plan, Planner, Reading,
     Unknown,
 };
 use entraway::policy::{Limits, OrgTeamModels, Policy, RolePrecedence, TeamParams, UserParams};
@@ -26,7 +26,7 @@ pub(super) fn config() -> Config {
 pub(super) struct Case {
     pub(super) current: Current,
     pub(super) directory: Directory,
-    pub(super) person: Person,
+    pub(super) person: EntraUser,
     pub(super) policy: Policy,
     pub(super) store: StoreKind,
     pub(super) now: DateTime<Utc>,
@@ -114,14 +114,14 @@ fn email() -> impl Strategy<Value = Option<String>> {
 }
 
 /// A row of ours, or of somebody who writes to the same database: under another key, and not yet known to be whose.
-fn user() -> impl Strategy<Value = CurrentUser> {
+fn user() -> impl Strategy<Value = CurrentUserRow> {
     let alias = select(vec![None, Some(""), Some(" "), Some("Al"), Some("Alice")]);
     let key = prop_oneof![3 => Just(identity().object_id.to_string()), 1 => Just("made-by-hand".to_owned())];
     let known = prop::bool::weighted(0.8);
     let offered = btree_set(select(UserRole::ALL.to_vec()).prop_map(|role| role.as_str().to_owned()), 0..=2);
     let withheld = option::weighted(0.3, select(vec!["proxy_admin", "proxy_admin_viewer"]));
     (key, known, email(), alias, roles(), offered, any::<bool>(), withheld).prop_map(
-        |(user_id, known, email, alias, (role, sso_role), offered_roles, unconfirmed, withheld)| CurrentUser {
+        |(user_id, known, email, alias, (role, sso_role), offered_roles, unconfirmed, withheld)| CurrentUserRow {
             user_id: user_id.into(),
             tenant_id: known.then(|| identity().tenant_id),
             email: email.map(Into::into),
@@ -201,11 +201,11 @@ fn current() -> impl Strategy<Value = Current> {
         )
 }
 
-fn person() -> impl Strategy<Value = Person> {
+fn person() -> impl Strategy<Value = EntraUser> {
     let app_roles =
         select(vec!["proxy_admin", "PROXY_ADMIN_VIEWER", "org_admin", "internal_user", "Task.Write", "", " org_admin"]);
     let name = select(vec![None, Some("Alice"), Some("Alice Arden")]);
-    (email(), name, vec(app_roles, 0..4)).prop_map(|(email, name, app_roles)| Person {
+    (email(), name, vec(app_roles, 0..4)).prop_map(|(email, name, app_roles)| EntraUser {
         identity: identity(),
         email: email.as_deref().and_then(Email::parse),
         sign_in_address: None,

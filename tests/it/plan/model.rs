@@ -1,7 +1,7 @@
 //! What the store holds after a plan was applied: the shortest possible store.
 
 use entraway::domain::{TenantId, UserRole};
-use entraway::plan::{Current, CurrentOrganizationMember, CurrentTeamModels, CurrentUser, Plan, UserChange};
+use entraway::plan::{Current, CurrentOrganizationMember, CurrentTeamModels, CurrentUserRow, Plan, UserChange};
 
 /// Applies a plan. What is there already is overwritten, so that a plan that names it does not go unnoticed.
 pub(super) fn apply_to(current: &Current, plan: &Plan, tenant_id: TenantId) -> Current {
@@ -9,7 +9,7 @@ pub(super) fn apply_to(current: &Current, plan: &Plan, tenant_id: TenantId) -> C
     match &plan.user {
         None => {}
         Some(UserChange::Create(new)) => {
-            after.user = Some(CurrentUser {
+            after.user = Some(CurrentUserRow {
                 user_id: plan.user_id.clone(),
                 tenant_id: Some(tenant_id),
                 email: new.email.as_ref().map(|email| email.as_str().to_owned().into()),

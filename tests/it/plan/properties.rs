@@ -130,11 +130,11 @@ proptest! {
         let plan = case.plan();
         let after = afterwards(&case, &plan).current;
         // Without a service principal: in what exists under the ids of their groups.
-        let passing = match &case.directory.assigned {
+        let effective_groups = match &case.directory.assigned {
             None => known(&case.directory.member_of),
             Some(assigned) => known(assigned).intersection(&known(&case.directory.member_of)).copied().collect(),
         };
-        for id in passing {
+        for id in effective_groups {
             let in_team = after.team_members.contains(&id) || !after.teams.contains_key(&id);
             prop_assert!(in_team, "the person did not join team {id}: {plan:#?}");
             let nothing_to_join = elsewhere(&case.current, id).is_none() && !after.organizations.contains(&id);

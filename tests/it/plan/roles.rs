@@ -151,7 +151,7 @@ proptest! {
         let below = || case.policy.granted_role_below_operator(&case.person.app_roles);
         let given = if withheld { below() } else { case.granted() };
         let role = organization_role(given.unwrap_or_else(|| case.policy.default_role()));
-        let effective = case.directory.passing();
+        let effective = case.directory.effective_groups();
         let own: Vec<String> = effective.iter().map(ToString::to_string).collect();
         let team = |group| case.current.teams.get(group).cloned().flatten();
         let others: Vec<String> = effective.iter().filter_map(team).filter(|id| !own.contains(id)).collect();

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use entraway::db::Store;
 use entraway::domain::StoreKind;
 use entraway::plan::Current;
 use entraway::policy::OrgTeamModels;
-use entraway::store::Store;
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
@@ -95,7 +95,7 @@ fn told(mut current: Current, case: &Case, kind: StoreKind) -> Current {
     current.teams.retain(|id, _| asked.contains(id));
     current.organization_models.retain(|id, _| asked.contains(id));
     current.team_models.retain(|id, _| asked.contains(id));
-    let members = if kind == StoreKind::Native { asked } else { case.directory.passing() };
+    let members = if kind == StoreKind::Native { asked } else { case.directory.effective_groups() };
     current.team_members.retain(|id| members.contains(id));
     current.member_budget_durations.retain(|id, _| members.contains(id));
     if kind == StoreKind::Native {
@@ -195,7 +195,7 @@ const LITELLM: &str = r#"with budget as (
 /// Writes what the case's store holds, as somebody with psql would, in the place of what was there.
 async fn write(world: &World, case: &Case) {
     let current = &case.current;
-    let user = |user: &entraway::plan::CurrentUser| {
+    let user = |user: &entraway::plan::CurrentUserRow| {
         json!({
             "user_id": user.user_id, "tenant_id": user.tenant_id, "email": user.email, "alias": user.alias,
             "role": user.role, "sso_role": user.sso_role, "offered_roles": user.offered_roles,

@@ -315,7 +315,7 @@ async fn two_deadlocks_in_a_row_cost_the_sign_in_two_more_tries() {
     together(both).await;
     let run = scene.world.last_run().await;
     let retries = run["retries"].as_i64().unwrap();
-    assert!(retries >= 2, "src/store/apply.rs, apply: {retries} retries after two deadlocks: {run:#}");
+    assert!(retries >= 2, "src/db/apply.rs, apply: {retries} retries after two deadlocks: {run:#}");
     scene.assert_whole(&groups).await;
 }
 
@@ -329,7 +329,7 @@ async fn side_by_side(scene: &Scene, table: &'static str, people: [ObjectId; 2])
         until("both sign-ins wait", async || waiting(&scene.world, backend).await.0 == 2).await;
         let for_the_table = waiting(&scene.world, backend).await.1;
         tx.commit().await.unwrap();
-        assert_eq!(for_the_table, 1, "both were about to insert, without a lock of ours: src/store/litellm.rs, lock");
+        assert_eq!(for_the_table, 1, "both were about to insert, without a lock of ours: src/db/litellm.rs, lock");
     };
     let first = async { _ = scene.world.sign_in(&scene.service, people[0]).await };
     let second = async { _ = scene.world.sign_in(&scene.service, people[1]).await };

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
-use entraway::clock::Clock;
+use entraway::util::clock::Clock;
 use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256};
 use sha2::{Digest as _, Sha256};
 

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use entraway::clock::Clock;
 use entraway::config::{self, Config};
+use entraway::db::Store;
 use entraway::domain::{ObjectId, StoreKind};
 use entraway::fake::{Directory, Fake, Options};
+use entraway::http::App;
+use entraway::http::server::{self, Patience};
 use entraway::pg::{Durability, PrivateCluster, litellm_migrations};
-use entraway::server::{self, Patience};
-use entraway::store::Store;
-use entraway::web::App;
+use entraway::util::clock::Clock;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::net::TcpListener;

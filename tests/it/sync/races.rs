@@ -168,7 +168,7 @@ async fn what_is_left_alone_since_somebody_changed_it_in_the_same_moment_is_in_t
     assert_eq!(
         world.last_run().await["notes"],
         json!([{ "note": "role_set_by_hand_stays" }]),
-        "the notes of the plan that was written: src/store/apply.rs"
+        "the notes of the plan that was written: src/db/apply.rs"
     );
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use entraway::web::App;
+use entraway::http::App;
 use rstest::rstest;
 use serde_json::json;
 
@@ -44,7 +44,7 @@ async fn a_database_that_a_newer_version_brought_up_to_date_is_served(#[values(N
                values (29991231000001, 'of a newer version', true, '\\x00', 1)";
     sqlx::query(sql).execute(&world.pool).await.unwrap();
     let started = App::build(world.config(), world.clock.clone(), Duration::from_secs(3)).await;
-    assert!(started.is_ok(), "src/store.rs, set_ignore_missing: {:?}", started.err());
+    assert!(started.is_ok(), "src/db.rs, set_ignore_missing: {:?}", started.err());
     world.sign_in(&world.service().await, alice).await;
     assert_eq!(world.rows().await.teams_of(alice), ids(&[group]));
 }

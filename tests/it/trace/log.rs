@@ -41,7 +41,7 @@ async fn a_log_line_has_the_trace_of_a_trusted_proxy_and_of_nobody_else() {
 async fn a_line_in_the_middle_of_a_step_still_names_the_request() {
     // Also where somebody is collecting spans: nobody listens at this address.
     for variables in [vec![], vec![("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1".to_owned())]] {
-        for filter in ["info,entraway=trace", "info,entraway=trace,entraway::trace=trace"] {
+        for filter in ["info,entraway=trace", "info,entraway=trace,entraway::observability::spans=trace"] {
             let scene = Scene::new(CONFIG, &variables, &["--log-level", filter]).await;
             scene.world.fake.fault(FaultRule::on(Endpoint::MemberOf, Fault::status(503)).times(1));
             scene.sign_in(&[]).await;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use entraway::fake::{Endpoint, Fault, FaultRule};
-use entraway::trace::{ATTRIBUTES, Step};
+use entraway::observability::spans::{ATTRIBUTES, Step};
 use reqwest::Method;
 
 use super::collector::{Collector, Sent};

@@ -1,0 +1,214 @@
+//! Why there is no connection to the database, in the operator's terms.
+//!
+//! sqlx's pool tries again for five seconds where a server refuses connections or has too many, and then says only that
+//! it timed out. So the first connection is made beside the pool, and after a time-out one more attempt tells the reason.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use sqlx::error::DatabaseError;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::{Connection as _, PgConnection};
+use tokio::time::timeout;
+
+use crate::util::clock::Clock;
+use crate::util::single_flight::SingleFlight;
+
+/// How long the attempt after a time-out may take. Those who wait for it have waited for the pool already.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A connection that was made for one question is given up where it does not end well.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Why there is no connection. Names the server, user and database of `database.url`, and never its password. The codes
+/// are Postgres's own: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    #[error("the database server {server} cannot be reached: {reason}")]
+    Unreachable { server: String, reason: String },
+    #[error("the database server {server} does not answer")]
+    NoAnswer { server: String },
+    #[error("no TLS with the database server {server} by sslmode={sslmode}: {reason}")]
+    Tls { server: String, sslmode: &'static str, reason: String },
+    #[error("the database server {server} rejects the password of user {user} (28P01)")]
+    Password { server: String, user: String },
+    #[error("the database server {server} does not let user {user} connect (28000): {reason}")]
+    NotAllowed { server: String, user: String, reason: String },
+    #[error("there is no database {database} on the server {server} (3D000)")]
+    NoDatabase { server: String, database: String },
+    #[error("the database server {server} takes no more connections (53300): {reason}")]
+    TooManyConnections { server: String, reason: String },
+    #[error("the database server {server} is starting or stopping (57P03): {reason}")]
+    Starting { server: String, reason: String },
+    #[error("the database server {server} takes no connection: {reason}")]
+    Other { server: String, reason: String },
+    /// The server would take one more, but the pool has none to give.
+    #[error("all {most} connections (database.max_connections) are in use, and none became free in time")]
+    InUse { most: u32 },
+}
+
+impl ConnectError {
+    /// What the operator can do.
+    #[must_use]
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } => {
+                "database.url: is the address right, is Postgres running, and does it listen on that address?"
+            }
+            Self::NoAnswer { .. } => {
+                "database.url: is the address right, and does a firewall let this machine through to Postgres?"
+            }
+            Self::Tls { .. } => {
+                "database.url: use the sslmode and the sslrootcert that fit the server's certificate, or switch on ssl in \
+                 postgresql.conf"
+            }
+            Self::Password { .. } => "correct the user or the password in database.url",
+            Self::NotAllowed { .. } => {
+                "let this user into this database from this machine's address in pg_hba.conf, and give the role LOGIN"
+            }
+            Self::NoDatabase { .. } => "create it (CREATE DATABASE …), or correct its name in database.url",
+            Self::TooManyConnections { .. } => {
+                "raise max_connections of Postgres (or the CONNECTION LIMIT of the role or database), or lower \
+                 database.max_connections: each replica takes that many and two more"
+            }
+            Self::Starting { .. } => "wait until it is up; Entraway tries again",
+            Self::Other { .. } => "database.url: is this the address of a Postgres server?",
+            Self::InUse { .. } => {
+                "look for locks and slow statements (pg_stat_activity); without any, raise database.max_connections"
+            }
+        }
+    }
+}
+
+/// Where connections go, as error messages name it, and the last attempt to make one beside the pool.
+#[derive(Debug)]
+pub(super) struct Target {
+    server: String,
+    user: String,
+    database: String,
+    sslmode: PgSslMode,
+    probe: SingleFlight<(), ConnectError>,
+}
+
+impl Target {
+    pub(super) fn new(options: &PgConnectOptions) -> Self {
+        let server = match options.get_socket() {
+            Some(folder) => format!("{}/.s.PGSQL.{}", folder.display(), options.get_port()),
+            None => format!("{}:{}", options.get_host(), options.get_port()),
+        };
+        let user = options.get_username().to_owned();
+        Self {
+            server,
+            // As libpq has it.
+            database: options.get_database().map_or_else(|| user.clone(), str::to_owned),
+            user,
+            sslmode: options.get_ssl_mode(),
+            probe: SingleFlight::new(Clock::system()),
+        }
+    }
+
+    /// The reason why a connection was not made.
+    pub(super) fn explain(&self, error: &sqlx::Error) -> ConnectError {
+        let server = self.server.clone();
+        match error {
+            sqlx::Error::Database(refusal) => self.refused(&**refusal),
+            sqlx::Error::Tls(reason) => self.no_tls(reason.to_string()),
+            // What rustls does not accept.
+            sqlx::Error::Io(reason) if reason.kind() == std::io::ErrorKind::InvalidData => {
+                self.no_tls(reason.to_string())
+            }
+            sqlx::Error::Io(reason) => ConnectError::Unreachable { server, reason: reason.to_string() },
+            other => ConnectError::Other { server, reason: other.to_string() },
+        }
+    }
+
+    fn no_tls(&self, reason: String) -> ConnectError {
+        ConnectError::Tls { server: self.server.clone(), sslmode: name(self.sslmode), reason }
+    }
+
+    fn refused(&self, refusal: &dyn DatabaseError) -> ConnectError {
+        let (server, user) = (self.server.clone(), self.user.clone());
+        let reason = refusal.message().to_owned();
+        match refusal.code().as_deref().unwrap_or_default() {
+            "28P01" => ConnectError::Password { server, user },
+            // PgBouncer has no codes of its own for this.
+            "08P01" if reason.contains("password authentication failed") => ConnectError::Password { server, user },
+            "28000" => ConnectError::NotAllowed { server, user, reason },
+            "3D000" => ConnectError::NoDatabase { server, database: self.database.clone() },
+            "53300" => ConnectError::TooManyConnections { server, reason },
+            "57P03" => ConnectError::Starting { server, reason },
+            _ => ConnectError::Other { server, reason },
+        }
+    }
+
+    /// A connection beside the pool.
+    pub(super) async fn connect(
+        &self,
+        options: &PgConnectOptions,
+        within: Duration,
+    ) -> Result<Result<PgConnection, sqlx::Error>, ConnectError> {
+        // What it takes to make a connection is 40 KB.
+        let connected = timeout(within, Box::pin(PgConnection::connect_with(options))).await;
+        connected.map_err(|_| ConnectError::NoAnswer { server: self.server.clone() })
+    }
+
+    /// Whether the server takes one more connection. All who ask at the same moment share one attempt.
+    pub(super) async fn probe(&self, options: &PgConnectOptions) -> Result<(), ConnectError> {
+        let attempt = async || {
+            let connection = self.connect(options, PROBE_TIMEOUT).await?.map_err(|error| self.explain(&error))?;
+            close(connection).await;
+            Ok(())
+        };
+        self.probe.get(|_, ()| false, Duration::ZERO, attempt).await
+    }
+}
+
+/// Ends a connection in good order, so that its place is free at once.
+pub(super) async fn close(connection: PgConnection) {
+    // Where this does not work, dropping it has to do.
+    let _ = timeout(CLOSE_TIMEOUT, connection.close()).await;
+}
+
+/// Host and `sslmode` where they leave the connection open to others: a host that is not this machine, and a mode below
+/// `verify-full`, which alone proves that the server is the one that was meant.
+pub(super) fn unverified(options: &PgConnectOptions) -> Option<(String, &'static str)> {
+    let (host, mode) = (options.get_host(), options.get_ssl_mode());
+    let loopback = host == "localhost"
+        || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    let local = options.get_socket().is_some() || host.starts_with('/') || loopback;
+    (!local && !matches!(mode, PgSslMode::VerifyFull)).then(|| (host.to_owned(), name(mode)))
+}
+
+fn name(mode: PgSslMode) -> &'static str {
+    match mode {
+        PgSslMode::Disable => "disable",
+        PgSslMode::Allow => "allow",
+        PgSslMode::Prefer => "prefer",
+        PgSslMode::Require => "require",
+        PgSslMode::VerifyCa => "verify-ca",
+        PgSslMode::VerifyFull => "verify-full",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_remote_hosts_need_a_verified_certificate() {
+        for (url, expected) in [
+            ("postgres://app@db.example.com/app", Some(("db.example.com", "prefer"))),
+            ("postgres://app@db.example.com/app?sslmode=disable", Some(("db.example.com", "disable"))),
+            ("postgres://app@db.example.com/app?sslmode=require", Some(("db.example.com", "require"))),
+            ("postgres://app@192.0.2.7/app?sslmode=verify-ca", Some(("192.0.2.7", "verify-ca"))),
+            ("postgres://app@db.example.com/app?sslmode=verify-full", None),
+            ("postgres://app@localhost/app", None),
+            ("postgres://app@127.0.0.1:5433/app?sslmode=disable", None),
+            ("postgres://app@[::1]/app", None),
+            ("postgres://app@localhost/app?host=/var/run/postgresql", None),
+        ] {
+            let found = unverified(&url.parse().unwrap());
+            assert_eq!(found.as_ref().map(|(host, mode)| (host.as_str(), *mode)), expected, "{url}");
+        }
+    }
+}

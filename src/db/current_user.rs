@@ -1,0 +1,86 @@
+//! Who looks at a page: the person behind a session, and what their rights are made of. Read at each page: rights are
+//! never older than the page.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::Row as _;
+
+use super::roles::litellm_role;
+use super::session::TokenHash;
+use super::{Store, StoreError};
+use crate::domain::{Identity, ObjectId, StoreKind, TenantId};
+
+/// The person behind a session that is alive.
+pub struct SessionUser {
+    pub identity: Identity,
+    /// The key of their row.
+    pub user_id: String,
+    pub display_name: Option<String>,
+    pub email: Option<String>,
+    pub user_role: Option<String>,
+    /// The organizations where their membership says `org_admin`.
+    pub administers: Vec<String>,
+    /// When the session was opened, and when it ends at the latest.
+    pub created_at: DateTime<Utc>,
+    pub expires_at: DateTime<Utc>,
+}
+
+impl SessionUser {
+    /// What they are called.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        let name = self.display_name.as_deref().filter(|name| !name.trim().is_empty());
+        name.or(self.email.as_deref()).unwrap_or(&self.user_id)
+    }
+}
+
+const NATIVE: &str = "select s.user_id as object_id, s.tenant_id, s.created_at, s.last_seen_at, s.expires_at,
+        u.user_id, u.user_alias, u.user_email, u.user_role,
+        array(select organization_id from entraway.organization_members m
+              where m.user_id = u.user_id and lower(m.user_role) = 'org_admin') as administers
+    from entraway.sessions s
+    join entraway.users u on u.user_id = s.user_id and u.tenant_id = s.tenant_id
+    where s.token_hash = $1 and s.expires_at > $2 and s.last_seen_at > $3";
+
+const LITELLM: &str = concat!(
+    "select s.user_id as object_id, s.tenant_id, s.created_at, s.last_seen_at, s.expires_at,
+        u.user_id, u.user_alias, u.user_email, ",
+    litellm_role!(),
+    r#" as user_role,
+        array(select organization_id from public."LiteLLM_OrganizationMembership" m
+              where m.user_id = u.user_id and lower(m.user_role) = 'org_admin') as administers
+    from entraway.sessions s
+    join entraway.litellm_users p on p.object_id = s.user_id and p.tenant_id = s.tenant_id
+    join public."LiteLLM_UserTable" u on u.user_id = p.user_id and p.object_id in (u.user_id, u.sso_user_id)
+    where s.token_hash = $1 and s.expires_at > $2 and s.last_seen_at > $3"#
+);
+
+impl Store {
+    /// The session of a token, if it is alive at `now`; one statement, and at most once a minute a second that moves the
+    /// idle clock.
+    pub async fn viewer(
+        &self,
+        hash: &TokenHash,
+        now: DateTime<Utc>,
+        idle_timeout: TimeDelta,
+    ) -> Result<Option<SessionUser>, StoreError> {
+        let sql = match self.kind {
+            StoreKind::Native => NATIVE,
+            StoreKind::LiteLlm => LITELLM,
+        };
+        let query = sqlx::query(sql).bind(&hash[..]).bind(now).bind(now - idle_timeout);
+        let row = query.fetch_optional(&mut *self.connection().await?).await?;
+        let Some(row) = row else { return Ok(None) };
+        self.keep_alive(&[(*hash, row.try_get("last_seen_at")?)], now, idle_timeout).await;
+        let object_id: ObjectId = row.try_get::<String, _>("object_id")?.parse().map_err(|_| StoreError::UserId)?;
+        Ok(Some(SessionUser {
+            identity: Identity { tenant_id: TenantId::from(row.try_get::<uuid::Uuid, _>("tenant_id")?), object_id },
+            user_id: row.try_get("user_id")?,
+            display_name: row.try_get("user_alias")?,
+            email: row.try_get("user_email")?,
+            user_role: row.try_get("user_role")?,
+            administers: row.try_get("administers")?,
+            created_at: row.try_get("created_at")?,
+            expires_at: row.try_get("expires_at")?,
+        }))
+    }
+}

@@ -1,0 +1,183 @@
+//! What a database must have so that this service can write a LiteLLM proxy's tables in it. Columns that are not in
+//! the table below are never named: they keep their defaults.
+
+use std::collections::BTreeMap;
+
+use crate::db::StoreError;
+use crate::db::connection::DbConnection;
+
+/// For each table its columns that this service names, each with its type and what is done with it: `r`ead, `i`nsert,
+/// `u`pdate.
+const TABLES: &[(&str, &[Column])] = &[
+    (
+        "LiteLLM_BudgetTable",
+        &[
+            ("budget_id", TEXT, "ri"),
+            ("max_budget", NUMBER, "ri"),
+            ("budget_duration", TEXT, "ri"),
+            ("budget_reset_at", TIME, "ri"),
+            ("tpm_limit", WHOLE, "ri"),
+            ("rpm_limit", WHOLE, "ri"),
+            ("allowed_models", TEXTS, "i"),
+            ("created_at", TIME, "i"),
+            ("created_by", TEXT, "i"),
+            ("updated_at", TIME, "i"),
+            ("updated_by", TEXT, "i"),
+        ],
+    ),
+    (
+        "LiteLLM_OrganizationTable",
+        &[
+            ("organization_id", TEXT, "ri"),
+            ("organization_alias", TEXT, "ri"),
+            ("budget_id", TEXT, "ri"),
+            ("models", TEXTS, "ri"),
+            ("created_at", TIME, "ri"),
+            ("created_by", TEXT, "i"),
+            ("updated_at", TIME, "i"),
+            ("updated_by", TEXT, "i"),
+        ],
+    ),
+    (
+        "LiteLLM_TeamTable",
+        &[
+            ("team_id", TEXT, "ri"),
+            ("team_alias", TEXT, "ri"),
+            ("organization_id", TEXT, "ri"),
+            ("admins", TEXTS, "i"),
+            ("members", TEXTS, "i"),
+            ("members_with_roles", JSON, "riu"),
+            ("metadata", JSON, "ri"),
+            ("max_budget", NUMBER, "ri"),
+            ("models", TEXTS, "riu"),
+            ("tpm_limit", WHOLE, "ri"),
+            ("rpm_limit", WHOLE, "ri"),
+            ("budget_duration", TEXT, "ri"),
+            ("budget_reset_at", TIME, "ri"),
+            ("team_member_permissions", TEXTS, "i"),
+            ("access_group_ids", TEXTS, "i"),
+            ("default_team_member_models", TEXTS, "r"),
+            ("created_at", TIME, "ri"),
+            ("updated_at", TIME, "iu"),
+        ],
+    ),
+    (
+        "LiteLLM_UserTable",
+        &[
+            ("user_id", TEXT, "ri"),
+            ("sso_user_id", TEXT, "ri"),
+            ("user_email", TEXT, "riu"),
+            ("user_alias", TEXT, "riu"),
+            ("user_role", TEXT, "riu"),
+            ("teams", TEXTS, "riu"),
+            ("models", TEXTS, "ri"),
+            ("max_budget", NUMBER, "ri"),
+            ("budget_duration", TEXT, "ri"),
+            ("budget_reset_at", TIME, "ri"),
+            ("tpm_limit", WHOLE, "ri"),
+            ("rpm_limit", WHOLE, "ri"),
+            ("metadata", JSON, "i"),
+            ("created_at", TIME, "ri"),
+            ("updated_at", TIME, "iu"),
+        ],
+    ),
+    (
+        "LiteLLM_OrganizationMembership",
+        &[
+            ("user_id", TEXT, "ri"),
+            ("organization_id", TEXT, "ri"),
+            ("user_role", TEXT, "riu"),
+            ("created_at", TIME, "ri"),
+            ("updated_at", TIME, "iu"),
+        ],
+    ),
+    ("LiteLLM_TeamMembership", &[("user_id", TEXT, "ri"), ("team_id", TEXT, "ri"), ("budget_id", TEXT, "riu")]),
+];
+
+const TEXT: &str = "text";
+const TEXTS: &str = "text[]";
+const JSON: &str = "jsonb";
+const NUMBER: &str = "double precision";
+const WHOLE: &str = "bigint";
+const TIME: &str = "timestamp without time zone";
+
+/// Name, type, uses.
+type Column = (&'static str, &'static str, &'static str);
+
+/// A column of the database.
+#[derive(sqlx::FromRow)]
+struct Found {
+    table_name: String,
+    column_name: String,
+    kind: String,
+    /// Of `r`, `i`, `u`.
+    rights: String,
+    /// A row cannot be inserted without a value for it.
+    demands_value: bool,
+    /// Without the right to use the schema the other rights are of no use.
+    schema_usable: bool,
+    /// Row-level security is in force for us.
+    rows_hidden: bool,
+}
+
+/// Looks at the real columns and at our rights; fails with all that is missing.
+pub(in crate::db) async fn check(link: &mut DbConnection) -> Result<(), StoreError> {
+    let tables: Vec<&str> = TABLES.iter().map(|(table, _)| *table).collect();
+    // A database with `quote_all_identifiers` writes the names of types in quotes.
+    let found: Vec<Found> = sqlx::query_as(
+        "select c.relname::text as table_name, a.attname::text as column_name,
+                replace(format_type(a.atttypid, null), '\"', '') as kind,
+                case when has_column_privilege(c.oid, a.attnum, 'select') then 'r' else '' end
+                || case when has_column_privilege(c.oid, a.attnum, 'insert') then 'i' else '' end
+                || case when has_column_privilege(c.oid, a.attnum, 'update') then 'u' else '' end as rights,
+                a.attnotnull and not a.atthasdef and a.attidentity = '' as demands_value,
+                has_schema_privilege(n.oid, 'usage') as schema_usable,
+                row_security_active(c.oid) as rows_hidden
+         from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_attribute a on a.attrelid = c.oid
+         where n.nspname = 'public' and c.relname = any($1) and c.relkind in ('r', 'p')
+           and a.attnum > 0 and not a.attisdropped",
+    )
+    .bind(tables)
+    .fetch_all(link)
+    .await?;
+    let problems = problems(&found);
+    if problems.is_empty() { Ok(()) } else { Err(StoreError::NotLiteLlm(problems)) }
+}
+
+fn problems(found: &[Found]) -> Vec<String> {
+    let mut problems = Vec::new();
+    if found.iter().any(|found| !found.schema_usable) {
+        problems.push("no right to use the schema public".to_owned());
+    }
+    for (table, columns) in TABLES {
+        let there: BTreeMap<&str, &Found> =
+            found.iter().filter(|found| found.table_name == *table).map(|found| (&*found.column_name, found)).collect();
+        if there.is_empty() {
+            problems.push(format!("there is no table public.\"{table}\""));
+            continue;
+        }
+        if there.values().any(|found| found.rows_hidden) {
+            problems.push(format!("row-level security hides rows of {table}: this user needs a policy or BYPASSRLS"));
+        }
+        for (column, kind, uses) in *columns {
+            let Some(found) = there.get(column) else {
+                problems.push(format!("{table} has no column {column}"));
+                continue;
+            };
+            if found.kind != *kind {
+                problems.push(format!("{table}.{column} is of type {}, not {kind}", found.kind));
+            }
+            for (right, name) in [('r', "SELECT"), ('i', "INSERT"), ('u', "UPDATE")] {
+                if uses.contains(right) && !found.rights.contains(right) {
+                    problems.push(format!("no right to {name} {table}.{column}"));
+                }
+            }
+        }
+        let known = |name: &str| columns.iter().any(|(column, _, uses)| *column == name && uses.contains('i'));
+        let unknown = there.values().filter(|found| found.demands_value && !known(&found.column_name));
+        problems.extend(unknown.map(|found| {
+            format!("{table}.{} needs a value, and this version of Entraway does not know it", found.column_name)
+        }));
+    }
+    problems
+}

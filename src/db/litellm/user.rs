@@ -1,0 +1,196 @@
+//! One person's rows in a LiteLLM database: the account, and the memberships in all the places where the proxy looks.
+
+use sqlx::Row as _;
+use sqlx::types::Json;
+
+use super::PROXY_ADMIN;
+use crate::db::StoreError;
+use crate::db::apply::{UserValues, group_ids};
+use crate::db::connection::DbConnection;
+use crate::plan::{Applied, Plan, Planner, UserChange};
+
+/// Writes the person's row, their organizations and their teams; one statement. Its parts all see the tables as they
+/// were before it.
+pub(super) async fn write(
+    link: &mut DbConnection,
+    planner: &Planner<'_>,
+    plan: &Plan,
+    applied: &mut Applied,
+) -> Result<(), StoreError> {
+    let identity = planner.person.identity;
+    let values = UserValues::of(plan);
+    // Whether to remember roles, and of a row that becomes this user's, whether others made it.
+    let (remembers_roles, premade) = match &plan.user {
+        None => (false, None),
+        Some(UserChange::Create(_)) => (true, Some(false)),
+        Some(UserChange::Update(update)) => (update.adopted || update.given.is_some(), update.adopted.then_some(true)),
+    };
+
+    // What `team` tells of each team to join is: is the person in its roster, in their own row's list, in the table of
+    // memberships; and the budget of a new membership: one of its own where the team limits its members' models, else
+    // the one that the team's members share. A membership row that a deleted team of the same id left behind gets that
+    // budget, too: the user is not on the roster, and the row's budget is a team's default that no team names any more.
+    // The rows are locked, so that none can go while the other places are written, which no foreign key would notice; and
+    // in the order of the ids, as the proxy's flush of what teams spent takes them, which knows no other lock.
+    let row = sqlx::query(
+        r#"with now as (
+            select $2::timestamptz at time zone 'UTC' as now
+        ), person as materialized (
+            select teams, user_email, created_at from public."LiteLLM_UserTable" where user_id = $1
+        ), team as materialized (
+            select t.team_id, t.team_alias,
+                   t.members_with_roles @> jsonb_build_array(jsonb_build_object('user_id', $1::text)) as on_roster,
+                   coalesce(t.team_id = any ((select teams from person)::text[]), false) as on_person,
+                   m.user_id is not null as has_membership,
+                   coalesce(m.budget_id ~ '^team-(.*-)?budget-[0-9a-f]{32}$', false)
+                       and not t.members_with_roles @> jsonb_build_array(jsonb_build_object('user_id', $1::text))
+                       and not exists (select from public."LiteLLM_TeamTable" other
+                                       where other.metadata ->> 'team_member_budget_id' = m.budget_id)
+                       as has_former_budget,
+                   case when cardinality(t.default_team_member_models) > 0 then gen_random_uuid()::text end as own_budget,
+                   t.default_team_member_models as models,
+                   b.budget_id as shared_budget
+            from public."LiteLLM_TeamTable" t
+                 left join public."LiteLLM_TeamMembership" m on m.team_id = t.team_id and m.user_id = $1
+                 left join public."LiteLLM_BudgetTable" b on b.budget_id = t.metadata ->> 'team_member_budget_id'
+            where t.team_id = any($9::text[])
+            order by t.team_id collate "C"
+            for no key update of t
+        ), missing as (
+            select array_agg(team_id order by team_id) as teams from team where not on_person
+        ), made_user as (
+            insert into public."LiteLLM_UserTable"
+                   (user_id, sso_user_id, user_email, user_alias, user_role, models, max_budget, budget_duration,
+                    budget_reset_at, tpm_limit, rpm_limit, teams, metadata, created_at, updated_at)
+            select $1, case when not exists (select from public."LiteLLM_UserTable" where sso_user_id = $1) then $1 end,
+                   n.user_email, n.user_alias, n.user_role, n.models, n.max_budget, n.budget_duration,
+                   n.budget_reset_at, n.tpm_limit, n.rpm_limit, coalesce(missing.teams, '{}'),
+                   '{"auth_provider": "microsoft"}', now, now
+            from now, missing, jsonb_to_record($3) as n(user_email text, user_alias text, user_role text, models text[],
+                max_budget double precision, budget_duration text, budget_reset_at timestamp, tpm_limit bigint,
+                rpm_limit bigint)
+            where $3 is not null
+            returning 1
+        ), changed_user as (
+            update public."LiteLLM_UserTable" u
+            set user_email = coalesce($4 ->> 'user_email', u.user_email),
+                user_alias = coalesce($4 ->> 'user_alias', u.user_alias),
+                user_role = coalesce($4 ->> 'user_role', u.user_role),
+                teams = coalesce(u.teams, '{}') || coalesce(missing.teams, '{}'),
+                updated_at = now
+            from now, missing
+            where u.user_id = $1 and $3 is null and (missing.teams is not null
+                or coalesce($4 ->> 'user_email', $4 ->> 'user_alias', $4 ->> 'user_role') is not null)
+            returning 1
+        ), remembered_user as (
+            insert into entraway.litellm_users as known
+                   (object_id, tenant_id, user_id, row_created_at, sso_user_role, sso_user_roles, withheld_role,
+                    premade)
+            select $10, $11, $1, coalesce((select created_at from person), now), coalesce($3, $4) ->> 'sso_user_role',
+                   array(select jsonb_array_elements_text(coalesce($3, $4) -> 'sso_user_roles')),
+                   coalesce($3, $4) ->> 'withheld_role', coalesce($14, false)
+            from now where $12
+            on conflict (object_id) do update set user_id = excluded.user_id,
+                row_created_at = excluded.row_created_at, sso_user_role = excluded.sso_user_role,
+                sso_user_roles = excluded.sso_user_roles, withheld_role = excluded.withheld_role,
+                premade = coalesce($14, known.premade)
+        ), forgotten_users as (
+            delete from entraway.litellm_users where user_id = $1 and object_id <> $10
+        ), enrolled as (
+            update public."LiteLLM_TeamTable" t
+            set members_with_roles =
+                    case when t.members_with_roles in ('{}', 'null') then '[]' else t.members_with_roles end
+                    || jsonb_build_array(jsonb_build_object('user_id', $1::text, 'role', 'user', 'user_email',
+                            coalesce($3 ->> 'user_email', $4 ->> 'user_email', (select user_email from person)))),
+                updated_at = now
+            from now, team
+            where t.team_id = team.team_id and not team.on_roster
+        ), own_budgets as (
+            insert into public."LiteLLM_BudgetTable"
+                   (budget_id, allowed_models, budget_duration, budget_reset_at,
+                    created_by, updated_by, created_at, updated_at)
+            select own_budget, models, $15 -> team_id ->> 'budget_duration',
+                   ($15 -> team_id ->> 'budget_reset_at')::timestamptz at time zone 'UTC', $13, $13, now, now
+            from now, team where own_budget is not null and (not has_membership or has_former_budget)
+        ), memberships as (
+            insert into public."LiteLLM_TeamMembership" (user_id, team_id, budget_id)
+            select $1, team_id, coalesce(own_budget, shared_budget) from team where not has_membership
+        ), renewed_memberships as (
+            update public."LiteLLM_TeamMembership" m set budget_id = coalesce(team.own_budget, team.shared_budget)
+            from team where m.user_id = $1 and m.team_id = team.team_id and team.has_former_budget
+        ), gave_teams as (
+            insert into entraway.litellm_team_members (user_id, team_id, created_at)
+            select $1, team_id, $2 from team where not (on_roster or on_person or has_membership)
+            on conflict (user_id, team_id) do update set created_at = excluded.created_at
+        ), joined_organizations as (
+            insert into public."LiteLLM_OrganizationMembership"
+                   (user_id, organization_id, user_role, created_at, updated_at)
+            select $1, m.id, m.role, now, now from now, unnest($5::text[], $6::text[]) as m(id, role)
+            on conflict do nothing
+            returning organization_id, user_role, created_at
+        ), changed_roles as (
+            update public."LiteLLM_OrganizationMembership" o
+            set user_role = m.role, updated_at = now
+            from now, unnest($7::text[], $8::text[]) as m(id, role)
+            where o.user_id = $1 and o.organization_id = m.id
+            returning o.organization_id, o.user_role
+        ), gave_organizations as (
+            insert into entraway.litellm_organization_members
+                   (user_id, organization_id, row_created_at, sso_user_role, created_at)
+            select $1, organization_id, joined.created_at, user_role, $2 from joined_organizations joined
+            on conflict (user_id, organization_id) do update set row_created_at = excluded.row_created_at,
+                sso_user_role = excluded.sso_user_role, created_at = excluded.created_at
+        ), gave_roles as (
+            update entraway.litellm_organization_members given set sso_user_role = changed.user_role
+            from changed_roles changed
+            where given.user_id = $1 and given.organization_id = changed.organization_id
+        ), forgotten_teams as (
+            delete from entraway.litellm_team_members given
+            where user_id = $1 and team_id <> all($9) and not exists (
+                select from public."LiteLLM_TeamMembership" m where m.user_id = $1 and m.team_id = given.team_id)
+        ), forgotten_organizations as (
+            delete from entraway.litellm_organization_members given
+            where user_id = $1 and organization_id <> all($5) and not exists (
+                select from public."LiteLLM_OrganizationMembership" m
+                where m.user_id = $1 and m.organization_id = given.organization_id)
+        ), told as materialized (
+            -- The proxy's tables tell nobody by themselves. Who is new has no session yet.
+            select entraway.tell_sessions(
+                case when exists (select from made_user) then '{}' else array[$10::text] end)
+        )
+        select exists (select from made_user) as user_created,
+               coalesce($4 ->> 'user_email', $4 ->> 'user_alias', $4 ->> 'user_role') is not null
+                   or exists (select from changed_roles) as user_updated,
+               (select coalesce(array_agg(organization_id), '{}') from joined_organizations) as organizations,
+               (select coalesce(array_agg(team_id), '{}') from team) as teams,
+               (select coalesce(json_object_agg(team_id, team_alias), '{}') from team) as aliases
+        from told"#,
+    )
+    .bind(plan.user_id.as_str())
+    .bind(planner.now)
+    .bind(values.new)
+    .bind(values.changes)
+    .bind(values.join_organizations)
+    .bind(values.join_roles)
+    .bind(values.change_organizations)
+    .bind(values.change_roles)
+    .bind(values.join_teams)
+    .bind(identity.object_id.to_string())
+    .bind(identity.tenant_id.as_uuid())
+    .bind(remembers_roles)
+    .bind(PROXY_ADMIN)
+    .bind(premade)
+    .bind(Json(&plan.member_budgets))
+    .fetch_one(link)
+    .await?;
+    applied.user_created = row.try_get("user_created")?;
+    applied.user_updated = row.try_get("user_updated")?;
+    applied.organizations_joined = row.try_get::<Vec<String>, _>("organizations")?.into_iter().collect();
+    applied.teams_joined = group_ids(&row.try_get::<Vec<String>, _>("teams")?);
+    Json(applied.aliases_joined) = row.try_get("aliases")?;
+    if applied.teams_joined != plan.join_teams {
+        // Somebody deleted a team since it was read, without the lock that the proxy takes.
+        return Err(sqlx::Error::RowNotFound.into());
+    }
+    Ok(())
+}

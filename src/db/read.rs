@@ -1,0 +1,32 @@
+//! What pages and `/api` show of organizations, teams, people and sync records. Each list goes on from the last row of the
+//! page before, along an index, so that a page costs the same however long the list is.
+
+mod explain;
+mod failed_sign_ins;
+mod list;
+mod memberships;
+mod organizations;
+mod syncs;
+mod teams;
+mod users;
+
+pub use failed_sign_ins::{FailedSignInFilter, FailedSignInRow};
+pub use list::{Cursor, Key, Listed, Listing, PAGE, Sort, Turn};
+pub use memberships::{Member, UserOrganization, UserTeam};
+pub use organizations::Organization;
+pub use syncs::{Failed, Hour, RoleChanged, SyncFilter, SyncRow};
+pub use teams::Team;
+pub use users::UserRow;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+/// Limits as the tables have them: US dollars a `budget_duration`, tokens and requests a minute. `None`: no limit.
+#[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow)]
+pub struct RowLimits {
+    pub max_budget: Option<f64>,
+    pub budget_duration: Option<String>,
+    pub budget_reset_at: Option<DateTime<Utc>>,
+    pub tpm_limit: Option<i64>,
+    pub rpm_limit: Option<i64>,
+}

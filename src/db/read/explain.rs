@@ -1,0 +1,274 @@
+//! The facts of one person, from which `explain` tells why they are where they are: one statement, and another one for a
+//! team that is asked about. Everything is found by a key or an index.
+
+use serde::de::DeserializeOwned;
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
+use sqlx::types::Json;
+
+use crate::db::roles::litellm_role;
+use crate::db::{Store, StoreError};
+use crate::domain::{ObjectId, StoreKind};
+use crate::explain::{Facts, KnownTeam};
+
+/// What is told of a sync record `r`.
+macro_rules! run {
+    ($which:literal) => {
+        concat!(
+            "(select json_build_object('started_at', r.started_at, 'outcome', r.outcome,
+                    'assigned_groups', r.assigned_groups, 'assigned_groups_why', r.assigned_groups_why,
+                    'member_of', r.member_of, 'member_of_why', r.member_of_why, 'failures', r.failures)
+              from person p join entraway.sync_runs r on r.user_id = p.object_id
+                   and r.tenant_id = coalesce(p.tenant_id, r.tenant_id)
+              where ",
+            $which,
+            " order by r.started_at desc, r.run_id desc limit 1)"
+        )
+    };
+}
+
+/// When what is kept of a list was known last, and since when it is not. Records of older versions, which kept no list and
+/// did not measure Entra, do not count.
+macro_rules! list {
+    ($column:literal, $told:literal, $kept:literal) => {
+        concat!(
+            "(select json_build_object('as_of', known.at, 'unknown_since', (
+                    select min(r.started_at) from entraway.sync_runs r
+                    where r.user_id = known.user_id and r.tenant_id = coalesce(known.tenant_id, r.tenant_id)
+                      and r.started_at > coalesce(known.at, '-infinity') and r.",
+            $column,
+            " = 'unknown'))
+              from (select p.object_id as user_id, p.tenant_id, coalesce((
+                        select max(r.started_at) from entraway.sync_runs r
+                        where r.user_id = p.object_id and r.tenant_id = coalesce(p.tenant_id, r.tenant_id)
+                          and r.entra_ms is not null and ",
+            $told,
+            "), (select confirmed_at from reading where ",
+            $kept,
+            ")) as at
+                    from person p) known)"
+        )
+    };
+}
+
+/// `$1` are the ways to write the person's id, the one that was given first. `$person` are common table expressions, the
+/// last of which is `person`; then come those of the memberships, and the two tables.
+macro_rules! facts {
+    ($person:expr, $team_members:literal, $organization_members:literal, $teams:literal, $organizations:literal) => {
+        concat!(
+            "with ",
+            $person,
+            ", reading as materialized (
+                select g.assigned_groups, g.groups, g.confirmed_at
+                from person p join entraway.person_groups g on g.user_id = p.object_id
+                     and g.tenant_id = coalesce(p.tenant_id, g.tenant_id)
+            ), asked as materialized (
+                select jsonb_object_keys(groups) as id from reading
+            ), team_member as materialized (",
+            $team_members,
+            "), organization_member as materialized (",
+            $organization_members,
+            ")
+            select to_json(p) as person,
+                (select to_json(r) from reading r) as reading,",
+            list!(
+                "assigned_groups",
+                "r.assigned_groups in ('known', 'not_configured') and r.member_of = 'known'",
+                "assigned_groups <> 'unknown'"
+            ),
+            " as assigned_groups,",
+            list!("member_of", "r.member_of = 'known'", "true"),
+            " as member_of,",
+            run!("true"),
+            " as newest,",
+            run!("r.assigned_groups in ('known', 'not_configured') and r.member_of = 'known'"),
+            " as complete,
+                (select coalesce(json_agg(json_build_object('id', t.team_id, 'name', t.team_alias,
+                            'organization_id', t.organization_id, 'organization_name', o.organization_alias,
+                            'made', to_json(m))), '[]')
+                 from ",
+            $teams,
+            " t left join ",
+            $organizations,
+            " o using (organization_id) left join entraway.made_teams m on m.team_id = t.team_id
+                 where t.team_id = any(array(select id from asked union select team_id from team_member))) as teams,
+                (select coalesce(json_agg(json_build_object('id', o.organization_id, 'name', o.organization_alias)), '[]')
+                 from ",
+            $organizations,
+            " o where o.organization_id = any(
+                    array(select id from asked union select organization_id from organization_member))) as organizations,
+                (select coalesce(json_agg(to_json(m)), '[]') from team_member m) as team_members,
+                (select coalesce(json_agg(to_json(m)), '[]') from organization_member m) as organization_members
+            from person p"
+        )
+    };
+}
+
+/// Whoever was refused has no row, but a sync record.
+const NATIVE: &str = facts!(
+    "person as materialized (
+        select coalesce(u.user_id, ran.user_id) as user_id, coalesce(u.user_id, ran.user_id) as object_id,
+               coalesce(u.tenant_id, ran.tenant_id) as tenant_id, u.user_email as email, u.user_alias as name,
+               u.user_role as role, u.sso_user_role as sso_role, coalesce(u.sso_user_roles, '{}') as offered_roles,
+               null::text as withheld_role, u.user_id is not null as has_row, u.user_id is not null as from_here
+        from (select) one
+             left join lateral (
+                 select user_id, tenant_id from entraway.sync_runs where user_id = any($1)
+                 order by started_at desc limit 1) ran on true
+             left join entraway.users u on u.user_id = any($1)
+        where coalesce(u.user_id, ran.user_id) is not null
+    )",
+    "select m.team_id, m.role, m.source, null::json as places
+     from person p join entraway.team_members m using (user_id)",
+    "select m.organization_id, m.user_role as role, m.source
+     from person p join entraway.organization_members m using (user_id)",
+    "entraway.teams",
+    "entraway.organizations"
+);
+
+/// A row is a person's whose object id is remembered for it; else as the next sign-in would find it. Memberships that are
+/// on a team's roster alone are found for the person's own groups only: no index leads from a person to rosters.
+const LITELLM: &str = facts!(
+    concat!(
+        r#"found as materialized (
+        select user_id from unnest($1) as user_id
+        union select user_id from entraway.litellm_users where object_id = any($1)
+        union select user_id from public."LiteLLM_UserTable" a where sso_user_id = any($1) and not exists (
+            select from entraway.litellm_users other
+            where other.user_id = a.user_id and other.object_id <> all($1)
+              and other.row_created_at is not distinct from a.created_at)
+    ), account as materialized (
+        select user_id, sso_user_id, user_email, user_alias, user_role, teams, created_at
+        from public."LiteLLM_UserTable" where user_id = any(array(select user_id from found))
+        order by user_id = ($1)[1] desc, user_id = any($1) desc limit 1
+    ), given as materialized (
+        select o.object_id, o.tenant_id, o.sso_user_role, o.sso_user_roles, o.withheld_role, o.row_created_at
+        from account a join entraway.litellm_users o using (user_id)
+        where o.row_created_at is not distinct from a.created_at
+        order by o.object_id = a.user_id desc limit 1
+    ), person as materialized (
+        select coalesce(u.user_id, ran.user_id) as user_id,
+               coalesce(p.object_id,
+                   case when u.user_id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then u.user_id end,
+                   u.sso_user_id, u.user_id, ran.user_id) as object_id,
+               coalesce(p.tenant_id, ran.tenant_id) as tenant_id, u.user_email as email, u.user_alias as name, "#,
+        litellm_role!(),
+        " as role, p.sso_user_role as sso_role, coalesce(p.sso_user_roles, '{}') as offered_roles, p.withheld_role,
+               u.user_id is not null as has_row, p.object_id is not null as from_here
+        from (select) one
+             left join lateral (
+                 select user_id, tenant_id from entraway.sync_runs where user_id = any($1)
+                 order by started_at desc limit 1) ran on true
+             left join account u on true left join given p on true
+        where coalesce(u.user_id, ran.user_id) is not null
+    )"
+    ),
+    r#"select team_id, case when leads then 'admin' else 'user' end as role,
+            case when membership and remembered then 'entra' else 'manual' end as source,
+            json_build_object('roster', roster, 'person', person, 'membership', membership) as places
+       from (
+            select t.team_id,
+                   t.members_with_roles @> jsonb_build_array(jsonb_build_object('user_id', a.user_id)) as roster,
+                   t.members_with_roles
+                       @> jsonb_build_array(jsonb_build_object('user_id', a.user_id, 'role', 'admin')) as leads,
+                   coalesce(t.team_id = any(a.teams), false) as person,
+                   m.user_id is not null as membership, given.user_id is not null as remembered
+            from account a
+                 join public."LiteLLM_TeamTable" t on t.team_id = any(array(
+                     select id from asked
+                     union select unnest(teams) from account
+                     union select team_id from account join public."LiteLLM_TeamMembership" using (user_id)))
+                 left join public."LiteLLM_TeamMembership" m on m.user_id = a.user_id and m.team_id = t.team_id
+                 left join entraway.litellm_team_members given
+                     on given.user_id = a.user_id and given.team_id = t.team_id
+       ) found
+       where coalesce(roster, false) or person or membership"#,
+    r#"select m.organization_id, m.user_role as role,
+            case when given.user_id is null then 'manual' else 'entra' end as source
+       from account a join public."LiteLLM_OrganizationMembership" m using (user_id)
+            left join entraway.litellm_organization_members given
+                on given.user_id = m.user_id and given.organization_id = m.organization_id
+                   and given.row_created_at is not distinct from m.created_at"#,
+    r#"public."LiteLLM_TeamTable""#,
+    r#"public."LiteLLM_OrganizationTable""#
+);
+
+/// More teams of one name are not told apart by reading on.
+const NATIVE_TEAMS: &str = "
+    (select team_id as id, team_alias as name from entraway.teams where team_id = any($2))
+    union (select team_id, team_alias from entraway.teams where lower(team_alias) = lower($1) limit 20)";
+
+/// All of a name first and some of them then: who may read some columns alone has no statistics of an expression, and Postgres
+/// would think a name so frequent that looking through the table is quicker.
+const LITELLM_TEAMS: &str = r#"
+    with called as materialized (
+        select team_id, team_alias from public."LiteLLM_TeamTable"
+        where lower(coalesce(team_alias, team_id)) = lower($1)
+    )
+    (select team_id as id, team_alias as name from public."LiteLLM_TeamTable" where team_id = any($2))
+    union (select team_id, team_alias from called limit 20)"#;
+
+impl Store {
+    /// The facts of a person, by the key of their row or by their object id; `None` where neither is known.
+    pub async fn explain_facts(&self, person: &str) -> Result<Option<Facts>, StoreError> {
+        let Some(ids) = spellings(person) else { return Ok(None) };
+        let row = sqlx::query(match self.kind {
+            StoreKind::Native => NATIVE,
+            StoreKind::LiteLlm => LITELLM,
+        })
+        .bind(ids)
+        .fetch_optional(&mut *self.connection().await?)
+        .await?;
+        row.map(|row| facts(&row)).transpose()
+    }
+
+    /// The teams of this id or name; at most some of them.
+    pub async fn teams_called(&self, wanted: &str) -> Result<Vec<KnownTeam>, StoreError> {
+        let wanted = wanted.trim();
+        let Some(ids) = spellings(wanted) else { return Ok(Vec::new()) };
+        let rows = sqlx::query(match self.kind {
+            StoreKind::Native => NATIVE_TEAMS,
+            StoreKind::LiteLlm => LITELLM_TEAMS,
+        })
+        .bind(wanted)
+        .bind(ids)
+        .fetch_all(&mut *self.connection().await?)
+        .await?;
+        rows.iter().map(|row| Ok(KnownTeam { id: row.try_get("id")?, name: row.try_get("name")? })).collect()
+    }
+}
+
+/// An id as it was given and, if it is a GUID, as they are written here; `None` where no column could hold it.
+fn spellings(id: &str) -> Option<Vec<String>> {
+    if id.is_empty() || id.contains('\0') {
+        return None;
+    }
+    let mut ids = vec![id.to_owned()];
+    ids.extend(id.parse::<ObjectId>().ok().map(|id| id.to_string()));
+    ids.dedup();
+    Some(ids)
+}
+
+fn facts(row: &PgRow) -> Result<Facts, StoreError> {
+    Ok(Facts {
+        person: json(row, "person")?,
+        reading: maybe(row, "reading")?,
+        assigned_groups: json(row, "assigned_groups")?,
+        member_of: json(row, "member_of")?,
+        newest: maybe(row, "newest")?,
+        complete: maybe(row, "complete")?,
+        teams: json(row, "teams")?,
+        organizations: json(row, "organizations")?,
+        team_members: json(row, "team_members")?,
+        organization_members: json(row, "organization_members")?,
+    })
+}
+
+fn json<T: DeserializeOwned>(row: &PgRow, column: &str) -> Result<T, StoreError> {
+    let Json(value) = row.try_get(column)?;
+    Ok(value)
+}
+
+fn maybe<T: DeserializeOwned>(row: &PgRow, column: &str) -> Result<Option<T>, StoreError> {
+    Ok(row.try_get::<Option<Json<T>>, _>(column)?.map(|Json(value)| value))
+}

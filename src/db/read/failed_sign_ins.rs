@@ -1,0 +1,65 @@
+//! Sign-ins that failed before the user was known, as operators see them.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::list::{Builder, Listed, Listing, Shape, Sort};
+use crate::db::{Store, StoreError};
+
+/// Which failed sign-ins.
+#[derive(Clone, Debug, Default)]
+pub struct FailedSignInFilter {
+    /// Whose code begins so, such as `canceled` or `id_token`.
+    pub code: Option<String>,
+    /// Of this request.
+    pub request_id: Option<String>,
+}
+
+/// A sign-in that failed before the user was known.
+#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+pub struct FailedSignInRow {
+    #[sqlx(rename = "id")]
+    pub sign_in_id: String,
+    pub failed_at: DateTime<Utc>,
+    /// The code of the error page.
+    pub code: String,
+    /// The number of Entra's error, such as `50105`.
+    pub aadsts: Option<String>,
+    pub request_id: String,
+}
+
+const FAILED_SIGN_INS: Shape = Shape {
+    columns: "f.sign_in_id::text as id, f.failed_at, f.code, f.aadsts, f.request_id",
+    from: "entraway.failed_sign_ins f",
+    id: "f.sign_in_id",
+    id_cast: "::uuid",
+    name: "f.code",
+    created: "f.failed_at",
+    zone: "",
+    words: "entraway.words(f.code)",
+};
+
+impl Store {
+    /// A page of the failed sign-ins that match a filter, newest first.
+    pub async fn failed_sign_ins(
+        &self,
+        filter: &FailedSignInFilter,
+        listing: &Listing,
+    ) -> Result<Listed<FailedSignInRow>, StoreError> {
+        let only = |query: &mut Builder| {
+            if let Some(code) = &filter.code {
+                query.push(" and starts_with(f.code, ").push_bind(code.clone()).push(")");
+            }
+            if let Some(request_id) = &filter.request_id {
+                query.push(" and f.request_id = ").push_bind(request_id.clone());
+            }
+        };
+        self.list(&FAILED_SIGN_INS, &Listing { sort: Sort::Newest, search: None, ..listing.clone() }, only).await
+    }
+
+    /// The number of failed sign-ins that were recorded since a time.
+    pub async fn failed_sign_ins_since(&self, since: DateTime<Utc>) -> Result<i64, StoreError> {
+        let sql = "select count(*) from entraway.failed_sign_ins where failed_at >= $1";
+        Ok(sqlx::query_scalar(sql).bind(since).fetch_one(&mut *self.connection().await?).await?)
+    }
+}

@@ -1,0 +1,82 @@
+//! Organizations.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::RowLimits;
+use super::list::{Listed, Listing, Own, Shape, within};
+use crate::db::{Store, StoreError};
+use crate::domain::StoreKind;
+use crate::permissions::Scope;
+
+#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+pub struct Organization {
+    #[sqlx(rename = "id")]
+    pub organization_id: String,
+    pub organization_alias: String,
+    /// Empty: all models.
+    pub models: Vec<String>,
+    #[sqlx(flatten)]
+    #[serde(flatten)]
+    pub limits: RowLimits,
+    pub created_at: DateTime<Utc>,
+}
+
+const NATIVE: Shape = Shape {
+    columns:
+        "o.organization_id as id, o.organization_alias, o.models, o.max_budget, o.budget_duration, o.budget_reset_at,
+              o.tpm_limit, o.rpm_limit, o.created_at",
+    from: "entraway.organizations o",
+    id: "o.organization_id",
+    id_cast: "",
+    name: "lower(o.organization_alias)",
+    created: "o.created_at",
+    zone: "",
+    words: "entraway.words(o.organization_alias)",
+};
+
+/// A list that is null is an empty one to the proxy.
+const LITELLM: Shape = Shape {
+    columns: "o.organization_id as id, o.organization_alias, coalesce(o.models, '{}') as models, b.max_budget,
+              b.budget_duration,
+              b.budget_reset_at at time zone 'UTC' as budget_reset_at, b.tpm_limit, b.rpm_limit,
+              o.created_at at time zone 'UTC' as created_at",
+    from: r#"public."LiteLLM_OrganizationTable" o left join public."LiteLLM_BudgetTable" b on b.budget_id = o.budget_id"#,
+    id: "o.organization_id",
+    id_cast: "",
+    name: "lower(o.organization_alias)",
+    created: "o.created_at",
+    zone: " at time zone 'UTC'",
+    words: "entraway.words(o.organization_alias)",
+};
+
+impl Store {
+    /// A page of the organizations that somebody sees: those that they are a member of.
+    pub async fn organizations(&self, scope: &Scope, listing: &Listing) -> Result<Listed<Organization>, StoreError> {
+        let (shape, own) = self.organization_shape();
+        self.list(shape, listing, |query| within(query, scope, own)).await
+    }
+
+    /// One of them.
+    pub async fn organization(&self, scope: &Scope, id: &str) -> Result<Option<Organization>, StoreError> {
+        let (shape, own) = self.organization_shape();
+        self.one(shape, id, |query| within(query, scope, own)).await
+    }
+
+    fn organization_shape(&self) -> (&'static Shape, Own) {
+        match self.kind {
+            StoreKind::Native => {
+                (&NATIVE, |query, user_id, _| {
+                    query.push("o.organization_id in (select organization_id from entraway.organization_members where user_id = ");
+                    query.push_bind(user_id.to_owned()).push(")");
+                })
+            }
+            StoreKind::LiteLlm => (&LITELLM, |query, user_id, _| {
+                query.push(
+                    r#"o.organization_id in (select organization_id from public."LiteLLM_OrganizationMembership" where user_id = "#,
+                );
+                query.push_bind(user_id.to_owned()).push(")");
+            }),
+        }
+    }
+}

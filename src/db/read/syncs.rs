@@ -1,0 +1,205 @@
+//! Sync records, and what becomes of them in a chart.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::list::{Builder, Listed, Listing, Shape, Sort};
+use crate::db::{Store, StoreError};
+use crate::domain::StoreKind;
+
+/// Which records.
+#[derive(Clone, Debug, Default)]
+pub struct SyncFilter {
+    /// Of one person, by their object id.
+    pub person: Option<String>,
+    /// Of whom this is the row. Another tenant's administrator can give anybody there any object id; what becomes of such
+    /// an attempt is recorded under that id, and is not this person's.
+    pub row: Option<String>,
+    /// That say something about this group.
+    pub group: Option<String>,
+    /// Where something went wrong: a refusal, a list that is not known, a row that the database refused.
+    pub troubled: bool,
+}
+
+/// One sign-in.
+#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+pub struct SyncRow {
+    #[sqlx(rename = "id")]
+    pub run_id: String,
+    /// The object id.
+    pub object_id: String,
+    pub tenant_id: Uuid,
+    /// The key of the person's row, and what they are called; `None` where there is no such row any more, or never was.
+    pub user_id: Option<String>,
+    pub name: Option<String>,
+    pub started_at: DateTime<Utc>,
+    /// `signed_in`, or why the person was refused.
+    pub outcome: String,
+    /// `known`, `unknown`, `not_configured` or `not_read`.
+    pub assigned_groups: String,
+    pub assigned_groups_read: Option<i32>,
+    pub assigned_groups_why: Option<String>,
+    pub member_of: String,
+    pub member_of_read: Option<i32>,
+    pub member_of_why: Option<String>,
+    pub organizations_created: Vec<String>,
+    pub teams_created: Vec<String>,
+    pub organizations_joined: Vec<String>,
+    pub teams_joined: Vec<String>,
+    /// Teams whose models were brought in step with their organization's.
+    pub team_models_updated: Vec<String>,
+    pub user_created: bool,
+    pub user_updated: bool,
+    /// The roles that changed: the user's own, and those in organizations.
+    #[sqlx(json)]
+    pub role_changes: Vec<RoleChanged>,
+    #[sqlx(json)]
+    pub failures: Vec<Failed>,
+    /// What was left alone, and why: each has the key `note`.
+    pub notes: Json<serde_json::Value>,
+    /// How often the transaction lost a race.
+    pub retries: i32,
+    pub entra_ms: Option<f64>,
+    pub graph_ms: f64,
+    pub plan_ms: Option<f64>,
+    pub store_ms: f64,
+}
+
+impl SyncRow {
+    /// Whether something went wrong.
+    #[must_use]
+    pub fn troubled(&self) -> bool {
+        self.outcome != "signed_in"
+            || self.assigned_groups == "unknown"
+            || self.member_of == "unknown"
+            || !self.failures.is_empty()
+    }
+}
+
+/// A row that the database refused.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Failed {
+    /// `organization` or `team`.
+    pub kind: String,
+    pub id: Option<String>,
+    pub alias: Option<String>,
+    pub why: Option<String>,
+}
+
+/// A role that a sign-in changed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RoleChanged {
+    /// `global`, or an organization's id.
+    pub scope: String,
+    /// `None`: there was no role, or no account.
+    pub before: Option<String>,
+    pub after: String,
+}
+
+/// The sign-ins of one hour.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Hour {
+    /// When it began.
+    pub hour: DateTime<Utc>,
+    pub all: i64,
+    /// Those among them where something went wrong.
+    pub troubled: i64,
+}
+
+/// As the partial index has it.
+macro_rules! troubled {
+    () => {
+        "(r.outcome <> 'signed_in' or r.assigned_groups = 'unknown' or r.member_of = 'unknown' or r.failures <> '[]')"
+    };
+}
+
+const NATIVE: Shape = Shape {
+    columns: "r.run_id::text as id, r.user_id as object_id, r.tenant_id, u.user_id,
+              coalesce(nullif(u.user_alias, ''), u.user_email, u.user_id) as name, r.started_at, r.outcome,
+              r.assigned_groups, r.assigned_groups_read, r.assigned_groups_why,
+              r.member_of, r.member_of_read, r.member_of_why,
+              r.organizations_created, r.teams_created, r.organizations_joined, r.teams_joined,
+              r.team_models_updated, r.user_created, r.user_updated, r.role_changes, r.failures, r.notes, r.retries,
+              r.entra_ms, r.graph_ms, r.plan_ms, r.store_ms",
+    from: "entraway.sync_runs r
+           left join entraway.users u on u.user_id = r.user_id and u.tenant_id = r.tenant_id",
+    id: "r.run_id",
+    id_cast: "::uuid",
+    name: "r.user_id",
+    created: "r.started_at",
+    zone: "",
+    words: "entraway.words(r.user_id)",
+};
+
+const LITELLM: Shape = Shape {
+    from: r#"entraway.sync_runs r
+             left join entraway.litellm_users p on p.object_id = r.user_id and p.tenant_id = r.tenant_id
+             left join public."LiteLLM_UserTable" u on u.user_id = p.user_id"#,
+    ..NATIVE
+};
+
+impl Store {
+    /// A page of the records that a filter leaves, the newest first.
+    pub async fn syncs(&self, filter: &SyncFilter, listing: &Listing) -> Result<Listed<SyncRow>, StoreError> {
+        let shape = match self.kind {
+            StoreKind::Native => &NATIVE,
+            StoreKind::LiteLlm => &LITELLM,
+        };
+        let only = |query: &mut Builder| {
+            if let Some(person) = &filter.person {
+                query.push(" and r.user_id = ").push_bind(person.clone());
+            }
+            if let Some(row) = &filter.row {
+                query.push(" and u.user_id = ").push_bind(row.clone());
+            }
+            if let Some(group) = &filter.group {
+                query.push(" and r.touched <> '{}' and r.touched @> array[").push_bind(group.clone()).push("]");
+            }
+            if filter.troubled {
+                query.push(concat!(" and ", troubled!()));
+            }
+        };
+        self.list(shape, &Listing { sort: Sort::Newest, search: None, ..listing.clone() }, only).await
+    }
+
+    /// When a person last signed in with all of their groups known.
+    pub async fn last_known_sync(&self, object_id: &str, tenant_id: Uuid) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let sql = "select max(started_at) from entraway.sync_runs
+                   where user_id = $1 and tenant_id = $2 and outcome = 'signed_in' and member_of = 'known' and assigned_groups <> 'unknown'";
+        Ok(sqlx::query_scalar(sql).bind(object_id).bind(tenant_id).fetch_one(&mut *self.connection().await?).await?)
+    }
+
+    /// Sign-ins by the hour, from an hour on; those without any are not there.
+    pub async fn hours(&self, since: DateTime<Utc>) -> Result<Vec<Hour>, StoreError> {
+        let sql = concat!(
+            "select date_trunc('hour', r.started_at, 'UTC') as hour, count(*) as all, count(*) filter (where ",
+            troubled!(),
+            ") as troubled
+             from entraway.sync_runs r where r.started_at >= $1 group by 1 order by 1"
+        );
+        Ok(sqlx::query_as(sql).bind(since).fetch_all(&mut *self.connection().await?).await?)
+    }
+
+    /// What the teams and organizations of these ids are called, those that are there.
+    pub async fn group_names(&self, ids: &[String]) -> Result<BTreeMap<String, String>, StoreError> {
+        let sql = match self.kind {
+            StoreKind::Native => {
+                "select organization_id, organization_alias from entraway.organizations where organization_id = any($1)
+                 union all select team_id, team_alias from entraway.teams where team_id = any($1)"
+            }
+            StoreKind::LiteLlm => {
+                r#"select organization_id, organization_alias from public."LiteLLM_OrganizationTable"
+                   where organization_id = any($1)
+                   union all select team_id, coalesce(team_alias, team_id) from public."LiteLLM_TeamTable"
+                   where team_id = any($1)"#
+            }
+        };
+        let names: Vec<(String, String)> =
+            sqlx::query_as(sql).bind(ids).fetch_all(&mut *self.connection().await?).await?;
+        Ok(names.into_iter().collect())
+    }
+}

@@ -1,0 +1,269 @@
+//! The sync record: one row for each person whom Entra vouched for, whether they were let in or not.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
+use sqlx::types::Json;
+use sqlx::{Postgres, Row as _};
+
+use super::apply::try_again;
+use super::{Store, StoreError};
+use crate::domain::{GroupId, Identity};
+use crate::plan::{Applied, Directory, Note, Reading, RoleScope};
+
+/// What one sign-in's sync read, wrote, left alone and failed at.
+#[derive(Debug)]
+pub struct SyncRun {
+    pub started_at: DateTime<Utc>,
+    /// `None`: they were let in.
+    pub refusal: Option<Denial>,
+    /// `None` where the person was refused before anything was read.
+    pub directory: Option<Directory>,
+    pub applied: Applied,
+    pub notes: Vec<Note>,
+    /// From the code to the verified ID token.
+    pub entra_time: Duration,
+    pub graph_time: Duration,
+    /// Of the plan that told whether there was anything to do.
+    pub plan_time: Duration,
+    pub store_time: Duration,
+}
+
+/// Why a person whom Entra vouched for may not enter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denial {
+    /// `access.require_group`, and they are in no assigned group.
+    NoGroup,
+    /// `access.require_group`, and Entra did not tell.
+    GroupsUnknown,
+    /// `access.allowed_email_domains`.
+    EmailDomain,
+    /// The object id belongs to a person of another tenant.
+    OtherTenant,
+}
+
+impl Denial {
+    /// Whether Entra's answer or the policy decides it. An unreadable list proves no loss of access, so it ends no session.
+    #[must_use]
+    pub fn is_known(self) -> bool {
+        match self {
+            Self::NoGroup | Self::EmailDomain | Self::OtherTenant => true,
+            Self::GroupsUnknown => false,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::NoGroup => "no_group",
+            Self::GroupsUnknown => "groups_unknown",
+            Self::EmailDomain => "email_domain",
+            Self::OtherTenant => "other_tenant",
+        }
+    }
+}
+
+impl SyncRun {
+    /// A record of a person who came this far.
+    #[must_use]
+    pub fn new(started_at: DateTime<Utc>, refusal: Option<Denial>, directory: Option<Directory>) -> Self {
+        Self {
+            started_at,
+            refusal,
+            directory,
+            applied: Applied::default(),
+            notes: Vec::new(),
+            entra_time: Duration::ZERO,
+            graph_time: Duration::ZERO,
+            plan_time: Duration::ZERO,
+            store_time: Duration::ZERO,
+        }
+    }
+
+    /// Every group about which the record says something.
+    fn touched(&self) -> Vec<String> {
+        let applied = &self.applied;
+        let sets = [&applied.organizations_created, &applied.teams_created, &applied.teams_joined];
+        let failed = applied.failures.iter().map(|failure| &failure.id);
+        let changed = applied.role_changes.iter().filter_map(|change| match &change.scope {
+            RoleScope::Organization(id) => Some(id.clone()),
+            RoleScope::Global => None,
+        });
+        let noted = self.notes.iter().filter_map(|note| match note {
+            Note::TeamStaysStandalone { team } => Some(team),
+            _ => None,
+        });
+        let updated = applied.team_models_updated.keys();
+        let groups: BTreeSet<GroupId> =
+            sets.into_iter().flatten().chain(updated).chain(failed).chain(noted).copied().collect();
+        let ids =
+            groups.iter().map(ToString::to_string).chain(applied.organizations_joined.iter().cloned()).chain(changed);
+        ids.collect::<BTreeSet<String>>().into_iter().collect()
+    }
+
+    /// The person's groups, each with its name and whether it is assigned; `None` where Entra did not tell all of them,
+    /// or told them of another tenant's person.
+    fn groups(&self) -> Option<Json<BTreeMap<GroupId, GroupRecord<'_>>>> {
+        if self.refusal == Some(Denial::OtherTenant) {
+            return None;
+        }
+        let directory = self.directory.as_ref()?;
+        let Reading::Known(member_of) = &directory.member_of else { return None };
+        let assigned = |group: &GroupId| match &directory.assigned {
+            Some(Reading::Known(assigned)) => Some(assigned.contains_key(group)),
+            _ => None,
+        };
+        let record = |(id, name): (&GroupId, _)| (*id, GroupRecord { name, assigned: assigned(id) });
+        Some(Json(member_of.iter().map(record).collect()))
+    }
+}
+
+/// A group of the person's as it is remembered.
+#[derive(Serialize)]
+struct GroupRecord<'a> {
+    name: &'a Option<String>,
+    assigned: Option<bool>,
+}
+
+/// A list as the record keeps it: its state, its length if it is known, and why not if it is not.
+struct ListRecord<'a> {
+    state: &'static str,
+    read: Option<i32>,
+    why: Option<&'a str>,
+}
+
+impl<'a> ListRecord<'a> {
+    fn new(reading: Option<&'a Reading>) -> Self {
+        match reading {
+            None => Self { state: "not_configured", read: None, why: None },
+            Some(Reading::Known(groups)) => Self { state: "known", read: i32::try_from(groups.len()).ok(), why: None },
+            Some(Reading::Unknown(unknown)) => Self { state: "unknown", read: None, why: Some(&unknown.said) },
+        }
+    }
+
+    fn of(directory: Option<&'a Directory>) -> [Self; 2] {
+        match directory {
+            Some(directory) => [Self::new(directory.assigned.as_ref()), Self::new(Some(&directory.member_of))],
+            None => [(); 2].map(|()| Self { state: "not_read", read: None, why: None }),
+        }
+    }
+}
+
+/// The part of a statement that keeps a record; it takes the parameters of `bind_record`, which are the first ones.
+/// What changes nothing is not written again. Whoever is refused for want of a group may be another tenant's person with
+/// an id that somebody gave them there: they take no place that is another's, and who is let in takes theirs.
+macro_rules! record {
+    ($rest:literal) => {
+        concat!(
+            "with run as (
+                insert into entraway.sync_runs
+                    (user_id, tenant_id, started_at, outcome,
+                     assigned_groups, assigned_groups_read, assigned_groups_why, member_of, member_of_read, member_of_why,
+                     organizations_created, teams_created, organizations_joined, teams_joined, touched,
+                     user_created, user_updated, failures, notes, retries, entra_ms, graph_ms, plan_ms, store_ms,
+                     role_changes, team_models_updated)
+                values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
+                        $22, $23, $24, $26, $27)
+            ), reading as (
+                insert into entraway.person_groups as known
+                       (user_id, tenant_id, assigned_groups, groups, since, confirmed_at)
+                select $1, $2, $5, $25, $3, $3 where $25::jsonb is not null
+                on conflict (user_id) do update
+                set (tenant_id, assigned_groups, groups, since, confirmed_at) = (
+                    select excluded.tenant_id, said.assigned_groups, said.groups,
+                           case when said.differs then excluded.since else known.since end, excluded.confirmed_at
+                    from entraway.what_is_known(known, excluded) said)
+                where (known.tenant_id = excluded.tenant_id or $4 = 'signed_in')
+                  and known.confirmed_at <= excluded.confirmed_at
+                  and (known.confirmed_at < excluded.confirmed_at - interval '1 day'
+                       or ((known.tenant_id, known.assigned_groups, known.groups)
+                               is distinct from (excluded.tenant_id, excluded.assigned_groups, excluded.groups)
+                           and (select differs from entraway.what_is_known(known, excluded))))
+            )",
+            $rest
+        )
+    };
+}
+pub(super) use record;
+
+/// Binds the 27 parameters of `record!`. A statement's own parameters begin with $28.
+pub(super) fn bind_record<'q>(
+    query: Query<'q, Postgres, PgArguments>,
+    identity: Identity,
+    run: &'q SyncRun,
+) -> Query<'q, Postgres, PgArguments> {
+    let [assigned, member_of] = ListRecord::of(run.directory.as_ref());
+    let applied = &run.applied;
+    query
+        .bind(identity.object_id.to_string())
+        .bind(identity.tenant_id.as_uuid())
+        .bind(run.started_at)
+        .bind(run.refusal.map_or("signed_in", Denial::as_str))
+        .bind(assigned.state)
+        .bind(assigned.read)
+        .bind(assigned.why)
+        .bind(member_of.state)
+        .bind(member_of.read)
+        .bind(member_of.why)
+        .bind(texts(&applied.organizations_created))
+        .bind(texts(&applied.teams_created))
+        .bind(applied.organizations_joined.iter().collect::<Vec<_>>())
+        .bind(texts(&applied.teams_joined))
+        .bind(run.touched())
+        .bind(applied.user_created)
+        .bind(applied.user_updated)
+        .bind(Json(&applied.failures))
+        .bind(Json(&run.notes))
+        .bind(i32::try_from(applied.retries).unwrap_or(i32::MAX))
+        .bind(milliseconds(run.entra_time))
+        .bind(milliseconds(run.graph_time))
+        .bind(milliseconds(run.plan_time))
+        .bind(milliseconds(run.store_time))
+        .bind(run.groups())
+        .bind(Json(&applied.role_changes))
+        .bind(applied.team_models_updated.keys().map(ToString::to_string).collect::<Vec<_>>())
+}
+
+impl Store {
+    /// Keeps the record of a refused sign-in. Where the reason is known, it ends the sessions of that identity, which are
+    /// all older than the refusal; another tenant's user of the same object id keeps theirs. One statement, tried again
+    /// where it lost a race. Gives how many sessions ended.
+    pub async fn keep_refusal(&self, identity: Identity, run: &SyncRun) -> Result<usize, StoreError> {
+        let mut tries = 0;
+        loop {
+            let outcome = self.keep_refusal_once(identity, run).await;
+            if !try_again(&mut tries, &outcome) {
+                return outcome;
+            }
+        }
+    }
+
+    async fn keep_refusal_once(&self, identity: Identity, run: &SyncRun) -> Result<usize, StoreError> {
+        // Rows are locked in the order of `entraway.end_other_sessions`.
+        let query = sqlx::query(record!(
+            ", doomed as materialized (
+                select token_hash from entraway.sessions
+                where $28 and user_id = $1 and tenant_id = $2 order by token_hash for update
+            ), ended as (
+                delete from entraway.sessions where token_hash in (select token_hash from doomed) returning user_id
+            ), told as materialized (
+                select entraway.tell_sessions(array(select user_id from ended))
+            )
+            select (select count(*) from ended) from told"
+        ));
+        let query = bind_record(query, identity, run).bind(run.refusal.is_some_and(Denial::is_known));
+        let ended: i64 = query.fetch_one(&mut *self.connection_to_write().await?).await?.try_get(0)?;
+        Ok(usize::try_from(ended).unwrap_or_default())
+    }
+}
+
+fn texts(ids: &BTreeSet<GroupId>) -> Vec<String> {
+    ids.iter().map(ToString::to_string).collect()
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1_000.0
+}

@@ -1,0 +1,33 @@
+//! Records sign-ins that failed before the user was known: canceled at Microsoft, not assigned, no valid token.
+
+use std::net::IpAddr;
+
+use super::App;
+use super::error::WebError;
+use super::middleware::RequestId;
+use crate::db::FailedSignIn;
+use crate::util::sanitize::chain;
+
+/// Records a failure with its code, the time and the request ID, and nothing about the user or the client. `aadsts` is
+/// the number of Entra's error. Beyond the limits of `Limits::may_record`, only the log and the metrics have the failure.
+pub(super) async fn record(
+    app: &App,
+    error: &WebError,
+    aadsts: Option<String>,
+    request_id: &RequestId,
+    client: Option<IpAddr>,
+) {
+    if !app.limits.may_record(client) {
+        return;
+    }
+    let failed = FailedSignIn {
+        failed_at: app.clock.now(),
+        code: error.words().code,
+        // It may be from the address bar. No real number is longer.
+        aadsts: aadsts.filter(|number| number.len() <= 10),
+        request_id: request_id.0.to_string(),
+    };
+    if let Err(error) = app.store.keep_failed_sign_in(&failed).await {
+        tracing::warn!(error = %chain(&error), "failed to record a failed sign-in");
+    }
+}

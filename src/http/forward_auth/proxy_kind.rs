@@ -1,0 +1,143 @@
+//! What the proxy tells of the request that it asks about: where the person was going, and whether a redirect would get
+//! to them. Only read where the peer is a trusted proxy.
+
+use http::header::{ACCEPT, HOST};
+use http::{HeaderMap, HeaderName};
+
+pub(super) static ORIGINAL_URL: HeaderName = HeaderName::from_static("x-original-url");
+pub(super) static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(super) static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
+static SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+static REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
+
+/// How the proxy asks. The address is where the person was going, if it was told completely and once.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::http) enum ProxyKind {
+    /// As nginx' `auth_request`, which makes a 500 of everything that is not 2xx, 401 or 403: `X-Original-URL`.
+    Refuses(Option<String>),
+    /// As Traefik and Caddy, with `X-Forwarded-Uri`, and Envoy, with the path behind ours: what we answer, the browser gets.
+    Redirects(Option<String>),
+    /// Nothing was told, or by nobody whom we believe.
+    Untold,
+}
+
+impl ProxyKind {
+    /// `envoy`: the path and query behind ours.
+    pub(in crate::http) fn of(headers: &HeaderMap, envoy: Option<&str>) -> Self {
+        // First, since a client's own `X-Forwarded-…` gets past nginx.
+        if headers.contains_key(&ORIGINAL_URL) {
+            return Self::Refuses(once(headers, &ORIGINAL_URL).map(ToOwned::to_owned));
+        }
+        let address = |host: Option<&str>, uri: Option<&str>| {
+            let (scheme, host, uri) = (once(headers, &FORWARDED_PROTO)?, host?, uri?);
+            uri.starts_with('/').then(|| format!("{scheme}://{host}{uri}"))
+        };
+        match envoy {
+            Some(uri) => Self::Redirects(address(once(headers, &HOST), Some(uri))),
+            None if headers.contains_key(&FORWARDED_URI) => {
+                Self::Redirects(address(once(headers, &FORWARDED_HOST), once(headers, &FORWARDED_URI)))
+            }
+            None => Self::Untold,
+        }
+    }
+
+    pub(in crate::http) fn address(&self) -> Option<&str> {
+        match self {
+            Self::Refuses(address) | Self::Redirects(address) => address.as_deref(),
+            Self::Untold => None,
+        }
+    }
+}
+
+/// The value of a header that came once: of two, one is perhaps the client's.
+pub(super) fn once<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().ok(),
+        _ => None,
+    }
+}
+
+/// Whether a person waits for a page, and not a script for an answer (Fetch Metadata, where the browser sends it).
+pub(super) fn is_page_load(headers: &HeaderMap) -> bool {
+    if headers.contains_key(&REQUESTED_WITH) {
+        return false;
+    }
+    match headers.get(&SEC_FETCH_MODE) {
+        Some(mode) => mode == "navigate",
+        None => {
+            headers.get_all(ACCEPT).iter().any(|kinds| kinds.to_str().is_ok_and(|kinds| kinds.contains("text/html")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        lines.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    fn origin(lines: &[(&'static str, &'static str)], envoy: Option<&str>) -> ProxyKind {
+        let mut all = HeaderMap::new();
+        for (name, value) in lines {
+            all.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+        }
+        ProxyKind::of(&all, envoy)
+    }
+
+    #[test]
+    fn each_proxy_tells_in_its_own_way_where_the_person_was_going() {
+        let app = Some("https://app.example/a?b=c".to_owned());
+        let traefik =
+            [("x-forwarded-proto", "https"), ("x-forwarded-host", "app.example"), ("x-forwarded-uri", "/a?b=c")];
+        assert_eq!(origin(&traefik, None), ProxyKind::Redirects(app.clone()));
+        let envoy = [("x-forwarded-proto", "https"), ("host", "app.example")];
+        assert_eq!(origin(&envoy, Some("/a?b=c")), ProxyKind::Redirects(app.clone()));
+        let nginx = ("x-original-url", "https://app.example/a?b=c");
+        assert_eq!(origin(&[nginx], None), ProxyKind::Refuses(app.clone()));
+        assert_eq!(origin(&[traefik[0], traefik[1], traefik[2], nginx], None), ProxyKind::Refuses(app));
+        assert_eq!(
+            origin(&[("x-forwarded-proto", "https"), ("x-forwarded-host", "app.example")], None),
+            ProxyKind::Untold
+        );
+    }
+
+    #[test]
+    fn what_was_told_twice_or_in_part_tells_no_address() {
+        let (proto, host, uri) =
+            (("x-forwarded-proto", "https"), ("x-forwarded-host", "a.example"), ("x-forwarded-uri", "/"));
+        for lines in [
+            vec![proto, uri],
+            vec![host, uri],
+            vec![proto, host, uri, uri],
+            vec![proto, host, host, uri],
+            vec![proto, proto, host, uri],
+            vec![proto, host, ("x-forwarded-uri", "a")],
+            vec![proto, host, ("x-forwarded-uri", ".evil.example/")],
+        ] {
+            assert_eq!(origin(&lines, None), ProxyKind::Redirects(None), "{lines:?}");
+        }
+        let twice = ("x-original-url", "https://a.example/");
+        assert_eq!(origin(&[twice, twice], None), ProxyKind::Refuses(None));
+    }
+
+    #[test]
+    fn a_page_is_told_from_what_a_script_asks_for() {
+        for (page, lines) in [
+            (true, vec![("sec-fetch-mode", "navigate"), ("accept", "*/*")]),
+            (true, vec![("accept", "text/html,application/xhtml+xml")]),
+            (false, vec![("sec-fetch-mode", "cors"), ("accept", "text/html")]),
+            (false, vec![("sec-fetch-mode", "websocket")]),
+            (false, vec![("sec-fetch-mode", "no-cors"), ("accept", "image/avif,*/*")]),
+            (false, vec![("x-requested-with", "XMLHttpRequest"), ("accept", "text/html")]),
+            (false, vec![("accept", "application/json")]),
+            (false, vec![("accept", "*/*")]),
+            (false, vec![]),
+        ] {
+            assert_eq!(is_page_load(&headers(&lines)), page, "{lines:?}");
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The upstream that a request is for, and so the audience of an assertion about its user.
+
+use http::HeaderMap;
+use http::header::HOST;
+use url::{Position, Url};
+
+use super::proxy_kind::{FORWARDED_HOST, FORWARDED_PROTO, ORIGINAL_URL, once};
+use crate::config::Assertion;
+
+/// What a trusted proxy tells of the upstream.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Upstream {
+    Named {
+        /// Scheme, host and, where it is not the scheme's own, port: RFC 6454, 6.2.
+        origin: String,
+        /// Host and port, as a URL writes them.
+        host: String,
+    },
+    /// The request names none.
+    NotNamed,
+    /// The request names one twice, in part, or as no proxy writes it.
+    Unclear,
+}
+
+impl Upstream {
+    /// Reads the headers of a trusted proxy: `X-Original-URL` of nginx; `Host` of Envoy, which asks with the client's own;
+    /// `X-Forwarded-Host` of the others. The first one that is there counts alone: a client's `X-Forwarded-Host` gets past
+    /// nginx, and a page can have the browser send it. In the same way a client's `X-Original-URL` gets past Traefik and
+    /// Envoy. So where both are there, they must name the same host: else one application could get an assertion for another.
+    pub(super) fn of(headers: &HeaderMap, envoy: bool) -> Self {
+        let host = if envoy { &HOST } else { &FORWARDED_HOST };
+        let named = if headers.contains_key(&ORIGINAL_URL) {
+            let url = once(headers, &ORIGINAL_URL).and_then(|url| url.split_once("://"));
+            url.and_then(|(scheme, rest)| {
+                let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+                let upstream = named(scheme, &rest[..end])?;
+                let agrees = !headers.contains_key(host)
+                    || once(headers, host).and_then(|host| named(scheme, host)).is_some_and(|other| other == upstream);
+                agrees.then_some(upstream)
+            })
+        } else {
+            if !headers.contains_key(host) {
+                return Self::NotNamed;
+            }
+            let (scheme, host) = (once(headers, &FORWARDED_PROTO), once(headers, host));
+            scheme.zip(host).and_then(|(scheme, host)| named(scheme, host))
+        };
+        named.unwrap_or(Self::Unclear)
+    }
+
+    /// The `aud` claim of an assertion for this upstream. `None`: no audience is certain, and so there is no assertion.
+    pub(super) fn audience<'a>(&'a self, assertion: &'a Assertion) -> Option<&'a str> {
+        match self {
+            Self::Named { origin, host } => Some(assertion.audiences.get(host).unwrap_or(origin)),
+            Self::NotNamed => assertion.audience.as_deref(),
+            Self::Unclear => None,
+        }
+    }
+}
+
+/// `authority`: a host and perhaps a port, and nothing that a URL parser would take for anything else.
+fn named(scheme: &str, authority: &str) -> Option<Upstream> {
+    // Some proxies tell a WebSocket's scheme; the page that opens it is of the same origin.
+    let scheme = match scheme {
+        "https" | "wss" => "https",
+        "http" | "ws" => "http",
+        _ => return None,
+    };
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+    if authority.is_empty() || !authority.bytes().all(plain) {
+        return None;
+    }
+    let url = Url::parse(&format!("{scheme}://{authority}/")).ok()?;
+    let host = url[Position::BeforeHost..Position::AfterPort].to_owned();
+    Some(Upstream::Named { origin: url.origin().ascii_serialization(), host })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use http::HeaderName;
+
+    use super::*;
+
+    fn upstream(lines: &[(&str, &str)], envoy: bool) -> Upstream {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+        }
+        Upstream::of(&headers, envoy)
+    }
+
+    fn origin(lines: &[(&str, &str)], envoy: bool) -> Option<String> {
+        match upstream(lines, envoy) {
+            Upstream::Named { origin, .. } => Some(origin),
+            _ => None,
+        }
+    }
+
+    const PROTO: (&str, &str) = ("x-forwarded-proto", "https");
+
+    #[test]
+    fn upstream_is_read_from_each_proxys_own_header() {
+        let a = Some("https://a.example".to_owned());
+        let nginx = ("x-original-url", "https://a.example/x?y=https://b.example/");
+        let others = ("x-forwarded-host", "a.example");
+        assert_eq!(origin(&[nginx], false), a);
+        assert_eq!(origin(&[nginx, PROTO, others], false), a);
+        assert_eq!(origin(&[PROTO, others], false), a);
+        assert_eq!(origin(&[PROTO, others, ("host", "b.example")], false), a, "our own host");
+        assert_eq!(origin(&[PROTO, ("host", "a.example")], true), a);
+        assert_eq!(origin(&[PROTO, ("host", "a.example"), ("x-forwarded-host", "b.example")], true), a);
+        assert_eq!(upstream(&[("host", "a.example")], false), Upstream::NotNamed);
+        assert_eq!(upstream(&[PROTO, ("x-forwarded-uri", "/")], false), Upstream::NotNamed);
+    }
+
+    #[test]
+    fn upstream_that_two_headers_name_differently_is_unclear() {
+        let url = ("x-original-url", "https://a.example/x");
+        let others =
+            [("x-forwarded-host", "b.example"), ("x-forwarded-host", ""), ("x-forwarded-host", "a.example:8443")];
+        for other in others {
+            assert_eq!(upstream(&[url, PROTO, other], false), Upstream::Unclear, "{other:?}");
+        }
+        assert_eq!(
+            upstream(&[url, PROTO, ("host", "b.example")], true),
+            Upstream::Unclear,
+            "a client's, through Envoy"
+        );
+        let same = Some("https://a.example".to_owned());
+        assert_eq!(origin(&[url, PROTO, ("host", "a.example")], true), same);
+    }
+
+    #[test]
+    fn upstream_is_written_as_an_origin() {
+        for (scheme, host, expected) in [
+            ("https", "A.Example:443", "https://a.example"),
+            ("https", "a.example:8443", "https://a.example:8443"),
+            ("http", "a.example:443", "http://a.example:443"),
+            ("wss", "a.example", "https://a.example"),
+            ("ws", "127.0.0.1:3000", "http://127.0.0.1:3000"),
+            ("https", "[2001:DB8::1]:8443", "https://[2001:db8::1]:8443"),
+        ] {
+            let lines = [("x-forwarded-proto", scheme), ("x-forwarded-host", host)];
+            assert_eq!(origin(&lines, false).as_deref(), Some(expected), "{scheme} {host}");
+        }
+    }
+
+    #[test]
+    fn upstream_told_twice_or_in_part_is_unclear() {
+        let host = ("x-forwarded-host", "a.example");
+        for lines in [
+            vec![host],
+            vec![PROTO, host, host],
+            vec![PROTO, PROTO, host],
+            vec![("x-forwarded-proto", "https, http"), host],
+            vec![("x-forwarded-proto", "HTTPS"), host],
+            vec![("x-forwarded-proto", "gopher"), host],
+            vec![PROTO, ("x-forwarded-host", "")],
+            vec![PROTO, ("x-forwarded-host", "a.example, b.example")],
+            vec![PROTO, ("x-forwarded-host", "a.example@b.example")],
+            vec![PROTO, ("x-forwarded-host", "a.example/@b.example")],
+            vec![PROTO, ("x-forwarded-host", "a.example:x")],
+            vec![PROTO, ("x-forwarded-host", "a.example\\b")],
+            vec![("x-original-url", "https://a.example/"), ("x-original-url", "https://b.example/")],
+            vec![("x-original-url", "https://u@a.example/")],
+            vec![("x-original-url", "https:a.example/")],
+            vec![("x-original-url", "https:///a.example/")],
+            vec![("x-original-url", ""), PROTO, host],
+        ] {
+            assert_eq!(upstream(&lines, false), Upstream::Unclear, "{lines:?}");
+        }
+        assert_eq!(upstream(&[("host", "a.example")], true), Upstream::Unclear, "Envoy tells the scheme, too");
+    }
+
+    #[test]
+    fn audience_is_the_origin_unless_the_host_is_mapped() {
+        let assertion = Assertion {
+            audience: Some("alone".to_owned()),
+            audiences: BTreeMap::from([("a.example:8443".to_owned(), "mapped".to_owned())]),
+            ttl: Duration::from_mins(1),
+        };
+        let audience =
+            |host: &str| upstream(&[PROTO, ("x-forwarded-host", host)], false).audience(&assertion).map(str::to_owned);
+        assert_eq!(audience("a.example:8443").as_deref(), Some("mapped"));
+        assert_eq!(audience("a.example").as_deref(), Some("https://a.example"));
+        assert_eq!(audience("a.example, b.example"), None, "an unclear upstream is not the one that is alone");
+        assert_eq!(Upstream::NotNamed.audience(&assertion), Some("alone"));
+        assert_eq!(Upstream::NotNamed.audience(&Assertion { audience: None, ..assertion.clone() }), None);
+    }
+}

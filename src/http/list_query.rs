@@ -1,0 +1,193 @@
+//! What the query of a list asks for: words, an order, a place in the list; and the links that lead on.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Datelike as _, Utc};
+use serde::{Deserialize, Serialize};
+use url::form_urlencoded;
+use uuid::Uuid;
+
+use super::query::{Query, QueryError};
+use crate::db::{Cursor, Key, Listed, Listing, PAGE, Sort, Turn};
+
+/// Most rows of a page: `?limit=`.
+const MOST: usize = 100;
+
+/// Parameters of `/teams`, `/organizations` and `/people`, besides `after`, `before` and `limit`.
+pub(super) const SORTED: &[&str] = &["search", "sort"];
+
+/// Those of a list of members, which is always in the order of age.
+pub(super) const MEMBERS: &[&str] = &["search"];
+
+/// What is asked for of a list.
+pub(super) struct ListQuery {
+    pub(super) search: String,
+    pub(super) sort: Sort,
+    /// Rows of a page, from 1 to 100.
+    pub(super) limit: usize,
+    turn: Turn,
+    /// The list's own filters, those that are given.
+    filters: Vec<(&'static str, String)>,
+}
+
+/// The ways on from a page; each is the query of a link.
+pub(super) struct Pager {
+    pub(super) previous: Option<String>,
+    pub(super) next: Option<String>,
+}
+
+const AFTER: QueryError =
+    QueryError::Value { name: "after", allowed: "the “next” of a page of the same list in the same order" };
+const BEFORE: QueryError =
+    QueryError::Value { name: "before", allowed: "the “previous” of a page of the same list in the same order" };
+
+/// A cursor as a link holds it. Whoever makes one up sees no more rows with it than without.
+#[derive(Serialize, Deserialize)]
+enum Written {
+    #[serde(rename = "n")]
+    Name(String, String),
+    #[serde(rename = "t")]
+    Time(DateTime<Utc>, String),
+}
+
+impl ListQuery {
+    /// Reads `after`, `before`, `limit` and the parameters of this list, such as `SORTED`. Any other is an error.
+    pub(super) fn read(query: Option<&str>, own: &[&'static str]) -> Result<Self, QueryError> {
+        let query = Query::parse_strict(query, &[own, &["after", "before", "limit"]].concat())?;
+        let sort = match query.value("sort") {
+            None | Some("name") => Sort::Name,
+            Some("newest") => Sort::Newest,
+            Some(_) => return Err(QueryError::Value { name: "sort", allowed: "name, newest" }),
+        };
+        let limit = match query.value("limit").map(str::parse) {
+            None => PAGE,
+            Some(Ok(limit @ 1..=MOST)) => limit,
+            Some(_) => return Err(QueryError::Value { name: "limit", allowed: "a whole number from 1 to 100" }),
+        };
+        let turn = match (query.value("after"), query.value("before")) {
+            (None, None) => Turn::First,
+            (Some(after), None) => Turn::After(read(after).ok_or(AFTER)?),
+            (None, Some(before)) => Turn::Before(read(before).ok_or(BEFORE)?),
+            (Some(_), Some(_)) => return Err(QueryError::Together { name: "before", other: "after" }),
+        };
+        let mut filters = Vec::new();
+        for &name in own.iter().filter(|name| !SORTED.contains(name)) {
+            filters.extend(query.text(name)?.map(|text| (name, text.to_owned())));
+        }
+        let search = query.text("search")?.unwrap_or_default().to_owned();
+        Ok(Self { search, sort, limit, turn, filters })
+    }
+
+    /// What the store is asked for. A place in a list of another order is none.
+    pub(super) fn listing(&self, sort: Sort) -> Result<Listing, QueryError> {
+        self.check_cursor(|cursor| {
+            matches!((sort, &cursor.key), (Sort::Name, Key::Name(_)) | (Sort::Newest, Key::Time(_)))
+        })?;
+        let search = Some(self.search.clone()).filter(|search| !search.is_empty());
+        Ok(Listing { search, sort, turn: self.turn.clone(), most: self.limit })
+    }
+
+    /// As `listing`, for a list of sync records: the newest first, by ids that are UUIDs.
+    pub(super) fn listing_of_syncs(&self) -> Result<Listing, QueryError> {
+        self.check_cursor(|cursor| Uuid::parse_str(&cursor.id).is_ok())?;
+        self.listing(Sort::Newest)
+    }
+
+    fn check_cursor(&self, fits: impl Fn(&Cursor) -> bool) -> Result<(), QueryError> {
+        match &self.turn {
+            Turn::After(cursor) if !fits(cursor) => Err(AFTER),
+            Turn::Before(cursor) if !fits(cursor) => Err(BEFORE),
+            _ => Ok(()),
+        }
+    }
+
+    /// The value of one of the list's own filters.
+    pub(super) fn filter(&self, name: &str) -> Option<&str> {
+        self.filters.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether the list is in the order of age.
+    pub(super) fn newest(&self) -> bool {
+        self.sort == Sort::Newest
+    }
+
+    /// `limit`, where it is not the default: a search keeps it.
+    pub(super) fn own_limit(&self) -> Option<usize> {
+        Some(self.limit).filter(|limit| *limit != PAGE)
+    }
+
+    /// Whether this is the beginning of the whole list.
+    pub(super) fn is_plain(&self) -> bool {
+        self.search.is_empty() && self.filters.is_empty() && matches!(self.turn, Turn::First)
+    }
+
+    pub(super) fn pager<T>(&self, listed: &Listed<T>) -> Pager {
+        let link = |name: &'static str, cursor: &Cursor| {
+            let mut query = form_urlencoded::Serializer::new(String::new());
+            if !self.search.is_empty() {
+                query.append_pair("search", &self.search);
+            }
+            if self.newest() {
+                query.append_pair("sort", "newest");
+            }
+            if let Some(limit) = self.own_limit() {
+                query.append_pair("limit", &limit.to_string());
+            }
+            query.extend_pairs(&self.filters).append_pair(name, &write(cursor));
+            format!("?{}", query.finish())
+        };
+        Pager {
+            previous: listed.previous.as_ref().map(|cursor| link("before", cursor)),
+            next: listed.next.as_ref().map(|cursor| link("after", cursor)),
+        }
+    }
+}
+
+/// A cursor as text for a link.
+pub(super) fn write(cursor: &Cursor) -> String {
+    let id = cursor.id.clone();
+    let written = match &cursor.key {
+        Key::Name(name) => Written::Name(name.clone(), id),
+        Key::Time(time) => Written::Time(*time, id),
+    };
+    URL_SAFE_NO_PAD.encode(serde_json::to_vec(&written).unwrap_or_default())
+}
+
+fn read(text: &str) -> Option<Cursor> {
+    let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+    let (key, id) = match serde_json::from_slice(&bytes).ok()? {
+        Written::Name(name, id) => (Key::Name(name), id),
+        Written::Time(time, id) => (Key::Time(time), id),
+    };
+    // What Postgres knows no text or time for stands in no list.
+    let known = match &key {
+        Key::Name(name) => !name.contains('\0'),
+        Key::Time(time) => (1..=9999).contains(&time.year()),
+    };
+    (known && !id.contains('\0')).then_some(Cursor { key, id })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_survives_the_way_through_a_link_and_a_made_up_one_is_refused() {
+        let time = DateTime::from_timestamp_micros(1_790_000_000_123_456).unwrap();
+        for key in [Key::Name("ä & \"b\"".to_owned()), Key::Time(time)] {
+            let cursor = Cursor { key, id: "id/1".to_owned() };
+            assert_eq!(read(&write(&cursor)), Some(cursor));
+        }
+        let encode = |json: &str| URL_SAFE_NO_PAD.encode(json);
+        for text in [
+            "",
+            "x",
+            &encode("[]"),
+            &encode(r#"{"n":["a\u0000","b"]}"#),
+            &encode(r#"{"t":["now","b"]}"#),
+            &encode(r#"{"t":["-9999-01-01T00:00:00Z","b"]}"#),
+        ] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! `GET /sso/login`: send the browser to Entra.
+
+use std::sync::Arc;
+
+use axum::extract::{RawQuery, State};
+use axum::response::{IntoResponse as _, Redirect, Response};
+use http::header::SET_COOKIE;
+use http::{HeaderMap, HeaderValue};
+
+use super::App;
+use super::error::WebError;
+use super::login_state::LoginState;
+use super::query::Query;
+use super::return_to::ReturnTo;
+
+/// `return_to`: where to go afterwards. `prompt=select_account`: let the person choose another account. What else
+/// LiteLLM's clients may send here is passed over.
+pub(super) async fn start(
+    State(app): State<Arc<App>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, WebError> {
+    let public_url = &app.config.server.public_url;
+    let query = Query::parse(query.as_deref(), &["return_to", "prompt"])?;
+    let return_to = match query.get("return_to") {
+        None | Some("") => ReturnTo::home(public_url),
+        Some(text) => ReturnTo::parse(text, public_url, &app.config.return_hosts).ok_or(WebError::ReturnTo)?,
+    };
+    let pick_account = query.get("prompt") == Some("select_account");
+    let (attempt, cookies) = LoginState::start(&app, &headers, return_to, pick_account);
+    redirect_to_entra(&app, &attempt, cookies).await
+}
+
+/// Sends the browser to Entra's authorization endpoint, with the cookies of `LoginState::start` or `LoginState::restart`.
+pub(super) async fn redirect_to_entra(
+    app: &App,
+    attempt: &LoginState,
+    cookies: Vec<HeaderValue>,
+) -> Result<Response, WebError> {
+    let entra = app.entra.begin(&attempt.proof, attempt.select_account).await?;
+    app.metrics.sign_ins_begun.add(());
+    let mut response = Redirect::to(entra.as_str()).into_response();
+    for cookie in cookies {
+        response.headers_mut().append(SET_COOKIE, cookie);
+    }
+    Ok(response)
+}

@@ -1,0 +1,64 @@
+//! The pages that people look at: one file for each place of the navigation, and a template beside each.
+
+pub(super) mod explain;
+pub(super) mod failed_sign_ins;
+pub(super) mod formatting;
+mod lists;
+mod me;
+mod organization;
+mod sessions;
+pub(super) mod syncs;
+mod team;
+mod user;
+
+pub(super) mod settings;
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{RawQuery, State};
+use axum::response::{Html, IntoResponse as _, Response};
+use http::HeaderMap;
+
+use super::App;
+use super::current_user::CurrentUser;
+use super::error::WebError;
+use super::layout::Frame;
+
+pub(super) use lists::{organizations, people, teams};
+pub(super) use organization::page as organization;
+pub(super) use sessions::{confirm_end_all, end_all_of_person, end_of_person, end_own};
+pub(super) use team::page as team;
+pub(super) use user::page as person;
+
+#[derive(Template)]
+#[template(path = "welcome.html")]
+struct WelcomePage {
+    frame: Frame,
+    signed_out: bool,
+}
+
+/// `GET /`: who I am; or the way in.
+pub(super) async fn home(
+    State(app): State<Arc<App>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, WebError> {
+    let ended = sessions::ended(query.as_deref())?;
+    match CurrentUser::of(&app, &headers).await {
+        Ok(visit) => Ok(me::page(&app, &headers, visit, ended).await?.into_response()),
+        Err(WebError::NotSignedIn) => {
+            Ok(page(&WelcomePage { frame: Frame::new(&app), signed_out: false })?.into_response())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// `GET /signed-out`: where Entra's sign-out sends the browser. Parameters that Entra may add are ignored.
+pub(super) async fn signed_out(State(app): State<Arc<App>>) -> Result<Html<String>, WebError> {
+    page(&WelcomePage { frame: Frame::new(&app), signed_out: true })
+}
+
+fn page(template: &impl Template) -> Result<Html<String>, WebError> {
+    template.render().map(Html).map_err(|error| WebError::Internal(format!("a page could not be written: {error}")))
+}

@@ -1,0 +1,188 @@
+//! Times, limits, models and ids as people read them. Times are UTC: the server does not know where somebody sits.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::db::RowLimits;
+use crate::plan::ALL_ORG_MODELS;
+pub(in crate::http) use crate::util::sanitize::count;
+
+/// `2 minutes ago`, `today 09:12 UTC`, `yesterday 17:02 UTC`, `2026-11-20 17:02 UTC`.
+pub(in crate::http) fn ago(now: &DateTime<Utc>, then: &DateTime<Utc>) -> String {
+    let age = *now - *then;
+    let days = (now.date_naive() - then.date_naive()).num_days();
+    match (age, days) {
+        _ if age < -TimeDelta::minutes(1) => full(then),
+        _ if age < TimeDelta::minutes(1) => "just now".to_owned(),
+        _ if age < TimeDelta::minutes(2) => "1 minute ago".to_owned(),
+        _ if age < TimeDelta::hours(1) => format!("{} minutes ago", age.num_minutes()),
+        (_, 0) => then.format("today %H:%M UTC").to_string(),
+        (_, 1) => then.format("yesterday %H:%M UTC").to_string(),
+        _ => full(then),
+    }
+}
+
+/// `2026-11-20 17:02 UTC`.
+pub(in crate::http) fn full(time: &DateTime<Utc>) -> String {
+    time.format("%Y-%m-%d %H:%M UTC").to_string()
+}
+
+/// For `<time datetime="…">`.
+pub(in crate::http) fn machine(time: &DateTime<Utc>) -> String {
+    time.format("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// Models of a team. `all-org-models` stands for those of its organization, whose list is `inherited`; `organization` is
+/// the organization's id.
+pub(in crate::http) fn team_models(
+    models: &[String],
+    organization: Option<&str>,
+    inherited: Option<&[String]>,
+) -> String {
+    if !models.iter().any(|model| model == ALL_ORG_MODELS) {
+        return self::models(models);
+    }
+    let own: Vec<&str> = models.iter().map(String::as_str).filter(|model| *model != ALL_ORG_MODELS).collect();
+    match (organization, inherited) {
+        (_, Some(inherited)) => format!("{} (inherited from its organization)", self::models(inherited)),
+        (Some(_), None) => "the models of its organization".to_owned(),
+        (None, None) if own.is_empty() => {
+            format!("none: {ALL_ORG_MODELS} means the models of the team's organization, and it has no organization")
+        }
+        (None, None) => format!("{} ({ALL_ORG_MODELS} adds none: the team has no organization)", own.join(", ")),
+    }
+}
+
+/// Models of a user or an organization. An empty list allows all.
+pub(in crate::http) fn models(models: &[String]) -> String {
+    if models.is_empty() { "all models".to_owned() } else { models.join(", ") }
+}
+
+/// The budget in words.
+pub(in crate::http) fn budget(limits: &RowLimits) -> String {
+    match (&limits.max_budget, &limits.budget_duration) {
+        (None, _) => "no budget".to_owned(),
+        (Some(max), Some(duration)) => format!("{max} USD each {duration}"),
+        (Some(max), None) => format!("{max} USD, never reset"),
+    }
+}
+
+/// When a budget begins anew, where there is one that does.
+pub(in crate::http) fn reset(limits: &RowLimits) -> Option<&DateTime<Utc>> {
+    limits.max_budget.and(limits.budget_duration.as_ref()).and(limits.budget_reset_at.as_ref())
+}
+
+/// Tokens and requests a minute in words.
+pub(in crate::http) fn rates(limits: &RowLimits) -> String {
+    match (limits.tpm_limit, limits.rpm_limit) {
+        (None, None) => "no limit".to_owned(),
+        (Some(tokens), None) => format!("{} a minute", counted(tokens, "token")),
+        (None, Some(requests)) => format!("{} a minute", counted(requests, "request")),
+        (Some(tokens), Some(requests)) => {
+            format!("{} and {} a minute", counted(tokens, "token"), counted(requests, "request"))
+        }
+    }
+}
+
+/// `10,000`.
+pub(in crate::http) fn thousands(number: i64) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    if number < 0 { format!("-{text}") } else { text }
+}
+
+/// `1 token`, `10,000 tokens`.
+fn counted(number: i64, one: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {one}{plural}", thousands(number))
+}
+
+/// Where a membership came from.
+pub(in crate::http) fn source(source: &str) -> &'static str {
+    if source == "entra" { "from Entra" } else { "by hand" }
+}
+
+/// Whether a sign-in went well, and why not.
+pub(in crate::http) fn outcome(outcome: &str) -> &'static str {
+    match outcome {
+        "signed_in" => "signed in",
+        "no_group" => "refused: in no assigned group",
+        "groups_unknown" => "refused: a group is required, and Microsoft did not tell the groups",
+        "email_domain" => "refused: the address is of no allowed domain",
+        "other_tenant" => "refused: the id belongs to a person of another tenant",
+        _ => "refused",
+    }
+}
+
+/// Everything but what a path's segment may hold as it is.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// An id as a segment of a path.
+pub(in crate::http) fn segment(id: &str) -> String {
+    utf8_percent_encode(id, SEGMENT).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_told_as_a_person_would() {
+        let at = |text: &str| DateTime::parse_from_rfc3339(text).unwrap().to_utc();
+        let now = at("2026-11-26T10:30:00Z");
+        for (then, said) in [
+            ("2026-11-26T10:29:30Z", "just now"),
+            ("2026-11-26T10:30:20Z", "just now"),
+            ("2026-11-26T10:28:30Z", "1 minute ago"),
+            ("2026-11-26T10:20:00Z", "10 minutes ago"),
+            ("2026-11-26T09:12:00Z", "today 09:12 UTC"),
+            ("2026-11-25T17:02:00Z", "yesterday 17:02 UTC"),
+            ("2026-11-24T23:59:00Z", "2026-11-24 23:59 UTC"),
+            ("2026-11-27T00:00:00Z", "2026-11-27 00:00 UTC"),
+        ] {
+            assert_eq!(ago(&now, &at(then)), said, "{then}");
+        }
+        assert_eq!(ago(&at("2026-11-26T00:10:00Z"), &at("2026-11-25T23:50:00Z")), "20 minutes ago");
+    }
+
+    #[test]
+    fn team_models_say_what_all_org_models_means() {
+        let own = ["gpt-4".to_owned()];
+        let inherits = [ALL_ORG_MODELS.to_owned()];
+        let both = [&own[..], &inherits].concat();
+        let organization = Some("o");
+        assert_eq!(team_models(&own, organization, Some(&[])), "gpt-4");
+        assert_eq!(models(&[]), "all models");
+        assert_eq!(team_models(&inherits, organization, Some(&own)), "gpt-4 (inherited from its organization)");
+        assert_eq!(team_models(&inherits, organization, Some(&[])), "all models (inherited from its organization)");
+        assert_eq!(team_models(&inherits, organization, None), "the models of its organization");
+        let standalone = "none: all-org-models means the models of the team's organization, and it has no organization";
+        assert_eq!(team_models(&inherits, None, None), standalone);
+        assert_eq!(team_models(&both, None, None), "gpt-4 (all-org-models adds none: the team has no organization)");
+    }
+
+    #[test]
+    fn rates_of_one_are_singular() {
+        let limits = |tpm_limit, rpm_limit| RowLimits {
+            max_budget: None,
+            budget_duration: None,
+            budget_reset_at: None,
+            tpm_limit,
+            rpm_limit,
+        };
+        assert_eq!(rates(&limits(Some(1), Some(10_000))), "1 token and 10,000 requests a minute");
+        assert_eq!(rates(&limits(None, Some(1))), "1 request a minute");
+    }
+
+    #[test]
+    fn numbers_and_ids_are_written_for_where_they_stand() {
+        assert_eq!([0, 999, 1_000, 1_234_567, -1_000].map(thousands), ["0", "999", "1,000", "1,234,567", "-1,000"]);
+        assert_eq!(["a b/c", "ä@b", "x-1_2.3~"].map(segment), ["a%20b%2Fc", "%C3%A4%40b", "x-1_2.3~"]);
+    }
+}

@@ -1,0 +1,95 @@
+//! `GET /` for somebody who is signed in: who I am, where I belong, what the last sync did, where I am signed in.
+
+use askama::Template;
+use axum::response::Html;
+use http::HeaderMap;
+
+use super::formatting;
+use super::syncs::SyncView;
+use crate::db::SessionRow;
+use crate::explain::RoleReport;
+use crate::http::App;
+use crate::http::current_user::CurrentUser;
+use crate::http::error::WebError;
+use crate::http::layout::Frame;
+use crate::http::session_cookie;
+use crate::http::view_model::UserDetails;
+
+#[derive(Template)]
+#[template(path = "me.html")]
+struct MePage {
+    frame: Frame,
+    visit: CurrentUser,
+    details: UserDetails,
+    role: RoleReport,
+    last_sync: Option<SyncView>,
+    /// When all that Microsoft tells was last known, where that was not at the last sync.
+    as_of: Option<String>,
+    sessions: Vec<SessionRow>,
+    /// The name of this browser's session.
+    this: Option<String>,
+    ended: Option<u32>,
+}
+
+/// `ended`: how many sessions the form that leads here has ended.
+pub(super) async fn page(
+    app: &App,
+    headers: &HeaderMap,
+    visit: CurrentUser,
+    ended: Option<u32>,
+) -> Result<Html<String>, WebError> {
+    let details = UserDetails::read(app, &visit, &visit.viewer.user_id).await?;
+    let sessions = details.sessions(app, &visit).await?;
+    let syncs = details.syncs(app).await?;
+    let last_sync = SyncView::all(app, &visit, syncs.into_iter().take(1).collect()).await?.pop();
+    let as_of = match &last_sync {
+        Some(sync) if sync.row.assigned_groups == "unknown" || sync.row.member_of == "unknown" => {
+            let known = app.store.last_known_sync(&sync.row.object_id, sync.row.tenant_id).await?;
+            known.map(|at| formatting::ago(&visit.now, &at))
+        }
+        _ => None,
+    };
+    let frame = Frame::of(app, &visit, "/");
+    let this = session_cookie::name(app, headers).await?;
+    let role = details.role(app);
+    super::page(&MePage { frame, visit, details, role, last_sync, as_of, sessions, this, ended })
+}
+
+impl MePage {
+    /// The last sync in words: what it did for this person, and how much it left as it was; or why they were refused.
+    fn last_sync(&self, sync: &SyncView) -> String {
+        if sync.row.outcome != "signed_in" {
+            return formatting::outcome(&sync.row.outcome).to_owned();
+        }
+        let mut line = sync.written_line();
+        let unchanged = self.details.teams.iter().filter(|team| !sync.row.teams_joined.contains(&team.team_id)).count();
+        if unchanged > 0 {
+            line = format!("{line}, {} unchanged", formatting::count(unchanged, "team"));
+        }
+        line
+    }
+
+    /// What the person should know of what the last sync could not do.
+    fn warnings(&self, sync: &SyncView) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let mut unknown = Vec::new();
+        if sync.row.assigned_groups == "unknown" {
+            unknown.push("which groups are assigned to this application");
+        }
+        if sync.row.member_of == "unknown" {
+            unknown.push("which groups you are in");
+        }
+        if !unknown.is_empty() {
+            let as_of = self.as_of.as_ref().map(|at| format!(" Your teams are as of {at}.")).unwrap_or_default();
+            warnings.push(format!(
+                "Microsoft did not tell {}.{as_of} Nothing new was joined, and what you had before you still have.",
+                unknown.join(", nor ")
+            ));
+        }
+        if !sync.row.failures.is_empty() {
+            let who = if self.visit.rights.operator { "The syncs say why." } else { "Your administrator sees why." };
+            warnings.push(format!("Some groups could not be set up completely. {who}"));
+        }
+        warnings
+    }
+}

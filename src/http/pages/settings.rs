@@ -1,0 +1,143 @@
+//! `GET /settings`: what the service works with and where that came from, and whether all it needs is there.
+
+mod answers;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use askama::Template;
+use axum::extract::{RawQuery, State};
+use axum::response::Html;
+use chrono::{DateTime, Utc};
+use http::HeaderMap;
+
+use super::page as write;
+use crate::check::{self, Finding, Level, Parts};
+use crate::config::{Config, Setting};
+use crate::graph::{self, Graph};
+use crate::http::App;
+use crate::http::current_user::CurrentUser;
+use crate::http::error::WebError;
+use crate::http::layout::Frame;
+use crate::http::query;
+use crate::oidc::Entra;
+use crate::util::clock::Clock;
+use crate::util::http_client::HttpClient;
+use crate::util::single_flight::SingleFlight;
+
+use answers::{Answer, answers};
+
+/// How long everybody who asks is shown the same findings.
+const FINDINGS_TTL: Duration = Duration::from_secs(15);
+
+/// The checks that the page shows.
+pub(in crate::http) struct Checks {
+    http: HttpClient,
+    last: SingleFlight<Checked, Infallible>,
+}
+
+/// What the checks found, and when.
+#[derive(Clone)]
+struct Checked {
+    at: DateTime<Utc>,
+    findings: Arc<Vec<Finding>>,
+}
+
+impl Checks {
+    /// `http` leads to Entra and Graph.
+    pub(in crate::http) fn new(http: HttpClient, clock: Clock) -> Self {
+        Self { http, last: SingleFlight::new(clock) }
+    }
+
+    /// The last findings, or new ones. Whoever asks meanwhile waits for the same.
+    async fn findings(&self, app: &App) -> Checked {
+        let now = app.clock.moment();
+        let read = async || Ok(Checked { at: app.clock.now(), findings: Arc::new(self.run(app).await) });
+        let Ok(checked) = self.last.get(|at, _| at.age(now) < FINDINGS_TTL, Duration::ZERO, read).await;
+        checked
+    }
+
+    async fn run(&self, app: &App) -> Vec<Finding> {
+        let config = &app.config;
+        let redirect_uri = config.server.public_url.join("/sso/callback");
+        // Not the one of the sign-ins: that would answer from memory, and have them wait while the keys are read again.
+        let entra = Entra::new(self.http.clone(), app.clock.clone(), config.entra.clone(), redirect_uri);
+        let graph = Graph::new(self.http.clone(), config.entra.graph_url.clone(), graph::TOTAL_BUDGET);
+        let parts = Parts {
+            config,
+            store: &app.store,
+            entra: &entra,
+            graph: &graph,
+            cache: app.cache.as_ref(),
+            clock: &app.clock,
+        };
+        check::run(&parts).await
+    }
+}
+
+#[derive(Template)]
+#[template(path = "settings.html")]
+struct SettingsPage<'a> {
+    frame: Frame,
+    checked: Checked,
+    answers: Vec<Answer>,
+    sections: Vec<(&'static str, Vec<&'a Setting>)>,
+}
+
+impl SettingsPage<'_> {
+    /// All findings in a sentence or two. Where there are warnings, one of them may be that nobody knows.
+    fn summary(&self) -> String {
+        let count = |level| self.checked.findings.iter().filter(|finding| finding.level == level).count();
+        let (failures, warnings) = (count(Level::Fail), count(Level::Warn));
+        let failed = match failures {
+            0 if warnings == 0 => return "All is well: people can sign in.".to_owned(),
+            0 => "Nothing failed.".to_owned(),
+            1 => "1 thing failed.".to_owned(),
+            many => format!("{many} things failed."),
+        };
+        match warnings {
+            0 => failed,
+            1 => format!("{failed} There is 1 warning."),
+            many => format!("{failed} There are {many} warnings."),
+        }
+    }
+
+    fn badge(finding: &Finding) -> &'static str {
+        match finding.level {
+            Level::Ok => "good",
+            Level::Warn => "warn",
+            Level::Fail => "bad",
+        }
+    }
+
+    fn level(finding: &Finding) -> &'static str {
+        match finding.level {
+            Level::Ok => "ok",
+            Level::Warn => "warning",
+            Level::Fail => "failed",
+        }
+    }
+}
+
+/// The settings by section, in their order.
+fn sections(config: &Config) -> Vec<(&'static str, Vec<&Setting>)> {
+    let of_one = config.settings.chunk_by(|one, next| one.section() == next.section());
+    of_one.filter_map(|settings| Some((settings.first()?.section(), settings.iter().collect()))).collect()
+}
+
+/// For those who run the service; nobody else learns that the page is there.
+pub(in crate::http) async fn page(
+    State(app): State<Arc<App>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Html<String>, WebError> {
+    let visit = CurrentUser::of(&app, &headers).await?;
+    if !visit.rights.operator {
+        return Err(WebError::NotFound);
+    }
+    query::none(query.as_deref())?;
+    let checked = app.checks.findings(&app).await;
+    let (answers, sections) = (answers(&app.config), sections(&app.config));
+    write(&SettingsPage { frame: Frame::of(&app, &visit, "/settings"), checked, answers, sections })
+}

@@ -1,0 +1,135 @@
+//! The query of a request.
+
+use std::collections::BTreeMap;
+
+use url::form_urlencoded;
+
+use super::error::WebError;
+use crate::util::sanitize::sanitize_for_log;
+
+/// Longest text of a parameter, in bytes: longer than any name.
+const LONGEST_TEXT: usize = 300;
+
+/// Longest name of a parameter that is repeated to the client.
+const LONGEST_NAME: usize = 40;
+
+/// The parameters of a query that we know, each at most once: two of one name is how one program is made to look at
+/// one and the next at the other.
+pub(super) struct Query(BTreeMap<&'static str, String>);
+
+/// Why a page, an API route or forward auth rejects a query.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum QueryError {
+    #[error("query parameter {}: unknown here; known: {}", sanitize_for_log(name), list(known))]
+    Unknown { name: String, known: Vec<&'static str> },
+    #[error("query parameter {name}: given more than once")]
+    Duplicate { name: &'static str },
+    /// `allowed` completes "Allowed: ….".
+    #[error("query parameter {name}: invalid value; allowed: {allowed}")]
+    Value { name: &'static str, allowed: &'static str },
+    #[error("query parameter {name}: cannot be combined with {other}")]
+    Together { name: &'static str, other: &'static str },
+}
+
+impl Query {
+    /// For `/sso/…`, where LiteLLM's clients and Entra may send more: other parameters are ignored.
+    pub(super) fn parse(query: Option<&str>, known: &[&'static str]) -> Result<Self, WebError> {
+        let mut found = BTreeMap::new();
+        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+            if let Some(known) = known.iter().find(|known| **known == name)
+                && found.insert(*known, value.into_owned()).is_some()
+            {
+                return Err(WebError::DuplicateParameter(known));
+            }
+        }
+        Ok(Self(found))
+    }
+
+    /// For pages and the API: another parameter is an error, since a misspelled filter must not look like an answer.
+    pub(super) fn parse_strict(query: Option<&str>, known: &[&'static str]) -> Result<Self, QueryError> {
+        let mut found = BTreeMap::new();
+        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+            let Some(known) = known.iter().find(|known| **known == name) else {
+                return Err(QueryError::Unknown { name: name.into_owned(), known: known.to_vec() });
+            };
+            if found.insert(*known, value.into_owned()).is_some() {
+                return Err(QueryError::Duplicate { name: known });
+            }
+        }
+        Ok(Self(found))
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// The value without white space around it; `None` where it is absent or empty, as forms send it.
+    pub(super) fn value(&self, name: &str) -> Option<&str> {
+        self.get(name).map(str::trim).filter(|value| !value.is_empty())
+    }
+
+    /// As `value`, for free text. Postgres knows no text with a NUL in it.
+    pub(super) fn text(&self, name: &'static str) -> Result<Option<&str>, QueryError> {
+        match self.value(name) {
+            Some(text) if text.len() > LONGEST_TEXT || text.contains('\0') => {
+                Err(QueryError::Value { name, allowed: "text of at most 300 bytes, without NUL" })
+            }
+            text => Ok(text),
+        }
+    }
+}
+
+/// Rejects every parameter, for a page or an API route that takes none.
+pub(super) fn none(query: Option<&str>) -> Result<(), QueryError> {
+    Query::parse_strict(query, &[]).map(drop)
+}
+
+fn list(known: &[&str]) -> String {
+    if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+}
+
+impl QueryError {
+    /// A stable name, for programs and the log.
+    pub(super) fn code(&self) -> &'static str {
+        match self {
+            Self::Unknown { .. } => "unknown_parameter",
+            Self::Duplicate { .. } => "duplicate_parameter",
+            Self::Value { .. } | Self::Together { .. } => "parameter_value",
+        }
+    }
+
+    /// The parameter. `None` if its name is anything but a short identifier: no text of a client's stands on a page.
+    pub(super) fn parameter(&self) -> Option<&str> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        match self {
+            Self::Unknown { name, .. } => {
+                Some(&**name).filter(|name| (1..=LONGEST_NAME).contains(&name.len()) && name.chars().all(plain))
+            }
+            Self::Duplicate { name } | Self::Value { name, .. } | Self::Together { name, .. } => Some(name),
+        }
+    }
+
+    /// The problem, for the user.
+    pub(super) fn detail(&self) -> String {
+        match self {
+            Self::Unknown { .. } => match self.parameter() {
+                Some(name) => format!("The parameter “{name}” is unknown here."),
+                None => "The address has a parameter that is unknown here.".to_owned(),
+            },
+            Self::Duplicate { name } => format!("The parameter “{name}” is given more than once."),
+            Self::Value { name, .. } => format!("The parameter “{name}” has an invalid value."),
+            Self::Together { name, other } => format!("The parameter “{name}” cannot be combined with “{other}”."),
+        }
+    }
+
+    /// What is allowed instead.
+    pub(super) fn remedy(&self) -> String {
+        match self {
+            Self::Unknown { known, .. } if known.is_empty() => "No parameters are allowed.".to_owned(),
+            Self::Unknown { known, .. } => format!("Allowed parameters: {}.", list(known)),
+            Self::Duplicate { .. } => "Give it once.".to_owned(),
+            Self::Value { allowed, .. } => format!("Allowed: {allowed}."),
+            Self::Together { .. } => "Give one of the two.".to_owned(),
+        }
+    }
+}

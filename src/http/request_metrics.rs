@@ -1,0 +1,145 @@
+//! What is counted here, and where it is read: `GET /metrics`, on a listener of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+
+use super::error::{self, WebError};
+use super::{App, forward_auth};
+use crate::db::SyncRun;
+use crate::observability::metrics::{
+    CONTENT_TYPE as TEXT, Connection, ForwardAuth, GraphList, GroupKind, Label as _, Limit, Metrics, Part, Route, Row,
+    SignIn, StatusClass, StoreRefusal, Unknown,
+};
+use crate::oidc::Credentials;
+use crate::plan::Reading;
+
+pub(super) fn router() -> Router<Arc<App>> {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .fallback(async || StatusCode::NOT_FOUND)
+        .method_not_allowed_fallback(async || StatusCode::NOT_FOUND)
+}
+
+/// What is counted, and what can be read off at this moment.
+async fn metrics(State(app): State<Arc<App>>) -> Result<Response, StatusCode> {
+    let metrics = &app.metrics;
+    let pool = app.store.pool();
+    metrics.postgres_connections.set(Connection::InUse, pool.in_use);
+    metrics.postgres_connections.set(Connection::Idle, pool.idle);
+    metrics.postgres_most.set((), pool.most);
+    metrics.sessions_listening.set((), app.sessions.listens());
+    metrics.sessions_remembered.set((), app.sessions.remembered());
+    let credentials = app.entra.credentials().await;
+    metrics.credential_usable.set((), credentials.is_ok());
+    match credentials {
+        Ok(Credentials::Certificate { ends, .. }) => metrics.credential_ends.set((), ends.timestamp()),
+        Ok(_) => metrics.credential_ends.set((), 0),
+        // What cannot be read ends when it did.
+        Err(_) => {}
+    }
+    let text = metrics.text().map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    Ok(([(CONTENT_TYPE, TEXT)], text).into_response())
+}
+
+/// What a request is for, by its path with the public URL's own before it.
+pub(super) fn route(path: &str, base: &str) -> Route {
+    if forward_auth::is_verify(path) {
+        return Route::Verify;
+    }
+    match path.strip_prefix(base).unwrap_or(path) {
+        "/sso/login" | "/sso/key/generate" => Route::Login,
+        "/sso/callback" => Route::Callback,
+        "/sso/logout" | "/sso/frontchannel-logout" => Route::Logout,
+        "/healthz" | "/readyz" => Route::Health,
+        "/.well-known/jwks.json" => Route::Keys,
+        path if path.starts_with("/api/") => Route::Api,
+        path if path.starts_with("/assets/") => Route::Assets,
+        _ => Route::Pages,
+    }
+}
+
+/// Counts an answer.
+pub(super) fn answered(metrics: &Metrics, route: Route, status: StatusCode) {
+    metrics.requests.add((route, StatusClass::of(status.as_u16())));
+    if route == Route::Verify {
+        metrics.forward_auth.add(ForwardAuth::of(status.as_u16()));
+    }
+}
+
+/// Counts an answer of `/auth/verify` about somebody who was remembered.
+pub(super) fn answered_at_once(metrics: &Metrics) {
+    answered(metrics, Route::Verify, StatusCode::OK);
+}
+
+/// Counts what became of somebody who came back from Entra.
+pub(super) fn came_back(metrics: &Metrics, response: &Response, time: Duration) {
+    let redirect = response.extensions().get::<SignIn>().copied();
+    let outcome = match error::code(response) {
+        None => redirect.unwrap_or(SignIn::SignedIn),
+        Some(code) if code.starts_with("id_token") => SignIn::IdToken,
+        Some(code) => SignIn::named(code).unwrap_or(SignIn::Other),
+    };
+    metrics.sign_ins.add(outcome);
+    if outcome == SignIn::SignedIn {
+        metrics.sign_in_seconds.took((), time);
+    }
+}
+
+/// Counts what a sync read and wrote, also of a person who was refused.
+pub(super) fn synced(metrics: &Metrics, run: &SyncRun) {
+    metrics.sign_in_part_seconds.took(Part::Entra, run.entra_time);
+    if let Some(directory) = &run.directory {
+        metrics.sign_in_part_seconds.took(Part::Graph, run.graph_time);
+        let lists =
+            [(GraphList::Assigned, directory.assigned.as_ref()), (GraphList::MemberOf, Some(&directory.member_of))];
+        for (list, reading) in lists {
+            if let Some(Reading::Unknown(unknown)) = reading {
+                let why = Unknown::named(&unknown.code).unwrap_or(Unknown::Other);
+                metrics.lists_unknown.add((list, why));
+            }
+        }
+    }
+    // Whoever was refused did not come that far.
+    if run.refusal.is_none() {
+        metrics.sign_in_part_seconds.took(Part::Plan, run.plan_time);
+        metrics.sign_in_part_seconds.took(Part::Postgres, run.store_time);
+    }
+    let applied = &run.applied;
+    for (row, count) in [
+        (Row::Organization, applied.organizations_created.len()),
+        (Row::Team, applied.teams_created.len()),
+        (Row::OrganizationMember, applied.organizations_joined.len()),
+        (Row::TeamMember, applied.teams_joined.len()),
+        (Row::User, usize::from(applied.user_created)),
+        (Row::PersonChange, usize::from(applied.user_updated)),
+    ] {
+        metrics.rows_written.add_many(row, count);
+    }
+    for kind in applied.failures.iter().filter_map(|failure| GroupKind::named(failure.kind)) {
+        metrics.groups_refused.add(kind);
+    }
+    metrics.sync_retries.add_many((), applied.retries as usize);
+}
+
+/// Counts a request that was refused for being too much, or for want of the database.
+pub(super) fn refused(metrics: &Metrics, error: &WebError) {
+    match error {
+        WebError::TooManySignIns => metrics.limits_refused.add(Limit::SignIns),
+        WebError::TooManyRequests { .. } => metrics.limits_refused.add(Limit::PerAddress),
+        WebError::TooManySignInsOfUser { .. } => metrics.limits_refused.add(Limit::PerUser),
+        WebError::TargetTooLong => metrics.limits_refused.add(Limit::Target),
+        WebError::HeadersTooLong => metrics.limits_refused.add(Limit::Headers),
+        WebError::CookiesTooLong => metrics.limits_refused.add(Limit::Cookies),
+        WebError::BodyTooLong => metrics.limits_refused.add(Limit::Body),
+        WebError::DatabaseUnavailable(_) => metrics.postgres_refusals.add(StoreRefusal::Unavailable),
+        WebError::Busy => metrics.postgres_refusals.add(StoreRefusal::Busy),
+        _ => {}
+    }
+}

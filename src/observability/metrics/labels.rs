@@ -1,0 +1,198 @@
+//! The labels and all values that they can have.
+
+/// One label.
+pub trait Label: Copy + 'static {
+    const NAME: &'static str;
+    /// All there are, in their order, as they are written.
+    const VALUES: &'static [(Self, &'static str)];
+
+    fn index(self) -> usize;
+
+    /// The value that is written so.
+    fn named(text: &str) -> Option<Self> {
+        Self::VALUES.iter().find(|(_, value)| *value == text).map(|(label, _)| *label)
+    }
+}
+
+/// The labels of a metric: none, one, or two.
+pub trait Labels: Copy {
+    /// The place of these among the sets.
+    fn index(self) -> usize;
+    /// All sets that there can be.
+    fn sets() -> Vec<Vec<(&'static str, &'static str)>>;
+    /// Each label with its values.
+    fn values() -> Vec<(&'static str, Vec<&'static str>)>;
+}
+
+impl Labels for () {
+    fn index(self) -> usize {
+        0
+    }
+
+    fn sets() -> Vec<Vec<(&'static str, &'static str)>> {
+        vec![Vec::new()]
+    }
+
+    fn values() -> Vec<(&'static str, Vec<&'static str>)> {
+        Vec::new()
+    }
+}
+
+impl<A: Label> Labels for A {
+    fn index(self) -> usize {
+        Label::index(self)
+    }
+
+    fn sets() -> Vec<Vec<(&'static str, &'static str)>> {
+        A::VALUES.iter().map(|(_, value)| vec![(A::NAME, *value)]).collect()
+    }
+
+    fn values() -> Vec<(&'static str, Vec<&'static str>)> {
+        vec![(A::NAME, A::VALUES.iter().map(|(_, value)| *value).collect())]
+    }
+}
+
+impl<A: Label, B: Label> Labels for (A, B) {
+    fn index(self) -> usize {
+        Label::index(self.0) * B::VALUES.len() + Label::index(self.1)
+    }
+
+    fn sets() -> Vec<Vec<(&'static str, &'static str)>> {
+        let both = |a| B::VALUES.iter().map(move |(_, b)| vec![(A::NAME, a), (B::NAME, *b)]);
+        A::VALUES.iter().flat_map(|(_, a)| both(*a)).collect()
+    }
+
+    fn values() -> Vec<(&'static str, Vec<&'static str>)> {
+        [<A as Labels>::values(), <B as Labels>::values()].concat()
+    }
+}
+
+macro_rules! labels {
+    ($($(#[$doc:meta])* $name:ident, $label:literal: $($variant:ident = $text:literal),+ $(,)?;)+) => { $(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($variant),+ }
+
+        impl Label for $name {
+            const NAME: &'static str = $label;
+            const VALUES: &'static [(Self, &'static str)] = &[$((Self::$variant, $text)),+];
+
+            fn index(self) -> usize {
+                self as usize
+            }
+        }
+    )+ };
+}
+
+labels! {
+    /// What became of somebody who came back from Entra: signed in, or the code of the error.
+    SignIn, "outcome":
+        SignedIn = "signed_in", AlreadySignedIn = "already_signed_in", Restarted = "restarted",
+        Canceled = "canceled", ConsentDeclined = "consent_declined", ConsentRequired = "consent_required",
+        AttemptUnknown = "attempt_unknown", AttemptExpired = "attempt_expired", AttemptUsed = "attempt_used",
+        CodeMissing = "code_missing", CodeRefused = "code_refused",
+        InteractionRequired = "interaction_required", NotAssigned = "not_assigned",
+        EntraRefused = "entra_refused", AppRefused = "app_refused", CredentialUnusable = "credential_unusable",
+        EntraUnavailable = "entra_unavailable", TenantNotAllowed = "tenant_not_allowed", IdToken = "id_token",
+        EmailDomain = "email_domain_not_allowed", NoGroup = "no_group", GroupsUnknown = "groups_unknown",
+        OtherTenant = "other_tenant", DatabaseUnavailable = "database_unavailable", Busy = "busy",
+        TooManySignIns = "too_many_sign_ins", TooManySignInsOfUser = "too_many_sign_ins_of_user",
+        DuplicateParameter = "duplicate_parameter", Internal = "internal",
+        Other = "other";
+
+    /// A part of a sign-in.
+    Part, "part": Entra = "entra", Graph = "graph", Plan = "plan", Postgres = "postgres";
+
+    /// What a sync writes.
+    Row, "kind":
+        Organization = "organization", Team = "team", OrganizationMember = "organization_member",
+        TeamMember = "team_member", User = "person", PersonChange = "person_change";
+
+    /// What a group becomes.
+    GroupKind, "kind": Organization = "organization", Team = "team";
+
+    /// A list of groups.
+    GraphList, "list": Assigned = "assigned_groups", MemberOf = "member_of";
+
+    /// Why a list is unknown: the codes of sync records.
+    Unknown, "why":
+        Unauthorized = "graph_unauthorized", Forbidden = "graph_forbidden", NotFound = "graph_not_found",
+        Throttled = "graph_throttled", Unavailable = "graph_unavailable", Unexpected = "graph_unexpected",
+        Unreachable = "graph_unreachable", Timeout = "graph_timeout", Malformed = "graph_malformed",
+        ForeignLink = "graph_foreign_link", PageLoop = "graph_page_loop", AppToken = "app_token", Other = "other";
+
+    /// How one request to Graph ended.
+    GraphCall, "outcome":
+        Ok = "ok", Unauthorized = "graph_unauthorized", Forbidden = "graph_forbidden", NotFound = "graph_not_found",
+        Throttled = "graph_throttled", Unavailable = "graph_unavailable", Unexpected = "graph_unexpected",
+        Unreachable = "graph_unreachable", Timeout = "graph_timeout", Malformed = "graph_malformed";
+
+    /// What Entra is asked for.
+    EntraCall, "call": Discovery = "discovery", Code = "code", AppToken = "app_token";
+
+    /// How that ended.
+    EntraOutcome, "outcome": Ok = "ok", Refused = "refused", Failed = "failed";
+
+    /// What ended a session before its time.
+    SessionEnd, "why":
+        SignedOut = "signed_out", One = "one_ended", All = "all_ended", Entra = "entra_signed_out",
+        NewSignIn = "new_sign_in", Refused = "sign_in_refused";
+
+    /// Where the answer to a proxy's question came from.
+    Lookup, "answer": Memory = "memory", Database = "database", Nobody = "nobody", Failed = "failed";
+
+    /// What a request is for. Pages are all that is nothing else, be it there or not.
+    Route, "route":
+        Verify = "verify", Login = "login", Callback = "callback", Logout = "logout", Api = "api", Assets = "assets",
+        Keys = "keys", Health = "health", Pages = "pages";
+
+    /// The class of an answer's status.
+    StatusClass, "status": Informational = "1xx", Success = "2xx", Redirect = "3xx", Client = "4xx", Server = "5xx";
+
+    /// What a proxy was told.
+    ForwardAuth, "status":
+        Passed = "200", Redirect = "302", BadRequest = "400", NotSignedIn = "401", Refused = "403",
+        Internal = "500", Unavailable = "503", Other = "other";
+
+    /// What there was too much of.
+    Limit, "limit":
+        SignIns = "concurrent_sign_ins", PerAddress = "sign_ins_per_address", PerUser = "sign_ins_per_user",
+        Target = "target", Headers = "headers", Cookies = "cookies", Body = "body";
+
+    /// A connection in the pool.
+    Connection, "state": InUse = "in_use", Idle = "idle";
+
+    /// Why the database did not serve a request.
+    StoreRefusal, "why": Unavailable = "unavailable", Busy = "busy";
+}
+
+impl StatusClass {
+    /// Of an HTTP status.
+    #[must_use]
+    pub fn of(status: u16) -> Self {
+        match status {
+            0..200 => Self::Informational,
+            200..300 => Self::Success,
+            300..400 => Self::Redirect,
+            400..500 => Self::Client,
+            _ => Self::Server,
+        }
+    }
+}
+
+impl ForwardAuth {
+    /// Of an HTTP status.
+    #[must_use]
+    pub fn of(status: u16) -> Self {
+        match status {
+            200 => Self::Passed,
+            302 => Self::Redirect,
+            400 => Self::BadRequest,
+            401 => Self::NotSignedIn,
+            403 => Self::Refused,
+            500 => Self::Internal,
+            503 => Self::Unavailable,
+            _ => Self::Other,
+        }
+    }
+}
