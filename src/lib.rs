@@ -42,12 +42,6 @@ pub mod web;
 
 pub mod server;
 
-// A Postgres and an Entra of our own, for the demo and the tests.
-#[cfg(feature = "demo")]
-pub mod fake;
-#[cfg(feature = "demo")]
-pub mod pg;
-
 // The program.
 mod telemetry;
 

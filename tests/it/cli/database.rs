@@ -4,8 +4,8 @@ use std::fs;
 
 use chrono::TimeDelta;
 use entraway::clock::Clock;
-use entraway::pg::{Durability, PrivateCluster};
 use entraway::store::{ConnectError, Store, StoreError};
+use pg_sandbox::{Durability, PrivateCluster};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use super::check::{assert_only_failure, check, world_of};
