@@ -88,7 +88,7 @@ enum Command {
         #[arg(long, value_enum, default_value_t = StoreArg::Native)]
         store: StoreArg,
         /// LiteLLM's own migrations, for the store of that name; script/setup --litellm fetches them.
-        #[arg(long, value_name = "FOLDER", default_value_os_t = crate::pg::litellm_migrations())]
+        #[arg(long, value_name = "FOLDER", default_value_os_t = pg_sandbox::litellm_migrations())]
         litellm_migrations: PathBuf,
         /// Start with `entra_groups_also_create_orgs` off: groups become standalone teams, as in LiteLLM today.
         #[arg(long)]

@@ -36,12 +36,6 @@ pub mod check;
 // Routes, pages, middleware and the server.
 pub mod http;
 
-// A private Postgres cluster and a simulated Entra, for the demo and the tests.
-#[cfg(feature = "demo")]
-pub mod fake;
-#[cfg(feature = "demo")]
-pub mod pg;
-
 // The program.
 pub mod cli;
 

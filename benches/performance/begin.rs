@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use entraway::domain::StoreKind;
-use entraway::pg::PrivateCluster;
+use pg_sandbox::PrivateCluster;
 
 use crate::browser::{client, median, ms};
 use crate::service::{self, Folder};

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::process::Command;
 
 use entraway::domain::StoreKind;
-use entraway::pg::PrivateCluster;
+use pg_sandbox::PrivateCluster;
 
 use crate::browser::sign_in;
 use crate::service::Service;

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use anyhow::Context as _;
-use entraway::domain::{ObjectId, StoreKind};
-use entraway::pg::PrivateCluster;
+use entra_simulator::ObjectId;
+use entraway::domain::StoreKind;
+use pg_sandbox::PrivateCluster;
 use sqlx::{AssertSqlSafe, PgPool};
 
 use crate::browser::{median, ms, sign_in};

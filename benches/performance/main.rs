@@ -19,7 +19,7 @@ mod wrk;
 use std::process::ExitCode;
 
 use anyhow::ensure;
-use entraway::pg::{Durability, PrivateCluster};
+use pg_sandbox::{Durability, PrivateCluster};
 use sqlx::PgPool;
 
 use page::Part;

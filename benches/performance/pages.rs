@@ -8,7 +8,7 @@ use anyhow::ensure;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use entraway::domain::StoreKind;
-use entraway::pg::PrivateCluster;
+use pg_sandbox::PrivateCluster;
 use serde_json::json;
 
 use crate::browser::{ms, share, sign_in};

@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-use entraway::domain::{ObjectId, StoreKind};
-use entraway::pg::{PrivateCluster, litellm_migrations};
+use entra_simulator::ObjectId;
+use entraway::domain::StoreKind;
+use pg_sandbox::{PrivateCluster, litellm_migrations};
 use sqlx::{AssertSqlSafe, PgPool};
 
 use crate::browser::{median, ms, sign_in};

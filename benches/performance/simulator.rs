@@ -5,8 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use entraway::domain::{GroupId, ObjectId};
-use entraway::fake::{Directory, Fake, Options};
+use entra_simulator::{Directory, EntraSimulator, GroupId, ObjectId, Options};
 use entraway::util::clock::Clock;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
@@ -109,8 +108,8 @@ pub(crate) async fn run(scene: &str) -> anyhow::Result<()> {
     };
     let clock = Clock::system();
     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let fake = Fake::start(listener, Options::new(directory, Arc::new(move || clock.now()))).await?;
-    (facts.authority_url, facts.graph_url) = (fake.authority_url(), fake.graph_url());
+    let simulator = EntraSimulator::start(listener, Options::new(directory, Arc::new(move || clock.now()))).await?;
+    (facts.authority_url, facts.graph_url) = (simulator.authority_url(), simulator.graph_url());
     println!("{}", serde_json::to_string(&facts)?);
     tokio::task::spawn_blocking(|| stdin().read_to_end(&mut Vec::new())).await??;
     Ok(())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::ensure;
 use entraway::domain::StoreKind;
-use entraway::pg::PrivateCluster;
+use pg_sandbox::PrivateCluster;
 use sqlx::PgPool;
 
 use crate::browser::{Storm, median, storm};

@@ -9,17 +9,17 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use entra_simulator::{Directory, EntraSimulator, Group, Member, Options};
+use pg_sandbox::{Durability, PrivateCluster};
 use tokio::net::TcpListener;
 use url::Url;
 
 use super::output::{OutputError, outln};
 use crate::config;
 use crate::domain::StoreKind;
-use crate::fake::{Directory, Fake, Options};
 use crate::graph;
 use crate::http::App;
 use crate::http::server;
-use crate::pg::{Durability, PrivateCluster};
 use crate::util::clock::Clock;
 
 const DATABASE: &str = "entraway";
@@ -46,26 +46,26 @@ pub(super) async fn run(
             cluster.apply_migrations(DATABASE, migrations).await?;
         }
         let clock = Clock::system();
-        let fake = start_fake(listen(ports.entra).await?, &public_url, clock.clone()).await?;
+        let entra = start_simulator(listen(ports.entra).await?, &public_url, clock.clone()).await?;
         let store = if litellm.is_some() { StoreKind::LiteLlm } else { StoreKind::Native };
-        let yaml = configuration(&public_url, store, &cluster.url(DATABASE), &fake, also_create_orgs);
+        let yaml = configuration(&public_url, store, &cluster.url(DATABASE), &entra, also_create_orgs);
         // The cluster removes its folder however this process ends.
         let file = cluster.folder().join("config.yaml");
         write_private(&file, &yaml).with_context(|| format!("{}: cannot be written", file.display()))?;
         let config = config::parse(Some(&yaml), &file, &BTreeMap::new())?.config;
         let app = App::build(config, clock, graph::TOTAL_BUDGET).await?;
-        anyhow::Ok((listener, public_url, cluster, fake, app, file))
+        anyhow::Ok((listener, public_url, cluster, entra, app, file))
     };
-    let (listener, public_url, cluster, fake, app, file) = tokio::select! {
+    let (listener, public_url, cluster, entra, app, file) = tokio::select! {
         prepared = prepare => prepared?,
         () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
     };
     let tables =
         if litellm.is_some() { "LiteLLM's tables in the schema public" } else { "tables in the schema entraway" };
-    tell(&public_url, &fake, tables, &cluster.psql(DATABASE), also_create_orgs)?;
-    tell_subcommands(program, &file, &fake)?;
+    tell(&public_url, &entra, tables, &cluster.psql(DATABASE), also_create_orgs)?;
+    tell_subcommands(program, &file, &entra)?;
     server::serve(app, listener, stop).await?;
-    fake.stop();
+    entra.stop();
     cluster.stop();
     outln!("\nStopped. Nothing was kept.")?;
     Ok(ExitCode::SUCCESS)
@@ -79,17 +79,23 @@ async fn listen(port: u16) -> anyhow::Result<TcpListener> {
     TcpListener::bind(("127.0.0.1", 0)).await.context("no port on 127.0.0.1 is free")
 }
 
-async fn start_fake(listener: TcpListener, public_url: &Url, clock: Clock) -> anyhow::Result<Fake> {
+async fn start_simulator(listener: TcpListener, public_url: &Url, clock: Clock) -> anyhow::Result<EntraSimulator> {
     let mut directory = Directory::sample();
     directory.redirect_uris = ["sso/callback", "signed-out"].map(|path| format!("{public_url}{path}")).to_vec();
     let options =
         Options { product_url: Some(public_url.clone()), ..Options::new(directory, Arc::new(move || clock.now())) };
-    Ok(Fake::start(listener, options).await?)
+    Ok(EntraSimulator::start(listener, options).await?)
 }
 
 /// The same file that an operator would write, with the simulator's addresses in it.
-fn configuration(public_url: &Url, store: StoreKind, database: &str, fake: &Fake, also_create_orgs: bool) -> String {
-    let directory = fake.edit(|directory| directory.clone());
+fn configuration(
+    public_url: &Url,
+    store: StoreKind,
+    database: &str,
+    entra: &EntraSimulator,
+    also_create_orgs: bool,
+) -> String {
+    let directory = entra.edit(|directory| directory.clone());
     format!(
         r#"# Configuration of the running demo; removed when it ends.
 server:
@@ -131,8 +137,8 @@ litellm_settings:
         client_id = directory.client_id,
         secret = directory.client_secret,
         principal = directory.service_principal_id,
-        authority = fake.authority_url(),
-        graph = fake.graph_url(),
+        authority = entra.authority_url(),
+        graph = entra.graph_url(),
     )
 }
 
@@ -142,11 +148,17 @@ fn write_private(file: &Path, text: &str) -> std::io::Result<()> {
 }
 
 /// What a newcomer needs to know, and nothing else.
-fn tell(public_url: &Url, fake: &Fake, tables: &str, psql: &str, also_create_orgs: bool) -> Result<(), OutputError> {
+fn tell(
+    public_url: &Url,
+    entra: &EntraSimulator,
+    tables: &str,
+    psql: &str,
+    also_create_orgs: bool,
+) -> Result<(), OutputError> {
     outln!("\nEntraway is running. Open  {public_url}  and sign in as one of these people:\n")?;
-    let directory = fake.edit(|directory| directory.clone());
+    let directory = entra.edit(|directory| directory.clone());
     for person in &directory.people {
-        let member = |group: &&crate::fake::Group| group.members.contains(&crate::fake::Member::Person(person.id));
+        let member = |group: &&Group| group.members.contains(&Member::Person(person.id));
         let groups: Vec<&str> = directory.groups.iter().filter(member).map(|group| group.name.as_str()).collect();
         let roles = if person.app_roles.is_empty() { "–".to_owned() } else { person.app_roles.join(", ") };
         let groups = if groups.is_empty() { "no group".to_owned() } else { groups.join(", ") };
@@ -154,14 +166,14 @@ fn tell(public_url: &Url, fake: &Fake, tables: &str, psql: &str, also_create_org
     }
     let assigned = if also_create_orgs { "an organization and a team" } else { "a standalone team" };
     outln!("\nThey come from a simulated Entra, where each group that is assigned to the app becomes {assigned}.")?;
-    outln!("Put people into groups, make groups, assign them:  {}", fake.desk_url())?;
+    outln!("Put people into groups, make groups, assign them:  {}", entra.admin_url())?;
     outln!("\nLook into the database ({tables}):\n\n  {psql}")
 }
 
 /// Command lines of the other subcommands, at the running demo.
-fn tell_subcommands(program: &Path, file: &Path, fake: &Fake) -> Result<(), OutputError> {
+fn tell_subcommands(program: &Path, file: &Path, entra: &EntraSimulator) -> Result<(), OutputError> {
     let (program, file) = (program.display(), file.display());
-    let user = fake.edit(|directory| directory.people.first().map(|person| person.id.to_string()));
+    let user = entra.edit(|directory| directory.people.first().map(|person| person.id.to_string()));
     outln!("\nTry the other subcommands with this demo's configuration, {file}:\n")?;
     outln!("  {program} check --config {file}")?;
     if let Some(user) = user {

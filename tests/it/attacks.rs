@@ -12,8 +12,8 @@ use std::collections::BTreeSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use entra_simulator::ObjectId;
 use entraway::config::{Config, CookieKey};
-use entraway::domain::ObjectId;
 use reqwest::header::{ACCEPT, LOCATION, SET_COOKIE};
 use reqwest::{Method, RequestBuilder};
 use url::Url;
@@ -69,7 +69,7 @@ impl Siege {
     async fn upon(world: World, change: impl FnOnce(&World, &mut Config)) -> Self {
         let log = Log::new();
         let (alice, _) = world.alice();
-        let eve = world.fake.edit(|directory| directory.person("Eve Evers", |_| {}));
+        let eve = world.simulator.edit(|directory| directory.person("Eve Evers", |_| {}));
         let database = world.database.replacen('@', &format!(":{DATABASE_PASSWORD}@"), 1);
         let mut config = world.config();
         config.database.url = database.into();
@@ -77,7 +77,7 @@ impl Siege {
         change(&world, &mut config);
         let service = world.service_of(config.clone()).await;
         let mut secrets = Secrets::default();
-        secrets.add("client secret", world.fake.edit(|directory| directory.client_secret.clone()));
+        secrets.add("client secret", world.simulator.edit(|directory| directory.client_secret.clone()));
         secrets.add("cookie key", STANDARD.encode(COOKIE_KEY));
         secrets.add("database's password", DATABASE_PASSWORD);
         secrets.add("name of a person", "Alice");
@@ -109,7 +109,7 @@ impl Siege {
 
     /// Picks a person at Entra; gives the callback's address.
     pub(crate) async fn pick(&mut self, browser: &Browser, entra: &Url, person: ObjectId) -> Url {
-        let callback = browser.pick(&self.world.fake, &self.service, entra, person).await;
+        let callback = browser.pick(&self.world.simulator, &self.service, entra, person).await;
         self.secrets.add_callback(&callback);
         callback
     }
@@ -173,7 +173,7 @@ impl Siege {
     /// log of all of it, which has lines for each, holds no secret and no address.
     pub(crate) async fn stands(mut self, at_least: usize) {
         self.ended = true;
-        self.world.fake.clear_faults();
+        self.world.simulator.clear_faults();
         let (mut browser, callback) = self.comes_back(self.alice).await;
         let answer = browser.get(callback).await;
         assert_eq!(answer.status, 303, "Alice cannot sign in any more: {answer:#?}");

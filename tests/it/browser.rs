@@ -16,7 +16,7 @@ mod sign_in;
 mod tabs;
 mod webdriver;
 
-use entraway::pg::litellm_migrations;
+use pg_sandbox::litellm_migrations;
 
 use scene::Scene;
 

@@ -10,9 +10,8 @@ use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use entra_simulator::{AppCredential, Endpoint, ObjectId, TokenKind};
 use entraway::config::ClientAuth;
-use entraway::domain::ObjectId;
-use entraway::fake::{AppCredential, Endpoint, TokenKind};
 use serde_json::Value;
 
 use crate::cli::program::Folder;
@@ -61,8 +60,8 @@ impl Scene {
 
     /// What was sent to token endpoints, and to which; then forgotten.
     fn sent(&self) -> Vec<(TokenKind, String, Vec<AppCredential>)> {
-        let seen = self.world.fake.requests_to(Endpoint::Token);
-        self.world.fake.clear_requests();
+        let seen = self.world.simulator.requests_to(Endpoint::Token);
+        self.world.simulator.clear_requests();
         seen.into_iter().map(|seen| (seen.token.unwrap(), seen.path, seen.app_credentials)).collect()
     }
 

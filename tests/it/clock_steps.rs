@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use entraway::fake::{Endpoint, Fault, FaultRule};
+use entra_simulator::{Endpoint, Fault, FaultRule};
 
 use crate::support::scene::until;
 use crate::support::{Browser, Service, World};
@@ -33,10 +33,10 @@ async fn failed_discovery_is_retried_after_wall_clock_steps_back() {
     let (alice, _) = world.alice();
     world.clock.step_wall_clock(TimeDelta::days(1));
     let service = world.service().await;
-    world.fake.fault(FaultRule::on(Endpoint::Discovery, Fault::status(503)));
+    world.simulator.fault(FaultRule::on(Endpoint::Discovery, Fault::status(503)));
     assert_eq!(Browser::new().get(service.at("/sso/login")).await.status, 503);
     world.clock.step_wall_clock(TimeDelta::days(-1));
-    world.fake.clear_faults();
+    world.simulator.clear_faults();
     world.sign_in(&service, alice).await;
 }
 
@@ -45,7 +45,7 @@ async fn signing_keys_are_read_again_by_their_age_alone() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;
-    let readings = || world.fake.requests_to(Endpoint::Keys).len();
+    let readings = || world.simulator.requests_to(Endpoint::Keys).len();
     world.sign_in(&service, alice).await;
     world.clock.step_wall_clock(TimeDelta::days(2));
     world.sign_in(&service, alice).await;

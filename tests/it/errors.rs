@@ -9,7 +9,7 @@ mod reflection;
 mod requests;
 mod setup;
 
-use entraway::domain::ObjectId;
+use entra_simulator::ObjectId;
 use url::Url;
 use uuid::Uuid;
 
@@ -81,7 +81,7 @@ fn words(page: &Answer) -> Words {
 
 /// Nothing of Entra's own text, of secrets, of people or of the program.
 pub(crate) fn tells_nothing(world: &World, answer: &Answer) {
-    let directory = world.fake.edit(|directory| directory.clone());
+    let directory = world.simulator.edit(|directory| directory.clone());
     let people: Vec<&str> = directory.people.iter().filter_map(|person| person.email.as_deref()).collect();
     let inside = [
         "AADSTS",
@@ -115,7 +115,7 @@ pub(crate) fn tells_nothing(world: &World, answer: &Answer) {
 async fn comes_back(world: &World, service: &Service, person: ObjectId) -> (Browser, Url) {
     let mut browser = Browser::new();
     let entra = browser.begin(service).await;
-    let callback = browser.pick(&world.fake, service, &entra, person).await;
+    let callback = browser.pick(&world.simulator, service, &entra, person).await;
     (browser, callback)
 }
 

@@ -9,8 +9,8 @@ mod token;
 mod unknown;
 mod unknown_late;
 
-use entraway::domain::{GroupId, ObjectId, StoreKind};
-use entraway::fake::Endpoint;
+use entra_simulator::{Endpoint, GroupId, ObjectId};
+use entraway::domain::StoreKind;
 use serde_json::{Value, json};
 
 use crate::support::{Browser, Service, World};
@@ -50,7 +50,7 @@ impl Scene {
     async fn new(store: StoreKind) -> Self {
         let world = World::of(store).await;
         let (alice, kept) = world.alice();
-        let (left, gone) = world.fake.edit(|directory| {
+        let (left, gone) = world.simulator.edit(|directory| {
             let (left, gone) = (directory.group("Left Behind"), directory.group("Gone"));
             directory.put(alice, left);
             directory.assign(left);
@@ -59,7 +59,7 @@ impl Scene {
         });
         let service = world.service().await;
         world.sign_in(&service, alice).await;
-        let new = world.fake.edit(|directory| {
+        let new = world.simulator.edit(|directory| {
             directory.take_out(alice, left);
             directory.remove_group(gone);
             let new = directory.group("New");
@@ -67,7 +67,7 @@ impl Scene {
             directory.assign(new);
             new
         });
-        world.fake.clear_requests();
+        world.simulator.clear_requests();
         Self { world, service, alice, kept, left, new }
     }
 
@@ -134,7 +134,7 @@ impl Scene {
 
     async fn signs_in(&self, how: &str) -> Browser {
         let mut browser = Browser::new();
-        let answer = browser.sign_in(&self.world.fake, &self.service, self.alice).await;
+        let answer = browser.sign_in(&self.world.simulator, &self.service, self.alice).await;
         assert_eq!(answer.status, 303, "{how}: the person gets in: {answer:#?}");
         browser
     }
@@ -151,7 +151,7 @@ impl Scene {
 
     /// Everything works again, so the next sign-in makes up for what this one could not do.
     async fn recovers(&self) {
-        self.world.fake.clear_faults();
+        self.world.simulator.clear_faults();
         let mut browser = self.signs_in("after the trouble").await;
         let run = self.world.last_run().await;
         assert_eq!((&run["assigned_groups"], &run["member_of"]), (&json!("known"), &json!("known")), "{run:#}");

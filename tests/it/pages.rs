@@ -13,7 +13,7 @@ mod settings;
 mod syncs;
 mod upgrade;
 
-use entraway::domain::{GroupId, ObjectId};
+use entra_simulator::{GroupId, ObjectId};
 
 use crate::support::scene::{assigned, person};
 use crate::support::{Answer, Browser, Service, StoreKind, World};
@@ -53,7 +53,7 @@ impl Cast {
         ] {
             let id = person(&world, name, groups);
             let role = vec![role.to_owned()];
-            world.fake.edit(|directory| directory.change_person(id, |person| person.app_roles = role)).unwrap();
+            world.simulator.edit(|directory| directory.change_person(id, |person| person.app_roles = role)).unwrap();
             actors.push(Actor { id, browser: world.sign_in(&service, id).await });
         }
         let [alice, bob, olga, vera, ada] = actors.try_into().unwrap_or_else(|_| panic!("five actors"));

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use entraway::pg::{ClusterError, Durability, PrivateCluster};
+use pg_sandbox::{ClusterError, Durability, PrivateCluster};
 use sqlx::{Connection, PgConnection};
 
 /// Tells this very program, started again, to be the owner that a test does away with.

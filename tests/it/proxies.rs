@@ -10,8 +10,8 @@ mod upstream;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use entra_simulator::{GroupId, ObjectId};
 use entraway::config::{Assertion, Config};
-use entraway::domain::{GroupId, ObjectId};
 use reqwest::{Method, StatusCode};
 
 use crate::forward_auth::assertion::keys;
@@ -69,7 +69,7 @@ async fn signs_in(scene: &Scene, proxy: &Proxy, page: &str) -> (Client, String) 
     assert_eq!(begun.location().origin().ascii_serialization(), SSO);
     let entra = client.page(begun.location().as_str()).await;
     assert_eq!(entra.status, StatusCode::SEE_OTHER, "{entra:#?}\n{}", proxy.log());
-    let callback = client.pick(&scene.world.fake, &entra.location(), scene.alice).await;
+    let callback = client.pick(&scene.world.simulator, &entra.location(), scene.alice).await;
     let back = client.page(callback.as_str()).await;
     assert_eq!(back.status, StatusCode::SEE_OTHER, "{back:#?}\n{}", proxy.log());
     let to = back.location().to_string();

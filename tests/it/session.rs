@@ -41,7 +41,7 @@ async fn api_me_tells_exactly_what_was_agreed(#[values(Native, LiteLlm)] store: 
     assert_eq!(answer.headers["cache-control"], "no-store");
     let me = answer.json();
     assert_eq!(keys(&me), ["last_sync", "organizations", "session", "teams", "user"]);
-    let tenant = world.fake.edit(|directory| directory.tenant_id);
+    let tenant = world.simulator.edit(|directory| directory.tenant_id);
     assert_eq!(
         me["user"],
         json!({ "user_id": alice, "tenant_id": tenant, "email": "alice.arden@contoso-sim.example",
@@ -127,7 +127,7 @@ async fn each_sign_in_has_a_new_token_and_ends_the_session_that_the_browser_had(
 ) {
     let world = World::of(store).await;
     let (alice, _) = world.alice();
-    let bob = world.fake.edit(|directory| directory.person("Bob Baker", |_| {}));
+    let bob = world.simulator.edit(|directory| directory.person("Bob Baker", |_| {}));
     let service = world.service().await;
     let elsewhere = world.sign_in(&service, alice).await;
     let mut browser = world.sign_in(&service, alice).await;
@@ -135,7 +135,7 @@ async fn each_sign_in_has_a_new_token_and_ends_the_session_that_the_browser_had(
     // The same person again, and then somebody else.
     for person in [alice, bob] {
         let mut old = browser.clone();
-        assert_eq!(browser.sign_in(&world.fake, &service, person).await.status, 303);
+        assert_eq!(browser.sign_in(&world.simulator, &service, person).await.status, 303);
         assert_eq!(old.me(&service).await.status, 401, "the browser's old token is worth nothing");
         assert_eq!(browser.me(&service).await.json()["user"]["user_id"], json!(person));
         assert!(tokens.insert(browser.cookies["entraway"].clone()), "a token came twice");
@@ -152,7 +152,7 @@ async fn a_token_that_a_stranger_planted_is_not_taken_over() {
     let planted = URL_SAFE_NO_PAD.encode([7; 32]);
     let mut browser = Browser::new();
     browser.cookies.insert("entraway".into(), planted.clone());
-    assert_eq!(browser.sign_in(&world.fake, &service, alice).await.status, 303);
+    assert_eq!(browser.sign_in(&world.simulator, &service, alice).await.status, 303);
     assert_ne!(browser.cookies["entraway"], planted);
     assert!(!hashes(&world).await.contains(&Sha256::digest(planted.as_bytes()).to_vec()));
 }

@@ -7,7 +7,7 @@ mod storm;
 
 use std::collections::BTreeMap;
 
-use entraway::domain::GroupId;
+use entra_simulator::GroupId;
 use serde_json::Value;
 
 use crate::support::World;

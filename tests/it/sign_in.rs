@@ -1,8 +1,7 @@
 //! The main job: sign in, and find organizations, teams and memberships in the database.
 
 use chrono::TimeDelta;
-use entraway::domain::ObjectId;
-use entraway::fake::{Endpoint, Fault, FaultRule};
+use entra_simulator::{Endpoint, Fault, FaultRule, ObjectId};
 use rstest::rstest;
 use serde_json::json;
 
@@ -14,7 +13,7 @@ async fn a_person_signs_in_and_their_groups_are_organizations_teams_and_membersh
     #[values(Native, LiteLlm)] store: StoreKind,
 ) {
     let world = World::of(store).await;
-    let (alice, evals, other) = world.fake.edit(|directory| {
+    let (alice, evals, other) = world.simulator.edit(|directory| {
         let alice = directory.person("Alice Arden", |_| {});
         let (evals, other) = (directory.group("Production LLM Evals"), directory.group("Other"));
         directory.put(alice, evals);
@@ -73,20 +72,20 @@ async fn a_database_user_who_only_owns_the_schema_is_enough() {
 async fn the_page_tells_what_a_sign_in_did(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, group) = world.alice();
-    let erin = world.fake.edit(|directory| directory.person("Erin Ellis", |_| {}));
+    let erin = world.simulator.edit(|directory| directory.person("Erin Ellis", |_| {}));
     let service = world.service().await;
     // Her sign-in created an organization and a team of a group that is none of hers.
     assert_eq!(last_sync(&world, &service, erin).await, "just now: made the account.");
 
     world.sql("update {teams} set organization_id = null").await;
-    world.fake.edit(|directory| directory.put(erin, group));
+    world.simulator.edit(|directory| directory.put(erin, group));
     assert_eq!(last_sync(&world, &service, alice).await, "just now: made the account; joined Production LLM Evals.");
     world.sql("delete from {organization_members}").await;
     let said = "just now: joined the organization Production LLM Evals, 1 team unchanged.";
     assert_eq!(last_sync(&world, &service, alice).await, said);
     assert_eq!(last_sync(&world, &service, alice).await, "just now: nothing had to be changed, 1 team unchanged.");
 
-    world.fake.edit(|directory| {
+    world.simulator.edit(|directory| {
         let [first, second] = ["First", "Second"].map(|name| directory.group(name));
         for group in [first, second] {
             directory.put(alice, group);
@@ -136,7 +135,7 @@ async fn the_page_tells_what_is_not_known(#[values(Native, LiteLlm)] store: Stor
             world.clock.advance(TimeDelta::minutes(10));
         }
         for &list in lists {
-            world.fake.fault(FaultRule::on(list, Fault::status(403)));
+            world.simulator.fault(FaultRule::on(list, Fault::status(403)));
         }
         let page = world.sign_in(&service, alice).await.get(service.at("/")).await.body;
         let whole = format!("</strong> {said} Nothing new was joined, and what you had before you still have.</p>");
@@ -144,6 +143,6 @@ async fn the_page_tells_what_is_not_known(#[values(Native, LiteLlm)] store: Stor
         for insides in ["Authorization_RequestDenied", "Insufficient privileges"] {
             assert!(!page.contains(insides), "what Graph said is for administrators: {page}");
         }
-        world.fake.clear_faults();
+        world.simulator.clear_faults();
     }
 }

@@ -25,4 +25,4 @@ pub(crate) use rows::{Rows, models_of_team};
 pub(crate) use secrets::{Secrets, no_address_is_in};
 pub(crate) use together::together;
 pub(crate) use traces::Traces;
-pub(crate) use world::{Service, World, as_entraway, cluster, furnish, litellm_database};
+pub(crate) use world::{Service, World, as_entraway, cluster, furnish, litellm_database, tenants};

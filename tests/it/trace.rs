@@ -11,7 +11,7 @@ mod sent;
 #[cfg(feature = "otlp")]
 mod variables;
 
-use entraway::domain::ObjectId;
+use entra_simulator::ObjectId;
 use entraway::observability::spans::{ATTRIBUTES, Step};
 use reqwest::Method;
 use reqwest::header::HeaderMap;

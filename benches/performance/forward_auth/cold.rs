@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use anyhow::{Context as _, ensure};
 use entraway::domain::StoreKind;
-use entraway::pg::PrivateCluster;
+use pg_sandbox::PrivateCluster;
 use sqlx::PgPool;
 use tokio::process::Command;
 

@@ -1,8 +1,7 @@
 //! A Graph, or somebody in its place, that lies, and an Entra that sends us elsewhere: our tokens go nowhere, and what is
 //! no proper list is none.
 
-use entraway::domain::ObjectId;
-use entraway::fake::{Endpoint, Fault, FaultRule, TokenKind};
+use entra_simulator::{Endpoint, Fault, FaultRule, ObjectId, TokenKind};
 use reqwest::header::{HeaderName, HeaderValue};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -30,8 +29,8 @@ async fn believes_none(mut siege: Siege, at_least: usize, lists: &[Endpoint], li
         for (how, said, lie) in lies(&siege) {
             let how = format!("{list:?}: {how}");
             siege.names(&how);
-            siege.world.fake.clear_requests();
-            siege.world.fake.fault(FaultRule::on(list, lie));
+            siege.world.simulator.clear_requests();
+            siege.world.simulator.fault(FaultRule::on(list, lie));
             let kept = siege.world.readings().await;
             let (mut browser, callback) = siege.comes_back(siege.alice).await;
             let answer = browser.get(callback).await;
@@ -53,7 +52,7 @@ async fn believes_none(mut siege: Siege, at_least: usize, lists: &[Endpoint], li
             after.readings.clone_from(&before.readings);
             (after.sessions, after.runs) = (before.sessions, before.runs);
             assert_eq!(after, before, "{how}: the database");
-            siege.world.fake.clear_faults();
+            siege.world.simulator.clear_faults();
         }
     }
     siege.world.sign_in(&siege.service, siege.alice).await;
@@ -69,7 +68,7 @@ async fn no_token_goes_to_another_host_whatever_graph_says() {
     believes_none(Siege::new().await, 38, &LISTS, |siege| {
         let lure = &siege.lure.origin;
         let host = lure.strip_prefix("http://").unwrap();
-        let port = siege.world.fake.graph_url().port().unwrap();
+        let port = siege.world.simulator.graph_url().port().unwrap();
         let links = [
             format!("{lure}/v1.0/me/memberOf?$skiptoken=x"),
             format!("//{host}/v1.0/me/memberOf"),
@@ -186,11 +185,11 @@ async fn what_is_no_group_lets_nobody_into_one() {
         siege.names(&how);
         let entry = json!({ "@odata.type": kind, "id": group, "displayName": "Production LLM Evals" });
         let lie = answer(200, &[], json!({ "value": [entry] }).to_string());
-        siege.world.fake.fault(FaultRule::on(Endpoint::MemberOf, lie));
+        siege.world.simulator.fault(FaultRule::on(Endpoint::MemberOf, lie));
         siege.world.sign_in(&siege.service, siege.eve).await;
         let joined = teams(&siege.world.rows().await, siege.eve);
         assert_eq!(joined, (Vec::new(), Vec::new()), "{how} let Eve into teams and organizations");
-        siege.world.fake.clear_faults();
+        siege.world.simulator.clear_faults();
     }
     siege.stands(10).await;
 }
@@ -201,11 +200,11 @@ async fn neither_code_nor_secret_goes_where_the_token_endpoint_points() {
     let elsewhere = format!("{}/token", siege.lure.origin);
     for status in [301, 302, 303, 307, 308] {
         let redirect = answer(status, &[("location", &elsewhere)], "{}");
-        siege.world.fake.fault(FaultRule::on(Endpoint::Token, redirect).token(TokenKind::Delegated));
+        siege.world.simulator.fault(FaultRule::on(Endpoint::Token, redirect).token(TokenKind::Delegated));
         let (mut browser, callback) = siege.comes_back(siege.alice).await;
         let how = format!("a redirect with {status}");
         siege.refuses(&how, (503, "entra_unavailable"), &mut browser, callback).await;
-        siege.world.fake.clear_faults();
+        siege.world.simulator.clear_faults();
     }
     siege.stands(5).await;
 }

@@ -1,7 +1,7 @@
 //! Names and addresses that whoever may name a group or a person in Entra can choose: kept as text or made harmless,
 //! never read as anything else, and in no line of the log.
 
-use entraway::domain::ObjectId;
+use entra_simulator::ObjectId;
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -83,7 +83,7 @@ fn kept(name: &str, becomes: &Becomes) -> Option<String> {
 
 /// Makes a person with this name and these addresses.
 fn person(siege: &Siege, name: &str, upn: &str, email: Option<&str>) -> ObjectId {
-    siege.world.fake.edit(|directory| {
+    siege.world.simulator.edit(|directory| {
         directory.person(name, |person| {
             upn.clone_into(&mut person.upn);
             person.email = email.map(str::to_owned);
@@ -150,14 +150,14 @@ async fn a_persons_name_is_text_and_nothing_else(#[values(Native, LiteLlm)] stor
 async fn a_groups_name_is_text_and_nothing_else(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut siege = Siege::of(store).await;
     for (how, name, becomes) in names() {
-        let group = siege.world.fake.edit(|directory| {
+        let group = siege.world.simulator.edit(|directory| {
             let group = directory.group(&name);
             directory.assign(group);
             group
         });
         let address = format!("{group}@contoso-sim.example");
         let member = person(&siege, "Member", &address, None);
-        siege.world.fake.edit(|directory| directory.put(member, group));
+        siege.world.simulator.edit(|directory| directory.put(member, group));
         let (mut browser, page) = enters(&mut siege, how, member).await;
         let kept = kept(&name, &becomes).unwrap_or(group.to_string());
         let rows = siege.world.rows().await;
@@ -183,7 +183,7 @@ async fn a_groups_name_is_text_and_nothing_else(#[values(Native, LiteLlm)] store
         let before = siege.world.versions().await;
         siege.world.sign_in(&siege.service, member).await;
         assert_eq!(siege.world.versions().await, before, "{how}: the second sign-in knows it again");
-        siege.world.fake.edit(|directory| directory.remove_group(group));
+        siege.world.simulator.edit(|directory| directory.remove_group(group));
         hide(&mut siege, &name);
         if kept != id {
             hide(&mut siege, &kept);

@@ -9,7 +9,7 @@ mod text;
 
 use std::sync::Arc;
 
-use entraway::fake::IdToken;
+use entra_simulator::IdToken;
 
 use super::Siege;
 
@@ -26,7 +26,7 @@ fn wrong(how: &'static str, code: &'static str, change: impl Fn(&mut IdToken) + 
 /// Tries to sign Alice in with each of the wrong tokens, and at last with a right one.
 async fn refuses_each(mut siege: Siege, at_least: usize, all: Vec<Wrong>) {
     for (how, code, change) in all {
-        siege.world.fake.next_id_token(move |token| change(token));
+        siege.world.simulator.next_id_token(move |token| change(token));
         refuses(&mut siege, how, code).await;
     }
     siege.stands(at_least).await;

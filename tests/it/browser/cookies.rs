@@ -75,7 +75,7 @@ async fn planted_cookies_neither_sign_in_nor_lock_out() {
         config.return_hosts.clear();
     });
     let scene = scene.await;
-    let eve = scene.world.fake.edit(|directory| directory.person("Eve", |_| {}));
+    let eve = scene.world.simulator.edit(|directory| directory.person("Eve", |_| {}));
     let token = scene.world.sign_in(&scene.service, eve).await.cookies["__Host-entraway"].clone();
     let (planter, proxy) = (Planter::start(token).await, nginx::start(&scene, |text| text).await);
     let rules = [

@@ -20,7 +20,7 @@ async fn several_tabs_finish_in_any_order() {
     let mut tabs = Vec::new();
     for _ in 0..5 {
         let entra = browser.begin(&service).await;
-        tabs.push(browser.pick(&world.fake, &service, &entra, alice).await);
+        tabs.push(browser.pick(&world.simulator, &service, &entra, alice).await);
     }
     for tab in [3, 0, 4, 2, 1] {
         let answer = browser.get(tabs[tab].clone()).await;
@@ -40,7 +40,7 @@ async fn several_tabs_finish_at_the_same_moment() {
     let mut tabs = Vec::new();
     for _ in 0..6 {
         let entra = browser.begin(&service).await;
-        tabs.push(browser.pick(&world.fake, &service, &entra, alice).await);
+        tabs.push(browser.pick(&world.simulator, &service, &entra, alice).await);
     }
     let answers = together(tabs.into_iter().map(|tab| {
         let mut browser = browser.clone();
@@ -58,7 +58,7 @@ async fn one_answer_sent_several_times_at_once_signs_in_once() {
     let (service, replica) = (world.service().await, world.service().await);
     let mut browser = Browser::new();
     let entra = browser.begin(&service).await;
-    let callback = browser.pick(&world.fake, &service, &entra, alice).await;
+    let callback = browser.pick(&world.simulator, &service, &entra, alice).await;
     let mut answers = together((0..6).map(|turn| {
         let mut browser = browser.clone();
         let mut url = callback.clone();
@@ -82,7 +82,7 @@ async fn what_one_replica_begins_another_finishes() {
         let (one, other) = (with_keys(&world, keys).await, with_keys(&world, keys).await);
         let mut browser = Browser::new();
         let entra = browser.begin(&one).await;
-        let callback = browser.pick(&world.fake, &other, &entra, alice).await;
+        let callback = browser.pick(&world.simulator, &other, &entra, alice).await;
         let answer = browser.get(callback).await;
         assert_eq!(answer.status, 303, "with the keys {keys:?}: {answer:#?}");
         assert_eq!(browser.me(&one).await.status, 200, "the session is good on both");
@@ -99,7 +99,7 @@ async fn an_attempt_is_finished_by_whoever_has_the_key_that_sealed_it() {
     for (from, to, works) in [(&old, &new, false), (&both, &old, false), (&old, &both, true), (&both, &new, true)] {
         let mut browser = Browser::new();
         let entra = browser.begin(from).await;
-        let callback = browser.pick(&world.fake, to, &entra, alice).await;
+        let callback = browser.pick(&world.simulator, to, &entra, alice).await;
         if works {
             assert_eq!(browser.get(callback).await.status, 303, "a key that is in both lists opens");
             assert_eq!(browser.me(&old).await.status, 200, "a session needs no key");
@@ -127,10 +127,10 @@ async fn of_more_than_eight_open_attempts_the_oldest_goes() {
     newest.sort();
     assert_eq!(browser.cookies.keys().cloned().collect::<Vec<_>>(), newest);
 
-    let callback = browser.pick(&world.fake, &service, &attempts[3], alice).await;
+    let callback = browser.pick(&world.simulator, &service, &attempts[3], alice).await;
     assert_eq!(browser.get(callback).await.code(), "attempt_unknown", "the fourth of twelve");
     for entra in &attempts[4..] {
-        let callback = browser.pick(&world.fake, &service, entra, alice).await;
+        let callback = browser.pick(&world.simulator, &service, entra, alice).await;
         assert_eq!(browser.get(callback).await.status, 303, "each of the last eight");
     }
 }

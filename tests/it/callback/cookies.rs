@@ -45,7 +45,7 @@ async fn cookies_are_bound_to_the_public_url_as_tightly_as_it_allows() {
         let (age, rest): (Vec<_>, Vec<_>) = attributes.into_iter().partition(|one| one.starts_with("Max-Age"));
         assert_eq!((age, rest), (vec!["Max-Age=86400".to_owned()], expected.iter().map(ToString::to_string).collect()));
 
-        let callback = browser.pick(&world.fake, &service, &entra, alice).await;
+        let callback = browser.pick(&world.simulator, &service, &entra, alice).await;
         assert_eq!(callback.path(), format!("{base}/sso/callback"), "{public_url}");
         let answer = browser.get(callback).await;
         assert_eq!(answer.status, 303, "{public_url}: {answer:#?}");

@@ -9,11 +9,11 @@ use crate::support::{Browser, World};
 async fn the_request_to_entra_holds_what_makes_it_safe_and_nothing_secret() {
     let world = World::new().await;
     let service = world.service().await;
-    let directory = world.fake.edit(|directory| directory.clone());
+    let directory = world.simulator.edit(|directory| directory.clone());
     let mut browser = Browser::new();
     let entra = browser.begin(&service).await;
 
-    let authority = world.fake.authority_url();
+    let authority = world.simulator.authority_url();
     let address = format!("{authority}{}/oauth2/v2.0/authorize", directory.tenant_id);
     assert_eq!(entra.as_str().split('?').next().unwrap(), address);
     let sent: BTreeMap<String, String> = entra.query_pairs().into_owned().collect();
@@ -36,7 +36,7 @@ async fn the_request_to_entra_holds_what_makes_it_safe_and_nothing_secret() {
     assert_eq!(sent["response_type"], "code");
     assert_eq!(sent["code_challenge_method"], "S256");
     assert_eq!(sent["redirect_uri"], "http://127.0.0.1:1/sso/callback");
-    let graph = world.fake.graph_url().origin().ascii_serialization();
+    let graph = world.simulator.graph_url().origin().ascii_serialization();
     assert_eq!(sent["scope"], format!("openid profile email {graph}/User.Read"));
     for name in ["code_challenge", "nonce"] {
         let value = &sent[name];
@@ -86,7 +86,7 @@ async fn litellms_own_address_begins_a_sign_in_too() {
     let mut browser = Browser::new();
     let answer = browser.get(service.at("/sso/key/generate?return_to=/here&redirect_to=https://evil.example")).await;
     assert_eq!(answer.status, 303, "{answer:#?}");
-    let callback = browser.pick(&world.fake, &service, &answer.location(), alice).await;
+    let callback = browser.pick(&world.simulator, &service, &answer.location(), alice).await;
     let answer = browser.get(callback).await;
     assert_eq!((answer.status.as_u16(), answer.location().as_str()), (303, "http://127.0.0.1:1/here"));
     assert_eq!(browser.me(&service).await.status, 200);
@@ -96,11 +96,11 @@ async fn litellms_own_address_begins_a_sign_in_too() {
 async fn entra_may_know_some_redirect_addresses_only_and_ours_is_the_registered_one() {
     let world = World::new().await;
     let (alice, _) = world.alice();
-    world.fake.edit(|directory| directory.redirect_uris = vec!["https://sso.example.com/x/sso/callback".into()]);
+    world.simulator.edit(|directory| directory.redirect_uris = vec!["https://sso.example.com/x/sso/callback".into()]);
     let service =
         world.service_with(|config| config.server.public_url = "https://sso.example.com/x/".parse().unwrap()).await;
     let mut browser = Browser::new();
     let answer = browser.get(service.at("/x/sso/login")).await;
-    let callback = browser.pick(&world.fake, &service, &answer.location(), alice).await;
+    let callback = browser.pick(&world.simulator, &service, &answer.location(), alice).await;
     assert_eq!(browser.get(callback).await.status, 303);
 }

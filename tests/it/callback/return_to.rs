@@ -29,7 +29,7 @@ async fn a_path_is_where_the_person_arrives() {
         let mut browser = Browser::new();
         let answer = browser.get(service.at(&query(return_to))).await;
         assert_eq!(answer.status, 303, "{return_to}: {answer:#?}");
-        let callback = browser.pick(&world.fake, &service, &answer.location(), alice).await;
+        let callback = browser.pick(&world.simulator, &service, &answer.location(), alice).await;
         let answer = browser.get(callback).await;
         assert_eq!(answer.status, 303, "{return_to}: {answer:#?}");
         assert_eq!(answer.location().as_str(), format!("http://127.0.0.1:1{arrives}"), "{return_to}");
@@ -103,7 +103,7 @@ async fn below_a_path_only_what_is_below_it_is_ours() {
     for (return_to, arrives) in [("/base/ui?a=b", "https://e.com/base/ui?a=b"), ("", "https://e.com/base/")] {
         let mut browser = Browser::new();
         let answer = browser.get(login(return_to)).await;
-        let callback = browser.pick(&world.fake, &service, &answer.location(), alice).await;
+        let callback = browser.pick(&world.simulator, &service, &answer.location(), alice).await;
         assert_eq!(browser.get(callback).await.location().as_str(), arrives);
     }
 }

@@ -1,8 +1,7 @@
 //! Login states that are expired, consumed or unknown: none is a dead end, and none is a loop.
 
 use chrono::TimeDelta;
-use entraway::domain::ObjectId;
-use entraway::fake::Endpoint;
+use entra_simulator::{Endpoint, ObjectId};
 use url::Url;
 
 use super::{parameter, with, without};
@@ -13,7 +12,7 @@ async fn comes_back(world: &World, service: &Service, user: ObjectId) -> (Browse
     let mut browser = Browser::new();
     let entra =
         browser.get(service.at("/sso/login?prompt=select_account&return_to=/teams?search=a%2526b")).await.location();
-    let callback = browser.pick(&world.fake, service, &entra, user).await;
+    let callback = browser.pick(&world.simulator, service, &entra, user).await;
     (browser, callback)
 }
 
@@ -41,7 +40,7 @@ async fn callback_expired_state_restarts_with_destination() {
         assert_ne!(state_of(&answer), parameter(&callback, "state"), "a new login state");
         assert_eq!(parameter(&answer.location(), "prompt"), "select_account", "as at the first time");
         assert_eq!(browser.cookies.len(), 1, "the expired cookie is gone: {:?}", browser.cookies.keys());
-        let callback = browser.pick(&world.fake, &service, &answer.location(), alice).await;
+        let callback = browser.pick(&world.simulator, &service, &answer.location(), alice).await;
         let answer = browser.get(callback).await;
         assert_eq!(answer.location().as_str(), DESTINATION, "after {late}");
         assert_eq!(browser.me(&service).await.status, 200);
@@ -56,7 +55,7 @@ async fn callback_expired_twice_stops_with_a_page() {
     let (mut browser, callback) = comes_back(&world, &service, alice).await;
     world.clock.advance(TimeDelta::minutes(11));
     let restarted = browser.get(callback).await.location();
-    let callback = browser.pick(&world.fake, &service, &restarted, alice).await;
+    let callback = browser.pick(&world.simulator, &service, &restarted, alice).await;
     world.clock.advance(TimeDelta::minutes(11));
     for _ in 0..2 {
         let page = browser.get(callback.clone()).await;
@@ -73,11 +72,11 @@ async fn callback_expired_code_opens_no_session() {
     let service = world.service().await;
     let (mut browser, callback) = comes_back(&world, &service, alice).await;
     world.clock.advance(TimeDelta::minutes(11));
-    world.fake.clear_requests();
+    world.simulator.clear_requests();
     let answer = browser.get(callback).await;
     state_of(&answer);
     assert!(!answer.set_cookies().iter().any(|cookie| cookie.starts_with("entraway=")), "{answer:#?}");
-    assert!(world.fake.requests_to(Endpoint::Token).is_empty(), "the code was redeemed");
+    assert!(world.simulator.requests_to(Endpoint::Token).is_empty(), "the code was redeemed");
     assert_eq!(world.sessions_and_runs().await, (0, 0));
 }
 
@@ -130,7 +129,7 @@ async fn callback_after_failure_keeps_the_destination() {
     assert!(page.body.contains("return_to=%2Fteams"), "{}", page.body);
     world.clock.advance(TimeDelta::minutes(11));
     let restarted = browser.get(callback).await;
-    let callback = browser.pick(&world.fake, &service, &restarted.location(), alice).await;
+    let callback = browser.pick(&world.simulator, &service, &restarted.location(), alice).await;
     assert_eq!(browser.get(callback).await.location().as_str(), DESTINATION);
 }
 
@@ -145,6 +144,6 @@ async fn callback_unknown_state_offers_a_new_sign_in() {
     assert_eq!((page.status.as_u16(), page.code().as_str()), (400, "attempt_unknown"), "{page:#?}");
     assert!(page.body.contains("<a class=\"button\" href=\"/sso/login\">Sign in again</a>"), "{}", page.body);
     let entra = other.get(service.at("/sso/login")).await.location();
-    let callback = other.pick(&world.fake, &service, &entra, alice).await;
+    let callback = other.pick(&world.simulator, &service, &entra, alice).await;
     assert_eq!(other.get(callback).await.location().as_str(), "http://127.0.0.1:1/");
 }

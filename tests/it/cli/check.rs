@@ -1,7 +1,7 @@
 //! `entraway check`: each thing that can be wrong has its line, its remedy and its exit code.
 
+use entra_simulator::Directory;
 use entraway::domain::StoreKind;
-use entraway::fake::Directory;
 
 use super::program::{CONFIG, DATABASE_PASSWORD, Ended, Folder, environment, run, with};
 use crate::support::World;
@@ -28,7 +28,7 @@ async fn world() -> World {
 /// A world with one assigned group.
 pub(super) async fn world_of(kind: StoreKind) -> World {
     let world = World::of(kind).await;
-    world.fake.edit(|directory| {
+    world.simulator.edit(|directory| {
         let evals = directory.group("Production LLM Evals");
         directory.assign(evals);
     });
@@ -41,7 +41,9 @@ pub(crate) async fn check(world: &World, yaml: &str, env: &[(&str, String)]) -> 
     let config = folder.file("entraway.yaml", yaml);
     let ended = run(&folder, &["check", "--config", &config], env).await;
     let client_secret = env.iter().find(|(name, _)| *name == "SECRET").unwrap().1.clone();
-    for secret in [DATABASE_PASSWORD, &client_secret, &world.fake.edit(|directory| directory.client_secret.clone())] {
+    for secret in
+        [DATABASE_PASSWORD, &client_secret, &world.simulator.edit(|directory| directory.client_secret.clone())]
+    {
         assert!(!ended.all().contains(secret), "a secret is told: {ended:?}");
     }
     assert_eq!(ended.stderr, "", "what check finds goes to standard output");
@@ -82,7 +84,7 @@ async fn when_all_is_well_every_step_says_what_it_found() {
     let world = world().await;
     let ended = check(&world, CONFIG, &environment(&world)).await;
     assert_ready(&ended);
-    let tenant = world.fake.edit(|directory| directory.tenant_id);
+    let tenant = world.simulator.edit(|directory| directory.tenant_id);
     for (step, found) in [
         ("configuration", "read from "),
         ("groups", "each assigned group becomes an organization and a team inside it"),
@@ -140,7 +142,7 @@ async fn another_client_id() {
 #[tokio::test]
 async fn no_application_read_all() {
     let world = world().await;
-    world.fake.edit(|directory| directory.app_permissions.application_read = false);
+    world.simulator.edit(|directory| directory.app_permissions.application_read = false);
     let ended = check(&world, CONFIG, &environment(&world)).await;
     let remedy = "grant the application permission Application.Read.All and give admin consent";
     assert_only_failure(&ended, "assigned groups", "(403)", remedy);
@@ -158,7 +160,7 @@ async fn a_service_principal_id_that_is_none() {
 #[tokio::test]
 async fn the_client_id_in_place_of_the_service_principals() {
     let world = world().await;
-    let client = world.fake.edit(|directory| directory.client_id.clone());
+    let client = world.simulator.edit(|directory| directory.client_id.clone());
     let ended = check(&world, CONFIG, &with(environment(&world), "PRINCIPAL", &client)).await;
     assert_told(&ended, "warn", "configuration", "entra.service_principal_id is the same as the client id", "");
     assert_only_failure(&ended, "assigned groups", "(404)", "service_principal_id is the object id");
@@ -173,7 +175,7 @@ async fn no_service_principal_and_no_assigned_groups_are_warnings() {
     assert_told(&ended, "warn", "assigned groups", "service_principal_id is not set", remedy);
     assert_ready(&ended);
 
-    world.fake.edit(|directory: &mut Directory| directory.assignments.clear());
+    world.simulator.edit(|directory: &mut Directory| directory.assignments.clear());
     let ended = check(&world, CONFIG, &environment(&world)).await;
     let remedy = "assign groups to the enterprise app: Entra admin center";
     assert_told(&ended, "warn", "assigned groups", "Graph lists none, so no group passes", remedy);

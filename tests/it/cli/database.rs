@@ -4,8 +4,8 @@ use std::fs;
 
 use chrono::TimeDelta;
 use entraway::db::{ConnectError, Store, StoreError};
-use entraway::pg::{Durability, PrivateCluster};
 use entraway::util::clock::Clock;
+use pg_sandbox::{Durability, PrivateCluster};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use super::check::{assert_only_failure, check, world_of};

@@ -11,7 +11,7 @@ use crate::support::{LiteLlm, Native, World};
 async fn why_somebody_is_not_in_a_team_is_told_from_the_database_alone(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, evals) = world.alice();
-    let staff = world.fake.edit(|directory| {
+    let staff = world.simulator.edit(|directory| {
         let staff = directory.group("All Staff");
         directory.put(alice, staff);
         staff
@@ -23,7 +23,7 @@ async fn why_somebody_is_not_in_a_team_is_told_from_the_database_alone(#[values(
     let env = environment(&world);
     let entraway =
         async |words: &[&str]| run(&folder, &[&["explain", "--config", &config], words].concat(), &env).await;
-    world.fake.clear_requests();
+    world.simulator.clear_requests();
     let before = world.versions().await;
 
     let id = alice.to_string();
@@ -58,13 +58,13 @@ async fn why_somebody_is_not_in_a_team_is_told_from_the_database_alone(#[values(
         assert!(answered.contains(answer), "of {team}: {answered}");
     }
     assert_eq!(world.versions().await, before, "it only reads");
-    assert_eq!(world.fake.requests().len(), 0, "nothing is asked of Entra");
+    assert_eq!(world.simulator.requests().len(), 0, "nothing is asked of Entra");
 }
 
 #[tokio::test]
 async fn whoever_is_not_known_is_no_one_and_a_name_cannot_steer_the_terminal() {
     let world = World::new().await;
-    let alice = world.fake.edit(|directory| directory.person("Alice Arden", |_| {}));
+    let alice = world.simulator.edit(|directory| directory.person("Alice Arden", |_| {}));
     world.sign_in(&world.service().await, alice).await;
     world.by_hand("update {users} set user_alias = 'Alice' || chr(27) || '[2J' where user_id = $1", &[&alice]).await;
     let folder = Folder::new();

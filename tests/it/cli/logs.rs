@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::net::TcpStream;
 
-use entraway::domain::{ObjectId, StoreKind};
-use entraway::fake::{Endpoint, EntraError, Fault, FaultRule, TokenKind};
+use entra_simulator::{Endpoint, EntraError, Fault, FaultRule, ObjectId, TokenKind};
+use entraway::domain::StoreKind;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use url::Url;
@@ -68,7 +68,7 @@ async fn nor_does_it_with_a_proxys_database_and_its_redis() {
 
 async fn the_log_is_clean(kind: StoreKind, yaml: &str) -> Ended {
     let world = World::of(kind).await;
-    let alice = world.fake.edit(|directory| {
+    let alice = world.simulator.edit(|directory| {
         let alice = directory.person("Alice Arden", |_| {});
         let evals = directory.group("Production LLM Evals");
         directory.put(alice, evals);
@@ -141,12 +141,12 @@ async fn all_goes_well(world: &World, base: &Url, alice: ObjectId, happened: &mu
 
 async fn entra_says_no(world: &World, base: &Url, alice: ObjectId, happened: &mut Happened) {
     // A token that answers another attempt, and one that is none at all.
-    world.fake.next_id_token(|token| _ = token.claims.insert("nonce".to_owned(), json!("another")));
+    world.simulator.next_id_token(|token| _ = token.claims.insert("nonce".to_owned(), json!("another")));
     let (_, _, answer) = happened.sign_in(world, base, alice, 403).await;
     assert!(answer.body.contains("id_token_nonce"), "{answer:#?}");
-    world.fake.next_id_token(|token| token.raw = Some("eyJhbGciOiJub25lIn0.eyJvaWQiOiJ4In0.".to_owned()));
+    world.simulator.next_id_token(|token| token.raw = Some("eyJhbGciOiJub25lIn0.eyJvaWQiOiJ4In0.".to_owned()));
     happened.sign_in(world, base, alice, 403).await;
-    world.fake.clear_faults();
+    world.simulator.clear_faults();
 
     // Descriptions that name people, as Entra's do.
     let described = "AADSTS50020: User account 'eve@evil.example' from identity provider 'live.com' does not exist";
@@ -159,32 +159,32 @@ async fn entra_says_no(world: &World, base: &Url, alice: ObjectId, happened: &mu
     let refused = |error: &str| EntraError::new(error, 50034, "The user account eve@evil.example does not exist.");
     for (error, status) in [("invalid_grant", 403), ("invalid_client", 503), ("temporarily_unavailable", 503)] {
         let fault = FaultRule::on(Endpoint::Token, Fault::Entra(refused(error)));
-        world.fake.fault(fault.token(TokenKind::Delegated).times(1));
+        world.simulator.fault(fault.token(TokenKind::Delegated).times(1));
         happened.sign_in(world, base, alice, status).await;
     }
     for fault in [Fault::Html, Fault::MalformedJson, Fault::CutBody] {
-        world.fake.fault(FaultRule::on(Endpoint::Token, fault).token(TokenKind::Delegated).times(1));
+        world.simulator.fault(FaultRule::on(Endpoint::Token, fault).token(TokenKind::Delegated).times(1));
         happened.sign_in(world, base, alice, 503).await;
     }
-    world.fake.clear_faults();
+    world.simulator.clear_faults();
 }
 
 async fn graph_says_no(world: &World, base: &Url, alice: ObjectId, happened: &mut Happened) {
     for endpoint in [Endpoint::AssignedTo, Endpoint::MemberOf] {
         for fault in [Fault::status(403), Fault::MalformedJson, Fault::ForeignNextLink("https://evil.example/x".into())]
         {
-            world.fake.clear_faults();
-            world.fake.fault(FaultRule::on(endpoint, fault));
+            world.simulator.clear_faults();
+            world.simulator.fault(FaultRule::on(endpoint, fault));
             happened.sign_in(world, base, alice, 303).await;
         }
     }
-    world.fake.clear_faults();
+    world.simulator.clear_faults();
     // The app's own token is refused: a warning, and no failure of the request.
     let fault =
         FaultRule::on(Endpoint::Token, Fault::Entra(EntraError::new("invalid_client", 7_000_222, "a@b.example")));
-    world.fake.fault(fault.token(TokenKind::AppOnly));
+    world.simulator.fault(fault.token(TokenKind::AppOnly));
     happened.sign_in(world, base, alice, 303).await;
-    world.fake.clear_faults();
+    world.simulator.clear_faults();
 }
 
 async fn the_browser_is_wrong(world: &World, base: &Url, alice: ObjectId, happened: &mut Happened) {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use entraway::domain::ObjectId;
+use entra_simulator::ObjectId;
 use reqwest::Method;
 use reqwest::header::LOCATION;
 use serde_json::Value;
@@ -233,7 +233,7 @@ litellm_settings:
 
 /// The environment that `CONFIG` names.
 pub(crate) fn environment(world: &World) -> Vec<(&'static str, String)> {
-    let directory = world.fake.edit(|directory| directory.clone());
+    let directory = world.simulator.edit(|directory| directory.clone());
     vec![
         ("LISTEN", "127.0.0.1:0".to_owned()),
         ("DB", database(world)),
@@ -241,8 +241,8 @@ pub(crate) fn environment(world: &World) -> Vec<(&'static str, String)> {
         ("CLIENT", directory.client_id),
         ("SECRET", directory.client_secret),
         ("PRINCIPAL", directory.service_principal_id),
-        ("AUTHORITY", world.fake.authority_url().to_string()),
-        ("GRAPH", world.fake.graph_url().to_string()),
+        ("AUTHORITY", world.simulator.authority_url().to_string()),
+        ("GRAPH", world.simulator.graph_url().to_string()),
         ("KEY", STANDARD.encode([7; 64])),
         ("ORGS", "true".to_owned()),
     ]
@@ -286,7 +286,8 @@ impl Journey {
 
     /// Picks the person; gives the callback's address at this very program.
     pub(crate) async fn pick(&self, world: &World, person: ObjectId) -> Url {
-        let answer = self.browser.request(Method::GET, world.fake.pick_url(&self.entra, person)).send().await.unwrap();
+        let answer =
+            self.browser.request(Method::GET, world.simulator.pick_url(&self.entra, person)).send().await.unwrap();
         let location = answer.headers().get(LOCATION).expect("Entra sends the browser back").to_str().unwrap();
         let mut callback = Url::parse(location).unwrap();
         callback.set_port(self.base.port()).unwrap();

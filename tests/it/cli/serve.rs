@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use entraway::domain::ObjectId;
-use entraway::fake::{Endpoint, Fault, FaultRule, TokenKind};
+use entra_simulator::{Endpoint, Fault, FaultRule, ObjectId, TokenKind};
 use reqwest::Method;
 use serde_json::json;
 
@@ -13,7 +12,7 @@ use crate::support::{Browser, World};
 /// A world with Alice in one assigned group, and a folder with the configuration.
 async fn alice() -> (World, Folder, String, ObjectId) {
     let world = World::new().await;
-    let alice = world.fake.edit(|directory| {
+    let alice = world.simulator.edit(|directory| {
         let alice = directory.person("Alice Arden", |_| {});
         let evals = directory.group("Production LLM Evals");
         directory.put(alice, evals);
@@ -61,12 +60,12 @@ async fn a_sign_in_that_is_under_way_finishes_while_the_program_ends() {
     let mut program = Program::start(&folder, &["serve", "--config", &config], &environment(&world));
     let base = program.ready().await;
     let slow = FaultRule::on(Endpoint::Token, Fault::Delay(Duration::from_millis(1_500)));
-    world.fake.fault(slow.token(TokenKind::Delegated));
+    world.simulator.fault(slow.token(TokenKind::Delegated));
     let mut journey = Journey::begin(&base).await;
     let callback = journey.pick(&world, alice).await;
 
     let signing_in = tokio::spawn(async move { (journey.browser.get(callback).await, journey.browser) });
-    program.until("request for a token", |_| world.fake.requests_to(Endpoint::Token).first().map(drop)).await;
+    program.until("request for a token", |_| world.simulator.requests_to(Endpoint::Token).first().map(drop)).await;
     program.signal("TERM");
     let begin = Instant::now();
     tokio::time::sleep(Duration::from_millis(300)).await;

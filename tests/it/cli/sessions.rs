@@ -11,7 +11,7 @@ use crate::support::{LiteLlm, Native, World};
 async fn sessions_are_listed_and_ended_beside_a_running_service(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, _) = world.alice();
-    let bob = world.fake.edit(|directory| directory.person("Bob Builder", |_| {}));
+    let bob = world.simulator.edit(|directory| directory.person("Bob Builder", |_| {}));
     let service = world.service().await;
     let mut hers = [world.sign_in(&service, alice).await, world.sign_in(&service, alice).await];
     let mut his = world.sign_in(&service, bob).await;

@@ -10,7 +10,7 @@ const NOWHERE: &str = "http://127.0.0.1:1";
 
 /// The names that people who come from LiteLLM have set already.
 fn names_alone(world: &World) -> Vec<(&'static str, String)> {
-    let directory = world.fake.edit(|directory| directory.clone());
+    let directory = world.simulator.edit(|directory| directory.clone());
     vec![
         ("MICROSOFT_CLIENT_ID", directory.client_id),
         ("MICROSOFT_CLIENT_SECRET", directory.client_secret),

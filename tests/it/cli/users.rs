@@ -1,6 +1,7 @@
 //! `entraway users adopt`: an operator confirms a row that another program made.
 
-use entraway::domain::{ObjectId, StoreKind};
+use entra_simulator::ObjectId;
+use entraway::domain::StoreKind;
 
 use super::program::{CONFIG, Folder, environment, run};
 use crate::support::World;
@@ -8,7 +9,7 @@ use crate::support::World;
 #[tokio::test]
 async fn users_adopt_says_what_it_did_and_can_be_repeated() {
     let world = World::of(StoreKind::LiteLlm).await;
-    let person = |name: &str| world.fake.edit(|directory| directory.person(name, |_| {}));
+    let person = |name: &str| world.simulator.edit(|directory| directory.person(name, |_| {}));
     let (alice, bob, carol) = (person("Alice Arden"), person("Bob Birch"), person("Carol Cole"));
     let sql = r#"insert into public."LiteLLM_UserTable" (user_id, user_role, user_email, created_at)
                  values ($1, 'internal_user', 'alice@contoso-sim.example', '2026-01-02 03:04:05')"#;

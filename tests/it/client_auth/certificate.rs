@@ -10,12 +10,12 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{Scene, decoded};
-use crate::support::{Certified, World};
+use crate::support::{Certified, World, tenants};
 
 /// A scene with this certificate in the app registration.
 async fn scene(certificate: &Certified) -> Scene {
     let scene = Scene::new().await;
-    scene.world.fake.edit(|directory| directory.certificates.push(certificate.der.clone()));
+    scene.world.simulator.edit(|directory| directory.certificates.push(certificate.der.clone()));
     scene.write(&certificate.pem());
     scene
 }
@@ -27,8 +27,9 @@ async fn a_certificate_redeems_the_code_and_gets_the_app_its_token() {
     let service = scene.service(ClientAuth::Certificate).await;
     scene.signs_in(&service).await;
 
-    let (client_id, tenant) = scene.world.fake.edit(|directory| (directory.client_id.clone(), directory.tenant_id));
-    let endpoint = scene.world.fake.authority_url().join(&format!("/{tenant}/oauth2/v2.0/token")).unwrap();
+    let (client_id, tenant) =
+        scene.world.simulator.edit(|directory| (directory.client_id.clone(), directory.tenant_id));
+    let endpoint = scene.world.simulator.authority_url().join(&format!("/{tenant}/oauth2/v2.0/token")).unwrap();
     let assertions = scene.assertions();
     assert_eq!(assertions.len(), 2, "one for the code, one for the app's own token");
     let mut ids = Vec::new();
@@ -52,18 +53,18 @@ async fn a_certificate_redeems_the_code_and_gets_the_app_its_token() {
 async fn people_of_several_tenants_sign_in_with_it_too() {
     let certificate = Certified::for_days(90);
     let scene = scene(&certificate).await;
-    let tenant = scene.world.fake.edit(|directory| directory.tenant_id);
+    let tenant = scene.world.simulator.edit(|directory| directory.tenant_id);
     let path = scene.folder.path().join("credential");
     let change = |config: &mut entraway::config::Config| {
         config.entra.client_auth = ClientAuth::Certificate(path);
         config.entra.tenant = entraway::config::Tenant::Organizations;
-        config.entra.allowed_tenants = [tenant].into();
+        config.entra.allowed_tenants = tenants([tenant]);
     };
     let service = scene.world.service_with(change).await;
     scene.signs_in(&service).await;
     let audience = |assertion: &String| decoded(assertion).1["aud"].as_str().unwrap().to_owned();
     let audiences: Vec<String> = scene.assertions().iter().map(audience).collect();
-    let endpoint = |tenant: &str| format!("{}{tenant}/oauth2/v2.0/token", scene.world.fake.authority_url());
+    let endpoint = |tenant: &str| format!("{}{tenant}/oauth2/v2.0/token", scene.world.simulator.authority_url());
     assert_eq!(audiences, [endpoint("organizations"), endpoint(&tenant.to_string())], "the endpoint that is called");
 }
 
@@ -74,7 +75,7 @@ async fn a_renewed_certificate_counts_at_the_next_use_without_a_restart() {
     let service = scene.service(ClientAuth::Certificate).await;
     scene.signs_in(&service).await;
 
-    scene.world.fake.edit(|directory| directory.certificates = vec![new.der.clone()]);
+    scene.world.simulator.edit(|directory| directory.certificates = vec![new.der.clone()]);
     scene.refuses(&service, "app_refused", "the old one was taken out of the app registration").await;
     scene.sent();
 
@@ -94,7 +95,7 @@ async fn a_certificate_that_entra_does_not_know_or_that_has_ended_is_refused() {
     scene.refuses(&service, "app_refused", "a certificate of another app").await;
 
     let ended = Certified::for_days(-1);
-    scene.world.fake.edit(|directory| directory.certificates.push(ended.der.clone()));
+    scene.world.simulator.edit(|directory| directory.certificates.push(ended.der.clone()));
     scene.write(&ended.pem());
     scene.refuses(&service, "app_refused", "a certificate that ended yesterday").await;
 

@@ -3,8 +3,8 @@
 use std::fs;
 
 use chrono::TimeDelta;
+use entra_simulator::Issuer;
 use entraway::config::ClientAuth;
-use entraway::fake::Issuer;
 
 use super::Scene;
 
@@ -15,7 +15,7 @@ const SUBJECT: &str = "system:serviceaccount:sso:entraway";
 async fn scene() -> (Scene, Issuer) {
     let scene = Scene::new().await;
     let cluster = Issuer::new(CLUSTER);
-    scene.world.fake.edit(|directory| directory.federated_credentials.push(cluster.credential(SUBJECT)));
+    scene.world.simulator.edit(|directory| directory.federated_credentials.push(cluster.credential(SUBJECT)));
     scene.write(&cluster.token(SUBJECT, Issuer::AUDIENCE, now(&scene)));
     (scene, cluster)
 }

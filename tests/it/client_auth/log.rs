@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use entraway::fake::{AppCredential, Endpoint, Issuer};
+use entra_simulator::{AppCredential, Endpoint, Issuer};
 use url::Url;
 
 use super::Scene;
@@ -35,7 +35,7 @@ async fn sign_in(scene: &Scene, base: &Url, status: u16) {
 /// The signatures and the claims of what was sent.
 fn parts_sent(scene: &Scene) -> Vec<String> {
     let mut parts = Vec::new();
-    for seen in scene.world.fake.requests_to(Endpoint::Token) {
+    for seen in scene.world.simulator.requests_to(Endpoint::Token) {
         for credential in seen.app_credentials {
             let AppCredential::Assertion(token) = credential else { panic!("no secret has to be sent") };
             parts.extend(token.split('.').skip(1).map(str::to_owned));
@@ -61,7 +61,7 @@ async fn wrong_client_secret_is_logged_once_with_its_remedy() {
         (("another~secret", vec!["ended"]), "AADSTS7000222", "the client secret has expired. Create a new one"),
     ] {
         let (now, ended) = secrets;
-        let configured = scene.world.fake.edit(|directory| {
+        let configured = scene.world.simulator.edit(|directory| {
             let configured = std::mem::replace(&mut directory.client_secret, now.to_owned());
             directory.ended_client_secrets = ended.iter().map(|_| configured.clone()).collect();
             configured
@@ -77,7 +77,7 @@ async fn wrong_client_secret_is_logged_once_with_its_remedy() {
         assert_eq!(errors.len(), 1, "one line for one failure: {errors:#?}");
         assert!(errors[0].contains(number) && errors[0].contains(remedy), "{errors:#?}");
         assert!(errors[0].contains("entra.client_secret: "), "the setting to change: {errors:#?}");
-        scene.world.fake.edit(|directory| {
+        scene.world.simulator.edit(|directory| {
             directory.client_secret = configured;
             directory.ended_client_secrets.clear();
         });
@@ -88,7 +88,7 @@ async fn wrong_client_secret_is_logged_once_with_its_remedy() {
 async fn neither_the_key_nor_an_assertion_is_ever_logged() {
     let scene = Scene::new().await;
     let (good, unknown) = (Certified::for_days(90), Certified::for_days(90));
-    scene.world.fake.edit(|directory| directory.certificates.push(good.der.clone()));
+    scene.world.simulator.edit(|directory| directory.certificates.push(good.der.clone()));
     let half = &good.pem()[..good.pem().len() / 2];
     let log = log_of(&scene, "certificate_file", &good.pem(), &[&unknown.pem(), half]).await;
     for secret in [parts_sent(&scene), good.secrets(), unknown.secrets()].concat() {
@@ -103,7 +103,7 @@ async fn neither_the_key_nor_an_assertion_is_ever_logged() {
 async fn no_federated_token_is_ever_logged() {
     let scene = Scene::new().await;
     let cluster = Issuer::new("https://oidc.cluster.example/");
-    scene.world.fake.edit(|directory| directory.federated_credentials.push(cluster.credential("the subject")));
+    scene.world.simulator.edit(|directory| directory.federated_credentials.push(cluster.credential("the subject")));
     let now = scene.world.clock.now().timestamp();
     let good = cluster.token("the subject", Issuer::AUDIENCE, now);
     let other = cluster.token("another subject", Issuer::AUDIENCE, now);

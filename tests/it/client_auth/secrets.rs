@@ -1,7 +1,7 @@
 //! Two client secrets at once, so that one can follow the other without a moment in which nobody can sign in.
 
+use entra_simulator::{AppCredential, Endpoint, EntraError, Fault, FaultRule, TokenKind};
 use entraway::config::ClientAuth;
-use entraway::fake::{AppCredential, Endpoint, EntraError, Fault, FaultRule, TokenKind};
 
 use super::Scene;
 use crate::support::{Browser, Service, together};
@@ -17,7 +17,7 @@ async fn service(scene: &Scene, [one, other]: [&str; 2]) -> Service {
 
 /// Entra takes these, and knows that those have ended.
 fn entra_takes(scene: &Scene, secret: &str, second: Option<&str>, ended: &[&str]) {
-    scene.world.fake.edit(|directory| {
+    scene.world.simulator.edit(|directory| {
         secret.clone_into(&mut directory.client_secret);
         directory.second_client_secret = second.map(str::to_owned);
         directory.ended_client_secrets = ended.iter().map(|secret| (*secret).to_owned()).collect();
@@ -87,7 +87,7 @@ async fn many_who_come_in_the_moment_of_the_change_all_get_in() {
         for _ in 0..10 {
             let mut browser = Browser::new();
             let entra = browser.begin(&service).await;
-            let callback = browser.pick(&scene.world.fake, &service, &entra, scene.alice).await;
+            let callback = browser.pick(&scene.world.simulator, &service, &entra, scene.alice).await;
             callbacks.push((browser, callback));
         }
         entra_takes(&scene, good, None, &[bad]);
@@ -123,10 +123,10 @@ async fn what_is_not_the_secrets_fault_is_not_tried_again_with_the_other() {
         [("invalid_grant", 54005), ("temporarily_unavailable", 90033), ("unauthorized_client", 700_016)]
     {
         let error = EntraError::new(error, number, "No.");
-        scene.world.fake.fault(FaultRule::on(Endpoint::Token, Fault::Entra(error)).token(TokenKind::Delegated));
+        scene.world.simulator.fault(FaultRule::on(Endpoint::Token, Fault::Entra(error)).token(TokenKind::Delegated));
         let answer = scene.world.try_sign_in(&service, scene.alice).await;
         assert!(answer.status.as_u16() >= 400, "{number}: {answer:#?}");
         assert_eq!(sent_for_codes(&scene), [OLD], "{number}: a code is sent once");
-        scene.world.fake.clear_faults();
+        scene.world.simulator.clear_faults();
     }
 }

@@ -98,13 +98,13 @@ fn assert_lines(said: &str, lines: &[&str]) {
 async fn check_names_the_certificate_and_warns_of_its_end() {
     let world = world().await;
     let folder = Folder::new();
-    let tenant = world.fake.edit(|directory| directory.tenant_id);
+    let tenant = world.simulator.edit(|directory| directory.tenant_id);
     let taken = format!("ok    client credentials: Entra gives the app a token in tenant {tenant}");
     let keys = "  certificate_file: app.pem\n";
     for (days, warning) in [(60, None), (29, Some("ends on")), (-2, Some("ended on"))] {
         let certificate = Certified::for_days(days);
         folder.file("app.pem", &certificate.pem());
-        world.fake.edit(|directory| directory.certificates = vec![certificate.der.clone()]);
+        world.simulator.edit(|directory| directory.certificates = vec![certificate.der.clone()]);
         let (code, said) = check(&world, &folder, keys).await;
         let first = format!(
             "ok    app authentication: with the certificate {}, which ends on {}",
@@ -150,8 +150,8 @@ fn thumbprint(certificate: &Certified) -> String {
 async fn check_tells_which_of_two_secrets_entra_refuses() {
     let world = world().await;
     let folder = Folder::new();
-    let good = world.fake.edit(|directory| directory.client_secret.clone());
-    let tenant = world.fake.edit(|directory| directory.tenant_id);
+    let good = world.simulator.edit(|directory| directory.client_secret.clone());
+    let tenant = world.simulator.edit(|directory| directory.tenant_id);
     let taken = format!("ok    client credentials: Entra gives the app a token in tenant {tenant}");
     let way = "ok    app authentication: with one of two client secrets, whichever Entra takes";
     for (keys, which) in [
@@ -166,7 +166,7 @@ async fn check_tells_which_of_two_secrets_entra_refuses() {
         assert_eq!(code, 0, "people can sign in: {said}");
         assert!(!said.contains("wr0ng~") && !said.contains(&good), "{said}");
     }
-    world.fake.edit(|directory| directory.second_client_secret = Some("an0ther~secret".to_owned()));
+    world.simulator.edit(|directory| directory.second_client_secret = Some("an0ther~secret".to_owned()));
     let (_, said) = check(&world, &folder, "  client_secret: [\"an0ther~secret\", \"${SECRET}\"]\n").await;
     assert_lines(&said, &[way, &taken]);
 
@@ -182,8 +182,8 @@ async fn check_tells_which_of_two_secrets_entra_refuses() {
 async fn check_says_what_a_federated_credential_needs() {
     let world = world().await;
     let folder = Folder::new();
-    let cluster = entraway::fake::Issuer::new("https://oidc.cluster.example/");
-    let token = cluster.token("the subject", entraway::fake::Issuer::AUDIENCE, world.clock.now().timestamp());
+    let cluster = entra_simulator::Issuer::new("https://oidc.cluster.example/");
+    let token = cluster.token("the subject", entra_simulator::Issuer::AUDIENCE, world.clock.now().timestamp());
     folder.file("token", &token);
     let way = "ok    app authentication: with a federated token, read from its file at each use";
     let (code, said) = check(&world, &folder, "  federated_token_file: token\n").await;
@@ -194,7 +194,7 @@ async fn check_says_what_a_federated_credential_needs() {
     );
     assert_eq!(code, 1);
 
-    world.fake.edit(|directory| directory.federated_credentials.push(cluster.credential("the subject")));
+    world.simulator.edit(|directory| directory.federated_credentials.push(cluster.credential("the subject")));
     let (code, said) = check(&world, &folder, "  federated_token_file: token\n").await;
     assert_eq!(code, 0, "{said}");
     assert!(!said.contains(&token), "{said}");

@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 
 use entraway::config;
 use entraway::domain::StoreKind::LiteLlm;
-use entraway::pg::{Durability, PrivateCluster, litellm_migrations};
+use pg_sandbox::{Durability, PrivateCluster, litellm_migrations};
 use sqlx::{Connection as _, PgConnection, PgPool};
 
 use super::markdown::{Block, documents, root};
@@ -77,7 +77,7 @@ fn workplace(world: &World) -> (Folder, BTreeMap<String, String>) {
         fs::write(programs.join(name), text).unwrap();
         fs::set_permissions(programs.join(name), fs::Permissions::from_mode(0o755)).unwrap();
     }
-    let directory = world.fake.edit(|directory| directory.clone());
+    let directory = world.simulator.edit(|directory| directory.clone());
     let config = format!(
         "server: {{public_url: 'http://127.0.0.1:1', listen: '127.0.0.1:0'}}\nstore: litellm\n\
          database: {{url: '{}'}}\n\

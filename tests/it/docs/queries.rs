@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use entraway::domain::StoreKind::{LiteLlm, Native};
-use entraway::pg::{Durability, PrivateCluster, litellm_migrations};
+use pg_sandbox::{Durability, PrivateCluster, litellm_migrations};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 
 use super::markdown::{documents, root};

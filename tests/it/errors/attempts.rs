@@ -1,7 +1,7 @@
 //! Attempts that cannot be finished: the page leads back to the sign-in, and from there to where the person was going.
 
 use chrono::TimeDelta;
-use entraway::fake::Signing;
+use entra_simulator::Signing;
 use rstest::rstest;
 
 use super::{comes_back, shown};
@@ -23,7 +23,7 @@ async fn who_cannot_finish_is_told_to_begin_again(#[values(Native, LiteLlm)] sto
         let (mut browser, callback) = comes_back(&world, &service, alice).await;
         world.clock.advance(TimeDelta::minutes(11));
         let restarted = browser.get(callback).await.location();
-        let callback = browser.pick(&world.fake, &service, &restarted, alice).await;
+        let callback = browser.pick(&world.simulator, &service, &restarted, alice).await;
         world.clock.advance(TimeDelta::minutes(11));
         (browser, callback)
     };
@@ -53,7 +53,7 @@ async fn who_cannot_finish_is_told_to_begin_again(#[values(Native, LiteLlm)] sto
             page.body
         );
     }
-    world.fake.next_id_token(|token| token.signing = Signing::CorruptSignature);
+    world.simulator.next_id_token(|token| token.signing = Signing::CorruptSignature);
     shown(&world, (403, "id_token_signature"), async || comes_back(&world, &service, alice).await).await;
     assert_eq!(world.traces().await, before, "nothing is written");
 }
@@ -77,11 +77,11 @@ async fn trying_again_still_leads_to_where_the_person_was_going() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;
-    world.fake.next_id_token(|token| token.signing = Signing::CorruptSignature);
+    world.simulator.next_id_token(|token| token.signing = Signing::CorruptSignature);
     let mut browser = Browser::new();
     let going_to = "/sso/login?return_to=/ui?a=b%26c=%22%3E%3Cscript%3E";
     let entra = browser.get(service.at(going_to)).await.location();
-    let callback = browser.pick(&world.fake, &service, &entra, alice).await;
+    let callback = browser.pick(&world.simulator, &service, &entra, alice).await;
     let page = browser.get(callback).await;
     assert_eq!(page.status, 403);
     assert!(!page.body.contains("<script"), "{}", page.body);
@@ -89,9 +89,9 @@ async fn trying_again_still_leads_to_where_the_person_was_going() {
     let link = rest.split_once('"').unwrap().0.replace("&amp;", "&").replace("&#38;", "&");
     assert!(page.body.contains("prompt=select_account"), "the other link, to another account: {}", page.body);
 
-    world.fake.clear_faults();
+    world.simulator.clear_faults();
     let entra = browser.get(service.at(&link)).await.location();
-    let callback = browser.pick(&world.fake, &service, &entra, alice).await;
+    let callback = browser.pick(&world.simulator, &service, &entra, alice).await;
     let answer = browser.get(callback).await;
     assert_eq!(answer.location().as_str(), "http://127.0.0.1:1/ui?a=b&c=%22%3E%3Cscript%3E");
 }

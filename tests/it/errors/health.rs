@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use entraway::fake::{Endpoint, Fault, FaultRule};
+use entra_simulator::{Endpoint, Fault, FaultRule};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -73,10 +73,10 @@ async fn without_entras_keys_a_service_is_alive_and_not_ready() {
         (Endpoint::Discovery, Fault::CutBody),
     ] {
         let service = world.service().await;
-        world.fake.fault(FaultRule::on(endpoint, fault.clone()));
+        world.simulator.fault(FaultRule::on(endpoint, fault.clone()));
         is_alive(&service).await;
         assert_eq!(ready(&world, &service).await, states("ok", "failing"), "{endpoint:?} with {fault:?}");
-        world.fake.clear_faults();
+        world.simulator.clear_faults();
         assert_eq!(ready(&world, &service).await, states("ok", "ok"), "it comes back by itself");
     }
 }
@@ -89,8 +89,8 @@ async fn asking_whether_it_is_ready_is_cheap() {
         assert_eq!(ask(&service).await.0, 200);
         world.clock.advance(TimeDelta::minutes(1));
     }
-    assert_eq!(world.fake.requests().len(), 2, "one discovery document, one key set");
-    world.fake.stop();
+    assert_eq!(world.simulator.requests().len(), 2, "one discovery document, one key set");
+    world.simulator.stop();
     world.clock.advance(TimeDelta::hours(25));
     let begin = std::time::Instant::now();
     assert_eq!(ask(&service).await.0, 200, "yesterday's keys still verify");
@@ -123,7 +123,7 @@ async fn readyz_takes_no_connection_from_sign_ins() {
     let service = world.service_with(|config| config.database.max_connections = 1).await;
     let mut browser = Browser::new();
     let entra = browser.begin(&service).await;
-    let callback = browser.pick(&world.fake, &service, &entra, alice).await;
+    let callback = browser.pick(&world.simulator, &service, &entra, alice).await;
     let mut lock = world.pool.begin().await.unwrap();
     sqlx::query("lock table entraway.used_attempts in access exclusive mode").execute(&mut *lock).await.unwrap();
     let signing_in = tokio::spawn(async move { browser.get(callback).await.status });

@@ -1,6 +1,6 @@
 //! Entra or the database is away: people are told to come back, and can.
 
-use entraway::fake::{Endpoint, Fault, FaultRule, TokenKind};
+use entra_simulator::{Endpoint, Fault, FaultRule, TokenKind};
 use rstest::rstest;
 
 use super::{comes_back, shown};
@@ -22,9 +22,9 @@ async fn while_entra_gives_no_tokens_people_are_told_to_come_back(#[values(Nativ
         Fault::Status { status: 502, retry_after: None, body: Some("Bad Gateway".into()) },
         Fault::Status { status: 200, retry_after: None, body: Some(serde_json::json!({ "access_token": 1 })) },
     ] {
-        world.fake.fault(FaultRule::on(Endpoint::Token, fault).token(TokenKind::Delegated));
+        world.simulator.fault(FaultRule::on(Endpoint::Token, fault).token(TokenKind::Delegated));
         shown(&world, (503, "entra_unavailable"), async || comes_back(&world, &service, alice).await).await;
-        world.fake.clear_faults();
+        world.simulator.clear_faults();
     }
     assert_eq!(world.traces().await, before, "nothing is written");
     world.sign_in(&service, alice).await;
@@ -32,14 +32,14 @@ async fn while_entra_gives_no_tokens_people_are_told_to_come_back(#[values(Nativ
 
 #[tokio::test]
 async fn while_entra_sends_people_back_with_trouble_of_its_own_they_are_told_to_come_back() {
-    use entraway::fake::EntraError;
+    use entra_simulator::EntraError;
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;
     for error in ["temporarily_unavailable", "server_error"] {
-        world.fake.clear_faults();
+        world.simulator.clear_faults();
         let error = EntraError::new(error, 90033, "A transient error has occurred. Please try again.");
-        world.fake.fault(FaultRule::on(Endpoint::Authorize, Fault::Entra(error)));
+        world.simulator.fault(FaultRule::on(Endpoint::Authorize, Fault::Entra(error)));
         shown(&world, (503, "entra_unavailable"), async || comes_back(&world, &service, alice).await).await;
     }
 }
@@ -53,7 +53,7 @@ async fn while_entra_is_gone_no_sign_in_begins_or_ends_but_sessions_go_on(#[valu
     let mut browser = world.sign_in(&service, alice).await;
     let under_way = [comes_back(&world, &service, alice).await, comes_back(&world, &service, alice).await];
     let before = world.traces().await;
-    world.fake.stop();
+    world.simulator.stop();
 
     let turn = std::sync::atomic::AtomicUsize::new(0);
     shown(&world, (503, "entra_unavailable"), async || {
@@ -110,10 +110,10 @@ async fn a_database_that_goes_in_the_middle_of_a_sign_in_opens_no_session(#[valu
     let service = world.service().await;
     let (mut browser, callback) = comes_back(&world, &service, alice).await;
     let slow = Fault::Delay(std::time::Duration::from_millis(800));
-    world.fake.fault(FaultRule::on(Endpoint::MemberOf, slow));
+    world.simulator.fault(FaultRule::on(Endpoint::MemberOf, slow));
     let (answer, ()) = tokio::join!(browser.get(callback.clone()), async {
         let begin = std::time::Instant::now();
-        while world.fake.requests_to(Endpoint::MemberOf).is_empty() {
+        while world.simulator.requests_to(Endpoint::MemberOf).is_empty() {
             assert!(begin.elapsed().as_secs() < 10, "Graph is not asked");
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
@@ -126,6 +126,6 @@ async fn a_database_that_goes_in_the_middle_of_a_sign_in_opens_no_session(#[valu
     world.database_comes_back().await;
     let traces = world.traces().await;
     assert_eq!((traces.sessions, traces.runs, traces.rows.users.len()), (0, 0, 0), "nothing was written");
-    world.fake.clear_faults();
+    world.simulator.clear_faults();
     world.sign_in(&service, alice).await;
 }

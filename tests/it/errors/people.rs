@@ -1,8 +1,7 @@
 //! Who may not enter, and is told why and whom to ask.
 
+use entra_simulator::{Endpoint, EntraError, Fault, FaultRule, TenantId};
 use entraway::config::Tenant;
-use entraway::domain::TenantId;
-use entraway::fake::{Endpoint, EntraError, Fault, FaultRule};
 use rstest::rstest;
 use serde_json::json;
 use uuid::Uuid;
@@ -19,17 +18,17 @@ async fn signin_canceled_is_told_from_missing_consent(#[values(Native, LiteLlm)]
     let service = world.service().await;
     let before = world.traces().await;
     let page = shown(&world, (403, "consent_declined"), async || {
-        comes_back_from(&service, |entra| world.fake.refuse_url(entra)).await
+        comes_back_from(&service, |entra| world.simulator.refuse_url(entra)).await
     })
     .await;
     assert!(page.body.contains("<h1>You canceled the sign-in</h1>"), "{}", page.body);
     assert!(!page.body.contains("administrator"), "nothing that an administrator has to do: {}", page.body);
-    world.fake.edit(|directory| directory.change_person(alice, |person| person.consents = false));
+    world.simulator.edit(|directory| directory.change_person(alice, |person| person.consents = false));
     shown(&world, (403, "consent_declined"), async || comes_back(&world, &service, alice).await).await;
     // As Entra sends it where there is no number: personal accounts, identity providers behind it.
     for query in ["error=access_denied&error_subcode=cancel", "error=access_denied", "error=x&error_subcode=cancel"] {
         let page = shown(&world, (403, "canceled"), async || {
-            let (browser, callback) = comes_back_from(&service, |entra| world.fake.refuse_url(entra)).await;
+            let (browser, callback) = comes_back_from(&service, |entra| world.simulator.refuse_url(entra)).await;
             let state = parameter(&callback, "state");
             (browser, service.at(&format!("/sso/callback?state={state}&{query}")))
         })
@@ -43,8 +42,8 @@ async fn signin_canceled_is_told_from_missing_consent(#[values(Native, LiteLlm)]
         EntraError::new("invalid_request", 90094, "Admin consent is required."),
         cancel(EntraError::new("access_denied", 90095, "Admin consent is required.")),
     ] {
-        world.fake.clear_faults();
-        world.fake.fault(FaultRule::on(Endpoint::Authorize, Fault::Entra(error)));
+        world.simulator.clear_faults();
+        world.simulator.fault(FaultRule::on(Endpoint::Authorize, Fault::Entra(error)));
         let page = shown(&world, (403, "consent_required"), async || comes_back(&world, &service, alice).await).await;
         assert!(page.body.contains("administrator to grant consent"), "{}", page.body);
     }
@@ -56,7 +55,7 @@ async fn signin_canceled_is_told_from_missing_consent(#[values(Native, LiteLlm)]
 async fn a_person_who_is_not_assigned_is_told_whom_to_ask(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, _) = world.alice();
-    let bob = world.fake.edit(|directory| {
+    let bob = world.simulator.edit(|directory| {
         directory.assignment_required = true;
         directory.person("Bob Baker", |_| {})
     });
@@ -72,13 +71,13 @@ async fn a_person_who_is_not_assigned_is_told_whom_to_ask(#[values(Native, LiteL
 #[tokio::test]
 async fn a_person_of_another_organization_is_told_to_use_another_account(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
-    let home = world.fake.edit(|directory| directory.tenant_id);
+    let home = world.simulator.edit(|directory| directory.tenant_id);
     let tenant = TenantId::from(Uuid::new_v4());
-    let eve = world.fake.edit(|directory| directory.person("Eve Evers", |person| person.tenant_id = Some(tenant)));
+    let eve = world.simulator.edit(|directory| directory.person("Eve Evers", |person| person.tenant_id = Some(tenant)));
     let service = world
         .service_with(|config| {
             config.entra.tenant = Tenant::Organizations;
-            config.entra.allowed_tenants.insert(home);
+            config.entra.allowed_tenants.insert(home.as_uuid().into());
         })
         .await;
     let before = world.traces().await;
@@ -92,7 +91,7 @@ async fn a_person_of_another_organization_is_told_to_use_another_account(#[value
 async fn a_person_with_an_address_of_another_domain_is_told_so(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, _) = world.alice();
-    let (eve, nameless, similar) = world.fake.edit(|directory| {
+    let (eve, nameless, similar) = world.simulator.edit(|directory| {
         let eve = directory.person("Eve Evers", |person| person.upn = "eve@evil.example".into());
         let nameless = directory.person("Nemo", |person| (person.upn, person.email) = ("nemo".into(), None));
         let similar = directory.person("Sim", |person| person.upn = "sim@x.contoso-sim.example".into());
@@ -115,12 +114,12 @@ async fn a_person_with_an_address_of_another_domain_is_told_so(#[values(Native, 
 async fn a_person_in_no_group_is_told_where_to_get_into_one(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     world.alice();
-    let bob = world.fake.edit(|directory| directory.person("Bob Baker", |_| {}));
+    let bob = world.simulator.edit(|directory| directory.person("Bob Baker", |_| {}));
     let service = world.service_with(|config| config.policy.require_group = true).await;
     let before = world.traces().await;
     let page = shown(&world, (403, "no_group"), async || comes_back(&world, &service, bob).await).await;
     assert!(page.body.contains("Ask your administrator to put you into a group"), "{}", page.body);
-    world.fake.fault(FaultRule::on(Endpoint::MemberOf, Fault::Html));
+    world.simulator.fault(FaultRule::on(Endpoint::MemberOf, Fault::Html));
     shown(&world, (503, "groups_unknown"), async || comes_back(&world, &service, bob).await).await;
     let outcomes = ["no_group", "no_group", "groups_unknown", "groups_unknown"];
     let recorded = outcomes.into_iter().fold(before, Traces::and_refused);
@@ -156,8 +155,8 @@ async fn a_person_whom_entra_refuses_otherwise_is_told_whom_to_tell() {
         EntraError::new("access_denied", 999_999, "Something that is not known yet."),
         EntraError::new("unheard_of", 1, "User alice.arden@contoso-sim.example is unheard of."),
     ] {
-        world.fake.clear_faults();
-        world.fake.fault(FaultRule::on(Endpoint::Authorize, Fault::Entra(error)));
+        world.simulator.clear_faults();
+        world.simulator.fault(FaultRule::on(Endpoint::Authorize, Fault::Entra(error)));
         let page = shown(&world, (403, "entra_refused"), async || comes_back(&world, &service, alice).await).await;
         assert!(page.body.contains("tell your administrator, with the request id"), "{}", page.body);
     }

@@ -1,6 +1,6 @@
 //! Nothing that comes with a request, or from Entra, stands on a page.
 
-use entraway::fake::{Endpoint, EntraError, Fault, FaultRule, TokenKind};
+use entra_simulator::{Endpoint, EntraError, Fault, FaultRule, TokenKind};
 use url::form_urlencoded;
 
 use super::{comes_back, tells_nothing};
@@ -66,9 +66,9 @@ async fn the_token_endpoints_words_are_not_repeated() {
     let (alice, _) = world.alice();
     let service = world.service().await;
     for error in ["invalid_grant", "invalid_client", "server_error", HTML] {
-        world.fake.clear_faults();
+        world.simulator.clear_faults();
         let error = EntraError::new(error, 70008, HTML);
-        world.fake.fault(FaultRule::on(Endpoint::Token, Fault::Entra(error)).token(TokenKind::Delegated));
+        world.simulator.fault(FaultRule::on(Endpoint::Token, Fault::Entra(error)).token(TokenKind::Delegated));
         let (mut browser, callback) = comes_back(&world, &service, alice).await;
         let answer = browser.get(callback).await;
         assert!(answer.status.as_u16() >= 400, "{answer:#?}");

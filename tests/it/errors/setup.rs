@@ -1,7 +1,7 @@
 //! Mistakes of the operator, and of ours: the person learns whom to tell, the rest stays in the log.
 
+use entra_simulator::{Endpoint, EntraError, Fault, FaultRule, TokenKind};
 use entraway::config::ClientAuth;
-use entraway::fake::{Endpoint, EntraError, Fault, FaultRule, TokenKind};
 use rstest::rstest;
 
 use super::{comes_back, shown};
@@ -51,9 +51,9 @@ async fn an_app_that_entra_does_not_know_is_the_services_own_fault() {
         ("invalid_scope", 70011),
         ("invalid_resource", 500_011),
     ] {
-        world.fake.clear_faults();
+        world.simulator.clear_faults();
         let error = EntraError::new(error, code, "Ask alice.arden@contoso-sim.example about it.");
-        world.fake.fault(FaultRule::on(Endpoint::Token, Fault::Entra(error)).token(TokenKind::Delegated));
+        world.simulator.fault(FaultRule::on(Endpoint::Token, Fault::Entra(error)).token(TokenKind::Delegated));
         shown(&world, (503, "app_refused"), async || comes_back(&world, &service, alice).await).await;
     }
 }

@@ -72,7 +72,7 @@ async fn upstreams_are_told_the_sign_in_address_alone(#[values(Native, LiteLlm)]
     let (person, _) = world.alice();
     let mail = "ceo@contoso-sim.example";
     let change = |upn: &str| {
-        world.fake.edit(|directory| {
+        world.simulator.edit(|directory| {
             let person = directory.people.iter_mut().find(|known| known.id == person).unwrap();
             (person.upn, person.email) = (upn.to_owned(), Some(mail.to_owned()));
         });
@@ -159,7 +159,7 @@ async fn a_person_who_was_deleted_is_nobody(#[values(Native, LiteLlm)] store: St
 #[tokio::test]
 async fn very_many_teams_are_told_as_far_as_they_fit_and_all_of_them_count() {
     let world = World::new().await;
-    let (person, groups) = world.fake.edit(|directory| {
+    let (person, groups) = world.simulator.edit(|directory| {
         let person = directory.person("Mona Many", |_| {});
         let groups: Vec<_> = (0..90).map(|n| directory.group(&format!("Group {n}"))).collect();
         for group in &groups {

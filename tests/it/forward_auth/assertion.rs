@@ -77,7 +77,7 @@ async fn an_upstream_can_check_who_somebody_is() {
     let expected = json!({
         "iss": "http://127.0.0.1:1/", "aud": AUDIENCE, "sub": person, "iat": iat, "exp": exp,
         "jti": jti, "auth_time": claims["auth_time"],
-        "tid": world.fake.edit(|directory| directory.tenant_id),
+        "tid": world.simulator.edit(|directory| directory.tenant_id),
         "email": "alice.arden@contoso-sim.example", "name": "Alice Arden", "role": "internal_user",
         "organizations": [group], "organizations_truncated": 0, "teams": [group], "teams_truncated": 0,
     });

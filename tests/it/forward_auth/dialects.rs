@@ -54,7 +54,7 @@ async fn traefik_and_caddy_hand_a_redirect_to_the_sign_in_on_and_it_leads_back()
     // All the way: the browser follows, signs in, and is sent to where it was going.
     let (alice, _) = world.alice();
     let begun = browser.get(service.here(&answer.location())).await;
-    let callback = browser.pick(&world.fake, &service, &begun.location(), alice).await;
+    let callback = browser.pick(&world.simulator, &service, &begun.location(), alice).await;
     let back = browser.get(callback).await;
     assert_eq!(back.location().as_str(), format!("https://app.contoso.example{uri}"), "{back:#?}");
     let cookie = back.set_cookies().into_iter().find(|cookie| cookie.starts_with("__Secure-entraway=")).unwrap();
@@ -169,7 +169,7 @@ async fn below_a_path_the_question_is_there_and_nowhere_else() {
     let service = world.service_with(|config| config.server.public_url = "https://e.com/base".parse().unwrap()).await;
     let mut browser = Browser::new();
     let begun = browser.get(service.at("/base/sso/login")).await;
-    let callback = browser.pick(&world.fake, &service, &begun.location(), person).await;
+    let callback = browser.pick(&world.simulator, &service, &begun.location(), person).await;
     assert_eq!(browser.get(callback).await.status, 303);
     assert_eq!(verify(&mut browser, &service, "/base/auth/verify", &[]).await.status, 200);
     for path in ["/auth/verify", "/base/auth/verifyx", "/base/auth"] {

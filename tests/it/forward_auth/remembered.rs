@@ -156,7 +156,7 @@ async fn what_a_sign_in_changes_of_a_person_is_known_to_their_other_sessions_eve
         let answer = verify(&mut old, service, "/auth/verify", &[]).await;
         assert_eq!(one(&answer.headers, "x-auth-request-role"), "internal_user");
     }
-    let evals = world.fake.edit(|directory| {
+    let evals = world.simulator.edit(|directory| {
         let evals = directory.group("Evals");
         directory.put(person, evals);
         directory.assign_role(evals, "proxy_admin");
@@ -283,7 +283,7 @@ async fn the_oldest_session_ends_where_a_person_has_too_many(#[values(Native, Li
     }
     assert_eq!(statuses, [401, 200, 200, 200], "the oldest has to go");
     // Somebody else's are somebody else's.
-    let bob = world.fake.edit(|directory| directory.person("Bob", |_| {}));
+    let bob = world.simulator.edit(|directory| directory.person("Bob", |_| {}));
     let mut bob = world.sign_in(&service, bob).await;
     assert_eq!(status(&mut bob, &service).await, 200);
     assert_eq!(world.traces().await.sessions, 4);
@@ -316,7 +316,7 @@ async fn many_browsers_whose_sessions_are_over_sign_in_again_at_once() {
         // As on a Monday: each replaces its own session, and wants the others', which are over as well.
         world.clock.advance(TimeDelta::hours(25));
         let sign_ins = browsers.iter_mut().map(|browser| async {
-            let answer = browser.sign_in(&world.fake, &service, person).await;
+            let answer = browser.sign_in(&world.simulator, &service, person).await;
             assert_eq!(answer.status, 303, "round {round}: {answer:#?}");
         });
         crate::support::together(sign_ins).await;
@@ -332,14 +332,14 @@ async fn entra_ends_the_sessions_of_its_own_session_and_nothing_else_can_be_done
     remembers(&service).await;
     let mut browsers = Vec::new();
     for sid in ["11111111-aaaa", "11111111-aaaa", "22222222-bbbb"] {
-        world.fake.next_id_token(move |token| {
+        world.simulator.next_id_token(move |token| {
             token.claims.insert("sid".to_owned(), sid.into());
         });
         browsers.push(world.sign_in(&service, person).await);
     }
-    world.fake.clear_faults();
+    world.simulator.clear_faults();
     // Without `sid`, as Entra's tokens come where the claim was not asked for.
-    world.fake.next_id_token(|token| drop(token.claims.remove("sid")));
+    world.simulator.next_id_token(|token| drop(token.claims.remove("sid")));
     browsers.push(world.sign_in(&service, person).await);
     let logout = |query: &str| service.at(&format!("/sso/frontchannel-logout{query}"));
     let statuses = async |browsers: &mut Vec<crate::support::Browser>| {

@@ -1,6 +1,6 @@
 //! Where the app itself may not read the assignments, the person may perhaps.
 
-use entraway::fake::{Endpoint, EntraError, Fault, FaultRule, TokenKind};
+use entra_simulator::{Endpoint, EntraError, Fault, FaultRule, TokenKind};
 use rstest::rstest;
 use serde_json::json;
 
@@ -9,7 +9,7 @@ use crate::support::{LiteLlm, Native, StoreKind, World};
 
 /// With which kinds of tokens the assignments were asked for.
 fn tokens(scene: &Scene) -> Vec<TokenKind> {
-    scene.world.fake.requests_to(Endpoint::AssignedTo).iter().filter_map(|seen| seen.token).collect()
+    scene.world.simulator.requests_to(Endpoint::AssignedTo).iter().filter_map(|seen| seen.token).collect()
 }
 
 async fn finds_all(scene: &Scene, how: &str) {
@@ -23,7 +23,7 @@ async fn finds_all(scene: &Scene, how: &str) {
 #[tokio::test]
 async fn where_the_app_may_not_the_persons_own_token_is_used(#[values(Native, LiteLlm)] store: StoreKind) {
     let scene = Scene::new(store).await;
-    scene.world.fake.edit(|directory| {
+    scene.world.simulator.edit(|directory| {
         directory.app_permissions.application_read = false;
         directory.app_permissions.delegated_application_read = true;
     });
@@ -37,7 +37,7 @@ async fn where_the_app_may_not_the_persons_own_token_is_used(#[values(Native, Li
 async fn delegated_reading_serves_only_the_user_whose_token_it_was() {
     let world = World::new().await;
     let (alice, group) = world.alice();
-    let bob = world.fake.edit(|directory| {
+    let bob = world.simulator.edit(|directory| {
         directory.app_permissions.application_read = false;
         directory.app_permissions.delegated_application_read = true;
         let bob = directory.person("Bob Baker", |_| {});
@@ -48,15 +48,16 @@ async fn delegated_reading_serves_only_the_user_whose_token_it_was() {
         world.service_with(|config| config.sync.assigned_groups_ttl = std::time::Duration::from_mins(1)).await;
     world.sign_in(&service, alice).await;
     assert_eq!(world.last_run().await["assigned_groups"], "known");
-    world.fake.clear_requests();
-    world.fake.edit(|directory| directory.app_permissions.delegated_application_read = false);
+    world.simulator.clear_requests();
+    world.simulator.edit(|directory| directory.app_permissions.delegated_application_read = false);
     world.sign_in(&service, bob).await;
     let run = world.last_run().await;
     assert_eq!(run["assigned_groups"], "unknown", "his token may not read them, whatever hers could: {run:#}");
-    world.fake.edit(|directory| directory.app_permissions.delegated_application_read = true);
+    world.simulator.edit(|directory| directory.app_permissions.delegated_application_read = true);
     world.sign_in(&service, bob).await;
     assert_eq!(world.last_run().await["assigned_groups"], "known", "his own reading counts");
-    let kinds: Vec<_> = world.fake.requests_to(Endpoint::AssignedTo).iter().filter_map(|seen| seen.token).collect();
+    let kinds: Vec<_> =
+        world.simulator.requests_to(Endpoint::AssignedTo).iter().filter_map(|seen| seen.token).collect();
     assert_eq!(kinds, [TokenKind::Delegated; 2], "that the app may not is remembered for a minute");
 }
 
@@ -64,9 +65,9 @@ async fn delegated_reading_serves_only_the_user_whose_token_it_was() {
 #[tokio::test]
 async fn where_the_apps_token_is_not_accepted_the_persons_own_is_used(#[values(Native, LiteLlm)] store: StoreKind) {
     let scene = Scene::new(store).await;
-    scene.world.fake.edit(|directory| directory.app_permissions.delegated_application_read = true);
+    scene.world.simulator.edit(|directory| directory.app_permissions.delegated_application_read = true);
     let refused = FaultRule::on(Endpoint::AssignedTo, Fault::status(401)).token(TokenKind::AppOnly);
-    scene.world.fake.fault(refused);
+    scene.world.simulator.fault(refused);
     finds_all(&scene, "401 as the app, 200 as the person").await;
     let asked = [TokenKind::AppOnly, TokenKind::AppOnly, TokenKind::Delegated];
     assert_eq!(tokens(&scene), asked, "as the app, once more with a new token, then as the person");
@@ -77,9 +78,9 @@ async fn where_the_apps_token_is_not_accepted_the_persons_own_is_used(#[values(N
 async fn where_entra_gives_the_app_no_token_the_persons_own_is_used(#[values(Native, LiteLlm)] store: StoreKind) {
     let scene = Scene::new(store).await;
     let scene = Scene { service: scene.world.service().await, ..scene };
-    scene.world.fake.edit(|directory| directory.app_permissions.delegated_application_read = true);
+    scene.world.simulator.edit(|directory| directory.app_permissions.delegated_application_read = true);
     let error = EntraError::new("unauthorized_client", 700_016, "The application was not found in the directory.");
-    scene.world.fake.fault(FaultRule::on(Endpoint::Token, Fault::Entra(error)).token(TokenKind::AppOnly));
+    scene.world.simulator.fault(FaultRule::on(Endpoint::Token, Fault::Entra(error)).token(TokenKind::AppOnly));
     finds_all(&scene, "no token for the app").await;
     assert_eq!(tokens(&scene), [TokenKind::Delegated]);
 }
@@ -88,14 +89,14 @@ async fn where_entra_gives_the_app_no_token_the_persons_own_is_used(#[values(Nat
 #[tokio::test]
 async fn where_neither_may_the_list_is_unknown_for_both_reasons(#[values(Native, LiteLlm)] store: StoreKind) {
     let scene = Scene::new(store).await;
-    scene.world.fake.edit(|directory| directory.app_permissions.application_read = false);
+    scene.world.simulator.edit(|directory| directory.app_permissions.application_read = false);
     scene.finds_assigned_unknown("as the app: Graph does not let the token read this (403)", "403 for both").await;
     let run = scene.world.last_run().await;
     let why = run["assigned_groups_why"].as_str().unwrap();
     assert!(why.contains("as the person: Graph does not let the token read this (403)"), "{why}");
     let asked = [TokenKind::AppOnly, TokenKind::AppOnly, TokenKind::Delegated];
     assert_eq!(tokens(&scene), asked, "as the app, once more with a new token, then as the person");
-    scene.world.fake.edit(|directory| directory.app_permissions.application_read = true);
+    scene.world.simulator.edit(|directory| directory.app_permissions.application_read = true);
     scene.recovers().await;
 }
 
@@ -103,13 +104,13 @@ async fn where_neither_may_the_list_is_unknown_for_both_reasons(#[values(Native,
 #[tokio::test]
 async fn trouble_at_graph_is_no_reason_to_use_the_persons_token(#[values(Native, LiteLlm)] store: StoreKind) {
     let scene = Scene::new(store).await;
-    scene.world.fake.edit(|directory| directory.app_permissions.delegated_application_read = true);
+    scene.world.simulator.edit(|directory| directory.app_permissions.delegated_application_read = true);
     for fault in [Fault::throttled(60), Fault::Html, Fault::status(404), Fault::LoopingNextLink] {
-        scene.world.fake.clear_requests();
-        scene.world.fake.fault(FaultRule::on(Endpoint::AssignedTo, fault.clone()).token(TokenKind::AppOnly));
+        scene.world.simulator.clear_requests();
+        scene.world.simulator.fault(FaultRule::on(Endpoint::AssignedTo, fault.clone()).token(TokenKind::AppOnly));
         scene.finds_assigned_unknown("Graph", &format!("{fault:?} as the app")).await;
         assert!(tokens(&scene).iter().all(|kind| *kind == TokenKind::AppOnly), "{fault:?}: {:?}", tokens(&scene));
-        scene.world.fake.clear_faults();
+        scene.world.simulator.clear_faults();
     }
     scene.recovers().await;
 }
@@ -120,9 +121,9 @@ async fn trouble_with_the_persons_token_does_not_hide_that_the_app_was_refused(
     #[values(Native, LiteLlm)] store: StoreKind,
 ) {
     let scene = Scene::new(store).await;
-    scene.world.fake.edit(|directory| directory.app_permissions.application_read = false);
+    scene.world.simulator.edit(|directory| directory.app_permissions.application_read = false);
     let broken = FaultRule::on(Endpoint::AssignedTo, Fault::Html).token(TokenKind::Delegated);
-    scene.world.fake.fault(broken);
+    scene.world.simulator.fault(broken);
     let said = "(403): a permission or its admin consent is missing; as the person: Graph's answer is not";
     scene.finds_assigned_unknown(said, "403 as the app, HTML as the person").await;
 }
@@ -131,7 +132,7 @@ async fn trouble_with_the_persons_token_does_not_hide_that_the_app_was_refused(
 #[tokio::test]
 async fn group_names_may_be_hidden_from_the_person(#[values(Native, LiteLlm)] store: StoreKind) {
     let scene = Scene::new(store).await;
-    scene.world.fake.edit(|directory| directory.app_permissions.delegated_group_member_read = false);
+    scene.world.simulator.edit(|directory| directory.app_permissions.delegated_group_member_read = false);
     finds_all(&scene, "memberOf with ids only").await;
     assert_eq!(scene.world.rows().await.teams[&scene.new.to_string()]["team_alias"], "New", "the assignment names it");
 }

@@ -1,7 +1,6 @@
 //! Long lists: every page counts, or none.
 
-use entraway::domain::{GroupId, ObjectId};
-use entraway::fake::{Endpoint, Fault, FaultRule, Group, GroupKind, Member};
+use entra_simulator::{Endpoint, Fault, FaultRule, Group, GroupId, GroupKind, Member, ObjectId};
 use rstest::rstest;
 use serde_json::json;
 use uuid::Uuid;
@@ -14,7 +13,7 @@ const MANY: usize = 2_003;
 
 /// Many groups, all of them assigned, with Alice in every one of them.
 fn many(world: &World) -> (ObjectId, Vec<GroupId>) {
-    world.fake.edit(|directory| {
+    world.simulator.edit(|directory| {
         let alice = directory.person("Alice Arden", |_| {});
         let ids: Vec<GroupId> = (0..MANY).map(|_| GroupId::from(Uuid::new_v4())).collect();
         for (number, &id) in ids.iter().enumerate() {
@@ -48,14 +47,14 @@ async fn three_pages_are_read_to_the_end_and_a_failing_page_discards_those_befor
     }
     assert!(ids.iter().all(|id| rows.teams.contains_key(&id.to_string())), "each group has its team");
     for list in List::BOTH {
-        let pages: Vec<usize> = world.fake.requests_to(list.endpoint()).iter().map(|seen| seen.page).collect();
+        let pages: Vec<usize> = world.simulator.requests_to(list.endpoint()).iter().map(|seen| seen.page).collect();
         assert_eq!(pages, [1, 2, 3], "{list:?}");
-        let first = world.fake.requests_to(list.endpoint()).remove(0).path;
+        let first = world.simulator.requests_to(list.endpoint()).remove(0).path;
         assert!(first.contains("top=999"), "{list:?}: as few pages as Graph allows: {first}");
     }
 
     // A new group on the first page, which is read well; the second or third is not.
-    world.fake.edit(|directory| {
+    world.simulator.edit(|directory| {
         let new = directory.group("New");
         directory.put(alice, new);
         directory.groups.rotate_right(1);
@@ -65,10 +64,10 @@ async fn three_pages_are_read_to_the_end_and_a_failing_page_discards_those_befor
     let before = world.traces().await;
     for (page, fault) in [(2, Fault::throttled(60)), (3, Fault::MalformedJson)] {
         for list in List::BOTH {
-            world.fake.fault(FaultRule::on(list.endpoint(), fault.clone()).page(page));
+            world.simulator.fault(FaultRule::on(list.endpoint(), fault.clone()).page(page));
         }
         let mut browser = Browser::new();
-        let answer = browser.sign_in(&world.fake, &service, alice).await;
+        let answer = browser.sign_in(&world.simulator, &service, alice).await;
         assert_eq!(answer.status, 303, "page {page}: {answer:#?}");
         let run = world.last_run().await;
         assert_eq!((&run["assigned_groups"], &run["member_of"]), (&json!("unknown"), &json!("unknown")), "{run:#}");
@@ -77,14 +76,14 @@ async fn three_pages_are_read_to_the_end_and_a_failing_page_discards_those_befor
         // No list was read to its end, so that nothing is kept of it either.
         assert!(after == before, "page {page} with {fault:?}: not a row may be written");
         assert_eq!(browser.me(&service).await.json()["teams"].as_array().unwrap().len(), MANY, "page {page}");
-        world.fake.clear_faults();
+        world.simulator.clear_faults();
     }
 
     // One failure on the second page is made good by asking again, for that page only.
-    world.fake.clear_requests();
-    world.fake.fault(FaultRule::on(Endpoint::MemberOf, Fault::status(500)).page(2).times(1));
+    world.simulator.clear_requests();
+    world.simulator.fault(FaultRule::on(Endpoint::MemberOf, Fault::status(500)).page(2).times(1));
     world.sign_in(&service, alice).await;
-    let pages: Vec<usize> = world.fake.requests_to(Endpoint::MemberOf).iter().map(|seen| seen.page).collect();
+    let pages: Vec<usize> = world.simulator.requests_to(Endpoint::MemberOf).iter().map(|seen| seen.page).collect();
     assert_eq!(pages, [1, 2, 2, 3]);
     assert_eq!(world.rows().await.teams_of(alice).len(), MANY + 1, "the new one too");
 }
@@ -97,13 +96,17 @@ async fn an_empty_page_with_a_next_one_is_not_the_end(#[values(Native, LiteLlm)]
     let service = world.service().await;
     for list in List::BOTH {
         for page in 1..=3 {
-            world.fake.fault(FaultRule::on(list.endpoint(), Fault::EmptyPageWithNextLink).page(page));
+            world.simulator.fault(FaultRule::on(list.endpoint(), Fault::EmptyPageWithNextLink).page(page));
         }
     }
     world.sign_in(&service, alice).await;
     assert_eq!(world.rows().await.teams_of(alice), [group.to_string()]);
     for list in List::BOTH {
-        assert_eq!(world.fake.requests_to(list.endpoint()).len(), 4, "{list:?}: three empty pages and the real one");
+        assert_eq!(
+            world.simulator.requests_to(list.endpoint()).len(),
+            4,
+            "{list:?}: three empty pages and the real one"
+        );
     }
 }
 
@@ -111,7 +114,7 @@ async fn an_empty_page_with_a_next_one_is_not_the_end(#[values(Native, LiteLlm)]
 #[tokio::test]
 async fn a_list_that_is_empty_is_known(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
-    let bob = world.fake.edit(|directory| directory.person("Bob Baker", |_| {}));
+    let bob = world.simulator.edit(|directory| directory.person("Bob Baker", |_| {}));
     let service = world.service().await;
     let mut browser = world.sign_in(&service, bob).await;
     let run = world.last_run().await;

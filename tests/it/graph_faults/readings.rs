@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
-use entraway::domain::ObjectId;
-use entraway::fake::{Endpoint, Fault, FaultRule, TokenKind};
+use entra_simulator::{Endpoint, Fault, FaultRule, ObjectId, TokenKind};
 use rstest::rstest;
 use url::Url;
 
@@ -16,7 +15,7 @@ async fn with_ttl(world: &World, seconds: u64) -> Service {
 }
 
 fn readings(world: &World) -> usize {
-    world.fake.requests_to(Endpoint::AssignedTo).len()
+    world.simulator.requests_to(Endpoint::AssignedTo).len()
 }
 
 #[rstest]
@@ -31,9 +30,9 @@ async fn sign_ins_share_one_reading_of_the_assignments_for_as_long_as_configured
         world.sign_in(&service, alice).await;
     }
     assert_eq!(readings(&world), 1, "within a minute");
-    assert_eq!(world.fake.requests_to(Endpoint::MemberOf).len(), 4, "whose member one is, is asked each time");
+    assert_eq!(world.simulator.requests_to(Endpoint::MemberOf).len(), 4, "whose member one is, is asked each time");
     world.clock.advance(TimeDelta::seconds(61));
-    let new = world.fake.edit(|directory| {
+    let new = world.simulator.edit(|directory| {
         let new = directory.group("New");
         directory.assign(new);
         new
@@ -49,7 +48,7 @@ async fn a_reading_that_is_too_old_does_not_stand_in_for_one_that_failed() {
     let (alice, _) = world.alice();
     let service = with_ttl(&world, 60).await;
     world.sign_in(&service, alice).await;
-    world.fake.fault(FaultRule::on(Endpoint::AssignedTo, Fault::Html));
+    world.simulator.fault(FaultRule::on(Endpoint::AssignedTo, Fault::Html));
     world.sign_in(&service, alice).await;
     assert_eq!(world.last_run().await["assigned_groups"], "known", "nobody asks within the minute");
     world.clock.advance(TimeDelta::seconds(61));
@@ -58,7 +57,7 @@ async fn a_reading_that_is_too_old_does_not_stand_in_for_one_that_failed() {
         assert_eq!(world.last_run().await["assigned_groups"], "unknown");
         assert_eq!(readings(&world), turn, "a failure is not kept");
     }
-    world.fake.clear_faults();
+    world.simulator.clear_faults();
     world.sign_in(&service, alice).await;
     assert_eq!(world.last_run().await["assigned_groups"], "known", "nor does it last");
 }
@@ -69,7 +68,7 @@ async fn at_the_door(world: &World, service: &Service, person: ObjectId, count: 
     for _ in 0..count {
         let mut browser = Browser::new();
         let entra = browser.begin(service).await;
-        let callback = browser.pick(&world.fake, service, &entra, person).await;
+        let callback = browser.pick(&world.simulator, service, &entra, person).await;
         waiting.push((browser, callback));
     }
     waiting
@@ -85,12 +84,12 @@ async fn twenty_people_at_the_same_moment_share_a_reading_even_if_none_may_be_ke
     assert_eq!(readings(&world), 2, "one after the other, each reads");
 
     for fault in [None, Some(Fault::status(404))] {
-        world.fake.clear_requests();
-        world.fake.clear_faults();
+        world.simulator.clear_requests();
+        world.simulator.clear_faults();
         let slow = Fault::Delay(Duration::from_millis(700));
-        world.fake.fault(FaultRule::on(Endpoint::AssignedTo, slow).times(1));
+        world.simulator.fault(FaultRule::on(Endpoint::AssignedTo, slow).times(1));
         if let Some(fault) = fault.clone() {
-            world.fake.fault(FaultRule::on(Endpoint::AssignedTo, fault));
+            world.simulator.fault(FaultRule::on(Endpoint::AssignedTo, fault));
         }
         let waiting = at_the_door(&world, &service, alice, 20).await;
         let statuses =
@@ -98,7 +97,7 @@ async fn twenty_people_at_the_same_moment_share_a_reading_even_if_none_may_be_ke
         assert_eq!(statuses, [303; 20], "{fault:?}");
         // The first asks; those who came meanwhile asked before its answer was there, and share it.
         assert!(readings(&world) <= 4, "{} readings for twenty people ({fault:?})", readings(&world));
-        assert_eq!(world.fake.requests_to(Endpoint::MemberOf).len(), 20, "each has a list of their own");
+        assert_eq!(world.simulator.requests_to(Endpoint::MemberOf).len(), 20, "each has a list of their own");
     }
 }
 
@@ -119,15 +118,15 @@ async fn twenty_people_at_the_start_ask_for_one_app_token_and_one_set_of_keys(
         }
     }))
     .await;
-    assert_eq!(world.fake.requests_to(Endpoint::Keys).len(), 1);
-    assert_eq!(world.fake.requests_to(Endpoint::Discovery).len(), 1);
+    assert_eq!(world.simulator.requests_to(Endpoint::Keys).len(), 1);
+    assert_eq!(world.simulator.requests_to(Endpoint::Discovery).len(), 1);
     let statuses = together(begun.into_iter().map(async |(mut browser, entra)| {
-        let callback = browser.pick(&world.fake, &service, &entra, alice).await;
+        let callback = browser.pick(&world.simulator, &service, &entra, alice).await;
         browser.get(callback).await.status.as_u16()
     }))
     .await;
     assert_eq!(statuses, [303; 20]);
-    let tokens = world.fake.requests_to(Endpoint::Token);
+    let tokens = world.simulator.requests_to(Endpoint::Token);
     assert_eq!(tokens.iter().filter(|seen| seen.token == Some(TokenKind::AppOnly)).count(), 1, "one app token");
     assert_eq!(readings(&world), 1);
     assert_eq!(world.rows().await.users.len(), 1);
@@ -140,14 +139,14 @@ async fn both_lists_are_asked_for_before_either_has_answered() {
     let service = with_ttl(&world, 0).await;
     // The app has its token from here on.
     world.sign_in(&service, alice).await;
-    world.fake.clear_requests();
+    world.simulator.clear_requests();
     let delay = Duration::from_secs(2);
     for endpoint in [Endpoint::AssignedTo, Endpoint::MemberOf] {
-        world.fake.fault(FaultRule::on(endpoint, Fault::Delay(delay)));
+        world.simulator.fault(FaultRule::on(endpoint, Fault::Delay(delay)));
     }
     let (mut browser, callback) = at_the_door(&world, &service, alice, 1).await.remove(0);
     let signing_in = tokio::spawn(async move { browser.get(callback).await });
-    let asked = |endpoint| !world.fake.requests_to(endpoint).is_empty();
+    let asked = |endpoint| !world.simulator.requests_to(endpoint).is_empty();
     let begin = Instant::now();
     while !(asked(Endpoint::AssignedTo) || asked(Endpoint::MemberOf)) {
         assert!(begin.elapsed() < Duration::from_secs(10), "nobody asks Graph");
@@ -173,7 +172,7 @@ async fn requests_to_graph_are_plain_and_can_be_told_apart() {
     }
     let graph: Vec<_> = [Endpoint::AssignedTo, Endpoint::MemberOf]
         .into_iter()
-        .flat_map(|endpoint| world.fake.requests_to(endpoint))
+        .flat_map(|endpoint| world.simulator.requests_to(endpoint))
         .collect();
     assert_eq!(graph.len(), 4);
     for seen in &graph {
@@ -191,7 +190,7 @@ async fn requests_to_graph_are_plain_and_can_be_told_apart() {
         paths[0].starts_with("/v1.0/me/memberOf?") && paths[1].starts_with("/v1.0/me/transitiveMemberOf?"),
         "{paths:?}"
     );
-    for seen in world.fake.requests() {
+    for seen in world.simulator.requests() {
         assert_eq!(seen.consistency_level, None, "{seen:?}");
     }
 }

@@ -1,6 +1,6 @@
 //! `access.require_group`: unknown is not "nobody", but it opens no door either. That it did not is recorded.
 
-use entraway::fake::{Fault, FaultRule};
+use entra_simulator::{Fault, FaultRule};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -22,11 +22,11 @@ async fn where_a_group_is_required_unknown_lists_let_nobody_in_and_only_that_is_
     for lists in lists {
         for fault in [Fault::Html, Fault::throttled(60), Fault::status(403)] {
             for list in lists {
-                scene.world.fake.fault(FaultRule::on(list.endpoint(), fault.clone()));
+                scene.world.simulator.fault(FaultRule::on(list.endpoint(), fault.clone()));
             }
             let mut before = scene.world.traces().await;
             let mut browser = Browser::new();
-            let answer = browser.sign_in(&scene.world.fake, &service, scene.alice).await;
+            let answer = browser.sign_in(&scene.world.simulator, &service, scene.alice).await;
             let how = format!("{lists:?} with {fault:?}");
             assert_eq!((answer.status.as_u16(), answer.code().as_str()), (503, "groups_unknown"), "{how}");
             let seconds: u64 = answer.headers["retry-after"].to_str().unwrap().parse().unwrap();
@@ -45,7 +45,7 @@ async fn where_a_group_is_required_unknown_lists_let_nobody_in_and_only_that_is_
                 assert_eq!(groups, Some(scene.groups_of_unknown_assignment()), "{how}: her own groups were told");
             }
             assert_eq!(after, before.and_refused("groups_unknown"), "{how}: nothing is written but the record of that");
-            scene.world.fake.clear_faults();
+            scene.world.simulator.clear_faults();
         }
     }
     let mut browser = scene.world.sign_in(&service, scene.alice).await;
@@ -57,7 +57,7 @@ async fn where_a_group_is_required_unknown_lists_let_nobody_in_and_only_that_is_
 async fn where_a_group_is_required_those_in_none_stay_outside(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, group) = world.alice();
-    let (bob, carol) = world.fake.edit(|directory| {
+    let (bob, carol) = world.simulator.edit(|directory| {
         let (bob, carol) = (directory.person("Bob Baker", |_| {}), directory.person("Carol Cox", |_| {}));
         let (unassigned, inner) = (directory.group("Not Assigned"), directory.group("Inner"));
         directory.put(bob, unassigned);
@@ -89,7 +89,7 @@ async fn where_a_group_is_required_those_in_none_stay_outside(#[values(Native, L
 async fn where_no_group_is_assigned_nobody_is_in_one(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, group) = world.alice();
-    world.fake.edit(|directory| directory.unassign(group));
+    world.simulator.edit(|directory| directory.unassign(group));
     let service = requiring(&world).await;
     let answer = world.try_sign_in(&service, alice).await;
     assert_eq!((answer.status.as_u16(), answer.code().as_str()), (403, "no_group"));

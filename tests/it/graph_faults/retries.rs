@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use entraway::fake::{Endpoint, Fault, FaultRule};
+use entra_simulator::{Endpoint, Fault, FaultRule};
 use rstest::rstest;
 
 use super::{List, Scene};
@@ -24,7 +24,7 @@ async fn trouble_that_passes_is_noticed_by_nobody(#[values(Native, LiteLlm)] sto
         Fault::Delay(Duration::from_millis(100)),
     ] {
         for list in List::BOTH {
-            scene.world.fake.fault(FaultRule::on(list.endpoint(), fault.clone()).times(1));
+            scene.world.simulator.fault(FaultRule::on(list.endpoint(), fault.clone()).times(1));
         }
         scene.signs_in(&format!("{fault:?}, once at each list")).await;
         let run = scene.world.last_run().await;
@@ -33,7 +33,7 @@ async fn trouble_that_passes_is_noticed_by_nobody(#[values(Native, LiteLlm)] sto
             (&3.into(), &2.into()),
             "{fault:?}: {run:#}"
         );
-        scene.world.fake.clear_faults();
+        scene.world.simulator.clear_faults();
     }
     scene.recovers().await;
 }
@@ -44,12 +44,16 @@ async fn several_troubles_in_a_row_are_outlasted(#[values(Native, LiteLlm)] stor
     let scene = Scene::new(store).await;
     for list in List::BOTH {
         for fault in [Fault::status(429), Fault::CutBody, Fault::status(503)] {
-            scene.world.fake.fault(FaultRule::on(list.endpoint(), fault).times(1));
+            scene.world.simulator.fault(FaultRule::on(list.endpoint(), fault).times(1));
         }
     }
     scene.signs_in("three troubles in a row").await;
     for list in List::BOTH {
-        assert_eq!(scene.world.fake.requests_to(list.endpoint()).len(), 4, "{list:?}: three failures and a success");
+        assert_eq!(
+            scene.world.simulator.requests_to(list.endpoint()).len(),
+            4,
+            "{list:?}: three failures and a success"
+        );
     }
     let run = scene.world.last_run().await;
     assert_eq!((&run["assigned_groups_read"], &run["member_of_read"]), (&3.into(), &2.into()), "{run:#}");
@@ -61,13 +65,13 @@ async fn several_troubles_in_a_row_are_outlasted(#[values(Native, LiteLlm)] stor
 async fn graph_is_not_asked_again_before_the_time_it_names(#[values(Native, LiteLlm)] store: StoreKind) {
     let scene = Scene::new(store).await;
     for list in List::BOTH {
-        scene.world.fake.fault(FaultRule::on(list.endpoint(), Fault::throttled(1)).times(1));
+        scene.world.simulator.fault(FaultRule::on(list.endpoint(), Fault::throttled(1)).times(1));
     }
     let begin = Instant::now();
     scene.signs_in("429 with a Retry-After of a second").await;
     assert!(begin.elapsed() >= Duration::from_secs(1), "asked again after {:?}", begin.elapsed());
     for list in List::BOTH {
-        assert_eq!(scene.world.fake.requests_to(list.endpoint()).len(), 2, "{list:?}: once, and once again");
+        assert_eq!(scene.world.simulator.requests_to(list.endpoint()).len(), 2, "{list:?}: once, and once again");
     }
     scene.recovers().await;
 }
@@ -78,11 +82,11 @@ async fn what_cannot_pass_is_not_asked_for_again(#[values(Native, LiteLlm)] stor
     let scene = Scene::new(store).await;
     for fault in [Fault::status(404), Fault::status(400), Fault::Html, Fault::MissingValue, Fault::throttled(60)] {
         for list in List::BOTH {
-            scene.world.fake.clear_requests();
-            scene.world.fake.fault(FaultRule::on(list.endpoint(), fault.clone()));
+            scene.world.simulator.clear_requests();
+            scene.world.simulator.fault(FaultRule::on(list.endpoint(), fault.clone()));
             scene.signs_in(&format!("{fault:?}")).await;
-            assert_eq!(scene.world.fake.requests_to(list.endpoint()).len(), 1, "{list:?} with {fault:?}");
-            scene.world.fake.clear_faults();
+            assert_eq!(scene.world.simulator.requests_to(list.endpoint()).len(), 1, "{list:?} with {fault:?}");
+            scene.world.simulator.clear_faults();
         }
     }
 }
@@ -92,8 +96,8 @@ async fn a_retry_after_of_nothing_is_no_leave_to_hammer() {
     let world = crate::support::World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;
-    world.fake.fault(FaultRule::on(Endpoint::MemberOf, Fault::throttled(0)));
+    world.simulator.fault(FaultRule::on(Endpoint::MemberOf, Fault::throttled(0)));
     world.sign_in(&service, alice).await;
-    let asked = world.fake.requests_to(Endpoint::MemberOf).len();
+    let asked = world.simulator.requests_to(Endpoint::MemberOf).len();
     assert!((2..30).contains(&asked), "Graph was asked {asked} times in three seconds");
 }

@@ -1,7 +1,7 @@
 //! The app's own token: when there is none, and how often it is asked for.
 
 use chrono::TimeDelta;
-use entraway::fake::{Endpoint, EntraError, Fault, FaultRule, TokenKind};
+use entra_simulator::{Endpoint, EntraError, Fault, FaultRule, TokenKind};
 use rstest::rstest;
 
 use super::Scene;
@@ -23,14 +23,14 @@ async fn without_a_token_for_the_app_the_assignments_are_unknown(#[values(Native
     ] {
         // A new instance, which has no token yet.
         let service = scene.world.service().await;
-        scene.world.fake.fault(FaultRule::on(Endpoint::Token, fault).token(TokenKind::AppOnly));
+        scene.world.simulator.fault(FaultRule::on(Endpoint::Token, fault).token(TokenKind::AppOnly));
         let mut browser = scene.world.sign_in(&service, scene.alice).await;
         let run = scene.world.last_run().await;
         assert_eq!(run["assigned_groups"], "unknown", "{how}: {run:#}");
         assert!(super::text(&run, "assigned_groups_why").contains(said), "{how}: {run:#}");
         assert_eq!(run["member_of"], "known", "{how}: the person's own list needs no such token");
         scene.is_told(&mut browser, "which groups are assigned", how).await;
-        scene.world.fake.clear_faults();
+        scene.world.simulator.clear_faults();
     }
     scene.recovers().await;
 }
@@ -41,7 +41,7 @@ async fn the_apps_token_is_used_until_shortly_before_its_end() {
     let (alice, _) = world.alice();
     let service = world.service().await;
     let asked = || {
-        let seen = world.fake.requests_to(Endpoint::Token);
+        let seen = world.simulator.requests_to(Endpoint::Token);
         seen.iter().filter(|seen| seen.token == Some(TokenKind::AppOnly)).count()
     };
     for (minutes, expected) in [(0, 1), (10, 1), (40, 1), (7, 2), (1, 2)] {
@@ -57,19 +57,19 @@ async fn the_apps_token_is_used_until_shortly_before_its_end() {
 async fn a_token_that_graph_refuses_is_not_used_again(#[values(Native, LiteLlm)] store: StoreKind) {
     let scene = Scene::new(store).await;
     let new_tokens = || {
-        let seen = scene.world.fake.requests_to(Endpoint::Token);
+        let seen = scene.world.simulator.requests_to(Endpoint::Token);
         seen.iter().filter(|seen| seen.token == Some(TokenKind::AppOnly)).count()
     };
-    scene.world.fake.revoke_tokens();
+    scene.world.simulator.revoke_tokens();
     scene.recovers().await;
     assert_eq!(new_tokens(), 1, "a new token in place of the revoked one");
 
     // A token has the permissions of the time when it was issued: once the administrator consents, a new one is needed.
-    scene.world.fake.edit(|directory| directory.app_permissions.application_read = false);
+    scene.world.simulator.edit(|directory| directory.app_permissions.application_read = false);
     scene.signs_in("without consent").await;
     assert_eq!(scene.world.last_run().await["assigned_groups"], "unknown");
     assert_eq!(new_tokens(), 2, "a new one was tried before the app gave up");
-    scene.world.fake.edit(|directory| directory.app_permissions.application_read = true);
+    scene.world.simulator.edit(|directory| directory.app_permissions.application_read = true);
     scene.recovers().await;
     let so_far = new_tokens();
     scene.recovers().await;
@@ -84,7 +84,7 @@ async fn a_token_that_was_revoked_is_replaced_within_the_same_sign_in(#[values(N
     let service = world.service().await;
     world.sign_in(&service, alice).await;
     world.sql(DELETE_ALL_GROUPS).await;
-    world.fake.revoke_tokens();
+    world.simulator.revoke_tokens();
 
     world.sign_in(&service, alice).await;
 
@@ -100,7 +100,7 @@ async fn a_hiccup_at_the_token_endpoint_is_not_kept_for_an_answer(#[values(Nativ
     let hour = std::time::Duration::from_hours(1);
     let service = world.service_with(|config| config.sync.assigned_groups_ttl = hour).await;
     let busy = Fault::Entra(EntraError::new("temporarily_unavailable", 90033, "A transient error has occurred."));
-    world.fake.fault(FaultRule::on(Endpoint::Token, busy).token(TokenKind::AppOnly).times(1));
+    world.simulator.fault(FaultRule::on(Endpoint::Token, busy).token(TokenKind::AppOnly).times(1));
 
     world.sign_in(&service, alice).await;
     assert_eq!(world.last_run().await["assigned_groups"], "unknown");
@@ -118,11 +118,11 @@ async fn a_refusal_that_an_administrator_mends_counts_for_a_minute_at_most(
     let (alice, group) = world.alice();
     let hour = std::time::Duration::from_hours(1);
     let service = world.service_with(|config| config.sync.assigned_groups_ttl = hour).await;
-    world.fake.edit(|directory| directory.app_permissions.application_read = false);
+    world.simulator.edit(|directory| directory.app_permissions.application_read = false);
     world.sign_in(&service, alice).await;
     assert_eq!(world.last_run().await["assigned_groups"], "unknown");
 
-    world.fake.edit(|directory| directory.app_permissions.application_read = true);
+    world.simulator.edit(|directory| directory.app_permissions.application_read = true);
     world.clock.advance(chrono::TimeDelta::seconds(61));
     world.sign_in(&service, alice).await;
 

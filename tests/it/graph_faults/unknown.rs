@@ -1,6 +1,6 @@
 //! Faults that are known at once for what they are.
 
-use entraway::fake::{Fault, FaultRule};
+use entra_simulator::{Fault, FaultRule};
 use rstest::rstest;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -33,9 +33,9 @@ async fn a_refusal_makes_a_list_unknown(#[values(Native, LiteLlm)] store: StoreK
             ("503 with a Retry-After of a minute", "503", after(503, 60)),
             ("500 with a Retry-After beyond all time", "500", after(500, u64::MAX)),
         ] {
-            scene.world.fake.fault(FaultRule::on(list.endpoint(), fault));
+            scene.world.simulator.fault(FaultRule::on(list.endpoint(), fault));
             scene.finds_unknown(list, said, &format!("{list:?} with {how}")).await;
-            scene.world.fake.clear_faults();
+            scene.world.simulator.clear_faults();
         }
     }
     scene.recovers().await;
@@ -76,9 +76,9 @@ async fn an_answer_that_is_no_list_makes_a_list_unknown(#[values(Native, LiteLlm
         ] {
             let odd_name = how == "a group whose name is an object" && list == List::Assigned;
             let fault = if odd_name { but("principalDisplayName", json!({})) } else { fault };
-            scene.world.fake.fault(FaultRule::on(list.endpoint(), fault));
+            scene.world.simulator.fault(FaultRule::on(list.endpoint(), fault));
             scene.finds_unknown(list, "not what it should be", &format!("{list:?} with {how}")).await;
-            scene.world.fake.clear_faults();
+            scene.world.simulator.clear_faults();
         }
     }
     scene.recovers().await;
@@ -89,9 +89,9 @@ async fn an_answer_that_is_no_list_makes_a_list_unknown(#[values(Native, LiteLlm
 async fn pages_that_lead_in_a_circle_make_a_list_unknown(#[values(Native, LiteLlm)] store: StoreKind) {
     let scene = Scene::new(store).await;
     for list in List::BOTH {
-        scene.world.fake.fault(FaultRule::on(list.endpoint(), Fault::LoopingNextLink));
+        scene.world.simulator.fault(FaultRule::on(list.endpoint(), Fault::LoopingNextLink));
         scene.finds_unknown(list, "pages do not end", &format!("{list:?} whose next page is the same one")).await;
-        scene.world.fake.clear_faults();
+        scene.world.simulator.clear_faults();
     }
     scene.recovers().await;
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use entraway::fake::{Endpoint, Fault, FaultRule, TokenKind};
+use entra_simulator::{Endpoint, Fault, FaultRule, TokenKind};
 use rstest::rstest;
 
 use super::{List, Scene};
@@ -34,7 +34,7 @@ async fn trouble_that_outlasts_the_budget_makes_a_list_unknown(#[values(Native, 
     let scenes = together(cases.iter().map(|_| Scene::new(store))).await;
     together(scenes.iter().zip(cases).map(async |(scene, (list, (how, said, faults)))| {
         for (page, fault) in faults {
-            scene.world.fake.fault(FaultRule { page, ..FaultRule::on(list.endpoint(), fault) });
+            scene.world.simulator.fault(FaultRule { page, ..FaultRule::on(list.endpoint(), fault) });
         }
         let how = format!("{list:?} with {how}");
         let begin = Instant::now();
@@ -51,7 +51,7 @@ async fn an_app_token_that_does_not_come_costs_no_more_than_one_exchange(#[value
     let scene = Scene::new(store).await;
     // A new instance, which has no token yet.
     let scene = Scene { service: scene.world.service().await, ..scene };
-    scene.world.fake.fault(FaultRule::on(Endpoint::Token, Fault::Hang(LONG)).token(TokenKind::AppOnly));
+    scene.world.simulator.fault(FaultRule::on(Endpoint::Token, Fault::Hang(LONG)).token(TokenKind::AppOnly));
     let begin = Instant::now();
     scene.finds_assigned_unknown("token endpoint could not be reached", "no app token").await;
     assert!(begin.elapsed() < Duration::from_secs(9), "the sign-in took {:?}", begin.elapsed());

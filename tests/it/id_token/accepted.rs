@@ -11,7 +11,7 @@ async fn clocks_may_be_five_minutes_apart() {
     let service = world.service().await;
     for (name, seconds) in [("exp", -240), ("nbf", 290), ("iat", 290)] {
         let clock = world.clock.clone();
-        world.fake.next_id_token(move |token| {
+        world.simulator.next_id_token(move |token| {
             token.claims.insert(name.to_owned(), json!(clock.now().timestamp() + seconds));
         });
         let answer = world.try_sign_in(&service, alice).await;
@@ -26,7 +26,7 @@ async fn an_id_in_capitals_is_the_same_person() {
     let service = world.service().await;
     world.sign_in(&service, alice).await;
     let before = world.rows().await;
-    world.fake.next_id_token(|token| {
+    world.simulator.next_id_token(|token| {
         let oid = token.claims["oid"].as_str().unwrap().to_uppercase();
         token.claims.insert("oid".into(), json!(oid));
     });
@@ -40,7 +40,7 @@ async fn a_token_needs_no_more_than_it_has_to_have() {
     let world = World::new().await;
     let (alice, group) = world.alice();
     let service = world.service().await;
-    world.fake.next_id_token(|token| {
+    world.simulator.next_id_token(|token| {
         for name in ["name", "preferred_username", "email", "sid", "nbf", "rh", "uti"] {
             token.claims.remove(name);
         }

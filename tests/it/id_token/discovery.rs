@@ -1,7 +1,7 @@
 //! Entra's discovery document and key set: a wrong one is as good as none.
 
+use entra_simulator::{Endpoint, Fault, FaultRule};
 use entraway::config::Tenant;
-use entraway::fake::{Endpoint, Fault, FaultRule};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -10,15 +10,15 @@ use crate::cli::program::{CONFIG, environment};
 use crate::support::{Browser, World};
 
 async fn document(world: &World) -> Value {
-    let tenant = world.fake.edit(|directory| directory.tenant_id);
+    let tenant = world.simulator.edit(|directory| directory.tenant_id);
     let path = format!("/{tenant}/v2.0/.well-known/openid-configuration");
-    let url = world.fake.authority_url().join(&path).unwrap();
+    let url = world.simulator.authority_url().join(&path).unwrap();
     Browser::new().get(url).await.json()
 }
 
 fn answer(world: &World, endpoint: Endpoint, body: Value) {
-    world.fake.clear_faults();
-    world.fake.fault(FaultRule::on(endpoint, Fault::Status { status: 200, retry_after: None, body: Some(body) }));
+    world.simulator.clear_faults();
+    world.simulator.fault(FaultRule::on(endpoint, Fault::Status { status: 200, retry_after: None, body: Some(body) }));
 }
 
 #[tokio::test]
@@ -29,8 +29,8 @@ async fn a_foreign_discovery_document_begins_no_sign_in() {
     let good = document(&world).await;
     let issuer = good["issuer"].as_str().unwrap().to_owned();
     let other =
-        issuer.replace(&world.fake.edit(|directory| directory.tenant_id.to_string()), &Uuid::new_v4().to_string());
-    let authority = world.fake.authority_url();
+        issuer.replace(&world.simulator.edit(|directory| directory.tenant_id.to_string()), &Uuid::new_v4().to_string());
+    let authority = world.simulator.authority_url();
     let cases: Vec<(&str, Value)> = vec![
         ("issuer", json!("https://login.evil.example/common/v2.0")),
         ("issuer", json!(other)),
@@ -67,7 +67,7 @@ async fn a_foreign_discovery_document_begins_no_sign_in() {
         assert_eq!(ready.status, 503, "{name} is {value}");
         assert_eq!(ready.json()["entra"], "failing", "{name} is {value}");
     }
-    world.fake.clear_faults();
+    world.simulator.clear_faults();
     world.sign_in(&service, alice).await;
 }
 
@@ -78,7 +78,7 @@ async fn discovery_with_a_foreign_endpoint_is_told_by_its_origin() {
     document["jwks_uri"] = json!("https://keys.evil.example/a-path?with=query");
     answer(&world, Endpoint::Discovery, document);
     let ended = check(&world, CONFIG, &environment(&world)).await;
-    let authority = world.fake.authority_url().origin().ascii_serialization();
+    let authority = world.simulator.authority_url().origin().ascii_serialization();
     let found = format!("names a jwks_uri on https://keys.evil.example, and not on the login host {authority} (");
     assert_told(&ended, "FAIL", "Entra", &found, "set entra.authority_url");
     assert!(!ended.all().contains("a-path"), "an origin and no more: {ended:?}");
@@ -88,11 +88,11 @@ async fn discovery_with_a_foreign_endpoint_is_told_by_its_origin() {
 async fn an_open_endpoint_must_answer_with_its_template() {
     let world = World::new().await;
     world.alice();
-    let home = world.fake.edit(|directory| directory.tenant_id);
+    let home = world.simulator.edit(|directory| directory.tenant_id);
     let service = world
         .service_with(|config| {
             config.entra.tenant = Tenant::Organizations;
-            config.entra.allowed_tenants.insert(home);
+            config.entra.allowed_tenants.insert(home.as_uuid().into());
         })
         .await;
     let of_one_tenant = document(&world).await;
@@ -119,13 +119,13 @@ async fn without_a_usable_key_no_sign_in_begins() {
     }
     for fault in [Fault::Html, Fault::MalformedJson, Fault::CutBody, Fault::status(500), Fault::status(302)] {
         for endpoint in [Endpoint::Discovery, Endpoint::Keys] {
-            world.fake.clear_faults();
-            world.fake.fault(FaultRule::on(endpoint, fault.clone()));
+            world.simulator.clear_faults();
+            world.simulator.fault(FaultRule::on(endpoint, fault.clone()));
             let answer = Browser::new().get(service.at("/sso/login")).await;
             assert_eq!((answer.status.as_u16(), answer.code().as_str()), (503, "entra_unavailable"), "{fault:?}");
             assert!(answer.headers.contains_key("retry-after"), "{fault:?} at {endpoint:?}");
         }
     }
-    world.fake.clear_faults();
+    world.simulator.clear_faults();
     world.sign_in(&service, alice).await;
 }

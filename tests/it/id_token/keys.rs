@@ -1,7 +1,7 @@
 //! Entra's keys change, and people do not notice.
 
 use chrono::TimeDelta;
-use entraway::fake::{Endpoint, Fault, FaultRule, Signing};
+use entra_simulator::{Endpoint, Fault, FaultRule, Signing};
 
 use crate::support::{Browser, World, together};
 
@@ -13,7 +13,7 @@ async fn keys_that_change_between_two_sign_ins_are_noticed_by_nobody() {
     world.sign_in(&service, alice).await;
     for turn in 1..=3 {
         world.clock.advance(TimeDelta::seconds(61));
-        world.fake.rotate_keys();
+        world.simulator.rotate_keys();
         let answer = world.try_sign_in(&service, alice).await;
         assert_eq!(answer.status, 303, "after change {turn}: {answer:#?}");
     }
@@ -27,8 +27,8 @@ async fn keys_that_change_while_somebody_signs_in_are_noticed_by_nobody() {
     let service = world.service().await;
     let mut browser = Browser::new();
     let entra = browser.begin(&service).await;
-    world.fake.rotate_keys();
-    let callback = browser.pick(&world.fake, &service, &entra, alice).await;
+    world.simulator.rotate_keys();
+    let callback = browser.pick(&world.simulator, &service, &entra, alice).await;
     let answer = browser.get(callback).await;
     assert_eq!(answer.status, 303, "the key that signs was published in time: {answer:#?}");
     assert_eq!(browser.me(&service).await.status, 200);
@@ -38,13 +38,13 @@ async fn keys_that_change_while_somebody_signs_in_are_noticed_by_nobody() {
 async fn a_published_key_that_signs_later_needs_no_reading_then() {
     let world = World::new().await;
     let (alice, _) = world.alice();
-    let next = world.fake.add_key();
+    let next = world.simulator.add_key();
     let service = world.service().await;
     world.sign_in(&service, alice).await;
-    assert!(world.fake.sign_with(&next));
-    world.fake.retire_keys();
+    assert!(world.simulator.sign_with(&next));
+    world.simulator.retire_keys();
     world.sign_in(&service, alice).await;
-    assert_eq!(world.fake.requests_to(Endpoint::Keys).len(), 1, "the key was known already");
+    assert_eq!(world.simulator.requests_to(Endpoint::Keys).len(), 1, "the key was known already");
 }
 
 #[tokio::test]
@@ -57,20 +57,20 @@ async fn an_unknown_key_makes_us_read_the_keys_once_a_minute_at_most() {
         assert_eq!(answer.code(), "id_token_unknown_key", "{answer:#?}");
     };
     world.sign_in(&service, alice).await;
-    world.fake.next_id_token(|token| token.signing = Signing::UnknownKey);
-    let mut most = world.fake.requests_to(Endpoint::Keys).len();
+    world.simulator.next_id_token(|token| token.signing = Signing::UnknownKey);
+    let mut most = world.simulator.requests_to(Endpoint::Keys).len();
     assert_eq!(most, 1, "one reading for the first sign-in");
     for minute in 1..=2 {
         for _ in 0..3 {
             refused().await;
         }
         most += 1;
-        let readings = world.fake.requests_to(Endpoint::Keys).len();
+        let readings = world.simulator.requests_to(Endpoint::Keys).len();
         assert!(readings <= most, "{readings} readings up to minute {minute}, at most {most} were due");
         world.clock.advance(TimeDelta::seconds(61));
     }
     refused().await;
-    assert!(world.fake.requests_to(Endpoint::Keys).len() >= 3, "after a minute the keys are read again");
+    assert!(world.simulator.requests_to(Endpoint::Keys).len() >= 3, "after a minute the keys are read again");
 }
 
 #[tokio::test]
@@ -80,10 +80,10 @@ async fn people_who_come_at_once_with_an_unknown_key_cause_one_reading() {
     let service = world.service().await;
     world.sign_in(&service, alice).await;
     world.clock.advance(TimeDelta::seconds(61));
-    world.fake.rotate_keys();
+    world.simulator.rotate_keys();
     let statuses = together((0..8).map(async |_| world.try_sign_in(&service, alice).await.status.as_u16())).await;
     assert_eq!(statuses, [303; 8], "all of them sign in");
-    assert_eq!(world.fake.requests_to(Endpoint::Keys).len(), 2, "one reading at the start, one for all of them");
+    assert_eq!(world.simulator.requests_to(Endpoint::Keys).len(), 2, "one reading at the start, one for all of them");
 }
 
 #[tokio::test]
@@ -93,21 +93,21 @@ async fn yesterdays_keys_serve_while_entra_does_not_give_todays() {
     let service = world.service().await;
     world.sign_in(&service, alice).await;
     world.clock.advance(TimeDelta::hours(25));
-    world.fake.clear_requests();
+    world.simulator.clear_requests();
     for endpoint in [Endpoint::Discovery, Endpoint::Keys] {
-        world.fake.fault(FaultRule::on(endpoint, Fault::status(503)));
+        world.simulator.fault(FaultRule::on(endpoint, Fault::status(503)));
         let answer = world.try_sign_in(&service, alice).await;
         assert_eq!(answer.status, 303, "without {endpoint:?}: {answer:#?}");
-        assert_eq!(world.fake.requests_to(endpoint).len(), 1, "{endpoint:?} was asked, and failed");
-        world.fake.clear_faults();
-        world.fake.clear_requests();
+        assert_eq!(world.simulator.requests_to(endpoint).len(), 1, "{endpoint:?} was asked, and failed");
+        world.simulator.clear_faults();
+        world.simulator.clear_requests();
         world.clock.advance(TimeDelta::seconds(61));
     }
-    world.fake.rotate_keys();
-    world.fake.fault(FaultRule::on(Endpoint::Keys, Fault::status(503)));
+    world.simulator.rotate_keys();
+    world.simulator.fault(FaultRule::on(Endpoint::Keys, Fault::status(503)));
     let answer = world.try_sign_in(&service, alice).await;
     assert!(!answer.status.is_redirection(), "a key that is not known is no key: {answer:#?}");
-    world.fake.clear_faults();
+    world.simulator.clear_faults();
     let answer = world.try_sign_in(&service, alice).await;
     assert_eq!(answer.status, 303, "Entra is well again, and its new key is wanted now: {answer:#?}");
 }
@@ -119,11 +119,11 @@ async fn while_yesterdays_keys_serve_entra_is_asked_once_a_minute_at_most() {
     let service = world.service().await;
     world.sign_in(&service, alice).await;
     world.clock.advance(chrono::TimeDelta::hours(25));
-    world.fake.fault(FaultRule::on(Endpoint::Discovery, Fault::status(503)));
-    world.fake.clear_requests();
+    world.simulator.fault(FaultRule::on(Endpoint::Discovery, Fault::status(503)));
+    world.simulator.clear_requests();
     for _ in 0..5 {
         world.sign_in(&service, alice).await;
     }
-    let asked = world.fake.requests_to(Endpoint::Discovery).len();
+    let asked = world.simulator.requests_to(Endpoint::Discovery).len();
     assert_eq!(asked, 1, "five sign-ins with keys of yesterday asked {asked} times");
 }

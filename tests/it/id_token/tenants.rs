@@ -1,16 +1,17 @@
 //! Whose people may come: one tenant by its id or its domain, or several by `organizations` and `common`.
 
+use entra_simulator::{ObjectId, TenantId};
 use entraway::config::Tenant;
-use entraway::domain::{ObjectId, TenantId};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::support::World;
+use crate::support::{World, tenants};
 
 /// A person of another company.
 pub(crate) fn stranger(world: &World) -> (ObjectId, TenantId) {
     let tenant = TenantId::from(Uuid::new_v4());
-    let person = world.fake.edit(|directory| directory.person("Pat Partner", |person| person.tenant_id = Some(tenant)));
+    let person =
+        world.simulator.edit(|directory| directory.person("Pat Partner", |person| person.tenant_id = Some(tenant)));
     (person, tenant)
 }
 
@@ -20,11 +21,11 @@ async fn with_an_open_endpoint_people_of_allowed_tenants_enter() {
         let world = World::new().await;
         let (alice, _) = world.alice();
         let (pat, partner) = stranger(&world);
-        let home = world.fake.edit(|directory| directory.tenant_id);
+        let home = world.simulator.edit(|directory| directory.tenant_id);
         let service = world
             .service_with(|config| {
                 config.entra.tenant = tenant;
-                config.entra.allowed_tenants = [home, partner].into();
+                config.entra.allowed_tenants = tenants([home, partner]);
             })
             .await;
         for (person, tenant) in [(alice, home), (pat, partner)] {
@@ -41,7 +42,7 @@ async fn a_tenant_may_be_named_by_its_domain() {
     let service = world.service_with(|config| config.entra.tenant = Tenant::Domain("contoso-sim.example".into())).await;
     let mut browser = world.sign_in(&service, alice).await;
     let me = browser.me(&service).await.json();
-    assert_eq!(me["user"]["tenant_id"], json!(world.fake.edit(|directory| directory.tenant_id)));
+    assert_eq!(me["user"]["tenant_id"], json!(world.simulator.edit(|directory| directory.tenant_id)));
     assert_eq!(me["teams"][0]["team_id"], json!(group));
 }
 
@@ -50,11 +51,11 @@ async fn where_several_tenants_may_come_the_app_is_found_in_each_by_its_client_i
     let world = World::new().await;
     let (alice, group) = world.alice();
     let (_, partner) = stranger(&world);
-    let home = world.fake.edit(|directory| directory.tenant_id);
+    let home = world.simulator.edit(|directory| directory.tenant_id);
     let service = world
         .service_with(|config| {
             config.entra.tenant = Tenant::Organizations;
-            config.entra.allowed_tenants = [home, partner].into();
+            config.entra.allowed_tenants = tenants([home, partner]);
             config.entra.service_principal_id = Some(Uuid::new_v4().to_string());
         })
         .await;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// One file below `src/`.
+/// One source file.
 pub(super) struct Source {
     /// As in `src/http/error.rs`.
     pub(super) path: String,
@@ -22,11 +22,22 @@ impl Source {
         Self { path: path.to_owned(), text: text.to_owned(), code: code[..end].to_owned() }
     }
 
-    /// Every file of the library and of the program, in the order of their names.
+    /// Every file of the library and of the program, sorted by path.
     pub(super) fn all() -> Vec<Self> {
+        Self::below(&["src"])
+    }
+
+    /// The same with the other packages of the workspace.
+    pub(super) fn workspace() -> Vec<Self> {
+        Self::below(&["src", "crates"])
+    }
+
+    fn below(folders: &[&str]) -> Vec<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut files = Vec::new();
-        collect(&root.join("src"), &mut files);
+        for folder in folders {
+            collect(&root.join(folder), &mut files);
+        }
         files.sort();
         let read = |file: &PathBuf| {
             let path = file.strip_prefix(root).unwrap().to_str().unwrap().to_owned();

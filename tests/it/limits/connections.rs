@@ -144,6 +144,6 @@ async fn closing_connections_is_no_matter_for_those_who_come_again() {
     let service = service(&world, Patience::default(), 1).await;
     // A browser opens a connection for each request here, and there is room for one at a time.
     let mut browser = Browser::new();
-    let answer = browser.sign_in(&world.fake, &service, alice).await;
+    let answer = browser.sign_in(&world.simulator, &service, alice).await;
     assert_eq!(answer.status, 303, "{answer:#?}");
 }

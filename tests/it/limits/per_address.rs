@@ -72,7 +72,7 @@ async fn a_sign_in_that_came_too_early_can_still_be_finished() {
     let service = world.service_with(three_a_minute).await;
     let mut browser = Browser::new();
     let entra = browser.begin(&service).await;
-    let callback = browser.pick(&world.fake, &service, &entra, alice).await;
+    let callback = browser.pick(&world.simulator, &service, &entra, alice).await;
     for _ in 0..3 {
         Browser::new().get(service.at("/sso/callback")).await;
     }

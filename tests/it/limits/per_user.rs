@@ -28,7 +28,7 @@ async fn user_completes_so_many_sign_ins_a_minute(#[values(Native, LiteLlm)] sto
     let page = shown(&world, (429, "too_many_sign_ins_of_user"), async || {
         let mut browser = Browser::new();
         let entra = browser.begin(&service).await;
-        let callback = browser.pick(&world.fake, &service, &entra, alice).await;
+        let callback = browser.pick(&world.simulator, &service, &entra, alice).await;
         (browser, callback)
     });
     let page = page.await;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use entra_simulator::{Endpoint, Fault, FaultRule};
 use entraway::config::Config;
-use entraway::fake::{Endpoint, Fault, FaultRule};
 use rstest::rstest;
 use sqlx::{Postgres, Transaction};
 use url::Url;
@@ -28,7 +28,7 @@ async fn comes_back(world: &World, service: &Service, name: &str) -> (Browser, U
     let somebody = person(world, name, &[]);
     let mut browser = Browser::new();
     let login = browser.get(service.at("/sso/login?return_to=/a/b")).await;
-    let callback = browser.pick(&world.fake, service, &login.location(), somebody).await;
+    let callback = browser.pick(&world.simulator, service, &login.location(), somebody).await;
     (browser, callback)
 }
 
@@ -108,13 +108,13 @@ async fn a_storm_beyond_the_bound_ends_with_everybody_in_and_nobody_half(#[value
     let waiting = together(people.iter().map(async |somebody| {
         let mut browser = Browser::new();
         let entra = browser.begin(&service).await;
-        let callback = browser.pick(&world.fake, &service, &entra, *somebody).await;
+        let callback = browser.pick(&world.simulator, &service, &entra, *somebody).await;
         (browser, callback)
     }))
     .await;
 
     for stalled in [Endpoint::Token, Endpoint::MemberOf] {
-        world.fake.fault(FaultRule::on(stalled, Fault::Delay(Duration::from_millis(400))));
+        world.simulator.fault(FaultRule::on(stalled, Fault::Delay(Duration::from_millis(400))));
     }
     let come = |waiting: Vec<(Browser, Url)>| {
         together(waiting.into_iter().map(async |(mut browser, callback)| {
@@ -138,7 +138,7 @@ async fn a_storm_beyond_the_bound_ends_with_everybody_in_and_nobody_half(#[value
         "who was refused has no session"
     );
 
-    world.fake.clear_faults();
+    world.simulator.clear_faults();
     for (mut browser, callback) in refused {
         let answer = browser.get(callback).await;
         assert_eq!(answer.status, 303, "after the storm: {answer:#?}");

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use entra_simulator::GroupId;
 use entraway::db::StoreError;
-use entraway::domain::GroupId;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
@@ -192,7 +192,7 @@ async fn life(world: &World, service: &Service) -> Option<String> {
             by_hand(world, sql, &[&groups[0]]).await;
         }
         let mut browser = crate::support::Browser::new();
-        let answer = browser.sign_in(&world.fake, service, alice).await;
+        let answer = browser.sign_in(&world.simulator, service, alice).await;
         if answer.status != 303 {
             return Some(format!("the sign-in was answered with {} {}", answer.status, answer.code()));
         }
@@ -229,7 +229,7 @@ async fn life(world: &World, service: &Service) -> Option<String> {
 
 /// Nobody's life is disturbed by what was before.
 fn forget(world: &World) {
-    world.fake.edit(|directory| {
+    world.simulator.edit(|directory| {
         for group in directory.groups.clone() {
             directory.remove_group(group.id);
         }

@@ -1,7 +1,8 @@
 //! Rows that deleted teams and organizations left behind: what a sign-in repairs, what it leaves alone, what is counted.
 
+use entra_simulator::{GroupId, ObjectId};
 use entraway::db::{Leftovers, Store};
-use entraway::domain::{GroupId, ObjectId, StoreKind};
+use entraway::domain::StoreKind;
 use serde_json::{Value, json};
 
 use super::support::{
@@ -133,7 +134,7 @@ async fn provenance_of_deleted_membership_is_forgotten() {
     assert_eq!(query(&world, sql, &[&alice]).await, json!([group]));
     delete_organization(&world, &group).await;
     let [other] = assigned(&world, ["Other"]);
-    world.fake.edit(|directory| {
+    world.simulator.edit(|directory| {
         directory.unassign(group);
         directory.put(alice, other);
     });

@@ -1,6 +1,6 @@
 //! A proxy at work beside us: what it locks we wait for, and what it wrote meanwhile is still there.
 
-use entraway::domain::GroupId;
+use entra_simulator::GroupId;
 use serde_json::json;
 use sqlx::{PgConnection, Postgres, Transaction};
 

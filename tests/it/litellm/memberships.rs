@@ -156,7 +156,7 @@ async fn memberships_that_entra_does_not_give_stay() {
     )
     .await;
     let members = all(&world, TEAM_MEMBER).await;
-    world.fake.edit(|directory| directory.take_out(alice, left));
+    world.simulator.edit(|directory| directory.take_out(alice, left));
     world.sign_in(&service, alice).await;
     assert_eq!(all(&world, TEAM_MEMBER).await, members);
     assert_eq!(places(&world, &alice, &left).await, [1, 1, 1], "a group that she is no longer in");
@@ -178,7 +178,7 @@ async fn a_team_that_somebody_left_is_forgotten_at_the_next_sign_in_that_writes_
     both.sort();
     assert_eq!(given().await, json!(both), "src/db/litellm/person.rs, gave_teams");
 
-    world.fake.edit(|directory| directory.take_out(alice, group));
+    world.simulator.edit(|directory| directory.take_out(alice, group));
     // As the proxy takes a member out: of all three places.
     for sql in [
         r#"update public."LiteLLM_TeamTable" set members_with_roles = '[]' where team_id = $1"#,
@@ -198,7 +198,7 @@ async fn a_team_that_somebody_left_is_forgotten_at_the_next_sign_in_that_writes_
     assert_eq!(given().await, json!([other]), "src/db/litellm/person.rs, forgotten_teams");
     assert_eq!(places(&world, &alice, &group).await, [0, 0, 0], "and she is not in it again");
 
-    world.fake.edit(|directory| directory.put(alice, group));
+    world.simulator.edit(|directory| directory.put(alice, group));
     rename("alice.again@contoso-sim.example").await;
     assert_eq!(places(&world, &alice, &group).await, [1, 1, 1], "whoever is in the group again is in the team");
     assert_eq!(world.last_run().await["teams_joined"], json!([group]));

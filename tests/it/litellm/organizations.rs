@@ -1,6 +1,6 @@
 //! Organizations and the budgets that they refer to: both are made, or neither.
 
-use entraway::domain::GroupId;
+use entra_simulator::GroupId;
 use serde_json::{Value, json};
 
 use super::support::{

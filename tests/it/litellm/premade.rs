@@ -1,8 +1,9 @@
 //! Rows that are older than the user's first sign-in: others made them, perhaps with keys on them, so an operator role waits
 //! until an operator confirms the row.
 
+use entra_simulator::ObjectId;
 use entraway::db::{AdoptionState, Store};
-use entraway::domain::{ObjectId, StoreKind};
+use entraway::domain::StoreKind;
 use entraway::util::clock::Clock;
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -17,7 +18,7 @@ async fn role(world: &World, key: &dyn ToString) -> Value {
 /// Confirms a user's row as `entraway users adopt` does.
 async fn adopt(world: &World, user: ObjectId) -> Option<AdoptionState> {
     let store = Store::new(StoreKind::LiteLlm, &world.database.as_str().into(), 1).unwrap();
-    let adoption = store.adopt(user, Clock::system().now()).await.unwrap();
+    let adoption = store.adopt(user.as_uuid().into(), Clock::system().now()).await.unwrap();
     store.close().await;
     adoption.map(|adoption| adoption.state)
 }
@@ -148,7 +149,7 @@ async fn row_adopted_by_older_version_stays_as_it_is() {
     user_by_hand(&world, &alice, ", user_role, created_at", ", 'internal_user', '2026-01-01'").await;
     let sql = "insert into entraway.litellm_users (object_id, tenant_id, user_id, row_created_at)
                values ($1, $2::uuid, $1, '2026-01-01')";
-    let tenant = world.fake.edit(|directory| directory.tenant_id);
+    let tenant = world.simulator.edit(|directory| directory.tenant_id);
     by_hand(&world, sql, &[&alice, &tenant]).await;
     give_roles(&world, alice, &["proxy_admin"]);
     world.sign_in(&plain(&world, true).await, alice).await;

@@ -108,7 +108,7 @@ async fn who_is_known_already_brings_their_address_into_the_roster_of_a_later_te
     let before = user(&world, &alice).await["user_email"].clone();
     assert_eq!(before, ALICE, "the scene: her address is in her row, and does not change");
 
-    world.fake.edit(|directory| directory.put(alice, later));
+    world.simulator.edit(|directory| directory.put(alice, later));
     world.sign_in(&service, alice).await;
 
     assert_eq!(

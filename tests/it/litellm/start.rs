@@ -109,7 +109,7 @@ async fn check_says_the_same_and_makes_nothing() {
     .await;
     let folder = Folder::new();
     let config = folder.file("entraway.yaml", &format!("store: litellm\n{CONFIG}"));
-    let directory = world.fake.edit(|directory| directory.clone());
+    let directory = world.simulator.edit(|directory| directory.clone());
     let env = [
         ("LISTEN", "127.0.0.1:0".to_owned()),
         ("DB", world.database.clone()),
@@ -117,8 +117,8 @@ async fn check_says_the_same_and_makes_nothing() {
         ("CLIENT", directory.client_id),
         ("SECRET", directory.client_secret),
         ("PRINCIPAL", directory.service_principal_id),
-        ("AUTHORITY", world.fake.authority_url().to_string()),
-        ("GRAPH", world.fake.graph_url().to_string()),
+        ("AUTHORITY", world.simulator.authority_url().to_string()),
+        ("GRAPH", world.simulator.graph_url().to_string()),
         ("KEY", format!("{}==", "A".repeat(86))),
         ("ORGS", "true".to_owned()),
     ];

@@ -1,8 +1,8 @@
 //! Words for these tests: what is in the proxy's tables, what its administrator did by hand, and who is in which group.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use entraway::domain::{ObjectId, StoreKind};
-use entraway::fake::Person;
+use entra_simulator::{ObjectId, Person};
+use entraway::domain::StoreKind;
 use serde_json::Value;
 use sqlx::AssertSqlSafe;
 
@@ -37,7 +37,7 @@ pub(crate) async fn with_team_params(world: &World, on: bool, params: &str) -> S
 
 /// Changes a person in Entra.
 pub(crate) fn change(world: &World, person: ObjectId, change: impl FnOnce(&mut Person)) {
-    world.fake.edit(|directory| directory.change_person(person, change)).unwrap();
+    world.simulator.edit(|directory| directory.change_person(person, change)).unwrap();
 }
 
 /// Sets the app roles that the person alone is given.

@@ -1,7 +1,7 @@
 //! The models of teams in organizations: LiteLLM does not know the word `all-org-models`, so a team names its
 //! organization's models and follows them.
 
-use entraway::domain::{GroupId, ObjectId};
+use entra_simulator::{GroupId, ObjectId};
 use entraway::policy::OrgTeamModels;
 use serde_json::{Value, json};
 

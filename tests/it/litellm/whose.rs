@@ -1,8 +1,8 @@
 //! Whose a row is when two people could claim it: the proxy's own sign-in and administrators write `sso_user_id`, and
 //! nobody may get into another person's row, or keep it, by that.
 
+use entra_simulator::{ObjectId, TenantId};
 use entraway::config::Tenant;
-use entraway::domain::{ObjectId, TenantId};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -10,7 +10,7 @@ use super::support::{
     WRITTEN, assigned, by_hand, give_roles, json as query, person, places, plain, user, user_by_hand, user_version,
     versions, world,
 };
-use crate::support::{Service, World};
+use crate::support::{Service, World, tenants};
 
 const REBIND: &str = r#"update public."LiteLLM_UserTable" set sso_user_id = $2 where user_id = $1"#;
 
@@ -84,10 +84,10 @@ async fn nor_to_a_person_of_another_tenant() {
     let world = world().await;
     let alice = person(&world, "Alice Arden", &[]);
     let partner = TenantId::from(Uuid::new_v4());
-    let bob = world.fake.edit(|directory| directory.person("Bob Birch", |bob| bob.tenant_id = Some(partner)));
+    let bob = world.simulator.edit(|directory| directory.person("Bob Birch", |bob| bob.tenant_id = Some(partner)));
     let mut config = world.config_of("  entra_groups_also_create_orgs: false\n");
     config.entra.tenant = Tenant::Organizations;
-    config.entra.allowed_tenants = [world.fake.edit(|directory| directory.tenant_id), partner].into();
+    config.entra.allowed_tenants = tenants([world.simulator.edit(|directory| directory.tenant_id), partner]);
     let service = world.service_of(config).await;
     world.sign_in(&service, alice).await;
     by_hand(&world, REBIND, &[&alice, &bob]).await;

@@ -1,6 +1,7 @@
 //! Sign-ins over the proxies' tables: what their workers hear of them, when, and what it costs where nobody listens.
 
-use entraway::domain::{GroupId, ObjectId, StoreKind};
+use entra_simulator::{GroupId, ObjectId};
+use entraway::domain::StoreKind;
 use entraway::litellm_cache::TIME_OUT;
 use tokio::net::TcpListener;
 
@@ -17,7 +18,7 @@ struct Scene {
 
 async fn scene() -> Scene {
     let world = World::of(StoreKind::LiteLlm).await;
-    let (groups, alice, bob) = world.fake.edit(|directory| {
+    let (groups, alice, bob) = world.simulator.edit(|directory| {
         let groups = ["Research", "Data: \"Ä\""].map(|name| directory.group(name));
         for group in groups {
             directory.assign(group);
@@ -89,7 +90,7 @@ async fn the_workers_hear_of_exactly_what_a_sign_in_wrote_and_of_a_repeat_nothin
     assert!(worker.is_silent().await, "a second sign-in wrote nothing, but the workers were told");
 
     // A name of JSON's and Postgres' quotes, as the table has it.
-    scene.world.fake.edit(|directory| directory.put(scene.alice, scene.groups[1]));
+    scene.world.simulator.edit(|directory| directory.put(scene.alice, scene.groups[1]));
     scene.world.sign_in(&service, scene.alice).await;
     assert_eq!(told(&mut worker, 7).await, scene.keys(scene.groups[1], "Data: \"Ä\""), "one more group");
 

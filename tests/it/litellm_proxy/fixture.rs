@@ -1,6 +1,7 @@
 //! What a test of these has: a tenant of its own, and an instance of Entraway on the proxy's database.
 
-use entraway::domain::{GroupId, ObjectId, StoreKind};
+use entra_simulator::{GroupId, ObjectId};
+use entraway::domain::StoreKind;
 use serde_json::{Value, json};
 
 use super::Proxy;
@@ -23,7 +24,7 @@ pub(super) async fn scene(settings: &str) -> Option<Scene> {
     let (url, name) = (&proxy.database, super::proxy::DATABASE.to_owned());
     let world = World::on(StoreKind::LiteLlm, as_entraway(url), url, name).await;
     // The proxy refuses addresses at special-use domains, such as the simulator's own.
-    world.fake.edit(|directory| "example.com".clone_into(&mut directory.tenant_domain));
+    world.simulator.edit(|directory| "example.com".clone_into(&mut directory.tenant_domain));
     let service = service(proxy, &world, settings).await;
     Some(Scene { proxy, world, service })
 }

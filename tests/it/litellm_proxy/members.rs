@@ -1,6 +1,6 @@
 //! Memberships and budgets that the proxy and Entraway write into the same team.
 
-use entraway::domain::{GroupId, ObjectId};
+use entra_simulator::{GroupId, ObjectId};
 use serde_json::{Value, json};
 
 use super::fixture::SETTINGS;

@@ -78,7 +78,7 @@ async fn team_without_organization_calls_its_models() {
 #[tokio::test]
 async fn access_groups_of_the_defaults_add_their_models() {
     let Some(mut scene) = scene(SETTINGS).await else { return };
-    let name = format!("access-{}", scene.world.fake.edit(|directory| directory.tenant_id));
+    let name = format!("access-{}", scene.world.simulator.edit(|directory| directory.tenant_id));
     let body = json!({"access_group_name": name, "access_model_names": ["gpt-4o"]});
     let made = scene.proxy.try_admin("/v1/access_group", body).await;
     assert_eq!(made.status, 201, "{}", made.body);

@@ -1,6 +1,6 @@
 //! Roles of our rows in the proxy's eyes.
 
-use entraway::domain::ObjectId;
+use entra_simulator::ObjectId;
 use reqwest::Method;
 use serde_json::{Value, json};
 

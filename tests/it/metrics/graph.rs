@@ -1,6 +1,6 @@
 //! Calls to Graph and Entra: each try by how it ended, and lists that stay unknown.
 
-use entraway::fake::{Endpoint, Fault, FaultRule, TokenKind};
+use entra_simulator::{Endpoint, Fault, FaultRule, TokenKind};
 use rstest::rstest;
 
 use super::Watch;
@@ -22,8 +22,8 @@ async fn each_try_is_counted_by_how_it_ended_and_a_list_only_where_it_stays_unkn
     };
     let named = |list: &[(&str, i64)]| list.iter().map(|(name, by)| ((*name).to_owned(), *by)).collect::<Vec<_>>();
 
-    world.fake.fault(FaultRule::on(Endpoint::MemberOf, Fault::throttled(0)).times(2));
-    world.fake.fault(FaultRule::on(Endpoint::AssignedTo, Fault::status(503)).times(1));
+    world.simulator.fault(FaultRule::on(Endpoint::MemberOf, Fault::throttled(0)).times(2));
+    world.simulator.fault(FaultRule::on(Endpoint::AssignedTo, Fault::status(503)).times(1));
     let before = watch.read().await;
     world.sign_in(&service, alice).await;
     assert_eq!(
@@ -39,7 +39,7 @@ async fn each_try_is_counted_by_how_it_ended_and_a_list_only_where_it_stays_unkn
         "two 429 and a 503 that passed"
     );
 
-    world.fake.fault(FaultRule::on(Endpoint::MemberOf, Fault::throttled(60)));
+    world.simulator.fault(FaultRule::on(Endpoint::MemberOf, Fault::throttled(60)));
     let before = watch.read().await;
     world.sign_in(&service, alice).await;
     assert_eq!(
@@ -51,7 +51,7 @@ async fn each_try_is_counted_by_how_it_ended_and_a_list_only_where_it_stays_unkn
         ]),
         "a 429 that asks for more time than there is"
     );
-    world.fake.clear_faults();
+    world.simulator.clear_faults();
 }
 
 #[tokio::test]
@@ -71,14 +71,14 @@ async fn every_code_that_a_list_can_be_unknown_by_has_a_series_of_its_own() {
     ] {
         let series = format!("entraway_lists_unknown_total{{list=\"member_of\",why=\"{why}\"}}");
         let before = watch.read().await;
-        world.fake.fault(FaultRule::on(Endpoint::MemberOf, fault));
+        world.simulator.fault(FaultRule::on(Endpoint::MemberOf, fault));
         world.sign_in(&service, alice).await;
         assert_eq!(watch.read().await.since(&before).get(series.as_str()), Some(&1), "{series}");
-        world.fake.clear_faults();
+        world.simulator.clear_faults();
     }
 
     world.service().await;
-    world.fake.fault(FaultRule::on(Endpoint::Token, Fault::Html).token(TokenKind::AppOnly));
+    world.simulator.fault(FaultRule::on(Endpoint::Token, Fault::Html).token(TokenKind::AppOnly));
     let fresh = world.service().await;
     let watch = Watch::new(&fresh).await;
     world.sign_in(&fresh, alice).await;

@@ -1,6 +1,6 @@
 //! Nothing of what is read opens a door or names anybody, whatever was asked for before.
 
-use entraway::fake::{Endpoint, EntraError, Fault, FaultRule};
+use entra_simulator::{Endpoint, EntraError, Fault, FaultRule};
 use reqwest::Method;
 use rstest::rstest;
 
@@ -14,7 +14,7 @@ async fn no_id_no_name_no_address_and_no_token_is_in_it(#[values(Native, LiteLlm
     let (alice, group) = world.alice();
     let service = world.service().await;
     let watch = Watch::new(&service).await;
-    let directory = world.fake.edit(|directory| directory.clone());
+    let directory = world.simulator.edit(|directory| directory.clone());
     let mut secrets = Secrets::default();
     for (what, secret) in [
         ("person's id", alice.to_string()),
@@ -28,7 +28,7 @@ async fn no_id_no_name_no_address_and_no_token_is_in_it(#[values(Native, LiteLlm
         ("made-up word", "sesame".to_owned()),
         ("address of the database", world.database.clone()),
         ("name of the database", world.database_name.clone()),
-        ("address of Entra", world.fake.authority_url().to_string()),
+        ("address of Entra", world.simulator.authority_url().to_string()),
     ] {
         secrets.add(what, secret);
     }
@@ -37,7 +37,7 @@ async fn no_id_no_name_no_address_and_no_token_is_in_it(#[values(Native, LiteLlm
     let entra = browser.begin(&service).await;
     secrets.add_request(&entra);
     secrets.add_cookies(&browser);
-    let callback = browser.pick(&world.fake, &service, &entra, alice).await;
+    let callback = browser.pick(&world.simulator, &service, &entra, alice).await;
     secrets.add_callback(&callback);
     assert_eq!(browser.get(callback.clone()).await.status, 303);
     secrets.add_cookies(&browser);
@@ -68,10 +68,10 @@ async fn no_id_no_name_no_address_and_no_token_is_in_it(#[values(Native, LiteLlm
     }
     browser.get(callback).await;
     let refused = Fault::Entra(EntraError::new("sesame", 50_105, "sesame alice.arden@contoso-sim.example"));
-    world.fake.fault(FaultRule::on(Endpoint::Authorize, refused));
+    world.simulator.fault(FaultRule::on(Endpoint::Authorize, refused));
     world.try_sign_in(&service, alice).await;
-    world.fake.clear_faults();
-    world.fake.fault(FaultRule::on(Endpoint::MemberOf, Fault::status(403)));
+    world.simulator.clear_faults();
+    world.simulator.fault(FaultRule::on(Endpoint::MemberOf, Fault::status(403)));
     world.sign_in(&service, alice).await;
 
     let text = watch.read().await.text;

@@ -1,6 +1,6 @@
 //! Sign-ins, and what their syncs write.
 
-use entraway::fake::{Endpoint, EntraError, Fault, FaultRule, TokenKind};
+use entra_simulator::{Endpoint, EntraError, Fault, FaultRule, TokenKind};
 use rstest::rstest;
 
 use super::{Watch, moved};
@@ -57,7 +57,7 @@ async fn a_sign_in_and_all_that_it_writes_are_counted_once(#[values(Native, Lite
         .sum();
     assert!(0.0 < parts && parts < spent, "two sign-ins took {spent} s, and their parts {parts} s");
 
-    world.fake.edit(|directory| {
+    world.simulator.edit(|directory| {
         directory.change_person(alice, |alice| "beech@contoso-sim.example".clone_into(&mut alice.upn))
     });
     world.sign_in(&service, alice).await;
@@ -110,7 +110,7 @@ async fn every_refusal_is_counted_under_the_code_that_the_page_shows() {
         (Some(FaultRule::on(Endpoint::MemberOf, Fault::status(403))), alice, "groups_unknown"),
     ] {
         if let Some(fault) = fault {
-            world.fake.fault(fault);
+            world.simulator.fault(fault);
         }
         let before = watch.read().await;
         let answer = world.try_sign_in(&service, person).await;
@@ -119,7 +119,7 @@ async fn every_refusal_is_counted_under_the_code_that_the_page_shows() {
         let sign_ins: Vec<_> =
             after.since(&before).into_iter().filter(|(name, _)| name.starts_with("entraway_sign_ins_total")).collect();
         assert_eq!(sign_ins, [(format!("entraway_sign_ins_total{{outcome=\"{outcome}\"}}").as_str(), 1)]);
-        world.fake.clear_faults();
+        world.simulator.clear_faults();
     }
 
     // Somebody who never left for Entra.
@@ -156,7 +156,7 @@ async fn what_ends_sessions_is_told_apart() {
         .fetch_one(&world.pool)
         .await
         .unwrap();
-    assert!(service.app.sessions().end_one(alice, &name).await.unwrap());
+    assert!(service.app.sessions().end_one(alice.as_uuid().into(), &name).await.unwrap());
     assert_eq!(ended("one_ended").await, 1);
     let sid: String = sqlx::query_scalar("select sid from entraway.sessions where sid is not null")
         .fetch_one(&world.pool)
@@ -164,7 +164,7 @@ async fn what_ends_sessions_is_told_apart() {
         .unwrap();
     assert_eq!(Browser::new().get(service.at(&format!("/sso/frontchannel-logout?sid={sid}"))).await.status, 200);
     assert_eq!(ended("entra_signed_out").await, 1);
-    assert_eq!(service.app.sessions().end_all(alice).await.unwrap(), 1);
+    assert_eq!(service.app.sessions().end_all(alice.as_uuid().into()).await.unwrap(), 1);
     assert_eq!(ended("all_ended").await, 1);
     assert_eq!(watch.read().await.of("entraway_sessions_opened_total"), 5);
 }

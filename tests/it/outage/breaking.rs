@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use entraway::pg::PrivateCluster;
+use pg_sandbox::PrivateCluster;
 
 use super::standby::running;
 

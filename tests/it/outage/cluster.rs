@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use entraway::domain::StoreKind;
-use entraway::pg::{Durability, PrivateCluster};
+use pg_sandbox::{Durability, PrivateCluster};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use super::storm::LONG;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use entraway::domain::GroupId;
+use entra_simulator::GroupId;
 use reqwest::Method;
 use rstest::rstest;
 
@@ -27,7 +27,7 @@ async fn scene(store: StoreKind) -> (World, Proxy, Service, GroupId) {
             config.database.max_connections = 1;
         })
         .await;
-    assert_eq!(Try::of_somebody_new(&world.fake, &service.at("/"), group).await.came, Came::In);
+    assert_eq!(Try::of_somebody_new(&world.simulator, &service.at("/"), group).await.came, Came::In);
     (world, proxy, service, group)
 }
 
@@ -35,7 +35,7 @@ async fn scene(store: StoreKind) -> (World, Proxy, Service, GroupId) {
 async fn with(scene: &(World, Proxy, Service, GroupId), lost: Lost) -> (Vec<Try>, bool) {
     let (world, proxy, service, group) = scene;
     proxy.lose(lost);
-    let tries = vec![Try::of_somebody_new(&world.fake, &service.at("/"), *group).await];
+    let tries = vec![Try::of_somebody_new(&world.simulator, &service.at("/"), *group).await];
     let was_lost = proxy.has_lost();
     all_refusals_are_for_want_of_the_database(&tries);
     all_or_nothing_is_there(world, &tries[0], lost).await;
@@ -98,7 +98,7 @@ async fn connections_that_are_cut_at_random_in_a_storm_leave_nothing_half(#[valu
     world.database = proxy.address(&world);
     let group = everybodys_group(&world);
     let service = world.service_with(any_number).await;
-    let mut known = Try::of_somebody_new(&world.fake, &service.at("/"), group).await.browser;
+    let mut known = Try::of_somebody_new(&world.simulator, &service.at("/"), group).await.browser;
     let storm = Storm::at(&world, &service, group);
     let mut chance = Chance::new();
     for turn in 1..=TIMES {
@@ -191,7 +191,7 @@ async fn a_transaction_that_is_given_up_while_it_begins_takes_in_nothing_of_the_
     #[values(true, false)] answered: bool,
 ) {
     let (world, proxy, service, group) = scene(store).await;
-    let mut known = Try::of_somebody_new(&world.fake, &service.at("/"), group).await;
+    let mut known = Try::of_somebody_new(&world.simulator, &service.at("/"), group).await;
     let base = service.at("/");
     let sessions = async || -> i64 {
         sqlx::query_scalar("select count(*) from entraway.sessions").fetch_one(&world.pool).await.unwrap()
@@ -199,7 +199,7 @@ async fn a_transaction_that_is_given_up_while_it_begins_takes_in_nothing_of_the_
     assert_eq!(sessions().await, 2, "of two people");
     let (begun, go_on) = proxy.hold_begin();
     tokio::select! {
-        one = Try::of_somebody_new(&world.fake, &base, group) => panic!("came {:?} without a BEGIN", one.came),
+        one = Try::of_somebody_new(&world.simulator, &base, group) => panic!("came {:?} without a BEGIN", one.came),
         begun = begun => begun.unwrap(),
     }
     // Their connection is closed, and the service notices.

@@ -1,7 +1,7 @@
 //! The disk of Postgres is full: nothing more can be written, and all that is there can be read.
 
 use chrono::TimeDelta;
-use entraway::domain::GroupId;
+use entra_simulator::GroupId;
 use sqlx::{AssertSqlSafe, PgPool};
 use url::Url;
 
@@ -56,12 +56,12 @@ impl Part {
                 config.session.max_per_user = 1_000;
             })
             .await;
-        let known = Try::of_somebody_new(&world.fake, &service.at("/"), group).await;
+        let known = Try::of_somebody_new(&world.simulator, &service.at("/"), group).await;
         assert_eq!(known.came, Came::In);
         until("sessions are remembered", async || service.app.sessions().remembers()).await;
         let mut browser = Browser::new();
         let entra = browser.begin(&service).await;
-        let callback = browser.pick(&world.fake, &service, &entra, known.person).await;
+        let callback = browser.pick(&world.simulator, &service, &entra, known.person).await;
         Self { world, service, group, known, late: (browser, callback) }
     }
 
@@ -90,7 +90,7 @@ async fn comes_until_refused(part: &Part, filler: &PgPool) -> Try {
         fill_the_disk(filler).await;
         let (person, groups) = (known.person, known.groups.clone());
         let mut one = Try { person, groups, browser: Browser::new(), came: Came::Broken };
-        one.again(&world.fake, &service.at("/")).await;
+        one.again(&world.simulator, &service.at("/")).await;
         if one.came != Came::In {
             return one;
         }
@@ -117,13 +117,13 @@ async fn a_full_disk_refuses_sign_ins_whole_and_lets_those_who_are_signed_in_go_
         let new = many_assigned(&part.world, 200);
         let base = part.service.at("/");
         fill_the_disk(&filler).await;
-        let wide = vec![Try::of_somebody_new(&part.world.fake, &base, part.group).await];
+        let wide = vec![Try::of_somebody_new(&part.world.simulator, &base, part.group).await];
         part.is_refused(&wide, "two hundred new groups").await;
         assert_eq!(part.world.rows().await.teams.len(), teams, "not one of the new groups' teams is there");
         part.known_sessions_go_on("no room for new groups").await;
 
-        part.world.fake.edit(|directory| new.into_iter().for_each(|group| directory.remove_group(group)));
-        part.world.fake.edit(|directory| {
+        part.world.simulator.edit(|directory| new.into_iter().for_each(|group| directory.remove_group(group)));
+        part.world.simulator.edit(|directory| {
             wide[0]
                 .groups
                 .iter()
@@ -146,7 +146,7 @@ async fn a_full_disk_refuses_sign_ins_whole_and_lets_those_who_are_signed_in_go_
         let (browser, callback) = &mut part.late;
         let answer = browser.get(callback.clone()).await;
         assert_eq!(answer.status, 303, "there is room again, so loading the page again finishes it: {answer:#?}");
-        let mut tries = vec![Try::of_somebody_new(&part.world.fake, &part.service.at("/"), part.group).await];
+        let mut tries = vec![Try::of_somebody_new(&part.world.simulator, &part.service.at("/"), part.group).await];
         everybody_gets_in_now(&part.world, &part.service.at("/"), &mut tries).await;
         part.known_sessions_go_on("there is room again").await;
     }

@@ -40,7 +40,7 @@ async fn a_service_that_is_killed_at_random_moments_leaves_nothing_half(#[values
 
     let (mut program, first) = start().await;
     let place = Arc::new(Mutex::new(Some(first)));
-    let storm = Storm::begin(&world.fake, &place, group);
+    let storm = Storm::begin(&world.simulator, &place, group);
     let mut chance = Chance::new();
     for turn in 1..=TIMES {
         storm.until_more_are_in(1).await;

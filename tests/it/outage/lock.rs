@@ -25,14 +25,14 @@ async fn whoever_waits_for_their_own_row_is_told_to_come_back_and_all_others_go_
     let (alice, bob) = (person(&world, "Alice Arden", &[all]), person(&world, "Bob Birch", &[other]));
     let service = world.service().await;
     let mut known = world.sign_in(&service, alice).await;
-    world.fake.edit(|directory| directory.put(alice, some));
+    world.simulator.edit(|directory| directory.put(alice, some));
     let mut held = world.pool.begin().await.unwrap();
     world.by_hand_on(&mut *held, "select from {users} where user_id = $1 for update", &[&alice]).await;
 
     let begin = Instant::now();
     let mut browser = Browser::new();
     let entra = browser.begin(&service).await;
-    let callback = browser.pick(&world.fake, &service, &entra, alice).await;
+    let callback = browser.pick(&world.simulator, &service, &entra, alice).await;
     let waiting = tokio::spawn(async move { (browser.get(callback).await, begin.elapsed()) });
     until_it_waits(&world).await;
     for path in ["/auth/verify", "/api/me", "/", "/teams"] {
@@ -69,7 +69,7 @@ async fn sign_ins_that_hang_at_a_lock_leave_connections_to_those_who_only_read(
         let somebody = person(&world, &format!("New {number}"), &[group]);
         let mut browser = Browser::new();
         let entra = browser.begin(&service).await;
-        newcomers.push((browser.pick(&world.fake, &service, &entra, somebody).await, browser));
+        newcomers.push((browser.pick(&world.simulator, &service, &entra, somebody).await, browser));
     }
     let _new = assigned(&world, ["New"]);
     let mut held = world.pool.begin().await.unwrap();

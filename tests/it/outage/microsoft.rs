@@ -3,8 +3,7 @@
 
 use std::time::Duration;
 
-use entraway::domain::ObjectId;
-use entraway::fake::{Endpoint, Fault, FaultRule, TokenKind};
+use entra_simulator::{Endpoint, Fault, FaultRule, ObjectId, TokenKind};
 use url::Url;
 
 use super::storm::until;
@@ -40,9 +39,9 @@ async fn at_the_door(world: &World, service: &Service) -> Vec<(Browser, Url)> {
         let person = person(world, &format!("Person {number}"), &[]);
         let mut browser = Browser::new();
         let entra = browser.begin(service).await;
-        waiting.push((browser.clone(), browser.pick(&world.fake, service, &entra, person).await));
+        waiting.push((browser.clone(), browser.pick(&world.simulator, service, &entra, person).await));
     }
-    world.fake.clear_requests();
+    world.simulator.clear_requests();
     waiting
 }
 
@@ -57,7 +56,7 @@ async fn all_come_in(waiting: Vec<(Browser, Url)>, known: &mut Browser, service:
 }
 
 fn asked(world: &World, endpoint: Endpoint) -> usize {
-    world.fake.requests_to(endpoint).len()
+    world.simulator.requests_to(endpoint).len()
 }
 
 async fn scene() -> (World, Service, ObjectId, Browser) {
@@ -72,7 +71,7 @@ async fn scene() -> (World, Service, ObjectId, Browser) {
 async fn while_graph_throttles_everybody_people_get_in_with_a_warning_and_ask_no_more_than_their_budgets_allow() {
     let (world, service, alice, mut known) = scene().await;
     for endpoint in [Endpoint::MemberOf, Endpoint::AssignedTo] {
-        world.fake.fault(FaultRule::on(endpoint, Fault::throttled(1)));
+        world.simulator.fault(FaultRule::on(endpoint, Fault::throttled(1)));
     }
     let waiting = at_the_door(&world, &service).await;
     for (mut browser, answer) in all_come_in(waiting, &mut known, &service).await {
@@ -85,7 +84,7 @@ async fn while_graph_throttles_everybody_people_get_in_with_a_warning_and_ask_no
     // One reading for all, or another one for those who came too late for it.
     assert!((1..=3 * TRIES).contains(&shared), "{PEOPLE} people asked {shared} times which groups are assigned");
 
-    world.fake.clear_faults();
+    world.simulator.clear_faults();
     let mut well = world.sign_in(&service, alice).await;
     assert!(
         !well.get(service.at("/")).await.body.contains("Microsoft did not tell"),
@@ -97,7 +96,7 @@ async fn while_graph_throttles_everybody_people_get_in_with_a_warning_and_ask_no
 async fn where_graph_asks_for_more_patience_than_there_is_it_is_not_asked_again() {
     let (world, service, _, mut known) = scene().await;
     for endpoint in [Endpoint::MemberOf, Endpoint::AssignedTo] {
-        world.fake.fault(FaultRule::on(endpoint, Fault::throttled(60)));
+        world.simulator.fault(FaultRule::on(endpoint, Fault::throttled(60)));
     }
     let waiting = at_the_door(&world, &service).await;
     for (_, answer) in all_come_in(waiting, &mut known, &service).await {
@@ -110,7 +109,9 @@ async fn where_graph_asks_for_more_patience_than_there_is_it_is_not_asked_again(
 #[tokio::test]
 async fn a_token_endpoint_that_hangs_is_asked_once_for_each_sign_in_and_keeps_nobody_else_waiting() {
     let (world, service, alice, mut known) = scene().await;
-    world.fake.fault(FaultRule::on(Endpoint::Token, Fault::Hang(Duration::from_secs(30))).token(TokenKind::Delegated));
+    world
+        .simulator
+        .fault(FaultRule::on(Endpoint::Token, Fault::Hang(Duration::from_secs(30))).token(TokenKind::Delegated));
     let waiting = at_the_door(&world, &service).await;
     for (browser, answer) in all_come_in(waiting, &mut known, &service).await {
         assert_eq!((answer.status.as_u16(), answer.code().as_str()), (503, "entra_unavailable"), "{answer:#?}");
@@ -123,7 +124,7 @@ async fn a_token_endpoint_that_hangs_is_asked_once_for_each_sign_in_and_keeps_no
     assert_eq!(asked(&world, Endpoint::Token), PEOPLE, "a code is redeemed once, and not again by itself");
     assert_eq!(asked(&world, Endpoint::MemberOf) + asked(&world, Endpoint::AssignedTo), 0, "nobody knows who they are");
     go_on(&mut known, &service).await;
-    world.fake.clear_faults();
+    world.simulator.clear_faults();
     world.sign_in(&service, alice).await;
 }
 
@@ -140,10 +141,10 @@ async fn while_a_fresh_replica_gets_no_keys_all_who_come_at_once_share_the_askin
     ] {
         let fresh = world.service().await;
         let how = format!("{endpoint:?} with {fault:?}");
-        world.fake.clear_requests();
+        world.simulator.clear_requests();
         // Slow as well, so that all of them ask before there is an answer.
-        world.fake.fault(FaultRule::on(Endpoint::Discovery, first).times(1));
-        world.fake.fault(FaultRule::on(endpoint, fault));
+        world.simulator.fault(FaultRule::on(Endpoint::Discovery, first).times(1));
+        world.simulator.fault(FaultRule::on(endpoint, fault));
         let answers = together((0..PEOPLE).map(async |_| Browser::new().get(fresh.at("/sso/login")).await)).await;
         for answer in answers {
             assert_eq!(
@@ -156,7 +157,7 @@ async fn while_a_fresh_replica_gets_no_keys_all_who_come_at_once_share_the_askin
         assert!(readings <= 4, "{how}: {PEOPLE} people at once caused {readings} readings");
         go_on(&mut known, &fresh).await;
         shown(&world, (503, "entra_unavailable"), async || (Browser::new(), fresh.at("/sso/login"))).await;
-        world.fake.clear_faults();
+        world.simulator.clear_faults();
         world.sign_in(&fresh, alice).await;
     }
 }

@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use entraway::domain::{GroupId, ObjectId};
+use entra_simulator::{GroupId, ObjectId};
 use reqwest::Method;
 use rstest::rstest;
 use sqlx::postgres::PgConnectOptions;
@@ -209,7 +209,7 @@ async fn a_storm_of_sign_ins_and_sign_outs_loses_nothing_and_leaves_nothing_behi
     let one = async |n: usize, person: ObjectId| {
         let (here, there) = (&instances[n % 2], &instances[(n + 1) % 2]);
         let mut browser = Browser::new();
-        let answer = browser.sign_in(&world.fake, here, person).await;
+        let answer = browser.sign_in(&world.simulator, here, person).await;
         if answer.status != 303 {
             return Some(format!("person {n}: {} {}", answer.status, answer.code_or_nothing()));
         }
@@ -252,7 +252,7 @@ async fn it_recovers_when_pgbouncer_is_restarted_in_the_storm(#[values(Native, L
         let mut refusals = 0;
         tokio::time::sleep(Duration::from_millis(20) * u32::try_from(n).unwrap()).await;
         loop {
-            let answer = Browser::new().sign_in(&world.fake, &service, *person).await;
+            let answer = Browser::new().sign_in(&world.simulator, &service, *person).await;
             if answer.status == 303 {
                 return refusals;
             }

@@ -1,6 +1,6 @@
 //! Postgres is stopped, and crashes, in the middle of a storm of sign-ins.
 
-use entraway::domain::GroupId;
+use entra_simulator::GroupId;
 use reqwest::Method;
 
 use super::cluster::{Cluster, Stop};
@@ -22,7 +22,7 @@ impl Part {
     async fn new(world: World) -> Self {
         let group = everybodys_group(&world);
         let service = world.service_with(any_number).await;
-        let mut known = Try::of_somebody_new(&world.fake, &service.at("/"), group).await.browser;
+        let mut known = Try::of_somebody_new(&world.simulator, &service.at("/"), group).await.browser;
         until("sessions are remembered", async || service.app.sessions().remembers()).await;
         assert_eq!(verify(&mut known, &service).await.status, 200);
         Self { world, service, group, known }

@@ -53,7 +53,7 @@ async fn a_sign_in_that_begins_at_one_finishes_at_another_and_counts_at_all(
     let mut browser = Browser::new();
     let begun = browser.get(base.join("/sso/login").unwrap()).await;
     assert_eq!(begun.status, 303, "{begun:#?}");
-    let picked = browser.request(Method::GET, world.fake.pick_url(&begun.location(), alice)).send().await.unwrap();
+    let picked = browser.request(Method::GET, world.simulator.pick_url(&begun.location(), alice)).send().await.unwrap();
     let callback = picked.headers()["location"].to_str().unwrap().parse().unwrap();
     let finished = browser.get(callback).await;
     assert_eq!(finished.status, 303, "{finished:#?}");

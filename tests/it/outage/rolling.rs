@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use entraway::domain::ObjectId;
+use entra_simulator::ObjectId;
 use reqwest::Method;
 use url::Url;
 

@@ -6,9 +6,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use entraway::domain::{GroupId, ObjectId};
-use entraway::fake::{Endpoint, Fault, FaultRule};
-use entraway::pg::{Durability, PrivateCluster};
+use entra_simulator::{Endpoint, Fault, FaultRule, GroupId, ObjectId};
+use pg_sandbox::{Durability, PrivateCluster};
 use reqwest::header::COOKIE;
 use reqwest::{Method, RequestBuilder};
 use tokio::time::sleep;
@@ -128,7 +127,8 @@ impl Soak {
         if begun.status != 303 {
             return Err(format!("a sign-in did not begin: {begun:#?}"));
         }
-        let picked = browser.request(Method::GET, self.world.fake.pick_url(&begun.location(), person)).send().await;
+        let picked =
+            browser.request(Method::GET, self.world.simulator.pick_url(&begun.location(), person)).send().await;
         let callback = picked.unwrap().headers()["location"].to_str().unwrap().parse().unwrap();
         let asked = Instant::now();
         let Some(back) = self.get(&mut browser, callback).await? else { return Ok(None) };
@@ -204,12 +204,12 @@ async fn breaks(
         let what = match dice.below(6) {
             0 => {
                 let fault = Fault::Status { status: 429, retry_after: Some(1), body: None };
-                soak.world.fake.fault(FaultRule::on(endpoint, fault).times(1 + dice.below(20)));
+                soak.world.simulator.fault(FaultRule::on(endpoint, fault).times(1 + dice.below(20)));
                 "429 of Microsoft's"
             }
             1 => {
                 let fault = Fault::Status { status: 503, retry_after: None, body: None };
-                soak.world.fake.fault(FaultRule::on(endpoint, fault).times(1 + dice.below(20)));
+                soak.world.simulator.fault(FaultRule::on(endpoint, fault).times(1 + dice.below(20)));
                 "503 of Microsoft's"
             }
             2 => {
@@ -322,7 +322,7 @@ async fn whatever_breaks_nothing_is_lost_and_nothing_grows() {
     let breaking = async {
         let until = Instant::now() + Duration::from_secs(seconds);
         breaks(&soak, &mut programs, start, seed, until).await;
-        soak.world.fake.clear_faults();
+        soak.world.simulator.clear_faults();
         // All is whole again: so are the replicas, by themselves.
         for server in SERVERS {
             proxy.until(server, "UP").await;

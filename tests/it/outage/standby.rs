@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use entraway::domain::ObjectId;
-use entraway::pg::{Durability, PrivateCluster};
+use entra_simulator::ObjectId;
+use pg_sandbox::{Durability, PrivateCluster};
 use reqwest::Method;
 use rstest::rstest;
 use sqlx::postgres::PgConnectOptions;

@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use entra_simulator::{EntraSimulator, GroupId, ObjectId};
 use entraway::config::Config;
-use entraway::domain::{GroupId, ObjectId};
-use entraway::fake::Fake;
 use reqwest::Method;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -49,15 +48,15 @@ pub(super) struct Try {
 
 impl Try {
     /// Somebody new, in a group of everybody's and in one that nobody has seen before; tries once.
-    pub(super) async fn of_somebody_new(fake: &Fake, base: &Url, everybodys: GroupId) -> Self {
-        Self::once(fake, base, everybodys, 1).await
+    pub(super) async fn of_somebody_new(simulator: &EntraSimulator, base: &Url, everybodys: GroupId) -> Self {
+        Self::once(simulator, base, everybodys, 1).await
     }
 
     /// Every so many of them are in a group that nobody has seen before.
-    async fn once(fake: &Fake, base: &Url, everybodys: GroupId, every: usize) -> Self {
+    async fn once(simulator: &EntraSimulator, base: &Url, everybodys: GroupId, every: usize) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let (person, groups) = fake.edit(|directory| {
+        let (person, groups) = simulator.edit(|directory| {
             let person = directory.person(&format!("Person {number}"), |_| {});
             let mut groups = BTreeSet::from([everybodys]);
             if number.is_multiple_of(every) {
@@ -71,13 +70,13 @@ impl Try {
             (person, groups)
         });
         let mut this = Self { person, groups, browser: Browser::new(), came: Came::Broken };
-        this.again(fake, base).await;
+        this.again(simulator, base).await;
         this
     }
 
     /// Tries with a new attempt.
-    pub(super) async fn again(&mut self, fake: &Fake, base: &Url) {
-        self.came = match sign_in(&mut self.browser, fake, base, self.person).await {
+    pub(super) async fn again(&mut self, simulator: &EntraSimulator, base: &Url) {
+        self.came = match sign_in(&mut self.browser, simulator, base, self.person).await {
             Ok(answer) if answer.status == 303 => Came::In,
             Ok(answer) => Came::Refused {
                 status: answer.status.as_u16(),
@@ -90,12 +89,17 @@ impl Try {
 }
 
 /// The whole way through Entra and back, as far as the service goes along.
-async fn sign_in(browser: &mut Browser, fake: &Fake, base: &Url, person: ObjectId) -> reqwest::Result<Answer> {
+async fn sign_in(
+    browser: &mut Browser,
+    simulator: &EntraSimulator,
+    base: &Url,
+    person: ObjectId,
+) -> reqwest::Result<Answer> {
     let login = browser.try_send(browser.request(Method::GET, base.join("/sso/login").unwrap())).await?;
     if login.status != 303 {
         return Ok(login);
     }
-    let entra = fake.pick_url(&login.location(), person);
+    let entra = simulator.pick_url(&login.location(), person);
     let mut callback = Answer::read(browser.request(Method::GET, entra)).await.location();
     callback.set_port(base.port()).unwrap();
     browser.try_send(browser.request(Method::GET, callback)).await
@@ -117,14 +121,14 @@ pub(super) struct Storm {
 impl Storm {
     /// At one service that stays where it is.
     pub(super) fn at(world: &World, service: &Service, everybodys: GroupId) -> Self {
-        Self::begin(&world.fake, &Arc::new(Mutex::new(Some(service.at("/")))), everybodys)
+        Self::begin(&world.simulator, &Arc::new(Mutex::new(Some(service.at("/")))), everybodys)
     }
 
-    pub(super) fn begin(fake: &Fake, place: &Place, everybodys: GroupId) -> Self {
+    pub(super) fn begin(simulator: &EntraSimulator, place: &Place, everybodys: GroupId) -> Self {
         let (inside, outside) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let (mut workers, stop) = (JoinSet::new(), CancellationToken::new());
         for _ in 0..AT_A_TIME {
-            let (fake, place, stop) = (fake.clone(), place.clone(), stop.clone());
+            let (simulator, place, stop) = (simulator.clone(), place.clone(), stop.clone());
             let (inside, outside) = (inside.clone(), outside.clone());
             workers.spawn(async move {
                 let mut tries = Vec::new();
@@ -133,7 +137,7 @@ impl Storm {
                         tokio::time::sleep(Duration::from_millis(5)).await;
                         continue;
                     };
-                    let one = Try::once(&fake, &at, everybodys, 3).await;
+                    let one = Try::once(&simulator, &at, everybodys, 3).await;
                     if one.came == Came::In {
                         inside.fetch_add(1, Ordering::Relaxed);
                     } else {
@@ -234,7 +238,7 @@ pub(super) async fn everybody_gets_in_now(world: &World, base: &Url, tries: &mut
     for some in tries.chunks_mut(AT_A_TIME) {
         let late = some.iter_mut().filter(|one| one.came != Came::In);
         together(late.map(async |one| {
-            one.again(&world.fake, base).await;
+            one.again(&world.simulator, base).await;
             assert_eq!(one.came, Came::In, "{} tries again when all is well", one.person);
         }))
         .await;

@@ -46,7 +46,7 @@ async fn every_answer_is_what_the_document_says(#[values(Native, LiteLlm)] store
     // All kinds of values: a team that stands alone, one made by hand with a member by hand, failures, notes, unknown lists.
     cast.world.by_hand(MAKE_TEAM, &[&"by-hand", &"By hand"]).await;
     cast.world.by_hand(PUT_IN_TEAM, &[&cast.alice.id, &"by-hand", &"admin"]).await;
-    cast.world.fake.edit(|directory| {
+    cast.world.simulator.edit(|directory| {
         let group = directory.group("Refused");
         directory.assign(group);
         directory.put(cast.bob.id, group);

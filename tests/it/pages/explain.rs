@@ -3,8 +3,8 @@
 mod rights;
 mod size;
 
-use entraway::domain::{GroupId, ObjectId, StoreKind};
-use entraway::fake::{Endpoint, Fault, FaultRule};
+use entra_simulator::{Endpoint, Fault, FaultRule, GroupId, ObjectId};
+use entraway::domain::StoreKind;
 use rstest::rstest;
 use serde_json::Value;
 
@@ -26,7 +26,7 @@ impl Scene {
 
     async fn of(world: World) -> Self {
         let service = world.service().await;
-        let boss = world.fake.edit(|directory| {
+        let boss = world.simulator.edit(|directory| {
             directory.person("Olive Operator", |olive| olive.app_roles = vec!["proxy_admin_viewer".to_owned()])
         });
         let operator = world.sign_in(&service, boss).await;
@@ -96,7 +96,7 @@ fn says(text: &str, parts: &[&str]) {
 async fn a_group_that_is_not_assigned_and_one_that_is_are_told_apart(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut scene = Scene::new(store).await;
     let [evals] = assigned(&scene.world, ["Production LLM Evals"]);
-    let staff = scene.world.fake.edit(|directory| directory.group("All Staff"));
+    let staff = scene.world.simulator.edit(|directory| directory.group("All Staff"));
     let alice = person(&scene.world, "Alice Arden", &[evals, staff]);
     scene.world.sign_in(&scene.service, alice).await;
 
@@ -137,7 +137,7 @@ async fn who_left_a_group_or_was_taken_out_of_its_team_reads_why_they_are_where_
     let [left, gone, taken] = assigned(&scene.world, ["Left", "Gone", "Taken"]);
     let alice = person(&scene.world, "Alice Arden", &[left, gone, taken]);
     scene.world.sign_in(&scene.service, alice).await;
-    scene.world.fake.edit(|directory| {
+    scene.world.simulator.edit(|directory| {
         directory.take_out(alice, left);
         directory.unassign(gone);
     });
@@ -166,11 +166,11 @@ async fn where_graph_fails_the_report_says_how_old_it_is(#[values(Native, LiteLl
     let alice = person(&scene.world, "Alice Arden", &[evals]);
     scene.world.sign_in(&scene.service, alice).await;
     let first = scene.explain(&alice, "").await["readings"]["member_of"]["as_of"].clone();
-    scene.world.fake.edit(|directory| directory.put(alice, new));
+    scene.world.simulator.edit(|directory| directory.put(alice, new));
 
-    scene.world.fake.fault(FaultRule::on(Endpoint::MemberOf, Fault::status(403)));
+    scene.world.simulator.fault(FaultRule::on(Endpoint::MemberOf, Fault::status(403)));
     scene.world.sign_in(&scene.service, alice).await;
-    scene.world.fake.clear_faults();
+    scene.world.simulator.clear_faults();
     let report = scene.explain(&alice, "New").await;
     let reading = &report["readings"]["member_of"];
     assert_eq!((&reading["state"], &reading["as_of"]), (&"unknown".into(), &first), "{report:#}");
@@ -182,9 +182,9 @@ async fn where_graph_fails_the_report_says_how_old_it_is(#[values(Native, LiteLl
     );
     says(&scene.page(&alice, "New").await, &["Note: The person's groups are not known since", "unknown"]);
 
-    scene.world.fake.fault(FaultRule::on(Endpoint::AssignedTo, Fault::status(403)));
+    scene.world.simulator.fault(FaultRule::on(Endpoint::AssignedTo, Fault::status(403)));
     scene.world.sign_in(&scene.service, alice).await;
-    scene.world.fake.clear_faults();
+    scene.world.simulator.clear_faults();
     let report = scene.explain(&alice, "New").await;
     assert_eq!(report["readings"]["member_of"]["state"], "known", "{report:#}");
     assert_eq!(report["readings"]["assigned_groups"]["state"], "unknown", "{report:#}");
@@ -275,7 +275,7 @@ async fn a_membership_made_by_hand_is_told_from_one_of_entra(#[values(Native, Li
     for team in [&"skunkworks" as &dyn ToString, &evals] {
         scene.world.by_hand(PUT_IN_TEAM, &[&alice, team, &"admin"]).await;
     }
-    scene.world.fake.edit(|directory| directory.put(alice, evals));
+    scene.world.simulator.edit(|directory| directory.put(alice, evals));
     scene.world.sign_in(&scene.service, alice).await;
 
     let report = scene.explain(&alice, "skunkworks").await;
@@ -340,7 +340,7 @@ async fn a_row_of_litellm_under_another_key_is_explained_by_either_id() {
 #[tokio::test]
 async fn who_was_refused_or_never_came_is_explained_all_the_same(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut scene = Scene::new(store).await;
-    let staff = scene.world.fake.edit(|directory| directory.group("All Staff"));
+    let staff = scene.world.simulator.edit(|directory| directory.group("All Staff"));
     let eve = person(&scene.world, "Eve", &[staff]);
     let strict = scene.world.service_with(|config| config.policy.require_group = true).await;
     assert_eq!(scene.world.try_sign_in(&strict, eve).await.status, 403, "the scene: nobody without a group");
@@ -351,7 +351,7 @@ async fn who_was_refused_or_never_came_is_explained_all_the_same(#[values(Native
     assert_eq!(group(&report, staff)["verdict"]["situation"], "not_assigned", "{report:#}");
     says(&scene.page(&eve, "All Staff").await, &["access.require_group", "Note: Refused at"]);
 
-    let tenant = scene.world.fake.edit(|directory| directory.tenant_id);
+    let tenant = scene.world.simulator.edit(|directory| directory.tenant_id);
     let nemo: ObjectId = "00000000-0000-0000-0000-00000000dead".parse().unwrap();
     let role = "internal_user";
     scene.world.by_hand(MAKE_USER, &[&nemo, &tenant, &role, &"nemo@contoso-sim.example"]).await;

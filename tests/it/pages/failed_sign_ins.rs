@@ -1,7 +1,7 @@
 //! `GET /syncs/failed`: sign-ins that failed before the user was known, recorded within limits, for operators.
 
 use chrono::TimeDelta;
-use entraway::fake::{Endpoint, EntraError, Fault, FaultRule, TokenKind};
+use entra_simulator::{Endpoint, EntraError, Fault, FaultRule, TokenKind};
 use reqwest::header::ACCEPT;
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use crate::support::{Answer, Browser, LiteLlm, Native, Service, StoreKind, World
 async fn cancel(world: &World, service: &Service, client: &str) -> Answer {
     let mut browser = Browser::new();
     let entra = browser.begin(service).await;
-    let back = Browser::new().get(world.fake.refuse_url(&entra)).await.location();
+    let back = Browser::new().get(world.simulator.refuse_url(&entra)).await.location();
     let request = browser.request(reqwest::Method::GET, service.here(&back)).header(ACCEPT, "text/html");
     browser.send(request.header("X-Forwarded-For", client)).await
 }
@@ -47,16 +47,16 @@ async fn failed_signin_is_recorded_without_identity(#[values(Native, LiteLlm)] s
         (token(refused("invalid_grant", 54005)), "code_refused", json!("54005")),
         (token(Fault::status(503)), "entra_unavailable", json!("90033")),
     ] {
-        world.fake.clear_faults();
-        world.fake.fault(fault);
+        world.simulator.clear_faults();
+        world.simulator.fault(fault);
         let answer = world.try_sign_in(&service, alice).await;
         assert_eq!(answer.code(), code, "{answer:#?}");
         expected.push(json!({ "code": code, "aadsts": aadsts, "request_id": request_id(&answer) }));
     }
-    world.fake.clear_faults();
-    world.fake.next_id_token(|token| _ = token.claims.insert("nonce".to_owned(), json!("another")));
+    world.simulator.clear_faults();
+    world.simulator.next_id_token(|token| _ = token.claims.insert("nonce".to_owned(), json!("another")));
     let answer = world.try_sign_in(&service, alice).await;
-    world.fake.clear_faults();
+    world.simulator.clear_faults();
     expected.push(json!({ "code": "id_token_nonce", "aadsts": null, "request_id": request_id(&answer) }));
     assert_eq!(recorded(&world).await, expected, "the code, Entra's number, the request ID, and nothing else");
     assert_eq!(world.traces().await, before, "and nothing else is written");
@@ -98,10 +98,10 @@ async fn failed_signins_page_is_for_operators_and_filtered(#[values(Native, Lite
     let mut cast = Cast::of(store).await;
     let first = request_id(&cancel(&cast.world, &cast.service, "192.0.2.1").await);
     let fault = Fault::Entra(EntraError::new("access_denied", 50105, "x"));
-    cast.world.fake.fault(FaultRule::on(Endpoint::Authorize, fault));
+    cast.world.simulator.fault(FaultRule::on(Endpoint::Authorize, fault));
     let second = request_id(&cast.world.try_sign_in(&cast.service, cast.bob.id).await);
-    cast.world.fake.clear_faults();
-    cast.world.fake.next_id_token(|token| _ = token.claims.insert("nonce".to_owned(), json!("another")));
+    cast.world.simulator.clear_faults();
+    cast.world.simulator.next_id_token(|token| _ = token.claims.insert("nonce".to_owned(), json!("another")));
     let third = request_id(&cast.world.try_sign_in(&cast.service, cast.bob.id).await);
 
     for (query, expected) in [

@@ -1,7 +1,7 @@
 //! The front page of somebody who is signed in.
 
 use chrono::TimeDelta;
-use entraway::fake::{Endpoint, Fault, FaultRule};
+use entra_simulator::{Endpoint, Fault, FaultRule};
 use rstest::rstest;
 
 use super::{Cast, text};
@@ -26,7 +26,7 @@ async fn it_tells_who_i_am_where_i_belong_and_what_the_last_sync_did(#[values(Na
     ] {
         assert!(page.contains(said), "no {said:?} in {page}");
     }
-    cast.alice.browser.sign_in(&cast.world.fake, &cast.service, cast.alice.id).await;
+    cast.alice.browser.sign_in(&cast.world.simulator, &cast.service, cast.alice.id).await;
     let page = text(&cast.alice.page(&cast.service, "/").await);
     assert!(page.contains("nothing had to be changed, 1 team unchanged."), "{page}");
 }
@@ -36,8 +36,8 @@ async fn it_tells_who_i_am_where_i_belong_and_what_the_last_sync_did(#[values(Na
 async fn when_microsoft_does_not_answer_it_says_as_of_when_the_teams_are(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut cast = Cast::of(store).await;
     cast.world.clock.advance(TimeDelta::hours(2));
-    cast.world.fake.fault(FaultRule::on(Endpoint::MemberOf, Fault::status(403)));
-    cast.alice.browser.sign_in(&cast.world.fake, &cast.service, cast.alice.id).await;
+    cast.world.simulator.fault(FaultRule::on(Endpoint::MemberOf, Fault::status(403)));
+    cast.alice.browser.sign_in(&cast.world.simulator, &cast.service, cast.alice.id).await;
     let page = text(&cast.alice.page(&cast.service, "/").await);
     assert!(page.contains("Microsoft did not tell which groups you are in. Your teams are as of "), "{page}");
     assert!(page.contains("what you had before you still have"), "{page}");
@@ -55,7 +55,7 @@ async fn of_other_peoples_groups_that_failed_it_says_only_that_there_are_some(
                   $$ begin raise exception 'not %', new.organization_alias; end $$;
                   create trigger refuse before insert on {organizations} for each row execute function refuse()";
     cast.world.sql(refuse).await;
-    cast.alice.browser.sign_in(&cast.world.fake, &cast.service, cast.alice.id).await;
+    cast.alice.browser.sign_in(&cast.world.simulator, &cast.service, cast.alice.id).await;
     for path in ["/", "/syncs", "/api/syncs", "/api/me"] {
         let body = cast.alice.page(&cast.service, path).await;
         assert!(!body.contains("Top Secret") && !body.contains("P0001"), "{path} tells too much: {body}");

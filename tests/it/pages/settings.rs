@@ -8,9 +8,8 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::TimeDelta;
+use entra_simulator::{Endpoint, Fault, FaultRule, ObjectId, TokenKind};
 use entraway::config::{self, Config};
-use entraway::domain::ObjectId;
-use entraway::fake::{Endpoint, Fault, FaultRule, TokenKind};
 use rstest::rstest;
 use tokio::time::timeout;
 
@@ -26,7 +25,7 @@ const FLAG: &str = "litellm_settings.entra_groups_also_create_orgs";
 fn with_role(world: &World, name: &str, role: Option<&str>) -> ObjectId {
     let person = person(world, name, &[]);
     let roles = role.map(str::to_owned).into_iter().collect();
-    world.fake.edit(|directory| directory.change_person(person, |person| person.app_roles = roles)).unwrap();
+    world.simulator.edit(|directory| directory.change_person(person, |person| person.app_roles = roles)).unwrap();
     person
 }
 
@@ -213,7 +212,7 @@ async fn without_the_enterprise_app_or_with_an_organization_by_default_it_says_s
 async fn no_secret_of_the_configuration_is_on_it(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let redis = Redis::start(&["--requirepass", "redis-S3cret"]);
-    let directory = world.fake.edit(|directory| directory.clone());
+    let directory = world.simulator.edit(|directory| directory.clone());
     let key = STANDARD.encode([7; 64]);
     let database = world.database.replacen('@', &format!(":{DATABASE_PASSWORD}@"), 1);
     assert!(database.contains(DATABASE_PASSWORD), "{database}");
@@ -229,8 +228,8 @@ async fn no_secret_of_the_configuration_is_on_it(#[values(Native, LiteLlm)] stor
         tenant = directory.tenant_id,
         client = directory.client_id,
         principal = directory.service_principal_id,
-        authority = world.fake.authority_url(),
-        graph = world.fake.graph_url(),
+        authority = world.simulator.authority_url(),
+        graph = world.simulator.graph_url(),
         port = redis.port,
     );
     let env = BTreeMap::from([("SECRET".to_owned(), directory.client_secret.clone())]);
@@ -256,7 +255,7 @@ async fn what_graph_refuses_is_told_with_what_to_do() {
     let world = World::new().await;
     let service = world.service().await;
     let mut browser = administrator(&world, &service).await;
-    world.fake.fault(FaultRule::on(Endpoint::AssignedTo, Fault::status(403)).token(TokenKind::AppOnly));
+    world.simulator.fault(FaultRule::on(Endpoint::AssignedTo, Fault::status(403)).token(TokenKind::AppOnly));
     let page = load(&mut browser, &service).await;
     let remedy = "grant the application permission Application.Read.All and give admin consent";
     assert_found(&page, "failed", "assigned groups", &["(403)", remedy]);
@@ -276,7 +275,7 @@ async fn what_does_not_answer_in_time_is_told_and_the_rest_is_there() {
         (Endpoint::Token, "client credentials", Some("Entra")),
         (Endpoint::AssignedTo, "assigned groups", Some("client credentials")),
     ] {
-        world.fake.fault(FaultRule::on(endpoint, hang.clone()));
+        world.simulator.fault(FaultRule::on(endpoint, hang.clone()));
         world.clock.advance(TimeDelta::seconds(16));
         let page = load(&mut browser, &service).await;
         assert_found(&page, "warning", what, &["no answer within 4 seconds", "try again later"]);
@@ -286,7 +285,7 @@ async fn what_does_not_answer_in_time_is_told_and_the_rest_is_there() {
         if let Some(before) = before {
             assert_found(&page, "ok", before, &[]);
         }
-        world.fake.clear_faults();
+        world.simulator.clear_faults();
     }
 }
 
@@ -295,13 +294,13 @@ async fn while_entra_hangs_for_the_check_people_are_sent_there_as_ever() {
     let world = World::new().await;
     let service = world.service().await;
     let mut browser = administrator(&world, &service).await;
-    world.fake.fault(FaultRule::on(Endpoint::Discovery, Fault::Hang(Duration::from_mins(1))));
+    world.simulator.fault(FaultRule::on(Endpoint::Discovery, Fault::Hang(Duration::from_mins(1))));
     // The check gives up after four seconds, which may be over before a busy machine comes to the sign-in.
     for _ in 0..5 {
         world.clock.advance(TimeDelta::seconds(16));
-        let before = world.fake.requests_to(Endpoint::Discovery).len();
+        let before = world.simulator.requests_to(Endpoint::Discovery).len();
         let begin = async {
-            while world.fake.requests_to(Endpoint::Discovery).len() == before {
+            while world.simulator.requests_to(Endpoint::Discovery).len() == before {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             Browser::new().begin(&service).await;
@@ -324,7 +323,7 @@ async fn all_who_ask_within_fifteen_seconds_share_one_check() {
     let world = World::new().await;
     let service = world.service().await;
     let mut browser = administrator(&world, &service).await;
-    let asked = || world.fake.requests_to(Endpoint::Discovery).len();
+    let asked = || world.simulator.requests_to(Endpoint::Discovery).len();
     let before = asked();
     let mut browsers = [browser.clone(), browser.clone(), browser.clone()];
     for page in together(browsers.iter_mut().map(|browser| browser.get(service.at("/settings")))).await {

@@ -16,7 +16,7 @@ async fn a_record_tells_what_was_read_written_left_alone_and_how_long_it_took(
     let mut cast = Cast::of(store).await;
     let [night] = assigned(&cast.world, ["Night"]);
     cast.world.by_hand(MAKE_TEAM, &[&night, &"Night by hand"]).await;
-    cast.world.fake.edit(|directory| directory.put(cast.bob.id, night));
+    cast.world.simulator.edit(|directory| directory.put(cast.bob.id, night));
     cast.world.sign_in(&cast.service, cast.bob.id).await;
     let page = cast.vera.page(&cast.service, &format!("/syncs?person={}", cast.bob.id)).await;
     let said = text(&page);

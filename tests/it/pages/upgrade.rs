@@ -29,8 +29,8 @@ async fn what_an_older_version_recorded_is_found_and_what_it_did_not_keep_is_not
     let alice = person(&world, "Alice Arden", &[group]);
     let ada = person(&world, "Ada Min", &[]);
     let admin = vec!["proxy_admin".to_owned()];
-    world.fake.edit(|directory| directory.change_person(ada, |person| person.app_roles = admin)).unwrap();
-    let tenant = world.fake.edit(|directory| directory.tenant_id);
+    world.simulator.edit(|directory| directory.change_person(ada, |person| person.app_roles = admin)).unwrap();
+    let tenant = world.simulator.edit(|directory| directory.tenant_id);
     // As the older version writes: it knows none of the new columns.
     sqlx::query(
         "with made as (

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use entraway::pg::{ClusterError, Durability, PrivateCluster, litellm_migrations};
+use pg_sandbox::{ClusterError, Durability, PrivateCluster, litellm_migrations};
 use sqlx::{Connection, PgConnection};
 
 /// How many are in the package that script/litellm-schema.txt pins.

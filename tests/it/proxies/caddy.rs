@@ -52,7 +52,7 @@ async fn the_caddy_of_compose_yaml_leads_to_the_sign_in_and_back_over_tls() {
     let mut client = Client::new(proxy.port);
     let entra = client.page(&format!("{SSO}/sso/login")).await;
     assert_eq!(entra.status, StatusCode::SEE_OTHER, "{entra:#?}\n{}", proxy.log());
-    let callback = client.pick(&scene.world.fake, &entra.location(), scene.alice).await;
+    let callback = client.pick(&scene.world.simulator, &entra.location(), scene.alice).await;
     let back = client.page(callback.as_str()).await;
     assert_eq!(back.status, StatusCode::SEE_OTHER, "{back:#?}\n{}", proxy.log());
     let me = client.page(&format!("{SSO}/api/me")).await;

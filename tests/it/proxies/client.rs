@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use entraway::domain::ObjectId;
-use entraway::fake::Fake;
+use entra_simulator::{EntraSimulator, ObjectId};
 use reqwest::Method;
 use reqwest::header::{COOKIE, LOCATION};
 use url::Url;
@@ -61,8 +60,8 @@ impl Client {
     }
 
     /// Picks a person at the simulated Entra; gives the callback's address.
-    pub(super) async fn pick(&self, fake: &Fake, entra: &Url, person: ObjectId) -> Url {
-        let response = self.http.get(fake.pick_url(entra, person)).send().await.unwrap();
+    pub(super) async fn pick(&self, simulator: &EntraSimulator, entra: &Url, person: ObjectId) -> Url {
+        let response = self.http.get(simulator.pick_url(entra, person)).send().await.unwrap();
         response.headers()[LOCATION].to_str().unwrap().parse().unwrap()
     }
 }

@@ -81,7 +81,7 @@ async fn cookie_name_with_unicode_space_is_not_ours() {
     let (alice, _) = world.alice();
     let service = world.service_with(|config| config.server.public_url = "https://e.com".parse().unwrap()).await;
     let (alices, eves) = {
-        let eve = world.fake.edit(|directory| directory.person("Eve", |_| {}));
+        let eve = world.simulator.edit(|directory| directory.person("Eve", |_| {}));
         let token = async |who| world.sign_in(&service, who).await.cookies["__Host-entraway"].clone();
         (token(alice).await, token(eve).await)
     };
@@ -137,7 +137,7 @@ async fn session_counts_beside_planted_ones_that_are_dead() {
 async fn session_counts_for_nobody_where_two_are_alive() {
     let world = World::new().await;
     let (alice, _) = world.alice();
-    let eve = world.fake.edit(|directory| directory.person("Eve", |_| {}));
+    let eve = world.simulator.edit(|directory| directory.person("Eve", |_| {}));
     let service = world.service().await;
     let mut browser = world.sign_in(&service, alice).await;
     let eves = world.sign_in(&service, eve).await.cookies["entraway"].clone();
@@ -148,7 +148,7 @@ async fn session_counts_for_nobody_where_two_are_alive() {
     }
     // The way out is to sign in: that ends both, and the planted cookie no longer hides anything.
     browser.cookies.insert("entraway".to_owned(), format!("{alices}; entraway={eves}"));
-    assert_eq!(browser.sign_in(&world.fake, &service, alice).await.status, 303);
+    assert_eq!(browser.sign_in(&world.simulator, &service, alice).await.status, 303);
     let both = format!("entraway={eves}; entraway={}", browser.cookies["entraway"]);
     assert_eq!(statuses(&service, both.as_bytes()).await, [200; 3]);
 }

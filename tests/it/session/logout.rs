@@ -1,6 +1,6 @@
 //! Signing out: here, then at Entra, and only when the person's own page asks for it.
 
-use entraway::fake::{Endpoint, Fault, FaultRule};
+use entra_simulator::{Endpoint, Fault, FaultRule};
 use reqwest::Method;
 
 use crate::support::{Answer, Browser, Service, World};
@@ -18,8 +18,8 @@ async fn signing_out_ends_the_session_here_and_then_at_entra() {
     // `post` names the instance's own address as its origin, as Sec-Fetch-Site says it may.
     assert_eq!(answer.status, 303, "{answer:#?}");
     let entra = answer.location();
-    let tenant = world.fake.edit(|directory| directory.tenant_id);
-    let authority = world.fake.authority_url();
+    let tenant = world.simulator.edit(|directory| directory.tenant_id);
+    let authority = world.simulator.authority_url();
     let expected = format!(
         "{authority}{tenant}/oauth2/v2.0/logout?post_logout_redirect_uri=http%3A%2F%2F127.0.0.1%3A1%2Fsigned-out"
     );
@@ -122,7 +122,7 @@ async fn without_entra_a_person_is_signed_out_here_all_the_same() {
     let service = world.service().await;
     let mut browser = world.sign_in(&service, alice).await;
     let mut old = browser.clone();
-    world.fake.fault(FaultRule::on(Endpoint::Discovery, Fault::status(503)));
+    world.simulator.fault(FaultRule::on(Endpoint::Discovery, Fault::status(503)));
     // An instance that never heard of Entra's addresses.
     let replica = world.service().await;
     let answer = browser.post(replica.at("/sso/logout")).await;
@@ -131,9 +131,9 @@ async fn without_entra_a_person_is_signed_out_here_all_the_same() {
     assert_eq!(old.me(&service).await.status, 401);
 
     // One that did still knows them.
-    world.fake.clear_faults();
+    world.simulator.clear_faults();
     let mut browser = world.sign_in(&service, alice).await;
-    world.fake.stop();
+    world.simulator.stop();
     let answer = browser.post(service.at("/sso/logout")).await;
     assert!(answer.location().path().ends_with("/oauth2/v2.0/logout"), "{answer:#?}");
     assert_eq!(world.traces().await.sessions, 0);

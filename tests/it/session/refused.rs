@@ -1,14 +1,13 @@
 //! A sign-in that is refused for a known reason ends the sessions that the user has elsewhere; any other ends none.
 
+use entra_simulator::{Endpoint, EntraError, Fault, FaultRule, ObjectId, Signing, TenantId};
 use entraway::config::Tenant;
-use entraway::domain::{ObjectId, TenantId};
-use entraway::fake::{Endpoint, EntraError, Fault, FaultRule, Signing};
 use rstest::rstest;
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::support::scene::until;
-use crate::support::{Browser, LiteLlm, Native, Service, StoreKind, World};
+use crate::support::{Browser, LiteLlm, Native, Service, StoreKind, World, tenants};
 
 async fn verify(browser: &mut Browser, service: &Service) -> u16 {
     browser.get(service.at("/auth/verify")).await.status.as_u16()
@@ -37,7 +36,7 @@ async fn refused(world: &World, service: &Service, user: ObjectId, code: &str) {
 async fn refusal_for_want_of_a_group_ends_sessions_everywhere(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, group) = world.alice();
-    let bob = world.fake.edit(|directory| {
+    let bob = world.simulator.edit(|directory| {
         let bob = directory.person("Bob Baker", |_| {});
         directory.put(bob, group);
         bob
@@ -51,7 +50,7 @@ async fn refusal_for_want_of_a_group_ends_sessions_everywhere(#[values(Native, L
             remember(service, browser).await;
         }
     }
-    world.fake.edit(|directory| directory.take_out(alice, group));
+    world.simulator.edit(|directory| directory.take_out(alice, group));
     refused(&world, &here, alice, "no_group").await;
     assert_eq!(verify(&mut browsers[0], &here).await, 401, "at once where the sign-in was refused");
     for browser in &mut browsers {
@@ -64,7 +63,7 @@ async fn refusal_for_want_of_a_group_ends_sessions_everywhere(#[values(Native, L
     let metric = "entraway_sessions_ended_total{why=\"sign_in_refused\"} 2";
     assert!(here.app.metrics().text().unwrap().contains(metric), "{}", here.app.metrics().text().unwrap());
 
-    world.fake.edit(|directory| directory.put(alice, group));
+    world.simulator.edit(|directory| directory.put(alice, group));
     let mut back = world.sign_in(&here, alice).await;
     assert_eq!(verify(&mut back, &elsewhere).await, 200, "who is let in again has a session again");
 }
@@ -97,10 +96,10 @@ impl Partner {
     async fn new() -> Self {
         let world = World::new().await;
         let tenant = TenantId::from(Uuid::new_v4());
-        let pat = world.fake.edit(|directory| directory.person("Pat Partner", |pat| pat.tenant_id = Some(tenant)));
-        let home = world.fake.edit(|directory| directory.tenant_id);
+        let pat = world.simulator.edit(|directory| directory.person("Pat Partner", |pat| pat.tenant_id = Some(tenant)));
+        let home = world.simulator.edit(|directory| directory.tenant_id);
         let of = async |allowed: &[TenantId]| {
-            let allowed = allowed.iter().copied().collect();
+            let allowed = tenants(allowed.iter().copied());
             world
                 .service_with(|config| {
                     config.entra.tenant = Tenant::Organizations;
@@ -128,10 +127,10 @@ async fn refusal_of_a_tenant_ends_the_sessions_of_that_identity() {
 async fn unproven_token_of_a_tenant_ends_no_session() {
     let Partner { world, now, pat, tenant, mut browser, .. } = Partner::new().await;
     let (alice, _) = world.alice();
-    let issuer = format!("{}{tenant}/v2.0", world.fake.authority_url());
+    let issuer = format!("{}{tenant}/v2.0", world.simulator.authority_url());
     for signing in [Signing::UnknownKey, Signing::WrongKey, Signing::None] {
         let (issuer, tenant) = (issuer.clone(), tenant.to_string());
-        world.fake.next_id_token(move |token| {
+        world.simulator.next_id_token(move |token| {
             token.signing = signing.clone();
             for (claim, value) in [("oid", pat.to_string()), ("tid", tenant.clone()), ("iss", issuer.clone())] {
                 token.claims.insert(claim.to_owned(), json!(value));
@@ -139,7 +138,7 @@ async fn unproven_token_of_a_tenant_ends_no_session() {
         });
         refused(&world, &now, alice, "tenant_not_allowed").await;
         assert_eq!(verify(&mut browser, &now).await, 200, "anybody can write such a token");
-        world.fake.clear_faults();
+        world.simulator.clear_faults();
     }
 }
 
@@ -149,13 +148,13 @@ async fn refusal_of_another_tenants_user_spares_the_same_object_id(#[values(Nati
     let world = World::of(store).await;
     let (alice, _) = world.alice();
     let partner = TenantId::from(Uuid::new_v4());
-    let pat = world.fake.edit(|directory| directory.person("Pat Partner", |pat| pat.tenant_id = Some(partner)));
-    let home = world.fake.edit(|directory| directory.tenant_id);
+    let pat = world.simulator.edit(|directory| directory.person("Pat Partner", |pat| pat.tenant_id = Some(partner)));
+    let home = world.simulator.edit(|directory| directory.tenant_id);
     let open = |domains: &[&str]| {
         let domains = domains.iter().copied().map(str::to_owned).collect();
         world.service_with(move |config| {
             config.entra.tenant = Tenant::Organizations;
-            config.entra.allowed_tenants = [home, partner].into();
+            config.entra.allowed_tenants = tenants([home, partner]);
             config.policy.allowed_email_domains = domains;
         })
     };
@@ -163,7 +162,7 @@ async fn refusal_of_another_tenants_user_spares_the_same_object_id(#[values(Nati
     let mut browser = world.sign_in(&service, alice).await;
     remember(&service, &mut browser).await;
     // Who administers a tenant can give anybody any object id there.
-    world.fake.next_id_token(move |token| _ = token.claims.insert("oid".into(), json!(alice)));
+    world.simulator.next_id_token(move |token| _ = token.claims.insert("oid".into(), json!(alice)));
     refused(&world, &service, pat, "other_tenant").await;
     refused(&world, &narrower, pat, "email_domain_not_allowed").await;
     for service in [&service, &narrower] {
@@ -185,9 +184,9 @@ async fn refusal_for_an_unknown_reason_ends_no_session(#[values(Native, LiteLlm)
         (Endpoint::Token, Fault::status(503), "entra_unavailable"),
         (Endpoint::Token, Fault::Entra(EntraError::new("invalid_grant", 53003, "Blocked.")), "entra_refused"),
     ] {
-        world.fake.fault(FaultRule::on(endpoint, fault));
+        world.simulator.fault(FaultRule::on(endpoint, fault));
         refused(&world, &service, alice, code).await;
-        world.fake.clear_faults();
+        world.simulator.clear_faults();
         assert_eq!(verify(&mut browser, &service).await, 200, "{code}: nothing is known against her");
     }
 }
@@ -204,15 +203,15 @@ async fn refusal_for_want_of_an_assignment_ends_that_browsers_session() {
         remember(&service, browser).await;
     }
     let entra = own.begin(&service).await;
-    let back = Browser::new().get(world.fake.refuse_url(&entra)).await.location();
+    let back = Browser::new().get(world.simulator.refuse_url(&entra)).await.location();
     assert_eq!(own.get(service.here(&back)).await.code(), "consent_declined");
     assert_eq!(verify(&mut own, &service).await, 200, "to cancel ends nothing");
 
-    world.fake.edit(|directory| {
+    world.simulator.edit(|directory| {
         directory.assignment_required = true;
         directory.take_out(alice, group);
     });
-    let answer = own.sign_in(&world.fake, &service, alice).await;
+    let answer = own.sign_in(&world.simulator, &service, alice).await;
     assert_eq!(answer.code(), "not_assigned", "{answer:#?}");
     assert_eq!(verify(&mut own, &service).await, 401, "the session of the browser that Entra turned away");
     assert_eq!(verify(&mut other, &service).await, 200, "Entra does not say whose sign-in that was");

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use entraway::domain::{GroupId, ObjectId, StoreKind};
+use entra_simulator::{GroupId, ObjectId};
+use entraway::domain::StoreKind;
 use serde_json::{Value, json};
 use sqlx::PgTransaction;
 
@@ -291,7 +292,7 @@ async fn two_deadlocks_in_a_row_cost_the_sign_in_two_more_tries() {
     let scene = scene(true).await;
     let mut groups = vec![scene.group, many_assigned(&scene.world, 1)[0]];
     groups.sort_by_key(ToString::to_string);
-    scene.world.fake.edit(|directory| groups.iter().for_each(|group| directory.put(scene.alice, *group)));
+    scene.world.simulator.edit(|directory| groups.iter().for_each(|group| directory.put(scene.alice, *group)));
     let bob = person(&scene.world, "Bob Birch", &[]);
     scene.world.sign_in(&scene.service, bob).await;
     let (teams, alice) = ([groups[0].to_string(), groups[1].to_string()], scene.alice.to_string());

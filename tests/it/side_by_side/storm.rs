@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use entraway::domain::{GroupId, ObjectId};
+use entra_simulator::{GroupId, ObjectId};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -111,7 +111,7 @@ async fn edits(proxy: Proxy, teams: Vec<GroupId>, people: Arc<People>, stop: Can
 async fn lane(world: &World, instances: &[Service; 2], people: &People, first: usize) -> Vec<String> {
     let mut refused = Vec::new();
     for (n, (person, _)) in people.iter().enumerate().skip(first).step_by(AT_ONCE) {
-        let answer = Browser::new().sign_in(&world.fake, &instances[n / AT_ONCE % 2], *person).await;
+        let answer = Browser::new().sign_in(&world.simulator, &instances[n / AT_ONCE % 2], *person).await;
         if answer.status != 303 {
             refused.push(format!("person {n}: {} {}", answer.status, answer.code()));
         }

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use entraway::domain::ObjectId;
-use entraway::fake::Fake;
+use entra_simulator::{EntraSimulator, ObjectId};
 use reqwest::header::{ACCEPT, COOKIE, LOCATION, SET_COOKIE};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::Value;
@@ -138,8 +137,14 @@ impl Browser {
     }
 
     /// Picks a person at the simulated Entra; gives the callback's address, as this instance of the service has it.
-    pub(crate) async fn pick(&self, fake: &Fake, service: &Service, entra: &Url, person: ObjectId) -> Url {
-        let response = self.http.get(fake.pick_url(entra, person)).send().await.unwrap();
+    pub(crate) async fn pick(
+        &self,
+        simulator: &EntraSimulator,
+        service: &Service,
+        entra: &Url,
+        person: ObjectId,
+    ) -> Url {
+        let response = self.http.get(simulator.pick_url(entra, person)).send().await.unwrap();
         let location = response.headers().get(LOCATION).map(|value| value.to_str().unwrap().to_owned());
         let status = response.status();
         let location = location.unwrap_or_else(|| panic!("the simulated Entra answered {status} and no redirect"));
@@ -147,9 +152,9 @@ impl Browser {
     }
 
     /// The whole way, up to the callback's answer.
-    pub(crate) async fn sign_in(&mut self, fake: &Fake, service: &Service, person: ObjectId) -> Answer {
+    pub(crate) async fn sign_in(&mut self, simulator: &EntraSimulator, service: &Service, person: ObjectId) -> Answer {
         let entra = self.begin(service).await;
-        let callback = self.pick(fake, service, &entra, person).await;
+        let callback = self.pick(simulator, service, &entra, person).await;
         self.get(callback).await
     }
 

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use entraway::domain::{ObjectId, StoreKind};
+use entra_simulator::ObjectId;
+use entraway::domain::StoreKind;
 use serde_json::Value;
 use sqlx::PgPool;
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use entraway::domain::{GroupId, ObjectId};
+use entra_simulator::{GroupId, ObjectId};
 
 use super::World;
 
@@ -11,7 +11,7 @@ pub(crate) const LONG: Duration = Duration::from_mins(1);
 
 /// Makes groups and assigns them to the app.
 pub(crate) fn assigned<const N: usize>(world: &World, names: [&str; N]) -> [GroupId; N] {
-    world.fake.edit(|directory| {
+    world.simulator.edit(|directory| {
         names.map(|name| {
             let group = directory.group(name);
             directory.assign(group);
@@ -22,7 +22,7 @@ pub(crate) fn assigned<const N: usize>(world: &World, names: [&str; N]) -> [Grou
 
 /// Makes this many groups and assigns them to the app.
 pub(crate) fn many_assigned(world: &World, count: usize) -> Vec<GroupId> {
-    world.fake.edit(|directory| {
+    world.simulator.edit(|directory| {
         let make = |n| {
             let group = directory.group(&format!("Group {n}"));
             directory.assign(group);
@@ -34,7 +34,7 @@ pub(crate) fn many_assigned(world: &World, count: usize) -> Vec<GroupId> {
 
 /// Makes a person who is in these groups.
 pub(crate) fn person(world: &World, name: &str, groups: &[GroupId]) -> ObjectId {
-    world.fake.edit(|directory| {
+    world.simulator.edit(|directory| {
         let person = directory.person(name, |_| {});
         for group in groups {
             directory.put(person, *group);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use entraway::domain::{GroupId, ObjectId};
+use entra_simulator::{GroupId, ObjectId};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgPool};
 
@@ -60,7 +60,7 @@ impl World {
 
     /// A person in one group, which is assigned to the app.
     pub(crate) fn alice(&self) -> (ObjectId, GroupId) {
-        self.fake.edit(|directory| {
+        self.simulator.edit(|directory| {
             let alice = directory.person("Alice Arden", |_| {});
             let group = directory.group("Production LLM Evals");
             directory.put(alice, group);

@@ -1,20 +1,20 @@
 //! The database, the simulated Entra and the instances of the service that one test has for itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use entra_simulator::{Directory, EntraSimulator, ObjectId, Options, TenantId};
 use entraway::config::{self, Config};
 use entraway::db::Store;
-use entraway::domain::{ObjectId, StoreKind};
-use entraway::fake::{Directory, Fake, Options};
+use entraway::domain::{self, StoreKind};
 use entraway::http::App;
 use entraway::http::server::{self, Patience};
-use entraway::pg::{Durability, PrivateCluster, litellm_migrations};
 use entraway::util::clock::Clock;
+use pg_sandbox::{Durability, PrivateCluster, litellm_migrations};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::net::TcpListener;
@@ -84,9 +84,14 @@ pub(crate) fn as_entraway(url: &str) -> String {
     url.replacen("postgres://postgres@", "postgres://entraway@", 1)
 }
 
+/// Tenants of the simulator, as the configuration has them.
+pub(crate) fn tenants(ids: impl IntoIterator<Item = TenantId>) -> BTreeSet<domain::TenantId> {
+    ids.into_iter().map(|id| id.as_uuid().into()).collect()
+}
+
 /// All that one test has for itself.
 pub(crate) struct World {
-    pub(crate) fake: Fake,
+    pub(crate) simulator: EntraSimulator,
     pub(crate) clock: Clock,
     pub(crate) kind: StoreKind,
     /// The database's address, and its name.
@@ -151,8 +156,8 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let now = clock.clone();
         let options = Options::new(Directory::new("contoso-sim.example"), Arc::new(move || now.now()));
-        let fake = Fake::start(listener, options).await.unwrap();
-        Self { fake, clock, kind, database, database_name, pool }
+        let simulator = EntraSimulator::start(listener, options).await.unwrap();
+        Self { simulator, clock, kind, database, database_name, pool }
     }
 
     /// The settings that a test may change: organizations are on, with the defaults of the README.
@@ -167,7 +172,7 @@ impl World {
 
     /// As an operator's file with this `litellm_settings` section.
     pub(crate) fn config_of(&self, litellm_settings: &str) -> Config {
-        let directory = self.fake.edit(|directory| directory.clone());
+        let directory = self.simulator.edit(|directory| directory.clone());
         let yaml = format!(
             "server: {{public_url: 'http://127.0.0.1:1', listen: '127.0.0.1:0'}}\n\
              database: {{url: '{database}', max_connections: 5}}\n\
@@ -187,8 +192,8 @@ impl World {
             client = directory.client_id,
             secret = directory.client_secret,
             principal = directory.service_principal_id,
-            authority = self.fake.authority_url(),
-            graph = self.fake.graph_url(),
+            authority = self.simulator.authority_url(),
+            graph = self.simulator.graph_url(),
         );
         config::parse(Some(&yaml), Path::new("test.yaml"), &BTreeMap::new()).unwrap().config
     }
@@ -245,7 +250,7 @@ impl World {
         let caller = std::panic::Location::caller();
         async move {
             let mut browser = Browser::new();
-            let answer = browser.sign_in(&self.fake, service, person).await;
+            let answer = browser.sign_in(&self.simulator, service, person).await;
             assert_eq!(answer.status, 303, "the sign-in at {caller} did not succeed: {answer:#?}");
             browser
         }
@@ -253,7 +258,7 @@ impl World {
 
     /// Tries to sign a person in with a new browser; gives the callback's answer.
     pub(crate) async fn try_sign_in(&self, service: &Service, person: ObjectId) -> Answer {
-        Browser::new().sign_in(&self.fake, service, person).await
+        Browser::new().sign_in(&self.simulator, service, person).await
     }
 
     pub(crate) async fn rows(&self) -> Rows {

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use entraway::domain::ObjectId;
-use entraway::fake::Endpoint;
+use entra_simulator::{Endpoint, ObjectId};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -28,7 +27,8 @@ async fn assert_nothing_read(world: &World, person: ObjectId) {
         assert_eq!([&run[format!("{list}_read")], &run[format!("{list}_why")]], [&Value::Null; 2], "{run:#}");
     }
     assert_eq!(groups_kept(world, person).await, None, "no groups of theirs are known");
-    let asked = world.fake.requests_to(Endpoint::MemberOf).len() + world.fake.requests_to(Endpoint::AssignedTo).len();
+    let asked =
+        world.simulator.requests_to(Endpoint::MemberOf).len() + world.simulator.requests_to(Endpoint::AssignedTo).len();
     assert_eq!(asked, 0, "Graph was asked");
 }
 
@@ -50,8 +50,8 @@ async fn where_a_group_is_required_a_stranger_is_refused_and_only_that_is_record
     let world = World::of(store).await;
     let [_, outer] = assigned(&world, ["Members", "Outer"]);
     let (not_assigned, inner) =
-        world.fake.edit(|directory| (directory.group("Not assigned"), directory.group("In an assigned group")));
-    world.fake.edit(|directory| directory.nest(inner, outer));
+        world.simulator.edit(|directory| (directory.group("Not assigned"), directory.group("In an assigned group")));
+    world.simulator.edit(|directory| directory.nest(inner, outer));
     let service = for_members_only(&world).await;
 
     let mut refusals = Vec::new();
@@ -79,7 +79,7 @@ async fn where_a_group_is_required_an_app_without_assigned_groups_lets_nobody_in
     #[values(Native, LiteLlm)] store: StoreKind,
 ) {
     let world = World::of(store).await;
-    let group = world.fake.edit(|directory| directory.group("Not assigned"));
+    let group = world.simulator.edit(|directory| directory.group("Not assigned"));
     let alice = person(&world, "Alice Arden", &[group]);
     assert_refused(&world.try_sign_in(&for_members_only(&world).await, alice).await, 403, "no_group");
     assert_only_refusals(&world, &["no_group"]).await;
@@ -115,7 +115,7 @@ async fn a_member_who_was_taken_out_is_refused_next_time_and_their_rows_stay(
     let told = browser.me(&service).await.json();
     let mut before = world.traces().await;
 
-    world.fake.edit(|directory| directory.take_out(alice, group));
+    world.simulator.edit(|directory| directory.take_out(alice, group));
     assert_refused(&world.try_sign_in(&service, alice).await, 403, "no_group");
 
     let mut after = world.traces().await;
@@ -125,7 +125,7 @@ async fn a_member_who_was_taken_out_is_refused_next_time_and_their_rows_stay(
     assert_eq!(after, before.and_refused("no_group"), "her rows stay, and her session has ended");
     assert_did_nothing(&world.last_run().await);
     assert_eq!(browser.me(&service).await.status, 401);
-    world.fake.edit(|directory| directory.put(alice, group));
+    world.simulator.edit(|directory| directory.put(alice, group));
     let mut browser = world.sign_in(&service, alice).await;
     assert_eq!(browser.me(&service).await.json()["teams"], told["teams"], "she is back in her team");
 }
@@ -135,8 +135,8 @@ async fn a_member_who_was_taken_out_is_refused_next_time_and_their_rows_stay(
 async fn with_nested_groups_a_member_of_an_inner_group_counts(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [outer] = assigned(&world, ["Outer"]);
-    let inner = world.fake.edit(|directory| directory.group("Inner"));
-    world.fake.edit(|directory| directory.nest(inner, outer));
+    let inner = world.simulator.edit(|directory| directory.group("Inner"));
+    world.simulator.edit(|directory| directory.nest(inner, outer));
     let alice = person(&world, "Alice Arden", &[inner]);
     let service = world
         .service_with(|config| {
@@ -152,7 +152,7 @@ async fn with_nested_groups_a_member_of_an_inner_group_counts(#[values(Native, L
 #[tokio::test]
 async fn an_address_of_an_allowed_domain_enters_in_any_case_of_letters(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
-    let alice = world.fake.edit(|directory| {
+    let alice = world.simulator.edit(|directory| {
         directory.person("Alice Arden", |alice| "Alice@CONTOSO-sim.Example".clone_into(&mut alice.upn))
     });
     world.sign_in(&for_domain(&world, "contoso-sim.example").await, alice).await;
@@ -174,7 +174,7 @@ async fn an_address_of_any_other_domain_is_refused_and_only_that_is_recorded(
         "alice@notcontoso-sim.example",
         "contoso-sim.example@evil.example",
     ] {
-        let stranger = world.fake.edit(|directory| {
+        let stranger = world.simulator.edit(|directory| {
             let stranger = directory.person("Sam Stranger", |sam| address.clone_into(&mut sam.upn));
             directory.put(stranger, group);
             stranger
@@ -190,7 +190,7 @@ async fn an_address_of_any_other_domain_is_refused_and_only_that_is_recorded(
 #[tokio::test]
 async fn where_domains_are_listed_a_person_without_an_address_is_refused(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
-    let nobody = world.fake.edit(|directory| {
+    let nobody = world.simulator.edit(|directory| {
         directory.person("No Address", |person| {
             "no-address".clone_into(&mut person.upn);
             person.email = None;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use entraway::domain::{GroupId, ObjectId};
+use entra_simulator::{GroupId, ObjectId};
 use rstest::rstest;
 use serde_json::Value;
 use tokio::task::JoinSet;
@@ -26,7 +26,7 @@ async fn all_at_once(world: &World, instances: &[Arc<Service>; 2], people: &[Obj
         let service = &instances[n % 2];
         let mut browser = Browser::new();
         let entra = browser.begin(service).await;
-        callbacks.push((browser.pick(&world.fake, service, &entra, *person).await, browser));
+        callbacks.push((browser.pick(&world.simulator, service, &entra, *person).await, browser));
     }
     let mut tasks = JoinSet::new();
     for (callback, mut browser) in callbacks {

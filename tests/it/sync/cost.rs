@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use entraway::domain::ObjectId;
+use entra_simulator::ObjectId;
 use rstest::rstest;
 
 use super::support::{assert_did_nothing, assigned, many_assigned, person};
@@ -223,7 +223,7 @@ async fn opening_a_session_looks_at_the_persons_own_however_few_there_were_when_
     for _ in 0..3 {
         world.sign_in(&service, alice).await;
         // This one's session replaces the one that the browser has.
-        assert_eq!(browser.sign_in(&world.fake, &service, alice).await.status, 303);
+        assert_eq!(browser.sign_in(&world.simulator, &service, alice).await.status, 303);
     }
     let mut looked_at = 0;
     until("Postgres counts the sign-ins", async || {

@@ -81,7 +81,7 @@ async fn an_organization_is_refused(store: StoreKind, obstacle: &'static str, fa
     assert_eq!(run["organizations_created"], json!(ids(&[good, other])), "what failed was not created");
     assert_eq!(run["teams_created"], json!(ids(&[good, refused, other])));
     let text = run.to_string();
-    let secret = world.fake.edit(|directory| directory.client_secret.clone());
+    let secret = world.simulator.edit(|directory| directory.client_secret.clone());
     for word in [&secret, &world.database, "eyJ", "Bearer", "password", "@contoso"] {
         assert!(!text.contains(word), "the record holds {word}: {text}");
     }

@@ -142,7 +142,7 @@ async fn team_in_another_organization_leads_there(#[values(Native, LiteLlm)] sto
     let bob = person(&world, "Bob Birch", &[hers]);
     world.sign_in(&with_flag(&world, false).await, bob).await;
     assert!(world.rows().await.organizations_of(bob).is_empty(), "without the flag, the team alone");
-    world.fake.edit(|directory| directory.unassign(hers));
+    world.simulator.edit(|directory| directory.unassign(hers));
     world.sign_in(&on, bob).await;
     assert!(world.rows().await.organizations_of(bob).is_empty(), "a group that does not count leads nowhere");
 }
@@ -164,7 +164,7 @@ async fn memberships_made_by_hand_are_neither_changed_nor_doubled(#[values(Nativ
         .await;
     let before = world.versions().await;
 
-    world.fake.edit(|directory| directory.put(alice, group));
+    world.simulator.edit(|directory| directory.put(alice, group));
     world.sign_in(&service, alice).await;
 
     assert_eq!(world.versions().await, before, "now that Entra agrees there is nothing to write");
@@ -235,7 +235,7 @@ async fn a_group_that_is_renamed_in_entra_changes_nothing_here(#[values(Native, 
     let before = world.versions().await;
 
     world
-        .fake
+        .simulator
         .edit(|directory| directory.change_group(group, |group| "Development".clone_into(&mut group.name)))
         .unwrap();
     world.sign_in(&service, alice).await;
@@ -261,7 +261,7 @@ async fn switching_organizations_on_and_off_and_on_again_changes_nothing_that_is
     }
 
     let [while_off] = assigned(&world, ["Made while the flag was off"]);
-    world.fake.edit(|directory| directory.put(alice, while_off));
+    world.simulator.edit(|directory| directory.put(alice, while_off));
     world.sign_in(&off, alice).await;
     let team = versions(&world, &format!("team {while_off}")).await;
     for service in [&on, &off, &on] {
@@ -287,7 +287,7 @@ async fn whoever_leaves_a_group_keeps_the_membership_and_an_unassigned_or_delete
     world.sign_in(&service, alice).await;
     let before = world.versions().await;
 
-    world.fake.edit(|directory| {
+    world.simulator.edit(|directory| {
         directory.take_out(alice, left);
         directory.unassign(unassigned);
         directory.remove_group(deleted);

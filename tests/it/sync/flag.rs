@@ -1,7 +1,7 @@
 //! What groups become, to the last column: organizations on or off, default params given or not.
 
 use chrono::{DateTime, Utc};
-use entraway::domain::{GroupId, ObjectId};
+use entra_simulator::{GroupId, ObjectId};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -31,7 +31,7 @@ async fn after(store: StoreKind, settings: &str) -> After {
     let now: DateTime<Utc> = NOW.parse().unwrap();
     world.clock.advance(now - world.clock.now());
     let [hers, other] = assigned(&world, ["Production LLM Evals", "Other"]);
-    let (alice, tenant) = world.fake.edit(|directory| {
+    let (alice, tenant) = world.simulator.edit(|directory| {
         let alice =
             directory.person("Alice Arden", |alice| "Alice.ARDEN@Contoso-Sim.Example".clone_into(&mut alice.upn));
         directory.put(alice, hers);

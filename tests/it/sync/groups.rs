@@ -1,6 +1,6 @@
 //! Which groups count: empty ones, many, none, groups within groups.
 
-use entraway::fake::{Endpoint, Fault, FaultRule};
+use entra_simulator::{Endpoint, Fault, FaultRule};
 use rstest::rstest;
 use serde_json::json;
 
@@ -33,7 +33,7 @@ async fn a_person_in_more_groups_than_fit_a_page_is_in_all_of_their_teams(#[valu
     world.sign_in(&world.service().await, alice).await;
 
     for endpoint in [Endpoint::AssignedTo, Endpoint::MemberOf] {
-        let pages: Vec<usize> = world.fake.requests_to(endpoint).iter().map(|request| request.page).collect();
+        let pages: Vec<usize> = world.simulator.requests_to(endpoint).iter().map(|request| request.page).collect();
         assert_eq!(pages, [1, 2], "the test means to read two pages of {endpoint:?}");
     }
     let rows = world.rows().await;
@@ -49,7 +49,7 @@ async fn an_empty_page_in_front_is_not_the_end_of_the_list(#[values(Native, Lite
     let groups = many_assigned(&world, 300);
     let alice = person(&world, "Alice Arden", &groups);
     for endpoint in [Endpoint::AssignedTo, Endpoint::MemberOf] {
-        world.fake.fault(FaultRule::on(endpoint, Fault::EmptyPageWithNextLink).times(1));
+        world.simulator.fault(FaultRule::on(endpoint, Fault::EmptyPageWithNextLink).times(1));
     }
     world.sign_in(&world.service().await, alice).await;
 
@@ -62,7 +62,7 @@ async fn an_empty_page_in_front_is_not_the_end_of_the_list(#[values(Native, Lite
 #[tokio::test]
 async fn nothing_comes_of_groups_that_are_not_assigned(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
-    let alice = world.fake.edit(|directory| {
+    let alice = world.simulator.edit(|directory| {
         let (alice, group) = (directory.person("Alice Arden", |_| {}), directory.group("Not assigned"));
         directory.put(alice, group);
         alice
@@ -87,7 +87,7 @@ async fn an_empty_list_of_assigned_groups_lets_no_group_pass_even_if_its_team_ex
     let service = world.service().await;
     world.sign_in(&service, alice).await;
 
-    world.fake.edit(|directory| {
+    world.simulator.edit(|directory| {
         directory.unassign(group);
         directory.put(alice, group);
     });
@@ -102,7 +102,7 @@ async fn an_empty_list_of_assigned_groups_lets_no_group_pass_even_if_its_team_ex
 async fn a_person_joins_the_groups_they_are_directly_in_and_no_outer_ones(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [outer, inner] = assigned(&world, ["Outer", "Inner"]);
-    world.fake.edit(|directory| directory.nest(inner, outer));
+    world.simulator.edit(|directory| directory.nest(inner, outer));
     let alice = person(&world, "Alice Arden", &[inner]);
     world.sign_in(&world.service().await, alice).await;
 
@@ -118,7 +118,7 @@ async fn with_nested_groups_a_person_joins_the_outer_groups_too_however_deep_and
 ) {
     let world = World::of(store).await;
     let [top, middle, bottom] = assigned(&world, ["Top", "Middle", "Bottom"]);
-    world.fake.edit(|directory| {
+    world.simulator.edit(|directory| {
         directory.nest(middle, top);
         directory.nest(bottom, middle);
         directory.nest(top, bottom);
@@ -138,10 +138,10 @@ async fn with_nested_groups_a_person_joins_the_outer_groups_too_however_deep_and
 #[rstest]
 #[tokio::test]
 async fn every_kind_of_group_that_can_be_assigned_has_its_team(#[values(Native, LiteLlm)] store: StoreKind) {
-    use entraway::fake::GroupKind;
+    use entra_simulator::GroupKind;
     let kinds = [GroupKind::Security, GroupKind::Dynamic, GroupKind::MailEnabledSecurity, GroupKind::Microsoft365];
     let world = World::of(store).await;
-    let groups = world.fake.edit(|directory| {
+    let groups = world.simulator.edit(|directory| {
         kinds.map(|kind| {
             let group = directory.group_with(&format!("{kind:?}"), |group| group.kind = kind);
             directory.assign(group);

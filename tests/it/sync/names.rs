@@ -1,6 +1,6 @@
 //! Names as people type them, and as nobody should: what reaches the tables is always a text that they can hold.
 
-use entraway::domain::GroupId;
+use entra_simulator::GroupId;
 use rstest::rstest;
 
 use super::support::{assigned, ids, person};
@@ -31,7 +31,7 @@ async fn where_a_persons_list_shows_no_names_those_of_the_assignments_count(
     #[values(Native, LiteLlm)] store: StoreKind,
 ) {
     let world = World::of(store).await;
-    world.fake.edit(|directory| directory.app_permissions.delegated_group_member_read = false);
+    world.simulator.edit(|directory| directory.app_permissions.delegated_group_member_read = false);
     let [hers, other] = assigned(&world, ["Hers", "Other"]);
     let alice = person(&world, "Alice Arden", &[hers]);
     world.sign_in(&world.service().await, alice).await;

@@ -1,6 +1,6 @@
 //! The role inside an organization: `org_admin` is a right over the organizations that the sync gave, and goes with it.
 
-use entraway::domain::{GroupId, ObjectId};
+use entra_simulator::{GroupId, ObjectId};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -50,7 +50,7 @@ async fn org_admin_reaches_all_organizations_that_the_sync_gave_and_goes_with_th
     }
 
     give_roles(&world, alice, &["org_admin"]);
-    world.fake.edit(|directory| directory.put(alice, three));
+    world.simulator.edit(|directory| directory.put(alice, three));
     world.sign_in(&service, alice).await;
     for group in [one, two, three] {
         assert_eq!(role_in(&world, alice, &group).await, "org_admin");
@@ -82,7 +82,7 @@ async fn the_right_goes_from_an_organization_whose_group_the_person_left_too(
     world.sign_in(&service, alice).await;
 
     give_roles(&world, alice, &[]);
-    world.fake.edit(|directory| directory.take_out(alice, group));
+    world.simulator.edit(|directory| directory.take_out(alice, group));
     world.sign_in(&service, alice).await;
 
     assert_eq!(world.rows().await.organizations_of(alice), ids(&[group]), "the membership stays");

@@ -1,7 +1,6 @@
 //! A person's row: who it belongs to, what of it follows Entra, and what is left as somebody set it.
 
-use entraway::domain::ObjectId;
-use entraway::fake::Person;
+use entra_simulator::{ObjectId, Person};
 use rstest::rstest;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -12,7 +11,7 @@ use crate::support::{LiteLlm, Native, StoreKind, World};
 
 /// Changes the person in Entra.
 fn change(world: &World, person: ObjectId, change: impl FnOnce(&mut Person)) {
-    world.fake.edit(|directory| directory.change_person(person, change)).unwrap();
+    world.simulator.edit(|directory| directory.change_person(person, change)).unwrap();
 }
 
 async fn user(world: &World, person: ObjectId) -> Value {
@@ -136,7 +135,7 @@ async fn an_address_binds_no_account_that_was_there_before(#[values(Native, Lite
     let world = World::of(store).await;
     let alice = person(&world, "Alice Arden", &[]);
     let boss = Uuid::new_v4();
-    let tenant = world.fake.edit(|directory| directory.tenant_id);
+    let tenant = world.simulator.edit(|directory| directory.tenant_id);
     world.by_hand(MAKE_USER, &[&boss, &tenant, &"proxy_admin", &"alice.arden@contoso-sim.example"]).await;
     let before = world.rows().await.users[&boss.to_string()].clone();
 
@@ -170,7 +169,11 @@ async fn an_object_id_that_belongs_to_another_tenants_person_is_refused(#[values
     let recorded = before.and_refused("other_tenant");
     assert_eq!(world.traces().await, recorded, "not even the groups were created; but it is recorded");
     let run = world.last_run().await;
-    assert_eq!(run["tenant_id"], json!(world.fake.edit(|directory| directory.tenant_id)), "the one that came: {run:#}");
+    assert_eq!(
+        run["tenant_id"],
+        json!(world.simulator.edit(|directory| directory.tenant_id)),
+        "the one that came: {run:#}"
+    );
     assert_did_nothing(&run);
 }
 
@@ -179,7 +182,7 @@ async fn an_object_id_that_belongs_to_another_tenants_person_is_refused(#[values
 async fn a_guest_of_the_company_is_a_person_of_its_tenant(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [group] = assigned(&world, ["Research"]);
-    let guest = world.fake.edit(|directory| {
+    let guest = world.simulator.edit(|directory| {
         let guest = directory.person("Gus Guest", |gus| {
             gus.guest = true;
             "gus_elsewhere.example#EXT#@contoso-sim.example".clone_into(&mut gus.upn);
@@ -191,7 +194,7 @@ async fn a_guest_of_the_company_is_a_person_of_its_tenant(#[values(Native, LiteL
     world.sign_in(&world.service().await, guest).await;
 
     let row = user(&world, guest).await;
-    assert_eq!(row["tenant_id"], json!(world.fake.edit(|directory| directory.tenant_id)));
+    assert_eq!(row["tenant_id"], json!(world.simulator.edit(|directory| directory.tenant_id)));
     assert_eq!(row["user_email"], "gus@elsewhere.example");
     assert_eq!(world.rows().await.teams_of(guest), ids(&[group]));
 }

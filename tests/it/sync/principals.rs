@@ -1,7 +1,6 @@
 //! What is assigned or listed without being a group, and an app whose service principal is not configured.
 
-use entraway::domain::GroupId;
-use entraway::fake::{Member, OtherKind, OtherObject, Principal};
+use entra_simulator::{GroupId, Member, OtherKind, OtherObject, Principal};
 use rstest::rstest;
 use serde_json::json;
 use uuid::Uuid;
@@ -23,7 +22,7 @@ fn pretenders(world: &World, role: GroupId, unit: GroupId, member: Member) {
         name: name.to_owned(),
         members: vec![member],
     };
-    world.fake.edit(|directory| {
+    world.simulator.edit(|directory| {
         directory.other_objects.push(object(role, OtherKind::DirectoryRole { template_id }, "Global Reader"));
         directory.other_objects.push(object(unit, OtherKind::AdministrativeUnit, "Branch Office"));
     });
@@ -34,7 +33,7 @@ fn pretenders(world: &World, role: GroupId, unit: GroupId, member: Member) {
 async fn a_group_that_is_assigned_twice_with_two_roles_is_one_team(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [group] = assigned(&world, ["Twice"]);
-    world.fake.edit(|directory| {
+    world.simulator.edit(|directory| {
         directory.assign_role(group, "internal_user");
         directory.assign_role(group, "org_admin");
     });
@@ -51,9 +50,9 @@ async fn a_group_that_is_assigned_twice_with_two_roles_is_one_team(#[values(Nati
 async fn an_assigned_person_or_service_principal_is_no_group(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [group] = assigned(&world, ["Real"]);
-    let unassigned = world.fake.edit(|directory| directory.group("Not assigned"));
+    let unassigned = world.simulator.edit(|directory| directory.group("Not assigned"));
     let alice = person(&world, "Alice Arden", &[group, unassigned]);
-    world.fake.edit(|directory| {
+    world.simulator.edit(|directory| {
         directory.assign_principal(Principal::Person(alice), Some("internal_user"));
         directory.assign_principal(Principal::ServicePrincipal(Uuid::new_v4()), Some("internal_user"));
         // An id alone makes no group of it, not even one that the person is in.
@@ -100,7 +99,7 @@ async fn without_a_service_principal_a_person_joins_what_exists_and_nothing_is_c
     organization_by_hand(&world, &both, "Both").await;
     team_by_hand(&world, &only_team, "Team").await;
     organization_by_hand(&world, &only_organization, "Organization").await;
-    let not_hers = world.fake.edit(|directory| directory.group("Not hers"));
+    let not_hers = world.simulator.edit(|directory| directory.group("Not hers"));
     team_by_hand(&world, &not_hers, "Not hers").await;
     let before = world.rows().await;
 

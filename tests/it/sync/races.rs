@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use entraway::domain::{GroupId, ObjectId};
+use entra_simulator::{GroupId, ObjectId};
 use rstest::rstest;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, PgTransaction};
@@ -29,7 +29,7 @@ async fn held(
 ) -> Answer {
     let mut browser = Browser::new();
     let entra = browser.begin(service).await;
-    let callback = browser.pick(&world.fake, service, &entra, person).await;
+    let callback = browser.pick(&world.simulator, service, &entra, person).await;
     let sign_in = tokio::spawn(async move { browser.get(callback).await });
     until_it_waits(world).await;
     for (deed, values) in meanwhile {
@@ -137,7 +137,7 @@ async fn a_membership_that_somebody_makes_by_hand_in_the_same_moment_is_theirs(
 ) {
     let (world, service, group, alice) = scene(store).await;
     let mut lock = transaction(&world, PERSONS_LOCK, &alice).await;
-    let tenant = world.fake.edit(|directory| directory.tenant_id);
+    let tenant = world.simulator.edit(|directory| directory.tenant_id);
     let address = "alice.arden@contoso-sim.example";
     world.by_hand_on(&mut *lock, MAKE_USER, &[&alice, &tenant, &"proxy_admin", &address]).await;
     let answer = held(&world, &service, alice, lock, &[(PUT_IN_TEAM, &[&alice, &group, &"admin"])]).await;
@@ -204,8 +204,8 @@ async fn while_somebody_deletes_teams_and_organizations_at_random_every_sign_in_
         let vandal = tokio::spawn(vandalize(world.pool.clone(), deeds, gives_way));
         let mut tasks = JoinSet::new();
         for person in people.iter().copied() {
-            let (fake, service) = (world.fake.clone(), service.clone());
-            tasks.spawn(async move { Browser::new().sign_in(&fake, &service, person).await });
+            let (simulator, service) = (world.simulator.clone(), service.clone());
+            tasks.spawn(async move { Browser::new().sign_in(&simulator, &service, person).await });
         }
         for answer in tasks.join_all().await {
             assert_eq!(answer.status, 303, "in round {round}: {answer:#?}");

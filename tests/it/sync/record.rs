@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
-use entraway::domain::GroupId;
-use entraway::fake::{Endpoint, Fault, FaultRule};
+use entra_simulator::{Endpoint, Fault, FaultRule, GroupId};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -31,9 +30,9 @@ async fn record(world: &World) -> Value {
 async fn every_sign_in_leaves_one_record_of_what_it_read_and_wrote(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [hers, other] = assigned(&world, ["Hers", "Other"]);
-    let not_assigned = world.fake.edit(|directory| directory.group("Not assigned"));
+    let not_assigned = world.simulator.edit(|directory| directory.group("Not assigned"));
     let alice = person(&world, "Alice Arden", &[hers, not_assigned]);
-    let tenant = world.fake.edit(|directory| directory.tenant_id);
+    let tenant = world.simulator.edit(|directory| directory.tenant_id);
     let service = world.service().await;
 
     world.sign_in(&service, alice).await;
@@ -59,7 +58,7 @@ async fn every_sign_in_leaves_one_record_of_what_it_read_and_wrote(#[values(Nati
     assert_eq!(record(&world).await, nothing, "the second, which had nothing to do");
 
     let [third] = assigned(&world, ["Third"]);
-    world.fake.edit(|directory| {
+    world.simulator.edit(|directory| {
         directory.put(alice, other);
         directory.change_person(alice, |alice| "new@contoso-sim.example".clone_into(&mut alice.upn));
     });
@@ -193,9 +192,9 @@ async fn a_persons_groups_are_kept_as_they_were_last_told_and_written_only_where
 ) {
     let world = World::of(store).await;
     let [hers, _] = assigned(&world, ["Hers", "Other"]);
-    let not_assigned = world.fake.edit(|directory| directory.group("Not assigned"));
+    let not_assigned = world.simulator.edit(|directory| directory.group("Not assigned"));
     let alice = person(&world, "Alice Arden", &[hers, not_assigned]);
-    let tenant = world.fake.edit(|directory| directory.tenant_id);
+    let tenant = world.simulator.edit(|directory| directory.tenant_id);
     let (service, unconfigured) =
         (world.service().await, world.service_with(|config| config.entra.service_principal_id = None).await);
     let told = |state: &str, name: &str, [of_hers, of_the_other]: [Value; 2]| {
@@ -219,15 +218,17 @@ async fn a_persons_groups_are_kept_as_they_were_last_told_and_written_only_where
     ] {
         world.clock.advance(TimeDelta::minutes(1));
         if how == "with another name" {
-            world.fake.edit(|directory| directory.change_group(hers, |group| "Renamed".clone_into(&mut group.name)));
+            world
+                .simulator
+                .edit(|directory| directory.change_group(hers, |group| "Renamed".clone_into(&mut group.name)));
         }
         for (list, endpoint) in [("her groups", Endpoint::MemberOf), ("the assigned groups", Endpoint::AssignedTo)] {
             if how == "both unknown" || how == format!("{list} unknown") {
-                world.fake.fault(FaultRule::on(endpoint, Fault::status(403)));
+                world.simulator.fault(FaultRule::on(endpoint, Fault::status(403)));
             }
         }
         world.sign_in(if how == "nothing configured" { &unconfigured } else { &service }, alice).await;
-        world.fake.clear_faults();
+        world.simulator.clear_faults();
         let (row, since, version) = kept(&world).await;
         assert_eq!(row, expected, "{how}");
         if differs {
@@ -280,8 +281,8 @@ async fn a_group_that_is_new_while_the_assigned_list_is_unknown_is_neither_assig
     let alice = person(&world, "Alice Arden", &[hers]);
     let service = world.service().await;
     world.sign_in(&service, alice).await;
-    world.fake.edit(|directory| directory.put(alice, new));
-    world.fake.fault(FaultRule::on(Endpoint::AssignedTo, Fault::status(403)));
+    world.simulator.edit(|directory| directory.put(alice, new));
+    world.simulator.fault(FaultRule::on(Endpoint::AssignedTo, Fault::status(403)));
     world.sign_in(&service, alice).await;
     let (row, ..) = kept(&world).await;
     let assigned = |group: &dyn ToString| row["groups"][group.to_string()]["assigned"].clone();

@@ -1,15 +1,14 @@
 //! Rules of roles beyond one sign-in: what else the token offered, whose token it is, where a role in an organization may
 //! rise, and what is recorded of a change.
 
+use entra_simulator::{Endpoint, Fault, FaultRule, GroupId, ObjectId, TenantId};
 use entraway::config::Tenant;
-use entraway::domain::{GroupId, ObjectId, TenantId};
-use entraway::fake::{Endpoint, Fault, FaultRule};
 use rstest::rstest;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::support::{assert_refused, assigned, give_roles, ids, person};
-use crate::support::{LiteLlm, Native, Service, StoreKind, World};
+use crate::support::{LiteLlm, Native, Service, StoreKind, World, tenants};
 
 async fn role(world: &World, user: ObjectId) -> Value {
     world.rows().await.users[&user.to_string()]["user_role"].clone()
@@ -119,14 +118,14 @@ async fn litellm_row_of_older_version_is_corrected() {
 /// A service of two tenants, of which the first one is home; with a user of the other one.
 async fn of_two_tenants(world: &World, admins: &[ObjectId]) -> (Service, ObjectId) {
     let partner = TenantId::from(Uuid::new_v4());
-    let pat = world.fake.edit(|directory| directory.person("Pat Partner", |pat| pat.tenant_id = Some(partner)));
-    let home = world.fake.edit(|directory| directory.tenant_id);
+    let pat = world.simulator.edit(|directory| directory.person("Pat Partner", |pat| pat.tenant_id = Some(partner)));
+    let home = world.simulator.edit(|directory| directory.tenant_id);
     let admins = admins.iter().chain([&pat]).map(ToString::to_string).collect();
     let service = world
         .service_with(|config| {
             config.entra.tenant = Tenant::Organizations;
-            config.entra.allowed_tenants = [home, partner].into();
-            config.policy.home_tenant = Some(home);
+            config.entra.allowed_tenants = tenants([home, partner]);
+            config.policy.home_tenant = Some(home.as_uuid().into());
             config.policy.admin_user_ids = admins;
         })
         .await;
@@ -172,7 +171,7 @@ async fn org_admin_does_not_reach_organizations_user_has_left(#[values(Native, L
     let alice = person(&world, "Alice Arden", &[stays, left, unassigned]);
     let service = world.service().await;
     world.sign_in(&service, alice).await;
-    world.fake.edit(|directory| {
+    world.simulator.edit(|directory| {
         directory.take_out(alice, left);
         directory.unassign(unassigned);
     });
@@ -204,7 +203,7 @@ async fn unknown_list_lowers_organization_role_but_raises_none(
     let service = world.service().await;
     world.sign_in(&service, alice).await;
 
-    world.fake.fault(FaultRule::on(endpoint, Fault::status(403)));
+    world.simulator.fault(FaultRule::on(endpoint, Fault::status(403)));
     give_roles(&world, alice, &["org_admin"]);
     world.sign_in(&service, alice).await;
     assert_eq!(role_in(&world, alice, group).await, "internal_user", "not raised while a list is unknown");
@@ -227,7 +226,7 @@ async fn global_role_set_by_hand_leaves_organization_roles(#[values(Native, Lite
         assert_eq!(role(&world, alice).await, by_hand);
         assert_eq!(role_in(&world, alice, group).await, "internal_user", "with {by_hand} set by hand");
     }
-    world.fake.edit(|directory| directory.put(alice, later));
+    world.simulator.edit(|directory| directory.put(alice, later));
     world.sign_in(&service, alice).await;
     assert_eq!(role_in(&world, alice, later).await, "internal_user", "nor does it come with a new membership");
 }
@@ -281,7 +280,7 @@ async fn guest_is_admitted_by_own_domain_only(#[values(Native, LiteLlm)] store: 
     let domains = ["contoso.onmicrosoft.com".to_owned(), "fabrikam.com".to_owned()];
     let service = world.service_with(|config| config.policy.allowed_email_domains = domains.into()).await;
     let guest = |name: &str, upn: &str| {
-        world.fake.edit(|directory| directory.person(name, |guest| upn.clone_into(&mut guest.upn)))
+        world.simulator.edit(|directory| directory.person(name, |guest| upn.clone_into(&mut guest.upn)))
     };
     for upn in [
         "x_evil.example#EXT#@contoso.onmicrosoft.com",

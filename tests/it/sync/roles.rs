@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use entraway::domain::ObjectId;
+use entra_simulator::ObjectId;
 use entraway::policy::RolePrecedence;
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -105,13 +105,13 @@ async fn a_role_follows_entra_at_every_sign_in_and_goes_when_entra_gives_none(
 async fn a_role_that_comes_with_a_group_goes_with_the_group(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [group] = assigned(&world, ["Administrators"]);
-    world.fake.edit(|directory| directory.assign_role(group, "proxy_admin"));
+    world.simulator.edit(|directory| directory.assign_role(group, "proxy_admin"));
     let alice = person(&world, "Alice Arden", &[group]);
     let service = world.service().await;
     world.sign_in(&service, alice).await;
     assert_eq!(role(&world, alice).await, given("proxy_admin"));
 
-    world.fake.edit(|directory| directory.take_out(alice, group));
+    world.simulator.edit(|directory| directory.take_out(alice, group));
     world.sign_in(&service, alice).await;
     assert_eq!(role(&world, alice).await, by_default("internal_user"));
 }

@@ -1,7 +1,7 @@
 //! Words for these tests: who is in which group, what somebody did by hand, and how a sign-in was refused.
 
 use chrono::{DateTime, Utc};
-use entraway::domain::{GroupId, ObjectId};
+use entra_simulator::{GroupId, ObjectId};
 use serde_json::{Value, json};
 
 use crate::support::by_hand::{MAKE_ORGANIZATION, MAKE_TEAM};
@@ -11,7 +11,7 @@ use crate::support::{Answer, Service, World};
 /// Sets the app roles that the person alone is given.
 pub(super) fn give_roles(world: &World, person: ObjectId, roles: &[&str]) {
     let roles = roles.iter().copied().map(str::to_owned).collect();
-    world.fake.edit(|directory| directory.change_person(person, |person| person.app_roles = roles)).unwrap();
+    world.simulator.edit(|directory| directory.change_person(person, |person| person.app_roles = roles)).unwrap();
 }
 
 /// An instance with `entra_groups_also_create_orgs` on or off.

@@ -1,6 +1,6 @@
 //! The trace in the log, with which a proxy's trace is found again; and the log's own form, which spans do not touch.
 
-use entraway::fake::{Endpoint, Fault, FaultRule};
+use entra_simulator::{Endpoint, Fault, FaultRule};
 use serde_json::Value;
 
 use super::{Scene, TRACE_ID, behind_a_proxy, traceparent};
@@ -43,7 +43,7 @@ async fn a_line_in_the_middle_of_a_step_still_names_the_request() {
     for variables in [vec![], vec![("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1".to_owned())]] {
         for filter in ["info,entraway=trace", "info,entraway=trace,entraway::observability::spans=trace"] {
             let scene = Scene::new(CONFIG, &variables, &["--log-level", filter]).await;
-            scene.world.fake.fault(FaultRule::on(Endpoint::MemberOf, Fault::status(503)).times(1));
+            scene.world.simulator.fault(FaultRule::on(Endpoint::MemberOf, Fault::status(503)).times(1));
             scene.sign_in(&[]).await;
             let log = scene.program.terminate().await.log();
             let line = log.iter().find(|line| line["message"] == "asking Graph again").expect("the second try is told");

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use entraway::fake::{Endpoint, Fault, FaultRule};
+use entra_simulator::{Endpoint, Fault, FaultRule};
 use entraway::observability::spans::{ATTRIBUTES, Step};
 use reqwest::Method;
 
@@ -122,7 +122,7 @@ async fn no_secret_no_id_no_address_and_no_path_is_in_a_span() {
     let collector = Collector::answering(200).await;
     let scene = Scene::new(&behind_a_proxy(), &collector.variables(), &["--log-level", "trace"]).await;
     let Scene { world, base, alice, .. } = &scene;
-    let directory = world.fake.edit(|directory| directory.clone());
+    let directory = world.simulator.edit(|directory| directory.clone());
     let mut secrets = Secrets::default();
     for (what, secret) in [
         ("person's id", alice.to_string()),
@@ -141,7 +141,7 @@ async fn no_secret_no_id_no_address_and_no_path_is_in_a_span() {
     }
     for fault in [None, Some(Fault::status(503)), Some(Fault::status(403)), Some(Fault::MalformedJson)] {
         for endpoint in [Endpoint::MemberOf, Endpoint::AssignedTo] {
-            fault.clone().inspect(|fault| world.fake.fault(FaultRule::on(endpoint, fault.clone()).times(1)));
+            fault.clone().inspect(|fault| world.simulator.fault(FaultRule::on(endpoint, fault.clone()).times(1)));
             let mut journey = Journey::begin(base).await;
             secrets.add_request(&journey.entra);
             secrets.add_cookies(&journey.browser);
@@ -169,7 +169,7 @@ async fn no_secret_no_id_no_address_and_no_path_is_in_a_span() {
             }
         }
     }
-    world.fake.fault(FaultRule::on(Endpoint::Token, Fault::status(500)));
+    world.simulator.fault(FaultRule::on(Endpoint::Token, Fault::status(500)));
     let mut journey = Journey::begin(base).await;
     let callback = journey.pick(world, *alice).await;
     assert_eq!(send(&mut journey.browser, callback, &[]).await.status, 503);

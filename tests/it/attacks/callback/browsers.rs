@@ -1,6 +1,6 @@
 //! Two people and their browsers: one tries to become the other, or to make the other work under a wrong name.
 
-use entraway::fake::Endpoint;
+use entra_simulator::Endpoint;
 use serde_json::json;
 use url::Url;
 
@@ -15,7 +15,7 @@ async fn a_session_that_was_planted_before_the_sign_in_is_not_the_one_after_it()
     let planted = of_eve.cookies["entraway"].clone();
     let mut of_alice = Browser::new();
     of_alice.cookies.insert("entraway".into(), planted.clone());
-    let answer = of_alice.sign_in(&siege.world.fake, &siege.service, siege.alice).await;
+    let answer = of_alice.sign_in(&siege.world.simulator, &siege.service, siege.alice).await;
     assert_eq!(answer.status, 303, "{answer:#?}");
     assert_ne!(of_alice.cookies["entraway"], planted, "Eve's token became Alice's");
     assert_eq!(of_alice.me(&siege.service).await.json()["user"]["user_id"], json!(siege.alice));
@@ -31,7 +31,7 @@ async fn who_signs_in_where_somebody_else_was_signed_in_becomes_nobody_but_thems
     let mut browser = siege.world.sign_in(&siege.service, siege.alice).await;
     let mut of_alice = browser.clone();
     let before = siege.world.rows().await;
-    let answer = browser.sign_in(&siege.world.fake, &siege.service, siege.eve).await;
+    let answer = browser.sign_in(&siege.world.simulator, &siege.service, siege.eve).await;
     assert_eq!(answer.status, 303, "{answer:#?}");
     siege.names("another person in the same browser");
     let me = browser.me(&siege.service).await.json();
@@ -90,7 +90,7 @@ async fn a_request_to_entra_that_was_altered_on_its_way_ends_in_nothing() {
 async fn an_answer_in_another_form_is_none() {
     let mut siege = Siege::new().await;
     let (mut browser, callback) = siege.comes_back(siege.alice).await;
-    siege.world.fake.clear_requests();
+    siege.world.simulator.clear_requests();
     let query = callback.query().unwrap().to_owned();
     let bare = siege.service.at("/sso/callback");
     let form = |origin: &str| {
@@ -112,7 +112,10 @@ async fn an_answer_in_another_form_is_none() {
         let url = siege.service.at(&format!("{path}?{query}"));
         siege.refuses(how, (404, "not_found"), &mut browser, url).await;
     }
-    assert!(siege.world.fake.requests_to(Endpoint::Token).is_empty(), "none of them was worth a question to Entra");
+    assert!(
+        siege.world.simulator.requests_to(Endpoint::Token).is_empty(),
+        "none of them was worth a question to Entra"
+    );
     assert_eq!(browser.get(callback).await.status, 303, "and the attempt is as good as it was");
     siege.stands(7).await;
 }

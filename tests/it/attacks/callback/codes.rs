@@ -1,6 +1,6 @@
 //! Codes that are not this attempt's, or not good any more.
 
-use entraway::fake::{Endpoint, EntraError, Fault, FaultRule, TokenKind};
+use entra_simulator::{Endpoint, EntraError, Fault, FaultRule, TokenKind};
 
 use crate::attacks::Siege;
 use crate::callback::{parameter, with};
@@ -42,10 +42,10 @@ async fn a_code_that_entra_does_not_take_is_refused() {
         ("one more step", EntraError::mfa_required(), (403, "interaction_required")),
         ("an error that nobody knows", EntraError::new("unheard_of", 1, "<b>Unheard of</b>"), (400, "code_refused")),
     ] {
-        siege.world.fake.fault(FaultRule::on(Endpoint::Token, Fault::Entra(error)).token(TokenKind::Delegated));
+        siege.world.simulator.fault(FaultRule::on(Endpoint::Token, Fault::Entra(error)).token(TokenKind::Delegated));
         let (mut browser, callback) = siege.comes_back(siege.alice).await;
         siege.refuses(how, expected, &mut browser, callback).await;
-        siege.world.fake.clear_faults();
+        siege.world.simulator.clear_faults();
     }
 
     for (how, code) in [

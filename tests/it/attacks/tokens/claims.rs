@@ -1,6 +1,6 @@
 //! Claims: whose token it is, for whom, when, and in answer to what.
 
-use entraway::fake::IdToken;
+use entra_simulator::IdToken;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -24,8 +24,8 @@ fn without(how: &'static str, code: &'static str, name: &'static str) -> Wrong {
 async fn a_token_of_another_issuer_is_refused() {
     let siege = Siege::new().await;
     let world = &siege.world;
-    let tenant = world.fake.edit(|directory| directory.tenant_id);
-    let (authority, other) = (world.fake.authority_url(), Uuid::new_v4());
+    let tenant = world.simulator.edit(|directory| directory.tenant_id);
+    let (authority, other) = (world.simulator.authority_url(), Uuid::new_v4());
     let iss = |how, value: String| set(how, "id_token_issuer", "iss", json!(value));
     let cases = vec![
         iss("the issuer of another tenant", format!("{authority}{other}/v2.0")),
@@ -46,7 +46,7 @@ async fn a_token_of_another_issuer_is_refused() {
 async fn a_token_for_another_app_is_refused() {
     let siege = Siege::new().await;
     let world = &siege.world;
-    let (ours, other) = (world.fake.edit(|directory| directory.client_id.clone()), Uuid::new_v4().to_string());
+    let (ours, other) = (world.simulator.edit(|directory| directory.client_id.clone()), Uuid::new_v4().to_string());
     let aud = |how, value: Value| set(how, "id_token_audience", "aud", value);
     let cases = vec![
         aud("another app as its audience", json!(other)),
@@ -110,8 +110,8 @@ async fn a_token_that_answers_another_attempt_is_refused() {
 async fn a_token_that_does_not_say_who_came_is_refused() {
     let siege = Siege::new().await;
     let world = &siege.world;
-    let bare = world.fake.edit(|directory| directory.tenant_id).as_uuid().simple().to_string();
-    let authority = world.fake.authority_url();
+    let bare = world.simulator.edit(|directory| directory.tenant_id).as_uuid().simple().to_string();
+    let authority = world.simulator.authority_url();
     let tid = |how, value: Value| set(how, "id_token_no_tenant", "tid", value);
     let oid = |how, value: Value| set(how, "id_token_no_object_id", "oid", value);
     let cases = vec![
@@ -151,10 +151,10 @@ async fn a_refused_token_leaves_the_session_that_the_browser_had() {
     let service = world.service().await;
     let mut browser = world.sign_in(&service, alice).await;
     let before = world.traces().await;
-    world.fake.next_id_token(|token: &mut IdToken| {
+    world.simulator.next_id_token(|token: &mut IdToken| {
         token.claims.insert("ver".into(), json!("1.0"));
     });
-    let answer = browser.sign_in(&world.fake, &service, alice).await;
+    let answer = browser.sign_in(&world.simulator, &service, alice).await;
     assert_eq!((answer.status.as_u16(), answer.code().as_str()), (403, "id_token_version"));
     assert_eq!(world.traces().await, before, "the session of before, and nothing else");
     assert_eq!(browser.me(&service).await.status, 200, "who was signed in still is");

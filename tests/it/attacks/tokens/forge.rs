@@ -5,7 +5,7 @@ use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use entraway::fake::{Endpoint, Fake, Fault, FaultRule, IdToken};
+use entra_simulator::{Endpoint, EntraSimulator, Fault, FaultRule, IdToken};
 use serde_json::{Map, Value, json};
 
 pub(super) const KID: &str = "a-key-of-the-tests-own-00000";
@@ -26,9 +26,10 @@ impl Forge {
     }
 
     /// Entra publishes this key, and no other, until the faults are cleared.
-    pub(super) fn publish(&self, fake: &Fake) {
+    pub(super) fn publish(&self, simulator: &EntraSimulator) {
         let keys = json!({ "keys": [self.jwk()] });
-        fake.fault(FaultRule::on(Endpoint::Keys, Fault::Status { status: 200, retry_after: None, body: Some(keys) }));
+        simulator
+            .fault(FaultRule::on(Endpoint::Keys, Fault::Status { status: 200, retry_after: None, body: Some(keys) }));
     }
 
     /// A token whose header and payload are these texts.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use entraway::fake::{Endpoint, Fault, FaultRule, Signing};
+use entra_simulator::{Endpoint, Fault, FaultRule, Signing};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -15,8 +15,8 @@ use crate::support::Browser;
 async fn a_published_key_is_good_for_what_it_was_published_for() {
     let mut siege = Siege::new().await;
     let forge = Arc::new(Forge::new());
-    let tenant = siege.world.fake.edit(|directory| directory.tenant_id);
-    let authority = siege.world.fake.authority_url();
+    let tenant = siege.world.simulator.edit(|directory| directory.tenant_id);
+    let authority = siege.world.simulator.authority_url();
     let other = format!("{authority}{}/v2.0", Uuid::new_v4());
     let shared = "c2hhcmVkLXNlY3JldC1vZi1zb21lYm9keS1lbHNl";
     let published: Vec<(&str, &str, Value)> = vec![
@@ -40,16 +40,16 @@ async fn a_published_key_is_good_for_what_it_was_published_for() {
     keys.push(json!({ "kty": "oct", "use": "sig", "alg": "HS256", "kid": "a shared secret", "k": shared }));
     keys.push(forge.jwk());
     let set = Fault::Status { status: 200, retry_after: None, body: Some(set) };
-    siege.world.fake.fault(FaultRule::on(Endpoint::Keys, set));
+    siege.world.simulator.fault(FaultRule::on(Endpoint::Keys, set));
 
     for (kid, code, _) in published {
         let forge = forge.clone();
-        siege.world.fake.next_id_token(move |token| {
+        siege.world.simulator.next_id_token(move |token| {
             forge.rewrite(token, |header, _| *header = header.replace(KID, kid));
         });
         refuses(&mut siege, &format!("the signature of a key {kid}"), code).await;
     }
-    siege.world.fake.next_id_token(move |token| forge.rewrite(token, |_, _| {}));
+    siege.world.simulator.next_id_token(move |token| forge.rewrite(token, |_, _| {}));
     siege.world.sign_in(&siege.service, siege.alice).await;
     let secrets = [shared.as_bytes(), b"shared-secret-of-somebody-else"];
     let of_secret = |how, secret: &[u8]| {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use entraway::fake::Signing;
+use entra_simulator::Signing;
 use serde_json::json;
 
 use super::forge::{Forge, KID};
@@ -14,7 +14,7 @@ async fn a_token_that_entra_did_not_sign_as_it_signs_is_refused() {
     let siege = Siege::new().await;
     let world = &siege.world;
     let signed = |how, code, signing: Signing| wrong(how, code, move |token| token.signing = signing.clone());
-    let (pem, der) = (world.fake.public_key_pem(), world.fake.public_key_der());
+    let (pem, der) = (world.simulator.public_key_pem(), world.simulator.public_key_der());
     let trimmed = pem.trim_end().as_bytes().to_vec();
     let cases = vec![
         signed("one wrong bit in the signature", "id_token_signature", Signing::CorruptSignature),
@@ -79,7 +79,7 @@ async fn a_token_cannot_bring_its_own_key_along() {
     let world = &siege.world;
     let forge = Arc::new(Forge::new());
     let url = format!("{}/keys", siege.lure.origin);
-    let current = world.fake.key_ids().remove(0);
+    let current = world.simulator.key_ids().remove(0);
     let brings = |how, code, kid: &str, name: &'static str, value: serde_json::Value| {
         let (forge, kid) = (forge.clone(), kid.to_owned());
         wrong(how, code, move |token| {
@@ -104,7 +104,7 @@ async fn a_token_cannot_bring_its_own_key_along() {
 async fn a_signature_is_needed_even_where_the_header_says_rs256() {
     let mut siege = Siege::new().await;
     let forge = Arc::new(Forge::new());
-    forge.publish(&siege.world.fake);
+    forge.publish(&siege.world.simulator);
     for (how, code, change) in [
         ("an empty signature", "id_token_signature", (|token: &str| cut(token, "")) as fn(&str) -> String),
         ("a signature of zeros", "id_token_signature", |token| cut(token, &"A".repeat(342))),
@@ -123,13 +123,13 @@ async fn a_signature_is_needed_even_where_the_header_says_rs256() {
         }),
     ] {
         let forge = forge.clone();
-        siege.world.fake.next_id_token(move |token| {
+        siege.world.simulator.next_id_token(move |token| {
             forge.rewrite(token, |_, _| {});
             token.raw = token.raw.take().map(|raw| change(&raw));
         });
         refuses(&mut siege, how, code).await;
     }
-    siege.world.fake.next_id_token(move |token| forge.rewrite(token, |_, _| {}));
+    siege.world.simulator.next_id_token(move |token| forge.rewrite(token, |_, _| {}));
     siege.world.sign_in(&siege.service, siege.alice).await;
     siege.stands(5).await;
 }

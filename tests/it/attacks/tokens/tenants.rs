@@ -1,8 +1,7 @@
 //! Tokens of other tenants, and tokens that mix two of them.
 
+use entra_simulator::{Endpoint, Fault, FaultRule, IdToken, Signing, TenantId};
 use entraway::config::{Config, Tenant};
-use entraway::domain::TenantId;
-use entraway::fake::{Endpoint, Fault, FaultRule, IdToken, Signing};
 use rstest::rstest;
 use serde_json::json;
 use uuid::Uuid;
@@ -10,7 +9,7 @@ use uuid::Uuid;
 use super::{refuses, refuses_each, wrong};
 use crate::attacks::Siege;
 use crate::id_token::stranger;
-use crate::support::{LiteLlm, Native, Service, StoreKind, World};
+use crate::support::{LiteLlm, Native, Service, StoreKind, World, tenants};
 
 /// The tenant of all personal accounts.
 const CONSUMERS: &str = "9188040d-6c67-4c5b-b112-36a304b66dad";
@@ -27,7 +26,7 @@ async fn an_open_endpoint_is_open_to_allowed_tenants_only() {
         let partner = TenantId::from(Uuid::new_v4());
         let siege = Siege::with(|world, config| {
             config.entra.tenant = endpoint;
-            config.entra.allowed_tenants = [world.fake.edit(|directory| directory.tenant_id), partner].into();
+            config.entra.allowed_tenants = tenants([world.simulator.edit(|directory| directory.tenant_id), partner]);
         });
         let mut siege = siege.await;
         let (mallory, _) = stranger(&siege.world);
@@ -39,16 +38,16 @@ async fn an_open_endpoint_is_open_to_allowed_tenants_only() {
         let (alice, theirs) = (siege.alice, partner);
         let pat = siege
             .world
-            .fake
+            .simulator
             .edit(|directory| directory.person("Pat Partner", |person| person.tenant_id = Some(theirs)));
-        siege.world.fake.next_id_token(move |token| _ = token.claims.insert("oid".into(), json!(alice)));
+        siege.world.simulator.next_id_token(move |token| _ = token.claims.insert("oid".into(), json!(alice)));
         let (mut browser, callback) = siege.comes_back(pat).await;
         siege
             .refuses("an allowed tenant's person with Alice's id", (403, "other_tenant"), &mut browser, callback)
             .await;
 
-        let home = siege.world.fake.edit(|directory| directory.tenant_id).to_string();
-        let authority = siege.world.fake.authority_url();
+        let home = siege.world.simulator.edit(|directory| directory.tenant_id).to_string();
+        let authority = siege.world.simulator.authority_url();
         let issuer = |tenant: &str| format!("{authority}{tenant}/v2.0");
         let mixed = |how, code, tenant: &str, issuer: String| {
             let tenant = tenant.to_owned();
@@ -87,12 +86,13 @@ async fn another_tenants_person_with_the_same_id_is_nobody_on_the_persons_pages(
     let world = World::of(store).await;
     let (alice, group) = world.alice();
     let partner = TenantId::from(Uuid::new_v4());
-    let home = world.fake.edit(|directory| directory.tenant_id);
-    let pat = world.fake.edit(|directory| directory.person("Pat Partner", |person| person.tenant_id = Some(partner)));
+    let home = world.simulator.edit(|directory| directory.tenant_id);
+    let pat =
+        world.simulator.edit(|directory| directory.person("Pat Partner", |person| person.tenant_id = Some(partner)));
     let service = async |require_group| {
         let open = |config: &mut Config| {
             config.entra.tenant = Tenant::Organizations;
-            config.entra.allowed_tenants = [home, partner].into();
+            config.entra.allowed_tenants = tenants([home, partner]);
             config.policy.require_group = require_group;
         };
         world.service_with(open).await
@@ -102,12 +102,12 @@ async fn another_tenants_person_with_the_same_id_is_nobody_on_the_persons_pages(
     let none = Fault::Status { status: 200, retry_after: None, body: Some(json!({ "value": [] })) };
     let comes = async |service: &Service, code: &str| {
         for list in [Endpoint::AssignedTo, Endpoint::MemberOf] {
-            world.fake.fault(FaultRule::on(list, none.clone()));
+            world.simulator.fault(FaultRule::on(list, none.clone()));
         }
-        world.fake.next_id_token(move |token| _ = token.claims.insert("oid".into(), json!(alice)));
+        world.simulator.next_id_token(move |token| _ = token.claims.insert("oid".into(), json!(alice)));
         let answer = world.try_sign_in(service, pat).await;
         assert_eq!((answer.status.as_u16(), answer.code().as_str()), (403, code), "{answer:#?}");
-        world.fake.clear_faults();
+        world.simulator.clear_faults();
     };
     comes(&closed, "no_group").await;
     assert_eq!(world.readings().await[&alice.to_string()]["tenant_id"], json!(partner), "nobody else has that id yet");
@@ -134,7 +134,7 @@ async fn another_tenants_person_with_the_same_id_is_nobody_on_the_persons_pages(
 #[tokio::test]
 async fn a_domain_stands_for_its_own_tenant_only() {
     let siege = Siege::with(|_, config| config.entra.tenant = Tenant::Domain("contoso-sim.example".into())).await;
-    let authority = siege.world.fake.authority_url();
+    let authority = siege.world.simulator.authority_url();
     let cases = vec![wrong("another tenant than the domain's", "tenant_not_allowed", move |token| {
         let other = Uuid::new_v4().to_string();
         claim(token, &other, &format!("{authority}{other}/v2.0"));
@@ -168,7 +168,7 @@ async fn an_allowed_domain_is_that_of_the_sign_in_name_and_not_of_the_mail_someb
         ("letters that turn the others around", "\u{202e}ofc@contoso-sim.example"),
         ("a NUL behind the name", "eve@evil.example\0@contoso-sim.example"),
     ] {
-        siege.world.fake.next_id_token(move |token| {
+        siege.world.simulator.next_id_token(move |token| {
             token.claims.insert("preferred_username".into(), json!(upn));
             token.claims.insert("email".into(), json!(mail));
         });

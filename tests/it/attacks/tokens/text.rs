@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use entraway::fake::{Endpoint, Fault, FaultRule, TokenKind};
+use entra_simulator::{Endpoint, Fault, FaultRule, TokenKind};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -14,7 +14,7 @@ use crate::attacks::Siege;
 async fn a_claim_that_stands_there_twice_is_refused_however_well_it_is_signed() {
     let mut siege = Siege::new().await;
     let forge = Arc::new(Forge::new());
-    forge.publish(&siege.world.fake);
+    forge.publish(&siege.world.simulator);
     let id = Uuid::new_v4();
     for (name, value) in [
         ("tid", json!(id)),
@@ -34,7 +34,7 @@ async fn a_claim_that_stands_there_twice_is_refused_however_well_it_is_signed() 
     ] {
         for in_front in [true, false] {
             let (forge, value) = (forge.clone(), value.clone());
-            siege.world.fake.next_id_token(move |token| {
+            siege.world.simulator.next_id_token(move |token| {
                 token.claims.insert("roles".into(), json!(["internal_user"]));
                 forge.rewrite(token, |_, payload| *payload = twice(payload, name, &value, in_front));
             });
@@ -42,7 +42,7 @@ async fn a_claim_that_stands_there_twice_is_refused_however_well_it_is_signed() 
             refuses(&mut siege, &how, "id_token_malformed").await;
         }
     }
-    siege.world.fake.next_id_token(move |token| forge.rewrite(token, |_, _| {}));
+    siege.world.simulator.next_id_token(move |token| forge.rewrite(token, |_, _| {}));
     siege.world.sign_in(&siege.service, siege.alice).await;
     siege.stands(28).await;
 }
@@ -51,13 +51,13 @@ async fn a_claim_that_stands_there_twice_is_refused_however_well_it_is_signed() 
 async fn a_header_that_says_something_twice_is_refused() {
     let mut siege = Siege::new().await;
     let forge = Arc::new(Forge::new());
-    forge.publish(&siege.world.fake);
+    forge.publish(&siege.world.simulator);
     for (name, value) in [("alg", json!("none")), ("kid", json!("another")), ("alg", json!("RS256"))] {
         for in_front in [true, false] {
             let how =
                 format!("a second {name}, {value}, {} of its header", if in_front { "in front" } else { "at the end" });
             let (forge, value) = (forge.clone(), value.clone());
-            siege.world.fake.next_id_token(move |token| {
+            siege.world.simulator.next_id_token(move |token| {
                 forge.rewrite(token, |header, _| *header = twice(header, name, &value, in_front));
             });
             refuses(&mut siege, &how, "id_token_malformed").await;
@@ -100,7 +100,7 @@ async fn what_is_no_token_at_all_is_refused() {
 async fn a_good_token_with_something_around_it_is_refused() {
     let mut siege = Siege::new().await;
     let forge = Arc::new(Forge::new());
-    forge.publish(&siege.world.fake);
+    forge.publish(&siege.world.simulator);
     for (how, around) in [
         ("a newline behind it", (|token| format!("{token}\n")) as fn(String) -> String),
         ("a blank in front of it", |token| format!(" {token}")),
@@ -110,7 +110,7 @@ async fn a_good_token_with_something_around_it_is_refused() {
         ("its dots as commas", |token| token.replace('.', ",")),
     ] {
         let forge = forge.clone();
-        siege.world.fake.next_id_token(move |token| {
+        siege.world.simulator.next_id_token(move |token| {
             forge.rewrite(token, |_, _| {});
             token.raw = token.raw.take().map(around);
         });
@@ -131,9 +131,9 @@ async fn an_answer_without_a_token_is_no_sign_in() {
             answer["id_token"] = id_token;
         }
         let fault = Fault::Status { status: 200, retry_after: None, body: Some(answer) };
-        siege.world.fake.fault(FaultRule::on(Endpoint::Token, fault).token(TokenKind::Delegated));
+        siege.world.simulator.fault(FaultRule::on(Endpoint::Token, fault).token(TokenKind::Delegated));
         refuses(&mut siege, how, "id_token_missing").await;
-        siege.world.fake.clear_faults();
+        siege.world.simulator.clear_faults();
     }
     siege.stands(2).await;
 }
@@ -141,7 +141,7 @@ async fn an_answer_without_a_token_is_no_sign_in() {
 #[tokio::test]
 async fn a_token_of_any_size_is_refused_for_what_is_wrong_with_it() {
     let siege = Siege::new().await;
-    let ours = siege.world.fake.edit(|directory| directory.client_id.clone());
+    let ours = siege.world.simulator.edit(|directory| directory.client_id.clone());
     let set = |how, code, name: &'static str, value: Value| {
         wrong(how, code, move |token| {
             token.claims.insert(name.to_owned(), value.clone());

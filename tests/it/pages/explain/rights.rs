@@ -16,8 +16,8 @@ async fn the_person_and_operators_see_it_and_for_all_others_it_is_not_there(
     let [evals] = assigned(&scene.world, ["Evals"]);
     let alice = person(&scene.world, "Alice Arden", &[evals]);
     let erin = person(&scene.world, "Erin", &[evals]);
-    let change = |erin: &mut entraway::fake::Person| erin.app_roles = vec!["org_admin".to_owned()];
-    scene.world.fake.edit(|directory| directory.change_person(erin, change)).unwrap();
+    let change = |erin: &mut entra_simulator::Person| erin.app_roles = vec!["org_admin".to_owned()];
+    scene.world.simulator.edit(|directory| directory.change_person(erin, change)).unwrap();
     let mut alice_at = scene.world.sign_in(&scene.service, alice).await;
     let mut erin_at = scene.world.sign_in(&scene.service, erin).await;
 

@@ -1,0 +1,283 @@
+//! The admin page: users of the demo change the directory here, as an administrator would in the Entra portal.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{Form, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Redirect, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::json;
+use tower_http::csrf::CsrfLayer;
+
+use crate::ids::{GroupId, ObjectId};
+
+use crate::directory::{Directory, Group, GroupKind, Member, OtherKind, Person};
+use crate::membership::Object;
+use crate::page;
+use crate::request_log::Endpoint;
+use crate::state::{Inner, SimulatorState};
+
+/// How many of the last requests the page shows.
+const RECENT: usize = 12;
+
+pub(crate) fn router() -> Router<Arc<SimulatorState>> {
+    // Some other site in the same browser must not change the directory.
+    let forms = Router::new()
+        .route("/simulator/admin/put", post(put))
+        .route("/simulator/admin/take-out", post(take_out))
+        .route("/simulator/admin/assign", post(assign))
+        .route("/simulator/admin/unassign", post(unassign))
+        .route("/simulator/admin/create-group", post(create_group))
+        .route("/simulator/admin/role", post(role))
+        .layer(CsrfLayer::new());
+    Router::new().route("/", get(admin_page)).merge(forms)
+}
+
+#[derive(Template)]
+#[template(path = "admin_page.html")]
+struct AdminPage {
+    app_name: String,
+    company: String,
+    tenant_id: String,
+    product_url: Option<String>,
+    assignment_required: bool,
+    people: Vec<PersonRow>,
+    groups: Vec<GroupRow>,
+    others: Vec<OtherRow>,
+    roles: Vec<String>,
+    recent: Vec<RecentRow>,
+}
+
+struct PersonRow {
+    id: String,
+    name: String,
+    initials: String,
+    account: String,
+    notes: Vec<&'static str>,
+    /// The roles that the next ID token will claim.
+    roles: Vec<String>,
+    /// The role which the person's own assignment gives.
+    own_role: String,
+    groups: Vec<Named>,
+    /// Groups the person is in only through other groups.
+    through: Vec<String>,
+    other_groups: Vec<Named>,
+}
+
+struct GroupRow {
+    id: String,
+    name: String,
+    kind: &'static str,
+    assigned: bool,
+    roles: Vec<String>,
+    people: Vec<String>,
+    inside: Vec<String>,
+    within: Vec<String>,
+}
+
+struct Named {
+    id: String,
+    name: String,
+}
+
+struct OtherRow {
+    name: String,
+    kind: &'static str,
+    people: Vec<String>,
+}
+
+struct RecentRow {
+    at: &'static str,
+    method: String,
+    path: String,
+}
+
+async fn admin_page(State(state): State<Arc<SimulatorState>>) -> Response {
+    let view = {
+        let inner = state.lock();
+        let directory = &inner.directory;
+        AdminPage {
+            app_name: directory.app_name.clone(),
+            company: directory.tenant_domain.clone(),
+            tenant_id: directory.tenant_id.to_string(),
+            product_url: state.product_url.as_ref().map(ToString::to_string),
+            assignment_required: directory.assignment_required,
+            people: directory.people.iter().map(|person| person_row(directory, person)).collect(),
+            groups: directory.groups.iter().map(|group| group_row(directory, group)).collect(),
+            others: other_rows(directory),
+            roles: directory.declared_roles(),
+            recent: recent(&inner),
+        }
+    };
+    page::plain(&view)
+}
+
+fn person_row(directory: &Directory, person: &Person) -> PersonRow {
+    let groups = |objects: Vec<Object<'_>>| -> Vec<Named> {
+        let group = |object: &Object<'_>| match object {
+            Object::Group(group) => Some(named(group)),
+            Object::Other(_) => None,
+        };
+        objects.iter().filter_map(group).collect()
+    };
+    let direct = groups(directory.direct(person.id));
+    let is_direct = |id: &str| direct.iter().any(|group| group.id == id);
+    let through = groups(directory.transitive(person.id)).into_iter().filter(|group| !is_direct(&group.id));
+    let others = directory.groups.iter().map(named).filter(|group| !is_direct(&group.id)).collect();
+    PersonRow {
+        id: person.id.to_string(),
+        name: person.name.clone(),
+        initials: page::initials(&person.name),
+        account: person.upn.clone(),
+        notes: page::notes(directory, person),
+        roles: directory.roles_of(person),
+        own_role: person.app_roles.first().cloned().unwrap_or_default(),
+        through: through.map(|group| group.name).collect(),
+        other_groups: others,
+        groups: direct,
+    }
+}
+
+fn named(group: &Group) -> Named {
+    Named { id: group.id.to_string(), name: group.name.clone() }
+}
+
+fn group_row(directory: &Directory, group: &Group) -> GroupRow {
+    let roles = directory.assigned_roles(group.id);
+    let holds = |outer: &&Group| outer.members.contains(&Member::Group(group.id));
+    let inside = group.members.iter().filter_map(|member| match member {
+        Member::Group(id) => directory.find_group(*id).map(|group| group.name.clone()),
+        Member::Person(_) => None,
+    });
+    GroupRow {
+        id: group.id.to_string(),
+        name: group.name.clone(),
+        kind: match group.kind {
+            GroupKind::Security => "security",
+            GroupKind::Dynamic => "dynamic",
+            GroupKind::MailEnabledSecurity => "mail-enabled security",
+            GroupKind::Distribution => "distribution list",
+            GroupKind::Microsoft365 => "Microsoft 365",
+        },
+        assigned: !roles.is_empty(),
+        roles: roles.into_iter().flatten().map(str::to_owned).collect(),
+        people: people_of(directory, &group.members),
+        inside: inside.collect(),
+        within: directory.groups.iter().filter(holds).map(|outer| outer.name.clone()).collect(),
+    }
+}
+
+fn people_of(directory: &Directory, members: &[Member]) -> Vec<String> {
+    let name = |member: &Member| match member {
+        Member::Person(id) => directory.find_person(&id.to_string()).map(|person| person.name.clone()),
+        Member::Group(_) => None,
+    };
+    members.iter().filter_map(name).collect()
+}
+
+fn other_rows(directory: &Directory) -> Vec<OtherRow> {
+    let row = |other: &crate::directory::OtherObject| OtherRow {
+        name: other.name.clone(),
+        kind: match other.kind {
+            OtherKind::DirectoryRole { .. } => "directory role",
+            OtherKind::AdministrativeUnit => "administrative unit",
+        },
+        people: people_of(directory, &other.members),
+    };
+    directory.other_objects.iter().map(row).collect()
+}
+
+/// What the product asked lately, the newest first.
+fn recent(inner: &Inner) -> Vec<RecentRow> {
+    let asked = inner
+        .request_log
+        .iter()
+        .rev()
+        .filter(|request| !matches!(request.endpoint, Endpoint::AdminPage | Endpoint::Other));
+    let row = |request: &crate::request_log::LoggedRequest| RecentRow {
+        at: if request.endpoint.is_graph() { "Graph" } else { "Entra" },
+        method: request.method.clone(),
+        // Queries of sign-ins are long and full of what only machines read.
+        path: match request.endpoint {
+            Endpoint::Authorize => request.path.split('?').next().unwrap_or_default().to_owned(),
+            _ => request.path.clone(),
+        },
+    };
+    asked.take(RECENT).map(row).collect()
+}
+
+#[derive(Deserialize)]
+struct Membership {
+    person: ObjectId,
+    group: GroupId,
+}
+
+#[derive(Deserialize)]
+struct GroupForm {
+    group: GroupId,
+    /// Empty: default access.
+    #[serde(default)]
+    role: String,
+}
+
+#[derive(Deserialize)]
+struct NewGroup {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct RoleForm {
+    person: ObjectId,
+    /// Empty: none.
+    #[serde(default)]
+    role: String,
+}
+
+async fn put(State(state): State<Arc<SimulatorState>>, Form(form): Form<Membership>) -> Redirect {
+    Arc::make_mut(&mut state.lock().directory).put(form.person, form.group);
+    back(&form.person)
+}
+
+async fn take_out(State(state): State<Arc<SimulatorState>>, Form(form): Form<Membership>) -> Redirect {
+    Arc::make_mut(&mut state.lock().directory).take_out(form.person, form.group);
+    back(&form.person)
+}
+
+async fn assign(State(state): State<Arc<SimulatorState>>, Form(form): Form<GroupForm>) -> Redirect {
+    let mut inner = state.lock();
+    match form.role.as_str() {
+        "" => Arc::make_mut(&mut inner.directory).assign(form.group),
+        role => Arc::make_mut(&mut inner.directory).assign_role(form.group, role),
+    }
+    back(&form.group)
+}
+
+async fn unassign(State(state): State<Arc<SimulatorState>>, Form(form): Form<GroupForm>) -> Redirect {
+    Arc::make_mut(&mut state.lock().directory).unassign(form.group);
+    back(&form.group)
+}
+
+async fn create_group(State(state): State<Arc<SimulatorState>>, Form(form): Form<NewGroup>) -> Response {
+    let name = form.name.trim();
+    // Entra's limit.
+    if name.is_empty() || name.chars().count() > 256 {
+        let why = json!({ "error": "a group needs a name of at most 256 characters" });
+        return (StatusCode::BAD_REQUEST, Json(why)).into_response();
+    }
+    let id = Arc::make_mut(&mut state.lock().directory).group(name);
+    back(&id).into_response()
+}
+
+async fn role(State(state): State<Arc<SimulatorState>>, Form(form): Form<RoleForm>) -> Redirect {
+    let roles = if form.role.is_empty() { Vec::new() } else { vec![form.role] };
+    Arc::make_mut(&mut state.lock().directory).change_person(form.person, |person| person.app_roles = roles);
+    back(&form.person)
+}
+
+/// To the row that changed.
+fn back(id: &impl ToString) -> Redirect {
+    Redirect::to(&format!("/#{}", id.to_string()))
+}

@@ -1,0 +1,192 @@
+//! Programmable faults: which request they hit, and what becomes of its answer.
+
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use serde_json::{Value, json};
+
+use crate::aadsts::EntraError;
+use crate::call::Call;
+use crate::cut_body::cut_body;
+use crate::graph_error::GraphError;
+use crate::odata::{Cursor, PageLink};
+use crate::request_log::{Endpoint, TokenKind};
+
+/// When a fault happens. Of several rules that fit the first one counts.
+#[derive(Clone, Debug)]
+pub struct FaultRule {
+    pub endpoint: Endpoint,
+    /// Counted from one; `None`: any.
+    pub page: Option<usize>,
+    /// The bearer token's kind, or at the token endpoint the kind that is asked for; `None`: any.
+    pub token: Option<TokenKind>,
+    /// How often; `None`: until the faults are cleared.
+    pub times: Option<usize>,
+    pub fault: Fault,
+}
+
+impl FaultRule {
+    /// Every request to the endpoint.
+    pub fn on(endpoint: Endpoint, fault: Fault) -> Self {
+        Self { endpoint, page: None, token: None, times: None, fault }
+    }
+
+    /// Only this page of a list.
+    #[must_use]
+    pub fn page(self, page: usize) -> Self {
+        Self { page: Some(page), ..self }
+    }
+
+    /// Only with this kind of token.
+    #[must_use]
+    pub fn token(self, token: TokenKind) -> Self {
+        Self { token: Some(token), ..self }
+    }
+
+    /// Only so many times.
+    #[must_use]
+    pub fn times(self, times: usize) -> Self {
+        Self { times: Some(times), ..self }
+    }
+
+    pub(crate) fn fits(&self, endpoint: Endpoint, page: usize, token: Option<TokenKind>) -> bool {
+        self.endpoint == endpoint
+            && self.page.is_none_or(|wanted| wanted == page)
+            && self.token.is_none_or(|wanted| Some(wanted) == token)
+            && self.times != Some(0)
+    }
+}
+
+/// What goes wrong.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// An error; without a body of its own it has the one that Graph, or Entra, sends with this status.
+    Status { status: u16, retry_after: Option<u64>, body: Option<Value> },
+    /// This very answer, to the letter.
+    Answer { status: u16, headers: Vec<(HeaderName, HeaderValue)>, body: Vec<u8> },
+    /// One of Entra's errors: as JSON from the token endpoint, as a redirect from the authorization endpoint.
+    Entra(EntraError),
+    /// `@odata.nextLink` leads to this address.
+    ForeignNextLink(String),
+    /// `@odata.nextLink` leads to the same page.
+    LoopingNextLink,
+    /// An empty page in front of the one that was asked for, which its `@odata.nextLink` leads to.
+    EmptyPageWithNextLink,
+    /// No answer for so long, then 504.
+    Hang(Duration),
+    /// 200 with a page for people in place of JSON.
+    Html,
+    /// 200 with the first half of the JSON, as if that were all.
+    MalformedJson,
+    /// The connection closes in the middle of the body.
+    CutBody,
+    /// The body stops in the middle for so long; then the connection closes.
+    StallBody(Duration),
+    /// The list lacks its `value`.
+    MissingValue,
+    /// The right answer, so much later.
+    Delay(Duration),
+}
+
+impl Fault {
+    /// An error with the usual body and no `Retry-After`.
+    pub fn status(status: u16) -> Self {
+        Self::Status { status, retry_after: None, body: None }
+    }
+
+    /// 429 with `Retry-After` in seconds.
+    pub fn throttled(retry_after: u64) -> Self {
+        Self::Status { status: 429, retry_after: Some(retry_after), body: None }
+    }
+
+    /// How long the answer waits.
+    pub(crate) fn wait(&self) -> Duration {
+        match self {
+            Self::Hang(time) | Self::Delay(time) => *time,
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// The answer to send without asking anything else, if this fault has one.
+    pub(crate) fn instead(&self, endpoint: Endpoint, call: &Call, origin: &str) -> Option<Response> {
+        let failed = |status: u16| {
+            if endpoint.is_graph() {
+                GraphError::of_status(status).to_response(call)
+            } else {
+                EntraError::of_status(status).to_response(call, origin)
+            }
+        };
+        match self {
+            Self::Status { status, retry_after, body } => {
+                let code = StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                let mut response = match body {
+                    Some(body) => (code, axum::Json(body)).into_response(),
+                    None => failed(*status),
+                };
+                if let Some(seconds) = retry_after {
+                    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(*seconds));
+                }
+                Some(response)
+            }
+            Self::Answer { status, headers, body } => {
+                let mut response = Response::new(Body::from(body.clone()));
+                *response.status_mut() = StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                response.headers_mut().extend(headers.iter().cloned());
+                Some(response)
+            }
+            Self::Entra(error) if endpoint != Endpoint::Authorize => Some(error.to_response(call, origin)),
+            Self::Hang(_) => Some(failed(504)),
+            Self::Html => Some(
+                axum::response::Html("<!doctype html><html><body><h1>Our services aren't available</h1></body></html>")
+                    .into_response(),
+            ),
+            _ => None,
+        }
+    }
+
+    /// Whether the right answer is made first and then changed.
+    pub(crate) fn spoils(&self) -> bool {
+        !matches!(self, Self::Delay(_) | Self::Entra(_))
+    }
+
+    /// Spoils an answer that was right.
+    pub(crate) async fn spoil(&self, response: Response, asked: &PageLink) -> Response {
+        let (mut parts, body) = response.into_parts();
+        // Nothing here is near this size; a longer body would be an error of ours and shows as an empty one.
+        let bytes = to_bytes(body, 64 << 20).await.unwrap_or_default();
+        let half = bytes.slice(..bytes.len() / 2);
+        // The new body has another length.
+        parts.headers.remove(header::CONTENT_LENGTH);
+        let body = match self {
+            Self::CutBody => cut_body(half, Duration::from_millis(20)),
+            Self::StallBody(time) => cut_body(half, *time),
+            Self::MalformedJson => Body::from(half),
+            _ => {
+                let changed = serde_json::from_slice(&bytes).ok().map(|body| self.change(body, asked).to_string());
+                changed.map_or_else(|| Body::from(bytes), Body::from)
+            }
+        };
+        Response::from_parts(parts, body)
+    }
+
+    fn change(&self, mut body: Value, asked: &PageLink) -> Value {
+        let cursor = asked.cursor();
+        let next = match self {
+            Self::MissingValue => {
+                body.as_object_mut().map(|list| list.remove("value"));
+                return body;
+            }
+            Self::ForeignNextLink(link) => link.clone(),
+            Self::LoopingNextLink => asked.to(cursor),
+            Self::EmptyPageWithNextLink => {
+                body["value"] = json!([]);
+                asked.to(Cursor { page: cursor.page + 1, ..cursor })
+            }
+            _ => return body,
+        };
+        body["@odata.nextLink"] = json!(next);
+        body
+    }
+}

@@ -1,0 +1,147 @@
+//! The keys that sign ID tokens, and the JSON Web Key Sets that publish them.
+
+use std::sync::{Arc, OnceLock};
+
+use aws_lc_rs::encoding::AsDer as _;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+/// An RSA key of 2048 bits with the name it is published under.
+#[derive(Debug)]
+pub(crate) struct SigningKey {
+    pub(crate) kid: String,
+    /// `SubjectPublicKeyInfo`.
+    pub(crate) public_der: Vec<u8>,
+    pair: KeyPair,
+}
+
+impl SigningKey {
+    pub(crate) fn generate() -> Self {
+        // Unwrap safety: AWS-LC fails here only where memory or the system's randomness runs out.
+        let pair = KeyPair::generate(KeySize::Rsa2048).expect("RSA key generation");
+        let public_der = pair.public_key().as_der().expect("DER of a fresh RSA key").as_ref().to_vec();
+        // Entra's are SHA-1 thumbprints of certificates; 20 bytes give names of the same length.
+        let kid = URL_SAFE_NO_PAD.encode(&Sha256::digest(&public_der)[..20]);
+        Self { kid, public_der, pair }
+    }
+
+    /// A PKCS #1 v1.5 signature with SHA-256, which JWS calls RS256.
+    pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
+        let mut signature = vec![0; self.pair.public_modulus_len()];
+        // Unwrap safety: the buffer has the modulus's length, the one thing that can be wrong.
+        self.pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature).expect("RSA signature");
+        signature
+    }
+
+    /// The public half as `RSAPublicKey`.
+    pub(crate) fn public_key(&self) -> Vec<u8> {
+        self.pair.public_key().as_ref().to_vec()
+    }
+
+    /// The key as PEM text, as one would find it published.
+    pub(crate) fn public_pem(&self) -> String {
+        let text = STANDARD.encode(&self.public_der);
+        let mut pem = "-----BEGIN PUBLIC KEY-----\n".to_owned();
+        for (at, letter) in text.char_indices() {
+            if at > 0 && at % 64 == 0 {
+                pem.push('\n');
+            }
+            pem.push(letter);
+        }
+        pem.push_str("\n-----END PUBLIC KEY-----\n");
+        pem
+    }
+
+    /// Entra's form: no `alg`, but the `issuer` for whose tokens the key stands.
+    fn jwk(&self, issuer: &str) -> Value {
+        let (n, e) = modulus_and_exponent(self.pair.public_key().as_ref());
+        json!({
+            "kty": "RSA", "use": "sig", "kid": self.kid, "x5t": self.kid,
+            "n": URL_SAFE_NO_PAD.encode(n), "e": URL_SAFE_NO_PAD.encode(e),
+            "cloud_instance_name": "microsoftonline.com", "issuer": issuer,
+        })
+    }
+}
+
+/// Reads `RSAPublicKey ::= SEQUENCE { modulus INTEGER, publicExponent INTEGER }`.
+fn modulus_and_exponent(der: &[u8]) -> (&[u8], &[u8]) {
+    let (sequence, _) = element(der);
+    let (n, rest) = element(sequence);
+    let (e, _) = element(rest);
+    // DER puts a zero before a number whose top bit is set; JWK does not.
+    (n.strip_prefix(&[0]).unwrap_or(n), e)
+}
+
+/// The content of the first DER element, and what follows it. AWS-LC wrote these bytes, so their lengths hold.
+fn element(der: &[u8]) -> (&[u8], &[u8]) {
+    let (length, start) = match der[1] {
+        short if short < 0x80 => (usize::from(short), 2),
+        long => {
+            let count = usize::from(long & 0x7f);
+            (der[2..2 + count].iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), 2 + count)
+        }
+    };
+    (&der[start..start + length], &der[start + length..])
+}
+
+/// The published keys and the one among them that signs.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyRing {
+    published: Vec<Arc<SigningKey>>,
+    current: Arc<SigningKey>,
+}
+
+impl KeyRing {
+    pub(crate) fn new(key: SigningKey) -> Self {
+        let current = Arc::new(key);
+        Self { published: vec![current.clone()], current }
+    }
+
+    pub(crate) fn current(&self) -> &SigningKey {
+        &self.current
+    }
+
+    pub(crate) fn find(&self, kid: &str) -> Option<&SigningKey> {
+        self.published.iter().find(|key| key.kid == kid).map(Arc::as_ref)
+    }
+
+    pub(crate) fn kids(&self) -> Vec<String> {
+        self.published.iter().map(|key| key.kid.clone()).collect()
+    }
+
+    /// Publishes the key; the current one goes on signing.
+    pub(crate) fn publish(&mut self, key: SigningKey) -> String {
+        let kid = key.kid.clone();
+        self.published.push(Arc::new(key));
+        kid
+    }
+
+    /// `false` where no such key is published.
+    pub(crate) fn sign_with(&mut self, kid: &str) -> bool {
+        let key = self.published.iter().find(|key| key.kid == kid).cloned();
+        key.map(|key| self.current = key).is_some()
+    }
+
+    /// Takes every key out of the set but the one that signs.
+    pub(crate) fn retire_others(&mut self) {
+        self.published.retain(|key| key.kid == self.current.kid);
+    }
+
+    /// The key set; `issuer` is the tenant's, or the template of `common` and `organizations`.
+    pub(crate) fn key_set(&self, issuer: &str, personal: Option<&str>) -> Value {
+        let mut keys: Vec<Value> = self.published.iter().map(|key| key.jwk(issuer)).collect();
+        keys.extend(personal.map(|issuer| personal_accounts_key().jwk(issuer)));
+        json!({ "keys": keys })
+    }
+}
+
+/// The key of personal accounts, which Entra lists among those of `common` and which stands for their tenant only.
+pub(crate) fn personal_accounts_key() -> &'static SigningKey {
+    static KEY: OnceLock<SigningKey> = OnceLock::new();
+    KEY.get_or_init(SigningKey::generate)
+}

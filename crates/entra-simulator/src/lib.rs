@@ -1,0 +1,262 @@
+//! A simulator of Microsoft Entra ID and Microsoft Graph over HTTP: for `entraway demo`, which has an admin page to
+//! click through, and for tests, which can inject every failure that Microsoft's servers produce.
+//!
+//! It shares no code with the product, not even ID types, so that a mistake there is not repeated here.
+
+mod aadsts;
+mod admin_page;
+mod authorize;
+mod call;
+mod client_assertion;
+mod code;
+mod cut_body;
+mod directory;
+mod discovery;
+mod fault;
+mod federation;
+mod graph;
+mod graph_error;
+mod id_token;
+mod ids;
+mod keys;
+mod logout;
+mod membership;
+mod objects;
+mod odata;
+mod page;
+mod request_log;
+mod sample_directory;
+mod scopes;
+mod state;
+mod token;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use axum::{Router, middleware};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+pub use aadsts::EntraError;
+pub use directory::{
+    AppPermissions, Assignment, Directory, Group, GroupKind, Member, OtherKind, OtherObject, Person, Principal,
+};
+pub use fault::{Fault, FaultRule};
+pub use federation::{FederatedCredential, FederatedKey, Issuer};
+pub use id_token::{IdToken, Signing};
+pub use ids::{GroupId, InvalidId, ObjectId, TenantId};
+pub use request_log::{AppCredential, Endpoint, LoggedRequest, TokenKind};
+pub use state::Now;
+
+use code::Issued;
+use keys::{KeyRing, SigningKey};
+use state::{Inner, SimulatorState};
+
+/// What a simulator is started with.
+#[derive(Clone)]
+pub struct Options {
+    pub directory: Directory,
+    pub now: Now,
+    /// Graph's page size without `$top`.
+    pub page_size: usize,
+    /// The product's address, linked from the admin page.
+    pub product_url: Option<Url>,
+}
+
+impl Options {
+    /// Pages of 100, as Graph has them, and no link to the product.
+    pub fn new(directory: Directory, now: Now) -> Self {
+        Self { directory, now, page_size: 100, product_url: None }
+    }
+}
+
+/// A running simulator. Clones are the same one; it stops with the last of them, or before at [`EntraSimulator::stop`].
+#[derive(Clone)]
+pub struct EntraSimulator(Arc<Running>);
+
+struct Running {
+    state: Arc<SimulatorState>,
+    origin: Url,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.state.stop.cancel();
+    }
+}
+
+impl EntraSimulator {
+    /// Serves on the listener in a task of its own.
+    pub async fn start(listener: TcpListener, options: Options) -> std::io::Result<Self> {
+        let origin = format!("http://{}", listener.local_addr()?);
+        let key = tokio::task::spawn_blocking(SigningKey::generate).await?;
+        let state = Arc::new(SimulatorState {
+            origin: origin.clone(),
+            now: options.now,
+            page_size: options.page_size.max(1),
+            product_url: options.product_url,
+            stop: CancellationToken::new(),
+            inner: Mutex::new(Inner {
+                directory: Arc::new(options.directory),
+                keys: KeyRing::new(key),
+                issued: Issued::default(),
+                faults: Vec::new(),
+                change_id_token: None,
+                request_log: VecDeque::new(),
+            }),
+        });
+        let origin = Url::parse(&origin).map_err(std::io::Error::other)?;
+        let stop = state.stop.clone();
+        let app = app(state.clone());
+        tokio::spawn(async move {
+            // Serving never fails: axum retries what does.
+            let _ended = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await;
+        });
+        Ok(Self(Arc::new(Running { state, origin })))
+    }
+
+    /// The login host: a tenant's issuer is `<authority_url>/<tenant>/v2.0`.
+    pub fn authority_url(&self) -> Url {
+        self.0.origin.clone()
+    }
+
+    /// Graph with its version.
+    pub fn graph_url(&self) -> Url {
+        self.at("/v1.0")
+    }
+
+    /// The page that changes the directory.
+    pub fn admin_url(&self) -> Url {
+        self.at("/")
+    }
+
+    fn at(&self, path: &str) -> Url {
+        let mut url = self.0.origin.clone();
+        url.set_path(path);
+        url
+    }
+
+    /// The address that answers an authorization request as if this person had been picked.
+    pub fn pick_url(&self, authorize_url: &Url, person: ObjectId) -> Url {
+        self.answer_url(authorize_url, "person", &person.to_string())
+    }
+
+    /// The address that answers an authorization request as if consent had been refused.
+    pub fn refuse_url(&self, authorize_url: &Url) -> Url {
+        self.answer_url(authorize_url, "answer", "refuse")
+    }
+
+    fn answer_url(&self, authorize_url: &Url, name: &str, value: &str) -> Url {
+        let mut url = self.at("/simulator/authorize");
+        url.set_query(authorize_url.query());
+        let tenant = authorize_url.path_segments().and_then(|mut segments| segments.next()).unwrap_or_default();
+        url.query_pairs_mut().append_pair("tenant", tenant).append_pair(name, value);
+        url
+    }
+
+    /// Changes the directory, or reads it. The closure must not call the simulator: it holds its lock.
+    pub fn edit<T>(&self, change: impl FnOnce(&mut Directory) -> T) -> T {
+        change(Arc::make_mut(&mut self.0.state.lock().directory))
+    }
+
+    /// Every request since the start or the last [`EntraSimulator::clear_requests`].
+    pub fn requests(&self) -> Vec<LoggedRequest> {
+        self.0.state.lock().request_log.iter().cloned().collect()
+    }
+
+    /// Those to one endpoint.
+    pub fn requests_to(&self, endpoint: Endpoint) -> Vec<LoggedRequest> {
+        self.0.state.lock().request_log.iter().filter(|request| request.endpoint == endpoint).cloned().collect()
+    }
+
+    /// Empties the log.
+    pub fn clear_requests(&self) {
+        self.0.state.lock().request_log.clear();
+    }
+
+    /// Adds a fault behind those already there.
+    pub fn fault(&self, fault: FaultRule) {
+        self.0.state.lock().faults.push(fault);
+    }
+
+    /// Everything works again, ID tokens too.
+    pub fn clear_faults(&self) {
+        let mut inner = self.0.state.lock();
+        inner.faults.clear();
+        inner.change_id_token = None;
+    }
+
+    /// Alters every ID token from now on, until [`EntraSimulator::clear_faults`].
+    pub fn next_id_token(&self, change: impl Fn(&mut IdToken) + Send + Sync + 'static) {
+        self.0.state.lock().change_id_token = Some(Arc::new(change));
+    }
+
+    /// A new key signs; the old ones leave the key set at once.
+    pub fn rotate_keys(&self) {
+        let kid = self.add_key();
+        self.sign_with(&kid);
+        self.retire_keys();
+    }
+
+    /// Publishes a new key, which signs nothing yet; returns its `kid`.
+    pub fn add_key(&self) -> String {
+        // Made before the lock is taken: it is slow.
+        let key = SigningKey::generate();
+        self.0.state.lock().keys.publish(key)
+    }
+
+    /// Signs with this published key from now on; `false` where no such key is published.
+    pub fn sign_with(&self, kid: &str) -> bool {
+        self.0.state.lock().keys.sign_with(kid)
+    }
+
+    /// Takes all keys out of the key set but the one that signs.
+    pub fn retire_keys(&self) {
+        self.0.state.lock().keys.retire_others();
+    }
+
+    /// The `kid`s in the key set.
+    pub fn key_ids(&self) -> Vec<String> {
+        self.0.state.lock().keys.kids()
+    }
+
+    /// The public half of the key that signs, as `SubjectPublicKeyInfo`.
+    pub fn public_key_der(&self) -> Vec<u8> {
+        self.0.state.lock().keys.current().public_der.clone()
+    }
+
+    /// The same as PEM text.
+    pub fn public_key_pem(&self) -> String {
+        self.0.state.lock().keys.current().public_pem()
+    }
+
+    /// Graph refuses every access token issued so far.
+    pub fn revoke_tokens(&self) {
+        self.0.state.lock().issued.revoke_tokens();
+    }
+
+    /// Ends the listening and every idle connection; requests under way are answered first, those that hang at once.
+    pub fn stop(&self) {
+        self.0.state.stop.cancel();
+    }
+}
+
+impl fmt::Debug for EntraSimulator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("EntraSimulator").field(&self.0.origin.as_str()).finish()
+    }
+}
+
+fn app(state: Arc<SimulatorState>) -> Router {
+    Router::new()
+        .merge(discovery::router())
+        .merge(authorize::router())
+        .merge(token::router())
+        .merge(logout::router())
+        .merge(graph::router())
+        .merge(admin_page::router())
+        .layer(middleware::from_fn_with_state(state.clone(), state::observe))
+        .with_state(state)
+}

@@ -1,0 +1,93 @@
+//! The log of requests, for assertions: what was asked, with what in hand.
+
+use axum::http::HeaderMap;
+
+/// What a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    Discovery,
+    Keys,
+    /// The picker, and the answer to it at `/simulator/authorize`.
+    Authorize,
+    Token,
+    Logout,
+    /// `/me`.
+    Me,
+    /// `/me/memberOf` and `/me/transitiveMemberOf`.
+    MemberOf,
+    ServicePrincipal,
+    /// `appRoleAssignedTo` of a service principal.
+    AssignedTo,
+    /// The page at `/` and its forms.
+    AdminPage,
+    Other,
+}
+
+impl Endpoint {
+    pub(crate) fn of(path: &str) -> Self {
+        let graph = path.strip_prefix("/v1.0");
+        match graph {
+            Some("/me") => Self::Me,
+            Some("/me/memberOf" | "/me/transitiveMemberOf") => Self::MemberOf,
+            Some(rest) if rest.starts_with("/servicePrincipals") && rest.ends_with("/appRoleAssignedTo") => {
+                Self::AssignedTo
+            }
+            Some(rest) if rest.starts_with("/servicePrincipals") => Self::ServicePrincipal,
+            None if path == "/simulator/authorize" || path.ends_with("/oauth2/v2.0/authorize") => Self::Authorize,
+            None if path.ends_with("/.well-known/openid-configuration") => Self::Discovery,
+            None if path.ends_with("/discovery/v2.0/keys") => Self::Keys,
+            None if path.ends_with("/oauth2/v2.0/token") => Self::Token,
+            None if path.ends_with("/oauth2/v2.0/logout") => Self::Logout,
+            None if path == "/" || path.starts_with("/simulator/admin/") => Self::AdminPage,
+            Some(_) | None => Self::Other,
+        }
+    }
+
+    /// Whether Graph answers it, not Entra.
+    pub(crate) fn is_graph(self) -> bool {
+        matches!(self, Self::Me | Self::MemberOf | Self::ServicePrincipal | Self::AssignedTo)
+    }
+}
+
+/// The kinds of bearer tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TokenKind {
+    AppOnly,
+    /// On behalf of a person.
+    Delegated,
+    /// Never issued here.
+    Unknown,
+}
+
+/// What a request to the token endpoint says to prove that it comes from the app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AppCredential {
+    Secret(String),
+    Assertion(String),
+}
+
+/// One request, as it arrived.
+#[derive(Clone, Debug)]
+pub struct LoggedRequest {
+    pub endpoint: Endpoint,
+    pub method: String,
+    /// With the query, undecoded.
+    pub path: String,
+    /// Which page of a list it asks for, from one.
+    pub page: usize,
+    /// The bearer token's kind; at the token endpoint the kind that is asked for.
+    pub token: Option<TokenKind>,
+    /// Each that the form holds; HTTP Basic does not count.
+    pub app_credentials: Vec<AppCredential>,
+    /// The header `ConsistencyLevel`.
+    pub consistency_level: Option<String>,
+    /// The header `client-request-id`.
+    pub client_request_id: Option<String>,
+    pub user_agent: Option<String>,
+}
+
+impl LoggedRequest {
+    pub(crate) fn header(headers: &HeaderMap, name: &str) -> Option<String> {
+        headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+    }
+}

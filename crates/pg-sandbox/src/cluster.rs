@@ -1,0 +1,207 @@
+//! The cluster: started by a watchdog process, which stops it and removes its folder when its owner is gone.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+use crate::ClusterError;
+use crate::folder::{account, new_folder};
+use crate::install::{find_binaries, has_pg_stat_statements, in_path, output};
+use crate::quoting::{identifier, percent_encoded, quoted};
+
+/// The shell script that runs `initdb` and `postgres`, and clears up when we are gone; its comments say how.
+const WATCHDOG: &str = include_str!("watchdog.sh");
+
+/// Written out everywhere, because a `PGPORT` in the environment changes the default of both sqlx and psql.
+pub(crate) const PORT: u16 = 5432;
+
+/// What a quiet machine does in half a second may take far longer on a busy one, but not this long.
+pub(crate) const START_LIMIT: Duration = Duration::from_secs(30);
+
+/// A little more than the watchdog's own limits add up to.
+const STOP_LIMIT: Duration = Duration::from_secs(15);
+
+/// Whether a crash of the machine may lose what was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// Nothing is forced to the disk, and no query is compiled: for tests and the demo.
+    Fast,
+    /// Postgres's own defaults: for benchmarks, which shall measure what production does.
+    Real,
+}
+
+/// A Postgres of our own, from the machine's binaries, in a temporary folder; gone with its owner, even by `kill -9`.
+///
+/// It listens on a socket in its folder only, which nobody but us may enter, and so asks for no password. Started by
+/// root it runs as `postgres` or `nobody`. Dropping it stops Postgres and removes the folder, and blocks until that is
+/// done: some 50 ms, at most 15 s.
+#[derive(Debug)]
+pub struct PrivateCluster {
+    folder: PathBuf,
+    psql: String,
+    /// Its standard input is the pipe whose end tells it that we are gone.
+    watchdog: Child,
+}
+
+impl PrivateCluster {
+    /// Creates a cluster and starts it; back when it takes connections.
+    pub async fn start(durability: Durability) -> Result<Self, ClusterError> {
+        let path = std::env::var_os("PATH").unwrap_or_else(|| OsString::from("/usr/bin:/bin"));
+        let bin = find_binaries(&path).ok_or(ClusterError::NotInstalled)?;
+        let user = output("id", "-u").await.map_err(|source| ClusterError::Run { program: "id", source })?;
+        let account = match user.as_str() {
+            "0" => {
+                Some(account(&fs::read_to_string("/etc/passwd").unwrap_or_default()).ok_or(ClusterError::NoAccount)?)
+            }
+            _ => None,
+        };
+        let folder = new_folder(&std::env::temp_dir(), account.is_some())?;
+
+        let mut watchdog = Command::new("sh");
+        // Without its comments, for whoever looks at the list of processes.
+        let script: Vec<&str> = WATCHDOG.lines().filter(|line| !line.trim_start().starts_with('#')).collect();
+        watchdog.args(["-c", &script.join("\n"), "entraway-pg"]).arg(&folder).arg(&bin);
+        watchdog.arg(if durability == Durability::Fast { "--no-sync" } else { "" });
+        for setting in settings(durability, &folder, has_pg_stat_statements(&bin).await) {
+            watchdog.arg("-c").arg(setting);
+        }
+        // Postgres shall inherit none of our secrets, nor a PGDATA or a locale that the machine does not have.
+        watchdog.env_clear().env("PATH", &path).env("LC_ALL", "C");
+        // The account it runs as may have no right to be where we are.
+        watchdog.current_dir("/");
+        // A group of its own, or Ctrl-C in our terminal would stop Postgres before us.
+        watchdog.process_group(0);
+        watchdog.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        if let Some((uid, gid)) = account {
+            watchdog.uid(uid).gid(gid);
+        }
+        let watchdog = watchdog.spawn().map_err(|source| ClusterError::Run { program: "sh", source })?;
+
+        let psql =
+            if in_path(&path, "psql").is_some() { "psql".into() } else { quoted(&bin.join("psql").to_string_lossy()) };
+        // From here on every way out drops the cluster and so clears up.
+        let mut cluster = Self { folder, psql, watchdog };
+        match tokio::time::timeout(START_LIMIT, cluster.until_ready()).await {
+            Ok(true) => Ok(cluster),
+            Ok(false) => Err(ClusterError::Failed { bin, log: cluster.log_end() }),
+            Err(_) => Err(ClusterError::Slow { bin, log: cluster.log_end() }),
+        }
+    }
+
+    /// The address of a database in it, for sqlx, libpq and whatever else takes an URL.
+    pub fn url(&self, database: &str) -> String {
+        // The folder's name needs no encoding: see `new_folder`. TLS would be one more round trip to hear "no".
+        let (folder, database) = (self.folder.display(), percent_encoded(database));
+        format!("postgres://postgres@localhost:{PORT}/{database}?host={folder}&sslmode=disable")
+    }
+
+    /// A command line for a person who wants to look inside.
+    pub fn psql(&self, database: &str) -> String {
+        format!("{} -h {} -p {PORT} -U postgres -d {}", self.psql, self.folder.display(), quoted(database))
+    }
+
+    /// The folder that holds its data, its socket and its `log`.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Creates a database, as a copy of `template` if there is one; nobody may be connected to that meanwhile.
+    pub async fn create_database(&self, name: &str, template: Option<&str>) -> Result<(), ClusterError> {
+        let mut sql = format!("create database {}", identifier(name));
+        if let Some(template) = template {
+            sql.push_str(" template ");
+            sql.push_str(&identifier(template));
+        }
+        let create = async {
+            let mut connection = PgConnection::connect(&self.url("postgres")).await?;
+            // Safe as SQL: no parameter can stand for a name, so the names are quoted instead.
+            sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await?;
+            connection.close().await
+        };
+        create.await.map_err(|source| ClusterError::CreateDatabase { name: name.to_owned(), source })
+    }
+
+    /// Stops Postgres and removes the folder, as dropping does; blocks until that is done.
+    pub fn stop(self) {
+        drop(self);
+    }
+
+    /// True once it takes connections, false if it gave up.
+    async fn until_ready(&mut self) -> bool {
+        loop {
+            // Postgres's own sign, which pg_ctl goes by too. That the socket accepts is too early: "the database
+            // system is starting up".
+            let pid_file = fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap_or_default();
+            if pid_file.lines().nth(7).is_some_and(|status| status.trim() == "ready") {
+                return true;
+            }
+            if self.folder.join("ended").exists() || !matches!(self.watchdog.try_wait(), Ok(None)) {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// The last lines of Postgres's log, or what the watchdog itself had to say if it could not even make the folder.
+    fn log_end(&mut self) -> String {
+        let mut text = fs::read(self.folder.join("log")).unwrap_or_default();
+        // Only of an ended watchdog, or this would wait for its end.
+        if let (Ok(Some(_)), Some(stderr)) = (self.watchdog.try_wait(), &mut self.watchdog.stderr) {
+            // Without it there is less to say, and nothing else to do.
+            let _ = stderr.read_to_end(&mut text);
+        }
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+}
+
+impl Drop for PrivateCluster {
+    fn drop(&mut self) {
+        drop(self.watchdog.stdin.take());
+        let step = Duration::from_millis(5);
+        let mut waited = Duration::ZERO;
+        while waited < STOP_LIMIT && matches!(self.watchdog.try_wait(), Ok(None)) {
+            std::thread::sleep(step);
+            waited += step;
+        }
+        // Left only if somebody killed the watchdog. A Postgres that lost its folder ends by itself within a minute.
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// What differs from `initdb`'s configuration.
+fn settings(durability: Durability, folder: &Path, pg_stat_statements: bool) -> Vec<String> {
+    let mut settings = vec![
+        "listen_addresses=".to_owned(),
+        format!("unix_socket_directories={}", folder.display()),
+        format!("port={PORT}"),
+        "max_connections=400".to_owned(),
+        "shared_buffers=64MB".to_owned(),
+        "timezone=UTC".to_owned(),
+        "log_timezone=UTC".to_owned(),
+        // Standard error is the log file already.
+        "logging_collector=off".to_owned(),
+        "log_destination=stderr".to_owned(),
+    ];
+    if durability == Durability::Fast {
+        settings.extend(["fsync=off", "synchronous_commit=off", "full_page_writes=off", "jit=off"].map(String::from));
+    }
+    if pg_stat_statements {
+        settings.extend(
+            [
+                "shared_preload_libraries=pg_stat_statements",
+                "pg_stat_statements.max=10000",
+                "pg_stat_statements.track_utility=on",
+            ]
+            .map(String::from),
+        );
+    }
+    settings
+}

@@ -1,0 +1,13 @@
+//! Private Postgres clusters for `entraway demo`, tests and benchmarks: from the machine's own programs, in a temporary
+//! folder, and gone with the process that started them.
+
+mod cluster;
+mod error;
+mod folder;
+mod install;
+mod migrations;
+mod quoting;
+
+pub use cluster::{Durability, PrivateCluster};
+pub use error::ClusterError;
+pub use migrations::litellm_migrations;

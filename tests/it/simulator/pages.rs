@@ -1,0 +1,114 @@
+//! The pages: what the person at the demo sees and does.
+
+use entra_simulator::{Directory, Member};
+use reqwest::Response;
+use url::Url;
+
+use super::support::{World, value};
+
+async fn admin_post(world: &World, form: &str, fields: &[(&str, &str)]) -> Response {
+    world.client.post(world.url(&format!("/simulator/admin/{form}"))).form(fields).send().await.unwrap()
+}
+
+#[tokio::test]
+async fn the_picker_leads_back_to_the_product() {
+    let mut directory = Directory::sample();
+    directory.people[1].name = "Bob <Birch>".to_owned();
+    let world = World::start(directory).await;
+    let mut url = world.authorize_url(&world.tenant());
+    url.query_pairs_mut().append_pair("login_hint", "dave.diallo@fabrikam-sim.example");
+    let response = world.client.get(url).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert!(response.headers()["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'"));
+    let page = response.text().await.unwrap();
+    assert!(page.contains("Pick an account") && page.contains("not Microsoft"));
+    assert!(page.contains("Bob &#60;Birch&#62;") && !page.contains("<Birch>"));
+    assert!(page.find("Dave Diallo").unwrap() < page.find("Alice Arden").unwrap());
+
+    let links: Vec<String> = page
+        .split("href=\"")
+        .skip(1)
+        .map(|rest| rest.split('"').next().unwrap().replace("&amp;", "&").replace("&#38;", "&"))
+        .collect();
+    assert_eq!(links.len(), 8);
+    let back = super::support::answer(&world.get(&links[0]).await);
+    assert_eq!(value(&back, "state"), "the state");
+    let (status, _) = world.redeem(&world.tenant(), value(&back, "code"), &[]).await;
+    assert_eq!(status, 200);
+    let back = super::support::answer(&world.get(&links[6]).await);
+    assert_eq!((value(&back, "error"), value(&back, "error_subcode")), ("access_denied", "cancel"));
+}
+
+#[tokio::test]
+async fn form_post_and_sign_out() {
+    let world = World::start(Directory::sample()).await;
+    let mut url = world.authorize_url("common");
+    url.query_pairs_mut().append_pair("response_mode", "form_post");
+    let person = world.simulator.edit(|directory| directory.people[0].id);
+    let page = world.client.get(world.simulator.pick_url(&url, person)).send().await.unwrap().text().await.unwrap();
+    assert!(page.contains("method=\"post\" action=\"http://localhost:4180/auth/callback\""));
+    assert!(page.contains("name=\"code\"") && page.contains("value=\"the state\""));
+
+    let logout = format!("/{}/oauth2/v2.0/logout", world.tenant());
+    assert!(world.get(&logout).await.text().await.unwrap().contains("You signed out"));
+    let to = format!("{logout}?post_logout_redirect_uri=http%3A%2F%2Flocalhost%3A4180%2Fbye&state=s");
+    assert_eq!(world.get(&to).await.headers()["location"], "http://localhost:4180/bye?state=s");
+    world.simulator.edit(|directory| directory.redirect_uris = vec!["http://localhost:4180/other".to_owned()]);
+    assert_eq!(world.get(&to).await.status(), 200);
+}
+
+#[tokio::test]
+async fn admin_page_changes_directory() {
+    let world =
+        World::with(Directory::sample(), |options| options.product_url = Url::parse("http://localhost:4180/").ok())
+            .await;
+    let page = world.get("/").await.text().await.unwrap();
+    for text in [
+        "Alice Arden",
+        "Production LLM Evals",
+        "through a nested group",
+        "User Administrator",
+        "http://localhost:4180/",
+    ] {
+        assert!(page.contains(text), "{text}");
+    }
+    let (erin, pilots) = world.simulator.edit(|directory| (directory.people[4].id, directory.groups[5].id));
+    let (person, group) = (erin.to_string(), pilots.to_string());
+    let members = || world.simulator.edit(|directory| directory.groups[5].members.clone());
+    let both = [("person", person.as_str()), ("group", group.as_str())];
+
+    let response = admin_post(&world, "put", &both).await;
+    assert_eq!(
+        (response.status().as_u16(), response.headers()["location"].to_str().unwrap()),
+        (303, &*format!("/#{person}"))
+    );
+    assert_eq!(members(), [Member::Person(erin)]);
+    admin_post(&world, "take-out", &both).await;
+    assert!(members().is_empty());
+
+    let assigned = || world.simulator.edit(|directory| directory.assignments.len());
+    let before = assigned();
+    admin_post(&world, "assign", &[("group", &group), ("role", "org_admin")]).await;
+    assert_eq!(assigned(), before + 1);
+    admin_post(&world, "unassign", &[("group", &group)]).await;
+    assert_eq!(assigned(), before - 1);
+
+    admin_post(&world, "role", &[("person", &person), ("role", "internal_user")]).await;
+    assert_eq!(world.simulator.edit(|directory| directory.people[4].app_roles.clone()), ["internal_user"]);
+    admin_post(&world, "create-group", &[("name", " <b>Night</b> ")]).await;
+    assert!(world.simulator.edit(|directory| directory.groups.iter().any(|group| group.name == "<b>Night</b>")));
+    assert!(!world.get("/").await.text().await.unwrap().contains("<b>Night"));
+    assert_eq!(admin_post(&world, "create-group", &[("name", " ")]).await.status(), 400);
+
+    let foreign = world
+        .client
+        .post(world.url("/simulator/admin/put"))
+        .header("origin", "https://evil.example")
+        .header("sec-fetch-site", "cross-site")
+        .form(&both)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(foreign.status(), 403);
+    assert!(members().is_empty());
+}
