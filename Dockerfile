@@ -6,9 +6,9 @@
 #   docker run --rm -p 8080:8080 -v "$PWD/config.yaml:/etc/entraway/config.yaml:ro" -e DATABASE_URL entraway
 #   docker run --rm entraway --help
 #
-# With what is not in it by default (docs/operations.md): docker build --build-arg FEATURES=otlp -t entraway .
+# With what is not in it by default (docs/how-to/operations.md): docker build --build-arg FEATURES=otlp -t entraway .
 
-# Both base images are pinned by digest (docs/operations.md, "Base images"). The Debian of both stages has to be the same
+# Both base images are pinned by digest (docs/how-to/operations.md, "Base images"). The Debian of both stages has to be the same
 # one, or the program may ask for a newer glibc than there is.
 FROM docker.io/library/rust:1.95.0-bookworm@sha256:6258907abe69656e41cd992e0b705cdcfabcbbe3db374f92ed2d47121282d4a1 AS build
 ARG FEATURES=""

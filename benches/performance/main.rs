@@ -1,5 +1,5 @@
 //! Measures the release program, with a private Postgres of its default durability and the simulated Entra and Graph in
-//! processes of their own, and writes `docs/performance.md`. Run it by `script/bench`.
+//! processes of their own, and writes `docs/reference/performance.md`. Run it by `script/bench`.
 
 mod begin;
 mod browser;
@@ -41,7 +41,7 @@ const PARTS: [(&str, &str); 9] = [
 const BY_HAND: &str = "What the limits are, and why";
 
 const HELP: &str = "\
-Measures, and writes docs/performance.md.
+Measures, and writes docs/reference/performance.md.
 
 Usage: script/bench [PART…]
 

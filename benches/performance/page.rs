@@ -1,4 +1,4 @@
-//! Writes what was measured into `docs/performance.md`, each part under its heading; the others stay as they are.
+//! Writes what was measured into `docs/reference/performance.md`, each part under its heading; the others stay as they are.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -12,7 +12,7 @@ pub(crate) struct Part {
 
 /// Prints the part and writes it into the page, where all stand in the order of `headings`.
 pub(crate) fn write(part: Part, headings: &[&str], postgres: &str) -> anyhow::Result<()> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/performance.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference/performance.md");
     let before = std::fs::read_to_string(&path)?;
     let mut known: Vec<(String, String)> = before
         .split("\n## ")

@@ -44,7 +44,7 @@ pub(crate) async fn run(cluster: &PrivateCluster) -> anyhow::Result<String> {
     let mut text = format!(
         "With {TEAMS} organizations and teams, {PEOPLE} people, memberships of each kind and sync records; for somebody who sees\n\
          everything. From the request to the whole page, in milliseconds, of {LOADS} loads one after another. The litellm store has\n\
-         the indexes of [litellm-indexes.sql](litellm-indexes.sql). The native store's team has 200,000 members, the other one's 10.\n"
+         the indexes of [litellm-indexes.sql](../litellm-indexes.sql). The native store's team has 200,000 members, the other one's 10.\n"
     );
     for store in [StoreKind::Native, StoreKind::LiteLlm] {
         let database = format!("pages_{}", name(store));

@@ -43,7 +43,10 @@ fn rules() -> Vec<Rule> {
 }
 
 fn operations() -> Document {
-    documents().into_iter().find(|document| document.name == "docs/operations.md").expect("docs/operations.md is there")
+    documents()
+        .into_iter()
+        .find(|document| document.name == "docs/how-to/operations.md")
+        .expect("docs/how-to/operations.md is there")
 }
 
 /// What is wrong with the metrics that an expression names: unknown ones, labels that they do not have, values that those
@@ -134,9 +137,9 @@ fn every_alert_names_metrics_that_exist_and_where_it_is_told_what_to_do() {
         assert_eq!(wrong(expr, metrics.list()), [""; 0], "{alert}: {expr}");
         assert!(["critical", "warning"].contains(&labels["severity"].as_str().unwrap_or_default()), "{alert}");
         let anchor = alert.to_lowercase();
-        assert_eq!(annotations["runbook"], format!("docs/operations.md#{anchor}"), "{alert}");
+        assert_eq!(annotations["runbook"], format!("docs/how-to/operations.md#{anchor}"), "{alert}");
         assert!(annotations["summary"].is_string(), "{alert}");
-        assert!(anchors.contains(&anchor), "docs/operations.md has no heading {alert}");
+        assert!(anchors.contains(&anchor), "docs/how-to/operations.md has no heading {alert}");
     }
     let told: BTreeSet<&str> = operations
         .text
@@ -144,7 +147,7 @@ fn every_alert_names_metrics_that_exist_and_where_it_is_told_what_to_do() {
         .filter_map(|line| line.strip_prefix("### ").filter(|name| name.starts_with("Entraway")))
         .collect();
     let alerts: BTreeSet<&str> = rules.iter().map(|rule| &*rule.alert).collect();
-    assert_eq!(told, alerts, "left: the headings of docs/operations.md; right: {RULES}");
+    assert_eq!(told, alerts, "left: the headings of docs/how-to/operations.md; right: {RULES}");
 }
 
 /// All texts under this key, however deep.
@@ -221,5 +224,5 @@ fn the_document_has_each_metric_as_the_code_has_it_and_no_other() {
     let expected: Vec<String> = metrics.list().iter().map(row).collect();
     let operations = operations();
     let rows: Vec<&str> = operations.text.lines().filter(|line| line.starts_with("| `entraway_")).collect();
-    assert_eq!(rows, expected, "left: docs/operations.md; right: what it has to be:\n{}", expected.join("\n"));
+    assert_eq!(rows, expected, "left: docs/how-to/operations.md; right: what it has to be:\n{}", expected.join("\n"));
 }

@@ -82,7 +82,7 @@ async fn send(browser: &mut Browser, url: Url, headers: &[(&'static str, &str)])
 
 #[test]
 fn the_page_about_running_it_tells_what_a_span_may_hold() {
-    let page = documents().into_iter().find(|document| document.name == "docs/operations.md").unwrap();
+    let page = documents().into_iter().find(|document| document.name == "docs/how-to/operations.md").unwrap();
     let (_, section) = page.text.split_once("\n## Traces\n").expect("the page has a section about traces");
     let section = section.split("\n## ").next().unwrap();
     for (_, name, meaning) in Step::ALL {

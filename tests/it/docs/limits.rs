@@ -1,4 +1,4 @@
-//! docs/limits.md says the numbers that the source says, and names every error with its status.
+//! docs/reference/limits.md says the numbers that the source says, and names every error with its status.
 
 use std::fs;
 
@@ -96,24 +96,24 @@ const NUMBERS: &[(&str, &str, &str)] = &[
 
 #[test]
 fn the_page_about_limits_says_the_numbers_of_the_source() {
-    let page = documents().into_iter().find(|document| document.name == "docs/limits.md").unwrap();
+    let page = documents().into_iter().find(|document| document.name == "docs/reference/limits.md").unwrap();
     let head = |line: &str| line.starts_with("| what |") || line.starts_with("|--");
     let mut rows: Vec<&str> = page.text.lines().filter(|line| line.starts_with('|') && !head(line)).collect();
     for (row, file, constant) in NUMBERS {
         let source = fs::read_to_string(root().join(file)).unwrap();
         assert!(
             source.contains(constant),
-            "{file} does not say {constant} any more: mend this test and docs/limits.md"
+            "{file} does not say {constant} any more: mend this test and docs/reference/limits.md"
         );
         let at = rows.iter().position(|line| line.starts_with(&format!("| {row}")));
-        rows.remove(at.unwrap_or_else(|| panic!("docs/limits.md has no line that begins with | {row}")));
+        rows.remove(at.unwrap_or_else(|| panic!("docs/reference/limits.md has no line that begins with | {row}")));
     }
-    assert!(rows.is_empty(), "docs/limits.md says what this test does not know: {rows:#?}");
+    assert!(rows.is_empty(), "docs/reference/limits.md says what this test does not know: {rows:#?}");
 }
 
 #[test]
 fn the_page_about_limits_names_errors_that_there_are() {
-    let page = documents().into_iter().find(|document| document.name == "docs/limits.md").unwrap();
+    let page = documents().into_iter().find(|document| document.name == "docs/reference/limits.md").unwrap();
     let words = fs::read_to_string(root().join("src/web/error/words.rs")).unwrap();
     let mut named = 0;
     for (index, _) in page.text.match_indices(" `").filter(|(index, _)| {
@@ -121,7 +121,10 @@ fn the_page_about_limits_names_errors_that_there_are() {
         ["413", "414", "429", "431", "503"].iter().any(|status| before.ends_with(&format!("| {status}")))
     }) {
         let code = page.text[index + 2..].split('`').next().unwrap();
-        assert!(words.contains(&format!("\"{code}\"")), "docs/limits.md names {code}, which is no error's code");
+        assert!(
+            words.contains(&format!("\"{code}\"")),
+            "docs/reference/limits.md names {code}, which is no error's code"
+        );
         named += 1;
     }
     assert!(named >= 8, "the page names {named} errors: does this test still find them?");

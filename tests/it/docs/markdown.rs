@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// One document.
 pub(crate) struct Document {
-    /// As in `docs/operations.md`.
+    /// As in `docs/how-to/operations.md`.
     pub(crate) name: String,
     pub(crate) path: PathBuf,
     pub(crate) text: String,

@@ -1,4 +1,4 @@
-//! The commands of docs/operations.md are run in the order of the page, by `sh`, at a real database in which somebody has
+//! The commands of docs/how-to/operations.md are run in the order of the page, by `sh`, at a real database in which somebody has
 //! signed in. Where a daemon or a cluster would be asked, the same program reads what it would be sent.
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use super::queries::{OWNER, run};
 use crate::cli::program::Folder;
 use crate::support::{World, as_entraway};
 
-const PAGE: &str = "docs/operations.md";
+const PAGE: &str = "docs/how-to/operations.md";
 
 /// Stands for `docker`: what is asked of compose is read by docker-compose.
 const DOCKER: &str = r#"#!/bin/sh

@@ -65,7 +65,7 @@ async fn the_page_about_litellm_leads_from_the_grants_to_a_database_without_us()
     sqlx::raw_sql(OWNER).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
 
-    let page = documents().into_iter().find(|document| document.name == "docs/litellm.md").unwrap();
+    let page = documents().into_iter().find(|document| document.name == "docs/reference/litellm.md").unwrap();
     let command = page.blocks().into_iter().find(|block| block.text.contains("psql")).expect("how to run the grants");
     let done = Command::new("sh")
         .args(["-c", &command.text])
@@ -73,7 +73,7 @@ async fn the_page_about_litellm_leads_from_the_grants_to_a_database_without_us()
         .env("DATABASE_URL", url.replacen("postgres://postgres@", "postgres://owner@", 1))
         .output()
         .unwrap();
-    assert!(done.status.success(), "docs/litellm.md:{}: {done:?}", command.line);
+    assert!(done.status.success(), "docs/reference/litellm.md:{}: {done:?}", command.line);
 
     let world = World::on(LiteLlm, as_entraway(&url), &url, "litellm".to_owned()).await;
     let (alice, _) = world.alice();
@@ -82,7 +82,7 @@ async fn the_page_about_litellm_leads_from_the_grants_to_a_database_without_us()
     // "Stop Entraway": what it owns is dropped below all the same, whatever connections it has.
     // The owner takes it away again, too.
     let pool = PgPool::connect(&url.replacen("postgres://postgres@", "postgres://owner@", 1)).await.unwrap();
-    run(&pool, "docs/litellm.md").await;
+    run(&pool, "docs/reference/litellm.md").await;
 
     let (left, people): (i64, i64) = sqlx::query_as(
         r#"select (select count(*) from pg_roles where rolname = 'entraway')

@@ -59,7 +59,7 @@ fn files_in_the_documents_exist() {
         ["src", "tests", "docs", "script", "deploy", "migrations", "assets", "templates", "fuzz", "benches", "ops"];
     let files = files(&FOLDERS);
     let folder = |path: &str| path.split('/').next().unwrap_or_default().to_owned();
-    // docs/architecture.md shortens `src/web/list.rs` to `web/list.rs`.
+    // docs/explanation/request-flow.md shortens `src/web/list.rs` to `web/list.rs`.
     let modules: BTreeSet<String> = files
         .iter()
         .filter_map(|path| path.strip_prefix("src/"))

@@ -1,4 +1,4 @@
-//! docs/security.md: each promise names where it is kept and the tests that hold it, and all of that is there.
+//! docs/explanation/security.md: each promise names where it is kept and the tests that hold it, and all of that is there.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -31,7 +31,7 @@ fn every_promise_names_the_place_where_it_is_kept_and_the_tests_that_hold_it() {
     }
     let tests: BTreeSet<&str> =
         code.lines().filter_map(|line| line.trim().split_once("fn ")?.1.split(['(', '<']).next()).collect();
-    let page = fs::read_to_string(root().join("docs/security.md")).unwrap();
+    let page = fs::read_to_string(root().join("docs/explanation/security.md")).unwrap();
     let rows = page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| promise"));
     let mut promises = 0;
     for row in rows {

@@ -1,4 +1,4 @@
-//! The real PgBouncer in transaction mode, with the settings of docs/operations.md and fewer connections to the database
+//! The real PgBouncer in transaction mode, with the settings of docs/how-to/operations.md and fewer connections to the database
 //! than our instances have to it.
 
 use std::fs;
@@ -44,7 +44,7 @@ impl Drop for PgBouncer {
 impl PgBouncer {
     /// With more settings than the page's, if there are any.
     async fn start(world: &World, more: &str) -> Self {
-        let page = documents().into_iter().find(|document| document.name == "docs/operations.md").unwrap();
+        let page = documents().into_iter().find(|document| document.name == "docs/how-to/operations.md").unwrap();
         let mut blocks = page.blocks().into_iter().filter(|block| block.language == "ini");
         let settings = blocks.next().expect("the page has PgBouncer's settings").text;
         let folder = Folder::new();
