@@ -111,11 +111,11 @@ const CLAIMS: &[(&str, &str)] = &[
 
 #[test]
 fn upstream_check_of_the_docs_is_the_tested_one() {
-    let shown = recipe::recipe("docs/how-to/proxies/README.md", "rust");
+    let shown = recipe::recipe("docs/reference/forward-auth.md", "rust");
     let tested = include_str!("forward_auth/upstream_check.rs");
     assert!(
         tested.contains(shown.trim_end()),
-        "docs/how-to/proxies/README.md shows other code than the tests run:\n{shown}"
+        "docs/reference/forward-auth.md shows other code than the tests run:\n{shown}"
     );
 }
 

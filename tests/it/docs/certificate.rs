@@ -1,15 +1,15 @@
-//! The way to a certificate that docs/how-to/set-up-entra.md shows is walked, up to a configuration with it.
+//! Runs the commands for a certificate of docs/how-to/set-up-entra.md, and loads the configuration with it.
 
 use std::process::Command;
 
 use entraway::config::{self, ClientAuth};
 
-use super::markdown::documents;
+use super::markdown::document;
 use crate::cli::program::Folder;
 
 #[test]
-fn the_commands_for_a_certificate_make_a_file_that_entraway_takes() {
-    let document = documents().into_iter().find(|document| document.name == "docs/how-to/set-up-entra.md").unwrap();
+fn certificate_commands_create_a_usable_file() {
+    let document = document("docs/how-to/set-up-entra.md");
     let blocks = document.blocks();
     let make = blocks.iter().find(|block| block.text.contains("openssl req")).expect("the commands are shown");
     let folder = Folder::new();
