@@ -90,7 +90,9 @@ pub(super) fn sources() -> String {
         }
     }
     let mut text = String::new();
-    ["src", "crates"].iter().for_each(|folder| read(&root().join(folder), &mut text));
+    for folder in ["src", "crates"] {
+        read(&root().join(folder), &mut text);
+    }
     text
 }
 

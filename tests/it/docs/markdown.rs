@@ -59,7 +59,7 @@ impl Document {
     fn read(path: PathBuf) -> Self {
         let name = path.strip_prefix(root()).unwrap().display().to_string();
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
-        Self { name, text, path }
+        Self { name, path, text }
     }
 
     /// The fenced blocks, also those that are indented below a list.
