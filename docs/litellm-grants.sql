@@ -1,11 +1,11 @@
--- The rights that Entraway needs in a LiteLLM proxy's database, and no more. Run it in that database, with a password of
--- your own, as a superuser, or as the owner of the database and of LiteLLM's tables who may create roles; and run it again
--- when a newer Entraway says at its start that it needs more:
+-- The rights that Entraway needs in a LiteLLM proxy's database, and no more. Set your own password below. Run it in that
+-- database as a superuser, or as the owner of the database and of LiteLLM's tables with the right to create roles. Run it
+-- again when a newer Entraway reports a missing right at startup:
 --
 --   psql -v ON_ERROR_STOP=1 "$DATABASE_URL" -f docs/litellm-grants.sql
 --
--- Columns are granted one by one: no password, none of the proxy's keys and no spend can be read, nothing can be
--- deleted. What Entraway keeps for itself is in the schema "entraway", which is its own.
+-- Rights are granted per column: Entraway cannot read passwords, the proxy's keys or spend, and cannot delete. Its own data
+-- is in the schema "entraway", which it owns.
 
 begin;
 
@@ -14,7 +14,7 @@ do $$ begin
         create role entraway login password 'change-me';
     end if;
 end $$;
--- Who is no superuser makes a schema only for a role that they are in.
+-- Without superuser rights, a schema can be created only for a role of which the current user is a member.
 grant entraway to current_user;
 create schema if not exists entraway authorization entraway;
 grant usage on schema public to entraway;

@@ -1,10 +1,10 @@
--- Indexes that keep Entraway's lists fast in a large LiteLLM database: some ten thousand teams or people and more. Without
--- them the pages show the same, only slower. They are on the proxy's own tables, so they are yours to make: as the owner of
--- those tables, after Entraway has been started once, and outside of a transaction:
+-- Indexes that keep Entraway's lists fast in a large LiteLLM database, with more than ten thousand teams or users. Without
+-- them, pages are slower. They are on the proxy's tables, so the owner of those tables creates them, after Entraway has
+-- started once, and outside of a transaction:
 --
 --   psql -v ON_ERROR_STOP=1 "$DATABASE_URL" -f docs/litellm-indexes.sql
 --
--- An upgrade of LiteLLM may drop them; then run this again. Dropping the schema "entraway" drops those named _words.
+-- An upgrade of LiteLLM can drop them: then run this again. Dropping the schema "entraway" drops those named _words.
 
 create index concurrently if not exists entraway_teams_by_name
     on public."LiteLLM_TeamTable" (lower(coalesce(team_alias, team_id)), team_id);
@@ -35,7 +35,7 @@ create index concurrently if not exists entraway_members_of_organization
 create index concurrently if not exists entraway_members_of_team
     on public."LiteLLM_TeamMembership" (team_id, user_id);
 
--- What Postgres knows of indexes on expressions it learns by this.
+-- Postgres collects statistics of expression indexes with ANALYZE only.
 analyze public."LiteLLM_TeamTable";
 analyze public."LiteLLM_OrganizationTable";
 analyze public."LiteLLM_UserTable";

@@ -133,7 +133,7 @@ pub enum StoreError {
     #[error("the database refused a statement")]
     Refused(#[source] sqlx::Error),
     /// Not a database of a LiteLLM proxy, or one of a version that this service does not know.
-    #[error("the database's LiteLLM tables cannot be served (see docs/litellm.md): {}", .0.join("; "))]
+    #[error("the database's LiteLLM tables cannot be served (see docs/reference/litellm.md): {}", .0.join("; "))]
     NotLiteLlm(Vec<String>),
     #[error("the schema entraway is not there and could not be made")]
     Schema(#[source] sqlx::Error),

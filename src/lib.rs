@@ -1,7 +1,7 @@
 //! Entraway signs people in with Microsoft Entra ID, turns the Entra groups that an administrator assigned to the
 //! enterprise app into organizations, teams and memberships in Postgres, and only then hands the browser a session.
 //!
-//! The modules in reading order; each may use those above it. `docs/architecture.md` draws the picture.
+//! The modules in reading order; each may use those above it. `docs/explanation/request-flow.md` draws the picture.
 
 // Decisions: no I/O.
 pub mod domain;

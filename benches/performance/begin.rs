@@ -1,4 +1,4 @@
-//! How long `serve` takes until it says that people can sign in.
+//! How long `serve` takes until `/readyz` reports ready.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -42,7 +42,7 @@ pub(crate) async fn run(cluster: &PrivateCluster) -> anyhow::Result<String> {
         times.push(ms(ready));
     }
     Ok(format!(
-        "From `entraway serve` to the first 200 of `/readyz`, the tables being there: {:.0} ms, the median of {RUNS}; asked every\n\
+        "From `entraway serve` to the first 200 of `/readyz`, with existing tables: {:.0} ms, the median of {RUNS}, polled every\n\
          millisecond.\n",
         median(&times[1..])
     ))

@@ -1,4 +1,4 @@
-//! How large the image is, and whether it works: what `script/image-test` says.
+//! The size of the image, and whether it works: the output of `script/image-test`.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -13,13 +13,12 @@ pub(crate) async fn run() -> anyhow::Result<String> {
     ensure!(output.status.success(), "script/image-test ended with {}:\n{said}", output.status);
     let size = |what: &str| {
         let line = said.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(": "));
-        line.with_context(|| format!("script/image-test does not say how large {what} is:\n{said}"))
+        line.with_context(|| format!("script/image-test does not print the size of {what}:\n{said}"))
     };
     Ok(format!(
-        "As `script/image-test` finds them: the program without the demo, stripped, and all that the image holds. In a folder with nothing\n\
-         else, which it cannot write to, as user 65532, it brought tables up to date, served, answered its own health check and signed\n\
-         somebody in.\n\n\
-         | what | how large |\n|---|---|\n| the program | {} |\n| the image | {} |\n",
+        "Measured by `script/image-test`: the program without the demo, stripped, and the whole image. In a folder with only the image's\n\
+         files, without write access and as user 65532, it migrated the tables, served, answered its health check and signed a user in.\n\n\
+         | what | size |\n|---|---|\n| the program | {} |\n| the image | {} |\n",
         size("the program")?,
         size("the image")?
     ))

@@ -35,7 +35,7 @@ pub(crate) async fn warm(cluster: &PrivateCluster) -> anyhow::Result<String> {
     let direct = [
         target("a bare axum route, 204", format!("{}/bare", service.bare_url()?), &cookie),
         target(
-            "the same, 200 with headers as many and as long as `/auth/verify`'s",
+            "the same, 200 with as many and as long headers as `/auth/verify`",
             format!("{}/headers", service.bare_url()?),
             &cookie,
         ),
@@ -48,13 +48,13 @@ pub(crate) async fn warm(cluster: &PrivateCluster) -> anyhow::Result<String> {
         target("nginx, `auth_request` → Apache, mod_auth_openidc", nginx.at("/apache"), &apache.cookie),
     ];
     let mut page = format!(
-        "A person in {} teams, whose session is remembered; {}. The bare routes are another listener of the\nsame process. The second one shows what the headers alone cost: they are written, sent, and read by whoever asked.\n",
+        "A user in {} teams, with the session in memory; {}.\nThe bare routes are on another listener of the same process. The second one shows the cost of the headers: writing, sending and parsing them.\n",
         SCENE.in_groups,
         wrk::how()
     );
-    for (targets, of) in [(&direct[..], "the bare route"), (&behind[..], "nginx asking nginx")] {
+    for (targets, of) in [(&direct[..], "the bare route"), (&behind[..], "nginx with nginx")] {
         let compared = compare(targets).await?;
-        writeln!(page, "\n| what | requests a second | of {of} | p99, ms | of {of} |\n|---|---|---|---|---|")?;
+        writeln!(page, "\n| what | requests/s | of {of} | p99, ms | of {of} |\n|---|---|---|---|---|")?;
         for (n, target) in targets.iter().enumerate() {
             let (load, ratio) = (compared.load(n), compared.ratio(n, 0));
             let Target { what, .. } = target;

@@ -80,10 +80,10 @@ type Kinds = [Kind; 2];
 
 pub(crate) async fn run(cluster: &PrivateCluster) -> anyhow::Result<String> {
     let mut page = format!(
-        "A person in {GROUPS} groups, organizations on; *small* is 10 teams and 1,000 people, *large* 100,000 teams, 1,000,000 people and\n\
-         10,000,000 sessions that are alive. *A large team* is the large database where one of the person's teams has 200,000 more\n\
-         members. Milliseconds are from the browser's return to the answer, without the waiting for Entra and Graph; the medians of {RUNS}.\n\
-         Both databases are there together, and somebody signs in at one and then somebody at the other.\n\n\
+        "A user in {GROUPS} groups, organizations on. *Small* is 10 teams and 1,000 users, *large* 100,000 teams, 1,000,000 users and\n\
+         10,000,000 live sessions. *A large team* is the large database, with 200,000 more members in one of the user's teams.\n\
+         Milliseconds from the browser's return to the answer, without waiting for Entra and Graph; medians of {RUNS}.\n\
+         Both databases exist at the same time, and users sign in to them alternately.\n\n\
          | store | sign-in | statements | small, ms | large, ms | ratio | small again, ms | a large team, ms | ratio |\n\
          |---|---|---|---|---|---|---|---|---|\n"
     );
@@ -95,7 +95,7 @@ pub(crate) async fn run(cluster: &PrivateCluster) -> anyhow::Result<String> {
         let before = by_turns(&small, &large, 1).await?;
         large.enlarge_a_team().await?;
         let after = by_turns(&small, &large, 2).await?;
-        for (n, what) in ["a person's first", "a repeat"].into_iter().enumerate() {
+        for (n, what) in ["a user's first", "a repeat"].into_iter().enumerate() {
             let all = [&before[0][n], &before[1][n], &after[0][n], &after[1][n]];
             let mut statements: Vec<String> = all.iter().map(|kind| kind.statements.to_string()).collect();
             statements.dedup();

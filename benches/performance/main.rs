@@ -1,5 +1,5 @@
-//! Measures the release program, with a private Postgres of its default durability and the simulated Entra and Graph in
-//! processes of their own, and writes `docs/performance.md`. Run it by `script/bench`.
+//! Measures the release program, with a private Postgres with default durability and the simulated Entra ID in separate
+//! processes, and writes `docs/reference/performance.md`. Run it with `script/bench`.
 
 mod begin;
 mod browser;
@@ -26,8 +26,8 @@ use page::Part;
 
 /// The parts, each with its name on the command line and its heading in the page.
 const PARTS: [(&str, &str); 9] = [
-    ("forward-auth", "Forward auth, a session that is remembered"),
-    ("cold", "Forward auth, a session that is not"),
+    ("forward-auth", "Forward auth from memory"),
+    ("cold", "Forward auth from the database"),
     ("sign-in", "One sign-in"),
     ("storm", "A storm of sign-ins"),
     ("growth", "Growth"),
@@ -37,15 +37,15 @@ const PARTS: [(&str, &str); 9] = [
     ("container", "Container"),
 ];
 
-/// What these figures come from is told by people, and kept.
-const BY_HAND: &str = "What the limits are, and why";
+/// Written by hand and kept.
+const BY_HAND: &str = "Goals and limits";
 
 const HELP: &str = "\
-Measures, and writes docs/performance.md.
+Measures, and writes docs/reference/performance.md.
 
 Usage: script/bench [PART…]
 
-Without a part, all of them; else those, and the others' text stays as it is:
+Without PART, measures all; otherwise only those, and keeps the text of the others:
 
   forward-auth   /auth/verify from memory, beside a bare route, Apache with mod_auth_openidc, and behind nginx
   cold           /auth/verify from the database, beside pgbench
@@ -76,7 +76,7 @@ async fn main() -> anyhow::Result<ExitCode> {
 
 async fn measure(wanted: &[String]) -> anyhow::Result<()> {
     for word in wanted {
-        ensure!(PARTS.iter().any(|(name, _)| name == word), "{word} is no part:\n\n{HELP}");
+        ensure!(PARTS.iter().any(|(name, _)| name == word), "unknown part {word}:\n\n{HELP}");
     }
     let cluster = PrivateCluster::start(Durability::Real).await?;
     let pool = PgPool::connect(&cluster.url("postgres")).await?;

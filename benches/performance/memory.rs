@@ -47,10 +47,7 @@ async fn remembered(cluster: &PrivateCluster, page: &mut String) -> anyhow::Resu
     let before = service.memory("VmRSS")?;
     ask(&service, &all, first..SESSIONS).await?;
     let each = (service.memory("VmRSS")? - before) / f64::from(u32::try_from(SESSIONS - first)?);
-    writeln!(
-        page,
-        "| for each session that is remembered, {SESSIONS} of as many people, each in three teams | {each:.0} bytes |"
-    )?;
+    writeln!(page, "| per session in memory, {SESSIONS} of as many users, each in three teams | {each:.0} bytes |")?;
     Ok(())
 }
 
@@ -81,7 +78,7 @@ async fn signed_in(cluster: &PrivateCluster, page: &mut String) -> anyhow::Resul
     for part in 1..=4 {
         storm(&entra, &service, SIGN_INS / 4, AT_ONCE).await?;
         let memory = service.memory("VmRSS")? / MIB;
-        writeln!(page, "| after {} sign-ins of {} people | {memory:.1} MiB |", SIGN_INS / 4 * part, scene.people)?;
+        writeln!(page, "| after {} sign-ins of {} users | {memory:.1} MiB |", SIGN_INS / 4 * part, scene.people)?;
     }
     Ok(())
 }

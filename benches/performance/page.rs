@@ -1,4 +1,4 @@
-//! Writes what was measured into `docs/performance.md`, each part under its heading; the others stay as they are.
+//! Writes results into `docs/reference/performance.md`, each part under its heading, and keeps the other parts.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -12,7 +12,7 @@ pub(crate) struct Part {
 
 /// Prints the part and writes it into the page, where all stand in the order of `headings`.
 pub(crate) fn write(part: Part, headings: &[&str], postgres: &str) -> anyhow::Result<()> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/performance.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference/performance.md");
     let before = std::fs::read_to_string(&path)?;
     let mut known: Vec<(String, String)> = before
         .split("\n## ")
@@ -24,7 +24,10 @@ pub(crate) fn write(part: Part, headings: &[&str], postgres: &str) -> anyhow::Re
     println!("## {heading}\n\n{text}");
     known.retain(|(other, _)| other != heading);
     known.push((heading.to_owned(), format!("Measured {}.\n\n{}", of(), text.trim())));
-    let mut page = format!("# Performance\n\nWritten by `script/bench`, which repeats it.\n\n{}\n", machine(postgres));
+    let mut page = format!(
+        "# Performance\n\nWritten by `script/bench`, which repeats the measurements.\n\n{}\n",
+        machine(postgres)
+    );
     for heading in headings {
         if let Some((_, text)) = known.iter().find(|(known, _)| known == heading) {
             write!(page, "\n## {heading}\n\n{text}\n")?;
@@ -36,7 +39,7 @@ pub(crate) fn write(part: Part, headings: &[&str], postgres: &str) -> anyhow::Re
 
 /// The day, and the commit.
 fn of() -> String {
-    let day = version("date", "+%Y-%m-%d").unwrap_or_else(|| "on some day".to_owned());
+    let day = version("date", "+%Y-%m-%d").unwrap_or_else(|| "on an unknown day".to_owned());
     let commit =
         Command::new("git").args(["rev-parse", "--short", "HEAD"]).current_dir(env!("CARGO_MANIFEST_DIR")).output();
     let commit = commit.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
@@ -54,8 +57,8 @@ fn machine(postgres: &str) -> String {
     let peers: Vec<String> = peers.iter().filter_map(|(program, option)| version(program, option)).collect();
     format!(
         "Measured on {cores} cores ({model}), {} GiB, {}, Postgres {postgres} with its default durability; {}.\n\
-         The service is the release program in a process of its own, with the demo in it, which the image leaves out. The simulated Entra and Graph, the browsers or `wrk`, and\n\
-         Postgres run beside it on the same cores, so that what is measured pays for all of them.",
+         The service is the release program with the demo, which the image does not have. It shares the cores with Postgres, the simulated\n\
+         Entra ID and Graph, and the browsers or `wrk`.",
         kib / 1024 / 1024,
         std::env::consts::OS,
         peers.join(", ")

@@ -42,9 +42,9 @@ const FILL_SYNCS: &str = "
 
 pub(crate) async fn run(cluster: &PrivateCluster) -> anyhow::Result<String> {
     let mut text = format!(
-        "With {TEAMS} organizations and teams, {PEOPLE} people, memberships of each kind and sync records; for somebody who sees\n\
-         everything. From the request to the whole page, in milliseconds, of {LOADS} loads one after another. The litellm store has\n\
-         the indexes of [litellm-indexes.sql](litellm-indexes.sql). The native store's team has 200,000 members, the other one's 10.\n"
+        "With {TEAMS} organizations and teams, {PEOPLE} users, memberships of each kind and sync records, for an operator. From the\n\
+         request to the complete page, in milliseconds, of {LOADS} consecutive loads. The litellm store has the indexes of\n\
+         [litellm-indexes.sql](../litellm-indexes.sql). The native store's team has 200,000 members, the other one's 10.\n"
     );
     for store in [StoreKind::Native, StoreKind::LiteLlm] {
         let database = format!("pages_{}", name(store));
@@ -70,27 +70,26 @@ async fn load_all(cluster: &PrivateCluster, database: &str, store: StoreKind) ->
     let mut pages = Vec::new();
     for (what, path) in [
         ("teams", "/teams"),
-        ("teams, the newest", "/teams?sort=newest"),
+        ("teams, newest first", "/teams?sort=newest"),
         ("teams, a rare word", "/teams?search=9f1408cf"),
         ("organizations", "/organizations"),
-        ("people", "/people"),
-        ("people, the newest", "/people?sort=newest"),
-        ("people, a rare word", "/people?search=9f1408cf"),
-        ("people, the beginning of a word that 4,000 have", "/people?search=9f"),
+        ("users", "/people"),
+        ("users, newest first", "/people?sort=newest"),
+        ("users, a rare word", "/people?search=9f1408cf"),
+        ("users, a prefix that 4,000 have", "/people?search=9f"),
         ("a team with its members", "/teams/g1"),
         ("an organization with its members", "/organizations/g1"),
-        ("a person", "/people/c4ca4238-a0b9-2382-0dcc-509a6f75849b"),
-        ("a person, explained", "/people/c4ca4238-a0b9-2382-0dcc-509a6f75849b/explain"),
+        ("a user", "/people/c4ca4238-a0b9-2382-0dcc-509a6f75849b"),
+        ("a user, explained", "/people/c4ca4238-a0b9-2382-0dcc-509a6f75849b/explain"),
         ("sync records, with the chart", "/syncs"),
         ("sync records with trouble", "/syncs?trouble=1"),
         ("sync records of a group", "/syncs?group=g51"),
-        ("one's own page", "/"),
+        ("the own page", "/"),
     ] {
         pages.push(load(&service, &cookie, what, path).await?);
     }
-    for path in ["/teams", "/people"] {
+    for (name, path) in [("teams", "/teams"), ("users", "/people")] {
         let middle = after_the_middle(&service, &cookie, path).await?;
-        let (_, name) = path.split_at(1);
         pages.push(load(&service, &cookie, &format!("{name}, in the middle of the list"), &middle).await?);
     }
     Ok(pages)

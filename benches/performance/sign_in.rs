@@ -19,10 +19,10 @@ const SETTLING: usize = 60;
 const REPEATS: usize = 200;
 const ROUNDS: usize = 3;
 
-/// What LiteLLM 1.109.1 itself does for the same: observed with its real routes on a like machine.
+/// The same with LiteLLM 1.109.1 itself, measured with its real routes on a similar machine.
 const LITELLM: &str = "\
-LiteLLM 1.109.1 itself, for comparison, on a like machine with the same rows: 58, 346, 1,627 and 6,436 SQL statements and 0.12, 0.64,
-2.7 and 10.2 s for the first sign-in with 1, 10, 50 and 200 groups; 211 statements and 0.45 s for a repeat with 200. It makes no
+For comparison, LiteLLM 1.109.1 itself on a similar machine with the same rows: 58, 346, 1,627 and 6,436 SQL statements and 0.12, 0.64,
+2.7 and 10.2 s for the first sign-in with 1, 10, 50 and 200 groups; 211 statements and 0.45 s for a repeat with 200. It creates no
 organizations.
 ";
 
@@ -40,12 +40,12 @@ struct Kind {
 
 pub(crate) async fn run(cluster: &PrivateCluster) -> anyhow::Result<String> {
     let mut page = format!(
-        "Each person is in all of the assigned groups, and organizations are on. Statements are Postgres' own count\n\
-         (`pg_stat_statements`, top level, `BEGIN` and `COMMIT` among them). *Callback* is from the browser's return to the answer with\n\
-         the session; *own* is the same without the waiting for Entra and Graph, whose lists are longer with more groups; *Postgres* is\n\
-         the sync's reading and writing alone. The medians of {RUNS}, in milliseconds. *Processor* is what the service's process had of\n\
-         it for each of {REPEATS} repeats, the median of {ROUNDS} such rounds, the talking with Entra, Graph and the browser included. Before the repeats, Postgres has\n\
-         analyzed the tables and seen {SETTLING} others.\n"
+        "Each user is in all assigned groups, and organizations are on. Statements are counted by Postgres (`pg_stat_statements`, top\n\
+         level, including `BEGIN` and `COMMIT`). *Callback* is the time from the browser's return to the answer with the session. *Own* is\n\
+         the same without waiting for Entra and Graph, whose lists are longer with more groups. *Postgres* is the sync's reads and writes\n\
+         only. Medians of {RUNS}, in milliseconds. *Processor* is the processor time of the service's process for each of {REPEATS} repeats,\n\
+         the median of {ROUNDS} rounds, including requests to Entra and Graph and from the browser. Before the repeats, Postgres has\n\
+         analyzed the tables and run {SETTLING} other repeats.\n"
     );
     for store in [StoreKind::Native, StoreKind::LiteLlm] {
         writeln!(
@@ -81,8 +81,8 @@ async fn scene(cluster: &PrivateCluster, store: StoreKind, groups: usize, page: 
     }
     let processor = median(&processor);
     for (what, kind, processor) in [
-        ("the first ever", first, String::new()),
-        ("another person's first", another, String::new()),
+        ("the first of all", first, String::new()),
+        ("another user's first", another, String::new()),
         ("a repeat", repeat, format!("{processor:.1}")),
     ] {
         let Kind { statements, transactions, callback_ms, own_ms, store_ms } = kind;

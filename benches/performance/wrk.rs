@@ -49,7 +49,7 @@ impl Compared {
 
 pub(crate) fn how() -> String {
     format!(
-        "`wrk -t2 -c{CONNECTIONS} -d{SECONDS}s`, the medians of {ROUNDS} rounds, in each of which every line had its turn; a ratio is the median of the rounds' own"
+        "`wrk -t2 -c{CONNECTIONS} -d{SECONDS}s`, medians of {ROUNDS} rounds that run each line in turn; ratios are medians of the rounds' ratios"
     )
 }
 

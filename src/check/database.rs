@@ -77,7 +77,7 @@ pub async fn database(report: &mut Report, config: &Config, store: &Store, table
 /// Rows that deleted teams and organizations left in a LiteLLM database. What a sign-in repairs is not among them.
 async fn leftovers(report: &mut Report, store: &Store) {
     const STEP: &str = "leftovers";
-    const DOCS: &str = "docs/litellm.md, Leftovers of deleted teams";
+    const DOCS: &str = "docs/reference/litellm.md, Leftovers of deleted teams";
     report.awaits(STEP);
     let found = match store.leftovers().await {
         Ok(found) => found.unwrap_or_default(),
@@ -129,7 +129,7 @@ async fn tables_of_litellm(report: &mut Report, store: &Store) -> bool {
         }
         Err(StoreError::NotLiteLlm(problems)) => {
             for problem in problems {
-                report.fail(STEP, &problem, "docs/litellm.md says what has to be there, and has the grants");
+                report.fail(STEP, &problem, "docs/reference/litellm.md says what has to be there, and has the grants");
             }
             false
         }

@@ -1,4 +1,4 @@
-//! In a real browser: the tutorial of the README, clicked through on the demo; and whether everybody can use the pages.
+//! In a real browser: docs/tutorial.md, clicked through on the demo; and whether everybody can use the pages.
 
 mod axe;
 mod cookies;

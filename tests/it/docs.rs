@@ -1,5 +1,5 @@
-//! What the documentation says is tried: configurations are read, queries asked, commands exist with their options, links
-//! lead somewhere, and the example names every key.
+//! The documents are tested: configurations are loaded, queries run, commands exist with their options, links lead
+//! somewhere, and the example has every key.
 
 mod certificate;
 mod commands;

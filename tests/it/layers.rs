@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use source::Source;
 
 /// What each module may take from the others; `plan::Groups` is that item alone. Change it only together with the
-/// picture in docs/architecture.md.
+/// picture in docs/explanation/request-flow.md.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("policy", &["domain"]),

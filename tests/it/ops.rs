@@ -1,5 +1,5 @@
-//! What is in ops/ fits what the service tells: alerts that fire and only then, panels of metrics that exist, and a
-//! document that says what each of them means.
+//! The files in ops/ fit the metrics: alerts fire when they should and only then, panels show existing metrics, and the
+//! documents describe both.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,7 +9,7 @@ use entraway::observability::metrics::{Kind, Metric, Metrics};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::docs::markdown::{Document, documents, root};
+use crate::docs::markdown::{assert_rows, document, root};
 
 const RULES: &str = "ops/prometheus-rules.yaml";
 const RULE_TESTS: &str = "ops/prometheus-rules.test.yaml";
@@ -42,9 +42,7 @@ fn rules() -> Vec<Rule> {
     rules.groups.into_iter().flat_map(|group| group.rules).collect()
 }
 
-fn operations() -> Document {
-    documents().into_iter().find(|document| document.name == "docs/operations.md").expect("docs/operations.md is there")
-}
+const RUNBOOK: &str = "docs/how-to/respond-to-alerts.md";
 
 /// What is wrong with the metrics that an expression names: unknown ones, labels that they do not have, values that those
 /// cannot have.
@@ -126,25 +124,21 @@ fn the_rules_are_rules_and_fire_at_their_fault_alone() {
 #[test]
 fn every_alert_names_metrics_that_exist_and_where_it_is_told_what_to_do() {
     let metrics = Metrics::new();
-    let operations = operations();
-    let anchors = operations.anchors();
+    let runbook = document(RUNBOOK);
+    let anchors = runbook.anchors();
     let rules = rules();
     assert!(rules.len() > 10, "{RULES} is not read as it should be");
     for Rule { alert, expr, labels, annotations } in &rules {
         assert_eq!(wrong(expr, metrics.list()), [""; 0], "{alert}: {expr}");
         assert!(["critical", "warning"].contains(&labels["severity"].as_str().unwrap_or_default()), "{alert}");
         let anchor = alert.to_lowercase();
-        assert_eq!(annotations["runbook"], format!("docs/operations.md#{anchor}"), "{alert}");
+        assert_eq!(annotations["runbook"], format!("{RUNBOOK}#{anchor}"), "{alert}");
         assert!(annotations["summary"].is_string(), "{alert}");
-        assert!(anchors.contains(&anchor), "docs/operations.md has no heading {alert}");
+        assert!(anchors.contains(&anchor), "{RUNBOOK} has no heading {alert}");
     }
-    let told: BTreeSet<&str> = operations
-        .text
-        .lines()
-        .filter_map(|line| line.strip_prefix("### ").filter(|name| name.starts_with("Entraway")))
-        .collect();
+    let headings: BTreeSet<&str> = runbook.text.lines().filter_map(|line| line.strip_prefix("## ")).collect();
     let alerts: BTreeSet<&str> = rules.iter().map(|rule| &*rule.alert).collect();
-    assert_eq!(told, alerts, "left: the headings of docs/operations.md; right: {RULES}");
+    assert_eq!(headings, alerts, "left: the headings of {RUNBOOK}; right: {RULES}");
 }
 
 /// All texts under this key, however deep.
@@ -216,10 +210,8 @@ fn row(metric: &Metric) -> String {
 }
 
 #[test]
-fn the_document_has_each_metric_as_the_code_has_it_and_no_other() {
+fn reference_lists_each_metric() {
     let metrics = Metrics::new();
     let expected: Vec<String> = metrics.list().iter().map(row).collect();
-    let operations = operations();
-    let rows: Vec<&str> = operations.text.lines().filter(|line| line.starts_with("| `entraway_")).collect();
-    assert_eq!(rows, expected, "left: docs/operations.md; right: what it has to be:\n{}", expected.join("\n"));
+    assert_rows("docs/reference/metrics.md", "| `entraway_", &expected);
 }

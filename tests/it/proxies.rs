@@ -1,4 +1,4 @@
-//! The recipes of docs/proxies, run as they stand there with the real proxies: people sign in through them, and what
+//! The recipes of docs/how-to/proxies, run as they stand there with the real proxies: people sign in through them, and what
 //! reaches the application is what Entraway said and nothing of the client's own.
 
 mod caddy;
@@ -111,9 +111,12 @@ const CLAIMS: &[(&str, &str)] = &[
 
 #[test]
 fn upstream_check_of_the_docs_is_the_tested_one() {
-    let shown = recipe::recipe("docs/proxies/README.md", "rust");
+    let shown = recipe::recipe("docs/reference/forward-auth.md", "rust");
     let tested = include_str!("forward_auth/upstream_check.rs");
-    assert!(tested.contains(shown.trim_end()), "docs/proxies/README.md shows other code than the tests run:\n{shown}");
+    assert!(
+        tested.contains(shown.trim_end()),
+        "docs/reference/forward-auth.md shows other code than the tests run:\n{shown}"
+    );
 }
 
 /// The whole suite, the same for each proxy.

@@ -1,5 +1,4 @@
-//! Traces: whose trace a request belongs to, by the log and by what a collector gets; and what the page about running it
-//! says of them.
+//! Traces: the trace of a request in the log and at a collector, and the reference of the spans.
 
 #[cfg(feature = "otlp")]
 mod collector;
@@ -18,7 +17,7 @@ use reqwest::header::HeaderMap;
 use url::Url;
 
 use crate::cli::program::{CONFIG, Folder, Journey, Program, environment};
-use crate::docs::markdown::documents;
+use crate::docs::markdown::{assert_rows, document};
 use crate::support::{Answer, Browser, World};
 
 /// The trace of a proxy, as it tells of it.
@@ -81,18 +80,13 @@ async fn send(browser: &mut Browser, url: Url, headers: &[(&'static str, &str)])
 }
 
 #[test]
-fn the_page_about_running_it_tells_what_a_span_may_hold() {
-    let page = documents().into_iter().find(|document| document.name == "docs/operations.md").unwrap();
-    let (_, section) = page.text.split_once("\n## Traces\n").expect("the page has a section about traces");
-    let section = section.split("\n## ").next().unwrap();
-    for (_, name, meaning) in Step::ALL {
-        let row = format!("| `{name}` | {meaning} |");
-        assert_eq!(section.matches(&row).count(), 1, "the row is missing from the page:\n{row}");
-    }
-    let (_, table) = section.split_once("\n| span | what |\n").expect("the page has a table of spans");
-    let rows = table.split("\n\n").next().unwrap().matches("\n| `").count();
-    assert_eq!(rows, Step::ALL.len() + 1, "the steps and the request itself, and no row that the code does not know");
+fn reference_lists_each_span() {
+    const PAGE: &str = "docs/reference/traces.md";
+    let request = ("METHOD ROUTE", "a request, from its head to the head of its answer");
+    let steps = Step::ALL.iter().map(|(_, name, meaning)| (*name, *meaning));
+    let rows = std::iter::once(request).chain(steps).map(|(name, meaning)| format!("| `{name}` | {meaning} |"));
+    assert_rows(PAGE, "| `", &rows.collect::<Vec<_>>());
     for attribute in ATTRIBUTES {
-        assert!(section.contains(&format!("`{attribute}`")), "{attribute} is missing from the page");
+        assert!(document(PAGE).text.contains(&format!("`{attribute}`")), "{attribute} is missing in {PAGE}");
     }
 }

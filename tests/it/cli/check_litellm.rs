@@ -87,7 +87,7 @@ async fn in_a_database_that_is_no_proxys_each_table_is_missed_and_none_is_made()
             "FAIL",
             "LiteLLM's tables",
             &format!("there is no table public.\"{table}\""),
-            "docs/litellm.md",
+            "docs/reference/litellm.md",
         );
     }
     assert_eq!(ended.stdout.matches("FAIL  ").count(), TABLES.len(), "nothing else is wrong:\n{}", ended.stdout);
@@ -110,7 +110,8 @@ async fn serve_ends_at_once_where_the_database_is_no_proxys() {
     assert_eq!(errors.len(), 1, "one line tells what is wrong: {ended:?}");
     assert!(ended.stderr.trim_end().ends_with(errors[0]), "and it is the last one: {ended:?}");
     assert!(
-        errors[0].starts_with("entraway: the database's LiteLLM tables cannot be served (see docs/litellm.md): "),
+        errors[0]
+            .starts_with("entraway: the database's LiteLLM tables cannot be served (see docs/reference/litellm.md): "),
         "{errors:?}"
     );
     for table in TABLES {
@@ -130,7 +131,7 @@ async fn a_right_that_is_missing_is_named_with_the_grants() {
     world.sql(r#"revoke insert (budget_id) on public."LiteLLM_TeamMembership" from entraway"#).await;
     let ended = check(&world, &config(""), &environment(&world)).await;
     let found = "no right to INSERT LiteLLM_TeamMembership.budget_id";
-    assert_only_failure(&ended, "LiteLLM's tables", found, "docs/litellm.md");
+    assert_only_failure(&ended, "LiteLLM's tables", found, "docs/reference/litellm.md");
 
     world.sql(r#"revoke all on public."LiteLLM_TeamMembership" from entraway"#).await;
     world.sql(r#"revoke update (user_role) on public."LiteLLM_UserTable" from entraway"#).await;
@@ -140,7 +141,7 @@ async fn a_right_that_is_missing_is_named_with_the_grants() {
         "SELECT LiteLLM_TeamMembership.team_id",
         "UPDATE LiteLLM_UserTable.user_role",
     ] {
-        assert_told(&ended, "FAIL", "LiteLLM's tables", &format!("no right to {found}"), "docs/litellm.md");
+        assert_told(&ended, "FAIL", "LiteLLM's tables", &format!("no right to {found}"), "docs/reference/litellm.md");
     }
     assert_eq!(ended.code, 1);
 }
@@ -295,7 +296,7 @@ async fn check_counts_leftovers_of_deleted_teams() {
         )
         .await;
     let ended = check(&world, &config(""), &environment(&world)).await;
-    let remedy = "docs/litellm.md, Leftovers of deleted teams";
+    let remedy = "docs/reference/litellm.md, Leftovers of deleted teams";
     assert_told(&ended, "warn", "leftovers", "2 rows of LiteLLM_TeamMembership belong to no team", remedy);
     let found = "1 team memberships have the default member budget of a deleted team";
     assert_told(&ended, "warn", "leftovers", found, remedy);
@@ -308,5 +309,5 @@ async fn row_level_security_that_hides_rows_is_told_of() {
     world.sql(r#"alter table public."LiteLLM_UserTable" enable row level security"#).await;
     let ended = check(&world, &config(""), &environment(&world)).await;
     let found = "row-level security hides rows of LiteLLM_UserTable";
-    assert_only_failure(&ended, "LiteLLM's tables", found, "docs/litellm.md");
+    assert_only_failure(&ended, "LiteLLM's tables", found, "docs/reference/litellm.md");
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use clap::CommandFactory as _;
 use entraway::cli::Cli;
 
-use super::markdown::{Block, documents, root};
+use super::markdown::{Block, document, documents, root};
 
 /// A command as the reader types it, in words, with where it stands.
 struct Typed {
@@ -137,6 +137,22 @@ fn every_command_of_entraway_exists_with_its_options() {
 }
 
 #[test]
+fn reference_lists_each_subcommand() {
+    let page = document("docs/reference/command-line.md").text;
+    let program = Cli::command();
+    for command in program.get_subcommands() {
+        let name = command.get_name();
+        assert!(page.contains(&format!("`entraway {name}")), "docs/reference/command-line.md does not list {name}");
+        for subcommand in command.get_subcommands().map(clap::Command::get_name) {
+            assert!(
+                page.contains(&format!("`entraway {name} {subcommand}")),
+                "docs/reference/command-line.md does not list {name} {subcommand}"
+            );
+        }
+    }
+}
+
+#[test]
 fn every_script_that_is_named_exists_and_can_be_run() {
     let mut wrong = Vec::new();
     for Typed { place, words } in typed() {
@@ -153,10 +169,9 @@ fn every_script_that_is_named_exists_and_can_be_run() {
 }
 
 #[test]
-fn the_readme_begins_with_the_demo_and_tests_with_the_test_script() {
-    let documents = documents();
+fn first_commands_are_the_demo_and_the_tests() {
     let mut first: BTreeMap<&str, Option<String>> = BTreeMap::new();
-    for block in documents[0].blocks() {
+    for block in ["README.md", "CONTRIBUTING.md"].iter().flat_map(|name| document(name).blocks()) {
         if !["sh", "shell", "bash", "console"].contains(&block.language.as_str()) {
             continue;
         }
@@ -167,7 +182,6 @@ fn the_readme_begins_with_the_demo_and_tests_with_the_test_script() {
         }
     }
     let first = |section: &str| first.get(section).cloned().flatten();
-    let wanted = "README.md: the first command of the section whose heading names";
-    assert_eq!(first("quick start").as_deref(), Some("script/demo"), "{wanted} a quick start");
-    assert_eq!(first("test").as_deref(), Some("script/test"), "{wanted} tests");
+    assert_eq!(first("quick start").as_deref(), Some("script/demo"), "README.md, section Quick start");
+    assert_eq!(first("test").as_deref(), Some("script/test --fast"), "CONTRIBUTING.md, section Test");
 }

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use entraway::config::{self, ConfigError, Env, Problem};
 
-use super::markdown::{documents, root};
+use super::markdown::{document, documents, root};
 
 /// The keys on the first level of a YAML text.
 fn sections(yaml: &str) -> Vec<&str> {
@@ -49,7 +49,7 @@ fn problems(yaml: &str) -> Vec<Problem> {
 }
 
 #[test]
-fn every_configuration_in_the_documents_is_one() {
+fn configurations_in_documents_load() {
     let mut wrong = Vec::new();
     let mut seen = 0;
     for document in documents() {
@@ -86,28 +86,45 @@ pub(super) fn keys(section: &str) -> Vec<String> {
     known.split(", ").map(str::to_owned).collect()
 }
 
-#[test]
-fn the_example_names_every_key_that_the_loader_knows() {
-    let example = fs::read_to_string(root().join("config.example.yaml")).unwrap();
-    // Other keys of this section may be LiteLLM's, so the loader does not list its own.
+/// Every key that the loader knows, with its section. Keys of LiteLLM in `litellm_settings` are not among them.
+fn all_keys() -> Vec<(String, String)> {
     let ours = ["entra_groups_also_create_orgs", "default_team_params", "default_internal_user_params"];
-    let mut wanted: Vec<(String, String)> = ours.map(|key| ("litellm_settings".to_owned(), key.to_owned())).to_vec();
+    let mut all: Vec<(String, String)> = ours.map(|key| ("litellm_settings".to_owned(), key.to_owned())).to_vec();
     let top = keys("");
     assert!(top.contains(&"litellm_settings".to_owned()) && top.len() >= 8, "{top:?}");
-    let nested = ["litellm_settings.default_team_params", "litellm_settings.default_internal_user_params"];
-    let sections = top.iter().map(String::as_str).filter(|section| !["store", "litellm_settings"].contains(section));
-    for section in sections.chain(nested) {
+    for section in top.iter().filter(|section| !["store", "litellm_settings"].contains(&section.as_str())) {
         let known = keys(section);
         assert!(known.len() > 1, "{section} has {known:?}");
-        wanted.extend(known.into_iter().map(|key| (section.to_owned(), key)));
+        all.extend(known.into_iter().map(|key| (section.clone(), key)));
     }
-    wanted.extend(top.iter().map(|key| (String::new(), key.clone())));
+    all
+}
+
+#[test]
+fn example_has_each_key_of_the_loader() {
+    let example = fs::read_to_string(root().join("config.example.yaml")).unwrap();
+    let mut wanted = all_keys();
+    for section in ["litellm_settings.default_team_params", "litellm_settings.default_internal_user_params"] {
+        wanted.extend(keys(section).into_iter().map(|key| (section.to_owned(), key)));
+    }
+    wanted.extend(keys("").into_iter().map(|key| (String::new(), key)));
     let missing: Vec<String> = wanted
         .iter()
         .filter(|(section, key)| !named(&example, section, key))
         .map(|(section, key)| format!("{section}.{key}"))
         .collect();
     assert!(missing.is_empty(), "config.example.yaml does not name {missing:?}");
+}
+
+#[test]
+fn reference_lists_each_key_of_the_loader() {
+    let page = document("docs/reference/configuration.md").text;
+    let missing: Vec<String> = all_keys()
+        .iter()
+        .map(|(section, key)| format!("`{section}.{key}`"))
+        .filter(|key| !page.lines().any(|line| line.starts_with("| `") && line.contains(key)))
+        .collect();
+    assert!(missing.is_empty(), "docs/reference/configuration.md does not list {missing:?}");
 }
 
 /// Whether the key stands in that section of the example, by the indentation of its lines.
@@ -127,13 +144,13 @@ fn named(example: &str, section: &str, key: &str) -> bool {
 }
 
 #[test]
-fn the_example_is_a_whole_configuration() {
+fn example_is_a_complete_configuration() {
     let example = fs::read_to_string(root().join("config.example.yaml")).unwrap();
     assert_eq!(problems(&example), [], "config.example.yaml");
 }
 
 #[test]
-fn every_variable_that_works_without_a_file_is_in_the_documents() {
+fn documents_list_each_environment_variable() {
     let texts: String = documents().iter().map(|document| document.text.as_str()).collect();
     let example = fs::read_to_string(root().join("config.example.yaml")).unwrap();
     for name in [

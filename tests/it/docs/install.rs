@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
-use super::markdown::documents;
+use super::markdown::document;
 use crate::cli::program::Folder;
 
 /// Stands for cargo, which would build for minutes: it puts the program of this test run where cargo puts it.
@@ -16,8 +16,7 @@ exec ln -s "$PROGRAM" "$HOME/.cargo/bin/entraway"
 
 #[test]
 fn readme_install_commands_put_the_binary_into_the_path() {
-    let documents = documents();
-    let blocks = documents[0].blocks();
+    let blocks = document("README.md").blocks();
     let block = blocks.iter().find(|block| block.headings.last().is_some_and(|heading| heading == "Install"));
     let block = block.expect("README.md says how to install");
     let folder = Folder::new();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// One document.
 pub(crate) struct Document {
-    /// As in `docs/operations.md`.
+    /// As in `docs/how-to/deploy.md`.
     pub(crate) name: String,
     pub(crate) path: PathBuf,
     pub(crate) text: String,
@@ -26,13 +26,19 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// README.md and all of docs/.
+/// README.md and the other documents in the root, and all of docs/.
 #[track_caller]
 pub(crate) fn documents() -> Vec<Document> {
-    let mut paths = vec![root().join("README.md")];
-    assert!(paths[0].exists(), "there is no README.md: it is the first thing that people look for");
+    let mut paths =
+        ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"].map(|name| root().join(name)).to_vec();
     collect(&root().join("docs"), &mut paths);
     paths.into_iter().map(Document::read).collect()
+}
+
+/// One document, by its path in the repository.
+#[track_caller]
+pub(crate) fn document(name: &str) -> Document {
+    Document::read(root().join(name))
 }
 
 fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
@@ -49,9 +55,11 @@ fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
 }
 
 impl Document {
+    #[track_caller]
     fn read(path: PathBuf) -> Self {
         let name = path.strip_prefix(root()).unwrap().display().to_string();
-        Self { name, text: fs::read_to_string(&path).unwrap(), path }
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
+        Self { name, path, text }
     }
 
     /// The fenced blocks, also those that are indented below a list.
@@ -123,6 +131,22 @@ impl Document {
         }
         anchors
     }
+}
+
+/// Compares the rows of a table of a document with those that the code has. With `UPDATE_DOCS` in the environment it writes
+/// them instead. The rows follow each other, and each begins with `prefix`.
+#[track_caller]
+pub(crate) fn assert_rows(name: &str, prefix: &str, expected: &[String]) {
+    let document = document(name);
+    let has_prefix = |line: &&str| line.starts_with(prefix);
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        let before = document.text.lines().take_while(|line| !has_prefix(line));
+        let after = document.text.lines().skip_while(|line| !has_prefix(line)).skip_while(has_prefix);
+        let lines: Vec<&str> = before.chain(expected.iter().map(String::as_str)).chain(after).collect();
+        return fs::write(&document.path, lines.join("\n") + "\n").unwrap();
+    }
+    let rows: Vec<&str> = document.text.lines().filter(has_prefix).collect();
+    assert_eq!(rows, expected, "left: {name}; right: the code. UPDATE_DOCS=1 writes the document");
 }
 
 fn heading(line: &str) -> Option<(usize, &str)> {

@@ -1,5 +1,5 @@
-//! The commands of docs/operations.md are run in the order of the page, by `sh`, at a real database in which somebody has
-//! signed in. Where a daemon or a cluster would be asked, the same program reads what it would be sent.
+//! Runs the commands of the guides for operators, one page after the other, with `sh` and a real database in which a user
+//! has signed in. Instead of a daemon or a cluster, the real client program reads what would be sent.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,14 +12,23 @@ use entraway::domain::StoreKind::LiteLlm;
 use pg_sandbox::{Durability, PrivateCluster, litellm_migrations};
 use sqlx::{Connection as _, PgConnection, PgPool};
 
-use super::markdown::{Block, documents, root};
+use super::markdown::{Block, document, root};
 use super::queries::{OWNER, run};
 use crate::cli::program::Folder;
 use crate::support::{World, as_entraway};
 
-const PAGE: &str = "docs/operations.md";
+/// The guides in the order in which their commands run.
+const PAGES: [&str; 6] = [
+    "docs/how-to/deploy.md",
+    "docs/how-to/use-with-litellm.md",
+    "docs/how-to/back-up.md",
+    "docs/how-to/upgrade.md",
+    "docs/how-to/rotate-secrets.md",
+    "docs/how-to/respond-to-an-incident.md",
+];
+const DATABASE: &str = "docs/reference/database.md";
 
-/// Stands for `docker`: what is asked of compose is read by docker-compose.
+/// Replaces `docker`: docker-compose reads what would be asked of compose.
 const DOCKER: &str = r#"#!/bin/sh
 case "$*" in
 'compose up '*) exec docker-compose --file compose.yaml config --quiet ;;
@@ -28,8 +37,7 @@ case "$*" in
 esac
 "#;
 
-/// Stands for kubectl at a cluster: what makes something makes it here; what is to be applied is put together; what
-/// waits for a cluster is only known.
+/// Replaces kubectl: it creates objects locally, builds kustomizations, and accepts the commands that wait for a cluster.
 const KUBECTL: &str = r#"#!/bin/sh
 case "$*" in
 'apply -k '*) exec "$REAL_KUBECTL" kustomize "$3" ;;
@@ -43,7 +51,7 @@ case "$*" in
 esac
 "#;
 
-/// Stands for `sudo`: what is installed is put below `$INSTALL_ROOT`, and systemd is asked only whether there is a unit.
+/// Replaces `sudo`: it installs below `$INSTALL_ROOT`, and checks that the unit exists instead of starting it.
 const SUDO: &str = r#"#!/bin/sh
 case "$*" in
 'install '*)
@@ -60,12 +68,11 @@ case "$*" in
 esac
 "#;
 
-fn shell_blocks() -> Vec<Block> {
-    let page = documents().into_iter().find(|document| document.name == PAGE).expect("the page is there");
-    page.blocks().into_iter().filter(|block| block.language == "sh").collect()
+fn shell_blocks(page: &str) -> Vec<Block> {
+    document(page).blocks().into_iter().filter(|block| block.language == "sh").collect()
 }
 
-/// A copy of what the commands need of the repository, and the programs that they call.
+/// A copy of the parts of the repository that the commands need, and the programs that they call.
 fn workplace(world: &World) -> (Folder, BTreeMap<String, String>) {
     let folder = Folder::new();
     let copy = "cp -R Dockerfile compose.yaml deploy docs \"$0\"";
@@ -113,13 +120,13 @@ fn workplace(world: &World) -> (Folder, BTreeMap<String, String>) {
     (folder, BTreeMap::from(env))
 }
 
-/// Runs one block; it has to succeed.
+/// Runs one block of a page, which must succeed.
 #[track_caller]
-fn sh(block: &Block, folder: &Folder, env: &BTreeMap<String, String>) -> Output {
+fn sh(page: &str, block: &Block, folder: &Folder, env: &BTreeMap<String, String>) -> Output {
     let mut command = Command::new("sh");
     command.args(["-euc", &block.text]).current_dir(folder.path()).env_clear().envs(env);
     let ended = command.output().unwrap();
-    assert!(ended.status.success(), "{PAGE}:{}:\n{}\n{ended:?}", block.line, block.text);
+    assert!(ended.status.success(), "{page}:{}:\n{}\n{ended:?}", block.line, block.text);
     ended
 }
 
@@ -127,9 +134,9 @@ async fn sessions(pool: &PgPool) -> i64 {
     sqlx::query_scalar("select count(*) from entraway.sessions").fetch_one(pool).await.unwrap()
 }
 
-/// A cluster of its own, since roles are one for all its databases.
+/// A cluster of its own, since all databases of a cluster share roles.
 #[tokio::test]
-async fn the_commands_of_the_page_work_in_their_order() {
+async fn commands_of_the_guides_work_in_order() {
     let cluster = PrivateCluster::start(Durability::Fast).await.unwrap();
     cluster.create_database("litellm", None).await.unwrap();
     cluster.apply_migrations("litellm", &litellm_migrations()).await.unwrap();
@@ -144,21 +151,21 @@ async fn the_commands_of_the_page_work_in_their_order() {
     let world = World::on(LiteLlm, as_entraway(&url), &url, "litellm".to_owned()).await;
     let (alice, _) = world.alice();
     world.sign_in(&world.service().await, alice).await;
-    // The row that the page confirms.
+    // The row that the guide confirms.
     let row = r#"insert into public."LiteLLM_UserTable" (user_id) values ('00000000-0000-0000-0000-000000000000')"#;
     sqlx::raw_sql(row).execute(&world.pool).await.unwrap();
 
     let (folder, mut env) = workplace(&world);
     env.insert("DATABASE_URL".to_owned(), owner);
     let mut ran = 0;
-    for block in shell_blocks() {
+    for (page, block) in PAGES.iter().flat_map(|page| shell_blocks(page).into_iter().map(move |block| (page, block))) {
         let restores = block.text.contains("pg_restore");
         if restores {
             world.sign_in(&world.service().await, alice).await;
             let more = "insert into entraway.used_attempts (attempt_id, expires_at) values ('after the dump', now())";
             sqlx::raw_sql(more).execute(&world.pool).await.unwrap();
         }
-        let ended = sh(&block, &folder, &env);
+        let ended = sh(page, &block, &folder, &env);
         if restores {
             let after: i64 =
                 sqlx::query_scalar("select count(*) from entraway.used_attempts where attempt_id = 'after the dump'")
@@ -173,19 +180,21 @@ async fn the_commands_of_the_page_work_in_their_order() {
         }
         ran += 1;
     }
-    assert!(ran >= 10, "{PAGE} has only {ran} blocks of commands");
+    assert!(ran >= 12, "{PAGES:?} have only {ran} blocks of commands");
     for made in ["entraway.dump", "all.dump", "app.pem", "deploy/compose/secrets/database_url"] {
         assert!(folder.path().join(made).is_file(), "{made} was not made");
     }
     assert_eq!(fs::read_to_string(folder.path().join("client_secret")).unwrap(), "abc8Q~old\nabc8Q~new\n");
-    the_installed_unit_runs_it(&folder.path().join("installed"));
+    assert_installed_unit_starts(&folder.path().join("installed"));
 
-    run(&world.pool, PAGE).await;
-    // Whoever logs in as the second role does what the first may, and what they make is the first one's.
+    for page in [DATABASE, "docs/how-to/rotate-secrets.md", "docs/how-to/respond-to-an-incident.md"] {
+        run(&world.pool, page, |_| true).await;
+    }
+    // The second role has the first one's rights, and the first one owns what it creates.
     let second = url.replacen("postgres://postgres@", "postgres://entraway_b@", 1);
     let mut connection = PgConnection::connect(&second).await.unwrap();
     let who: String = sqlx::query_scalar("select current_user::text").fetch_one(&mut connection).await.unwrap();
-    assert_eq!(who, "entraway", "a session of the second role's acts as the first");
+    assert_eq!(who, "entraway", "a session of the second role acts as the first");
     connection.close().await.unwrap();
     sqlx::raw_sql("alter role entraway nologin").execute(&world.pool).await.unwrap();
     let taken_over = World::on(LiteLlm, second, &url, "litellm".to_owned()).await;
@@ -193,8 +202,8 @@ async fn the_commands_of_the_page_work_in_their_order() {
     taken_over.sign_in(&taken_over.service().await, alice).await;
 }
 
-/// The unit is sound to systemd itself, starts what was installed, and the page's configuration finds the secrets.
-fn the_installed_unit_runs_it(installed: &Path) {
+/// systemd accepts the unit, the unit starts the installed program, and the guide's configuration finds the secrets.
+fn assert_installed_unit_starts(installed: &Path) {
     let text = fs::read_to_string(installed.join("etc/systemd/system/entraway.service")).unwrap();
     let in_place = |path: &str| format!("{}{path}", installed.display());
     let start = text.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
@@ -206,7 +215,7 @@ fn the_installed_unit_runs_it(installed: &Path) {
     assert!(version.status.success(), "{version:?}");
 
     if !cfg!(target_os = "linux") {
-        println!("not tried: systemd exists on Linux alone");
+        println!("skipped: systemd exists on Linux only");
         return;
     }
     let unit = installed.join("entraway.service");
@@ -222,17 +231,17 @@ fn the_installed_unit_runs_it(installed: &Path) {
         let (name, path) = line.split_once(':').unwrap();
         assert_eq!(path, format!("/etc/entraway/{name}"));
         let mode = fs::metadata(in_place(path)).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600, "{path} is for root alone");
+        assert_eq!(mode & 0o777, 0o600, "only root can read {path}");
     }
-    let page = documents().into_iter().find(|document| document.name == PAGE).unwrap();
-    let shown = page.blocks().into_iter().find(|block| block.text.contains("CREDENTIALS_DIRECTORY")).unwrap();
+    let shown =
+        document(PAGES[0]).blocks().into_iter().find(|block| block.text.contains("CREDENTIALS_DIRECTORY")).unwrap();
     let env = config::Env::from([("CREDENTIALS_DIRECTORY".to_owned(), in_place("/etc/entraway"))]);
     let loaded = config::parse(Some(&shown.text), &installed.join("config.yaml"), &env);
     assert!(loaded.is_ok(), "{}", loaded.err().unwrap());
 }
 
 #[tokio::test]
-async fn the_page_names_every_table_with_what_is_lost_without_it() {
+async fn reference_lists_each_table() {
     let world = World::new().await;
     let tables: Vec<String> = sqlx::query_scalar(
         "select relname::text from pg_class where relnamespace = 'entraway'::regnamespace and relkind = 'r'",
@@ -240,13 +249,13 @@ async fn the_page_names_every_table_with_what_is_lost_without_it() {
     .fetch_all(&world.pool)
     .await
     .unwrap();
-    let page = fs::read_to_string(root().join(PAGE)).unwrap();
-    let section = page.split("\n## ").find(|section| section.starts_with("Back-up")).expect("the section is there");
+    let page = document(DATABASE).text;
+    let section = page.split("\n## ").find(|section| section.starts_with("Tables")).expect("the section exists");
     let rows: String = section.lines().filter(|line| line.starts_with("| `")).collect();
     let mut named: Vec<&str> = rows.split('`').skip(1).step_by(2).collect();
     named.retain(|name| *name != "store: litellm" && *name != "entraway explain");
     named.sort_unstable();
     let mut tables: Vec<&str> = tables.iter().map(String::as_str).collect();
     tables.sort_unstable();
-    assert_eq!(named, tables, "left: the tables that {PAGE} names; right: those that there are");
+    assert_eq!(named, tables, "left: the tables in {DATABASE}; right: the tables in the schema");
 }

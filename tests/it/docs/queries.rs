@@ -1,4 +1,4 @@
-//! The SQL of the documents is run on a database that somebody signed in to, as far as a reader would.
+//! Runs the SQL of the documents on a database in which a user has signed in.
 
 use std::process::Command;
 
@@ -6,14 +6,13 @@ use entraway::domain::StoreKind::{LiteLlm, Native};
 use pg_sandbox::{Durability, PrivateCluster, litellm_migrations};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 
-use super::markdown::{documents, root};
+use super::markdown::{document, root};
 use crate::support::{World, as_entraway};
 
 /// The statements of a document, each with its line.
 #[track_caller]
 fn statements(name: &str) -> Vec<(usize, String)> {
-    let document = documents().into_iter().find(|document| document.name == name).expect("the document is there");
-    let blocks = document.blocks().into_iter().filter(|block| block.language == "sql");
+    let blocks = document(name).blocks().into_iter().filter(|block| block.language == "sql");
     let each = |text: &str| text.split(';').map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned).collect();
     let all: Vec<_> = blocks
         .flat_map(|block| {
@@ -21,28 +20,31 @@ fn statements(name: &str) -> Vec<(usize, String)> {
             texts.into_iter().map(move |text| (block.line, text))
         })
         .collect();
-    assert!(!all.is_empty(), "{name} shows no SQL any more: does this test have to go?");
+    assert!(!all.is_empty(), "{name} has no SQL: remove it from this test");
     all
 }
 
-pub(super) async fn run(pool: &PgPool, name: &str) {
-    for (line, statement) in statements(name) {
+/// Runs the chosen statements of a document. A query has to find rows.
+pub(super) async fn run(pool: &PgPool, name: &str, chosen: impl Fn(&str) -> bool) {
+    for (line, statement) in statements(name).into_iter().filter(|(_, statement)| chosen(statement)) {
         let rows = sqlx::raw_sql(AssertSqlSafe(statement.clone())).fetch_all(pool).await;
         let rows = rows.unwrap_or_else(|error| panic!("{name}:{line}: {error}\n{statement}"));
         let asks = statement.starts_with("select");
-        assert!(!asks || !rows.is_empty(), "{name}:{line}: after a sign-in there is nothing to see:\n{statement}");
+        assert!(!asks || !rows.is_empty(), "{name}:{line}: the query finds no rows after a sign-in:\n{statement}");
     }
 }
 
 #[tokio::test]
-async fn the_queries_of_the_readme_show_what_a_sign_in_made() {
-    let world = World::of(Native).await;
-    let (alice, _) = world.alice();
-    world.sign_in(&world.service().await, alice).await;
-    run(&world.pool, "README.md").await;
+async fn tutorial_queries_show_a_sign_in() {
+    for (store, litellm) in [(Native, false), (LiteLlm, true)] {
+        let world = World::of(store).await;
+        let (alice, _) = world.alice();
+        world.sign_in(&world.service().await, alice).await;
+        run(&world.pool, "docs/tutorial.md", |statement| statement.contains("LiteLLM_") == litellm).await;
+    }
 }
 
-/// Whom an operator of a hosted Postgres is: no superuser, but the owner of a LiteLLM proxy's database.
+/// The operator of a hosted Postgres: not a superuser, but the owner of a LiteLLM proxy's database.
 pub(super) const OWNER: &str = r"
     create role owner login createrole;
     alter database litellm owner to owner;
@@ -54,9 +56,9 @@ pub(super) const OWNER: &str = r"
         end loop;
     end $$";
 
-/// A cluster of its own, since the role of the grants is one for all its databases.
+/// A cluster of its own, since all databases of a cluster share the role of the grants.
 #[tokio::test]
-async fn the_page_about_litellm_leads_from_the_grants_to_a_database_without_us() {
+async fn litellm_guide_leads_from_grants_to_removal() {
     let cluster = PrivateCluster::start(Durability::Fast).await.unwrap();
     cluster.create_database("litellm", None).await.unwrap();
     cluster.apply_migrations("litellm", &litellm_migrations()).await.unwrap();
@@ -65,24 +67,27 @@ async fn the_page_about_litellm_leads_from_the_grants_to_a_database_without_us()
     sqlx::raw_sql(OWNER).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
 
-    let page = documents().into_iter().find(|document| document.name == "docs/litellm.md").unwrap();
-    let command = page.blocks().into_iter().find(|block| block.text.contains("psql")).expect("how to run the grants");
+    let command = document("docs/how-to/use-with-litellm.md")
+        .blocks()
+        .into_iter()
+        .find(|block| block.text.contains("psql"))
+        .expect("how to run the grants");
     let done = Command::new("sh")
         .args(["-c", &command.text])
         .current_dir(root())
         .env("DATABASE_URL", url.replacen("postgres://postgres@", "postgres://owner@", 1))
         .output()
         .unwrap();
-    assert!(done.status.success(), "docs/litellm.md:{}: {done:?}", command.line);
+    assert!(done.status.success(), "docs/how-to/use-with-litellm.md:{}: {done:?}", command.line);
 
     let world = World::on(LiteLlm, as_entraway(&url), &url, "litellm".to_owned()).await;
     let (alice, _) = world.alice();
     let service = world.service().await;
     world.sign_in(&service, alice).await;
-    // "Stop Entraway": what it owns is dropped below all the same, whatever connections it has.
-    // The owner takes it away again, too.
+    // The owner removes Entraway, too. Its connections do not prevent that.
     let pool = PgPool::connect(&url.replacen("postgres://postgres@", "postgres://owner@", 1)).await.unwrap();
-    run(&pool, "docs/litellm.md").await;
+    run(&pool, "docs/reference/litellm.md", |_| true).await;
+    run(&pool, "docs/how-to/use-with-litellm.md", |_| true).await;
 
     let (left, people): (i64, i64) = sqlx::query_as(
         r#"select (select count(*) from pg_roles where rolname = 'entraway')
@@ -92,5 +97,5 @@ async fn the_page_about_litellm_leads_from_the_grants_to_a_database_without_us()
     .fetch_one(&world.pool)
     .await
     .unwrap();
-    assert_eq!((left, people), (0, 1), "what is left of us, and whether Alice and her team stayed");
+    assert_eq!((left, people), (0, 1), "left of Entraway; Alice with her team");
 }

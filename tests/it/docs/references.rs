@@ -1,13 +1,16 @@
-//! What the documents name between backticks exists: files, routes, metrics and configuration keys.
+//! Files, routes, metrics and configuration keys that the documents name between backticks exist.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use entraway::metrics::Metrics;
+use entraway::trace::{ATTRIBUTES, Step};
+
 use super::configurations::keys;
 use super::markdown::{documents, root};
 
-/// A text between backticks, with where it stands.
+/// A text between backticks, with its place.
 struct Code {
     place: String,
     text: String,
@@ -54,34 +57,15 @@ fn files(folders: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn files_in_the_documents_exist() {
-    const FOLDERS: [&str; 12] = [
-        "src",
-        "crates",
-        "tests",
-        "docs",
-        "script",
-        "deploy",
-        "migrations",
-        "assets",
-        "templates",
-        "fuzz",
-        "benches",
-        "ops",
-    ];
+fn files_in_documents_exist() {
+    const FOLDERS: [&str; 11] =
+        ["src", "tests", "docs", "script", "deploy", "migrations", "assets", "templates", "fuzz", "benches", "ops"];
     let files = files(&FOLDERS);
     let folder = |path: &str| path.split('/').next().unwrap_or_default().to_owned();
-    // docs/architecture.md shortens `src/http/list.rs` to `web/list.rs`.
-    let modules: BTreeSet<String> = files
-        .iter()
-        .filter_map(|path| path.strip_prefix("src/"))
-        .filter(|path| path.contains('/'))
-        .map(folder)
-        .collect();
     check("files", |text| {
         let path = text.split_whitespace().next()?.trim_end_matches('/');
         let rust = Path::new(path).extension().is_some_and(|extension| extension == "rs");
-        let inside = path.contains('/') && (FOLDERS.contains(&&*folder(path)) || modules.contains(&folder(path)));
+        let inside = path.contains('/') && FOLDERS.contains(&&*folder(path));
         if !(rust || inside) || path.contains(['*', '<', '…', '{', ':', '(']) {
             return None;
         }
@@ -92,32 +76,33 @@ fn files_in_the_documents_exist() {
 }
 
 #[test]
-fn metrics_in_the_documents_exist() {
-    let metrics = fs::read_to_string(root().join("src/observability/metrics.rs")).unwrap();
+fn metrics_in_documents_exist() {
+    let metrics = Metrics::new();
+    let exists = |base: &str| metrics.list().iter().any(|metric| metric.name.contains(base));
     check("metrics", |text| {
         let name = text.split(['{', ' ', '[', '(']).next()?.strip_prefix("entraway_")?;
-        // A table or a role may begin so, too.
+        // Tables and roles can begin the same way.
         let shaped =
             ["_total", "_seconds", "_open", "_most", "_waiting", "_usable"].iter().any(|end| name.ends_with(end));
         let base =
             ["_bucket", "_count", "_sum", "_total"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
-        (shaped && !metrics.contains(base)).then(|| "no such metric in src/observability/metrics.rs".to_owned())
+        (shaped && !exists(base)).then(|| "no such metric".to_owned())
     });
 }
 
 #[test]
-fn keys_in_the_documents_exist() {
+fn keys_in_documents_exist() {
     let top = keys("");
     // Names of spans look the same.
-    let spans = fs::read_to_string(root().join("src/observability/spans.rs")).unwrap();
+    let span = |path: &str| Step::ALL.iter().any(|(_, name, _)| *name == path) || ATTRIBUTES.contains(&path);
     check("keys", |text| {
         let path = text.split([':', ' ', '=']).next()?;
         let (section, key) = path.split_once('.')?;
         let plain =
             |key: &str| !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_lowercase() || b"_.".contains(&byte));
-        // `server.rs` is a file, and the rest of this section may be LiteLLM's.
+        // `server.rs` is a file. Other keys of `litellm_settings` can be LiteLLM's.
         let section_known = top.iter().any(|known| known == section) && section != "litellm_settings";
-        if !section_known || !plain(key) || ["rs", "md"].contains(&key) || spans.contains(&format!("\"{path}\"")) {
+        if !section_known || !plain(key) || ["rs", "md"].contains(&key) || span(path) {
             return None;
         }
         let first = key.split('.').next()?;
@@ -126,10 +111,10 @@ fn keys_in_the_documents_exist() {
 }
 
 #[test]
-fn routes_in_the_documents_exist() {
-    let source = fs::read_to_string(root().join("src/http.rs")).unwrap();
+fn routes_in_documents_exist() {
+    let source = super::limits::sources();
     let mut routes: Vec<&str> = source.split(".route(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
-    // `/api` stands for all below it; the others are routes of forward auth, and of the port for metrics.
+    // `/api` stands for all routes below it; the others are not string literals in the source.
     routes.extend(["/api", "/auth/verify", "/auth/verify/envoy", "/metrics"]);
     let is = |route: &str, path: &str| {
         let (route, path): (Vec<&str>, Vec<&str>) = (route.split('/').collect(), path.split('/').collect());
@@ -146,6 +131,6 @@ fn routes_in_the_documents_exist() {
         let ours = path.is_empty() || first.contains(path.split('/').next()?);
         let path = format!("/{path}");
         (ours && !routes.iter().any(|route| is(route, path.trim_end_matches('/')) || is(route, &path)))
-            .then(|| "no such route in src/http.rs".to_owned())
+            .then(|| "no such route".to_owned())
     });
 }

@@ -1,4 +1,4 @@
-//! docs/security.md: each promise names where it is kept and the tests that hold it, and all of that is there.
+//! docs/explanation/security.md: each guarantee names existing files and existing tests.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -24,29 +24,29 @@ fn named(cell: &str) -> Vec<&str> {
 }
 
 #[test]
-fn every_promise_names_the_place_where_it_is_kept_and_the_tests_that_hold_it() {
+fn guarantees_name_existing_files_and_tests() {
     let mut code = String::new();
-    for folder in ["src", "tests"] {
+    for folder in ["src", "tests", "crates"].into_iter().filter(|folder| root().join(folder).exists()) {
         sources(&root().join(folder), &mut code);
     }
     let tests: BTreeSet<&str> =
         code.lines().filter_map(|line| line.trim().split_once("fn ")?.1.split(['(', '<']).next()).collect();
-    let page = fs::read_to_string(root().join("docs/security.md")).unwrap();
-    let rows = page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| promise"));
-    let mut promises = 0;
+    let page = fs::read_to_string(root().join("docs/explanation/security.md")).unwrap();
+    let rows = page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| guarantee"));
+    let mut guarantees = 0;
     for row in rows {
         let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
-        let [promise, against, kept, held] = cells[..] else { panic!("a row of four: {row}") };
-        assert!(!against.is_empty(), "{promise}: against whom?");
-        let (places, holders) = (named(kept), named(held));
-        assert!(!places.is_empty() && !holders.is_empty(), "{promise}: kept in {places:?}, held by {holders:?}");
+        let [guarantee, against, implementation, tested_by] = cells[..] else { panic!("not four cells: {row}") };
+        assert!(!against.is_empty(), "{guarantee}: against which attack?");
+        let (places, covering) = (named(implementation), named(tested_by));
+        assert!(!places.is_empty() && !covering.is_empty(), "{guarantee}: files {places:?}, tests {covering:?}");
         for place in places {
-            assert!(root().join(place).exists(), "{promise}: there is no {place}");
+            assert!(root().join(place).exists(), "{guarantee}: no file {place}");
         }
-        for test in holders {
-            assert!(tests.contains(test), "{promise}: there is no test {test}");
+        for test in covering {
+            assert!(tests.contains(test), "{guarantee}: no test {test}");
         }
-        promises += 1;
+        guarantees += 1;
     }
-    assert!(promises >= 20, "only {promises} promises were found on the page");
+    assert!(guarantees >= 20, "only {guarantees} guarantees were found on the page");
 }

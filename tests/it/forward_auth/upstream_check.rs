@@ -1,4 +1,4 @@
-//! What docs/proxies/README.md shows of how an upstream checks an assertion; a test compares the two.
+//! What docs/reference/forward-auth.md shows of how an upstream checks an assertion; a test compares the two.
 
 use jsonwebtoken::errors::{Error, ErrorKind};
 use jsonwebtoken::jwk::JwkSet;

@@ -1,4 +1,4 @@
-//! A HAProxy of the test's own, with the settings of docs/operations.md.
+//! A HAProxy of the test's own, with the settings of docs/how-to/make-highly-available.md.
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -9,17 +9,19 @@ use tokio::net::UnixStream;
 use url::Url;
 
 use crate::cli::program::Folder;
-use crate::docs::markdown::documents;
+use crate::docs::markdown::document;
 
 /// What takes a moment on a quiet machine may take far longer on a busy one, but not this long.
 pub(super) const LIMIT: Duration = Duration::from_mins(1);
 
-/// The settings below a heading of docs/operations.md.
+/// The settings below a heading of docs/how-to/make-highly-available.md.
 pub(super) fn settings(heading: &str) -> String {
-    let page = documents().into_iter().find(|document| document.name == "docs/operations.md").unwrap();
+    let page = document("docs/how-to/make-highly-available.md");
     let mut blocks = page.blocks().into_iter().filter(|block| block.language == "haproxy");
     let block = blocks.find(|block| block.headings.last().is_some_and(|last| last == heading));
-    block.unwrap_or_else(|| panic!("docs/operations.md has no settings of HAProxy below {heading}")).text
+    block
+        .unwrap_or_else(|| panic!("docs/how-to/make-highly-available.md has no settings of HAProxy below {heading}"))
+        .text
 }
 
 /// A text with each of these in another one's place; all of them have to be there.

@@ -9,7 +9,7 @@ use super::storm::{LONG, until};
 use crate::support::scene::{assigned, person, until_it_waits};
 use crate::support::{Browser, LiteLlm, Native, StoreKind, World, together};
 
-/// docs/limits.md: a lock in the database, after as long a wait for a connection; and what a busy machine adds.
+/// docs/reference/limits.md: a lock in the database, after as long a wait for a connection; and what a busy machine adds.
 const IN_TIME: Duration = Duration::from_secs(8 + 5 + 7);
 
 /// Far below the time for which anybody waits for a lock.

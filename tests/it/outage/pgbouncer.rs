@@ -1,4 +1,4 @@
-//! The real PgBouncer in transaction mode, with the settings of docs/operations.md and fewer connections to the database
+//! The real PgBouncer in transaction mode, with the settings of docs/how-to/make-highly-available.md and fewer connections to the database
 //! than our instances have to it.
 
 use std::fs;
@@ -14,7 +14,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection};
 
 use crate::cli::program::{CONFIG, Folder, Journey, Program, environment, run};
-use crate::docs::markdown::documents;
+use crate::docs::markdown::document;
 use crate::support::redis::free_port;
 use crate::support::scene::{many_assigned, person};
 use crate::support::{Answer, Browser, LiteLlm, Native, Service, StoreKind, World, cluster, together};
@@ -44,7 +44,7 @@ impl Drop for PgBouncer {
 impl PgBouncer {
     /// With more settings than the page's, if there are any.
     async fn start(world: &World, more: &str) -> Self {
-        let page = documents().into_iter().find(|document| document.name == "docs/operations.md").unwrap();
+        let page = document("docs/how-to/make-highly-available.md");
         let mut blocks = page.blocks().into_iter().filter(|block| block.language == "ini");
         let settings = blocks.next().expect("the page has PgBouncer's settings").text;
         let folder = Folder::new();

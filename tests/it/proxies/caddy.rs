@@ -1,4 +1,4 @@
-//! docs/proxies/caddy.md with the real Caddy.
+//! docs/how-to/proxies/caddy.md with the real Caddy.
 
 use reqwest::StatusCode;
 
@@ -9,7 +9,7 @@ use super::{SSO, Scene, asserting, binds_assertions_to_their_upstream, guards, l
 use crate::docs::markdown::root;
 
 async fn start(scene: &Scene, change: impl Fn(String) -> String) -> Proxy {
-    let text = recipe("docs/proxies/caddy.md", "caddyfile").replace("app:3000", &authority(&scene.upstream.url));
+    let text = recipe("docs/how-to/proxies/caddy.md", "caddyfile").replace("app:3000", &authority(&scene.upstream.url));
     run(scene, &change(text)).await
 }
 

@@ -1,4 +1,4 @@
-//! docs/proxies/nginx.md with the real nginx.
+//! docs/how-to/proxies/nginx.md with the real nginx.
 
 use reqwest::StatusCode;
 
@@ -9,7 +9,7 @@ use super::{Scene, asserting, binds_assertions_to_their_upstream, guards, lets_o
 pub(crate) async fn start(scene: &Scene, change: impl Fn(String) -> String) -> Proxy {
     let place = Workplace::new();
     let (certificate, key) = place.certificate();
-    let text = recipe("docs/proxies/nginx.md", "nginx")
+    let text = recipe("docs/how-to/proxies/nginx.md", "nginx")
         .replace("/etc/nginx/tls/example.com.pem", &certificate)
         .replace("/etc/nginx/tls/example.com.key", &key)
         .replace("http://entraway:8080", &format!("http://{}", scene.entraway()))

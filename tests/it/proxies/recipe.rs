@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use url::Url;
 
 use super::client::Client;
-use crate::docs::markdown::documents;
+use crate::docs::markdown;
 use crate::support::pem;
 
 /// What takes a moment on a quiet machine may take far longer on a busy one, but not this long.
@@ -19,7 +19,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 /// The one block of this language in a document.
 pub(super) fn recipe(document: &str, language: &str) -> String {
-    let document = documents().into_iter().find(|known| known.name == document).expect("the document is there");
+    let document = markdown::document(document);
     let mut blocks = document.blocks().into_iter().filter(|block| block.language == language);
     let block = blocks.next().expect("the document has a recipe");
     assert!(blocks.next().is_none(), "{} has one recipe", document.name);
