@@ -17,10 +17,10 @@ mod list_query;
 mod login;
 mod login_state;
 mod logout;
+mod metrics;
 mod middleware;
 mod pages;
 mod query;
-mod request_metrics;
 mod return_to;
 pub mod server;
 mod session_cookie;
@@ -77,7 +77,7 @@ pub struct App {
     /// The caches of the proxies that share the database, if they can be told.
     cache: Option<LiteLlmCache>,
     entra: Arc<Entra>,
-    reader: DirectoryReader,
+    directory_reader: DirectoryReader,
     cookies: Cookies,
     assets: Arc<Assets>,
     limits: Limits,
@@ -126,7 +126,7 @@ impl App {
         let checks = Checks::new(http.clone(), clock.clone());
         let graph = Graph::new(http, config.entra.graph_url.clone(), graph_budget).counted_by(metrics.clone());
         let principal = service_principal(&config.entra);
-        let reader = DirectoryReader::new(entra.clone(), graph, clock.clone(), principal, &config.sync);
+        let directory_reader = DirectoryReader::new(entra.clone(), graph, clock.clone(), principal, &config.sync);
         let cookies = Cookies::new(&config.server.public_url, config.session.cookie_domain.clone(), &keys);
         let span = |time| TimeDelta::from_std(time).unwrap_or(TimeDelta::MAX);
         let lifetimes =
@@ -151,7 +151,7 @@ impl App {
             assertions,
             cache,
             entra,
-            reader,
+            directory_reader,
             cookies,
             assets,
             limits,
@@ -189,7 +189,7 @@ impl App {
     }
 
     /// Deletes what is over: sessions and attempts.
-    pub async fn purge(&self) -> Result<i64, StoreError> {
+    pub async fn delete_expired(&self) -> Result<i64, StoreError> {
         self.store.purge(self.clock.now(), self.idle_timeout()).await
     }
 
@@ -203,7 +203,7 @@ impl App {
     }
 
     /// Whether an address is one of `server.trusted_proxies`.
-    fn trusts(&self, address: IpAddr) -> bool {
+    fn is_trusted_proxy(&self, address: IpAddr) -> bool {
         self.config.server.trusted_proxies.iter().any(|network| network.contains(&address))
     }
 
@@ -214,15 +214,15 @@ impl App {
 
 /// The one route for those who read the metrics. Nothing of it is among the routes below.
 pub fn metrics_router(app: &Arc<App>) -> Router {
-    request_metrics::router().with_state(app.clone())
+    metrics::router().with_state(app.clone())
 }
 
 /// What needs no route and no layer: a proxy that asks about somebody who may pass. `None`: it does.
-pub async fn answer_at_once<B: axum::body::HttpBody>(
+pub async fn fast_path<B: axum::body::HttpBody>(
     app: &App,
     request: &mut http::Request<B>,
 ) -> Option<http::Response<axum::body::Body>> {
-    forward_auth::answer_at_once(app, request).await
+    forward_auth::fast_path_answer(app, request).await
 }
 
 /// All routes, below the public URL's path, with the layers around them.
@@ -232,7 +232,7 @@ pub fn router(app: &Arc<App>) -> Result<Router, StartError> {
         .add_trusted_origin(public_url.origin())
         .map_err(|error| StartError::Origin(error.to_string()))?
         .with_rejection_response(error::cross_origin);
-    let per_address = from_fn_with_state(app.clone(), limits::per_address);
+    let rate_limit = from_fn_with_state(app.clone(), limits::rate_limit);
     let service = Router::new()
         .route("/", get(pages::home))
         .route("/signed-out", get(pages::signed_out))
@@ -240,27 +240,27 @@ pub fn router(app: &Arc<App>) -> Result<Router, StartError> {
         .route("/teams/{id}", get(pages::team))
         .route("/organizations", get(pages::organizations))
         .route("/organizations/{id}", get(pages::organization))
-        .route("/people", get(pages::people))
-        .route("/people/{id}", get(pages::person))
+        .route("/people", get(pages::users))
+        .route("/people/{id}", get(pages::user))
         .route("/people/{id}/explain", get(pages::explain::page))
-        .route("/people/{id}/sessions/end", get(pages::confirm_end_all).post(pages::end_all_of_person))
-        .route("/people/{id}/sessions/{session}/end", post(pages::end_of_person))
+        .route("/people/{id}/sessions/end", get(pages::confirm_end_all).post(pages::end_all_of_user))
+        .route("/people/{id}/sessions/{session}/end", post(pages::end_of_user))
         .route("/sessions/{session}/end", post(pages::end_own))
         .route("/syncs", get(pages::syncs::page))
         .route("/syncs/failed", get(pages::failed_sign_ins::page))
         .route("/settings", get(pages::settings::page))
-        .route("/sso/login", get(login::start).route_layer(per_address.clone()))
-        .route("/sso/key/generate", get(login::start).route_layer(per_address.clone())) // LiteLLM's name for it
-        .route("/sso/callback", get(callback::finish).route_layer(per_address.clone()))
+        .route("/sso/login", get(login::start).route_layer(rate_limit.clone()))
+        .route("/sso/key/generate", get(login::start).route_layer(rate_limit.clone())) // LiteLLM's name for it
+        .route("/sso/callback", get(callback::finish).route_layer(rate_limit.clone()))
         .route("/sso/logout", post(logout::end))
-        .route("/sso/frontchannel-logout", get(logout::front_channel).route_layer(per_address))
+        .route("/sso/frontchannel-logout", get(logout::front_channel).route_layer(rate_limit))
         .route("/api/me", get(api::me))
         .route("/api/teams", get(api::teams))
         .route("/api/teams/{id}", get(api::team))
         .route("/api/organizations", get(api::organizations))
         .route("/api/organizations/{id}", get(api::organization))
-        .route("/api/people", get(api::people))
-        .route("/api/people/{id}", get(api::person))
+        .route("/api/people", get(api::users))
+        .route("/api/people/{id}", get(api::user))
         .route("/api/people/{id}/explain", get(api::explain))
         .route("/api/syncs", get(api::syncs))
         .route("/api/syncs/failed", get(api::failed_sign_ins))
@@ -285,14 +285,16 @@ pub fn router(app: &Arc<App>) -> Result<Router, StartError> {
     Ok(routes
         .fallback(async || WebError::NotFound)
         .method_not_allowed_fallback(async || WebError::MethodNotAllowed)
-        .layer(DefaultBodyLimit::max(limits::LONGEST_BODY))
-        .layer(from_fn(limits::sizes))
+        .layer(DefaultBodyLimit::max(limits::MAX_BODY))
+        .layer(from_fn(limits::size_limits))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT))
         .layer(CatchPanicLayer::custom(error::panicked))
         .layer(from_fn_with_state(app.clone(), error::render))
-        .layer(from_fn(forward_auth::identity_on_every_answer))
+        .layer(from_fn(forward_auth::ensure_identity_headers))
         .layer(from_fn_with_state(app.clone(), middleware::security_headers))
-        .layer(from_fn(middleware::log))
-        .layer(from_fn_with_state(app.clone(), middleware::identify))
+        .layer(from_fn(middleware::access_log))
+        .layer(from_fn_with_state(app.clone(), metrics::count_requests))
+        .layer(from_fn_with_state(app.clone(), middleware::request_id))
+        .layer(from_fn_with_state(app.clone(), middleware::client_ip))
         .with_state(app.clone()))
 }

@@ -16,9 +16,9 @@ use crate::config::{Logo, LogoKind};
 /// Of the URL that pages name: its content never changes (RFC 8246).
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 /// Of the URL without a version.
-const AN_HOUR: &str = "public, max-age=3600";
+const ONE_HOUR: &str = "public, max-age=3600";
 /// Of another version's URL, as during a rollout: what is sent is not what the URL names, so it is not kept.
-const NOT_KEPT: &str = "no-cache";
+const REVALIDATE: &str = "no-cache";
 
 /// The name of the operator's logo.
 const LOGO: &str = "logo";
@@ -69,7 +69,7 @@ impl Assets {
         self.0.iter().find(|asset| asset.name == name)
     }
 
-    fn answer(&self, name: &str, cache: impl FnOnce(&Asset) -> &'static str) -> Result<Response, WebError> {
+    fn response(&self, name: &str, cache: impl FnOnce(&Asset) -> &'static str) -> Result<Response, WebError> {
         let asset = self.find(name).ok_or(WebError::NotFound)?;
         let headers = [(CONTENT_TYPE, asset.content_type), (CACHE_CONTROL, cache(asset))];
         Ok((headers, asset.body.clone()).into_response())
@@ -95,10 +95,10 @@ pub(super) async fn get_version(
     State(app): State<Arc<App>>,
     Path((version, name)): Path<(String, String)>,
 ) -> Result<Response, WebError> {
-    app.assets.answer(&name, |asset| if asset.version == version { IMMUTABLE } else { NOT_KEPT })
+    app.assets.response(&name, |asset| if asset.version == version { IMMUTABLE } else { REVALIDATE })
 }
 
 /// `GET /assets/{name}`, for pages of older versions and for other programs.
 pub(super) async fn get(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<Response, WebError> {
-    app.assets.answer(&name, |_| AN_HOUR)
+    app.assets.response(&name, |_| ONE_HOUR)
 }

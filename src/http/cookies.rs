@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue};
 use crate::config::PublicUrl;
 
 /// A sealed cookie that came with a request.
-pub(super) struct Opened {
+pub(super) struct SealedCookie {
     pub(super) name: String,
     /// What it holds, if one of our keys sealed it.
     pub(super) value: Option<String>,
@@ -51,7 +51,7 @@ impl Cookies {
     }
 
     /// What the names of attempts' cookies begin with.
-    pub(super) fn attempt_prefix(&self) -> String {
+    pub(super) fn login_state_prefix(&self) -> String {
         format!("{}entraway-attempt-", self.prefix)
     }
 
@@ -71,17 +71,17 @@ impl Cookies {
         opened.pop().filter(|_| opened.is_empty())
     }
 
-    /// The cookies whose names begin so, each with what it holds if one of our keys sealed it; at most so many.
-    pub(super) fn open_all(&self, headers: &HeaderMap, prefix: &str, most: usize) -> Vec<Opened> {
+    /// The cookies whose names begin so, each with what it holds if one of our keys sealed it; at limit so many.
+    pub(super) fn open_all(&self, headers: &HeaderMap, prefix: &str, limit: usize) -> Vec<SealedCookie> {
         let ours = header::pairs(headers).filter_map(|(name, value)| {
             let name = str::from_utf8(name).ok().filter(|name| name.bytes().all(|byte| byte.is_ascii_graphic()))?;
             name.starts_with(prefix).then_some((name, value))
         });
         let open = |(name, value): (&str, &[u8])| {
             let bytes = name.len() + value.len();
-            Opened { name: name.to_owned(), bytes, value: self.unseal(name, value) }
+            SealedCookie { name: name.to_owned(), bytes, value: self.unseal(name, value) }
         };
-        ours.take(most).map(open).collect()
+        ours.take(limit).map(open).collect()
     }
 
     fn unseal(&self, name: &str, sealed: &[u8]) -> Option<String> {
@@ -97,7 +97,7 @@ impl Cookies {
     }
 
     /// A `Set-Cookie` header that takes the session away.
-    pub(super) fn remove_session(&self) -> HeaderValue {
+    pub(super) fn delete_session(&self) -> HeaderValue {
         let mut cookie = self.session_cookie(String::new());
         cookie.set_max_age(Duration::ZERO);
         set_cookie(&cookie)
@@ -125,7 +125,7 @@ impl Cookies {
     }
 
     /// A `Set-Cookie` header that takes a cookie away.
-    pub(super) fn remove(&self, name: String) -> HeaderValue {
+    pub(super) fn delete(&self, name: String) -> HeaderValue {
         let mut cookie = self.cookie(name, String::new());
         cookie.set_max_age(Duration::ZERO);
         set_cookie(&cookie)

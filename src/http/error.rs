@@ -6,7 +6,7 @@ mod page;
 
 pub(super) use log_once::LogOnce;
 
-use messages::Words;
+use messages::ErrorMessage;
 use page::ProblemPage;
 
 use std::any::Any;
@@ -22,10 +22,10 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::json;
 use tower_http::csrf::ProtectionError;
 
-use super::layout::Frame;
+use super::layout::Layout;
 use super::middleware::RequestId;
 use super::query::QueryError;
-use super::{App, forward_auth, request_metrics};
+use super::{App, forward_auth, metrics};
 use crate::assertion::AssertionError;
 use crate::config::ClientAuth;
 use crate::db::{Denial, StoreError, SyncRun};
@@ -33,7 +33,7 @@ use crate::oidc::{IdTokenError, ProviderError, SignInError, TokenError, aadsts_n
 use crate::plan::Directory;
 use crate::util::sanitize::{chain, sanitize_for_log, with_remedy};
 
-/// Every way in which a request can end other than well. What a person is told of each stands in `words`.
+/// Every way in which a request can end other than well. What a person is told of each stands in `message`.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WebError {
     #[error("no such page")]
@@ -59,11 +59,11 @@ pub(super) enum WebError {
     #[error("the person is in none of what is asked for")]
     NotInAny,
     #[error("the attempt is unknown to this browser")]
-    AttemptUnknown,
+    LoginStateUnknown,
     #[error("the attempt is too old")]
-    AttemptExpired,
+    LoginStateExpired,
     #[error("the attempt was used up before")]
-    AttemptUsed,
+    LoginStateReused,
     #[error("neither a code nor an error came back")]
     CodeMissing,
     /// `access_denied` with `error_subcode=cancel`, or without any of Entra's numbers.
@@ -86,9 +86,9 @@ pub(super) enum WebError {
     CodeRefused { error: String, description: String },
     /// `remedy` is for the operator, as is Entra's own description.
     #[error(
-        "Entra rejects the app's client authentication or what it asks for ({error}). {remedy}. Entra: {description}"
+        "Entra rejects the app's client authentication or what it asks for ({error}). {help}. Entra: {description}"
     )]
-    AppRefused { error: String, description: String, remedy: &'static str },
+    AppRefused { error: String, description: String, help: &'static str },
     #[error("{0}")]
     Credential(String),
     #[error("Entra is not available: {0}")]
@@ -119,20 +119,20 @@ pub(super) enum WebError {
     BodyTooLong,
     #[error("as many sign-ins are under way as may be at a time (limits.concurrent_sign_ins)")]
     TooManySignIns,
-    /// `passed_over`: the client may be another one than we think.
-    #[error("too many requests from one address (limits.sign_ins_per_address){}", proxy_hint(*passed_over))]
-    TooManyRequests { seconds: u64, passed_over: bool },
+    /// `untrusted_forwarded_for`: the client may be another one than we think.
+    #[error("too many requests from one address (limits.sign_ins_per_address){}", proxy_hint(*untrusted_forwarded_for))]
+    TooManyRequests { seconds: u64, untrusted_forwarded_for: bool },
     #[error("too many sign-ins of one user (limits.sign_ins_per_user)")]
     TooManySignInsOfUser { seconds: u64 },
     #[error("{0}")]
     Internal(String),
-    /// A layer's refusal that has no words of its own.
+    /// A layer's refusal that has no message of its own.
     #[error("the request was refused")]
     Status(StatusCode),
 }
 
-fn proxy_hint(passed_over: bool) -> &'static str {
-    if passed_over {
+fn proxy_hint(untrusted_forwarded_for: bool) -> &'static str {
+    if untrusted_forwarded_for {
         "; it sent X-Forwarded-For: if it is a proxy of yours, name it in server.trusted_proxies"
     } else {
         ""
@@ -158,8 +158,8 @@ impl WebError {
     }
 
     /// A person whom Entra vouched for, and who may not enter.
-    pub(super) fn refused(refusal: Denial, run: &SyncRun) -> Self {
-        match refusal {
+    pub(super) fn denied(denial: Denial, run: &SyncRun) -> Self {
+        match denial {
             Denial::NoGroup => Self::NoGroup,
             Denial::GroupsUnknown => {
                 let unknown = run.directory.as_ref().and_then(Directory::unknown);
@@ -201,10 +201,10 @@ impl WebError {
 
     /// What the token endpoint said instead of giving a token.
     fn from_token_endpoint(error: TokenError, client_auth: &ClientAuth) -> Self {
-        let remedy = error.remedy(client_auth);
+        let help = error.remedy(client_auth);
         let (error, description) = match error {
             TokenError::Refused { error, description } => (error, description),
-            TokenError::Credential { .. } => return Self::Credential(format!("{}; {remedy}", chain(&error))),
+            TokenError::Credential { .. } => return Self::Credential(format!("{}; {help}", chain(&error))),
             error => return Self::EntraUnavailable(chain(&error)),
         };
         let description = description.as_deref().unwrap_or_default();
@@ -213,11 +213,11 @@ impl WebError {
             "interaction_required" => Self::InteractionRequired,
             "consent_required" => Self::ConsentRequired,
             "invalid_client" | "unauthorized_client" | "invalid_scope" | "invalid_resource" => {
-                Self::AppRefused { error, description: sanitize_for_log(description), remedy }
+                Self::AppRefused { error, description: sanitize_for_log(description), help }
             }
             // The app's own assertion, though OAuth's code says something else: no federated credential fits, or it is bad.
             _ if matches!(aadsts_number(description), Some("70021" | "700211" | "700212" | "700213" | "50013")) => {
-                Self::AppRefused { error, description: sanitize_for_log(description), remedy }
+                Self::AppRefused { error, description: sanitize_for_log(description), help }
             }
             _ => Self::by_number(description)
                 .unwrap_or_else(|| Self::CodeRefused { error, description: sanitize_for_log(description) }),
@@ -252,14 +252,14 @@ impl IntoResponse for WebError {
 
 /// The error travels in the response's extensions; `render` writes it once the request is known.
 fn raise(raised: Raised) -> Response {
-    let mut response = raised.error.words().status.into_response();
+    let mut response = raised.error.message().status.into_response();
     response.extensions_mut().insert(raised);
     response
 }
 
 /// The code of the error that an answer is, before it is written.
 pub(super) fn code(response: &Response) -> Option<&'static str> {
-    response.extensions().get::<Raised>().map(|raised| raised.error.words().code)
+    response.extensions().get::<Raised>().map(|raised| raised.error.message().code)
 }
 
 /// Writes errors: a page for a browser, `application/problem+json` (RFC 9457) for who asks for JSON. Logs each, once.
@@ -282,44 +282,44 @@ pub(super) async fn render(State(app): State<Arc<App>>, request: Request, next: 
         None => return response,
     };
     let return_to = raised.return_to.or_else(|| here.filter(|_| matches!(*raised.error, WebError::NotSignedIn)));
-    let words = raised.error.words();
-    request_metrics::refused(&app.metrics, &raised.error);
+    let message = raised.error.message();
+    metrics::record_error(&app.metrics, &raised.error);
     // In the line itself: the line of the whole request may be below the configured level.
     let path = sanitize_for_log(uri.path());
     // One outage is not one error for each request: the line "answered" has them all.
     let repeated = matches!(&*raised.error, WebError::DatabaseUnavailable(text) if !app.database_log.is_new(text));
     if repeated {
-        tracing::debug!(code = words.code, path, "{}", raised.error);
-    } else if words.status.is_server_error() {
-        tracing::error!(code = words.code, path, "{}", raised.error);
-    } else if words.status == StatusCode::UNAUTHORIZED {
+        tracing::debug!(code = message.code, path, "{}", raised.error);
+    } else if message.status.is_server_error() {
+        tracing::error!(code = message.code, path, "{}", raised.error);
+    } else if message.status == StatusCode::UNAUTHORIZED {
         // How everybody begins.
-        tracing::debug!(code = words.code, path, "{}", raised.error);
+        tracing::debug!(code = message.code, path, "{}", raised.error);
     } else if raised.error.is_expected() {
-        tracing::info!(code = words.code, path, "{}", raised.error);
+        tracing::info!(code = message.code, path, "{}", raised.error);
     } else {
-        tracing::warn!(code = words.code, path, "{}", raised.error);
+        tracing::warn!(code = message.code, path, "{}", raised.error);
     }
     let (kind, body) = if wants_json {
         let mut problem = json!({
-            "type": format!("urn:entraway:problem:{}", words.code), "code": words.code, "title": words.title,
-            "status": words.status.as_u16(), "detail": words.what, "remedy": words.remedy, "request_id": &*id,
+            "type": format!("urn:entraway:problem:{}", message.code), "code": message.code, "title": message.title,
+            "status": message.status.as_u16(), "detail": message.detail, "remedy": message.help, "request_id": &*id,
         });
-        if let Some(parameter) = &words.parameter {
+        if let Some(parameter) = &message.parameter {
             problem["parameter"] = json!(parameter);
         }
         ("application/problem+json", problem.to_string())
     } else {
-        let frame = if through_proxy { Frame::elsewhere(&app) } else { Frame::new(&app) };
-        let page = ProblemPage::new(frame, &words, &id, return_to.as_deref());
-        ("text/html; charset=utf-8", page.render().unwrap_or_else(|_| words.what.to_string()))
+        let layout = if through_proxy { Layout::with_absolute_urls(&app) } else { Layout::new(&app) };
+        let page = ProblemPage::new(layout, &message, &id, return_to.as_deref());
+        ("text/html; charset=utf-8", page.render().unwrap_or_else(|_| message.detail.to_string()))
     };
-    *response.status_mut() = words.status;
+    *response.status_mut() = message.status;
     *response.body_mut() = Body::from(body);
     let headers = response.headers_mut();
     headers.remove(CONTENT_LENGTH);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    if let Some(seconds) = words.retry_after {
+    if let Some(seconds) = message.retry_after {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     response

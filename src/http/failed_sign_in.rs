@@ -22,7 +22,7 @@ pub(super) async fn record(
     }
     let failed = FailedSignIn {
         failed_at: app.clock.now(),
-        code: error.words().code,
+        code: error.message().code,
         // It may be from the address bar. No real number is longer.
         aadsts: aadsts.filter(|number| number.len() <= 10),
         request_id: request_id.0.to_string(),

@@ -29,8 +29,8 @@ use crate::assertion::HOLD_KEYS;
 use crate::session::{ASSERTION, IDENTITY_HEADERS, LiveSession};
 
 pub(super) use access_requirement::AccessRequirement;
-use fast_path::Found;
-pub(super) use fast_path::answer as answer_at_once;
+use fast_path::FoundSession;
+pub(super) use fast_path::answer as fast_path_answer;
 pub(super) use proxy_kind::ProxyKind;
 use upstream_headers::Upstream;
 
@@ -57,7 +57,7 @@ pub(super) fn is_verify(path: &str) -> bool {
 async fn verify(
     State(app): State<Arc<App>>,
     Extension(FromProxy(trusted)): Extension<FromProxy>,
-    found: Option<Extension<Found>>,
+    found: Option<Extension<FoundSession>>,
     RawQuery(query): RawQuery,
     uri: Uri,
     headers: HeaderMap,
@@ -67,20 +67,20 @@ async fn verify(
     let required =
         if envoy.is_none() { AccessRequirement::parse(query.as_deref())? } else { AccessRequirement::default() };
     let found = match found {
-        Some(Extension(Found(found))) => found,
+        Some(Extension(FoundSession(found))) => found,
         None => session_cookie::signed_in(&app, &headers).await,
     };
     let Some(session) = found? else {
-        let origin = if trusted { ProxyKind::of(&headers, envoy.map(|_| after(&uri))) } else { ProxyKind::Untold };
-        return Ok(not_signed_in(&app, &origin, &headers));
+        let proxy = if trusted { ProxyKind::of(&headers, envoy.map(|_| after(&uri))) } else { ProxyKind::Unknown };
+        return Ok(not_signed_in(&app, &proxy, &headers));
     };
-    let person = session.user.person();
-    tracing::Span::current().record("user_id", tracing::field::display(person.identity.object_id));
-    if !required.is_met_by(&person) {
+    let user = session.user.person();
+    tracing::Span::current().record("user_id", tracing::field::display(user.identity.object_id));
+    if !required.is_met_by(&user) {
         return Err(WebError::NotInAny);
     }
-    let upstream = if trusted { Upstream::of(&headers, envoy.is_some()) } else { Upstream::NotNamed };
-    passed(&app, &session, &upstream).await
+    let upstream = if trusted { Upstream::of(&headers, envoy.is_some()) } else { Upstream::Unspecified };
+    allowed(&app, &session, &upstream).await
 }
 
 /// What of Envoy's request is the client's: path and query.
@@ -89,14 +89,14 @@ fn after(uri: &Uri) -> &str {
     whole.strip_prefix(ENVOY).unwrap_or_default()
 }
 
-async fn passed(app: &App, session: &LiveSession, upstream: &Upstream) -> Result<Response, WebError> {
+async fn allowed(app: &App, session: &LiveSession, upstream: &Upstream) -> Result<Response, WebError> {
     let mut response = StatusCode::OK.into_response();
-    let person = session.user.person();
+    let user = session.user.person();
     let headers = response.headers_mut();
-    *headers = person.headers();
+    *headers = user.headers();
     if let (Some(assertions), Some(assertion)) = (&app.assertions, &app.config.session.assertion) {
         if let Some(audience) = upstream.audience(assertion) {
-            let signed = HeaderValue::try_from(assertions.sign(&person, audience, session.auth_time).await?);
+            let signed = HeaderValue::try_from(assertions.sign(&user, audience, session.auth_time).await?);
             headers.insert(ASSERTION, signed.map_err(|error| WebError::Internal(error.to_string()))?);
         } else {
             // Without an audience, any upstream would accept it.
@@ -106,34 +106,34 @@ async fn passed(app: &App, session: &LiveSession, upstream: &Upstream) -> Result
     Ok(response)
 }
 
-fn not_signed_in(app: &App, origin: &ProxyKind, headers: &HeaderMap) -> Response {
+fn not_signed_in(app: &App, proxy: &ProxyKind, headers: &HeaderMap) -> Response {
     let public_url = &app.config.server.public_url;
     let sign_in = || {
         let mut url = public_url.join("/sso/login");
-        let address = origin.address().and_then(|to| ReturnTo::parse(to, public_url, &app.config.return_hosts));
+        let address = proxy.address().and_then(|to| ReturnTo::parse(to, public_url, &app.config.return_hosts));
         if let Some(to) = address {
             url.query_pairs_mut().append_pair("return_to", to.as_str());
         }
         HeaderValue::try_from(url.as_str()).ok()
     };
     let page = proxy_kind::is_page_load(headers);
-    match origin {
-        ProxyKind::Redirects(_) if page => {
+    match proxy {
+        ProxyKind::Redirecting(_) if page => {
             let location = sign_in().map(|url| [(LOCATION, url)]);
             (StatusCode::FOUND, location.unwrap_or([(LOCATION, HeaderValue::from_static("/"))])).into_response()
         }
-        ProxyKind::Refuses(_) => {
+        ProxyKind::StatusOnly(_) => {
             let mut response = WebError::NotSignedIn.into_response();
             let url = sign_in().filter(|_| page).unwrap_or(HeaderValue::from_static(""));
             response.headers_mut().insert(SIGN_IN.clone(), url);
             response
         }
-        ProxyKind::Redirects(_) | ProxyKind::Untold => WebError::NotSignedIn.into_response(),
+        ProxyKind::Redirecting(_) | ProxyKind::Unknown => WebError::NotSignedIn.into_response(),
     }
 }
 
 /// Adds, empty, the headers of an identity that an answer lacks: whatever happened on the way to it.
-pub(super) async fn identity_on_every_answer(request: Request, next: Next) -> Response {
+pub(super) async fn ensure_identity_headers(request: Request, next: Next) -> Response {
     let ours = is_verify(request.uri().path());
     let mut response = next.run(request).await;
     if ours {

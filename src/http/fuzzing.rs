@@ -14,7 +14,7 @@ use url::{Position, Url};
 use super::cookies::Cookies;
 use super::error::WebError;
 use super::forward_auth::{AccessRequirement, ProxyKind};
-use super::middleware::{forwarded_for, given_id};
+use super::middleware::{forwarded_for, sent_request_id};
 use super::query::Query;
 use super::return_to::ReturnTo;
 use super::trace_context;
@@ -71,11 +71,11 @@ pub fn forwarded(data: &[u8]) {
     let headers = headers(lines);
 
     client_address(&headers);
-    if let Some(id) = given_id(&headers) {
+    if let Some(id) = sent_request_id(&headers) {
         assert!(id.bytes().all(|b| b.is_ascii_graphic() && !b"\"'<>&".contains(&b)), "{id:?} goes into pages and logs");
     }
 
-    if let Some(trace) = trace_context::given(&headers) {
+    if let Some(trace) = trace_context::parent(&headers) {
         let line = headers.get("traceparent").map(HeaderValue::as_bytes).unwrap_or_default();
         let ids = format!("-{:032x}-{:016x}-", trace.trace_id, trace.span_id);
         assert_eq!(line.get(2..53), Some(ids.as_bytes()), "{headers:?}");
@@ -84,19 +84,19 @@ pub fn forwarded(data: &[u8]) {
         assert!(trace.state.is_none_or(|state| (1..=512).contains(&state.len())), "{headers:?}");
     }
 
-    let origin = ProxyKind::of(&headers, envoy);
+    let proxy = ProxyKind::of(&headers, envoy);
     let once = |name: &str| headers.get_all(name).iter().count() == 1;
-    match (&origin, envoy) {
-        (ProxyKind::Refuses(Some(_)), _) => assert!(once("x-original-url"), "{headers:?}"),
-        (ProxyKind::Redirects(Some(_)), Some(_)) => assert!(once("x-forwarded-proto") && once("host"), "{headers:?}"),
-        (ProxyKind::Redirects(Some(_)), None) => {
+    match (&proxy, envoy) {
+        (ProxyKind::StatusOnly(Some(_)), _) => assert!(once("x-original-url"), "{headers:?}"),
+        (ProxyKind::Redirecting(Some(_)), Some(_)) => assert!(once("x-forwarded-proto") && once("host"), "{headers:?}"),
+        (ProxyKind::Redirecting(Some(_)), None) => {
             let all = ["x-forwarded-proto", "x-forwarded-host", "x-forwarded-uri"];
             assert!(all.into_iter().all(once), "{headers:?}");
         }
-        _ => assert_eq!(origin.address(), None, "{headers:?}"),
+        _ => assert_eq!(proxy.address(), None, "{headers:?}"),
     }
     for public_url in PUBLIC_URLS.iter() {
-        if let Some(to) = origin.address().and_then(|to| parsed(to, public_url)) {
+        if let Some(to) = proxy.address().and_then(|to| parsed(to, public_url)) {
             leads_to_us(&to, public_url);
         }
     }
@@ -139,7 +139,7 @@ type Sealed = (String, String, String);
 static SEALED: LazyLock<(Cookies, Vec<Sealed>)> = LazyLock::new(|| {
     let cookies = Cookies::new(&PUBLIC_URLS[0], None, &[vec![7; 64], vec![8; 64]]);
     let seal = |id: &str| {
-        let name = format!("{}{id}", cookies.attempt_prefix());
+        let name = format!("{}{id}", cookies.login_state_prefix());
         let header = cookies.set_sealed(name.clone(), format!("what {id} holds"), 60);
         let line = header.to_str().unwrap_or_default();
         let (_, sealed) = line.split(';').next().and_then(|pair| pair.split_once('=')).unwrap_or_default();
@@ -172,13 +172,13 @@ pub fn cookies(data: &[u8]) {
     let sent = Cookies::values(&headers, cookies.session_name(), Some);
     assert!((1..sent.len()).all(|at| !sent[..at].contains(&sent[at])), "each value comes once: {sent:?}");
 
-    let prefix = cookies.attempt_prefix();
+    let prefix = cookies.login_state_prefix();
     let found = cookies.open_all(&headers, &prefix, 32);
     assert!(found.len() <= 32, "{} cookies", found.len());
     for cookie in found {
         assert!(cookie.name.starts_with(&prefix), "{}", cookie.name);
         assert!(cookie.value.is_none() || cookie.value.as_deref() == holds(&cookie.name), "{}", cookie.name);
-        let removal = cookies.remove(cookie.name.clone());
+        let removal = cookies.delete(cookie.name.clone());
         let line = removal.to_str().unwrap_or_default();
         assert!(line.starts_with(&format!("{}=;", cookie.name)), "{line:?} does not take {:?} away", cookie.name);
         assert_eq!(line.matches(';').count(), 5, "{line:?} says more than it should");

@@ -11,7 +11,7 @@ use super::query::{Query, QueryError};
 use crate::db::{Cursor, Key, Listed, Listing, PAGE, Sort, Turn};
 
 /// Most rows of a page: `?limit=`.
-const MOST: usize = 100;
+const MAX_LIMIT: usize = 100;
 
 /// Parameters of `/teams`, `/organizations` and `/people`, besides `after`, `before` and `limit`.
 pub(super) const SORTED: &[&str] = &["search", "sort"];
@@ -43,7 +43,7 @@ const BEFORE: QueryError =
 
 /// A cursor as a link holds it. Whoever makes one up sees no more rows with it than without.
 #[derive(Serialize, Deserialize)]
-enum Written {
+enum EncodedCursor {
     #[serde(rename = "n")]
     Name(String, String),
     #[serde(rename = "t")]
@@ -61,14 +61,14 @@ impl ListQuery {
         };
         let limit = match query.value("limit").map(str::parse) {
             None => PAGE,
-            Some(Ok(limit @ 1..=MOST)) => limit,
+            Some(Ok(limit @ 1..=MAX_LIMIT)) => limit,
             Some(_) => return Err(QueryError::Value { name: "limit", allowed: "a whole number from 1 to 100" }),
         };
         let turn = match (query.value("after"), query.value("before")) {
             (None, None) => Turn::First,
-            (Some(after), None) => Turn::After(read(after).ok_or(AFTER)?),
-            (None, Some(before)) => Turn::Before(read(before).ok_or(BEFORE)?),
-            (Some(_), Some(_)) => return Err(QueryError::Together { name: "before", other: "after" }),
+            (Some(after), None) => Turn::After(decode_cursor(after).ok_or(AFTER)?),
+            (None, Some(before)) => Turn::Before(decode_cursor(before).ok_or(BEFORE)?),
+            (Some(_), Some(_)) => return Err(QueryError::Conflict { name: "before", other: "after" }),
         };
         let mut filters = Vec::new();
         for &name in own.iter().filter(|name| !SORTED.contains(name)) {
@@ -112,12 +112,12 @@ impl ListQuery {
     }
 
     /// `limit`, where it is not the default: a search keeps it.
-    pub(super) fn own_limit(&self) -> Option<usize> {
+    pub(super) fn non_default_limit(&self) -> Option<usize> {
         Some(self.limit).filter(|limit| *limit != PAGE)
     }
 
     /// Whether this is the beginning of the whole list.
-    pub(super) fn is_plain(&self) -> bool {
+    pub(super) fn is_unfiltered_first_page(&self) -> bool {
         self.search.is_empty() && self.filters.is_empty() && matches!(self.turn, Turn::First)
     }
 
@@ -130,10 +130,10 @@ impl ListQuery {
             if self.newest() {
                 query.append_pair("sort", "newest");
             }
-            if let Some(limit) = self.own_limit() {
+            if let Some(limit) = self.non_default_limit() {
                 query.append_pair("limit", &limit.to_string());
             }
-            query.extend_pairs(&self.filters).append_pair(name, &write(cursor));
+            query.extend_pairs(&self.filters).append_pair(name, &encode_cursor(cursor));
             format!("?{}", query.finish())
         };
         Pager {
@@ -144,20 +144,20 @@ impl ListQuery {
 }
 
 /// A cursor as text for a link.
-pub(super) fn write(cursor: &Cursor) -> String {
+pub(super) fn encode_cursor(cursor: &Cursor) -> String {
     let id = cursor.id.clone();
-    let written = match &cursor.key {
-        Key::Name(name) => Written::Name(name.clone(), id),
-        Key::Time(time) => Written::Time(*time, id),
+    let encoded = match &cursor.key {
+        Key::Name(name) => EncodedCursor::Name(name.clone(), id),
+        Key::Time(time) => EncodedCursor::Time(*time, id),
     };
-    URL_SAFE_NO_PAD.encode(serde_json::to_vec(&written).unwrap_or_default())
+    URL_SAFE_NO_PAD.encode(serde_json::to_vec(&encoded).unwrap_or_default())
 }
 
-fn read(text: &str) -> Option<Cursor> {
+fn decode_cursor(text: &str) -> Option<Cursor> {
     let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
     let (key, id) = match serde_json::from_slice(&bytes).ok()? {
-        Written::Name(name, id) => (Key::Name(name), id),
-        Written::Time(time, id) => (Key::Time(time), id),
+        EncodedCursor::Name(name, id) => (Key::Name(name), id),
+        EncodedCursor::Time(time, id) => (Key::Time(time), id),
     };
     // What Postgres knows no text or time for stands in no list.
     let known = match &key {
@@ -176,7 +176,7 @@ mod tests {
         let time = DateTime::from_timestamp_micros(1_790_000_000_123_456).unwrap();
         for key in [Key::Name("ä & \"b\"".to_owned()), Key::Time(time)] {
             let cursor = Cursor { key, id: "id/1".to_owned() };
-            assert_eq!(read(&write(&cursor)), Some(cursor));
+            assert_eq!(decode_cursor(&encode_cursor(&cursor)), Some(cursor));
         }
         let encode = |json: &str| URL_SAFE_NO_PAD.encode(json);
         for text in [
@@ -187,7 +187,7 @@ mod tests {
             &encode(r#"{"t":["now","b"]}"#),
             &encode(r#"{"t":["-9999-01-01T00:00:00Z","b"]}"#),
         ] {
-            assert_eq!(read(text), None, "{text}");
+            assert_eq!(decode_cursor(text), None, "{text}");
         }
     }
 }

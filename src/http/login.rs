@@ -27,17 +27,17 @@ pub(super) async fn start(
         Some(text) => ReturnTo::parse(text, public_url, &app.config.return_hosts).ok_or(WebError::ReturnTo)?,
     };
     let pick_account = query.get("prompt") == Some("select_account");
-    let (attempt, cookies) = LoginState::start(&app, &headers, return_to, pick_account);
-    redirect_to_entra(&app, &attempt, cookies).await
+    let (login_state, cookies) = LoginState::start(&app, &headers, return_to, pick_account);
+    redirect_to_entra(&app, &login_state, cookies).await
 }
 
 /// Sends the browser to Entra's authorization endpoint, with the cookies of `LoginState::start` or `LoginState::restart`.
 pub(super) async fn redirect_to_entra(
     app: &App,
-    attempt: &LoginState,
+    login_state: &LoginState,
     cookies: Vec<HeaderValue>,
 ) -> Result<Response, WebError> {
-    let entra = app.entra.begin(&attempt.proof, attempt.select_account).await?;
+    let entra = app.entra.begin(&login_state.secrets, login_state.select_account).await?;
     app.metrics.sign_ins_begun.add(());
     let mut response = Redirect::to(entra.as_str()).into_response();
     for cookie in cookies {

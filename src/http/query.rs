@@ -8,10 +8,10 @@ use super::error::WebError;
 use crate::util::sanitize::sanitize_for_log;
 
 /// Longest text of a parameter, in bytes: longer than any name.
-const LONGEST_TEXT: usize = 300;
+const MAX_TEXT: usize = 300;
 
 /// Longest name of a parameter that is repeated to the client.
-const LONGEST_NAME: usize = 40;
+const MAX_NAME: usize = 40;
 
 /// The parameters of a query that we know, each at most once: two of one name is how one program is made to look at
 /// one and the next at the other.
@@ -28,7 +28,7 @@ pub(super) enum QueryError {
     #[error("query parameter {name}: invalid value; allowed: {allowed}")]
     Value { name: &'static str, allowed: &'static str },
     #[error("query parameter {name}: cannot be combined with {other}")]
-    Together { name: &'static str, other: &'static str },
+    Conflict { name: &'static str, other: &'static str },
 }
 
 impl Query {
@@ -71,7 +71,7 @@ impl Query {
     /// As `value`, for free text. Postgres knows no text with a NUL in it.
     pub(super) fn text(&self, name: &'static str) -> Result<Option<&str>, QueryError> {
         match self.value(name) {
-            Some(text) if text.len() > LONGEST_TEXT || text.contains('\0') => {
+            Some(text) if text.len() > MAX_TEXT || text.contains('\0') => {
                 Err(QueryError::Value { name, allowed: "text of at most 300 bytes, without NUL" })
             }
             text => Ok(text),
@@ -94,7 +94,7 @@ impl QueryError {
         match self {
             Self::Unknown { .. } => "unknown_parameter",
             Self::Duplicate { .. } => "duplicate_parameter",
-            Self::Value { .. } | Self::Together { .. } => "parameter_value",
+            Self::Value { .. } | Self::Conflict { .. } => "parameter_value",
         }
     }
 
@@ -103,9 +103,9 @@ impl QueryError {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
         match self {
             Self::Unknown { name, .. } => {
-                Some(&**name).filter(|name| (1..=LONGEST_NAME).contains(&name.len()) && name.chars().all(plain))
+                Some(&**name).filter(|name| (1..=MAX_NAME).contains(&name.len()) && name.chars().all(plain))
             }
-            Self::Duplicate { name } | Self::Value { name, .. } | Self::Together { name, .. } => Some(name),
+            Self::Duplicate { name } | Self::Value { name, .. } | Self::Conflict { name, .. } => Some(name),
         }
     }
 
@@ -118,18 +118,18 @@ impl QueryError {
             },
             Self::Duplicate { name } => format!("The parameter “{name}” is given more than once."),
             Self::Value { name, .. } => format!("The parameter “{name}” has an invalid value."),
-            Self::Together { name, other } => format!("The parameter “{name}” cannot be combined with “{other}”."),
+            Self::Conflict { name, other } => format!("The parameter “{name}” cannot be combined with “{other}”."),
         }
     }
 
     /// What is allowed instead.
-    pub(super) fn remedy(&self) -> String {
+    pub(super) fn help(&self) -> String {
         match self {
             Self::Unknown { known, .. } if known.is_empty() => "No parameters are allowed.".to_owned(),
             Self::Unknown { known, .. } => format!("Allowed parameters: {}.", list(known)),
             Self::Duplicate { .. } => "Give it once.".to_owned(),
             Self::Value { allowed, .. } => format!("Allowed: {allowed}."),
-            Self::Together { .. } => "Give one of the two.".to_owned(),
+            Self::Conflict { .. } => "Give one of the two.".to_owned(),
         }
     }
 }

@@ -9,7 +9,7 @@ use url::{Position, Url};
 use crate::config::PublicUrl;
 
 /// Longer than any address of ours. It travels in a cookie, and browsers keep none of more than 4,096 bytes.
-const LONGEST: usize = 2_000;
+const MAX_LENGTH: usize = 2_000;
 
 /// A place that was checked to be ours: a path (with its query) under the public URL, or the whole address of a page on
 /// its host or on one of `access.return_hosts`.
@@ -26,13 +26,17 @@ impl ReturnTo {
     /// path outside the public URL's own once `..` is followed. And for the sign-in's own routes, which would begin the next
     /// sign-in when the first one is done.
     pub(super) fn parse(text: &str, public_url: &PublicUrl, return_hosts: &BTreeSet<String>) -> Option<Self> {
-        let odd = |c: char| c == '\\' || c.is_control() || c.is_whitespace();
-        if text.contains(odd) {
+        let forbidden = |c: char| c == '\\' || c.is_control() || c.is_whitespace();
+        if text.contains(forbidden) {
             return None;
         }
-        let to = if text.starts_with('/') { path(text, public_url) } else { address(text, public_url, return_hosts) };
+        let to = if text.starts_with('/') {
+            parse_path(text, public_url)
+        } else {
+            parse_url(text, public_url, return_hosts)
+        };
         // Measured as it is written: a letter outside ASCII takes six bytes or more.
-        let to = to.filter(|to| to.len() <= LONGEST).map(Self)?;
+        let to = to.filter(|to| to.len() <= MAX_LENGTH).map(Self)?;
         let url = to.url(public_url);
         let ours = url.origin().ascii_serialization() == public_url.origin();
         (!ours || !is_sign_in_route(url, public_url.base_path())).then_some(to)
@@ -69,7 +73,7 @@ fn is_sign_in_route(mut url: Url, base: &str) -> bool {
     true
 }
 
-fn path(text: &str, public_url: &PublicUrl) -> Option<String> {
+fn parse_path(text: &str, public_url: &PublicUrl) -> Option<String> {
     if text.starts_with("//") {
         return None;
     }
@@ -80,7 +84,7 @@ fn path(text: &str, public_url: &PublicUrl) -> Option<String> {
     (ours && below && !path.starts_with("//")).then(|| url[Position::BeforePath..].to_owned())
 }
 
-fn address(text: &str, public_url: &PublicUrl, return_hosts: &BTreeSet<String>) -> Option<String> {
+fn parse_url(text: &str, public_url: &PublicUrl, return_hosts: &BTreeSet<String>) -> Option<String> {
     let scheme = public_url.as_url().scheme();
     // The parser of the standard would forgive a missing or a third slash, and passes over a name before the host.
     let (authority, _) =

@@ -23,7 +23,7 @@ use crate::util::random;
 pub(super) async fn open(
     app: &App,
     headers: &HeaderMap,
-    person: &EntraUser,
+    user: &EntraUser,
     sid: Option<String>,
     run: &SyncRun,
 ) -> Result<HeaderValue, StoreError> {
@@ -32,12 +32,12 @@ pub(super) async fn open(
     let lifetime = TimeDelta::from_std(app.config.session.lifetime).unwrap_or(TimeDelta::zero());
     let session = NewSession {
         token_hash: hash(token.as_bytes()),
-        identity: person.identity,
-        sign_in_address: person.sign_in_address.as_ref().map(|address| address.as_str().to_owned()),
+        identity: user.identity,
+        sign_in_address: user.sign_in_address.as_ref().map(|address| address.as_str().to_owned()),
         sid,
         created_at,
         expires_at: created_at + lifetime,
-        replaces: sent(app, headers),
+        replaces: token_hashes(app, headers),
         most: app.config.session.max_per_user,
         idle_since: created_at - app.idle_timeout(),
     };
@@ -54,7 +54,7 @@ pub(super) async fn find(app: &App, headers: &HeaderMap) -> Result<Option<Me>, W
 }
 
 /// Who looks at a page: from the database, with the rights that they have now.
-pub(super) async fn viewer(app: &App, headers: &HeaderMap) -> Result<Option<SessionUser>, WebError> {
+pub(super) async fn session_user(app: &App, headers: &HeaderMap) -> Result<Option<SessionUser>, WebError> {
     match current(app, headers).await? {
         Some(hash) => Ok(app.store.viewer(&hash, app.clock.now(), app.idle_timeout()).await?),
         None => Ok(None),
@@ -69,7 +69,7 @@ pub(super) async fn name(app: &App, headers: &HeaderMap) -> Result<Option<String
 
 /// Who a request comes from, as far as a proxy has to know: from memory, where that can be trusted.
 pub(super) async fn signed_in(app: &App, headers: &HeaderMap) -> Result<Option<LiveSession>, Arc<StoreError>> {
-    match &sent(app, headers)[..] {
+    match &token_hashes(app, headers)[..] {
         [] => Ok(None),
         [hash] => app.sessions.find(hash).await,
         several => Ok(only_live(app, several).await?.map(|(_, session)| session)),
@@ -78,18 +78,18 @@ pub(super) async fn signed_in(app: &App, headers: &HeaderMap) -> Result<Option<L
 
 /// Ends the session that a request comes with; all of them, where another host planted a second cookie.
 pub(super) async fn end(app: &App, headers: &HeaderMap, why: SessionEnd) -> Result<(), StoreError> {
-    match &sent(app, headers)[..] {
+    match &token_hashes(app, headers)[..] {
         [] => Ok(()),
         hashes => app.sessions.end(hashes, why).await,
     }
 }
 
 /// More tokens than this in one request are not looked up: the session's cookie has one name, and the others were planted.
-const MOST_CANDIDATES: usize = 4;
+const MAX_CANDIDATES: usize = 4;
 
 /// The token that counts. Several are looked up only where they differ.
 async fn current(app: &App, headers: &HeaderMap) -> Result<Option<TokenHash>, Arc<StoreError>> {
-    match &sent(app, headers)[..] {
+    match &token_hashes(app, headers)[..] {
         [] => Ok(None),
         [hash] => Ok(Some(*hash)),
         several => Ok(only_live(app, several).await?.map(|(hash, _)| hash)),
@@ -100,7 +100,7 @@ async fn current(app: &App, headers: &HeaderMap) -> Result<Option<TokenHash>, Ar
 /// out. Of two live ones either may be planted, to have the user work in another account: then neither counts, and the
 /// next sign-in ends both.
 async fn only_live(app: &App, hashes: &[TokenHash]) -> Result<Option<(TokenHash, LiveSession)>, Arc<StoreError>> {
-    if hashes.len() > MOST_CANDIDATES {
+    if hashes.len() > MAX_CANDIDATES {
         return Ok(None);
     }
     let found = try_join_all(hashes.iter().map(|hash| app.sessions.find(hash))).await?;
@@ -110,7 +110,7 @@ async fn only_live(app: &App, hashes: &[TokenHash]) -> Result<Option<(TokenHash,
 }
 
 /// The hashes of all tokens that were sent, each once.
-fn sent(app: &App, headers: &HeaderMap) -> Vec<TokenHash> {
+fn token_hashes(app: &App, headers: &HeaderMap) -> Vec<TokenHash> {
     Cookies::values(headers, app.cookies.session_name(), hash_of_token)
 }
 

@@ -11,10 +11,10 @@ const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
 
 /// All that has to be passed on of a state, by the specification.
-const LONGEST_STATE: usize = 512;
+const MAX_STATE: usize = 512;
 
 /// What the headers of a trusted proxy say.
-pub(super) fn given(headers: &HeaderMap) -> Option<Parent> {
+pub(super) fn parent(headers: &HeaderMap) -> Option<Parent> {
     let mut lines = headers.get_all(TRACEPARENT).iter();
     let (Some(line), None) = (lines.next(), lines.next()) else { return None };
     Some(Parent { state: state(headers), ..parse(line.as_bytes())? })
@@ -31,8 +31,8 @@ fn parse(text: &[u8]) -> Option<Parent> {
         _ => rest.is_empty() || rest.starts_with(b"-"),
     };
     let (trace_id, span_id) = (number(trace)?, u64::try_from(number(parent)?).ok()?);
-    let sound = known && trace_id != 0 && span_id != 0;
-    sound.then_some(Parent { trace_id, span_id, sampled: flags & 1 == 1, state: None })
+    let valid = known && trace_id != 0 && span_id != 0;
+    valid.then_some(Parent { trace_id, span_id, sampled: flags & 1 == 1, state: None })
 }
 
 fn fields(head: &[u8]) -> Option<[&[u8]; 4]> {
@@ -52,7 +52,7 @@ fn number(digits: &[u8]) -> Option<u128> {
 fn state(headers: &HeaderMap) -> Option<String> {
     let lines: Option<Vec<&str>> = headers.get_all(TRACESTATE).iter().map(|line| line.to_str().ok()).collect();
     let state = lines?.join(",");
-    (1..=LONGEST_STATE).contains(&state.len()).then_some(state)
+    (1..=MAX_STATE).contains(&state.len()).then_some(state)
 }
 
 #[cfg(test)]
@@ -61,7 +61,7 @@ mod tests {
 
     use super::*;
 
-    const SOUND: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    const VALID: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -79,57 +79,57 @@ mod tests {
             sampled: true,
             state: None,
         };
-        assert_eq!(given(&headers(&[(TRACEPARENT, SOUND)])), Some(expected.clone()));
-        let unsampled = SOUND.replace("-01", "-00");
-        assert_eq!(given(&headers(&[(TRACEPARENT, &unsampled)])), Some(Parent { sampled: false, ..expected.clone() }));
+        assert_eq!(parent(&headers(&[(TRACEPARENT, VALID)])), Some(expected.clone()));
+        let unsampled = VALID.replace("-01", "-00");
+        assert_eq!(parent(&headers(&[(TRACEPARENT, &unsampled)])), Some(Parent { sampled: false, ..expected.clone() }));
         // Other flags say nothing of whether it is kept.
-        let random = SOUND.replace("-01", "-fe");
-        assert_eq!(given(&headers(&[(TRACEPARENT, &random)])), Some(Parent { sampled: false, ..expected.clone() }));
+        let random = VALID.replace("-01", "-fe");
+        assert_eq!(parent(&headers(&[(TRACEPARENT, &random)])), Some(Parent { sampled: false, ..expected.clone() }));
         for later in ["-what-comes", "-", ""] {
-            let text = format!("cc{}{later}", &SOUND[2..]);
-            assert_eq!(given(&headers(&[(TRACEPARENT, &text)])), Some(expected.clone()), "{text}");
+            let text = format!("cc{}{later}", &VALID[2..]);
+            assert_eq!(parent(&headers(&[(TRACEPARENT, &text)])), Some(expected.clone()), "{text}");
         }
     }
 
     #[test]
     fn a_malformed_header_is_none() {
-        let with = |at: usize, byte: char| format!("{}{byte}{}", &SOUND[..at], &SOUND[at + 1..]);
+        let with = |at: usize, byte: char| format!("{}{byte}{}", &VALID[..at], &VALID[at + 1..]);
         let mut malformed = vec![
             String::new(),
             "00".to_owned(),
-            SOUND[..54].to_owned(),
-            format!("{SOUND}-"),
-            format!("{SOUND}-what-comes"),
-            format!("{SOUND}0"),
-            format!("cc{}0", &SOUND[2..]),
-            format!("ff{}", &SOUND[2..]),
-            SOUND.to_uppercase(),
-            SOUND.replace("4bf92f3577b34da6a3ce929d0e0e4736", &"0".repeat(32)),
-            SOUND.replace("00f067aa0ba902b7", &"0".repeat(16)),
-            SOUND.replace('-', "_"),
-            format!(" {SOUND}"),
+            VALID[..54].to_owned(),
+            format!("{VALID}-"),
+            format!("{VALID}-what-comes"),
+            format!("{VALID}0"),
+            format!("cc{}0", &VALID[2..]),
+            format!("ff{}", &VALID[2..]),
+            VALID.to_uppercase(),
+            VALID.replace("4bf92f3577b34da6a3ce929d0e0e4736", &"0".repeat(32)),
+            VALID.replace("00f067aa0ba902b7", &"0".repeat(16)),
+            VALID.replace('-', "_"),
+            format!(" {VALID}"),
         ];
         // Any place with what has no business there; a sign would be a number to the parser of numbers.
         malformed.extend((0..55).flat_map(|at| ['g', '+', '-', ' '].map(|byte| with(at, byte))));
-        malformed.retain(|text| text != SOUND);
+        malformed.retain(|text| text != VALID);
         for text in malformed {
-            assert_eq!(given(&headers(&[(TRACEPARENT, &text)])), None, "{text:?}");
+            assert_eq!(parent(&headers(&[(TRACEPARENT, &text)])), None, "{text:?}");
         }
-        assert_eq!(given(&headers(&[(TRACEPARENT, SOUND), (TRACEPARENT, SOUND)])), None, "two say nothing");
-        assert_eq!(given(&headers(&[("tracestate", "a=b")])), None, "a state alone says nothing");
+        assert_eq!(parent(&headers(&[(TRACEPARENT, VALID), (TRACEPARENT, VALID)])), None, "two say nothing");
+        assert_eq!(parent(&headers(&[("tracestate", "a=b")])), None, "a state alone says nothing");
     }
 
     #[test]
     fn the_state_is_one_list_and_has_an_end() {
         let state = |values: &[&str]| {
-            let mut lines = vec![(TRACEPARENT, SOUND)];
+            let mut lines = vec![(TRACEPARENT, VALID)];
             lines.extend(values.iter().map(|value| (TRACESTATE, *value)));
-            given(&headers(&lines)).expect("whatever the state").state
+            parent(&headers(&lines)).expect("whatever the state").state
         };
         assert_eq!(state(&["a=1", "b=2,c=3"]).as_deref(), Some("a=1,b=2,c=3"));
         assert_eq!(state(&["ä=1"]), None);
         assert_eq!(state(&[""]), None);
-        let long = format!("a={}", "x".repeat(LONGEST_STATE - 2));
+        let long = format!("a={}", "x".repeat(MAX_STATE - 2));
         assert_eq!(state(&[&long]).as_deref(), Some(&*long));
         assert_eq!(state(&[&long, "b=2"]), None, "half a state is none");
     }

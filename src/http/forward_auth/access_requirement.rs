@@ -46,11 +46,11 @@ impl AccessRequirement {
         Ok(Self(required))
     }
 
-    pub(in crate::http) fn is_met_by(&self, person: &CompactUser<'_>) -> bool {
+    pub(in crate::http) fn is_met_by(&self, user: &CompactUser<'_>) -> bool {
         let meets = |requirement: &Requirement| match requirement {
-            Requirement::Team(id) => person.teams.contains(&Id::parse(id)),
-            Requirement::Organization(id) => person.organizations.contains(&Id::parse(id)),
-            Requirement::Role(role) => person.user_role == Some(role.as_str()),
+            Requirement::Team(id) => user.teams.contains(&Id::parse(id)),
+            Requirement::Organization(id) => user.organizations.contains(&Id::parse(id)),
+            Requirement::Role(role) => user.user_role == Some(role.as_str()),
         };
         self.0.is_empty() || self.0.iter().any(meets)
     }

@@ -15,11 +15,11 @@ static REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::http) enum ProxyKind {
     /// As nginx' `auth_request`, which makes a 500 of everything that is not 2xx, 401 or 403: `X-Original-URL`.
-    Refuses(Option<String>),
+    StatusOnly(Option<String>),
     /// As Traefik and Caddy, with `X-Forwarded-Uri`, and Envoy, with the path behind ours: what we answer, the browser gets.
-    Redirects(Option<String>),
+    Redirecting(Option<String>),
     /// Nothing was told, or by nobody whom we believe.
-    Untold,
+    Unknown,
 }
 
 impl ProxyKind {
@@ -27,25 +27,25 @@ impl ProxyKind {
     pub(in crate::http) fn of(headers: &HeaderMap, envoy: Option<&str>) -> Self {
         // First, since a client's own `X-Forwarded-…` gets past nginx.
         if headers.contains_key(&ORIGINAL_URL) {
-            return Self::Refuses(once(headers, &ORIGINAL_URL).map(ToOwned::to_owned));
+            return Self::StatusOnly(once(headers, &ORIGINAL_URL).map(ToOwned::to_owned));
         }
         let address = |host: Option<&str>, uri: Option<&str>| {
             let (scheme, host, uri) = (once(headers, &FORWARDED_PROTO)?, host?, uri?);
             uri.starts_with('/').then(|| format!("{scheme}://{host}{uri}"))
         };
         match envoy {
-            Some(uri) => Self::Redirects(address(once(headers, &HOST), Some(uri))),
+            Some(uri) => Self::Redirecting(address(once(headers, &HOST), Some(uri))),
             None if headers.contains_key(&FORWARDED_URI) => {
-                Self::Redirects(address(once(headers, &FORWARDED_HOST), once(headers, &FORWARDED_URI)))
+                Self::Redirecting(address(once(headers, &FORWARDED_HOST), once(headers, &FORWARDED_URI)))
             }
-            None => Self::Untold,
+            None => Self::Unknown,
         }
     }
 
     pub(in crate::http) fn address(&self) -> Option<&str> {
         match self {
-            Self::Refuses(address) | Self::Redirects(address) => address.as_deref(),
-            Self::Untold => None,
+            Self::StatusOnly(address) | Self::Redirecting(address) => address.as_deref(),
+            Self::Unknown => None,
         }
     }
 }
@@ -80,7 +80,7 @@ mod tests {
         lines.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
     }
 
-    fn origin(lines: &[(&'static str, &'static str)], envoy: Option<&str>) -> ProxyKind {
+    fn proxy_kind(lines: &[(&'static str, &'static str)], envoy: Option<&str>) -> ProxyKind {
         let mut all = HeaderMap::new();
         for (name, value) in lines {
             all.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
@@ -93,15 +93,15 @@ mod tests {
         let app = Some("https://app.example/a?b=c".to_owned());
         let traefik =
             [("x-forwarded-proto", "https"), ("x-forwarded-host", "app.example"), ("x-forwarded-uri", "/a?b=c")];
-        assert_eq!(origin(&traefik, None), ProxyKind::Redirects(app.clone()));
+        assert_eq!(proxy_kind(&traefik, None), ProxyKind::Redirecting(app.clone()));
         let envoy = [("x-forwarded-proto", "https"), ("host", "app.example")];
-        assert_eq!(origin(&envoy, Some("/a?b=c")), ProxyKind::Redirects(app.clone()));
+        assert_eq!(proxy_kind(&envoy, Some("/a?b=c")), ProxyKind::Redirecting(app.clone()));
         let nginx = ("x-original-url", "https://app.example/a?b=c");
-        assert_eq!(origin(&[nginx], None), ProxyKind::Refuses(app.clone()));
-        assert_eq!(origin(&[traefik[0], traefik[1], traefik[2], nginx], None), ProxyKind::Refuses(app));
+        assert_eq!(proxy_kind(&[nginx], None), ProxyKind::StatusOnly(app.clone()));
+        assert_eq!(proxy_kind(&[traefik[0], traefik[1], traefik[2], nginx], None), ProxyKind::StatusOnly(app));
         assert_eq!(
-            origin(&[("x-forwarded-proto", "https"), ("x-forwarded-host", "app.example")], None),
-            ProxyKind::Untold
+            proxy_kind(&[("x-forwarded-proto", "https"), ("x-forwarded-host", "app.example")], None),
+            ProxyKind::Unknown
         );
     }
 
@@ -118,10 +118,10 @@ mod tests {
             vec![proto, host, ("x-forwarded-uri", "a")],
             vec![proto, host, ("x-forwarded-uri", ".evil.example/")],
         ] {
-            assert_eq!(origin(&lines, None), ProxyKind::Redirects(None), "{lines:?}");
+            assert_eq!(proxy_kind(&lines, None), ProxyKind::Redirecting(None), "{lines:?}");
         }
         let twice = ("x-original-url", "https://a.example/");
-        assert_eq!(origin(&[twice, twice], None), ProxyKind::Refuses(None));
+        assert_eq!(proxy_kind(&[twice, twice], None), ProxyKind::StatusOnly(None));
     }
 
     #[test]

@@ -10,16 +10,16 @@ use crate::config::Assertion;
 /// What a trusted proxy tells of the upstream.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Upstream {
-    Named {
+    Known {
         /// Scheme, host and, where it is not the scheme's own, port: RFC 6454, 6.2.
         origin: String,
         /// Host and port, as a URL writes them.
         host: String,
     },
     /// The request names none.
-    NotNamed,
+    Unspecified,
     /// The request names one twice, in part, or as no proxy writes it.
-    Unclear,
+    Ambiguous,
 }
 
 impl Upstream {
@@ -29,37 +29,39 @@ impl Upstream {
     /// Envoy. So where both are there, they must name the same host: else one application could get an assertion for another.
     pub(super) fn of(headers: &HeaderMap, envoy: bool) -> Self {
         let host = if envoy { &HOST } else { &FORWARDED_HOST };
-        let named = if headers.contains_key(&ORIGINAL_URL) {
+        let upstream = if headers.contains_key(&ORIGINAL_URL) {
             let url = once(headers, &ORIGINAL_URL).and_then(|url| url.split_once("://"));
             url.and_then(|(scheme, rest)| {
                 let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-                let upstream = named(scheme, &rest[..end])?;
+                let upstream = parse_upstream(scheme, &rest[..end])?;
                 let agrees = !headers.contains_key(host)
-                    || once(headers, host).and_then(|host| named(scheme, host)).is_some_and(|other| other == upstream);
+                    || once(headers, host)
+                        .and_then(|host| parse_upstream(scheme, host))
+                        .is_some_and(|other| other == upstream);
                 agrees.then_some(upstream)
             })
         } else {
             if !headers.contains_key(host) {
-                return Self::NotNamed;
+                return Self::Unspecified;
             }
             let (scheme, host) = (once(headers, &FORWARDED_PROTO), once(headers, host));
-            scheme.zip(host).and_then(|(scheme, host)| named(scheme, host))
+            scheme.zip(host).and_then(|(scheme, host)| parse_upstream(scheme, host))
         };
-        named.unwrap_or(Self::Unclear)
+        upstream.unwrap_or(Self::Ambiguous)
     }
 
     /// The `aud` claim of an assertion for this upstream. `None`: no audience is certain, and so there is no assertion.
     pub(super) fn audience<'a>(&'a self, assertion: &'a Assertion) -> Option<&'a str> {
         match self {
-            Self::Named { origin, host } => Some(assertion.audiences.get(host).unwrap_or(origin)),
-            Self::NotNamed => assertion.audience.as_deref(),
-            Self::Unclear => None,
+            Self::Known { origin, host } => Some(assertion.audiences.get(host).unwrap_or(origin)),
+            Self::Unspecified => assertion.audience.as_deref(),
+            Self::Ambiguous => None,
         }
     }
 }
 
 /// `authority`: a host and perhaps a port, and nothing that a URL parser would take for anything else.
-fn named(scheme: &str, authority: &str) -> Option<Upstream> {
+fn parse_upstream(scheme: &str, authority: &str) -> Option<Upstream> {
     // Some proxies tell a WebSocket's scheme; the page that opens it is of the same origin.
     let scheme = match scheme {
         "https" | "wss" => "https",
@@ -72,7 +74,7 @@ fn named(scheme: &str, authority: &str) -> Option<Upstream> {
     }
     let url = Url::parse(&format!("{scheme}://{authority}/")).ok()?;
     let host = url[Position::BeforeHost..Position::AfterPort].to_owned();
-    Some(Upstream::Named { origin: url.origin().ascii_serialization(), host })
+    Some(Upstream::Known { origin: url.origin().ascii_serialization(), host })
 }
 
 #[cfg(test)]
@@ -94,7 +96,7 @@ mod tests {
 
     fn origin(lines: &[(&str, &str)], envoy: bool) -> Option<String> {
         match upstream(lines, envoy) {
-            Upstream::Named { origin, .. } => Some(origin),
+            Upstream::Known { origin, .. } => Some(origin),
             _ => None,
         }
     }
@@ -112,8 +114,8 @@ mod tests {
         assert_eq!(origin(&[PROTO, others, ("host", "b.example")], false), a, "our own host");
         assert_eq!(origin(&[PROTO, ("host", "a.example")], true), a);
         assert_eq!(origin(&[PROTO, ("host", "a.example"), ("x-forwarded-host", "b.example")], true), a);
-        assert_eq!(upstream(&[("host", "a.example")], false), Upstream::NotNamed);
-        assert_eq!(upstream(&[PROTO, ("x-forwarded-uri", "/")], false), Upstream::NotNamed);
+        assert_eq!(upstream(&[("host", "a.example")], false), Upstream::Unspecified);
+        assert_eq!(upstream(&[PROTO, ("x-forwarded-uri", "/")], false), Upstream::Unspecified);
     }
 
     #[test]
@@ -122,11 +124,11 @@ mod tests {
         let others =
             [("x-forwarded-host", "b.example"), ("x-forwarded-host", ""), ("x-forwarded-host", "a.example:8443")];
         for other in others {
-            assert_eq!(upstream(&[url, PROTO, other], false), Upstream::Unclear, "{other:?}");
+            assert_eq!(upstream(&[url, PROTO, other], false), Upstream::Ambiguous, "{other:?}");
         }
         assert_eq!(
             upstream(&[url, PROTO, ("host", "b.example")], true),
-            Upstream::Unclear,
+            Upstream::Ambiguous,
             "a client's, through Envoy"
         );
         let same = Some("https://a.example".to_owned());
@@ -170,9 +172,9 @@ mod tests {
             vec![("x-original-url", "https:///a.example/")],
             vec![("x-original-url", ""), PROTO, host],
         ] {
-            assert_eq!(upstream(&lines, false), Upstream::Unclear, "{lines:?}");
+            assert_eq!(upstream(&lines, false), Upstream::Ambiguous, "{lines:?}");
         }
-        assert_eq!(upstream(&[("host", "a.example")], true), Upstream::Unclear, "Envoy tells the scheme, too");
+        assert_eq!(upstream(&[("host", "a.example")], true), Upstream::Ambiguous, "Envoy tells the scheme, too");
     }
 
     #[test]
@@ -187,7 +189,7 @@ mod tests {
         assert_eq!(audience("a.example:8443").as_deref(), Some("mapped"));
         assert_eq!(audience("a.example").as_deref(), Some("https://a.example"));
         assert_eq!(audience("a.example, b.example"), None, "an unclear upstream is not the one that is alone");
-        assert_eq!(Upstream::NotNamed.audience(&assertion), Some("alone"));
-        assert_eq!(Upstream::NotNamed.audience(&Assertion { audience: None, ..assertion.clone() }), None);
+        assert_eq!(Upstream::Unspecified.audience(&assertion), Some("alone"));
+        assert_eq!(Upstream::Unspecified.audience(&Assertion { audience: None, ..assertion.clone() }), None);
     }
 }

@@ -16,7 +16,7 @@ use crate::explain::{
 use crate::http::App;
 use crate::http::current_user::CurrentUser;
 use crate::http::error::WebError;
-use crate::http::layout::Frame;
+use crate::http::layout::Layout;
 use crate::http::query::Query;
 
 /// All that is told of a person, on the page and as JSON.
@@ -33,13 +33,13 @@ impl Explained {
     /// not theirs.
     pub(in crate::http) async fn read(
         app: &App,
-        visit: &CurrentUser,
+        current: &CurrentUser,
         id: &str,
         query: Option<&str>,
     ) -> Result<Self, WebError> {
         let query = Query::parse_strict(query, &["team"])?;
-        let operator = visit.rights.operator;
-        if !operator && !visit.is_self(id) {
+        let operator = current.permissions.operator;
+        if !operator && !current.is_self(id) {
             return Err(WebError::NotFound);
         }
         let facts = app.store.explain_facts(id).await?.ok_or(WebError::NotFound)?;
@@ -61,23 +61,23 @@ impl Explained {
 #[derive(Template)]
 #[template(path = "explain.html")]
 struct ExplainPage {
-    frame: Frame,
-    visit: CurrentUser,
+    layout: Layout,
+    current: CurrentUser,
     explained: Explained,
 }
 
 impl ExplainPage {
     fn name(&self) -> &str {
-        let person = &self.explained.explanation.person;
-        let name = person.name.as_deref().filter(|name| !name.trim().is_empty());
-        name.or(person.email.as_ref().map(Redacted::as_str)).unwrap_or(person.user_id.as_str())
+        let user = &self.explained.explanation.person;
+        let name = user.name.as_deref().filter(|name| !name.trim().is_empty());
+        name.or(user.email.as_ref().map(Redacted::as_str)).unwrap_or(user.user_id.as_str())
     }
 
     fn user_id(&self) -> &str {
         self.explained.explanation.person.user_id.as_str()
     }
 
-    fn asked(&self) -> &str {
+    fn team_query(&self) -> &str {
         self.explained.answer.as_ref().map_or("", |answer| &answer.asked)
     }
 
@@ -143,8 +143,8 @@ pub(in crate::http) async fn page(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Html<String>, WebError> {
-    let visit = CurrentUser::of(&app, &headers).await?;
-    let explained = Explained::read(&app, &visit, &id, query.as_deref()).await?;
-    let frame = Frame::of(&app, &visit, "/people");
-    super::page(&ExplainPage { frame, visit, explained })
+    let current = CurrentUser::of(&app, &headers).await?;
+    let explained = Explained::read(&app, &current, &id, query.as_deref()).await?;
+    let layout = Layout::for_user(&app, &current, "/people");
+    super::page(&ExplainPage { layout, current, explained })
 }

@@ -11,15 +11,15 @@ use crate::explain::RoleReport;
 use crate::http::App;
 use crate::http::current_user::CurrentUser;
 use crate::http::error::WebError;
-use crate::http::layout::Frame;
+use crate::http::layout::Layout;
 use crate::http::session_cookie;
 use crate::http::view_model::UserDetails;
 
 #[derive(Template)]
 #[template(path = "me.html")]
 struct MePage {
-    frame: Frame,
-    visit: CurrentUser,
+    layout: Layout,
+    current: CurrentUser,
     details: UserDetails,
     role: RoleReport,
     last_sync: Option<SyncView>,
@@ -27,7 +27,7 @@ struct MePage {
     as_of: Option<String>,
     sessions: Vec<SessionRow>,
     /// The name of this browser's session.
-    this: Option<String>,
+    this_session: Option<String>,
     ended: Option<u32>,
 }
 
@@ -35,24 +35,24 @@ struct MePage {
 pub(super) async fn page(
     app: &App,
     headers: &HeaderMap,
-    visit: CurrentUser,
+    current: CurrentUser,
     ended: Option<u32>,
 ) -> Result<Html<String>, WebError> {
-    let details = UserDetails::read(app, &visit, &visit.viewer.user_id).await?;
-    let sessions = details.sessions(app, &visit).await?;
+    let details = UserDetails::read(app, &current, &current.user.user_id).await?;
+    let sessions = details.sessions(app, &current).await?;
     let syncs = details.syncs(app).await?;
-    let last_sync = SyncView::all(app, &visit, syncs.into_iter().take(1).collect()).await?.pop();
+    let last_sync = SyncView::all(app, &current, syncs.into_iter().take(1).collect()).await?.pop();
     let as_of = match &last_sync {
         Some(sync) if sync.row.assigned_groups == "unknown" || sync.row.member_of == "unknown" => {
             let known = app.store.last_known_sync(&sync.row.object_id, sync.row.tenant_id).await?;
-            known.map(|at| formatting::ago(&visit.now, &at))
+            known.map(|at| formatting::ago(&current.now, &at))
         }
         _ => None,
     };
-    let frame = Frame::of(app, &visit, "/");
-    let this = session_cookie::name(app, headers).await?;
+    let layout = Layout::for_user(app, &current, "/");
+    let this_session = session_cookie::name(app, headers).await?;
     let role = details.role(app);
-    super::page(&MePage { frame, visit, details, role, last_sync, as_of, sessions, this, ended })
+    super::page(&MePage { layout, current, details, role, last_sync, as_of, sessions, this_session, ended })
 }
 
 impl MePage {
@@ -87,7 +87,8 @@ impl MePage {
             ));
         }
         if !sync.row.failures.is_empty() {
-            let who = if self.visit.rights.operator { "The syncs say why." } else { "Your administrator sees why." };
+            let who =
+                if self.current.permissions.operator { "The syncs say why." } else { "Your administrator sees why." };
             warnings.push(format!("Some groups could not be set up completely. {who}"));
         }
         warnings

@@ -14,7 +14,7 @@ use crate::domain::ObjectId;
 use crate::http::App;
 use crate::http::current_user::CurrentUser;
 use crate::http::error::WebError;
-use crate::http::layout::Frame;
+use crate::http::layout::Layout;
 use crate::http::query::{self, Query, QueryError};
 use crate::http::session_cookie;
 use crate::http::view_model::UserDetails;
@@ -25,30 +25,30 @@ pub(in crate::http) async fn end_own(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, WebError> {
-    let visit = CurrentUser::of(&app, &headers).await?;
-    let this = session_cookie::name(&app, &headers).await?.is_some_and(|this| this == name);
-    end(&app, visit.viewer.identity.object_id, &name).await?;
-    if this {
+    let current = CurrentUser::of(&app, &headers).await?;
+    let is_current = session_cookie::name(&app, &headers).await?.is_some_and(|current| current == name);
+    end(&app, current.user.identity.object_id, &name).await?;
+    if is_current {
         return Ok(signed_out(&app));
     }
     Ok(back(&app, &format!("/?{ENDED}=1#sessions")))
 }
 
 /// `POST /people/{id}/sessions/{session}/end`, for administrators.
-pub(in crate::http) async fn end_of_person(
+pub(in crate::http) async fn end_of_user(
     State(app): State<Arc<App>>,
     Path((id, name)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, WebError> {
-    let Target { person, .. } = Target::read(&app, &id, &headers).await?;
-    end(&app, person, &name).await?;
+    let Target { object_id, .. } = Target::read(&app, &id, &headers).await?;
+    end(&app, object_id, &name).await?;
     Ok(back(&app, &format!("/people/{}?{ENDED}=1#sessions", segment(&id))))
 }
 
 #[derive(Template)]
 #[template(path = "end_sessions.html")]
 struct EndSessionsPage {
-    frame: Frame,
+    layout: Layout,
     details: UserDetails,
     /// How many would end.
     sessions: usize,
@@ -57,8 +57,8 @@ struct EndSessionsPage {
 }
 
 impl EndSessionsPage {
-    fn person_path(&self) -> String {
-        format!("{}/people/{}", self.frame.base, segment(&self.details.person.user_id))
+    fn user_path(&self) -> String {
+        format!("{}/people/{}", self.layout.base, segment(&self.details.user.user_id))
     }
 }
 
@@ -69,22 +69,22 @@ pub(in crate::http) async fn confirm_end_all(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Html<String>, WebError> {
-    let Target { visit, details, own, .. } = Target::read(&app, &id, &headers).await?;
+    let Target { current, details, own, .. } = Target::read(&app, &id, &headers).await?;
     query::none(query.as_deref())?;
-    let sessions = details.sessions(&app, &visit).await?.len();
-    let frame = Frame::of(&app, &visit, "/people");
-    super::page(&EndSessionsPage { frame, details, sessions, own })
+    let sessions = details.sessions(&app, &current).await?.len();
+    let layout = Layout::for_user(&app, &current, "/people");
+    super::page(&EndSessionsPage { layout, details, sessions, own })
 }
 
 /// `POST /people/{id}/sessions/end`: all of them, for administrators.
-pub(in crate::http) async fn end_all_of_person(
+pub(in crate::http) async fn end_all_of_user(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, WebError> {
-    let Target { person, own, .. } = Target::read(&app, &id, &headers).await?;
-    let ended = app.sessions.end_all(person).await?;
-    tracing::info!(person = %person, ended, "an administrator ended all sessions of a person");
+    let Target { object_id, own, .. } = Target::read(&app, &id, &headers).await?;
+    let ended = app.sessions.end_all(object_id).await?;
+    tracing::info!(object_id = %object_id, ended, "an administrator ended all sessions of a person");
     if own {
         return Ok(signed_out(&app));
     }
@@ -93,23 +93,23 @@ pub(in crate::http) async fn end_all_of_person(
 
 /// The user whose sessions an administrator is about to end.
 struct Target {
-    visit: CurrentUser,
+    current: CurrentUser,
     details: UserDetails,
-    person: ObjectId,
+    object_id: ObjectId,
     /// Whether that is the administrator.
     own: bool,
 }
 
 impl Target {
     async fn read(app: &App, id: &str, headers: &HeaderMap) -> Result<Self, WebError> {
-        let visit = CurrentUser::of(app, headers).await?;
-        if !visit.rights.administrator {
+        let current = CurrentUser::of(app, headers).await?;
+        if !current.permissions.administrator {
             return Err(WebError::NotFound);
         }
-        let details = UserDetails::read(app, &visit, id).await?;
-        let person = details.object_id().ok_or(WebError::NotFound)?;
-        let own = person == visit.viewer.identity.object_id;
-        Ok(Self { visit, details, person, own })
+        let details = UserDetails::read(app, &current, id).await?;
+        let object_id = details.object_id().ok_or(WebError::NotFound)?;
+        let own = object_id == current.user.identity.object_id;
+        Ok(Self { current, details, object_id, own })
     }
 }
 
@@ -123,19 +123,19 @@ pub(super) fn ended(query: Option<&str>) -> Result<Option<u32>, QueryError> {
     query.value(ENDED).map(str::parse).transpose().map_err(invalid)
 }
 
-async fn end(app: &App, person: ObjectId, name: &str) -> Result<(), WebError> {
+async fn end(app: &App, object_id: ObjectId, name: &str) -> Result<(), WebError> {
     let is_name = name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if !is_name || !app.sessions.end_one(person, name).await? {
+    if !is_name || !app.sessions.end_one(object_id, name).await? {
         return Err(WebError::NotFound);
     }
-    tracing::info!(person = %person, "a session was ended on a page");
+    tracing::info!(object_id = %object_id, "a session was ended on a page");
     Ok(())
 }
 
 /// For a browser whose own session has just ended.
 fn signed_out(app: &App) -> Response {
     let mut response = back(app, "/signed-out");
-    response.headers_mut().append(SET_COOKIE, app.cookies.remove_session());
+    response.headers_mut().append(SET_COOKIE, app.cookies.delete_session());
     response
 }
 

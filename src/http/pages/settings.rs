@@ -19,7 +19,7 @@ use crate::graph::{self, Graph};
 use crate::http::App;
 use crate::http::current_user::CurrentUser;
 use crate::http::error::WebError;
-use crate::http::layout::Frame;
+use crate::http::layout::Layout;
 use crate::http::query;
 use crate::oidc::Entra;
 use crate::util::clock::Clock;
@@ -34,12 +34,12 @@ const FINDINGS_TTL: Duration = Duration::from_secs(15);
 /// The checks that the page shows.
 pub(in crate::http) struct Checks {
     http: HttpClient,
-    last: SingleFlight<Checked, Infallible>,
+    last: SingleFlight<CheckResult, Infallible>,
 }
 
 /// What the checks found, and when.
 #[derive(Clone)]
-struct Checked {
+struct CheckResult {
     at: DateTime<Utc>,
     findings: Arc<Vec<Finding>>,
 }
@@ -51,11 +51,11 @@ impl Checks {
     }
 
     /// The last findings, or new ones. Whoever asks meanwhile waits for the same.
-    async fn findings(&self, app: &App) -> Checked {
+    async fn findings(&self, app: &App) -> CheckResult {
         let now = app.clock.moment();
-        let read = async || Ok(Checked { at: app.clock.now(), findings: Arc::new(self.run(app).await) });
-        let Ok(checked) = self.last.get(|at, _| at.age(now) < FINDINGS_TTL, Duration::ZERO, read).await;
-        checked
+        let read = async || Ok(CheckResult { at: app.clock.now(), findings: Arc::new(self.run(app).await) });
+        let Ok(result) = self.last.get(|at, _| at.age(now) < FINDINGS_TTL, Duration::ZERO, read).await;
+        result
     }
 
     async fn run(&self, app: &App) -> Vec<Finding> {
@@ -79,8 +79,8 @@ impl Checks {
 #[derive(Template)]
 #[template(path = "settings.html")]
 struct SettingsPage<'a> {
-    frame: Frame,
-    checked: Checked,
+    layout: Layout,
+    checks: CheckResult,
     answers: Vec<Answer>,
     sections: Vec<(&'static str, Vec<&'a Setting>)>,
 }
@@ -88,7 +88,7 @@ struct SettingsPage<'a> {
 impl SettingsPage<'_> {
     /// All findings in a sentence or two. Where there are warnings, one of them may be that nobody knows.
     fn summary(&self) -> String {
-        let count = |level| self.checked.findings.iter().filter(|finding| finding.level == level).count();
+        let count = |level| self.checks.findings.iter().filter(|finding| finding.level == level).count();
         let (failures, warnings) = (count(Level::Fail), count(Level::Warn));
         let failed = match failures {
             0 if warnings == 0 => return "All is well: people can sign in.".to_owned(),
@@ -132,12 +132,12 @@ pub(in crate::http) async fn page(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Html<String>, WebError> {
-    let visit = CurrentUser::of(&app, &headers).await?;
-    if !visit.rights.operator {
+    let current = CurrentUser::of(&app, &headers).await?;
+    if !current.permissions.operator {
         return Err(WebError::NotFound);
     }
     query::none(query.as_deref())?;
-    let checked = app.checks.findings(&app).await;
+    let checks = app.checks.findings(&app).await;
     let (answers, sections) = (answers(&app.config), sections(&app.config));
-    write(&SettingsPage { frame: Frame::of(&app, &visit, "/settings"), checked, answers, sections })
+    write(&SettingsPage { layout: Layout::for_user(&app, &current, "/settings"), checks, answers, sections })
 }

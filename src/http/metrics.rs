@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use http::StatusCode;
@@ -49,7 +50,7 @@ async fn metrics(State(app): State<Arc<App>>) -> Result<Response, StatusCode> {
 }
 
 /// What a request is for, by its path with the public URL's own before it.
-pub(super) fn route(path: &str, base: &str) -> Route {
+fn route(path: &str, base: &str) -> Route {
     if forward_auth::is_verify(path) {
         return Route::Verify;
     }
@@ -65,8 +66,15 @@ pub(super) fn route(path: &str, base: &str) -> Route {
     }
 }
 
-/// Counts an answer.
-pub(super) fn answered(metrics: &Metrics, route: Route, status: StatusCode) {
+/// Middleware that counts requests by route and status class.
+pub(super) async fn count_requests(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let route = route(request.uri().path(), app.config.server.public_url.base_path());
+    let response = next.run(request).await;
+    record_response(&app.metrics, route, response.status());
+    response
+}
+
+fn record_response(metrics: &Metrics, route: Route, status: StatusCode) {
     metrics.requests.add((route, StatusClass::of(status.as_u16())));
     if route == Route::Verify {
         metrics.forward_auth.add(ForwardAuth::of(status.as_u16()));
@@ -74,12 +82,12 @@ pub(super) fn answered(metrics: &Metrics, route: Route, status: StatusCode) {
 }
 
 /// Counts an answer of `/auth/verify` about somebody who was remembered.
-pub(super) fn answered_at_once(metrics: &Metrics) {
-    answered(metrics, Route::Verify, StatusCode::OK);
+pub(super) fn record_fast_path(metrics: &Metrics) {
+    record_response(metrics, Route::Verify, StatusCode::OK);
 }
 
 /// Counts what became of somebody who came back from Entra.
-pub(super) fn came_back(metrics: &Metrics, response: &Response, time: Duration) {
+pub(super) fn record_sign_in(metrics: &Metrics, response: &Response, time: Duration) {
     let redirect = response.extensions().get::<SignIn>().copied();
     let outcome = match error::code(response) {
         None => redirect.unwrap_or(SignIn::SignedIn),
@@ -93,7 +101,7 @@ pub(super) fn came_back(metrics: &Metrics, response: &Response, time: Duration) 
 }
 
 /// Counts what a sync read and wrote, also of a person who was refused.
-pub(super) fn synced(metrics: &Metrics, run: &SyncRun) {
+pub(super) fn record_sync(metrics: &Metrics, run: &SyncRun) {
     metrics.sign_in_part_seconds.took(Part::Entra, run.entra_time);
     if let Some(directory) = &run.directory {
         metrics.sign_in_part_seconds.took(Part::Graph, run.graph_time);
@@ -129,7 +137,7 @@ pub(super) fn synced(metrics: &Metrics, run: &SyncRun) {
 }
 
 /// Counts a request that was refused for being too much, or for want of the database.
-pub(super) fn refused(metrics: &Metrics, error: &WebError) {
+pub(super) fn record_error(metrics: &Metrics, error: &WebError) {
     match error {
         WebError::TooManySignIns => metrics.limits_refused.add(Limit::SignIns),
         WebError::TooManyRequests { .. } => metrics.limits_refused.add(Limit::PerAddress),
