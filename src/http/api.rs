@@ -1,4 +1,4 @@
-//! The JSON routes: what the pages show, under the same rights. `/api/openapi.json` describes them.
+//! JSON API: the data of the pages, with the same permissions. `/api/openapi.json` describes it.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use super::session_cookie;
 use super::view_model::{OrganizationDetails, TeamDetails, UserDetails};
 use crate::db::{Listed, Me, SyncRow};
 
-/// `GET /api/me`: who I am, my organizations and teams, my session, my last sync; 401 without a session.
+/// `GET /api/me`: the user, their organizations and teams, the session and the last sync; 401 without a session.
 pub(super) async fn me(
     State(app): State<Arc<App>>,
     RawQuery(query): RawQuery,
@@ -32,7 +32,7 @@ pub(super) async fn me(
     Ok(Json(me))
 }
 
-/// `GET /api/openapi.json`, for whoever asks: it tells no more than the source.
+/// `GET /api/openapi.json`. Public: the source is, too.
 pub(super) async fn openapi(RawQuery(query): RawQuery) -> Result<impl IntoResponse, WebError> {
     query::none(query.as_deref())?;
     Ok(([(CONTENT_TYPE, "application/json")], include_str!("../../assets/openapi.json")))
@@ -62,7 +62,7 @@ pub(super) async fn team(
     let details = TeamDetails::read(&app, &current, &id, &query).await?;
     let mut body = page("members", &details.members);
     body["team"] = json!(details.team);
-    // That tells what the database said, which is for operators.
+    // It holds the error of the database, which is for operators.
     body["made"] = json!(details.creation.filter(|_| current.permissions.operator));
     Ok(Json(body))
 }
@@ -154,7 +154,7 @@ pub(super) async fn failed_sign_ins(
     Ok(Json(page("failed", &listed)))
 }
 
-/// A page of a list, with the cursors for `before` and `after`.
+/// A page of a list as JSON, with the cursors for `before` and `after`.
 fn page<T: Serialize>(name: &str, listed: &Listed<T>) -> Value {
     let mut body = json!({
         "previous": listed.previous.as_ref().map(list_query::encode_cursor), "next": listed.next.as_ref().map(list_query::encode_cursor),

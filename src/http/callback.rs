@@ -1,6 +1,8 @@
-//! `GET /sso/callback`: the browser comes back from Entra. Open the login_state, redeem the code, verify who it is, sync,
-//! and only then open a session. An login_state that cannot be finished never ends in a dead end: an expired one is started
-//! again, once, and Back after a successful sign-in leads home.
+//! `GET /sso/callback`: finishes a sign-in. Opens the login state, redeems the authorization code, verifies the ID
+//! token, syncs, and then opens a session.
+//!
+//! Every failure offers a way on: an expired login state is restarted once, and Back after a successful sign-in leads
+//! to the destination.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -23,7 +25,7 @@ use crate::oidc::{SignInError, SignedIn, aadsts_number};
 use crate::sync::{SyncError, sync};
 use crate::util::sanitize::chain;
 
-/// What tells one request from another.
+/// The request ID and the client, for records of failed sign-ins.
 struct RequestInfo {
     id: RequestId,
     client: ClientIp,
@@ -52,12 +54,12 @@ async fn answer(app: &App, query: Option<&str>, headers: &HeaderMap, info: &Requ
     if login_state.is_expired(app.clock.now()) {
         return Ok(expired(app, headers, &query, login_state).await);
     }
-    // The login_state is not used up by having to wait.
+    // Acquire the permit first, so that a full service does not consume the login state.
     let _permit = match app.limits.sign_in_permit() {
         Ok(permit) => permit,
         Err(error) => return Ok(error.returning_to(login_state.return_to.as_str())),
     };
-    // Before anything else that counts. If this fails for want of a database, the login_state is still good.
+    // Consume the state before all other side effects. If the database fails here, the state stays valid.
     if let Err(error) = login_state.consume(app).await {
         if matches!(error, WebError::LoginStateReused)
             && let Some(response) = already_signed_in(app, headers, &login_state.return_to).await?
@@ -75,7 +77,7 @@ async fn answer(app: &App, query: Option<&str>, headers: &HeaderMap, info: &Requ
             response.headers_mut().append(SET_COOKIE, login_state.delete_cookie(app));
             response
         }
-        // The browser keeps the consumed login_state, so that Back from the error page to Entra keeps the destination.
+        // Keep the consumed state in the browser, so that Back from the error page to Entra keeps the destination.
         Err(error) => {
             if matches!(error, WebError::NotAssigned) {
                 end_own_session(app, headers).await;
@@ -85,8 +87,8 @@ async fn answer(app: &App, query: Option<&str>, headers: &HeaderMap, info: &Requ
     })
 }
 
-/// The answer to an expired login_state: a new one with the same destination, the first time. What Entra reported instead of
-/// a code is shown, since the user may have canceled.
+/// Restarts an expired sign-in once, with the same destination. An error that Entra sent is shown instead, since the
+/// user may have canceled.
 async fn expired(app: &App, headers: &HeaderMap, query: &Query, login_state: LoginState) -> Response {
     let return_to = login_state.return_to.clone();
     if let Some(error) = from_entra(query) {
@@ -107,7 +109,7 @@ async fn expired(app: &App, headers: &HeaderMap, query: &Query, login_state: Log
     }
 }
 
-/// Where Back after a successful sign-in leads: the login_state cannot be finished twice, but this browser has a session.
+/// Redirect for Back after a successful sign-in: the state cannot be used twice, but this browser has a session.
 async fn already_signed_in(app: &App, headers: &HeaderMap, to: &ReturnTo) -> Result<Option<Response>, WebError> {
     if session_cookie::signed_in(app, headers).await?.is_none() {
         return Ok(None);
@@ -117,13 +119,13 @@ async fn already_signed_in(app: &App, headers: &HeaderMap, to: &ReturnTo) -> Res
     Ok(Some(response))
 }
 
-/// What Entra sent with the browser instead of a code (RFC 6749, section 4.1.2.1).
+/// The error that Entra sent instead of a code (RFC 6749, section 4.1.2.1).
 fn from_entra(query: &Query) -> Option<WebError> {
     let error = query.get("error")?;
     Some(WebError::from_entra(error, query.get("error_description"), query.get("error_subcode")))
 }
 
-/// Redeems the code and verifies the ID token. A failure here is of a user who is not known; it is recorded as such.
+/// Redeems the code and verifies the ID token. A failure is recorded as one of an unknown user.
 async fn authenticate(
     app: &App,
     query: &Query,
@@ -152,15 +154,15 @@ async fn authenticate(
     Err(error)
 }
 
-/// AADSTS50105 ("not assigned") does not identify the user, so only this browser's session ends. A successful sign-in would
-/// end it too. The `state` is this browser's own, so another site cannot trigger this.
+/// Ends this browser's session. AADSTS50105 ("not assigned") does not identify the user, so no other session can be
+/// ended. Another site cannot trigger this, since the `state` is bound to this browser.
 async fn end_own_session(app: &App, headers: &HeaderMap) {
     if let Err(error) = session_cookie::end(app, headers, SessionEnd::Refused).await {
         tracing::error!(error = chain(&error), "failed to end the session of a denied sign-in");
     }
 }
 
-/// Everything between a good login_state and a session; gives the session's cookie.
+/// Authenticates and syncs the user and opens a session. Returns the session cookie.
 async fn sign_in(
     app: &App,
     headers: &HeaderMap,

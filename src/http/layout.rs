@@ -1,4 +1,4 @@
-//! What every page has around it.
+//! Layout of every page: brand, navigation, signed-in user.
 
 use std::sync::Arc;
 
@@ -6,18 +6,18 @@ use super::App;
 use super::assets::Assets;
 use super::current_user::CurrentUser;
 
-/// What every page needs.
+/// Data of the layout.
 pub(super) struct Layout {
-    /// What all links begin with: the public URL's path, or the whole of it.
+    /// Prefix of all links: the base path, or the whole public URL.
     pub(super) base: String,
-    /// What the page is called by: the operator's name for it.
+    /// The name of the service (`pages.name`).
     pub(super) brand: String,
     pub(super) assets: Arc<Assets>,
-    /// Whoever is signed in, where a page knows.
+    /// The signed-in user; `None` on public pages.
     pub(super) signed_in: Option<SignedIn>,
 }
 
-/// Whoever looks at a page, and where they may go.
+/// The signed-in user and the pages that they can open.
 pub(super) struct SignedIn {
     pub(super) name: String,
     pub(super) nav_items: Vec<NavItem>,
@@ -27,11 +27,11 @@ pub(super) struct SignedIn {
 pub(super) struct NavItem {
     pub(super) path: &'static str,
     pub(super) name: &'static str,
-    /// Whether the page is this one, or one below it.
+    /// Whether this or a page below it is shown.
     pub(super) current: bool,
 }
 
-/// The nav_items of the navigation, and who has each.
+/// The navigation: path, name, and who sees it.
 const NAV_ITEMS: [(&str, &str, VisibleTo); 6] = [
     ("/", "Me", VisibleTo::All),
     ("/teams", "Teams", VisibleTo::All),
@@ -41,7 +41,7 @@ const NAV_ITEMS: [(&str, &str, VisibleTo); 6] = [
     ("/settings", "Settings", VisibleTo::Operators),
 ];
 
-/// SignedIn has a place in the navigation.
+/// Which users see an item of the navigation.
 #[derive(Clone, Copy)]
 enum VisibleTo {
     All,
@@ -50,7 +50,7 @@ enum VisibleTo {
 }
 
 impl Layout {
-    /// For a page that anybody may see.
+    /// Layout of a public page.
     pub(super) fn new(app: &App) -> Self {
         let pages = &app.config.pages;
         let brand = pages.name.clone().unwrap_or_else(|| "Entraway".to_owned());
@@ -58,13 +58,13 @@ impl Layout {
         Self { base, brand, assets: app.assets.clone(), signed_in: None }
     }
 
-    /// For a page that a proxy shows under another host's address.
+    /// Layout of a page that a proxy shows on another host.
     pub(super) fn with_absolute_urls(app: &App) -> Self {
         let base = app.config.server.public_url.as_url().as_str().trim_end_matches('/').to_owned();
         Self { base, ..Self::new(app) }
     }
 
-    /// For somebody who is signed in, at a page of this place.
+    /// Layout for a signed-in user, with the item of this path highlighted.
     pub(super) fn for_user(app: &App, current: &CurrentUser, path: &str) -> Self {
         let visible = |to| match to {
             VisibleTo::All => true,

@@ -1,4 +1,4 @@
-//! How much is too much: the sizes of a request, sign-ins at the same time, requests from one address, sign-ins of one user.
+//! Limits: request size, concurrent sign-ins, requests per client address, sign-ins per user.
 
 mod rate;
 
@@ -23,22 +23,22 @@ use crate::domain::Identity;
 use crate::util::clock::Clock;
 use rate::KeyedLimit;
 
-/// Of a path with its query. What Entra sends a browser back with is a code and a state, some 2 KB; proxies allow 8 KB.
+/// Maximum length of path and query. Entra's redirect is about 2 KB (code and state); proxies allow 8 KB.
 const MAX_TARGET: usize = 8 * 1024;
-/// Of all headers together. nginx lets through 32 KB, and asks here with the headers that another application was sent.
+/// Maximum size of all headers. nginx allows 32 KB, and forward auth receives the headers of another application.
 const MAX_HEADERS: usize = 32 * 1024;
-/// Of all cookies together. Ours are 6 KB at the most, the others are those of other applications on the same host.
+/// Maximum size of all cookies. Ours take at most 6 KB; the others belong to other applications on the host.
 const MAX_COOKIES: usize = 16 * 1024;
-/// No route reads one. What has no length that it tells beforehand is bounded where it is read, and nothing reads it.
+/// Maximum size of a body. No route reads bodies. A body without a declared length is limited where it is read.
 pub(super) const MAX_BODY: usize = 16 * 1024;
 
-/// Failed sign-ins of unknown users that are recorded per client address and hour: anybody can cause them, without an
-/// account.
+/// Maximum number of recorded failed sign-ins of unknown users per client address and hour. They can be caused without
+/// an account.
 const MAX_RECORDS_PER_ADDRESS: u32 = 10;
-/// The same for all addresses together, in each replica: at most 432,000 rows in 90 days.
+/// The same for all addresses, in each replica: at most 432,000 rows in 90 days.
 const MAX_RECORDS: u32 = 200;
 
-/// What is counted.
+/// State of the limits.
 pub(super) struct Limits {
     sign_ins: Semaphore,
     per_address: Option<KeyedLimit>,
@@ -66,9 +66,9 @@ impl Limits {
         }
     }
 
-    /// Whether one more failed sign-in from this address may be recorded; it counts if so.
+    /// Whether a failed sign-in from this address may be recorded. If so, it counts.
     pub(super) fn may_record(&self, address: Option<IpAddr>) -> bool {
-        // The address first, so that one address does not take what all addresses share.
+        // The address first, so that one address cannot use up the shared limit.
         let own = match (&self.records_per_address, address) {
             (Some(limit), Some(address)) => limit.count_address(address, "").is_ok(),
             _ => true,
@@ -76,20 +76,20 @@ impl Limits {
         own && self.records.count(&()).is_ok()
     }
 
-    /// Counts a sign-in of an authenticated user. Each writes a record and a session, so that one account
+    /// Counts a sign-in of an authenticated user. Each writes a record and a session, so without a limit one account
     /// could fill the tables.
     pub(super) fn count_user(&self, identity: Identity) -> Result<(), WebError> {
         let counted = self.per_user.as_ref().map_or(Ok(()), |rate| rate.count(&identity));
         counted.map_err(|seconds| WebError::TooManySignInsOfUser { seconds })
     }
 
-    /// The right to finish a sign-in, until it is dropped.
+    /// Permit to finish a sign-in, released on drop.
     pub(super) fn sign_in_permit(&self) -> Result<SemaphorePermit<'_>, WebError> {
         self.sign_ins.try_acquire().map_err(|_| WebError::TooManySignIns)
     }
 }
 
-/// Refuses what is larger than anything that belongs here, before anybody looks at it.
+/// Middleware that rejects requests that are too large.
 pub(super) async fn size_limits(request: Request, next: Next) -> Result<Response, WebError> {
     match too_large(&request) {
         Some(error) => Err(error),
@@ -97,7 +97,7 @@ pub(super) async fn size_limits(request: Request, next: Next) -> Result<Response
     }
 }
 
-/// What of a request is larger than anything that belongs here.
+/// The error for a request that is too large.
 pub(super) fn too_large<B: HttpBody>(request: &http::Request<B>) -> Option<WebError> {
     let uri = request.uri();
     if uri.path().len() + uri.query().map_or(0, |query| 1 + query.len()) > MAX_TARGET {
@@ -113,12 +113,12 @@ pub(super) fn too_large<B: HttpBody>(request: &http::Request<B>) -> Option<WebEr
     (request.body().size_hint().lower() > MAX_BODY as u64).then_some(WebError::BodyTooLong)
 }
 
-/// As they stood in the request: each with a colon, a blank and a line's end.
+/// Size of the headers in HTTP/1.1, with `: ` and CRLF.
 fn encoded_len(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
 }
 
-/// Refuses those who come too often from one address to one route.
+/// Middleware that limits requests per client address and path.
 pub(super) async fn rate_limit(
     State(app): State<Arc<App>>,
     request: Request,

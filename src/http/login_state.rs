@@ -1,6 +1,8 @@
-//! One login_state to sign in, from the redirect to Entra until the browser comes back: sealed in a cookie of its own, so
-//! that several tabs can be at it at once and any replica can finish it. The cookie outlives the login_state, so that an
-//! expired login_state is told from an unknown one and its destination is kept.
+//! Login state: what a sign-in needs to remember between the redirect to Entra and the callback.
+//!
+//! Each sign-in has its own sealed cookie, so that several tabs can sign in at once and any replica can finish any
+//! sign-in. The cookie outlives the state, so that an expired state differs from an unknown one and keeps its
+//! destination.
 
 use std::ops::Not;
 
@@ -17,13 +19,13 @@ use crate::observability::spans::Step;
 use crate::oidc::LoginSecrets;
 use crate::util::random;
 
-/// An login_state is good for this long; Entra's own code lives as long.
+/// How long a login state is valid. Entra's authorization code lives as long.
 const LIFETIME: TimeDelta = TimeDelta::minutes(10);
 /// How long the browser keeps the cookie: a Microsoft page that was left open overnight still leads to the destination.
 const COOKIE_LIFETIME: TimeDelta = TimeDelta::hours(24);
-/// More open states than this in one browser are tabs that nobody will go back to, and headers have an end.
+/// Maximum number of login states per browser. The oldest are deleted first, since request headers are limited.
 const MAX_COUNT: usize = 8;
-/// Nor may the older ones take more: proxies allow some 8 KB for all cookies together.
+/// Maximum size of the older ones. Proxies commonly allow 8 KB for all headers.
 const MAX_BYTES: usize = 5_000;
 
 #[derive(Serialize, Deserialize)]
@@ -34,13 +36,13 @@ pub(super) struct LoginState {
     /// The user asked to choose an account (`prompt=select_account`).
     #[serde(default, skip_serializing_if = "Not::not")]
     pub(super) select_account: bool,
-    /// The service started this login_state itself, in place of an expired one.
+    /// The service created this state in place of an expired one.
     #[serde(default, skip_serializing_if = "Not::not")]
     restarted: bool,
 }
 
 impl LoginState {
-    /// A new login_state, with the `Set-Cookie` headers that hold it and let go of the oldest ones.
+    /// Creates a login state. Returns it with the `Set-Cookie` headers that store it and delete surplus ones.
     pub(super) fn start(
         app: &App,
         headers: &HeaderMap,
@@ -52,9 +54,9 @@ impl LoginState {
         Self { secrets, return_to, started_at: app.clock.now(), select_account, restarted: false }.seal(app, headers)
     }
 
-    /// A new login_state in place of this expired one, with the same destination; `None` if this one was already started
-    /// that way, so that a browser is sent to Entra at most twice without a click (clocks of replicas may disagree).
-    /// Nothing of the expired answer is used: the result is the same as opening `/sso/login` again.
+    /// Creates a login state with the same destination in place of this expired one. `None` if this one was created
+    /// that way: a browser is redirected at most twice without a click, even if the clocks of replicas differ. The
+    /// effect is the same as opening `/sso/login` again.
     pub(super) fn restart(self, app: &App, headers: &HeaderMap) -> Option<(Self, Vec<HeaderValue>)> {
         if self.restarted {
             return None;
@@ -69,17 +71,17 @@ impl LoginState {
         Some(fresh.seal(app, headers))
     }
 
-    /// The login_state with the `Set-Cookie` headers that hold it and remove the oldest ones.
+    /// Returns the state with the `Set-Cookie` headers that store it and delete surplus ones.
     fn seal(self, app: &App, headers: &HeaderMap) -> (Self, Vec<HeaderValue>) {
         let mut cookies = Self::surplus(app, headers);
         // Unwrap safety: strings, a time and flags make JSON.
-        let sealed = serde_json::to_string(&self).expect("an login_state is JSON");
+        let sealed = serde_json::to_string(&self).expect("a login state is JSON");
         let seconds = COOKIE_LIFETIME.num_seconds();
         cookies.push(app.cookies.set_sealed(Self::cookie_name(app, self.id()), sealed, seconds));
         (self, cookies)
     }
 
-    /// The login_state that a `state` belongs to, if this browser started it. It may have expired or been consumed.
+    /// Finds the login state for a `state` parameter, if this browser has it. It may be expired or consumed.
     pub(super) fn find(app: &App, headers: &HeaderMap, state: &str) -> Option<Self> {
         let id = LoginSecrets::attempt_id(state)?;
         let sealed = app.cookies.open(headers, &Self::cookie_name(app, id))?;
@@ -87,19 +89,22 @@ impl LoginState {
         (login_state.secrets.state == state).then_some(login_state)
     }
 
-    /// Whether it is too late to finish the login_state. An login_state counts as consumed in the database until then.
+    /// Whether the state has expired. Until then, the database remembers whether it was consumed.
     pub(super) fn is_expired(&self, now: DateTime<Utc>) -> bool {
         self.expires_at() <= now
     }
 
-    /// Uses the login_state up, on every replica.
+    /// Consumes the state on all replicas.
+    ///
+    /// # Errors
+    /// `LoginStateReused` if it was consumed before.
     pub(super) async fn consume(&self, app: &App) -> Result<(), WebError> {
         let used = app.store.use_attempt(self.id(), self.expires_at());
         let first = Step::UseAttempt.run(used, StoreError::code).await?;
         if first { Ok(()) } else { Err(WebError::LoginStateReused) }
     }
 
-    /// The `Set-Cookie` header that takes the login_state out of the browser.
+    /// `Set-Cookie` header that deletes the cookie.
     pub(super) fn delete_cookie(&self, app: &App) -> HeaderValue {
         app.cookies.delete(Self::cookie_name(app, self.id()))
     }
@@ -116,8 +121,8 @@ impl LoginState {
         format!("{}{id}", app.cookies.login_state_prefix())
     }
 
-    /// Takes away the states that cannot be read any more, and the oldest where there are too many. Looks at a bounded
-    /// number: more came from nobody's tabs.
+    /// `Set-Cookie` headers that delete unreadable states, and the oldest ones beyond [`MAX_COUNT`] or [`MAX_BYTES`].
+    /// Inspects a bounded number of cookies.
     fn surplus(app: &App, headers: &HeaderMap) -> Vec<HeaderValue> {
         let found = app.cookies.open_all(headers, &app.cookies.login_state_prefix(), 4 * MAX_COUNT);
         let mut states: Vec<(Option<DateTime<Utc>>, SealedCookie)> = found
@@ -127,7 +132,7 @@ impl LoginState {
                 (login_state.map(|login_state| login_state.started_at), cookie)
             })
             .collect();
-        // The newest first, the unreadable last.
+        // Newest first, unreadable last.
         states.sort_by_key(|(started_at, _)| std::cmp::Reverse(*started_at));
         let mut bytes = 0;
         let keep = states.iter().take(MAX_COUNT - 1).take_while(|(started_at, cookie)| {

@@ -1,4 +1,4 @@
-//! What is counted here, and where it is read: `GET /metrics`, on a listener of its own.
+//! Metrics of requests, sign-ins and syncs; and `GET /metrics`, on a separate listener.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub(super) fn router() -> Router<Arc<App>> {
         .method_not_allowed_fallback(async || StatusCode::NOT_FOUND)
 }
 
-/// What is counted, and what can be read off at this moment.
+/// `GET /metrics`. Updates the gauges first.
 async fn metrics(State(app): State<Arc<App>>) -> Result<Response, StatusCode> {
     let metrics = &app.metrics;
     let pool = app.store.pool();
@@ -42,14 +42,14 @@ async fn metrics(State(app): State<Arc<App>>) -> Result<Response, StatusCode> {
     match credentials {
         Ok(Credentials::Certificate { ends, .. }) => metrics.credential_ends.set((), ends.timestamp()),
         Ok(_) => metrics.credential_ends.set((), 0),
-        // What cannot be read ends when it did.
+        // Unreadable: keep the last known expiry time.
         Err(_) => {}
     }
     let text = metrics.text().map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
     Ok(([(CONTENT_TYPE, TEXT)], text).into_response())
 }
 
-/// What a request is for, by its path with the public URL's own before it.
+/// Classifies a request by its path, with the base path.
 fn route(path: &str, base: &str) -> Route {
     if forward_auth::is_verify(path) {
         return Route::Verify;
@@ -81,12 +81,12 @@ fn record_response(metrics: &Metrics, route: Route, status: StatusCode) {
     }
 }
 
-/// Counts an answer of `/auth/verify` about somebody who was remembered.
+/// Counts a forward-auth request that the fast path answered.
 pub(super) fn record_fast_path(metrics: &Metrics) {
     record_response(metrics, Route::Verify, StatusCode::OK);
 }
 
-/// Counts what became of somebody who came back from Entra.
+/// Records the outcome of a sign-in.
 pub(super) fn record_sign_in(metrics: &Metrics, response: &Response, time: Duration) {
     let redirect = response.extensions().get::<SignIn>().copied();
     let outcome = match error::code(response) {
@@ -100,7 +100,7 @@ pub(super) fn record_sign_in(metrics: &Metrics, response: &Response, time: Durat
     }
 }
 
-/// Counts what a sync read and wrote, also of a person who was refused.
+/// Records what a sync read and wrote, for denied users, too.
 pub(super) fn record_sync(metrics: &Metrics, run: &SyncRun) {
     metrics.sign_in_part_seconds.took(Part::Entra, run.entra_time);
     if let Some(directory) = &run.directory {
@@ -114,7 +114,7 @@ pub(super) fn record_sync(metrics: &Metrics, run: &SyncRun) {
             }
         }
     }
-    // Whoever was refused did not come that far.
+    // Denied before planning.
     if run.refusal.is_none() {
         metrics.sign_in_part_seconds.took(Part::Plan, run.plan_time);
         metrics.sign_in_part_seconds.took(Part::Postgres, run.store_time);
@@ -136,7 +136,7 @@ pub(super) fn record_sync(metrics: &Metrics, run: &SyncRun) {
     metrics.sync_retries.add_many((), applied.retries as usize);
 }
 
-/// Counts a request that was refused for being too much, or for want of the database.
+/// Counts a request that was rejected by a limit or for lack of the database.
 pub(super) fn record_error(metrics: &Metrics, error: &WebError) {
     match error {
         WebError::TooManySignIns => metrics.limits_refused.add(Limit::SignIns),

@@ -1,4 +1,4 @@
-//! The pages that people look at: one file for each place of the navigation, and a template beside each.
+//! Pages: one file and one template for each.
 
 pub(super) mod explain;
 pub(super) mod failed_sign_ins;
@@ -38,7 +38,7 @@ struct WelcomePage {
     signed_out: bool,
 }
 
-/// `GET /`: who I am; or the way in.
+/// `GET /`: the user's own page, or the sign-in page.
 pub(super) async fn home(
     State(app): State<Arc<App>>,
     RawQuery(query): RawQuery,
@@ -60,5 +60,5 @@ pub(super) async fn signed_out(State(app): State<Arc<App>>) -> Result<Html<Strin
 }
 
 fn page(template: &impl Template) -> Result<Html<String>, WebError> {
-    template.render().map(Html).map_err(|error| WebError::Internal(format!("a page could not be written: {error}")))
+    template.render().map(Html).map_err(|error| WebError::Internal(format!("failed to render a page: {error}")))
 }

@@ -1,7 +1,7 @@
-//! `traceparent` and `tracestate` (W3C Trace Context): in which trace a proxy made its request. What is malformed is as
-//! good as missing: then the request begins a trace of its own.
+//! `traceparent` and `tracestate` (W3C Trace Context): the trace of a proxy's request. With malformed headers, the
+//! request starts a new trace.
 //!
-//! They are not sent on to Entra or Graph, which would tell outsiders our ids; there `client-request-id` serves.
+//! They are not sent to Entra or Graph, which would reveal our trace IDs. Those requests have a `client-request-id`.
 
 use http::HeaderMap;
 
@@ -10,17 +10,17 @@ use crate::observability::spans::Parent;
 const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
 
-/// All that has to be passed on of a state, by the specification.
+/// Maximum length of a state that the specification requires to pass on.
 const MAX_STATE: usize = 512;
 
-/// What the headers of a trusted proxy say.
+/// Parses the headers of a trusted proxy.
 pub(super) fn parent(headers: &HeaderMap) -> Option<Parent> {
     let mut lines = headers.get_all(TRACEPARENT).iter();
     let (Some(line), None) = (lines.next(), lines.next()) else { return None };
     Some(Parent { state: state(headers), ..parse(line.as_bytes())? })
 }
 
-/// `version-trace-parent-flags`, all of it in lower-case hexadecimal. Later versions may add something behind.
+/// Parses `version-trace-parent-flags` in lower-case hexadecimal. Later versions may append fields.
 fn parse(text: &[u8]) -> Option<Parent> {
     let (head, rest) = text.split_at_checked(55)?;
     let [version, trace, parent, flags] = fields(head)?;
@@ -48,7 +48,7 @@ fn number(digits: &[u8]) -> Option<u128> {
     u128::from_str_radix(text, 16).ok()
 }
 
-/// Several lines are one list.
+/// Several header lines are one list.
 fn state(headers: &HeaderMap) -> Option<String> {
     let lines: Option<Vec<&str>> = headers.get_all(TRACESTATE).iter().map(|line| line.to_str().ok()).collect();
     let state = lines?.join(",");
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sound_header_is_the_parent() {
+    fn valid_traceparent_is_parsed() {
         let expected = Parent {
             trace_id: 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736,
             span_id: 0x00f0_67aa_0ba9_02b7,
@@ -82,7 +82,7 @@ mod tests {
         assert_eq!(parent(&headers(&[(TRACEPARENT, VALID)])), Some(expected.clone()));
         let unsampled = VALID.replace("-01", "-00");
         assert_eq!(parent(&headers(&[(TRACEPARENT, &unsampled)])), Some(Parent { sampled: false, ..expected.clone() }));
-        // Other flags say nothing of whether it is kept.
+        // Other flags do not matter for sampling.
         let random = VALID.replace("-01", "-fe");
         assert_eq!(parent(&headers(&[(TRACEPARENT, &random)])), Some(Parent { sampled: false, ..expected.clone() }));
         for later in ["-what-comes", "-", ""] {
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_header_is_none() {
+    fn malformed_traceparent_is_ignored() {
         let with = |at: usize, byte: char| format!("{}{byte}{}", &VALID[..at], &VALID[at + 1..]);
         let mut malformed = vec![
             String::new(),
@@ -109,28 +109,28 @@ mod tests {
             VALID.replace('-', "_"),
             format!(" {VALID}"),
         ];
-        // Any place with what has no business there; a sign would be a number to the parser of numbers.
+        // Each position with an invalid character. Integer parsers accept a sign.
         malformed.extend((0..55).flat_map(|at| ['g', '+', '-', ' '].map(|byte| with(at, byte))));
         malformed.retain(|text| text != VALID);
         for text in malformed {
             assert_eq!(parent(&headers(&[(TRACEPARENT, &text)])), None, "{text:?}");
         }
-        assert_eq!(parent(&headers(&[(TRACEPARENT, VALID), (TRACEPARENT, VALID)])), None, "two say nothing");
-        assert_eq!(parent(&headers(&[("tracestate", "a=b")])), None, "a state alone says nothing");
+        assert_eq!(parent(&headers(&[(TRACEPARENT, VALID), (TRACEPARENT, VALID)])), None, "repeated");
+        assert_eq!(parent(&headers(&[("tracestate", "a=b")])), None, "state without parent");
     }
 
     #[test]
-    fn the_state_is_one_list_and_has_an_end() {
+    fn tracestate_is_joined_and_limited() {
         let state = |values: &[&str]| {
             let mut lines = vec![(TRACEPARENT, VALID)];
             lines.extend(values.iter().map(|value| (TRACESTATE, *value)));
-            parent(&headers(&lines)).expect("whatever the state").state
+            parent(&headers(&lines)).expect("valid parent").state
         };
         assert_eq!(state(&["a=1", "b=2,c=3"]).as_deref(), Some("a=1,b=2,c=3"));
         assert_eq!(state(&["ä=1"]), None);
         assert_eq!(state(&[""]), None);
         let long = format!("a={}", "x".repeat(MAX_STATE - 2));
         assert_eq!(state(&[&long]).as_deref(), Some(&*long));
-        assert_eq!(state(&[&long, "b=2"]), None, "half a state is none");
+        assert_eq!(state(&[&long, "b=2"]), None, "too long");
     }
 }

@@ -1,4 +1,5 @@
-//! One organization, team or person with all that somebody may see of it: what a page shows, and `/api` as JSON.
+//! View models of one organization, team or user: data of a page, and of the API as JSON, limited by the permissions of
+//! the current user.
 
 use serde::Serialize;
 
@@ -13,12 +14,12 @@ use crate::db::{
 use crate::domain::{ObjectId, Redacted};
 use crate::explain::{self, MadeTeam, RoleReport, UserFacts};
 
-/// A team, how it came to be, and a page of its members.
+/// A team, how it was created, and a page of its members.
 pub(super) struct TeamDetails {
     pub(super) team: Team,
     pub(super) creation: Option<MadeTeam>,
     pub(super) members: Listed<Member>,
-    /// Whether members other than oneself are shown.
+    /// Whether other members are shown.
     pub(super) sees_others: bool,
 }
 
@@ -39,7 +40,7 @@ pub(super) struct OrganizationDetails {
     pub(super) organization: Organization,
     pub(super) teams: Listed<Team>,
     pub(super) members: Listed<Member>,
-    /// Whether members other than oneself are shown.
+    /// Whether other members are shown.
     pub(super) sees_others: bool,
 }
 
@@ -57,7 +58,7 @@ impl OrganizationDetails {
     }
 }
 
-/// A person and their memberships, as far as somebody sees them.
+/// A user and their memberships, as far as the current user may see them.
 #[derive(Serialize)]
 pub(super) struct UserDetails {
     #[serde(flatten)]
@@ -66,9 +67,9 @@ pub(super) struct UserDetails {
     pub(super) teams: Vec<UserTeam>,
 }
 
-/// So many sync records stand on a person's own page.
+/// Maximum number of sync records on the page of a user.
 const MAX_SYNCS: usize = 5;
-/// More sessions than anybody may have.
+/// Maximum number of sessions on the page of a user. More than a user can have.
 const MAX_SESSIONS: u32 = 1_000;
 
 impl UserDetails {
@@ -81,7 +82,7 @@ impl UserDetails {
         Ok(Self { user, organizations, teams })
     }
 
-    /// Their role, and why it is theirs.
+    /// The role, and which source gave it.
     pub(super) fn role(&self, app: &App) -> RoleReport {
         let user = &self.user;
         let facts = UserFacts {
@@ -100,7 +101,7 @@ impl UserDetails {
         explain::role(&facts, &app.config.policy)
     }
 
-    /// Their newest sync records.
+    /// The newest sync records of the user.
     pub(super) async fn syncs(&self, app: &App) -> Result<Vec<SyncRow>, WebError> {
         let Some(object_id) = self.user.object_id.clone() else { return Ok(Vec::new()) };
         let filter =
@@ -108,7 +109,7 @@ impl UserDetails {
         Ok(app.store.syncs(&filter, &Listing { most: MAX_SYNCS, ..Listing::default() }).await?.rows)
     }
 
-    /// Their sessions that are alive.
+    /// The live sessions of the user.
     pub(super) async fn sessions(&self, app: &App, current: &CurrentUser) -> Result<Vec<SessionRow>, WebError> {
         let Some(object_id) = self.object_id() else { return Ok(Vec::new()) };
         let whose = crate::db::Whose::One(object_id);
@@ -120,7 +121,7 @@ impl UserDetails {
     }
 }
 
-/// An id of a path. Postgres knows no text with a NUL in it, so nothing has such an id.
+/// Validates an ID from a path. Postgres does not store NUL, so no row has such an ID.
 pub(super) fn plain(id: &str) -> Result<&str, WebError> {
     if id.contains('\0') { Err(WebError::NotFound) } else { Ok(id) }
 }

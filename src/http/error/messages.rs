@@ -1,4 +1,4 @@
-//! What each error tells a person: what happened, and what to do now. Nothing of the insides.
+//! Texts of error pages: what happened, and what the user can do. No internal details.
 
 use std::borrow::Cow;
 
@@ -7,19 +7,19 @@ use http::StatusCode;
 use super::WebError;
 use crate::oidc::IdTokenError;
 
-/// An error as it is shown.
+/// An error as shown to users and programs.
 pub(in crate::http) struct ErrorMessage {
     pub(in crate::http) status: StatusCode,
-    /// A stable name, for programs, logs and the operator.
+    /// Stable name for programs, logs and operators.
     pub(in crate::http) code: &'static str,
     pub(in crate::http) title: &'static str,
     pub(in crate::http) detail: Cow<'static, str>,
     pub(in crate::http) help: Cow<'static, str>,
-    /// The query parameter that is wrong.
+    /// The invalid query parameter.
     pub(in crate::http) parameter: Option<String>,
-    /// Whether the same page without its query is a way on.
+    /// Whether to offer a link to the same page without its query.
     pub(in crate::http) without_query: bool,
-    /// Whether it helps to sign in once more, and perhaps as somebody else.
+    /// Whether to offer to sign in again or with another account.
     pub(in crate::http) offers_sign_in: bool,
     /// Seconds.
     pub(in crate::http) retry_after: Option<u64>,
@@ -72,7 +72,7 @@ impl WebError {
                 "The address holds the same parameter twice.",
                 "Sign in again from the front page.",
             ),
-            // Their texts name the parameter: see below.
+            // Replaced below: these texts name the parameter.
             Self::Query(error) | Self::Requirement(error) => {
                 (StatusCode::BAD_REQUEST, error.code(), "Invalid parameter", "", "")
             }
@@ -308,7 +308,7 @@ impl WebError {
                 "Go to the front page.",
             ),
         };
-        let plain = matches!(
+        let cannot_sign_in = matches!(
             self,
             Self::NotFound
                 | Self::MethodNotAllowed
@@ -325,7 +325,7 @@ impl WebError {
         );
         let retry_after = match self {
             Self::TooManyRequests { seconds, .. } | Self::TooManySignInsOfUser { seconds } => Some(*seconds),
-            // It takes an operator.
+            // An operator has to act.
             Self::AppRefused { .. } | Self::Credential(_) => Some(60),
             _ => (status == StatusCode::SERVICE_UNAVAILABLE).then_some(5),
         };
@@ -350,7 +350,7 @@ impl WebError {
             help,
             parameter,
             without_query,
-            offers_sign_in: !plain,
+            offers_sign_in: !cannot_sign_in,
             retry_after,
         }
     }

@@ -1,4 +1,4 @@
-//! The page that an error is shown on.
+//! The error page.
 
 use askama::Template;
 use url::form_urlencoded;
@@ -12,7 +12,7 @@ pub(super) struct ProblemPage<'a> {
     layout: Layout,
     message: &'a ErrorMessage,
     request_id: &'a str,
-    /// The query of the link that signs in again.
+    /// The query of the sign-in link.
     query: String,
 }
 

@@ -1,4 +1,4 @@
-//! The upstream that a request is for, and so the audience of an assertion about its user.
+//! The upstream of a request. It determines the audience of the assertion.
 
 use http::HeaderMap;
 use http::header::HOST;
@@ -7,26 +7,28 @@ use url::{Position, Url};
 use super::proxy_kind::{FORWARDED_HOST, FORWARDED_PROTO, ORIGINAL_URL, once};
 use crate::config::Assertion;
 
-/// What a trusted proxy tells of the upstream.
+/// The upstream according to a trusted proxy.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Upstream {
     Known {
-        /// Scheme, host and, where it is not the scheme's own, port: RFC 6454, 6.2.
+        /// Scheme, host and non-default port (RFC 6454, section 6.2).
         origin: String,
-        /// Host and port, as a URL writes them.
+        /// Host and non-default port, as in a URL.
         host: String,
     },
-    /// The request names none.
+    /// The request names no upstream.
     Unspecified,
-    /// The request names one twice, in part, or as no proxy writes it.
+    /// The headers are repeated, incomplete, contradictory or malformed.
     Ambiguous,
 }
 
 impl Upstream {
-    /// Reads the headers of a trusted proxy: `X-Original-URL` of nginx; `Host` of Envoy, which asks with the client's own;
-    /// `X-Forwarded-Host` of the others. The first one that is there counts alone: a client's `X-Forwarded-Host` gets past
-    /// nginx, and a page can have the browser send it. In the same way a client's `X-Original-URL` gets past Traefik and
-    /// Envoy. So where both are there, they must name the same host: else one application could get an assertion for another.
+    /// Reads the headers of a trusted proxy: `X-Original-URL` (nginx), `Host` (Envoy, which sends the client's own) or
+    /// `X-Forwarded-Host` (others).
+    ///
+    /// A client's `X-Forwarded-Host` gets past nginx, and a page can make the browser send it; a client's
+    /// `X-Original-URL` gets past Traefik and Envoy. So if both headers exist, they must name the same host. Otherwise
+    /// one application could get an assertion for another.
     pub(super) fn of(headers: &HeaderMap, envoy: bool) -> Self {
         let host = if envoy { &HOST } else { &FORWARDED_HOST };
         let upstream = if headers.contains_key(&ORIGINAL_URL) {
@@ -50,7 +52,7 @@ impl Upstream {
         upstream.unwrap_or(Self::Ambiguous)
     }
 
-    /// The `aud` claim of an assertion for this upstream. `None`: no audience is certain, and so there is no assertion.
+    /// The `aud` claim for this upstream. `None` if the audience is not certain: then no assertion is signed.
     pub(super) fn audience<'a>(&'a self, assertion: &'a Assertion) -> Option<&'a str> {
         match self {
             Self::Known { origin, host } => Some(assertion.audiences.get(host).unwrap_or(origin)),
@@ -60,9 +62,10 @@ impl Upstream {
     }
 }
 
-/// `authority`: a host and perhaps a port, and nothing that a URL parser would take for anything else.
+/// Parses a scheme and an authority. The authority is a host with an optional port, without any character that a URL
+/// parser would interpret differently.
 fn parse_upstream(scheme: &str, authority: &str) -> Option<Upstream> {
-    // Some proxies tell a WebSocket's scheme; the page that opens it is of the same origin.
+    // Some proxies send the scheme of a WebSocket. The page that opens it has the same origin.
     let scheme = match scheme {
         "https" | "wss" => "https",
         "http" | "ws" => "http",
@@ -104,7 +107,7 @@ mod tests {
     const PROTO: (&str, &str) = ("x-forwarded-proto", "https");
 
     #[test]
-    fn upstream_is_read_from_each_proxys_own_header() {
+    fn upstream_is_read_from_header_of_each_proxy() {
         let a = Some("https://a.example".to_owned());
         let nginx = ("x-original-url", "https://a.example/x?y=https://b.example/");
         let others = ("x-forwarded-host", "a.example");
@@ -119,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn upstream_that_two_headers_name_differently_is_unclear() {
+    fn upstream_in_contradictory_headers_is_ambiguous() {
         let url = ("x-original-url", "https://a.example/x");
         let others =
             [("x-forwarded-host", "b.example"), ("x-forwarded-host", ""), ("x-forwarded-host", "a.example:8443")];
@@ -129,14 +132,14 @@ mod tests {
         assert_eq!(
             upstream(&[url, PROTO, ("host", "b.example")], true),
             Upstream::Ambiguous,
-            "a client's, through Envoy"
+            "a client's header, through Envoy"
         );
         let same = Some("https://a.example".to_owned());
         assert_eq!(origin(&[url, PROTO, ("host", "a.example")], true), same);
     }
 
     #[test]
-    fn upstream_is_written_as_an_origin() {
+    fn upstream_is_formatted_as_origin() {
         for (scheme, host, expected) in [
             ("https", "A.Example:443", "https://a.example"),
             ("https", "a.example:8443", "https://a.example:8443"),
@@ -151,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn upstream_told_twice_or_in_part_is_unclear() {
+    fn upstream_in_repeated_or_partial_headers_is_ambiguous() {
         let host = ("x-forwarded-host", "a.example");
         for lines in [
             vec![host],
@@ -174,13 +177,13 @@ mod tests {
         ] {
             assert_eq!(upstream(&lines, false), Upstream::Ambiguous, "{lines:?}");
         }
-        assert_eq!(upstream(&[("host", "a.example")], true), Upstream::Ambiguous, "Envoy tells the scheme, too");
+        assert_eq!(upstream(&[("host", "a.example")], true), Upstream::Ambiguous, "Envoy sends the scheme, too");
     }
 
     #[test]
-    fn audience_is_the_origin_unless_the_host_is_mapped() {
+    fn audience_is_origin_unless_host_is_mapped() {
         let assertion = Assertion {
-            audience: Some("alone".to_owned()),
+            audience: Some("default".to_owned()),
             audiences: BTreeMap::from([("a.example:8443".to_owned(), "mapped".to_owned())]),
             ttl: Duration::from_mins(1),
         };
@@ -188,8 +191,8 @@ mod tests {
             |host: &str| upstream(&[PROTO, ("x-forwarded-host", host)], false).audience(&assertion).map(str::to_owned);
         assert_eq!(audience("a.example:8443").as_deref(), Some("mapped"));
         assert_eq!(audience("a.example").as_deref(), Some("https://a.example"));
-        assert_eq!(audience("a.example, b.example"), None, "an unclear upstream is not the one that is alone");
-        assert_eq!(Upstream::Unspecified.audience(&assertion), Some("alone"));
+        assert_eq!(audience("a.example, b.example"), None, "the default audience is not for ambiguous upstreams");
+        assert_eq!(Upstream::Unspecified.audience(&assertion), Some("default"));
         assert_eq!(Upstream::Unspecified.audience(&Assertion { audience: None, ..assertion.clone() }), None);
     }
 }

@@ -1,5 +1,5 @@
-//! `GET /people/{id}/explain`: what came of each group of a person's, and why they are in each team. For themselves, and for
-//! operators.
+//! `GET /people/{id}/explain`: the result of each group of a user, and the reason for each membership. For the user and
+//! for operators.
 
 use std::sync::Arc;
 
@@ -19,18 +19,21 @@ use crate::http::error::WebError;
 use crate::http::layout::Layout;
 use crate::http::query::Query;
 
-/// All that is told of a person, on the page and as JSON.
+/// The explanation, on the page and as JSON.
 #[derive(Serialize)]
 pub(in crate::http) struct Explained {
     #[serde(flatten)]
     explanation: Explanation,
-    /// Of the team in `?team=`.
+    /// The answer for the team in `?team=`.
     answer: Option<Answer>,
 }
 
 impl Explained {
-    /// Not found where the person is not known, or not to be known. Whoever is no operator learns nothing of teams that are
-    /// not theirs.
+    /// Explains a user.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such user or the current user may not see them. Users who are not operators learn
+    /// nothing about teams that they are not in.
     pub(in crate::http) async fn read(
         app: &App,
         current: &CurrentUser,
@@ -86,7 +89,7 @@ impl ExplainPage {
         [("Their groups", &readings.member_of), ("Assigned groups", &readings.assigned_groups)]
     }
 
-    /// A badge for a list: its class, and its word.
+    /// The badge of a list: CSS class and text.
     fn list_badge(list: &ListReport) -> (&'static str, &'static str) {
         match list.state {
             ListState::Known if list.as_of.is_none() => ("warn", "not on record"),

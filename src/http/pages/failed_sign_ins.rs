@@ -19,9 +19,9 @@ use crate::http::query::QueryError;
 /// The list's own filters.
 const FILTERS: [&str; 2] = ["code", "request"];
 
-/// Why a sign-in failed, in the words of operators.
+/// Why a sign-in failed, for operators.
 struct Reason {
-    /// What the code of the error page is, or begins with.
+    /// The error code, or its prefix.
     code: &'static str,
     what: &'static str,
     remedy: &'static str,
@@ -31,7 +31,7 @@ const fn reason(code: &'static str, what: &'static str, remedy: &'static str) ->
     Reason { code, what, remedy }
 }
 
-/// Every reason that is recorded; the filter offers them in this order.
+/// All recorded reasons, in the order of the filter.
 const REASONS: &[Reason] = &[
     reason("canceled", "The user canceled at Microsoft", "Nothing to do."),
     reason(
@@ -110,7 +110,7 @@ pub(in crate::http) async fn page(
     super::page(&FailedSignInsPage { layout, now, query, failed: listed.rows, pager })
 }
 
-/// What a query asks for. Only operators see these records: they belong to no known user.
+/// Reads the list. Only operators see these records, since they belong to no known user.
 pub(in crate::http) async fn read(
     app: &App,
     current: &CurrentUser,

@@ -1,4 +1,4 @@
-//! `GET /teams`, `/organizations`, `/people`: what somebody sees of each, a page at a time.
+//! `GET /teams`, `/organizations` and `/people`: lists of what the user may see.
 
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ struct OrganizationsPage {
     organizations: Vec<Organization>,
     pager: Pager,
     sees_all: bool,
-    /// Whether groups become organizations.
+    /// Whether Entra groups become organizations.
     organizations_on: bool,
 }
 

@@ -1,4 +1,4 @@
-//! `GET /` for somebody who is signed in: who I am, where I belong, what the last sync did, where I am signed in.
+//! `GET /` for signed-in users: their account, memberships, last sync and sessions.
 
 use askama::Template;
 use axum::response::Html;
@@ -23,7 +23,7 @@ struct MePage {
     details: UserDetails,
     role: RoleReport,
     last_sync: Option<SyncView>,
-    /// When all that Microsoft tells was last known, where that was not at the last sync.
+    /// When Microsoft last returned all groups, if the last sync could not read them.
     as_of: Option<String>,
     sessions: Vec<SessionRow>,
     /// The name of this browser's session.
@@ -31,7 +31,7 @@ struct MePage {
     ended: Option<u32>,
 }
 
-/// `ended`: how many sessions the form that leads here has ended.
+/// `ended`: number of sessions that the form on this page has just ended.
 pub(super) async fn page(
     app: &App,
     headers: &HeaderMap,
@@ -56,7 +56,7 @@ pub(super) async fn page(
 }
 
 impl MePage {
-    /// The last sync in words: what it did for this person, and how much it left as it was; or why they were refused.
+    /// Describes what the last sync did for the user, or why it was denied.
     fn last_sync(&self, sync: &SyncView) -> String {
         if sync.row.outcome != "signed_in" {
             return formatting::outcome(&sync.row.outcome).to_owned();
@@ -69,7 +69,7 @@ impl MePage {
         line
     }
 
-    /// What the person should know of what the last sync could not do.
+    /// What the last sync could not do.
     fn warnings(&self, sync: &SyncView) -> Vec<String> {
         let mut warnings = Vec::new();
         let mut unknown = Vec::new();

@@ -1,4 +1,4 @@
-//! `GET /organizations/{id}`: an organization, its teams, and who is in it.
+//! `GET /organizations/{id}`: an organization, its teams and members.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Ending sessions from a page: one's own, and as an administrator another user's. Each ends with a redirect to a page
-//! that says how many ended.
+//! Ends sessions from a page: the user's own, and for administrators those of other users. The response redirects to a
+//! page that shows how many ended.
 
 use std::sync::Arc;
 
@@ -19,7 +19,8 @@ use crate::http::query::{self, Query, QueryError};
 use crate::http::session_cookie;
 use crate::http::view_model::UserDetails;
 
-/// `POST /sessions/{session}/end`: one of my own. The one that this browser has is signed out of here alone.
+/// `POST /sessions/{session}/end`: ends one of the user's own sessions. If it is the current one, the browser is signed
+/// out here, not at Entra.
 pub(in crate::http) async fn end_own(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
@@ -34,7 +35,7 @@ pub(in crate::http) async fn end_own(
     Ok(back(&app, &format!("/?{ENDED}=1#sessions")))
 }
 
-/// `POST /people/{id}/sessions/{session}/end`, for administrators.
+/// `POST /people/{id}/sessions/{session}/end`: ends one session of a user, for administrators.
 pub(in crate::http) async fn end_of_user(
     State(app): State<Arc<App>>,
     Path((id, name)): Path<(String, String)>,
@@ -50,7 +51,7 @@ pub(in crate::http) async fn end_of_user(
 struct EndSessionsPage {
     layout: Layout,
     details: UserDetails,
-    /// How many would end.
+    /// Number of sessions that would end.
     sessions: usize,
     /// Whether they are the administrator's own.
     own: bool,
@@ -62,7 +63,7 @@ impl EndSessionsPage {
     }
 }
 
-/// `GET /people/{id}/sessions/end`: asks an administrator for confirmation.
+/// `GET /people/{id}/sessions/end`: asks for confirmation.
 pub(in crate::http) async fn confirm_end_all(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
@@ -76,7 +77,7 @@ pub(in crate::http) async fn confirm_end_all(
     super::page(&EndSessionsPage { layout, details, sessions, own })
 }
 
-/// `POST /people/{id}/sessions/end`: all of them, for administrators.
+/// `POST /people/{id}/sessions/end`: ends all sessions of a user, for administrators.
 pub(in crate::http) async fn end_all_of_user(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
@@ -84,19 +85,19 @@ pub(in crate::http) async fn end_all_of_user(
 ) -> Result<Response, WebError> {
     let Target { object_id, own, .. } = Target::read(&app, &id, &headers).await?;
     let ended = app.sessions.end_all(object_id).await?;
-    tracing::info!(object_id = %object_id, ended, "an administrator ended all sessions of a person");
+    tracing::info!(%object_id, sessions = ended, "administrator ended all sessions of a user");
     if own {
         return Ok(signed_out(&app));
     }
     Ok(back(&app, &format!("/people/{}?{ENDED}={ended}#sessions", segment(&id))))
 }
 
-/// The user whose sessions an administrator is about to end.
+/// The user whose sessions an administrator ends.
 struct Target {
     current: CurrentUser,
     details: UserDetails,
     object_id: ObjectId,
-    /// Whether that is the administrator.
+    /// Whether the administrator is this user.
     own: bool,
 }
 
@@ -113,10 +114,10 @@ impl Target {
     }
 }
 
-/// The query parameter with the number of sessions that a form ended.
+/// Query parameter with the number of sessions that a form ended.
 const ENDED: &str = "ended";
 
-/// Reads the query of a page to which these forms lead back.
+/// Reads the query of a page to which these forms redirect.
 pub(super) fn ended(query: Option<&str>) -> Result<Option<u32>, QueryError> {
     let query = Query::parse_strict(query, &[ENDED])?;
     let invalid = |_| QueryError::Value { name: ENDED, allowed: "the number of ended sessions" };
@@ -128,11 +129,11 @@ async fn end(app: &App, object_id: ObjectId, name: &str) -> Result<(), WebError>
     if !is_name || !app.sessions.end_one(object_id, name).await? {
         return Err(WebError::NotFound);
     }
-    tracing::info!(object_id = %object_id, "a session was ended on a page");
+    tracing::info!(%object_id, "session ended from a page");
     Ok(())
 }
 
-/// For a browser whose own session has just ended.
+/// The redirect for a browser whose own session has ended.
 fn signed_out(app: &App) -> Response {
     let mut response = back(app, "/signed-out");
     response.headers_mut().append(SET_COOKIE, app.cookies.delete_session());

@@ -1,4 +1,4 @@
-//! `GET /syncs`: every sign-in's record, in words, and a chart of the last day.
+//! `GET /syncs`: sync records, and a chart of the last day.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,10 +21,10 @@ use crate::http::list_query::{ListQuery, Pager};
 use crate::http::query::QueryError;
 use crate::util::clock::Moment;
 
-/// The list's own filters.
+/// The filters of the list.
 const FILTERS: [&str; 3] = ["person", "group", "trouble"];
 
-/// Reads the query of the list.
+/// Parses the query of the list.
 pub(in crate::http) fn read(query: Option<&str>) -> Result<ListQuery, QueryError> {
     let query = ListQuery::read(query, &FILTERS)?;
     match query.filter("trouble") {
@@ -41,10 +41,10 @@ struct SyncsPage {
     query: ListQuery,
     syncs: Vec<SyncView>,
     pager: Pager,
-    /// On the first page of the whole list, for who sees all.
+    /// For operators, on the first page of the unfiltered list.
     chart: Option<Chart>,
     sees_all: bool,
-    /// For operators: sign-ins of the last 24 hours that failed before the user was known.
+    /// For operators: number of sign-ins in the last 24 hours that failed before the user was known.
     failed_sign_ins: Option<i64>,
 }
 
@@ -79,7 +79,7 @@ impl SyncsPage {
     }
 }
 
-/// Who may not see everybody's records asks for their own, whatever the query says.
+/// The filter for the database. Users who are not operators get their own records, whatever the query says.
 pub(in crate::http) fn filter(current: &CurrentUser, query: &ListQuery) -> SyncFilter {
     let viewer = &current.user;
     let (person, row) = if current.permissions.operator {
@@ -91,24 +91,24 @@ pub(in crate::http) fn filter(current: &CurrentUser, query: &ListQuery) -> SyncF
     SyncFilter { person, row, group, troubled: query.filter("trouble").is_some() }
 }
 
-/// A record in words.
+/// A sync record as text.
 pub(in crate::http) struct SyncView {
     pub(in crate::http) row: SyncRow,
     pub(in crate::http) read: Vec<String>,
     pub(in crate::http) written: Vec<Part>,
-    /// What was left alone, and why.
+    /// What was skipped, and why.
     pub(in crate::http) skipped: Vec<String>,
     pub(in crate::http) failed: Vec<String>,
 }
 
-/// A part of what was written: what was done, and with which groups.
+/// One change: what was done, and for which groups.
 pub(in crate::http) struct Part {
     pub(in crate::http) text: String,
     pub(in crate::http) names: Vec<String>,
 }
 
 impl SyncView {
-    /// Puts records into words, as far as the visitor may know.
+    /// Formats records, as far as the current user may see them.
     pub(in crate::http) async fn all(
         app: &App,
         current: &CurrentUser,
@@ -141,7 +141,7 @@ impl SyncView {
         Self { read, written: written(&row, names), skipped, failed, row }
     }
 
-    /// Everything that was written, on one line.
+    /// All changes on one line.
     pub(in crate::http) fn written_line(&self) -> String {
         let parts: Vec<String> = self.written.iter().map(ToString::to_string).collect();
         if parts.is_empty() { "nothing had to be changed".to_owned() } else { parts.join("; ") }
@@ -155,8 +155,8 @@ impl std::fmt::Display for Part {
     }
 }
 
-/// What of a record somebody may see. About their own they learn what happened to themselves: of other people's groups, of
-/// rows with the same address and of what the database said, only that there was something.
+/// Removes what the current user may not see. For their own records, users see what happened to themselves, but neither
+/// other users' groups, rows with the same address, nor database errors.
 pub(in crate::http) fn redact_row(current: &CurrentUser, mut row: SyncRow) -> SyncRow {
     if current.permissions.operator {
         return row;
@@ -218,7 +218,7 @@ fn written(row: &SyncRow, names: &BTreeMap<String, String>) -> Vec<Part> {
             add(format!("created {}", formatting::count(made.len(), one)), &[]);
         }
     }
-    // A new account's first role is no change to tell: the page names the role.
+    // The first role of a new account is not a change: the page shows the role.
     let changed = row.role_changes.iter().filter(|change| !(row.user_created && change.scope == "global"));
     for RoleChanged { scope, before, after } in changed {
         let scope = if scope == "global" { String::new() } else { format!(" in {}", name(scope)) };
@@ -246,7 +246,7 @@ fn article(kind: &str) -> &'static str {
     if kind == "organization" { "an" } else { "a" }
 }
 
-/// A note of the plan: something that was left alone on purpose.
+/// A note of the plan: something that it skipped on purpose.
 fn note_line(note: &Value, names: &BTreeMap<String, String>) -> String {
     let text = |key: &str| note[key].as_str().unwrap_or_default().to_owned();
     let others = || {
@@ -272,7 +272,7 @@ fn note_line(note: &Value, names: &BTreeMap<String, String>) -> String {
     }
 }
 
-/// Sign-ins by the hour, of the last day.
+/// Sign-ins by the hour, in the last day.
 pub(in crate::http) struct Chart {
     bars: Vec<Bar>,
     total: i64,
@@ -283,19 +283,19 @@ struct Bar {
     hour: DateTime<Utc>,
     total: i64,
     troubled: i64,
-    /// In units of the drawing, from the left.
+    /// Offset from the left, in units of the drawing.
     x: i64,
     good_height: i64,
     troubled_height: i64,
 }
 
 const HOURS: i32 = 24;
-/// How long one count serves all who look at the page.
+/// How long a result is shared.
 const HOURS_TTL: Duration = Duration::from_mins(1);
 const BAR_WIDTH: i64 = 30;
 const HEIGHT: i64 = 110;
 
-/// Sign-ins by the hour; counted once a minute at max.
+/// Reads sign-ins by the hour, at most once a minute.
 async fn hours(app: &App, now: DateTime<Utc>) -> Result<Arc<[Hour]>, Arc<StoreError>> {
     let requested_at = app.clock.moment();
     let fresh = |at: Moment, _: &_| at.age(requested_at) < HOURS_TTL;
@@ -306,7 +306,7 @@ async fn hours(app: &App, now: DateTime<Utc>) -> Result<Arc<[Hour]>, Arc<StoreEr
     app.hours.get(fresh, Duration::ZERO, read).await
 }
 
-/// Where the chart begins: with a whole hour.
+/// The start of the chart: a whole hour.
 pub(in crate::http) fn chart_begins(now: DateTime<Utc>) -> DateTime<Utc> {
     let hour = now.duration_trunc(TimeDelta::hours(1)).unwrap_or(now);
     hour - TimeDelta::hours(i64::from(HOURS) - 1)
@@ -320,7 +320,7 @@ impl Chart {
             let hour = begin + TimeDelta::hours(i64::from(n));
             let found = hours.iter().find(|found| found.hour == hour);
             let (total, troubled) = found.map_or((0, 0), |found| (found.all, found.troubled));
-            // Whatever happened at all can be seen.
+            // A single sign-in stays visible.
             let height = |count: i64| if count == 0 { 0 } else { (count * HEIGHT / max).max(2) };
             let troubled_height = height(troubled);
             let good_height = height(total - troubled);

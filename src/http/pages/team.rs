@@ -1,4 +1,4 @@
-//! `GET /teams/{id}`: a team, why it stands alone if it does, and who is in it.
+//! `GET /teams/{id}`: a team and its members.
 
 use std::sync::Arc;
 
@@ -20,9 +20,9 @@ use crate::http::view_model::TeamDetails;
 struct TeamPage {
     layout: Layout,
     details: TeamDetails,
-    /// Why it belongs to no organization, where it does not.
+    /// Why the team has no organization; `None` if it has one.
     standalone: Option<Words>,
-    /// Whether the person may open the organization's own page.
+    /// Whether the user may open the page of the organization.
     sees_organization: bool,
     operator: bool,
     query: ListQuery,
@@ -45,7 +45,7 @@ pub(in crate::http) async fn page(
     let organizations_on = app.config.policy.also_create_orgs;
     let no_organization = details.team.organization_id.is_none();
     let standalone = no_organization.then(|| match explain::standalone(details.creation.as_ref(), organizations_on) {
-        // What the database said is for operators.
+        // The error of the database is for operators.
         Standalone::OrganizationRefused { at, .. } if !current.permissions.operator => {
             Standalone::OrganizationRefused { at, why: None }
         }

@@ -1,4 +1,4 @@
-//! `GET /people/{id}`: a person, their organizations and teams; for operators also their sessions and syncs.
+//! `GET /people/{id}`: a user, their organizations and teams; for operators and the user, also sessions and syncs.
 
 use std::sync::Arc;
 
@@ -23,9 +23,9 @@ struct UserPage {
     current: CurrentUser,
     details: UserDetails,
     role: RoleReport,
-    /// For operators, and about oneself.
+    /// `None` unless the current user is an operator or this user.
     activity: Option<Activity>,
-    /// How many sessions the form that leads here has ended.
+    /// Number of sessions that the form on this page has just ended.
     ended: Option<u32>,
 }
 

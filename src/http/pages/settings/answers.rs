@@ -1,4 +1,4 @@
-//! What operators ask first when something is odd, answered from the configuration that counts.
+//! Troubleshooting: frequent questions, answered from the effective configuration.
 
 use crate::config::Config;
 use crate::domain::StoreKind;
@@ -10,7 +10,7 @@ const ORGANIZATION: &str = "litellm_settings.default_team_params.organization_id
 const TEAM_BUDGET: &str = "litellm_settings.default_team_params.max_budget";
 const USER_BUDGET: &str = "litellm_settings.default_internal_user_params.max_budget";
 
-/// A question, and the sentences that answer it.
+/// A question and its answer.
 pub(super) struct Answer {
     pub(super) question: &'static str,
     pub(super) paragraphs: Vec<String>,
@@ -101,7 +101,7 @@ fn budget(limits: &Limits) -> String {
     }
 }
 
-/// The key, and where its value came from.
+/// The key and the origin of its value.
 fn with_origin(config: &Config, key: &str) -> String {
     let setting = config.settings.iter().find(|setting| setting.key == key);
     setting.map_or_else(|| key.to_owned(), |setting| format!("{key} ({})", setting.origin))
