@@ -1,4 +1,4 @@
-//! The HTTP side, and the only one that knows axum: every route and layer is in `router()`.
+//! The HTTP service: routes, layers and shared state. The only module that uses axum.
 
 mod api;
 mod assets;
@@ -17,10 +17,10 @@ mod list_query;
 mod login;
 mod login_state;
 mod logout;
+mod metrics;
 mod middleware;
 mod pages;
 mod query;
-mod request_metrics;
 mod return_to;
 pub mod server;
 mod session_cookie;
@@ -63,50 +63,50 @@ use health::ReadinessCheck;
 use limits::Limits;
 use pages::settings::Checks;
 
-/// Longer than every time-out inside: what is still running then has lost its way.
+/// Time limit for a request. Longer than every time limit inside a handler.
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// All that the handlers share.
+/// State that all handlers share.
 pub struct App {
     config: Config,
     clock: Clock,
     store: Store,
     sessions: Sessions,
-    /// Made where the operator asks for them.
+    /// `None` if `session.assertion` is not configured.
     assertions: Option<Assertions>,
-    /// The caches of the proxies that share the database, if they can be told.
+    /// Caches of the LiteLLM proxies that share the database; `None` if they cannot be evicted.
     cache: Option<LiteLlmCache>,
     entra: Arc<Entra>,
-    reader: DirectoryReader,
+    directory_reader: DirectoryReader,
     cookies: Cookies,
     assets: Arc<Assets>,
     limits: Limits,
-    /// Sign-ins by the hour, for everybody who looks within a minute.
+    /// Sign-ins by the hour, for the chart on the syncs page.
     hours: SingleFlight<Arc<[Hour]>, Arc<StoreError>>,
     checks: Checks,
     database_log: LogOnce,
     readiness: ReadinessCheck,
     metrics: Arc<Metrics>,
-    /// Where proxies ask, with the public URL's own path.
+    /// Path of forward auth, including the base path of the public URL.
     verify_path: String,
 }
 
-/// Why the service could not be put together.
+/// Why the service could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
     Cache(#[from] CacheError),
-    #[error("the HTTP client could not be made")]
+    #[error("failed to create the HTTP client")]
     Http(#[from] HttpError),
-    #[error("the public URL cannot be a trusted origin: {0}")]
+    #[error("server.public_url: cannot be a trusted origin: {0}")]
     Origin(String),
 }
 
 impl App {
-    /// Puts the service together: brings the tables up to date and, where no cookie keys are configured, takes the one
-    /// from the database. `graph_budget` bounds the reading of one list of groups.
+    /// Creates the service: migrates the database, and loads the cookie key from it if none is configured.
+    /// `graph_budget` limits the time to read one list of groups.
     pub async fn build(config: Config, clock: Clock, graph_budget: Duration) -> Result<Arc<Self>, StartError> {
         let store = Store::new(config.store, &config.database.url, config.database.max_connections)?;
         let metrics = Arc::new(Metrics::new());
@@ -126,7 +126,7 @@ impl App {
         let checks = Checks::new(http.clone(), clock.clone());
         let graph = Graph::new(http, config.entra.graph_url.clone(), graph_budget).counted_by(metrics.clone());
         let principal = service_principal(&config.entra);
-        let reader = DirectoryReader::new(entra.clone(), graph, clock.clone(), principal, &config.sync);
+        let directory_reader = DirectoryReader::new(entra.clone(), graph, clock.clone(), principal, &config.sync);
         let cookies = Cookies::new(&config.server.public_url, config.session.cookie_domain.clone(), &keys);
         let span = |time| TimeDelta::from_std(time).unwrap_or(TimeDelta::MAX);
         let lifetimes =
@@ -151,7 +151,7 @@ impl App {
             assertions,
             cache,
             entra,
-            reader,
+            directory_reader,
             cookies,
             assets,
             limits,
@@ -164,36 +164,36 @@ impl App {
         }))
     }
 
-    /// Where the service's own data is.
+    /// The database.
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.store
     }
 
-    /// Who is signed in.
+    /// The sessions.
     #[must_use]
     pub fn sessions(&self) -> &Sessions {
         &self.sessions
     }
 
-    /// What is counted.
+    /// The metrics.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
-    /// How many connections may be open at the same time.
+    /// Maximum number of open connections (`limits.connections`).
     #[must_use]
     pub fn connections(&self) -> usize {
         self.config.limits.connections
     }
 
-    /// Deletes what is over: sessions and attempts.
-    pub async fn purge(&self) -> Result<i64, StoreError> {
+    /// Deletes expired rows. Returns their number.
+    pub async fn delete_expired(&self) -> Result<i64, StoreError> {
         self.store.purge(self.clock.now(), self.idle_timeout()).await
     }
 
-    /// What those who run the service have to see to, though it serves as it is.
+    /// Problems that operators should fix although the service works.
     pub async fn warnings(&self) -> Vec<String> {
         let warning = match self.entra.credentials().await {
             Ok(credentials) => credentials.warning(self.clock.now()),
@@ -203,7 +203,7 @@ impl App {
     }
 
     /// Whether an address is one of `server.trusted_proxies`.
-    fn trusts(&self, address: IpAddr) -> bool {
+    fn is_trusted_proxy(&self, address: IpAddr) -> bool {
         self.config.server.trusted_proxies.iter().any(|network| network.contains(&address))
     }
 
@@ -212,27 +212,27 @@ impl App {
     }
 }
 
-/// The one route for those who read the metrics. Nothing of it is among the routes below.
+/// Routes of the metrics listener.
 pub fn metrics_router(app: &Arc<App>) -> Router {
-    request_metrics::router().with_state(app.clone())
+    metrics::router().with_state(app.clone())
 }
 
-/// What needs no route and no layer: a proxy that asks about somebody who may pass. `None`: it does.
-pub async fn answer_at_once<B: axum::body::HttpBody>(
+/// Answers a forward-auth request from memory, before routing. `None`: the router has to answer it.
+pub async fn fast_path<B: axum::body::HttpBody>(
     app: &App,
     request: &mut http::Request<B>,
 ) -> Option<http::Response<axum::body::Body>> {
-    forward_auth::answer_at_once(app, request).await
+    forward_auth::fast_path_answer(app, request).await
 }
 
-/// All routes, below the public URL's path, with the layers around them.
+/// All routes, below the base path of the public URL, with their layers.
 pub fn router(app: &Arc<App>) -> Result<Router, StartError> {
     let public_url = &app.config.server.public_url;
     let same_origin = CsrfLayer::new()
         .add_trusted_origin(public_url.origin())
         .map_err(|error| StartError::Origin(error.to_string()))?
         .with_rejection_response(error::cross_origin);
-    let per_address = from_fn_with_state(app.clone(), limits::per_address);
+    let rate_limit = from_fn_with_state(app.clone(), limits::rate_limit);
     let service = Router::new()
         .route("/", get(pages::home))
         .route("/signed-out", get(pages::signed_out))
@@ -240,27 +240,27 @@ pub fn router(app: &Arc<App>) -> Result<Router, StartError> {
         .route("/teams/{id}", get(pages::team))
         .route("/organizations", get(pages::organizations))
         .route("/organizations/{id}", get(pages::organization))
-        .route("/people", get(pages::people))
-        .route("/people/{id}", get(pages::person))
+        .route("/people", get(pages::users))
+        .route("/people/{id}", get(pages::user))
         .route("/people/{id}/explain", get(pages::explain::page))
-        .route("/people/{id}/sessions/end", get(pages::confirm_end_all).post(pages::end_all_of_person))
-        .route("/people/{id}/sessions/{session}/end", post(pages::end_of_person))
+        .route("/people/{id}/sessions/end", get(pages::confirm_end_all).post(pages::end_all_of_user))
+        .route("/people/{id}/sessions/{session}/end", post(pages::end_of_user))
         .route("/sessions/{session}/end", post(pages::end_own))
         .route("/syncs", get(pages::syncs::page))
         .route("/syncs/failed", get(pages::failed_sign_ins::page))
         .route("/settings", get(pages::settings::page))
-        .route("/sso/login", get(login::start).route_layer(per_address.clone()))
-        .route("/sso/key/generate", get(login::start).route_layer(per_address.clone())) // LiteLLM's name for it
-        .route("/sso/callback", get(callback::finish).route_layer(per_address.clone()))
+        .route("/sso/login", get(login::start).route_layer(rate_limit.clone()))
+        .route("/sso/key/generate", get(login::start).route_layer(rate_limit.clone())) // LiteLLM's path
+        .route("/sso/callback", get(callback::finish).route_layer(rate_limit.clone()))
         .route("/sso/logout", post(logout::end))
-        .route("/sso/frontchannel-logout", get(logout::front_channel).route_layer(per_address))
+        .route("/sso/frontchannel-logout", get(logout::front_channel).route_layer(rate_limit))
         .route("/api/me", get(api::me))
         .route("/api/teams", get(api::teams))
         .route("/api/teams/{id}", get(api::team))
         .route("/api/organizations", get(api::organizations))
         .route("/api/organizations/{id}", get(api::organization))
-        .route("/api/people", get(api::people))
-        .route("/api/people/{id}", get(api::person))
+        .route("/api/people", get(api::users))
+        .route("/api/people/{id}", get(api::user))
         .route("/api/people/{id}/explain", get(api::explain))
         .route("/api/syncs", get(api::syncs))
         .route("/api/syncs/failed", get(api::failed_sign_ins))
@@ -271,11 +271,11 @@ pub fn router(app: &Arc<App>) -> Result<Router, StartError> {
         .route("/readyz", get(health::ready))
         .route("/.well-known/jwks.json", get(forward_auth::keys))
         .layer(same_origin)
-        // Proxies send the client's own request along, from wherever that came.
+        // Without the same-origin layer: proxies forward requests of other sites' clients.
         .merge(forward_auth::router());
     let routes = match public_url.base_path() {
         "" => service,
-        // A container's own health check does not know the path.
+        // The container's health check does not know the base path.
         base => Router::new()
             .route("/healthz", get(health::alive))
             .route("/readyz", get(health::ready))
@@ -285,14 +285,16 @@ pub fn router(app: &Arc<App>) -> Result<Router, StartError> {
     Ok(routes
         .fallback(async || WebError::NotFound)
         .method_not_allowed_fallback(async || WebError::MethodNotAllowed)
-        .layer(DefaultBodyLimit::max(limits::LONGEST_BODY))
-        .layer(from_fn(limits::sizes))
+        .layer(DefaultBodyLimit::max(limits::MAX_BODY))
+        .layer(from_fn(limits::size_limits))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT))
         .layer(CatchPanicLayer::custom(error::panicked))
         .layer(from_fn_with_state(app.clone(), error::render))
-        .layer(from_fn(forward_auth::identity_on_every_answer))
+        .layer(from_fn(forward_auth::ensure_identity_headers))
         .layer(from_fn_with_state(app.clone(), middleware::security_headers))
-        .layer(from_fn(middleware::log))
-        .layer(from_fn_with_state(app.clone(), middleware::identify))
+        .layer(from_fn(middleware::access_log))
+        .layer(from_fn_with_state(app.clone(), metrics::count_requests))
+        .layer(from_fn_with_state(app.clone(), middleware::request_id))
+        .layer(from_fn_with_state(app.clone(), middleware::client_ip))
         .with_state(app.clone()))
 }

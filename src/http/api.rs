@@ -1,4 +1,4 @@
-//! The JSON routes: what the pages show, under the same rights. `/api/openapi.json` describes them.
+//! JSON API: the data of the pages, with the same permissions. `/api/openapi.json` describes it.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use super::session_cookie;
 use super::view_model::{OrganizationDetails, TeamDetails, UserDetails};
 use crate::db::{Listed, Me, SyncRow};
 
-/// `GET /api/me`: who I am, my organizations and teams, my session, my last sync; 401 without a session.
+/// `GET /api/me`: the user, their organizations and teams, the session and the last sync; 401 without a session.
 pub(super) async fn me(
     State(app): State<Arc<App>>,
     RawQuery(query): RawQuery,
@@ -32,7 +32,7 @@ pub(super) async fn me(
     Ok(Json(me))
 }
 
-/// `GET /api/openapi.json`, for whoever asks: it tells no more than the source.
+/// `GET /api/openapi.json`. Public: the source is, too.
 pub(super) async fn openapi(RawQuery(query): RawQuery) -> Result<impl IntoResponse, WebError> {
     query::none(query.as_deref())?;
     Ok(([(CONTENT_TYPE, "application/json")], include_str!("../../assets/openapi.json")))
@@ -44,9 +44,9 @@ pub(super) async fn teams(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Json<Value>, WebError> {
-    let visit = CurrentUser::of(&app, &headers).await?;
+    let current = CurrentUser::of(&app, &headers).await?;
     let query = ListQuery::read(query.as_deref(), SORTED)?;
-    let listed = app.store.teams(&visit.rights.scope, &query.listing(query.sort)?).await?;
+    let listed = app.store.teams(&current.permissions.scope, &query.listing(query.sort)?).await?;
     Ok(Json(page("teams", &listed)))
 }
 
@@ -57,13 +57,13 @@ pub(super) async fn team(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Json<Value>, WebError> {
-    let visit = CurrentUser::of(&app, &headers).await?;
+    let current = CurrentUser::of(&app, &headers).await?;
     let query = ListQuery::read(query.as_deref(), MEMBERS)?;
-    let details = TeamDetails::read(&app, &visit, &id, &query).await?;
+    let details = TeamDetails::read(&app, &current, &id, &query).await?;
     let mut body = page("members", &details.members);
     body["team"] = json!(details.team);
-    // That tells what the database said, which is for operators.
-    body["made"] = json!(details.made.filter(|_| visit.rights.operator));
+    // It holds the error of the database, which is for operators.
+    body["made"] = json!(details.creation.filter(|_| current.permissions.operator));
     Ok(Json(body))
 }
 
@@ -73,9 +73,9 @@ pub(super) async fn organizations(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Json<Value>, WebError> {
-    let visit = CurrentUser::of(&app, &headers).await?;
+    let current = CurrentUser::of(&app, &headers).await?;
     let query = ListQuery::read(query.as_deref(), SORTED)?;
-    let listed = app.store.organizations(&visit.rights.scope, &query.listing(query.sort)?).await?;
+    let listed = app.store.organizations(&current.permissions.scope, &query.listing(query.sort)?).await?;
     Ok(Json(page("organizations", &listed)))
 }
 
@@ -86,9 +86,9 @@ pub(super) async fn organization(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Json<Value>, WebError> {
-    let visit = CurrentUser::of(&app, &headers).await?;
+    let current = CurrentUser::of(&app, &headers).await?;
     let query = ListQuery::read(query.as_deref(), MEMBERS)?;
-    let details = OrganizationDetails::read(&app, &visit, &id, &query).await?;
+    let details = OrganizationDetails::read(&app, &current, &id, &query).await?;
     let mut body = page("members", &details.members);
     body["organization"] = json!(details.organization);
     body["teams"] = json!(details.teams.rows);
@@ -96,27 +96,27 @@ pub(super) async fn organization(
 }
 
 /// `GET /api/people`
-pub(super) async fn people(
+pub(super) async fn users(
     State(app): State<Arc<App>>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Json<Value>, WebError> {
-    let visit = CurrentUser::of(&app, &headers).await?;
+    let current = CurrentUser::of(&app, &headers).await?;
     let query = ListQuery::read(query.as_deref(), SORTED)?;
-    let listed = app.store.people(&visit.rights.scope, &query.listing(query.sort)?).await?;
+    let listed = app.store.people(&current.permissions.scope, &query.listing(query.sort)?).await?;
     Ok(Json(page("people", &listed)))
 }
 
 /// `GET /api/people/{id}`
-pub(super) async fn person(
+pub(super) async fn user(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Json<UserDetails>, WebError> {
-    let visit = CurrentUser::of(&app, &headers).await?;
+    let current = CurrentUser::of(&app, &headers).await?;
     query::none(query.as_deref())?;
-    Ok(Json(UserDetails::read(&app, &visit, &id).await?))
+    Ok(Json(UserDetails::read(&app, &current, &id).await?))
 }
 
 /// `GET /api/people/{id}/explain`
@@ -126,8 +126,8 @@ pub(super) async fn explain(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Json<Explained>, WebError> {
-    let visit = CurrentUser::of(&app, &headers).await?;
-    Ok(Json(Explained::read(&app, &visit, &id, query.as_deref()).await?))
+    let current = CurrentUser::of(&app, &headers).await?;
+    Ok(Json(Explained::read(&app, &current, &id, query.as_deref()).await?))
 }
 
 /// `GET /api/syncs`
@@ -136,10 +136,10 @@ pub(super) async fn syncs(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, WebError> {
-    let visit = CurrentUser::of(&app, &headers).await?;
+    let current = CurrentUser::of(&app, &headers).await?;
     let query = syncs::read(query.as_deref())?;
-    let listed = app.store.syncs(&syncs::filter(&visit, &query), &query.listing_of_syncs()?).await?;
-    let rows: Vec<SyncRow> = listed.rows.into_iter().map(|row| syncs::shown(&visit, row)).collect();
+    let listed = app.store.syncs(&syncs::filter(&current, &query), &query.listing_of_syncs()?).await?;
+    let rows: Vec<SyncRow> = listed.rows.into_iter().map(|row| syncs::redact_row(&current, row)).collect();
     Ok(Json(page("syncs", &Listed { rows, previous: listed.previous, next: listed.next })).into_response())
 }
 
@@ -149,15 +149,15 @@ pub(super) async fn failed_sign_ins(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Json<Value>, WebError> {
-    let visit = CurrentUser::of(&app, &headers).await?;
-    let (_, listed) = failed_sign_ins::read(&app, &visit, query.as_deref()).await?;
+    let current = CurrentUser::of(&app, &headers).await?;
+    let (_, listed) = failed_sign_ins::read(&app, &current, query.as_deref()).await?;
     Ok(Json(page("failed", &listed)))
 }
 
-/// A page of a list, with the cursors for `before` and `after`.
+/// A page of a list as JSON, with the cursors for `before` and `after`.
 fn page<T: Serialize>(name: &str, listed: &Listed<T>) -> Value {
     let mut body = json!({
-        "previous": listed.previous.as_ref().map(list_query::write), "next": listed.next.as_ref().map(list_query::write),
+        "previous": listed.previous.as_ref().map(list_query::encode_cursor), "next": listed.next.as_ref().map(list_query::encode_cursor),
     });
     body[name] = json!(listed.rows);
     body

@@ -1,5 +1,5 @@
-//! The few files that pages load, compiled in; and the operator's logo. Each has a URL that holds a hash of its content,
-//! so that browsers keep it for as long as it is the same.
+//! Static files of the pages, compiled in, and the operator's logo. Each has a URL with a hash of its content, so that
+//! browsers can cache it indefinitely.
 
 use std::sync::Arc;
 
@@ -13,12 +13,12 @@ use super::App;
 use super::error::WebError;
 use crate::config::{Logo, LogoKind};
 
-/// Of the URL that pages name: its content never changes (RFC 8246).
+/// `Cache-Control` of a versioned URL, whose content never changes (RFC 8246).
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
-/// Of the URL without a version.
-const AN_HOUR: &str = "public, max-age=3600";
-/// Of another version's URL, as during a rollout: what is sent is not what the URL names, so it is not kept.
-const NOT_KEPT: &str = "no-cache";
+/// `Cache-Control` of a URL without a version.
+const ONE_HOUR: &str = "public, max-age=3600";
+/// `Cache-Control` of the URL of another version, as during a rollout: the content is not the one that the URL names.
+const REVALIDATE: &str = "no-cache";
 
 /// The name of the operator's logo.
 const LOGO: &str = "logo";
@@ -30,7 +30,7 @@ struct Asset {
     name: &'static str,
     content_type: &'static str,
     body: Bytes,
-    /// The beginning of the SHA-256 of the body, in hexadecimal.
+    /// The first 8 bytes of the SHA-256 of the body, in hexadecimal.
     version: String,
 }
 
@@ -52,7 +52,7 @@ impl Assets {
         Self(assets)
     }
 
-    /// The path of an asset with its version, below the public URL's own path.
+    /// The versioned path of an asset, without the base path of the public URL.
     pub(super) fn path(&self, name: &str) -> String {
         match self.find(name) {
             Some(asset) => format!("/assets/{}/{name}", asset.version),
@@ -60,7 +60,7 @@ impl Assets {
         }
     }
 
-    /// The picture beside the brand: the operator's logo, or ours.
+    /// The path of the logo: the operator's or ours.
     pub(super) fn brand(&self) -> String {
         self.path(if self.find(LOGO).is_some() { LOGO } else { "entraway.svg" })
     }
@@ -69,7 +69,7 @@ impl Assets {
         self.0.iter().find(|asset| asset.name == name)
     }
 
-    fn answer(&self, name: &str, cache: impl FnOnce(&Asset) -> &'static str) -> Result<Response, WebError> {
+    fn response(&self, name: &str, cache: impl FnOnce(&Asset) -> &'static str) -> Result<Response, WebError> {
         let asset = self.find(name).ok_or(WebError::NotFound)?;
         let headers = [(CONTENT_TYPE, asset.content_type), (CACHE_CONTROL, cache(asset))];
         Ok((headers, asset.body.clone()).into_response())
@@ -82,23 +82,22 @@ impl Asset {
     }
 
     fn new(name: &'static str, content_type: &'static str, body: Bytes) -> Self {
-        let mut beginning = [0; 8];
-        beginning.copy_from_slice(&Sha256::digest(&body)[..8]);
-        let version = format!("{:016x}", u64::from_be_bytes(beginning));
+        let mut prefix = [0; 8];
+        prefix.copy_from_slice(&Sha256::digest(&body)[..8]);
+        let version = format!("{:016x}", u64::from_be_bytes(prefix));
         Self { name, content_type, body, version }
     }
 }
 
-/// `GET /assets/{version}/{name}`. Scripts in a logo do not run, even if it is opened by itself: the policy of every
-/// answer allows none.
+/// `GET /assets/{version}/{name}`. A logo opened directly cannot run scripts: the content security policy forbids it.
 pub(super) async fn get_version(
     State(app): State<Arc<App>>,
     Path((version, name)): Path<(String, String)>,
 ) -> Result<Response, WebError> {
-    app.assets.answer(&name, |asset| if asset.version == version { IMMUTABLE } else { NOT_KEPT })
+    app.assets.response(&name, |asset| if asset.version == version { IMMUTABLE } else { REVALIDATE })
 }
 
 /// `GET /assets/{name}`, for pages of older versions and for other programs.
 pub(super) async fn get(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<Response, WebError> {
-    app.assets.answer(&name, |_| AN_HOUR)
+    app.assets.response(&name, |_| ONE_HOUR)
 }

@@ -1,4 +1,4 @@
-//! Our cookies: their names, their scope, and the seal on those that hold a sign-in attempt.
+//! Cookies: their names, their scope, and the encryption of login-state cookies.
 
 mod header;
 
@@ -8,35 +8,35 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::config::PublicUrl;
 
-/// A sealed cookie that came with a request.
-pub(super) struct Opened {
+/// A sealed cookie of a request.
+pub(super) struct SealedCookie {
     pub(super) name: String,
-    /// What it holds, if one of our keys sealed it.
+    /// The decrypted value, if one of our keys sealed it.
     pub(super) value: Option<String>,
-    /// As it was sent.
+    /// Size of name and value as sent.
     pub(super) bytes: usize,
 }
 
-/// How our cookies are named, scoped and sealed.
+/// Names, scope and keys of our cookies.
 pub(super) struct Cookies {
-    /// `__Host-` where the browser accepts it: https, and the whole host.
+    /// `__Host-` if browsers accept it: with https and without a base path.
     prefix: &'static str,
     session_name: String,
     path: String,
     secure: bool,
-    /// The session's cookie goes to this domain and all below it; none: to our host and path alone.
+    /// The session cookie is sent to this domain and its subdomains. `None`: only to our host and base path.
     domain: Option<String>,
-    /// The first seals, all open. Never empty.
+    /// The first key seals, all keys open. Never empty.
     keys: Vec<Key>,
 }
 
 impl Cookies {
-    /// `keys` are of 64 bytes each, and there is at least one.
+    /// Takes at least one key of 64 bytes.
     pub(super) fn new(public_url: &PublicUrl, domain: Option<String>, keys: &[Vec<u8>]) -> Self {
         let (secure, base) = (public_url.is_secure(), public_url.base_path());
         let prefix = if secure && base.is_empty() { "__Host-" } else { "" };
         let path = if base.is_empty() { "/" } else { base }.to_owned();
-        // With a domain `__Host-` is not to be had; `__Secure-` still is.
+        // `__Host-` does not allow a domain; `__Secure-` does.
         let session_prefix = match &domain {
             None => prefix,
             Some(_) if secure => "__Secure-",
@@ -50,12 +50,12 @@ impl Cookies {
         &self.session_name
     }
 
-    /// What the names of attempts' cookies begin with.
-    pub(super) fn attempt_prefix(&self) -> String {
+    /// Prefix of the names of login-state cookies.
+    pub(super) fn login_state_prefix(&self) -> String {
         format!("{}entraway-attempt-", self.prefix)
     }
 
-    /// What `read` makes of the values that were sent under this name, each once, in the order in which they were sent.
+    /// The distinct values that `read` returns for cookies of this name, in the order in which they were sent.
     pub(super) fn values<'h, T: PartialEq>(
         headers: &'h HeaderMap,
         name: &str,
@@ -64,24 +64,24 @@ impl Cookies {
         header::values(headers, name, read)
     }
 
-    /// What a sealed cookie holds, if one of our keys sealed it under this very name. Values that do not open are passed
-    /// over: another host may have planted them. Where two open and differ, neither counts.
+    /// The value of a sealed cookie, if one of our keys sealed it under this name. Values that do not decrypt are
+    /// ignored, since another host may have planted them. If two values decrypt and differ, neither counts.
     pub(super) fn open(&self, headers: &HeaderMap, name: &str) -> Option<String> {
         let mut opened = header::values(headers, name, |value| self.unseal(name, value));
         opened.pop().filter(|_| opened.is_empty())
     }
 
-    /// The cookies whose names begin so, each with what it holds if one of our keys sealed it; at most so many.
-    pub(super) fn open_all(&self, headers: &HeaderMap, prefix: &str, most: usize) -> Vec<Opened> {
+    /// At most `limit` cookies whose names have this prefix, each with its value if one of our keys sealed it.
+    pub(super) fn open_all(&self, headers: &HeaderMap, prefix: &str, limit: usize) -> Vec<SealedCookie> {
         let ours = header::pairs(headers).filter_map(|(name, value)| {
             let name = str::from_utf8(name).ok().filter(|name| name.bytes().all(|byte| byte.is_ascii_graphic()))?;
             name.starts_with(prefix).then_some((name, value))
         });
         let open = |(name, value): (&str, &[u8])| {
             let bytes = name.len() + value.len();
-            Opened { name: name.to_owned(), bytes, value: self.unseal(name, value) }
+            SealedCookie { name: name.to_owned(), bytes, value: self.unseal(name, value) }
         };
-        ours.take(most).map(open).collect()
+        ours.take(limit).map(open).collect()
     }
 
     fn unseal(&self, name: &str, sealed: &[u8]) -> Option<String> {
@@ -91,13 +91,13 @@ impl Cookies {
         self.keys.iter().find_map(opened).map(|cookie| cookie.value().to_owned())
     }
 
-    /// A `Set-Cookie` header with a session's token, which lasts as long as the browser does.
+    /// `Set-Cookie` header with a session token. The cookie lasts until the browser closes.
     pub(super) fn set_session(&self, token: String) -> HeaderValue {
         set_cookie(&self.session_cookie(token))
     }
 
-    /// A `Set-Cookie` header that takes the session away.
-    pub(super) fn remove_session(&self) -> HeaderValue {
+    /// `Set-Cookie` header that deletes the session cookie.
+    pub(super) fn delete_session(&self) -> HeaderValue {
         let mut cookie = self.session_cookie(String::new());
         cookie.set_max_age(Duration::ZERO);
         set_cookie(&cookie)
@@ -112,7 +112,7 @@ impl Cookies {
         cookie
     }
 
-    /// A `Set-Cookie` header with a sealed value.
+    /// `Set-Cookie` header with a sealed value.
     pub(super) fn set_sealed(&self, name: String, value: String, seconds: i64) -> HeaderValue {
         let mut jar = CookieJar::new();
         if let Some(key) = self.keys.first() {
@@ -124,8 +124,8 @@ impl Cookies {
         set_cookie(&cookie)
     }
 
-    /// A `Set-Cookie` header that takes a cookie away.
-    pub(super) fn remove(&self, name: String) -> HeaderValue {
+    /// `Set-Cookie` header that deletes a cookie.
+    pub(super) fn delete(&self, name: String) -> HeaderValue {
         let mut cookie = self.cookie(name, String::new());
         cookie.set_max_age(Duration::ZERO);
         set_cookie(&cookie)
@@ -143,5 +143,5 @@ impl Cookies {
 
 fn set_cookie(cookie: &Cookie<'_>) -> HeaderValue {
     // Unwrap safety: names are ours or were read from a header, values are base64, and paths come from a `Url`.
-    HeaderValue::from_str(&cookie.to_string()).expect("a cookie of plain characters")
+    HeaderValue::from_str(&cookie.to_string()).expect("a cookie is ASCII")
 }

@@ -1,4 +1,4 @@
-//! Who asks for a page or for JSON, and what they may see: read from the database each time.
+//! The signed-in user of a page or API request, read from the database for each request.
 
 use chrono::{DateTime, Utc};
 use http::HeaderMap;
@@ -9,23 +9,26 @@ use super::session_cookie;
 use crate::db::SessionUser;
 use crate::permissions::Permissions;
 
-/// Somebody who is signed in, at one moment.
+/// A signed-in user with their permissions at this moment.
 pub(super) struct CurrentUser {
-    pub(super) viewer: SessionUser,
-    pub(super) rights: Permissions,
+    pub(super) user: SessionUser,
+    pub(super) permissions: Permissions,
     pub(super) now: DateTime<Utc>,
 }
 
 impl CurrentUser {
-    /// Whoever a request comes from; an error where nobody is signed in.
+    /// Loads the user of the session cookie.
+    ///
+    /// # Errors
+    /// `NotSignedIn` without a valid session.
     pub(super) async fn of(app: &App, headers: &HeaderMap) -> Result<Self, WebError> {
-        let viewer = session_cookie::viewer(app, headers).await?.ok_or(WebError::NotSignedIn)?;
-        let rights = Permissions::of(&viewer.user_id, viewer.user_role.as_deref(), &viewer.administers);
-        Ok(Self { viewer, rights, now: app.clock.now() })
+        let user = session_cookie::session_user(app, headers).await?.ok_or(WebError::NotSignedIn)?;
+        let permissions = Permissions::of(&user.user_id, user.user_role.as_deref(), &user.administers);
+        Ok(Self { user, permissions, now: app.clock.now() })
     }
 
-    /// Whether this is a page about themselves.
+    /// Whether this is their own user ID.
     pub(super) fn is_self(&self, user_id: &str) -> bool {
-        self.viewer.user_id == user_id
+        self.user.user_id == user_id
     }
 }

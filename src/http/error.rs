@@ -1,4 +1,4 @@
-//! Errors as people and programs see them: a status, a page or `application/problem+json`, and one log line.
+//! Errors of handlers. Each becomes a status, a page or `application/problem+json`, and one log line.
 
 mod log_once;
 mod messages;
@@ -6,7 +6,7 @@ mod page;
 
 pub(super) use log_once::LogOnce;
 
-use messages::Words;
+use messages::ErrorMessage;
 use page::ProblemPage;
 
 use std::any::Any;
@@ -22,10 +22,10 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::json;
 use tower_http::csrf::ProtectionError;
 
-use super::layout::Frame;
+use super::layout::Layout;
 use super::middleware::RequestId;
 use super::query::QueryError;
-use super::{App, forward_auth, request_metrics};
+use super::{App, forward_auth, metrics};
 use crate::assertion::AssertionError;
 use crate::config::ClientAuth;
 use crate::db::{Denial, StoreError, SyncRun};
@@ -33,83 +33,81 @@ use crate::oidc::{IdTokenError, ProviderError, SignInError, TokenError, aadsts_n
 use crate::plan::Directory;
 use crate::util::sanitize::{chain, sanitize_for_log, with_remedy};
 
-/// Every way in which a request can end other than well. What a person is told of each stands in `words`.
+/// Why a request failed. `Display` is the log line; `message` has the text for users.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WebError {
     #[error("no such page")]
     NotFound,
-    #[error("the method is not allowed here")]
+    #[error("method not allowed")]
     MethodNotAllowed,
     #[error("no session")]
     NotSignedIn,
     #[error("the request came from another site")]
     CrossOrigin,
-    #[error("return_to is no path under the public URL")]
+    #[error("return_to: neither a path under the public URL nor an address on an allowed host")]
     ReturnTo,
-    #[error("the parameter {0} came twice")]
+    #[error("parameter {0}: given more than once")]
     DuplicateParameter(&'static str),
-    /// A page or an API route rejects its query.
+    /// A page or API route rejects its query.
     #[error(transparent)]
     Query(#[from] QueryError),
-    /// Forward auth rejects the access requirement that the proxy sends.
+    /// Forward auth rejects the access requirement in the proxy's configuration.
     #[error(transparent)]
     Requirement(QueryError),
-    #[error("sid is missing, or none of Entra's")]
+    #[error("sid: missing or invalid")]
     Sid,
-    #[error("the person is in none of what is asked for")]
+    #[error("the user does not meet the access requirement")]
     NotInAny,
-    #[error("the attempt is unknown to this browser")]
-    AttemptUnknown,
-    #[error("the attempt is too old")]
-    AttemptExpired,
-    #[error("the attempt was used up before")]
-    AttemptUsed,
-    #[error("neither a code nor an error came back")]
+    #[error("login state unknown: this browser has no cookie for it")]
+    LoginStateUnknown,
+    #[error("login state expired")]
+    LoginStateExpired,
+    #[error("login state already used")]
+    LoginStateReused,
+    #[error("the callback has neither a code nor an error")]
     CodeMissing,
-    /// `access_denied` with `error_subcode=cancel`, or without any of Entra's numbers.
+    /// `access_denied` with `error_subcode=cancel`, or without an AADSTS number.
     #[error("the user canceled the sign-in at Entra")]
     Canceled,
     /// AADSTS65004: the user pressed Cancel on the consent page.
     #[error("the user did not accept the app's permissions (AADSTS65004)")]
     ConsentDeclined,
-    /// AADSTS65001, 90094 and 90095: consent is missing, and an administrator may have to grant it.
+    /// AADSTS65001, 90094 and 90095: consent is missing. An administrator may have to grant it.
     #[error("the app lacks consent: grant it in Enterprise applications > Permissions > Grant admin consent")]
     ConsentRequired,
-    #[error("Entra asks the person for one more step")]
+    #[error("Entra requires interaction by the user")]
     InteractionRequired,
-    #[error("the person is not assigned to the app")]
+    #[error("the user is not assigned to the app (AADSTS50105)")]
     NotAssigned,
-    /// An error that Entra sent with the browser: its code, and its description without addresses.
-    #[error("Entra answered {error}: {description}")]
+    /// An error that Entra sent with the browser: its code, and its description without e-mail addresses.
+    #[error("Entra refused the sign-in ({error}): {description}")]
     EntraRefused { error: String, description: String },
-    #[error("Entra refused the code ({error}): {description}")]
+    #[error("Entra refused the authorization code ({error}): {description}")]
     CodeRefused { error: String, description: String },
-    /// `remedy` is for the operator, as is Entra's own description.
-    #[error(
-        "Entra rejects the app's client authentication or what it asks for ({error}). {remedy}. Entra: {description}"
-    )]
-    AppRefused { error: String, description: String, remedy: &'static str },
+    /// `help` and Entra's description are for the operator.
+    #[error("Entra rejects the app's client authentication or scopes ({error}). {help}. Entra: {description}")]
+    AppRefused { error: String, description: String, help: &'static str },
     #[error("{0}")]
     Credential(String),
     #[error("Entra is not available: {0}")]
     EntraUnavailable(String),
-    #[error("the tenant may not sign in")]
+    #[error("the tenant is not allowed (entra.allowed_tenants)")]
     TenantNotAllowed,
-    #[error("the ID token was refused: {0}")]
+    #[error("ID token rejected: {0}")]
     IdToken(IdTokenError),
     #[error("the e-mail domain is not allowed")]
     EmailDomain,
-    #[error("the person is in no assigned group")]
+    #[error("the user is in no assigned group")]
     NoGroup,
-    #[error("a group is required, and the groups are not known: {0}")]
+    #[error("a group is required, but the user's groups are unknown: {0}")]
     GroupsUnknown(String),
-    #[error("the user id belongs to a person of another tenant")]
+    #[error("the user ID belongs to a user of another tenant")]
     OtherTenant,
     #[error("{0}")]
     DatabaseUnavailable(String),
     #[error("too many requests wait for the database")]
     Busy,
-    #[error("the address with its query is too long")]
+    #[error("the request target is too long")]
     TargetTooLong,
     #[error("the headers are too long")]
     HeadersTooLong,
@@ -117,29 +115,29 @@ pub(super) enum WebError {
     CookiesTooLong,
     #[error("the body is too long")]
     BodyTooLong,
-    #[error("as many sign-ins are under way as may be at a time (limits.concurrent_sign_ins)")]
+    #[error("too many concurrent sign-ins (limits.concurrent_sign_ins)")]
     TooManySignIns,
-    /// `passed_over`: the client may be another one than we think.
-    #[error("too many requests from one address (limits.sign_ins_per_address){}", proxy_hint(*passed_over))]
-    TooManyRequests { seconds: u64, passed_over: bool },
+    /// With `untrusted_forwarded_for`, the peer may be a proxy that is missing from `server.trusted_proxies`.
+    #[error("too many requests from one address (limits.sign_ins_per_address){}", proxy_hint(*untrusted_forwarded_for))]
+    TooManyRequests { seconds: u64, untrusted_forwarded_for: bool },
     #[error("too many sign-ins of one user (limits.sign_ins_per_user)")]
     TooManySignInsOfUser { seconds: u64 },
     #[error("{0}")]
     Internal(String),
-    /// A layer's refusal that has no words of its own.
-    #[error("the request was refused")]
+    /// A rejection by a layer that has no error of its own.
+    #[error("rejected with status {0}")]
     Status(StatusCode),
 }
 
-fn proxy_hint(passed_over: bool) -> &'static str {
-    if passed_over {
-        "; it sent X-Forwarded-For: if it is a proxy of yours, name it in server.trusted_proxies"
+fn proxy_hint(untrusted_forwarded_for: bool) -> &'static str {
+    if untrusted_forwarded_for {
+        "; it sent X-Forwarded-For: if it is your proxy, add it to server.trusted_proxies"
     } else {
         ""
     }
 }
 
-/// An error on its way out, and where the person was going.
+/// An error in a response's extensions, and where the user was going.
 #[derive(Clone)]
 struct Raised {
     error: Arc<WebError>,
@@ -147,19 +145,19 @@ struct Raised {
 }
 
 impl WebError {
-    /// The answer to this error, with a way to try again that leads to where the person was going.
+    /// The error as a response whose sign-in link leads to `path`.
     pub(super) fn returning_to(self, path: &str) -> Response {
         raise(Raised { error: Arc::new(self), return_to: Some(path.to_owned()) })
     }
 
-    /// Whether users and crawlers cause this in normal operation, so that it is no warning.
+    /// Whether users and crawlers cause this in normal operation, so that it is not a warning.
     fn is_expected(&self) -> bool {
         matches!(self, Self::NotFound | Self::Canceled | Self::ConsentDeclined)
     }
 
-    /// A person whom Entra vouched for, and who may not enter.
-    pub(super) fn refused(refusal: Denial, run: &SyncRun) -> Self {
-        match refusal {
+    /// The error for a user that the policy denies.
+    pub(super) fn denied(denial: Denial, run: &SyncRun) -> Self {
+        match denial {
             Denial::NoGroup => Self::NoGroup,
             Denial::GroupsUnknown => {
                 let unknown = run.directory.as_ref().and_then(Directory::unknown);
@@ -170,13 +168,13 @@ impl WebError {
         }
     }
 
-    /// What Entra sent with the browser instead of a code.
+    /// The error that Entra sent with the browser instead of a code.
     pub(super) fn from_entra(error: &str, description: Option<&str>, subcode: Option<&str>) -> Self {
         let description = description.unwrap_or_default();
         match error {
             "temporarily_unavailable" | "server_error" => Self::EntraUnavailable(sanitize_for_log(description)),
             "interaction_required" | "login_required" => Self::InteractionRequired,
-            // The number first: `error_subcode=cancel` comes with AADSTS65004 as well.
+            // The number first, since `error_subcode=cancel` comes with AADSTS65004, too.
             _ => Self::by_number(description).unwrap_or_else(|| match error {
                 "consent_required" => Self::ConsentRequired,
                 _ if subcode == Some("cancel") => Self::Canceled,
@@ -186,8 +184,8 @@ impl WebError {
         }
     }
 
-    /// Why a sign-in that came back from Entra did not succeed. `client_auth`: how the app authenticates, for the operator's
-    /// remedy.
+    /// The error of a sign-in that failed at the token endpoint or at verification. `client_auth` selects the help for
+    /// the operator.
     pub(super) fn from_sign_in(error: SignInError, client_auth: &ClientAuth) -> Self {
         match error {
             SignInError::Provider(error) => error.into(),
@@ -199,12 +197,12 @@ impl WebError {
         }
     }
 
-    /// What the token endpoint said instead of giving a token.
+    /// The error for a response of the token endpoint.
     fn from_token_endpoint(error: TokenError, client_auth: &ClientAuth) -> Self {
-        let remedy = error.remedy(client_auth);
+        let help = error.remedy(client_auth);
         let (error, description) = match error {
             TokenError::Refused { error, description } => (error, description),
-            TokenError::Credential { .. } => return Self::Credential(format!("{}; {remedy}", chain(&error))),
+            TokenError::Credential { .. } => return Self::Credential(format!("{}; {help}", chain(&error))),
             error => return Self::EntraUnavailable(chain(&error)),
         };
         let description = description.as_deref().unwrap_or_default();
@@ -213,19 +211,20 @@ impl WebError {
             "interaction_required" => Self::InteractionRequired,
             "consent_required" => Self::ConsentRequired,
             "invalid_client" | "unauthorized_client" | "invalid_scope" | "invalid_resource" => {
-                Self::AppRefused { error, description: sanitize_for_log(description), remedy }
+                Self::AppRefused { error, description: sanitize_for_log(description), help }
             }
-            // The app's own assertion, though OAuth's code says something else: no federated credential fits, or it is bad.
+            // A rejected client assertion has another OAuth error code: no federated credential matches, or it is
+            // invalid.
             _ if matches!(aadsts_number(description), Some("70021" | "700211" | "700212" | "700213" | "50013")) => {
-                Self::AppRefused { error, description: sanitize_for_log(description), remedy }
+                Self::AppRefused { error, description: sanitize_for_log(description), help }
             }
             _ => Self::by_number(description)
                 .unwrap_or_else(|| Self::CodeRefused { error, description: sanitize_for_log(description) }),
         }
     }
 
-    /// Only `error` is meant for programs, but it is `access_denied` or `invalid_grant` for matters that a person has to
-    /// tell apart. So the number in the description is looked for, and nothing breaks where it is missing or new.
+    /// Maps the AADSTS number in a description. `error` alone is `access_denied` or `invalid_grant` for situations that
+    /// users have to tell apart. An unknown or missing number is not an error.
     fn by_number(description: &str) -> Option<Self> {
         let number = aadsts_number(description)?;
         match number {
@@ -233,7 +232,7 @@ impl WebError {
             "65004" => Some(Self::ConsentDeclined),
             "65001" | "90094" | "90095" => Some(Self::ConsentRequired),
             "50072" | "50074" | "50076" | "50079" => Some(Self::InteractionRequired),
-            // Conditional Access, and accounts that are locked, disabled, or missing in the tenant.
+            // Conditional Access; accounts that are locked, disabled or missing in the tenant.
             "53000" | "53001" | "53002" | "53003" | "53004" | "53011" | "50020" | "50034" | "50053" | "50057"
             | "90072" => {
                 let description = sanitize_for_log(description);
@@ -250,23 +249,24 @@ impl IntoResponse for WebError {
     }
 }
 
-/// The error travels in the response's extensions; `render` writes it once the request is known.
+/// Puts the error into the response's extensions. `render` writes it once the request is known.
 fn raise(raised: Raised) -> Response {
-    let mut response = raised.error.words().status.into_response();
+    let mut response = raised.error.message().status.into_response();
     response.extensions_mut().insert(raised);
     response
 }
 
-/// The code of the error that an answer is, before it is written.
+/// The error code of a response that `render` has not written yet.
 pub(super) fn code(response: &Response) -> Option<&'static str> {
-    response.extensions().get::<Raised>().map(|raised| raised.error.words().code)
+    response.extensions().get::<Raised>().map(|raised| raised.error.message().code)
 }
 
-/// Writes errors: a page for a browser, `application/problem+json` (RFC 9457) for who asks for JSON. Logs each, once.
+/// Middleware that writes and logs errors: a page for browsers, `application/problem+json` (RFC 9457) for clients that
+/// accept JSON.
 pub(super) async fn render(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let wants_json = wants_json(request.uri().path(), request.headers());
     let through_proxy = forward_auth::is_verify(request.uri().path());
-    // Whoever opens a page without a session comes back to it.
+    // After signing in, the user returns to the page that they opened.
     let here = request.uri().path_and_query().filter(|_| request.method() == Method::GET && !through_proxy);
     let here = here.map(ToString::to_string);
     let uri = request.uri().clone();
@@ -282,44 +282,45 @@ pub(super) async fn render(State(app): State<Arc<App>>, request: Request, next: 
         None => return response,
     };
     let return_to = raised.return_to.or_else(|| here.filter(|_| matches!(*raised.error, WebError::NotSignedIn)));
-    let words = raised.error.words();
-    request_metrics::refused(&app.metrics, &raised.error);
-    // In the line itself: the line of the whole request may be below the configured level.
+    let (error, message) = (&*raised.error, raised.error.message());
+    let code = message.code;
+    metrics::record_error(&app.metrics, error);
+    // The path is a field because the request's access-log line may be below the configured level.
     let path = sanitize_for_log(uri.path());
-    // One outage is not one error for each request: the line "answered" has them all.
-    let repeated = matches!(&*raised.error, WebError::DatabaseUnavailable(text) if !app.database_log.is_new(text));
+    // An outage is logged once a minute. The access log has every failed request.
+    let repeated = matches!(error, WebError::DatabaseUnavailable(text) if !app.database_log.is_new(text));
     if repeated {
-        tracing::debug!(code = words.code, path, "{}", raised.error);
-    } else if words.status.is_server_error() {
-        tracing::error!(code = words.code, path, "{}", raised.error);
-    } else if words.status == StatusCode::UNAUTHORIZED {
-        // How everybody begins.
-        tracing::debug!(code = words.code, path, "{}", raised.error);
-    } else if raised.error.is_expected() {
-        tracing::info!(code = words.code, path, "{}", raised.error);
+        tracing::debug!(code, path, %error, "request failed");
+    } else if message.status.is_server_error() {
+        tracing::error!(code, path, %error, "request failed");
+    } else if message.status == StatusCode::UNAUTHORIZED {
+        // Normal before every sign-in.
+        tracing::debug!(code, path, %error, "request failed");
+    } else if error.is_expected() {
+        tracing::info!(code, path, %error, "request failed");
     } else {
-        tracing::warn!(code = words.code, path, "{}", raised.error);
+        tracing::warn!(code, path, %error, "request failed");
     }
     let (kind, body) = if wants_json {
         let mut problem = json!({
-            "type": format!("urn:entraway:problem:{}", words.code), "code": words.code, "title": words.title,
-            "status": words.status.as_u16(), "detail": words.what, "remedy": words.remedy, "request_id": &*id,
+            "type": format!("urn:entraway:problem:{}", message.code), "code": message.code, "title": message.title,
+            "status": message.status.as_u16(), "detail": message.detail, "remedy": message.help, "request_id": &*id,
         });
-        if let Some(parameter) = &words.parameter {
+        if let Some(parameter) = &message.parameter {
             problem["parameter"] = json!(parameter);
         }
         ("application/problem+json", problem.to_string())
     } else {
-        let frame = if through_proxy { Frame::elsewhere(&app) } else { Frame::new(&app) };
-        let page = ProblemPage::new(frame, &words, &id, return_to.as_deref());
-        ("text/html; charset=utf-8", page.render().unwrap_or_else(|_| words.what.to_string()))
+        let layout = if through_proxy { Layout::with_absolute_urls(&app) } else { Layout::new(&app) };
+        let page = ProblemPage::new(layout, &message, &id, return_to.as_deref());
+        ("text/html; charset=utf-8", page.render().unwrap_or_else(|_| message.detail.to_string()))
     };
-    *response.status_mut() = words.status;
+    *response.status_mut() = message.status;
     *response.body_mut() = Body::from(body);
     let headers = response.headers_mut();
     headers.remove(CONTENT_LENGTH);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    if let Some(seconds) = words.retry_after {
+    if let Some(seconds) = message.retry_after {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
@@ -331,12 +332,12 @@ fn wants_json(path: &str, headers: &HeaderMap) -> bool {
     path.contains("/api/") || (json && !accept.contains("text/html"))
 }
 
-/// For `CsrfLayer`.
+/// Response of `CsrfLayer` to a request of another site.
 pub(super) fn cross_origin(_error: ProtectionError) -> Response {
     WebError::CrossOrigin.into_response()
 }
 
-/// For `CatchPanicLayer`: the panic's text stays in the log.
+/// Response of `CatchPanicLayer`. The text of the panic is only logged.
 #[expect(clippy::needless_pass_by_value, reason = "the layer hands the payload over")]
 pub(super) fn panicked(payload: Box<dyn Any + Send>) -> Response {
     let text = payload.downcast_ref::<String>().map(String::as_str).or(payload.downcast_ref::<&str>().copied());
@@ -354,7 +355,7 @@ impl From<StoreError> for WebError {
     }
 }
 
-/// What is shared by several has one error for all of them.
+/// For results that several requests share.
 impl From<Arc<StoreError>> for WebError {
     fn from(error: Arc<StoreError>) -> Self {
         match &*error {

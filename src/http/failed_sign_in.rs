@@ -9,7 +9,7 @@ use crate::db::FailedSignIn;
 use crate::util::sanitize::chain;
 
 /// Records a failure with its code, the time and the request ID, and nothing about the user or the client. `aadsts` is
-/// the number of Entra's error. Beyond the limits of `Limits::may_record`, only the log and the metrics have the failure.
+/// the number of Entra's error. Beyond the limits of `Limits::may_record`, only the log and the metrics show it.
 pub(super) async fn record(
     app: &App,
     error: &WebError,
@@ -22,8 +22,8 @@ pub(super) async fn record(
     }
     let failed = FailedSignIn {
         failed_at: app.clock.now(),
-        code: error.words().code,
-        // It may be from the address bar. No real number is longer.
+        code: error.message().code,
+        // Anyone can put a number into the address. Real numbers are no longer than this.
         aadsts: aadsts.filter(|number| number.len() <= 10),
         request_id: request_id.0.to_string(),
     };

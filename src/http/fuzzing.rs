@@ -1,6 +1,6 @@
-//! What holds for every text that a browser or a proxy may send, as properties of any bytes. The targets in `fuzz/` look
-//! for bytes that break one; the test run tries those in `fuzz/corpus`.
-#![expect(clippy::missing_panics_doc, reason = "to panic where a promise is broken is what these are for")]
+//! Properties of parsers of untrusted text, for any bytes. The targets in `fuzz/` search for bytes that break one;
+//! tests run the inputs in `fuzz/corpus`.
+#![expect(clippy::missing_panics_doc, reason = "a violated property panics")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -14,7 +14,7 @@ use url::{Position, Url};
 use super::cookies::Cookies;
 use super::error::WebError;
 use super::forward_auth::{AccessRequirement, ProxyKind};
-use super::middleware::{forwarded_for, given_id};
+use super::middleware::{forwarded_for, sent_request_id};
 use super::query::Query;
 use super::return_to::ReturnTo;
 use super::trace_context;
@@ -23,18 +23,18 @@ use crate::session::CompactUser;
 
 const RETURN_HOST: &str = "app.example:8443";
 
-/// Two services: one with the host for itself, one below a path.
+/// Two login-state cookies with their keys.
 static PUBLIC_URLS: LazyLock<Vec<PublicUrl>> = LazyLock::new(|| {
     let urls = ["https://sso.example", "https://sso.example:444/in"];
     urls.iter().filter_map(|url| url.parse().ok()).collect()
 });
 
-/// Whatever is accepted leads to the public URL or to a return host, as a browser reads it, and says so when asked again.
+/// An accepted destination leads to the public URL or a return host, as a browser reads it, and is accepted again.
 pub fn return_to(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     for public_url in PUBLIC_URLS.iter() {
         if let Some(to) = parsed(&text, public_url) {
-            leads_to_us(&to, public_url);
+            assert_leads_to_us(&to, public_url);
         }
     }
 }
@@ -43,7 +43,7 @@ fn parsed(text: &str, public_url: &PublicUrl) -> Option<ReturnTo> {
     ReturnTo::parse(text, public_url, &BTreeSet::from([RETURN_HOST.to_owned()]))
 }
 
-fn leads_to_us(to: &ReturnTo, public_url: &PublicUrl) {
+fn assert_leads_to_us(to: &ReturnTo, public_url: &PublicUrl) {
     let (text, url, base) = (to.as_str(), to.url(public_url), public_url.as_url());
     let ours = &base[Position::BeforeHost..Position::AfterPort];
     let authority = &url[Position::BeforeHost..Position::AfterPort];
@@ -51,7 +51,7 @@ fn leads_to_us(to: &ReturnTo, public_url: &PublicUrl) {
     assert!(url.scheme() == "https" && !url[..Position::BeforeHost].contains('@'), "{text:?} leads to {url}");
     for written in [text, url.as_str()] {
         let plain = written.bytes().all(|b| b.is_ascii_graphic() && b != b'\\');
-        assert!(plain && !written.starts_with("//"), "{written:?} is no plain address");
+        assert!(plain && !written.starts_with("//"), "{written:?} is not plain ASCII");
     }
     // As a link on one of our own pages, and as a `Location`.
     assert_eq!(base.join(text).as_ref(), Ok(&url), "{text:?} is read in two ways");
@@ -63,19 +63,20 @@ fn leads_to_us(to: &ReturnTo, public_url: &PublicUrl) {
     assert_eq!(parsed(text, public_url).as_ref(), Some(to), "{text:?} was accepted, but not again");
 }
 
-/// Lines of `name: value`, as they came from a trusted proxy; a first line that begins with a slash is the path that
-/// Envoy puts behind ours. What is believed came once, leads to us, and names nobody behind whom somebody untrusted stands.
+/// Takes lines of `name: value` from a trusted proxy. A first line that begins with a slash is the path that Envoy
+/// appends. Accepted headers were sent once and lead to us, and the client address is the last one that is not a
+/// trusted proxy.
 pub fn forwarded(data: &[u8]) {
     let mut lines = data.split(|byte| *byte == b'\n').peekable();
     let envoy = lines.next_if(|line| line.starts_with(b"/")).and_then(|line| std::str::from_utf8(line).ok());
     let headers = headers(lines);
 
     client_address(&headers);
-    if let Some(id) = given_id(&headers) {
+    if let Some(id) = sent_request_id(&headers) {
         assert!(id.bytes().all(|b| b.is_ascii_graphic() && !b"\"'<>&".contains(&b)), "{id:?} goes into pages and logs");
     }
 
-    if let Some(trace) = trace_context::given(&headers) {
+    if let Some(trace) = trace_context::parent(&headers) {
         let line = headers.get("traceparent").map(HeaderValue::as_bytes).unwrap_or_default();
         let ids = format!("-{:032x}-{:016x}-", trace.trace_id, trace.span_id);
         assert_eq!(line.get(2..53), Some(ids.as_bytes()), "{headers:?}");
@@ -84,20 +85,20 @@ pub fn forwarded(data: &[u8]) {
         assert!(trace.state.is_none_or(|state| (1..=512).contains(&state.len())), "{headers:?}");
     }
 
-    let origin = ProxyKind::of(&headers, envoy);
+    let proxy = ProxyKind::of(&headers, envoy);
     let once = |name: &str| headers.get_all(name).iter().count() == 1;
-    match (&origin, envoy) {
-        (ProxyKind::Refuses(Some(_)), _) => assert!(once("x-original-url"), "{headers:?}"),
-        (ProxyKind::Redirects(Some(_)), Some(_)) => assert!(once("x-forwarded-proto") && once("host"), "{headers:?}"),
-        (ProxyKind::Redirects(Some(_)), None) => {
+    match (&proxy, envoy) {
+        (ProxyKind::StatusOnly(Some(_)), _) => assert!(once("x-original-url"), "{headers:?}"),
+        (ProxyKind::Redirecting(Some(_)), Some(_)) => assert!(once("x-forwarded-proto") && once("host"), "{headers:?}"),
+        (ProxyKind::Redirecting(Some(_)), None) => {
             let all = ["x-forwarded-proto", "x-forwarded-host", "x-forwarded-uri"];
             assert!(all.into_iter().all(once), "{headers:?}");
         }
-        _ => assert_eq!(origin.address(), None, "{headers:?}"),
+        _ => assert_eq!(proxy.address(), None, "{headers:?}"),
     }
     for public_url in PUBLIC_URLS.iter() {
-        if let Some(to) = origin.address().and_then(|to| parsed(to, public_url)) {
-            leads_to_us(&to, public_url);
+        if let Some(to) = proxy.address().and_then(|to| parsed(to, public_url)) {
+            assert_leads_to_us(&to, public_url);
         }
     }
 }
@@ -114,7 +115,8 @@ fn headers<'a>(lines: impl Iterator<Item = &'a [u8]>) -> HeaderMap {
     headers
 }
 
-/// Read from the right, as the proxies wrote it: the first that is not ours, and nothing unreadable before.
+/// Reads addresses from the right, as proxies append them: the first one that is not a proxy, and none beyond an
+/// unreadable one.
 fn client_address(headers: &HeaderMap) {
     let trusted = |address: IpAddr| match address {
         IpAddr::V4(address) => address.octets()[0] == 10,
@@ -132,25 +134,25 @@ fn client_address(headers: &HeaderMap) {
     assert_eq!(forwarded_for(headers, trusted), expected, "{headers:?}");
 }
 
-/// A cookie's name, what it holds, and its sealed value.
+/// Name, plain value and sealed value of a cookie.
 type Sealed = (String, String, String);
 
 /// Two attempts' cookies, and what sealed them.
 static SEALED: LazyLock<(Cookies, Vec<Sealed>)> = LazyLock::new(|| {
     let cookies = Cookies::new(&PUBLIC_URLS[0], None, &[vec![7; 64], vec![8; 64]]);
     let seal = |id: &str| {
-        let name = format!("{}{id}", cookies.attempt_prefix());
-        let header = cookies.set_sealed(name.clone(), format!("what {id} holds"), 60);
+        let name = format!("{}{id}", cookies.login_state_prefix());
+        let header = cookies.set_sealed(name.clone(), format!("value of {id}"), 60);
         let line = header.to_str().unwrap_or_default();
         let (_, sealed) = line.split(';').next().and_then(|pair| pair.split_once('=')).unwrap_or_default();
-        (name, format!("what {id} holds"), sealed.to_owned())
+        (name, format!("value of {id}"), sealed.to_owned())
     };
     let sealed = vec![seal("a"), seal("b")];
     (cookies, sealed)
 });
 
-/// Lines of cookies, where `{a}` and `{b}` stand for the sealed values of two attempts. Only those open, and each under
-/// its own name alone.
+/// Takes lines of cookies in which `{a}` and `{b}` stand for the sealed values of two login states. Only these decrypt,
+/// and only under their own names.
 pub fn cookies(data: &[u8]) {
     let (cookies, sealed) = &*SEALED;
     let mut text = data.to_vec();
@@ -172,16 +174,16 @@ pub fn cookies(data: &[u8]) {
     let sent = Cookies::values(&headers, cookies.session_name(), Some);
     assert!((1..sent.len()).all(|at| !sent[..at].contains(&sent[at])), "each value comes once: {sent:?}");
 
-    let prefix = cookies.attempt_prefix();
+    let prefix = cookies.login_state_prefix();
     let found = cookies.open_all(&headers, &prefix, 32);
     assert!(found.len() <= 32, "{} cookies", found.len());
     for cookie in found {
         assert!(cookie.name.starts_with(&prefix), "{}", cookie.name);
         assert!(cookie.value.is_none() || cookie.value.as_deref() == holds(&cookie.name), "{}", cookie.name);
-        let removal = cookies.remove(cookie.name.clone());
+        let removal = cookies.delete(cookie.name.clone());
         let line = removal.to_str().unwrap_or_default();
-        assert!(line.starts_with(&format!("{}=;", cookie.name)), "{line:?} does not take {:?} away", cookie.name);
-        assert_eq!(line.matches(';').count(), 5, "{line:?} says more than it should");
+        assert!(line.starts_with(&format!("{}=;", cookie.name)), "{line:?} does not delete {:?}", cookie.name);
+        assert_eq!(line.matches(';').count(), 5, "{line:?} has other attributes");
     }
 }
 
@@ -197,8 +199,8 @@ fn replaced(text: &[u8], place: &[u8], with: &[u8]) -> Vec<u8> {
     done
 }
 
-/// A parameter that we know and that comes twice, however it is written, is refused; else each is what was sent. And
-/// what asks something of a person at `/auth/verify` is met by nobody who is in nothing.
+/// A known parameter that is sent twice is rejected, however it is encoded; otherwise each value is the one sent. A
+/// user without memberships meets no access requirement.
 pub fn callback_query(data: &[u8]) {
     const KNOWN: [&str; 3] = ["state", "code", "error"];
     let text = String::from_utf8_lossy(data);
@@ -223,7 +225,7 @@ pub fn callback_query(data: &[u8]) {
     }
 
     let id = uuid::Uuid::nil();
-    let nobody = CompactUser {
+    let user = CompactUser {
         identity: crate::domain::Identity { tenant_id: id.into(), object_id: id.into() },
         email: None,
         display_name: None,
@@ -231,8 +233,8 @@ pub fn callback_query(data: &[u8]) {
         organizations: vec![],
         teams: vec![],
     };
-    if let Ok(required) = AccessRequirement::parse(Some(&text)) {
-        assert_eq!(required.is_met_by(&nobody), sent.is_empty(), "{text:?} lets pass who is in nothing");
+    if let Ok(requirement) = AccessRequirement::parse(Some(&text)) {
+        assert_eq!(requirement.is_met_by(&user), sent.is_empty(), "{text:?} allows a user without memberships");
     }
 }
 
@@ -241,22 +243,22 @@ mod tests {
     use crate::corpus::replay;
 
     #[test]
-    fn every_seed_of_a_return_address_leads_to_us_or_nowhere() {
+    fn return_to_corpus_leads_to_allowed_hosts() {
         replay("return_to", super::return_to);
     }
 
     #[test]
-    fn every_seed_of_forwarded_headers_is_believed_only_as_far_as_a_proxy_wrote_it() {
+    fn forwarded_corpus_yields_only_proxy_values() {
         replay("forwarded", super::forwarded);
     }
 
     #[test]
-    fn every_seed_of_cookies_opens_only_what_was_sealed_under_that_name() {
+    fn cookie_corpus_opens_only_own_sealed_values() {
         replay("cookies", super::cookies);
     }
 
     #[test]
-    fn every_seed_of_a_query_is_read_in_one_way() {
+    fn callback_query_corpus_is_read_unambiguously() {
         replay("callback_query", super::callback_query);
     }
 }

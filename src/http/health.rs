@@ -1,4 +1,4 @@
-//! For those who run the service: is it alive, is it ready.
+//! Health checks: `/healthz` (liveness) and `/readyz` (readiness).
 
 use std::error::Error;
 use std::sync::Arc;
@@ -16,9 +16,9 @@ use crate::db::StoreError;
 use crate::util::clock::Moment;
 use crate::util::sanitize::chain;
 
-/// How long a result is shared. However many ask, the database is asked once in this time.
+/// How long a result is shared. The database is queried once in this time, however many clients ask.
 const TTL: Duration = Duration::from_secs(1);
-/// Less than the five seconds that load balancers and Kubernetes' probes usually wait.
+/// Less than the five seconds that load balancers and Kubernetes probes usually wait.
 const TIMEOUT: Duration = Duration::from_secs(4);
 
 #[derive(Serialize)]
@@ -26,8 +26,8 @@ pub(super) struct Alive {
     status: &'static str,
 }
 
-/// Whether people can sign in. Says of each part only whether it works: the route needs no session. Reasons are in the
-/// log, on the settings page and in the output of `entraway check`.
+/// Whether users can sign in. The route is public, so it only says whether each part works. Reasons are in the log, on
+/// the settings page and in the output of `entraway check`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Readiness {
     ready: bool,
@@ -42,14 +42,14 @@ enum Part {
     Failing,
 }
 
-/// The last result, and when it was found.
+/// Caches the last result.
 #[derive(Default)]
 pub(super) struct ReadinessCheck {
     last: Mutex<Option<(Moment, Readiness)>>,
 }
 
 impl ReadinessCheck {
-    /// The last result, or a new one. Requests that arrive meanwhile wait for the same one.
+    /// Returns the last result or a new one. Concurrent requests share one check.
     async fn get(&self, app: &App) -> Readiness {
         let mut last = self.last.lock().await;
         if let Some((at, readiness)) = *last
@@ -67,7 +67,7 @@ impl ReadinessCheck {
 async fn check(app: &App, before: Option<Readiness>) -> Readiness {
     let postgres = async { timeout(TIMEOUT, app.store.ready()).await.unwrap_or(Err(StoreError::NoAnswer)) };
     let (postgres, entra) = tokio::join!(postgres, app.entra.ready());
-    // With the remedy, and once a minute: requests of users meet the same failure.
+    // With help for the operator, and once a minute: requests of users report the same failure.
     if let Err(error) = &postgres {
         app.database_log.database(error);
     }
@@ -76,7 +76,7 @@ async fn check(app: &App, before: Option<Readiness>) -> Readiness {
     Readiness { ready: postgres == Part::Ok && entra == Part::Ok, postgres, entra }
 }
 
-/// Logs when the state changes.
+/// Logs changes of Entra's state.
 fn entra_part(before: Option<Part>, error: Option<impl Error>) -> Part {
     match (error, before) {
         (Some(error), None | Some(Part::Ok)) => {
@@ -92,15 +92,15 @@ fn entra_part(before: Option<Part>, error: Option<impl Error>) -> Part {
     }
 }
 
-/// `GET /healthz`: this process answers. Says nothing of what it depends on.
+/// `GET /healthz`: the process responds. Checks no dependencies.
 pub(super) async fn alive() -> Json<Alive> {
     Json(Alive { status: "alive" })
 }
 
-/// `GET /readyz`: people can sign in; 503 with the state of each part otherwise.
+/// `GET /readyz`: 200 if users can sign in; otherwise 503 with the state of each part.
 pub(super) async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Readiness>) {
-    // In a task of its own: a probe that gives up must not cancel the check, or a failed reading of Entra's keys would never
-    // be remembered, and each probe would wait for the next one.
+    // In a task, so that a canceled probe does not cancel the check. Otherwise a failure to fetch Entra's keys would
+    // never be cached, and each probe would wait for it.
     let check = tokio::spawn(async move { app.readiness.get(&app).await });
     let failing = Readiness { ready: false, postgres: Part::Failing, entra: Part::Failing };
     let readiness = check.await.unwrap_or(failing);

@@ -1,4 +1,4 @@
-//! What every page has around it.
+//! Layout of every page: brand, navigation, signed-in user.
 
 use std::sync::Arc;
 
@@ -6,73 +6,73 @@ use super::App;
 use super::assets::Assets;
 use super::current_user::CurrentUser;
 
-/// What every page needs.
-pub(super) struct Frame {
-    /// What all links begin with: the public URL's path, or the whole of it.
+/// Data of the layout.
+pub(super) struct Layout {
+    /// Prefix of all links: the base path, or the whole public URL.
     pub(super) base: String,
-    /// What the page is called by: the operator's name for it.
+    /// The name of the service (`pages.name`).
     pub(super) brand: String,
     pub(super) assets: Arc<Assets>,
-    /// Whoever is signed in, where a page knows.
-    pub(super) who: Option<Who>,
+    /// The signed-in user; `None` on public pages.
+    pub(super) signed_in: Option<SignedIn>,
 }
 
-/// Whoever looks at a page, and where they may go.
-pub(super) struct Who {
+/// The signed-in user and the pages that they can open.
+pub(super) struct SignedIn {
     pub(super) name: String,
-    pub(super) places: Vec<Place>,
+    pub(super) nav_items: Vec<NavItem>,
 }
 
 /// An entry of the navigation.
-pub(super) struct Place {
+pub(super) struct NavItem {
     pub(super) path: &'static str,
     pub(super) name: &'static str,
-    /// Whether the page is this one, or one below it.
-    pub(super) here: bool,
+    /// Whether this or a page below it is shown.
+    pub(super) current: bool,
 }
 
-/// The places of the navigation, and who has each.
-const PLACES: [(&str, &str, Sees); 6] = [
-    ("/", "Me", Sees::Everybody),
-    ("/teams", "Teams", Sees::Everybody),
-    ("/organizations", "Organizations", Sees::Everybody),
-    ("/people", "People", Sees::WhoSeesOthers),
-    ("/syncs", "Syncs", Sees::Everybody),
-    ("/settings", "Settings", Sees::Operators),
+/// The navigation: path, name, and who sees it.
+const NAV_ITEMS: [(&str, &str, VisibleTo); 6] = [
+    ("/", "Me", VisibleTo::All),
+    ("/teams", "Teams", VisibleTo::All),
+    ("/organizations", "Organizations", VisibleTo::All),
+    ("/people", "People", VisibleTo::SeesOthers),
+    ("/syncs", "Syncs", VisibleTo::All),
+    ("/settings", "Settings", VisibleTo::Operators),
 ];
 
-/// Who has a place in the navigation.
+/// Which users see an item of the navigation.
 #[derive(Clone, Copy)]
-enum Sees {
-    Everybody,
-    WhoSeesOthers,
+enum VisibleTo {
+    All,
+    SeesOthers,
     Operators,
 }
 
-impl Frame {
-    /// For a page that anybody may see.
+impl Layout {
+    /// Layout of a public page.
     pub(super) fn new(app: &App) -> Self {
         let pages = &app.config.pages;
         let brand = pages.name.clone().unwrap_or_else(|| "Entraway".to_owned());
         let base = app.config.server.public_url.base_path().to_owned();
-        Self { base, brand, assets: app.assets.clone(), who: None }
+        Self { base, brand, assets: app.assets.clone(), signed_in: None }
     }
 
-    /// For a page that a proxy shows under another host's address.
-    pub(super) fn elsewhere(app: &App) -> Self {
+    /// Layout of a page that a proxy shows on another host.
+    pub(super) fn with_absolute_urls(app: &App) -> Self {
         let base = app.config.server.public_url.as_url().as_str().trim_end_matches('/').to_owned();
         Self { base, ..Self::new(app) }
     }
 
-    /// For somebody who is signed in, at a page of this place.
-    pub(super) fn of(app: &App, visit: &CurrentUser, place: &str) -> Self {
-        let seen = |sees| match sees {
-            Sees::Everybody => true,
-            Sees::WhoSeesOthers => visit.rights.sees_others(),
-            Sees::Operators => visit.rights.operator,
+    /// Layout for a signed-in user, with the item of this path highlighted.
+    pub(super) fn for_user(app: &App, current: &CurrentUser, path: &str) -> Self {
+        let visible = |to| match to {
+            VisibleTo::All => true,
+            VisibleTo::SeesOthers => current.permissions.sees_others(),
+            VisibleTo::Operators => current.permissions.operator,
         };
-        let places = PLACES.into_iter().filter(|(_, _, sees)| seen(*sees));
-        let places = places.map(|(path, name, _)| Place { path, name, here: path == place }).collect();
-        Self { who: Some(Who { name: visit.viewer.name().to_owned(), places }), ..Self::new(app) }
+        let nav_items = NAV_ITEMS.into_iter().filter(|(_, _, to)| visible(*to));
+        let nav_items = nav_items.map(|(item, name, _)| NavItem { path: item, name, current: item == path }).collect();
+        Self { signed_in: Some(SignedIn { name: current.user.name().to_owned(), nav_items }), ..Self::new(app) }
     }
 }

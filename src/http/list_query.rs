@@ -1,4 +1,4 @@
-//! What the query of a list asks for: words, an order, a place in the list; and the links that lead on.
+//! The query of a list: search, order, page; and the links to other pages.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,27 +10,27 @@ use uuid::Uuid;
 use super::query::{Query, QueryError};
 use crate::db::{Cursor, Key, Listed, Listing, PAGE, Sort, Turn};
 
-/// Most rows of a page: `?limit=`.
-const MOST: usize = 100;
+/// Maximum of `?limit=`.
+const MAX_LIMIT: usize = 100;
 
 /// Parameters of `/teams`, `/organizations` and `/people`, besides `after`, `before` and `limit`.
 pub(super) const SORTED: &[&str] = &["search", "sort"];
 
-/// Those of a list of members, which is always in the order of age.
+/// Parameters of lists of members, which are sorted by creation.
 pub(super) const MEMBERS: &[&str] = &["search"];
 
-/// What is asked for of a list.
+/// A parsed query.
 pub(super) struct ListQuery {
     pub(super) search: String,
     pub(super) sort: Sort,
-    /// Rows of a page, from 1 to 100.
+    /// Rows per page, from 1 to 100.
     pub(super) limit: usize,
     turn: Turn,
-    /// The list's own filters, those that are given.
+    /// Values of the list's own filters.
     filters: Vec<(&'static str, String)>,
 }
 
-/// The ways on from a page; each is the query of a link.
+/// Queries of the links to the previous and the next page.
 pub(super) struct Pager {
     pub(super) previous: Option<String>,
     pub(super) next: Option<String>,
@@ -41,9 +41,9 @@ const AFTER: QueryError =
 const BEFORE: QueryError =
     QueryError::Value { name: "before", allowed: "the “previous” of a page of the same list in the same order" };
 
-/// A cursor as a link holds it. Whoever makes one up sees no more rows with it than without.
+/// A cursor in a link. A forged one shows no more rows than the user may see.
 #[derive(Serialize, Deserialize)]
-enum Written {
+enum EncodedCursor {
     #[serde(rename = "n")]
     Name(String, String),
     #[serde(rename = "t")]
@@ -51,7 +51,8 @@ enum Written {
 }
 
 impl ListQuery {
-    /// Reads `after`, `before`, `limit` and the parameters of this list, such as `SORTED`. Any other is an error.
+    /// Parses `after`, `before`, `limit` and the parameters of this list, such as `SORTED`. Other parameters are
+    /// errors.
     pub(super) fn read(query: Option<&str>, own: &[&'static str]) -> Result<Self, QueryError> {
         let query = Query::parse_strict(query, &[own, &["after", "before", "limit"]].concat())?;
         let sort = match query.value("sort") {
@@ -61,14 +62,14 @@ impl ListQuery {
         };
         let limit = match query.value("limit").map(str::parse) {
             None => PAGE,
-            Some(Ok(limit @ 1..=MOST)) => limit,
+            Some(Ok(limit @ 1..=MAX_LIMIT)) => limit,
             Some(_) => return Err(QueryError::Value { name: "limit", allowed: "a whole number from 1 to 100" }),
         };
         let turn = match (query.value("after"), query.value("before")) {
             (None, None) => Turn::First,
-            (Some(after), None) => Turn::After(read(after).ok_or(AFTER)?),
-            (None, Some(before)) => Turn::Before(read(before).ok_or(BEFORE)?),
-            (Some(_), Some(_)) => return Err(QueryError::Together { name: "before", other: "after" }),
+            (Some(after), None) => Turn::After(decode_cursor(after).ok_or(AFTER)?),
+            (None, Some(before)) => Turn::Before(decode_cursor(before).ok_or(BEFORE)?),
+            (Some(_), Some(_)) => return Err(QueryError::Conflict { name: "before", other: "after" }),
         };
         let mut filters = Vec::new();
         for &name in own.iter().filter(|name| !SORTED.contains(name)) {
@@ -78,7 +79,7 @@ impl ListQuery {
         Ok(Self { search, sort, limit, turn, filters })
     }
 
-    /// What the store is asked for. A place in a list of another order is none.
+    /// The listing for the database. A cursor of another order is an error.
     pub(super) fn listing(&self, sort: Sort) -> Result<Listing, QueryError> {
         self.check_cursor(|cursor| {
             matches!((sort, &cursor.key), (Sort::Name, Key::Name(_)) | (Sort::Newest, Key::Time(_)))
@@ -87,7 +88,7 @@ impl ListQuery {
         Ok(Listing { search, sort, turn: self.turn.clone(), most: self.limit })
     }
 
-    /// As `listing`, for a list of sync records: the newest first, by ids that are UUIDs.
+    /// Like `listing`, for sync records: newest first, with UUIDs as IDs.
     pub(super) fn listing_of_syncs(&self) -> Result<Listing, QueryError> {
         self.check_cursor(|cursor| Uuid::parse_str(&cursor.id).is_ok())?;
         self.listing(Sort::Newest)
@@ -106,18 +107,18 @@ impl ListQuery {
         self.filters.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
 
-    /// Whether the list is in the order of age.
+    /// Whether the newest rows come first.
     pub(super) fn newest(&self) -> bool {
         self.sort == Sort::Newest
     }
 
-    /// `limit`, where it is not the default: a search keeps it.
-    pub(super) fn own_limit(&self) -> Option<usize> {
+    /// `limit` if it is not the default, so that a search can keep it.
+    pub(super) fn non_default_limit(&self) -> Option<usize> {
         Some(self.limit).filter(|limit| *limit != PAGE)
     }
 
-    /// Whether this is the beginning of the whole list.
-    pub(super) fn is_plain(&self) -> bool {
+    /// Whether this is the first page without search and filters.
+    pub(super) fn is_unfiltered_first_page(&self) -> bool {
         self.search.is_empty() && self.filters.is_empty() && matches!(self.turn, Turn::First)
     }
 
@@ -130,10 +131,10 @@ impl ListQuery {
             if self.newest() {
                 query.append_pair("sort", "newest");
             }
-            if let Some(limit) = self.own_limit() {
+            if let Some(limit) = self.non_default_limit() {
                 query.append_pair("limit", &limit.to_string());
             }
-            query.extend_pairs(&self.filters).append_pair(name, &write(cursor));
+            query.extend_pairs(&self.filters).append_pair(name, &encode_cursor(cursor));
             format!("?{}", query.finish())
         };
         Pager {
@@ -143,23 +144,23 @@ impl ListQuery {
     }
 }
 
-/// A cursor as text for a link.
-pub(super) fn write(cursor: &Cursor) -> String {
+/// Encodes a cursor for a link.
+pub(super) fn encode_cursor(cursor: &Cursor) -> String {
     let id = cursor.id.clone();
-    let written = match &cursor.key {
-        Key::Name(name) => Written::Name(name.clone(), id),
-        Key::Time(time) => Written::Time(*time, id),
+    let encoded = match &cursor.key {
+        Key::Name(name) => EncodedCursor::Name(name.clone(), id),
+        Key::Time(time) => EncodedCursor::Time(*time, id),
     };
-    URL_SAFE_NO_PAD.encode(serde_json::to_vec(&written).unwrap_or_default())
+    URL_SAFE_NO_PAD.encode(serde_json::to_vec(&encoded).unwrap_or_default())
 }
 
-fn read(text: &str) -> Option<Cursor> {
+fn decode_cursor(text: &str) -> Option<Cursor> {
     let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
     let (key, id) = match serde_json::from_slice(&bytes).ok()? {
-        Written::Name(name, id) => (Key::Name(name), id),
-        Written::Time(time, id) => (Key::Time(time), id),
+        EncodedCursor::Name(name, id) => (Key::Name(name), id),
+        EncodedCursor::Time(time, id) => (Key::Time(time), id),
     };
-    // What Postgres knows no text or time for stands in no list.
+    // Postgres cannot represent such a text or time, so no row has it.
     let known = match &key {
         Key::Name(name) => !name.contains('\0'),
         Key::Time(time) => (1..=9999).contains(&time.year()),
@@ -172,11 +173,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_survives_the_way_through_a_link_and_a_made_up_one_is_refused() {
+    fn cursor_round_trips_and_forged_cursor_is_rejected() {
         let time = DateTime::from_timestamp_micros(1_790_000_000_123_456).unwrap();
         for key in [Key::Name("ä & \"b\"".to_owned()), Key::Time(time)] {
             let cursor = Cursor { key, id: "id/1".to_owned() };
-            assert_eq!(read(&write(&cursor)), Some(cursor));
+            assert_eq!(decode_cursor(&encode_cursor(&cursor)), Some(cursor));
         }
         let encode = |json: &str| URL_SAFE_NO_PAD.encode(json);
         for text in [
@@ -187,7 +188,7 @@ mod tests {
             &encode(r#"{"t":["now","b"]}"#),
             &encode(r#"{"t":["-9999-01-01T00:00:00Z","b"]}"#),
         ] {
-            assert_eq!(read(text), None, "{text}");
+            assert_eq!(decode_cursor(text), None, "{text}");
         }
     }
 }

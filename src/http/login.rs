@@ -1,4 +1,4 @@
-//! `GET /sso/login`: send the browser to Entra.
+//! `GET /sso/login`: starts a sign-in and redirects the browser to Entra.
 
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ use super::login_state::LoginState;
 use super::query::Query;
 use super::return_to::ReturnTo;
 
-/// `return_to`: where to go afterwards. `prompt=select_account`: let the person choose another account. What else
-/// LiteLLM's clients may send here is passed over.
+/// Query: `return_to` is the destination after the sign-in; with `prompt=select_account`, the user can choose another
+/// account. Other parameters, which LiteLLM's clients may send, are ignored.
 pub(super) async fn start(
     State(app): State<Arc<App>>,
     RawQuery(query): RawQuery,
@@ -26,18 +26,19 @@ pub(super) async fn start(
         None | Some("") => ReturnTo::home(public_url),
         Some(text) => ReturnTo::parse(text, public_url, &app.config.return_hosts).ok_or(WebError::ReturnTo)?,
     };
-    let pick_account = query.get("prompt") == Some("select_account");
-    let (attempt, cookies) = LoginState::start(&app, &headers, return_to, pick_account);
-    redirect_to_entra(&app, &attempt, cookies).await
+    let select_account = query.get("prompt") == Some("select_account");
+    let (login_state, cookies) = LoginState::start(&app, &headers, return_to, select_account);
+    redirect_to_entra(&app, &login_state, cookies).await
 }
 
-/// Sends the browser to Entra's authorization endpoint, with the cookies of `LoginState::start` or `LoginState::restart`.
+/// Redirects the browser to Entra's authorization endpoint, with the cookies of `LoginState::start` or
+/// `LoginState::restart`.
 pub(super) async fn redirect_to_entra(
     app: &App,
-    attempt: &LoginState,
+    login_state: &LoginState,
     cookies: Vec<HeaderValue>,
 ) -> Result<Response, WebError> {
-    let entra = app.entra.begin(&attempt.proof, attempt.select_account).await?;
+    let entra = app.entra.begin(&login_state.secrets, login_state.select_account).await?;
     app.metrics.sign_ins_begun.add(());
     let mut response = Redirect::to(entra.as_str()).into_response();
     for cookie in cookies {

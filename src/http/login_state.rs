@@ -1,6 +1,8 @@
-//! One attempt to sign in, from the redirect to Entra until the browser comes back: sealed in a cookie of its own, so
-//! that several tabs can be at it at once and any replica can finish it. The cookie outlives the attempt, so that an
-//! expired attempt is told from an unknown one and its destination is kept.
+//! Login state: what a sign-in needs to remember between the redirect to Entra and the callback.
+//!
+//! Each sign-in has its own sealed cookie, so that several tabs can sign in at once and any replica can finish any
+//! sign-in. The cookie outlives the state, so that an expired state differs from an unknown one and keeps its
+//! destination.
 
 use std::ops::Not;
 
@@ -9,7 +11,7 @@ use http::{HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
 
 use super::App;
-use super::cookies::Opened;
+use super::cookies::SealedCookie;
 use super::error::WebError;
 use super::return_to::ReturnTo;
 use crate::db::StoreError;
@@ -17,30 +19,30 @@ use crate::observability::spans::Step;
 use crate::oidc::LoginSecrets;
 use crate::util::random;
 
-/// An attempt is good for this long; Entra's own code lives as long.
+/// How long a login state is valid. Entra's authorization code lives as long.
 const LIFETIME: TimeDelta = TimeDelta::minutes(10);
 /// How long the browser keeps the cookie: a Microsoft page that was left open overnight still leads to the destination.
 const COOKIE_LIFETIME: TimeDelta = TimeDelta::hours(24);
-/// More open attempts than this in one browser are tabs that nobody will go back to, and headers have an end.
-const MOST: usize = 8;
-/// Nor may the older ones take more: proxies allow some 8 KB for all cookies together.
-const MOST_BYTES: usize = 5_000;
+/// Maximum number of login states per browser. The oldest are deleted first, since request headers are limited.
+const MAX_COUNT: usize = 8;
+/// Maximum size of the older ones. Proxies commonly allow 8 KB for all headers.
+const MAX_BYTES: usize = 5_000;
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct LoginState {
-    pub(super) proof: LoginSecrets,
+    pub(super) secrets: LoginSecrets,
     pub(super) return_to: ReturnTo,
     started_at: DateTime<Utc>,
     /// The user asked to choose an account (`prompt=select_account`).
     #[serde(default, skip_serializing_if = "Not::not")]
     pub(super) select_account: bool,
-    /// The service started this attempt itself, in place of an expired one.
+    /// The service created this state in place of an expired one.
     #[serde(default, skip_serializing_if = "Not::not")]
     restarted: bool,
 }
 
 impl LoginState {
-    /// A new attempt, with the `Set-Cookie` headers that hold it and let go of the oldest ones.
+    /// Creates a login state. Returns it with the `Set-Cookie` headers that store it and delete surplus ones.
     pub(super) fn start(
         app: &App,
         headers: &HeaderMap,
@@ -48,60 +50,67 @@ impl LoginState {
         select_account: bool,
     ) -> (Self, Vec<HeaderValue>) {
         let id = random::short_id();
-        let proof = LoginSecrets::new(&id, random::token);
-        Self { proof, return_to, started_at: app.clock.now(), select_account, restarted: false }.seal(app, headers)
+        let secrets = LoginSecrets::new(&id, random::token);
+        Self { secrets, return_to, started_at: app.clock.now(), select_account, restarted: false }.seal(app, headers)
     }
 
-    /// A new attempt in place of this expired one, with the same destination; `None` if this one was already started
-    /// that way, so that a browser is sent to Entra at most twice without a click (clocks of replicas may disagree).
-    /// Nothing of the expired answer is used: the result is the same as opening `/sso/login` again.
+    /// Creates a login state with the same destination in place of this expired one. `None` if this one was created
+    /// that way: a browser is redirected at most twice without a click, even if the clocks of replicas differ. The
+    /// effect is the same as opening `/sso/login` again.
     pub(super) fn restart(self, app: &App, headers: &HeaderMap) -> Option<(Self, Vec<HeaderValue>)> {
         if self.restarted {
             return None;
         }
         let id = random::short_id();
-        let fresh =
-            Self { proof: LoginSecrets::new(&id, random::token), started_at: app.clock.now(), restarted: true, ..self };
+        let fresh = Self {
+            secrets: LoginSecrets::new(&id, random::token),
+            started_at: app.clock.now(),
+            restarted: true,
+            ..self
+        };
         Some(fresh.seal(app, headers))
     }
 
-    /// The attempt with the `Set-Cookie` headers that hold it and remove the oldest ones.
+    /// Returns the state with the `Set-Cookie` headers that store it and delete surplus ones.
     fn seal(self, app: &App, headers: &HeaderMap) -> (Self, Vec<HeaderValue>) {
-        let mut cookies = Self::superfluous(app, headers);
+        let mut cookies = Self::surplus(app, headers);
         // Unwrap safety: strings, a time and flags make JSON.
-        let sealed = serde_json::to_string(&self).expect("an attempt is JSON");
+        let sealed = serde_json::to_string(&self).expect("a login state is JSON");
         let seconds = COOKIE_LIFETIME.num_seconds();
         cookies.push(app.cookies.set_sealed(Self::cookie_name(app, self.id()), sealed, seconds));
         (self, cookies)
     }
 
-    /// The attempt that a `state` belongs to, if this browser started it. It may have expired or been consumed.
+    /// Finds the login state for a `state` parameter, if this browser has it. It may be expired or consumed.
     pub(super) fn find(app: &App, headers: &HeaderMap, state: &str) -> Option<Self> {
         let id = LoginSecrets::attempt_id(state)?;
         let sealed = app.cookies.open(headers, &Self::cookie_name(app, id))?;
-        let attempt: Self = serde_json::from_str(&sealed).ok()?;
-        (attempt.proof.state == state).then_some(attempt)
+        let login_state: Self = serde_json::from_str(&sealed).ok()?;
+        (login_state.secrets.state == state).then_some(login_state)
     }
 
-    /// Whether it is too late to finish the attempt. An attempt counts as consumed in the database until then.
+    /// Whether the state has expired. Until then, the database remembers whether it was consumed.
     pub(super) fn is_expired(&self, now: DateTime<Utc>) -> bool {
         self.expires_at() <= now
     }
 
-    /// Uses the attempt up, on every replica.
+    /// Consumes the state on all replicas.
+    ///
+    /// # Errors
+    /// `LoginStateReused` if it was consumed before.
     pub(super) async fn consume(&self, app: &App) -> Result<(), WebError> {
         let used = app.store.use_attempt(self.id(), self.expires_at());
         let first = Step::UseAttempt.run(used, StoreError::code).await?;
-        if first { Ok(()) } else { Err(WebError::AttemptUsed) }
+        if first { Ok(()) } else { Err(WebError::LoginStateReused) }
     }
 
-    /// The `Set-Cookie` header that takes the attempt out of the browser.
-    pub(super) fn forget(&self, app: &App) -> HeaderValue {
-        app.cookies.remove(Self::cookie_name(app, self.id()))
+    /// `Set-Cookie` header that deletes the cookie.
+    pub(super) fn delete_cookie(&self, app: &App) -> HeaderValue {
+        app.cookies.delete(Self::cookie_name(app, self.id()))
     }
 
     fn id(&self) -> &str {
-        LoginSecrets::attempt_id(&self.proof.state).unwrap_or_default()
+        LoginSecrets::attempt_id(&self.secrets.state).unwrap_or_default()
     }
 
     fn expires_at(&self) -> DateTime<Utc> {
@@ -109,28 +118,28 @@ impl LoginState {
     }
 
     fn cookie_name(app: &App, id: &str) -> String {
-        format!("{}{id}", app.cookies.attempt_prefix())
+        format!("{}{id}", app.cookies.login_state_prefix())
     }
 
-    /// Takes away the attempts that cannot be read any more, and the oldest where there are too many. Looks at a bounded
-    /// number: more came from nobody's tabs.
-    fn superfluous(app: &App, headers: &HeaderMap) -> Vec<HeaderValue> {
-        let found = app.cookies.open_all(headers, &app.cookies.attempt_prefix(), 4 * MOST);
-        let mut attempts: Vec<(Option<DateTime<Utc>>, Opened)> = found
+    /// `Set-Cookie` headers that delete unreadable states, and the oldest ones beyond [`MAX_COUNT`] or [`MAX_BYTES`].
+    /// Inspects a bounded number of cookies.
+    fn surplus(app: &App, headers: &HeaderMap) -> Vec<HeaderValue> {
+        let found = app.cookies.open_all(headers, &app.cookies.login_state_prefix(), 4 * MAX_COUNT);
+        let mut states: Vec<(Option<DateTime<Utc>>, SealedCookie)> = found
             .into_iter()
             .map(|cookie| {
-                let attempt = cookie.value.as_deref().and_then(|value| serde_json::from_str::<Self>(value).ok());
-                (attempt.map(|attempt| attempt.started_at), cookie)
+                let login_state = cookie.value.as_deref().and_then(|value| serde_json::from_str::<Self>(value).ok());
+                (login_state.map(|login_state| login_state.started_at), cookie)
             })
             .collect();
-        // The newest first, the unreadable last.
-        attempts.sort_by_key(|(started_at, _)| std::cmp::Reverse(*started_at));
+        // Newest first, unreadable last.
+        states.sort_by_key(|(started_at, _)| std::cmp::Reverse(*started_at));
         let mut bytes = 0;
-        let keep = attempts.iter().take(MOST - 1).take_while(|(started_at, cookie)| {
+        let keep = states.iter().take(MAX_COUNT - 1).take_while(|(started_at, cookie)| {
             bytes += cookie.bytes;
-            started_at.is_some() && bytes <= MOST_BYTES
+            started_at.is_some() && bytes <= MAX_BYTES
         });
         let keep = keep.count();
-        attempts.into_iter().skip(keep).map(|(_, cookie)| app.cookies.remove(cookie.name)).collect()
+        states.into_iter().skip(keep).map(|(_, cookie)| app.cookies.delete(cookie.name)).collect()
     }
 }

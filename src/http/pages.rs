@@ -1,4 +1,4 @@
-//! The pages that people look at: one file for each place of the navigation, and a template beside each.
+//! Pages: one file and one template for each.
 
 pub(super) mod explain;
 pub(super) mod failed_sign_ins;
@@ -23,22 +23,22 @@ use http::HeaderMap;
 use super::App;
 use super::current_user::CurrentUser;
 use super::error::WebError;
-use super::layout::Frame;
+use super::layout::Layout;
 
-pub(super) use lists::{organizations, people, teams};
+pub(super) use lists::{organizations, teams, users};
 pub(super) use organization::page as organization;
-pub(super) use sessions::{confirm_end_all, end_all_of_person, end_of_person, end_own};
+pub(super) use sessions::{confirm_end_all, end_all_of_user, end_of_user, end_own};
 pub(super) use team::page as team;
-pub(super) use user::page as person;
+pub(super) use user::page as user;
 
 #[derive(Template)]
 #[template(path = "welcome.html")]
 struct WelcomePage {
-    frame: Frame,
+    layout: Layout,
     signed_out: bool,
 }
 
-/// `GET /`: who I am; or the way in.
+/// `GET /`: the user's own page, or the sign-in page.
 pub(super) async fn home(
     State(app): State<Arc<App>>,
     RawQuery(query): RawQuery,
@@ -46,9 +46,9 @@ pub(super) async fn home(
 ) -> Result<Response, WebError> {
     let ended = sessions::ended(query.as_deref())?;
     match CurrentUser::of(&app, &headers).await {
-        Ok(visit) => Ok(me::page(&app, &headers, visit, ended).await?.into_response()),
+        Ok(current) => Ok(me::page(&app, &headers, current, ended).await?.into_response()),
         Err(WebError::NotSignedIn) => {
-            Ok(page(&WelcomePage { frame: Frame::new(&app), signed_out: false })?.into_response())
+            Ok(page(&WelcomePage { layout: Layout::new(&app), signed_out: false })?.into_response())
         }
         Err(error) => Err(error),
     }
@@ -56,9 +56,9 @@ pub(super) async fn home(
 
 /// `GET /signed-out`: where Entra's sign-out sends the browser. Parameters that Entra may add are ignored.
 pub(super) async fn signed_out(State(app): State<Arc<App>>) -> Result<Html<String>, WebError> {
-    page(&WelcomePage { frame: Frame::new(&app), signed_out: true })
+    page(&WelcomePage { layout: Layout::new(&app), signed_out: true })
 }
 
 fn page(template: &impl Template) -> Result<Html<String>, WebError> {
-    template.render().map(Html).map_err(|error| WebError::Internal(format!("a page could not be written: {error}")))
+    template.render().map(Html).map_err(|error| WebError::Internal(format!("failed to render a page: {error}")))
 }

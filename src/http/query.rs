@@ -1,4 +1,4 @@
-//! The query of a request.
+//! Query parameters.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +7,14 @@ use url::form_urlencoded;
 use super::error::WebError;
 use crate::util::sanitize::sanitize_for_log;
 
-/// Longest text of a parameter, in bytes: longer than any name.
-const LONGEST_TEXT: usize = 300;
+/// Maximum length of a text parameter, in bytes: longer than any name.
+const MAX_TEXT: usize = 300;
 
-/// Longest name of a parameter that is repeated to the client.
-const LONGEST_NAME: usize = 40;
+/// Maximum length of a parameter name that is repeated to the client.
+const MAX_NAME: usize = 40;
 
-/// The parameters of a query that we know, each at most once: two of one name is how one program is made to look at
-/// one and the next at the other.
+/// The known parameters of a query, each at most once. With repeated parameters, two programs could use different
+/// values.
 pub(super) struct Query(BTreeMap<&'static str, String>);
 
 /// Why a page, an API route or forward auth rejects a query.
@@ -28,11 +28,11 @@ pub(super) enum QueryError {
     #[error("query parameter {name}: invalid value; allowed: {allowed}")]
     Value { name: &'static str, allowed: &'static str },
     #[error("query parameter {name}: cannot be combined with {other}")]
-    Together { name: &'static str, other: &'static str },
+    Conflict { name: &'static str, other: &'static str },
 }
 
 impl Query {
-    /// For `/sso/…`, where LiteLLM's clients and Entra may send more: other parameters are ignored.
+    /// For `/sso/…`: ignores unknown parameters, which LiteLLM's clients and Entra may send.
     pub(super) fn parse(query: Option<&str>, known: &[&'static str]) -> Result<Self, WebError> {
         let mut found = BTreeMap::new();
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
@@ -45,7 +45,8 @@ impl Query {
         Ok(Self(found))
     }
 
-    /// For pages and the API: another parameter is an error, since a misspelled filter must not look like an answer.
+    /// For pages and the API: an unknown parameter is an error, since a misspelled filter must not return unfiltered
+    /// results.
     pub(super) fn parse_strict(query: Option<&str>, known: &[&'static str]) -> Result<Self, QueryError> {
         let mut found = BTreeMap::new();
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
@@ -63,15 +64,15 @@ impl Query {
         self.0.get(name).map(String::as_str)
     }
 
-    /// The value without white space around it; `None` where it is absent or empty, as forms send it.
+    /// The trimmed value; `None` if it is absent or empty, as in forms.
     pub(super) fn value(&self, name: &str) -> Option<&str> {
         self.get(name).map(str::trim).filter(|value| !value.is_empty())
     }
 
-    /// As `value`, for free text. Postgres knows no text with a NUL in it.
+    /// Like `value`, for free text. Postgres does not store NUL.
     pub(super) fn text(&self, name: &'static str) -> Result<Option<&str>, QueryError> {
         match self.value(name) {
-            Some(text) if text.len() > LONGEST_TEXT || text.contains('\0') => {
+            Some(text) if text.len() > MAX_TEXT || text.contains('\0') => {
                 Err(QueryError::Value { name, allowed: "text of at most 300 bytes, without NUL" })
             }
             text => Ok(text),
@@ -89,23 +90,23 @@ fn list(known: &[&str]) -> String {
 }
 
 impl QueryError {
-    /// A stable name, for programs and the log.
+    /// Stable name for programs and the log.
     pub(super) fn code(&self) -> &'static str {
         match self {
             Self::Unknown { .. } => "unknown_parameter",
             Self::Duplicate { .. } => "duplicate_parameter",
-            Self::Value { .. } | Self::Together { .. } => "parameter_value",
+            Self::Value { .. } | Self::Conflict { .. } => "parameter_value",
         }
     }
 
-    /// The parameter. `None` if its name is anything but a short identifier: no text of a client's stands on a page.
+    /// The parameter, or `None` if its name is not a short identifier: pages do not show arbitrary text of a client.
     pub(super) fn parameter(&self) -> Option<&str> {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
         match self {
             Self::Unknown { name, .. } => {
-                Some(&**name).filter(|name| (1..=LONGEST_NAME).contains(&name.len()) && name.chars().all(plain))
+                Some(&**name).filter(|name| (1..=MAX_NAME).contains(&name.len()) && name.chars().all(plain))
             }
-            Self::Duplicate { name } | Self::Value { name, .. } | Self::Together { name, .. } => Some(name),
+            Self::Duplicate { name } | Self::Value { name, .. } | Self::Conflict { name, .. } => Some(name),
         }
     }
 
@@ -118,18 +119,18 @@ impl QueryError {
             },
             Self::Duplicate { name } => format!("The parameter “{name}” is given more than once."),
             Self::Value { name, .. } => format!("The parameter “{name}” has an invalid value."),
-            Self::Together { name, other } => format!("The parameter “{name}” cannot be combined with “{other}”."),
+            Self::Conflict { name, other } => format!("The parameter “{name}” cannot be combined with “{other}”."),
         }
     }
 
     /// What is allowed instead.
-    pub(super) fn remedy(&self) -> String {
+    pub(super) fn help(&self) -> String {
         match self {
             Self::Unknown { known, .. } if known.is_empty() => "No parameters are allowed.".to_owned(),
             Self::Unknown { known, .. } => format!("Allowed parameters: {}.", list(known)),
             Self::Duplicate { .. } => "Give it once.".to_owned(),
             Self::Value { allowed, .. } => format!("Allowed: {allowed}."),
-            Self::Together { .. } => "Give one of the two.".to_owned(),
+            Self::Conflict { .. } => "Give one of the two.".to_owned(),
         }
     }
 }

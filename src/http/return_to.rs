@@ -1,4 +1,4 @@
-//! Where a person was going: a page of ours, or nothing.
+//! `return_to`: the destination after a sign-in. Never an open redirect.
 
 use std::collections::BTreeSet;
 
@@ -8,37 +8,41 @@ use url::{Position, Url};
 
 use crate::config::PublicUrl;
 
-/// Longer than any address of ours. It travels in a cookie, and browsers keep none of more than 4,096 bytes.
-const LONGEST: usize = 2_000;
+/// Maximum length, longer than our URLs. It is stored in a cookie, which browsers limit to 4,096 bytes.
+const MAX_LENGTH: usize = 2_000;
 
-/// A place that was checked to be ours: a path (with its query) under the public URL, or the whole address of a page on
-/// its host or on one of `access.return_hosts`.
+/// A validated destination: a path with query under the public URL, or a URL on its host or on one of
+/// `access.return_hosts`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ReturnTo(String);
 
 impl ReturnTo {
-    /// The front page.
+    /// The home page.
     pub(super) fn home(public_url: &PublicUrl) -> Self {
         Self(public_url.join("/").path().to_owned())
     }
 
-    /// `None` for whatever could lead elsewhere: another scheme or host, `//host`, a backslash, control characters, a
-    /// path outside the public URL's own once `..` is followed. And for the sign-in's own routes, which would begin the next
-    /// sign-in when the first one is done.
+    /// Validates a destination. `None` for anything that could lead elsewhere: another scheme or host, `//host`, a
+    /// backslash, control characters, a path outside the base path after resolving `..`. The routes of the sign-in are
+    /// rejected as well, since they would start the next sign-in after this one.
     pub(super) fn parse(text: &str, public_url: &PublicUrl, return_hosts: &BTreeSet<String>) -> Option<Self> {
-        let odd = |c: char| c == '\\' || c.is_control() || c.is_whitespace();
-        if text.contains(odd) {
+        let forbidden = |c: char| c == '\\' || c.is_control() || c.is_whitespace();
+        if text.contains(forbidden) {
             return None;
         }
-        let to = if text.starts_with('/') { path(text, public_url) } else { address(text, public_url, return_hosts) };
-        // Measured as it is written: a letter outside ASCII takes six bytes or more.
-        let to = to.filter(|to| to.len() <= LONGEST).map(Self)?;
+        let to = if text.starts_with('/') {
+            parse_path(text, public_url)
+        } else {
+            parse_url(text, public_url, return_hosts)
+        };
+        // The encoded length: a non-ASCII letter takes at least six bytes.
+        let to = to.filter(|to| to.len() <= MAX_LENGTH).map(Self)?;
         let url = to.url(public_url);
         let ours = url.origin().ascii_serialization() == public_url.origin();
         (!ours || !is_sign_in_route(url, public_url.base_path())).then_some(to)
     }
 
-    /// The whole address, so that no browser reads a path as a host.
+    /// The absolute URL, so that no browser reads a path as a host.
     pub(super) fn url(&self, public_url: &PublicUrl) -> Url {
         let home = public_url.join("/");
         home.join(&self.0).unwrap_or(home)
@@ -49,9 +53,9 @@ impl ReturnTo {
     }
 }
 
-/// Whether an address on our host is below `/sso/`, perhaps only once a proxy has decoded or normalized it.
+/// Whether a URL on our host is below `/sso/`, perhaps only after a proxy has decoded or normalized it.
 fn is_sign_in_route(mut url: Url, base: &str) -> bool {
-    // Each round decodes one layer. An address with more of them is rejected.
+    // Each round decodes one layer. URLs with more layers are rejected.
     for _ in 0..4 {
         let path = url.path().to_owned();
         let mut segments = path.split('/').filter(|segment| !segment.is_empty());
@@ -60,7 +64,7 @@ fn is_sign_in_route(mut url: Url, base: &str) -> bool {
         if below && segments.next().is_some_and(|first| first.eq_ignore_ascii_case("sso")) {
             return true;
         }
-        // Also follows the dots and the backslashes that were encoded.
+        // Also resolves encoded dots and backslashes.
         url.set_path(&percent_decode_str(&path).decode_utf8_lossy());
         if url.path() == path {
             return false;
@@ -69,7 +73,7 @@ fn is_sign_in_route(mut url: Url, base: &str) -> bool {
     true
 }
 
-fn path(text: &str, public_url: &PublicUrl) -> Option<String> {
+fn parse_path(text: &str, public_url: &PublicUrl) -> Option<String> {
     if text.starts_with("//") {
         return None;
     }
@@ -80,9 +84,9 @@ fn path(text: &str, public_url: &PublicUrl) -> Option<String> {
     (ours && below && !path.starts_with("//")).then(|| url[Position::BeforePath..].to_owned())
 }
 
-fn address(text: &str, public_url: &PublicUrl, return_hosts: &BTreeSet<String>) -> Option<String> {
+fn parse_url(text: &str, public_url: &PublicUrl, return_hosts: &BTreeSet<String>) -> Option<String> {
     let scheme = public_url.as_url().scheme();
-    // The parser of the standard would forgive a missing or a third slash, and passes over a name before the host.
+    // The WHATWG parser accepts a missing or a third slash, and user names before the host.
     let (authority, _) =
         text.strip_prefix(scheme)?.strip_prefix("://").map(|rest| split_at_any(rest, &['/', '?', '#']))?;
     let url = Url::parse(text).ok()?;
@@ -91,7 +95,7 @@ fn address(text: &str, public_url: &PublicUrl, return_hosts: &BTreeSet<String>) 
     (ours && !authority.is_empty() && !authority.contains('@')).then(|| url.as_str().to_owned())
 }
 
-/// What is before the first of these characters, and the rest.
+/// Splits a text before the first of these characters.
 fn split_at_any<'a>(text: &'a str, any: &[char]) -> (&'a str, &'a str) {
     text.split_at(text.find(any).unwrap_or(text.len()))
 }
@@ -107,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_under_the_public_url_is_kept_with_its_query() {
+    fn return_to_keeps_path_and_query_under_public_url() {
         assert_eq!(parse("https://sso.example", "/a/b?x=1&y=%2F#z").unwrap(), "https://sso.example/a/b?x=1&y=%2F#z");
         assert_eq!(parse("https://sso.example", "/").unwrap(), "https://sso.example/");
         assert_eq!(parse("https://sso.example/in", "/in/a").unwrap(), "https://sso.example/in/a");
@@ -115,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_address_is_kept_if_its_host_is_ours_or_was_named() {
+    fn return_to_keeps_url_on_our_or_configured_host() {
         for to in ["https://sso.example/out?x#y", "https://sso.example", "https://app.example:8443/a?b=c&d=https://e"] {
             let expected = if to.ends_with("example") { format!("{to}/") } else { to.to_owned() };
             assert_eq!(parse("https://sso.example/in", to), Some(expected), "{to}");
@@ -137,12 +141,12 @@ mod tests {
             "https://sso.example.evil.example/",
             "https://",
         ] {
-            assert_eq!(parse("https://sso.example", to), None, "{to} must be refused");
+            assert_eq!(parse("https://sso.example", to), None, "{to} must be rejected");
         }
     }
 
     #[test]
-    fn return_to_refuses_routes_of_the_sign_in() {
+    fn return_to_rejects_sign_in_routes() {
         for base in ["https://sso.example", "https://sso.example/in"] {
             let path = base.strip_prefix("https://sso.example").unwrap();
             for below in [
@@ -167,9 +171,9 @@ mod tests {
                 "/sso%2flogin",
             ] {
                 let to = format!("{path}{below}");
-                assert_eq!(parse(base, &to), None, "{to} must be refused");
+                assert_eq!(parse(base, &to), None, "{to} must be rejected");
                 let to = format!("{base}{below}");
-                assert_eq!(parse(base, &to), None, "{to} must be refused");
+                assert_eq!(parse(base, &to), None, "{to} must be rejected");
             }
             for below in ["/ssology", "/a/sso/login", "/?sso", "/teams/sso", "/a%20b%25", "/%25", "/#/sso/login"] {
                 let to = format!("{path}{below}");
@@ -183,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_could_lead_elsewhere_is_refused() {
+    fn return_to_rejects_other_destinations() {
         for text in [
             "",
             "a",
@@ -203,7 +207,7 @@ mod tests {
             "?x",
             "#x",
         ] {
-            assert_eq!(parse("https://sso.example", text), None, "{text:?} must be refused");
+            assert_eq!(parse("https://sso.example", text), None, "{text:?} must be rejected");
         }
         for text in ["/", "/out", "/in/../out", "/inside", "/in/%2e%2e/out"] {
             assert_eq!(parse("https://sso.example/in", text), None, "{text:?} is not below /in");

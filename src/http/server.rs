@@ -1,4 +1,4 @@
-//! The running service: connections and how long each may keep us, the routes, and an orderly end.
+//! The HTTP server: connections and their time limits, background jobs, graceful shutdown.
 
 mod metrics_listener;
 
@@ -28,155 +28,160 @@ use crate::util::sanitize::chain;
 
 pub use metrics_listener::serve_metrics;
 
-/// After a signal, requests that are under way get this long to finish.
+/// Time for requests in flight to finish after SIGTERM.
 const GRACE: Duration = Duration::from_secs(15);
-/// How often sessions, attempts and records that are over are deleted.
-const PURGE_EVERY: Duration = Duration::from_mins(5);
-/// A request without its body. More than `web` takes, which answers in words; what is even longer gets a bare 431.
-const LONGEST_HEAD: usize = 64 * 1024;
+/// Interval of the expiry job.
+const EXPIRY_INTERVAL: Duration = Duration::from_mins(5);
+/// Maximum size of a request without its body. More than the limits of the router, which answers with an error page;
+/// beyond this, hyper answers with a bare 431.
+const MAX_HEAD: usize = 64 * 1024;
 
-/// What a connection gets for a request.
-type Answered = Result<Response, Infallible>;
+/// The response to a request.
+type ResponseResult = Result<Response, Infallible>;
 
-/// How long a connection may keep its place.
+/// Time limits of a connection.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
-    /// Until the next request is there as a whole, be it that nothing comes or that it trickles in.
+pub struct ConnectionTimeouts {
+    /// Until the next request has arrived completely, whether the connection is idle or slow.
     pub request: Duration,
-    /// Until the request under way is the last one.
+    /// Until the request in flight is the last one.
     pub connection: Duration,
-    /// Until that one is answered and the answer taken.
+    /// Until the last request is answered and the response is read.
     pub last: Duration,
 }
 
-impl Default for Patience {
-    /// Load balancers keep idle connections for a minute, and do not like to find one closed. No request takes as long as
-    /// the last one may.
+impl Default for ConnectionTimeouts {
+    /// Load balancers keep idle connections for a minute and expect them to stay open. No request takes as long as
+    /// `last`.
     fn default() -> Self {
         Self { request: Duration::from_secs(75), connection: Duration::from_mins(10), last: Duration::from_secs(75) }
     }
 }
 
-/// Serves until `stop` is cancelled; then takes no new connection, finishes the requests under way, and closes the pool.
+/// Serves until `stop` is canceled. Then accepts no new connections, finishes requests in flight, and closes the pool.
 pub async fn serve(app: Arc<App>, listener: TcpListener, stop: CancellationToken) -> Result<(), StartError> {
-    serve_with(app, listener, stop, Patience::default()).await
+    serve_with(app, listener, stop, ConnectionTimeouts::default()).await
 }
 
-/// As `serve`, with another patience.
+/// Like `serve`, with other time limits.
 pub async fn serve_with(
     app: Arc<App>,
     listener: TcpListener,
     stop: CancellationToken,
-    patience: Patience,
+    timeouts: ConnectionTimeouts,
 ) -> Result<(), StartError> {
     let router = TowerToHyperService::new(super::router(&app)?);
-    let asked = app.clone();
+    let shared = app.clone();
     let answer = move |mut request: Request<Incoming>| {
-        let (app, router) = (asked.clone(), router.clone());
+        let (app, router) = (shared.clone(), router.clone());
         async move {
-            match super::answer_at_once(&app, &mut request).await {
+            match super::fast_path(&app, &mut request).await {
                 Some(response) => Ok(response),
                 None => router.call(request).await,
             }
         }
     };
-    let purging = tokio::spawn(purge(app.clone(), stop.clone()));
-    let following = tokio::spawn({
+    let expiry_job = tokio::spawn(delete_expired(app.clone(), stop.clone()));
+    let listener_job = tokio::spawn({
         let (app, stop) = (app.clone(), stop.clone());
         async move { app.sessions().follow(stop).await }
     });
     let connections = TaskTracker::new();
-    let places = Arc::new(Semaphore::new(app.connections()));
-    let full = || {
+    let permits = Arc::new(Semaphore::new(app.connections()));
+    let on_full = || {
         app.metrics().connections_waited.add(());
-        tracing::warn!("as many connections are open as may be (limits.connections): the next one waits");
+        tracing::warn!(
+            limit = app.connections(),
+            help = "raise limits.connections",
+            "connection limit reached; new connections wait"
+        );
     };
-    accept(listener, &places, &stop, full, |stream, peer, place| {
+    accept(listener, &permits, &stop, on_full, |stream, peer, permit| {
         let open = app.metrics().connections_open.hold(());
-        let connection = converse(stream, peer, answer.clone(), stop.clone(), patience);
+        let connection = serve_connection(stream, peer, answer.clone(), stop.clone(), timeouts);
         connections.spawn(async move {
             connection.await;
-            drop((place, open));
+            drop((permit, open));
         });
     })
     .await;
     connections.close();
     // An idle or stuck connection must not keep the process alive.
     if timeout(GRACE, connections.wait()).await.is_err() {
-        tracing::warn!("requests were still under way after {GRACE:?} and were cut");
+        tracing::warn!(grace_seconds = GRACE.as_secs(), "canceled requests that were still in flight at shutdown");
     }
-    purging.abort();
-    // It ends by itself, its connection in good order.
-    let _ = timeout(GRACE, following).await;
-    // A connection that hangs must not keep the process either.
+    expiry_job.abort();
+    // The listener stops by itself and closes its connection properly.
+    let _ = timeout(GRACE, listener_job).await;
+    // A stuck database connection must not keep the process alive.
     let _ = timeout(GRACE, app.store().close()).await;
     Ok(())
 }
 
-/// Hands over connections until it is told to stop. Where all places are taken, the next ones wait with the operating
-/// system: a proxy has patience, and would make a failure of a connection that is closed at once.
+/// Accepts connections until `stop`. At the limit, new connections wait in the backlog of the operating system: proxies
+/// wait for them, but would report a connection that is closed at once as a failure.
 async fn accept(
     mut listener: TcpListener,
-    places: &Arc<Semaphore>,
+    permits: &Arc<Semaphore>,
     stop: &CancellationToken,
-    full: impl Fn(),
-    begin: impl Fn(TcpStream, SocketAddr, OwnedSemaphorePermit),
+    on_full: impl Fn(),
+    on_accept: impl Fn(TcpStream, SocketAddr, OwnedSemaphorePermit),
 ) {
     loop {
         let next = async {
-            if places.available_permits() == 0 {
-                full();
+            if permits.available_permits() == 0 {
+                on_full();
             }
-            let place = places.clone().acquire_owned().await;
-            (place, Listener::accept(&mut listener).await)
+            let permit = permits.clone().acquire_owned().await;
+            (permit, Listener::accept(&mut listener).await)
         };
         tokio::select! {
-            (Ok(place), (stream, peer)) = next => begin(stream, peer, place),
+            (Ok(permit), (stream, peer)) = next => on_accept(stream, peer, permit),
             () = stop.cancelled() => return,
-            // Nobody closes the semaphore.
+            // The semaphore is never closed.
             else => return,
         }
     }
 }
 
-/// One connection, from its first request to its end.
-async fn converse<A: Future<Output = Answered>>(
+/// Serves one connection.
+async fn serve_connection<A: Future<Output = ResponseResult>>(
     stream: TcpStream,
     peer: SocketAddr,
     answer: impl Fn(Request<Incoming>) -> A,
     stop: CancellationToken,
-    patience: Patience,
+    timeouts: ConnectionTimeouts,
 ) {
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
         answer(request)
     });
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(patience.request).max_buf_size(LONGEST_HEAD);
+    http.timer(TokioTimer::new()).header_read_timeout(timeouts.request).max_buf_size(MAX_HEAD);
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
     tokio::select! {
-        // What went wrong with it is the client's matter: it broke off, was too slow, or spoke no HTTP.
+        // A failed connection is not logged: the client disconnected, was too slow, or sent no HTTP.
         _ = connection.as_mut() => return,
         () = stop.cancelled() => {}
-        () = sleep(patience.connection) => {}
+        () = sleep(timeouts.connection) => {}
     }
     connection.as_mut().graceful_shutdown();
-    let _ = timeout(patience.last, connection).await;
+    let _ = timeout(timeouts.last, connection).await;
 }
 
-async fn purge(app: Arc<App>, stop: CancellationToken) {
-    while timeout(PURGE_EVERY, stop.cancelled()).await.is_err() {
-        // The database has its own time-outs, but may be beyond a network that swallows everything.
-        match timeout(PURGE_EVERY, app.purge()).await {
+async fn delete_expired(app: Arc<App>, stop: CancellationToken) {
+    while timeout(EXPIRY_INTERVAL, stop.cancelled()).await.is_err() {
+        // The database has time limits of its own, but a network may drop all packets.
+        match timeout(EXPIRY_INTERVAL, app.delete_expired()).await {
             Ok(Ok(0)) => {}
-            Ok(Ok(rows)) => tracing::debug!(rows, "purged what is over"),
-            Ok(Err(error)) => tracing::warn!("what is over could not be purged: {}", chain(&error)),
-            Err(_) => tracing::warn!("what is over could not be purged: no answer within {PURGE_EVERY:?}"),
+            Ok(Ok(rows)) => tracing::debug!(rows, "deleted expired rows"),
+            Ok(Err(error)) => tracing::warn!(error = chain(&error), "failed to delete expired rows"),
+            Err(_) => tracing::warn!(error = "no response from the database in time", "failed to delete expired rows"),
         }
     }
 }
 
-/// Cancelled by the first SIGTERM or Ctrl-C.
+/// Canceled by the first SIGTERM or Ctrl-C.
 #[must_use]
 pub fn stop_on_signals() -> CancellationToken {
     let stop = CancellationToken::new();

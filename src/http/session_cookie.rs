@@ -1,4 +1,4 @@
-//! A person's session: a random token in the browser's cookie, of which only the hash is stored.
+//! The session cookie: it holds a random token, and only the hash of the token is stored.
 
 use std::sync::Arc;
 
@@ -18,12 +18,12 @@ use crate::observability::metrics::SessionEnd;
 use crate::session::LiveSession;
 use crate::util::random;
 
-/// Opens a session for a person who was signed in and synced; gives the cookie. The one that this browser had before
-/// ends, whoever's it was.
+/// Opens a session for a user who was authenticated and synced. Returns the cookie. Replaces any session that this
+/// browser had, of any user.
 pub(super) async fn open(
     app: &App,
     headers: &HeaderMap,
-    person: &EntraUser,
+    user: &EntraUser,
     sid: Option<String>,
     run: &SyncRun,
 ) -> Result<HeaderValue, StoreError> {
@@ -32,12 +32,12 @@ pub(super) async fn open(
     let lifetime = TimeDelta::from_std(app.config.session.lifetime).unwrap_or(TimeDelta::zero());
     let session = NewSession {
         token_hash: hash(token.as_bytes()),
-        identity: person.identity,
-        sign_in_address: person.sign_in_address.as_ref().map(|address| address.as_str().to_owned()),
+        identity: user.identity,
+        sign_in_address: user.sign_in_address.as_ref().map(|address| address.as_str().to_owned()),
         sid,
         created_at,
         expires_at: created_at + lifetime,
-        replaces: sent(app, headers),
+        replaces: token_hashes(app, headers),
         most: app.config.session.max_per_user,
         idle_since: created_at - app.idle_timeout(),
     };
@@ -45,7 +45,7 @@ pub(super) async fn open(
     Ok(app.cookies.set_session(token))
 }
 
-/// The session that a request comes with, and its person; `None` where there is none that is alive.
+/// The session of a request with its user; `None` without a valid session.
 pub(super) async fn find(app: &App, headers: &HeaderMap) -> Result<Option<Me>, WebError> {
     match current(app, headers).await? {
         Some(hash) => Ok(app.store.session(&hash, app.clock.now(), app.idle_timeout()).await?),
@@ -53,54 +53,54 @@ pub(super) async fn find(app: &App, headers: &HeaderMap) -> Result<Option<Me>, W
     }
 }
 
-/// Who looks at a page: from the database, with the rights that they have now.
-pub(super) async fn viewer(app: &App, headers: &HeaderMap) -> Result<Option<SessionUser>, WebError> {
+/// The user of a request, from the database, so that permissions are current.
+pub(super) async fn session_user(app: &App, headers: &HeaderMap) -> Result<Option<SessionUser>, WebError> {
     match current(app, headers).await? {
         Some(hash) => Ok(app.store.viewer(&hash, app.clock.now(), app.idle_timeout()).await?),
         None => Ok(None),
     }
 }
 
-/// What lists call the session that a request comes with.
+/// The name of the request's session in lists of sessions.
 pub(super) async fn name(app: &App, headers: &HeaderMap) -> Result<Option<String>, WebError> {
     let hash = current(app, headers).await?;
     Ok(hash.map(|hash| hash[..16].iter().fold(String::new(), |name, byte| format!("{name}{byte:02x}"))))
 }
 
-/// Who a request comes from, as far as a proxy has to know: from memory, where that can be trusted.
+/// The session of a request for forward auth, from memory if it is cached.
 pub(super) async fn signed_in(app: &App, headers: &HeaderMap) -> Result<Option<LiveSession>, Arc<StoreError>> {
-    match &sent(app, headers)[..] {
+    match &token_hashes(app, headers)[..] {
         [] => Ok(None),
         [hash] => app.sessions.find(hash).await,
         several => Ok(only_live(app, several).await?.map(|(_, session)| session)),
     }
 }
 
-/// Ends the session that a request comes with; all of them, where another host planted a second cookie.
+/// Ends the sessions of a request. There are several if another host planted a cookie.
 pub(super) async fn end(app: &App, headers: &HeaderMap, why: SessionEnd) -> Result<(), StoreError> {
-    match &sent(app, headers)[..] {
+    match &token_hashes(app, headers)[..] {
         [] => Ok(()),
         hashes => app.sessions.end(hashes, why).await,
     }
 }
 
-/// More tokens than this in one request are not looked up: the session's cookie has one name, and the others were planted.
-const MOST_CANDIDATES: usize = 4;
+/// Maximum number of tokens per request that are looked up. Only one is ours; the others were planted.
+const MAX_CANDIDATES: usize = 4;
 
-/// The token that counts. Several are looked up only where they differ.
+/// The token of the request's session. A lookup is necessary only if several tokens differ.
 async fn current(app: &App, headers: &HeaderMap) -> Result<Option<TokenHash>, Arc<StoreError>> {
-    match &sent(app, headers)[..] {
+    match &token_hashes(app, headers)[..] {
         [] => Ok(None),
         [hash] => Ok(Some(*hash)),
         several => Ok(only_live(app, several).await?.map(|(hash, _)| hash)),
     }
 }
 
-/// The one of several tokens whose session is alive. A dead one counts for nothing, so that a planted cookie signs nobody
-/// out. Of two live ones either may be planted, to have the user work in another account: then neither counts, and the
+/// The only live session among several tokens. Dead ones are ignored, so that a planted cookie does not sign the user
+/// out. Of two live ones, one may be planted to make the user work in another account: then neither counts, and the
 /// next sign-in ends both.
 async fn only_live(app: &App, hashes: &[TokenHash]) -> Result<Option<(TokenHash, LiveSession)>, Arc<StoreError>> {
-    if hashes.len() > MOST_CANDIDATES {
+    if hashes.len() > MAX_CANDIDATES {
         return Ok(None);
     }
     let found = try_join_all(hashes.iter().map(|hash| app.sessions.find(hash))).await?;
@@ -109,12 +109,12 @@ async fn only_live(app: &App, hashes: &[TokenHash]) -> Result<Option<(TokenHash,
     Ok(first.filter(|_| live.next().is_none()))
 }
 
-/// The hashes of all tokens that were sent, each once.
-fn sent(app: &App, headers: &HeaderMap) -> Vec<TokenHash> {
+/// Hashes of the distinct session tokens of a request.
+fn token_hashes(app: &App, headers: &HeaderMap) -> Vec<TokenHash> {
     Cookies::values(headers, app.cookies.session_name(), hash_of_token)
 }
 
-/// Only what has a token's shape is worth a query.
+/// Hashes a value if it has the form of a token. Other values are not looked up.
 fn hash_of_token(text: &[u8]) -> Option<TokenHash> {
     let length = URL_SAFE_NO_PAD.decode_slice(text, &mut [0; 33]).ok()?;
     (length == 32).then(|| hash(text))

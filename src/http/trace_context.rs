@@ -1,7 +1,7 @@
-//! `traceparent` and `tracestate` (W3C Trace Context): in which trace a proxy made its request. What is malformed is as
-//! good as missing: then the request begins a trace of its own.
+//! `traceparent` and `tracestate` (W3C Trace Context): the trace of a proxy's request. With malformed headers, the
+//! request starts a new trace.
 //!
-//! They are not sent on to Entra or Graph, which would tell outsiders our ids; there `client-request-id` serves.
+//! They are not sent to Entra or Graph, which would reveal our trace IDs. Those requests have a `client-request-id`.
 
 use http::HeaderMap;
 
@@ -10,17 +10,17 @@ use crate::observability::spans::Parent;
 const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
 
-/// All that has to be passed on of a state, by the specification.
-const LONGEST_STATE: usize = 512;
+/// Maximum length of a state that the specification requires to pass on.
+const MAX_STATE: usize = 512;
 
-/// What the headers of a trusted proxy say.
-pub(super) fn given(headers: &HeaderMap) -> Option<Parent> {
+/// Parses the headers of a trusted proxy.
+pub(super) fn parent(headers: &HeaderMap) -> Option<Parent> {
     let mut lines = headers.get_all(TRACEPARENT).iter();
     let (Some(line), None) = (lines.next(), lines.next()) else { return None };
     Some(Parent { state: state(headers), ..parse(line.as_bytes())? })
 }
 
-/// `version-trace-parent-flags`, all of it in lower-case hexadecimal. Later versions may add something behind.
+/// Parses `version-trace-parent-flags` in lower-case hexadecimal. Later versions may append fields.
 fn parse(text: &[u8]) -> Option<Parent> {
     let (head, rest) = text.split_at_checked(55)?;
     let [version, trace, parent, flags] = fields(head)?;
@@ -31,8 +31,8 @@ fn parse(text: &[u8]) -> Option<Parent> {
         _ => rest.is_empty() || rest.starts_with(b"-"),
     };
     let (trace_id, span_id) = (number(trace)?, u64::try_from(number(parent)?).ok()?);
-    let sound = known && trace_id != 0 && span_id != 0;
-    sound.then_some(Parent { trace_id, span_id, sampled: flags & 1 == 1, state: None })
+    let valid = known && trace_id != 0 && span_id != 0;
+    valid.then_some(Parent { trace_id, span_id, sampled: flags & 1 == 1, state: None })
 }
 
 fn fields(head: &[u8]) -> Option<[&[u8]; 4]> {
@@ -48,11 +48,11 @@ fn number(digits: &[u8]) -> Option<u128> {
     u128::from_str_radix(text, 16).ok()
 }
 
-/// Several lines are one list.
+/// Several header lines are one list.
 fn state(headers: &HeaderMap) -> Option<String> {
     let lines: Option<Vec<&str>> = headers.get_all(TRACESTATE).iter().map(|line| line.to_str().ok()).collect();
     let state = lines?.join(",");
-    (1..=LONGEST_STATE).contains(&state.len()).then_some(state)
+    (1..=MAX_STATE).contains(&state.len()).then_some(state)
 }
 
 #[cfg(test)]
@@ -61,7 +61,7 @@ mod tests {
 
     use super::*;
 
-    const SOUND: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    const VALID: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -72,65 +72,65 @@ mod tests {
     }
 
     #[test]
-    fn a_sound_header_is_the_parent() {
+    fn valid_traceparent_is_parsed() {
         let expected = Parent {
             trace_id: 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736,
             span_id: 0x00f0_67aa_0ba9_02b7,
             sampled: true,
             state: None,
         };
-        assert_eq!(given(&headers(&[(TRACEPARENT, SOUND)])), Some(expected.clone()));
-        let unsampled = SOUND.replace("-01", "-00");
-        assert_eq!(given(&headers(&[(TRACEPARENT, &unsampled)])), Some(Parent { sampled: false, ..expected.clone() }));
-        // Other flags say nothing of whether it is kept.
-        let random = SOUND.replace("-01", "-fe");
-        assert_eq!(given(&headers(&[(TRACEPARENT, &random)])), Some(Parent { sampled: false, ..expected.clone() }));
+        assert_eq!(parent(&headers(&[(TRACEPARENT, VALID)])), Some(expected.clone()));
+        let unsampled = VALID.replace("-01", "-00");
+        assert_eq!(parent(&headers(&[(TRACEPARENT, &unsampled)])), Some(Parent { sampled: false, ..expected.clone() }));
+        // Other flags do not matter for sampling.
+        let random = VALID.replace("-01", "-fe");
+        assert_eq!(parent(&headers(&[(TRACEPARENT, &random)])), Some(Parent { sampled: false, ..expected.clone() }));
         for later in ["-what-comes", "-", ""] {
-            let text = format!("cc{}{later}", &SOUND[2..]);
-            assert_eq!(given(&headers(&[(TRACEPARENT, &text)])), Some(expected.clone()), "{text}");
+            let text = format!("cc{}{later}", &VALID[2..]);
+            assert_eq!(parent(&headers(&[(TRACEPARENT, &text)])), Some(expected.clone()), "{text}");
         }
     }
 
     #[test]
-    fn a_malformed_header_is_none() {
-        let with = |at: usize, byte: char| format!("{}{byte}{}", &SOUND[..at], &SOUND[at + 1..]);
+    fn malformed_traceparent_is_ignored() {
+        let with = |at: usize, byte: char| format!("{}{byte}{}", &VALID[..at], &VALID[at + 1..]);
         let mut malformed = vec![
             String::new(),
             "00".to_owned(),
-            SOUND[..54].to_owned(),
-            format!("{SOUND}-"),
-            format!("{SOUND}-what-comes"),
-            format!("{SOUND}0"),
-            format!("cc{}0", &SOUND[2..]),
-            format!("ff{}", &SOUND[2..]),
-            SOUND.to_uppercase(),
-            SOUND.replace("4bf92f3577b34da6a3ce929d0e0e4736", &"0".repeat(32)),
-            SOUND.replace("00f067aa0ba902b7", &"0".repeat(16)),
-            SOUND.replace('-', "_"),
-            format!(" {SOUND}"),
+            VALID[..54].to_owned(),
+            format!("{VALID}-"),
+            format!("{VALID}-what-comes"),
+            format!("{VALID}0"),
+            format!("cc{}0", &VALID[2..]),
+            format!("ff{}", &VALID[2..]),
+            VALID.to_uppercase(),
+            VALID.replace("4bf92f3577b34da6a3ce929d0e0e4736", &"0".repeat(32)),
+            VALID.replace("00f067aa0ba902b7", &"0".repeat(16)),
+            VALID.replace('-', "_"),
+            format!(" {VALID}"),
         ];
-        // Any place with what has no business there; a sign would be a number to the parser of numbers.
+        // Each position with an invalid character. Integer parsers accept a sign.
         malformed.extend((0..55).flat_map(|at| ['g', '+', '-', ' '].map(|byte| with(at, byte))));
-        malformed.retain(|text| text != SOUND);
+        malformed.retain(|text| text != VALID);
         for text in malformed {
-            assert_eq!(given(&headers(&[(TRACEPARENT, &text)])), None, "{text:?}");
+            assert_eq!(parent(&headers(&[(TRACEPARENT, &text)])), None, "{text:?}");
         }
-        assert_eq!(given(&headers(&[(TRACEPARENT, SOUND), (TRACEPARENT, SOUND)])), None, "two say nothing");
-        assert_eq!(given(&headers(&[("tracestate", "a=b")])), None, "a state alone says nothing");
+        assert_eq!(parent(&headers(&[(TRACEPARENT, VALID), (TRACEPARENT, VALID)])), None, "repeated");
+        assert_eq!(parent(&headers(&[("tracestate", "a=b")])), None, "state without parent");
     }
 
     #[test]
-    fn the_state_is_one_list_and_has_an_end() {
+    fn tracestate_is_joined_and_limited() {
         let state = |values: &[&str]| {
-            let mut lines = vec![(TRACEPARENT, SOUND)];
+            let mut lines = vec![(TRACEPARENT, VALID)];
             lines.extend(values.iter().map(|value| (TRACESTATE, *value)));
-            given(&headers(&lines)).expect("whatever the state").state
+            parent(&headers(&lines)).expect("valid parent").state
         };
         assert_eq!(state(&["a=1", "b=2,c=3"]).as_deref(), Some("a=1,b=2,c=3"));
         assert_eq!(state(&["ä=1"]), None);
         assert_eq!(state(&[""]), None);
-        let long = format!("a={}", "x".repeat(LONGEST_STATE - 2));
+        let long = format!("a={}", "x".repeat(MAX_STATE - 2));
         assert_eq!(state(&[&long]).as_deref(), Some(&*long));
-        assert_eq!(state(&[&long, "b=2"]), None, "half a state is none");
+        assert_eq!(state(&[&long, "b=2"]), None, "too long");
     }
 }

@@ -1,4 +1,5 @@
-//! One organization, team or person with all that somebody may see of it: what a page shows, and `/api` as JSON.
+//! View models of one organization, team or user: data of a page, and of the API as JSON, limited by the permissions of
+//! the current user.
 
 use serde::Serialize;
 
@@ -13,24 +14,24 @@ use crate::db::{
 use crate::domain::{ObjectId, Redacted};
 use crate::explain::{self, MadeTeam, RoleReport, UserFacts};
 
-/// A team, how it came to be, and a page of its members.
+/// A team, how it was created, and a page of its members.
 pub(super) struct TeamDetails {
     pub(super) team: Team,
-    pub(super) made: Option<MadeTeam>,
+    pub(super) creation: Option<MadeTeam>,
     pub(super) members: Listed<Member>,
-    /// Whether members other than oneself are shown.
+    /// Whether other members are shown.
     pub(super) sees_others: bool,
 }
 
 impl TeamDetails {
-    pub(super) async fn read(app: &App, visit: &CurrentUser, id: &str, query: &ListQuery) -> Result<Self, WebError> {
+    pub(super) async fn read(app: &App, current: &CurrentUser, id: &str, query: &ListQuery) -> Result<Self, WebError> {
         let id = plain(id)?;
-        let team = app.store.team(&visit.rights.scope, id).await?.ok_or(WebError::NotFound)?;
-        let sees_others = visit.rights.administers(team.organization_id.as_deref());
-        let only = (!sees_others).then_some(visit.viewer.user_id.as_str());
+        let team = app.store.team(&current.permissions.scope, id).await?.ok_or(WebError::NotFound)?;
+        let sees_others = current.permissions.administers(team.organization_id.as_deref());
+        let only = (!sees_others).then_some(current.user.user_id.as_str());
         let members = app.store.team_members(id, only, &query.listing(Sort::Newest)?).await?;
-        let made = app.store.made_team(id).await?;
-        Ok(Self { team, made, members, sees_others })
+        let creation = app.store.made_team(id).await?;
+        Ok(Self { team, creation, members, sees_others })
     }
 }
 
@@ -39,88 +40,88 @@ pub(super) struct OrganizationDetails {
     pub(super) organization: Organization,
     pub(super) teams: Listed<Team>,
     pub(super) members: Listed<Member>,
-    /// Whether members other than oneself are shown.
+    /// Whether other members are shown.
     pub(super) sees_others: bool,
 }
 
 impl OrganizationDetails {
-    pub(super) async fn read(app: &App, visit: &CurrentUser, id: &str, query: &ListQuery) -> Result<Self, WebError> {
+    pub(super) async fn read(app: &App, current: &CurrentUser, id: &str, query: &ListQuery) -> Result<Self, WebError> {
         let id = plain(id)?;
-        let scope = &visit.rights.scope;
+        let scope = &current.permissions.scope;
         let organization = app.store.organization(scope, id).await?.ok_or(WebError::NotFound)?;
         let newest = Listing { sort: Sort::Newest, ..Listing::default() };
         let teams = app.store.teams_of_organization(scope, id, &newest).await?;
-        let sees_others = visit.rights.administers(Some(id));
-        let only = (!sees_others).then_some(visit.viewer.user_id.as_str());
+        let sees_others = current.permissions.administers(Some(id));
+        let only = (!sees_others).then_some(current.user.user_id.as_str());
         let members = app.store.organization_members(id, only, &query.listing(Sort::Newest)?).await?;
         Ok(Self { organization, teams, members, sees_others })
     }
 }
 
-/// A person and their memberships, as far as somebody sees them.
+/// A user and their memberships, as far as the current user may see them.
 #[derive(Serialize)]
 pub(super) struct UserDetails {
     #[serde(flatten)]
-    pub(super) person: UserRow,
+    pub(super) user: UserRow,
     pub(super) organizations: Vec<UserOrganization>,
     pub(super) teams: Vec<UserTeam>,
 }
 
-/// So many sync records stand on a person's own page.
-const LATEST: usize = 5;
-/// More sessions than anybody may have.
-const SESSIONS: u32 = 1_000;
+/// Maximum number of sync records on the page of a user.
+const MAX_SYNCS: usize = 5;
+/// Maximum number of sessions on the page of a user. More than a user can have.
+const MAX_SESSIONS: u32 = 1_000;
 
 impl UserDetails {
-    pub(super) async fn read(app: &App, visit: &CurrentUser, user_id: &str) -> Result<Self, WebError> {
+    pub(super) async fn read(app: &App, current: &CurrentUser, user_id: &str) -> Result<Self, WebError> {
         let user_id = plain(user_id)?;
-        let scope = &visit.rights.scope;
-        let person = app.store.person(scope, user_id).await?.ok_or(WebError::NotFound)?;
+        let scope = &current.permissions.scope;
+        let user = app.store.person(scope, user_id).await?.ok_or(WebError::NotFound)?;
         let organizations = app.store.organizations_of(user_id, scope).await?;
         let teams = app.store.teams_of(user_id, scope).await?;
-        Ok(Self { person, organizations, teams })
+        Ok(Self { user, organizations, teams })
     }
 
-    /// Their role, and why it is theirs.
+    /// The role, and which source gave it.
     pub(super) fn role(&self, app: &App) -> RoleReport {
-        let person = &self.person;
+        let user = &self.user;
         let facts = UserFacts {
             has_row: true,
-            from_here: person.object_id.is_some(),
-            user_id: Redacted::from(person.user_id.clone()),
-            object_id: person.object_id.clone().map(Redacted::from),
-            tenant_id: person.tenant_id.map(|id| id.to_string()),
+            from_here: user.object_id.is_some(),
+            user_id: Redacted::from(user.user_id.clone()),
+            object_id: user.object_id.clone().map(Redacted::from),
+            tenant_id: user.tenant_id.map(|id| id.to_string()),
             email: None,
             name: None,
-            role: person.user_role.clone(),
-            sso_role: person.sso_user_role.clone(),
-            offered_roles: person.sso_user_roles.iter().cloned().collect(),
-            withheld_role: person.withheld_role.clone(),
+            role: user.user_role.clone(),
+            sso_role: user.sso_user_role.clone(),
+            offered_roles: user.sso_user_roles.iter().cloned().collect(),
+            withheld_role: user.withheld_role.clone(),
         };
         explain::role(&facts, &app.config.policy)
     }
 
-    /// Their newest sync records.
+    /// The newest sync records of the user.
     pub(super) async fn syncs(&self, app: &App) -> Result<Vec<SyncRow>, WebError> {
-        let Some(object_id) = self.person.object_id.clone() else { return Ok(Vec::new()) };
+        let Some(object_id) = self.user.object_id.clone() else { return Ok(Vec::new()) };
         let filter =
-            SyncFilter { person: Some(object_id), row: Some(self.person.user_id.clone()), ..SyncFilter::default() };
-        Ok(app.store.syncs(&filter, &Listing { most: LATEST, ..Listing::default() }).await?.rows)
+            SyncFilter { person: Some(object_id), row: Some(self.user.user_id.clone()), ..SyncFilter::default() };
+        Ok(app.store.syncs(&filter, &Listing { most: MAX_SYNCS, ..Listing::default() }).await?.rows)
     }
 
-    /// Their sessions that are alive.
-    pub(super) async fn sessions(&self, app: &App, visit: &CurrentUser) -> Result<Vec<SessionRow>, WebError> {
-        let Some(person) = self.object_id() else { return Ok(Vec::new()) };
-        let whose = crate::db::Whose::One(person);
-        Ok(app.store.list_sessions(whose, visit.now, app.idle_timeout(), SESSIONS).await?)
+    /// The live sessions of the user.
+    pub(super) async fn sessions(&self, app: &App, current: &CurrentUser) -> Result<Vec<SessionRow>, WebError> {
+        let Some(object_id) = self.object_id() else { return Ok(Vec::new()) };
+        let whose = crate::db::Whose::One(object_id);
+        Ok(app.store.list_sessions(whose, current.now, app.idle_timeout(), MAX_SESSIONS).await?)
     }
 
     pub(super) fn object_id(&self) -> Option<ObjectId> {
-        self.person.object_id.as_deref()?.parse().ok()
+        self.user.object_id.as_deref()?.parse().ok()
     }
 }
 
-/// An id of a path. Postgres knows no text with a NUL in it, so nothing has such an id.
+/// Validates an ID from a path. Postgres does not store NUL, so no row has such an ID.
 pub(super) fn plain(id: &str) -> Result<&str, WebError> {
     if id.contains('\0') { Err(WebError::NotFound) } else { Ok(id) }
 }

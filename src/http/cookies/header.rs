@@ -16,7 +16,7 @@ pub(super) fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])>
     })
 }
 
-/// What `read` makes of the values that were sent under this name, each once, in the order in which they were sent.
+/// The distinct values that `read` returns for cookies of this name, in the order in which they were sent.
 pub(super) fn values<'h, T: PartialEq>(
     headers: &'h HeaderMap,
     name: &str,
@@ -29,7 +29,7 @@ pub(super) fn values<'h, T: PartialEq>(
     values
 }
 
-/// Without the SP and HTAB around it.
+/// Removes SP and HTAB at both ends.
 fn trim(mut text: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = text {
         text = rest;

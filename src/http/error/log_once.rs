@@ -1,4 +1,4 @@
-//! A failure that lasts is logged once, and not for each request that meets it.
+//! Logs a lasting failure once a minute instead of once per request.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -7,13 +7,13 @@ use crate::db::StoreError;
 use crate::util::clock::{Clock, Moment};
 use crate::util::sanitize::with_remedy;
 
-/// The same failure is logged again after this long, so that a log of the last minutes tells of it.
+/// Interval at which the same failure is logged again.
 const REPEAT: Duration = Duration::from_mins(1);
 
-/// More different failures than this at a time are logged again: their texts must not grow without end.
-const MOST: usize = 16;
+/// Maximum number of remembered failures, to bound memory.
+const MAX_FAILURES: usize = 16;
 
-/// The failures that were logged lately, and when.
+/// Recently logged failures and when they were logged.
 pub(in crate::http) struct LogOnce {
     clock: Clock,
     logged: Mutex<Vec<(Moment, String)>>,
@@ -24,7 +24,7 @@ impl LogOnce {
         Self { clock, logged: Mutex::default() }
     }
 
-    /// Whether a failure with this text is to be logged: it was not within the last minute.
+    /// Whether this failure has not been logged within the last minute. Remembers it.
     pub(super) fn is_new(&self, text: &str) -> bool {
         let now = self.clock.moment();
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
@@ -32,18 +32,18 @@ impl LogOnce {
         if logged.iter().any(|(_, known)| known == text) {
             return false;
         }
-        if logged.len() == MOST {
+        if logged.len() == MAX_FAILURES {
             logged.remove(0);
         }
         logged.push((now, text.to_owned()));
         true
     }
 
-    /// Logs why the database does not answer, where no request fails of it.
+    /// Logs a database failure outside of a request, such as one found by `/readyz`.
     pub(in crate::http) fn database(&self, error: &StoreError) {
         let text = with_remedy(error, error.remedy());
         if self.is_new(&text) {
-            tracing::error!(code = error.code(), "{text}");
+            tracing::error!(code = error.code(), error = text, "database not available");
         }
     }
 }

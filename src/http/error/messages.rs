@@ -1,4 +1,4 @@
-//! What each error tells a person: what happened, and what to do now. Nothing of the insides.
+//! Texts of error pages: what happened, and what the user can do. No internal details.
 
 use std::borrow::Cow;
 
@@ -7,20 +7,20 @@ use http::StatusCode;
 use super::WebError;
 use crate::oidc::IdTokenError;
 
-/// An error as it is shown.
-pub(in crate::http) struct Words {
+/// An error as shown to users and programs.
+pub(in crate::http) struct ErrorMessage {
     pub(in crate::http) status: StatusCode,
-    /// A stable name, for programs, logs and the operator.
+    /// Stable name for programs, logs and operators.
     pub(in crate::http) code: &'static str,
     pub(in crate::http) title: &'static str,
-    pub(in crate::http) what: Cow<'static, str>,
-    pub(in crate::http) remedy: Cow<'static, str>,
-    /// The query parameter that is wrong.
+    pub(in crate::http) detail: Cow<'static, str>,
+    pub(in crate::http) help: Cow<'static, str>,
+    /// The invalid query parameter.
     pub(in crate::http) parameter: Option<String>,
-    /// Whether the same page without its query is a way on.
+    /// Whether to offer a link to the same page without its query.
     pub(in crate::http) without_query: bool,
-    /// Whether it helps to sign in once more, and perhaps as somebody else.
-    pub(in crate::http) again: bool,
+    /// Whether to offer to sign in again or with another account.
+    pub(in crate::http) offers_sign_in: bool,
     /// Seconds.
     pub(in crate::http) retry_after: Option<u64>,
 }
@@ -28,8 +28,8 @@ pub(in crate::http) struct Words {
 const TELL_THE_ADMINISTRATOR: &str = "Please tell your administrator, with the request id below.";
 
 impl WebError {
-    pub(in crate::http) fn words(&self) -> Words {
-        let (status, code, title, what, remedy) = match self {
+    pub(in crate::http) fn message(&self) -> ErrorMessage {
+        let (status, code, title, detail, help) = match self {
             Self::NotFound => (
                 StatusCode::NOT_FOUND,
                 "not_found",
@@ -72,7 +72,7 @@ impl WebError {
                 "The address holds the same parameter twice.",
                 "Sign in again from the front page.",
             ),
-            // Their texts name the parameter: see below.
+            // Replaced below: these texts name the parameter.
             Self::Query(error) | Self::Requirement(error) => {
                 (StatusCode::BAD_REQUEST, error.code(), "Invalid parameter", "", "")
             }
@@ -90,21 +90,21 @@ impl WebError {
                 "You are signed in, but this is only for others: for members of certain groups, or for another role.",
                 "Ask your administrator for access, then sign in again.",
             ),
-            Self::AttemptUnknown => (
+            Self::LoginStateUnknown => (
                 StatusCode::BAD_REQUEST,
                 "attempt_unknown",
                 "This sign-in cannot be finished",
                 "This browser did not start this sign-in, or started it more than a day ago. Cookies may be blocked.",
                 "Sign in again. If this page returns, allow cookies for this site.",
             ),
-            Self::AttemptExpired => (
+            Self::LoginStateExpired => (
                 StatusCode::BAD_REQUEST,
                 "attempt_expired",
                 "This sign-in took too long",
                 "A sign-in must be completed within ten minutes.",
                 "Sign in again.",
             ),
-            Self::AttemptUsed => (
+            Self::LoginStateReused => (
                 StatusCode::BAD_REQUEST,
                 "attempt_used",
                 "This sign-in was finished already",
@@ -308,7 +308,7 @@ impl WebError {
                 "Go to the front page.",
             ),
         };
-        let plain = matches!(
+        let cannot_sign_in = matches!(
             self,
             Self::NotFound
                 | Self::MethodNotAllowed
@@ -325,23 +325,33 @@ impl WebError {
         );
         let retry_after = match self {
             Self::TooManyRequests { seconds, .. } | Self::TooManySignInsOfUser { seconds } => Some(*seconds),
-            // It takes an operator.
+            // An operator has to act.
             Self::AppRefused { .. } | Self::Credential(_) => Some(60),
             _ => (status == StatusCode::SERVICE_UNAVAILABLE).then_some(5),
         };
-        let (what, remedy): (Cow<'_, str>, Cow<'_, str>) = match self {
-            Self::Query(error) => (error.detail().into(), error.remedy().into()),
+        let (detail, help): (Cow<'_, str>, Cow<'_, str>) = match self {
+            Self::Query(error) => (error.detail().into(), error.help().into()),
             Self::Requirement(error) => {
-                let remedy = format!("{} Your administrator has to correct the proxy's configuration.", error.remedy());
-                (error.detail().into(), remedy.into())
+                let help = format!("{} Your administrator has to correct the proxy's configuration.", error.help());
+                (error.detail().into(), help.into())
             }
-            _ => (what.into(), remedy.into()),
+            _ => (detail.into(), help.into()),
         };
         let parameter = match self {
             Self::Query(error) | Self::Requirement(error) => error.parameter().map(str::to_owned),
             _ => None,
         };
         let without_query = matches!(self, Self::Query(_));
-        Words { status, code, title, what, remedy, parameter, without_query, again: !plain, retry_after }
+        ErrorMessage {
+            status,
+            code,
+            title,
+            detail,
+            help,
+            parameter,
+            without_query,
+            offers_sign_in: !cannot_sign_in,
+            retry_after,
+        }
     }
 }

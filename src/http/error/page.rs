@@ -1,27 +1,27 @@
-//! The page that an error is shown on.
+//! The error page.
 
 use askama::Template;
 use url::form_urlencoded;
 
-use super::Words;
-use crate::http::layout::Frame;
+use super::ErrorMessage;
+use crate::http::layout::Layout;
 
 #[derive(Template)]
-#[template(path = "problem.html")]
+#[template(path = "error.html")]
 pub(super) struct ProblemPage<'a> {
-    frame: Frame,
-    words: &'a Words,
+    layout: Layout,
+    message: &'a ErrorMessage,
     request_id: &'a str,
-    /// The query of the link that signs in again.
+    /// The query of the sign-in link.
     query: String,
 }
 
 impl<'a> ProblemPage<'a> {
-    pub(super) fn new(frame: Frame, words: &'a Words, request_id: &'a str, return_to: Option<&str>) -> Self {
+    pub(super) fn new(layout: Layout, message: &'a ErrorMessage, request_id: &'a str, return_to: Option<&str>) -> Self {
         let mut query = form_urlencoded::Serializer::new(String::new());
         if let Some(path) = return_to {
             query.append_pair("return_to", path);
         }
-        Self { frame, words, request_id, query: query.finish() }
+        Self { layout, message, request_id, query: query.finish() }
     }
 }

@@ -1,4 +1,4 @@
-//! What the operator asks of a person beyond being signed in: `?group=…&team=…&organization=…&role=…`, any of them.
+//! Access requirement of forward auth: `?group=…&team=…&organization=…&role=…`. One match is enough.
 
 use url::form_urlencoded;
 
@@ -7,10 +7,10 @@ use crate::http::error::WebError;
 use crate::http::query::QueryError;
 use crate::session::{CompactUser, Id};
 
-/// The values of `role`, as an error names them.
+/// Allowed values of `role`.
 const ROLES: &str = "proxy_admin, proxy_admin_viewer, org_admin, internal_user, internal_user_viewer";
 
-/// Nothing, or any of these.
+/// Empty: every signed-in user is allowed. Otherwise one of these has to match.
 #[derive(Debug, Default)]
 pub(in crate::http) struct AccessRequirement(Vec<Requirement>);
 
@@ -22,20 +22,23 @@ enum Requirement {
 }
 
 impl AccessRequirement {
-    /// A misspelt name must not let everybody pass, so what is not known is an error, and so is an empty value.
+    /// Parses a query. Unknown parameters and empty values are errors: ignoring a misspelled name would allow every
+    /// user.
     pub(in crate::http) fn parse(query: Option<&str>) -> Result<Self, WebError> {
-        let mut required = Vec::new();
+        let mut requirements = Vec::new();
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             let invalid = |name, allowed| WebError::Requirement(QueryError::Value { name, allowed });
-            let id = |name| if value.is_empty() { Err(invalid(name, "an id")) } else { Ok(value.to_string()) };
+            let id = |name| if value.is_empty() { Err(invalid(name, "an ID")) } else { Ok(value.to_string()) };
             match &*name {
-                // A group becomes a team, and perhaps an organization, of the same id.
-                "group" => required.extend([Requirement::Team(id("group")?), Requirement::Organization(id("group")?)]),
-                "team" => required.push(Requirement::Team(id("team")?)),
-                "organization" => required.push(Requirement::Organization(id("organization")?)),
+                // A group becomes a team and perhaps an organization of the same ID.
+                "group" => {
+                    requirements.extend([Requirement::Team(id("group")?), Requirement::Organization(id("group")?)])
+                }
+                "team" => requirements.push(Requirement::Team(id("team")?)),
+                "organization" => requirements.push(Requirement::Organization(id("organization")?)),
                 "role" => {
                     let role = UserRole::parse(&value).ok_or_else(|| invalid("role", ROLES))?;
-                    required.push(Requirement::Role(role));
+                    requirements.push(Requirement::Role(role));
                 }
                 other => {
                     let known = vec!["group", "team", "organization", "role"];
@@ -43,14 +46,14 @@ impl AccessRequirement {
                 }
             }
         }
-        Ok(Self(required))
+        Ok(Self(requirements))
     }
 
-    pub(in crate::http) fn is_met_by(&self, person: &CompactUser<'_>) -> bool {
+    pub(in crate::http) fn is_met_by(&self, user: &CompactUser<'_>) -> bool {
         let meets = |requirement: &Requirement| match requirement {
-            Requirement::Team(id) => person.teams.contains(&Id::parse(id)),
-            Requirement::Organization(id) => person.organizations.contains(&Id::parse(id)),
-            Requirement::Role(role) => person.user_role == Some(role.as_str()),
+            Requirement::Team(id) => user.teams.contains(&Id::parse(id)),
+            Requirement::Organization(id) => user.organizations.contains(&Id::parse(id)),
+            Requirement::Role(role) => user.user_role == Some(role.as_str()),
         };
         self.0.is_empty() || self.0.iter().any(meets)
     }

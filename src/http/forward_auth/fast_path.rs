@@ -1,7 +1,9 @@
-//! The answer that proxies get nearly always: somebody who may pass, and that is all. It is given before any layer, since it
-//! is given for each picture of each page; whatever else there is to say goes the whole way. It has the route's headers, but
-//! for those that tell a browser what a page of ours may do: there is no page. What keeps other sites from reading an answer
-//! (`Cross-ProxyKind-Resource-Policy`, `nosniff`) is there: a browser may ask here as well.
+//! Fast path: answers forward auth from memory, before routing and all layers. Proxies send a request for every image
+//! of every page, and nearly all of them are from signed-in users.
+//!
+//! Everything else takes the regular route. The response has the same headers as on the route, except those that only
+//! matter for pages. `Cross-Origin-Resource-Policy` and `nosniff` are included, since browsers may request this path,
+//! too.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,47 +16,47 @@ use http::{HeaderValue, Request, Response};
 
 use super::{AccessRequirement, App, session_cookie};
 use crate::db::StoreError;
-use crate::http::{limits, middleware, request_metrics};
+use crate::http::{limits, metrics, middleware};
 use crate::observability::spans;
 use crate::session::{CompactUser, LiveSession};
 
-/// Who was found on the way to an answer that could not be given at once: nobody is to look once more.
+/// The result of the session lookup, for the regular route. It is not repeated there.
 #[derive(Clone)]
-pub(super) struct Found(pub(super) Result<Option<LiveSession>, Arc<StoreError>>);
+pub(super) struct FoundSession(pub(super) Result<Option<LiveSession>, Arc<StoreError>>);
 
-/// The route's answer, or `None` where this is not the place to give one: another path, nobody, somebody who may
-/// not pass, a body, an assertion to sign, a log or a trace that wants to hear of it.
+/// Answers an allowed request. `None` if the regular route has to: another path, no session, an access requirement that
+/// is not met, a body, an assertion to sign, a log or trace that records all requests.
 pub(in crate::http) async fn answer<B: HttpBody>(app: &App, request: &mut Request<B>) -> Option<Response<Body>> {
     if request.uri().path() != app.verify_path
         || app.assertions.is_some()
         || !request.body().is_end_stream()
-        || middleware::logs_all()
+        || middleware::is_debug_enabled()
         || spans::collected()
         || limits::too_large(request).is_some()
     {
         return None;
     }
-    let required = request.uri().query().map(|query| AccessRequirement::parse(Some(query))).transpose().ok()?;
-    let passes = |person: &CompactUser<'_>| required.as_ref().is_none_or(|required| required.is_met_by(person));
-    let since = Instant::now();
+    let requirement = request.uri().query().map(|query| AccessRequirement::parse(Some(query))).transpose().ok()?;
+    let allowed = |user: &CompactUser<'_>| requirement.as_ref().is_none_or(|requirement| requirement.is_met_by(user));
+    let started_at = Instant::now();
     let session = match session_cookie::signed_in(app, request.headers()).await {
-        Ok(Some(session)) if passes(&session.user.person()) => session,
+        Ok(Some(session)) if allowed(&session.user.person()) => session,
         other => {
-            request.extensions_mut().insert(Found(other));
-            request.extensions_mut().insert(middleware::Since(since));
+            request.extensions_mut().insert(FoundSession(other));
+            request.extensions_mut().insert(middleware::StartedAt(started_at));
             return None;
         }
     };
-    request_metrics::answered_at_once(&app.metrics);
+    metrics::record_fast_path(&app.metrics);
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
     *headers = session.user.person().headers();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    middleware::keep_to_own_origin(headers);
+    middleware::restrict_to_same_origin(headers);
     headers.insert(
         middleware::X_REQUEST_ID.clone(),
-        HeaderValue::from_str(&middleware::id_of(app, peer, request.headers())).ok()?,
+        HeaderValue::from_str(&middleware::request_id_for(app, peer, request.headers())).ok()?,
     );
     Some(response)
 }

@@ -1,5 +1,5 @@
-//! What the proxy tells of the request that it asks about: where the person was going, and whether a redirect would get
-//! to them. Only read where the peer is a trusted proxy.
+//! Which kind of proxy asks, the URL that the user requested, and whether a redirect would reach the browser. These
+//! headers count only from a trusted proxy.
 
 use http::header::{ACCEPT, HOST};
 use http::{HeaderMap, HeaderName};
@@ -11,46 +11,47 @@ static FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
 static SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 static REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
 
-/// How the proxy asks. The address is where the person was going, if it was told completely and once.
+/// The kind of proxy, with the requested URL if the headers state it completely and once.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::http) enum ProxyKind {
-    /// As nginx' `auth_request`, which makes a 500 of everything that is not 2xx, 401 or 403: `X-Original-URL`.
-    Refuses(Option<String>),
-    /// As Traefik and Caddy, with `X-Forwarded-Uri`, and Envoy, with the path behind ours: what we answer, the browser gets.
-    Redirects(Option<String>),
-    /// Nothing was told, or by nobody whom we believe.
-    Untold,
+    /// nginx-style `auth_request` with `X-Original-URL`: turns every status but 2xx, 401 and 403 into 500.
+    StatusOnly(Option<String>),
+    /// Traefik and Caddy with `X-Forwarded-Uri`, and Envoy with the path behind ours: they pass our response to the
+    /// browser.
+    Redirecting(Option<String>),
+    /// No such headers, or not from a trusted proxy.
+    Unknown,
 }
 
 impl ProxyKind {
     /// `envoy`: the path and query behind ours.
     pub(in crate::http) fn of(headers: &HeaderMap, envoy: Option<&str>) -> Self {
-        // First, since a client's own `X-Forwarded-…` gets past nginx.
+        // First, because nginx passes on a client's own `X-Forwarded-…`.
         if headers.contains_key(&ORIGINAL_URL) {
-            return Self::Refuses(once(headers, &ORIGINAL_URL).map(ToOwned::to_owned));
+            return Self::StatusOnly(once(headers, &ORIGINAL_URL).map(ToOwned::to_owned));
         }
         let address = |host: Option<&str>, uri: Option<&str>| {
             let (scheme, host, uri) = (once(headers, &FORWARDED_PROTO)?, host?, uri?);
             uri.starts_with('/').then(|| format!("{scheme}://{host}{uri}"))
         };
         match envoy {
-            Some(uri) => Self::Redirects(address(once(headers, &HOST), Some(uri))),
+            Some(uri) => Self::Redirecting(address(once(headers, &HOST), Some(uri))),
             None if headers.contains_key(&FORWARDED_URI) => {
-                Self::Redirects(address(once(headers, &FORWARDED_HOST), once(headers, &FORWARDED_URI)))
+                Self::Redirecting(address(once(headers, &FORWARDED_HOST), once(headers, &FORWARDED_URI)))
             }
-            None => Self::Untold,
+            None => Self::Unknown,
         }
     }
 
     pub(in crate::http) fn address(&self) -> Option<&str> {
         match self {
-            Self::Refuses(address) | Self::Redirects(address) => address.as_deref(),
-            Self::Untold => None,
+            Self::StatusOnly(address) | Self::Redirecting(address) => address.as_deref(),
+            Self::Unknown => None,
         }
     }
 }
 
-/// The value of a header that came once: of two, one is perhaps the client's.
+/// The value of a header that was sent once. With two values, one may be the client's.
 pub(super) fn once<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
@@ -59,7 +60,7 @@ pub(super) fn once<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h 
     }
 }
 
-/// Whether a person waits for a page, and not a script for an answer (Fetch Metadata, where the browser sends it).
+/// Whether the request loads a page and is not made by a script (Fetch Metadata, if the browser sends it).
 pub(super) fn is_page_load(headers: &HeaderMap) -> bool {
     if headers.contains_key(&REQUESTED_WITH) {
         return false;
@@ -80,7 +81,7 @@ mod tests {
         lines.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
     }
 
-    fn origin(lines: &[(&'static str, &'static str)], envoy: Option<&str>) -> ProxyKind {
+    fn proxy_kind(lines: &[(&'static str, &'static str)], envoy: Option<&str>) -> ProxyKind {
         let mut all = HeaderMap::new();
         for (name, value) in lines {
             all.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
@@ -89,24 +90,24 @@ mod tests {
     }
 
     #[test]
-    fn each_proxy_tells_in_its_own_way_where_the_person_was_going() {
+    fn proxy_kind_reads_requested_url_of_each_proxy() {
         let app = Some("https://app.example/a?b=c".to_owned());
         let traefik =
             [("x-forwarded-proto", "https"), ("x-forwarded-host", "app.example"), ("x-forwarded-uri", "/a?b=c")];
-        assert_eq!(origin(&traefik, None), ProxyKind::Redirects(app.clone()));
+        assert_eq!(proxy_kind(&traefik, None), ProxyKind::Redirecting(app.clone()));
         let envoy = [("x-forwarded-proto", "https"), ("host", "app.example")];
-        assert_eq!(origin(&envoy, Some("/a?b=c")), ProxyKind::Redirects(app.clone()));
+        assert_eq!(proxy_kind(&envoy, Some("/a?b=c")), ProxyKind::Redirecting(app.clone()));
         let nginx = ("x-original-url", "https://app.example/a?b=c");
-        assert_eq!(origin(&[nginx], None), ProxyKind::Refuses(app.clone()));
-        assert_eq!(origin(&[traefik[0], traefik[1], traefik[2], nginx], None), ProxyKind::Refuses(app));
+        assert_eq!(proxy_kind(&[nginx], None), ProxyKind::StatusOnly(app.clone()));
+        assert_eq!(proxy_kind(&[traefik[0], traefik[1], traefik[2], nginx], None), ProxyKind::StatusOnly(app));
         assert_eq!(
-            origin(&[("x-forwarded-proto", "https"), ("x-forwarded-host", "app.example")], None),
-            ProxyKind::Untold
+            proxy_kind(&[("x-forwarded-proto", "https"), ("x-forwarded-host", "app.example")], None),
+            ProxyKind::Unknown
         );
     }
 
     #[test]
-    fn what_was_told_twice_or_in_part_tells_no_address() {
+    fn proxy_kind_ignores_repeated_or_partial_headers() {
         let (proto, host, uri) =
             (("x-forwarded-proto", "https"), ("x-forwarded-host", "a.example"), ("x-forwarded-uri", "/"));
         for lines in [
@@ -118,14 +119,14 @@ mod tests {
             vec![proto, host, ("x-forwarded-uri", "a")],
             vec![proto, host, ("x-forwarded-uri", ".evil.example/")],
         ] {
-            assert_eq!(origin(&lines, None), ProxyKind::Redirects(None), "{lines:?}");
+            assert_eq!(proxy_kind(&lines, None), ProxyKind::Redirecting(None), "{lines:?}");
         }
         let twice = ("x-original-url", "https://a.example/");
-        assert_eq!(origin(&[twice, twice], None), ProxyKind::Refuses(None));
+        assert_eq!(proxy_kind(&[twice, twice], None), ProxyKind::StatusOnly(None));
     }
 
     #[test]
-    fn a_page_is_told_from_what_a_script_asks_for() {
+    fn page_load_is_distinguished_from_script_request() {
         for (page, lines) in [
             (true, vec![("sec-fetch-mode", "navigate"), ("accept", "*/*")]),
             (true, vec![("accept", "text/html,application/xhtml+xml")]),

@@ -1,4 +1,4 @@
-//! The upstream that a request is for, and so the audience of an assertion about its user.
+//! The upstream of a request. It determines the audience of the assertion.
 
 use http::HeaderMap;
 use http::header::HOST;
@@ -7,60 +7,65 @@ use url::{Position, Url};
 use super::proxy_kind::{FORWARDED_HOST, FORWARDED_PROTO, ORIGINAL_URL, once};
 use crate::config::Assertion;
 
-/// What a trusted proxy tells of the upstream.
+/// The upstream according to a trusted proxy.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Upstream {
-    Named {
-        /// Scheme, host and, where it is not the scheme's own, port: RFC 6454, 6.2.
+    Known {
+        /// Scheme, host and non-default port (RFC 6454, section 6.2).
         origin: String,
-        /// Host and port, as a URL writes them.
+        /// Host and non-default port, as in a URL.
         host: String,
     },
-    /// The request names none.
-    NotNamed,
-    /// The request names one twice, in part, or as no proxy writes it.
-    Unclear,
+    /// The request names no upstream.
+    Unspecified,
+    /// The headers are repeated, incomplete, contradictory or malformed.
+    Ambiguous,
 }
 
 impl Upstream {
-    /// Reads the headers of a trusted proxy: `X-Original-URL` of nginx; `Host` of Envoy, which asks with the client's own;
-    /// `X-Forwarded-Host` of the others. The first one that is there counts alone: a client's `X-Forwarded-Host` gets past
-    /// nginx, and a page can have the browser send it. In the same way a client's `X-Original-URL` gets past Traefik and
-    /// Envoy. So where both are there, they must name the same host: else one application could get an assertion for another.
+    /// Reads the headers of a trusted proxy: `X-Original-URL` (nginx), `Host` (Envoy, which sends the client's own) or
+    /// `X-Forwarded-Host` (others).
+    ///
+    /// A client's `X-Forwarded-Host` gets past nginx, and a page can make the browser send it; a client's
+    /// `X-Original-URL` gets past Traefik and Envoy. So if both headers exist, they must name the same host. Otherwise
+    /// one application could get an assertion for another.
     pub(super) fn of(headers: &HeaderMap, envoy: bool) -> Self {
         let host = if envoy { &HOST } else { &FORWARDED_HOST };
-        let named = if headers.contains_key(&ORIGINAL_URL) {
+        let upstream = if headers.contains_key(&ORIGINAL_URL) {
             let url = once(headers, &ORIGINAL_URL).and_then(|url| url.split_once("://"));
             url.and_then(|(scheme, rest)| {
                 let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-                let upstream = named(scheme, &rest[..end])?;
+                let upstream = parse_upstream(scheme, &rest[..end])?;
                 let agrees = !headers.contains_key(host)
-                    || once(headers, host).and_then(|host| named(scheme, host)).is_some_and(|other| other == upstream);
+                    || once(headers, host)
+                        .and_then(|host| parse_upstream(scheme, host))
+                        .is_some_and(|other| other == upstream);
                 agrees.then_some(upstream)
             })
         } else {
             if !headers.contains_key(host) {
-                return Self::NotNamed;
+                return Self::Unspecified;
             }
             let (scheme, host) = (once(headers, &FORWARDED_PROTO), once(headers, host));
-            scheme.zip(host).and_then(|(scheme, host)| named(scheme, host))
+            scheme.zip(host).and_then(|(scheme, host)| parse_upstream(scheme, host))
         };
-        named.unwrap_or(Self::Unclear)
+        upstream.unwrap_or(Self::Ambiguous)
     }
 
-    /// The `aud` claim of an assertion for this upstream. `None`: no audience is certain, and so there is no assertion.
+    /// The `aud` claim for this upstream. `None` if the audience is not certain: then no assertion is signed.
     pub(super) fn audience<'a>(&'a self, assertion: &'a Assertion) -> Option<&'a str> {
         match self {
-            Self::Named { origin, host } => Some(assertion.audiences.get(host).unwrap_or(origin)),
-            Self::NotNamed => assertion.audience.as_deref(),
-            Self::Unclear => None,
+            Self::Known { origin, host } => Some(assertion.audiences.get(host).unwrap_or(origin)),
+            Self::Unspecified => assertion.audience.as_deref(),
+            Self::Ambiguous => None,
         }
     }
 }
 
-/// `authority`: a host and perhaps a port, and nothing that a URL parser would take for anything else.
-fn named(scheme: &str, authority: &str) -> Option<Upstream> {
-    // Some proxies tell a WebSocket's scheme; the page that opens it is of the same origin.
+/// Parses a scheme and an authority. The authority is a host with an optional port, without any character that a URL
+/// parser would interpret differently.
+fn parse_upstream(scheme: &str, authority: &str) -> Option<Upstream> {
+    // Some proxies send the scheme of a WebSocket. The page that opens it has the same origin.
     let scheme = match scheme {
         "https" | "wss" => "https",
         "http" | "ws" => "http",
@@ -72,7 +77,7 @@ fn named(scheme: &str, authority: &str) -> Option<Upstream> {
     }
     let url = Url::parse(&format!("{scheme}://{authority}/")).ok()?;
     let host = url[Position::BeforeHost..Position::AfterPort].to_owned();
-    Some(Upstream::Named { origin: url.origin().ascii_serialization(), host })
+    Some(Upstream::Known { origin: url.origin().ascii_serialization(), host })
 }
 
 #[cfg(test)]
@@ -94,7 +99,7 @@ mod tests {
 
     fn origin(lines: &[(&str, &str)], envoy: bool) -> Option<String> {
         match upstream(lines, envoy) {
-            Upstream::Named { origin, .. } => Some(origin),
+            Upstream::Known { origin, .. } => Some(origin),
             _ => None,
         }
     }
@@ -102,7 +107,7 @@ mod tests {
     const PROTO: (&str, &str) = ("x-forwarded-proto", "https");
 
     #[test]
-    fn upstream_is_read_from_each_proxys_own_header() {
+    fn upstream_is_read_from_header_of_each_proxy() {
         let a = Some("https://a.example".to_owned());
         let nginx = ("x-original-url", "https://a.example/x?y=https://b.example/");
         let others = ("x-forwarded-host", "a.example");
@@ -112,29 +117,29 @@ mod tests {
         assert_eq!(origin(&[PROTO, others, ("host", "b.example")], false), a, "our own host");
         assert_eq!(origin(&[PROTO, ("host", "a.example")], true), a);
         assert_eq!(origin(&[PROTO, ("host", "a.example"), ("x-forwarded-host", "b.example")], true), a);
-        assert_eq!(upstream(&[("host", "a.example")], false), Upstream::NotNamed);
-        assert_eq!(upstream(&[PROTO, ("x-forwarded-uri", "/")], false), Upstream::NotNamed);
+        assert_eq!(upstream(&[("host", "a.example")], false), Upstream::Unspecified);
+        assert_eq!(upstream(&[PROTO, ("x-forwarded-uri", "/")], false), Upstream::Unspecified);
     }
 
     #[test]
-    fn upstream_that_two_headers_name_differently_is_unclear() {
+    fn upstream_in_contradictory_headers_is_ambiguous() {
         let url = ("x-original-url", "https://a.example/x");
         let others =
             [("x-forwarded-host", "b.example"), ("x-forwarded-host", ""), ("x-forwarded-host", "a.example:8443")];
         for other in others {
-            assert_eq!(upstream(&[url, PROTO, other], false), Upstream::Unclear, "{other:?}");
+            assert_eq!(upstream(&[url, PROTO, other], false), Upstream::Ambiguous, "{other:?}");
         }
         assert_eq!(
             upstream(&[url, PROTO, ("host", "b.example")], true),
-            Upstream::Unclear,
-            "a client's, through Envoy"
+            Upstream::Ambiguous,
+            "a client's header, through Envoy"
         );
         let same = Some("https://a.example".to_owned());
         assert_eq!(origin(&[url, PROTO, ("host", "a.example")], true), same);
     }
 
     #[test]
-    fn upstream_is_written_as_an_origin() {
+    fn upstream_is_formatted_as_origin() {
         for (scheme, host, expected) in [
             ("https", "A.Example:443", "https://a.example"),
             ("https", "a.example:8443", "https://a.example:8443"),
@@ -149,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn upstream_told_twice_or_in_part_is_unclear() {
+    fn upstream_in_repeated_or_partial_headers_is_ambiguous() {
         let host = ("x-forwarded-host", "a.example");
         for lines in [
             vec![host],
@@ -170,15 +175,15 @@ mod tests {
             vec![("x-original-url", "https:///a.example/")],
             vec![("x-original-url", ""), PROTO, host],
         ] {
-            assert_eq!(upstream(&lines, false), Upstream::Unclear, "{lines:?}");
+            assert_eq!(upstream(&lines, false), Upstream::Ambiguous, "{lines:?}");
         }
-        assert_eq!(upstream(&[("host", "a.example")], true), Upstream::Unclear, "Envoy tells the scheme, too");
+        assert_eq!(upstream(&[("host", "a.example")], true), Upstream::Ambiguous, "Envoy sends the scheme, too");
     }
 
     #[test]
-    fn audience_is_the_origin_unless_the_host_is_mapped() {
+    fn audience_is_origin_unless_host_is_mapped() {
         let assertion = Assertion {
-            audience: Some("alone".to_owned()),
+            audience: Some("default".to_owned()),
             audiences: BTreeMap::from([("a.example:8443".to_owned(), "mapped".to_owned())]),
             ttl: Duration::from_mins(1),
         };
@@ -186,8 +191,8 @@ mod tests {
             |host: &str| upstream(&[PROTO, ("x-forwarded-host", host)], false).audience(&assertion).map(str::to_owned);
         assert_eq!(audience("a.example:8443").as_deref(), Some("mapped"));
         assert_eq!(audience("a.example").as_deref(), Some("https://a.example"));
-        assert_eq!(audience("a.example, b.example"), None, "an unclear upstream is not the one that is alone");
-        assert_eq!(Upstream::NotNamed.audience(&assertion), Some("alone"));
-        assert_eq!(Upstream::NotNamed.audience(&Assertion { audience: None, ..assertion.clone() }), None);
+        assert_eq!(audience("a.example, b.example"), None, "the default audience is not for ambiguous upstreams");
+        assert_eq!(Upstream::Unspecified.audience(&assertion), Some("default"));
+        assert_eq!(Upstream::Unspecified.audience(&Assertion { audience: None, ..assertion.clone() }), None);
     }
 }

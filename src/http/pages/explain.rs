@@ -1,5 +1,5 @@
-//! `GET /people/{id}/explain`: what came of each group of a person's, and why they are in each team. For themselves, and for
-//! operators.
+//! `GET /people/{id}/explain`: the result of each group of a user, and the reason for each membership. For the user and
+//! for operators.
 
 use std::sync::Arc;
 
@@ -16,30 +16,33 @@ use crate::explain::{
 use crate::http::App;
 use crate::http::current_user::CurrentUser;
 use crate::http::error::WebError;
-use crate::http::layout::Frame;
+use crate::http::layout::Layout;
 use crate::http::query::Query;
 
-/// All that is told of a person, on the page and as JSON.
+/// The explanation, on the page and as JSON.
 #[derive(Serialize)]
 pub(in crate::http) struct Explained {
     #[serde(flatten)]
     explanation: Explanation,
-    /// Of the team in `?team=`.
+    /// The answer for the team in `?team=`.
     answer: Option<Answer>,
 }
 
 impl Explained {
-    /// Not found where the person is not known, or not to be known. Whoever is no operator learns nothing of teams that are
-    /// not theirs.
+    /// Explains a user.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such user or the current user may not see them. Users who are not operators learn
+    /// nothing about teams that they are not in.
     pub(in crate::http) async fn read(
         app: &App,
-        visit: &CurrentUser,
+        current: &CurrentUser,
         id: &str,
         query: Option<&str>,
     ) -> Result<Self, WebError> {
         let query = Query::parse_strict(query, &["team"])?;
-        let operator = visit.rights.operator;
-        if !operator && !visit.is_self(id) {
+        let operator = current.permissions.operator;
+        if !operator && !current.is_self(id) {
             return Err(WebError::NotFound);
         }
         let facts = app.store.explain_facts(id).await?.ok_or(WebError::NotFound)?;
@@ -61,23 +64,23 @@ impl Explained {
 #[derive(Template)]
 #[template(path = "explain.html")]
 struct ExplainPage {
-    frame: Frame,
-    visit: CurrentUser,
+    layout: Layout,
+    current: CurrentUser,
     explained: Explained,
 }
 
 impl ExplainPage {
     fn name(&self) -> &str {
-        let person = &self.explained.explanation.person;
-        let name = person.name.as_deref().filter(|name| !name.trim().is_empty());
-        name.or(person.email.as_ref().map(Redacted::as_str)).unwrap_or(person.user_id.as_str())
+        let user = &self.explained.explanation.person;
+        let name = user.name.as_deref().filter(|name| !name.trim().is_empty());
+        name.or(user.email.as_ref().map(Redacted::as_str)).unwrap_or(user.user_id.as_str())
     }
 
     fn user_id(&self) -> &str {
         self.explained.explanation.person.user_id.as_str()
     }
 
-    fn asked(&self) -> &str {
+    fn team_query(&self) -> &str {
         self.explained.answer.as_ref().map_or("", |answer| &answer.asked)
     }
 
@@ -86,7 +89,7 @@ impl ExplainPage {
         [("Their groups", &readings.member_of), ("Assigned groups", &readings.assigned_groups)]
     }
 
-    /// A badge for a list: its class, and its word.
+    /// The badge of a list: CSS class and text.
     fn list_badge(list: &ListReport) -> (&'static str, &'static str) {
         match list.state {
             ListState::Known if list.as_of.is_none() => ("warn", "not on record"),
@@ -143,8 +146,8 @@ pub(in crate::http) async fn page(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Html<String>, WebError> {
-    let visit = CurrentUser::of(&app, &headers).await?;
-    let explained = Explained::read(&app, &visit, &id, query.as_deref()).await?;
-    let frame = Frame::of(&app, &visit, "/people");
-    super::page(&ExplainPage { frame, visit, explained })
+    let current = CurrentUser::of(&app, &headers).await?;
+    let explained = Explained::read(&app, &current, &id, query.as_deref()).await?;
+    let layout = Layout::for_user(&app, &current, "/people");
+    super::page(&ExplainPage { layout, current, explained })
 }

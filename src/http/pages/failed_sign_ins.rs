@@ -12,16 +12,16 @@ use crate::db::{FailedSignInFilter, FailedSignInRow, Listed};
 use crate::http::App;
 use crate::http::current_user::CurrentUser;
 use crate::http::error::WebError;
-use crate::http::layout::Frame;
+use crate::http::layout::Layout;
 use crate::http::list_query::{ListQuery, Pager};
 use crate::http::query::QueryError;
 
 /// The list's own filters.
 const FILTERS: [&str; 2] = ["code", "request"];
 
-/// Why a sign-in failed, in the words of operators.
+/// Why a sign-in failed, for operators.
 struct Reason {
-    /// What the code of the error page is, or begins with.
+    /// The error code, or its prefix.
     code: &'static str,
     what: &'static str,
     remedy: &'static str,
@@ -31,7 +31,7 @@ const fn reason(code: &'static str, what: &'static str, remedy: &'static str) ->
     Reason { code, what, remedy }
 }
 
-/// Every reason that is recorded; the filter offers them in this order.
+/// All recorded reasons, in the order of the filter.
 const REASONS: &[Reason] = &[
     reason("canceled", "The user canceled at Microsoft", "Nothing to do."),
     reason(
@@ -91,7 +91,7 @@ const REASONS: &[Reason] = &[
 #[derive(Template)]
 #[template(path = "failed_sign_ins.html")]
 struct FailedSignInsPage {
-    frame: Frame,
+    layout: Layout,
     now: DateTime<Utc>,
     query: ListQuery,
     failed: Vec<FailedSignInRow>,
@@ -103,20 +103,20 @@ pub(in crate::http) async fn page(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Html<String>, WebError> {
-    let visit = CurrentUser::of(&app, &headers).await?;
-    let (query, listed) = read(&app, &visit, query.as_deref()).await?;
+    let current = CurrentUser::of(&app, &headers).await?;
+    let (query, listed) = read(&app, &current, query.as_deref()).await?;
     let pager = query.pager(&listed);
-    let (frame, now) = (Frame::of(&app, &visit, "/syncs"), visit.now);
-    super::page(&FailedSignInsPage { frame, now, query, failed: listed.rows, pager })
+    let (layout, now) = (Layout::for_user(&app, &current, "/syncs"), current.now);
+    super::page(&FailedSignInsPage { layout, now, query, failed: listed.rows, pager })
 }
 
-/// What a query asks for. Only operators see these records: they belong to no known user.
+/// Reads the list. Only operators see these records, since they belong to no known user.
 pub(in crate::http) async fn read(
     app: &App,
-    visit: &CurrentUser,
+    current: &CurrentUser,
     query: Option<&str>,
 ) -> Result<(ListQuery, Listed<FailedSignInRow>), WebError> {
-    if !visit.rights.operator {
+    if !current.permissions.operator {
         return Err(WebError::NotFound);
     }
     let query = ListQuery::read(query, &FILTERS)?;

@@ -1,4 +1,4 @@
-//! Times, limits, models and ids as people read them. Times are UTC: the server does not know where somebody sits.
+//! Formats times, limits, models and IDs for pages. Times are UTC, since the time zone of the user is unknown.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -32,8 +32,8 @@ pub(in crate::http) fn machine(time: &DateTime<Utc>) -> String {
     time.format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// Models of a team. `all-org-models` stands for those of its organization, whose list is `inherited`; `organization` is
-/// the organization's id.
+/// Models of a team. `all-org-models` means those of its organization, whose list is `inherited`; `organization` is the
+/// ID of the organization.
 pub(in crate::http) fn team_models(
     models: &[String],
     organization: Option<&str>,
@@ -58,7 +58,7 @@ pub(in crate::http) fn models(models: &[String]) -> String {
     if models.is_empty() { "all models".to_owned() } else { models.join(", ") }
 }
 
-/// The budget in words.
+/// A budget.
 pub(in crate::http) fn budget(limits: &RowLimits) -> String {
     match (&limits.max_budget, &limits.budget_duration) {
         (None, _) => "no budget".to_owned(),
@@ -67,12 +67,12 @@ pub(in crate::http) fn budget(limits: &RowLimits) -> String {
     }
 }
 
-/// When a budget begins anew, where there is one that does.
+/// Time of the next reset of a budget, if it is reset.
 pub(in crate::http) fn reset(limits: &RowLimits) -> Option<&DateTime<Utc>> {
     limits.max_budget.and(limits.budget_duration.as_ref()).and(limits.budget_reset_at.as_ref())
 }
 
-/// Tokens and requests a minute in words.
+/// Tokens and requests per minute.
 pub(in crate::http) fn rates(limits: &RowLimits) -> String {
     match (limits.tpm_limit, limits.rpm_limit) {
         (None, None) => "no limit".to_owned(),
@@ -103,12 +103,12 @@ fn counted(number: i64, one: &str) -> String {
     format!("{} {one}{plural}", thousands(number))
 }
 
-/// Where a membership came from.
+/// The source of a membership.
 pub(in crate::http) fn source(source: &str) -> &'static str {
     if source == "entra" { "from Entra" } else { "by hand" }
 }
 
-/// Whether a sign-in went well, and why not.
+/// The outcome of a sign-in.
 pub(in crate::http) fn outcome(outcome: &str) -> &'static str {
     match outcome {
         "signed_in" => "signed in",
@@ -120,10 +120,10 @@ pub(in crate::http) fn outcome(outcome: &str) -> &'static str {
     }
 }
 
-/// Everything but what a path's segment may hold as it is.
+/// All characters that a path segment has to encode.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-/// An id as a segment of a path.
+/// Encodes an ID as a path segment.
 pub(in crate::http) fn segment(id: &str) -> String {
     utf8_percent_encode(id, SEGMENT).to_string()
 }
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_told_as_a_person_would() {
+    fn time_is_formatted_relative_to_now() {
         let at = |text: &str| DateTime::parse_from_rfc3339(text).unwrap().to_utc();
         let now = at("2026-11-26T10:30:00Z");
         for (then, said) in [
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn team_models_say_what_all_org_models_means() {
+    fn team_models_explain_all_org_models() {
         let own = ["gpt-4".to_owned()];
         let inherits = [ALL_ORG_MODELS.to_owned()];
         let both = [&own[..], &inherits].concat();
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_of_one_are_singular() {
+    fn rate_of_one_is_singular() {
         let limits = |tpm_limit, rpm_limit| RowLimits {
             max_budget: None,
             budget_duration: None,
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_and_ids_are_written_for_where_they_stand() {
+    fn numbers_and_segments_are_formatted() {
         assert_eq!([0, 999, 1_000, 1_234_567, -1_000].map(thousands), ["0", "999", "1,000", "1,234,567", "-1,000"]);
         assert_eq!(["a b/c", "ä@b", "x-1_2.3~"].map(segment), ["a%20b%2Fc", "%C3%A4%40b", "x-1_2.3~"]);
     }

@@ -1,4 +1,4 @@
-//! `GET /teams`, `/organizations`, `/people`: what somebody sees of each, a page at a time.
+//! `GET /teams`, `/organizations` and `/people`: lists of what the user may see.
 
 use std::sync::Arc;
 
@@ -12,17 +12,17 @@ use crate::db::{Organization, Team, UserRow};
 use crate::http::App;
 use crate::http::current_user::CurrentUser;
 use crate::http::error::WebError;
-use crate::http::layout::Frame;
+use crate::http::layout::Layout;
 use crate::http::list_query::{ListQuery, Pager, SORTED};
 
 #[derive(Template)]
 #[template(path = "teams.html")]
 struct TeamsPage {
-    frame: Frame,
+    layout: Layout,
     query: ListQuery,
     teams: Vec<Team>,
     pager: Pager,
-    everything: bool,
+    sees_all: bool,
 }
 
 pub(in crate::http) async fn teams(
@@ -30,23 +30,23 @@ pub(in crate::http) async fn teams(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Html<String>, WebError> {
-    let visit = CurrentUser::of(&app, &headers).await?;
+    let current = CurrentUser::of(&app, &headers).await?;
     let query = ListQuery::read(query.as_deref(), SORTED)?;
-    let listed = app.store.teams(&visit.rights.scope, &query.listing(query.sort)?).await?;
-    let frame = Frame::of(&app, &visit, "/teams");
+    let listed = app.store.teams(&current.permissions.scope, &query.listing(query.sort)?).await?;
+    let layout = Layout::for_user(&app, &current, "/teams");
     let pager = query.pager(&listed);
-    page(&TeamsPage { frame, query, teams: listed.rows, pager, everything: visit.rights.operator })
+    page(&TeamsPage { layout, query, teams: listed.rows, pager, sees_all: current.permissions.operator })
 }
 
 #[derive(Template)]
 #[template(path = "organizations.html")]
 struct OrganizationsPage {
-    frame: Frame,
+    layout: Layout,
     query: ListQuery,
     organizations: Vec<Organization>,
     pager: Pager,
-    everything: bool,
-    /// Whether groups become organizations.
+    sees_all: bool,
+    /// Whether Entra groups become organizations.
     organizations_on: bool,
 }
 
@@ -55,35 +55,35 @@ pub(in crate::http) async fn organizations(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Html<String>, WebError> {
-    let visit = CurrentUser::of(&app, &headers).await?;
+    let current = CurrentUser::of(&app, &headers).await?;
     let query = ListQuery::read(query.as_deref(), SORTED)?;
-    let listed = app.store.organizations(&visit.rights.scope, &query.listing(query.sort)?).await?;
-    let frame = Frame::of(&app, &visit, "/organizations");
+    let listed = app.store.organizations(&current.permissions.scope, &query.listing(query.sort)?).await?;
+    let layout = Layout::for_user(&app, &current, "/organizations");
     let pager = query.pager(&listed);
     let organizations_on = app.config.policy.also_create_orgs;
-    let everything = visit.rights.operator;
-    page(&OrganizationsPage { frame, query, organizations: listed.rows, pager, everything, organizations_on })
+    let sees_all = current.permissions.operator;
+    page(&OrganizationsPage { layout, query, organizations: listed.rows, pager, sees_all, organizations_on })
 }
 
 #[derive(Template)]
-#[template(path = "people.html")]
-struct PeoplePage {
-    frame: Frame,
+#[template(path = "users.html")]
+struct UsersPage {
+    layout: Layout,
     query: ListQuery,
-    people: Vec<UserRow>,
+    users: Vec<UserRow>,
     pager: Pager,
-    everything: bool,
+    sees_all: bool,
 }
 
-pub(in crate::http) async fn people(
+pub(in crate::http) async fn users(
     State(app): State<Arc<App>>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Html<String>, WebError> {
-    let visit = CurrentUser::of(&app, &headers).await?;
+    let current = CurrentUser::of(&app, &headers).await?;
     let query = ListQuery::read(query.as_deref(), SORTED)?;
-    let listed = app.store.people(&visit.rights.scope, &query.listing(query.sort)?).await?;
-    let frame = Frame::of(&app, &visit, "/people");
+    let listed = app.store.people(&current.permissions.scope, &query.listing(query.sort)?).await?;
+    let layout = Layout::for_user(&app, &current, "/people");
     let pager = query.pager(&listed);
-    page(&PeoplePage { frame, query, people: listed.rows, pager, everything: visit.rights.operator })
+    page(&UsersPage { layout, query, users: listed.rows, pager, sees_all: current.permissions.operator })
 }

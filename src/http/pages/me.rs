@@ -1,4 +1,4 @@
-//! `GET /` for somebody who is signed in: who I am, where I belong, what the last sync did, where I am signed in.
+//! `GET /` for signed-in users: their account, memberships, last sync and sessions.
 
 use askama::Template;
 use axum::response::Html;
@@ -11,52 +11,52 @@ use crate::explain::RoleReport;
 use crate::http::App;
 use crate::http::current_user::CurrentUser;
 use crate::http::error::WebError;
-use crate::http::layout::Frame;
+use crate::http::layout::Layout;
 use crate::http::session_cookie;
 use crate::http::view_model::UserDetails;
 
 #[derive(Template)]
 #[template(path = "me.html")]
 struct MePage {
-    frame: Frame,
-    visit: CurrentUser,
+    layout: Layout,
+    current: CurrentUser,
     details: UserDetails,
     role: RoleReport,
     last_sync: Option<SyncView>,
-    /// When all that Microsoft tells was last known, where that was not at the last sync.
+    /// When Microsoft last returned all groups, if the last sync could not read them.
     as_of: Option<String>,
     sessions: Vec<SessionRow>,
     /// The name of this browser's session.
-    this: Option<String>,
+    this_session: Option<String>,
     ended: Option<u32>,
 }
 
-/// `ended`: how many sessions the form that leads here has ended.
+/// `ended`: number of sessions that the form on this page has just ended.
 pub(super) async fn page(
     app: &App,
     headers: &HeaderMap,
-    visit: CurrentUser,
+    current: CurrentUser,
     ended: Option<u32>,
 ) -> Result<Html<String>, WebError> {
-    let details = UserDetails::read(app, &visit, &visit.viewer.user_id).await?;
-    let sessions = details.sessions(app, &visit).await?;
+    let details = UserDetails::read(app, &current, &current.user.user_id).await?;
+    let sessions = details.sessions(app, &current).await?;
     let syncs = details.syncs(app).await?;
-    let last_sync = SyncView::all(app, &visit, syncs.into_iter().take(1).collect()).await?.pop();
+    let last_sync = SyncView::all(app, &current, syncs.into_iter().take(1).collect()).await?.pop();
     let as_of = match &last_sync {
         Some(sync) if sync.row.assigned_groups == "unknown" || sync.row.member_of == "unknown" => {
             let known = app.store.last_known_sync(&sync.row.object_id, sync.row.tenant_id).await?;
-            known.map(|at| formatting::ago(&visit.now, &at))
+            known.map(|at| formatting::ago(&current.now, &at))
         }
         _ => None,
     };
-    let frame = Frame::of(app, &visit, "/");
-    let this = session_cookie::name(app, headers).await?;
+    let layout = Layout::for_user(app, &current, "/");
+    let this_session = session_cookie::name(app, headers).await?;
     let role = details.role(app);
-    super::page(&MePage { frame, visit, details, role, last_sync, as_of, sessions, this, ended })
+    super::page(&MePage { layout, current, details, role, last_sync, as_of, sessions, this_session, ended })
 }
 
 impl MePage {
-    /// The last sync in words: what it did for this person, and how much it left as it was; or why they were refused.
+    /// Describes what the last sync did for the user, or why it was denied.
     fn last_sync(&self, sync: &SyncView) -> String {
         if sync.row.outcome != "signed_in" {
             return formatting::outcome(&sync.row.outcome).to_owned();
@@ -69,7 +69,7 @@ impl MePage {
         line
     }
 
-    /// What the person should know of what the last sync could not do.
+    /// What the last sync could not do.
     fn warnings(&self, sync: &SyncView) -> Vec<String> {
         let mut warnings = Vec::new();
         let mut unknown = Vec::new();
@@ -87,7 +87,8 @@ impl MePage {
             ));
         }
         if !sync.row.failures.is_empty() {
-            let who = if self.visit.rights.operator { "The syncs say why." } else { "Your administrator sees why." };
+            let who =
+                if self.current.permissions.operator { "The syncs say why." } else { "Your administrator sees why." };
             warnings.push(format!("Some groups could not be set up completely. {who}"));
         }
         warnings

@@ -1,4 +1,4 @@
-//! `GET /organizations/{id}`: an organization, its teams, and who is in it.
+//! `GET /organizations/{id}`: an organization, its teams and members.
 
 use std::sync::Arc;
 
@@ -10,14 +10,14 @@ use http::HeaderMap;
 use crate::http::App;
 use crate::http::current_user::CurrentUser;
 use crate::http::error::WebError;
-use crate::http::layout::Frame;
+use crate::http::layout::Layout;
 use crate::http::list_query::{ListQuery, MEMBERS, Pager};
 use crate::http::view_model::OrganizationDetails;
 
 #[derive(Template)]
 #[template(path = "organization.html")]
 struct OrganizationPage {
-    frame: Frame,
+    layout: Layout,
     details: OrganizationDetails,
     query: ListQuery,
     pager: Pager,
@@ -29,10 +29,10 @@ pub(in crate::http) async fn page(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Html<String>, WebError> {
-    let visit = CurrentUser::of(&app, &headers).await?;
+    let current = CurrentUser::of(&app, &headers).await?;
     let query = ListQuery::read(query.as_deref(), MEMBERS)?;
-    let details = OrganizationDetails::read(&app, &visit, &id, &query).await?;
-    let frame = Frame::of(&app, &visit, "/organizations");
+    let details = OrganizationDetails::read(&app, &current, &id, &query).await?;
+    let layout = Layout::for_user(&app, &current, "/organizations");
     let pager = query.pager(&details.members);
-    super::page(&OrganizationPage { frame, details, query, pager })
+    super::page(&OrganizationPage { layout, details, query, pager })
 }

@@ -1,4 +1,4 @@
-//! `GET /settings`: what the service works with and where that came from, and whether all it needs is there.
+//! `GET /settings`: the effective settings with their origins, and health checks.
 
 mod answers;
 
@@ -19,7 +19,7 @@ use crate::graph::{self, Graph};
 use crate::http::App;
 use crate::http::current_user::CurrentUser;
 use crate::http::error::WebError;
-use crate::http::layout::Frame;
+use crate::http::layout::Layout;
 use crate::http::query;
 use crate::oidc::Entra;
 use crate::util::clock::Clock;
@@ -28,40 +28,41 @@ use crate::util::single_flight::SingleFlight;
 
 use answers::{Answer, answers};
 
-/// How long everybody who asks is shown the same findings.
+/// How long a result is shared.
 const FINDINGS_TTL: Duration = Duration::from_secs(15);
 
-/// The checks that the page shows.
+/// Health checks of the settings page.
 pub(in crate::http) struct Checks {
     http: HttpClient,
-    last: SingleFlight<Checked, Infallible>,
+    last: SingleFlight<CheckResult, Infallible>,
 }
 
-/// What the checks found, and when.
+/// Findings, and when they were made.
 #[derive(Clone)]
-struct Checked {
+struct CheckResult {
     at: DateTime<Utc>,
     findings: Arc<Vec<Finding>>,
 }
 
 impl Checks {
-    /// `http` leads to Entra and Graph.
+    /// `http` is for Entra and Graph.
     pub(in crate::http) fn new(http: HttpClient, clock: Clock) -> Self {
         Self { http, last: SingleFlight::new(clock) }
     }
 
-    /// The last findings, or new ones. Whoever asks meanwhile waits for the same.
-    async fn findings(&self, app: &App) -> Checked {
+    /// The last findings or new ones. Concurrent requests share one run.
+    async fn findings(&self, app: &App) -> CheckResult {
         let now = app.clock.moment();
-        let read = async || Ok(Checked { at: app.clock.now(), findings: Arc::new(self.run(app).await) });
-        let Ok(checked) = self.last.get(|at, _| at.age(now) < FINDINGS_TTL, Duration::ZERO, read).await;
-        checked
+        let read = async || Ok(CheckResult { at: app.clock.now(), findings: Arc::new(self.run(app).await) });
+        let Ok(result) = self.last.get(|at, _| at.age(now) < FINDINGS_TTL, Duration::ZERO, read).await;
+        result
     }
 
     async fn run(&self, app: &App) -> Vec<Finding> {
         let config = &app.config;
         let redirect_uri = config.server.public_url.join("/sso/callback");
-        // Not the one of the sign-ins: that would answer from memory, and have them wait while the keys are read again.
+        // A separate client: the one of the sign-ins would answer from memory, and sign-ins would wait while keys are
+        // fetched.
         let entra = Entra::new(self.http.clone(), app.clock.clone(), config.entra.clone(), redirect_uri);
         let graph = Graph::new(self.http.clone(), config.entra.graph_url.clone(), graph::TOTAL_BUDGET);
         let parts = Parts {
@@ -79,16 +80,16 @@ impl Checks {
 #[derive(Template)]
 #[template(path = "settings.html")]
 struct SettingsPage<'a> {
-    frame: Frame,
-    checked: Checked,
+    layout: Layout,
+    checks: CheckResult,
     answers: Vec<Answer>,
     sections: Vec<(&'static str, Vec<&'a Setting>)>,
 }
 
 impl SettingsPage<'_> {
-    /// All findings in a sentence or two. Where there are warnings, one of them may be that nobody knows.
+    /// Summary of the findings. A warning can mean that a check gave no result.
     fn summary(&self) -> String {
-        let count = |level| self.checked.findings.iter().filter(|finding| finding.level == level).count();
+        let count = |level| self.checks.findings.iter().filter(|finding| finding.level == level).count();
         let (failures, warnings) = (count(Level::Fail), count(Level::Warn));
         let failed = match failures {
             0 if warnings == 0 => return "All is well: people can sign in.".to_owned(),
@@ -126,18 +127,18 @@ fn sections(config: &Config) -> Vec<(&'static str, Vec<&Setting>)> {
     of_one.filter_map(|settings| Some((settings.first()?.section(), settings.iter().collect()))).collect()
 }
 
-/// For those who run the service; nobody else learns that the page is there.
+/// For operators. Other users get 404, so that the page is not revealed.
 pub(in crate::http) async fn page(
     State(app): State<Arc<App>>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Html<String>, WebError> {
-    let visit = CurrentUser::of(&app, &headers).await?;
-    if !visit.rights.operator {
+    let current = CurrentUser::of(&app, &headers).await?;
+    if !current.permissions.operator {
         return Err(WebError::NotFound);
     }
     query::none(query.as_deref())?;
-    let checked = app.checks.findings(&app).await;
+    let checks = app.checks.findings(&app).await;
     let (answers, sections) = (answers(&app.config), sections(&app.config));
-    write(&SettingsPage { frame: Frame::of(&app, &visit, "/settings"), checked, answers, sections })
+    write(&SettingsPage { layout: Layout::for_user(&app, &current, "/settings"), checks, answers, sections })
 }

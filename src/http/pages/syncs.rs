@@ -1,4 +1,4 @@
-//! `GET /syncs`: every sign-in's record, in words, and a chart of the last day.
+//! `GET /syncs`: sync records, and a chart of the last day.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,15 +16,15 @@ use crate::db::{Hour, RoleChanged, StoreError, SyncFilter, SyncRow};
 use crate::http::App;
 use crate::http::current_user::CurrentUser;
 use crate::http::error::WebError;
-use crate::http::layout::Frame;
+use crate::http::layout::Layout;
 use crate::http::list_query::{ListQuery, Pager};
 use crate::http::query::QueryError;
 use crate::util::clock::Moment;
 
-/// The list's own filters.
+/// The filters of the list.
 const FILTERS: [&str; 3] = ["person", "group", "trouble"];
 
-/// Reads the query of the list.
+/// Parses the query of the list.
 pub(in crate::http) fn read(query: Option<&str>) -> Result<ListQuery, QueryError> {
     let query = ListQuery::read(query, &FILTERS)?;
     match query.filter("trouble") {
@@ -36,15 +36,15 @@ pub(in crate::http) fn read(query: Option<&str>) -> Result<ListQuery, QueryError
 #[derive(Template)]
 #[template(path = "syncs.html")]
 struct SyncsPage {
-    frame: Frame,
+    layout: Layout,
     now: DateTime<Utc>,
     query: ListQuery,
     syncs: Vec<SyncView>,
     pager: Pager,
-    /// On the first page of the whole list, for who sees all.
+    /// For operators, on the first page of the unfiltered list.
     chart: Option<Chart>,
-    everything: bool,
-    /// For operators: sign-ins of the last 24 hours that failed before the user was known.
+    sees_all: bool,
+    /// For operators: number of sign-ins in the last 24 hours that failed before the user was known.
     failed_sign_ins: Option<i64>,
 }
 
@@ -53,36 +53,36 @@ pub(in crate::http) async fn page(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Html<String>, WebError> {
-    let visit = CurrentUser::of(&app, &headers).await?;
+    let current = CurrentUser::of(&app, &headers).await?;
     let query = read(query.as_deref())?;
-    let listed = app.store.syncs(&filter(&visit, &query), &query.listing_of_syncs()?).await?;
+    let listed = app.store.syncs(&filter(&current, &query), &query.listing_of_syncs()?).await?;
     let pager = query.pager(&listed);
-    let syncs = SyncView::all(&app, &visit, listed.rows).await?;
-    let chart = if visit.rights.operator && query.is_plain() {
-        Some(Chart::new(visit.now, &hours(&app, visit.now).await?))
+    let syncs = SyncView::all(&app, &current, listed.rows).await?;
+    let chart = if current.permissions.operator && query.is_unfiltered_first_page() {
+        Some(Chart::new(current.now, &hours(&app, current.now).await?))
     } else {
         None
     };
-    let failed_sign_ins = if visit.rights.operator {
-        Some(app.store.failed_sign_ins_since(visit.now - TimeDelta::hours(24)).await?)
+    let failed_sign_ins = if current.permissions.operator {
+        Some(app.store.failed_sign_ins_since(current.now - TimeDelta::hours(24)).await?)
     } else {
         None
     };
-    let frame = Frame::of(&app, &visit, "/syncs");
-    let (now, everything) = (visit.now, visit.rights.operator);
-    super::page(&SyncsPage { frame, now, query, syncs, pager, chart, everything, failed_sign_ins })
+    let layout = Layout::for_user(&app, &current, "/syncs");
+    let (now, sees_all) = (current.now, current.permissions.operator);
+    super::page(&SyncsPage { layout, now, query, syncs, pager, chart, sees_all, failed_sign_ins })
 }
 
 impl SyncsPage {
-    fn filtered(&self) -> bool {
+    fn is_filtered(&self) -> bool {
         FILTERS.iter().any(|filter| self.query.filter(filter).is_some())
     }
 }
 
-/// Who may not see everybody's records asks for their own, whatever the query says.
-pub(in crate::http) fn filter(visit: &CurrentUser, query: &ListQuery) -> SyncFilter {
-    let viewer = &visit.viewer;
-    let (person, row) = if visit.rights.operator {
+/// The filter for the database. Users who are not operators get their own records, whatever the query says.
+pub(in crate::http) fn filter(current: &CurrentUser, query: &ListQuery) -> SyncFilter {
+    let viewer = &current.user;
+    let (person, row) = if current.permissions.operator {
         (query.filter("person").map(ToOwned::to_owned), None)
     } else {
         (Some(viewer.identity.object_id.to_string()), Some(viewer.user_id.clone()))
@@ -91,31 +91,31 @@ pub(in crate::http) fn filter(visit: &CurrentUser, query: &ListQuery) -> SyncFil
     SyncFilter { person, row, group, troubled: query.filter("trouble").is_some() }
 }
 
-/// A record in words.
+/// A sync record as text.
 pub(in crate::http) struct SyncView {
     pub(in crate::http) row: SyncRow,
     pub(in crate::http) read: Vec<String>,
     pub(in crate::http) written: Vec<Part>,
-    /// What was left alone, and why.
-    pub(in crate::http) left: Vec<String>,
+    /// What was skipped, and why.
+    pub(in crate::http) skipped: Vec<String>,
     pub(in crate::http) failed: Vec<String>,
 }
 
-/// A part of what was written: what was done, and with which groups.
+/// One change: what was done, and for which groups.
 pub(in crate::http) struct Part {
-    pub(in crate::http) said: String,
+    pub(in crate::http) text: String,
     pub(in crate::http) names: Vec<String>,
 }
 
 impl SyncView {
-    /// Puts records into words, as far as the visitor may know.
+    /// Formats records, as far as the current user may see them.
     pub(in crate::http) async fn all(
         app: &App,
-        visit: &CurrentUser,
+        current: &CurrentUser,
         rows: Vec<SyncRow>,
     ) -> Result<Vec<Self>, WebError> {
-        let rows: Vec<SyncRow> = rows.into_iter().map(|row| shown(visit, row)).collect();
-        let ids: BTreeSet<String> = rows.iter().flat_map(groups).collect();
+        let rows: Vec<SyncRow> = rows.into_iter().map(|row| redact_row(current, row)).collect();
+        let ids: BTreeSet<String> = rows.iter().flat_map(group_ids).collect();
         let ids: Vec<String> = ids.into_iter().collect();
         let names = if ids.is_empty() { BTreeMap::new() } else { app.store.group_names(&ids).await? };
         Ok(rows.into_iter().map(|row| Self::new(row, &names)).collect())
@@ -123,25 +123,25 @@ impl SyncView {
 
     fn new(row: SyncRow, names: &BTreeMap<String, String>) -> Self {
         let read = vec![
-            list_read(
+            list_line(
                 ["assigned group", "assigned groups"],
                 &row.assigned_groups,
                 row.assigned_groups_read,
                 row.assigned_groups_why.as_deref(),
             ),
-            list_read(
+            list_line(
                 ["group of the person", "groups of the person"],
                 &row.member_of,
                 row.member_of_read,
                 row.member_of_why.as_deref(),
             ),
         ];
-        let failed = row.failures.iter().map(failure).collect();
-        let left = row.notes.0.as_array().into_iter().flatten().map(|said| note(said, names)).collect();
-        Self { read, written: written(&row, names), left, failed, row }
+        let failed = row.failures.iter().map(failure_line).collect();
+        let skipped = row.notes.0.as_array().into_iter().flatten().map(|note| note_line(note, names)).collect();
+        Self { read, written: written(&row, names), skipped, failed, row }
     }
 
-    /// Everything that was written, on one line.
+    /// All changes on one line.
     pub(in crate::http) fn written_line(&self) -> String {
         let parts: Vec<String> = self.written.iter().map(ToString::to_string).collect();
         if parts.is_empty() { "nothing had to be changed".to_owned() } else { parts.join("; ") }
@@ -150,15 +150,15 @@ impl SyncView {
 
 impl std::fmt::Display for Part {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.said)?;
+        f.write_str(&self.text)?;
         if self.names.is_empty() { Ok(()) } else { write!(f, " {}", self.names.join(", ")) }
     }
 }
 
-/// What of a record somebody may see. About their own they learn what happened to themselves: of other people's groups, of
-/// rows with the same address and of what the database said, only that there was something.
-pub(in crate::http) fn shown(visit: &CurrentUser, mut row: SyncRow) -> SyncRow {
-    if visit.rights.operator {
+/// Removes what the current user may not see. For their own records, users see what happened to themselves, but neither
+/// other users' groups, rows with the same address, nor database errors.
+pub(in crate::http) fn redact_row(current: &CurrentUser, mut row: SyncRow) -> SyncRow {
+    if current.permissions.operator {
         return row;
     }
     row.organizations_created.retain(|id| row.organizations_joined.contains(id));
@@ -168,12 +168,12 @@ pub(in crate::http) fn shown(visit: &CurrentUser, mut row: SyncRow) -> SyncRow {
         (failure.id, failure.alias, failure.why) = (None, None, None);
     }
     if let Some(notes) = row.notes.0.as_array_mut() {
-        notes.retain(|said| !matches!(said["note"].as_str(), Some("same_email" | "same_sso_user_id")));
+        notes.retain(|note| !matches!(note["note"].as_str(), Some("same_email" | "same_sso_user_id")));
     }
     row
 }
 
-fn groups(row: &SyncRow) -> impl Iterator<Item = String> {
+fn group_ids(row: &SyncRow) -> impl Iterator<Item = String> {
     let lists = [
         &row.organizations_created,
         &row.teams_created,
@@ -186,7 +186,7 @@ fn groups(row: &SyncRow) -> impl Iterator<Item = String> {
     lists.into_iter().flatten().chain(changed).cloned().chain(noted.map(str::to_owned))
 }
 
-fn list_read([one, what]: [&str; 2], state: &str, read: Option<i32>, why: Option<&str>) -> String {
+fn list_line([one, what]: [&str; 2], state: &str, read: Option<i32>, why: Option<&str>) -> String {
     match state {
         "known" if read == Some(1) => format!("1 {one}"),
         "known" => format!("{} {what}", read.unwrap_or_default()),
@@ -199,43 +199,43 @@ fn list_read([one, what]: [&str; 2], state: &str, read: Option<i32>, why: Option
 fn written(row: &SyncRow, names: &BTreeMap<String, String>) -> Vec<Part> {
     let name = |id: &String| names.get(id).unwrap_or(id).clone();
     let mut parts = Vec::new();
-    let mut say = |said: String, ids: &[&String]| {
-        parts.push(Part { said, names: ids.iter().map(|id| name(id)).collect() });
+    let mut add = |text: String, ids: &[&String]| {
+        parts.push(Part { text, names: ids.iter().map(|id| name(id)).collect() });
     };
     if row.user_created {
-        say("made the account".to_owned(), &[]);
+        add("made the account".to_owned(), &[]);
     }
     let joined: Vec<&String> = row.teams_joined.iter().collect();
     if !joined.is_empty() {
-        say("joined".to_owned(), &joined);
+        add("joined".to_owned(), &joined);
     }
     let only: Vec<&String> = row.organizations_joined.iter().filter(|id| !row.teams_joined.contains(id)).collect();
     if !only.is_empty() {
-        say("joined the organization".to_owned(), &only);
+        add("joined the organization".to_owned(), &only);
     }
     for (made, one) in [(&row.organizations_created, "organization"), (&row.teams_created, "team")] {
         if !made.is_empty() {
-            say(format!("created {}", formatting::count(made.len(), one)), &[]);
+            add(format!("created {}", formatting::count(made.len(), one)), &[]);
         }
     }
-    // A new account's first role is no change to tell: the page names the role.
+    // The first role of a new account is not a change: the page shows the role.
     let changed = row.role_changes.iter().filter(|change| !(row.user_created && change.scope == "global"));
     for RoleChanged { scope, before, after } in changed {
         let scope = if scope == "global" { String::new() } else { format!(" in {}", name(scope)) };
         let before = before.as_deref().filter(|before| !before.is_empty()).unwrap_or("none");
-        say(format!("role{scope}: {before} → {after}"), &[]);
+        add(format!("role{scope}: {before} → {after}"), &[]);
     }
     let updated: Vec<&String> = row.team_models_updated.iter().collect();
     if !updated.is_empty() {
-        say("updated the models of".to_owned(), &updated);
+        add("updated the models of".to_owned(), &updated);
     }
     if row.user_updated {
-        say("brought details and roles up to date".to_owned(), &[]);
+        add("brought details and roles up to date".to_owned(), &[]);
     }
     parts
 }
 
-fn failure(failed: &crate::db::Failed) -> String {
+fn failure_line(failed: &crate::db::Failed) -> String {
     match (&failed.alias, &failed.why) {
         (Some(alias), Some(why)) => format!("the {} {alias} could not be created: {why}", failed.kind),
         _ => format!("{} {} could not be created; your administrator sees why", article(&failed.kind), failed.kind),
@@ -246,14 +246,14 @@ fn article(kind: &str) -> &'static str {
     if kind == "organization" { "an" } else { "a" }
 }
 
-/// A note of the plan: something that was left alone on purpose.
-fn note(said: &Value, names: &BTreeMap<String, String>) -> String {
-    let text = |key: &str| said[key].as_str().unwrap_or_default().to_owned();
+/// A note of the plan: something that it skipped on purpose.
+fn note_line(note: &Value, names: &BTreeMap<String, String>) -> String {
+    let text = |key: &str| note[key].as_str().unwrap_or_default().to_owned();
     let others = || {
-        let ids: Vec<&str> = said["user_ids"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let ids: Vec<&str> = note["user_ids"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         if ids.is_empty() { String::new() } else { format!(": {}", ids.join(", ")) }
     };
-    match said["note"].as_str().unwrap_or_default() {
+    match note["note"].as_str().unwrap_or_default() {
         "team_stays_standalone" => {
             let id = text("team");
             format!("{} stays standalone: what exists is left as it is", names.get(&id).unwrap_or(&id))
@@ -272,33 +272,33 @@ fn note(said: &Value, names: &BTreeMap<String, String>) -> String {
     }
 }
 
-/// Sign-ins by the hour, of the last day.
+/// Sign-ins by the hour, in the last day.
 pub(in crate::http) struct Chart {
     bars: Vec<Bar>,
-    all: i64,
+    total: i64,
     troubled: i64,
 }
 
 struct Bar {
     hour: DateTime<Utc>,
-    all: i64,
+    total: i64,
     troubled: i64,
-    /// In units of the drawing, from the left.
+    /// Offset from the left, in units of the drawing.
     x: i64,
     good_height: i64,
     troubled_height: i64,
 }
 
 const HOURS: i32 = 24;
-/// How long one count serves all who look at the page.
+/// How long a result is shared.
 const HOURS_TTL: Duration = Duration::from_mins(1);
 const BAR_WIDTH: i64 = 30;
 const HEIGHT: i64 = 110;
 
-/// Sign-ins by the hour; counted once a minute at most.
+/// Reads sign-ins by the hour, at most once a minute.
 async fn hours(app: &App, now: DateTime<Utc>) -> Result<Arc<[Hour]>, Arc<StoreError>> {
-    let asked = app.clock.moment();
-    let fresh = |at: Moment, _: &_| at.age(asked) < HOURS_TTL;
+    let requested_at = app.clock.moment();
+    let fresh = |at: Moment, _: &_| at.age(requested_at) < HOURS_TTL;
     let read = async || match app.store.hours(chart_begins(now)).await {
         Ok(hours) => Ok(Arc::from(hours)),
         Err(error) => Err(Arc::new(error)),
@@ -306,7 +306,7 @@ async fn hours(app: &App, now: DateTime<Utc>) -> Result<Arc<[Hour]>, Arc<StoreEr
     app.hours.get(fresh, Duration::ZERO, read).await
 }
 
-/// Where the chart begins: with a whole hour.
+/// The start of the chart: a whole hour.
 pub(in crate::http) fn chart_begins(now: DateTime<Utc>) -> DateTime<Utc> {
     let hour = now.duration_trunc(TimeDelta::hours(1)).unwrap_or(now);
     hour - TimeDelta::hours(i64::from(HOURS) - 1)
@@ -315,23 +315,24 @@ pub(in crate::http) fn chart_begins(now: DateTime<Utc>) -> DateTime<Utc> {
 impl Chart {
     fn new(now: DateTime<Utc>, hours: &[Hour]) -> Self {
         let begin = chart_begins(now);
-        let most = hours.iter().map(|hour| hour.all).max().unwrap_or_default().max(1);
+        let max = hours.iter().map(|hour| hour.all).max().unwrap_or_default().max(1);
         let bar = |n: i32| {
             let hour = begin + TimeDelta::hours(i64::from(n));
             let found = hours.iter().find(|found| found.hour == hour);
-            let (all, troubled) = found.map_or((0, 0), |found| (found.all, found.troubled));
-            // Whatever happened at all can be seen.
-            let height = |count: i64| if count == 0 { 0 } else { (count * HEIGHT / most).max(2) };
+            let (total, troubled) = found.map_or((0, 0), |found| (found.all, found.troubled));
+            // A single sign-in stays visible.
+            let height = |count: i64| if count == 0 { 0 } else { (count * HEIGHT / max).max(2) };
             let troubled_height = height(troubled);
-            let good_height = height(all - troubled);
-            Bar { hour, all, troubled, x: i64::from(n) * BAR_WIDTH, good_height, troubled_height }
+            let good_height = height(total - troubled);
+            Bar { hour, total, troubled, x: i64::from(n) * BAR_WIDTH, good_height, troubled_height }
         };
         let bars: Vec<Bar> = (0..HOURS).map(bar).collect();
-        let (all, troubled) = bars.iter().fold((0, 0), |(all, troubled), bar| (all + bar.all, troubled + bar.troubled));
-        Self { bars, all, troubled }
+        let total = bars.iter().map(|bar| bar.total).sum();
+        let troubled = bars.iter().map(|bar| bar.troubled).sum();
+        Self { bars, total, troubled }
     }
 
     fn busiest(&self) -> Option<&Bar> {
-        self.bars.iter().max_by_key(|bar| bar.all).filter(|bar| bar.all > 0)
+        self.bars.iter().max_by_key(|bar| bar.total).filter(|bar| bar.total > 0)
     }
 }

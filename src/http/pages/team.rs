@@ -1,4 +1,4 @@
-//! `GET /teams/{id}`: a team, why it stands alone if it does, and who is in it.
+//! `GET /teams/{id}`: a team and its members.
 
 use std::sync::Arc;
 
@@ -11,18 +11,18 @@ use crate::explain::{self, Standalone, Words};
 use crate::http::App;
 use crate::http::current_user::CurrentUser;
 use crate::http::error::WebError;
-use crate::http::layout::Frame;
+use crate::http::layout::Layout;
 use crate::http::list_query::{ListQuery, MEMBERS, Pager};
 use crate::http::view_model::TeamDetails;
 
 #[derive(Template)]
 #[template(path = "team.html")]
 struct TeamPage {
-    frame: Frame,
+    layout: Layout,
     details: TeamDetails,
-    /// Why it belongs to no organization, where it does not.
-    alone: Option<Words>,
-    /// Whether the person may open the organization's own page.
+    /// Why the team has no organization; `None` if it has one.
+    standalone: Option<Words>,
+    /// Whether the user may open the page of the organization.
     sees_organization: bool,
     operator: bool,
     query: ListQuery,
@@ -35,25 +35,25 @@ pub(in crate::http) async fn page(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Html<String>, WebError> {
-    let visit = CurrentUser::of(&app, &headers).await?;
+    let current = CurrentUser::of(&app, &headers).await?;
     let query = ListQuery::read(query.as_deref(), MEMBERS)?;
-    let details = TeamDetails::read(&app, &visit, &id, &query).await?;
+    let details = TeamDetails::read(&app, &current, &id, &query).await?;
     let sees_organization = match &details.team.organization_id {
-        Some(id) => app.store.organization(&visit.rights.scope, id).await?.is_some(),
+        Some(id) => app.store.organization(&current.permissions.scope, id).await?.is_some(),
         None => false,
     };
     let organizations_on = app.config.policy.also_create_orgs;
-    let standalone = details.team.organization_id.is_none();
-    let alone = standalone.then(|| match explain::standalone(details.made.as_ref(), organizations_on) {
-        // What the database said is for operators.
-        Standalone::OrganizationRefused { at, .. } if !visit.rights.operator => {
+    let no_organization = details.team.organization_id.is_none();
+    let standalone = no_organization.then(|| match explain::standalone(details.creation.as_ref(), organizations_on) {
+        // The error of the database is for operators.
+        Standalone::OrganizationRefused { at, .. } if !current.permissions.operator => {
             Standalone::OrganizationRefused { at, why: None }
         }
         known => known,
     });
-    let alone = alone.as_ref().map(Standalone::words);
-    let frame = Frame::of(&app, &visit, "/teams");
+    let standalone = standalone.as_ref().map(Standalone::words);
+    let layout = Layout::for_user(&app, &current, "/teams");
     let pager = query.pager(&details.members);
-    let operator = visit.rights.operator;
-    super::page(&TeamPage { frame, details, alone, sees_organization, operator, query, pager })
+    let operator = current.permissions.operator;
+    super::page(&TeamPage { layout, details, standalone, sees_organization, operator, query, pager })
 }

@@ -1,4 +1,4 @@
-//! `GET /people/{id}`: a person, their organizations and teams; for operators also their sessions and syncs.
+//! `GET /people/{id}`: a user, their organizations and teams; for operators and the user, also sessions and syncs.
 
 use std::sync::Arc;
 
@@ -13,23 +13,23 @@ use crate::explain::RoleReport;
 use crate::http::App;
 use crate::http::current_user::CurrentUser;
 use crate::http::error::WebError;
-use crate::http::layout::Frame;
+use crate::http::layout::Layout;
 use crate::http::view_model::UserDetails;
 
 #[derive(Template)]
-#[template(path = "person.html")]
-struct PersonPage {
-    frame: Frame,
-    visit: CurrentUser,
+#[template(path = "user.html")]
+struct UserPage {
+    layout: Layout,
+    current: CurrentUser,
     details: UserDetails,
     role: RoleReport,
-    /// For operators, and about oneself.
-    more: Option<More>,
-    /// How many sessions the form that leads here has ended.
+    /// `None` unless the current user is an operator or this user.
+    activity: Option<Activity>,
+    /// Number of sessions that the form on this page has just ended.
     ended: Option<u32>,
 }
 
-struct More {
+struct Activity {
     sessions: Vec<SessionRow>,
     syncs: Vec<SyncView>,
 }
@@ -40,17 +40,17 @@ pub(in crate::http) async fn page(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Html<String>, WebError> {
-    let visit = CurrentUser::of(&app, &headers).await?;
+    let current = CurrentUser::of(&app, &headers).await?;
     let ended = super::sessions::ended(query.as_deref())?;
-    let details = UserDetails::read(&app, &visit, &id).await?;
-    let more = if visit.rights.operator || visit.is_self(&id) {
-        let sessions = details.sessions(&app, &visit).await?;
-        let syncs = SyncView::all(&app, &visit, details.syncs(&app).await?).await?;
-        Some(More { sessions, syncs })
+    let details = UserDetails::read(&app, &current, &id).await?;
+    let activity = if current.permissions.operator || current.is_self(&id) {
+        let sessions = details.sessions(&app, &current).await?;
+        let syncs = SyncView::all(&app, &current, details.syncs(&app).await?).await?;
+        Some(Activity { sessions, syncs })
     } else {
         None
     };
-    let frame = Frame::of(&app, &visit, "/people");
+    let layout = Layout::for_user(&app, &current, "/people");
     let role = details.role(&app);
-    super::page(&PersonPage { frame, visit, details, role, more, ended })
+    super::page(&UserPage { layout, current, details, role, activity, ended })
 }

@@ -1,4 +1,4 @@
-//! The listener for those who run the service: `GET /metrics` and nothing else, out of the public's reach.
+//! The metrics listener: `GET /metrics` and nothing else, on an address that is not public.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,27 +10,36 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Patience, accept, converse};
+use super::{ConnectionTimeouts, accept, serve_connection};
 use crate::http::App;
 
-/// Some who read, each with a connection or two.
-const CONNECTIONS: usize = 16;
-/// Prometheus asks every minute at the longest, mostly on the connection that it has.
-const PATIENCE: Patience =
-    Patience { request: Duration::from_secs(75), connection: Duration::from_mins(10), last: Duration::from_secs(10) };
+/// Maximum number of connections: a few scrapers with one or two each.
+const MAX_CONNECTIONS: usize = 16;
+/// Prometheus scrapes at least once a minute, usually on an open connection.
+const TIMEOUTS: ConnectionTimeouts = ConnectionTimeouts {
+    request: Duration::from_secs(75),
+    connection: Duration::from_mins(10),
+    last: Duration::from_secs(10),
+};
 
-/// Serves the metrics until `stop`, which comes after the service's own end: how it ends can be watched.
+/// Serves the metrics until `stop`, which is canceled after the service has stopped, so that the shutdown can be
+/// observed.
 pub async fn serve_metrics(app: Arc<App>, listener: TcpListener, stop: CancellationToken) {
     let router = TowerToHyperService::new(crate::http::metrics_router(&app));
     let answer = move |request| router.call(request);
     let connections = TaskTracker::new();
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    let full = || tracing::warn!("{CONNECTIONS} connections read the metrics: the next one waits");
-    accept(listener, &places, &stop, full, |stream, peer, place| {
-        let connection = converse(stream, peer, answer.clone(), stop.clone(), PATIENCE);
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let on_full = || {
+        tracing::warn!(
+            limit = MAX_CONNECTIONS,
+            "connection limit of the metrics listener reached; new connections wait"
+        )
+    };
+    accept(listener, &permits, &stop, on_full, |stream, peer, permit| {
+        let connection = serve_connection(stream, peer, answer.clone(), stop.clone(), TIMEOUTS);
         connections.spawn(async move {
             connection.await;
-            drop(place);
+            drop(permit);
         });
     })
     .await;

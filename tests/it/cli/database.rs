@@ -150,7 +150,7 @@ async fn outage_is_logged_once_with_its_reason() {
     let log = ended.log();
     let errors: Vec<&serde_json::Value> = log.iter().filter(|line| line["level"] == "ERROR").collect();
     let reason = "is not currently accepting connections";
-    let told = errors.iter().filter(|line| line["message"].to_string().contains(reason)).count();
+    let told = errors.iter().filter(|line| line["error"].to_string().contains(reason)).count();
     // A connection that broke is another failure than that there is none.
     assert!(told == 1 && errors.len() <= 2, "{errors:#?}");
     let answered = log.iter().filter(|line| line["message"] == "answered" && line["status"] == 503).count();

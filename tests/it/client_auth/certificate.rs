@@ -4,7 +4,7 @@ use std::fs;
 
 use chrono::TimeDelta;
 use entraway::config::ClientAuth;
-use entraway::http::server::Patience;
+use entraway::http::server::ConnectionTimeouts;
 use entraway::util::clock::Clock;
 use serde_json::json;
 use uuid::Uuid;
@@ -130,7 +130,7 @@ async fn a_clock_that_is_some_minutes_off_does_no_harm_and_one_that_is_an_hour_o
         clock.advance(TimeDelta::minutes(minutes));
         let mut config = scene.world.config();
         config.entra.client_auth = ClientAuth::Certificate(scene.folder.path().join("credential"));
-        let service = World::service_at(config, clock, Patience::default()).await;
+        let service = World::service_at(config, clock, ConnectionTimeouts::default()).await;
         if good {
             scene.signs_in(&service).await;
         } else {

@@ -45,10 +45,10 @@ fn parts_sent(scene: &Scene) -> Vec<String> {
     parts
 }
 
-/// The lines with an error, each with its message.
+/// The ERROR lines of a log, each with its message and error.
 fn errors(log: &str) -> Vec<String> {
     let lines = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-    lines.filter(|line| line["level"] == "ERROR").map(|line| line["message"].to_string()).collect()
+    lines.filter(|line| line["level"] == "ERROR").map(|line| format!("{} {}", line["message"], line["error"])).collect()
 }
 
 #[tokio::test]

@@ -390,9 +390,9 @@ async fn what_is_over_is_swept_out_by_one_replica_at_a_time() {
         .await
         .unwrap();
     assert!(ours, "the lock is free");
-    assert_eq!(service.app.purge().await.unwrap(), 0, "while another one is at it, it is left to that one");
+    assert_eq!(service.app.delete_expired().await.unwrap(), 0, "while another one is at it, it is left to that one");
     assert_eq!(world.traces().await.sessions, 1);
     other.rollback().await.unwrap();
-    assert!(service.app.purge().await.unwrap() > 0);
+    assert!(service.app.delete_expired().await.unwrap() > 0);
     assert_eq!(world.traces().await.sessions, 0);
 }

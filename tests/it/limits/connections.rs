@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use entraway::http::server::Patience;
+use entraway::http::server::ConnectionTimeouts;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
@@ -15,10 +15,10 @@ const LONG: Duration = Duration::from_mins(5);
 const HEALTH: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
 const ALIVE: &str = r#"{"status":"alive"}"#;
 
-async fn service(world: &World, patience: Patience, connections: usize) -> Service {
+async fn service(world: &World, timeouts: ConnectionTimeouts, connections: usize) -> Service {
     let mut config = world.config();
     config.limits.connections = connections;
-    world.patient_service(config, patience).await
+    world.patient_service(config, timeouts).await
 }
 
 /// Asks whether the service is alive, which it has to be; gives the answer.
@@ -35,7 +35,7 @@ async fn ask(stream: &mut TcpStream) -> String {
 #[tokio::test]
 async fn who_sends_a_request_slower_than_anybody_is_cut() {
     let world = World::new().await;
-    let service = service(&world, Patience { request: SHORT, connection: LONG, last: LONG }, 100).await;
+    let service = service(&world, ConnectionTimeouts { request: SHORT, connection: LONG, last: LONG }, 100).await;
     let begin = Instant::now();
     let mut stream = connect(&service).await;
     stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n").await.unwrap();
@@ -59,7 +59,7 @@ async fn who_sends_a_request_slower_than_anybody_is_cut() {
 #[tokio::test]
 async fn a_connection_that_says_nothing_is_closed_before_and_after_its_first_request() {
     let world = World::new().await;
-    let service = service(&world, Patience { request: SHORT, connection: LONG, last: LONG }, 100).await;
+    let service = service(&world, ConnectionTimeouts { request: SHORT, connection: LONG, last: LONG }, 100).await;
     let mut silent = connect(&service).await;
     rest(&mut silent).await;
     let mut idle = connect(&service).await;
@@ -71,7 +71,7 @@ async fn a_connection_that_says_nothing_is_closed_before_and_after_its_first_req
 #[tokio::test]
 async fn a_connection_ends_in_good_order_when_its_time_is_over() {
     let world = World::new().await;
-    let service = service(&world, Patience { request: LONG, connection: SHORT, last: LONG }, 100).await;
+    let service = service(&world, ConnectionTimeouts { request: LONG, connection: SHORT, last: LONG }, 100).await;
     let mut stream = connect(&service).await;
     let begin = Instant::now();
     while begin.elapsed() < PATIENCE {
@@ -99,8 +99,8 @@ async fn a_connection_ends_in_good_order_when_its_time_is_over() {
 #[tokio::test]
 async fn who_does_not_take_the_answers_is_cut() {
     let world = World::new().await;
-    let patience = Patience { request: LONG, connection: Duration::from_secs(4), last: SHORT };
-    let service = service(&world, patience, 1).await;
+    let timeouts = ConnectionTimeouts { request: LONG, connection: Duration::from_secs(4), last: SHORT };
+    let service = service(&world, timeouts, 1).await;
     // A client with little room for answers.
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4_096).unwrap();
@@ -123,7 +123,7 @@ async fn who_does_not_take_the_answers_is_cut() {
 #[tokio::test]
 async fn one_connection_more_than_may_be_waits_for_a_place() {
     let world = World::new().await;
-    let service = service(&world, Patience::default(), 2).await;
+    let service = service(&world, ConnectionTimeouts::default(), 2).await;
     let (mut first, mut second) = (connect(&service).await, connect(&service).await);
     ask(&mut first).await;
     ask(&mut second).await;
@@ -141,7 +141,7 @@ async fn one_connection_more_than_may_be_waits_for_a_place() {
 async fn closing_connections_is_no_matter_for_those_who_come_again() {
     let world = World::new().await;
     let (alice, _) = world.alice();
-    let service = service(&world, Patience::default(), 1).await;
+    let service = service(&world, ConnectionTimeouts::default(), 1).await;
     // A browser opens a connection for each request here, and there is room for one at a time.
     let mut browser = Browser::new();
     let answer = browser.sign_in(&world.simulator, &service, alice).await;

@@ -60,7 +60,7 @@ async fn user_keeps_the_newest_records(#[values(Native, LiteLlm)] store: StoreKi
     };
     more(&alice.to_string(), 700).await;
     more(&bob.to_string(), 499).await;
-    service.app.purge().await.unwrap();
+    service.app.delete_expired().await.unwrap();
     let kept: Vec<(String, i64, f64)> = sqlx::query_as(
         "select user_id, count(*), extract(epoch from max(started_at) - min(started_at))::float8
          from entraway.sync_runs group by user_id",

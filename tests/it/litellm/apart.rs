@@ -99,7 +99,7 @@ async fn a_start_and_all_pages_and_the_cleaning_up_change_no_row_of_the_proxys()
     assert!(stranger.get(second.at("/sso/callback?code=x&state=y")).await.status.is_client_error());
     assert_eq!(browser.post(second.at("/sso/logout")).await.status, 303);
     world.clock.advance(chrono::TimeDelta::days(400));
-    assert!(second.app.purge().await.unwrap() > 0, "there was something of ours to clean up");
+    assert!(second.app.delete_expired().await.unwrap() > 0, "there was something of ours to clean up");
     assert_eq!(all_versions(&world, &[]).await, before);
 }
 

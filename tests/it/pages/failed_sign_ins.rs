@@ -68,7 +68,7 @@ async fn failed_signin_is_recorded_without_identity(#[values(Native, LiteLlm)] s
     assert_eq!(recorded(&world).await.len(), expected.len());
 
     world.clock.advance(TimeDelta::days(91));
-    service.app.purge().await.unwrap();
+    service.app.delete_expired().await.unwrap();
     assert_eq!(recorded(&world).await, Vec::<Value>::new(), "gone after 90 days");
 }
 

@@ -69,11 +69,11 @@ async fn what_is_over_is_purged_and_nothing_else() {
     let (alice, _) = world.alice();
     let service = world.service().await;
     world.sign_in(&service, alice).await;
-    assert_eq!(service.app.purge().await.unwrap(), 0, "nothing is over yet");
+    assert_eq!(service.app.delete_expired().await.unwrap(), 0, "nothing is over yet");
     world.clock.advance(TimeDelta::hours(7));
     let mut goes_on = world.sign_in(&service, alice).await;
     world.clock.advance(TimeDelta::hours(2));
-    assert_eq!(service.app.purge().await.unwrap(), 3, "the idle session and both attempts");
+    assert_eq!(service.app.delete_expired().await.unwrap(), 3, "the idle session and both attempts");
     assert_eq!(goes_on.me(&service).await.status, 200);
     assert_eq!(world.traces().await.sessions, 1);
 }
@@ -86,10 +86,10 @@ async fn sync_records_are_kept_for_ninety_days() {
     world.sign_in(&service, alice).await;
     world.clock.advance(TimeDelta::days(89));
     world.sign_in(&service, alice).await;
-    service.app.purge().await.unwrap();
+    service.app.delete_expired().await.unwrap();
     assert_eq!(world.traces().await.runs, 2, "neither is old enough");
     world.clock.advance(TimeDelta::days(2));
-    service.app.purge().await.unwrap();
+    service.app.delete_expired().await.unwrap();
     assert_eq!(world.traces().await.runs, 1, "the first is, the second is not");
 }
 

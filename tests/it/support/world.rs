@@ -12,7 +12,7 @@ use entraway::config::{self, Config};
 use entraway::db::Store;
 use entraway::domain::{self, StoreKind};
 use entraway::http::App;
-use entraway::http::server::{self, Patience};
+use entraway::http::server::{self, ConnectionTimeouts};
 use entraway::util::clock::Clock;
 use pg_sandbox::{Durability, PrivateCluster, litellm_migrations};
 use sqlx::postgres::PgPoolOptions;
@@ -212,21 +212,21 @@ impl World {
 
     /// An instance with these settings; it has three seconds for a list of groups.
     pub(crate) async fn service_of(&self, config: Config) -> Service {
-        Self::service_at(config, self.clock.clone(), Patience::default()).await
+        Self::service_at(config, self.clock.clone(), ConnectionTimeouts::default()).await
     }
 
     /// The same that has this much patience with connections.
-    pub(crate) async fn patient_service(&self, config: Config, patience: Patience) -> Service {
+    pub(crate) async fn patient_service(&self, config: Config, patience: ConnectionTimeouts) -> Service {
         Self::service_at(config, self.clock.clone(), patience).await
     }
 
     /// The same with a clock of its own.
-    pub(crate) async fn service_at(config: Config, clock: Clock, patience: Patience) -> Service {
+    pub(crate) async fn service_at(config: Config, clock: Clock, patience: ConnectionTimeouts) -> Service {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         Self::serve(config, clock, patience, listener).await
     }
 
-    async fn serve(config: Config, clock: Clock, patience: Patience, listener: TcpListener) -> Service {
+    async fn serve(config: Config, clock: Clock, patience: ConnectionTimeouts, listener: TcpListener) -> Service {
         let public_url = config.server.public_url.as_url().clone();
         let app = App::build(config, clock, Duration::from_secs(3)).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -241,7 +241,7 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut config = self.config();
         config.server.public_url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
-        Self::serve(config, self.clock.clone(), Patience::default(), listener).await
+        Self::serve(config, self.clock.clone(), ConnectionTimeouts::default(), listener).await
     }
 
     /// Signs a person in with a new browser, which has to succeed.

@@ -264,10 +264,10 @@ async fn what_is_kept_of_somebodys_groups_is_confirmed_once_a_day_and_goes_ninet
         sqlx::query_scalar("select count(*) from entraway.person_groups").fetch_one(&world.pool).await.unwrap()
     };
     world.clock.advance(TimeDelta::days(89));
-    service.app.purge().await.unwrap();
+    service.app.delete_expired().await.unwrap();
     assert_eq!(left().await, 1, "89 days after it was confirmed");
     world.clock.advance(TimeDelta::days(2));
-    service.app.purge().await.unwrap();
+    service.app.delete_expired().await.unwrap();
     assert_eq!(left().await, 0, "with the sync records it goes");
 }
 

@@ -1,10 +1,11 @@
-//! What is counted here, and where it is read: `GET /metrics`, on a listener of its own.
+//! Metrics of requests, sign-ins and syncs; and `GET /metrics`, on a separate listener.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use http::StatusCode;
@@ -27,7 +28,7 @@ pub(super) fn router() -> Router<Arc<App>> {
         .method_not_allowed_fallback(async || StatusCode::NOT_FOUND)
 }
 
-/// What is counted, and what can be read off at this moment.
+/// `GET /metrics`. Updates the gauges first.
 async fn metrics(State(app): State<Arc<App>>) -> Result<Response, StatusCode> {
     let metrics = &app.metrics;
     let pool = app.store.pool();
@@ -41,15 +42,15 @@ async fn metrics(State(app): State<Arc<App>>) -> Result<Response, StatusCode> {
     match credentials {
         Ok(Credentials::Certificate { ends, .. }) => metrics.credential_ends.set((), ends.timestamp()),
         Ok(_) => metrics.credential_ends.set((), 0),
-        // What cannot be read ends when it did.
+        // Unreadable: keep the last known expiry time.
         Err(_) => {}
     }
     let text = metrics.text().map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
     Ok(([(CONTENT_TYPE, TEXT)], text).into_response())
 }
 
-/// What a request is for, by its path with the public URL's own before it.
-pub(super) fn route(path: &str, base: &str) -> Route {
+/// Classifies a request by its path, with the base path.
+fn route(path: &str, base: &str) -> Route {
     if forward_auth::is_verify(path) {
         return Route::Verify;
     }
@@ -65,21 +66,28 @@ pub(super) fn route(path: &str, base: &str) -> Route {
     }
 }
 
-/// Counts an answer.
-pub(super) fn answered(metrics: &Metrics, route: Route, status: StatusCode) {
+/// Middleware that counts requests by route and status class.
+pub(super) async fn count_requests(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let route = route(request.uri().path(), app.config.server.public_url.base_path());
+    let response = next.run(request).await;
+    record_response(&app.metrics, route, response.status());
+    response
+}
+
+fn record_response(metrics: &Metrics, route: Route, status: StatusCode) {
     metrics.requests.add((route, StatusClass::of(status.as_u16())));
     if route == Route::Verify {
         metrics.forward_auth.add(ForwardAuth::of(status.as_u16()));
     }
 }
 
-/// Counts an answer of `/auth/verify` about somebody who was remembered.
-pub(super) fn answered_at_once(metrics: &Metrics) {
-    answered(metrics, Route::Verify, StatusCode::OK);
+/// Counts a forward-auth request that the fast path answered.
+pub(super) fn record_fast_path(metrics: &Metrics) {
+    record_response(metrics, Route::Verify, StatusCode::OK);
 }
 
-/// Counts what became of somebody who came back from Entra.
-pub(super) fn came_back(metrics: &Metrics, response: &Response, time: Duration) {
+/// Records the outcome of a sign-in.
+pub(super) fn record_sign_in(metrics: &Metrics, response: &Response, time: Duration) {
     let redirect = response.extensions().get::<SignIn>().copied();
     let outcome = match error::code(response) {
         None => redirect.unwrap_or(SignIn::SignedIn),
@@ -92,8 +100,8 @@ pub(super) fn came_back(metrics: &Metrics, response: &Response, time: Duration) 
     }
 }
 
-/// Counts what a sync read and wrote, also of a person who was refused.
-pub(super) fn synced(metrics: &Metrics, run: &SyncRun) {
+/// Records what a sync read and wrote, for denied users, too.
+pub(super) fn record_sync(metrics: &Metrics, run: &SyncRun) {
     metrics.sign_in_part_seconds.took(Part::Entra, run.entra_time);
     if let Some(directory) = &run.directory {
         metrics.sign_in_part_seconds.took(Part::Graph, run.graph_time);
@@ -106,7 +114,7 @@ pub(super) fn synced(metrics: &Metrics, run: &SyncRun) {
             }
         }
     }
-    // Whoever was refused did not come that far.
+    // Denied before planning.
     if run.refusal.is_none() {
         metrics.sign_in_part_seconds.took(Part::Plan, run.plan_time);
         metrics.sign_in_part_seconds.took(Part::Postgres, run.store_time);
@@ -128,8 +136,8 @@ pub(super) fn synced(metrics: &Metrics, run: &SyncRun) {
     metrics.sync_retries.add_many((), applied.retries as usize);
 }
 
-/// Counts a request that was refused for being too much, or for want of the database.
-pub(super) fn refused(metrics: &Metrics, error: &WebError) {
+/// Counts a request that was rejected by a limit or for lack of the database.
+pub(super) fn record_error(metrics: &Metrics, error: &WebError) {
     match error {
         WebError::TooManySignIns => metrics.limits_refused.add(Limit::SignIns),
         WebError::TooManyRequests { .. } => metrics.limits_refused.add(Limit::PerAddress),
