@@ -103,7 +103,7 @@ pub(super) async fn people(
 ) -> Result<Json<Value>, WebError> {
     let visit = CurrentUser::of(&app, &headers).await?;
     let query = ListQuery::read(query.as_deref(), SORTED)?;
-    let listed = app.store.people(&visit.rights.scope, &query.listing(query.sort)?).await?;
+    let listed = app.store.users(&visit.rights.scope, &query.listing(query.sort)?).await?;
     Ok(Json(page("people", &listed)))
 }
 

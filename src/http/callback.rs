@@ -195,7 +195,7 @@ async fn sign_in(
         Err(SyncError::Refused(refusal, run)) => {
             let run = SyncRun { entra_time, ..*run };
             request_metrics::synced(&app.metrics, &run);
-            if let Err(error) = app.sessions.keep_refusal(person.identity, &run).await {
+            if let Err(error) = app.sessions.record_denial(person.identity, &run).await {
                 tracing::error!(
                     error = chain(&error),
                     "failed to record a denied sign-in and to end the user's sessions"

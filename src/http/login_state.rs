@@ -90,7 +90,7 @@ impl LoginState {
 
     /// Uses the attempt up, on every replica.
     pub(super) async fn consume(&self, app: &App) -> Result<(), WebError> {
-        let used = app.store.use_attempt(self.id(), self.expires_at());
+        let used = app.store.consume_login_state(self.id(), self.expires_at());
         let first = Step::UseAttempt.run(used, StoreError::code).await?;
         if first { Ok(()) } else { Err(WebError::AttemptUsed) }
     }

@@ -11,12 +11,12 @@ use crate::db::{
     UserTeam,
 };
 use crate::domain::{ObjectId, Redacted};
-use crate::explain::{self, MadeTeam, RoleReport, UserFacts};
+use crate::explain::{self, RoleReport, TeamOrigin, UserFacts};
 
 /// A team, how it came to be, and a page of its members.
 pub(super) struct TeamDetails {
     pub(super) team: Team,
-    pub(super) made: Option<MadeTeam>,
+    pub(super) made: Option<TeamOrigin>,
     pub(super) members: Listed<Member>,
     /// Whether members other than oneself are shown.
     pub(super) sees_others: bool,
@@ -29,7 +29,7 @@ impl TeamDetails {
         let sees_others = visit.rights.administers(team.organization_id.as_deref());
         let only = (!sees_others).then_some(visit.viewer.user_id.as_str());
         let members = app.store.team_members(id, only, &query.listing(Sort::Newest)?).await?;
-        let made = app.store.made_team(id).await?;
+        let made = app.store.team_origin(id).await?;
         Ok(Self { team, made, members, sees_others })
     }
 }
@@ -75,7 +75,7 @@ impl UserDetails {
     pub(super) async fn read(app: &App, visit: &CurrentUser, user_id: &str) -> Result<Self, WebError> {
         let user_id = plain(user_id)?;
         let scope = &visit.rights.scope;
-        let person = app.store.person(scope, user_id).await?.ok_or(WebError::NotFound)?;
+        let person = app.store.user(scope, user_id).await?.ok_or(WebError::NotFound)?;
         let organizations = app.store.organizations_of(user_id, scope).await?;
         let teams = app.store.teams_of(user_id, scope).await?;
         Ok(Self { person, organizations, teams })
@@ -103,9 +103,12 @@ impl UserDetails {
     /// Their newest sync records.
     pub(super) async fn syncs(&self, app: &App) -> Result<Vec<SyncRow>, WebError> {
         let Some(object_id) = self.person.object_id.clone() else { return Ok(Vec::new()) };
-        let filter =
-            SyncFilter { person: Some(object_id), row: Some(self.person.user_id.clone()), ..SyncFilter::default() };
-        Ok(app.store.syncs(&filter, &Listing { most: LATEST, ..Listing::default() }).await?.rows)
+        let filter = SyncFilter {
+            object_id: Some(object_id),
+            user_id: Some(self.person.user_id.clone()),
+            ..SyncFilter::default()
+        };
+        Ok(app.store.syncs(&filter, &Listing { limit: LATEST, ..Listing::default() }).await?.rows)
     }
 
     /// Their sessions that are alive.

@@ -82,7 +82,7 @@ pub(in crate::http) async fn people(
 ) -> Result<Html<String>, WebError> {
     let visit = CurrentUser::of(&app, &headers).await?;
     let query = ListQuery::read(query.as_deref(), SORTED)?;
-    let listed = app.store.people(&visit.rights.scope, &query.listing(query.sort)?).await?;
+    let listed = app.store.users(&visit.rights.scope, &query.listing(query.sort)?).await?;
     let frame = Frame::of(&app, &visit, "/people");
     let pager = query.pager(&listed);
     page(&PeoplePage { frame, query, people: listed.rows, pager, everything: visit.rights.operator })
