@@ -1,5 +1,6 @@
-//! Postgres: the only place with SQL. Every statement handles a set; none stands in a loop. It decides nothing: what to
-//! write comes as a plan.
+//! Access to Postgres. This module is the only one with SQL.
+//!
+//! Statements are set-based; none runs in a loop. The module decides nothing: a [`Plan`] says what to write.
 
 mod apply;
 mod connect;
@@ -39,7 +40,7 @@ use connect::Target;
 use connection::{ConnectionMode, DbConnection, PoolGeneration};
 use litellm::LiteLlm;
 use native::Native;
-use pooled_connection::{Connection, Use};
+use pooled_connection::{Connection, Usage};
 
 pub use connect::ConnectError;
 pub use current_user::SessionUser;
@@ -53,86 +54,86 @@ pub use read::{
 };
 pub use roles::{Adoption, AdoptionState};
 pub use session::{NewSession, SessionRow, TokenHash, Whose};
-pub use session_details::{LastSync, Me, OrganizationOfMe, SessionOfMe, TeamOfMe, UserOfMe};
+pub use session_details::{LastSync, Me, MeOrganization, MeSession, MeTeam, MeUser};
 pub use session_listener::{ListenError, SessionChange, SessionListener};
 pub use session_lookup::{ForwardedSession, ForwardedUser, SessionReader, touch_interval};
 pub use sync_record::{Denial, SyncRun};
 
-/// A sign-in waits this long for a connection before it is told to come back.
+/// Maximum time that a sign-in waits for a connection before it fails.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A readiness check waits this long for its connection: with the attempt that tells the reason it must be over before
-/// probes give up.
+/// Maximum time that a readiness check waits for its connection. It leaves time for the probe that finds the reason
+/// before health probes time out.
 const READINESS_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// So many wait for each connection at most. A statement takes some milliseconds: whoever stands further back had better
-/// come again than wait here and take up memory.
+/// Maximum number of waiting requests per connection. Statements take milliseconds; a request beyond this limit is
+/// better retried than queued in memory.
 const WAITING_PER_CONNECTION: u32 = 20;
 
-/// Of so many connections one is kept for those who only read.
+/// One of this many connections is reserved for reading.
 const CONNECTIONS_PER_READER: u32 = 4;
 
-/// The tables that hold organizations, teams and people, and our own beside them.
+/// The database: the tables of organizations, teams and users, and the service's own tables.
 #[derive(Clone, Debug)]
 pub struct Store {
     kind: StoreKind,
     pool: PgPool,
-    /// One connection beside the pool, for readiness checks: they neither wait for sign-ins nor take a connection from them.
+    /// One connection beside the pool for readiness checks, so that they neither wait for sign-ins nor delay them.
     readiness: PgPool,
-    renewal: Arc<PoolGeneration>,
-    reach: Arc<ConnectionState>,
-    /// A place for everyone who has a connection or waits for one.
-    line: Arc<Semaphore>,
-    /// A turn for everyone who writes. A lock that somebody holds keeps writers waiting, with their connections; those who
-    /// only read need not wait behind them.
-    turns: Arc<Semaphore>,
+    generation: Arc<PoolGeneration>,
+    state: Arc<ConnectionState>,
+    /// One permit for each request that holds or waits for a connection.
+    queue: Arc<Semaphore>,
+    /// One permit for each writer. A writer can wait for a lock and hold its connection meanwhile; readers must not
+    /// wait behind it.
+    write_permits: Arc<Semaphore>,
     metrics: Arc<Metrics>,
 }
 
-/// How the connections to the database are used at a moment.
+/// Current use of the connection pool.
 #[derive(Clone, Copy, Debug)]
 pub struct Pool {
     pub in_use: usize,
     pub idle: usize,
-    pub most: u32,
+    pub max_connections: u32,
 }
 
-/// What is known of the way to the database.
+/// How the database is reached.
 #[derive(Debug)]
 struct ConnectionState {
-    /// Found out with the first connection.
-    way: OnceLock<ConnectionMode>,
-    /// Where a pooler drops or refuses the settings, nothing is asked for.
-    plain: PgConnectOptions,
-    /// Several of our connections were one of the database's: nobody can listen.
-    shared: AtomicBool,
+    /// Detected with the first connection.
+    mode: OnceLock<ConnectionMode>,
+    /// Connection options without settings; used if a pooler drops or rejects the settings.
+    base_options: PgConnectOptions,
+    /// The pooler shares server connections between client connections, so that LISTEN does not work.
+    multiplexed: AtomicBool,
     target: Target,
 }
 
-/// What can go wrong with the database, by situation.
+/// Database errors, by situation.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// No connection, or none free.
+    /// No connection could be opened, or none is free.
     #[error("the database is not available")]
     Connect(#[source] ConnectError),
-    /// A connection that broke, or a statement that found no place, lock or time: later may go well.
+    /// The connection broke, or a statement hit a resource, lock or time limit. A retry may succeed.
     #[error("the database is not available")]
     Unavailable(#[source] sqlx::Error),
-    /// A standby, say.
+    /// The server is read-only, such as a standby.
     #[error("the database only reads, as a standby does")]
     ReadOnly,
-    /// Too many wait for a connection.
+    /// The connection queue is full.
     #[error("too many requests wait for the database")]
     Busy,
-    /// It was asked, and whoever did so has given up.
+    /// No answer within the caller's time limit.
     #[error("the database did not answer in time")]
-    NoAnswer,
-    /// The object id belongs to a person of another tenant already.
+    Timeout,
+    /// The object ID belongs to a user of another tenant.
     #[error("the user id belongs to a person of another tenant")]
     OtherTenant,
     #[error("the database refused a statement")]
     Refused(#[source] sqlx::Error),
-    /// Not a database of a LiteLLM proxy, or one of a version that this service does not know.
+    /// The database is not LiteLLM's, or its version is not supported.
     #[error("the database's LiteLLM tables cannot be served (see docs/reference/litellm.md): {}", .0.join("; "))]
     NotLiteLlm(Vec<String>),
     #[error("the schema entraway is not there and could not be made")]
@@ -148,13 +149,13 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the database cannot be used at this moment, and the same may go well later.
+    /// Whether the database is currently unusable, so that a retry may succeed.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Connect(_) | Self::Unavailable(_) | Self::ReadOnly | Self::NoAnswer)
+        matches!(self, Self::Connect(_) | Self::Unavailable(_) | Self::ReadOnly | Self::Timeout)
     }
 
-    /// What the operator can do, where the situation says.
+    /// What the operator can do, if it is known.
     #[must_use]
     pub fn remedy(&self) -> Option<&'static str> {
         match self {
@@ -163,14 +164,14 @@ impl StoreError {
         }
     }
 
-    /// A word for the situation.
+    /// Stable error code, for logs and metrics.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
             Self::Connect(_) | Self::Unavailable(_) => "unavailable",
             Self::ReadOnly => "read_only",
             Self::Busy => "busy",
-            Self::NoAnswer => "no_answer",
+            Self::Timeout => "no_answer",
             Self::OtherTenant => "other_tenant",
             Self::Refused(_) => "refused",
             Self::NotLiteLlm(_) => "not_litellm",
@@ -185,39 +186,38 @@ impl StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        let lost = match &error {
+        let unavailable = match &error {
             sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed
             | sqlx::Error::Io(_)
             | sqlx::Error::Tls(_)
             | sqlx::Error::Protocol(_) => true,
-            // 08 connection, 53 resources, 55 lock not available, 57 operator intervention (shutdown, statement
-            // time-out), 58 system error; 40 a serialization failure or deadlock that outlasted its retries.
-            // 28 and 3D: the server does not let us in, or not into this database. 25006 is a server that only reads, as a
-            // standby does.
+            // Classes: 08 connection; 28 and 3D access to the server or database denied; 40 serialization failure or
+            // deadlock after all retries; 53 resources; 55 lock not available; 57 operator intervention (shutdown,
+            // statement timeout); 58 system error. 25006 is a read-only server.
             sqlx::Error::Database(refusal) => refusal.code().is_some_and(|code| {
                 let classes = ["08", "28", "3D", "40", "53", "55", "57", "58"];
                 classes.iter().any(|class| code.starts_with(class)) || code == "25006"
             }),
             _ => false,
         };
-        if lost { Self::Unavailable(error) } else { Self::Refused(error) }
+        if unavailable { Self::Unavailable(error) } else { Self::Refused(error) }
     }
 }
 
 impl Store {
-    /// Opens the pool; the first connection is made when it is needed.
+    /// Creates the pool. Connections are opened on demand.
     pub fn new(kind: StoreKind, url: &SecretString, max_connections: u32) -> Result<Self, StoreError> {
         Self::with(kind, url, max_connections, &[])
     }
 
-    /// For bringing the tables up to date and nothing else: one connection, and a statement takes as long as it takes.
+    /// Creates a pool for migrations only: one connection without a statement timeout.
     pub fn for_migrations(kind: StoreKind, url: &SecretString) -> Result<Self, StoreError> {
         Self::with(kind, url, 1, &[("statement_timeout", "0")])
     }
 
-    /// `settings` win over those of every connection.
+    /// `settings` override the settings of every connection.
     fn with(
         kind: StoreKind,
         url: &SecretString,
@@ -225,263 +225,278 @@ impl Store {
         settings: &[(&str, &str)],
     ) -> Result<Self, StoreError> {
         let options: PgConnectOptions = url.expose_secret().parse().map_err(|_| StoreError::Address)?;
-        // Poolers do not know the last one, and every Postgres of today writes numbers in full without it.
-        let plain = options.application_name("entraway").extra_float_digits(None);
-        let options = connection::with_settings(plain.clone()).options(settings.iter().copied());
-        let renewal = Arc::new(PoolGeneration::new());
+        // Poolers do not know `extra_float_digits`, and Postgres 12 and later print exact numbers without it.
+        let base_options = options.application_name("entraway").extra_float_digits(None);
+        let options = connection::with_settings(base_options.clone()).options(settings.iter().copied());
+        let generation = Arc::new(PoolGeneration::new());
         let pool = |max_connections, acquire_timeout, options| {
-            let renewal = renewal.clone();
+            let generation = generation.clone();
             PgPoolOptions::new()
                 .max_connections(max_connections)
                 .acquire_timeout(acquire_timeout)
-                .before_acquire(move |_, connection| Box::pin(std::future::ready(Ok(renewal.counts(connection.age)))))
+                .before_acquire(move |_, connection| {
+                    Box::pin(std::future::ready(Ok(generation.is_current(connection.age))))
+                })
                 .connect_lazy_with(options)
         };
         let readiness = pool(1, READINESS_TIMEOUT, options.clone().application_name("entraway readiness"));
         let pool = pool(max_connections, ACQUIRE_TIMEOUT, options);
-        let places = max_connections.saturating_mul(1 + WAITING_PER_CONNECTION);
+        let queue_length = max_connections.saturating_mul(1 + WAITING_PER_CONNECTION);
         let semaphore = |count| Arc::new(Semaphore::new(usize::try_from(count).unwrap_or(Semaphore::MAX_PERMITS)));
-        let line = semaphore(places);
-        let turns = semaphore(turns(max_connections));
-        let target = Target::new(&plain);
-        let reach = Arc::new(ConnectionState { way: OnceLock::new(), plain, shared: AtomicBool::new(false), target });
-        Ok(Self { kind, pool, readiness, renewal, reach, line, turns, metrics: Arc::default() })
+        let queue = semaphore(queue_length);
+        let write_permits = semaphore(max_writers(max_connections));
+        let target = Target::new(&base_options);
+        let state = Arc::new(ConnectionState {
+            mode: OnceLock::new(),
+            base_options,
+            multiplexed: AtomicBool::new(false),
+            target,
+        });
+        Ok(Self { kind, pool, readiness, generation, state, queue, write_permits, metrics: Arc::default() })
     }
 
-    /// Whose tables these are.
+    /// Which program's tables this store uses.
     #[must_use]
     pub fn kind(&self) -> StoreKind {
         self.kind
     }
 
-    /// Counts there.
+    /// Sets where the store records metrics.
     #[must_use]
-    pub fn counted_by(self, metrics: Arc<Metrics>) -> Self {
+    pub fn with_metrics(self, metrics: Arc<Metrics>) -> Self {
         Self { metrics, ..self }
     }
 
-    /// Where it counts.
+    /// Where the store records metrics.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
-    /// How the connections are used at this moment.
+    /// Current use of the connection pool.
     #[must_use]
     pub fn pool(&self) -> Pool {
         let (idle, all) = (self.pool.num_idle(), self.pool.size() as usize);
-        Pool { in_use: all.saturating_sub(idle), idle, most: self.pool.options().get_max_connections() }
+        Pool { in_use: all.saturating_sub(idle), idle, max_connections: self.pool.options().get_max_connections() }
     }
 
-    /// A connection, for which not too many wait already.
+    /// Checks out a connection for reading. Fails with [`StoreError::Busy`] if the queue is full.
     async fn connection(&self) -> Result<Connection<'_>, StoreError> {
-        self.take(async { None }, self.link()).await
+        self.checkout(async { None }, self.acquire()).await
     }
 
-    /// A connection to write with.
+    /// Checks out a connection for writing.
     async fn connection_to_write(&self) -> Result<Connection<'_>, StoreError> {
-        self.take(self.turn(), self.link()).await
+        self.checkout(self.write_permit(), self.acquire()).await
     }
 
-    /// A connection to write with, if it is nobody else's turn: for what can wait for another time.
+    /// Checks out a connection for writing if a permit is free; for writes that can wait for another time.
     async fn connection_to_write_now(&self) -> Result<Option<Connection<'_>>, StoreError> {
-        match self.turns.try_acquire() {
-            Ok(turn) => self.take(async { Some(turn) }, self.link()).await.map(Some),
+        match self.write_permits.try_acquire() {
+            Ok(permit) => self.checkout(async { Some(permit) }, self.acquire()).await.map(Some),
             Err(_) => Ok(None),
         }
     }
 
-    /// A transaction to write in.
+    /// Begins a transaction for writing.
     async fn begin(&self) -> Result<Connection<'_>, StoreError> {
-        let begun = async { Ok(self.link().await?.begin().await?) };
-        self.take(self.turn(), begun).await
+        let transaction = async { Ok(self.acquire().await?.begin().await?) };
+        self.checkout(self.write_permit(), transaction).await
     }
 
-    async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        // Nobody closes the semaphore.
-        self.turns.acquire().await.ok()
+    async fn write_permit(&self) -> Option<SemaphorePermit<'_>> {
+        // The semaphore is never closed.
+        self.write_permits.acquire().await.ok()
     }
 
-    async fn take<'a>(
+    async fn checkout<'a>(
         &'a self,
-        turn: impl Future<Output = Option<SemaphorePermit<'a>>>,
-        link: impl Future<Output = Result<DbConnection, StoreError>>,
+        permit: impl Future<Output = Option<SemaphorePermit<'a>>>,
+        connection: impl Future<Output = Result<DbConnection, StoreError>>,
     ) -> Result<Connection<'a>, StoreError> {
-        let place = self.line.try_acquire().map_err(|_| StoreError::Busy)?;
+        let queue_permit = self.queue.try_acquire().map_err(|_| StoreError::Busy)?;
         let begin = Instant::now();
-        let waits = self.metrics.postgres_waiting.hold(());
-        let taken = timeout(ACQUIRE_TIMEOUT, async {
-            let turn = turn.await;
-            (turn, link.await)
+        let waiting = self.metrics.postgres_waiting.hold(());
+        let result = timeout(ACQUIRE_TIMEOUT, async {
+            let permit = permit.await;
+            (permit, connection.await)
         })
         .await;
-        drop(waits);
-        let taken_at = Instant::now();
-        self.metrics.postgres_wait_seconds.took((), taken_at - begin);
-        let Ok((turn, link)) = taken else { return Err(self.no_connection(sqlx::Error::PoolTimedOut).await) };
-        let used = Use { begin: Some(taken_at), metrics: &self.metrics, _place: place, _turn: turn };
-        Ok(Connection { inner: link?, used })
+        drop(waiting);
+        let acquired_at = Instant::now();
+        self.metrics.postgres_wait_seconds.took((), acquired_at - begin);
+        let Ok((permit, connection)) = result else { return Err(self.no_connection(sqlx::Error::PoolTimedOut).await) };
+        let usage = Usage {
+            started_at: Some(acquired_at),
+            metrics: &self.metrics,
+            _queue_permit: queue_permit,
+            _write_permit: permit,
+        };
+        Ok(Connection { inner: connection?, usage })
     }
 
-    /// A connection, however many wait for one already.
-    async fn link(&self) -> Result<DbConnection, StoreError> {
-        let way = self.way().await?;
-        match DbConnection::acquire(&self.pool, way, self.renewal.clone()).await {
-            Ok(link) => Ok(link),
+    /// Acquires a connection without queue limit.
+    async fn acquire(&self) -> Result<DbConnection, StoreError> {
+        let mode = self.mode().await?;
+        match DbConnection::acquire(&self.pool, mode, self.generation.clone()).await {
+            Ok(connection) => Ok(connection),
             Err(error) => Err(self.no_connection(error).await),
         }
     }
 
-    /// Why the pool gave no connection.
+    /// Finds out why the pool gave no connection.
     async fn no_connection(&self, error: sqlx::Error) -> StoreError {
         match error {
-            sqlx::Error::PoolTimedOut => match self.reach.target.probe(&self.pool.connect_options()).await {
-                Ok(()) => StoreError::Connect(ConnectError::InUse { most: self.pool().most }),
+            sqlx::Error::PoolTimedOut => match self.state.target.probe(&self.pool.connect_options()).await {
+                Ok(()) => {
+                    StoreError::Connect(ConnectError::PoolExhausted { max_connections: self.pool().max_connections })
+                }
                 Err(error) => StoreError::Connect(error),
             },
             sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => error.into(),
-            error => StoreError::Connect(self.reach.target.explain(&error)),
+            error => StoreError::Connect(self.state.target.explain(&error)),
         }
     }
 
-    /// Host and `sslmode` of a connection that others could read or change on its way.
+    /// Host and `sslmode`, if others on the network could read or change the connection.
     #[must_use]
     pub fn unverified_host(&self) -> Option<(String, &'static str)> {
-        connect::unverified(&self.reach.plain)
+        connect::unverified(&self.state.base_options)
     }
 
-    /// How the database is reached, found out with the first connection.
-    async fn way(&self) -> Result<ConnectionMode, StoreError> {
-        if let Some(way) = self.reach.way.get() {
-            return Ok(*way);
+    /// The connection mode, detected with the first connection.
+    async fn mode(&self) -> Result<ConnectionMode, StoreError> {
+        if let Some(mode) = self.state.mode.get() {
+            return Ok(*mode);
         }
-        // Beside the pool, which would hide why it gives none.
-        let target = &self.reach.target;
-        let first = target.connect(&self.pool.connect_options(), ACQUIRE_TIMEOUT).await;
-        let way = match first.map_err(StoreError::Connect)? {
+        // Connects beside the pool, which would hide the reason of a failure.
+        let target = &self.state.target;
+        let attempt = target.connect(&self.pool.connect_options(), ACQUIRE_TIMEOUT).await;
+        let mode = match attempt.map_err(StoreError::Connect)? {
             Ok(mut connection) => {
-                let way = connection::way_of(&mut connection).await?;
+                let mode = connection::detect_mode(&mut connection).await?;
                 connect::close(connection).await;
-                way
+                mode
             }
-            Err(error) if connection::refuses_settings(&error) => ConnectionMode::Pooler,
+            Err(error) if connection::rejects_settings(&error) => ConnectionMode::Pooled,
             Err(error) => return Err(StoreError::Connect(target.explain(&error))),
         };
-        if way == ConnectionMode::Pooler {
-            self.pool.set_connect_options(self.reach.plain.clone());
-            self.readiness.set_connect_options(self.reach.plain.clone().application_name("entraway readiness"));
-            tracing::info!("there is a pooler before the database: each statement has a transaction of its own");
+        if mode == ConnectionMode::Pooled {
+            self.pool.set_connect_options(self.state.base_options.clone());
+            self.readiness.set_connect_options(self.state.base_options.clone().application_name("entraway readiness"));
+            tracing::info!("database is behind a transaction pooler; each statement runs in its own transaction");
         }
-        Ok(*self.reach.way.get_or_init(|| way))
+        Ok(*self.state.mode.get_or_init(|| mode))
     }
 
-    /// Makes the database ready: looks at the tables that are not ours, and brings our own up to date.
+    /// Checks the tables of LiteLLM, then runs the migrations.
     pub async fn prepare(&self) -> Result<(), StoreError> {
         self.check_tables().await?;
         self.migrate().await
     }
 
-    /// Brings our tables up to date. Several replicas may do so at once.
+    /// Runs the migrations. Several replicas may do so at the same time.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        // An index takes as long as its table is large. A lock that somebody holds for long is another matter: whoever
-        // asked tries again.
-        let way = self.way().await?;
+        // Building an index takes long on a large table, so there is no statement timeout. Waiting for a lock stays
+        // limited: the caller retries.
+        let mode = self.mode().await?;
         let options = (*self.pool.connect_options()).clone();
-        let options = match way {
+        let options = match mode {
             ConnectionMode::Direct => options.options([("statement_timeout", "0")]),
-            ConnectionMode::Pooler => options,
+            ConnectionMode::Pooled => options,
         };
         let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE_TIMEOUT).connect_lazy_with(options);
         let done = match pool.acquire().await {
-            Ok(mut connection) => migrations::run(&mut connection, way).await,
+            Ok(mut connection) => migrations::run(&mut connection, mode).await,
             Err(error) => Err(self.no_connection(error).await),
         };
         pool.close().await;
         done
     }
 
-    /// The server's version.
+    /// Version of the database server.
     pub async fn version(&self) -> Result<String, StoreError> {
-        Ok(sqlx::query_scalar("select current_setting('server_version')").fetch_one(&mut self.link().await?).await?)
+        Ok(sqlx::query_scalar("select current_setting('server_version')").fetch_one(&mut self.acquire().await?).await?)
     }
 
-    /// Whether the database answers, can be written to and holds our tables, and the proxy's as we need them.
+    /// Whether the database answers, is writable and has the required tables.
     pub async fn ready(&self) -> Result<(), StoreError> {
         let sql = "select current_setting('transaction_read_only')::boolean
                    where not exists (select from entraway.sessions limit 0)";
-        let way = self.way().await?;
-        let mut link = match DbConnection::acquire(&self.readiness, way, self.renewal.clone()).await {
-            Ok(link) => link,
+        let mode = self.mode().await?;
+        let mut connection = match DbConnection::acquire(&self.readiness, mode, self.generation.clone()).await {
+            Ok(connection) => connection,
             Err(error) => {
                 return Err(match self.no_connection(error).await {
-                    // That is said of the pool that sign-ins use.
-                    StoreError::Connect(ConnectError::InUse { .. }) => StoreError::NoAnswer,
+                    // `PoolExhausted` would describe the pool that sign-ins use, not this connection.
+                    StoreError::Connect(ConnectError::PoolExhausted { .. }) => StoreError::Timeout,
                     error => error,
                 });
             }
         };
-        if sqlx::query_scalar(sql).fetch_one(&mut link).await? {
-            self.renewal.renew();
+        if sqlx::query_scalar(sql).fetch_one(&mut connection).await? {
+            self.generation.invalidate();
             return Err(StoreError::ReadOnly);
         }
-        self.check_tables_with(&mut link).await
+        self.check_tables_with(&mut connection).await
     }
 
-    /// Whether the tables that are not ours are such that this service can serve them: all columns that it reads and
-    /// writes are there, and it may do so. With the native store there is nothing to look at.
+    /// Whether LiteLLM's tables have all columns that this service reads and writes, with the privileges for it. The
+    /// native store needs no check.
     pub async fn check_tables(&self) -> Result<(), StoreError> {
         match self.kind {
             StoreKind::Native => Ok(()),
-            StoreKind::LiteLlm => self.check_tables_with(&mut self.link().await?).await,
+            StoreKind::LiteLlm => self.check_tables_with(&mut self.acquire().await?).await,
         }
     }
 
-    async fn check_tables_with(&self, link: &mut DbConnection) -> Result<(), StoreError> {
+    async fn check_tables_with(&self, connection: &mut DbConnection) -> Result<(), StoreError> {
         match self.kind {
             StoreKind::Native => Ok(()),
-            StoreKind::LiteLlm => litellm::check(link).await,
+            StoreKind::LiteLlm => litellm::check(connection).await,
         }
     }
 
-    /// What the store holds for this person and the groups of the directory: one statement.
-    pub async fn read(&self, person: &EntraUser, directory: &Directory) -> Result<Current, StoreError> {
+    /// Reads the current state for this user and the groups of the directory, in one statement.
+    pub async fn read(&self, entra_user: &EntraUser, directory: &Directory) -> Result<Current, StoreError> {
         let mut connection = self.connection().await?;
         match self.kind {
-            StoreKind::Native => Native::read(&mut connection, person, directory).await,
-            StoreKind::LiteLlm => LiteLlm::read(&mut connection, person, directory).await,
+            StoreKind::Native => Native::read(&mut connection, entra_user, directory).await,
+            StoreKind::LiteLlm => LiteLlm::read(&mut connection, entra_user, directory).await,
         }
     }
 
-    /// Writes what is missing, in one transaction: takes the locks, reads and plans again on what they protect, writes.
-    /// `plan` is the plan that told that there is something to do.
+    /// Applies a plan in one transaction: takes the locks, reads and plans again under them, and writes.
+    ///
+    /// `plan` is the plan that showed that a write is necessary.
     pub async fn apply(&self, planner: &Planner<'_>, plan: &Plan) -> Result<Applied, StoreError> {
         match self.kind {
-            // What is alive over all of these statements is large.
+            // Boxed, because the future is large.
             StoreKind::Native => Box::pin(apply::apply::<Native>(self, planner, plan)).await,
             StoreKind::LiteLlm => Box::pin(apply::apply::<LiteLlm>(self, planner, plan)).await,
         }
     }
 
-    /// Whether this database user could read the keys of a LiteLLM proxy, for which there is no need.
+    /// Whether this database user may read the keys of a LiteLLM proxy, which the service does not need.
     pub async fn may_read_keys(&self) -> Result<bool, StoreError> {
         let sql = r#"select coalesce(has_table_privilege(to_regclass('public."LiteLLM_VerificationToken"'), 'select'), false)"#;
-        Ok(sqlx::query_scalar(sql).fetch_one(&mut self.link().await?).await?)
+        Ok(sqlx::query_scalar(sql).fetch_one(&mut self.acquire().await?).await?)
     }
 
-    /// Whether a LiteLLM database has an organization of this id.
+    /// Whether a LiteLLM database has an organization with this ID.
     pub async fn has_organization(&self, organization_id: &str) -> Result<bool, StoreError> {
         let sql = r#"select exists (select from public."LiteLLM_OrganizationTable" where organization_id = $1)"#;
-        Ok(sqlx::query_scalar(sql).bind(organization_id).fetch_one(&mut self.link().await?).await?)
+        Ok(sqlx::query_scalar(sql).bind(organization_id).fetch_one(&mut self.acquire().await?).await?)
     }
 
-    /// Waits for connections to be given back, and closes them.
+    /// Waits until all connections are returned, and closes them.
     pub async fn close(&self) {
         tokio::join!(self.pool.close(), self.readiness.close());
     }
 }
 
-/// How many may write at a time.
-fn turns(connections: u32) -> u32 {
+/// Maximum number of concurrent writers.
+fn max_writers(connections: u32) -> u32 {
     let kept = connections.div_ceil(CONNECTIONS_PER_READER);
     connections.saturating_sub(kept).max(1)
 }
@@ -493,7 +508,7 @@ mod tests {
     #[test]
     fn some_connections_are_kept_for_those_who_only_read() {
         for (connections, writers) in [(1, 1), (2, 1), (4, 3), (5, 3), (10, 7), (100, 75)] {
-            assert_eq!(turns(connections), writers, "of {connections} connections");
+            assert_eq!(max_writers(connections), writers, "of {connections} connections");
         }
     }
 }

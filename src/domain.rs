@@ -1,4 +1,4 @@
-//! The words everything else is made of: ids, e-mail addresses, roles. Checked when made; no I/O.
+//! Domain types: IDs, e-mail addresses, roles. Validated when created; no I/O.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -8,12 +8,12 @@ use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
-/// A text that is not the GUID it should be.
+/// The text is not a GUID.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("is not a GUID such as 00000000-0000-0000-0000-000000000000")]
-pub struct NotAGuid;
+pub struct InvalidGuid;
 
-/// Entra writes ids as GUIDs; their case carries no meaning, so they are parsed once and always written in lower case.
+/// Defines an Entra ID. Entra's IDs are GUIDs; case has no meaning, so they are parsed once and written in lower case.
 macro_rules! guid {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -28,13 +28,13 @@ macro_rules! guid {
         }
 
         impl FromStr for $name {
-            type Err = NotAGuid;
-            fn from_str(text: &str) -> Result<Self, NotAGuid> {
-                // The hyphenated form only: `Uuid` would also take braces, `urn:uuid:` and bare digits.
+            type Err = InvalidGuid;
+            fn from_str(text: &str) -> Result<Self, InvalidGuid> {
+                // Only the hyphenated form: `Uuid` also accepts braces, `urn:uuid:` and bare digits.
                 if text.len() != 36 {
-                    return Err(NotAGuid);
+                    return Err(InvalidGuid);
                 }
-                Uuid::parse_str(text).map(Self).map_err(|_| NotAGuid)
+                Uuid::parse_str(text).map(Self).map_err(|_| InvalidGuid)
             }
         }
         impl Serialize for $name {
@@ -44,7 +44,7 @@ macro_rules! guid {
         }
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.deserialize_str(Parsed(PhantomData))
+                deserializer.deserialize_str(GuidVisitor(PhantomData))
             }
         }
         impl From<Uuid> for $name {
@@ -65,10 +65,10 @@ macro_rules! guid {
     };
 }
 
-/// Reads a text where it lies: a sign-in has one for each group, several times.
-struct Parsed<T>(PhantomData<T>);
+/// Parses an ID without allocating; a sign-in reads each group's ID several times.
+struct GuidVisitor<T>(PhantomData<T>);
 
-impl<T: FromStr<Err = NotAGuid>> Visitor<'_> for Parsed<T> {
+impl<T: FromStr<Err = InvalidGuid>> Visitor<'_> for GuidVisitor<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -81,32 +81,34 @@ impl<T: FromStr<Err = NotAGuid>> Visitor<'_> for Parsed<T> {
 }
 
 guid! {
-    /// An Entra tenant: the `tid` claim.
+    /// ID of an Entra tenant: the `tid` claim.
     TenantId
 }
 guid! {
-    /// A person in one tenant: the `oid` claim, which is Graph's `id`. It is also our `user_id`.
+    /// ID of a user in a tenant: the `oid` claim, Graph's `id` and our `user_id`.
     ObjectId
 }
 guid! {
-    /// An Entra group's object id. Organization id = team id = group id.
+    /// Object ID of an Entra group; also the ID of its organization and team.
     GroupId
 }
 
-/// Who Entra says the person is. The pair is the key; e-mail and names are only data about it.
+/// Identity of a user in Entra. This pair is the key; e-mail address and names are only attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Identity {
     pub tenant_id: TenantId,
     pub object_id: ObjectId,
 }
 
-/// An e-mail address in lower case. Its `Debug` shows nothing: addresses do not belong in logs.
+/// An e-mail address in lower case. `Debug` is redacted: addresses must not be logged.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Email(String);
 
 impl Email {
-    /// `None` where the text is not one address, and the same one to every reader: no or several `@`, a list, quotes,
-    /// brackets or comments, white space, characters that nobody sees, over 320 bytes.
+    /// Parses a single address that all programs read in the same way.
+    ///
+    /// Returns `None` for none or several `@`, lists, quotes, brackets, comments, white space, invisible characters,
+    /// and more than 320 bytes.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
@@ -121,10 +123,12 @@ impl Email {
         &self.0
     }
 
-    /// The domain that the user signs in with at home, in lower case: the part after the `@`, and of a guest
-    /// (`gus_fabrikam.com#EXT#@contoso.onmicrosoft.com`) their own. Entra builds a guest's name from their address, with
-    /// `_` for the `@`; a domain holds no `_`, so the last one counts. `None` where a guest's own domain cannot be told.
-    /// Source: <https://learn.microsoft.com/entra/external-id/user-properties>.
+    /// The domain of the user's home tenant, in lower case: the part after `@`, or of a guest
+    /// (`gus_fabrikam.com#EXT#@contoso.onmicrosoft.com`) the guest's own domain.
+    ///
+    /// Entra builds a guest's name from the address, with `_` for `@`. A domain contains no `_`, so the last one
+    /// counts. `None` if a guest's domain is ambiguous. Source:
+    /// <https://learn.microsoft.com/entra/external-id/user-properties>.
     #[must_use]
     pub fn home_domain(&self) -> Option<&str> {
         const GUEST: &str = "#ext#";
@@ -144,8 +148,9 @@ impl fmt::Debug for Email {
     }
 }
 
-/// A text that a database holds and that may be an address: there a person's key need not be a GUID, and an address need
-/// not be in our form. Its `Debug` shows nothing.
+/// A text from the database that may be an e-mail address. `Debug` is redacted.
+///
+/// In a LiteLLM database a user's key need not be a GUID, and an address need not be in the form of [`Email`].
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Redacted(String);
@@ -169,9 +174,9 @@ impl fmt::Debug for Redacted {
     }
 }
 
-/// Characters of Unicode that are blank, or only join, part or turn around what stands beside them.
+/// Unicode characters that are blank, or only join, separate or reorder the characters around them.
 #[rustfmt::skip]
-const UNSEEN: [std::ops::RangeInclusive<char>; 17] = [
+const INVISIBLE: [std::ops::RangeInclusive<char>; 17] = [
     '\u{ad}'..='\u{ad}', '\u{34f}'..='\u{34f}', '\u{61c}'..='\u{61c}', '\u{115f}'..='\u{1160}',
     '\u{17b4}'..='\u{17b5}', '\u{180b}'..='\u{180f}', '\u{200b}'..='\u{200f}', '\u{2028}'..='\u{202e}',
     '\u{2060}'..='\u{206f}', '\u{2800}'..='\u{2800}', '\u{3164}'..='\u{3164}', '\u{fe00}'..='\u{fe0f}',
@@ -179,19 +184,19 @@ const UNSEEN: [std::ops::RangeInclusive<char>; 17] = [
     '\u{1d173}'..='\u{1d17a}',
 ];
 
-/// Whether a character leaves no mark of its own.
+/// Whether a character is invisible.
 fn is_invisible(c: char) -> bool {
-    c.is_whitespace() || c.is_control() || UNSEEN.iter().any(|range| range.contains(&c))
+    c.is_whitespace() || c.is_control() || INVISIBLE.iter().any(|range| range.contains(&c))
 }
 
-/// Whether a character does something to the text around it: controls a terminal, ends a line, turns an order around.
+/// Whether a character controls the text around it: terminal control, line break, bidirectional override.
 #[must_use]
 pub fn is_control_or_bidi(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}')
 }
 
-/// A display name fit for a text column and a page: trimmed, without is_control_or_bidi characters (Postgres refuses NUL), at most
-/// 256 characters, which is Entra's own limit. `None` where nothing is left that could be seen.
+/// Cleans a display name for a text column and a page: trimmed, without control and bidi characters (Postgres rejects
+/// NUL), at most 256 characters (Entra's limit). `None` if nothing visible is left.
 #[must_use]
 pub fn display_name(text: &str) -> Option<String> {
     let clean: String = text.chars().filter(|c| !is_control_or_bidi(*c)).collect();
@@ -199,21 +204,21 @@ pub fn display_name(text: &str) -> Option<String> {
     (!clean.chars().all(is_invisible)).then_some(clean)
 }
 
-/// The tables that hold organizations, teams and people.
+/// Which program's tables hold organizations, teams and users.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StoreKind {
-    /// Ours, in the schema `entraway`.
+    /// Our own, in the schema `entraway`.
     #[default]
     Native,
-    /// A LiteLLM proxy's own, in the schema `public` of its database.
+    /// LiteLLM's, in the schema `public` of its database.
     LiteLlm,
 }
 
-/// A role that decides what a person may see. The names are LiteLLM's.
+/// A role that decides what a user may see. The names are LiteLLM's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UserRole {
-    // In order of rank, the lowest first: `role_precedence: highest` takes the greatest.
+    // Lowest rank first: `role_precedence: highest` takes the maximum.
     InternalUserViewer,
     InternalUser,
     OrgAdmin,
@@ -222,11 +227,11 @@ pub enum UserRole {
 }
 
 impl UserRole {
-    /// All of them, the highest first.
+    /// All roles, highest rank first.
     pub const ALL: [Self; 5] =
         [Self::ProxyAdmin, Self::ProxyAdminViewer, Self::OrgAdmin, Self::InternalUser, Self::InternalUserViewer];
 
-    /// The name as LiteLLM, Entra's app roles and the database write it.
+    /// Name in LiteLLM, in Entra's app roles and in the database.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -238,28 +243,30 @@ impl UserRole {
         }
     }
 
-    /// Reads a role's name in any case, as LiteLLM does. White space around it is ignored: people write roles into
-    /// databases and configurations by hand.
+    /// Parses a role name, ignoring case, as LiteLLM does, and surrounding white space, because databases and
+    /// configurations are edited by hand.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Self::from_app_role(text.trim())
     }
 
-    /// Reads an app role, a value of the `roles` claim: in any case, and otherwise exactly. Nothing is trimmed, so that a
-    /// value that only looks like a role in the Entra admin center is none.
+    /// Parses an app role, a value of the `roles` claim. Ignores case, but does not trim: a value that only looks like
+    /// a role in the Entra admin center is not one.
     #[must_use]
     pub fn from_app_role(value: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|role| role.as_str().eq_ignore_ascii_case(value))
     }
 
-    /// Whether the role is an operator's: it sees everything.
+    /// Whether this is an operator role, which sees everything.
     #[must_use]
     pub fn is_operator(self) -> bool {
         matches!(self, Self::ProxyAdmin | Self::ProxyAdminViewer)
     }
 
-    /// What a store's user row says of this role. LiteLLM refuses `org_admin` as a global role (`/user/update` answers
-    /// 422, `/key/generate` 401): there the row says `internal_user`, and the memberships of organizations `org_admin`.
+    /// The role as the store's user row says it.
+    ///
+    /// LiteLLM rejects `org_admin` as a global role (`/user/update` answers 422, `/key/generate` 401). There the row
+    /// says `internal_user`, and organization memberships say `org_admin`.
     #[must_use]
     pub fn in_row(self, store: StoreKind) -> Self {
         match (store, self) {
@@ -275,16 +282,16 @@ impl fmt::Display for UserRole {
     }
 }
 
-/// What a verified ID token says about a person.
+/// Claims of a verified ID token.
 #[derive(Clone, Debug)]
 pub struct EntraUser {
     pub identity: Identity,
-    /// Their sign-in name where that is an address, else the mail that somebody entered for them.
+    /// The sign-in name if it is an e-mail address, else the `mail` attribute.
     pub email: Option<Email>,
-    /// The address that they sign in with, of a domain that their tenant has proved to own.
+    /// The sign-in address, if its domain is verified by the user's tenant.
     pub sign_in_address: Option<Email>,
     pub name: Option<String>,
-    /// The values of the `roles` claim, in its order, not interpreted.
+    /// Values of the `roles` claim, unparsed, in the claim's order.
     pub app_roles: Vec<String>,
 }
 
@@ -338,7 +345,7 @@ mod tests {
             ("x_evil.example#ext#@contoso.onmicrosoft.com", Some("evil.example")),
             ("first_last_mail.fabrikam.com#EXT#@contoso.onmicrosoft.com", Some("mail.fabrikam.com")),
             ("eve_contoso.onmicrosoft.com_evil.example#EXT#@contoso.onmicrosoft.com", Some("evil.example")),
-            // The domain cannot be told.
+            // The domain is ambiguous.
             ("evil.example#EXT#@contoso.onmicrosoft.com", None),
             ("x_localhost#EXT#@contoso.onmicrosoft.com", None),
             ("x_#EXT#@contoso.onmicrosoft.com", None),

@@ -1,64 +1,65 @@
-//! Why a person is in the teams that they are in, and why not in others: a pure function of what the store holds, what
-//! Entra last told, and what the operator decided. It has to say what `plan` does.
+//! Explains a user's memberships, and why others are missing.
+//!
+//! A pure function of the stored state, Entra's last answer and the policy. Must agree with [`crate::plan`].
 
-mod ask;
 mod facts;
 mod messages;
 mod report;
+mod team;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::{Identity, StoreKind, UserRole};
 use crate::policy::Policy;
 
-pub use ask::{Answer, Case, Finding, ask};
 pub use facts::{
-    AssignedGroups, Facts, FailureFacts, GroupFacts, Kind, KnownTeam, ListFacts, ListState, MadeTeam,
-    OrganizationFacts, OrganizationMemberFacts, Outcome, Places, ReadingFacts, RunFacts, Source, TeamFacts,
-    TeamMemberFacts, UserFacts,
+    AssignedGroups, Facts, FailureFacts, GroupFacts, Kind, KnownTeam, ListFacts, ListState, OrganizationFacts,
+    OrganizationMemberFacts, Outcome, Places, ReadingFacts, RunFacts, Source, TeamFacts, TeamMemberFacts, TeamOrigin,
+    UserFacts,
 };
 pub use report::{
     Explanation, GroupReport, ListReport, MembershipReport, MembershipWhy, OrganizationVerdict, Readings, RoleReport,
     RoleWhy, SignIn, SignInReport, Standalone, UserReport, Verdict, Words,
 };
+pub use team::{Answer, Case, Finding, explain_team};
 
-/// What else decides what is said.
+/// Rules and options of an explanation.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules<'a> {
     pub policy: &'a Policy,
     pub store: StoreKind,
     /// `sync.nested_groups`.
     pub nested_groups: bool,
-    /// Whether an operator reads it: what the database said is for nobody else.
+    /// Whether an operator reads it; only operators see database messages.
     pub for_operator: bool,
 }
 
-/// Explains a person.
+/// Explains a user.
 #[must_use]
 pub fn explain(facts: &Facts, rules: Rules<'_>) -> Explanation {
-    let look = Look::new(facts, rules);
-    let person = &facts.person;
+    let explainer = Explainer::new(facts, rules);
+    let user = &facts.user;
     Explanation {
         person: UserReport {
-            user_id: person.user_id.clone(),
-            object_id: person.object_id.clone(),
-            tenant_id: person.tenant_id.clone(),
-            email: person.email.clone(),
-            name: person.name.clone(),
+            user_id: user.user_id.clone(),
+            object_id: user.object_id.clone(),
+            tenant_id: user.tenant_id.clone(),
+            email: user.email.clone(),
+            name: user.name.clone(),
         },
-        role: role(person, rules.policy),
+        role: role(user, rules.policy),
         sign_in: sign_in(facts),
-        readings: look.readings(),
-        groups: look.groups(),
-        memberships: look.memberships(),
+        readings: explainer.readings(),
+        groups: explainer.groups(),
+        memberships: explainer.memberships(),
     }
 }
 
-/// Why a team that is in no organization is in none.
+/// Why a team is standalone.
 #[must_use]
-pub fn standalone(made: Option<&MadeTeam>, organizations_on: bool) -> Standalone {
+pub fn standalone(made: Option<&TeamOrigin>, organizations_on: bool) -> Standalone {
     match made {
-        Some(MadeTeam { made_at, organization_refused: Some(why), .. }) => {
+        Some(TeamOrigin { made_at, organization_refused: Some(why), .. }) => {
             Standalone::OrganizationRefused { at: *made_at, why: Some(why.clone()) }
         }
         Some(made) if made.organizations_on => Standalone::TakenOut { at: made.made_at },
@@ -68,24 +69,22 @@ pub fn standalone(made: Option<&MadeTeam>, organizations_on: bool) -> Standalone
     }
 }
 
-/// Why a person has the role that they have.
+/// Why a user has their role.
 #[must_use]
-pub fn role(person: &UserFacts, policy: &Policy) -> RoleReport {
+pub fn role(user: &UserFacts, policy: &Policy) -> RoleReport {
     let default = || policy.default_role().as_str().to_owned();
-    let listed = identity(person).is_some_and(|identity| policy.lists_as_admin(identity));
-    let role = person.role.as_deref().map(str::trim).filter(|role| !role.is_empty());
-    // Not where the role was set by hand meanwhile.
-    let withheld = person.withheld_role.as_ref().filter(|withheld| role != Some(withheld.as_str()));
-    let why = match (role, &person.sso_role) {
-        _ if !person.has_row => RoleWhy::NoRow,
-        _ if !person.from_here => RoleWhy::NotFromHere,
+    let listed = identity(user).is_some_and(|identity| policy.is_listed_admin(identity));
+    let role = user.role.as_deref().map(str::trim).filter(|role| !role.is_empty());
+    // Ignored if the role was set by hand since.
+    let withheld = user.withheld_role.as_ref().filter(|withheld| role != Some(withheld.as_str()));
+    let why = match (role, &user.sso_role) {
+        _ if !user.has_row => RoleWhy::NoRow,
+        _ if !user.from_here => RoleWhy::NotFromHere,
         (Some(role), Some(_)) if listed && role == UserRole::ProxyAdmin.as_str() => RoleWhy::AdminUserIds,
         _ if withheld.is_some() => RoleWhy::OperatorRoleWithheld { withheld: withheld.cloned().unwrap_or_default() },
-        _ if listed => RoleWhy::AdminUserIdsAtTheNextSignIn,
+        _ if listed => RoleWhy::AdminUserIdsPending,
         (Some(role), Some(given)) if role == given => RoleWhy::AppRole,
-        (Some(role), Some(given)) if person.offered_roles.contains(role) => {
-            RoleWhy::AlsoOffered { given: given.clone() }
-        }
+        (Some(role), Some(given)) if user.offered_roles.contains(role) => RoleWhy::AlsoOffered { given: given.clone() },
         (_, Some(given)) => RoleWhy::ChangedByHand { given: given.clone() },
         (Some(role), None) if role == policy.default_role().as_str() => RoleWhy::Default { default: default() },
         (_, None) => RoleWhy::SetByHand { default: default() },
@@ -93,10 +92,10 @@ pub fn role(person: &UserFacts, policy: &Policy) -> RoleReport {
     RoleReport { role: role.map(str::to_owned), words: why.words(role), why }
 }
 
-/// Who the person is in Entra; `None` where that is not known.
-fn identity(person: &UserFacts) -> Option<Identity> {
-    let object_id = person.object_id.as_ref()?.as_str().parse().ok()?;
-    Some(Identity { tenant_id: person.tenant_id.as_ref()?.parse().ok()?, object_id })
+/// The user's identity; `None` if it is not known.
+fn identity(user: &UserFacts) -> Option<Identity> {
+    let object_id = user.object_id.as_ref()?.as_str().parse().ok()?;
+    Some(Identity { tenant_id: user.tenant_id.as_ref()?.parse().ok()?, object_id })
 }
 
 fn sign_in(facts: &Facts) -> SignInReport {
@@ -105,22 +104,22 @@ fn sign_in(facts: &Facts) -> SignInReport {
         Some(RunFacts { started_at, outcome: Outcome::SignedIn, .. }) => SignIn::SignedIn { at: *started_at },
         Some(RunFacts { started_at, outcome, .. }) => SignIn::Refused { at: *started_at, outcome: *outcome },
     };
-    SignInReport { words: state.words(facts.person.has_row), state }
+    SignInReport { words: state.words(facts.user.has_row), state }
 }
 
-/// The facts, to be looked up by id.
-struct Look<'a> {
+/// The facts, indexed by ID.
+struct Explainer<'a> {
     facts: &'a Facts,
     rules: Rules<'a>,
     teams: BTreeMap<&'a str, &'a TeamFacts>,
     team_members: BTreeMap<&'a str, &'a TeamMemberFacts>,
     organizations: BTreeMap<&'a str, &'a OrganizationFacts>,
     organization_members: BTreeSet<&'a str>,
-    /// What the database refused when groups and memberships were last written.
+    /// Rows that the database rejected at the last complete sync.
     failures: BTreeMap<(bool, &'a str), &'a FailureFacts>,
 }
 
-impl<'a> Look<'a> {
+impl<'a> Explainer<'a> {
     fn new(facts: &'a Facts, rules: Rules<'a>) -> Self {
         let failures = facts.complete.iter().flat_map(|run| &run.failures);
         Self {
@@ -142,7 +141,7 @@ impl<'a> Look<'a> {
             let state = state.unwrap_or(ListState::NotRead);
             let mut report = ListReport {
                 state,
-                // What was known once counts only if it was kept.
+                // An older list counts only if it was stored.
                 as_of: list.as_of.filter(|_| kept),
                 unknown_since: list.unknown_since,
                 why: why.cloned(),
@@ -196,7 +195,7 @@ impl<'a> Look<'a> {
 
     fn verdict(&self, reading: &ReadingFacts, id: &str, group: &GroupFacts) -> Verdict {
         let member = self.team_members.get(id).copied();
-        let in_team = member.is_some_and(whole);
+        let in_team = member.is_some_and(is_complete);
         match (reading.assigned_groups, group.assigned) {
             (AssignedGroups::NotConfigured, _) if !self.teams.contains_key(id) => return Verdict::NoServicePrincipal,
             (AssignedGroups::NotConfigured, _) | (_, Some(true)) => {}
@@ -208,9 +207,9 @@ impl<'a> Look<'a> {
         match (self.teams.get(id), member, refused) {
             (_, Some(_), _) if in_team => Verdict::Joined,
             (Some(_), Some(TeamMemberFacts { places: Some(places), .. }), _) => {
-                Verdict::HalfMembership { places: *places }
+                Verdict::PartialMembership { places: *places }
             }
-            (_, _, Some(run)) => Verdict::PersonRefused { at: run.started_at },
+            (_, _, Some(run)) => Verdict::UserDenied { at: run.started_at },
             (Some(_), ..) => Verdict::NotInTeam,
             (None, ..) => match (self.failures.get(&(true, id)), complete) {
                 (Some(failure), Some(run)) => {
@@ -225,7 +224,7 @@ impl<'a> Look<'a> {
         if !self.rules.policy.also_create_orgs {
             return None;
         }
-        // A team in another organization leads there, and none of the group's own is made.
+        // A team in another organization: no own organization is created.
         if let Some(elsewhere) =
             self.teams.get(id).and_then(|team| team.organization_id.as_deref()).filter(|o| *o != id)
         {
@@ -236,7 +235,7 @@ impl<'a> Look<'a> {
         match (self.failures.get(&(false, id)), &self.facts.complete) {
             _ if there && self.organization_members.contains(id) => Some(OrganizationVerdict::Joined),
             _ if there => Some(OrganizationVerdict::NotInIt),
-            // Nothing is made then.
+            // Without a service principal, no organization is created.
             _ if reading.assigned_groups == AssignedGroups::NotConfigured => None,
             (Some(failure), Some(run)) => {
                 Some(OrganizationVerdict::Refused { at: run.started_at, why: self.of_the_database(&failure.why) })
@@ -276,7 +275,7 @@ impl<'a> Look<'a> {
         let teams = self.facts.team_members.iter().map(|member| {
             let team = self.teams.get(&*member.team_id);
             let why = match member.places.filter(|places| !places.all()) {
-                Some(places) => MembershipWhy::Half { places },
+                Some(places) => MembershipWhy::Partial { places },
                 None => self.why(&member.team_id, member.source),
             };
             MembershipReport {
@@ -307,7 +306,7 @@ impl<'a> Look<'a> {
         all
     }
 
-    /// The group whose organization this is: the one of its id, else one of the person's whose team is in it.
+    /// The group of an organization: the one with its ID, else one of the user's groups whose team is in it.
     fn group_of<'b>(&'b self, organization: &'b str) -> &'b str {
         let Some(reading) = &self.facts.reading else { return organization };
         let teams = self.facts.teams.iter().filter(|team| team.organization_id.as_deref() == Some(organization));
@@ -334,7 +333,7 @@ impl<'a> Look<'a> {
     }
 }
 
-/// Whether a membership is there, in all of its places.
-fn whole(member: &TeamMemberFacts) -> bool {
+/// Whether a membership is complete in all its places.
+fn is_complete(member: &TeamMemberFacts) -> bool {
     member.places.is_none_or(Places::all)
 }

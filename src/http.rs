@@ -110,7 +110,7 @@ impl App {
     pub async fn build(config: Config, clock: Clock, graph_budget: Duration) -> Result<Arc<Self>, StartError> {
         let store = Store::new(config.store, &config.database.url, config.database.max_connections)?;
         let metrics = Arc::new(Metrics::new());
-        let store = store.counted_by(metrics.clone());
+        let store = store.with_metrics(metrics.clone());
         store.prepare().await?;
         let keys = match &config.session.cookie_keys[..] {
             [] => vec![store.cookie_key(random::bytes()).await?.to_vec()],
@@ -190,7 +190,7 @@ impl App {
 
     /// Deletes expired rows. Returns their number.
     pub async fn delete_expired(&self) -> Result<i64, StoreError> {
-        self.store.purge(self.clock.now(), self.idle_timeout()).await
+        self.store.delete_expired(self.clock.now(), self.idle_timeout()).await
     }
 
     /// Problems that operators should fix although the service works.

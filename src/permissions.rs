@@ -1,33 +1,35 @@
-//! Who sees what: a pure function of a person's role and memberships.
+//! What a user may see and do: a pure function of role and memberships.
 
 use crate::domain::UserRole;
 
-/// What a person may see and do on pages and in `/api`. What one may not know of is not found.
+/// Permissions on pages and in `/api`. Objects outside the scope are reported as not found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permissions {
     pub scope: Scope,
-    /// Sees everything, how the service is set up included: `proxy_admin` and `proxy_admin_viewer`.
+    /// May see everything, including the settings: `proxy_admin` and `proxy_admin_viewer`.
     pub operator: bool,
-    /// Does the few things that pages can do to others: `proxy_admin`.
+    /// May change other users' sessions: `proxy_admin`.
     pub administrator: bool,
 }
 
-/// Which organizations, teams and people somebody sees.
+/// Visible organizations, teams and users.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
     All,
-    /// What they are in themselves, and with each of these organizations its teams and people.
+    /// The user's own memberships, and the teams and users of administered organizations.
     Own {
-        /// The key of their row.
+        /// Key of the user's row.
         user_id: String,
-        /// The organizations that they administer.
+        /// Organizations that the user administers.
         organizations: Vec<String>,
     },
 }
 
 impl Permissions {
-    /// `administers` are the organizations where their membership says `org_admin`: that is a right over particular
-    /// organizations, so their own role does not matter for it. A role that is none of LiteLLM's gives no right.
+    /// Determines the permissions.
+    ///
+    /// `administers`: organizations in which the membership says `org_admin`. That applies to these organizations
+    /// whatever the user's own role is. An unknown role grants nothing.
     #[must_use]
     pub fn of(user_id: &str, user_role: Option<&str>, administers: &[String]) -> Self {
         let role = user_role.and_then(UserRole::parse);
@@ -40,7 +42,7 @@ impl Permissions {
         Self { scope, operator, administrator: role == Some(UserRole::ProxyAdmin) }
     }
 
-    /// Whether they see who is in this organization, or in a team of it.
+    /// Whether the user may see the members of this organization and of its teams.
     #[must_use]
     pub fn administers(&self, organization_id: Option<&str>) -> bool {
         match &self.scope {
@@ -51,7 +53,7 @@ impl Permissions {
         }
     }
 
-    /// Whether they see people other than themselves.
+    /// Whether the user may see other users.
     #[must_use]
     pub fn sees_others(&self) -> bool {
         match &self.scope {

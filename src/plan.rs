@@ -1,5 +1,4 @@
-//! What has to be written so that the store agrees with Entra: a pure function of what the store holds, what Entra says
-//! and what the operator decided. No I/O, no clock, nothing that can fail.
+//! Plans a sign-in's writes from the current state, the directory and the policy. Pure: no I/O, no clock, no errors.
 
 mod roles;
 mod types;
@@ -16,33 +15,35 @@ use roles::Roles;
 pub use roles::organization_role;
 pub use types::{
     Applied, Budget, BudgetReset, Current, CurrentOrganizationMember, CurrentTeamModels, CurrentUserRow, Directory,
-    Failure, GivenRoles, Groups, ModelsChange, NewOrganization, NewTeam, NewUser, Note, Plan, Reading, RoleChange,
+    Failure, GrantedRoles, Groups, ModelsChange, NewOrganization, NewTeam, NewUser, Note, Plan, Reading, RoleChange,
     RoleScope, Unknown, UserChange, UserUpdate,
 };
 
-/// LiteLLM's name for "whatever the organization may use".
+/// LiteLLM's name for all models of the organization.
 pub const ALL_ORG_MODELS: &str = "all-org-models";
 
-/// All that a plan depends on besides what the store holds: one person's sign-in.
+/// Input of a plan apart from the current state.
 #[derive(Clone, Copy, Debug)]
 pub struct Planner<'a> {
-    pub person: &'a EntraUser,
+    pub entra_user: &'a EntraUser,
     pub directory: &'a Directory,
     pub policy: &'a Policy,
-    /// Whose tables the plan is for.
+    /// Which program's tables the plan is for.
     pub store: StoreKind,
-    /// When new budgets start.
+    /// Start of new budgets.
     pub now: DateTime<Utc>,
 }
 
 impl Planner<'_> {
-    /// Plans the sign-in. `current` has to be the store's answer for this person and for all of the directory's
-    /// `group_ids()`. What exists is never in the plan: nothing is renamed, re-scoped, re-limited or removed. The one
-    /// exception are the models of a team that the sync has written and that only it has written.
+    /// Plans the sign-in. `current` must be the state of this user and of the directory's
+    /// [`group_ids`](Directory::group_ids).
+    ///
+    /// Existing rows are never renamed, moved, limited or removed. The exception is a team's models, if only the sync
+    /// has written them.
     #[must_use]
     pub fn plan(&self, current: &Current) -> Plan {
-        let Self { person, directory, policy, now, .. } = *self;
-        let mut plan = Plan { user_id: user_id(current, person), ..Plan::default() };
+        let Self { entra_user, directory, policy, now, .. } = *self;
+        let mut plan = Plan { user_id: user_id(current, entra_user), ..Plan::default() };
         let roles = Roles::of(self, current.user.as_ref());
         self.plan_user(&mut plan, current, &roles);
         let effective_groups = directory.effective_groups();
@@ -57,41 +58,41 @@ impl Planner<'_> {
         plan
     }
 
-    /// What is left of a plan when these organizations could not be created (rule 4): their teams are standalone, and
-    /// nobody joins them. No other group is affected.
+    /// The plan if these organizations could not be created (rule 4): their teams become standalone and get no
+    /// organization memberships. Other groups are not affected.
     #[must_use]
     pub fn without_organizations(&self, mut plan: Plan, failed: &BTreeSet<GroupId>) -> Plan {
         for group in failed {
             plan.organizations.remove(group);
-            plan.join_organizations.remove(&group.to_string());
+            plan.add_to_organizations.remove(&group.to_string());
             if let Some(team) = plan.teams.get_mut(group) {
-                *team = new_team(team.alias.clone(), TeamPlace::Default, self.policy, self.now);
+                *team = new_team(team.alias.clone(), TeamParent::Default, self.policy, self.now);
             }
         }
         plan
     }
 
-    /// What is left of a plan when these teams could not be created: nobody joins them.
+    /// The plan if these teams could not be created: without memberships in them.
     #[must_use]
     pub fn without_teams(&self, mut plan: Plan, failed: &BTreeSet<GroupId>) -> Plan {
         for group in failed {
             plan.teams.remove(group);
-            plan.join_teams.remove(group);
+            plan.add_to_teams.remove(group);
         }
         plan
     }
 
-    /// Creates the user, or refreshes what Entra says of them.
+    /// Creates or updates the user's own row.
     fn plan_user(&self, plan: &mut Plan, current: &Current, roles: &Roles) {
-        let Self { person, policy, store, now, .. } = *self;
+        let Self { entra_user, policy, store, now, .. } = *self;
         roles.note(plan, store, current.user.as_ref());
         let Some(user) = &current.user else {
             let limits = policy.user_params.limits.clone();
             plan.user = Some(UserChange::Create(NewUser {
-                email: person.email.clone(),
-                alias: person.name.clone(),
-                role: roles.given.role.unwrap_or_else(|| policy.default_role()).in_row(store),
-                given: roles.given.clone(),
+                email: entra_user.email.clone(),
+                alias: entra_user.name.clone(),
+                role: roles.granted.role.unwrap_or_else(|| policy.default_role()).in_row(store),
+                granted: roles.granted.clone(),
                 models: policy.user_params.models.clone(),
                 budget_reset_at: limits.budget_duration.as_ref().map(|duration| duration.next_reset(now)),
                 limits,
@@ -100,21 +101,21 @@ impl Planner<'_> {
         };
 
         let mut update = UserUpdate { adopted: user.tenant_id.is_none(), ..UserUpdate::default() };
-        // An address that Entra no longer tells is kept; an alias is only ever filled in, as in LiteLLM.
-        if let Some(email) = &person.email
+        // An address that Entra no longer returns is kept. An alias is only set if it is empty, as in LiteLLM.
+        if let Some(email) = &entra_user.email
             && user.email.as_ref().map(Redacted::as_str) != Some(email.as_str())
         {
             update.email = Some(email.clone());
         }
         if user.alias.as_deref().is_none_or(|alias| alias.trim().is_empty()) {
-            update.alias.clone_from(&person.name);
+            update.alias.clone_from(&entra_user.name);
         }
         if user.role.as_ref() != Some(&roles.row) {
             update.role = Some(roles.row.clone());
         }
-        // What was remembered of the row may have been another user's: with its owner it is written anew.
-        if !roles.are_remembered(user) || (update.adopted && roles.given != GivenRoles::default()) {
-            update.given = Some(roles.given.clone());
+        // Stored roles of an adopted row may be another user's, so they are always replaced.
+        if !roles.match_stored(user) || (update.adopted && roles.granted != GrantedRoles::default()) {
+            update.granted = Some(roles.granted.clone());
         }
         if update != UserUpdate::default() {
             plan.user = Some(UserChange::Update(update));
@@ -122,26 +123,27 @@ impl Planner<'_> {
     }
 }
 
-/// The organization that a group's team belongs to, if it is not the group's own.
-fn elsewhere(current: &Current, group: GroupId) -> Option<&String> {
+/// The organization of a group's team, if it is not the group's own.
+fn other_organization(current: &Current, group: GroupId) -> Option<&String> {
     let mut text = Uuid::encode_buffer();
     let own: &str = group.as_uuid().as_hyphenated().encode_lower(&mut text);
     current.teams.get(&group)?.as_ref().filter(|id| id.as_str() != own)
 }
 
-/// The organizations that effective groups lead to, with the user's role in each. An organization of the group's id is the
-/// group's own. Another one, to which the group's team was moved, holds other teams as well: a member of one of
-/// them does not become its administrator.
+/// Organizations of the effective groups, with the user's role in each.
+///
+/// In a group's own organization the user has `role`. A team that was moved to another organization shares it with
+/// other teams, so its members do not become administrators there.
 fn effective_organizations(current: &Current, effective: &[GroupId], role: UserRole) -> BTreeMap<String, UserRole> {
-    let others = effective.iter().filter_map(|group| elsewhere(current, *group));
+    let others = effective.iter().filter_map(|group| other_organization(current, *group));
     let mut roles: BTreeMap<String, UserRole> =
         others.map(|id| (id.clone(), role.min(UserRole::InternalUser))).collect();
     roles.extend(effective.iter().map(|group| (group.to_string(), role)));
     roles
 }
 
-/// Rules 1, 2, 3 and 8: every assigned group gets its organization (with the flag) and its team, at every user's sign-in. A team
-/// that belongs to another organization needs none of its own.
+/// Rules 1, 2, 3 and 8: plans the organization (with `also_create_orgs`) and team of every assigned group, at every
+/// user's sign-in. A team in another organization needs none of its own.
 fn plan_groups(
     plan: &mut Plan,
     current: &Current,
@@ -154,19 +156,19 @@ fn plan_groups(
     for (&group, name) in assigned {
         let alias = || alias(group, name.as_ref(), directory);
         let exists = current.organizations.contains(&group);
-        if policy.also_create_orgs && !exists && elsewhere(current, group).is_none() {
+        if policy.also_create_orgs && !exists && other_organization(current, group).is_none() {
             plan.organizations.insert(group, new_organization(alias(), policy, now));
         }
         match current.teams.get(&group) {
             None => {
-                let place = if !policy.also_create_orgs {
-                    TeamPlace::Default
+                let parent = if !policy.also_create_orgs {
+                    TeamParent::Default
                 } else if exists {
-                    TeamPlace::Existing(group, current.organization_models.get(&group))
+                    TeamParent::Existing(group, current.organization_models.get(&group))
                 } else {
-                    TeamPlace::New(group)
+                    TeamParent::New(group)
                 };
-                plan.teams.insert(group, new_team(alias(), place, policy, now));
+                plan.teams.insert(group, new_team(alias(), parent, policy, now));
             }
             Some(None) if policy.also_create_orgs && effective_groups.binary_search(&group).is_ok() => {
                 plan.notes.push(Note::TeamStaysStandalone { team: group });
@@ -176,8 +178,8 @@ fn plan_groups(
     }
 }
 
-/// `litellm.org_team_models: expand`: the models that the sync wrote follow the organization's, and the word
-/// `all-org-models` of an earlier version is replaced. A team with any other models is left alone.
+/// `litellm.org_team_models: expand`: models written by the sync follow the organization's, and `all-org-models` of an
+/// earlier version is replaced. Other models are left alone.
 fn plan_team_models(plan: &mut Plan, current: &Current, directory: &Directory, policy: &Policy) {
     if policy.org_team_models == OrgTeamModels::Inherit || current.team_models.is_empty() {
         return;
@@ -186,21 +188,22 @@ fn plan_team_models(plan: &mut Plan, current: &Current, directory: &Directory, p
         let Some(CurrentTeamModels { models, expanded, organization }) = current.team_models.get(&group) else {
             continue;
         };
-        let ours = *models == [ALL_ORG_MODELS] || expanded.as_ref().is_some_and(|ours| same_models(ours, models));
-        if ours && !same_models(models, organization) {
+        let managed =
+            *models == [ALL_ORG_MODELS] || expanded.as_ref().is_some_and(|managed| same_models(managed, models));
+        if managed && !same_models(models, organization) {
             plan.team_models.insert(group, ModelsChange { from: models.clone(), to: organization.clone() });
         }
     }
 }
 
-/// Lists of models are compared as sets: LiteLLM's pages write a list again in another order.
+/// Compares models as sets, because LiteLLM's pages reorder them.
 fn same_models(one: &[String], other: &[String]) -> bool {
     let set = |models: &[String]| -> BTreeSet<String> { models.iter().cloned().collect() };
     set(one) == set(other)
 }
 
-/// The person joins the teams (and, with the flag, the organizations) of the groups they are in and that pass. A team in
-/// another organization leads to that one.
+/// Adds the user to the teams (and, with `also_create_orgs`, to the organizations) of the effective groups. For a team
+/// in another organization, to that organization.
 fn plan_memberships(
     plan: &mut Plan,
     current: &Current,
@@ -212,25 +215,27 @@ fn plan_memberships(
     for &group in effective_groups {
         let team = current.teams.contains_key(&group) || plan.teams.contains_key(&group);
         if team && !current.team_members.contains(&group) {
-            plan.join_teams.insert(group);
+            plan.add_to_teams.insert(group);
         }
         if !policy.also_create_orgs {
             continue;
         }
         let own = current.organizations.contains(&group) || plan.organizations.contains_key(&group);
         let own = own.then(|| &*group.as_uuid().as_hyphenated().encode_lower(&mut text));
-        let organization = elsewhere(current, group).map(String::as_str).or(own);
+        let organization = other_organization(current, group).map(String::as_str).or(own);
         let organization = organization.filter(|id| !current.organization_members.contains_key(*id));
         if let Some((id, role)) = organization.and_then(|id| effective.get_key_value(id)) {
-            plan.join_organizations.insert(id.clone(), *role);
+            plan.add_to_organizations.insert(id.clone(), *role);
         }
     }
 }
 
-/// A member with a budget of their own has the cap of the team's default member budget. LiteLLM resets their spend only if
-/// their own row has its duration, counted from when they join (`_resolve_member_budget_id`, 1.110.2).
+/// Sets the budget reset of new members with a budget of their own, limited by the team's default member budget.
+///
+/// LiteLLM resets the spend only if the member's row has the duration, counted from the time of joining
+/// (`_resolve_member_budget_id`, 1.110.2).
 fn plan_member_budgets(plan: &mut Plan, current: &Current, now: DateTime<Utc>) {
-    let resets = plan.join_teams.iter().filter_map(|group| {
+    let resets = plan.add_to_teams.iter().filter_map(|group| {
         let duration = current.member_budget_durations.get(group)?.as_ref().filter(|text| !text.is_empty())?;
         let next = duration.parse::<BudgetDuration>().ok().map(|duration| duration.next_reset(now));
         Some((*group, BudgetReset { budget_duration: duration.clone(), budget_reset_at: next }))
@@ -257,8 +262,7 @@ fn note_unknown(plan: &mut Plan, directory: &Directory) {
     }
 }
 
-/// The name in the assignments; else the one in the person's groups; else the id, so that a group without a readable
-/// name still has its team.
+/// Name of a new team: from the assignments, else from the user's groups, else the ID.
 fn alias(group: GroupId, assigned: Option<&String>, directory: &Directory) -> String {
     let member_of = || match &directory.member_of {
         Reading::Known(groups) => groups.get(&group).and_then(Option::as_ref),
@@ -273,32 +277,32 @@ fn new_organization(alias: String, policy: &Policy, now: DateTime<Utc>) -> NewOr
     NewOrganization { alias, models: params.models, limits: params.limits, budget_reset_at }
 }
 
-/// Where a new team belongs.
+/// Organization of a new team.
 #[derive(Clone, Copy)]
-enum TeamPlace<'a> {
-    /// In no organization of its own.
+enum TeamParent<'a> {
+    /// No organization of its own.
     Default,
-    /// In one of the group's id that is made with it.
+    /// An organization with the group's ID, created in the same plan.
     New(GroupId),
-    /// In one of the group's id that exists, with the models that it has; `None` where they are no list.
+    /// An existing organization with the group's ID and its models; `None` if they are unreadable.
     Existing(GroupId, Option<&'a Vec<String>>),
 }
 
-/// A team in an organization of its own, which gives it its models, or one with the operator's defaults.
-fn new_team(alias: String, place: TeamPlace<'_>, policy: &Policy, now: DateTime<Utc>) -> NewTeam {
+/// A team that follows its organization, or one with the operator's defaults.
+fn new_team(alias: String, parent: TeamParent<'_>, policy: &Policy, now: DateTime<Utc>) -> NewTeam {
     let params = policy.team_params.clone().unwrap_or_default();
     let reset = |limits: &Limits| limits.budget_duration.as_ref().map(|duration| duration.next_reset(now));
-    // Models that cannot be read must not become `[]`, which is all models.
+    // Unreadable models must not become `[]`, which means all models.
     let in_organization = |id: GroupId, models: Option<&Vec<String>>| {
         let expanded = models.filter(|_| policy.org_team_models == OrgTeamModels::Expand);
         let models = expanded.cloned().unwrap_or_else(|| vec![ALL_ORG_MODELS.to_owned()]);
         (Some(id.to_string()), models, expanded.is_some())
     };
-    let (organization_id, models, follows_organization) = match place {
-        TeamPlace::New(id) => in_organization(id, Some(&params.models)),
-        TeamPlace::Existing(id, models) => in_organization(id, models),
-        // With the flag a team that has no organization of its own stands alone, as rule 4 says.
-        TeamPlace::Default => (params.organization_id.filter(|_| !policy.also_create_orgs), params.models, false),
+    let (organization_id, models, follows_organization) = match parent {
+        TeamParent::New(id) => in_organization(id, Some(&params.models)),
+        TeamParent::Existing(id, models) => in_organization(id, models),
+        // With `also_create_orgs`, a team without an organization of its own is standalone (rule 4).
+        TeamParent::Default => (params.organization_id.filter(|_| !policy.also_create_orgs), params.models, false),
     };
     NewTeam {
         alias,
@@ -314,29 +318,29 @@ fn new_team(alias: String, place: TeamPlace<'_>, policy: &Policy, now: DateTime<
     }
 }
 
-/// The key of the person's row: the one that is there, else the object id.
-fn user_id(current: &Current, person: &EntraUser) -> Redacted {
-    let object_id = || Redacted::from(person.identity.object_id.to_string());
+/// Key of the user's row: the existing one, else the object ID.
+fn user_id(current: &Current, entra_user: &EntraUser) -> Redacted {
+    let object_id = || Redacted::from(entra_user.identity.object_id.to_string());
     current.user.as_ref().map_or_else(object_id, |user| user.user_id.clone())
 }
 
 impl Plan {
-    /// Whether there is nothing to write. Notes are no writing.
+    /// Whether nothing is written. Notes do not count.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        !self.creates() && self.team_models.is_empty() && !self.writes_person()
+        !self.creates() && self.team_models.is_empty() && !self.writes_user()
     }
 
-    /// Whether the person's own rows change.
+    /// Whether the user's own rows are written.
     #[must_use]
-    pub fn writes_person(&self) -> bool {
+    pub fn writes_user(&self) -> bool {
         self.user.is_some()
-            || !self.join_organizations.is_empty()
+            || !self.add_to_organizations.is_empty()
             || !self.organization_roles.is_empty()
-            || !self.join_teams.is_empty()
+            || !self.add_to_teams.is_empty()
     }
 
-    /// Whether organizations or teams are created, which other people's sign-ins may be doing too.
+    /// Whether organizations or teams are created, which other sign-ins may be doing at the same time.
     #[must_use]
     pub fn creates(&self) -> bool {
         !self.organizations.is_empty() || !self.teams.is_empty()
@@ -344,8 +348,7 @@ impl Plan {
 }
 
 impl Directory {
-    /// What the store has to be asked about, in order: the assigned groups, and those that pass, which are among them
-    /// where there are any.
+    /// The groups whose state the plan needs, in order: the assigned ones, else the effective ones.
     #[must_use]
     pub fn group_ids(&self) -> Vec<GroupId> {
         match &self.assigned {
@@ -354,9 +357,9 @@ impl Directory {
         }
     }
 
-    /// The groups that count for this person, in order: those they are in and that are assigned to the app. Without a
-    /// service principal nothing is assigned, and those that have a team count. If one of the two lists is unknown, none
-    /// does.
+    /// The groups that count for this user, in order: assigned to the app, and the user is a member.
+    ///
+    /// Without a service principal, all of the user's groups. None if one of the lists is unknown.
     #[must_use]
     pub fn effective_groups(&self) -> Vec<GroupId> {
         match (&self.assigned, &self.member_of) {
@@ -368,7 +371,7 @@ impl Directory {
         }
     }
 
-    /// Why a list is not known, where one is not.
+    /// Why a list is unknown, if one is.
     #[must_use]
     pub fn unknown(&self) -> Option<&Unknown> {
         match (&self.assigned, &self.member_of) {
@@ -377,12 +380,12 @@ impl Directory {
         }
     }
 
-    /// Whether the person is in an assigned group; `None` where Entra did not tell.
+    /// Whether the user is in an assigned group; `None` if a list is unknown.
     #[must_use]
     pub fn in_assigned_group(&self) -> Option<bool> {
         match (&self.assigned, &self.member_of) {
             (Some(Reading::Unknown(_)), _) | (_, Reading::Unknown(_)) => None,
-            // Nobody is in one of no groups, whatever the person's own are.
+            // If no groups can be assigned, no user is in an assigned one.
             _ => Some(self.assigned.is_some() && !self.effective_groups().is_empty()),
         }
     }

@@ -180,8 +180,8 @@ impl Sessions {
 
     /// Keeps the record of a refused sign-in. Where the reason is known, the identity's sessions end, here at once and
     /// elsewhere within a second.
-    pub async fn keep_refusal(&self, identity: Identity, run: &SyncRun) -> Result<(), StoreError> {
-        let ended = self.store.keep_refusal(identity, run).await?;
+    pub async fn record_denial(&self, identity: Identity, run: &SyncRun) -> Result<(), StoreError> {
+        let ended = self.store.record_denial(identity, run).await?;
         self.ended_of_refused(identity, ended);
         Ok(())
     }
@@ -276,7 +276,7 @@ impl Sessions {
         let mut proven = Instant::now();
         let hello = random::token();
         let mut changes = tokio::select! {
-            changes = self.store.changes(&hello) => changes?,
+            changes = self.store.listen(&hello) => changes?,
             () = stop.cancelled() => return Ok(()),
         };
         // Whatever was said before anybody listened.
@@ -297,7 +297,7 @@ impl Sessions {
             // Also where one change comes after the other: each tells only that what was said before it has arrived.
             if proven.elapsed() >= QUIET {
                 let at = Instant::now();
-                for change in changes.prove(PROVEN.saturating_sub(QUIET)).await? {
+                for change in changes.check_alive(PROVEN.saturating_sub(QUIET)).await? {
                     self.forget(change);
                 }
                 proven = at;
@@ -309,8 +309,8 @@ impl Sessions {
 
     fn forget(&self, change: SessionChange) {
         match change {
-            SessionChange::Of(person) => self.cache.forget(person),
-            SessionChange::OfAnybody => self.cache.clear(),
+            SessionChange::User(person) => self.cache.forget(person),
+            SessionChange::AnyUser => self.cache.clear(),
         }
     }
 }

@@ -50,7 +50,7 @@ pub async fn sync(
     }
 
     let begin = Instant::now();
-    let planner = Planner { person, directory: &directory, policy, store: store.kind(), now };
+    let planner = Planner { entra_user: person, directory: &directory, policy, store: store.kind(), now };
     let current = match Step::Read.run(store.read(person, &directory), StoreError::code).await {
         Err(StoreError::OtherTenant) => return refuse(Denial::OtherTenant, directory),
         current => current?,

@@ -32,7 +32,7 @@ pub(super) async fn run(user: &str, team: Option<&str>, file: Option<&Path>, env
         None => None,
         Some(team) => {
             let called = store.teams_called(team).await.context("the teams could not be looked up")?;
-            Some(explain::ask(&explanation, team, Some(&called), nested_groups))
+            Some(explain::explain_team(&explanation, team, Some(&called), nested_groups))
         }
     };
     store.close().await;

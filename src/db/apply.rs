@@ -1,5 +1,6 @@
-//! Applying a plan: one transaction that takes the locks, reads and plans again on what they protect, and writes; the
-//! same for every store. What differs between stores is `Tables`.
+//! Applies a plan in one transaction: takes the locks, reads and plans again under them, and writes.
+//!
+//! The same for both stores; [`Tables`] is what differs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,30 +20,34 @@ use crate::plan::{
 };
 use crate::policy::{BudgetDuration, Limits};
 
-/// A transaction that lost a race is tried again, whole, this often.
-const TRIES: u32 = 6;
+/// Maximum number of attempts for a transaction that lost a race.
+const MAX_ATTEMPTS: u32 = 6;
 /// The same for a single statement.
-const STATEMENT_TRIES: u32 = 3;
+const MAX_STATEMENT_ATTEMPTS: u32 = 3;
 
 /// The tables of one store.
 pub(super) trait Tables {
     const ORGANIZATIONS: &'static str;
     const TEAMS: &'static str;
 
-    /// Reads what is there for one person and a directory's groups: one statement, whatever their number.
-    async fn read(link: &mut DbConnection, person: &EntraUser, directory: &Directory) -> Result<Current, StoreError>;
+    /// Reads the current state for one user and a directory's groups, in one statement.
+    async fn read(
+        connection: &mut DbConnection,
+        entra_user: &EntraUser,
+        directory: &Directory,
+    ) -> Result<Current, StoreError>;
 
-    /// Takes what the transaction needs of locks, always in the same order.
-    async fn lock(link: &mut DbConnection, person: &EntraUser, locks: &Locks) -> Result<(), StoreError>;
+    /// Takes the locks that the transaction needs, always in the same order.
+    async fn lock(connection: &mut DbConnection, entra_user: &EntraUser, locks: &Locks) -> Result<(), StoreError>;
 
-    /// A new organization's row, and the budget row that it refers to, where the store has such.
+    /// A new organization's row, with its budget row if the store has one.
     fn organization(id: GroupId, new: &NewOrganization, planner: &Planner<'_>) -> NewRow;
 
-    /// A new team's row, and the budget row that it refers to, if any.
+    /// A new team's row, with its budget row if it has one.
     fn team(id: GroupId, new: &NewTeam, planner: &Planner<'_>) -> NewRow;
 
-    /// Gives teams new models, and remembers them as the sync's; one statement. A team that has other models by now is
-    /// left alone. The native store's teams name no models.
+    /// Updates the models of teams and remembers that the sync wrote them, in one statement. Teams whose models have
+    /// changed since are left alone. The native store never copies models.
     async fn write_team_models(
         _link: &mut DbConnection,
         _planner: &Planner<'_>,
@@ -52,27 +57,27 @@ pub(super) trait Tables {
         Ok(())
     }
 
-    /// The person's own rows: made or refreshed, and their memberships; one statement.
-    async fn write_person(
-        link: &mut DbConnection,
+    /// Creates or updates the user's own row and adds the memberships, in one statement.
+    async fn write_user(
+        connection: &mut DbConnection,
         planner: &Planner<'_>,
         plan: &Plan,
         applied: &mut Applied,
     ) -> Result<(), StoreError>;
 }
 
-/// What a transaction will write, and has to protect.
+/// What a transaction writes, and so has to lock.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Locks {
-    /// Organizations or teams are made.
+    /// Organizations or teams are created.
     pub(super) creates: bool,
-    /// The teams whose rosters or models change.
+    /// Teams whose rosters or models change.
     pub(super) teams: BTreeSet<GroupId>,
 }
 
 impl Locks {
     fn of(plan: &Plan) -> Self {
-        let teams = plan.join_teams.iter().chain(plan.team_models.keys()).copied().collect();
+        let teams = plan.add_to_teams.iter().chain(plan.team_models.keys()).copied().collect();
         Self { creates: plan.creates(), teams }
     }
 
@@ -81,7 +86,7 @@ impl Locks {
     }
 }
 
-/// A row to insert, as the columns that have no default, and one in the table of budgets that has to come first.
+/// A row to insert (only columns without a default), and the budget row that must exist before it.
 pub(super) struct NewRow {
     pub(super) row: Value,
     pub(super) budget: Option<Value>,
@@ -89,56 +94,56 @@ pub(super) struct NewRow {
 
 enum Outcome {
     Done(Box<Applied>),
-    /// More has to be written than when the plan was made, and it is not protected.
-    Needs(Locks),
+    /// The new plan writes more than the locks cover.
+    MissingLocks(Locks),
 }
 
-/// Applies a plan in one transaction; the whole of it is tried again where it lost a race.
+/// Applies a plan in one transaction; retries the whole transaction if it loses a race.
 pub(super) async fn apply<T: Tables>(store: &Store, planner: &Planner<'_>, plan: &Plan) -> Result<Applied, StoreError> {
     let mut locks = Locks::of(plan);
     let mut retries = 0;
     loop {
         match apply_once::<T>(store, planner, &locks).await {
             Ok(Outcome::Done(applied)) => return Ok(Applied { retries, ..*applied }),
-            Ok(Outcome::Needs(more)) => {
+            Ok(Outcome::MissingLocks(more)) => {
                 locks.creates |= more.creates;
                 locks.teams.extend(more.teams);
             }
             Err(StoreError::Unavailable(error) | StoreError::Refused(error))
-                if retries + 1 < TRIES && lost_race(&error) =>
+                if retries + 1 < MAX_ATTEMPTS && lost_race(&error) =>
             {
                 retries += 1;
-                tracing::debug!(retries, "the sync's transaction lost a race and is tried again");
+                tracing::debug!(retries, "sync transaction lost a race; retrying");
             }
             Err(error) => return Err(error),
         }
     }
 }
 
-/// 40: a deadlock or serialization failure. 23503: somebody deleted, since it was read, a row that ours refers to.
-/// 23505: somebody else made the person's row meanwhile. `RowNotFound`: a row that is to be written to is gone.
+/// Whether another transaction won a race. 40: deadlock or serialization failure. 23503: a referenced row was deleted
+/// after it was read. 23505: the user's row was created concurrently. `RowNotFound`: a row to update was deleted.
 fn lost_race(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code().map(std::borrow::Cow::into_owned));
     matches!(error, sqlx::Error::RowNotFound)
         || code.is_some_and(|code| code.starts_with("40") || code == "23503" || code == "23505")
 }
 
-/// Whether a statement that is a transaction of its own has to be run again because it lost a race: twice at most.
-pub(super) fn try_again<T>(tries: &mut u32, outcome: &Result<T, StoreError>) -> bool {
-    *tries += 1;
-    *tries < STATEMENT_TRIES && matches!(outcome, Err(StoreError::Unavailable(error)) if lost_race(error))
+/// Whether a single statement lost a race and should run again, at most [`MAX_STATEMENT_ATTEMPTS`] times in all.
+pub(super) fn should_retry<T>(attempts: &mut u32, outcome: &Result<T, StoreError>) -> bool {
+    *attempts += 1;
+    *attempts < MAX_STATEMENT_ATTEMPTS && matches!(outcome, Err(StoreError::Unavailable(error)) if lost_race(error))
 }
 
 async fn apply_once<T: Tables>(store: &Store, planner: &Planner<'_>, locks: &Locks) -> Result<Outcome, StoreError> {
     let mut transaction = store.begin().await?;
-    T::lock(&mut transaction, planner.person, locks).await?;
-    let current = T::read(&mut transaction, planner.person, planner.directory).await?;
+    T::lock(&mut transaction, planner.entra_user, locks).await?;
+    let current = T::read(&mut transaction, planner.entra_user, planner.directory).await?;
     let mut plan = planner.plan(&current);
     let needed = Locks::of(&plan);
     if !locks.cover(&needed) {
-        // Somebody deleted rows since the plan was made: start over with the locks for what is to be written now.
+        // Rows were deleted since the plan was made: start over with more locks.
         transaction.inner.rollback().await?;
-        return Ok(Outcome::Needs(needed));
+        return Ok(Outcome::MissingLocks(needed));
     }
 
     let mut applied = Applied { user_id: plan.user_id.clone(), ..Applied::default() };
@@ -146,35 +151,35 @@ async fn apply_once<T: Tables>(store: &Store, planner: &Planner<'_>, locks: &Loc
         let rows = plan.organizations.iter().map(|(id, new)| T::organization(*id, new, planner)).collect();
         let inserted = insert_rows(&mut transaction, T::ORGANIZATIONS, "organization_id", rows, None).await?;
         let failed = inserted.failures("organization", |id| plan.organizations.get(&id).map(|new| new.alias.clone()));
-        plan = planner.without_organizations(plan, &inserted.refused.keys().copied().collect());
-        applied.organizations_created = inserted.made;
+        plan = planner.without_organizations(plan, &inserted.rejected.keys().copied().collect());
+        applied.organizations_created = inserted.created;
         applied.failures.extend(failed);
     }
     if !plan.teams.is_empty() {
         let rows = plan.teams.iter().map(|(id, new)| T::team(*id, new, planner)).collect();
         let follows = plan.teams.iter().filter(|(_, new)| new.follows_organization);
         let expanded = follows.map(|(id, new)| (id.to_string(), json!(new.models))).collect();
-        let making = Making { planner, refused: &applied.failures, expanded };
-        let inserted = insert_rows(&mut transaction, T::TEAMS, "team_id", rows, Some(making)).await?;
+        let provenance = TeamProvenance { planner, rejected: &applied.failures, expanded };
+        let inserted = insert_rows(&mut transaction, T::TEAMS, "team_id", rows, Some(provenance)).await?;
         let failed = inserted.failures("team", |id| plan.teams.get(&id).map(|new| new.alias.clone()));
-        plan = planner.without_teams(plan, &inserted.refused.keys().copied().collect());
-        applied.teams_created = inserted.made;
+        plan = planner.without_teams(plan, &inserted.rejected.keys().copied().collect());
+        applied.teams_created = inserted.created;
         applied.failures.extend(failed);
     }
     if !plan.team_models.is_empty() {
         T::write_team_models(&mut transaction, planner, &plan, &mut applied).await?;
     }
-    if plan.writes_person() {
-        T::write_person(&mut transaction, planner, &plan, &mut applied).await?;
+    if plan.writes_user() {
+        T::write_user(&mut transaction, planner, &plan, &mut applied).await?;
     }
     transaction.inner.commit().await?;
     Ok(Outcome::Done(Box::new(Applied { notes: plan.notes, role_changes: plan.role_changes, ..applied })))
 }
 
-/// The rows that were made, and those that the database refused, with its reason.
+/// Rows that were created, and rows that the database rejected, with the reason.
 struct Inserted {
-    made: BTreeSet<GroupId>,
-    refused: BTreeMap<GroupId, String>,
+    created: BTreeSet<GroupId>,
+    rejected: BTreeMap<GroupId, String>,
 }
 
 impl Inserted {
@@ -185,25 +190,25 @@ impl Inserted {
             alias: alias(id).unwrap_or_default(),
             why: why.clone(),
         };
-        self.refused.iter().map(failure).collect()
+        self.rejected.iter().map(failure).collect()
     }
 }
 
-/// What is remembered of how teams came to be: the sign-in, the organizations that could not be made, and the models that
-/// are the organization's.
-struct Making<'a> {
+/// Provenance of new teams: the sign-in, the organizations that could not be created, and the models copied from the
+/// organization.
+struct TeamProvenance<'a> {
     planner: &'a Planner<'a>,
-    refused: &'a [Failure],
+    rejected: &'a [Failure],
     expanded: Map<String, Value>,
 }
 
-/// Inserts rows as a set, and one by one only where the set was refused: see the function in the migrations.
+/// Inserts rows as a set. `entraway.insert_rows` (see the migrations) falls back to single rows if the set is rejected.
 async fn insert_rows(
-    link: &mut DbConnection,
+    connection: &mut DbConnection,
     table: &str,
     key: &str,
     new: Vec<NewRow>,
-    making: Option<Making<'_>>,
+    provenance: Option<TeamProvenance<'_>>,
 ) -> Result<Inserted, StoreError> {
     let (mut rows, mut budgets) = (Vec::new(), Map::new());
     for NewRow { row, budget } in new {
@@ -212,8 +217,9 @@ async fn insert_rows(
         }
         rows.push(row);
     }
-    let why =
-        |making: &Making| making.refused.iter().map(|failure| (failure.id.to_string(), json!(failure.why))).collect();
+    let why = |provenance: &TeamProvenance| {
+        provenance.rejected.iter().map(|failure| (failure.id.to_string(), json!(failure.why))).collect()
+    };
     let outcome: Vec<(String, Option<String>)> = sqlx::query_as(
         "with inserted as materialized (
             select key, refused from entraway.insert_rows($1::text::regclass, $2, $3, $4)
@@ -232,24 +238,24 @@ async fn insert_rows(
     .bind(key)
     .bind(Value::Array(rows))
     .bind(Value::Object(budgets))
-    .bind(making.as_ref().map(|making| making.planner.now))
-    .bind(making.as_ref().is_some_and(|making| making.planner.policy.also_create_orgs))
-    .bind(making.as_ref().map(|making| Value::Object(why(making))))
-    .bind(making.as_ref().map(|making| Value::Object(making.expanded.clone())))
-    .fetch_all(link)
+    .bind(provenance.as_ref().map(|provenance| provenance.planner.now))
+    .bind(provenance.as_ref().is_some_and(|provenance| provenance.planner.policy.also_create_orgs))
+    .bind(provenance.as_ref().map(|provenance| Value::Object(why(provenance))))
+    .bind(provenance.as_ref().map(|provenance| Value::Object(provenance.expanded.clone())))
+    .fetch_all(connection)
     .await?;
-    let mut inserted = Inserted { made: BTreeSet::new(), refused: BTreeMap::new() };
+    let mut inserted = Inserted { created: BTreeSet::new(), rejected: BTreeMap::new() };
     for (id, refused) in outcome {
         let Ok(id) = id.parse() else { continue };
         match refused {
-            None => _ = inserted.made.insert(id),
-            Some(why) => _ = inserted.refused.insert(id, why),
+            None => _ = inserted.created.insert(id),
+            Some(why) => _ = inserted.rejected.insert(id, why),
         }
     }
     Ok(inserted)
 }
 
-/// Adds the columns of limits, which have the same names in every table.
+/// Adds the limit columns, which have the same names in every table.
 pub(super) fn put_limits(row: &mut Value, limits: &Limits) {
     row["max_budget"] = json!(limits.max_budget);
     row["budget_duration"] = json!(limits.budget_duration.as_ref().map(BudgetDuration::as_str));
@@ -257,22 +263,22 @@ pub(super) fn put_limits(row: &mut Value, limits: &Limits) {
     row["rpm_limit"] = json!(limits.rpm_limit);
 }
 
-/// Only ids that were asked for come back, and those are GUIDs.
+/// Parses group IDs that were sent to the database as GUIDs.
 pub(super) fn group_ids(ids: &[String]) -> BTreeSet<GroupId> {
     ids.iter().filter_map(|id| id.parse().ok()).collect()
 }
 
-/// What of a plan goes into the statement that writes a person, as it is bound.
+/// Bind values of the statement that writes a user.
 pub(super) struct UserValues<'a> {
-    /// The columns of a new person.
+    /// Columns of a new user.
     pub(super) new: Option<Value>,
-    /// Those that change of a known one; null where a column stays.
+    /// Changed columns of an existing user; null leaves a column as it is.
     pub(super) changes: Option<Value>,
-    pub(super) join_organizations: Vec<&'a str>,
+    pub(super) add_to_organizations: Vec<&'a str>,
     pub(super) join_roles: Vec<&'a str>,
     pub(super) change_organizations: Vec<&'a str>,
     pub(super) change_roles: Vec<&'a str>,
-    pub(super) join_teams: Vec<String>,
+    pub(super) add_to_teams: Vec<String>,
 }
 
 impl<'a> UserValues<'a> {
@@ -282,7 +288,7 @@ impl<'a> UserValues<'a> {
             Some(UserChange::Create(new)) => {
                 let mut row = json!({
                     "user_email": new.email, "user_alias": new.alias, "user_role": new.role,
-                    "sso_user_role": new.given.role, "sso_user_roles": new.given.offered, "withheld_role": new.given.withheld, "models": new.models, "budget_reset_at": new.budget_reset_at,
+                    "sso_user_role": new.granted.role, "sso_user_roles": new.granted.offered, "withheld_role": new.granted.withheld, "models": new.models, "budget_reset_at": new.budget_reset_at,
                 });
                 put_limits(&mut row, &new.limits);
                 (Some(row), None)
@@ -290,10 +296,10 @@ impl<'a> UserValues<'a> {
             Some(UserChange::Update(update)) => {
                 let mut row =
                     json!({ "user_email": update.email, "user_alias": update.alias, "user_role": update.role });
-                if let Some(given) = &update.given {
-                    row["sso_user_role"] = json!(given.role);
-                    row["sso_user_roles"] = json!(given.offered);
-                    row["withheld_role"] = json!(given.withheld);
+                if let Some(granted) = &update.granted {
+                    row["sso_user_role"] = json!(granted.role);
+                    row["sso_user_roles"] = json!(granted.offered);
+                    row["withheld_role"] = json!(granted.withheld);
                 }
                 (None, Some(row))
             }
@@ -301,29 +307,30 @@ impl<'a> UserValues<'a> {
         Self {
             new,
             changes,
-            join_organizations: plan.join_organizations.keys().map(String::as_str).collect(),
-            join_roles: plan.join_organizations.values().map(|role| role.as_str()).collect(),
+            add_to_organizations: plan.add_to_organizations.keys().map(String::as_str).collect(),
+            join_roles: plan.add_to_organizations.values().map(|role| role.as_str()).collect(),
             change_organizations: plan.organization_roles.keys().map(String::as_str).collect(),
             change_roles: plan.organization_roles.values().map(|role| role.as_str()).collect(),
-            join_teams: plan.join_teams.iter().map(ToString::to_string).collect(),
+            add_to_teams: plan.add_to_teams.iter().map(ToString::to_string).collect(),
         }
     }
 }
 
-/// As they are bound: a group's id is the text of a number, and a number is read faster.
+/// Group IDs as bind values: Postgres parses a UUID faster than a text.
 pub(super) fn uuids(ids: Vec<GroupId>) -> Vec<Uuid> {
     ids.into_iter().map(GroupId::as_uuid).collect()
 }
 
-/// What a store's read gives: the columns `person`, `organizations`, `teams` with `team_organizations`,
-/// `member_organizations` with `member_roles` and `member_sso_roles`, `team_members`, `same_email` and
-/// `same_sso_user_id`; and, as JSON objects by group or null, `organization_models`, `team_models` and
-/// `member_budget_durations`.
+/// Reads a store's row of current state.
+///
+/// Columns: `person`, `organizations`, `teams` with `team_organizations`, `member_organizations` with `member_roles`
+/// and `member_sso_roles`, `team_members`, `same_email`, `same_sso_user_id`. As JSON objects by group, or null:
+/// `organization_models`, `team_models`, `member_budget_durations`.
 pub(super) fn current(row: &PgRow) -> Result<Current, StoreError> {
     let user: Option<Json<CurrentUserRow>> = row.try_get("person")?;
     let groups = |column| Ok::<_, sqlx::Error>(row.try_get::<Vec<Uuid>, _>(column)?.into_iter().map(GroupId::from));
     let texts = |column| row.try_get::<Vec<Option<String>>, _>(column);
-    let hidden =
+    let redacted =
         |column| Ok::<_, sqlx::Error>(row.try_get::<Vec<String>, _>(column)?.into_iter().map(Redacted::from).collect());
     let member_roles = texts("member_roles")?.into_iter().zip(texts("member_sso_roles")?);
     let member = member_roles.map(|(user_role, sso_user_role)| CurrentOrganizationMember { user_role, sso_user_role });
@@ -336,13 +343,13 @@ pub(super) fn current(row: &PgRow) -> Result<Current, StoreError> {
         member_budget_durations: by_group(row, "member_budget_durations")?,
         organization_members: row.try_get::<Vec<String>, _>("member_organizations")?.into_iter().zip(member).collect(),
         team_members: groups("team_members")?.collect(),
-        same_email: hidden("same_email")?,
-        same_sso_user_id: hidden("same_sso_user_id")?,
+        same_email: redacted("same_email")?,
+        same_sso_user_id: redacted("same_sso_user_id")?,
     })
 }
 
-/// A JSON object by group. Lists of models that nothing but SQL can have written (with nulls, or of several dimensions) are
-/// left out.
+/// Reads a JSON object by group. Skips lists of models that only manual SQL can have written (nulls, several
+/// dimensions).
 fn by_group<T: DeserializeOwned>(row: &PgRow, column: &str) -> Result<BTreeMap<GroupId, T>, sqlx::Error> {
     let object: Option<Json<BTreeMap<GroupId, Value>>> = row.try_get(column)?;
     let object = object.map(|Json(object)| object).unwrap_or_default();

@@ -1,7 +1,8 @@
-//! Why there is no connection to the database, in the operator's terms.
+//! Why a connection to the database failed, in the operator's terms.
 //!
-//! sqlx's pool tries again for five seconds where a server refuses connections or has too many, and then says only that
-//! it timed out. So the first connection is made beside the pool, and after a time-out one more attempt tells the reason.
+//! sqlx's pool retries for five seconds if a server refuses connections or has too many, and then reports only a
+//! timeout. So the first connection is opened beside the pool, and after a timeout one probe connection finds the
+//! reason.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -14,20 +15,21 @@ use tokio::time::timeout;
 use crate::util::clock::Clock;
 use crate::util::single_flight::SingleFlight;
 
-/// How long the attempt after a time-out may take. Those who wait for it have waited for the pool already.
+/// Time limit of the probe. Its callers have already waited for the pool.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A connection that was made for one question is given up where it does not end well.
+/// Time limit for closing a probe connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Why there is no connection. Names the server, user and database of `database.url`, and never its password. The codes
-/// are Postgres's own: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+/// Why a connection failed. Names the server, user and database of `database.url`, but never its password.
+///
+/// The codes are Postgres's: <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectError {
     #[error("the database server {server} cannot be reached: {reason}")]
     Unreachable { server: String, reason: String },
     #[error("the database server {server} does not answer")]
-    NoAnswer { server: String },
+    Timeout { server: String },
     #[error("no TLS with the database server {server} by sslmode={sslmode}: {reason}")]
     Tls { server: String, sslmode: &'static str, reason: String },
     #[error("the database server {server} rejects the password of user {user} (28P01)")]
@@ -42,9 +44,9 @@ pub enum ConnectError {
     Starting { server: String, reason: String },
     #[error("the database server {server} takes no connection: {reason}")]
     Other { server: String, reason: String },
-    /// The server would take one more, but the pool has none to give.
-    #[error("all {most} connections (database.max_connections) are in use, and none became free in time")]
-    InUse { most: u32 },
+    /// The server accepts connections, but the pool has none free.
+    #[error("all {max_connections} connections (database.max_connections) are in use, and none became free in time")]
+    PoolExhausted { max_connections: u32 },
 }
 
 impl ConnectError {
@@ -55,7 +57,7 @@ impl ConnectError {
             Self::Unreachable { .. } => {
                 "database.url: is the address right, is Postgres running, and does it listen on that address?"
             }
-            Self::NoAnswer { .. } => {
+            Self::Timeout { .. } => {
                 "database.url: is the address right, and does a firewall let this machine through to Postgres?"
             }
             Self::Tls { .. } => {
@@ -73,14 +75,14 @@ impl ConnectError {
             }
             Self::Starting { .. } => "wait until it is up; Entraway tries again",
             Self::Other { .. } => "database.url: is this the address of a Postgres server?",
-            Self::InUse { .. } => {
+            Self::PoolExhausted { .. } => {
                 "look for locks and slow statements (pg_stat_activity); without any, raise database.max_connections"
             }
         }
     }
 }
 
-/// Where connections go, as error messages name it, and the last attempt to make one beside the pool.
+/// The server of `database.url` as error messages name it, and the shared probe.
 #[derive(Debug)]
 pub(super) struct Target {
     server: String,
@@ -99,7 +101,7 @@ impl Target {
         let user = options.get_username().to_owned();
         Self {
             server,
-            // As libpq has it.
+            // libpq's default.
             database: options.get_database().map_or_else(|| user.clone(), str::to_owned),
             user,
             sslmode: options.get_ssl_mode(),
@@ -107,31 +109,31 @@ impl Target {
         }
     }
 
-    /// The reason why a connection was not made.
+    /// Why a connection could not be opened.
     pub(super) fn explain(&self, error: &sqlx::Error) -> ConnectError {
         let server = self.server.clone();
         match error {
-            sqlx::Error::Database(refusal) => self.refused(&**refusal),
-            sqlx::Error::Tls(reason) => self.no_tls(reason.to_string()),
-            // What rustls does not accept.
+            sqlx::Error::Database(error) => self.rejected(&**error),
+            sqlx::Error::Tls(reason) => self.tls_error(reason.to_string()),
+            // rustls rejected the certificate.
             sqlx::Error::Io(reason) if reason.kind() == std::io::ErrorKind::InvalidData => {
-                self.no_tls(reason.to_string())
+                self.tls_error(reason.to_string())
             }
             sqlx::Error::Io(reason) => ConnectError::Unreachable { server, reason: reason.to_string() },
             other => ConnectError::Other { server, reason: other.to_string() },
         }
     }
 
-    fn no_tls(&self, reason: String) -> ConnectError {
-        ConnectError::Tls { server: self.server.clone(), sslmode: name(self.sslmode), reason }
+    fn tls_error(&self, reason: String) -> ConnectError {
+        ConnectError::Tls { server: self.server.clone(), sslmode: sslmode_name(self.sslmode), reason }
     }
 
-    fn refused(&self, refusal: &dyn DatabaseError) -> ConnectError {
+    fn rejected(&self, error: &dyn DatabaseError) -> ConnectError {
         let (server, user) = (self.server.clone(), self.user.clone());
-        let reason = refusal.message().to_owned();
-        match refusal.code().as_deref().unwrap_or_default() {
+        let reason = error.message().to_owned();
+        match error.code().as_deref().unwrap_or_default() {
             "28P01" => ConnectError::Password { server, user },
-            // PgBouncer has no codes of its own for this.
+            // PgBouncer has no specific code for this.
             "08P01" if reason.contains("password authentication failed") => ConnectError::Password { server, user },
             "28000" => ConnectError::NotAllowed { server, user, reason },
             "3D000" => ConnectError::NoDatabase { server, database: self.database.clone() },
@@ -141,18 +143,18 @@ impl Target {
         }
     }
 
-    /// A connection beside the pool.
+    /// Opens a connection beside the pool.
     pub(super) async fn connect(
         &self,
         options: &PgConnectOptions,
-        within: Duration,
+        add_scope: Duration,
     ) -> Result<Result<PgConnection, sqlx::Error>, ConnectError> {
-        // What it takes to make a connection is 40 KB.
-        let connected = timeout(within, Box::pin(PgConnection::connect_with(options))).await;
-        connected.map_err(|_| ConnectError::NoAnswer { server: self.server.clone() })
+        // Boxed: the future is 40 KB.
+        let connected = timeout(add_scope, Box::pin(PgConnection::connect_with(options))).await;
+        connected.map_err(|_| ConnectError::Timeout { server: self.server.clone() })
     }
 
-    /// Whether the server takes one more connection. All who ask at the same moment share one attempt.
+    /// Whether the server accepts another connection. Concurrent callers share one attempt.
     pub(super) async fn probe(&self, options: &PgConnectOptions) -> Result<(), ConnectError> {
         let attempt = async || {
             let connection = self.connect(options, PROBE_TIMEOUT).await?.map_err(|error| self.explain(&error))?;
@@ -163,23 +165,23 @@ impl Target {
     }
 }
 
-/// Ends a connection in good order, so that its place is free at once.
+/// Closes a connection cleanly, so that the server frees it at once.
 pub(super) async fn close(connection: PgConnection) {
-    // Where this does not work, dropping it has to do.
+    // After a failure, dropping the connection closes it.
     let _ = timeout(CLOSE_TIMEOUT, connection.close()).await;
 }
 
-/// Host and `sslmode` where they leave the connection open to others: a host that is not this machine, and a mode below
-/// `verify-full`, which alone proves that the server is the one that was meant.
+/// Host and `sslmode` of a connection that can be intercepted: to another machine, with a mode below `verify-full`.
+/// Only `verify-full` proves the server's identity.
 pub(super) fn unverified(options: &PgConnectOptions) -> Option<(String, &'static str)> {
     let (host, mode) = (options.get_host(), options.get_ssl_mode());
     let loopback = host == "localhost"
         || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
     let local = options.get_socket().is_some() || host.starts_with('/') || loopback;
-    (!local && !matches!(mode, PgSslMode::VerifyFull)).then(|| (host.to_owned(), name(mode)))
+    (!local && !matches!(mode, PgSslMode::VerifyFull)).then(|| (host.to_owned(), sslmode_name(mode)))
 }
 
-fn name(mode: PgSslMode) -> &'static str {
+fn sslmode_name(mode: PgSslMode) -> &'static str {
     match mode {
         PgSslMode::Disable => "disable",
         PgSslMode::Allow => "allow",

@@ -1,7 +1,8 @@
-//! How statements reach the database: on a connection of our own, or through a pooler that gives each transaction
-//! another one, as PgBouncer does in transaction mode. There nothing outlives a transaction, neither a setting nor a
-//! prepared statement; and sqlx parses and executes in two steps. So each statement has a transaction of its own there,
-//! which begins with the settings, and no statement has a name.
+//! Connections in both modes: direct, or through a transaction pooler such as PgBouncer.
+//!
+//! A transaction pooler may give each transaction another server connection. Neither settings nor prepared statements
+//! outlive a transaction, and sqlx parses and executes in two steps. So each statement runs in its own transaction
+//! there, which begins with the settings, and statements are unnamed.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,90 +17,90 @@ use sqlx::postgres::{PgArguments, PgConnectOptions, PgQueryResult, PgRow, PgStat
 use sqlx::{Describe, Either, Execute, Executor, PgConnection, PgPool, Postgres, Row as _, SqlStr};
 use tokio::time::timeout_at;
 
-/// What the database is asked for with each connection.
+/// Settings of every connection.
 const SETTINGS: [(&str, &str); 3] =
     [("statement_timeout", "10s"), ("lock_timeout", "8s"), ("idle_in_transaction_session_timeout", "30s")];
 
-/// A setting that nobody else makes, which tells whether the others were taken.
-const SIGN: (&str, &str) = ("entraway.settings", "taken");
+/// Marker setting; if it is missing, a pooler dropped our startup options.
+const MARKER: (&str, &str) = ("entraway.settings", "taken");
 
-/// The same settings, for one transaction.
+/// The same settings for one transaction.
 const BEGIN: &str = "begin; set local statement_timeout = '10s'; set local lock_timeout = '8s'; \
                      set local idle_in_transaction_session_timeout = '30s'";
 
-/// For migrations: an index takes as long as its table is large.
+/// For migrations: building an index on a large table takes long.
 pub(super) const BEGIN_MIGRATIONS: &str = "begin; set local statement_timeout = 0; set local lock_timeout = '8s'; \
                                            set local idle_in_transaction_session_timeout = '30s'";
 
 /// How the database is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ConnectionMode {
-    /// A connection is ours from its beginning to its end, with the settings that it began with.
+    /// Server connections are ours alone and keep their startup settings.
     Direct,
-    /// Somebody in between dropped the settings, or does not take them.
-    Pooler,
+    /// A pooler drops or rejects the startup settings.
+    Pooled,
 }
 
-/// What is asked for at the beginning of a connection that is ours.
+/// Adds the startup settings and the marker.
 pub(super) fn with_settings(options: PgConnectOptions) -> PgConnectOptions {
-    options.options(SETTINGS.into_iter().chain([SIGN]))
+    options.options(SETTINGS.into_iter().chain([MARKER]))
 }
 
-/// Whether somebody in between takes no settings at the beginning of a connection, as PgBouncer says.
-pub(super) fn refuses_settings(error: &sqlx::Error) -> bool {
+/// Whether a pooler rejected the startup settings, with PgBouncer's message.
+pub(super) fn rejects_settings(error: &sqlx::Error) -> bool {
     let refusal = error.as_database_error();
     refusal.is_some_and(|refusal| refusal.message().contains("unsupported startup parameter"))
 }
 
-/// Whether a connection that was asked for the settings has them.
-pub(super) async fn way_of(connection: &mut PgConnection) -> Result<ConnectionMode, sqlx::Error> {
+/// Detects whether a connection has the startup settings.
+pub(super) async fn detect_mode(connection: &mut PgConnection) -> Result<ConnectionMode, sqlx::Error> {
     let sql = "select current_setting('entraway.settings', true)";
-    // No statement with a name is left behind, whoever is on the other side.
+    // A simple query, so that no named statement is left behind a pooler.
     let row = connection.fetch_one(sqlx::raw_sql(sql)).await?;
-    let sign: Option<String> = row.try_get(0)?;
-    Ok(if sign.as_deref() == Some(SIGN.1) { ConnectionMode::Direct } else { ConnectionMode::Pooler })
+    let marker: Option<String> = row.try_get(0)?;
+    Ok(if marker.as_deref() == Some(MARKER.1) { ConnectionMode::Direct } else { ConnectionMode::Pooled })
 }
 
-/// A server that only reads, as a standby does.
+/// SQLSTATE of a read-only server, such as a standby.
 const READ_ONLY: &str = "25006";
 
-/// A connection that does not answer for so long after it was used is given up.
+/// Time limit for returning a connection to the pool.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Connections are given up at most this often.
-const RENEW_EVERY: Duration = Duration::from_secs(1);
+/// Minimum time between two invalidations.
+const INVALIDATION_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Which connections count. Where one of them leads to a server that only reads, there is another one that writes, or will
-/// be: whoever connects anew finds it.
+/// Which pooled connections may be used. After a failover, old connections lead to a read-only server; new ones reach
+/// the primary.
 #[derive(Debug)]
 pub(super) struct PoolGeneration {
-    began: Instant,
-    /// Milliseconds since `began`: connections that were made before are given up.
-    since: AtomicU64,
+    created_at: Instant,
+    /// Milliseconds since `created_at`: older connections are discarded.
+    valid_from: AtomicU64,
 }
 
 impl PoolGeneration {
     pub(super) fn new() -> Self {
-        Self { began: Instant::now(), since: AtomicU64::new(0) }
+        Self { created_at: Instant::now(), valid_from: AtomicU64::new(0) }
     }
 
-    /// Whether a connection of this age counts.
-    pub(super) fn counts(&self, age: Duration) -> bool {
-        millis(self.began.elapsed().saturating_sub(age)) >= self.since.load(Ordering::Relaxed)
+    /// Whether a connection of this age may be used.
+    pub(super) fn is_current(&self, age: Duration) -> bool {
+        millis(self.created_at.elapsed().saturating_sub(age)) >= self.valid_from.load(Ordering::Relaxed)
     }
 
-    /// All connections that there are lead astray.
-    pub(super) fn renew(&self) {
-        let now = millis(self.began.elapsed());
-        if now >= self.since.load(Ordering::Relaxed) + millis(RENEW_EVERY) {
-            self.since.store(now, Ordering::Relaxed);
-            tracing::warn!("the database only reads, as a standby does: connecting anew");
+    /// Invalidates all pooled connections.
+    pub(super) fn invalidate(&self) {
+        let now = millis(self.created_at.elapsed());
+        if now >= self.valid_from.load(Ordering::Relaxed) + millis(INVALIDATION_INTERVAL) {
+            self.valid_from.store(now, Ordering::Relaxed);
+            tracing::warn!("database is read-only, such as a standby; discarding pooled connections");
         }
     }
 
-    fn look_at(&self, error: &sqlx::Error) {
+    fn observe(&self, error: &sqlx::Error) {
         if error.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code == READ_ONLY) {
-            self.renew();
+            self.invalidate();
         }
     }
 }
@@ -108,109 +109,120 @@ fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A connection to run statements on, each by itself or all in one transaction. What is not committed is rolled back.
+/// A connection that runs each statement by itself or all in one transaction. Dropping it rolls back.
 pub(super) struct DbConnection {
-    /// There until it is dropped.
+    /// `Some` until dropped.
     connection: Option<PoolConnection<Postgres>>,
-    way: ConnectionMode,
-    /// Whether all statements are in one transaction.
-    within: bool,
-    /// Whether a transaction may be open.
-    open: bool,
-    renewal: Arc<PoolGeneration>,
+    mode: ConnectionMode,
+    /// Whether all statements run in one transaction.
+    in_transaction: bool,
+    /// Whether a transaction may be open on the server.
+    transaction_open: bool,
+    generation: Arc<PoolGeneration>,
 }
 
 impl DbConnection {
-    // What it takes to make a connection is 40 KB: boxed, or it would be moved about with each request.
+    // Boxed: the future is 40 KB, and would be moved with each request.
 
     pub(super) async fn acquire(
         pool: &PgPool,
-        way: ConnectionMode,
-        renewal: Arc<PoolGeneration>,
+        mode: ConnectionMode,
+        generation: Arc<PoolGeneration>,
     ) -> Result<Self, sqlx::Error> {
-        Ok(Self { connection: Some(Box::pin(pool.acquire()).await?), way, within: false, open: false, renewal })
+        Ok(Self {
+            connection: Some(Box::pin(pool.acquire()).await?),
+            mode,
+            in_transaction: false,
+            transaction_open: false,
+            generation,
+        })
     }
 
-    /// The same with a transaction.
+    /// Begins a transaction for all further statements.
     pub(super) async fn begin(mut self) -> Result<Self, sqlx::Error> {
-        self.within = true;
-        self.open().await?;
+        self.in_transaction = true;
+        self.begin_transaction().await?;
         Ok(self)
     }
 
-    /// Ends the transaction, if there is one.
+    /// Commits the transaction, if one is open.
     pub(super) async fn commit(mut self) -> Result<(), sqlx::Error> {
-        self.end("commit").await
+        self.end_transaction("commit").await
     }
 
-    /// Ends the transaction, if there is one, as if nothing had been.
+    /// Rolls the transaction back, if one is open.
     pub(super) async fn rollback(mut self) -> Result<(), sqlx::Error> {
-        self.end("rollback").await
+        self.end_transaction("rollback").await
     }
 
-    async fn open(&mut self) -> Result<(), sqlx::Error> {
-        // Before anything is sent: whoever gives up meanwhile cannot know how far it came.
-        self.open = true;
-        let begin = match self.way {
+    async fn begin_transaction(&mut self) -> Result<(), sqlx::Error> {
+        // Set before anything is sent: a canceled request cannot know how far it came.
+        self.transaction_open = true;
+        let begin = match self.mode {
             ConnectionMode::Direct => "begin",
-            ConnectionMode::Pooler => BEGIN,
+            ConnectionMode::Pooled => BEGIN,
         };
         self.connection().execute(sqlx::raw_sql(begin)).await?;
         Ok(())
     }
 
-    async fn end(&mut self, how: &'static str) -> Result<(), sqlx::Error> {
-        if self.open {
-            self.connection().execute(sqlx::raw_sql(how)).await?;
-            self.open = false;
+    async fn end_transaction(&mut self, command: &'static str) -> Result<(), sqlx::Error> {
+        if self.transaction_open {
+            self.connection().execute(sqlx::raw_sql(command)).await?;
+            self.transaction_open = false;
         }
         Ok(())
     }
 
-    async fn ask<'q, E: 'q + Execute<'q, Postgres>>(&mut self, query: E) -> Result<Vec<Step>, sqlx::Error> {
-        let steps = match self.way {
+    async fn run<'q, E: 'q + Execute<'q, Postgres>>(&mut self, query: E) -> Result<Vec<Step>, sqlx::Error> {
+        let steps = match self.mode {
             ConnectionMode::Direct => self.connection().fetch_many(query).try_collect().await,
-            ConnectionMode::Pooler if self.within => self.connection().fetch_many(Unnamed(query)).try_collect().await,
-            ConnectionMode::Pooler => self.ask_alone(query).await,
+            ConnectionMode::Pooled if self.in_transaction => {
+                self.connection().fetch_many(Unnamed(query)).try_collect().await
+            }
+            ConnectionMode::Pooled => self.run_in_own_transaction(query).await,
         };
-        steps.inspect_err(|error| self.renewal.look_at(error))
+        steps.inspect_err(|error| self.generation.observe(error))
     }
 
-    /// A statement in a transaction of its own.
-    async fn ask_alone<'q, E: 'q + Execute<'q, Postgres>>(&mut self, query: E) -> Result<Vec<Step>, sqlx::Error> {
-        // Of a statement that failed before.
-        self.end("rollback").await?;
-        self.open().await?;
+    /// Runs a statement in a transaction of its own.
+    async fn run_in_own_transaction<'q, E: 'q + Execute<'q, Postgres>>(
+        &mut self,
+        query: E,
+    ) -> Result<Vec<Step>, sqlx::Error> {
+        // Left open by a statement that failed.
+        self.end_transaction("rollback").await?;
+        self.begin_transaction().await?;
         let steps = self.connection().fetch_many(Unnamed(query)).try_collect().await?;
-        self.end("commit").await?;
+        self.end_transaction("commit").await?;
         Ok(steps)
     }
 
     fn connection(&mut self) -> &mut PgConnection {
-        // Unwrap safety: it is taken by `drop` alone.
+        // Only `drop` takes it.
         self.connection.as_deref_mut().expect("a connection")
     }
 }
 
 impl Drop for DbConnection {
-    /// The pool asks for a sign of life before it takes a connection back, and would wait for it on a network that swallows
-    /// everything for as long as the kernel has patience, which is a quarter of an hour.
+    /// Returns the connection in the background with a time limit. The pool pings a returned connection; on a dead
+    /// network, that waits for the kernel's TCP timeout (about 15 minutes).
     fn drop(&mut self) {
         let Some(mut connection) = self.connection.take() else { return };
-        let open = self.open;
+        let transaction_open = self.transaction_open;
         tokio::spawn(async move {
-            let patience = Instant::now() + RELEASE_TIMEOUT;
-            if open {
-                // After a commit that failed there is none, and Postgres says so.
+            let deadline = Instant::now() + RELEASE_TIMEOUT;
+            if transaction_open {
+                // If the commit failed, no transaction is open; Postgres only warns.
                 let rollback = connection.execute(sqlx::raw_sql("rollback"));
-                if !matches!(timeout_at(patience.into(), rollback).await, Ok(Ok(_))) {
+                if !matches!(timeout_at(deadline.into(), rollback).await, Ok(Ok(_))) {
                     drop(connection.detach());
-                    return tracing::warn!("a connection to the database was given up: it did not roll back");
+                    return tracing::warn!("discarded a database connection that did not roll back");
                 }
             }
-            // It is closed where this is given up.
-            if timeout_at(patience.into(), connection.return_to_pool()).await.is_err() {
-                tracing::warn!("a connection to the database was given up: it did not answer after it was used");
+            // A connection that does not answer is closed when the future is dropped.
+            if timeout_at(deadline.into(), connection.return_to_pool()).await.is_err() {
+                tracing::warn!("discarded a database connection that did not answer after use");
             }
         });
     }
@@ -218,7 +230,7 @@ impl Drop for DbConnection {
 
 impl fmt::Debug for DbConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DbConnection").field("way", &self.way).finish_non_exhaustive()
+        f.debug_struct("DbConnection").field("mode", &self.mode).finish_non_exhaustive()
     }
 }
 
@@ -253,7 +265,7 @@ impl<'c> Executor<'c> for &'c mut DbConnection {
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        let steps = stream::once(self.ask(query));
+        let steps = stream::once(self.run(query));
         steps.map_ok(|steps| stream::iter(steps.into_iter().map(Ok))).try_flatten().boxed()
     }
 
@@ -262,7 +274,7 @@ impl<'c> Executor<'c> for &'c mut DbConnection {
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        async move { Ok(self.ask(query).await?.into_iter().find_map(Either::right)) }.boxed()
+        async move { Ok(self.run(query).await?.into_iter().find_map(Either::right)) }.boxed()
     }
 
     fn prepare_with<'e>(
@@ -300,13 +312,13 @@ mod tests {
 
     #[test]
     fn connections_of_before_a_renewal_do_not_count_and_those_made_since_do() {
-        let renewal = PoolGeneration {
-            began: Instant::now().checked_sub(Duration::from_mins(1)).unwrap(),
-            since: AtomicU64::new(0),
+        let generation = PoolGeneration {
+            created_at: Instant::now().checked_sub(Duration::from_mins(1)).unwrap(),
+            valid_from: AtomicU64::new(0),
         };
-        assert!(renewal.counts(Duration::from_secs(50)));
-        renewal.renew();
-        assert!(!renewal.counts(Duration::from_secs(50)), "made before");
-        assert!(renewal.counts(Duration::ZERO), "made since");
+        assert!(generation.is_current(Duration::from_secs(50)));
+        generation.invalidate();
+        assert!(!generation.is_current(Duration::from_secs(50)), "made before");
+        assert!(generation.is_current(Duration::ZERO), "made since");
     }
 }

@@ -1,5 +1,4 @@
-//! Who looks at a page: the person behind a session, and what their rights are made of. Read at each page: rights are
-//! never older than the page.
+//! The user of a page request, read for each page so that permissions are current.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::Row as _;
@@ -9,23 +8,23 @@ use super::session::TokenHash;
 use super::{Store, StoreError};
 use crate::domain::{Identity, ObjectId, StoreKind, TenantId};
 
-/// The person behind a session that is alive.
+/// The user of an active session.
 pub struct SessionUser {
     pub identity: Identity,
-    /// The key of their row.
+    /// Key of the user's row.
     pub user_id: String,
     pub display_name: Option<String>,
     pub email: Option<String>,
     pub user_role: Option<String>,
-    /// The organizations where their membership says `org_admin`.
+    /// Organizations where the user's membership says `org_admin`.
     pub administers: Vec<String>,
-    /// When the session was opened, and when it ends at the latest.
+    /// When the session was opened.
     pub created_at: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,
 }
 
 impl SessionUser {
-    /// What they are called.
+    /// Display name, else e-mail address, else ID.
     #[must_use]
     pub fn name(&self) -> &str {
         let name = self.display_name.as_deref().filter(|name| !name.trim().is_empty());
@@ -55,9 +54,9 @@ const LITELLM: &str = concat!(
 );
 
 impl Store {
-    /// The session of a token, if it is alive at `now`; one statement, and at most once a minute a second that moves the
-    /// idle clock.
-    pub async fn viewer(
+    /// Loads the user of an active session. One statement, and at most once a minute a second one that updates
+    /// `last_seen_at`.
+    pub async fn session_user(
         &self,
         hash: &TokenHash,
         now: DateTime<Utc>,
@@ -70,7 +69,7 @@ impl Store {
         let query = sqlx::query(sql).bind(&hash[..]).bind(now).bind(now - idle_timeout);
         let row = query.fetch_optional(&mut *self.connection().await?).await?;
         let Some(row) = row else { return Ok(None) };
-        self.keep_alive(&[(*hash, row.try_get("last_seen_at")?)], now, idle_timeout).await;
+        self.touch_sessions(&[(*hash, row.try_get("last_seen_at")?)], now, idle_timeout).await;
         let object_id: ObjectId = row.try_get::<String, _>("object_id")?.parse().map_err(|_| StoreError::UserId)?;
         Ok(Some(SessionUser {
             identity: Identity { tenant_id: TenantId::from(row.try_get::<uuid::Uuid, _>("tenant_id")?), object_id },

@@ -1,4 +1,4 @@
-//! What is ours beside sessions: attempts that were used up, keys, and sweeping out what is over.
+//! Consumed login states, keys, and deletion of expired rows.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::zeroize::Zeroizing;
@@ -6,13 +6,14 @@ use secrecy::zeroize::Zeroizing;
 use super::{Store, StoreError};
 
 /// How long sync records are kept.
-const RECORDS_KEPT: TimeDelta = TimeDelta::days(90);
-/// How many of a user's sync records are kept, so that one account cannot fill the table: several a day for 90 days.
-const RECORDS_PER_USER: i64 = 500;
-/// Only users with a record since then are looked at: several times as long as it takes until the next purge.
-const RECORDS_LATELY: TimeDelta = TimeDelta::hours(1);
+const RECORD_RETENTION: TimeDelta = TimeDelta::days(90);
+/// Maximum number of sync records per user, so that one account cannot fill the table. Enough for several a day.
+const MAX_RECORDS_PER_USER: i64 = 500;
+/// Only users with a record in this period are checked for too many records. Several times the interval of the expiry
+/// job.
+const RECENT_RECORDS: TimeDelta = TimeDelta::hours(1);
 
-/// A key that signs identity assertions, as it is kept: PKCS#8, which must not be shown.
+/// A signing key of identity assertions. Secret: it contains the private key as PKCS#8.
 pub struct AssertionKey {
     pub kid: String,
     pub private_key: Zeroizing<Vec<u8>>,
@@ -20,32 +21,33 @@ pub struct AssertionKey {
 }
 
 impl Store {
-    /// Uses a sign-in attempt up, on all replicas; false where it was used up before.
-    pub async fn use_attempt(&self, attempt_id: &str, expires_at: DateTime<Utc>) -> Result<bool, StoreError> {
+    /// Consumes a login state for all replicas. Returns `false` if it was consumed before.
+    pub async fn consume_login_state(&self, state_id: &str, expires_at: DateTime<Utc>) -> Result<bool, StoreError> {
         let done = sqlx::query(
             "insert into entraway.used_attempts (attempt_id, expires_at) values ($1, $2) on conflict do nothing",
         )
-        .bind(attempt_id)
+        .bind(state_id)
         .bind(expires_at)
         .execute(&mut *self.connection_to_write().await?)
         .await?;
         Ok(done.rows_affected() == 1)
     }
 
-    /// The key that all replicas seal cookies with: the one in the table, or `fresh` if there is none yet.
+    /// The key with which all replicas seal cookies: the stored one, or `fresh` if there is none.
     pub async fn cookie_key(&self, fresh: [u8; 64]) -> Result<[u8; 64], StoreError> {
         sqlx::query("insert into entraway.cookie_key (key) values ($1) on conflict do nothing")
             .bind(&fresh[..])
-            .execute(&mut self.link().await?)
+            .execute(&mut self.acquire().await?)
             .await?;
         let key: Vec<u8> =
-            sqlx::query_scalar("select key from entraway.cookie_key").fetch_one(&mut self.link().await?).await?;
+            sqlx::query_scalar("select key from entraway.cookie_key").fetch_one(&mut self.acquire().await?).await?;
         key.try_into().map_err(|_| StoreError::CookieKey)
     }
 
-    /// The keys that sign identity assertions, the newest first. Where the newest was made before `renew_before` (or
-    /// there is none), `fresh` becomes the newest, on whichever replica comes first. A key goes once one that is newer
-    /// was made before `succeeded_before`.
+    /// The signing keys of identity assertions, newest first.
+    ///
+    /// Stores `fresh` as the newest key if no key was created since `renew_before`. Deletes a key once a newer one was
+    /// created before `succeeded_before`.
     pub async fn assertion_keys(
         &self,
         fresh: AssertionKey,
@@ -85,10 +87,11 @@ impl Store {
         Ok(rows.into_iter().map(key).collect())
     }
 
-    /// Deletes expired sessions and attempts, old sync records and those beyond a user's newest ones, old failed sign-ins, and
-    /// the groups of users without a record; gives how many rows went. Of several replicas one does so, and the others leave
-    /// it to that one.
-    pub async fn purge(&self, now: DateTime<Utc>, idle_timeout: TimeDelta) -> Result<i64, StoreError> {
+    /// Deletes expired sessions and login states, old sync records and those beyond the limit, old failed sign-ins, and
+    /// groups that were not confirmed for as long.
+    ///
+    /// Returns the number of deleted rows. Only one replica at a time deletes; the others return at once.
+    pub async fn delete_expired(&self, now: DateTime<Utc>, idle_timeout: TimeDelta) -> Result<i64, StoreError> {
         let rows = sqlx::query_scalar(
             "with turn as materialized (
                 select pg_try_advisory_xact_lock(hashtextextended('entraway purge', 0)) as ours
@@ -122,9 +125,9 @@ impl Store {
         )
         .bind(now)
         .bind(now - idle_timeout)
-        .bind(now - RECORDS_KEPT)
-        .bind(now - RECORDS_LATELY)
-        .bind(RECORDS_PER_USER)
+        .bind(now - RECORD_RETENTION)
+        .bind(now - RECENT_RECORDS)
+        .bind(MAX_RECORDS_PER_USER)
         .fetch_one(&mut *self.connection_to_write().await?)
         .await?;
         Ok(rows)

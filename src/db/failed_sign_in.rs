@@ -8,16 +8,16 @@ use super::{Store, StoreError};
 #[derive(Debug)]
 pub struct FailedSignIn {
     pub failed_at: DateTime<Utc>,
-    /// The code of the error page.
+    /// Error code, as on the error page.
     pub code: &'static str,
-    /// The number of Entra's error, such as `50105`.
+    /// Entra's error number, such as `50105`.
     pub aadsts: Option<String>,
     pub request_id: String,
 }
 
 impl Store {
-    /// Stores the record of a failed sign-in, which is kept as long as sync records.
-    pub async fn keep_failed_sign_in(&self, failed: &FailedSignIn) -> Result<(), StoreError> {
+    /// Stores the record of a failed sign-in. It is kept as long as sync records.
+    pub async fn record_failed_sign_in(&self, failed: &FailedSignIn) -> Result<(), StoreError> {
         sqlx::query(
             "insert into entraway.failed_sign_ins (failed_at, code, aadsts, request_id) values ($1, $2, $3, $4)",
         )

@@ -1,5 +1,7 @@
-//! A LiteLLM proxy's own tables, written as the proxy writes them, so that it can go on beside us: its locks in its
-//! order, all three places of a team membership, no column that it does not have. Observed of LiteLLM 1.109.1.
+//! The tables of a LiteLLM proxy.
+//!
+//! They are written as the proxy writes them, so that both can run together: its locks in its order, all three places
+//! of a team membership, and no column that it does not have. Observed on LiteLLM 1.109.1.
 
 mod columns;
 mod leftovers;
@@ -21,11 +23,11 @@ pub use leftovers::Leftovers;
 
 pub(super) use columns::check;
 
-/// `created_by` of rows that nobody in particular made: the name that the proxy itself writes there.
+/// `created_by` of rows without an author, as the proxy writes it.
 const PROXY_ADMIN: &str = "default_user_id";
 
-/// Who joins more teams than this at once waits for others who do. Postgres has room for some thousands of locks, and
-/// where it is full the proxy suffers as well.
+/// Users who join more teams than this take turns. Postgres has room for a few thousand locks, and a full lock table
+/// also affects the proxy.
 const MANY_TEAMS: usize = 100;
 
 pub(super) struct LiteLlm;
@@ -34,11 +36,18 @@ impl Tables for LiteLlm {
     const ORGANIZATIONS: &'static str = r#"public."LiteLLM_OrganizationTable""#;
     const TEAMS: &'static str = r#"public."LiteLLM_TeamTable""#;
 
-    /// A person is found by their object id, as `user_id` or else as `sso_user_id`, and never by e-mail. A row that is
-    /// remembered as somebody else's stays theirs whatever its `sso_user_id` says: the proxy's own sign-in writes
-    /// another person there who has the same e-mail. A membership of a team counts when all three places say so. Of teams'
-    /// models only those are read that are not their organization's, and whose team is still the one that the sync made.
-    async fn read(link: &mut DbConnection, person: &EntraUser, directory: &Directory) -> Result<Current, StoreError> {
+    /// Finds the user by object ID, as `user_id` or else as `sso_user_id`, never by e-mail address.
+    ///
+    /// A row known to belong to another user stays theirs whatever its `sso_user_id` says: the proxy's own sign-in
+    /// overwrites it for a user with the same address.
+    ///
+    /// A team membership counts if all three places say so. Team models are read only if they differ from the
+    /// organization's and the team is still the one that the sync created.
+    async fn read(
+        connection: &mut DbConnection,
+        entra_user: &EntraUser,
+        directory: &Directory,
+    ) -> Result<Current, StoreError> {
         let row = sqlx::query(
             r#"with person as materialized (
                 select user_id, user_email, user_alias, user_role, teams, created_at from public."LiteLLM_UserTable" u
@@ -66,7 +75,7 @@ impl Tables for LiteLlm {
                 (select coalesce(array_agg(team_id::uuid), '{}')
                  from (select unnest($3::uuid[])::text as team_id intersect select unnest(person.teams) from person) listed
                       join public."LiteLLM_TeamMembership" m using (team_id)
-                 -- A roster may be very long: only those are looked into that are left.
+                 -- A roster may be long: look only into those that are left.
                  where m.user_id = (select user_id from person) and (
                      select t.members_with_roles @> jsonb_build_array(jsonb_build_object('user_id', p.user_id))
                      from person p, public."LiteLLM_TeamTable" t where t.team_id = listed.team_id)
@@ -103,7 +112,7 @@ impl Tables for LiteLlm {
                   from unnest($2::uuid[]) wanted (id)
                        left join public."LiteLLM_OrganizationTable" own on own.organization_id = wanted.id::text
                        left join public."LiteLLM_TeamTable" t on t.team_id = wanted.id::text
-                       -- Looked up only where it is not the group's own.
+                       -- Only if it is not the group's own organization.
                        left join public."LiteLLM_OrganizationTable" other
                            on other.organization_id = nullif(t.organization_id, own.organization_id)
                        cross join lateral (
@@ -120,25 +129,26 @@ impl Tables for LiteLlm {
                        on given.user_id = m.user_id and given.organization_id = m.organization_id
                           and given.row_created_at is not distinct from m.created_at) member"#,
         )
-        .bind(person.identity.object_id.to_string())
+        .bind(entra_user.identity.object_id.to_string())
         .bind(uuids(directory.group_ids()))
         .bind(uuids(directory.effective_groups()))
-        .bind(person.email.as_ref().map(Email::as_str))
-        .fetch_one(link)
+        .bind(entra_user.email.as_ref().map(Email::as_str))
+        .fetch_one(connection)
         .await?;
 
         let tenant: Option<Uuid> = row.try_get("tenant_id")?;
-        if tenant.is_some_and(|tenant| TenantId::from(tenant) != person.identity.tenant_id) {
+        if tenant.is_some_and(|tenant| TenantId::from(tenant) != entra_user.identity.tenant_id) {
             return Err(StoreError::OtherTenant);
         }
         current(&row)
     }
 
-    /// Ours first; then the proxy's lock of each team whose roster changes, in the order of the ids; then the person's
-    /// row. That is the proxy's own order, of member-add and of its spend writer. It never takes row locks on teams
-    /// before, so neither do we: those come last, with the writing.
-    async fn lock(link: &mut DbConnection, person: &EntraUser, locks: &Locks) -> Result<(), StoreError> {
-        let object_id = person.identity.object_id.to_string();
+    /// Takes our own locks, then the proxy's lock of each team whose roster changes, by ID, then the user's row.
+    ///
+    /// This is the proxy's order in member-add and in its spend writer. It never locks team rows first, so those locks
+    /// are taken last, with the write.
+    async fn lock(connection: &mut DbConnection, entra_user: &EntraUser, locks: &Locks) -> Result<(), StoreError> {
+        let object_id = entra_user.identity.object_id.to_string();
         sqlx::query(
             "select case when $1 then pg_advisory_xact_lock(hashtext('entraway.create'), 0) end,
                     case when $3 then pg_advisory_xact_lock(hashtext('entraway.many'), 0) end,
@@ -147,13 +157,13 @@ impl Tables for LiteLlm {
         .bind(locks.creates)
         .bind(&object_id)
         .bind(locks.teams.len() > MANY_TEAMS)
-        .execute(&mut *link)
+        .execute(&mut *connection)
         .await?;
         if !locks.teams.is_empty() {
             let teams: Vec<String> = locks.teams.iter().map(ToString::to_string).collect();
             sqlx::query("select pg_advisory_xact_lock(hashtext(team_id)) from unnest($1::text[]) as team_id")
                 .bind(teams)
-                .execute(&mut *link)
+                .execute(&mut *connection)
                 .await?;
         }
         sqlx::query(
@@ -161,12 +171,12 @@ impl Tables for LiteLlm {
                order by user_id collate "C" for update"#,
         )
         .bind(&object_id)
-        .execute(link)
+        .execute(connection)
         .await?;
         Ok(())
     }
 
-    /// The limits of an organization are its budget's.
+    /// An organization's limits are in its budget row.
     fn organization(id: GroupId, new: &NewOrganization, planner: &Planner<'_>) -> NewRow {
         let budget_id = random::uuid().to_string();
         let row = json!({
@@ -178,7 +188,7 @@ impl Tables for LiteLlm {
         NewRow { row, budget: Some(budget_row(&budget_id, &budget, planner)) }
     }
 
-    /// The members' budget, if any, is found through the team's metadata.
+    /// The budget of the members is referenced by the team's metadata.
     fn team(id: GroupId, new: &NewTeam, planner: &Planner<'_>) -> NewRow {
         let mut metadata = new.metadata.clone();
         let budget = new.member_budget.as_ref().map(|budget| {
@@ -198,21 +208,21 @@ impl Tables for LiteLlm {
     }
 
     async fn write_team_models(
-        link: &mut DbConnection,
+        connection: &mut DbConnection,
         planner: &Planner<'_>,
         plan: &Plan,
         applied: &mut Applied,
     ) -> Result<(), StoreError> {
-        team_models::write(link, planner, plan, applied).await
+        team_models::write(connection, planner, plan, applied).await
     }
 
-    async fn write_person(
-        link: &mut DbConnection,
+    async fn write_user(
+        connection: &mut DbConnection,
         planner: &Planner<'_>,
         plan: &Plan,
         applied: &mut Applied,
     ) -> Result<(), StoreError> {
-        user::write(link, planner, plan, applied).await
+        user::write(connection, planner, plan, applied).await
     }
 }
 

@@ -1,4 +1,4 @@
-//! Which of the migrations the database has, and which this version needs; and doing them.
+//! Database migrations: which are applied, which this version needs, and running them.
 
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{Connection as _, PgConnection};
@@ -6,28 +6,28 @@ use sqlx::{Connection as _, PgConnection};
 use super::connection::{BEGIN_MIGRATIONS, ConnectionMode};
 use super::{Store, StoreError};
 
-/// The migrations in the folder of that name.
-fn ours() -> Migrator {
+/// The migrations of `migrations/`.
+fn migrator() -> Migrator {
     sqlx::migrate!()
 }
 
-/// The versions of the tables, the oldest first.
+/// Migration versions, oldest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Versions {
-    /// What the database has had done to it; nothing where the tables are not there.
+    /// Applied in the database; empty if the tables do not exist.
     pub applied: Vec<i64>,
-    /// What this program knows of.
+    /// Known to this program.
     pub known: Vec<i64>,
 }
 
 impl Store {
-    /// Which migrations there are, here and in the database.
+    /// Reads which migrations are applied, and which this program knows.
     pub async fn versions(&self) -> Result<Versions, StoreError> {
-        let known = ours().iter().map(|migration| migration.version).collect();
-        let there = sqlx::query_scalar("select to_regclass('entraway._sqlx_migrations') is not null");
-        let applied = if there.fetch_one(&mut self.link().await?).await? {
+        let known = migrator().iter().map(|migration| migration.version).collect();
+        let table_exists = sqlx::query_scalar("select to_regclass('entraway._sqlx_migrations') is not null");
+        let applied = if table_exists.fetch_one(&mut self.acquire().await?).await? {
             let versions = "select version from entraway._sqlx_migrations where success order by version";
-            sqlx::query_scalar(versions).fetch_all(&mut self.link().await?).await?
+            sqlx::query_scalar(versions).fetch_all(&mut self.acquire().await?).await?
         } else {
             Vec::new()
         };
@@ -35,33 +35,33 @@ impl Store {
     }
 }
 
-/// Brings the tables up to date, on a connection whose statements have no time limit.
-pub(super) async fn run(connection: &mut PgConnection, way: ConnectionMode) -> Result<(), StoreError> {
-    match way {
+/// Runs the migrations on a connection without a statement timeout.
+pub(super) async fn run(connection: &mut PgConnection, mode: ConnectionMode) -> Result<(), StoreError> {
+    match mode {
         ConnectionMode::Direct => {
-            make_schema(connection).await?;
+            create_schema(connection).await?;
             migrate(connection, true).await
         }
-        ConnectionMode::Pooler => run_in_one_transaction(connection).await,
+        ConnectionMode::Pooled => run_in_one_transaction(connection).await,
     }
 }
 
-/// Through a pooler a lock that outlives its transaction is nobody's and everybody's, and so is a statement with a name,
-/// as sqlx's migrator prepares them. Within one transaction both are in order.
+/// Behind a transaction pooler, session locks and named statements (sqlx's migrator uses both) leak to other clients.
+/// One transaction keeps them on one server connection.
 async fn run_in_one_transaction(connection: &mut PgConnection) -> Result<(), StoreError> {
     let mut transaction = connection.begin_with(BEGIN_MIGRATIONS).await?;
     sqlx::raw_sql("select pg_advisory_xact_lock(hashtextextended('entraway migrations', 0)); deallocate all")
         .execute(&mut *transaction)
         .await?;
-    make_schema(&mut transaction).await?;
+    create_schema(&mut transaction).await?;
     migrate(&mut transaction, false).await?;
     sqlx::raw_sql("deallocate all").execute(&mut *transaction).await?;
     transaction.commit().await?;
     Ok(())
 }
 
-async fn make_schema(connection: &mut PgConnection) -> Result<(), StoreError> {
-    // Two replicas may find it missing at the same moment; the second is content with the first's.
+async fn create_schema(connection: &mut PgConnection) -> Result<(), StoreError> {
+    // Two replicas may create it at the same time; the second ignores the error.
     sqlx::raw_sql(
         "do $$ begin
             if to_regnamespace('entraway') is null then
@@ -81,15 +81,15 @@ async fn make_schema(connection: &mut PgConnection) -> Result<(), StoreError> {
 }
 
 async fn migrate(connection: &mut PgConnection, locking: bool) -> Result<(), StoreError> {
-    let mut migrator = ours();
-    // During a rollout, and after a way back, the database may know more than we do: what we need is there.
+    let mut migrator = migrator();
+    // During a rollout or after a rollback, the database may have newer migrations; the ones needed here are applied.
     migrator.set_ignore_missing(true).set_locking(locking).run_direct(None, connection, false).await.map_err(|error| {
         match error {
             MigrateError::Execute(error) => match StoreError::from(error) {
                 StoreError::Refused(error) => StoreError::Migration(error.into()),
                 other => other,
             },
-            // A lock that somebody holds for long, for one.
+            // Such as a lock that another session holds too long.
             MigrateError::ExecuteMigration(error, version) => match StoreError::from(error) {
                 StoreError::Refused(error) => StoreError::Migration(MigrateError::ExecuteMigration(error, version)),
                 other => other,

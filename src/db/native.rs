@@ -1,4 +1,4 @@
-//! Our own tables of organizations, teams, people and memberships.
+//! The service's own tables of organizations, teams, users and memberships.
 
 use serde_json::json;
 use sqlx::Row as _;
@@ -15,9 +15,13 @@ impl Tables for Native {
     const ORGANIZATIONS: &'static str = "entraway.organizations";
     const TEAMS: &'static str = "entraway.teams";
 
-    async fn read(link: &mut DbConnection, person: &EntraUser, directory: &Directory) -> Result<Current, StoreError> {
-        let identity = person.identity;
-        // Joins: a plan that is kept compares each row with each of the ids where they are `any` of a parameter.
+    async fn read(
+        connection: &mut DbConnection,
+        entra_user: &EntraUser,
+        directory: &Directory,
+    ) -> Result<Current, StoreError> {
+        let identity = entra_user.identity;
+        // Joins, because the cached generic plan of `any($2)` compares each row with each ID.
         let row = sqlx::query(
             "select
                 (select json_build_object('user_id', user_id, 'tenant_id', tenant_id, 'email', user_email, 'alias', user_alias,
@@ -41,7 +45,7 @@ impl Tables for Native {
         )
         .bind(identity.object_id.to_string())
         .bind(uuids(directory.group_ids()))
-        .fetch_one(link)
+        .fetch_one(connection)
         .await?;
 
         let current = current(&row)?;
@@ -51,16 +55,16 @@ impl Tables for Native {
         Ok(current)
     }
 
-    /// One lock for whoever creates organizations or teams, then one for the person. A fixed number of them: one for
-    /// each group would fill Postgres' lock table in a storm of sign-ins.
-    async fn lock(link: &mut DbConnection, person: &EntraUser, locks: &Locks) -> Result<(), StoreError> {
+    /// One lock for creating organizations or teams, then one per user. A lock per group would fill Postgres's lock
+    /// table in a storm of sign-ins.
+    async fn lock(connection: &mut DbConnection, entra_user: &EntraUser, locks: &Locks) -> Result<(), StoreError> {
         sqlx::query(
             "select case when $1 then pg_advisory_xact_lock(hashtext('entraway.create'), 0) end,
                     pg_advisory_xact_lock(hashtext('entraway.person'), hashtext($2))",
         )
         .bind(locks.creates)
-        .bind(person.identity.object_id.to_string())
-        .execute(link)
+        .bind(entra_user.identity.object_id.to_string())
+        .execute(connection)
         .await?;
         Ok(())
     }
@@ -84,13 +88,13 @@ impl Tables for Native {
         NewRow { row, budget: None }
     }
 
-    async fn write_person(
-        link: &mut DbConnection,
+    async fn write_user(
+        connection: &mut DbConnection,
         planner: &Planner<'_>,
         plan: &Plan,
         applied: &mut Applied,
     ) -> Result<(), StoreError> {
-        let identity = planner.person.identity;
+        let identity = planner.entra_user.identity;
         let values = UserValues::of(plan);
         let row = sqlx::query(
             "with made_user as (
@@ -144,12 +148,12 @@ impl Tables for Native {
         .bind(planner.now)
         .bind(values.new)
         .bind(values.changes)
-        .bind(values.join_organizations)
+        .bind(values.add_to_organizations)
         .bind(values.join_roles)
         .bind(values.change_organizations)
         .bind(values.change_roles)
-        .bind(values.join_teams)
-        .fetch_one(link)
+        .bind(values.add_to_teams)
+        .fetch_one(connection)
         .await?;
         applied.user_created = row.try_get("user_created")?;
         applied.user_updated = row.try_get("user_updated")?;

@@ -1,4 +1,4 @@
-//! A connection while it is used: for how long, and with which permits.
+//! A checked-out connection with its permits and its usage metric.
 
 use std::ops::{Deref, DerefMut};
 use std::time::Instant;
@@ -8,43 +8,43 @@ use tokio::sync::SemaphorePermit;
 use super::connection::DbConnection;
 use crate::observability::metrics::Metrics;
 
-/// A connection, and the place in the line that goes with it.
+/// A connection with its permits.
 pub(super) struct Connection<'a> {
     pub(super) inner: DbConnection,
-    pub(super) used: Use<'a>,
+    pub(super) usage: Usage<'a>,
 }
 
-/// Counts how long a connection is used.
-pub(super) struct Use<'a> {
-    /// `None` while it is held for the next use.
-    pub(super) begin: Option<Instant>,
+/// Measures how long a connection is used.
+pub(super) struct Usage<'a> {
+    /// `None` while the connection is held between two uses.
+    pub(super) started_at: Option<Instant>,
     pub(super) metrics: &'a Metrics,
-    pub(super) _place: SemaphorePermit<'a>,
-    pub(super) _turn: Option<SemaphorePermit<'a>>,
+    pub(super) _queue_permit: SemaphorePermit<'a>,
+    pub(super) _write_permit: Option<SemaphorePermit<'a>>,
 }
 
-impl Drop for Use<'_> {
+impl Drop for Usage<'_> {
     fn drop(&mut self) {
-        self.ends();
+        self.stop();
     }
 }
 
-impl Use<'_> {
-    fn ends(&mut self) {
-        if let Some(begin) = self.begin.take() {
-            self.metrics.postgres_seconds.took((), begin.elapsed());
+impl Usage<'_> {
+    fn stop(&mut self) {
+        if let Some(started_at) = self.started_at.take() {
+            self.metrics.postgres_seconds.took((), started_at.elapsed());
         }
     }
 }
 
 impl Connection<'_> {
-    /// What it was used for is over, and nothing else begins yet.
-    pub(super) fn rests(&mut self) {
-        self.used.ends();
+    /// Ends the measured use; the connection is held for the next one.
+    pub(super) fn pause(&mut self) {
+        self.usage.stop();
     }
 
-    pub(super) fn used_again(mut self) -> Self {
-        self.used.begin = Some(Instant::now());
+    pub(super) fn resume(mut self) -> Self {
+        self.usage.started_at = Some(Instant::now());
         self
     }
 }

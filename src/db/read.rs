@@ -1,5 +1,6 @@
-//! What pages and `/api` show of organizations, teams, people and sync records. Each list goes on from the last row of the
-//! page before, along an index, so that a page costs the same however long the list is.
+//! Queries for pages and `/api`: organizations, teams, users and sync records.
+//!
+//! Lists use keyset pagination along an index, so that a page costs the same however long the list is.
 
 mod explain;
 mod failed_sign_ins;
@@ -21,7 +22,7 @@ pub use users::UserRow;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-/// Limits as the tables have them: US dollars a `budget_duration`, tokens and requests a minute. `None`: no limit.
+/// Limits as stored: US dollars per `budget_duration`, tokens and requests per minute. `None` is no limit.
 #[derive(Clone, Debug, PartialEq, Serialize, sqlx::FromRow)]
 pub struct RowLimits {
     pub max_budget: Option<f64>,

@@ -1,13 +1,12 @@
-//! Roles in a LiteLLM database: what a row and what is remembered of it mean together, and which rows an operator has
-//! confirmed.
+//! Roles in a LiteLLM database, and which user rows an operator has confirmed.
 
 use chrono::{DateTime, Utc};
 
 use super::{Store, StoreError};
 use crate::domain::ObjectId;
 
-/// The role of the user with the row `u` and our notes `p`, in SQL: a row cannot say `org_admin`, which LiteLLM refuses as a
-/// global role. As `effective_role` in `plan/roles.rs`.
+/// SQL expression for the role of the user with row `u` and our record `p`: LiteLLM rejects `org_admin` as a global
+/// role, so its row cannot say so. Same rule as `effective_role` in `plan/roles.rs`.
 macro_rules! litellm_role {
     () => {
         "case when u.user_role = 'internal_user' and p.sso_user_role = 'org_admin'
@@ -16,13 +15,13 @@ macro_rules! litellm_role {
 }
 pub(super) use litellm_role;
 
-/// What came of an operator's confirmation of a user's row.
+/// Result of confirming a user's row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Adoption {
-    /// The key of the row.
+    /// Key of the row.
     pub user_id: String,
     pub user_role: Option<String>,
-    /// When another program made the row.
+    /// When another program created the row.
     pub created_at: Option<DateTime<Utc>>,
     pub state: AdoptionState,
 }
@@ -31,13 +30,13 @@ pub struct Adoption {
 pub enum AdoptionState {
     /// Confirmed now.
     Confirmed,
-    /// Confirmed before, at this time.
+    /// Confirmed earlier, at this time.
     AlreadyConfirmed(DateTime<Utc>),
-    /// The row is this service's own, or an older version took it over: nothing is withheld.
+    /// The row is the service's own, or an older version adopted it: no role is withheld.
     NotNeeded,
 }
 
-/// Finds the row as a sign-in does. `known` is `false` where the row needs a confirmation.
+/// Finds the row in the same way as a sign-in. `known` is `false` if the row needs confirmation.
 const ADOPT: &str = r#"with person as materialized (
         select user_id, user_role, created_at from public."LiteLLM_UserTable" u
         where user_id = $1 or sso_user_id = $1 and not exists (
@@ -62,12 +61,13 @@ const ADOPT: &str = r#"with person as materialized (
            exists (select from known)
     from person"#;
 
-/// A row of `ADOPT`, in its order.
+/// A row of [`ADOPT`], in column order.
 type Adopted = (String, Option<String>, Option<DateTime<Utc>>, Option<DateTime<Utc>>, bool);
 
 impl Store {
-    /// Confirms a user's row in a LiteLLM database, so that the next sign-in may give an operator role. Repeating it
-    /// changes nothing. `None`: there is no row that a sign-in of this user would find.
+    /// Confirms a user's row in a LiteLLM database, so that the next sign-in may grant an operator role. Idempotent.
+    ///
+    /// Returns `None` if a sign-in of this user would find no row.
     pub async fn adopt(&self, user: ObjectId, now: DateTime<Utc>) -> Result<Option<Adoption>, StoreError> {
         let query = sqlx::query_as(ADOPT).bind(user.to_string()).bind(now);
         let row: Option<Adopted> = query.fetch_optional(&mut *self.connection_to_write().await?).await?;

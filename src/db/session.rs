@@ -1,44 +1,46 @@
-//! Opening, listing and ending sessions. Every statement that ends one tells all replicas: `entraway.tell_sessions`.
+//! Opens, lists and ends sessions.
+//!
+//! Every statement that ends a session notifies all replicas through `entraway.tell_sessions`.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::Row as _;
 
-use super::apply::try_again;
+use super::apply::should_retry;
 use super::sync_record::{SyncRun, bind_record, record};
 use super::{Store, StoreError};
 use crate::domain::{Identity, ObjectId};
 
-/// The SHA-256 of a session's token.
+/// SHA-256 of a session token.
 pub type TokenHash = [u8; 32];
 
 /// A session to open.
 pub struct NewSession {
     pub token_hash: TokenHash,
     pub identity: Identity,
-    /// From the verified ID token: what upstreams are told as the user's address.
+    /// Address from the verified ID token, passed to upstreams.
     pub sign_in_address: Option<String>,
     pub sid: Option<String>,
     pub created_at: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,
-    /// The session that this browser had before: it ends.
+    /// The browser's previous sessions, which end.
     pub replaces: Vec<TokenHash>,
-    /// A person has at most so many that are alive; beyond that the oldest ends.
-    pub most: u32,
-    /// Sessions that were last used before this are not alive.
-    pub idle_since: DateTime<Utc>,
+    /// Maximum number of active sessions per user; the oldest end first.
+    pub max_sessions: u32,
+    /// Sessions last used before this time have expired.
+    pub idle_cutoff: DateTime<Utc>,
 }
 
-/// Whose sessions.
+/// Which users' sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Whose {
     One(ObjectId),
     All,
 }
 
-/// A session that is alive, as an operator may see it: nothing in it opens a door.
+/// An active session as operators see it. Contains nothing that can be used to sign in.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct SessionRow {
-    /// The first half of the token's hash, in hexadecimal.
+    /// First half of the token hash, in hexadecimal.
     pub session: String,
     pub user_id: String,
     pub created_at: DateTime<Utc>,
@@ -49,20 +51,21 @@ pub struct SessionRow {
 impl Whose {
     fn user_id(self) -> Option<String> {
         match self {
-            Self::One(person) => Some(person.to_string()),
+            Self::One(user) => Some(user.to_string()),
             Self::All => None,
         }
     }
 }
 
 impl Store {
-    /// Opens a session, ends the one it replaces and what the person has too many of, and keeps the sync record: one
-    /// statement, tried again where it lost a race. Gives whose sessions ended.
+    /// Opens a session, ends the sessions it replaces and those beyond the limit, and stores the sync record.
+    ///
+    /// One statement, retried if it loses a race. Returns the users whose sessions ended.
     pub async fn open_session(&self, session: &NewSession, run: &SyncRun) -> Result<Vec<ObjectId>, StoreError> {
-        let mut tries = 0;
+        let mut attempts = 0;
         loop {
             let outcome = self.open_session_once(session, run).await;
-            if !try_again(&mut tries, &outcome) {
+            if !should_retry(&mut attempts, &outcome) {
                 return outcome;
             }
         }
@@ -88,15 +91,15 @@ impl Store {
             .bind(session.created_at)
             .bind(session.expires_at)
             .bind(session.replaces.iter().map(|hash| &hash[..]).collect::<Vec<_>>())
-            .bind(i32::try_from(session.most).unwrap_or(i32::MAX))
-            .bind(session.idle_since)
+            .bind(i32::try_from(session.max_sessions).unwrap_or(i32::MAX))
+            .bind(session.idle_cutoff)
             .bind(&session.sign_in_address)
             .fetch_one(&mut *self.connection_to_write().await?)
             .await?;
-        Ok(people(&row.try_get::<Vec<String>, _>("whose")?))
+        Ok(object_ids(&row.try_get::<Vec<String>, _>("whose")?))
     }
 
-    /// Ends sessions; gives whose they were.
+    /// Ends sessions. Returns their users.
     pub async fn end_sessions(&self, hashes: &[TokenHash]) -> Result<Vec<ObjectId>, StoreError> {
         let hashes: Vec<&[u8]> = hashes.iter().map(|hash| &hash[..]).collect();
         let ended = sqlx::query_scalar(
@@ -107,10 +110,10 @@ impl Store {
         .bind(hashes)
         .fetch_all(&mut *self.connection_to_write().await?)
         .await?;
-        Ok(people(&ended))
+        Ok(object_ids(&ended))
     }
 
-    /// Ends the sessions that were opened in one session of Entra's, its `sid`; gives whose they were.
+    /// Ends the sessions of an Entra session (the `sid` claim). Returns their users.
     pub async fn end_sessions_of_sid(&self, sid: &str) -> Result<Vec<ObjectId>, StoreError> {
         let ended = sqlx::query_scalar(
             "with ended as (delete from entraway.sessions where sid = $1 returning user_id),
@@ -120,16 +123,16 @@ impl Store {
         .bind(sid)
         .fetch_all(&mut *self.connection_to_write().await?)
         .await?;
-        Ok(people(&ended))
+        Ok(object_ids(&ended))
     }
 
-    /// Ends the sessions of an identity; another tenant's user of the same object id keeps theirs. Gives how many there
-    /// were.
+    /// Ends all sessions of an identity and returns their number. A user of another tenant with the same object ID
+    /// keeps theirs.
     pub async fn end_sessions_of_identity(&self, identity: Identity) -> Result<usize, StoreError> {
-        let mut tries = 0;
+        let mut attempts = 0;
         loop {
             let outcome = self.end_sessions_of_identity_once(identity).await;
-            if !try_again(&mut tries, &outcome) {
+            if !should_retry(&mut attempts, &outcome) {
                 return outcome;
             }
         }
@@ -152,7 +155,7 @@ impl Store {
         Ok(usize::try_from(ended).unwrap_or_default())
     }
 
-    /// Ends sessions of whomever, alive or not; gives how many there were.
+    /// Ends sessions, active or expired. Returns their number.
     pub async fn revoke_sessions(&self, whose: Whose) -> Result<i64, StoreError> {
         let ended = sqlx::query_scalar(
             "with ended as (
@@ -166,8 +169,8 @@ impl Store {
         Ok(ended)
     }
 
-    /// Ends the session that `list_sessions` calls so, if it is this person's; gives whether there was one.
-    pub async fn end_session_of(&self, person: ObjectId, session: &str) -> Result<bool, StoreError> {
+    /// Ends a user's session by its name in [`SessionRow`]. Returns whether it existed.
+    pub async fn end_session_of(&self, user: ObjectId, session: &str) -> Result<bool, StoreError> {
         let ended: i64 = sqlx::query_scalar(
             "with ended as (
                 delete from entraway.sessions
@@ -175,20 +178,20 @@ impl Store {
              ), told as (select entraway.tell_sessions(array(select user_id from ended)))
              select (select count(*) from ended) from told",
         )
-        .bind(person.to_string())
+        .bind(user.to_string())
         .bind(session)
         .fetch_one(&mut *self.connection_to_write().await?)
         .await?;
         Ok(ended > 0)
     }
 
-    /// The sessions that are alive at `now`, the newest first; at most `most` of them.
+    /// Active sessions at `now`, newest first, at most `limit`.
     pub async fn list_sessions(
         &self,
         whose: Whose,
         now: DateTime<Utc>,
         idle_timeout: TimeDelta,
-        most: u32,
+        limit: u32,
     ) -> Result<Vec<SessionRow>, StoreError> {
         let rows = sqlx::query_as(
             "select encode(substring(token_hash for 16), 'hex') as session, user_id, created_at, last_seen_at, expires_at
@@ -199,14 +202,14 @@ impl Store {
         .bind(whose.user_id())
         .bind(now)
         .bind(now - idle_timeout)
-        .bind(i64::from(most))
+        .bind(i64::from(limit))
         .fetch_all(&mut *self.connection().await?)
         .await?;
         Ok(rows)
     }
 }
 
-/// Sessions are of object ids alone.
-fn people(user_ids: &[String]) -> Vec<ObjectId> {
+/// Sessions belong to object IDs only.
+fn object_ids(user_ids: &[String]) -> Vec<ObjectId> {
     user_ids.iter().filter_map(|id| id.parse().ok()).collect()
 }

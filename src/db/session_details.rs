@@ -1,4 +1,4 @@
-//! All that a session's own page tells: the person, their organizations and teams, the last sync.
+//! Everything that `GET /api/me` returns about a session.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -10,18 +10,18 @@ use super::session::TokenHash;
 use super::{Store, StoreError};
 use crate::domain::StoreKind;
 
-/// All that `GET /api/me` tells of a session and its person.
+/// A session with its user, organizations, teams and last sync.
 #[derive(Clone, Debug, Serialize)]
 pub struct Me {
-    pub user: UserOfMe,
-    pub organizations: Vec<OrganizationOfMe>,
-    pub teams: Vec<TeamOfMe>,
-    pub session: SessionOfMe,
+    pub user: MeUser,
+    pub organizations: Vec<MeOrganization>,
+    pub teams: Vec<MeTeam>,
+    pub session: MeSession,
     pub last_sync: Option<LastSync>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct UserOfMe {
+pub struct MeUser {
     pub user_id: String,
     pub tenant_id: String,
     pub email: Option<String>,
@@ -30,14 +30,14 @@ pub struct UserOfMe {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct OrganizationOfMe {
+pub struct MeOrganization {
     pub organization_id: String,
     pub organization_alias: String,
     pub user_role: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct TeamOfMe {
+pub struct MeTeam {
     pub team_id: String,
     pub team_alias: String,
     pub organization_id: Option<String>,
@@ -45,13 +45,13 @@ pub struct TeamOfMe {
 }
 
 #[derive(Clone, Debug, Serialize)]
-pub struct SessionOfMe {
+pub struct MeSession {
     pub created_at: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,
 }
 
-/// The record of the person's newest sign-in, as far as it is theirs: of other people's groups, and of what the database said, only
-/// how many.
+/// Sync record of the user's last sign-in. Of created groups and failures it contains only the number, because they may
+/// belong to other users.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LastSync {
     pub started_at: DateTime<Utc>,
@@ -61,18 +61,20 @@ pub struct LastSync {
     pub member_of: String,
     pub organizations_created: i64,
     pub teams_created: i64,
-    /// The ids of those that the person joined.
+    /// IDs of organizations that the user was added to.
     pub organizations_joined: Vec<String>,
     pub teams_joined: Vec<String>,
     pub user_created: bool,
-    /// The person's own data changed, or a role of theirs.
+    /// The user's row or one of the user's roles changed.
     pub user_updated: bool,
-    /// Organizations and teams that could not be created.
+    /// Number of organizations and teams that could not be created.
     pub failures: i64,
 }
 
-/// A session, if it is alive, with everything about its person. `u` is their row, `user` says from where; the others
-/// give their organizations `o` with the membership `m`, and their teams `t` with the role in it.
+/// Query for an active session with everything about its user.
+///
+/// `u` is the user's row, joined by `$user`. `$organizations` joins organizations `o` with memberships `m`, `$teams`
+/// joins teams `t`, and `$team_role` is the role in a team.
 macro_rules! session_query {
     ($role:expr, $user:literal, $organizations:literal, $teams:literal, $team_role:literal) => {
         concat!(
@@ -121,7 +123,7 @@ const NATIVE_SESSION: &str = session_query!(
     "m.role"
 );
 
-/// Which teams a person is in the proxy's own pages take from the person's row, too.
+/// Team memberships come from the user's row, as on LiteLLM's own pages.
 const LITELLM_SESSION: &str = session_query!(
     litellm_role!(),
     r#"entraway.litellm_users p on p.object_id = s.user_id and p.tenant_id = s.tenant_id
@@ -134,8 +136,8 @@ const LITELLM_SESSION: &str = session_query!(
 );
 
 impl Store {
-    /// The session of a token, if it is alive at `now`, with everything about its person; one statement, and at most
-    /// once a minute a second that moves the idle clock.
+    /// Loads an active session with everything about its user. One statement, and at most once a minute a second one
+    /// that updates `last_seen_at`.
     pub async fn session(
         &self,
         hash: &TokenHash,
@@ -152,12 +154,12 @@ impl Store {
         .fetch_optional(&mut *self.connection().await?)
         .await?;
         let Some(row) = row else { return Ok(None) };
-        self.keep_alive(&[(*hash, row.try_get("last_seen_at")?)], now, idle_timeout).await;
+        self.touch_sessions(&[(*hash, row.try_get("last_seen_at")?)], now, idle_timeout).await;
         let Json(user) = row.try_get("person")?;
         let Json(organizations) = row.try_get("organizations")?;
         let Json(teams) = row.try_get("teams")?;
         let last_sync: Option<Json<LastSync>> = row.try_get("last_sync")?;
-        let session = SessionOfMe { created_at: row.try_get("created_at")?, expires_at: row.try_get("expires_at")? };
+        let session = MeSession { created_at: row.try_get("created_at")?, expires_at: row.try_get("expires_at")? };
         Ok(Some(Me { user, organizations, teams, session, last_sync: last_sync.map(|Json(sync)| sync) }))
     }
 }

@@ -1,4 +1,4 @@
-//! What other replicas, and programs beside us, change of sessions and their people: Postgres tells it by NOTIFY.
+//! Session change notifications: listens for changes made by other replicas and programs.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,36 +12,36 @@ use super::connection::{ConnectionMode, DbConnection, PoolGeneration};
 use super::{Store, StoreError};
 use crate::domain::ObjectId;
 
-/// As the functions in the migrations have it.
+/// The channel that the functions in the migrations notify.
 const CHANNEL: &str = "entraway_sessions";
-/// What a connection says to itself begins so: a user id never does.
-const HELLO: &str = "?";
+/// Prefix of probe messages. No user ID starts with it.
+const PROBE_PREFIX: &str = "?";
 
-/// A notification is there in a few milliseconds. Where one has not come for so long, none will.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Time limit for a notification, which normally takes milliseconds.
+const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// So often it is looked whether a pooler hands connections round: it does not give another one each time.
-const LOOKS: usize = 10;
+/// How often a pooler is checked for shared connections; it does not switch connections each time.
+const POOLER_CHECKS: usize = 10;
 
-/// A connection that listens, on top of `database.max_connections`.
+/// A listening connection, in addition to `database.max_connections`.
 pub struct SessionListener {
     listener: PgListener,
     pool: PgPool,
-    since: Instant,
-    renewal: Arc<PoolGeneration>,
+    connected_at: Instant,
+    generation: Arc<PoolGeneration>,
 }
 
-/// What has changed.
+/// A change to sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionChange {
-    Of(ObjectId),
-    OfAnybody,
+    User(ObjectId),
+    AnyUser,
 }
 
-/// Why nobody listens.
+/// Why listening is not possible.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    /// The connection was made and took LISTEN, but a notification never came: a transaction pooler is in between.
+    /// LISTEN succeeded, but the probe notification did not arrive: a transaction pooler is in between.
     #[error("the database takes LISTEN, but its notifications do not arrive, as with a pooler in transaction mode")]
     Pooler,
     #[error("the connection that listens to the database is lost")]
@@ -57,58 +57,58 @@ impl From<sqlx::Error> for ListenError {
 }
 
 impl Store {
-    /// Begins to listen. `hello` is a text of nobody else's: it is sent, and has to come back.
-    pub async fn changes(&self, hello: &str) -> Result<SessionListener, ListenError> {
-        let since = Instant::now();
-        let pooler = self.way().await? == ConnectionMode::Pooler;
-        if self.reach.shared.load(Ordering::Relaxed) {
+    /// Starts to listen. `probe` is a unique text; it is sent as a notification and must come back.
+    pub async fn listen(&self, probe: &str) -> Result<SessionListener, ListenError> {
+        let connected_at = Instant::now();
+        let pooler = self.mode().await? == ConnectionMode::Pooled;
+        if self.state.multiplexed.load(Ordering::Relaxed) {
             return Err(ListenError::Pooler);
         }
         let options = self.pool.connect_options().as_ref().clone().application_name("entraway listens");
-        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(PATIENCE).connect_lazy_with(options);
-        let hello = format!("{HELLO}{hello}");
-        // Nothing here may wait for a network that swallows everything: who does not listen does not know it.
-        let begun = async {
+        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(TIMEOUT).connect_lazy_with(options);
+        let probe = format!("{PROBE_PREFIX}{probe}");
+        // With a time limit: on a dead network, the service would not know that it is not listening.
+        let listening = async {
             let mut listener = match PgListener::connect_with(&pool).await {
                 Ok(listener) => listener,
                 Err(error) => return Err(self.no_connection(error).await.into()),
             };
             listener.eager_reconnect(false);
             let mut connection = self.connection().await?;
-            // LISTEN would stay with a connection of the database's, which others get next.
-            if pooler && hands_round(&mut listener, &mut connection).await? {
+            // LISTEN would apply to a server connection that other clients get next.
+            if pooler && is_multiplexed(&mut listener, &mut connection).await? {
                 return Err(ListenError::Pooler);
             }
             listener.listen(CHANNEL).await?;
-            sqlx::query("select pg_notify($1, $2)").bind(CHANNEL).bind(&hello).execute(&mut *connection).await?;
+            sqlx::query("select pg_notify($1, $2)").bind(CHANNEL).bind(&probe).execute(&mut *connection).await?;
             Ok(listener)
         };
-        let begun = timeout(2 * PATIENCE, begun).await.map_err(|_| ListenError::Lost)?;
-        let listener = self.remember_pooler(pooler, begun)?;
-        let mut changes = SessionListener { listener, pool, since, renewal: self.renewal.clone() };
-        let heard = async {
+        let listening = timeout(2 * TIMEOUT, listening).await.map_err(|_| ListenError::Lost)?;
+        let listener = self.remember_pooler(pooler, listening)?;
+        let mut listener2 = SessionListener { listener, pool, connected_at, generation: self.generation.clone() };
+        let probed = async {
             loop {
-                if changes.receive().await? == hello {
+                if listener2.receive().await? == probe {
                     return Ok::<(), ListenError>(());
                 }
             }
         };
-        let heard = timeout(PATIENCE, heard).await.unwrap_or(Err(ListenError::Pooler));
-        self.remember_pooler(pooler, heard)?;
-        Ok(changes)
+        let probed = timeout(TIMEOUT, probed).await.unwrap_or(Err(ListenError::Pooler));
+        self.remember_pooler(pooler, probed)?;
+        Ok(listener2)
     }
 
-    /// Once it is clear that a pooler hands our connections round, it is not tried again.
+    /// Remembers that a pooler shares server connections, so that listening is not tried again.
     fn remember_pooler<T>(&self, pooler: bool, outcome: Result<T, ListenError>) -> Result<T, ListenError> {
         if pooler && matches!(outcome, Err(ListenError::Pooler)) {
-            self.reach.shared.store(true, Ordering::Relaxed);
+            self.state.multiplexed.store(true, Ordering::Relaxed);
         }
         outcome
     }
 }
 
 impl SessionListener {
-    /// The next change, if there is one within that time. Dropped in between, it loses none.
+    /// Waits for the next change, up to a time limit. Cancel safe: no change is lost.
     pub async fn next(&mut self, within: Duration) -> Result<Option<SessionChange>, ListenError> {
         match timeout(within, self.receive()).await {
             Ok(message) => Ok(Some(change(&message?))),
@@ -116,11 +116,11 @@ impl SessionListener {
         }
     }
 
-    /// Has the connection prove within that time that it is alive: all that was said before is heard then, and what of
-    /// it came only now is given.
-    pub async fn prove(&mut self, within: Duration) -> Result<Vec<SessionChange>, ListenError> {
-        // A server that only reads, as one that was replaced, answers and is told nothing.
-        if !self.renewal.counts(self.since.elapsed()) {
+    /// Checks within a time limit that the connection is alive. Returns the changes that were received before the
+    /// answer.
+    pub async fn check_alive(&mut self, within: Duration) -> Result<Vec<SessionChange>, ListenError> {
+        // A server that became a standby still answers, but sends no notifications.
+        if !self.generation.is_current(self.connected_at.elapsed()) {
             return Err(ListenError::Lost);
         }
         let answer = async {
@@ -139,17 +139,17 @@ impl SessionListener {
         }
     }
 
-    /// Ends the connection.
+    /// Closes the connection.
     pub async fn close(self) {
         drop(self.listener);
-        let _ = timeout(PATIENCE, self.pool.close()).await;
+        let _ = timeout(TIMEOUT, self.pool.close()).await;
     }
 }
 
-/// Whether two connections of ours are seen to share one of the database's, or one of ours to have several.
-async fn hands_round(listener: &mut PgListener, connection: &mut DbConnection) -> Result<bool, sqlx::Error> {
+/// Whether two client connections share a server connection, or one client connection uses several.
+async fn is_multiplexed(listener: &mut PgListener, connection: &mut DbConnection) -> Result<bool, sqlx::Error> {
     let first = backend(&mut *listener).await?;
-    for _ in 0..LOOKS {
+    for _ in 0..POOLER_CHECKS {
         if backend(&mut *connection).await? == first || backend(&mut *listener).await? != first {
             return Ok(true);
         }
@@ -157,12 +157,12 @@ async fn hands_round(listener: &mut PgListener, connection: &mut DbConnection) -
     Ok(false)
 }
 
-/// Which of the database's connections answers at this moment.
+/// Process ID of the server connection.
 async fn backend(executor: impl PgExecutor<'_>) -> Result<i32, sqlx::Error> {
     executor.fetch_one(sqlx::raw_sql("select pg_backend_pid()")).await?.try_get(0)
 }
 
-/// A text that we do not know, a newer version's say, may be about anybody.
+/// An unknown payload, such as one of a newer version, may concern any user.
 fn change(payload: &str) -> SessionChange {
-    payload.parse().map_or(SessionChange::OfAnybody, SessionChange::Of)
+    payload.parse().map_or(SessionChange::AnyUser, SessionChange::User)
 }

@@ -1,4 +1,4 @@
-//! Who sessions' tokens belong to, as reverse proxies ask on every request: one indexed read each, many in one statement.
+//! Session lookups for forward auth: many sessions in one statement, one index lookup each.
 
 use std::time::{Duration, Instant};
 
@@ -11,52 +11,51 @@ use super::session::TokenHash;
 use super::{Connection, Store, StoreError};
 use crate::domain::{Identity, ObjectId, StoreKind, TenantId};
 
-/// The idle clock is written at most this often, or four times in an idle time-out that is short.
-const TOUCH: TimeDelta = TimeDelta::minutes(1);
+/// Minimum time between two updates of a session's `last_seen_at`.
+const TOUCH_INTERVAL: TimeDelta = TimeDelta::minutes(1);
 
-/// Then a connection goes back to the pool, which knows whether it still counts.
-const HELD: Duration = Duration::from_millis(250);
+/// Maximum time that a connection is held between lookups. The pool then checks whether it is still valid.
+const MAX_HOLD: Duration = Duration::from_millis(250);
 
-/// The person behind a session, as far as a proxy or an upstream has to know.
+/// A session's user, as far as proxies and upstreams need.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ForwardedUser {
     pub identity: Identity,
-    /// The address that the user signed in with last. The `email` claim, which is not verified, is not told to upstreams
-    /// (Microsoft, "Migrate away from using email claims for user identification").
+    /// The sign-in address of the newest session. The unverified `email` claim is never passed to upstreams (Microsoft,
+    /// "Migrate away from using email claims for user identification").
     pub email: Option<String>,
     pub display_name: Option<String>,
     pub user_role: Option<String>,
-    /// Ids, sorted.
+    /// IDs, sorted.
     pub organizations: Vec<String>,
-    /// Ids, sorted.
+    /// IDs, sorted.
     pub teams: Vec<String>,
 }
 
-/// A session that is alive, and its person.
+/// An active session with its user.
 pub struct ForwardedSession {
-    pub caller: ForwardedUser,
+    pub user: ForwardedUser,
     pub created_at: DateTime<Utc>,
     pub last_seen_at: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,
 }
 
-/// Reads sessions. Questions that follow one another share a connection, so that the pool need not find out each time
-/// whether it is alive.
+/// Loads sessions. Consecutive lookups share a connection, so that the pool does not ping it each time.
 pub struct SessionReader<'a> {
     store: &'a Store,
-    /// Since when it is held.
+    /// With the time when it was acquired.
     connection: Option<(Instant, Connection<'a>)>,
 }
 
-/// How often the idle clock of a session is written at most.
+/// Minimum time between two updates of `last_seen_at`: a minute, or a quarter of a short idle timeout.
 #[must_use]
 pub fn touch_interval(idle_timeout: TimeDelta) -> TimeDelta {
-    TOUCH.min(idle_timeout / 4)
+    TOUCH_INTERVAL.min(idle_timeout / 4)
 }
 
-/// What both stores read of a session. All sessions of a user tell one address, that of the newest: they share one entry
-/// in memory.
-macro_rules! callers {
+/// Query for sessions, common to both stores. All sessions of a user have the address of the newest one, because they
+/// share a cache entry.
+macro_rules! session_query {
     ($rest:literal, $($role:tt)+) => {
         concat!(
             "select s.token_hash, s.user_id, s.tenant_id, s.created_at, s.last_seen_at, s.expires_at,
@@ -72,7 +71,7 @@ macro_rules! callers {
     };
 }
 
-const NATIVE: &str = callers!(
+const NATIVE: &str = session_query!(
     "array(select organization_id from entraway.organization_members m where m.user_id = u.user_id order by 1)
         as organizations,
      array(select team_id from entraway.team_members m where m.user_id = u.user_id order by 1) as teams
@@ -81,8 +80,8 @@ const NATIVE: &str = callers!(
     "u.user_role"
 );
 
-/// Which teams a person is in: as on their own page.
-const LITELLM: &str = callers!(
+/// Team memberships come from the user's row, as in `GET /api/me`.
+const LITELLM: &str = session_query!(
     r#"array(select organization_id from public."LiteLLM_OrganizationMembership" m where m.user_id = u.user_id order by 1)
         as organizations,
      array(select team_id from public."LiteLLM_TeamTable" t where t.team_id = any(u.teams) order by 1) as teams
@@ -92,11 +91,11 @@ const LITELLM: &str = callers!(
     litellm_role!()
 );
 
-fn caller_session(row: &PgRow) -> Result<ForwardedSession, StoreError> {
+fn forwarded_session(row: &PgRow) -> Result<ForwardedSession, StoreError> {
     let user_id: &str = row.try_get("user_id")?;
     let object_id: ObjectId = user_id.parse().map_err(|_| StoreError::UserId)?;
     let tenant_id = TenantId::from(row.try_get::<uuid::Uuid, _>("tenant_id")?);
-    let caller = ForwardedUser {
+    let user = ForwardedUser {
         identity: Identity { tenant_id, object_id },
         email: row.try_get("sign_in_address")?,
         display_name: row.try_get("user_alias")?,
@@ -105,7 +104,7 @@ fn caller_session(row: &PgRow) -> Result<ForwardedSession, StoreError> {
         teams: row.try_get("teams")?,
     };
     Ok(ForwardedSession {
-        caller,
+        user,
         created_at: row.try_get("created_at")?,
         last_seen_at: row.try_get("last_seen_at")?,
         expires_at: row.try_get("expires_at")?,
@@ -113,14 +112,13 @@ fn caller_session(row: &PgRow) -> Result<ForwardedSession, StoreError> {
 }
 
 impl Store {
-    /// To read sessions, one question after the other.
-    pub fn callers(&self) -> SessionReader<'_> {
+    /// Creates a reader for consecutive lookups.
+    pub fn session_reader(&self) -> SessionReader<'_> {
         SessionReader { store: self, connection: None }
     }
 
-    /// Moves the idle clocks of sessions, each given with when it was last seen, where that is due. They are good all the
-    /// same: a standby, say, tells but does not write.
-    pub async fn keep_alive(
+    /// Updates `last_seen_at` of sessions where it is due. Sessions stay valid if this fails, for example on a standby.
+    pub async fn touch_sessions(
         &self,
         sessions: &[(TokenHash, DateTime<Utc>)],
         now: DateTime<Utc>,
@@ -132,11 +130,11 @@ impl Store {
             return;
         }
         if let Err(error) = self.touch(&hashes, now, due).await {
-            tracing::warn!("the idle clock of {} sessions was not written: {error}", hashes.len());
+            tracing::warn!(%error, sessions = hashes.len(), "failed to update last_seen_at");
         }
     }
 
-    /// Another replica may have done so meanwhile, or somebody holds a row: nobody who is signed in waits for that.
+    /// Skips sessions that another replica updated or locked: requests must not wait for this.
     async fn touch(&self, hashes: &[TokenHash], now: DateTime<Utc>, due: DateTime<Utc>) -> Result<(), StoreError> {
         let Some(mut connection) = self.connection_to_write_now().await? else { return Ok(()) };
         sqlx::query(
@@ -154,8 +152,8 @@ impl Store {
 }
 
 impl SessionReader<'_> {
-    /// The sessions of these tokens that are alive at `now`, in any order; one statement. What cannot be told of one of
-    /// them is no error of the others.
+    /// Loads the active sessions among these tokens, in any order, in one statement. An unreadable row fails only its
+    /// own session.
     pub async fn read(
         &mut self,
         hashes: &[TokenHash],
@@ -167,17 +165,17 @@ impl SessionReader<'_> {
             StoreKind::LiteLlm => LITELLM,
         };
         let query = sqlx::query(sql).bind(slices(hashes)).bind(now).bind(now - idle_timeout);
-        // One that was held long enough is given back before another one is waited for.
-        let held = self.connection.take().filter(|(since, _)| since.elapsed() < HELD);
+        // A connection held too long is returned before another one is acquired.
+        let held = self.connection.take().filter(|(since, _)| since.elapsed() < MAX_HOLD);
         let (since, mut connection) = match held {
-            Some((since, connection)) => (since, connection.used_again()),
+            Some((since, connection)) => (since, connection.resume()),
             None => (Instant::now(), self.store.connection().await?),
         };
         let rows = query.fetch_all(&mut *connection).await?;
-        connection.rests();
-        // Only one that did not fail is used again.
+        connection.pause();
+        // Keeps only a connection whose query succeeded.
         self.connection = Some((since, connection));
-        rows.iter().map(|row| Ok((row.try_get("token_hash")?, caller_session(row)))).collect()
+        rows.iter().map(|row| Ok((row.try_get("token_hash")?, forwarded_session(row)))).collect()
     }
 }
 

@@ -1,4 +1,4 @@
-//! The sync record: one row for each person whom Entra vouched for, whether they were let in or not.
+//! Sync records: one row per sign-in that Entra authenticated, whether allowed or denied.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,44 +10,44 @@ use sqlx::query::Query;
 use sqlx::types::Json;
 use sqlx::{Postgres, Row as _};
 
-use super::apply::try_again;
+use super::apply::should_retry;
 use super::{Store, StoreError};
 use crate::domain::{GroupId, Identity};
 use crate::plan::{Applied, Directory, Note, Reading, RoleScope};
 
-/// What one sign-in's sync read, wrote, left alone and failed at.
+/// What one sign-in's sync read, wrote, left alone and failed to write.
 #[derive(Debug)]
 pub struct SyncRun {
     pub started_at: DateTime<Utc>,
-    /// `None`: they were let in.
-    pub refusal: Option<Denial>,
-    /// `None` where the person was refused before anything was read.
+    /// `None` if the user was allowed to sign in.
+    pub denial: Option<Denial>,
+    /// `None` if the user was denied before anything was read.
     pub directory: Option<Directory>,
     pub applied: Applied,
     pub notes: Vec<Note>,
-    /// From the code to the verified ID token.
+    /// From the authorization code to the verified ID token.
     pub entra_time: Duration,
     pub graph_time: Duration,
-    /// Of the plan that told whether there was anything to do.
+    /// For the plan that showed whether a write is necessary.
     pub plan_time: Duration,
     pub store_time: Duration,
 }
 
-/// Why a person whom Entra vouched for may not enter.
+/// Why a user was denied although Entra authenticated them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denial {
-    /// `access.require_group`, and they are in no assigned group.
+    /// `access.require_group`: the user is in no assigned group.
     NoGroup,
-    /// `access.require_group`, and Entra did not tell.
+    /// `access.require_group`: the groups are unknown.
     GroupsUnknown,
     /// `access.allowed_email_domains`.
     EmailDomain,
-    /// The object id belongs to a person of another tenant.
+    /// The object ID belongs to a user of another tenant.
     OtherTenant,
 }
 
 impl Denial {
-    /// Whether Entra's answer or the policy decides it. An unreadable list proves no loss of access, so it ends no session.
+    /// Whether the loss of access is certain. An unknown list proves nothing, so it ends no session.
     #[must_use]
     pub fn is_known(self) -> bool {
         match self {
@@ -67,12 +67,12 @@ impl Denial {
 }
 
 impl SyncRun {
-    /// A record of a person who came this far.
+    /// Creates a record without changes.
     #[must_use]
-    pub fn new(started_at: DateTime<Utc>, refusal: Option<Denial>, directory: Option<Directory>) -> Self {
+    pub fn new(started_at: DateTime<Utc>, denial: Option<Denial>, directory: Option<Directory>) -> Self {
         Self {
             started_at,
-            refusal,
+            denial,
             directory,
             applied: Applied::default(),
             notes: Vec::new(),
@@ -83,7 +83,7 @@ impl SyncRun {
         }
     }
 
-    /// Every group about which the record says something.
+    /// IDs of all groups and organizations that the record mentions.
     fn touched(&self) -> Vec<String> {
         let applied = &self.applied;
         let sets = [&applied.organizations_created, &applied.teams_created, &applied.teams_joined];
@@ -104,10 +104,10 @@ impl SyncRun {
         ids.collect::<BTreeSet<String>>().into_iter().collect()
     }
 
-    /// The person's groups, each with its name and whether it is assigned; `None` where Entra did not tell all of them,
-    /// or told them of another tenant's person.
+    /// The user's groups with name and assignment. `None` if the list is unknown or belongs to a user of another
+    /// tenant.
     fn groups(&self) -> Option<Json<BTreeMap<GroupId, GroupRecord<'_>>>> {
-        if self.refusal == Some(Denial::OtherTenant) {
+        if self.denial == Some(Denial::OtherTenant) {
             return None;
         }
         let directory = self.directory.as_ref()?;
@@ -121,14 +121,14 @@ impl SyncRun {
     }
 }
 
-/// A group of the person's as it is remembered.
+/// A stored group of the user.
 #[derive(Serialize)]
 struct GroupRecord<'a> {
     name: &'a Option<String>,
     assigned: Option<bool>,
 }
 
-/// A list as the record keeps it: its state, its length if it is known, and why not if it is not.
+/// State of a list in the record: its length if known, else the reason.
 struct ListRecord<'a> {
     state: &'static str,
     read: Option<i32>,
@@ -140,7 +140,7 @@ impl<'a> ListRecord<'a> {
         match reading {
             None => Self { state: "not_configured", read: None, why: None },
             Some(Reading::Known(groups)) => Self { state: "known", read: i32::try_from(groups.len()).ok(), why: None },
-            Some(Reading::Unknown(unknown)) => Self { state: "unknown", read: None, why: Some(&unknown.said) },
+            Some(Reading::Unknown(unknown)) => Self { state: "unknown", read: None, why: Some(&unknown.message) },
         }
     }
 
@@ -152,9 +152,10 @@ impl<'a> ListRecord<'a> {
     }
 }
 
-/// The part of a statement that keeps a record; it takes the parameters of `bind_record`, which are the first ones.
-/// What changes nothing is not written again. Whoever is refused for want of a group may be another tenant's person with
-/// an id that somebody gave them there: they take no place that is another's, and who is let in takes theirs.
+/// Start of a statement that stores a sync record. Its parameters are those of [`bind_record`].
+///
+/// Unchanged groups are not written again. A denied user of another tenant may have an object ID that was chosen to
+/// collide, so only an allowed sign-in replaces the groups of another tenant's user.
 macro_rules! record {
     ($rest:literal) => {
         concat!(
@@ -189,7 +190,7 @@ macro_rules! record {
 }
 pub(super) use record;
 
-/// Binds the 27 parameters of `record!`. A statement's own parameters begin with $28.
+/// Binds the 27 parameters of `record!`. A statement's own parameters start at $28.
 pub(super) fn bind_record<'q>(
     query: Query<'q, Postgres, PgArguments>,
     identity: Identity,
@@ -201,7 +202,7 @@ pub(super) fn bind_record<'q>(
         .bind(identity.object_id.to_string())
         .bind(identity.tenant_id.as_uuid())
         .bind(run.started_at)
-        .bind(run.refusal.map_or("signed_in", Denial::as_str))
+        .bind(run.denial.map_or("signed_in", Denial::as_str))
         .bind(assigned.state)
         .bind(assigned.read)
         .bind(assigned.why)
@@ -228,21 +229,22 @@ pub(super) fn bind_record<'q>(
 }
 
 impl Store {
-    /// Keeps the record of a refused sign-in. Where the reason is known, it ends the sessions of that identity, which are
-    /// all older than the refusal; another tenant's user of the same object id keeps theirs. One statement, tried again
-    /// where it lost a race. Gives how many sessions ended.
-    pub async fn keep_refusal(&self, identity: Identity, run: &SyncRun) -> Result<usize, StoreError> {
-        let mut tries = 0;
+    /// Stores the record of a denied sign-in and, if [`Denial::is_known`], ends the identity's sessions. A user of
+    /// another tenant with the same object ID keeps theirs.
+    ///
+    /// One statement, retried if it loses a race. Returns the number of ended sessions.
+    pub async fn record_denial(&self, identity: Identity, run: &SyncRun) -> Result<usize, StoreError> {
+        let mut attempts = 0;
         loop {
-            let outcome = self.keep_refusal_once(identity, run).await;
-            if !try_again(&mut tries, &outcome) {
+            let outcome = self.record_denial_once(identity, run).await;
+            if !should_retry(&mut attempts, &outcome) {
                 return outcome;
             }
         }
     }
 
-    async fn keep_refusal_once(&self, identity: Identity, run: &SyncRun) -> Result<usize, StoreError> {
-        // Rows are locked in the order of `entraway.end_other_sessions`.
+    async fn record_denial_once(&self, identity: Identity, run: &SyncRun) -> Result<usize, StoreError> {
+        // Locks rows in the same order as `entraway.end_other_sessions`.
         let query = sqlx::query(record!(
             ", doomed as materialized (
                 select token_hash from entraway.sessions
@@ -254,7 +256,7 @@ impl Store {
             )
             select (select count(*) from ended) from told"
         ));
-        let query = bind_record(query, identity, run).bind(run.refusal.is_some_and(Denial::is_known));
+        let query = bind_record(query, identity, run).bind(run.denial.is_some_and(Denial::is_known));
         let ended: i64 = query.fetch_one(&mut *self.connection_to_write().await?).await?.try_get(0)?;
         Ok(usize::try_from(ended).unwrap_or_default())
     }

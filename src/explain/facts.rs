@@ -1,5 +1,4 @@
-//! What has to be known of one person before anything can be explained: what the store holds of them, what Entra last
-//! told, and how their sign-ins went.
+//! Facts from which an explanation is made: the stored state of a user, Entra's last answer, and the user's sign-ins.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,21 +7,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::Redacted;
 
-/// All facts of one person. Ids are text: those made by hand need not be GUIDs.
+/// All facts about a user. IDs are text, because IDs created by hand need not be GUIDs.
 #[derive(Clone, Debug)]
 pub struct Facts {
-    pub person: UserFacts,
-    /// The groups that Entra last told completely; `None` where it never did.
+    pub user: UserFacts,
+    /// The groups of the last complete answer from Entra; `None` if there was none.
     pub reading: Option<ReadingFacts>,
     pub assigned_groups: ListFacts,
     pub member_of: ListFacts,
-    /// The newest sign-in of which a record is kept.
+    /// The last recorded sign-in.
     pub newest: Option<RunFacts>,
-    /// The newest one with both lists known: only such a one makes memberships.
+    /// The last sign-in with both lists known; only such a sign-in creates memberships.
     pub complete: Option<RunFacts>,
-    /// The teams of the groups and of the memberships, as far as they exist.
+    /// Existing teams of the groups and memberships.
     pub teams: Vec<TeamFacts>,
-    /// The organizations of the same.
+    /// Existing organizations of the groups and memberships.
     pub organizations: Vec<OrganizationFacts>,
     pub team_members: Vec<TeamMemberFacts>,
     pub organization_members: Vec<OrganizationMemberFacts>,
@@ -30,33 +29,33 @@ pub struct Facts {
 
 #[derive(Clone, Debug, Deserialize)]
 pub struct UserFacts {
-    /// The key of their row; the object id where there is no row.
+    /// Key of the row; the object ID if there is no row.
     pub user_id: Redacted,
     pub object_id: Option<Redacted>,
     pub tenant_id: Option<String>,
     pub email: Option<Redacted>,
     pub name: Option<String>,
     pub role: Option<String>,
-    /// The role that the sync last gave.
+    /// The role that the sync last granted.
     pub sso_role: Option<String>,
-    /// Every valid role that their last ID token offered.
+    /// All valid roles of the last ID token.
     pub offered_roles: BTreeSet<String>,
-    /// The operator role that waits until an operator confirms the row, which another program made.
+    /// The operator role that is withheld until an operator confirms the row.
     pub withheld_role: Option<String>,
-    /// Whether the store has a row of theirs.
+    /// Whether the store has a row of the user.
     pub has_row: bool,
-    /// Whether it is the row of somebody who has signed in here, and not only another program's.
+    /// Whether the user has signed in here with this row.
     pub from_here: bool,
 }
 
-/// The person's own groups.
+/// The user's groups.
 #[derive(Clone, Debug, Deserialize)]
 pub struct ReadingFacts {
     pub assigned_groups: AssignedGroups,
     pub groups: BTreeMap<String, GroupFacts>,
 }
 
-/// What was known of the assigned groups when the person's own were read.
+/// State of the list of assigned groups when the user's groups were read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AssignedGroups {
@@ -68,15 +67,15 @@ pub enum AssignedGroups {
 #[derive(Clone, Debug, Deserialize)]
 pub struct GroupFacts {
     pub name: Option<String>,
-    /// `None` where the assigned groups were not known.
+    /// `None` if the assigned groups were unknown.
     pub assigned: Option<bool>,
 }
 
-/// When a list of groups was known last, and since when it is not.
+/// When a list of groups was last known, and since when it is unknown.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct ListFacts {
     pub as_of: Option<DateTime<Utc>>,
-    /// The first sign-in after that at which it was unknown.
+    /// First sign-in after that with an unknown list.
     pub unknown_since: Option<DateTime<Utc>>,
 }
 
@@ -103,7 +102,7 @@ pub enum Outcome {
     OtherTenant,
 }
 
-/// What a sign-in got of a list of groups.
+/// State of a list of groups at a sign-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ListState {
@@ -113,7 +112,7 @@ pub enum ListState {
     NotRead,
 }
 
-/// A row that the database refused.
+/// A row that the database rejected.
 #[derive(Clone, Debug, Deserialize)]
 pub struct FailureFacts {
     pub kind: Kind,
@@ -134,17 +133,17 @@ pub struct TeamFacts {
     pub name: Option<String>,
     pub organization_id: Option<String>,
     pub organization_name: Option<String>,
-    /// How it came to be, if the sync made it.
-    pub made: Option<MadeTeam>,
+    /// Provenance, if the sync created the team.
+    pub made: Option<TeamOrigin>,
 }
 
-/// How a team that the sync made came to be.
+/// Provenance of a managed team.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct MadeTeam {
+pub struct TeamOrigin {
     pub made_at: DateTime<Utc>,
-    /// Whether groups were to become organizations then.
+    /// Whether groups became organizations at that time.
     pub organizations_on: bool,
-    /// Why its organization could not be made then.
+    /// Why its organization could not be created.
     pub organization_refused: Option<String>,
 }
 
@@ -154,13 +153,13 @@ pub struct OrganizationFacts {
     pub name: Option<String>,
 }
 
-/// Who made a membership.
+/// Provenance of a membership.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
-    /// The sync did.
+    /// Added by the sync.
     Entra,
-    /// Somebody did by hand; in a LiteLLM database perhaps the proxy by itself.
+    /// Added by hand, or by LiteLLM itself.
     Manual,
 }
 
@@ -169,16 +168,16 @@ pub struct TeamMemberFacts {
     pub team_id: String,
     pub role: Option<String>,
     pub source: Source,
-    /// In a LiteLLM database: which of the three places of a membership have it.
+    /// LiteLLM only: which of the three places have the membership.
     pub places: Option<Places>,
 }
 
-/// The places of a membership in a LiteLLM database. It counts where all three have it.
+/// The places of a membership in a LiteLLM database. It counts if all three have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, serde::Serialize)]
 pub struct Places {
     /// The team's `members_with_roles`.
     pub roster: bool,
-    /// The person's own `teams`.
+    /// The `teams` of the user's row.
     pub person: bool,
     /// A row of `LiteLLM_TeamMembership`.
     pub membership: bool,
@@ -198,7 +197,7 @@ pub struct OrganizationMemberFacts {
     pub source: Source,
 }
 
-/// A team that somebody asks about.
+/// A team found by ID or name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownTeam {
     pub id: String,

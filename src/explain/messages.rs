@@ -1,4 +1,4 @@
-//! The sentences about groups and memberships: the same ones on a page, in JSON and on a terminal.
+//! Texts about groups and memberships, for pages, JSON and the terminal.
 
 mod user;
 
@@ -8,7 +8,7 @@ use super::facts::{Kind, Places, TeamFacts};
 use super::report::{GroupReport, MembershipWhy, OrganizationVerdict, Standalone, Verdict, Words};
 use crate::domain::StoreKind;
 
-/// Where groups are assigned.
+/// How to assign a group.
 pub(super) const ASSIGN: &str =
     "In the Entra admin center: Enterprise apps → your app → Users and groups → Add user/group. Then sign in again.";
 const NEXT: &str = "Sign in again.";
@@ -24,12 +24,12 @@ fn words(what: impl Into<String>, rule: &str, remedy: Option<&str>) -> Words {
     Words { what: what.into(), rule: rule.to_owned(), remedy: remedy.map(str::to_owned) }
 }
 
-/// What the database said, for those who may read it.
+/// The database's message, for readers who may see it.
 fn said(why: Option<&String>) -> String {
     why.map_or_else(|| "the sync record tells an operator why".to_owned(), |why| format!("“{why}”"))
 }
 
-/// What the places of a membership that are wanting are called.
+/// Names of the missing places of a membership.
 fn missing(places: Places) -> String {
     let all = [
         (places.roster, "the team's members_with_roles"),
@@ -41,7 +41,7 @@ fn missing(places: Places) -> String {
 }
 
 impl GroupReport {
-    /// All that came of the group: the team, the organization, and why the one is not in the other.
+    /// Combines the texts about the team, the organization, and why the team is standalone.
     pub(super) fn words(&self, team: Option<&TeamFacts>, organizations_on: bool) -> Words {
         let mut parts = vec![self.verdict.words()];
         parts.extend(self.organization.as_ref().map(OrganizationVerdict::words));
@@ -92,7 +92,7 @@ impl Verdict {
                  group that has a team.",
                 None,
             ),
-            Self::HalfMembership { places } => words(
+            Self::PartialMembership { places } => words(
                 format!("The person is in its team by half: {} does not say so.", missing(*places)),
                 "LiteLLM keeps a membership in three places. Half a membership is none; the next sign-in completes it.",
                 Some(NEXT),
@@ -113,7 +113,7 @@ impl Verdict {
                 "Each assigned group gets its team at the next sign-in.",
                 Some(NEXT),
             ),
-            Self::PersonRefused { at: time } => words(
+            Self::UserDenied { at: time } => words(
                 format!("The person was refused at {}, so nothing was written.", at(*time)),
                 "Groups become memberships at a sign-in that is let in.",
                 Some("See under Last sign-in why they were refused."),
@@ -146,7 +146,7 @@ impl OrganizationVerdict {
 }
 
 impl Standalone {
-    /// Why the team is in no organization, in words.
+    /// Why the team is standalone.
     #[must_use]
     pub fn words(&self) -> Words {
         let stays = "What exists is left as it is: a standalone team stays standalone.";
@@ -226,7 +226,7 @@ impl MembershipWhy {
                 let group = if *of_their_group { " The person is in the group of this id as well." } else { "" };
                 words(format!("{maker}{group}"), "A membership made by hand is not touched.", None)
             }
-            Self::Half { places } => words(
+            Self::Partial { places } => words(
                 format!("It does not count: {} does not say so.", missing(*places)),
                 "LiteLLM keeps a membership in three places. Half a membership is none. If it is of a group that counts, the \
                  next sign-in completes it.",

@@ -1,4 +1,4 @@
-//! What is told of a person. Each situation is an enum's variant, with sentences for it beside.
+//! The report about a user. Each situation is an enum variant; its texts are in `messages`.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -6,27 +6,27 @@ use serde::Serialize;
 use super::facts::{Kind, ListState, Outcome, Places, Source};
 use crate::domain::Redacted;
 
-/// Why a person is where they are.
+/// Explanation of a user's role, groups and memberships.
 #[derive(Clone, Debug, Serialize)]
 pub struct Explanation {
     pub person: UserReport,
     pub role: RoleReport,
     pub sign_in: SignInReport,
     pub readings: Readings,
-    /// Every group of the person's that Entra last told, by name.
+    /// All groups of Entra's last answer, by name.
     pub groups: Vec<GroupReport>,
-    /// Every membership in the store, by name.
+    /// All stored memberships, by name.
     pub memberships: Vec<MembershipReport>,
 }
 
-/// Sentences for a situation.
+/// Texts about a situation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Words {
-    /// What is the case.
+    /// The situation.
     pub what: String,
-    /// The rule that made it so.
+    /// The rule that caused it.
     pub rule: String,
-    /// What to do, if somebody wants it otherwise.
+    /// How to change it, if that is possible.
     pub remedy: Option<String>,
 }
 
@@ -47,29 +47,30 @@ pub struct RoleReport {
     pub words: Words,
 }
 
-/// Why somebody has the role that they have.
+/// Why a user has their role.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "situation", rename_all = "snake_case")]
 pub enum RoleWhy {
-    /// The store has no row of theirs.
+    /// The store has no row of the user.
     NoRow,
-    /// The row is another program's, and nobody has signed in with it here.
+    /// Another program created the row, and its user has never signed in here.
     NotFromHere,
     /// An app role in Entra.
     AppRole,
-    /// `access.admin_user_ids` names them.
+    /// Listed in `access.admin_user_ids`.
     AdminUserIds,
-    /// It names them, and they have not signed in since.
-    AdminUserIdsAtTheNextSignIn,
-    /// Entra or `access.admin_user_ids` gives an operator role, which waits until an operator confirms the row.
+    /// Listed in `access.admin_user_ids` since the last sign-in.
+    #[serde(rename = "admin_user_ids_at_the_next_sign_in")]
+    AdminUserIdsPending,
+    /// An operator role is withheld until an operator confirms the row.
     OperatorRoleWithheld { withheld: String },
-    /// Entra offers it beside the one that the sync gave: LiteLLM's own sign-in wrote it.
+    /// Another role of the token, written by LiteLLM's own sign-in.
     AlsoOffered { given: String },
-    /// Entra gave another one, and somebody changed it.
+    /// Entra granted another role, and the row was changed by hand.
     ChangedByHand { given: String },
-    /// Entra gave none, and it is the one for new people.
+    /// Entra grants no role, and the row has the default.
     Default { default: String },
-    /// Entra gave none, and it is not the one for new people: set by hand, or the default was another one then.
+    /// Entra grants no role, and the row differs from the default: set by hand, or from an earlier default.
     SetByHand { default: String },
 }
 
@@ -80,11 +81,11 @@ pub struct SignInReport {
     pub words: Words,
 }
 
-/// How the person's last sign-in ended.
+/// Result of the user's last sign-in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "situation", rename_all = "snake_case")]
 pub enum SignIn {
-    /// No record of one is kept.
+    /// No sign-in is recorded.
     Never,
     SignedIn {
         at: DateTime<Utc>,
@@ -95,7 +96,7 @@ pub enum SignIn {
     },
 }
 
-/// How much is known of what Entra says.
+/// State of both lists.
 #[derive(Clone, Debug, Serialize)]
 pub struct Readings {
     pub member_of: ListReport,
@@ -104,9 +105,9 @@ pub struct Readings {
 
 #[derive(Clone, Debug, Serialize)]
 pub struct ListReport {
-    /// At the last sign-in; `not_read` where there was none.
+    /// State at the last sign-in; `not_read` if there was none.
     pub state: ListState,
-    /// When it was known last: what is shown is from then.
+    /// When the shown list was read.
     pub as_of: Option<DateTime<Utc>>,
     pub unknown_since: Option<DateTime<Utc>>,
     pub why: Option<String>,
@@ -114,54 +115,56 @@ pub struct ListReport {
     pub words: Words,
 }
 
-/// What came of a group.
+/// Report about a group of the user.
 #[derive(Clone, Debug, Serialize)]
 pub struct GroupReport {
     pub id: String,
     pub name: Option<String>,
     pub assigned: Option<bool>,
     pub verdict: Verdict,
-    /// Of the organization that the team is in, else of the one of the same id; `None` where there is to be none.
+    /// Organization of the team, else the one with the group's ID; `None` if the group has none.
     pub organization: Option<OrganizationVerdict>,
-    /// Why its team is in no organization, if it is in none.
+    /// Why its team is standalone, if it is.
     pub standalone: Option<Standalone>,
     #[serde(flatten)]
     pub words: Words,
 }
 
-/// What came of a group: the team.
+/// Result for the group's team.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "situation", rename_all = "snake_case")]
 pub enum Verdict {
     NotAssigned {
         in_team: bool,
     },
-    /// The assigned groups were not known when the person's were read.
+    /// The assigned groups were unknown when the user's groups were read.
     AssignmentUnknown {
         in_team: bool,
     },
-    /// No service principal is configured, so that no team is made, and there is none.
+    /// No service principal is configured, so no team is created, and none exists.
     NoServicePrincipal,
     Joined,
-    /// Some places of a LiteLLM membership have it, others do not.
-    HalfMembership {
+    /// Only some places of a LiteLLM membership have it.
+    #[serde(rename = "half_membership")]
+    PartialMembership {
         places: Places,
     },
-    /// The team is there, and the person is not in it any more.
+    /// The team exists, but the user is not in it.
     NotInTeam,
     TeamRefused {
         at: DateTime<Utc>,
         why: Option<String>,
     },
-    /// There is no team (any more), and nothing was refused.
+    /// No team exists, and no row was rejected.
     NoTeam,
-    /// The person was refused, so that nothing was written.
-    PersonRefused {
+    /// The user was denied, so nothing was written.
+    #[serde(rename = "person_refused")]
+    UserDenied {
         at: DateTime<Utc>,
     },
 }
 
-/// What came of a group that counts: the organization.
+/// Result for the group's organization.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "situation", rename_all = "snake_case")]
 pub enum OrganizationVerdict {
@@ -171,31 +174,31 @@ pub enum OrganizationVerdict {
     Refused { at: DateTime<Utc>, why: Option<String> },
 }
 
-/// Why a team is in no organization.
+/// Why a team is standalone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "situation", rename_all = "snake_case")]
 pub enum Standalone {
     /// Groups do not become organizations.
     OrganizationsOff,
-    /// They did not when it was made.
+    /// Groups did not become organizations when the team was created.
     OrganizationsWereOff { at: DateTime<Utc> },
-    /// Its organization could not be made then.
+    /// The database rejected its organization at that time.
     OrganizationRefused { at: DateTime<Utc>, why: Option<String> },
-    /// No record of its making: it was made by hand, or by an older version.
+    /// The sync has no record of creating it: created by hand or by an older version.
     NotOurs,
-    /// It had one, which was deleted, or from which somebody took it.
+    /// It was removed from its organization, or the organization was deleted.
     TakenOut { at: DateTime<Utc> },
 }
 
-/// A membership in the store.
+/// Report about a stored membership.
 #[derive(Clone, Debug, Serialize)]
 pub struct MembershipReport {
     pub kind: Kind,
     pub id: String,
     pub name: Option<String>,
-    /// The person's role in it.
+    /// The user's role in it.
     pub role: Option<String>,
-    /// A team's organization.
+    /// Organization of a team.
     pub organization: Option<String>,
     pub source: Source,
     pub why: MembershipWhy,
@@ -203,23 +206,24 @@ pub struct MembershipReport {
     pub words: Words,
 }
 
-/// Why a membership is there.
+/// Provenance of a membership.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "situation", rename_all = "snake_case")]
 pub enum MembershipWhy {
-    /// The person is in the group.
+    /// The user is in the group.
     FromEntra,
-    /// They were.
+    /// The user has left the group.
     GroupLeft,
-    /// They are, but it is not assigned any more.
+    /// The user is in the group, but it is no longer assigned.
     GroupNotAssigned,
-    /// They were in the group when they joined; what is now is not known.
+    /// Added by the sync; whether the group still counts is unknown.
     GroupUnknown,
-    /// Somebody, or LiteLLM itself, made it.
+    /// Added by hand or by LiteLLM itself.
     ByHand {
-        /// The person is in the group as well.
+        /// Whether the user is also in the group.
         of_their_group: bool,
     },
-    /// Not in all places where LiteLLM looks, so it does not count.
-    Half { places: Places },
+    /// Only some of LiteLLM's places have it, so it does not count.
+    #[serde(rename = "half")]
+    Partial { places: Places },
 }

@@ -103,7 +103,7 @@ pub(super) async fn users(
 ) -> Result<Json<Value>, WebError> {
     let current = CurrentUser::of(&app, &headers).await?;
     let query = ListQuery::read(query.as_deref(), SORTED)?;
-    let listed = app.store.people(&current.permissions.scope, &query.listing(query.sort)?).await?;
+    let listed = app.store.users(&current.permissions.scope, &query.listing(query.sort)?).await?;
     Ok(Json(page("people", &listed)))
 }
 

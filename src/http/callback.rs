@@ -192,7 +192,7 @@ async fn sign_in(
         Err(SyncError::Refused(denial, run)) => {
             let run = SyncRun { entra_time, ..*run };
             metrics::record_sync(&app.metrics, &run);
-            if let Err(error) = app.sessions.keep_refusal(user.identity, &run).await {
+            if let Err(error) = app.sessions.record_denial(user.identity, &run).await {
                 tracing::error!(
                     error = chain(&error),
                     "failed to record a denied sign-in and to end the user's sessions"

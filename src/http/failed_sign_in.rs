@@ -27,7 +27,7 @@ pub(super) async fn record(
         aadsts: aadsts.filter(|number| number.len() <= 10),
         request_id: request_id.0.to_string(),
     };
-    if let Err(error) = app.store.keep_failed_sign_in(&failed).await {
+    if let Err(error) = app.store.record_failed_sign_in(&failed).await {
         tracing::warn!(error = %chain(&error), "failed to record a failed sign-in");
     }
 }

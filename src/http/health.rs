@@ -65,7 +65,7 @@ impl ReadinessCheck {
 }
 
 async fn check(app: &App, before: Option<Readiness>) -> Readiness {
-    let postgres = async { timeout(TIMEOUT, app.store.ready()).await.unwrap_or(Err(StoreError::NoAnswer)) };
+    let postgres = async { timeout(TIMEOUT, app.store.ready()).await.unwrap_or(Err(StoreError::Timeout)) };
     let (postgres, entra) = tokio::join!(postgres, app.entra.ready());
     // With help for the operator, and once a minute: requests of users report the same failure.
     if let Err(error) = &postgres {

@@ -85,7 +85,7 @@ impl ListQuery {
             matches!((sort, &cursor.key), (Sort::Name, Key::Name(_)) | (Sort::Newest, Key::Time(_)))
         })?;
         let search = Some(self.search.clone()).filter(|search| !search.is_empty());
-        Ok(Listing { search, sort, turn: self.turn.clone(), most: self.limit })
+        Ok(Listing { search, sort, turn: self.turn.clone(), limit: self.limit })
     }
 
     /// Like `listing`, for sync records: newest first, with UUIDs as IDs.

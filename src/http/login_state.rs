@@ -99,7 +99,7 @@ impl LoginState {
     /// # Errors
     /// `LoginStateReused` if it was consumed before.
     pub(super) async fn consume(&self, app: &App) -> Result<(), WebError> {
-        let used = app.store.use_attempt(self.id(), self.expires_at());
+        let used = app.store.consume_login_state(self.id(), self.expires_at());
         let first = Step::UseAttempt.run(used, StoreError::code).await?;
         if first { Ok(()) } else { Err(WebError::LoginStateReused) }
     }

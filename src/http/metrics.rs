@@ -34,7 +34,7 @@ async fn metrics(State(app): State<Arc<App>>) -> Result<Response, StatusCode> {
     let pool = app.store.pool();
     metrics.postgres_connections.set(Connection::InUse, pool.in_use);
     metrics.postgres_connections.set(Connection::Idle, pool.idle);
-    metrics.postgres_most.set((), pool.most);
+    metrics.postgres_most.set((), pool.max_connections);
     metrics.sessions_listening.set((), app.sessions.listens());
     metrics.sessions_remembered.set((), app.sessions.remembered());
     let credentials = app.entra.credentials().await;
@@ -115,7 +115,7 @@ pub(super) fn record_sync(metrics: &Metrics, run: &SyncRun) {
         }
     }
     // Denied before planning.
-    if run.refusal.is_none() {
+    if run.denial.is_none() {
         metrics.sign_in_part_seconds.took(Part::Plan, run.plan_time);
         metrics.sign_in_part_seconds.took(Part::Postgres, run.store_time);
     }

@@ -38,8 +38,8 @@ pub(super) async fn open(
         created_at,
         expires_at: created_at + lifetime,
         replaces: token_hashes(app, headers),
-        most: app.config.session.max_per_user,
-        idle_since: created_at - app.idle_timeout(),
+        max_sessions: app.config.session.max_per_user,
+        idle_cutoff: created_at - app.idle_timeout(),
     };
     app.sessions.open(&session, run).await?;
     Ok(app.cookies.set_session(token))
@@ -56,7 +56,7 @@ pub(super) async fn find(app: &App, headers: &HeaderMap) -> Result<Option<Me>, W
 /// The user of a request, from the database, so that permissions are current.
 pub(super) async fn session_user(app: &App, headers: &HeaderMap) -> Result<Option<SessionUser>, WebError> {
     match current(app, headers).await? {
-        Some(hash) => Ok(app.store.viewer(&hash, app.clock.now(), app.idle_timeout()).await?),
+        Some(hash) => Ok(app.store.session_user(&hash, app.clock.now(), app.idle_timeout()).await?),
         None => Ok(None),
     }
 }

@@ -12,12 +12,12 @@ use crate::db::{
     UserTeam,
 };
 use crate::domain::{ObjectId, Redacted};
-use crate::explain::{self, MadeTeam, RoleReport, UserFacts};
+use crate::explain::{self, RoleReport, TeamOrigin, UserFacts};
 
 /// A team, how it was created, and a page of its members.
 pub(super) struct TeamDetails {
     pub(super) team: Team,
-    pub(super) creation: Option<MadeTeam>,
+    pub(super) creation: Option<TeamOrigin>,
     pub(super) members: Listed<Member>,
     /// Whether other members are shown.
     pub(super) sees_others: bool,
@@ -30,7 +30,7 @@ impl TeamDetails {
         let sees_others = current.permissions.administers(team.organization_id.as_deref());
         let only = (!sees_others).then_some(current.user.user_id.as_str());
         let members = app.store.team_members(id, only, &query.listing(Sort::Newest)?).await?;
-        let creation = app.store.made_team(id).await?;
+        let creation = app.store.team_origin(id).await?;
         Ok(Self { team, creation, members, sees_others })
     }
 }
@@ -76,7 +76,7 @@ impl UserDetails {
     pub(super) async fn read(app: &App, current: &CurrentUser, user_id: &str) -> Result<Self, WebError> {
         let user_id = plain(user_id)?;
         let scope = &current.permissions.scope;
-        let user = app.store.person(scope, user_id).await?.ok_or(WebError::NotFound)?;
+        let user = app.store.user(scope, user_id).await?.ok_or(WebError::NotFound)?;
         let organizations = app.store.organizations_of(user_id, scope).await?;
         let teams = app.store.teams_of(user_id, scope).await?;
         Ok(Self { user, organizations, teams })
@@ -104,9 +104,12 @@ impl UserDetails {
     /// The newest sync records of the user.
     pub(super) async fn syncs(&self, app: &App) -> Result<Vec<SyncRow>, WebError> {
         let Some(object_id) = self.user.object_id.clone() else { return Ok(Vec::new()) };
-        let filter =
-            SyncFilter { person: Some(object_id), row: Some(self.user.user_id.clone()), ..SyncFilter::default() };
-        Ok(app.store.syncs(&filter, &Listing { most: MAX_SYNCS, ..Listing::default() }).await?.rows)
+        let filter = SyncFilter {
+            object_id: Some(object_id),
+            user_id: Some(self.user.user_id.clone()),
+            ..SyncFilter::default()
+        };
+        Ok(app.store.syncs(&filter, &Listing { limit: MAX_SYNCS, ..Listing::default() }).await?.rows)
     }
 
     /// The live sessions of the user.

@@ -1,5 +1,5 @@
-//! The data that planning takes and gives. Maps and sets are ordered, so that the same input gives the same plan, the
-//! same text, and the same order of rows in SQL.
+//! Input and output of planning. Maps and sets are ordered, so that the same input gives the same plan and the same
+//! order of rows in SQL.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,121 +9,120 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{Email, GroupId, Redacted, TenantId, UserRole};
 use crate::policy::Limits;
 
-/// Groups by id, each with its name where Entra told it.
+/// Groups by ID, with their names if known.
 pub type Groups = BTreeMap<GroupId, Option<String>>;
 
-/// One list of groups: completely read, or not known at all. There is no third state.
+/// A list of groups, either completely read or unknown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reading {
     Known(Groups),
     Unknown(Unknown),
 }
 
-/// Why a list is not known.
+/// Why a list is unknown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Unknown {
-    /// A stable word for it, such as `graph_throttled`.
+    /// Stable error code, such as `graph_throttled`.
     pub code: String,
-    /// A sentence for the sync record; without tokens, addresses or Entra's own text.
-    pub said: String,
+    /// Message for the sync record; without tokens, e-mail addresses or Entra's own text.
+    pub message: String,
 }
 
-/// What Entra says now.
+/// Directory snapshot: what Entra says now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Directory {
-    /// The groups assigned to the enterprise app; `None` where no service principal is configured.
+    /// Groups assigned to the enterprise app; `None` if no service principal is configured.
     pub assigned: Option<Reading>,
-    /// The groups that the person is in.
+    /// The user's groups.
     pub member_of: Reading,
 }
 
-/// What the store holds now for one person and a set of groups.
+/// Current state of one user and a set of groups.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Current {
     pub user: Option<CurrentUserRow>,
-    /// Those of the asked groups that are organizations.
+    /// Requested groups that are organizations.
     pub organizations: BTreeSet<GroupId>,
-    /// The models of those organizations whose group has no team yet. One that is missing here cannot be read as a list.
+    /// Models of organizations whose group has no team yet. Unreadable lists are missing.
     pub organization_models: BTreeMap<GroupId, Vec<String>>,
-    /// Those of the asked groups that are teams, each with the organization it belongs to, which exists.
+    /// Requested groups that are teams, with the existing organization of each.
     pub teams: BTreeMap<GroupId, Option<String>>,
-    /// Those of the teams that the sync made and whose models are not their organization's; always empty in the native
-    /// store.
+    /// Managed teams whose models differ from their organization's; always empty in the native store.
     pub team_models: BTreeMap<GroupId, CurrentTeamModels>,
-    /// Those of the teams that give each new member a budget of their own, with the `budget_duration` of the team's default
-    /// member budget; always empty in the native store.
+    /// Teams that give each new member a budget of their own, with the `budget_duration` of the default member budget;
+    /// always empty in the native store.
     pub member_budget_durations: BTreeMap<GroupId, Option<String>>,
-    /// All organizations that the person is in, by id: an id made by hand need not be a GUID.
+    /// All of the user's organizations by ID. An ID created by hand need not be a GUID.
     pub organization_members: BTreeMap<String, CurrentOrganizationMember>,
-    /// Those of the asked groups whose team the person is in, wholly: half a membership is none.
+    /// Requested groups whose team the user is in; partial memberships do not count.
     pub team_members: BTreeSet<GroupId>,
-    /// Rows of others with this person's e-mail, by `user_id`; at most five of them.
+    /// `user_id` of other rows with the user's e-mail address, at most five.
     pub same_email: BTreeSet<Redacted>,
-    /// Rows of others whose `sso_user_id` is this person's object id.
+    /// `user_id` of other rows whose `sso_user_id` is the user's object ID.
     pub same_sso_user_id: BTreeSet<Redacted>,
 }
 
-/// The person's row. Roles are text: somebody may have written anything by hand.
+/// The user's row. Roles are text, because they may be set by hand.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct CurrentUserRow {
-    /// The row's key. In a database that others write to it need not be the object id.
+    /// Key of the row. In a LiteLLM database it can differ from the object ID.
     pub user_id: Redacted,
-    /// Whose row it is; `None` for one that this service has never written to.
+    /// The owner's tenant; `None` if this service has never written to the row.
     pub tenant_id: Option<TenantId>,
     pub email: Option<Redacted>,
     pub alias: Option<String>,
     pub role: Option<String>,
-    /// The role that the sync last gave because Entra (or the list of administrators) said so.
+    /// The role that the sync last granted because of Entra or `access.admin_user_ids`.
     pub sso_role: Option<String>,
-    /// Every valid role that the last ID token offered. Older versions remember none.
+    /// All valid roles of the last ID token. Older versions stored none.
     #[serde(default)]
     pub offered_roles: BTreeSet<String>,
-    /// The row was there before the user's first sign-in here, and no operator has confirmed it. Only in a LiteLLM
-    /// database: what others made may hold more than can be read, such as keys.
+    /// The row existed before the user's first sign-in here, and no operator has confirmed it. LiteLLM only: such an
+    /// account may have keys, which this service cannot read.
     #[serde(default)]
     pub unconfirmed: bool,
-    /// The operator role that waits for that.
+    /// The operator role that is withheld until then.
     #[serde(default)]
     pub withheld_role: Option<String>,
 }
 
-/// The models of a team that the sync made in an organization.
+/// Models of a managed team in an organization.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct CurrentTeamModels {
-    /// What the team has.
+    /// The team's models.
     pub models: Vec<String>,
-    /// What the sync last wrote; `None` where it wrote `all-org-models`.
+    /// What the sync last wrote; `None` if it wrote `all-org-models`.
     pub expanded: Option<Vec<String>>,
-    /// What the team's organization has.
+    /// The organization's models.
     pub organization: Vec<String>,
 }
 
-/// The person's membership of an organization.
+/// The user's membership of an organization.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CurrentOrganizationMember {
     pub user_role: Option<String>,
-    /// The role that the sync gave; `None` on a membership made by hand.
+    /// The role that the sync granted; `None` for a manual membership.
     pub sso_user_role: Option<String>,
 }
 
-/// All that is to be written for one sign-in, so concretely that writing it decides nothing.
+/// Everything to write for one sign-in. Writing it decides nothing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
-    /// The key of the person's row: the one that is there, else the object id.
+    /// Key of the user's row: the existing one, else the object ID.
     pub user_id: Redacted,
     pub organizations: BTreeMap<GroupId, NewOrganization>,
     pub teams: BTreeMap<GroupId, NewTeam>,
     pub user: Option<UserChange>,
-    /// Teams whose models are brought in step with their organization's.
+    /// Teams whose models are updated to their organization's.
     pub team_models: BTreeMap<GroupId, ModelsChange>,
-    /// By the organization's id: a team may belong to one that was made by hand.
-    pub join_organizations: BTreeMap<String, UserRole>,
-    /// Memberships of organizations that the sync made and whose role changes.
+    /// By organization ID, which need not be a group's: a team may belong to an organization created by hand.
+    pub add_to_organizations: BTreeMap<String, UserRole>,
+    /// Managed organization memberships whose role changes.
     pub organization_roles: BTreeMap<String, UserRole>,
-    pub join_teams: BTreeSet<GroupId>,
-    /// The reset periods of the budgets that new members of these teams get for themselves.
+    pub add_to_teams: BTreeSet<GroupId>,
+    /// Budget resets of new members who get a budget of their own.
     pub member_budgets: BTreeMap<GroupId, BudgetReset>,
-    /// The roles that change, for the record: what is written is in `user` and `organization_roles`.
+    /// Changed roles, for the sync record; what is written is in `user` and `organization_roles`.
     pub role_changes: Vec<RoleChange>,
     /// What was left alone, and why.
     pub notes: Vec<Note>,
@@ -140,21 +139,21 @@ pub struct NewOrganization {
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewTeam {
     pub alias: String,
-    /// The organization it belongs to: its own, of the same id, or the operator's default one.
+    /// Its own organization with the same ID, or the operator's default one.
     pub organization_id: Option<String>,
     pub models: Vec<String>,
-    /// `models` are the organization's, and follow it from now on.
+    /// Whether `models` are the organization's and follow it from now on.
     pub follows_organization: bool,
     pub limits: Limits,
     pub budget_reset_at: Option<DateTime<Utc>>,
     pub access_group_ids: Vec<String>,
     pub team_member_permissions: Option<Vec<String>>,
-    /// What each member may spend.
+    /// Budget of each member.
     pub member_budget: Option<Budget>,
     pub metadata: serde_json::Map<String, serde_json::Value>,
 }
 
-/// Limits, and when they start anew.
+/// Limits with the time of the next reset.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Budget {
     pub limits: Limits,
@@ -168,8 +167,8 @@ pub struct ModelsChange {
     pub to: Vec<String>,
 }
 
-/// How often a budget starts anew, and when next; `None` where this service cannot read the duration: LiteLLM's reset job
-/// treats such a row as due and sets the time itself.
+/// Period and next reset of a budget. `None` if the duration is unreadable: LiteLLM's reset job treats such a row as
+/// due and sets the time itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BudgetReset {
     pub budget_duration: String,
@@ -186,35 +185,35 @@ pub enum UserChange {
 pub struct NewUser {
     pub email: Option<Email>,
     pub alias: Option<String>,
-    /// What the row says: in a LiteLLM database never `org_admin`.
+    /// Role as the row says it; never `org_admin` in a LiteLLM database.
     pub role: UserRole,
-    pub given: GivenRoles,
+    pub granted: GrantedRoles,
     pub models: Vec<String>,
     pub limits: Limits,
     pub budget_reset_at: Option<DateTime<Utc>>,
 }
 
-/// What changes in an existing person's row; `None` leaves a column as it is.
+/// Changes of an existing user's row; `None` leaves a column as it is.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct UserUpdate {
     pub email: Option<Email>,
     pub alias: Option<String>,
     /// The row's role.
     pub role: Option<String>,
-    /// What is remembered of the roles in the token.
-    pub given: Option<GivenRoles>,
-    /// Another program made the row: from now on it is remembered whose it is.
+    /// Stored roles of the token.
+    pub granted: Option<GrantedRoles>,
+    /// Another program created the row; from now on its owner is stored.
     pub adopted: bool,
 }
 
-/// What is remembered of the roles that Entra gave at a sign-in.
+/// Stored roles of a sign-in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct GivenRoles {
-    /// The role that counts, if Entra (or the list of administrators) gave one.
+pub struct GrantedRoles {
+    /// The role that counts, if Entra or `access.admin_user_ids` granted one.
     pub role: Option<UserRole>,
-    /// Every valid role that the token offered, and `role`.
+    /// All valid roles of the token, and `role`.
     pub offered: BTreeSet<UserRole>,
-    /// The operator role that is not given until an operator confirms the row.
+    /// The operator role that is withheld until an operator confirms the row.
     pub withheld: Option<UserRole>,
 }
 
@@ -222,12 +221,12 @@ pub struct GivenRoles {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RoleChange {
     pub scope: RoleScope,
-    /// `None`: there was no role, or no account.
+    /// `None` if there was no role or no account.
     pub before: Option<String>,
     pub after: String,
 }
 
-/// Where a role counts: in JSON `global` or the organization's id.
+/// Where a role applies: in JSON `global` or the organization's ID.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RoleScope {
@@ -236,26 +235,26 @@ pub enum RoleScope {
     Organization(String),
 }
 
-/// Something that the plan left alone on purpose; kept in the sync record.
+/// What the plan left alone on purpose; stored in the sync record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "note", rename_all = "snake_case")]
 pub enum Note {
-    /// A team of the person's was there before organizations were switched on (or its organization could not be made).
+    /// The user's team existed before organizations were switched on, or its organization could not be created.
     TeamStaysStandalone {
         team: GroupId,
     },
     RoleSetByHandStays,
-    /// The user's row was there before their first sign-in: an operator role waits until an operator confirms the row.
+    /// The row existed before the user's first sign-in, so an operator role is withheld until an operator confirms it.
     OperatorRoleWithheld {
         role: UserRole,
     },
-    /// Rows of others have this person's e-mail. They are left alone: an address is no proof of being somebody.
+    /// Other rows have the user's e-mail address. They are left alone, because an address proves no identity.
     SameEmail {
         own: Redacted,
         user_ids: BTreeSet<Redacted>,
     },
-    /// Rows of others name this person's object id as their `sso_user_id`, and are left alone: they are remembered as
-    /// others', or the person has a row under the object id itself.
+    /// Other rows have the user's object ID as `sso_user_id`. They are left alone: they belong to other users, or the
+    /// user has a row with the object ID as its key.
     SameSsoUserId {
         own: Redacted,
         user_ids: BTreeSet<Redacted>,
@@ -268,37 +267,37 @@ pub enum Note {
     },
 }
 
-/// What was really written.
+/// What was written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Applied {
-    /// The key of the person's row.
+    /// Key of the user's row.
     pub user_id: Redacted,
     pub organizations_created: BTreeSet<GroupId>,
     pub teams_created: BTreeSet<GroupId>,
     pub organizations_joined: BTreeSet<String>,
     pub teams_joined: BTreeSet<GroupId>,
-    /// The teams whose models were brought in step with their organization's, each with its name.
+    /// Names of teams whose models were updated to their organization's.
     pub team_models_updated: BTreeMap<GroupId, Option<String>>,
-    /// The names of those teams, as a LiteLLM database has them: its proxies cache teams by name, too.
+    /// Names of teams that the user was added to, in a LiteLLM database: its proxies also cache teams by name.
     pub aliases_joined: BTreeMap<GroupId, Option<String>>,
     pub user_created: bool,
     pub user_updated: bool,
-    /// The roles that were changed, the first one of a new account among them. Roles of new memberships are not.
+    /// Changed roles, including the first one of a new account, but not those of new memberships.
     pub role_changes: Vec<RoleChange>,
     pub failures: Vec<Failure>,
-    /// What was left alone, and why: the notes of the plan that was written.
+    /// Notes of the plan that was written.
     pub notes: Vec<Note>,
-    /// How often the transaction lost a race (a deadlock, say) and was tried again.
+    /// How often the transaction lost a race, such as a deadlock, and was retried.
     pub retries: u32,
 }
 
-/// A row that the database refused, while all others were written.
+/// A row that the database rejected while the others were written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Failure {
     /// `organization` or `team`.
     pub kind: &'static str,
     pub id: GroupId,
     pub alias: String,
-    /// The database's SQLSTATE and message.
+    /// SQLSTATE and message of the database.
     pub why: String,
 }

@@ -1,12 +1,13 @@
-//! `budget_duration` as LiteLLM reads it, and when a budget starts anew.
+//! `budget_duration` as LiteLLM reads it, and the time of a budget's next reset.
 
 use std::fmt;
 use std::str::FromStr;
 
 use chrono::{DateTime, Datelike, Days, Duration, Months, NaiveDateTime, NaiveTime, Timelike, Utc};
 
-/// How long a budget lasts: `30s`, `30m`, `30h`, `30d`, `1w`, `1mo`, or `hourly`, `daily`, `weekly`, `monthly`.
-/// Kept as it was written, since that text is what LiteLLM's column holds.
+/// Period of a budget: `30s`, `30m`, `30h`, `30d`, `1w`, `1mo`, or `hourly`, `daily`, `weekly`, `monthly`.
+///
+/// The text is preserved, because LiteLLM's column holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BudgetDuration {
     text: String,
@@ -23,7 +24,7 @@ enum Unit {
     Month,
 }
 
-/// Why a text is no duration.
+/// Why a text is not a duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BudgetDurationError {
     #[error(
@@ -41,14 +42,14 @@ pub enum BudgetDurationError {
 impl FromStr for BudgetDuration {
     type Err = BudgetDurationError;
 
-    /// LiteLLM's own parsers match a prefix only, and read `30days` in two ways; here the whole text has to fit.
+    /// Parses the whole text. LiteLLM's parsers match only a prefix and read `30days` in two ways.
     fn from_str(text: &str) -> Result<Self, BudgetDurationError> {
-        let make = |count, unit| Self { text: text.to_owned(), count, unit };
+        let create = |count, unit| Self { text: text.to_owned(), count, unit };
         match text {
-            "hourly" => return Ok(make(1, Unit::Hour)),
-            "daily" => return Ok(make(24, Unit::Hour)),
-            "weekly" => return Ok(make(7, Unit::Day)),
-            "monthly" => return Ok(make(30, Unit::Day)),
+            "hourly" => return Ok(create(1, Unit::Hour)),
+            "daily" => return Ok(create(24, Unit::Hour)),
+            "weekly" => return Ok(create(7, Unit::Day)),
+            "monthly" => return Ok(create(30, Unit::Day)),
             _ => {}
         }
         let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or(BudgetDurationError::Malformed)?;
@@ -77,7 +78,7 @@ impl FromStr for BudgetDuration {
             .filter(|count| count.saturating_mul(seconds) <= 100 * 365 * 86_400)
             .and_then(|count| u32::try_from(count).ok())
             .ok_or(BudgetDurationError::TooLong)?;
-        Ok(make(count, unit))
+        Ok(create(count, unit))
     }
 }
 
@@ -93,8 +94,10 @@ impl BudgetDuration {
         &self.text
     }
 
-    /// When a budget that starts at `now` starts anew, in UTC, by LiteLLM's rules: whole units of the calendar, so
-    /// that `1d` ends at midnight, `7d` on Monday, `30d` on the first of the next month.
+    /// Next reset of a budget that starts at `now`, in UTC.
+    ///
+    /// By LiteLLM's rules, periods end at calendar units: `1d` at midnight, `7d` on Monday, `30d` on the first of the
+    /// next month.
     #[must_use]
     pub fn next_reset(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         let now = now.naive_utc();
@@ -113,8 +116,9 @@ impl BudgetDuration {
     }
 }
 
-/// The next multiple of `n` units within a cycle (the hours of a day, the minutes of an hour); one beyond the cycle's
-/// end wraps into the next, as in LiteLLM: `36h` at ten o'clock is tomorrow at twelve.
+/// The next multiple of `n` units within a cycle (hours of a day, minutes of an hour).
+///
+/// As in LiteLLM, one beyond the end of the cycle wraps into the next: `36h` at 10:00 is 12:00 tomorrow.
 fn next_multiple(start: NaiveDateTime, elapsed: u32, n: u32, cycle: u32, unit: Duration) -> NaiveDateTime {
     let next = (elapsed / n + 1) * n;
     let steps = if next < cycle { next } else { cycle + next % cycle };

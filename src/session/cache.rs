@@ -145,7 +145,7 @@ impl Cache {
 impl Reading<'_> {
     /// Keeps what was read, unless it may be out of date already; gives the session.
     pub(super) fn keep(&self, hash: TokenHash, session: &ForwardedSession, read_at: Moment) -> LiveSession {
-        let ForwardedSession { caller, created_at, expires_at, .. } = session;
+        let ForwardedSession { user: caller, created_at, expires_at, .. } = session;
         let Self { cache, forgotten } = *self;
         let id = caller.identity.object_id;
         let signed_in = SignedIn::new(caller);
@@ -187,7 +187,7 @@ mod tests {
             organizations: vec![],
             teams: vec![],
         };
-        ForwardedSession { caller, created_at: expires_at, last_seen_at: expires_at, expires_at }
+        ForwardedSession { user: caller, created_at: expires_at, last_seen_at: expires_at, expires_at }
     }
 
     fn person() -> ObjectId {

@@ -61,13 +61,13 @@ impl SessionLoader {
         }
         match timeout(PATIENCE, told).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(_)) | Err(_) => Err(Arc::new(StoreError::NoAnswer)),
+            Ok(Err(_)) | Err(_) => Err(Arc::new(StoreError::Timeout)),
         }
     }
 
     /// Asks until nobody waits any more.
     async fn ask(self: Arc<Self>, question: OwnedSemaphorePermit) {
-        let mut callers = self.store.callers();
+        let mut callers = self.store.session_reader();
         let mut next = self.next(question).await;
         while let Some((asking, question)) = next {
             // Without an answer, all who wait for it are told so when `asking` is gone.
@@ -122,7 +122,7 @@ impl SessionLoader {
     fn keep_alive(&self, seen: Vec<(TokenHash, DateTime<Utc>)>, now: DateTime<Utc>) {
         let (store, idle_timeout) = (self.store.clone(), self.idle_timeout);
         if seen.iter().any(|(_, at)| *at < now - touch_interval(idle_timeout)) {
-            tokio::spawn(async move { store.keep_alive(&seen, now, idle_timeout).await });
+            tokio::spawn(async move { store.touch_sessions(&seen, now, idle_timeout).await });
         }
     }
 

@@ -92,7 +92,7 @@ impl DirectoryReader {
                 Err(error) => {
                     let as_person = unknown(&error);
                     Err(Unknown {
-                        said: format!("as the app: {}; as the person: {}", as_app.said, as_person.said),
+                        message: format!("as the app: {}; as the person: {}", as_app.message, as_person.message),
                         code: as_person.code,
                     })
                 }
@@ -157,7 +157,7 @@ fn no_token(error: &AppTokenError) -> Unknown {
         _ => None,
     };
     tracing::warn!(description, "no token for the app itself: {}", chain(error));
-    Unknown { code: "app_token".to_owned(), said: error.to_string() }
+    Unknown { code: "app_token".to_owned(), message: error.to_string() }
 }
 
 fn reading(outcome: Result<Groups, Unknown>) -> Reading {
@@ -167,5 +167,5 @@ fn reading(outcome: Result<Groups, Unknown>) -> Reading {
 /// Logged here, once: to the sync an unknown list is no error but a state.
 fn unknown(error: &GraphError) -> Unknown {
     tracing::warn!(code = error.code(), request_id = error.request_id(), "a list of groups is unknown: {error}");
-    Unknown { code: error.code().to_owned(), said: error.to_string() }
+    Unknown { code: error.code().to_owned(), message: error.to_string() }
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use entraway::domain::StoreKind;
 use entraway::explain::{
     Answer, Case, Explanation, Facts, GroupReport, Kind, KnownTeam, MembershipReport, Places, Rules, RunFacts, Words,
-    ask, explain,
+    explain, explain_team,
 };
 use entraway::policy::Policy;
 use serde_json::{Value, json};
@@ -46,7 +46,7 @@ impl Scene {
     fn new() -> Self {
         let group = json!({ GROUP: { "name": "Evals", "assigned": true } });
         let facts = Facts {
-            person: read(json!({
+            user: read(json!({
                 "user_id": ALICE, "object_id": ALICE, "tenant_id": TENANT, "email": "alice@contoso.example",
                 "name": "Alice Arden", "role": "internal_user_viewer", "sso_role": null, "offered_roles": [],
                 "withheld_role": null, "has_row": true, "from_here": true,
@@ -114,7 +114,7 @@ impl Scene {
     fn ask(&self, wanted: &str, teams: &[(&str, &str)]) -> Answer {
         let team = |(id, name): &(&str, &str)| KnownTeam { id: (*id).to_owned(), name: Some((*name).to_owned()) };
         let teams: Vec<KnownTeam> = teams.iter().map(team).collect();
-        ask(&self.explain(), wanted, self.for_operator.then_some(&teams), false)
+        explain_team(&self.explain(), wanted, self.for_operator.then_some(&teams), false)
     }
 }
 

@@ -1,13 +1,12 @@
-//! What a database must have so that this service can write a LiteLLM proxy's tables in it. Columns that are not in
-//! the table below are never named: they keep their defaults.
+//! The tables, columns and privileges that this service needs in a LiteLLM database. Other columns are never named and
+//! keep their defaults.
 
 use std::collections::BTreeMap;
 
 use crate::db::StoreError;
 use crate::db::connection::DbConnection;
 
-/// For each table its columns that this service names, each with its type and what is done with it: `r`ead, `i`nsert,
-/// `u`pdate.
+/// Columns by table, with type and use: `r`ead, `i`nsert, `u`pdate.
 const TABLES: &[(&str, &[Column])] = &[
     (
         "LiteLLM_BudgetTable",
@@ -104,26 +103,26 @@ const TIME: &str = "timestamp without time zone";
 /// Name, type, uses.
 type Column = (&'static str, &'static str, &'static str);
 
-/// A column of the database.
+/// A column found in the database.
 #[derive(sqlx::FromRow)]
 struct Found {
     table_name: String,
     column_name: String,
     kind: String,
-    /// Of `r`, `i`, `u`.
+    /// Privileges, of `r`, `i`, `u`.
     rights: String,
-    /// A row cannot be inserted without a value for it.
+    /// Inserting a row requires a value for it.
     demands_value: bool,
-    /// Without the right to use the schema the other rights are of no use.
+    /// Whether we may use the schema; without that, column privileges have no effect.
     schema_usable: bool,
-    /// Row-level security is in force for us.
+    /// Whether row-level security applies to us.
     rows_hidden: bool,
 }
 
-/// Looks at the real columns and at our rights; fails with all that is missing.
-pub(in crate::db) async fn check(link: &mut DbConnection) -> Result<(), StoreError> {
+/// Compares the real columns and privileges with [`TABLES`]. Fails with all problems at once.
+pub(in crate::db) async fn check(connection: &mut DbConnection) -> Result<(), StoreError> {
     let tables: Vec<&str> = TABLES.iter().map(|(table, _)| *table).collect();
-    // A database with `quote_all_identifiers` writes the names of types in quotes.
+    // With `quote_all_identifiers`, Postgres quotes type names.
     let found: Vec<Found> = sqlx::query_as(
         "select c.relname::text as table_name, a.attname::text as column_name,
                 replace(format_type(a.atttypid, null), '\"', '') as kind,
@@ -138,7 +137,7 @@ pub(in crate::db) async fn check(link: &mut DbConnection) -> Result<(), StoreErr
            and a.attnum > 0 and not a.attisdropped",
     )
     .bind(tables)
-    .fetch_all(link)
+    .fetch_all(connection)
     .await?;
     let problems = problems(&found);
     if problems.is_empty() { Ok(()) } else { Err(StoreError::NotLiteLlm(problems)) }

@@ -1,23 +1,25 @@
-//! Rows that deleted teams and organizations left behind. LiteLLM 1.110.2's `/organization/delete` deletes the teams of the
-//! organization, but neither their members' rows nor the budgets.
+//! Rows that deleted teams and organizations left behind.
+//!
+//! LiteLLM 1.110.2's `/organization/delete` deletes the organization's teams, but neither their membership rows nor the
+//! budgets.
 
 use crate::db::{Store, StoreError};
 use crate::domain::StoreKind;
 
-/// How many rows there are of each kind.
+/// Number of leftover rows by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, sqlx::FromRow)]
 pub struct Leftovers {
     /// Team memberships (`LiteLLM_TeamMembership`) without a team.
     pub team_memberships: i64,
-    /// Organization memberships (`LiteLLM_OrganizationMembership`) without an organization. The proxy's own foreign key does
-    /// not allow them; a database that was restored without it may have some.
+    /// Organization memberships (`LiteLLM_OrganizationMembership`) without an organization. LiteLLM's foreign key
+    /// prevents them; a database restored without it may have some.
     pub organization_memberships: i64,
-    /// Memberships of existing teams that have the default member budget of a team that is gone.
+    /// Memberships of existing teams that use the default member budget of a deleted team.
     pub former_budgets: i64,
 }
 
 impl Store {
-    /// Counts them; `None` with the native store, whose foreign keys leave nothing behind.
+    /// Counts leftover rows. `None` for the native store, whose foreign keys prevent them.
     pub async fn leftovers(&self) -> Result<Option<Leftovers>, StoreError> {
         if self.kind == StoreKind::Native {
             return Ok(None);

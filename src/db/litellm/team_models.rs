@@ -1,4 +1,4 @@
-//! The models of teams that follow their organization's.
+//! Models of teams that follow their organization's.
 
 use std::collections::BTreeMap;
 
@@ -10,19 +10,21 @@ use crate::db::connection::DbConnection;
 use crate::domain::GroupId;
 use crate::plan::{Applied, Plan, Planner};
 
-/// Writes the teams' new models, and remembers that the sync wrote them; one statement. It runs under the teams' locks. The
-/// proxy's `/team/update` does not take those, so a team counts only if it still has the models that the plan was made for.
+/// Writes new models of teams and remembers that the sync wrote them, in one statement, under the teams' locks.
 ///
-/// The row locks are taken here for all teams that the transaction writes, in the order of the ids: see `person`.
+/// The proxy's `/team/update` does not take those locks, so a team is updated only if it still has the models that the
+/// plan expects.
+///
+/// Takes the row locks of all teams that the transaction writes, in the order of their IDs: see [`super::user`].
 pub(super) async fn write(
-    link: &mut DbConnection,
+    connection: &mut DbConnection,
     planner: &Planner<'_>,
     plan: &Plan,
     applied: &mut Applied,
 ) -> Result<(), StoreError> {
     let changes: BTreeMap<&GroupId, Value> =
         plan.team_models.iter().map(|(id, change)| (id, json!([change.from, change.to]))).collect();
-    let written: Vec<String> = plan.team_models.keys().chain(&plan.join_teams).map(ToString::to_string).collect();
+    let written: Vec<String> = plan.team_models.keys().chain(&plan.add_to_teams).map(ToString::to_string).collect();
     let Json(updated) = sqlx::query_scalar(
         r#"with locked as materialized (
             select team_id from public."LiteLLM_TeamTable" where team_id = any($2)
@@ -44,7 +46,7 @@ pub(super) async fn write(
     .bind(Json(changes))
     .bind(written)
     .bind(planner.now)
-    .fetch_one(link)
+    .fetch_one(connection)
     .await?;
     applied.team_models_updated = updated;
     Ok(())

@@ -1,4 +1,4 @@
-//! One person's rows in a LiteLLM database: the account, and the memberships in all the places where the proxy looks.
+//! A user's rows in a LiteLLM database: the account and all places of the memberships.
 
 use sqlx::Row as _;
 use sqlx::types::Json;
@@ -9,29 +9,34 @@ use crate::db::apply::{UserValues, group_ids};
 use crate::db::connection::DbConnection;
 use crate::plan::{Applied, Plan, Planner, UserChange};
 
-/// Writes the person's row, their organizations and their teams; one statement. Its parts all see the tables as they
-/// were before it.
+/// Writes the user's row, organizations and teams, in one statement. All its parts see the tables as they were before
+/// it.
 pub(super) async fn write(
-    link: &mut DbConnection,
+    connection: &mut DbConnection,
     planner: &Planner<'_>,
     plan: &Plan,
     applied: &mut Applied,
 ) -> Result<(), StoreError> {
-    let identity = planner.person.identity;
+    let identity = planner.entra_user.identity;
     let values = UserValues::of(plan);
-    // Whether to remember roles, and of a row that becomes this user's, whether others made it.
+    // Whether to store the granted roles; and, for a row that becomes this user's, whether another program created it.
     let (remembers_roles, premade) = match &plan.user {
         None => (false, None),
         Some(UserChange::Create(_)) => (true, Some(false)),
-        Some(UserChange::Update(update)) => (update.adopted || update.given.is_some(), update.adopted.then_some(true)),
+        Some(UserChange::Update(update)) => {
+            (update.adopted || update.granted.is_some(), update.adopted.then_some(true))
+        }
     };
 
-    // What `team` tells of each team to join is: is the person in its roster, in their own row's list, in the table of
-    // memberships; and the budget of a new membership: one of its own where the team limits its members' models, else
-    // the one that the team's members share. A membership row that a deleted team of the same id left behind gets that
-    // budget, too: the user is not on the roster, and the row's budget is a team's default that no team names any more.
-    // The rows are locked, so that none can go while the other places are written, which no foreign key would notice; and
-    // in the order of the ids, as the proxy's flush of what teams spent takes them, which knows no other lock.
+    // `team` holds, for each team to join, which places already have the membership: the roster, the list in the user's
+    // row, the membership table. Its budget for a new membership is an own one if the team limits its members' models,
+    // else the shared one.
+    //
+    // A membership row left behind by a deleted team with the same ID gets that budget, too: the user is not on the
+    // roster, and its budget is a default that no team names any more.
+    //
+    // The rows are locked so that no team is deleted meanwhile, which no foreign key would notice. The order of the IDs
+    // is that of the proxy's spend writer, which takes no other lock.
     let row = sqlx::query(
         r#"with now as (
             select $2::timestamptz at time zone 'UTC' as now
@@ -154,7 +159,7 @@ pub(super) async fn write(
                 select from public."LiteLLM_OrganizationMembership" m
                 where m.user_id = $1 and m.organization_id = given.organization_id)
         ), told as materialized (
-            -- The proxy's tables tell nobody by themselves. Who is new has no session yet.
+            -- LiteLLM's tables have no triggers that notify. A new user has no session yet.
             select entraway.tell_sessions(
                 case when exists (select from made_user) then '{}' else array[$10::text] end)
         )
@@ -170,26 +175,26 @@ pub(super) async fn write(
     .bind(planner.now)
     .bind(values.new)
     .bind(values.changes)
-    .bind(values.join_organizations)
+    .bind(values.add_to_organizations)
     .bind(values.join_roles)
     .bind(values.change_organizations)
     .bind(values.change_roles)
-    .bind(values.join_teams)
+    .bind(values.add_to_teams)
     .bind(identity.object_id.to_string())
     .bind(identity.tenant_id.as_uuid())
     .bind(remembers_roles)
     .bind(PROXY_ADMIN)
     .bind(premade)
     .bind(Json(&plan.member_budgets))
-    .fetch_one(link)
+    .fetch_one(connection)
     .await?;
     applied.user_created = row.try_get("user_created")?;
     applied.user_updated = row.try_get("user_updated")?;
     applied.organizations_joined = row.try_get::<Vec<String>, _>("organizations")?.into_iter().collect();
     applied.teams_joined = group_ids(&row.try_get::<Vec<String>, _>("teams")?);
     Json(applied.aliases_joined) = row.try_get("aliases")?;
-    if applied.teams_joined != plan.join_teams {
-        // Somebody deleted a team since it was read, without the lock that the proxy takes.
+    if applied.teams_joined != plan.add_to_teams {
+        // A team was deleted after it was read, without the proxy's lock.
         return Err(sqlx::Error::RowNotFound.into());
     }
     Ok(())

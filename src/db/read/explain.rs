@@ -1,5 +1,5 @@
-//! The facts of one person, from which `explain` tells why they are where they are: one statement, and another one for a
-//! team that is asked about. Everything is found by a key or an index.
+//! Reads the facts about a user for [`crate::explain`]: one statement, and one more to find a team. All lookups use a
+//! key or an index.
 
 use serde::de::DeserializeOwned;
 use sqlx::Row as _;
@@ -11,7 +11,7 @@ use crate::db::{Store, StoreError};
 use crate::domain::{ObjectId, StoreKind};
 use crate::explain::{Facts, KnownTeam};
 
-/// What is told of a sync record `r`.
+/// Selects a sync record `r`.
 macro_rules! run {
     ($which:literal) => {
         concat!(
@@ -27,8 +27,8 @@ macro_rules! run {
     };
 }
 
-/// When what is kept of a list was known last, and since when it is not. Records of older versions, which kept no list and
-/// did not measure Entra, do not count.
+/// Selects when a list was last known, and since when it is unknown. Ignores records of older versions, which kept no
+/// list and did not measure Entra's time.
 macro_rules! list {
     ($column:literal, $told:literal, $kept:literal) => {
         concat!(
@@ -51,13 +51,15 @@ macro_rules! list {
     };
 }
 
-/// `$1` are the ways to write the person's id, the one that was given first. `$person` are common table expressions, the
-/// last of which is `person`; then come those of the memberships, and the two tables.
+/// The query for all facts.
+///
+/// `$1`: spellings of the user's ID, as given first. `$person`: common table expressions, of which the last is
+/// `person`. Then the queries of the memberships, and the two tables.
 macro_rules! facts {
-    ($person:expr, $team_members:literal, $organization_members:literal, $teams:literal, $organizations:literal) => {
+    ($user:expr, $team_members:literal, $organization_members:literal, $teams:literal, $organizations:literal) => {
         concat!(
             "with ",
-            $person,
+            $user,
             ", reading as materialized (
                 select g.assigned_groups, g.groups, g.confirmed_at
                 from person p join entraway.person_groups g on g.user_id = p.object_id
@@ -104,7 +106,7 @@ macro_rules! facts {
     };
 }
 
-/// Whoever was refused has no row, but a sync record.
+/// A denied user has no row, but a sync record.
 const NATIVE: &str = facts!(
     "person as materialized (
         select coalesce(u.user_id, ran.user_id) as user_id, coalesce(u.user_id, ran.user_id) as object_id,
@@ -126,8 +128,10 @@ const NATIVE: &str = facts!(
     "entraway.organizations"
 );
 
-/// A row is a person's whose object id is remembered for it; else as the next sign-in would find it. Memberships that are
-/// on a team's roster alone are found for the person's own groups only: no index leads from a person to rosters.
+/// Finds the row that is known to belong to the object ID, else the one that the next sign-in would find.
+///
+/// Memberships that are only on a team's roster are found only for the user's own groups: no index leads from a user to
+/// rosters.
 const LITELLM: &str = facts!(
     concat!(
         r#"found as materialized (
@@ -193,13 +197,13 @@ const LITELLM: &str = facts!(
     r#"public."LiteLLM_OrganizationTable""#
 );
 
-/// More teams of one name are not told apart by reading on.
+/// Limited: a longer list would not help to tell teams of the same name apart.
 const NATIVE_TEAMS: &str = "
     (select team_id as id, team_alias as name from entraway.teams where team_id = any($2))
     union (select team_id, team_alias from entraway.teams where lower(team_alias) = lower($1) limit 20)";
 
-/// All of a name first and some of them then: who may read some columns alone has no statistics of an expression, and Postgres
-/// would think a name so frequent that looking through the table is quicker.
+/// Finds all matching names first and limits them afterwards. A role with privileges on single columns sees no
+/// statistics of expressions; Postgres would assume that the name is frequent and scan the table.
 const LITELLM_TEAMS: &str = r#"
     with called as materialized (
         select team_id, team_alias from public."LiteLLM_TeamTable"
@@ -209,9 +213,9 @@ const LITELLM_TEAMS: &str = r#"
     union (select team_id, team_alias from called limit 20)"#;
 
 impl Store {
-    /// The facts of a person, by the key of their row or by their object id; `None` where neither is known.
-    pub async fn explain_facts(&self, person: &str) -> Result<Option<Facts>, StoreError> {
-        let Some(ids) = spellings(person) else { return Ok(None) };
+    /// Loads the facts about a user, by row key or object ID. `None` if neither is known.
+    pub async fn explain_facts(&self, user: &str) -> Result<Option<Facts>, StoreError> {
+        let Some(ids) = spellings(user) else { return Ok(None) };
         let row = sqlx::query(match self.kind {
             StoreKind::Native => NATIVE,
             StoreKind::LiteLlm => LITELLM,
@@ -222,7 +226,7 @@ impl Store {
         row.map(|row| facts(&row)).transpose()
     }
 
-    /// The teams of this id or name; at most some of them.
+    /// Finds teams by ID or name; at most a few of each.
     pub async fn teams_called(&self, wanted: &str) -> Result<Vec<KnownTeam>, StoreError> {
         let wanted = wanted.trim();
         let Some(ids) = spellings(wanted) else { return Ok(Vec::new()) };
@@ -238,7 +242,7 @@ impl Store {
     }
 }
 
-/// An id as it was given and, if it is a GUID, as they are written here; `None` where no column could hold it.
+/// The ID as given and, if it is a GUID, in canonical form. `None` if no text column can hold it.
 fn spellings(id: &str) -> Option<Vec<String>> {
     if id.is_empty() || id.contains('\0') {
         return None;
@@ -251,7 +255,7 @@ fn spellings(id: &str) -> Option<Vec<String>> {
 
 fn facts(row: &PgRow) -> Result<Facts, StoreError> {
     Ok(Facts {
-        person: json(row, "person")?,
+        user: json(row, "person")?,
         reading: maybe(row, "reading")?,
         assigned_groups: json(row, "assigned_groups")?,
         member_of: json(row, "member_of")?,

@@ -3,15 +3,15 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::list::{Builder, Listed, Listing, Shape, Sort};
+use super::list::{Builder, ListSource, Listed, Listing, Sort};
 use crate::db::{Store, StoreError};
 
-/// Which failed sign-ins.
+/// Filter for failed sign-ins.
 #[derive(Clone, Debug, Default)]
 pub struct FailedSignInFilter {
-    /// Whose code begins so, such as `canceled` or `id_token`.
+    /// Prefix of the error code, such as `canceled` or `id_token`.
     pub code: Option<String>,
-    /// Of this request.
+    /// Request ID.
     pub request_id: Option<String>,
 }
 
@@ -21,14 +21,14 @@ pub struct FailedSignInRow {
     #[sqlx(rename = "id")]
     pub sign_in_id: String,
     pub failed_at: DateTime<Utc>,
-    /// The code of the error page.
+    /// Error code, as on the error page.
     pub code: String,
-    /// The number of Entra's error, such as `50105`.
+    /// Entra's error number, such as `50105`.
     pub aadsts: Option<String>,
     pub request_id: String,
 }
 
-const FAILED_SIGN_INS: Shape = Shape {
+const FAILED_SIGN_INS: ListSource = ListSource {
     columns: "f.sign_in_id::text as id, f.failed_at, f.code, f.aadsts, f.request_id",
     from: "entraway.failed_sign_ins f",
     id: "f.sign_in_id",
@@ -57,7 +57,7 @@ impl Store {
         self.list(&FAILED_SIGN_INS, &Listing { sort: Sort::Newest, search: None, ..listing.clone() }, only).await
     }
 
-    /// The number of failed sign-ins that were recorded since a time.
+    /// Number of failed sign-ins since a time.
     pub async fn failed_sign_ins_since(&self, since: DateTime<Utc>) -> Result<i64, StoreError> {
         let sql = "select count(*) from entraway.failed_sign_ins where failed_at >= $1";
         Ok(sqlx::query_scalar(sql).bind(since).fetch_one(&mut *self.connection().await?).await?)

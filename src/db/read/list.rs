@@ -1,5 +1,6 @@
-//! A list, a page at a time: what may be asked for, and the statement that is made of it. Its parts are fixed texts; all
-//! that comes from outside is bound.
+//! Paged lists: the parameters of a list and its query.
+//!
+//! The query is built from constant parts; all outside values are bound.
 
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgRow;
@@ -8,37 +9,37 @@ use sqlx::{FromRow, Postgres, QueryBuilder, Row as _};
 use crate::db::{Store, StoreError};
 use crate::permissions::Scope;
 
-/// So many rows are on a page.
+/// Default number of rows per page.
 pub const PAGE: usize = 50;
 
-/// What is asked for of a list.
+/// Parameters of a list.
 #[derive(Clone, Debug)]
 pub struct Listing {
-    /// Rows that have, for each word here, a word that begins with it; or this very id.
+    /// Search text: each of its words must be the prefix of a word; or a complete ID.
     pub search: Option<String>,
     pub sort: Sort,
     pub turn: Turn,
-    /// So many rows at most.
-    pub most: usize,
+    /// Maximum number of rows.
+    pub limit: usize,
 }
 
 impl Default for Listing {
     fn default() -> Self {
-        Self { search: None, sort: Sort::default(), turn: Turn::default(), most: PAGE }
+        Self { search: None, sort: Sort::default(), turn: Turn::default(), limit: PAGE }
     }
 }
 
-/// The order of a list.
+/// Order of a list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sort {
-    /// By name, without regard to case.
+    /// By name, ignoring case.
     #[default]
     Name,
-    /// The newest first.
+    /// Newest first.
     Newest,
 }
 
-/// Where a page begins or ends.
+/// Which page of the list.
 #[derive(Clone, Debug, Default)]
 pub enum Turn {
     #[default]
@@ -47,14 +48,14 @@ pub enum Turn {
     Before(Cursor),
 }
 
-/// A place in a list: between two rows, whether or not the one that it was taken from is still there.
+/// A position between two rows. It stays valid if its row is deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
     pub key: Key,
     pub id: String,
 }
 
-/// What a list is sorted by.
+/// Value of the sort column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Key {
     Name(String),
@@ -65,38 +66,39 @@ pub enum Key {
 #[derive(Clone, Debug)]
 pub struct Listed<T> {
     pub rows: Vec<T>,
-    /// Where the page before ends; `None` on the first.
+    /// Cursor of the previous page; `None` on the first page.
     pub previous: Option<Cursor>,
-    /// Where the next page begins; `None` on the last.
+    /// Cursor of the next page; `None` on the last page.
     pub next: Option<Cursor>,
 }
 
-/// One kind of rows in one store, as SQL.
-pub(super) struct Shape {
+/// SQL parts of a list.
+pub(super) struct ListSource {
     pub(super) columns: &'static str,
     pub(super) from: &'static str,
     pub(super) id: &'static str,
-    /// What turns a text into what `id` holds.
+    /// Cast from text to the type of `id`.
     pub(super) id_cast: &'static str,
-    /// As the index has it: in lower case.
+    /// Lower-case name, as in the index.
     pub(super) name: &'static str,
     pub(super) created: &'static str,
-    /// What turns a moment into what `created` holds, and back.
+    /// Converts a timestamp to the type of `created` and back.
     pub(super) zone: &'static str,
-    /// The words that a search looks at, as the index has them.
+    /// Search vector, as in the index.
     pub(super) words: &'static str,
 }
 
 pub(super) type Builder = QueryBuilder<Postgres>;
 
-/// Adds the condition for what somebody sees of their own: given the key of their row and what they administer.
-pub(super) type Own = fn(&mut Builder, &str, &[String]);
+/// Adds the condition for rows visible to a user, given the key of the user's row and the organizations they
+/// administer.
+pub(super) type OwnFilter = fn(&mut Builder, &str, &[String]);
 
 impl Store {
-    /// A page of the rows of a shape. `only` adds conditions, each beginning with ` and `.
+    /// Loads a page. `conditions` adds SQL conditions, each starting with ` and `.
     pub(super) async fn list<T>(
         &self,
-        shape: &Shape,
+        source: &ListSource,
         listing: &Listing,
         only: impl FnOnce(&mut Builder),
     ) -> Result<Listed<T>, StoreError>
@@ -107,35 +109,35 @@ impl Store {
         if listing.search.is_some() {
             query.push("select * from (");
         }
-        select(&mut query, shape);
+        select(&mut query, source);
         only(&mut query);
         let backward = matches!(listing.turn, Turn::Before(_));
         let (key, name, upward) = match listing.sort {
-            Sort::Name => (shape.name, "sort_name", !backward),
-            Sort::Newest => (shape.created, "sort_time", backward),
+            Sort::Name => (source.name, "sort_name", !backward),
+            Sort::Newest => (source.created, "sort_time", backward),
         };
         if let Turn::After(cursor) | Turn::Before(cursor) = &listing.turn {
-            query.push(" and (").push(key).push(", ").push(shape.id).push(if upward { ") > (" } else { ") < (" });
+            query.push(" and (").push(key).push(", ").push(source.id).push(if upward { ") > (" } else { ") < (" });
             match &cursor.key {
                 Key::Name(name) => query.push_bind(name.clone()),
-                Key::Time(time) => query.push_bind(*time).push("::timestamptz").push(shape.zone),
+                Key::Time(time) => query.push_bind(*time).push("::timestamptz").push(source.zone),
             };
-            query.push(", ").push_bind(cursor.id.clone()).push(shape.id_cast).push(")");
+            query.push(", ").push_bind(cursor.id.clone()).push(source.id_cast).push(")");
         }
         let direction = if upward { "" } else { " desc" };
         if let Some(text) = &listing.search {
-            search(&mut query, shape, text);
-            // Found first and sorted then: Postgres takes the beginning of a rare word for a frequent one, and would look
-            // at every row in the order of the list until it has seen enough that fit.
+            search(&mut query, source, text);
+            // Filter first, sort afterwards. Postgres overestimates how frequent the prefix of a rare word is, and
+            // would scan the list in order until it has found enough rows.
             query.push(" offset 0) found order by ").push(name).push(direction).push(", id").push(direction);
         } else {
-            query.push(" order by ").push(key).push(direction).push(", ").push(shape.id).push(direction);
+            query.push(" order by ").push(key).push(direction).push(", ").push(source.id).push(direction);
         }
-        query.push(" limit ").push_bind(i64::try_from(listing.most + 1).unwrap_or(i64::MAX));
+        query.push(" limit ").push_bind(i64::try_from(listing.limit + 1).unwrap_or(i64::MAX));
         let mut rows = query.build().fetch_all(&mut *self.connection().await?).await?;
 
-        let more = rows.len() > listing.most;
-        rows.truncate(listing.most);
+        let more = rows.len() > listing.limit;
+        rows.truncate(listing.limit);
         if backward {
             rows.reverse();
         }
@@ -150,10 +152,10 @@ impl Store {
         Ok(Listed { rows, previous, next })
     }
 
-    /// The row of a shape that has this id, if the conditions of `only` hold for it.
+    /// Loads one row by ID, if it meets the conditions.
     pub(super) async fn one<T>(
         &self,
-        shape: &Shape,
+        source: &ListSource,
         id: &str,
         only: impl FnOnce(&mut Builder),
     ) -> Result<Option<T>, StoreError>
@@ -161,36 +163,36 @@ impl Store {
         T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
     {
         let mut query = Builder::new("");
-        select(&mut query, shape);
-        query.push(" and ").push(shape.id).push(" = ").push_bind(id.to_owned());
+        select(&mut query, source);
+        query.push(" and ").push(source.id).push(" = ").push_bind(id.to_owned());
         only(&mut query);
         let row = query.build().fetch_optional(&mut *self.connection().await?).await?;
         Ok(row.as_ref().map(T::from_row).transpose()?)
     }
 }
 
-fn select(query: &mut Builder, shape: &Shape) {
+fn select(query: &mut Builder, source: &ListSource) {
     query
         .push("select ")
-        .push(shape.columns)
+        .push(source.columns)
         .push(", ")
-        .push(shape.name)
+        .push(source.name)
         .push(" as sort_name, ")
-        .push(shape.created)
-        .push(shape.zone);
-    query.push(" as sort_time from ").push(shape.from).push(" where true");
+        .push(source.created)
+        .push(source.zone);
+    query.push(" as sort_time from ").push(source.from).push(" where true");
 }
 
-/// The beginnings of words; or an id, whole.
-fn search(query: &mut Builder, shape: &Shape, text: &str) {
-    query.push(" and (").push(shape.id).push(" = ").push_bind(text.trim().to_owned());
+/// Matches word prefixes or a complete ID.
+fn search(query: &mut Builder, source: &ListSource, text: &str) {
+    query.push(" and (").push(source.id).push(" = ").push_bind(text.trim().to_owned());
     if let Some(words) = ts_query(text) {
-        query.push(" or ").push(shape.words).push(" @@ to_tsquery('simple', ").push_bind(words).push(")");
+        query.push(" or ").push(source.words).push(" @@ to_tsquery('simple', ").push_bind(words).push(")");
     }
     query.push(")");
 }
 
-/// `production ev` as `'production':* & 'ev':*`; `None` where there is no word in it.
+/// Converts `production ev` to `'production':* & 'ev':*`. `None` if it contains no word.
 fn ts_query(text: &str) -> Option<String> {
     let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
     let words: Vec<String> = words.take(8).map(|word| format!("'{word}':*")).collect();
@@ -205,8 +207,8 @@ fn cursor(row: &PgRow, sort: Sort) -> Result<Cursor, StoreError> {
     Ok(Cursor { key, id: row.try_get("id")? })
 }
 
-/// The condition that leaves what somebody may see.
-pub(super) fn within(query: &mut Builder, scope: &Scope, own: Own) {
+/// Adds the condition that restricts rows to a scope.
+pub(super) fn add_scope(query: &mut Builder, scope: &Scope, own: OwnFilter) {
     if let Scope::Own { user_id, organizations } = scope {
         query.push(" and (");
         own(query, user_id, organizations);

@@ -1,4 +1,4 @@
-//! Who is in a team or an organization, and in which somebody is; with where each membership came from.
+//! Members of teams and organizations, and memberships of users, with their provenance.
 
 use std::fmt;
 
@@ -6,32 +6,32 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::RowLimits;
-use super::list::{Builder, Listed, Listing, Shape, Sort};
+use super::list::{Builder, ListSource, Listed, Listing, Sort};
 use crate::db::{Store, StoreError};
 use crate::domain::StoreKind;
 use crate::permissions::Scope;
 
-/// Somebody in a team or an organization.
+/// A member of a team or organization.
 #[derive(Clone, Serialize, sqlx::FromRow)]
 pub struct Member {
-    /// The key of their row; for somebody who is on a LiteLLM roster by address alone, that address.
+    /// Key of the user's row; the e-mail address for a member who is on a LiteLLM roster by address only.
     #[sqlx(rename = "id")]
     pub user_id: String,
     pub display_name: Option<String>,
     pub email: Option<String>,
-    /// In the team or the organization.
+    /// Role in the team or organization.
     pub role: Option<String>,
     /// `entra` or `manual`.
     pub source: String,
-    /// `None` where the tables do not tell.
+    /// `None` if the store does not record it.
     pub joined_at: Option<DateTime<Utc>>,
-    /// Whether there is a row of theirs, and so a page.
+    /// Whether the user has a row, and so a page.
     #[serde(skip)]
     pub has_row: bool,
 }
 
 impl Member {
-    /// What they are called.
+    /// Display name, else e-mail address, else ID.
     #[must_use]
     pub fn name(&self) -> &str {
         let name = self.display_name.as_deref().filter(|name| !name.trim().is_empty());
@@ -39,14 +39,14 @@ impl Member {
     }
 }
 
-/// Neither names nor addresses belong in a log.
+/// Redacts the name and the e-mail address.
 impl fmt::Debug for Member {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Member").field("role", &self.role).field("source", &self.source).finish_non_exhaustive()
     }
 }
 
-/// An organization that somebody is in.
+/// An organization that a user is in.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
 pub struct UserOrganization {
     pub organization_id: String,
@@ -61,7 +61,7 @@ pub struct UserOrganization {
     pub limits: RowLimits,
 }
 
-/// A team that somebody is in.
+/// A team that a user is in.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
 pub struct UserTeam {
     pub team_id: String,
@@ -79,7 +79,7 @@ pub struct UserTeam {
     pub limits: RowLimits,
 }
 
-const NATIVE_TEAM_MEMBERS: Shape = Shape {
+const NATIVE_TEAM_MEMBERS: ListSource = ListSource {
     columns: "m.user_id as id, u.user_alias as display_name, u.user_email as email, m.role, m.source,
               m.created_at as joined_at, true as has_row",
     from: "entraway.team_members m join entraway.users u on u.user_id = m.user_id",
@@ -91,15 +91,15 @@ const NATIVE_TEAM_MEMBERS: Shape = Shape {
     words: "entraway.words(coalesce(u.user_alias, '') || ' ' || coalesce(u.user_email, ''))",
 };
 
-const NATIVE_ORGANIZATION_MEMBERS: Shape = Shape {
+const NATIVE_ORGANIZATION_MEMBERS: ListSource = ListSource {
     columns: "m.user_id as id, u.user_alias as display_name, u.user_email as email, m.user_role as role, m.source,
               m.created_at as joined_at, true as has_row",
     from: "entraway.organization_members m join entraway.users u on u.user_id = m.user_id",
     ..NATIVE_TEAM_MEMBERS
 };
 
-/// A roster is one JSON value, in which whoever came last stands last: its places take the part of the time here.
-const LITELLM_TEAM_MEMBERS: Shape = Shape {
+/// A roster is a JSON array in the order of joining. Its position replaces the time.
+const LITELLM_TEAM_MEMBERS: ListSource = ListSource {
     columns: "coalesce(r.member ->> 'user_id', r.member ->> 'user_email', '') as id, u.user_alias as display_name,
               coalesce(u.user_email, r.member ->> 'user_email') as email, r.member ->> 'role' as role,
               case when g.user_id is null then 'manual' else 'entra' end as source, g.created_at as joined_at,
@@ -118,7 +118,7 @@ const LITELLM_TEAM_MEMBERS: Shape = Shape {
     words: "entraway.words(coalesce(u.user_alias, '') || ' ' || coalesce(u.user_email, r.member ->> 'user_email', ''))",
 };
 
-const LITELLM_ORGANIZATION_MEMBERS: Shape = Shape {
+const LITELLM_ORGANIZATION_MEMBERS: ListSource = ListSource {
     columns: "m.user_id as id, u.user_alias as display_name, u.user_email as email, m.user_role as role,
               case when g.user_id is null then 'manual' else 'entra' end as source,
               m.created_at at time zone 'UTC' as joined_at, true as has_row",
@@ -141,7 +141,7 @@ const NATIVE_ORGANIZATIONS_OF: &str =
      where m.user_id = $1 and ($2::text[] is null or o.organization_id = any($2))
      order by lower(o.organization_alias), o.organization_id limit $3";
 
-/// A list that is null is an empty one to the proxy.
+/// LiteLLM treats a null list as empty.
 const LITELLM_ORGANIZATIONS_OF: &str = r#"
      select o.organization_id, o.organization_alias, m.user_role,
             case when g.user_id is null then 'manual' else 'entra' end as source,
@@ -165,7 +165,7 @@ const NATIVE_TEAMS_OF: &str =
      where m.user_id = $1 and ($2::text[] is null or t.organization_id = any($2))
      order by lower(t.team_alias), t.team_id limit $3";
 
-/// As the proxy's own pages, from the person's row.
+/// Memberships come from the user's row, as on LiteLLM's own pages.
 const LITELLM_TEAMS_OF: &str = r#"
      select t.team_id, coalesce(t.team_alias, t.team_id) as team_alias, t.organization_id, o.organization_alias,
             case when t.members_with_roles @> jsonb_build_array(
@@ -181,41 +181,41 @@ const LITELLM_TEAMS_OF: &str = r#"
      where u.user_id = $1 and ($2::text[] is null or t.organization_id = any($2))
      order by lower(coalesce(t.team_alias, t.team_id)), t.team_id limit $3"#;
 
-/// More than one page shows.
-const MOST: i64 = 1_000;
+/// Maximum number of memberships per user; more than a page shows.
+const MAX_ROWS: i64 = 1_000;
 
 impl Store {
-    /// A page of a team's members, whoever came last first; of one of them alone, where `only` is given.
+    /// A page of a team's members, newest first. With `only`, just that member.
     pub async fn team_members(
         &self,
         team_id: &str,
         only: Option<&str>,
         listing: &Listing,
     ) -> Result<Listed<Member>, StoreError> {
-        let (shape, of, one) = match self.kind {
+        let (source, of, one) = match self.kind {
             StoreKind::Native => (&NATIVE_TEAM_MEMBERS, " and m.team_id = ", " and m.user_id = "),
             StoreKind::LiteLlm => (&LITELLM_TEAM_MEMBERS, " and t.team_id = ", " and r.member ->> 'user_id' = "),
         };
-        self.members(shape, (of, team_id), (one, only), listing).await
+        self.members(source, (of, team_id), (one, only), listing).await
     }
 
-    /// The same of an organization.
+    /// A page of an organization's members, newest first. With `only`, just that member.
     pub async fn organization_members(
         &self,
         organization_id: &str,
         only: Option<&str>,
         listing: &Listing,
     ) -> Result<Listed<Member>, StoreError> {
-        let shape = match self.kind {
+        let source = match self.kind {
             StoreKind::Native => &NATIVE_ORGANIZATION_MEMBERS,
             StoreKind::LiteLlm => &LITELLM_ORGANIZATION_MEMBERS,
         };
-        self.members(shape, (" and m.organization_id = ", organization_id), (" and m.user_id = ", only), listing).await
+        self.members(source, (" and m.organization_id = ", organization_id), (" and m.user_id = ", only), listing).await
     }
 
     async fn members(
         &self,
-        shape: &Shape,
+        source: &ListSource,
         (of, id): (&'static str, &str),
         (one, only): (&'static str, Option<&str>),
         listing: &Listing,
@@ -226,32 +226,32 @@ impl Store {
                 query.push(one).push_bind(user_id.to_owned());
             }
         };
-        self.list(shape, &Listing { sort: Sort::Newest, ..listing.clone() }, only).await
+        self.list(source, &Listing { sort: Sort::Newest, ..listing.clone() }, only).await
     }
 
-    /// The organizations that a person is in, by name, as far as somebody sees them; the first thousand.
+    /// A user's organizations within a scope, by name, at most [`MAX_ROWS`].
     pub async fn organizations_of(&self, user_id: &str, scope: &Scope) -> Result<Vec<UserOrganization>, StoreError> {
         let query = sqlx::query_as(match self.kind {
             StoreKind::Native => NATIVE_ORGANIZATIONS_OF,
             StoreKind::LiteLlm => LITELLM_ORGANIZATIONS_OF,
         });
-        let query = query.bind(user_id.to_owned()).bind(within_organizations(user_id, scope)).bind(MOST);
+        let query = query.bind(user_id.to_owned()).bind(visible_organizations(user_id, scope)).bind(MAX_ROWS);
         Ok(query.fetch_all(&mut *self.connection().await?).await?)
     }
 
-    /// The teams that a person is in, likewise.
+    /// A user's teams within a scope, by name, at most [`MAX_ROWS`].
     pub async fn teams_of(&self, user_id: &str, scope: &Scope) -> Result<Vec<UserTeam>, StoreError> {
         let query = sqlx::query_as(match self.kind {
             StoreKind::Native => NATIVE_TEAMS_OF,
             StoreKind::LiteLlm => LITELLM_TEAMS_OF,
         });
-        let query = query.bind(user_id.to_owned()).bind(within_organizations(user_id, scope)).bind(MOST);
+        let query = query.bind(user_id.to_owned()).bind(visible_organizations(user_id, scope)).bind(MAX_ROWS);
         Ok(query.fetch_all(&mut *self.connection().await?).await?)
     }
 }
 
-/// Of another person, who administers organizations sees what is in those.
-fn within_organizations(user_id: &str, scope: &Scope) -> Option<Vec<String>> {
+/// Organizations to which the view of another user is restricted; `None` for no restriction.
+fn visible_organizations(user_id: &str, scope: &Scope) -> Option<Vec<String>> {
     match scope {
         Scope::Own { user_id: own, organizations } if own != user_id => Some(organizations.clone()),
         _ => None,

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::RowLimits;
-use super::list::{Listed, Listing, Own, Shape, within};
+use super::list::{ListSource, Listed, Listing, OwnFilter, add_scope};
 use crate::db::{Store, StoreError};
 use crate::domain::StoreKind;
 use crate::permissions::Scope;
@@ -22,7 +22,7 @@ pub struct Organization {
     pub created_at: DateTime<Utc>,
 }
 
-const NATIVE: Shape = Shape {
+const NATIVE: ListSource = ListSource {
     columns:
         "o.organization_id as id, o.organization_alias, o.models, o.max_budget, o.budget_duration, o.budget_reset_at,
               o.tpm_limit, o.rpm_limit, o.created_at",
@@ -35,8 +35,8 @@ const NATIVE: Shape = Shape {
     words: "entraway.words(o.organization_alias)",
 };
 
-/// A list that is null is an empty one to the proxy.
-const LITELLM: Shape = Shape {
+/// LiteLLM treats a null list as empty.
+const LITELLM: ListSource = ListSource {
     columns: "o.organization_id as id, o.organization_alias, coalesce(o.models, '{}') as models, b.max_budget,
               b.budget_duration,
               b.budget_reset_at at time zone 'UTC' as budget_reset_at, b.tpm_limit, b.rpm_limit,
@@ -51,19 +51,19 @@ const LITELLM: Shape = Shape {
 };
 
 impl Store {
-    /// A page of the organizations that somebody sees: those that they are a member of.
+    /// A page of the organizations within a scope: those that the user is a member of.
     pub async fn organizations(&self, scope: &Scope, listing: &Listing) -> Result<Listed<Organization>, StoreError> {
-        let (shape, own) = self.organization_shape();
-        self.list(shape, listing, |query| within(query, scope, own)).await
+        let (source, own) = self.organization_shape();
+        self.list(source, listing, |query| add_scope(query, scope, own)).await
     }
 
-    /// One of them.
+    /// One organization within a scope.
     pub async fn organization(&self, scope: &Scope, id: &str) -> Result<Option<Organization>, StoreError> {
-        let (shape, own) = self.organization_shape();
-        self.one(shape, id, |query| within(query, scope, own)).await
+        let (source, own) = self.organization_shape();
+        self.one(source, id, |query| add_scope(query, scope, own)).await
     }
 
-    fn organization_shape(&self) -> (&'static Shape, Own) {
+    fn organization_shape(&self) -> (&'static ListSource, OwnFilter) {
         match self.kind {
             StoreKind::Native => {
                 (&NATIVE, |query, user_id, _| {

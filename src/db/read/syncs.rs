@@ -1,4 +1,4 @@
-//! Sync records, and what becomes of them in a chart.
+//! Sync records and the numbers of the sign-in chart.
 
 use std::collections::BTreeMap;
 
@@ -7,37 +7,36 @@ use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::list::{Builder, Listed, Listing, Shape, Sort};
+use super::list::{Builder, ListSource, Listed, Listing, Sort};
 use crate::db::{Store, StoreError};
 use crate::domain::StoreKind;
 
-/// Which records.
+/// Filter for sync records.
 #[derive(Clone, Debug, Default)]
 pub struct SyncFilter {
-    /// Of one person, by their object id.
-    pub person: Option<String>,
-    /// Of whom this is the row. Another tenant's administrator can give anybody there any object id; what becomes of such
-    /// an attempt is recorded under that id, and is not this person's.
-    pub row: Option<String>,
-    /// That say something about this group.
+    /// Object ID of the user.
+    pub object_id: Option<String>,
+    /// Key of the user's row. An object ID alone is not enough: another tenant's administrator can choose it, and the
+    /// attempt is recorded under that ID.
+    pub user_id: Option<String>,
+    /// Records that mention this group.
     pub group: Option<String>,
-    /// Where something went wrong: a refusal, a list that is not known, a row that the database refused.
+    /// Records with a denial, an unknown list or a rejected row.
     pub troubled: bool,
 }
 
-/// One sign-in.
+/// Sync record of one sign-in.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
 pub struct SyncRow {
     #[sqlx(rename = "id")]
     pub run_id: String,
-    /// The object id.
     pub object_id: String,
     pub tenant_id: Uuid,
-    /// The key of the person's row, and what they are called; `None` where there is no such row any more, or never was.
+    /// Key of the user's row; `None` if there is none.
     pub user_id: Option<String>,
     pub name: Option<String>,
     pub started_at: DateTime<Utc>,
-    /// `signed_in`, or why the person was refused.
+    /// `signed_in`, or the reason of the denial.
     pub outcome: String,
     /// `known`, `unknown`, `not_configured` or `not_read`.
     pub assigned_groups: String,
@@ -50,18 +49,18 @@ pub struct SyncRow {
     pub teams_created: Vec<String>,
     pub organizations_joined: Vec<String>,
     pub teams_joined: Vec<String>,
-    /// Teams whose models were brought in step with their organization's.
+    /// Teams whose models were updated to their organization's.
     pub team_models_updated: Vec<String>,
     pub user_created: bool,
     pub user_updated: bool,
-    /// The roles that changed: the user's own, and those in organizations.
+    /// Changed roles: the user's own and those in organizations.
     #[sqlx(json)]
     pub role_changes: Vec<RoleChanged>,
     #[sqlx(json)]
     pub failures: Vec<Failed>,
-    /// What was left alone, and why: each has the key `note`.
+    /// What was left alone, and why. Each entry has the key `note`.
     pub notes: Json<serde_json::Value>,
-    /// How often the transaction lost a race.
+    /// How often the transaction lost a race and was retried.
     pub retries: i32,
     pub entra_ms: Option<f64>,
     pub graph_ms: f64,
@@ -70,7 +69,7 @@ pub struct SyncRow {
 }
 
 impl SyncRow {
-    /// Whether something went wrong.
+    /// Whether the sign-in was denied, a list was unknown, or a row was rejected.
     #[must_use]
     pub fn troubled(&self) -> bool {
         self.outcome != "signed_in"
@@ -80,7 +79,7 @@ impl SyncRow {
     }
 }
 
-/// A row that the database refused.
+/// A row that the database rejected.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Failed {
     /// `organization` or `team`.
@@ -95,29 +94,29 @@ pub struct Failed {
 pub struct RoleChanged {
     /// `global`, or an organization's id.
     pub scope: String,
-    /// `None`: there was no role, or no account.
+    /// `None` if there was no role or no account.
     pub before: Option<String>,
     pub after: String,
 }
 
-/// The sign-ins of one hour.
+/// Number of sign-ins in an hour.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct Hour {
-    /// When it began.
+    /// Start of the hour.
     pub hour: DateTime<Utc>,
     pub all: i64,
-    /// Those among them where something went wrong.
+    /// Sign-ins with a problem.
     pub troubled: i64,
 }
 
-/// As the partial index has it.
+/// As in the partial index.
 macro_rules! troubled {
     () => {
         "(r.outcome <> 'signed_in' or r.assigned_groups = 'unknown' or r.member_of = 'unknown' or r.failures <> '[]')"
     };
 }
 
-const NATIVE: Shape = Shape {
+const NATIVE: ListSource = ListSource {
     columns: "r.run_id::text as id, r.user_id as object_id, r.tenant_id, u.user_id,
               coalesce(nullif(u.user_alias, ''), u.user_email, u.user_id) as name, r.started_at, r.outcome,
               r.assigned_groups, r.assigned_groups_read, r.assigned_groups_why,
@@ -135,7 +134,7 @@ const NATIVE: Shape = Shape {
     words: "entraway.words(r.user_id)",
 };
 
-const LITELLM: Shape = Shape {
+const LITELLM: ListSource = ListSource {
     from: r#"entraway.sync_runs r
              left join entraway.litellm_users p on p.object_id = r.user_id and p.tenant_id = r.tenant_id
              left join public."LiteLLM_UserTable" u on u.user_id = p.user_id"#,
@@ -143,18 +142,18 @@ const LITELLM: Shape = Shape {
 };
 
 impl Store {
-    /// A page of the records that a filter leaves, the newest first.
+    /// A page of the records that match a filter, newest first.
     pub async fn syncs(&self, filter: &SyncFilter, listing: &Listing) -> Result<Listed<SyncRow>, StoreError> {
-        let shape = match self.kind {
+        let source = match self.kind {
             StoreKind::Native => &NATIVE,
             StoreKind::LiteLlm => &LITELLM,
         };
         let only = |query: &mut Builder| {
-            if let Some(person) = &filter.person {
-                query.push(" and r.user_id = ").push_bind(person.clone());
+            if let Some(object_id) = &filter.object_id {
+                query.push(" and r.user_id = ").push_bind(object_id.clone());
             }
-            if let Some(row) = &filter.row {
-                query.push(" and u.user_id = ").push_bind(row.clone());
+            if let Some(user_id) = &filter.user_id {
+                query.push(" and u.user_id = ").push_bind(user_id.clone());
             }
             if let Some(group) = &filter.group {
                 query.push(" and r.touched <> '{}' and r.touched @> array[").push_bind(group.clone()).push("]");
@@ -163,17 +162,17 @@ impl Store {
                 query.push(concat!(" and ", troubled!()));
             }
         };
-        self.list(shape, &Listing { sort: Sort::Newest, search: None, ..listing.clone() }, only).await
+        self.list(source, &Listing { sort: Sort::Newest, search: None, ..listing.clone() }, only).await
     }
 
-    /// When a person last signed in with all of their groups known.
+    /// When the user last signed in with all groups known.
     pub async fn last_known_sync(&self, object_id: &str, tenant_id: Uuid) -> Result<Option<DateTime<Utc>>, StoreError> {
         let sql = "select max(started_at) from entraway.sync_runs
                    where user_id = $1 and tenant_id = $2 and outcome = 'signed_in' and member_of = 'known' and assigned_groups <> 'unknown'";
         Ok(sqlx::query_scalar(sql).bind(object_id).bind(tenant_id).fetch_one(&mut *self.connection().await?).await?)
     }
 
-    /// Sign-ins by the hour, from an hour on; those without any are not there.
+    /// Sign-ins per hour since a time. Hours without sign-ins are left out.
     pub async fn hours(&self, since: DateTime<Utc>) -> Result<Vec<Hour>, StoreError> {
         let sql = concat!(
             "select date_trunc('hour', r.started_at, 'UTC') as hour, count(*) as all, count(*) filter (where ",
@@ -184,7 +183,7 @@ impl Store {
         Ok(sqlx::query_as(sql).bind(since).fetch_all(&mut *self.connection().await?).await?)
     }
 
-    /// What the teams and organizations of these ids are called, those that are there.
+    /// Names of existing teams and organizations by ID.
     pub async fn group_names(&self, ids: &[String]) -> Result<BTreeMap<String, String>, StoreError> {
         let sql = match self.kind {
             StoreKind::Native => {

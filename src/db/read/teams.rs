@@ -1,13 +1,13 @@
-//! Teams, and how those that the sync made came to be.
+//! Teams and their provenance.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::RowLimits;
-use super::list::{Builder, Listed, Listing, Own, Shape, within};
+use super::list::{Builder, ListSource, Listed, Listing, OwnFilter, add_scope};
 use crate::db::{Store, StoreError};
 use crate::domain::StoreKind;
-use crate::explain::MadeTeam;
+use crate::explain::TeamOrigin;
 use crate::permissions::Scope;
 
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
@@ -15,10 +15,10 @@ pub struct Team {
     #[sqlx(rename = "id")]
     pub team_id: String,
     pub team_alias: String,
-    /// `None`: the team stands alone.
+    /// `None`: a standalone team.
     pub organization_id: Option<String>,
     pub organization_alias: Option<String>,
-    /// Empty: all models. `all-org-models`: those of the organization.
+    /// Empty: all models. `all-org-models`: the organization's models.
     pub models: Vec<String>,
     pub organization_models: Option<Vec<String>>,
     #[sqlx(flatten)]
@@ -27,7 +27,7 @@ pub struct Team {
     pub created_at: DateTime<Utc>,
 }
 
-const NATIVE: Shape = Shape {
+const NATIVE: ListSource = ListSource {
     columns: "t.team_id as id, t.team_alias, t.organization_id, o.organization_alias, t.models,
               o.models as organization_models, t.max_budget, t.budget_duration, t.budget_reset_at, t.tpm_limit,
               t.rpm_limit, t.created_at",
@@ -40,8 +40,8 @@ const NATIVE: Shape = Shape {
     words: "entraway.words(t.team_alias)",
 };
 
-/// A list that is null is an empty one to the proxy.
-const LITELLM: Shape = Shape {
+/// LiteLLM treats a null list as empty.
+const LITELLM: ListSource = ListSource {
     columns:
         "t.team_id as id, coalesce(t.team_alias, t.team_id) as team_alias, t.organization_id, o.organization_alias,
               coalesce(t.models, '{}') as models,
@@ -60,45 +60,45 @@ const LITELLM: Shape = Shape {
 };
 
 impl Store {
-    /// A page of the teams that somebody sees: their own, and those of the organizations that they administer.
+    /// A page of the teams within a scope: the user's own and those of organizations they administer.
     pub async fn teams(&self, scope: &Scope, listing: &Listing) -> Result<Listed<Team>, StoreError> {
-        let (shape, own) = self.team_shape();
-        self.list(shape, listing, |query| within(query, scope, own)).await
+        let (source, own) = self.team_shape();
+        self.list(source, listing, |query| add_scope(query, scope, own)).await
     }
 
-    /// A page of an organization's teams that somebody sees.
+    /// A page of an organization's teams within a scope.
     pub async fn teams_of_organization(
         &self,
         scope: &Scope,
         organization_id: &str,
         listing: &Listing,
     ) -> Result<Listed<Team>, StoreError> {
-        let (shape, own) = self.team_shape();
+        let (source, own) = self.team_shape();
         let only = |query: &mut Builder| {
             query.push(" and t.organization_id = ").push_bind(organization_id.to_owned());
-            within(query, scope, own);
+            add_scope(query, scope, own);
         };
-        self.list(shape, listing, only).await
+        self.list(source, listing, only).await
     }
 
-    /// One team.
+    /// One team within a scope.
     pub async fn team(&self, scope: &Scope, id: &str) -> Result<Option<Team>, StoreError> {
-        let (shape, own) = self.team_shape();
-        self.one(shape, id, |query| within(query, scope, own)).await
+        let (source, own) = self.team_shape();
+        self.one(source, id, |query| add_scope(query, scope, own)).await
     }
 
-    /// How a team came to be; `None` where the sync did not make it, or an older version did.
-    pub async fn made_team(&self, id: &str) -> Result<Option<MadeTeam>, StoreError> {
+    /// Provenance of a team; `None` if it was created by hand or by an older version.
+    pub async fn team_origin(&self, id: &str) -> Result<Option<TeamOrigin>, StoreError> {
         let sql = "select made_at, organizations_on, organization_refused from entraway.made_teams where team_id = $1";
         let row = sqlx::query_as(sql).bind(id).fetch_optional(&mut *self.connection().await?).await?;
-        Ok(row.map(|(made_at, organizations_on, organization_refused)| MadeTeam {
+        Ok(row.map(|(made_at, organizations_on, organization_refused)| TeamOrigin {
             made_at,
             organizations_on,
             organization_refused,
         }))
     }
 
-    fn team_shape(&self) -> (&'static Shape, Own) {
+    fn team_shape(&self) -> (&'static ListSource, OwnFilter) {
         match self.kind {
             StoreKind::Native => (&NATIVE, |query, user_id, organizations| {
                 query.push("t.team_id in (select team_id from entraway.team_members where user_id = ");
@@ -106,7 +106,7 @@ impl Store {
                 query.push(" union all select team_id from entraway.teams where organization_id = any(");
                 query.push_bind(organizations.to_vec()).push("))");
             }),
-            // Which teams somebody is in the proxy's own pages take from their row, too.
+            // Memberships come from the user's row, as on LiteLLM's own pages.
             StoreKind::LiteLlm => (&LITELLM, |query, user_id, organizations| {
                 query.push(r#"t.team_id in (select unnest(teams) from public."LiteLLM_UserTable" where user_id = "#);
                 query.push_bind(user_id.to_owned());

@@ -1,4 +1,4 @@
-//! People.
+//! Users.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::RowLimits;
-use super::list::{Listed, Listing, Own, Shape, within};
+use super::list::{ListSource, Listed, Listing, OwnFilter, add_scope};
 use crate::db::roles::litellm_role;
 use crate::db::{Store, StoreError};
 use crate::domain::StoreKind;
@@ -15,20 +15,20 @@ use crate::permissions::Scope;
 
 #[derive(Clone, Serialize, sqlx::FromRow)]
 pub struct UserRow {
-    /// The key of their row. With a LiteLLM database it need not be the object id.
+    /// Key of the row. In a LiteLLM database it can differ from the object ID.
     #[sqlx(rename = "id")]
     pub user_id: String,
-    /// Their id in Entra; `None` for a row that is no person's who signed in here.
+    /// Object ID; `None` for a row whose user has never signed in here.
     pub object_id: Option<String>,
     pub display_name: Option<String>,
     pub email: Option<String>,
     pub user_role: Option<String>,
-    /// The role that the sync last gave.
+    /// The role that the sync last granted.
     pub sso_user_role: Option<String>,
-    /// Every valid role that their last ID token offered.
+    /// All valid roles of the user's last ID token.
     #[serde(skip)]
     pub sso_user_roles: Vec<String>,
-    /// The operator role that waits until an operator confirms the row.
+    /// The operator role that is withheld until an operator confirms the row.
     #[serde(skip)]
     pub withheld_role: Option<String>,
     #[serde(skip)]
@@ -41,7 +41,7 @@ pub struct UserRow {
 }
 
 impl UserRow {
-    /// What they are called.
+    /// Display name, else e-mail address, else ID.
     #[must_use]
     pub fn name(&self) -> &str {
         let name = self.display_name.as_deref().filter(|name| !name.trim().is_empty());
@@ -49,14 +49,14 @@ impl UserRow {
     }
 }
 
-/// Neither names nor addresses belong in a log.
+/// Redacts the name and the e-mail address.
 impl fmt::Debug for UserRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UserRow").field("object_id", &self.object_id).finish_non_exhaustive()
     }
 }
 
-const NATIVE: Shape = Shape {
+const NATIVE: ListSource = ListSource {
     columns: "u.user_id as id, u.object_id::text as object_id, u.user_alias as display_name, u.user_email as email,
               u.user_role, u.sso_user_role, u.sso_user_roles, null::text as withheld_role, u.tenant_id,
               u.models, u.max_budget, u.budget_duration, u.budget_reset_at,
@@ -70,9 +70,9 @@ const NATIVE: Shape = Shape {
     words: "entraway.words(coalesce(u.user_alias, '') || ' ' || coalesce(u.user_email, ''))",
 };
 
-/// Whose row it is, as sessions have it; what the sync gave counts only as long as it is the same row. A list that is null is an empty one to
-/// the proxy.
-const LITELLM: Shape = Shape {
+/// The owner of a row is found as for sessions. What the sync granted counts only as long as it is the same row.
+/// LiteLLM treats a null list as empty.
+const LITELLM: ListSource = ListSource {
     columns: concat!(
         "u.user_id as id, p.object_id, u.user_alias as display_name, u.user_email as email, ",
         litellm_role!(),
@@ -100,20 +100,19 @@ const LITELLM: Shape = Shape {
 };
 
 impl Store {
-    /// A page of the people that somebody sees: themselves, and who is in an organization that they administer, or in a
-    /// team of it.
-    pub async fn people(&self, scope: &Scope, listing: &Listing) -> Result<Listed<UserRow>, StoreError> {
-        let (shape, own) = self.person_shape();
-        self.list(shape, listing, |query| within(query, scope, own)).await
+    /// A page of the users within a scope: the user, and members of organizations they administer or of teams there.
+    pub async fn users(&self, scope: &Scope, listing: &Listing) -> Result<Listed<UserRow>, StoreError> {
+        let (source, own) = self.person_shape();
+        self.list(source, listing, |query| add_scope(query, scope, own)).await
     }
 
-    /// One of them.
-    pub async fn person(&self, scope: &Scope, user_id: &str) -> Result<Option<UserRow>, StoreError> {
-        let (shape, own) = self.person_shape();
-        self.one(shape, user_id, |query| within(query, scope, own)).await
+    /// One user within a scope.
+    pub async fn user(&self, scope: &Scope, user_id: &str) -> Result<Option<UserRow>, StoreError> {
+        let (source, own) = self.person_shape();
+        self.one(source, user_id, |query| add_scope(query, scope, own)).await
     }
 
-    fn person_shape(&self) -> (&'static Shape, Own) {
+    fn person_shape(&self) -> (&'static ListSource, OwnFilter) {
         match self.kind {
             StoreKind::Native => (&NATIVE, |query, user_id, organizations| {
                 query.push("u.user_id in (select ").push_bind(user_id.to_owned());

@@ -1,4 +1,4 @@
-//! The sentences about the person: their role, their last sign-in, and how much is known of their groups.
+//! Texts about the user: role, last sign-in, state of the groups.
 
 use super::{NEXT, at, words};
 use crate::explain::facts::{ListState, Outcome};
@@ -30,7 +30,7 @@ impl RoleWhy {
                 "Whoever is named there is always proxy_admin, whatever Entra says.",
                 None,
             ),
-            Self::AdminUserIdsAtTheNextSignIn => words(
+            Self::AdminUserIdsPending => words(
                 format!(
                     "{role}; access.admin_user_ids names this person, which makes them proxy_admin at the next sign-in."
                 ),

@@ -54,7 +54,7 @@ impl Explained {
             None => None,
             Some(team) => {
                 let called = if operator { Some(app.store.teams_called(team).await?) } else { None };
-                Some(explain::ask(&explanation, team, called.as_deref(), nested_groups))
+                Some(explain::explain_team(&explanation, team, called.as_deref(), nested_groups))
             }
         };
         Ok(Self { explanation, answer })
@@ -104,7 +104,7 @@ impl ExplainPage {
         match case {
             Case::InIt => ("good", "In it"),
             Case::NotAssigned => ("warn", "Not assigned"),
-            Case::InTheWay => ("warn", "Not in it"),
+            Case::Blocked => ("warn", "Not in it"),
             Case::NotAmongGroups => ("warn", "Not among their groups"),
             Case::GroupsUnknown => ("bad", "Not known"),
             Case::NeverSignedIn => ("warn", "Never signed in"),
@@ -118,10 +118,10 @@ impl ExplainPage {
             Verdict::NotAssigned { .. } => ("", "not assigned"),
             Verdict::AssignmentUnknown { .. } => ("warn", "unknown"),
             Verdict::NoServicePrincipal | Verdict::NoTeam => ("warn", "no team"),
-            Verdict::HalfMembership { .. } => ("warn", "half"),
+            Verdict::PartialMembership { .. } => ("warn", "half"),
             Verdict::NotInTeam => ("warn", "not in it"),
             Verdict::TeamRefused { .. } => ("bad", "team refused"),
-            Verdict::PersonRefused { .. } => ("bad", "person refused"),
+            Verdict::UserDenied { .. } => ("bad", "person refused"),
         }
     }
 

@@ -82,7 +82,7 @@ pub(in crate::http) async fn users(
 ) -> Result<Html<String>, WebError> {
     let current = CurrentUser::of(&app, &headers).await?;
     let query = ListQuery::read(query.as_deref(), SORTED)?;
-    let listed = app.store.people(&current.permissions.scope, &query.listing(query.sort)?).await?;
+    let listed = app.store.users(&current.permissions.scope, &query.listing(query.sort)?).await?;
     let layout = Layout::for_user(&app, &current, "/people");
     let pager = query.pager(&listed);
     page(&UsersPage { layout, query, users: listed.rows, pager, sees_all: current.permissions.operator })

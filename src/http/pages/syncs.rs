@@ -88,7 +88,7 @@ pub(in crate::http) fn filter(current: &CurrentUser, query: &ListQuery) -> SyncF
         (Some(viewer.identity.object_id.to_string()), Some(viewer.user_id.clone()))
     };
     let group = query.filter("group").map(ToOwned::to_owned);
-    SyncFilter { person, row, group, troubled: query.filter("trouble").is_some() }
+    SyncFilter { object_id: person, user_id: row, group, troubled: query.filter("trouble").is_some() }
 }
 
 /// A sync record as text.

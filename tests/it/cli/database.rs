@@ -166,12 +166,15 @@ async fn pool_without_a_free_connection_is_told_from_a_server_without_one() {
     let mut lock = world.pool.begin().await.unwrap();
     sqlx::raw_sql("lock table entraway.sessions in access exclusive mode").execute(&mut *lock).await.unwrap();
     // The first has the one connection and waits for the lock; the second waits for the connection.
-    let (_, second) = tokio::join!(store.purge(Clock::system().now(), TimeDelta::hours(1)), async {
+    let (_, second) = tokio::join!(store.delete_expired(Clock::system().now(), TimeDelta::hours(1)), async {
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         let second = store.version().await;
         lock.rollback().await.unwrap();
         second
     });
-    assert!(matches!(second, Err(StoreError::Connect(ConnectError::InUse { most: 1 }))), "{second:?}");
+    assert!(
+        matches!(second, Err(StoreError::Connect(ConnectError::PoolExhausted { max_connections: 1 }))),
+        "{second:?}"
+    );
     assert!(second.unwrap_err().remedy().unwrap().contains("database.max_connections"));
 }

@@ -1,6 +1,6 @@
 //! "Why am I not in team X?"
 
-use entraway::explain::{Case, KnownTeam, ask};
+use entraway::explain::{Case, KnownTeam, explain_team};
 use serde_json::json;
 
 use super::{GROUP, OTHER, Scene, read, says, team};
@@ -45,7 +45,7 @@ fn why_am_i_not_in_team_x_has_an_answer_for_each_x() {
 
     let scene = Scene::with(|scene| scene.facts.teams = read(json!([team(GROUP, Some(GROUP), None)])));
     let explanation = scene.explain();
-    let answer = ask(
+    let answer = explain_team(
         &explanation,
         "Platform",
         Some(&[KnownTeam { id: "p".to_owned(), name: Some("Platform".to_owned()) }]),

@@ -55,11 +55,11 @@ fn half_a_membership_is_none_and_the_words_name_the_places_that_lack_it() {
         scene.store = StoreKind::LiteLlm;
         scene.facts.team_members[0].places = Some(places);
     });
-    assert_eq!(scene.group().verdict, Verdict::HalfMembership { places });
+    assert_eq!(scene.group().verdict, Verdict::PartialMembership { places });
     says(&scene.group().words, &["the person's own teams and LiteLLM_TeamMembership", "Sign in again."]);
-    assert_eq!(scene.membership().why, MembershipWhy::Half { places });
+    assert_eq!(scene.membership().why, MembershipWhy::Partial { places });
     says(&scene.membership().words, &["does not count", "the person's own teams and LiteLLM_TeamMembership"]);
-    assert_eq!(scene.ask("evals", &[]).findings[0].case, Case::InTheWay);
+    assert_eq!(scene.ask("evals", &[]).findings[0].case, Case::Blocked);
 
     let scene = Scene::with(|scene| {
         scene.store = StoreKind::LiteLlm;

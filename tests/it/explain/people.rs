@@ -47,7 +47,7 @@ fn what_was_read_and_not_kept_is_not_known() {
 
 #[test]
 fn of_an_account_with_which_nobody_signed_in_here_entra_was_never_asked() {
-    let scene = Scene::with(|scene| scene.facts.person.from_here = false);
+    let scene = Scene::with(|scene| scene.facts.user.from_here = false);
     assert_eq!(scene.explain().role.why, RoleWhy::NotFromHere);
 }
 
@@ -91,7 +91,7 @@ fn who_never_signed_in_and_who_was_refused_are_told_so() {
         });
         let explanation = refused.explain();
         says(&explanation.sign_in.words, &["Refused at 2026-11-26 10:00:00 UTC", part]);
-        assert_eq!(refused.group().verdict, Verdict::PersonRefused { at: NOW.parse().unwrap() });
+        assert_eq!(refused.group().verdict, Verdict::UserDenied { at: NOW.parse().unwrap() });
         assert!(refused.ask("Evals", &[]).notes[0].contains("Refused"), "the answer notes that they were refused");
     }
 }
@@ -108,13 +108,13 @@ fn each_role_says_who_gave_it() {
         (None, None, false, "none: Entra gives this person no role"),
     ] {
         let scene = Scene::with(|scene| {
-            scene.facts.person.role = role.map(str::to_owned);
-            scene.facts.person.sso_role = sso_role.map(str::to_owned);
+            scene.facts.user.role = role.map(str::to_owned);
+            scene.facts.user.sso_role = sso_role.map(str::to_owned);
             scene.policy.admin_user_ids = listed.then(|| ALICE.to_owned()).into_iter().collect();
         });
         says(&scene.explain().role.words, &[part]);
     }
-    let refused = Scene::with(|scene| scene.facts.person.has_row = false);
+    let refused = Scene::with(|scene| scene.facts.user.has_row = false);
     assert_eq!(refused.explain().role.why, RoleWhy::NoRow);
 }
 
@@ -122,9 +122,9 @@ fn each_role_says_who_gave_it() {
 fn withheld_operator_role_is_explained_until_it_is_given() {
     let withheld = |role: &str, sso_role: Option<&str>| {
         let scene = Scene::with(|scene| {
-            scene.facts.person.role = Some(role.to_owned());
-            scene.facts.person.sso_role = sso_role.map(str::to_owned);
-            scene.facts.person.withheld_role = Some("proxy_admin".to_owned());
+            scene.facts.user.role = Some(role.to_owned());
+            scene.facts.user.sso_role = sso_role.map(str::to_owned);
+            scene.facts.user.withheld_role = Some("proxy_admin".to_owned());
         });
         scene.explain().role
     };
@@ -139,9 +139,9 @@ fn withheld_operator_role_is_explained_until_it_is_given() {
 #[test]
 fn role_offered_beside_the_given_one_is_not_called_manual() {
     let scene = Scene::with(|scene| {
-        scene.facts.person.role = Some("proxy_admin".to_owned());
-        scene.facts.person.sso_role = Some("internal_user".to_owned());
-        scene.facts.person.offered_roles = ["internal_user".to_owned(), "proxy_admin".to_owned()].into();
+        scene.facts.user.role = Some("proxy_admin".to_owned());
+        scene.facts.user.sso_role = Some("internal_user".to_owned());
+        scene.facts.user.offered_roles = ["internal_user".to_owned(), "proxy_admin".to_owned()].into();
     });
     let role = scene.explain().role;
     assert_eq!(role.why, RoleWhy::AlsoOffered { given: "internal_user".to_owned() });
@@ -154,5 +154,5 @@ fn admin_user_ids_do_not_explain_role_of_another_tenant() {
         scene.policy.admin_user_ids = [ALICE.to_owned()].into();
         scene.policy.home_tenant = Some("22222222-2222-4222-8222-222222222222".parse().unwrap());
     });
-    assert_ne!(scene.explain().role.why, RoleWhy::AdminUserIdsAtTheNextSignIn);
+    assert_ne!(scene.explain().role.why, RoleWhy::AdminUserIdsPending);
 }

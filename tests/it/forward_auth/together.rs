@@ -144,7 +144,7 @@ async fn a_connection_that_was_held_is_given_back_before_another_one_is_waited_f
     let world = World::new().await;
     drop(world.service().await);
     let store = Store::new(Native, &world.database.clone().into(), 1).unwrap();
-    let mut callers = store.callers();
+    let mut callers = store.session_reader();
     for n in 0..3 {
         let found = callers.read(&[[0; 32]], world.clock.now(), TimeDelta::hours(1)).await;
         let found = found.unwrap_or_else(|error| panic!("question {n} on the one connection: {error}"));

@@ -45,8 +45,8 @@ fn every_assigned_group_becomes_an_organization_and_a_team_and_alice_joins_hers(
     let plan = alice().plan();
     assert!(plan.organizations.keys().eq(&[group(1), group(2)]), "{plan:#?}");
     assert!(plan.teams.keys().eq(&[group(1), group(2)]), "{plan:#?}");
-    assert_eq!(plan.join_teams, [group(1)].into(), "not Ops, which she is not in, nor 3, which is not assigned");
-    assert_eq!(plan.join_organizations, [(group(1).to_string(), UserRole::InternalUserViewer)].into());
+    assert_eq!(plan.add_to_teams, [group(1)].into(), "not Ops, which she is not in, nor 3, which is not assigned");
+    assert_eq!(plan.add_to_organizations, [(group(1).to_string(), UserRole::InternalUserViewer)].into());
     let (organization, team) = (&plan.organizations[&group(1)], &plan.teams[&group(1)]);
     assert_eq!((organization.alias.as_str(), team.alias.as_str()), ("Evals", "Evals"));
     assert_eq!(organization.models, ["gpt-4"]);
@@ -61,7 +61,7 @@ fn without_the_flag_teams_stand_alone_and_have_the_default_models() {
     let mut alice = alice();
     alice.policy.also_create_orgs = false;
     let plan = alice.plan();
-    assert!(plan.organizations.is_empty() && plan.join_organizations.is_empty(), "{plan:#?}");
+    assert!(plan.organizations.is_empty() && plan.add_to_organizations.is_empty(), "{plan:#?}");
     let team = &plan.teams[&group(1)];
     assert!(team.organization_id.is_none(), "{team:?}");
     assert_eq!((&team.models[..], team.limits.max_budget), (&["gpt-4".to_owned()][..], Some(100.0)));
@@ -75,7 +75,7 @@ fn a_standalone_team_stays_so_while_its_organization_is_made_and_joined() {
     assert!(!plan.teams.contains_key(&group(1)), "what exists is not planned: {plan:#?}");
     assert!(plan.organizations.contains_key(&group(1)));
     assert!(
-        plan.join_teams.contains(&group(1)) && plan.join_organizations.contains_key(&group(1).to_string()),
+        plan.add_to_teams.contains(&group(1)) && plan.add_to_organizations.contains_key(&group(1).to_string()),
         "{plan:#?}"
     );
     assert_eq!(plan.notes, [Note::TeamStaysStandalone { team: group(1) }]);
@@ -137,14 +137,14 @@ fn team_in_another_organization_is_joined_there() {
     alice.current.teams = [(group(1), Some("sales".to_owned())), (group(2), Some("sales".to_owned()))].into();
     let plan = alice.plan();
     assert!(plan.organizations.is_empty(), "{plan:#?}");
-    assert!(plan.join_organizations.keys().eq(&["sales"]), "{plan:#?}");
+    assert!(plan.add_to_organizations.keys().eq(&["sales"]), "{plan:#?}");
     alice.current.organizations = [group(1)].into();
-    assert!(alice.plan().join_organizations.keys().eq(&["sales"]), "one of the group's own is left alone");
+    assert!(alice.plan().add_to_organizations.keys().eq(&["sales"]), "one of the group's own is left alone");
     alice.person.app_roles = vec!["org_admin".to_owned()];
-    let role = alice.plan().join_organizations["sales"];
+    let role = alice.plan().add_to_organizations["sales"];
     assert_eq!(role, UserRole::InternalUser, "other teams are in it, which a member of one does not administer");
     alice.policy.also_create_orgs = false;
-    assert_eq!(alice.plan().join_organizations, [].into(), "no organizations, none is joined");
+    assert_eq!(alice.plan().add_to_organizations, [].into(), "no organizations, none is joined");
 }
 
 #[test]
@@ -162,14 +162,14 @@ fn without_a_service_principal_nothing_is_made_and_alice_joins_what_exists() {
     alice.current.organizations.insert(group(3));
     let plan = alice.plan();
     assert!(!plan.creates(), "{plan:#?}");
-    assert_eq!(plan.join_teams, [group(3)].into());
-    assert!(plan.join_organizations.keys().eq(&[group(3).to_string()]));
+    assert_eq!(plan.add_to_teams, [group(3)].into());
+    assert!(plan.add_to_organizations.keys().eq(&[group(3).to_string()]));
 }
 
 #[test]
 fn when_graph_does_not_tell_what_is_assigned_only_alice_herself_is_written() {
     let plan = alice().assigning(Some(unknown())).plan();
-    assert!(!plan.creates() && plan.join_teams.is_empty() && plan.join_organizations.is_empty(), "{plan:#?}");
+    assert!(!plan.creates() && plan.add_to_teams.is_empty() && plan.add_to_organizations.is_empty(), "{plan:#?}");
     assert!(matches!(plan.user, Some(UserChange::Create(_))), "{plan:#?}");
     assert_eq!(plan.notes, [Note::AssignedGroupsUnknown { code: "graph_throttled".into() }]);
 }
@@ -196,7 +196,7 @@ fn an_organization_that_the_database_refused_leaves_a_team_alone_and_alice_in_it
         "{plan:#?}"
     );
     assert_eq!(plan.teams[&group(1)].models, ["gpt-4"]);
-    assert!(plan.join_teams.contains(&group(1)) && plan.join_organizations.is_empty(), "{plan:#?}");
+    assert!(plan.add_to_teams.contains(&group(1)) && plan.add_to_organizations.is_empty(), "{plan:#?}");
 }
 
 #[test]
@@ -205,10 +205,10 @@ fn half_a_membership_is_completed() {
     let done = apply_to(&alice.current, &alice.plan(), identity().tenant_id);
     alice.current = Current { team_members: [].into(), ..done.clone() };
     let plan = alice.plan();
-    assert_eq!((plan.join_teams, plan.join_organizations.len()), ([group(1)].into(), 0));
+    assert_eq!((plan.add_to_teams, plan.add_to_organizations.len()), ([group(1)].into(), 0));
     alice.current = Current { organization_members: [].into(), ..done };
     let plan = alice.plan();
-    assert_eq!((plan.join_teams.len(), plan.join_organizations.len()), (0, 1));
+    assert_eq!((plan.add_to_teams.len(), plan.add_to_organizations.len()), (0, 1));
 }
 
 #[test]

@@ -51,7 +51,7 @@ pub(super) fn plan_and_apply(data: &[u8]) {
         assert!(plan.organizations.is_empty() && plan.teams.is_empty(), "created from an unknown list: {plan:#?}");
     }
     if unknown(case.directory.assigned.as_ref()) || unknown(Some(&case.directory.member_of)) {
-        let joins = !plan.join_organizations.is_empty() || !plan.join_teams.is_empty();
+        let joins = !plan.add_to_organizations.is_empty() || !plan.add_to_teams.is_empty();
         assert!(!joins, "joined by an unknown list: {plan:#?}");
     }
 }

@@ -35,7 +35,7 @@ pub(super) struct Case {
 impl Case {
     pub(super) fn planner(&self) -> Planner<'_> {
         let Self { person, directory, policy, store, now, .. } = self;
-        Planner { person, directory, policy, store: *store, now: *now }
+        Planner { entra_user: person, directory, policy, store: *store, now: *now }
     }
 
     pub(super) fn plan(&self) -> Plan {
@@ -76,7 +76,7 @@ pub(super) fn time(text: &str) -> DateTime<Utc> {
 }
 
 pub(super) fn unknown() -> Reading {
-    Reading::Unknown(Unknown { code: "graph_throttled".into(), said: "Graph asks for patience (429)".into() })
+    Reading::Unknown(Unknown { code: "graph_throttled".into(), message: "Graph asks for patience (429)".into() })
 }
 
 pub(super) fn any_group() -> impl Strategy<Value = GroupId> {

@@ -15,10 +15,10 @@ pub(super) fn apply_to(current: &Current, plan: &Plan, tenant_id: TenantId) -> C
                 email: new.email.as_ref().map(|email| email.as_str().to_owned().into()),
                 alias: new.alias.clone(),
                 role: Some(new.role.to_string()),
-                sso_role: new.given.role.map(text),
-                offered_roles: new.given.offered.iter().copied().map(text).collect(),
+                sso_role: new.granted.role.map(text),
+                offered_roles: new.granted.offered.iter().copied().map(text).collect(),
                 unconfirmed: false,
-                withheld_role: new.given.withheld.map(text),
+                withheld_role: new.granted.withheld.map(text),
             });
         }
         Some(UserChange::Update(update)) => {
@@ -38,7 +38,7 @@ pub(super) fn apply_to(current: &Current, plan: &Plan, tenant_id: TenantId) -> C
             if let Some(role) = &update.role {
                 user.role = Some(role.clone());
             }
-            if let Some(given) = &update.given {
+            if let Some(given) = &update.granted {
                 (user.sso_role, user.withheld_role) = (given.role.map(text), given.withheld.map(text));
                 user.offered_roles = given.offered.iter().copied().map(text).collect();
             }
@@ -59,7 +59,7 @@ pub(super) fn apply_to(current: &Current, plan: &Plan, tenant_id: TenantId) -> C
         let team = after.team_models.remove(id).expect("only the models of a team whose models are read change");
         assert_eq!((&team.models, &team.organization), (&change.from, &change.to), "the models of team {id}");
     }
-    let joined = plan.join_organizations.iter().map(|(id, role)| (id.clone(), *role));
+    let joined = plan.add_to_organizations.iter().map(|(id, role)| (id.clone(), *role));
     let changed = plan.organization_roles.iter().map(|(id, role)| (id.clone(), *role));
     for (id, role) in joined.chain(changed) {
         let role = Some(text(role));
@@ -67,7 +67,7 @@ pub(super) fn apply_to(current: &Current, plan: &Plan, tenant_id: TenantId) -> C
             .organization_members
             .insert(id, CurrentOrganizationMember { user_role: role.clone(), sso_user_role: role });
     }
-    after.team_members.extend(&plan.join_teams);
+    after.team_members.extend(&plan.add_to_teams);
     after
 }
 

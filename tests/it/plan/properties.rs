@@ -43,11 +43,11 @@ fn leaving_out(mut plan: Plan, group: GroupId, current: &Current) -> Plan {
     plan.organizations.remove(&group);
     plan.teams.remove(&group);
     plan.team_models.remove(&group);
-    plan.join_teams.remove(&group);
+    plan.add_to_teams.remove(&group);
     plan.member_budgets.remove(&group);
     // Its organizations may be joined with another role, since another group's team may have been moved there.
     for id in [group.to_string(), organization_of(current, group)] {
-        plan.join_organizations.remove(&id);
+        plan.add_to_organizations.remove(&id);
         plan.organization_roles.remove(&id);
         plan.role_changes.retain(|change| change.scope != RoleScope::Organization(id.clone()));
     }
@@ -74,9 +74,9 @@ proptest! {
             Plan { teams: whole.teams.clone(), ..Plan::default() },
             Plan { user: whole.user.clone(), ..Plan::default() },
             Plan { team_models: whole.team_models.clone(), ..Plan::default() },
-            Plan { join_organizations: whole.join_organizations.clone(), ..Plan::default() },
+            Plan { add_to_organizations: whole.add_to_organizations.clone(), ..Plan::default() },
             Plan { organization_roles: whole.organization_roles.clone(), ..Plan::default() },
-            Plan { join_teams: whole.join_teams.clone(), ..Plan::default() },
+            Plan { add_to_teams: whole.add_to_teams.clone(), ..Plan::default() },
             Plan { notes: whole.notes.clone(), ..Plan::default() },
             Plan { role_changes: whole.role_changes.clone(), ..Plan::default() },
             whole,
@@ -84,7 +84,7 @@ proptest! {
         for plan in parts {
             let changes = afterwards(&case, &plan).current != case.current;
             prop_assert_eq!(plan.is_empty(), !changes, "the sync writes what is not empty: {:#?}", plan);
-            let nothing = !plan.creates() && plan.team_models.is_empty() && !plan.writes_person();
+            let nothing = !plan.creates() && plan.team_models.is_empty() && !plan.writes_user();
             prop_assert_eq!(plan.is_empty(), nothing, "{:#?}", plan);
         }
     }
@@ -98,11 +98,11 @@ proptest! {
         for id in plan.teams.keys() {
             prop_assert!(!current.teams.contains_key(id), "team {id} exists and is planned: {plan:#?}");
         }
-        for id in plan.join_organizations.keys() {
+        for id in plan.add_to_organizations.keys() {
             let member = current.organization_members.contains_key(id);
             prop_assert!(!member, "the person is in organization {id} and joins it: {plan:#?}");
         }
-        for id in &plan.join_teams {
+        for id in &plan.add_to_teams {
             prop_assert!(!current.team_members.contains(id), "the person is in team {id} and joins it: {plan:#?}");
         }
         let created = matches!(plan.user, Some(UserChange::Create(_)));
@@ -152,12 +152,12 @@ proptest! {
         let counts = |id: &GroupId| {
             member_of.contains(id) && case.directory.assigned.as_ref().is_none_or(|assigned| known(assigned).contains(id))
         };
-        for id in &plan.join_teams {
+        for id in &plan.add_to_teams {
             prop_assert!(counts(id), "the person is not in group {id} or it is not assigned, but joined: {plan:#?}");
         }
         let leads: BTreeSet<String> =
             member_of.iter().filter(|id| counts(id)).map(|id| organization_of(&case.current, *id)).collect();
-        for id in plan.join_organizations.keys() {
+        for id in plan.add_to_organizations.keys() {
             prop_assert!(leads.contains(id), "no group that counts leads to organization {id}: {plan:#?}");
         }
     }
@@ -175,12 +175,12 @@ proptest! {
     fn whatever_is_joined_or_referred_to_exists_or_is_planned(case in case()) {
         let plan = case.plan();
         let after = afterwards(&case, &plan).current;
-        for id in &plan.join_teams {
+        for id in &plan.add_to_teams {
             prop_assert!(after.teams.contains_key(id), "joins team {id}, which does not exist: {plan:#?}");
         }
         let mut there: BTreeSet<String> = after.organizations.iter().map(ToString::to_string).collect();
         there.extend(case.current.teams.values().flatten().cloned());
-        for id in plan.join_organizations.keys() {
+        for id in plan.add_to_organizations.keys() {
             prop_assert!(there.contains(id), "joins organization {id}, which does not exist: {plan:#?}");
         }
         for (id, team) in &plan.teams {
@@ -201,7 +201,7 @@ proptest! {
         case.policy.also_create_orgs = false;
         let plan = case.plan();
         prop_assert_eq!(plan.organizations.len(), 0, "the flag is off: {:#?}", plan);
-        prop_assert_eq!(plan.join_organizations.len(), 0, "the flag is off: {:#?}", plan);
+        prop_assert_eq!(plan.add_to_organizations.len(), 0, "the flag is off: {:#?}", plan);
         prop_assert!(plan.teams.iter().all(|(id, team)| team.organization_id != Some(id.to_string())), "the flag is off: {plan:#?}");
     }
 
@@ -256,14 +256,14 @@ proptest! {
     #[test]
     fn member_budgets_take_the_duration_of_the_teams(case in case()) {
         let plan = case.plan();
-        for id in &plan.join_teams {
+        for id in &plan.add_to_teams {
             let duration = case.current.member_budget_durations.get(id).cloned().flatten().filter(|text| !text.is_empty());
             let reset = plan.member_budgets.get(id);
             prop_assert_eq!(reset.map(|reset| &reset.budget_duration), duration.as_ref(), "team {}", id);
             let next = duration.and_then(|text| text.parse::<BudgetDuration>().ok()).map(|text| text.next_reset(case.now));
             prop_assert_eq!(reset.and_then(|reset| reset.budget_reset_at), next, "team {}", id);
         }
-        prop_assert!(plan.member_budgets.keys().all(|id| plan.join_teams.contains(id)), "{plan:#?}");
+        prop_assert!(plan.member_budgets.keys().all(|id| plan.add_to_teams.contains(id)), "{plan:#?}");
     }
 
     #[test]
@@ -322,7 +322,7 @@ proptest! {
 
         let refers = |id: &GroupId| {
             left.organizations.contains_key(id)
-                || left.join_organizations.contains_key(&id.to_string())
+                || left.add_to_organizations.contains_key(&id.to_string())
                 || left.teams.get(id).is_some_and(|team| team.organization_id == Some(id.to_string()))
         };
         prop_assert!(!failed.iter().any(refers), "{failed:?} could not be made, but the plan says {left:#?}");
@@ -331,16 +331,16 @@ proptest! {
             prop_assert_eq!(&team.models, &models, "team {} has no organization to take its models from", id);
         }
         prop_assert_eq!(plan.teams.keys().collect::<Vec<_>>(), left.teams.keys().collect::<Vec<_>>());
-        prop_assert_eq!(&plan.join_teams, &left.join_teams, "teams are joined all the same");
+        prop_assert_eq!(&plan.add_to_teams, &left.add_to_teams, "teams are joined all the same");
         let others = |plan: Plan| failed.iter().fold(plan, |plan, id| leaving_out(plan, *id, &case.current));
         prop_assert_eq!(others(plan), others(left.clone()), "other groups than {:?}", failed);
 
         let again = afterwards(&case, &left).plan();
         let failed_ids: BTreeSet<String> = failed.iter().map(ToString::to_string).collect();
-        let joins = again.join_organizations.keys().all(|id| failed_ids.contains(id));
+        let joins = again.add_to_organizations.keys().all(|id| failed_ids.contains(id));
         prop_assert!(joins && again.organizations.keys().all(|id| failed.contains(id)), "the next sign-in plans {again:#?}");
         prop_assert!(failed.iter().all(|id| again.organizations.contains_key(id)), "not tried again: {again:#?}");
-        let rest = again.user.is_none() && again.teams.is_empty() && again.join_teams.is_empty();
+        let rest = again.user.is_none() && again.teams.is_empty() && again.add_to_teams.is_empty();
         prop_assert!(rest && again.organization_roles.is_empty(), "more than {failed:?} is left to do: {again:#?}");
     }
 
@@ -353,9 +353,9 @@ proptest! {
         let chosen = plan.teams.keys().zip(choice).filter(|(_, fails)| *fails);
         let failed: BTreeSet<GroupId> = chosen.map(|(id, _)| *id).collect();
         let left = case.planner().without_teams(plan.clone(), &failed);
-        let refers = |id: &GroupId| left.teams.contains_key(id) || left.join_teams.contains(id);
+        let refers = |id: &GroupId| left.teams.contains_key(id) || left.add_to_teams.contains(id);
         prop_assert!(!failed.iter().any(refers), "{failed:?} could not be made, but the plan says {left:#?}");
-        prop_assert_eq!((&plan.organizations, &plan.join_organizations), (&left.organizations, &left.join_organizations));
+        prop_assert_eq!((&plan.organizations, &plan.add_to_organizations), (&left.organizations, &left.add_to_organizations));
         let others = |plan: Plan| failed.iter().fold(plan, |plan, id| leaving_out(plan, *id, &case.current));
         prop_assert_eq!(others(plan), others(left), "other groups than {:?}", failed);
     }

@@ -156,7 +156,7 @@ proptest! {
         let team = |group| case.current.teams.get(group).cloned().flatten();
         let others: Vec<String> = effective.iter().filter_map(team).filter(|id| !own.contains(id)).collect();
         let role_in = |id: &String| if others.contains(id) { role.min(UserRole::InternalUser) } else { role };
-        for (id, joined) in &plan.join_organizations {
+        for (id, joined) in &plan.add_to_organizations {
             prop_assert_eq!(*joined, role_in(id), "joining {}", id);
         }
         for (id, member) in &case.current.organization_members {

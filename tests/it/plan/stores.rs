@@ -278,8 +278,8 @@ async fn check(kind: StoreKind) {
             assert_eq!(applied.user_id, plan.user_id, "{said}");
             assert_eq!(applied.organizations_created, plan.organizations.keys().copied().collect(), "{said}");
             assert_eq!(applied.teams_created, plan.teams.keys().copied().collect(), "{said}");
-            assert_eq!(applied.organizations_joined, plan.join_organizations.keys().cloned().collect(), "{said}");
-            assert_eq!(applied.teams_joined, plan.join_teams, "{said}");
+            assert_eq!(applied.organizations_joined, plan.add_to_organizations.keys().cloned().collect(), "{said}");
+            assert_eq!(applied.teams_joined, plan.add_to_teams, "{said}");
             assert_eq!(applied.role_changes, plan.role_changes, "{said}");
             assert!(applied.team_models_updated.keys().eq(plan.team_models.keys()), "{said}");
         }

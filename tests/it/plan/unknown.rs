@@ -12,8 +12,8 @@ fn no_more_than(less: &Plan, more: &Plan) -> Result<(), TestCaseError> {
     let text = || format!("unknown: {less:#?}\nknown: {more:#?}");
     prop_assert!(less.organizations.keys().all(|id| more.organizations.contains_key(id)), "{}", text());
     prop_assert!(less.teams.keys().all(|id| more.teams.contains_key(id)), "{}", text());
-    prop_assert!(less.join_teams.is_subset(&more.join_teams), "{}", text());
-    let joins = less.join_organizations.iter().all(|(id, role)| more.join_organizations.get(id) == Some(role));
+    prop_assert!(less.add_to_teams.is_subset(&more.add_to_teams), "{}", text());
+    let joins = less.add_to_organizations.iter().all(|(id, role)| more.add_to_organizations.get(id) == Some(role));
     prop_assert!(joins, "{}", text());
     let models = less.team_models.iter().all(|(id, change)| more.team_models.get(id) == Some(change));
     prop_assert!(models, "{}", text());
@@ -32,7 +32,7 @@ proptest! {
     #[test]
     fn unknown_assigned_groups_create_and_join_nothing(case in case(), groups in groups()) {
         let plan = case.assigning(Some(unknown())).plan();
-        let touched = plan.organizations.len() + plan.teams.len() + plan.join_organizations.len() + plan.join_teams.len();
+        let touched = plan.organizations.len() + plan.teams.len() + plan.add_to_organizations.len() + plan.add_to_teams.len();
         let touched = touched + plan.team_models.len();
         prop_assert_eq!(touched, 0, "no list of assigned groups, no groups: {:#?}", plan);
         let told = plan.notes.contains(&Note::AssignedGroupsUnknown { code: "graph_throttled".into() });
@@ -43,7 +43,7 @@ proptest! {
     #[test]
     fn unknown_groups_of_the_person_join_nothing_and_make_all_the_same(case in case(), groups in groups()) {
         let plan = case.being_in(unknown()).plan();
-        let joined = plan.join_organizations.len() + plan.join_teams.len();
+        let joined = plan.add_to_organizations.len() + plan.add_to_teams.len();
         prop_assert_eq!(joined, 0, "no list of the person's groups, no memberships: {:#?}", plan);
         let told = plan.notes.contains(&Note::MemberOfUnknown { code: "graph_throttled".into() });
         prop_assert!(told, "the record has to say so: {plan:#?}");

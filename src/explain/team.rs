@@ -1,4 +1,4 @@
-//! "Why am I not in team X?"
+//! Answers why a user is or is not in a team.
 
 use serde::Serialize;
 
@@ -6,19 +6,19 @@ use super::facts::{Kind, KnownTeam, ListState};
 use super::messages::ASSIGN;
 use super::report::{Explanation, MembershipReport, MembershipWhy, SignIn, Verdict, Words};
 
-/// What is said of a team that somebody asks about.
+/// Answer about a team.
 #[derive(Clone, Debug, Serialize)]
 pub struct Answer {
-    /// The id or name that was asked for.
+    /// The requested ID or name.
     pub asked: String,
-    /// One for each team or group that is called so; never empty.
+    /// One per team or group with this ID or name; never empty.
     pub findings: Vec<Finding>,
-    /// What else one has to know to believe it.
+    /// Facts that limit the answer, such as an unknown list.
     pub notes: Vec<String>,
 }
 
 impl Answer {
-    /// Heading of the answer. "Why not" is asked only about a team that the user is not in.
+    /// Heading of the answer. "Why not" is used only for a team that the user is not in.
     #[must_use]
     pub fn heading(&self) -> String {
         let members = self.findings.iter().filter(|finding| finding.case == Case::InIt).count();
@@ -39,28 +39,35 @@ pub struct Finding {
     pub words: Words,
 }
 
-/// Why somebody is not in a team; or that they are.
+/// Why the user is or is not in a team.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Case {
     InIt,
-    /// Among the person's groups, but not assigned to the app.
+    /// In one of the user's groups that is not assigned to the app.
     NotAssigned,
-    /// Among the person's groups, and counting; `words` say what stands in the way.
-    InTheWay,
-    /// Known, but not among the person's groups.
+    /// In an effective group; `words` says what prevents the membership.
+    #[serde(rename = "in_the_way")]
+    Blocked,
+    /// Known, but not one of the user's groups.
     NotAmongGroups,
-    /// The person's groups were never known.
+    /// The user's groups were never known.
     GroupsUnknown,
     NeverSignedIn,
-    /// Nothing here is called so.
+    /// No team or group with this ID or name is known.
     NotKnown,
 }
 
-/// Answers for a team or group of this id or name. `teams` are those of the store that are called so; `None` for somebody
-/// who may not know of others' teams.
+/// Answers why a user is or is not in the team or group with this ID or name.
+///
+/// `teams`: the store's teams with it; `None` if the reader may not see other teams.
 #[must_use]
-pub fn ask(explanation: &Explanation, wanted: &str, teams: Option<&[KnownTeam]>, nested_groups: bool) -> Answer {
+pub fn explain_team(
+    explanation: &Explanation,
+    wanted: &str,
+    teams: Option<&[KnownTeam]>,
+    nested_groups: bool,
+) -> Answer {
     let wanted = wanted.trim();
     let called = |id: &str, name: Option<&String>| {
         let same = |text: &str| text.trim().to_lowercase() == wanted.to_lowercase();
@@ -70,7 +77,7 @@ pub fn ask(explanation: &Explanation, wanted: &str, teams: Option<&[KnownTeam]>,
     let groups = explanation.groups.iter().map(|group| (&*group.id, group.name.as_ref()));
     let memberships = explanation.memberships.iter().map(|one| (&*one.id, one.name.as_ref()));
     let known = teams.unwrap_or_default().iter().map(|team| (&*team.id, team.name.as_ref()));
-    // A group that was renamed is found by its new name and by its team's old one.
+    // A renamed group is found by its new name and by its team's old one.
     for (id, name) in groups.chain(memberships).chain(known).filter(|(id, name)| called(id, *name)) {
         if !found.iter().any(|(known, _)| *known == id) {
             found.push((id, name));
@@ -85,13 +92,13 @@ pub fn ask(explanation: &Explanation, wanted: &str, teams: Option<&[KnownTeam]>,
 }
 
 fn finding(explanation: &Explanation, id: &str, name: Option<&String>, nested_groups: bool) -> Finding {
-    let (half, whole): (Vec<&MembershipReport>, Vec<&MembershipReport>) = explanation
+    let (partial, is_complete): (Vec<&MembershipReport>, Vec<&MembershipReport>) = explanation
         .memberships
         .iter()
         .filter(|one| one.id == id)
-        .partition(|one| matches!(one.why, MembershipWhy::Half { .. }));
-    let half = half.first();
-    let member = whole.into_iter().max_by_key(|one| one.kind == Kind::Team);
+        .partition(|one| matches!(one.why, MembershipWhy::Partial { .. }));
+    let partial = partial.first();
+    let member = is_complete.into_iter().max_by_key(|one| one.kind == Kind::Team);
     let group = explanation.groups.iter().find(|group| group.id == id);
     let (case, words) = match (member, group) {
         (Some(member), _) if member.kind == Kind::Team => {
@@ -101,15 +108,15 @@ fn finding(explanation: &Explanation, id: &str, name: Option<&String>, nested_gr
         (_, Some(group)) => {
             let case = match group.verdict {
                 Verdict::NotAssigned { .. } => Case::NotAssigned,
-                _ => Case::InTheWay,
+                _ => Case::Blocked,
             };
             (case, group.words.clone())
         }
         (_, None) => {
-            if let Some(half) = half {
-                (Case::InTheWay, half.words.clone())
+            if let Some(partial) = partial {
+                (Case::Blocked, partial.words.clone())
             } else {
-                let (case, words) = elsewhere(explanation, "Its group", nested_groups);
+                let (case, words) = not_among_groups(explanation, "Its group", nested_groups);
                 let alone = member.map(|_| "The person is in the organization alone. ").unwrap_or_default();
                 (case, Words { what: format!("{alone}{}", words.what), ..words })
             }
@@ -118,8 +125,8 @@ fn finding(explanation: &Explanation, id: &str, name: Option<&String>, nested_gr
     Finding { id: Some(id.to_owned()), name: name.cloned(), case, words }
 }
 
-/// The group is none of those that Entra told for this person.
-fn elsewhere(explanation: &Explanation, subject: &str, nested_groups: bool) -> (Case, Words) {
+/// The group is not one of the user's groups.
+fn not_among_groups(explanation: &Explanation, subject: &str, nested_groups: bool) -> (Case, Words) {
     let direct = if nested_groups {
         "sync.nested_groups is on: whoever is in a group that is in this one counts as its member, too."
     } else {
@@ -150,9 +157,9 @@ fn elsewhere(explanation: &Explanation, subject: &str, nested_groups: bool) -> (
     (Case::NotAmongGroups, Words { what, rule: direct.to_owned(), remedy: Some(remedy.to_owned()) })
 }
 
-/// `all`: every team that there is was looked at.
+/// No team or group was found. `all`: whether all teams were searched.
 fn unknown(explanation: &Explanation, all: bool, nested_groups: bool) -> Finding {
-    let (case, words) = match elsewhere(explanation, "It", nested_groups) {
+    let (case, words) = match not_among_groups(explanation, "It", nested_groups) {
         (Case::NotAmongGroups, words) => {
             let among = "No group of this id or name is among the person's groups";
             let (case, what) = if all {
@@ -173,7 +180,7 @@ fn unknown(explanation: &Explanation, all: bool, nested_groups: bool) -> Finding
     Finding { id: None, name: None, case, words }
 }
 
-/// What makes the answer older than it looks.
+/// Why the answer may be outdated.
 fn notes(explanation: &Explanation) -> Vec<String> {
     let lists = [&explanation.readings.member_of, &explanation.readings.assigned_groups];
     let stale = lists.into_iter().filter(|list| matches!(list.state, ListState::Unknown));
