@@ -4,6 +4,7 @@
 mod browser;
 pub(crate) mod by_hand;
 mod certificates;
+mod database;
 mod log;
 mod lure;
 pub(crate) mod redis;

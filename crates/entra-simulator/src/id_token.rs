@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::call::Call;
 use crate::code::Grant;
 use crate::directory::{Directory, Person};
-use crate::keys::{KeyRing, SigningKey, personal_accounts_key};
+use crate::keys::{KeyRing, personal_accounts_key, unpublished_key};
 
 /// An ID token before it is written out.
 #[derive(Clone, Debug)]
@@ -29,9 +29,9 @@ pub enum Signing {
     Current,
     /// Another published key, by its `kid`.
     Published(String),
-    /// A fresh key which no key set holds, under its own `kid`.
+    /// A key which no key set holds, under its own `kid`.
     UnknownKey,
-    /// A fresh key which no key set holds, under the `kid` of the current one.
+    /// A key which no key set holds, under the `kid` of the current one.
     WrongKey,
     /// The key of personal accounts, which the key set of `common` publishes for their tenant only.
     PersonalAccountsKey,
@@ -110,11 +110,11 @@ impl IdToken {
         if let Some(raw) = self.raw {
             return raw;
         }
-        let stray = matches!(self.signing, Signing::UnknownKey | Signing::WrongKey).then(SigningKey::generate);
         let key = match &self.signing {
             Signing::Published(kid) => keys.find(kid),
             Signing::PersonalAccountsKey => Some(personal_accounts_key()),
-            _ => stray.as_ref(),
+            Signing::UnknownKey | Signing::WrongKey => Some(unpublished_key()),
+            _ => None,
         }
         .unwrap_or(keys.current());
         let kid = if self.signing == Signing::WrongKey { &keys.current().kid } else { &key.kid };

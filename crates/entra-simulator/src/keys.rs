@@ -1,6 +1,6 @@
 //! The keys that sign ID tokens, and the JSON Web Key Sets that publish them.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use aws_lc_rs::encoding::AsDer as _;
 use aws_lc_rs::rand::SystemRandom;
@@ -28,6 +28,17 @@ impl SigningKey {
         // Entra's are SHA-1 thumbprints of certificates; 20 bytes give names of the same length.
         let kid = URL_SAFE_NO_PAD.encode(&Sha256::digest(&public_der)[..20]);
         Self { kid, public_der, pair }
+    }
+
+    /// The nth of the keys that all simulators of this process share. A test run starts hundreds of them, and to generate
+    /// an RSA key takes longer than most tests.
+    pub(crate) fn shared(nth: usize) -> Arc<Self> {
+        static KEYS: Mutex<Vec<Arc<SigningKey>>> = Mutex::new(Vec::new());
+        let mut keys = KEYS.lock().unwrap_or_else(PoisonError::into_inner);
+        while keys.len() <= nth {
+            keys.push(Arc::new(Self::generate()));
+        }
+        keys[nth].clone()
     }
 
     /// A PKCS #1 v1.5 signature with SHA-256, which JWS calls RS256.
@@ -94,12 +105,21 @@ fn element(der: &[u8]) -> (&[u8], &[u8]) {
 pub(crate) struct KeyRing {
     published: Vec<Arc<SigningKey>>,
     current: Arc<SigningKey>,
+    /// How many keys were published so far: the next one is that of the shared keys.
+    used: usize,
 }
 
 impl KeyRing {
-    pub(crate) fn new(key: SigningKey) -> Self {
-        let current = Arc::new(key);
-        Self { published: vec![current.clone()], current }
+    /// A ring with one key. Blocks while that is generated, once in a process.
+    pub(crate) fn new() -> Self {
+        let current = SigningKey::shared(0);
+        Self { published: vec![current.clone()], current, used: 1 }
+    }
+
+    /// Number of a key that this ring never published.
+    pub(crate) fn next_key(&mut self) -> usize {
+        self.used += 1;
+        self.used - 1
     }
 
     pub(crate) fn current(&self) -> &SigningKey {
@@ -115,9 +135,9 @@ impl KeyRing {
     }
 
     /// Publishes the key; the current one goes on signing.
-    pub(crate) fn publish(&mut self, key: SigningKey) -> String {
+    pub(crate) fn publish(&mut self, key: Arc<SigningKey>) -> String {
         let kid = key.kid.clone();
-        self.published.push(Arc::new(key));
+        self.published.push(key);
         kid
     }
 
@@ -138,6 +158,12 @@ impl KeyRing {
         keys.extend(personal.map(|issuer| personal_accounts_key().jwk(issuer)));
         json!({ "keys": keys })
     }
+}
+
+/// A key that no key set holds.
+pub(crate) fn unpublished_key() -> &'static SigningKey {
+    static KEY: OnceLock<SigningKey> = OnceLock::new();
+    KEY.get_or_init(SigningKey::generate)
 }
 
 /// The key of personal accounts, which Entra lists among those of `common` and which stands for their tenant only.

@@ -91,7 +91,7 @@ impl EntraSimulator {
     /// Serves on the listener in a task of its own.
     pub async fn start(listener: TcpListener, options: Options) -> std::io::Result<Self> {
         let origin = format!("http://{}", listener.local_addr()?);
-        let key = tokio::task::spawn_blocking(SigningKey::generate).await?;
+        let keys = tokio::task::spawn_blocking(KeyRing::new).await?;
         let state = Arc::new(SimulatorState {
             origin: origin.clone(),
             now: options.now,
@@ -100,7 +100,7 @@ impl EntraSimulator {
             stop: CancellationToken::new(),
             inner: Mutex::new(Inner {
                 directory: Arc::new(options.directory),
-                keys: KeyRing::new(key),
+                keys,
                 issued: Issued::default(),
                 faults: Vec::new(),
                 change_id_token: None,
@@ -202,8 +202,9 @@ impl EntraSimulator {
 
     /// Publishes a new key, which signs nothing yet; returns its `kid`.
     pub fn add_key(&self) -> String {
-        // Made before the lock is taken: it is slow.
-        let key = SigningKey::generate();
+        let next = self.0.state.lock().keys.next_key();
+        // Without the lock: to generate a key is slow.
+        let key = SigningKey::shared(next);
         self.0.state.lock().keys.publish(key)
     }
 

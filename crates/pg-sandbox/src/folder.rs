@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::ClusterError;
 use crate::cluster::PORT;
+use crate::install::output;
 
 /// A Unix socket's path may have 107 bytes on Linux and 103 on macOS.
 const LONGEST_SOCKET_PATH: usize = 100;
@@ -36,6 +37,16 @@ pub(crate) fn new_folder(temp: &Path, for_another_user: bool) -> Result<PathBuf,
         && socket_length <= LONGEST_SOCKET_PATH
         && (!for_another_user || is_open_to_all(temp));
     Ok(if suits { folder } else { Path::new("/tmp").join(name) })
+}
+
+/// A folder in memory with room for a cluster, which a container's `/dev/shm` of 64 MB has not.
+pub(crate) async fn memory_folder() -> Option<&'static Path> {
+    const FOLDER: &str = "/dev/shm";
+    const NEEDED_KB: u64 = 2 << 20;
+    let table = output("df", &["-P", "-k", FOLDER]).await.ok()?;
+    let line = table.lines().nth(1).filter(|line| line.starts_with("tmpfs") || line.starts_with("shm"))?;
+    let free: u64 = line.split_whitespace().nth(3)?.parse().ok()?;
+    (free >= NEEDED_KB).then_some(Path::new(FOLDER))
 }
 
 /// Whether any user may make a folder here, and reach it.

@@ -46,13 +46,13 @@ fn newest_first(places: &[(&Path, &str)]) -> Vec<PathBuf> {
 
 /// Whether the extension is installed: naming a library that is not there keeps Postgres from starting.
 pub(crate) async fn has_pg_stat_statements(bin: &Path) -> bool {
-    let Ok(folder) = output(bin.join("pg_config"), "--pkglibdir").await else { return false };
+    let Ok(folder) = output(bin.join("pg_config"), &["--pkglibdir"]).await else { return false };
     ["so", "dylib"].iter().any(|ending| Path::new(&folder).join("pg_stat_statements").with_extension(ending).exists())
 }
 
 /// What a small program prints, trimmed.
-pub(crate) async fn output(program: impl AsRef<OsStr>, argument: &str) -> io::Result<String> {
-    let output = tokio::process::Command::new(program).arg(argument).stdin(Stdio::null()).output().await?;
+pub(crate) async fn output(program: impl AsRef<OsStr>, arguments: &[&str]) -> io::Result<String> {
+    let output = tokio::process::Command::new(program).args(arguments).stdin(Stdio::null()).output().await?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use entraway::metrics::Metrics;
-use entraway::trace::{ATTRIBUTES, Step};
+use entraway::observability::metrics::Metrics;
+use entraway::observability::spans::{ATTRIBUTES, Step};
 
 use super::configurations::keys;
 use super::markdown::{documents, root};

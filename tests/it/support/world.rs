@@ -14,7 +14,7 @@ use entraway::domain::{self, StoreKind};
 use entraway::http::App;
 use entraway::http::server::{self, ConnectionTimeouts};
 use entraway::util::clock::Clock;
-use pg_sandbox::{Durability, PrivateCluster, litellm_migrations};
+use pg_sandbox::{PrivateCluster, litellm_migrations};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::net::TcpListener;
@@ -22,6 +22,7 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
 
+use super::database::DropOnDrop;
 use super::{Answer, Browser, Rows};
 
 const NATIVE_TEMPLATE: &str = "native_template";
@@ -35,7 +36,7 @@ static CLUSTER: OnceCell<PrivateCluster> = OnceCell::const_new();
 pub(crate) async fn cluster() -> &'static PrivateCluster {
     CLUSTER
         .get_or_init(async || {
-            let cluster = PrivateCluster::start(Durability::Fast).await.unwrap();
+            let cluster = PrivateCluster::start_in_memory().await.unwrap();
             furnish(&cluster, StoreKind::Native, NATIVE_TEMPLATE).await;
             let pool = PgPool::connect(&cluster.url("postgres")).await.unwrap();
             sqlx::query("create extension if not exists pg_stat_statements").execute(&pool).await.unwrap();
@@ -98,6 +99,7 @@ pub(crate) struct World {
     pub(crate) database: String,
     pub(crate) database_name: String,
     pub(crate) pool: PgPool,
+    _database: Option<DropOnDrop>,
 }
 
 /// A running instance of the service.
@@ -145,7 +147,8 @@ impl World {
             }
         };
         cluster.create_database(&database_name, Some(template)).await.unwrap();
-        Self::on(kind, database, &url, database_name).await
+        let guard = DropOnDrop::new(cluster.url("postgres"), database_name.clone());
+        Self { _database: Some(guard), ..Self::on(kind, database, &url, database_name).await }
     }
 
     /// A world on a database that is there, with an address for the service and one for whoever may do anything.
@@ -157,7 +160,7 @@ impl World {
         let now = clock.clone();
         let options = Options::new(Directory::new("contoso-sim.example"), Arc::new(move || now.now()));
         let simulator = EntraSimulator::start(listener, options).await.unwrap();
-        Self { simulator, clock, kind, database, database_name, pool }
+        Self { simulator, clock, kind, database, database_name, pool, _database: None }
     }
 
     /// The settings that a test may change: organizations are on, with the defaults of the README.
