@@ -19,7 +19,7 @@ use super::return_to::ReturnTo;
 use super::{failed_sign_in, login, request_metrics, session_cookie};
 use crate::db::{Denial, SyncRun};
 use crate::observability::metrics::{SessionEnd, SignIn};
-use crate::oidc::{SignInError, SignedIn, aadsts_number};
+use crate::oidc::{CompletedSignIn, SignInError, aadsts_number};
 use crate::sync::{SyncError, sync};
 use crate::util::sanitize::chain;
 
@@ -134,11 +134,11 @@ async fn authenticate(
     query: &Query,
     attempt: &LoginState,
     caller: &ClientInfo,
-) -> Result<SignedIn, WebError> {
+) -> Result<CompletedSignIn, WebError> {
     let (error, aadsts) = if let Some(error) = from_entra(query) {
         (error, query.get("error_description").and_then(aadsts_number).map(ToOwned::to_owned))
     } else if let Some(code) = query.get("code").filter(|code| !code.is_empty()) {
-        match app.entra.finish(code.to_owned(), &attempt.proof).await {
+        match app.entra.complete_sign_in(code.to_owned(), &attempt.proof).await {
             Ok(signed_in) => return Ok(signed_in),
             Err(error) => {
                 if let SignInError::TenantNotAllowed(identity) = &error
@@ -176,7 +176,7 @@ async fn sign_in(
     let begin = Instant::now();
     let signed_in = authenticate(app, query, attempt, caller).await?;
     let entra_time = begin.elapsed();
-    let person = &signed_in.person;
+    let person = &signed_in.user;
     tracing::Span::current().record("user_id", tracing::field::display(person.identity.object_id));
     app.limits.count_user(person.identity)?;
     let policy = &app.config.policy;
@@ -184,7 +184,7 @@ async fn sign_in(
     let outcome = if policy.admits_email(person.sign_in_address.as_ref()) {
         sync(&app.reader, &app.store, app.cache.as_ref(), policy, person, &signed_in.access_token, now).await
     } else {
-        Err(SyncError::Refused(Denial::EmailDomain, Box::new(SyncRun::new(now, Some(Denial::EmailDomain), None))))
+        Err(SyncError::Denied(Denial::EmailDomain, Box::new(SyncRun::new(now, Some(Denial::EmailDomain), None))))
     };
     let run = match outcome {
         Ok(run) => {
@@ -192,7 +192,7 @@ async fn sign_in(
             request_metrics::synced(&app.metrics, &run);
             run
         }
-        Err(SyncError::Refused(refusal, run)) => {
+        Err(SyncError::Denied(refusal, run)) => {
             let run = SyncRun { entra_time, ..*run };
             request_metrics::synced(&app.metrics, &run);
             if let Err(error) = app.sessions.keep_refusal(person.identity, &run).await {

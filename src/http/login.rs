@@ -37,7 +37,7 @@ pub(super) async fn redirect_to_entra(
     attempt: &LoginState,
     cookies: Vec<HeaderValue>,
 ) -> Result<Response, WebError> {
-    let entra = app.entra.begin(&attempt.proof, attempt.select_account).await?;
+    let entra = app.entra.authorization_url(&attempt.proof, attempt.select_account).await?;
     app.metrics.sign_ins_begun.add(());
     let mut response = Redirect::to(entra.as_str()).into_response();
     for cookie in cookies {

@@ -77,7 +77,7 @@ impl LoginState {
 
     /// The attempt that a `state` belongs to, if this browser started it. It may have expired or been consumed.
     pub(super) fn find(app: &App, headers: &HeaderMap, state: &str) -> Option<Self> {
-        let id = LoginSecrets::attempt_id(state)?;
+        let id = LoginSecrets::login_state_id(state)?;
         let sealed = app.cookies.open(headers, &Self::cookie_name(app, id))?;
         let attempt: Self = serde_json::from_str(&sealed).ok()?;
         (attempt.proof.state == state).then_some(attempt)
@@ -101,7 +101,7 @@ impl LoginState {
     }
 
     fn id(&self) -> &str {
-        LoginSecrets::attempt_id(&self.proof.state).unwrap_or_default()
+        LoginSecrets::login_state_id(&self.proof.state).unwrap_or_default()
     }
 
     fn expires_at(&self) -> DateTime<Utc> {

@@ -39,7 +39,7 @@ async fn metrics(State(app): State<Arc<App>>) -> Result<Response, StatusCode> {
     let credentials = app.entra.credentials().await;
     metrics.credential_usable.set((), credentials.is_ok());
     match credentials {
-        Ok(Credentials::Certificate { ends, .. }) => metrics.credential_ends.set((), ends.timestamp()),
+        Ok(Credentials::Certificate { expires_at, .. }) => metrics.credential_ends.set((), expires_at.timestamp()),
         Ok(_) => metrics.credential_ends.set((), 0),
         // What cannot be read ends when it did.
         Err(_) => {}

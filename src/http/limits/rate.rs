@@ -30,7 +30,7 @@ impl GovernorClock for Running {
     type Instant = Duration;
 
     fn now(&self) -> Duration {
-        self.0.running()
+        self.0.elapsed()
     }
 }
 

@@ -88,13 +88,13 @@ const NUMBERS: &[(&str, &str, &str)] = &[
     (
         "telling LiteLLM's proxies through Redis, connecting included | 1 s |",
         "src/litellm_cache.rs",
-        "TIME_OUT: Duration = Duration::from_secs(1);",
+        "TIMEOUT: Duration = Duration::from_secs(1);",
     ),
     ("requests under way after SIGTERM | 15 s |", "src/http/server.rs", "GRACE: Duration = Duration::from_secs(15);"),
     (
         "traces that were not sent yet when the last request is over | 2 s |",
         "src/observability/telemetry/otlp.rs",
-        "LAST_WORDS: Duration = Duration::from_secs(2);",
+        "FLUSH_TIMEOUT: Duration = Duration::from_secs(2);",
     ),
 ];
 

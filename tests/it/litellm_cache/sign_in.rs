@@ -1,7 +1,7 @@
 //! Sign-ins over the proxies' tables: what their workers hear of them, when, and what it costs where nobody listens.
 
 use entraway::domain::{GroupId, ObjectId, StoreKind};
-use entraway::litellm_cache::TIME_OUT;
+use entraway::litellm_cache::TIMEOUT;
 use tokio::net::TcpListener;
 
 use super::*;
@@ -201,7 +201,7 @@ async fn a_redis_that_is_gone_or_says_nothing_costs_a_sign_in_no_more_than_its_t
         let service = scene.service(url.clone()).await;
         let sign_in = scene.world.sign_in(&service, scene.alice);
         // Far more than a busy machine needs for the rest.
-        let browser = tokio::time::timeout(TIME_OUT * 20, sign_in).await;
+        let browser = tokio::time::timeout(TIMEOUT * 20, sign_in).await;
         assert!(browser.is_ok(), "the sign-in waits for {url}");
         assert!(scene.is_member().await, "the rows are written although {url} could not be told");
         let me = browser.unwrap().me(&service).await;
