@@ -309,7 +309,7 @@ impl Store {
     ) -> Result<Connection<'a>, StoreError> {
         let place = self.line.try_acquire().map_err(|_| StoreError::Busy)?;
         let begin = Instant::now();
-        let waits = self.metrics.postgres_waiting.hold(());
+        let waits = self.metrics.postgres_waiting.guard(());
         let taken = timeout(ACQUIRE_TIMEOUT, async {
             let turn = turn.await;
             (turn, link.await)
@@ -317,7 +317,7 @@ impl Store {
         .await;
         drop(waits);
         let taken_at = Instant::now();
-        self.metrics.postgres_wait_seconds.took((), taken_at - begin);
+        self.metrics.postgres_wait_seconds.observe((), taken_at - begin);
         let Ok((turn, link)) = taken else { return Err(self.no_connection(sqlx::Error::PoolTimedOut).await) };
         let used = Use { begin: Some(taken_at), metrics: &self.metrics, _place: place, _turn: turn };
         Ok(Connection { inner: link?, used })

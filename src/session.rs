@@ -130,7 +130,7 @@ impl Sessions {
         let outcome = Step::FindSession.run(self.lookups.find(*hash), |error| error.code()).await;
         lookups.add(match &outcome {
             Ok(Some(_)) => Lookup::Database,
-            Ok(None) => Lookup::Nobody,
+            Ok(None) => Lookup::NotFound,
             Err(_) => Lookup::Failed,
         });
         outcome
@@ -195,7 +195,7 @@ impl Sessions {
     }
 
     fn ended_of_refused(&self, identity: Identity, ended: usize) {
-        self.ended(SessionEnd::Refused, ended);
+        self.ended(SessionEnd::Denied, ended);
         self.cache.forget(identity.object_id);
         if ended > 0 {
             tracing::info!(sessions = ended, "ended the sessions of a user whose sign-in was refused");

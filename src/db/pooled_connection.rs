@@ -32,7 +32,7 @@ impl Drop for Use<'_> {
 impl Use<'_> {
     fn ends(&mut self) {
         if let Some(begin) = self.begin.take() {
-            self.metrics.postgres_seconds.took((), begin.elapsed());
+            self.metrics.postgres_seconds.observe((), begin.elapsed());
         }
     }
 }

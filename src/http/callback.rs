@@ -160,7 +160,7 @@ async fn authenticate(
 /// AADSTS50105 ("not assigned") does not identify the user, so only this browser's session ends. A successful sign-in would
 /// end it too. The `state` is this browser's own, so another site cannot trigger this.
 async fn end_own_session(app: &App, headers: &HeaderMap) {
-    if let Err(error) = session_cookie::end(app, headers, SessionEnd::Refused).await {
+    if let Err(error) = session_cookie::end(app, headers, SessionEnd::Denied).await {
         tracing::error!(error = chain(&error), "failed to end the session of a denied sign-in");
     }
 }

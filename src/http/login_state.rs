@@ -91,7 +91,7 @@ impl LoginState {
     /// Uses the attempt up, on every replica.
     pub(super) async fn consume(&self, app: &App) -> Result<(), WebError> {
         let used = app.store.use_attempt(self.id(), self.expires_at());
-        let first = Step::UseAttempt.run(used, StoreError::code).await?;
+        let first = Step::ConsumeLoginState.run(used, StoreError::code).await?;
         if first { Ok(()) } else { Err(WebError::AttemptUsed) }
     }
 

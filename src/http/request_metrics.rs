@@ -88,15 +88,15 @@ pub(super) fn came_back(metrics: &Metrics, response: &Response, time: Duration) 
     };
     metrics.sign_ins.add(outcome);
     if outcome == SignIn::SignedIn {
-        metrics.sign_in_seconds.took((), time);
+        metrics.sign_in_seconds.observe((), time);
     }
 }
 
 /// Counts what a sync read and wrote, also of a person who was refused.
 pub(super) fn synced(metrics: &Metrics, run: &SyncRun) {
-    metrics.sign_in_part_seconds.took(Part::Entra, run.entra_time);
+    metrics.sign_in_part_seconds.observe(Part::Entra, run.entra_time);
     if let Some(directory) = &run.directory {
-        metrics.sign_in_part_seconds.took(Part::Graph, run.graph_time);
+        metrics.sign_in_part_seconds.observe(Part::Graph, run.graph_time);
         let lists =
             [(GraphList::Assigned, directory.assigned.as_ref()), (GraphList::MemberOf, Some(&directory.member_of))];
         for (list, reading) in lists {
@@ -108,8 +108,8 @@ pub(super) fn synced(metrics: &Metrics, run: &SyncRun) {
     }
     // Whoever was refused did not come that far.
     if run.refusal.is_none() {
-        metrics.sign_in_part_seconds.took(Part::Plan, run.plan_time);
-        metrics.sign_in_part_seconds.took(Part::Postgres, run.store_time);
+        metrics.sign_in_part_seconds.observe(Part::Plan, run.plan_time);
+        metrics.sign_in_part_seconds.observe(Part::Postgres, run.store_time);
     }
     let applied = &run.applied;
     for (row, count) in [

@@ -92,7 +92,7 @@ pub async fn serve_with(
         tracing::warn!("as many connections are open as may be (limits.connections): the next one waits");
     };
     accept(listener, &places, &stop, full, |stream, peer, place| {
-        let open = app.metrics().connections_open.hold(());
+        let open = app.metrics().connections_open.guard(());
         let connection = converse(stream, peer, answer.clone(), stop.clone(), patience);
         connections.spawn(async move {
             connection.await;

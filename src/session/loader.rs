@@ -51,7 +51,7 @@ impl SessionLoader {
 
     /// Who a token belongs to, as the database has it: it is read after this call began.
     pub(super) async fn find(self: &Arc<Self>, hash: TokenHash) -> Answer {
-        let _waits = self.store.metrics().session_lookups_waiting.hold(());
+        let _waits = self.store.metrics().session_lookups_waiting.guard(());
         let (tell, told) = oneshot::channel();
         self.line().push(Asking { hash, tell });
         // While the last question is being asked, its task looks after those who come meanwhile. It is a task of its own,
