@@ -142,7 +142,7 @@ async fn authenticate(
             Ok(signed_in) => return Ok(signed_in),
             Err(error) => {
                 if let SignInError::TenantNotAllowed(identity) = &error
-                    && let Err(error) = app.sessions.end_of_identity(*identity).await
+                    && let Err(error) = app.sessions.revoke_of_identity(*identity).await
                 {
                     tracing::error!(error = chain(&error), "failed to end the sessions of a user of a denied tenant");
                 }
@@ -195,7 +195,7 @@ async fn sign_in(
         Err(SyncError::Denied(refusal, run)) => {
             let run = SyncRun { entra_time, ..*run };
             request_metrics::synced(&app.metrics, &run);
-            if let Err(error) = app.sessions.keep_refusal(person.identity, &run).await {
+            if let Err(error) = app.sessions.record_denial(person.identity, &run).await {
                 tracing::error!(
                     error = chain(&error),
                     "failed to record a denied sign-in and to end the user's sessions"

@@ -25,7 +25,7 @@ use super::error::WebError;
 use super::middleware::FromProxy;
 use super::return_to::ReturnTo;
 use super::session_cookie;
-use crate::assertion::HOLD_KEYS;
+use crate::assertion::JWKS_MAX_AGE;
 use crate::session::{ASSERTION, IDENTITY_HEADERS, LiveSession};
 
 pub(super) use access_requirement::AccessRequirement;
@@ -74,7 +74,7 @@ async fn verify(
         let origin = if trusted { ProxyKind::of(&headers, envoy.map(|_| after(&uri))) } else { ProxyKind::Untold };
         return Ok(not_signed_in(&app, &origin, &headers));
     };
-    let person = session.user.person();
+    let person = session.user.decode();
     tracing::Span::current().record("user_id", tracing::field::display(person.identity.object_id));
     if !required.is_met_by(&person) {
         return Err(WebError::NotInAny);
@@ -91,7 +91,7 @@ fn after(uri: &Uri) -> &str {
 
 async fn passed(app: &App, session: &LiveSession, upstream: &Upstream) -> Result<Response, WebError> {
     let mut response = StatusCode::OK.into_response();
-    let person = session.user.person();
+    let person = session.user.decode();
     let headers = response.headers_mut();
     *headers = person.headers();
     if let (Some(assertions), Some(assertion)) = (&app.assertions, &app.config.session.assertion) {
@@ -149,6 +149,6 @@ pub(super) async fn identity_on_every_answer(request: Request, next: Next) -> Re
 /// `GET /.well-known/jwks.json`: the keys that assertions are signed with.
 pub(super) async fn keys(State(app): State<Arc<App>>) -> Result<([(HeaderName, String); 1], Json<Value>), WebError> {
     let assertions = app.assertions.as_ref().ok_or(WebError::NotFound)?;
-    let hold = format!("public, max-age={}", HOLD_KEYS.as_secs());
+    let hold = format!("public, max-age={}", JWKS_MAX_AGE.as_secs());
     Ok(([(CACHE_CONTROL, hold)], Json(assertions.jwks().await?)))
 }

@@ -34,8 +34,8 @@ async fn metrics(State(app): State<Arc<App>>) -> Result<Response, StatusCode> {
     metrics.postgres_connections.set(Connection::InUse, pool.in_use);
     metrics.postgres_connections.set(Connection::Idle, pool.idle);
     metrics.postgres_most.set((), pool.most);
-    metrics.sessions_listening.set((), app.sessions.listens());
-    metrics.sessions_remembered.set((), app.sessions.remembered());
+    metrics.sessions_listening.set((), app.sessions.is_listening());
+    metrics.sessions_remembered.set((), app.sessions.cached_count());
     let credentials = app.entra.credentials().await;
     metrics.credential_usable.set((), credentials.is_ok());
     match credentials {

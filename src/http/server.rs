@@ -83,7 +83,7 @@ pub async fn serve_with(
     let purging = tokio::spawn(purge(app.clone(), stop.clone()));
     let following = tokio::spawn({
         let (app, stop) = (app.clone(), stop.clone());
-        async move { app.sessions().follow(stop).await }
+        async move { app.sessions().listen(stop).await }
     });
     let connections = TaskTracker::new();
     let places = Arc::new(Semaphore::new(app.connections()));

@@ -38,7 +38,7 @@ pub(in crate::http) async fn answer<B: HttpBody>(app: &App, request: &mut Reques
     let passes = |person: &CompactUser<'_>| required.as_ref().is_none_or(|required| required.is_met_by(person));
     let since = Instant::now();
     let session = match session_cookie::signed_in(app, request.headers()).await {
-        Ok(Some(session)) if passes(&session.user.person()) => session,
+        Ok(Some(session)) if passes(&session.user.decode()) => session,
         other => {
             request.extensions_mut().insert(Found(other));
             request.extensions_mut().insert(middleware::Since(since));
@@ -49,7 +49,7 @@ pub(in crate::http) async fn answer<B: HttpBody>(app: &App, request: &mut Reques
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
-    *headers = session.user.person().headers();
+    *headers = session.user.decode().headers();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     middleware::keep_to_own_origin(headers);
     headers.insert(

@@ -83,7 +83,7 @@ pub(in crate::http) async fn end_all_of_person(
     headers: HeaderMap,
 ) -> Result<Response, WebError> {
     let Target { person, own, .. } = Target::read(&app, &id, &headers).await?;
-    let ended = app.sessions.end_all(person).await?;
+    let ended = app.sessions.revoke_all(person).await?;
     tracing::info!(person = %person, ended, "an administrator ended all sessions of a person");
     if own {
         return Ok(signed_out(&app));
@@ -125,7 +125,7 @@ pub(super) fn ended(query: Option<&str>) -> Result<Option<u32>, QueryError> {
 
 async fn end(app: &App, person: ObjectId, name: &str) -> Result<(), WebError> {
     let is_name = name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if !is_name || !app.sessions.end_one(person, name).await? {
+    if !is_name || !app.sessions.revoke_one(person, name).await? {
         return Err(WebError::NotFound);
     }
     tracing::info!(person = %person, "a session was ended on a page");

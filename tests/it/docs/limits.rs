@@ -47,10 +47,22 @@ const NUMBERS: &[(&str, &str, &str)] = &[
         "src/db.rs",
         "WAITING_PER_CONNECTION: u32 = 20;",
     ),
-    ("questions to the database who is signed in | | 3 |", "src/session/loader.rs", "QUESTIONS: usize = 3;"),
-    ("sessions in one such question | | 256 |", "src/session/loader.rs", "TOGETHER: usize = 256;"),
-    ("a question who is signed in | 15 s |", "src/session/loader.rs", "LONGEST: Duration = Duration::from_secs(15);"),
-    ("waiting for such a question | 30 s |", "src/session/loader.rs", "PATIENCE: Duration = Duration::from_secs(30);"),
+    (
+        "questions to the database who is signed in | | 3 |",
+        "src/session/loader.rs",
+        "MAX_CONCURRENT_BATCHES: usize = 3;",
+    ),
+    ("sessions in one such question | | 256 |", "src/session/loader.rs", "MAX_BATCH_SIZE: usize = 256;"),
+    (
+        "a question who is signed in | 15 s |",
+        "src/session/loader.rs",
+        "BATCH_TIMEOUT: Duration = Duration::from_secs(15);",
+    ),
+    (
+        "waiting for such a question | 30 s |",
+        "src/session/loader.rs",
+        "LOOKUP_TIMEOUT: Duration = Duration::from_secs(30);",
+    ),
     (
         "a connection's answer after it was used | 2 s |",
         "src/db/connection.rs",
