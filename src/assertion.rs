@@ -1,5 +1,5 @@
-//! A short-lived, signed statement of who somebody is, for upstreams that would rather check than trust: a JWT
-//! (RFC 7519) signed with ES256, whose keys are published as a JWK set (RFC 7517).
+//! Assertions: short-lived JWTs (RFC 7519) about the user, which upstreams can verify instead of trusting headers. Signed
+//! with ES256; the public keys are published as a JWK set (RFC 7517).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,36 +23,37 @@ use crate::util::clock::{Clock, Moment};
 use crate::util::random;
 use crate::util::single_flight::SingleFlight;
 
-/// A key signs for this long; then the next one is made.
-const RENEW: TimeDelta = TimeDelta::days(30);
-/// A new key is published for this long before it signs: twice as long as upstreams may hold the set.
-const PUBLISHED_BEFORE: TimeDelta = TimeDelta::minutes(10);
-/// How long upstreams may hold the set of keys.
-pub const HOLD_KEYS: Duration = Duration::from_mins(5);
-/// A key goes when its successor is this old: nothing that it signed is valid any more.
-const SUCCEEDED: TimeDelta = TimeDelta::days(1);
-/// A key that was deleted, because it was stolen, may not go on signing for long where the table cannot be read.
-const OLDEST: Duration = Duration::from_mins(5);
-/// How often the keys are looked up, so that a replica learns of one that another has made.
-const LOOK_UP: Duration = Duration::from_mins(1);
+/// Age at which a new key replaces the newest one.
+const KEY_LIFETIME: TimeDelta = TimeDelta::days(30);
+/// A new key is published for this long before it signs: twice [`JWKS_MAX_AGE`].
+const PUBLISH_BEFORE_USE: TimeDelta = TimeDelta::minutes(10);
+/// How long upstreams may cache the JWK set.
+pub const JWKS_MAX_AGE: Duration = Duration::from_mins(5);
+/// A key is deleted when its successor is this old. By then all its assertions have expired.
+const DELETE_AFTER_SUCCESSOR: TimeDelta = TimeDelta::days(1);
+/// Maximum age of the cached keys while the table cannot be read. Limits how long a deleted key, such as a stolen one,
+/// continues to sign.
+const MAX_STALE: Duration = Duration::from_mins(5);
+/// How often the keys are read, so that a replica learns of keys that another one created.
+const REFRESH_INTERVAL: Duration = Duration::from_mins(1);
 
-/// Signs assertions, and publishes with which keys.
+/// Signs assertions and publishes the keys.
 pub struct Assertions {
     store: Store,
     clock: Clock,
     issuer: String,
     ttl: TimeDelta,
-    ring: SingleFlight<Arc<Ring>, Arc<AssertionError>>,
+    keys: SingleFlight<Arc<KeySet>, Arc<AssertionError>>,
 }
 
-/// Why no assertion could be made.
+/// Why no assertion could be created.
 #[derive(Debug, thiserror::Error)]
 pub enum AssertionError {
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("a key for assertions cannot be used")]
+    #[error("an assertion key is not usable")]
     Key,
-    #[error("the assertion could not be signed")]
+    #[error("failed to sign the assertion")]
     Signature(#[source] jsonwebtoken::errors::Error),
 }
 
@@ -62,10 +63,10 @@ impl From<Unspecified> for AssertionError {
     }
 }
 
-/// The keys of the moment.
-struct Ring {
+/// The current keys.
+struct KeySet {
     read_at: Moment,
-    /// The newest first; never empty.
+    /// Newest first, never empty.
     keys: Vec<Key>,
 }
 
@@ -76,7 +77,7 @@ struct Key {
     public: Value,
 }
 
-/// What an assertion says. Lists hold what fits into a header; `…_truncated` is how many ids do not.
+/// Claims of an assertion. Lists have the same IDs as the headers; `…_truncated` is the number of IDs left out.
 #[derive(Serialize)]
 struct Claims<'a> {
     iss: &'a str,
@@ -97,43 +98,43 @@ struct Claims<'a> {
 }
 
 impl Assertions {
-    /// `issuer`: the public URL.
+    /// `issuer` is the public URL, `ttl` the lifetime of an assertion.
     #[must_use]
     pub fn new(store: Store, clock: Clock, issuer: String, ttl: Duration) -> Self {
         let ttl = TimeDelta::from_std(ttl).unwrap_or(TimeDelta::zero());
-        Self { store, ring: SingleFlight::new(clock.clone()), clock, issuer, ttl }
+        Self { store, keys: SingleFlight::new(clock.clone()), clock, issuer, ttl }
     }
 
-    /// Signs an assertion about a user that is valid from now on, for one upstream.
+    /// Signs an assertion about a user for one upstream, valid from now on.
     ///
-    /// `audience`: the upstream, which refuses an assertion that another one was sent (RFC 7519, 4.1.3). `auth_time`: when
-    /// the user signed in.
+    /// `audience` is the upstream, which rejects assertions for others (RFC 7519, 4.1.3). `auth_time` is when the user
+    /// signed in.
     pub async fn sign(
         &self,
-        person: &CompactUser<'_>,
+        user: &CompactUser<'_>,
         audience: &str,
         auth_time: DateTime<Utc>,
     ) -> Result<String, Arc<AssertionError>> {
-        let ring = self.ring().await?;
+        let keys = self.keys().await?;
         let now = self.clock.now();
-        let key = ring.signer(now).ok_or(AssertionError::Key)?;
-        let (organizations, teams) = person.told();
+        let key = keys.signing_key(now).ok_or(AssertionError::Key)?;
+        let (organizations, teams) = user.ids_in_headers();
         let claims = Claims {
             iss: &self.issuer,
             aud: audience,
-            sub: person.identity.object_id.to_string(),
-            tid: person.identity.tenant_id.to_string(),
+            sub: user.identity.object_id.to_string(),
+            tid: user.identity.tenant_id.to_string(),
             jti: random::uuid(),
             iat: now.timestamp(),
             exp: (now + self.ttl).timestamp(),
             auth_time: auth_time.timestamp(),
-            email: person.email,
-            name: person.display_name,
-            role: person.user_role,
+            email: user.email,
+            name: user.display_name,
+            role: user.user_role,
             organizations,
-            organizations_truncated: person.organizations.len() - organizations.len(),
+            organizations_truncated: user.organizations.len() - organizations.len(),
             teams,
-            teams_truncated: person.teams.len() - teams.len(),
+            teams_truncated: user.teams.len() - teams.len(),
         };
         let header = Header { kid: Some(key.kid.clone()), ..Header::new(Algorithm::ES256) };
         let signed = jsonwebtoken::encode(&header, &claims, &key.signing);
@@ -142,39 +143,40 @@ impl Assertions {
 
     /// The public keys, as a JWK set.
     pub async fn jwks(&self) -> Result<Value, Arc<AssertionError>> {
-        let ring = self.ring().await?;
-        Ok(json!({ "keys": ring.keys.iter().map(|key| &key.public).collect::<Vec<_>>() }))
+        let set = self.keys().await?;
+        Ok(json!({ "keys": set.keys.iter().map(|key| &key.public).collect::<Vec<_>>() }))
     }
 
-    async fn ring(&self) -> Result<Arc<Ring>, Arc<AssertionError>> {
+    async fn keys(&self) -> Result<Arc<KeySet>, Arc<AssertionError>> {
         let now = self.clock.moment();
         let read = async || self.read().await.map(Arc::new).map_err(Arc::new);
-        match self.ring.get(|at, _| at.age(now) < LOOK_UP, LOOK_UP, read).await {
-            Ok(ring) => Ok(ring),
-            // The keys of a minute ago are as good as today's.
+        match self.keys.get(|at, _| at.age(now) < REFRESH_INTERVAL, REFRESH_INTERVAL, read).await {
+            Ok(keys) => Ok(keys),
             Err(error) => {
                 let now = self.clock.moment();
-                self.ring.last().await.filter(|ring| ring.read_at.age(now) < OLDEST).ok_or(error)
+                self.keys.last().await.filter(|keys| keys.read_at.age(now) < MAX_STALE).ok_or(error)
             }
         }
     }
 
-    async fn read(&self) -> Result<Ring, AssertionError> {
+    async fn read(&self) -> Result<KeySet, AssertionError> {
         let (now, read_at) = (self.clock.now(), self.clock.moment());
-        let keys = self.store.assertion_keys(generate(now)?, now - RENEW, now - SUCCEEDED).await?;
-        // One row that somebody spoiled must not stop all the others.
+        let keys = self.store.assertion_keys(generate(now)?, now - KEY_LIFETIME, now - DELETE_AFTER_SUCCESSOR).await?;
+        // One unreadable row must not make the other keys unusable.
         let keys: Vec<Key> = keys
             .into_iter()
-            .filter_map(|key| Key::read(key).inspect_err(|error| tracing::warn!("{error}")).ok())
+            .filter_map(|key| {
+                Key::read(key).inspect_err(|error| tracing::warn!(%error, "ignored an assertion key")).ok()
+            })
             .collect();
-        if keys.is_empty() { Err(AssertionError::Key) } else { Ok(Ring { read_at, keys }) }
+        if keys.is_empty() { Err(AssertionError::Key) } else { Ok(KeySet { read_at, keys }) }
     }
 }
 
-impl Ring {
-    /// The newest key that every upstream has had time to learn of; the oldest where none is that old.
-    fn signer(&self, now: DateTime<Utc>) -> Option<&Key> {
-        self.keys.iter().find(|key| key.created_at <= now - PUBLISHED_BEFORE).or(self.keys.last())
+impl KeySet {
+    /// The newest key that was published for [`PUBLISH_BEFORE_USE`]; the oldest if none was.
+    fn signing_key(&self, now: DateTime<Utc>) -> Option<&Key> {
+        self.keys.iter().find(|key| key.created_at <= now - PUBLISH_BEFORE_USE).or(self.keys.last())
     }
 }
 
@@ -185,7 +187,7 @@ fn generate(now: DateTime<Utc>) -> Result<AssertionKey, AssertionError> {
     Ok(AssertionKey { kid: thumbprint(&x, &y), private_key, created_at: now })
 }
 
-/// The public key's, in base64url.
+/// The public key's coordinates in base64url.
 fn coordinates(pkcs8: &[u8]) -> Result<(String, String), AssertionError> {
     let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).map_err(|_| AssertionError::Key)?;
     match pair.public_key().as_ref() {
@@ -197,7 +199,7 @@ fn coordinates(pkcs8: &[u8]) -> Result<(String, String), AssertionError> {
     }
 }
 
-/// RFC 7638: the members in alphabetical order, without white space.
+/// JWK thumbprint (RFC 7638): members in alphabetical order, without white space.
 fn thumbprint(x: &str, y: &str) -> String {
     let members = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
     URL_SAFE_NO_PAD.encode(Sha256::digest(members))

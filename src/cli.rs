@@ -22,7 +22,7 @@ use crate::config::Env;
 use crate::db::{StoreError, Whose};
 use crate::domain::ObjectId;
 use crate::http::StartError;
-use crate::observability::telemetry::{self, LogFormat, Sender};
+use crate::observability::telemetry::{self, LogFormat, TraceExporter};
 use output::{OutputError, errln};
 
 /// Sign in with Microsoft Entra ID; groups become organizations, teams and memberships in Postgres; then a session.
@@ -299,7 +299,7 @@ impl WhoseArgs {
 }
 
 impl LogArgs {
-    fn start(&self, env: &Env) -> anyhow::Result<Option<Sender>> {
+    fn start(&self, env: &Env) -> anyhow::Result<Option<TraceExporter>> {
         telemetry::start(self.log_format, &self.log_level, env)
     }
 }

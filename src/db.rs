@@ -316,7 +316,7 @@ impl Store {
     ) -> Result<Connection<'a>, StoreError> {
         let queue_permit = self.queue.try_acquire().map_err(|_| StoreError::Busy)?;
         let begin = Instant::now();
-        let waiting = self.metrics.postgres_waiting.hold(());
+        let waiting = self.metrics.postgres_waiting.guard(());
         let result = timeout(ACQUIRE_TIMEOUT, async {
             let permit = permit.await;
             (permit, connection.await)
@@ -324,7 +324,7 @@ impl Store {
         .await;
         drop(waiting);
         let acquired_at = Instant::now();
-        self.metrics.postgres_wait_seconds.took((), acquired_at - begin);
+        self.metrics.postgres_wait_seconds.observe((), acquired_at - begin);
         let Ok((permit, connection)) = result else { return Err(self.no_connection(sqlx::Error::PoolTimedOut).await) };
         let usage = Usage {
             started_at: Some(acquired_at),

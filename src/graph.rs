@@ -1,5 +1,6 @@
-//! Microsoft Graph: who is assigned to the enterprise app, and which groups a person is in. Every list is read to its
-//! end or it is an error: there is no part of a list. Knows neither Postgres nor axum.
+//! Microsoft Graph client: the groups assigned to the enterprise app, and the groups of a user.
+//!
+//! A list is read completely or the result is an error, never a partial list. Knows neither Postgres nor axum.
 
 mod error;
 #[cfg(any(test, feature = "fuzzing"))]
@@ -19,15 +20,15 @@ use url::Url;
 use crate::observability::metrics::{GraphCall, GraphList, Label as _, Metrics};
 use crate::observability::spans::Step;
 use crate::plan::Groups;
-use crate::util::http_client::{Answer, HttpClient};
+use crate::util::http_client::{HttpClient, Response};
 
 pub use error::GraphError;
 
-/// All of one list, its pages and retries, takes no longer than this.
+/// Time limit for reading one list, including all pages and retries.
 pub const TOTAL_BUDGET: Duration = Duration::from_secs(10);
-/// Graph's largest page.
+/// Graph's maximum page size.
 const PAGE_SIZE: &str = "999";
-/// More pages than any list of ours has; an answer that goes on has lost its way.
+/// Maximum number of pages of one list: more than any list has. Stops `nextLink`s that never end.
 const MAX_PAGES: usize = 1_000;
 
 /// Microsoft Graph in one cloud.
@@ -39,33 +40,32 @@ pub struct Graph {
     metrics: Arc<Metrics>,
 }
 
-/// How Graph is to find the enterprise app.
+/// How to address the enterprise app's service principal in Graph.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServicePrincipal {
-    /// By its object id, which is another one in each tenant.
+    /// By its object ID, which differs from tenant to tenant.
     ObjectId(String),
-    /// By the app's client id, in whichever tenant the token is of.
+    /// By the app's client ID, in the tenant that issued the token.
     AppId(String),
 }
 
 impl Graph {
-    /// `base` holds the version, such as `https://graph.microsoft.com/v1.0`; `budget` bounds the reading of one list.
+    /// `base` includes the version, such as `https://graph.microsoft.com/v1.0`; `budget` limits the time for one list.
     #[must_use]
     pub fn new(http: HttpClient, base: Url, budget: Duration) -> Self {
         Self { http, base, budget, metrics: Arc::default() }
     }
 
-    /// Counts its calls there.
+    /// Records its calls in these metrics.
     #[must_use]
-    pub fn counted_by(self, metrics: Arc<Metrics>) -> Self {
+    pub fn with_metrics(self, metrics: Arc<Metrics>) -> Self {
         Self { metrics, ..self }
     }
 
-    /// The groups that the token's person is in: directly, or with `nested` through other groups too. Directory roles
-    /// and administrative units in the answer are no groups.
+    /// The groups of the token's user: direct memberships, or with `nested` also those through other groups. Directory
+    /// roles and administrative units are left out.
     ///
-    /// The plain call, without `ConsistencyLevel: eventual`: the index behind that one may still list a member who was
-    /// taken out.
+    /// Called without `ConsistencyLevel: eventual`, whose index may still list a member that was removed.
     pub async fn member_of(&self, token: &SecretString, nested: bool) -> Result<Groups, GraphError> {
         let path = if nested { "me/transitiveMemberOf" } else { "me/memberOf" };
         let objects: Vec<wire::DirectoryObject> =
@@ -73,7 +73,7 @@ impl Graph {
         Ok(objects.into_iter().filter_map(wire::DirectoryObject::into_group).collect())
     }
 
-    /// The groups assigned to the enterprise app, each once however many roles it was assigned.
+    /// The groups assigned to the enterprise app. A group with several app roles is listed once.
     pub async fn assigned_groups(
         &self,
         token: &SecretString,
@@ -87,7 +87,7 @@ impl Graph {
         Ok(assignments.into_iter().filter_map(wire::AppRoleAssignment::into_group).collect())
     }
 
-    /// Reads a list to its end, within the budget.
+    /// Reads all pages of a list, within the budget.
     async fn list<T: DeserializeOwned>(
         &self,
         list: GraphList,
@@ -101,7 +101,7 @@ impl Graph {
         }
         first.query_pairs_mut().extend_pairs(select.map(|select| ("$select", select))).append_pair("$top", PAGE_SIZE);
         let deadline = Instant::now() + self.budget;
-        let whole = async {
+        let read_all = async {
             tokio::time::timeout_at(deadline, self.pages(list, first, token, deadline))
                 .await
                 .map_err(|_| GraphError::Timeout)?
@@ -110,7 +110,7 @@ impl Graph {
             GraphList::Assigned => Step::AssignedGroups,
             GraphList::MemberOf => Step::MemberOf,
         };
-        step.run(whole, GraphError::code).await
+        step.run(read_all, GraphError::code).await
     }
 
     async fn pages<T: DeserializeOwned>(
@@ -127,37 +127,37 @@ impl Graph {
             if !seen.insert(url.to_string()) || seen.len() > MAX_PAGES {
                 return Err(GraphError::PageLoop);
             }
-            let page: wire::Page<T> = self.page_with_retries(list, &url, token, deadline).await?;
+            let page: wire::Page<T> = self.read_with_retries(list, &url, token, deadline).await?;
             items.extend(page.value);
-            next = page.next_link.map(|link| own_link(&self.base, &link)).transpose()?;
+            next = page.next_link.map(|link| check_link(&self.base, &link)).transpose()?;
         }
         Ok(items)
     }
 
-    async fn page_with_retries<T: DeserializeOwned>(
+    async fn read_with_retries<T: DeserializeOwned>(
         &self,
         list: GraphList,
         url: &Url,
         token: &SecretString,
         deadline: Instant,
     ) -> Result<wire::Page<T>, GraphError> {
-        (|| self.counted(list, self.page(url, token)))
+        (|| self.record(list, self.read(url, token)))
             .retry(backoff())
             .when(GraphError::is_transient)
-            // Graph's own word on when to come back, if it leaves time to do so; else the failure stands now.
+            // Retries only if the delay, which includes Graph's `Retry-After`, ends before the deadline.
             .adjust(|error: &GraphError, delay| {
-                let delay = pause(delay?, error)?;
+                let delay = retry_delay(delay?, error)?;
                 Instant::now().checked_add(delay).filter(|at| *at < deadline).map(|_| delay)
             })
             .notify(|error, delay| {
                 self.metrics.graph_retries.add(list);
-                tracing::debug!(code = error.code(), ?delay, "asking Graph again");
+                tracing::debug!(code = error.code(), ?delay, "retrying Graph request");
             })
             .await
     }
 
-    /// Counts a call by how it ended.
-    async fn counted<T>(
+    /// Runs one call and records its outcome.
+    async fn record<T>(
         &self,
         list: GraphList,
         call: impl Future<Output = Result<T, GraphError>>,
@@ -165,31 +165,31 @@ impl Graph {
         let outcome = Step::GraphRequest.run(call, GraphError::code).await;
         let label = match &outcome {
             Ok(_) => GraphCall::Ok,
-            // A call ends in no other way: what else there is, is found out later.
+            // All other errors concern a whole list and not one call.
             Err(error) => GraphCall::named(error.code()).unwrap_or(GraphCall::Malformed),
         };
         self.metrics.graph_calls.add((list, label));
         outcome
     }
 
-    async fn page<T: DeserializeOwned>(&self, url: &Url, token: &SecretString) -> Result<wire::Page<T>, GraphError> {
+    async fn read<T: DeserializeOwned>(&self, url: &Url, token: &SecretString) -> Result<wire::Page<T>, GraphError> {
         let request_id = uuid::Uuid::new_v4().to_string();
         let request = self
             .http
             .get(url.clone())
             .bearer_auth(token.expose_secret())
             .header("client-request-id", &request_id)
-            // Somebody is waiting: when Graph sheds load, background work goes first.
+            // A user is waiting for the result. Graph throttles requests of lower priority first.
             .header("x-ms-throttle-priority", "high");
-        let answer = self.http.send(request).await?;
-        if !answer.status.is_success() {
-            return Err(GraphError::from_answer(&answer, &request_id));
+        let response = self.http.send(request).await?;
+        if !response.status.is_success() {
+            return Err(GraphError::from_response(&response, &request_id));
         }
-        read_page(&answer)
+        parse_page(&response)
     }
 }
 
-/// For as long as the budget lasts.
+/// Backoff without a maximum number of retries: the budget ends them.
 fn backoff() -> ExponentialBuilder {
     ExponentialBuilder::default()
         .with_jitter()
@@ -198,22 +198,22 @@ fn backoff() -> ExponentialBuilder {
         .without_max_times()
 }
 
-/// When to ask again. Graph tells all whom it refuses together the same time, and they are not to come back together: the
-/// backoff, which has chance in it, goes on top. `None`: longer than any time there is.
-fn pause(backoff: Duration, error: &GraphError) -> Option<Duration> {
+/// Delay before the next retry: Graph's `Retry-After` plus the jittered backoff. Graph gives all callers that it throttles
+/// the same `Retry-After`; the jitter spreads their retries. `None` if the sum overflows.
+fn retry_delay(backoff: Duration, error: &GraphError) -> Option<Duration> {
     backoff.checked_add(error.retry_after().unwrap_or_default())
 }
 
-/// The token goes to Graph's own host only, wherever a `nextLink` points.
-fn own_link(base: &Url, link: &str) -> Result<Url, GraphError> {
+/// Checks that a `nextLink` points to Graph's own origin, so that the token is sent to no other host.
+fn check_link(base: &Url, link: &str) -> Result<Url, GraphError> {
     let url = Url::parse(link).map_err(|_| GraphError::Malformed)?;
-    let plain = url.username().is_empty() && url.password().is_none();
-    if plain && url.origin() == base.origin() { Ok(url) } else { Err(GraphError::ForeignLink) }
+    let no_userinfo = url.username().is_empty() && url.password().is_none();
+    if no_userinfo && url.origin() == base.origin() { Ok(url) } else { Err(GraphError::ForeignLink) }
 }
 
-fn read_page<T: DeserializeOwned>(answer: &Answer) -> Result<wire::Page<T>, GraphError> {
-    // What is no UTF-8 would pass in a field that nobody reads, and `[[], null]` as a page, by the order of its fields.
-    let text = std::str::from_utf8(&answer.body).map_err(|_| GraphError::Malformed)?;
+fn parse_page<T: DeserializeOwned>(response: &Response) -> Result<wire::Page<T>, GraphError> {
+    // serde_json alone would accept invalid UTF-8 in an ignored field, and the array `[[], null]` as a page.
+    let text = std::str::from_utf8(&response.body).map_err(|_| GraphError::Malformed)?;
     if !text.trim_ascii_start().starts_with('{') {
         return Err(GraphError::Malformed);
     }
@@ -227,23 +227,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_two_of_many_who_were_refused_together_come_back_together() {
-        let moments: BTreeSet<Duration> = (0..100)
+    fn retry_backoff_differs_for_each_caller() {
+        let delays: BTreeSet<Duration> = (0..100)
             .map(|_| backoff().build().take(3).sum())
             .inspect(|all| assert!(*all >= Duration::from_millis(200)))
             .collect();
-        assert_eq!(moments.len(), 100, "a hundred sign-ins ask again at these moments alone: {moments:?}");
+        assert_eq!(delays.len(), 100, "a hundred sign-ins retry after only these delays: {delays:?}");
     }
 
     #[test]
-    fn those_whom_graph_tells_the_same_time_come_back_after_it_and_not_at_the_same_moment() {
-        let told = |seconds| GraphError::Throttled {
+    fn retry_delay_adds_jitter_to_retry_after() {
+        let throttled = |seconds| GraphError::Throttled {
             request_id: String::new(),
             retry_after: Some(Duration::from_secs(seconds)),
         };
-        let pauses = [201, 300, 399].map(|chance| pause(Duration::from_millis(chance), &told(2)).unwrap());
-        assert!(pauses.iter().all(|pause| *pause >= Duration::from_secs(2)), "Graph's word counts: {pauses:?}");
-        assert_eq!(pauses.iter().collect::<BTreeSet<_>>().len(), 3, "as many moments as chances: {pauses:?}");
-        assert_eq!(pause(Duration::from_secs(1), &told(u64::MAX)), None, "longer than any time there is");
+        let delays = [201, 300, 399].map(|jitter| retry_delay(Duration::from_millis(jitter), &throttled(2)).unwrap());
+        assert!(delays.iter().all(|delay| *delay >= Duration::from_secs(2)), "Retry-After counts: {delays:?}");
+        assert_eq!(delays.iter().collect::<BTreeSet<_>>().len(), 3, "each jitter gives another delay: {delays:?}");
+        assert_eq!(retry_delay(Duration::from_secs(1), &throttled(u64::MAX)), None, "the sum overflows");
     }
 }

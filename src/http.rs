@@ -119,12 +119,12 @@ impl App {
         let LiteLlm { redis_url, redis_namespace } = &config.litellm;
         let cache = redis_url.as_ref().filter(|_| config.store == StoreKind::LiteLlm);
         let cache = cache.map(|url| LiteLlmCache::new(url, redis_namespace.clone())).transpose()?;
-        let http = HttpClient::to(&config.entra.authority_url)?;
+        let http = HttpClient::for_host(&config.entra.authority_url)?;
         let redirect_uri = config.server.public_url.join("/sso/callback");
         let entra = Entra::new(http.clone(), clock.clone(), config.entra.clone(), redirect_uri);
-        let entra = Arc::new(entra.counted_by(metrics.clone()));
+        let entra = Arc::new(entra.with_metrics(metrics.clone()));
         let checks = Checks::new(http.clone(), clock.clone());
-        let graph = Graph::new(http, config.entra.graph_url.clone(), graph_budget).counted_by(metrics.clone());
+        let graph = Graph::new(http, config.entra.graph_url.clone(), graph_budget).with_metrics(metrics.clone());
         let principal = service_principal(&config.entra);
         let directory_reader = DirectoryReader::new(entra.clone(), graph, clock.clone(), principal, &config.sync);
         let cookies = Cookies::new(&config.server.public_url, config.session.cookie_domain.clone(), &keys);

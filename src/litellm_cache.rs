@@ -1,12 +1,12 @@
-//! The caches of the LiteLLM proxies: what Entraway changed in their database is dropped there through the Redis that
-//! they share, as LiteLLM does it itself (`auth_cache_invalidation_pubsub.py`, read in 1.109.1). Knows no database.
+//! Evicts changed entries from the caches of the LiteLLM proxies, through the Redis that they share. Follows LiteLLM's own
+//! `auth_cache_invalidation_pubsub.py` (1.109.1). Knows no database.
 //!
-//! A proxy keeps users, teams and memberships for up to 60 s in each worker's memory and, with
-//! `enable_redis_auth_cache`, in Redis. First they go from Redis, then a message makes the workers drop theirs: the other
-//! way round a worker could take the old value from Redis again.
+//! A proxy caches users, teams and memberships for up to 60 s in each worker's memory and, with `enable_redis_auth_cache`,
+//! in Redis. The entries are deleted from Redis first, then a message makes the workers drop theirs. In the other order, a
+//! worker could read the old value from Redis again.
 //!
-//! A user of Redis that is kept small needs `+del +publish`, the keys `~*` (or `~namespace:*`) and the channel
-//! `&litellm_proxy.auth_cache_invalidation` (or `&namespace:litellm_proxy.auth_cache_invalidation`); for another database
+//! A restricted Redis user needs `+del +publish`, the keys `~*` (or `~namespace:*`) and the channel
+//! `&litellm_proxy.auth_cache_invalidation` (or `&namespace:litellm_proxy.auth_cache_invalidation`); for a database other
 //! than 0 also `+select`.
 
 use std::collections::BTreeSet;
@@ -16,57 +16,57 @@ use std::time::Duration;
 use redis::{AsyncConnectionConfig, Client, ErrorKind, IntoConnectionInfo, Pipeline, RedisError};
 use secrecy::{ExposeSecret, SecretString};
 
-/// Connecting, asking and the answer together take no longer: what is not dropped by then ends by itself in 60 s.
-pub const TIME_OUT: Duration = Duration::from_secs(1);
+/// Time limit for connecting, the commands and their replies. Entries that were not evicted expire after 60 s.
+pub const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// `AUTH_CACHE_INVALIDATION_CHANNEL` of LiteLLM.
+/// LiteLLM's `AUTH_CACHE_INVALIDATION_CHANNEL`.
 const CHANNEL: &str = "litellm_proxy.auth_cache_invalidation";
 
-/// No proxy holds anything under it.
-const NOBODYS_KEY: &str = "entraway:check";
+/// A key that no proxy uses.
+const PROBE_KEY: &str = "entraway:check";
 
-/// Why the proxies were not told. Holds neither the address nor a key.
+/// Why entries were not evicted. Contains neither the URL nor a key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CacheError {
     /// Not of the form `redis[s]://[[user]:password@]host[:port][/database]`.
-    #[error("the address of Redis cannot be read")]
+    #[error("the Redis URL is not valid")]
     Address,
-    /// Nothing was said for so long, be it while connecting or later.
-    #[error("Redis did not answer within {} s", TIME_OUT.as_secs())]
+    /// No response, while connecting or later.
+    #[error("Redis did not answer within {} s", TIMEOUT.as_secs())]
     Timeout,
-    /// No connection, no TLS, or it broke off; with the operating system's or the TLS library's reason.
+    /// Connection or TLS failure, with the reason from the operating system or the TLS library.
     #[error("Redis cannot be reached: {0}")]
     Unreachable(String),
-    /// It wants a password and got none, a wrong one, or one of an unknown user; or it got one and has none.
-    #[error("Redis refuses the user or the password")]
+    /// A password is missing, wrong or unexpected, or the user does not exist.
+    #[error("Redis rejected the user or the password")]
     Credentials,
-    /// The user is known, but an ACL forbids it the commands, the keys or the channel.
-    #[error("the user of Redis lacks the right to DEL these keys or to PUBLISH on {CHANNEL}")]
+    /// An ACL denies the user the commands, the keys or the channel.
+    #[error("the Redis user may not DEL these keys or may not PUBLISH to {CHANNEL}")]
     Forbidden,
-    /// An ACL forbids it `SELECT`, or the number is too high, or this is a cluster, which has 0 alone.
-    #[error("the user of Redis lacks the right to SELECT the database of the address, or there is none of that number")]
+    /// An ACL denies `SELECT`, the number is too high, or this is a cluster, which only has database 0.
+    #[error("the Redis user may not SELECT the database in the URL, or that database does not exist")]
     Database,
-    /// What is dropped on a replica, and said there, does not get to the others.
-    #[error("this Redis is a replica: give the address of its primary")]
+    /// Commands on a replica do not reach the other nodes.
+    #[error("this Redis is a replica: use the URL of its primary")]
     Replica,
-    /// Only a part of the keys is this node's. The workers were told, as every node passes messages on.
-    #[error("this Redis is one node of a cluster: what other nodes hold was not dropped")]
+    /// This node has only some of the keys. The workers received the messages, which every node forwards.
+    #[error("this Redis is one node of a cluster: keys on other nodes were not deleted")]
     Cluster,
-    /// Anything else, with Redis's word for it, such as `LOADING`.
-    #[error("Redis refuses with {0}")]
+    /// Any other error reply, with its code, such as `LOADING`.
+    #[error("Redis answered with the error {0}")]
     Refused(String),
 }
 
 impl From<RedisError> for CacheError {
     fn from(error: RedisError) -> Self {
-        // The library's own texts may hold what the server said; a server may say keys.
+        // The library's texts may contain the server's reply, which may contain keys.
         match error.kind() {
             ErrorKind::AuthenticationFailed => return Self::Credentials,
             ErrorKind::InvalidClientConfig => return Self::Address,
             _ => {}
         }
-        if let Some(refused) = error.clone().into_server_errors()
-            && let Some((_, first)) = refused.first()
+        if let Some(replies) = error.clone().into_server_errors()
+            && let Some((_, first)) = replies.first()
         {
             return match first.code() {
                 "NOAUTH" | "WRONGPASS" => Self::Credentials,
@@ -76,12 +76,12 @@ impl From<RedisError> for CacheError {
                 code => Self::Refused(code.chars().filter(char::is_ascii_uppercase).take(20).collect()),
             };
         }
-        // A refusal of `SELECT`, which comes first where there is one, loses Redis's word for it, but not the text.
+        // For a failed `SELECT`, which the library sends while connecting, it retains the reply's text but not its code.
         if matches!(error.kind(), ErrorKind::Server(_)) {
-            let said = error.detail().unwrap_or_default().to_ascii_lowercase();
-            return if said.starts_with("authentication required") {
+            let reply = error.detail().unwrap_or_default().to_ascii_lowercase();
+            return if reply.starts_with("authentication required") {
                 Self::Credentials
-            } else if said.contains("select") || said.contains("db index") {
+            } else if reply.contains("select") || reply.contains("db index") {
                 Self::Database
             } else {
                 Self::Refused(error.code().unwrap_or_default().to_owned())
@@ -95,10 +95,10 @@ impl From<RedisError> for CacheError {
     }
 }
 
-/// The Redis that the proxies share. Cheap to clone.
+/// Client for the Redis that the proxies share. Cheap to clone.
 ///
-/// Connects for each call and keeps nothing: sign-ins are rare, a connection that was idle for long may be dead without
-/// anybody having been told, and nobody waits for another one's time-out.
+/// Connects for each call. Sign-ins are rare, an idle connection may be dead without notice, and callers do not wait for each
+/// other's timeouts.
 #[derive(Clone)]
 pub struct LiteLlmCache {
     client: Client,
@@ -112,65 +112,68 @@ impl fmt::Debug for LiteLlmCache {
 }
 
 impl LiteLlmCache {
-    /// Takes the address as `redis[s]://[[user]:password@]host[:port][/database]`, with the password's special characters
-    /// as %40 and so on, and the `namespace` of the proxies' cache. Does not connect yet. A `rediss://` server is checked
-    /// against the system's certificates, and needs a rustls provider to be installed in the process.
+    /// Creates a client without connecting.
     ///
-    /// Gives `CacheError::Address` for everything else.
+    /// `url` is `redis[s]://[[user]:password@]host[:port][/database]`, with special characters of the password
+    /// percent-encoded. `namespace` is that of the proxies' cache. The certificate of a `rediss://` server is verified with
+    /// the system's root certificates; the process must have installed a rustls provider.
+    ///
+    /// # Errors
+    /// `CacheError::Address` for any other URL.
     pub fn new(url: &SecretString, namespace: Option<String>) -> Result<Self, CacheError> {
         let url = url.expose_secret();
-        // The library also reads sockets of this machine, and switches behind `?` and `#`.
+        // The library also accepts Unix sockets, and options after `?` and `#`.
         if !["redis://", "rediss://"].iter().any(|scheme| url.starts_with(scheme)) || url.contains(['?', '#']) {
             return Err(CacheError::Address);
         }
         let info = url.into_connection_info().map_err(|_| CacheError::Address)?;
-        // Telling the library's name would take a right more.
+        // Sending the library's name would need another permission.
         let settings = info.redis_settings().clone().set_skip_set_lib_name();
         let client = Client::open(info.set_redis_settings(settings)).map_err(|_| CacheError::Address)?;
         Ok(Self { client, namespace })
     }
 
-    /// Makes the proxies read anew what they hold under these keys; see `keys`. One round trip for all of them, `TIME_OUT`
-    /// at most; no key, no connection. To be called when the write is committed. On an error some may be dropped, and
-    /// doing it again does no harm.
-    pub async fn forget(&self, keys: &BTreeSet<String>) -> Result<(), CacheError> {
+    /// Evicts these entries (see [`keys`]) from the proxies' caches, in one round trip of at most [`TIMEOUT`]. Without keys it
+    /// does not connect. Call it after the write was committed. After an error, some entries may be evicted; a repetition is
+    /// harmless.
+    pub async fn evict(&self, keys: &BTreeSet<String>) -> Result<(), CacheError> {
         if !keys.is_empty() {
             self.send(keys).await?;
         }
         Ok(())
     }
 
-    /// Tries everything that `forget` does with a key that nobody uses, so that missing rights are found as well, and
-    /// tells how many proxies' workers heard it: zero if none runs, or if the namespace is not theirs.
+    /// Does the same as [`Self::evict`] with an unused key, which also finds missing permissions. Returns how many workers of
+    /// proxies received the message: zero if none runs or the namespace differs.
     pub async fn ready(&self) -> Result<u64, CacheError> {
-        let answers = self.send(&BTreeSet::from([NOBODYS_KEY.to_owned()])).await?;
-        Ok(answers.last().copied().unwrap_or_default())
+        let replies = self.send(&BTreeSet::from([PROBE_KEY.to_owned()])).await?;
+        Ok(replies.last().copied().unwrap_or_default())
     }
 
     async fn send(&self, keys: &BTreeSet<String>) -> Result<Vec<u64>, CacheError> {
         let mut pipeline = Pipeline::with_capacity(2 * keys.len());
-        // One DEL a key: a cluster refuses several keys in one command if they belong to different nodes.
+        // One DEL per key: a cluster rejects a command whose keys belong to different nodes.
         for key in keys {
-            pipeline.cmd("DEL").arg(self.stored(key));
+            pipeline.cmd("DEL").arg(self.redis_key(key));
         }
         let channel = self.channel();
         for key in keys {
             pipeline.cmd("PUBLISH").arg(&channel).arg(serde_json::json!({ "cache_key": key }).to_string());
         }
         let exchange = async {
-            // The one time-out is around everything; the library's own are shorter or for a part only.
+            // One timeout covers everything; the library's own are shorter or cover only a part.
             let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
             let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
             pipeline.query_async(&mut connection).await
         };
-        match tokio::time::timeout(TIME_OUT, exchange).await {
-            Ok(answers) => Ok(answers?),
+        match tokio::time::timeout(TIMEOUT, exchange).await {
+            Ok(replies) => Ok(replies?),
             Err(_) => Err(CacheError::Timeout),
         }
     }
 
-    /// LiteLLM's `check_and_fix_namespace`, which leaves a key alone that begins like the namespace.
-    fn stored(&self, key: &str) -> String {
+    /// LiteLLM's `check_and_fix_namespace`, which adds no prefix to a key that already starts with the namespace.
+    fn redis_key(&self, key: &str) -> String {
         match self.namespace.as_deref() {
             Some(namespace) if !namespace.is_empty() && !key.starts_with(&format!("{namespace}:")) => {
                 format!("{namespace}:{key}")
@@ -185,11 +188,11 @@ impl LiteLlmCache {
     }
 }
 
-/// The keys under which a proxy may hold what a sign-in changed: the person, and of each team that they joined or left, or
-/// that was made or changed, the team (by its id and, if it has one, its alias) and their membership; the organizations.
+/// Cache keys of the objects that a sign-in changed: the user; each changed team, by ID and by alias if it has one, with the
+/// user's membership; and the organizations.
 ///
-/// In LiteLLM: `get_user_object`, `delete_cache_team_object`, `member_cache_keys` (a membership is held twice, under keys
-/// of different order) and `get_org_object`.
+/// In LiteLLM: `get_user_object`, `delete_cache_team_object`, `member_cache_keys` (a membership has two keys) and
+/// `get_org_object`.
 pub fn keys<'a>(
     user_id: &str,
     teams: impl IntoIterator<Item = (&'a str, Option<&'a str>)>,
@@ -219,8 +222,8 @@ mod tests {
     }
 
     #[test]
-    fn names_are_put_together_as_litellm_does_it() {
-        for (namespace, stored, channel) in [
+    fn namespace_is_added_as_in_litellm() {
+        for (namespace, key, channel) in [
             (None, "team_id:t", CHANNEL.to_owned()),
             (Some("prod"), "prod:team_id:t", format!("prod:{CHANNEL}")),
             (Some("team_id"), "team_id:t", format!("team_id:{CHANNEL}")),
@@ -228,12 +231,12 @@ mod tests {
             (Some(""), "team_id:t", format!(":{CHANNEL}")),
         ] {
             let cache = cache(namespace);
-            assert_eq!((cache.stored("team_id:t").as_str(), cache.channel()), (stored, channel), "{namespace:?}");
+            assert_eq!((cache.redis_key("team_id:t").as_str(), cache.channel()), (key, channel), "{namespace:?}");
         }
     }
 
     #[test]
-    fn every_key_that_litellm_uses_is_named() {
+    fn keys_list_all_cache_keys_of_litellm() {
         let keys = keys("u", [("t", Some("A: b")), ("s", None), ("r", Some(""))], ["o"]);
         let expected = [
             "org_id:o",
@@ -254,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_none_is_refused_without_repeating_it() {
+    fn new_rejects_invalid_url_without_repeating_it() {
         for url in [
             "",
             "S3cret",
@@ -275,10 +278,11 @@ mod tests {
         }
     }
 
-    /// What the library makes of an answer to its `SELECT`; a server that is full answers whatever comes first.
+    /// Errors that the library creates from the reply to its `SELECT`. A server at its connection limit sends that error as
+    /// the first reply.
     #[test]
-    fn a_refused_select_is_the_databases_matter_only_if_the_server_says_so() {
-        for (said, expected) in [
+    fn failed_select_is_classified_by_the_reply() {
+        for (reply, expected) in [
             ("User u has no permissions to run the 'select' command", CacheError::Database),
             ("this user has no permissions to run the 'select' command or its subcommand", CacheError::Database),
             ("DB index is out of range", CacheError::Database),
@@ -286,8 +290,8 @@ mod tests {
             ("Authentication required.", CacheError::Credentials),
             ("max number of clients reached", CacheError::Refused("ERR".to_owned())),
         ] {
-            let refused = (redis::ServerErrorKind::ResponseError.into(), "refused to switch database", said.to_owned());
-            assert_eq!(CacheError::from(RedisError::from(refused)), expected, "{said}");
+            let error = (redis::ServerErrorKind::ResponseError.into(), "refused to switch database", reply.to_owned());
+            assert_eq!(CacheError::from(RedisError::from(error)), expected, "{reply}");
         }
     }
 

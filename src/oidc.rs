@@ -1,4 +1,5 @@
-//! OpenID Connect with Microsoft Entra ID: send the browser there, redeem the code, know for certain who came back.
+//! OpenID Connect client for Microsoft Entra ID: builds the authorization request, redeems the code, verifies the ID token.
+//!
 //! Knows neither Postgres nor axum.
 
 mod app_token;
@@ -35,19 +36,19 @@ use crate::util::single_flight::SingleFlight;
 
 use app_token::AppTokens;
 pub use client_auth::Credentials;
-use client_auth::{Choice, ClientAuth, Credential};
+use client_auth::{ClientAuth, Credential, CredentialChoice};
 use discovery::Provider;
 pub use error::{AppTokenError, IdTokenError, ProviderError, SignInError, TokenError, aadsts_number};
-use id_token::Refused;
+use id_token::Rejection;
 
-/// How long Entra's endpoints and keys are used before they are read again (Microsoft's advice: a day).
+/// How long Entra's endpoints and signing keys are cached. Microsoft recommends a day.
 const PROVIDER_TTL: Duration = Duration::from_hours(24);
-/// A token with an unknown key id makes us read the keys again, but not more often than this, unless that reading failed:
-/// nobody with such a token can enter before one goes well. While the keys at hand do, a failed reading is not repeated
-/// sooner either.
+/// Minimum time between two reads of the signing keys that unknown key IDs cause. A failed read is repeated at once,
+/// because no user with such a token can sign in before one succeeds. While the cached keys suffice, a failed refresh is
+/// repeated after this time.
 const KEY_REFRESH: Duration = Duration::from_mins(1);
 
-/// What binds an answer of Entra to the request that asked for it. Sealed in the browser's cookie meanwhile.
+/// Secrets that bind Entra's response to the authorization request. The browser stores them in a sealed cookie.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct LoginSecrets {
     pub state: String,
@@ -55,16 +56,16 @@ pub struct LoginSecrets {
     pub pkce_verifier: String,
 }
 
-/// A person whose ID token was verified, with what their browser's sign-in brought along.
-pub struct SignedIn {
-    pub person: EntraUser,
-    /// For Graph, on the person's behalf. Not stored anywhere.
+/// Result of a sign-in at Entra whose ID token was verified.
+pub struct CompletedSignIn {
+    pub user: EntraUser,
+    /// Delegated token for Graph. Never stored.
     pub access_token: SecretString,
-    /// Entra's own session, for its sign-out.
+    /// ID of Entra's session, for front-channel logout.
     pub sid: Option<String>,
 }
 
-/// The enterprise app's view of Entra.
+/// Client for Entra, as one app registration.
 pub struct Entra {
     http: HttpClient,
     clock: Clock,
@@ -72,13 +73,13 @@ pub struct Entra {
     settings: config::Entra,
     redirect_uri: RedirectUrl,
     provider: SingleFlight<Arc<Provider>, Arc<ProviderError>>,
-    /// When a token with an unknown key id last made us read the keys.
+    /// When an unknown key ID last caused a read of the keys.
     keys_refreshed: Mutex<Option<Moment>>,
     app_tokens: AppTokens,
     metrics: Arc<Metrics>,
 }
 
-/// The ID token, taken as text: the library would refuse the whole answer where only the token is malformed.
+/// The ID token as text. The library's own type would reject the whole response if only the token is malformed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct IdTokenField {
     id_token: Option<String>,
@@ -101,7 +102,7 @@ type OauthClient = oauth2::Client<
 >;
 
 impl Entra {
-    /// `redirect_uri` is where Entra sends the browser back to; it has to be registered there.
+    /// Creates a client. `redirect_uri` must be registered for the app.
     #[must_use]
     pub fn new(http: HttpClient, clock: Clock, settings: config::Entra, redirect_uri: Url) -> Self {
         Self {
@@ -117,41 +118,45 @@ impl Entra {
         }
     }
 
-    /// Counts its calls there.
+    /// Records its calls in these metrics.
     #[must_use]
-    pub fn counted_by(self, metrics: Arc<Metrics>) -> Self {
+    pub fn with_metrics(self, metrics: Arc<Metrics>) -> Self {
         Self { metrics, ..self }
     }
 
-    /// Where the browser has to go so that Entra asks who the person is.
-    pub async fn begin(&self, proof: &LoginSecrets, pick_account: bool) -> Result<Url, Arc<ProviderError>> {
+    /// The URL that starts a sign-in in the browser. With `select_account`, Entra shows its account picker.
+    pub async fn authorization_url(
+        &self,
+        secrets: &LoginSecrets,
+        select_account: bool,
+    ) -> Result<Url, Arc<ProviderError>> {
         let provider = self.provider().await?;
         let client = self.client(&provider, provider.token_endpoint.clone());
-        let verifier = PkceCodeVerifier::new(proof.pkce_verifier.clone());
+        let verifier = PkceCodeVerifier::new(secrets.pkce_verifier.clone());
         let mut request = client
-            .authorize_url(|| CsrfToken::new(proof.state.clone()))
-            // Graph's scope is asked for here, so that Conditional Access runs now and not when the code is redeemed.
+            .authorize_url(|| CsrfToken::new(secrets.state.clone()))
+            // Includes Graph's scope, so that Conditional Access runs now and not when the code is redeemed.
             .add_scopes(["openid", "profile", "email"].map(|scope| Scope::new(scope.to_owned())))
             .add_scope(Scope::new(self.graph_scope("User.Read")))
-            .add_extra_param("nonce", proof.nonce.clone())
+            .add_extra_param("nonce", secrets.nonce.clone())
             .set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier));
-        if pick_account {
+        if select_account {
             request = request.add_extra_param("prompt", "select_account");
         }
         Ok(request.url().0)
     }
 
-    /// Redeems the code that Entra sent with the browser and verifies the ID token that comes for it.
-    pub async fn finish(&self, code: String, proof: &LoginSecrets) -> Result<SignedIn, SignInError> {
+    /// Redeems the authorization code and verifies the ID token.
+    pub async fn complete_sign_in(&self, code: String, secrets: &LoginSecrets) -> Result<CompletedSignIn, SignInError> {
         let provider = self.provider().await?;
-        let Choice { first, second, turned } = self.client_auth.choose(&provider.token_endpoint).await?;
-        let redeem = |credential| self.redeem(&code, proof, &provider, credential);
+        let CredentialChoice { first, fallback, swapped } = self.client_auth.choose(&provider.token_endpoint).await?;
+        let redeem = |credential| self.redeem(&code, secrets, &provider, credential);
         let outcome = redeem(&first).await;
-        let response = self.client_auth.settle(turned, outcome, second.as_ref().map(redeem)).await?;
+        let response = self.client_auth.or_fallback(swapped, outcome, fallback.as_ref().map(redeem)).await?;
         let id_token = response.extra_fields().id_token.as_deref().ok_or(IdTokenError::Missing)?;
-        let claims = self.verify(id_token, &proof.nonce, provider).await?;
-        Ok(SignedIn {
-            person: claims.person,
+        let claims = self.verify(id_token, &secrets.nonce, provider).await?;
+        Ok(CompletedSignIn {
+            user: claims.user,
             access_token: response.access_token().secret().clone().into(),
             sid: claims.sid,
         })
@@ -160,21 +165,21 @@ impl Entra {
     async fn redeem(
         &self,
         code: &str,
-        proof: &LoginSecrets,
+        secrets: &LoginSecrets,
         provider: &Provider,
         credential: &Credential,
     ) -> Result<TokenResponse, TokenError> {
         let client = authenticated(self.client(provider, provider.token_endpoint.clone()), credential);
         let mut request = client
             .exchange_code(AuthorizationCode::new(code.to_owned()))
-            .set_pkce_verifier(PkceCodeVerifier::new(proof.pkce_verifier.clone()));
+            .set_pkce_verifier(PkceCodeVerifier::new(secrets.pkce_verifier.clone()));
         for (name, value) in credential.parameters() {
             request = request.add_extra_param(name, value);
         }
-        self.counted(EntraCall::Code, request.request_async(&self.http)).await
+        self.record(EntraCall::Code, request.request_async(&self.http)).await
     }
 
-    /// A token that cannot be verified with the keys at hand may be signed with a newer one.
+    /// Verifies an ID token. If its key is unknown, reads the signing keys again and retries.
     async fn verify(
         &self,
         id_token: &str,
@@ -183,8 +188,8 @@ impl Entra {
     ) -> Result<id_token::Verified, SignInError> {
         let now = self.clock.now();
         match id_token::verify(id_token, nonce, &provider, &self.settings, now) {
-            Err(Refused::Token(IdTokenError::UnknownKey)) => {
-                // Whatever failed before: the keys at hand will not do.
+            Err(Rejection::Invalid(IdTokenError::UnknownKey)) => {
+                // The cached keys do not suffice, so an earlier failure to read them does not count.
                 let oldest = self.refresh_keys(self.clock.moment());
                 let provider = self.provider_if(|at| at >= oldest, Duration::ZERO).await?;
                 Ok(id_token::verify(id_token, nonce, &provider, &self.settings, now)?)
@@ -193,8 +198,8 @@ impl Entra {
         }
     }
 
-    /// How new the keys must be for a key to count as unknown. They may have been read a moment before Entra published
-    /// the one that is looked for, so: as new as the token, but for the once a minute.
+    /// Returns how recently the keys must have been read for a key to count as unknown: now, or the time of the last
+    /// refresh if that was less than [`KEY_REFRESH`] ago. Entra may have published the key just after an older read.
     fn refresh_keys(&self, now: Moment) -> Moment {
         let mut refreshed = self.keys_refreshed.lock().unwrap_or_else(PoisonError::into_inner);
         match *refreshed {
@@ -203,33 +208,33 @@ impl Entra {
         }
     }
 
-    /// What the app authenticates with; read anew where it is a file.
+    /// The app's credentials. Files are read again at each call.
     pub async fn credentials(&self) -> Result<Credentials, CredentialError> {
-        self.client_auth.look().await
+        self.client_auth.describe().await
     }
 
-    /// Entra's page that ends the person's session there and then sends the browser to `back`, which has to be a
-    /// registered redirect URI; `None` where Entra names no such page.
-    pub async fn sign_out_url(&self, back: &Url) -> Result<Option<Url>, Arc<ProviderError>> {
+    /// Entra's sign-out URL, which then redirects to `return_to`, a registered redirect URI. `None` if the discovery
+    /// document has no `end_session_endpoint`.
+    pub async fn sign_out_url(&self, return_to: &Url) -> Result<Option<Url>, Arc<ProviderError>> {
         let provider = self.provider().await?;
         Ok(provider.end_session_endpoint.clone().map(|mut url| {
-            url.query_pairs_mut().append_pair("post_logout_redirect_uri", back.as_str());
+            url.query_pairs_mut().append_pair("post_logout_redirect_uri", return_to.as_str());
             url
         }))
     }
 
-    /// Whether people can be sent to Entra and their tokens verified: its endpoints and keys are known.
+    /// Checks that Entra's endpoints and signing keys are known, which sign-ins need. Returns the number of keys.
     pub async fn ready(&self) -> Result<usize, Arc<ProviderError>> {
         self.provider().await.map(|provider| provider.keys.len())
     }
 
-    /// Reads the endpoints and the keys anew, whatever is known: for `check`.
+    /// Reads the endpoints and keys without the cache, for `check`. Returns the issuer and the number of keys.
     pub async fn probe(&self) -> Result<(String, usize), Arc<ProviderError>> {
         let provider = self.provider_if(|_| false, Duration::ZERO).await?;
         Ok((provider.issuer.clone(), provider.keys.len()))
     }
 
-    /// The tenant that the configuration names, once Entra has told its id; `None` for `organizations` and `common`.
+    /// ID of the configured tenant, from the discovery document; `None` for `organizations` and `common`.
     pub async fn home_tenant(&self) -> Result<Option<TenantId>, Arc<ProviderError>> {
         self.provider().await.map(|provider| provider.tenant)
     }
@@ -239,30 +244,30 @@ impl Entra {
         let outcome = self.provider_if(|at| at.age(now) < PROVIDER_TTL, KEY_REFRESH).await;
         match outcome {
             Ok(provider) => Ok(provider),
-            // Yesterday's keys are better than none: a token signed with a newer one is refused all the same.
+            // Stale keys are safe: a token that was signed with a newer key is still rejected.
             Err(error) => self.provider.last().await.ok_or(error),
         }
     }
 
-    /// The last reading if it was made at a good moment, or a new one; none for `pause` after a failure, where there is an
-    /// old one.
+    /// The cached provider if `is_fresh` accepts the time at which it was read, else a new one. See
+    /// [`SingleFlight::get`] for `retry_after`.
     async fn provider_if(
         &self,
-        still_good: impl FnOnce(Moment) -> bool,
-        pause: Duration,
+        is_fresh: impl FnOnce(Moment) -> bool,
+        retry_after: Duration,
     ) -> Result<Arc<Provider>, Arc<ProviderError>> {
         let read = async || {
-            let reading = discovery::read(&self.http, &self.settings);
-            let outcome = Step::EntraDiscovery.run(reading, ProviderError::code).await;
+            let read = discovery::read(&self.http, &self.settings);
+            let outcome = Step::EntraDiscovery.run(read, ProviderError::code).await;
             let label = if outcome.is_ok() { EntraOutcome::Ok } else { EntraOutcome::Failed };
             self.metrics.entra_calls.add((EntraCall::Discovery, label));
             outcome.map(Arc::new).map_err(Arc::new)
         };
-        self.provider.get(|at, _| still_good(at), pause, read).await
+        self.provider.get(|at, _| is_fresh(at), retry_after, read).await
     }
 
-    /// Counts a request for a token by how it ended.
-    async fn counted<T, E: Into<TokenError>>(
+    /// Runs a token request and records its outcome.
+    async fn record<T, E: Into<TokenError>>(
         &self,
         call: EntraCall,
         request: impl Future<Output = Result<T, E>>,
@@ -291,22 +296,22 @@ impl Entra {
             .set_redirect_uri(self.redirect_uri.clone())
     }
 
-    /// A scope of Graph in this cloud, such as `https://graph.microsoft.com/User.Read`.
+    /// A Graph scope in this cloud, such as `https://graph.microsoft.com/User.Read`.
     fn graph_scope(&self, name: &str) -> String {
         format!("{}/{name}", self.settings.graph_url.origin().ascii_serialization())
     }
 }
 
-impl From<Refused> for SignInError {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Token(error) => error.into(),
-            Refused::Tenant(identity) => Self::TenantNotAllowed(identity),
+impl From<Rejection> for SignInError {
+    fn from(rejection: Rejection) -> Self {
+        match rejection {
+            Rejection::Invalid(error) => error.into(),
+            Rejection::TenantNotAllowed(identity) => Self::TenantNotAllowed(identity),
         }
     }
 }
 
-/// With a secret the library sends it; with an assertion there is none to send.
+/// Adds a client secret, which the library sends. An assertion is sent as extra parameters instead.
 fn authenticated(client: OauthClient, credential: &Credential) -> OauthClient {
     match credential {
         Credential::Secret(secret) => client.set_client_secret(secret.clone()),
@@ -315,17 +320,17 @@ fn authenticated(client: OauthClient, credential: &Credential) -> OauthClient {
 }
 
 impl LoginSecrets {
-    /// A new one for each attempt. `state` carries a name by which the attempt's cookie is found again.
+    /// Creates secrets for one sign-in. The `state` starts with `login_state_id`, which finds the login state's cookie.
     #[must_use]
-    pub fn new(attempt_id: &str, secret: impl Fn() -> String) -> Self {
-        Self { state: format!("{attempt_id}.{}", secret()), nonce: secret(), pkce_verifier: secret() }
+    pub fn new(login_state_id: &str, secret: impl Fn() -> String) -> Self {
+        Self { state: format!("{login_state_id}.{}", secret()), nonce: secret(), pkce_verifier: secret() }
     }
 
-    /// The name in a `state`, if it has the shape of one of ours.
+    /// The login state's ID in a `state` parameter, if the parameter has the format that [`Self::new`] gives it.
     #[must_use]
-    pub fn attempt_id(state: &str) -> Option<&str> {
+    pub fn login_state_id(state: &str) -> Option<&str> {
         let (id, secret) = state.split_once('.')?;
-        let plain = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-        (id.len() == 12 && secret.len() == 43 && plain(id) && plain(secret)).then_some(id)
+        let is_base64url = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        (id.len() == 12 && secret.len() == 43 && is_base64url(id) && is_base64url(secret)).then_some(id)
     }
 }

@@ -1,8 +1,7 @@
-//! Who is signed in, as every request asks: remembered in memory for a while, and forgotten the moment that anything
-//! changes, on whichever replica or in whatever program.
+//! Sessions: cached in memory, and invalidated within a second after a change on any replica or in the database.
 //!
-//! Two rules keep this honest. What is remembered counts only while a connection listens to the database and has just
-//! proved to be alive; and whoever cannot be looked up is unknown, which is an error and not "nobody".
+//! The cache counts only while the connection that listens for changes has recently proved to be alive. A failed lookup is
+//! an error; it is never treated as signed out.
 
 mod cache;
 mod compact;
@@ -29,287 +28,293 @@ use crate::util::sanitize::chain;
 use cache::Cache;
 use loader::SessionLoader;
 
-pub use compact::{CompactUser, Id};
-pub use headers::{ASSERTION, IDENTITY_HEADERS, SignedIn};
+pub use compact::{CompactUser, EncodedUser, Id};
+pub use headers::{ASSERTION, IDENTITY_HEADERS};
 
-/// So often the connection that listens has to prove that it is alive.
-const QUIET: Duration = Duration::from_millis(300);
-/// What was remembered counts for so long after the connection last proved to be alive: together with the way of a
-/// notification, a change takes effect within a second even where the network swallows everything.
-const PROVEN: Duration = Duration::from_millis(900);
-/// How long to wait after a connection was lost, or where one cannot listen.
-const PAUSE: Duration = Duration::from_millis(250);
-const POOLER_PAUSE: Duration = Duration::from_secs(30);
+/// How often the listening connection has to prove that it is alive.
+const PROBE_INTERVAL: Duration = Duration::from_millis(300);
+/// How long the cache counts after the last proof. With the time for a notification, a change takes effect within a second
+/// even if the network silently drops everything.
+const PROOF_TTL: Duration = Duration::from_millis(900);
+/// Delay before the next attempt to listen after a lost connection.
+const RECONNECT_DELAY: Duration = Duration::from_millis(250);
+/// Delay before the next attempt to listen through a connection pooler, which does not forward notifications.
+const POOLER_RETRY_DELAY: Duration = Duration::from_secs(30);
 
-/// How long a session lasts.
+/// Durations from the configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Lifetimes {
     pub idle_timeout: TimeDelta,
-    /// How long a session is taken from memory where the database cannot tell of changes.
+    /// How long a session is cached if the database cannot notify of changes.
     pub cache_ttl: TimeDelta,
 }
 
-/// A session that is alive.
+/// A session that has neither expired nor been revoked.
 #[derive(Clone)]
 pub struct LiveSession {
-    pub user: Arc<SignedIn>,
-    /// When the user signed in: the `auth_time` of OpenID Connect Core 1.0, 2.
+    pub user: Arc<EncodedUser>,
+    /// When the user signed in: `auth_time` of OpenID Connect Core 1.0, 2.
     pub auth_time: DateTime<Utc>,
 }
 
-/// All sessions, as one replica sees them.
+/// All sessions, as seen by one replica.
 pub struct Sessions {
     store: Store,
     clock: Clock,
     lifetimes: Lifetimes,
     cache: Arc<Cache>,
-    lookups: Arc<SessionLoader>,
-    link: Link,
+    loader: Arc<SessionLoader>,
+    listener: ListenerState,
 }
 
-/// How far what is remembered can be trusted.
-struct Link {
-    began: Instant,
-    /// Milliseconds since `began` at which the connection that listens last proved to be alive; or one of the two below.
-    proven: AtomicU64,
+/// Whether changes are received, which decides how long the cache counts.
+struct ListenerState {
+    started: Instant,
+    /// Milliseconds from `started` to the connection's last proof of life, or one of the two constants below.
+    last_proof: AtomicU64,
 }
 
-const LOST: u64 = u64::MAX;
+/// No connection listens.
+const DISCONNECTED: u64 = u64::MAX;
+/// A pooler does not forward notifications.
 const POOLER: u64 = u64::MAX - 1;
 
-impl Link {
+impl ListenerState {
     fn set(&self, state: u64) {
-        self.proven.store(state, Ordering::Release);
+        self.last_proof.store(state, Ordering::Release);
     }
 
-    /// At `at` the connection was alive.
-    fn prove(&self, at: Instant) {
-        self.set(u64::try_from(at.duration_since(self.began).as_millis()).unwrap_or(LOST));
+    /// Records that the connection was alive at `at`.
+    fn record_proof(&self, at: Instant) {
+        self.set(u64::try_from(at.duration_since(self.started).as_millis()).unwrap_or(DISCONNECTED));
     }
 
-    /// Whether a connection listens, and proved lately to be alive.
-    fn listens(&self) -> bool {
-        match self.proven.load(Ordering::Acquire) {
-            LOST | POOLER => false,
-            ms => self.began.elapsed() < Duration::from_millis(ms) + PROVEN,
+    fn is_recent(&self, proof_ms: u64) -> bool {
+        self.started.elapsed() < Duration::from_millis(proof_ms) + PROOF_TTL
+    }
+
+    /// Whether a connection listens and has recently proved to be alive.
+    fn is_listening(&self) -> bool {
+        match self.last_proof.load(Ordering::Acquire) {
+            DISCONNECTED | POOLER => false,
+            proof_ms => self.is_recent(proof_ms),
         }
     }
 
-    /// How old what is remembered may be; `None`: nothing counts.
-    fn trusted(&self, lifetimes: Lifetimes) -> Option<Duration> {
-        match self.proven.load(Ordering::Acquire) {
-            LOST => None,
+    /// Maximum age of cached sessions; `None` if none counts.
+    fn max_cache_age(&self, lifetimes: Lifetimes) -> Option<Duration> {
+        match self.last_proof.load(Ordering::Acquire) {
+            DISCONNECTED => None,
             POOLER => Some(lifetimes.cache_ttl.to_std().unwrap_or_default()),
-            // Whatever goes unnoticed in spite of all, somebody's own SQL say, counts after this long.
-            ms if self.began.elapsed() < Duration::from_millis(ms) + PROVEN => {
-                Some(touch_interval(lifetimes.idle_timeout).to_std().unwrap_or_default())
+            // Changes that cause no notification, such as hand-written SQL, take effect after this time.
+            proof_ms => {
+                self.is_recent(proof_ms).then(|| touch_interval(lifetimes.idle_timeout).to_std().unwrap_or_default())
             }
-            _ => None,
         }
     }
 }
 
 impl Sessions {
-    /// Remembers nothing until [`Sessions::follow`] runs.
+    /// Caches nothing until [`Sessions::listen`] runs.
     #[must_use]
     pub fn new(store: Store, clock: Clock, lifetimes: Lifetimes) -> Self {
-        let link = Link { began: Instant::now(), proven: AtomicU64::new(LOST) };
+        let listener = ListenerState { started: Instant::now(), last_proof: AtomicU64::new(DISCONNECTED) };
         let cache = Arc::new(Cache::new());
-        let lookups = SessionLoader::new(store.clone(), clock.clone(), lifetimes.idle_timeout, cache.clone());
-        Self { store, clock, lifetimes, cache, lookups: Arc::new(lookups), link }
+        let loader = SessionLoader::new(store.clone(), clock.clone(), lifetimes.idle_timeout, cache.clone());
+        Self { store, clock, lifetimes, cache, loader: Arc::new(loader), listener }
     }
 
-    /// Who a token belongs to; `None` where its session is over or never was. An error where that cannot be told.
+    /// The session of a token; `None` if it does not exist or has ended. A failed lookup is an error.
     pub async fn find(&self, hash: &TokenHash) -> Result<Option<LiveSession>, Arc<StoreError>> {
         let lookups = &self.store.metrics().session_lookups;
-        let remembered = self.in_memory(hash);
-        if remembered.is_some() {
+        let cached = self.find_cached(hash);
+        if cached.is_some() {
             lookups.add(Lookup::Memory);
-            return Ok(remembered);
+            return Ok(cached);
         }
-        let outcome = Step::FindSession.run(self.lookups.find(*hash), |error| error.code()).await;
+        let outcome = Step::FindSession.run(self.loader.load(*hash), |error| error.code()).await;
         lookups.add(match &outcome {
             Ok(Some(_)) => Lookup::Database,
-            Ok(None) => Lookup::Nobody,
+            Ok(None) => Lookup::NotFound,
             Err(_) => Lookup::Failed,
         });
         outcome
     }
 
-    /// Who a token belongs to, as far as that is remembered and can be trusted now.
-    fn in_memory(&self, hash: &TokenHash) -> Option<LiveSession> {
-        let max_age = self.link.trusted(self.lifetimes)?;
+    fn find_cached(&self, hash: &TokenHash) -> Option<LiveSession> {
+        let max_age = self.listener.max_cache_age(self.lifetimes)?;
         self.cache.get(hash, self.clock.now(), self.clock.moment(), max_age)
     }
 
-    /// Ends sessions, here at once and elsewhere within a second.
-    pub async fn end(&self, hashes: &[TokenHash], why: SessionEnd) -> Result<(), StoreError> {
-        let whose = self.store.end_sessions(hashes).await?;
-        self.ended(why, whose.len());
-        for person in whose {
-            self.cache.forget(person);
-        }
+    /// Revokes sessions, here at once and on other replicas within a second.
+    pub async fn revoke(&self, hashes: &[TokenHash], reason: SessionEnd) -> Result<(), StoreError> {
+        let users = self.store.end_sessions(hashes).await?;
+        self.record_ended(reason, users.len());
+        self.invalidate_all(users);
         Ok(())
     }
 
-    /// Ends one of a person's sessions, by the name that lists call it; gives whether there was one.
-    pub async fn end_one(&self, person: ObjectId, session: &str) -> Result<bool, StoreError> {
-        let ended = self.store.end_session_of(person, session).await?;
-        self.ended(SessionEnd::One, usize::from(ended));
-        self.cache.forget(person);
+    /// Revokes one of a user's sessions by its name in lists. Returns whether it existed.
+    pub async fn revoke_one(&self, user: ObjectId, session: &str) -> Result<bool, StoreError> {
+        let ended = self.store.end_session_of(user, session).await?;
+        self.record_ended(SessionEnd::One, usize::from(ended));
+        self.cache.invalidate(user);
         Ok(ended)
     }
 
-    /// Ends all of a person's sessions; gives how many there were.
-    pub async fn end_all(&self, person: ObjectId) -> Result<i64, StoreError> {
-        let ended = self.store.revoke_sessions(Whose::One(person)).await?;
-        self.ended(SessionEnd::All, usize::try_from(ended).unwrap_or_default());
-        self.cache.forget(person);
+    /// Revokes all sessions of a user. Returns their number.
+    pub async fn revoke_all(&self, user: ObjectId) -> Result<i64, StoreError> {
+        let ended = self.store.revoke_sessions(Whose::One(user)).await?;
+        self.record_ended(SessionEnd::All, usize::try_from(ended).unwrap_or_default());
+        self.cache.invalidate(user);
         Ok(ended)
     }
 
-    /// Ends what was opened in one session of Entra's; gives how many sessions that were.
-    pub async fn end_sid(&self, sid: &str) -> Result<usize, StoreError> {
-        let whose = self.store.end_sessions_of_sid(sid).await?;
-        self.ended(SessionEnd::Entra, whose.len());
-        for person in &whose {
-            self.cache.forget(*person);
-        }
-        Ok(whose.len())
+    /// Revokes the sessions that were opened in one session of Entra's (`sid`). Returns their number.
+    pub async fn revoke_by_sid(&self, sid: &str) -> Result<usize, StoreError> {
+        let users = self.store.end_sessions_of_sid(sid).await?;
+        let ended = users.len();
+        self.record_ended(SessionEnd::Entra, ended);
+        self.invalidate_all(users);
+        Ok(ended)
     }
 
-    /// Keeps the record of a refused sign-in. Where the reason is known, the identity's sessions end, here at once and
-    /// elsewhere within a second.
+    /// Stores the record of a denied sign-in. If the reason is known, revokes the identity's sessions, here at once and on
+    /// other replicas within a second.
     pub async fn record_denial(&self, identity: Identity, run: &SyncRun) -> Result<(), StoreError> {
         let ended = self.store.record_denial(identity, run).await?;
-        self.ended_of_refused(identity, ended);
+        self.after_denial(identity, ended);
         Ok(())
     }
 
-    /// Ends the sessions of an identity whose tenant may not sign in. It leaves no record: there is no bound on who may
-    /// come from other tenants.
-    pub async fn end_of_identity(&self, identity: Identity) -> Result<(), StoreError> {
+    /// Revokes the sessions of an identity whose tenant may not sign in. Stores no record, because the number of users in
+    /// other tenants is unlimited.
+    pub async fn revoke_of_identity(&self, identity: Identity) -> Result<(), StoreError> {
         let ended = self.store.end_sessions_of_identity(identity).await?;
-        self.ended_of_refused(identity, ended);
+        self.after_denial(identity, ended);
         Ok(())
     }
 
-    fn ended_of_refused(&self, identity: Identity, ended: usize) {
-        self.ended(SessionEnd::Refused, ended);
-        self.cache.forget(identity.object_id);
+    fn after_denial(&self, identity: Identity, ended: usize) {
+        self.record_ended(SessionEnd::Denied, ended);
+        self.cache.invalidate(identity.object_id);
         if ended > 0 {
-            tracing::info!(sessions = ended, "ended the sessions of a user whose sign-in was refused");
+            tracing::info!(sessions = ended, "revoked sessions of a user whose sign-in was denied");
         }
     }
 
-    /// Opens a session. What is remembered of the person may be older than what the sign-in changed, and of another one
-    /// who was signed in here, older than its end.
+    /// Opens a session. Invalidates the user, because the sign-in may have changed the row, and the users of this browser's
+    /// previous sessions.
     pub async fn open(&self, session: &NewSession, run: &SyncRun) -> Result<(), StoreError> {
         let ended = Step::OpenSession.run(self.store.open_session(session, run), StoreError::code).await?;
         self.store.metrics().sessions_opened.add(());
-        self.ended(SessionEnd::NewSignIn, ended.len());
-        for person in ended.into_iter().chain([session.identity.object_id]) {
-            self.cache.forget(person);
-        }
+        self.record_ended(SessionEnd::NewSignIn, ended.len());
+        self.invalidate_all(ended.into_iter().chain([session.identity.object_id]));
         Ok(())
     }
 
-    fn ended(&self, why: SessionEnd, count: usize) {
-        self.store.metrics().sessions_ended.add_many(why, count);
+    fn record_ended(&self, reason: SessionEnd, count: usize) {
+        self.store.metrics().sessions_ended.add_many(reason, count);
     }
 
-    /// How many sessions are in memory, whether they count at this moment or not.
+    fn invalidate_all(&self, users: impl IntoIterator<Item = ObjectId>) {
+        for user in users {
+            self.cache.invalidate(user);
+        }
+    }
+
+    /// Number of cached sessions, whether they count at the moment or not.
     #[must_use]
-    pub fn remembered(&self) -> usize {
+    pub fn cached_count(&self) -> usize {
         self.cache.len()
     }
 
-    /// Whether the database tells of changes at this moment.
+    /// Whether changes in the database are received at the moment.
     #[must_use]
-    pub fn listens(&self) -> bool {
-        self.link.listens()
+    pub fn is_listening(&self) -> bool {
+        self.listener.is_listening()
     }
 
-    /// Whether sessions are answered from memory at this moment.
+    /// Whether cached sessions count at the moment.
     #[must_use]
-    pub fn remembers(&self) -> bool {
-        self.link.trusted(self.lifetimes).is_some_and(|age| !age.is_zero())
+    pub fn is_caching(&self) -> bool {
+        self.listener.max_cache_age(self.lifetimes).is_some_and(|age| !age.is_zero())
     }
 
-    /// Listens to the database, and forgets what has changed; until `stop`.
-    pub async fn follow(&self, stop: CancellationToken) {
-        let mut told = false;
+    /// Listens for changes and invalidates the cache, until `stop`.
+    pub async fn listen(&self, stop: CancellationToken) {
+        let mut logged = false;
         loop {
-            let outcome = self.listen(&stop, &mut told).await;
-            self.link.set(LOST);
-            let pause = match outcome {
-                Ok(()) => return,
-                Err(error @ ListenError::Pooler) => {
-                    self.cache.clear();
-                    self.link.set(POOLER);
-                    self.tell(&error, &mut told);
-                    POOLER_PAUSE
-                }
-                Err(error) => {
-                    self.cache.clear();
-                    self.tell(&error, &mut told);
-                    PAUSE
-                }
-            };
-            tokio::select! { () = tokio::time::sleep(pause) => {}, () = stop.cancelled() => return }
-        }
-    }
-
-    /// Once, until the connection is there again.
-    fn tell(&self, error: &ListenError, told: &mut bool) {
-        if !std::mem::replace(told, true) {
-            let why = chain(error);
-            if let Some(age) = self.link.trusted(self.lifetimes) {
-                tracing::warn!("sessions are remembered for {} ms only: {why}", age.as_millis());
+            let outcome = self.listen_once(&stop, &mut logged).await;
+            self.listener.set(DISCONNECTED);
+            let Err(error) = outcome else { return };
+            self.cache.clear();
+            let delay = if matches!(error, ListenError::Pooler) {
+                self.listener.set(POOLER);
+                POOLER_RETRY_DELAY
             } else {
-                tracing::warn!("no session is remembered meanwhile: {why}");
-            }
+                RECONNECT_DELAY
+            };
+            self.log_failure(&error, &mut logged);
+            tokio::select! { () = tokio::time::sleep(delay) => {}, () = stop.cancelled() => return }
         }
     }
 
-    async fn listen(&self, stop: &CancellationToken, told: &mut bool) -> Result<(), ListenError> {
-        let mut proven = Instant::now();
+    /// Logs a failure once, until the connection is restored.
+    fn log_failure(&self, error: &ListenError, logged: &mut bool) {
+        if std::mem::replace(logged, true) {
+            return;
+        }
+        let error = chain(error);
+        if let Some(age) = self.listener.max_cache_age(self.lifetimes) {
+            tracing::warn!(
+                error,
+                cache_ttl_ms = age.as_millis(),
+                "not listening for session changes; cache is short-lived"
+            );
+        } else {
+            tracing::warn!(error, "not listening for session changes; cache is off");
+        }
+    }
+
+    async fn listen_once(&self, stop: &CancellationToken, logged: &mut bool) -> Result<(), ListenError> {
+        let mut proved_at = Instant::now();
         let hello = random::token();
         let mut changes = tokio::select! {
             changes = self.store.listen(&hello) => changes?,
             () = stop.cancelled() => return Ok(()),
         };
-        // Whatever was said before anybody listened.
+        // Changes before this moment were not received.
         self.cache.clear();
-        if std::mem::replace(told, false) {
-            tracing::info!("the database tells of changes again: sessions are remembered");
+        if std::mem::replace(logged, false) {
+            tracing::info!("listening for session changes again; cache is on");
         }
         loop {
-            self.link.prove(proven);
-            let quiet = QUIET.saturating_sub(proven.elapsed());
+            self.listener.record_proof(proved_at);
+            let wait = PROBE_INTERVAL.saturating_sub(proved_at.elapsed());
             let change = tokio::select! {
-                change = changes.next(quiet) => change?,
+                change = changes.next(wait) => change?,
                 () = stop.cancelled() => break,
             };
             if let Some(change) = change {
-                self.forget(change);
+                self.invalidate(change);
             }
-            // Also where one change comes after the other: each tells only that what was said before it has arrived.
-            if proven.elapsed() >= QUIET {
+            // Also probes while changes arrive: each one proves only that earlier changes have arrived.
+            if proved_at.elapsed() >= PROBE_INTERVAL {
                 let at = Instant::now();
-                for change in changes.check_alive(PROVEN.saturating_sub(QUIET)).await? {
-                    self.forget(change);
+                for change in changes.check_alive(PROOF_TTL.saturating_sub(PROBE_INTERVAL)).await? {
+                    self.invalidate(change);
                 }
-                proven = at;
+                proved_at = at;
             }
         }
         changes.close().await;
         Ok(())
     }
 
-    fn forget(&self, change: SessionChange) {
+    fn invalidate(&self, change: SessionChange) {
         match change {
-            SessionChange::User(person) => self.cache.forget(person),
+            SessionChange::User(user) => self.cache.invalidate(user),
             SessionChange::AnyUser => self.cache.clear(),
         }
     }

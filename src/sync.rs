@@ -1,5 +1,6 @@
-//! The use case: read what Entra says, compare it with the store, write the difference. The only module that sees both
-//! a network client and the store; no network call happens inside a transaction.
+//! Sign-in sync: reads the directory, compares it with the database, and writes the difference.
+//!
+//! No network call is made inside a transaction.
 
 mod directory;
 
@@ -18,41 +19,41 @@ use crate::util::sanitize::chain;
 
 pub use directory::{DirectoryReader, service_principal};
 
-/// Why a sync did not come to its end.
+/// Why a sync failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SyncError {
-    /// The person may not enter. Nothing was written; the record says why, and is not kept yet.
-    #[error("the person was refused: {0:?}")]
-    Refused(Denial, Box<SyncRun>),
+    /// The policy denied the sign-in. Nothing was written; the caller has to store the record.
+    #[error("sign-in denied: {0:?}")]
+    Denied(Denial, Box<SyncRun>),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Syncs one person's sign-in. `token` is Graph's, on the person's behalf.
+/// Syncs one sign-in. `token` is the user's delegated Graph token.
 pub async fn sync(
     reader: &DirectoryReader,
     store: &Store,
     cache: Option<&LiteLlmCache>,
     policy: &Policy,
-    person: &EntraUser,
+    user: &EntraUser,
     token: &SecretString,
     now: DateTime<Utc>,
 ) -> Result<SyncRun, SyncError> {
     let begin = Instant::now();
-    let directory = reader.read(person.identity, token).await;
+    let directory = reader.read(user.identity, token).await;
     let graph_time = begin.elapsed();
-    let refuse = |refusal, directory| {
-        let run = SyncRun::new(now, Some(refusal), Some(directory));
-        Err(SyncError::Refused(refusal, Box::new(SyncRun { graph_time, ..run })))
+    let deny = |denial, directory| {
+        let run = SyncRun::new(now, Some(denial), Some(directory));
+        Err(SyncError::Denied(denial, Box::new(SyncRun { graph_time, ..run })))
     };
-    if let Some(refusal) = refusal(policy, &directory) {
-        return refuse(refusal, directory);
+    if let Some(denial) = group_denial(policy, &directory) {
+        return deny(denial, directory);
     }
 
     let begin = Instant::now();
-    let planner = Planner { entra_user: person, directory: &directory, policy, store: store.kind(), now };
-    let current = match Step::Read.run(store.read(person, &directory), StoreError::code).await {
-        Err(StoreError::OtherTenant) => return refuse(Denial::OtherTenant, directory),
+    let planner = Planner { entra_user: user, directory: &directory, policy, store: store.kind(), now };
+    let current = match Step::Read.run(store.read(user, &directory), StoreError::code).await {
+        Err(StoreError::OtherTenant) => return deny(Denial::OtherTenant, directory),
         current => current?,
     };
     let read_time = begin.elapsed();
@@ -60,26 +61,26 @@ pub async fn sync(
     let plan = Step::Plan.span().in_scope(|| planner.plan(&current));
     let plan_time = begin.elapsed();
     let begin = Instant::now();
-    // What is written is planned again under the locks, and so is what is noted.
+    // Under its locks, `apply` plans again, so its notes replace those of the first plan.
     let (applied, notes) = if plan.is_empty() {
         (Applied::default(), plan.notes)
     } else {
         let applied = match Step::Apply.run(store.apply(&planner, &plan), StoreError::code).await {
-            Err(StoreError::OtherTenant) => return refuse(Denial::OtherTenant, directory),
+            Err(StoreError::OtherTenant) => return deny(Denial::OtherTenant, directory),
             applied => applied?,
         };
         if let Some(cache) = cache {
-            forget(cache, person, &applied).await;
+            evict(cache, user, &applied).await;
         }
         let notes = applied.notes.clone();
         (applied, notes)
     };
     for failure in &applied.failures {
-        tracing::error!(kind = failure.kind, id = %failure.id, why = failure.why, "a group could not be created");
+        tracing::error!(kind = failure.kind, id = %failure.id, reason = failure.why, "failed to create group");
     }
     for note in &notes {
         if let Note::OperatorRoleWithheld { role } = note {
-            let object_id = person.identity.object_id;
+            let object_id = user.identity.object_id;
             tracing::warn!(%role, %object_id, "operator role withheld: the user row is older than the first sign-in");
         }
     }
@@ -93,9 +94,9 @@ pub async fn sync(
     })
 }
 
-/// Tells the proxies to forget what was written. They would find out by themselves within a minute, so that whoever
-/// signs in does not pay for a Redis that is away with more than its time-out.
-async fn forget(cache: &LiteLlmCache, person: &EntraUser, applied: &Applied) {
+/// Evicts what was written from the LiteLLM proxies' caches. A failure is only logged, because the entries expire within a
+/// minute: an unreachable Redis costs a sign-in at most its timeout.
+async fn evict(cache: &LiteLlmCache, user: &EntraUser, applied: &Applied) {
     let teams: Vec<(String, Option<&str>)> = applied
         .aliases_joined
         .iter()
@@ -105,18 +106,16 @@ async fn forget(cache: &LiteLlmCache, person: &EntraUser, applied: &Applied) {
     let organizations = applied.organizations_joined.iter().map(String::as_str);
     let teams = teams.iter().map(|(id, alias)| (id.as_str(), *alias));
     let mut keys = litellm_cache::keys(applied.user_id.as_str(), teams, organizations);
-    // A proxy holds a person under the id that it asked for, which at its own sign-in is the object id.
-    keys.insert(person.identity.object_id.to_string());
-    if let Err(error) = cache.forget(&keys).await {
-        tracing::warn!(
-            "LiteLLM's proxies were not told of a sign-in's changes, and see them within a minute: {}",
-            chain(&error)
-        );
+    // A proxy caches a user under the ID that it looked up. At the proxy's own sign-in, that is the object ID.
+    keys.insert(user.identity.object_id.to_string());
+    if let Err(error) = cache.evict(&keys).await {
+        let error = chain(&error);
+        tracing::warn!(error, "failed to evict LiteLLM caches; proxies see the change within 60 s");
     }
 }
 
-/// `access.require_group`. "Unknown" is not "nobody", but it opens no door either.
-fn refusal(policy: &Policy, directory: &Directory) -> Option<Denial> {
+/// Applies `access.require_group`. An unknown list denies the sign-in, for a reason of its own.
+fn group_denial(policy: &Policy, directory: &Directory) -> Option<Denial> {
     if !policy.require_group {
         return None;
     }

@@ -1,4 +1,4 @@
-//! Helpers without knowledge of the product: time, randomness, outgoing HTTP, shared remote reads, log sanitizing.
+//! Helpers that know nothing about the product: time, randomness, outgoing HTTP, shared remote reads, log sanitizing.
 
 pub mod clock;
 pub mod http_client;

@@ -22,8 +22,8 @@ pub(super) async fn tell_credentials(report: &mut Report, entra: &Entra, now: Da
     let found = match &credentials {
         Credentials::OneSecret => "with a client secret".to_owned(),
         Credentials::TwoSecrets => "with one of two client secrets, whichever Entra takes".to_owned(),
-        Credentials::Certificate { thumbprint, ends } => {
-            format!("with the certificate {thumbprint}, which ends on {}", ends.format("%Y-%m-%d"))
+        Credentials::Certificate { thumbprint, expires_at } => {
+            format!("with the certificate {thumbprint}, which ends on {}", expires_at.format("%Y-%m-%d"))
         }
         Credentials::FederatedToken => "with a federated token, read from its file at each use".to_owned(),
     };
@@ -39,7 +39,7 @@ pub(super) async fn tell_credentials(report: &mut Report, entra: &Entra, now: Da
 pub(super) async fn check_app(report: &mut Report, config: &Config, entra: &Entra, graph: &Graph, tenant: TenantId) {
     report.awaits(CREDENTIALS);
     let token = entra.app_token(tenant).await;
-    for (index, error) in entra.refused_secrets(tenant).await.unwrap_or_default() {
+    for (index, error) in entra.rejected_secrets(tenant).await.unwrap_or_default() {
         let which = if index == 0 { "first" } else { "second" };
         let found = format!("the {which} of the two client secrets: {error}{}", number(&error));
         report.warn(CREDENTIALS, &found, "mend it, or take it out of the configuration");

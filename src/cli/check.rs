@@ -82,7 +82,7 @@ async fn check_caches(report: &mut Report, config: &Config) {
 }
 
 async fn check_entra(report: &mut Report, config: &Config, clock: &Clock) -> anyhow::Result<()> {
-    let http = HttpClient::to(&config.entra.authority_url)?;
+    let http = HttpClient::for_host(&config.entra.authority_url)?;
     let redirect_uri = config.server.public_url.join("/sso/callback");
     let entra = Entra::new(http.clone(), clock.clone(), config.entra.clone(), redirect_uri);
     let graph = Graph::new(http, config.entra.graph_url.clone(), graph::TOTAL_BUDGET);

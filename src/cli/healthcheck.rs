@@ -18,7 +18,7 @@ pub(super) async fn run(url: Option<Url>, file: Option<&Path>, env: &Env) -> any
         let listen = config::load(file, env).map_or(default, |loaded| loaded.config.server.listen);
         Url::parse(&format!("http://{}/healthz", reachable(listen)))?
     };
-    let http = HttpClient::direct()?;
+    let http = HttpClient::without_proxy()?;
     let answer = http.send(http.get(url.clone())).await?;
     if answer.status.is_success() {
         outln!("alive")?;

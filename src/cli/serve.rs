@@ -26,7 +26,7 @@ pub(super) async fn run(file: Option<&Path>, log: &LogArgs, env: &Env) -> anyhow
     let traces = log.start(env)?;
     let outcome = serve(file, env).await;
     if let Some(traces) = traces {
-        traces.end().await;
+        traces.shut_down().await;
     }
     outcome
 }

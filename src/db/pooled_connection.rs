@@ -32,7 +32,7 @@ impl Drop for Usage<'_> {
 impl Usage<'_> {
     fn stop(&mut self) {
         if let Some(started_at) = self.started_at.take() {
-            self.metrics.postgres_seconds.took((), started_at.elapsed());
+            self.metrics.postgres_seconds.observe((), started_at.elapsed());
         }
     }
 }

@@ -1,38 +1,40 @@
-//! Why a list of groups is not known, by situation.
+//! Why a list of groups could not be read.
 
 use std::time::Duration;
 
-use crate::util::http_client::{Answer, HttpError};
+use crate::util::http_client::{HttpError, Response};
 
-/// A list that could not be read to its end.
+/// Why a list could not be read completely.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GraphError {
-    #[error("Graph does not accept the token (401)")]
+    #[error("Graph rejected the token (401)")]
     Unauthorized { request_id: String },
-    #[error("Graph does not let the token read this (403): a permission or its admin consent is missing")]
+    #[error("Graph denied access (403): a permission or its admin consent is missing")]
     Forbidden { request_id: String },
-    #[error("Graph does not know the service principal (404): is service_principal_id the enterprise app's object id?")]
+    #[error(
+        "Graph found no such service principal (404): entra.service_principal_id must be the enterprise app's object ID"
+    )]
     NotFound { request_id: String },
-    #[error("Graph asks for patience (429)")]
+    #[error("Graph throttled the request (429)")]
     Throttled { request_id: String, retry_after: Option<Duration> },
-    #[error("Graph has trouble ({status})")]
+    #[error("Graph is unavailable ({status})")]
     Unavailable { status: u16, request_id: String, retry_after: Option<Duration> },
     #[error("Graph answered {status}")]
     Unexpected { status: u16, request_id: String },
     #[error("Graph could not be reached: {0}")]
     Unreachable(String),
-    #[error("Graph did not finish in time")]
+    #[error("Graph did not return the list in time")]
     Timeout,
-    #[error("Graph's answer is not what it should be")]
+    #[error("Graph returned an invalid response")]
     Malformed,
-    #[error("Graph's next page is on another host")]
+    #[error("Graph's nextLink points to another host")]
     ForeignLink,
-    #[error("Graph's pages do not end")]
+    #[error("Graph's pages repeat or exceed the limit")]
     PageLoop,
 }
 
 impl GraphError {
-    /// A stable word for logs, records and tests.
+    /// Stable code for logs, sync records and metrics.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -50,12 +52,13 @@ impl GraphError {
         }
     }
 
-    /// Whether the token, and not Graph, is the matter: another token may be let in.
+    /// Whether Graph denied this token. Another token may have access.
     #[must_use]
-    pub fn is_refusal(&self) -> bool {
+    pub fn is_denied(&self) -> bool {
         matches!(self, Self::Unauthorized { .. } | Self::Forbidden { .. })
     }
 
+    /// Whether a retry may succeed.
     pub(super) fn is_transient(&self) -> bool {
         match self {
             Self::Throttled { .. } | Self::Unavailable { .. } | Self::Unreachable(_) | Self::Timeout => true,
@@ -69,6 +72,7 @@ impl GraphError {
         }
     }
 
+    /// The delay of the `Retry-After` header.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Throttled { retry_after, .. } | Self::Unavailable { retry_after, .. } => *retry_after,
@@ -76,15 +80,16 @@ impl GraphError {
         }
     }
 
-    /// `client_request_id` names the request where Graph's answer has no `request-id` of its own.
-    pub(super) fn from_answer(answer: &Answer, client_request_id: &str) -> Self {
-        let header = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok());
-        // It goes into the log and is told to people, so it has to look like an id.
-        let id = |text: &&str| text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-        let request_id = header("request-id").filter(id).unwrap_or(client_request_id).to_owned();
-        // Graph writes seconds here; a date, which HTTP would allow, is left to the backoff.
+    /// The error for a response without success status. `client_request_id` identifies the request if the response has
+    /// no `request-id`.
+    pub(super) fn from_response(response: &Response, client_request_id: &str) -> Self {
+        let header = |name: &str| response.headers.get(name).and_then(|value| value.to_str().ok());
+        // The ID is logged and shown to users, so only plain IDs are accepted.
+        let is_id = |text: &&str| text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        let request_id = header("request-id").filter(is_id).unwrap_or(client_request_id).to_owned();
+        // Graph sends seconds. A date, which HTTP also allows, is ignored.
         let retry_after = header("retry-after").and_then(|value| value.trim().parse().ok()).map(Duration::from_secs);
-        match answer.status.as_u16() {
+        match response.status.as_u16() {
             401 => Self::Unauthorized { request_id },
             403 => Self::Forbidden { request_id },
             404 => Self::NotFound { request_id },
@@ -94,7 +99,7 @@ impl GraphError {
         }
     }
 
-    /// Graph's id of the failed request, which Microsoft's support asks for.
+    /// Graph's ID of the failed request, which Microsoft support asks for.
     #[must_use]
     pub fn request_id(&self) -> Option<&str> {
         match self {
@@ -113,8 +118,8 @@ impl From<HttpError> for GraphError {
     fn from(error: HttpError) -> Self {
         match error {
             HttpError::Timeout => Self::Timeout,
-            HttpError::Connection(why) => Self::Unreachable(why),
-            HttpError::TooLong => Self::Malformed,
+            HttpError::Connection(reason) => Self::Unreachable(reason),
+            HttpError::BodyTooLarge => Self::Malformed,
         }
     }
 }

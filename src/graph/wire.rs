@@ -1,10 +1,10 @@
-//! The JSON that Graph sends, and nothing else.
+//! JSON types of Graph's responses.
 
 use serde::Deserialize;
 
 use crate::domain::{GroupId, display_name};
 
-/// One page of a collection. Without `value` it is none: an error that came as 200 is no empty list.
+/// One page of a collection. `value` is required, so that an error with status 200 is not read as an empty list.
 #[derive(Deserialize)]
 pub(super) struct Page<T> {
     pub(super) value: Vec<T>,
@@ -12,26 +12,26 @@ pub(super) struct Page<T> {
     pub(super) next_link: Option<String>,
 }
 
-/// An entry of `memberOf`: a group, a directory role, an administrative unit, or what else Graph may come to list.
+/// An entry of `memberOf`: a group, a directory role, an administrative unit or another type.
 #[derive(Deserialize)]
 #[serde(tag = "@odata.type")]
 pub(super) enum DirectoryObject {
     #[serde(rename = "#microsoft.graph.group")]
     Group {
         id: GroupId,
-        /// Null where the app may read the ids only.
+        /// Null if the app may only read IDs.
         #[serde(rename = "displayName", default)]
         display_name: Option<String>,
     },
     #[serde(other)]
-    NoGroup,
+    Other,
 }
 
 impl DirectoryObject {
     pub(super) fn into_group(self) -> Option<(GroupId, Option<String>)> {
         match self {
             Self::Group { id, display_name: name } => Some((id, name.as_deref().and_then(display_name))),
-            Self::NoGroup => None,
+            Self::Other => None,
         }
     }
 }
@@ -46,16 +46,16 @@ pub(super) enum AppRoleAssignment {
         #[serde(rename = "principalDisplayName", default)]
         display_name: Option<String>,
     },
-    /// A person or a service principal.
+    /// A user or a service principal.
     #[serde(other)]
-    NoGroup,
+    Other,
 }
 
 impl AppRoleAssignment {
     pub(super) fn into_group(self) -> Option<(GroupId, Option<String>)> {
         match self {
             Self::Group { id, display_name: name } => Some((id, name.as_deref().and_then(display_name))),
-            Self::NoGroup => None,
+            Self::Other => None,
         }
     }
 }

@@ -21,7 +21,7 @@ use super::return_to::ReturnTo;
 use super::{failed_sign_in, login, metrics, session_cookie};
 use crate::db::{Denial, SyncRun};
 use crate::observability::metrics::{SessionEnd, SignIn};
-use crate::oidc::{SignInError, SignedIn, aadsts_number};
+use crate::oidc::{CompletedSignIn, SignInError, aadsts_number};
 use crate::sync::{SyncError, sync};
 use crate::util::sanitize::chain;
 
@@ -131,15 +131,15 @@ async fn authenticate(
     query: &Query,
     login_state: &LoginState,
     info: &RequestInfo,
-) -> Result<SignedIn, WebError> {
+) -> Result<CompletedSignIn, WebError> {
     let (error, aadsts) = if let Some(error) = from_entra(query) {
         (error, query.get("error_description").and_then(aadsts_number).map(ToOwned::to_owned))
     } else if let Some(code) = query.get("code").filter(|code| !code.is_empty()) {
-        match app.entra.finish(code.to_owned(), &login_state.secrets).await {
+        match app.entra.complete_sign_in(code.to_owned(), &login_state.secrets).await {
             Ok(signed_in) => return Ok(signed_in),
             Err(error) => {
                 if let SignInError::TenantNotAllowed(identity) = &error
-                    && let Err(error) = app.sessions.end_of_identity(*identity).await
+                    && let Err(error) = app.sessions.revoke_of_identity(*identity).await
                 {
                     tracing::error!(error = chain(&error), "failed to end the sessions of a user of a denied tenant");
                 }
@@ -157,7 +157,7 @@ async fn authenticate(
 /// Ends this browser's session. AADSTS50105 ("not assigned") does not identify the user, so no other session can be
 /// ended. Another site cannot trigger this, since the `state` is bound to this browser.
 async fn end_own_session(app: &App, headers: &HeaderMap) {
-    if let Err(error) = session_cookie::end(app, headers, SessionEnd::Refused).await {
+    if let Err(error) = session_cookie::end(app, headers, SessionEnd::Denied).await {
         tracing::error!(error = chain(&error), "failed to end the session of a denied sign-in");
     }
 }
@@ -173,7 +173,7 @@ async fn sign_in(
     let begin = Instant::now();
     let signed_in = authenticate(app, query, login_state, info).await?;
     let entra_time = begin.elapsed();
-    let user = &signed_in.person;
+    let user = &signed_in.user;
     tracing::Span::current().record("user_id", tracing::field::display(user.identity.object_id));
     app.limits.count_user(user.identity)?;
     let policy = &app.config.policy;
@@ -181,7 +181,7 @@ async fn sign_in(
     let outcome = if policy.admits_email(user.sign_in_address.as_ref()) {
         sync(&app.directory_reader, &app.store, app.cache.as_ref(), policy, user, &signed_in.access_token, now).await
     } else {
-        Err(SyncError::Refused(Denial::EmailDomain, Box::new(SyncRun::new(now, Some(Denial::EmailDomain), None))))
+        Err(SyncError::Denied(Denial::EmailDomain, Box::new(SyncRun::new(now, Some(Denial::EmailDomain), None))))
     };
     let run = match outcome {
         Ok(run) => {
@@ -189,7 +189,7 @@ async fn sign_in(
             metrics::record_sync(&app.metrics, &run);
             run
         }
-        Err(SyncError::Refused(denial, run)) => {
+        Err(SyncError::Denied(denial, run)) => {
             let run = SyncRun { entra_time, ..*run };
             metrics::record_sync(&app.metrics, &run);
             if let Err(error) = app.sessions.record_denial(user.identity, &run).await {

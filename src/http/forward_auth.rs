@@ -25,7 +25,7 @@ use super::error::WebError;
 use super::middleware::FromProxy;
 use super::return_to::ReturnTo;
 use super::session_cookie;
-use crate::assertion::HOLD_KEYS;
+use crate::assertion::JWKS_MAX_AGE;
 use crate::session::{ASSERTION, IDENTITY_HEADERS, LiveSession};
 
 pub(super) use access_requirement::AccessRequirement;
@@ -75,7 +75,7 @@ async fn verify(
             if trusted { ProxyKind::of(&headers, envoy.map(|_| client_target(&uri))) } else { ProxyKind::Unknown };
         return Ok(not_signed_in(&app, &proxy, &headers));
     };
-    let user = session.user.person();
+    let user = session.user.decode();
     tracing::Span::current().record("user_id", tracing::field::display(user.identity.object_id));
     if !requirement.is_met_by(&user) {
         return Err(WebError::NotInAny);
@@ -92,7 +92,7 @@ fn client_target(uri: &Uri) -> &str {
 
 async fn allowed(app: &App, session: &LiveSession, upstream: &Upstream) -> Result<Response, WebError> {
     let mut response = StatusCode::OK.into_response();
-    let user = session.user.person();
+    let user = session.user.decode();
     let headers = response.headers_mut();
     *headers = user.headers();
     if let (Some(assertions), Some(assertion)) = (&app.assertions, &app.config.session.assertion) {
@@ -150,6 +150,6 @@ pub(super) async fn ensure_identity_headers(request: Request, next: Next) -> Res
 /// `GET /.well-known/jwks.json`: the public keys of assertions.
 pub(super) async fn keys(State(app): State<Arc<App>>) -> Result<([(HeaderName, String); 1], Json<Value>), WebError> {
     let assertions = app.assertions.as_ref().ok_or(WebError::NotFound)?;
-    let cache = format!("public, max-age={}", HOLD_KEYS.as_secs());
+    let cache = format!("public, max-age={}", JWKS_MAX_AGE.as_secs());
     Ok(([(CACHE_CONTROL, cache)], Json(assertions.jwks().await?)))
 }

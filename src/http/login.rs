@@ -38,7 +38,7 @@ pub(super) async fn redirect_to_entra(
     login_state: &LoginState,
     cookies: Vec<HeaderValue>,
 ) -> Result<Response, WebError> {
-    let entra = app.entra.begin(&login_state.secrets, login_state.select_account).await?;
+    let entra = app.entra.authorization_url(&login_state.secrets, login_state.select_account).await?;
     app.metrics.sign_ins_begun.add(());
     let mut response = Redirect::to(entra.as_str()).into_response();
     for cookie in cookies {

@@ -30,6 +30,8 @@ const MAX_BYTES: usize = 5_000;
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct LoginState {
+    /// Earlier versions wrote `proof`. During an upgrade, either version may open the cookie.
+    #[serde(rename = "proof")]
     pub(super) secrets: LoginSecrets,
     pub(super) return_to: ReturnTo,
     started_at: DateTime<Utc>,
@@ -83,7 +85,7 @@ impl LoginState {
 
     /// Finds the login state for a `state` parameter, if this browser has it. It may be expired or consumed.
     pub(super) fn find(app: &App, headers: &HeaderMap, state: &str) -> Option<Self> {
-        let id = LoginSecrets::attempt_id(state)?;
+        let id = LoginSecrets::login_state_id(state)?;
         let sealed = app.cookies.open(headers, &Self::cookie_name(app, id))?;
         let login_state: Self = serde_json::from_str(&sealed).ok()?;
         (login_state.secrets.state == state).then_some(login_state)
@@ -100,7 +102,7 @@ impl LoginState {
     /// `LoginStateReused` if it was consumed before.
     pub(super) async fn consume(&self, app: &App) -> Result<(), WebError> {
         let used = app.store.consume_login_state(self.id(), self.expires_at());
-        let first = Step::UseAttempt.run(used, StoreError::code).await?;
+        let first = Step::ConsumeLoginState.run(used, StoreError::code).await?;
         if first { Ok(()) } else { Err(WebError::LoginStateReused) }
     }
 
@@ -110,7 +112,7 @@ impl LoginState {
     }
 
     fn id(&self) -> &str {
-        LoginSecrets::attempt_id(&self.secrets.state).unwrap_or_default()
+        LoginSecrets::login_state_id(&self.secrets.state).unwrap_or_default()
     }
 
     fn expires_at(&self) -> DateTime<Utc> {

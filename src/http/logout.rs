@@ -38,7 +38,7 @@ pub(super) async fn front_channel(
 ) -> Result<StatusCode, WebError> {
     let query = Query::parse(query.as_deref(), &["sid", "iss"])?;
     let sid = query.get("sid").filter(|sid| (1..=MAX_SID).contains(&sid.len()) && !sid.contains('\0'));
-    let ended = app.sessions.end_sid(sid.ok_or(WebError::Sid)?).await?;
+    let ended = app.sessions.revoke_by_sid(sid.ok_or(WebError::Sid)?).await?;
     if ended > 0 {
         tracing::info!(sessions = ended, "sessions ended by front-channel logout");
     }

@@ -35,12 +35,12 @@ async fn metrics(State(app): State<Arc<App>>) -> Result<Response, StatusCode> {
     metrics.postgres_connections.set(Connection::InUse, pool.in_use);
     metrics.postgres_connections.set(Connection::Idle, pool.idle);
     metrics.postgres_most.set((), pool.max_connections);
-    metrics.sessions_listening.set((), app.sessions.listens());
-    metrics.sessions_remembered.set((), app.sessions.remembered());
+    metrics.sessions_listening.set((), app.sessions.is_listening());
+    metrics.sessions_remembered.set((), app.sessions.cached_count());
     let credentials = app.entra.credentials().await;
     metrics.credential_usable.set((), credentials.is_ok());
     match credentials {
-        Ok(Credentials::Certificate { ends, .. }) => metrics.credential_ends.set((), ends.timestamp()),
+        Ok(Credentials::Certificate { expires_at, .. }) => metrics.credential_ends.set((), expires_at.timestamp()),
         Ok(_) => metrics.credential_ends.set((), 0),
         // Unreadable: keep the last known expiry time.
         Err(_) => {}
@@ -96,15 +96,15 @@ pub(super) fn record_sign_in(metrics: &Metrics, response: &Response, time: Durat
     };
     metrics.sign_ins.add(outcome);
     if outcome == SignIn::SignedIn {
-        metrics.sign_in_seconds.took((), time);
+        metrics.sign_in_seconds.observe((), time);
     }
 }
 
 /// Records what a sync read and wrote, for denied users, too.
 pub(super) fn record_sync(metrics: &Metrics, run: &SyncRun) {
-    metrics.sign_in_part_seconds.took(Part::Entra, run.entra_time);
+    metrics.sign_in_part_seconds.observe(Part::Entra, run.entra_time);
     if let Some(directory) = &run.directory {
-        metrics.sign_in_part_seconds.took(Part::Graph, run.graph_time);
+        metrics.sign_in_part_seconds.observe(Part::Graph, run.graph_time);
         let lists =
             [(GraphList::Assigned, directory.assigned.as_ref()), (GraphList::MemberOf, Some(&directory.member_of))];
         for (list, reading) in lists {
@@ -116,8 +116,8 @@ pub(super) fn record_sync(metrics: &Metrics, run: &SyncRun) {
     }
     // Denied before planning.
     if run.denial.is_none() {
-        metrics.sign_in_part_seconds.took(Part::Plan, run.plan_time);
-        metrics.sign_in_part_seconds.took(Part::Postgres, run.store_time);
+        metrics.sign_in_part_seconds.observe(Part::Plan, run.plan_time);
+        metrics.sign_in_part_seconds.observe(Part::Postgres, run.store_time);
     }
     let applied = &run.applied;
     for (row, count) in [

@@ -84,7 +84,7 @@ pub async fn serve_with(
     let expiry_job = tokio::spawn(delete_expired(app.clone(), stop.clone()));
     let listener_job = tokio::spawn({
         let (app, stop) = (app.clone(), stop.clone());
-        async move { app.sessions().follow(stop).await }
+        async move { app.sessions().listen(stop).await }
     });
     let connections = TaskTracker::new();
     let permits = Arc::new(Semaphore::new(app.connections()));
@@ -97,7 +97,7 @@ pub async fn serve_with(
         );
     };
     accept(listener, &permits, &stop, on_full, |stream, peer, permit| {
-        let open = app.metrics().connections_open.hold(());
+        let open = app.metrics().connections_open.guard(());
         let connection = serve_connection(stream, peer, answer.clone(), stop.clone(), timeouts);
         connections.spawn(async move {
             connection.await;

@@ -80,7 +80,7 @@ pub(super) async fn signed_in(app: &App, headers: &HeaderMap) -> Result<Option<L
 pub(super) async fn end(app: &App, headers: &HeaderMap, why: SessionEnd) -> Result<(), StoreError> {
     match &token_hashes(app, headers)[..] {
         [] => Ok(()),
-        hashes => app.sessions.end(hashes, why).await,
+        hashes => app.sessions.revoke(hashes, why).await,
     }
 }
 

@@ -1,8 +1,7 @@
-//! What is counted and timed, for those who run the service: every metric once, with its labels and what it means.
+//! All metrics, with labels and help texts.
 //!
-//! Each instance of the service counts for itself. All series are there from the start, at zero, so that the first event
-//! of a kind is a change that an alert can see; and counting is one atomic step, with no lock and no memory taken.
-//! No label holds anything that came from outside.
+//! Each instance of the service has its own values. All series exist from the start, at zero, so that an alert sees the first
+//! event of a kind. Recording is one atomic operation, without a lock or an allocation. No label value comes from outside.
 
 mod instruments;
 mod labels;
@@ -12,13 +11,13 @@ use std::fmt;
 use prometheus_client::encoding::prometheus_text;
 use prometheus_client::registry::Registry;
 
-pub use instruments::{Counts, Held, Kind, Levels, Metric, Seconds};
+pub use instruments::{Counter, Gauge, GaugeGuard, Histogram, Kind, Metric};
 pub use labels::{
     Connection, EntraCall, EntraOutcome, ForwardAuth, GraphCall, GraphList, GroupKind, Label, Limit, Lookup, Part,
     Route, Row, SessionEnd, SignIn, StatusClass, StoreRefusal, Unknown,
 };
 
-use instruments::Listing;
+use instruments::Registrar;
 
 /// The `Content-Type` of [`Metrics::text`].
 pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
@@ -27,144 +26,144 @@ pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
 pub struct Metrics {
     registry: Registry,
     list: Vec<Metric>,
-    pub sign_ins_begun: Counts<()>,
-    pub sign_ins: Counts<SignIn>,
-    pub sign_in_seconds: Seconds<()>,
-    pub sign_in_part_seconds: Seconds<Part>,
-    pub rows_written: Counts<Row>,
-    pub groups_refused: Counts<GroupKind>,
-    pub sync_retries: Counts<()>,
-    pub lists_unknown: Counts<(GraphList, Unknown)>,
-    pub graph_calls: Counts<(GraphList, GraphCall)>,
-    pub graph_retries: Counts<GraphList>,
-    pub entra_calls: Counts<(EntraCall, EntraOutcome)>,
-    pub sessions_opened: Counts<()>,
-    pub sessions_ended: Counts<SessionEnd>,
-    pub session_lookups: Counts<Lookup>,
-    pub session_lookups_waiting: Levels<()>,
-    pub sessions_listening: Levels<()>,
-    pub sessions_remembered: Levels<()>,
-    pub requests: Counts<(Route, StatusClass)>,
-    pub forward_auth: Counts<ForwardAuth>,
-    pub limits_refused: Counts<Limit>,
-    pub connections_open: Levels<()>,
-    pub connections_most: Levels<()>,
-    pub connections_waited: Counts<()>,
-    pub postgres_connections: Levels<Connection>,
-    pub postgres_most: Levels<()>,
-    pub postgres_waiting: Levels<()>,
-    pub postgres_refusals: Counts<StoreRefusal>,
-    pub postgres_seconds: Seconds<()>,
-    pub postgres_wait_seconds: Seconds<()>,
-    pub credential_usable: Levels<()>,
-    pub credential_ends: Levels<()>,
-    pub start: Levels<()>,
+    pub sign_ins_begun: Counter<()>,
+    pub sign_ins: Counter<SignIn>,
+    pub sign_in_seconds: Histogram<()>,
+    pub sign_in_part_seconds: Histogram<Part>,
+    pub rows_written: Counter<Row>,
+    pub groups_refused: Counter<GroupKind>,
+    pub sync_retries: Counter<()>,
+    pub lists_unknown: Counter<(GraphList, Unknown)>,
+    pub graph_calls: Counter<(GraphList, GraphCall)>,
+    pub graph_retries: Counter<GraphList>,
+    pub entra_calls: Counter<(EntraCall, EntraOutcome)>,
+    pub sessions_opened: Counter<()>,
+    pub sessions_ended: Counter<SessionEnd>,
+    pub session_lookups: Counter<Lookup>,
+    pub session_lookups_waiting: Gauge<()>,
+    pub sessions_listening: Gauge<()>,
+    pub sessions_remembered: Gauge<()>,
+    pub requests: Counter<(Route, StatusClass)>,
+    pub forward_auth: Counter<ForwardAuth>,
+    pub limits_refused: Counter<Limit>,
+    pub connections_open: Gauge<()>,
+    pub connections_most: Gauge<()>,
+    pub connections_waited: Counter<()>,
+    pub postgres_connections: Gauge<Connection>,
+    pub postgres_most: Gauge<()>,
+    pub postgres_waiting: Gauge<()>,
+    pub postgres_refusals: Counter<StoreRefusal>,
+    pub postgres_seconds: Histogram<()>,
+    pub postgres_wait_seconds: Histogram<()>,
+    pub credential_usable: Gauge<()>,
+    pub credential_ends: Gauge<()>,
+    pub start: Gauge<()>,
 }
 
 impl Metrics {
-    /// All at zero.
+    /// All values are zero.
     #[must_use]
     pub fn new() -> Self {
         let mut registry = Registry::default();
-        let mut r = Listing { registry: &mut registry, list: Vec::new() };
+        let mut r = Registrar { registry: &mut registry, list: Vec::new() };
         let version = [("version", env!("CARGO_PKG_VERSION"))];
-        r.fact("entraway_build_info", "Always 1; the label tells the version", version);
+        r.info("entraway_build_info", "Always 1; the label has the version", version);
         Self {
-            sign_ins_begun: r.counts("entraway_sign_ins_begun", "Browsers that were sent to Entra"),
-            sign_ins: r.counts(
+            sign_ins_begun: r.counter("entraway_sign_ins_begun", "Sign-ins that were started"),
+            sign_ins: r.counter(
                 "entraway_sign_ins",
-                "Browsers that came back from Entra, by what became of them: signed_in, or the code that the page and the log show",
+                "Callbacks from Entra by outcome: signed_in, or the error code as on the page and in the log",
             ),
-            sign_in_seconds: r.seconds(
+            sign_in_seconds: r.histogram(
                 "entraway_sign_in_seconds",
-                "How long finishing a sign-in that succeeded took, from coming back to the session",
+                "Duration of successful sign-ins, from the callback to the session",
             ),
-            sign_in_part_seconds: r.seconds(
+            sign_in_part_seconds: r.histogram(
                 "entraway_sign_in_part_seconds",
-                "How long its parts took, also of one that was refused: redeeming the code at Entra, reading the groups from Graph, planning, reading and writing in Postgres",
+                "Duration of the parts of sign-ins, including denied ones: redeeming the code at Entra, reading groups from Graph, planning, reading and writing in Postgres",
             ),
-            rows_written: r.counts("entraway_rows_written", "Rows that syncs wrote: made, or for person_change changed"),
-            groups_refused: r.counts(
+            rows_written: r.counter("entraway_rows_written", "Rows that syncs created, or updated for person_change"),
+            groups_refused: r.counter(
                 "entraway_groups_refused",
-                "Organizations and teams that the database refused; each is tried again at each sign-in",
+                "Organizations and teams that could not be created; retried at each sign-in",
             ),
-            sync_retries: r.counts(
+            sync_retries: r.counter(
                 "entraway_sync_retries",
-                "Transactions of syncs that lost a race with another one and were tried again",
+                "Sync transactions that were retried after a conflict with another one",
             ),
-            lists_unknown: r.counts(
+            lists_unknown: r.counter(
                 "entraway_lists_unknown",
-                "Lists of groups that a sign-in could not read, by the code in its sync record: nothing was created from them",
+                "Lists of groups that a sign-in could not read, by the code in its sync record",
             ),
-            graph_calls: r.counts("entraway_graph_calls", "Requests to Graph, one for each page and try, by how they ended"),
-            graph_retries: r.counts("entraway_graph_retries", "Requests to Graph that were repeated after a passing failure"),
-            entra_calls: r.counts(
+            graph_calls: r.counter("entraway_graph_calls", "Requests to Graph by outcome, one for each page and attempt"),
+            graph_retries: r.counter("entraway_graph_retries", "Requests to Graph that were retried after a temporary failure"),
+            entra_calls: r.counter(
                 "entraway_entra_calls",
-                "Requests to Entra; refused: Entra answered that it will not; failed: there was no sound answer",
+                "Requests to Entra by outcome; refused: Entra sent an error; failed: no valid response",
             ),
-            sessions_opened: r.counts("entraway_sessions_opened", "Sessions that were opened"),
-            sessions_ended: r.counts(
+            sessions_opened: r.counter("entraway_sessions_opened", "Sessions opened"),
+            sessions_ended: r.counter(
                 "entraway_sessions_ended",
-                "Sessions that were ended before their time; by a new sign-in, one for each person however many those were",
+                "Sessions revoked before they expired; new_sign_in counts users",
             ),
-            session_lookups: r.counts(
+            session_lookups: r.counter(
                 "entraway_session_lookups",
-                "Questions of proxies who is signed in, where a cookie came: answered from memory, read from the database, no such session, or failed",
+                "Session lookups by result: from memory, from the database, no such session, or failed",
             ),
-            session_lookups_waiting: r.levels(
+            session_lookups_waiting: r.gauge(
                 "entraway_session_lookups_waiting",
-                "Questions of proxies that wait for what the database says; many are asked with one statement",
+                "Session lookups that wait for the database, which loads them in batches",
             ),
-            sessions_listening: r.levels(
+            sessions_listening: r.gauge(
                 "entraway_sessions_listening",
-                "1 while the database tells of changes, so that sessions are answered from memory",
+                "1 while session changes are received from the database, so that cached sessions count",
             ),
-            sessions_remembered: r.levels("entraway_sessions_remembered", "Sessions in memory"),
-            requests: r.counts("entraway_requests", "Answered requests, by what was asked for and the class of the status"),
-            forward_auth: r.counts("entraway_forward_auth_answers", "Answers to proxies at /auth/verify"),
-            limits_refused: r.counts("entraway_limits_refused", "Requests that were refused because they were too many or too large"),
-            connections_open: r.levels("entraway_connections_open", "Connections of clients that are open"),
-            connections_most: r.levels("entraway_connections_most", "How many may be open: limits.connections"),
-            connections_waited: r.counts(
+            sessions_remembered: r.gauge("entraway_sessions_remembered", "Cached sessions"),
+            requests: r.counter("entraway_requests", "Requests by route group and status class"),
+            forward_auth: r.counter("entraway_forward_auth_answers", "Responses of /auth/verify by status"),
+            limits_refused: r.counter("entraway_limits_refused", "Requests rejected by a limit"),
+            connections_open: r.gauge("entraway_connections_open", "Open client connections"),
+            connections_most: r.gauge("entraway_connections_most", "Maximum number of client connections: limits.connections"),
+            connections_waited: r.counter(
                 "entraway_connections_waited",
-                "Connections that had to wait because as many were open as may be",
+                "Client connections that waited because the limit was reached",
             ),
-            postgres_connections: r.levels("entraway_postgres_connections", "Connections to the database in the pool"),
-            postgres_most: r.levels("entraway_postgres_connections_most", "How many there may be: database.max_connections"),
-            postgres_waiting: r.levels("entraway_postgres_waiting", "Requests that wait for a connection to the database"),
-            postgres_refusals: r.counts(
+            postgres_connections: r.gauge("entraway_postgres_connections", "Database connections in the pool"),
+            postgres_most: r.gauge("entraway_postgres_connections_most", "Maximum number of database connections: database.max_connections"),
+            postgres_waiting: r.gauge("entraway_postgres_waiting", "Requests that wait for a database connection"),
+            postgres_refusals: r.counter(
                 "entraway_postgres_refusals",
-                "Requests that were refused for want of the database: it was unavailable, or too many waited for it",
+                "Requests that failed because the database was unavailable or too many requests waited for it",
             ),
-            postgres_seconds: r.seconds(
+            postgres_seconds: r.histogram(
                 "entraway_postgres_seconds",
-                "How long a connection to the database was used at a time: a statement, or a transaction",
+                "Time for which a statement or transaction used a database connection",
             ),
-            postgres_wait_seconds: r.seconds(
+            postgres_wait_seconds: r.histogram(
                 "entraway_postgres_wait_seconds",
-                "How long was waited for a connection to the database, or in vain",
+                "Time for which a request waited for a database connection, including timeouts",
             ),
-            credential_usable: r.levels(
+            credential_usable: r.gauge(
                 "entraway_credential_usable",
-                "1 if what the app authenticates with can be read; a secret always can",
+                "1 if the app's credential can be read; always 1 for a client secret",
             ),
-            credential_ends: r.levels(
+            credential_ends: r.gauge(
                 "entraway_credential_end_timestamp_seconds",
-                "When the certificate ends that the app authenticates with, in Unix time; 0 where it uses none",
+                "Expiry of the client certificate in Unix time; 0 without a certificate",
             ),
-            start: r.levels("entraway_start_time_seconds", "When the service was started, in Unix time"),
+            start: r.gauge("entraway_start_time_seconds", "Start time of the service in Unix time"),
             list: r.list,
             registry,
         }
     }
 
-    /// What there is, in the order of the text.
+    /// All metrics, in the order of the text format.
     #[must_use]
     pub fn list(&self) -> &[Metric] {
         &self.list
     }
 
-    /// All of it in Prometheus's text format.
+    /// All values in Prometheus's text format.
     pub fn text(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
         prometheus_text::encode(&mut text, &self.registry)?;
@@ -189,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_series_is_there_from_the_start_with_its_own_place() {
+    fn every_metric_exists_and_labels_select_their_series() {
         let metrics = Metrics::new();
         let text = metrics.text().unwrap();
         for metric in metrics.list() {
@@ -203,8 +202,8 @@ mod tests {
         metrics.graph_calls.add((GraphList::Assigned, GraphCall::Throttled));
         metrics.lists_unknown.add((GraphList::MemberOf, Unknown::Other));
         let text = metrics.text().unwrap();
-        let counted = |line: &&str| line.ends_with("} 1") && !line.starts_with("entraway_build_info");
-        let mut lines: Vec<&str> = text.lines().filter(counted).collect();
+        let has_one = |line: &&str| line.ends_with("} 1") && !line.starts_with("entraway_build_info");
+        let mut lines: Vec<&str> = text.lines().filter(has_one).collect();
         lines.sort_unstable();
         assert_eq!(
             lines,
@@ -216,13 +215,13 @@ mod tests {
     }
 
     #[test]
-    fn a_level_that_is_held_falls_when_the_holder_goes() {
+    fn gauge_falls_when_guard_is_dropped() {
         let metrics = Metrics::new();
-        let level =
+        let line =
             |text: &str| text.lines().find(|line| line.starts_with("entraway_postgres_waiting ")).map(str::to_owned);
-        let held = metrics.postgres_waiting.hold(());
-        assert_eq!(level(&metrics.text().unwrap()).as_deref(), Some("entraway_postgres_waiting 1"));
-        drop(held);
-        assert_eq!(level(&metrics.text().unwrap()).as_deref(), Some("entraway_postgres_waiting 0"));
+        let guard = metrics.postgres_waiting.guard(());
+        assert_eq!(line(&metrics.text().unwrap()).as_deref(), Some("entraway_postgres_waiting 1"));
+        drop(guard);
+        assert_eq!(line(&metrics.text().unwrap()).as_deref(), Some("entraway_postgres_waiting 0"));
     }
 }

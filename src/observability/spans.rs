@@ -1,6 +1,7 @@
-//! Traces: a span for each request, and one for each of its steps that may take time. All spans are made here, of words
-//! that stand here: no span holds an id, a name, an address, a path or a query. Nothing happens unless `telemetry` sends
-//! them somewhere, which is the feature `otlp`.
+//! Trace spans: one for each request, and one for each of its steps that may take time.
+//!
+//! All spans are created here, with constant texts: no span has an ID, a name, an address, a path or a query. They have an
+//! effect only if `telemetry` exports them, which needs the feature `otlp`.
 
 #[cfg(feature = "otlp")]
 mod otlp;
@@ -9,24 +10,24 @@ use http::Method;
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
-/// The target of all spans that are made here, and of nothing else.
+/// Target of all spans that are created here, and of nothing else.
 pub const TARGET: &str = module_path!();
 
-/// All attributes that a span can have.
+/// All attributes of spans.
 pub const ATTRIBUTES: [&str; 5] =
     ["http.request.method", "http.route", "http.response.status_code", "db.system.name", "error.type"];
 
-/// The methods that the semantic conventions know.
+/// HTTP methods of OpenTelemetry's semantic conventions; others are `_OTHER`.
 const METHODS: [&str; 9] = ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"];
 
-/// The span of another program in which a request was made (W3C trace context).
+/// The caller's span, from the request's W3C Trace Context headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parent {
     pub trace_id: u128,
     pub span_id: u64,
-    /// Whether that program keeps the trace.
+    /// Whether the caller samples the trace.
     pub sampled: bool,
-    /// What others along the way want to be told again, as they wrote it.
+    /// `tracestate`, forwarded unchanged.
     pub state: Option<String>,
 }
 
@@ -40,7 +41,7 @@ pub enum Step {
     MemberOf,
     GraphRequest,
     Plan,
-    UseAttempt,
+    ConsumeLoginState,
     Read,
     Apply,
     OpenSession,
@@ -48,29 +49,29 @@ pub enum Step {
 }
 
 impl Step {
-    /// All there are, with their names and what they tell.
+    /// All steps, in order of declaration, with span name and description.
     pub const ALL: [(Self, &'static str, &'static str); 12] = [
-        (Self::EntraDiscovery, "entra.discovery", "Entra's endpoints and keys are read"),
-        (Self::EntraCode, "entra.code", "the code is redeemed at Entra"),
-        (Self::EntraAppToken, "entra.app_token", "Entra gives a token for the app itself"),
-        (Self::AssignedGroups, "graph.assigned_groups", "the groups assigned to the app are read, all pages and tries"),
-        (Self::MemberOf, "graph.member_of", "the person's groups are read, all pages and tries"),
-        (Self::GraphRequest, "graph.request", "one request to Graph: one page, one try"),
-        (Self::Plan, "plan", "what has to be written is decided"),
-        (Self::UseAttempt, "postgres.use_attempt", "the attempt to sign in is used up"),
-        (Self::Read, "postgres.read", "what the store holds is read"),
-        (Self::Apply, "postgres.apply", "what is missing is written, in one transaction with its locks"),
-        (Self::OpenSession, "postgres.open_session", "the session is opened, with the sync record"),
-        (Self::FindSession, "postgres.find_session", "a session is read that is not in memory"),
+        (Self::EntraDiscovery, "entra.discovery", "reads Entra's discovery document and signing keys"),
+        (Self::EntraCode, "entra.code", "redeems the authorization code at Entra"),
+        (Self::EntraAppToken, "entra.app_token", "gets an app-only token from Entra"),
+        (Self::AssignedGroups, "graph.assigned_groups", "reads the groups assigned to the app, all pages and attempts"),
+        (Self::MemberOf, "graph.member_of", "reads the user's groups, all pages and attempts"),
+        (Self::GraphRequest, "graph.request", "one request to Graph: one page, one attempt"),
+        (Self::Plan, "plan", "decides what to write"),
+        (Self::ConsumeLoginState, "postgres.use_attempt", "consumes the login state"),
+        (Self::Read, "postgres.read", "reads the current state"),
+        (Self::Apply, "postgres.apply", "writes the plan in one transaction, including waits for locks"),
+        (Self::OpenSession, "postgres.open_session", "opens the session and stores the sync record"),
+        (Self::FindSession, "postgres.find_session", "loads a session that is not cached"),
     ];
 
-    /// The name of its spans.
+    /// Name of the step's spans.
     #[must_use]
     pub fn name(self) -> &'static str {
         Self::ALL[self as usize].1
     }
 
-    /// Whether somebody else is asked, and not done by ourselves.
+    /// `client` if the step calls another service.
     fn kind(self) -> &'static str {
         match self {
             Self::Plan | Self::AssignedGroups | Self::MemberOf => "internal",
@@ -82,7 +83,7 @@ impl Step {
         self.name().starts_with("postgres.").then_some("postgresql")
     }
 
-    /// A span of this step, in whichever there is.
+    /// Creates a span of this step, as a child of the current one.
     #[must_use]
     pub fn span(self) -> Span {
         tracing::trace_span!(
@@ -95,15 +96,15 @@ impl Step {
         )
     }
 
-    /// Does the step in a span of its own; where it fails, the span has that code, and no word more.
+    /// Runs the step in its own span. On failure, the span has only the error's code.
     pub async fn run<T, E>(
         self,
-        work: impl Future<Output = Result<T, E>>,
+        future: impl Future<Output = Result<T, E>>,
         code: impl FnOnce(&E) -> &'static str,
     ) -> Result<T, E> {
         let span = self.span();
-        // Boxed, or each step would double the size of what it stands in.
-        let outcome = Box::pin(work.instrument(span.clone())).await;
+        // Boxed, because each step would double the size of the surrounding future.
+        let outcome = Box::pin(future.instrument(span.clone())).await;
         if let Err(error) = &outcome {
             span.record("otel.status_code", "ERROR");
             span.record("error.type", code(error));
@@ -112,20 +113,20 @@ impl Step {
     }
 }
 
-/// Whether anybody collects spans.
+/// Whether spans are exported.
 #[must_use]
 pub fn collected() -> bool {
     tracing::span_enabled!(target: TARGET, tracing::Level::TRACE)
 }
 
-/// The span of a request. `route` is the template that it met, never its path.
+/// Creates the span of a request. `route` is the matched template, never the path.
 #[must_use]
 pub fn request(method: &Method, route: Option<&str>, parent: Option<&Parent>) -> Span {
     let known = METHODS.contains(&method.as_str());
-    let (method, verb) = if known { (method.as_str(), method.as_str()) } else { ("_OTHER", "HTTP") };
+    let (method, name) = if known { (method.as_str(), method.as_str()) } else { ("_OTHER", "HTTP") };
     let span = tracing::trace_span!(
         "request",
-        otel.name = %format_args!("{verb}{}{}", if route.is_some() { " " } else { "" }, route.unwrap_or_default()),
+        otel.name = %format_args!("{name}{}{}", if route.is_some() { " " } else { "" }, route.unwrap_or_default()),
         otel.kind = "server",
         otel.status_code = Empty,
         http.request.method = method,
@@ -134,13 +135,13 @@ pub fn request(method: &Method, route: Option<&str>, parent: Option<&Parent>) ->
         "error.type" = Empty,
     );
     #[cfg(feature = "otlp")]
-    otlp::continues(&span, parent);
+    otlp::set_parent(&span, parent);
     #[cfg(not(feature = "otlp"))]
     let _ = parent;
     span
 }
 
-/// Notes what a request was answered with. That the client is wrong is no failure of ours.
+/// Records the response status. As in the semantic conventions, 4xx is not an error of the server.
 pub fn answered(span: &Span, status: u16) {
     span.record("http.response.status_code", status);
     if status >= 500 {
@@ -149,7 +150,7 @@ pub fn answered(span: &Span, status: u16) {
     }
 }
 
-/// The id of the trace that a request belongs to, as everybody writes it: of its own span, or of its parent.
+/// Trace ID of a request in hexadecimal: of its own span, or of its parent.
 #[must_use]
 pub fn id(span: &Span, parent: Option<&Parent>) -> Option<String> {
     #[cfg(feature = "otlp")]
@@ -166,9 +167,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_list_of_steps_is_in_their_order_and_names_each_once() {
-        for (at, (step, name, _)) in Step::ALL.iter().enumerate() {
-            assert_eq!(*step as usize, at, "{step:?} stands in another place");
+    fn step_list_follows_declaration_with_unique_names() {
+        for (index, (step, name, _)) in Step::ALL.iter().enumerate() {
+            assert_eq!(*step as usize, index, "{step:?} is out of order");
             assert_eq!(Step::ALL.iter().filter(|(_, other, _)| other == name).count(), 1, "{name}");
         }
     }

@@ -1,4 +1,4 @@
-//! Log lines: human on a terminal, JSON elsewhere; always to standard error. And traces, where they are asked for.
+//! Sets up logging to standard error, human-readable on a terminal and JSON elsewhere, and trace export if configured.
 
 #[cfg(feature = "otlp")]
 mod otlp;
@@ -18,16 +18,16 @@ use crate::config::Env;
 use crate::observability::spans;
 
 #[cfg(feature = "otlp")]
-pub(crate) use otlp::Sender;
+pub(crate) use otlp::TraceExporter;
 #[cfg(not(feature = "otlp"))]
-pub(crate) use without::Sender;
+pub(crate) use without::TraceExporter;
 
 type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
-/// Each of them makes a program that knows OpenTelemetry send traces.
-const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+/// Environment variables of OpenTelemetry that enable trace export.
+const ENDPOINT_VARIABLES: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 
-/// How log lines are written; `Auto` is human on a terminal, else JSON.
+/// Format of log lines. `Auto` is human-readable on a terminal, else JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
     Auto,
@@ -35,34 +35,38 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// Starts logging and, where OpenTelemetry's variables in the environment ask for it, sending traces. Fails where they ask
-/// for what cannot be done.
-pub(crate) fn start(format: LogFormat, filter: &str, env: &Env) -> anyhow::Result<Option<Sender>> {
+/// Starts logging and, if OpenTelemetry's environment variables say so, trace export.
+///
+/// # Errors
+/// Fails if a variable has an unsupported value.
+pub(crate) fn start(format: LogFormat, filter: &str, env: &Env) -> anyhow::Result<Option<TraceExporter>> {
     let set = |name: &str| env.get(name).map(|value| value.trim()).filter(|value| !value.is_empty());
-    let off = set("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"))
+    let disabled = set("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"))
         || set("OTEL_TRACES_EXPORTER").is_some_and(|value| value != "otlp");
-    let Some(asked) = ENDPOINTS.into_iter().find(|name| !off && set(name).is_some()) else {
+    let Some(variable) = ENDPOINT_VARIABLES.into_iter().find(|name| !disabled && set(name).is_some()) else {
         init(format, filter, None)?;
         return Ok(None);
     };
     #[cfg(feature = "otlp")]
     {
-        let sender = Sender::new(asked, set)?;
-        init(format, filter, Some(sender.layer()))?;
-        Ok(Some(sender))
+        let exporter = TraceExporter::new(variable, set)?;
+        init(format, filter, Some(exporter.layer()))?;
+        Ok(Some(exporter))
     }
     #[cfg(not(feature = "otlp"))]
     {
         init(format, filter, None)?;
-        tracing::warn!("{asked} is set, but no traces are sent: this program was built without the feature otlp");
+        tracing::warn!(variable, "traces are not exported: built without the feature otlp");
         Ok(None)
     }
 }
 
-/// Starts logging for the whole process, and hands spans over. Fails where the filter cannot be read, or logging was
-/// started before.
+/// Starts logging for the whole process; `spans` is the layer that exports spans.
+///
+/// # Errors
+/// Fails if the filter is invalid or logging was started before.
 pub(crate) fn init(format: LogFormat, filter: &str, spans: Option<BoxedLayer>) -> anyhow::Result<()> {
-    let filter = read(filter)?;
+    let filter = parse_filter(filter)?;
     let terminal = stderr().is_terminal();
     let json = format == LogFormat::Json || (format == LogFormat::Auto && !terminal);
     let lines = fmt::layer().with_writer(stderr).with_target(false);
@@ -73,22 +77,26 @@ pub(crate) fn init(format: LogFormat, filter: &str, spans: Option<BoxedLayer>) -
     };
     let started = match spans {
         None => tracing_subscriber::registry().with(lines).with(filter).try_init(),
-        // What is logged and what is traced are two questions.
+        // The filter applies to log lines and not to exported spans.
         Some(spans) => tracing_subscriber::registry().with(lines.with_filter(filter).and_then(spans)).try_init(),
     };
-    started.map_err(|error| anyhow::anyhow!("logging could not be started: {error}"))
+    started.map_err(|error| anyhow::anyhow!("failed to start logging: {error}"))
 }
 
-/// `EnvFilter` alone would take a misspelt level for the name of a module, and nothing would be logged at all. The spans
-/// of traces are none of the log's: a line names the span that it is in, which is to be the request with its id.
-fn read(filter: &str) -> anyhow::Result<EnvFilter> {
-    let refused = || {
-        format!("--log-level {filter:?} is no filter: write error, warn, info or debug, or such as info,entraway=debug")
+/// Parses a log filter. Stricter than `EnvFilter`, which takes a misspelled level for a module name and then logs nothing.
+///
+/// Turns off the spans of traces, so that a log line names the request's own span, which has the request ID.
+fn parse_filter(filter: &str) -> anyhow::Result<EnvFilter> {
+    let message = || {
+        format!(
+            "--log-level: invalid filter {filter:?}. Use error, warn, info or debug, or directives such as \
+             info,entraway=debug"
+        )
     };
-    let sound = |part: &str| {
+    let is_valid = |part: &str| {
         !part.trim().is_empty() && (part.contains(['=', '[']) || part.trim().parse::<LevelFilter>().is_ok())
     };
-    anyhow::ensure!(filter.split(',').all(sound), refused());
+    anyhow::ensure!(filter.split(',').all(is_valid), message());
     let no_spans: Directive = format!("{}=off", spans::TARGET).parse()?;
-    Ok(EnvFilter::try_new(filter).with_context(refused)?.add_directive(no_spans))
+    Ok(EnvFilter::try_new(filter).with_context(message)?.add_directive(no_spans))
 }

@@ -1,4 +1,4 @@
-//! Tokens for the app itself, by client credentials: one for each tenant whose directory is read.
+//! App-only tokens by client credentials (RFC 6749 4.4), one for each tenant whose directory is read.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +8,7 @@ use oauth2::{Scope, TokenResponse as _};
 use secrecy::SecretString;
 use url::Url;
 
-use super::client_auth::{Choice, Credential};
+use super::client_auth::{Credential, CredentialChoice};
 use super::discovery::{Provider, base};
 use super::error::{AppTokenError, TokenError};
 use super::{Entra, authenticated};
@@ -17,47 +17,47 @@ use crate::observability::metrics::EntraCall;
 use crate::util::clock::Moment;
 use crate::util::single_flight::SingleFlight;
 
-/// A token is replaced this long before its end.
-const MARGIN: Duration = Duration::from_mins(5);
-/// Entra's tokens live for an hour or so; what claims to live longer is replaced after a day.
-const LONGEST: Duration = Duration::from_hours(24);
+/// A token is replaced this long before it expires.
+const EXPIRY_MARGIN: Duration = Duration::from_mins(5);
+/// Maximum lifetime of a cached token. Entra's tokens usually live for about an hour.
+const MAX_LIFETIME: Duration = Duration::from_hours(24);
 
-/// The tokens that are in use.
+/// Cached tokens by tenant.
 pub(super) type AppTokens = Mutex<BTreeMap<TenantId, Arc<SingleFlight<AppToken, Arc<AppTokenError>>>>>;
 
 #[derive(Clone)]
 pub(super) struct AppToken {
     token: SecretString,
-    /// Entra tells a lifetime (`expires_in`, RFC 6749 5.1) and no date, so this is on the monotonic clock.
+    /// On the monotonic clock, because Entra sends a lifetime (`expires_in`, RFC 6749 5.1) and no date.
     expires_at: Moment,
 }
 
 impl Entra {
-    /// A token for the app itself, by client credentials, from the tenant whose directory is to be read.
+    /// An app-only token from the tenant whose directory is to be read.
     pub async fn app_token(&self, tenant: TenantId) -> Result<SecretString, Arc<AppTokenError>> {
         let tokens = {
             let mut all = self.app_tokens.lock().unwrap_or_else(PoisonError::into_inner);
             all.entry(tenant).or_insert_with(|| Arc::new(SingleFlight::new(self.clock.clone()))).clone()
         };
         let now = self.clock.moment();
-        let fresh = |_, token: &AppToken| token.expires_at > now.after(MARGIN);
+        let is_fresh = |_, token: &AppToken| token.expires_at > now.after(EXPIRY_MARGIN);
         let request = async || self.request_app_token(tenant).await.map_err(Arc::new);
-        let token = tokens.get(fresh, Duration::ZERO, request).await?;
+        let token = tokens.get(is_fresh, Duration::ZERO, request).await?;
         Ok(token.token)
     }
 
-    /// Lets go of the app's token, which Graph refuses.
-    pub fn forget_app_token(&self, tenant: TenantId) {
+    /// Discards the tenant's app-only token, after Graph denied it.
+    pub fn discard_app_token(&self, tenant: TenantId) {
         self.app_tokens.lock().unwrap_or_else(PoisonError::into_inner).remove(&tenant);
     }
 
     async fn request_app_token(&self, tenant: TenantId) -> Result<AppToken, AppTokenError> {
         let provider = self.provider().await?;
         let endpoint = self.token_endpoint(tenant)?;
-        let Choice { first, second, turned } = self.client_auth.choose(&endpoint).await?;
+        let CredentialChoice { first, fallback, swapped } = self.client_auth.choose(&endpoint).await?;
         let request = |credential| self.app_token_for(credential, &provider, &endpoint);
         let outcome = request(&first).await;
-        Ok(self.client_auth.settle(turned, outcome, second.as_ref().map(request)).await?)
+        Ok(self.client_auth.or_fallback(swapped, outcome, fallback.as_ref().map(request)).await?)
     }
 
     async fn app_token_for(
@@ -71,8 +71,8 @@ impl Entra {
         for (name, value) in credential.parameters() {
             request = request.add_extra_param(name, value);
         }
-        let response = self.counted(EntraCall::AppToken, request.request_async(&self.http)).await?;
-        let lifetime = response.expires_in().unwrap_or_default().min(LONGEST);
+        let response = self.record(EntraCall::AppToken, request.request_async(&self.http)).await?;
+        let lifetime = response.expires_in().unwrap_or_default().min(MAX_LIFETIME);
         Ok(AppToken {
             token: response.access_token().secret().clone().into(),
             expires_at: self.clock.moment().after(lifetime),
@@ -84,17 +84,18 @@ impl Entra {
         Url::parse(&endpoint).map_err(|_| AppTokenError::Endpoint)
     }
 
-    /// Of two client secrets those that Entra refuses, with their place: the other one hides that from everybody else.
-    pub async fn refused_secrets(&self, tenant: TenantId) -> Result<Vec<(usize, TokenError)>, AppTokenError> {
+    /// Tests both client secrets, for `check`. Returns those that Entra rejects, with their index: at sign-ins the other
+    /// secret hides the failure.
+    pub async fn rejected_secrets(&self, tenant: TenantId) -> Result<Vec<(usize, TokenError)>, AppTokenError> {
         let provider = self.provider().await?;
         let endpoint = self.token_endpoint(tenant)?;
-        let mut refused = Vec::new();
+        let mut rejected = Vec::new();
         for (index, secret) in self.client_auth.two_secrets().iter().flatten().enumerate() {
             match self.app_token_for(secret, &provider, &endpoint).await {
-                Err(error) if error.refuses_app() => refused.push((index, error)),
+                Err(error) if error.rejects_app() => rejected.push((index, error)),
                 _ => {}
             }
         }
-        Ok(refused)
+        Ok(rejected)
     }
 }

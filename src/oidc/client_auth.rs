@@ -1,4 +1,4 @@
-//! How the app proves to Entra that it is the app: what goes into a token request.
+//! Client authentication: what proves to the token endpoint that a request is from this app.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,27 +14,29 @@ use crate::client_auth::{Certificate, CredentialError, federated_token};
 use crate::config;
 use crate::util::clock::Clock;
 use crate::util::random;
+use crate::util::sanitize::count;
 
-/// Entra wants an assertion to be good for five to ten minutes. It begins in the past, for clocks that are fast.
-const ASSERTION_BEGINS: TimeDelta = TimeDelta::minutes(-1);
-const ASSERTION_ENDS: TimeDelta = TimeDelta::minutes(9);
-/// So long before its end a certificate is worth a warning.
-const WARN_BEFORE_END: TimeDelta = TimeDelta::days(30);
+/// Start (`nbf`) of an assertion's validity, relative to now. In the past, in case this machine's clock is fast.
+const ASSERTION_NOT_BEFORE: TimeDelta = TimeDelta::minutes(-1);
+/// End (`exp`) of an assertion's validity, relative to now. Entra recommends five to ten minutes.
+const ASSERTION_EXPIRES_IN: TimeDelta = TimeDelta::minutes(9);
+/// A certificate that expires within this time causes a warning.
+const WARN_BEFORE_EXPIRY: TimeDelta = TimeDelta::days(30);
 
-/// The app's own credentials, as they are configured.
+/// The app's configured credentials.
 pub(super) struct ClientAuth {
-    way: config::ClientAuth,
+    method: config::ClientAuth,
     client_id: String,
     clock: Clock,
-    /// Of two secrets the other one worked last.
-    other_first: AtomicBool,
+    /// Whether the second of two secrets worked last and is tried first.
+    swapped: AtomicBool,
 }
 
-/// What one token request carries.
+/// The credential of one token request.
 #[derive(Clone)]
 pub(super) enum Credential {
     Secret(ClientSecret),
-    /// A JWT: signed with the certificate, or another identity provider's.
+    /// A JWT, signed with the certificate or issued by another identity provider.
     Assertion(SecretString),
 }
 
@@ -43,7 +45,7 @@ impl Credential {
         Self::Secret(ClientSecret::new(secret.expose_secret().to_owned()))
     }
 
-    /// The parameters that the library does not know; none where it has the secret.
+    /// Request parameters of an assertion (RFC 7523 2.2). None for a secret, which the library sends.
     pub(super) fn parameters(&self) -> Vec<(&'static str, String)> {
         match self {
             Self::Secret(_) => Vec::new(),
@@ -55,44 +57,40 @@ impl Credential {
     }
 }
 
-/// The credential to try, and the one that may do instead.
-pub(super) struct Choice {
+/// The credential to try first, and the fallback if Entra rejects it.
+pub(super) struct CredentialChoice {
     pub(super) first: Credential,
-    pub(super) second: Option<Credential>,
-    /// Whether the first to try is the second of the configuration.
-    pub(super) turned: bool,
+    pub(super) fallback: Option<Credential>,
+    /// Whether `first` is the second secret of the configuration.
+    pub(super) swapped: bool,
 }
 
-/// What the app authenticates with at present, for those who run it.
+/// Description of the app's current credentials, for the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credentials {
     OneSecret,
     TwoSecrets,
-    Certificate { thumbprint: String, ends: DateTime<Utc> },
+    Certificate { thumbprint: String, expires_at: DateTime<Utc> },
     FederatedToken,
 }
 
 impl Credentials {
-    /// What has to be done soon, or should have been.
+    /// A warning if the certificate has expired or expires soon.
     #[must_use]
     pub fn warning(&self, now: DateTime<Utc>) -> Option<String> {
-        let Self::Certificate { ends, .. } = self else { return None };
-        let day = ends.format("%Y-%m-%d");
-        match *ends - now {
-            left if left <= TimeDelta::zero() => {
-                Some(format!("the certificate that the app authenticates with ended on {day}"))
-            }
-            left if left <= WARN_BEFORE_END => {
-                let days = left.num_days();
-                let unit = if days == 1 { "day" } else { "days" };
-                Some(format!("the certificate that the app authenticates with ends on {day}, in {days} {unit}"))
+        let Self::Certificate { expires_at, .. } = self else { return None };
+        let day = expires_at.format("%Y-%m-%d");
+        match *expires_at - now {
+            left if left <= TimeDelta::zero() => Some(format!("the client certificate expired on {day}")),
+            left if left <= WARN_BEFORE_EXPIRY => {
+                Some(format!("the client certificate expires on {day}, in {}", count(left.num_days(), "day")))
             }
             _ => None,
         }
     }
 }
 
-/// What the app says of itself, signed with its key.
+/// Claims of the client assertion: <https://learn.microsoft.com/entra/identity-platform/certificate-credentials>.
 #[derive(Serialize)]
 struct Assertion {
     aud: Url,
@@ -106,42 +104,41 @@ struct Assertion {
 
 impl ClientAuth {
     pub(super) fn new(settings: &config::Entra, clock: Clock) -> Self {
-        let (way, client_id) = (settings.client_auth.clone(), settings.client_id.clone());
-        Self { way, client_id, clock, other_first: AtomicBool::new(false) }
+        let (method, client_id) = (settings.client_auth.clone(), settings.client_id.clone());
+        Self { method, client_id, clock, swapped: AtomicBool::new(false) }
     }
 
-    /// What a request to this token endpoint is to carry. Of two secrets the one that worked last goes first.
-    pub(super) async fn choose(&self, endpoint: &Url) -> Result<Choice, TokenError> {
-        let turned = self.other_first.load(Ordering::Relaxed);
+    /// Chooses the credentials for a request to this token endpoint. Of two secrets, the one that worked last is first.
+    pub(super) async fn choose(&self, endpoint: &Url) -> Result<CredentialChoice, TokenError> {
+        let swapped = self.swapped.load(Ordering::Relaxed);
         Ok(match self.two_secrets() {
-            None => Choice { first: self.credential(endpoint).await?, second: None, turned },
-            Some([one, other]) if turned => Choice { first: other, second: Some(one), turned },
-            Some([one, other]) => Choice { first: one, second: Some(other), turned },
+            None => CredentialChoice { first: self.credential(endpoint).await?, fallback: None, swapped },
+            Some([one, other]) if swapped => CredentialChoice { first: other, fallback: Some(one), swapped },
+            Some([one, other]) => CredentialChoice { first: one, fallback: Some(other), swapped },
         })
     }
 
-    /// The outcome of the first credential, or of the second one where Entra refuses the app with the first. Entra looks at
-    /// the secret before it takes a code, so the code is still good then.
-    pub(super) async fn settle<T>(
+    /// Returns the outcome of the first credential, or runs the fallback if Entra rejected the first one. Entra checks the
+    /// secret before it consumes the code, so the code can still be redeemed.
+    pub(super) async fn or_fallback<T>(
         &self,
-        turned: bool,
+        swapped: bool,
         outcome: Result<T, TokenError>,
-        second: Option<impl Future<Output = Result<T, TokenError>>>,
+        fallback: Option<impl Future<Output = Result<T, TokenError>>>,
     ) -> Result<T, TokenError> {
-        let (refused, second) = match (outcome, second) {
-            (Err(error), Some(second)) if error.refuses_app() => (error, second),
+        let (rejection, fallback) = match (outcome, fallback) {
+            (Err(error), Some(fallback)) if error.rejects_app() => (error, fallback),
             (outcome, _) => return outcome,
         };
-        let outcome = second.await;
+        let outcome = fallback.await;
         match &outcome {
-            Err(error) if error.refuses_app() => return Err(refused),
+            Err(error) if error.rejects_app() => return Err(rejection),
+            // Entra accepted the secret, even if it then refused the request.
             Ok(_) | Err(TokenError::Refused { .. }) => {
-                if self.other_first.swap(!turned, Ordering::Relaxed) == turned {
-                    let which = if turned { "second" } else { "first" };
-                    tracing::warn!(
-                        aadsts = refused.aadsts_number(),
-                        "Entra refuses the {which} of the two client secrets"
-                    );
+                if self.swapped.swap(!swapped, Ordering::Relaxed) == swapped {
+                    let secret = if swapped { "second" } else { "first" };
+                    let aadsts = rejection.aadsts_number();
+                    tracing::warn!(secret, aadsts, "Entra rejects one of the two client secrets");
                 }
             }
             Err(_) => {}
@@ -149,20 +146,20 @@ impl ClientAuth {
         outcome
     }
 
-    /// Where there are two secrets, both.
+    /// Both secrets, if two are configured.
     pub(super) fn two_secrets(&self) -> Option<[Credential; 2]> {
-        match &self.way {
+        match &self.method {
             config::ClientAuth::Secrets { one, other: Some(other) } => Some([one, other].map(Credential::secret)),
             _ => None,
         }
     }
 
     async fn credential(&self, endpoint: &Url) -> Result<Credential, TokenError> {
-        let token = match &self.way {
+        let token = match &self.method {
             config::ClientAuth::Secrets { one, .. } => return Ok(Credential::secret(one)),
             config::ClientAuth::Certificate(path) => self.sign(path, endpoint).await.map_err(unusable(path))?,
             config::ClientAuth::FederatedToken(path) => {
-                understand(path, federated_token).await.map_err(unusable(path))?
+                read_file(path, federated_token).await.map_err(unusable(path))?
             }
         };
         Ok(Credential::Assertion(token))
@@ -176,23 +173,24 @@ impl ClientAuth {
             sub: self.client_id.clone(),
             jti: random::uuid().to_string(),
             iat: now.timestamp(),
-            nbf: (now + ASSERTION_BEGINS).timestamp(),
-            exp: (now + ASSERTION_ENDS).timestamp(),
+            nbf: (now + ASSERTION_NOT_BEFORE).timestamp(),
+            exp: (now + ASSERTION_EXPIRES_IN).timestamp(),
         };
-        Ok(understand(path, move |content| Certificate::parse(content)?.sign(&assertion)).await?.into())
+        Ok(read_file(path, move |content| Certificate::parse(content)?.sign(&assertion)).await?.into())
     }
 
-    /// Reads what there is to be read, and tells what it is.
-    pub(super) async fn look(&self) -> Result<Credentials, CredentialError> {
-        Ok(match &self.way {
+    /// Reads the credentials and describes them.
+    pub(super) async fn describe(&self) -> Result<Credentials, CredentialError> {
+        Ok(match &self.method {
             config::ClientAuth::Secrets { other: None, .. } => Credentials::OneSecret,
             config::ClientAuth::Secrets { other: Some(_), .. } => Credentials::TwoSecrets,
             config::ClientAuth::Certificate(path) => {
-                let certificate = understand(path, Certificate::parse).await?;
-                Credentials::Certificate { thumbprint: certificate.thumbprint().to_owned(), ends: certificate.ends() }
+                let certificate = read_file(path, Certificate::parse).await?;
+                let thumbprint = certificate.thumbprint().to_owned();
+                Credentials::Certificate { thumbprint, expires_at: certificate.ends() }
             }
             config::ClientAuth::FederatedToken(path) => {
-                understand(path, federated_token).await.map(|_| Credentials::FederatedToken)?
+                read_file(path, federated_token).await.map(|_| Credentials::FederatedToken)?
             }
         })
     }
@@ -202,12 +200,12 @@ fn unusable(path: &Path) -> impl Fn(CredentialError) -> TokenError {
     move |reason| TokenError::Credential { file: path.display().to_string(), reason }
 }
 
-/// Reads a file and makes something of it, where waiting for the disk and signing hold nobody up.
-async fn understand<T: Send + 'static>(
+/// Reads and parses a file on a blocking thread, because the disk and signing can be slow.
+async fn read_file<T: Send + 'static>(
     path: &Path,
-    understand: impl FnOnce(&[u8]) -> Result<T, CredentialError> + Send + 'static,
+    parse: impl FnOnce(&[u8]) -> Result<T, CredentialError> + Send + 'static,
 ) -> Result<T, CredentialError> {
     let path = path.to_owned();
-    let work = tokio::task::spawn_blocking(move || understand(&std::fs::read(path)?));
-    work.await.map_err(std::io::Error::other)?
+    let result = tokio::task::spawn_blocking(move || parse(&std::fs::read(path)?));
+    result.await.map_err(std::io::Error::other)?
 }

@@ -10,14 +10,14 @@ use crate::config::{self, Tenant};
 use crate::domain::TenantId;
 use crate::util::http_client::HttpClient;
 
-/// What `organizations` and `common` write where a tenant's id belongs.
+/// Placeholder for the tenant ID in issuers of `organizations` and `common`.
 const TENANT_PLACEHOLDER: &str = "{tenantid}";
 
-/// Entra's endpoints and keys, as they were read.
+/// Entra's endpoints and signing keys.
 #[derive(Debug)]
 pub(super) struct Provider {
     pub(super) issuer: String,
-    /// The one tenant that the issuer names; `None` where the issuer is a template for many.
+    /// The tenant in the issuer; `None` if the issuer is a template for many tenants.
     pub(super) tenant: Option<TenantId>,
     pub(super) authorization_endpoint: Url,
     pub(super) token_endpoint: Url,
@@ -25,7 +25,7 @@ pub(super) struct Provider {
     pub(super) keys: Vec<Key>,
 }
 
-/// A signing key with the issuers that may use it.
+/// A signing key with the issuer, or issuer template, whose tokens it may sign.
 #[derive(Debug)]
 pub(super) struct Key {
     issuer: Option<String>,
@@ -33,14 +33,14 @@ pub(super) struct Key {
 }
 
 impl Key {
-    /// Entra's keys name their issuer, be it one tenant's or a template; a key must not vouch for another's tokens.
-    pub(super) fn vouches_for(&self, issuer: &str, tenant: TenantId) -> bool {
-        self.issuer.as_ref().is_none_or(|of_key| of_key.replace(TENANT_PLACEHOLDER, &tenant.to_string()) == issuer)
+    /// Whether the key may sign tokens of this issuer. A key without an `issuer` member may sign for any.
+    pub(super) fn may_sign_for(&self, issuer: &str, tenant: TenantId) -> bool {
+        self.issuer.as_ref().is_none_or(|allowed| allowed.replace(TENANT_PLACEHOLDER, &tenant.to_string()) == issuer)
     }
 }
 
 #[derive(Deserialize)]
-struct Discovery {
+struct DiscoveryDocument {
     issuer: String,
     authorization_endpoint: Url,
     token_endpoint: Url,
@@ -49,10 +49,10 @@ struct Discovery {
     cloud_instance_name: Option<String>,
 }
 
-impl Discovery {
-    /// Whether all endpoints that are used have the scheme, host and port of the authority, which the operator chose and
-    /// which is https (or a loopback host).
-    fn on_origin_of(&self, authority: &Url) -> Result<(), ProviderError> {
+impl DiscoveryDocument {
+    /// Checks that all endpoints have the origin of the authority, which the operator configured and which uses https or
+    /// is a loopback host.
+    fn check_origins(&self, authority: &Url) -> Result<(), ProviderError> {
         let endpoints = [
             ("authorization_endpoint", Some(&self.authorization_endpoint)),
             ("token_endpoint", Some(&self.token_endpoint)),
@@ -76,11 +76,11 @@ impl Discovery {
 }
 
 #[derive(Deserialize)]
-struct Keys {
+struct Jwks {
     keys: Vec<serde_json::Value>,
 }
 
-/// The login host without a slash at its end, which `Url` likes to add.
+/// The authority without the trailing slash that `Url` adds.
 pub(super) fn base(authority: &Url) -> &str {
     authority.as_str().trim_end_matches('/')
 }
@@ -90,7 +90,7 @@ pub(super) fn issuer(authority: &Url, tenant: TenantId) -> String {
     format!("{}/{tenant}/v2.0", base(authority))
 }
 
-/// Reads the discovery document and the keys that it names.
+/// Reads the discovery document and the JWKS.
 pub(super) async fn read(http: &HttpClient, settings: &config::Entra) -> Result<Provider, ProviderError> {
     let segment = match &settings.tenant {
         Tenant::Id(tenant) => tenant.to_string(),
@@ -99,13 +99,13 @@ pub(super) async fn read(http: &HttpClient, settings: &config::Entra) -> Result<
         Tenant::Common => "common".to_owned(),
     };
     let url = format!("{}/{segment}/v2.0/.well-known/openid-configuration", base(&settings.authority_url));
-    let url = Url::parse(&url).map_err(|_| ProviderError::Malformed { what: "discovery address" })?;
-    let discovery: Discovery = fetch(http, url, "discovery document").await?;
-    discovery.on_origin_of(&settings.authority_url)?;
+    let url = Url::parse(&url).map_err(|_| ProviderError::Malformed { what: "discovery URL" })?;
+    let discovery: DiscoveryDocument = fetch(http, url, "discovery document").await?;
+    discovery.check_origins(&settings.authority_url)?;
     let tenant = issuing_tenant(&discovery.issuer, settings)?;
-    let keys: Keys = fetch(http, discovery.jwks_uri, "signing keys").await?;
+    let jwks: Jwks = fetch(http, discovery.jwks_uri, "signing keys").await?;
     let keys: Vec<Key> =
-        keys.keys.into_iter().filter_map(|key| read_key(key, discovery.cloud_instance_name.as_deref())).collect();
+        jwks.keys.into_iter().filter_map(|key| parse_key(key, discovery.cloud_instance_name.as_deref())).collect();
     if keys.is_empty() {
         return Err(ProviderError::Malformed { what: "signing keys" });
     }
@@ -119,11 +119,11 @@ pub(super) async fn read(http: &HttpClient, settings: &config::Entra) -> Result<
     })
 }
 
-/// The document's issuer must be the one that was asked for. A domain name is answered with the tenant's id; with
-/// `organizations` and `common` the issuer is a template.
-fn issuing_tenant(issued_by: &str, settings: &config::Entra) -> Result<Option<TenantId>, ProviderError> {
+/// Checks that the document's issuer belongs to the configured tenant, and returns the issuer's tenant ID. For a domain
+/// name, Entra's issuer has the tenant's ID; for `organizations` and `common` it is a template.
+fn issuing_tenant(issuer: &str, settings: &config::Entra) -> Result<Option<TenantId>, ProviderError> {
     let authority = base(&settings.authority_url);
-    let segment = issued_by
+    let segment = issuer
         .strip_prefix(authority)
         .and_then(|rest| rest.strip_prefix('/'))
         .and_then(|rest| rest.strip_suffix("/v2.0"))
@@ -136,12 +136,13 @@ fn issuing_tenant(issued_by: &str, settings: &config::Entra) -> Result<Option<Te
     }
 }
 
-/// A key of a kind we do not know is no error, it is only not used. The common document also lists other clouds' keys.
-fn read_key(key: serde_json::Value, cloud: Option<&str>) -> Option<Key> {
+/// Parses a JWK. Returns `None` for keys that are not used: unsupported types, and keys of other clouds, which the `common`
+/// document also lists.
+fn parse_key(key: serde_json::Value, cloud: Option<&str>) -> Option<Key> {
     let text = |name: &str| key.get(name).and_then(serde_json::Value::as_str).map(ToOwned::to_owned);
     let issuer = text("issuer");
-    if let (Some(of_key), Some(cloud)) = (text("cloud_instance_name"), cloud)
-        && of_key != cloud
+    if let (Some(key_cloud), Some(cloud)) = (text("cloud_instance_name"), cloud)
+        && key_cloud != cloud
     {
         return None;
     }
@@ -149,11 +150,11 @@ fn read_key(key: serde_json::Value, cloud: Option<&str>) -> Option<Key> {
 }
 
 async fn fetch<T: DeserializeOwned>(http: &HttpClient, url: Url, what: &'static str) -> Result<T, ProviderError> {
-    let answer = http.send(http.get(url)).await.map_err(|source| ProviderError::Unreachable { what, source })?;
-    if !answer.status.is_success() {
-        return Err(ProviderError::Status { what, status: answer.status.as_u16() });
+    let response = http.send(http.get(url)).await.map_err(|source| ProviderError::Unreachable { what, source })?;
+    if !response.status.is_success() {
+        return Err(ProviderError::Status { what, status: response.status.as_u16() });
     }
-    serde_json::from_slice(&answer.body).map_err(|_| ProviderError::Malformed { what })
+    serde_json::from_slice(&response.body).map_err(|_| ProviderError::Malformed { what })
 }
 
 #[cfg(test)]
@@ -162,7 +163,7 @@ mod tests {
 
     const GLOBAL: &str = "https://login.microsoftonline.com";
 
-    /// A tenant's document as Entra publishes it, with one value changed.
+    /// Checks a tenant's document in Entra's format, optionally with one value changed.
     fn check(authority: &str, host: &str, change: Option<(&str, &str)>) -> Result<(), ProviderError> {
         let tenant = "09ce0abd-707d-5e58-a853-2d170c90be8f";
         let mut document = serde_json::json!({
@@ -177,8 +178,8 @@ mod tests {
         if let Some((name, value)) = change {
             document[name] = value.into();
         }
-        let discovery: Discovery = serde_json::from_value(document).unwrap();
-        discovery.on_origin_of(&Url::parse(authority).unwrap())
+        let discovery: DiscoveryDocument = serde_json::from_value(document).unwrap();
+        discovery.check_origins(&Url::parse(authority).unwrap())
     }
 
     #[test]
@@ -206,10 +207,10 @@ mod tests {
                 "file:///etc/passwd",
             ] {
                 let error = check(GLOBAL, GLOBAL, Some((endpoint, value))).unwrap_err();
-                let said = error.to_string();
-                assert!(matches!(error, ProviderError::ForeignEndpoint { .. }), "{endpoint}: {value}: {said}");
-                assert!(said.contains(endpoint) && said.contains(GLOBAL), "{said}");
-                assert!(!said.contains("/token"), "an origin and no more: {said}");
+                let text = error.to_string();
+                assert!(matches!(error, ProviderError::ForeignEndpoint { .. }), "{endpoint}: {value}: {text}");
+                assert!(text.contains(endpoint) && text.contains(GLOBAL), "{text}");
+                assert!(!text.contains("/token"), "only the origin: {text}");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What can go wrong with Entra, by situation. `code()` is what logs, pages and JSON name it by.
+//! Errors of communication with Entra. `code()` is the stable code in logs, pages and JSON.
 
 use std::sync::Arc;
 
@@ -13,28 +13,28 @@ use crate::util::http_client::HttpError;
 
 type TokenRequestError = RequestTokenError<HttpError, BasicErrorResponse>;
 
-/// Entra's discovery document or keys could not be had.
+/// Why Entra's discovery document or signing keys could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ProviderError {
     #[error("Entra's {what} could not be read")]
     Unreachable { what: &'static str, source: HttpError },
-    #[error("Entra answered {status} when asked for its {what}")]
+    #[error("Entra answered {status} to the request for its {what}")]
     Status { what: &'static str, status: u16 },
-    #[error("Entra's {what} is not what it should be")]
+    #[error("Entra's {what} cannot be parsed")]
     Malformed { what: &'static str },
-    #[error("Entra's discovery document names another issuer than the configured tenant's")]
+    #[error("Entra's discovery document names an issuer other than the configured tenant")]
     ForeignIssuer,
-    /// OpenID Connect Discovery does not ask for this. Entra's own documents name endpoints of the login host alone, in
-    /// each cloud; another origin would receive the app's credential, codes or browsers.
+    /// An endpoint on another origin, which would receive the app's credentials, codes or browsers. Stricter than OpenID
+    /// Connect Discovery: in every cloud, Entra's documents name only endpoints on the login host.
     #[error(
-        "Entra's discovery document names a {endpoint} on {found}, and not on the login host {expected} \
-         (entra.authority_url). Something between Entraway and Entra changes the document, or the URL is another cloud's"
+        "Entra's discovery document names a {endpoint} on {found}, not on the login host {expected} \
+         (entra.authority_url). A proxy changes the document, or the URL belongs to another cloud"
     )]
     ForeignEndpoint { endpoint: &'static str, found: String, expected: String },
 }
 
 impl ProviderError {
-    /// A word for the situation.
+    /// Stable code.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -52,30 +52,30 @@ impl ProviderError {
         match self {
             Self::ForeignEndpoint { .. } => {
                 "set entra.authority_url (or entra.cloud) to the login host of your cloud, and look for a proxy that \
-                 rewrites answers"
+                 rewrites responses"
             }
-            _ => "is entra.tenant right, and can this machine reach the login host?",
+            _ => "check entra.tenant, and that this machine can reach the login host",
         }
     }
 }
 
-/// A token that Entra did not give.
+/// Why the token endpoint issued no token.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
     #[error("the token endpoint could not be reached")]
     Unreachable(#[source] HttpError),
-    /// `error` is the OAuth error code. The description is Entra's own text and may name people.
+    /// `error` is the OAuth error code. The description is Entra's text and may name users.
     #[error("Entra refused: {error}")]
     Refused { error: String, description: Option<String> },
-    #[error("Entra's token answer is not what it should be")]
+    #[error("Entra's token response cannot be parsed")]
     Malformed,
-    /// The app has nothing to authenticate with; the file's name is what the configuration says.
+    /// The app's credential file cannot be used. `file` is the path in the configuration.
     #[error("the app cannot authenticate: {file:?} {reason}")]
     Credential { file: String, reason: CredentialError },
 }
 
 impl TokenError {
-    /// A word for the situation; Entra's own are not among them.
+    /// Stable code, independent of Entra's error codes.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -86,22 +86,22 @@ impl TokenError {
         }
     }
 
-    /// Whether Entra did not take the app's own credential. It looks at that first, before it takes a code.
-    pub(super) fn refuses_app(&self) -> bool {
+    /// Whether Entra rejected the app's credential. Entra checks it before it consumes the code.
+    pub(super) fn rejects_app(&self) -> bool {
         matches!(self, Self::Refused { error, .. } if error == "invalid_client")
     }
 
-    /// What the operator can do, by Entra's number or, where that is missing or new, by how the app authenticates.
+    /// What the operator can do, by AADSTS number or, if that is missing or unknown, by client authentication method.
     #[must_use]
     pub fn remedy(&self, client_auth: &ClientAuth) -> &'static str {
         match self {
             Self::Credential { reason, .. } => reason.remedy(),
-            Self::Refused { error, .. } => remedy::of_refusal(error, self.aadsts_number(), client_auth),
-            Self::Unreachable(_) | Self::Malformed => "can this machine reach the login host?",
+            Self::Refused { error, .. } => remedy::for_refusal(error, self.aadsts_number(), client_auth),
+            Self::Unreachable(_) | Self::Malformed => "check that this machine can reach the login host",
         }
     }
 
-    /// Entra's own number for what is the matter, which can be looked up.
+    /// Entra's AADSTS number, which can be looked up.
     #[must_use]
     pub fn aadsts_number(&self) -> Option<&str> {
         match self {
@@ -111,7 +111,8 @@ impl TokenError {
     }
 }
 
-/// The number in Entra's descriptions, such as `7000222`; meant for people, so nothing may break where it is missing.
+/// The AADSTS number in an error description, such as `7000222`. The text is not a stable interface, so the number may be
+/// missing.
 #[must_use]
 pub fn aadsts_number(description: &str) -> Option<&str> {
     let (_, rest) = description.split_once("AADSTS")?;
@@ -119,33 +120,33 @@ pub fn aadsts_number(description: &str) -> Option<&str> {
     (!number.is_empty()).then_some(number)
 }
 
-/// No token for the app itself.
+/// Why there is no app-only token.
 #[derive(Debug, thiserror::Error)]
 pub enum AppTokenError {
     #[error(transparent)]
     Provider(#[from] Arc<ProviderError>),
     #[error(transparent)]
     Token(#[from] TokenError),
-    #[error("the tenant's token endpoint has no valid address")]
+    #[error("the tenant's token endpoint is not a valid URL")]
     Endpoint,
 }
 
-/// A sign-in that came back from Entra and did not succeed.
+/// Why a sign-in failed after Entra redirected the browser back.
 #[derive(Debug, thiserror::Error)]
 pub enum SignInError {
     #[error(transparent)]
     Provider(#[from] Arc<ProviderError>),
     #[error(transparent)]
     Token(#[from] TokenError),
-    #[error("the ID token was refused: {0}")]
+    #[error("the ID token was rejected: {0}")]
     IdToken(#[from] IdTokenError),
-    /// The ID token is valid in all but its tenant, so it proves whose it is.
+    /// The ID token is valid except for its tenant, so it proves the identity.
     #[error("the user's tenant may not sign in here")]
     TenantNotAllowed(Identity),
 }
 
 impl SignInError {
-    /// Entra's own number for what is the matter, if the token endpoint gave one.
+    /// Entra's AADSTS number, if the token endpoint sent one.
     #[must_use]
     pub fn aadsts_number(&self) -> Option<&str> {
         match self {
@@ -155,12 +156,12 @@ impl SignInError {
     }
 }
 
-/// Why an ID token is no proof of who came.
+/// Why an ID token is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum IdTokenError {
-    #[error("there is none")]
+    #[error("it is missing")]
     Missing,
-    #[error("it cannot be read")]
+    #[error("it cannot be parsed")]
     Malformed,
     #[error("its signature algorithm is not RS256")]
     Algorithm,
@@ -168,27 +169,28 @@ pub enum IdTokenError {
     UnknownKey,
     #[error("its signature is not Entra's")]
     Signature,
-    #[error("its issuer is not the tenant's")]
+    #[error("its issuer is not the tenant")]
     Issuer,
     #[error("it is for another app")]
     Audience,
-    #[error("it has expired, or was issued in the future")]
+    #[error("it has expired or was issued in the future")]
     Expired,
     #[error("it is not valid yet")]
     NotYetValid,
-    #[error("it answers another attempt")]
+    #[error("its nonce is not from this sign-in")]
     Nonce,
-    #[error("it is no v2.0 token")]
+    #[error("it is not a v2.0 token")]
     Version,
-    #[error("it names no tenant")]
+    #[error("it has no valid tenant ID (tid)")]
     NoTenant,
-    #[error("it names no object id")]
+    #[error("it has no valid object ID (oid)")]
     NoObjectId,
     #[error("its tenant may not sign in here")]
     TenantNotAllowed,
 }
 
 impl IdTokenError {
+    /// Stable code.
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {
@@ -216,7 +218,7 @@ impl From<TokenRequestError> for TokenError {
             RequestTokenError::Request(source) => Self::Unreachable(source),
             RequestTokenError::ServerResponse(response) => Self::Refused {
                 error: match response.error() {
-                    // Only what can be a code: the text may come from anybody.
+                    // External text: reduced to the characters of a code.
                     BasicErrorResponseType::Extension(code) => {
                         code.chars().filter(char::is_ascii_graphic).take(64).collect()
                     }

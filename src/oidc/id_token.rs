@@ -1,4 +1,4 @@
-//! The ID token, verified in full: OpenID Connect Core 3.1.3.7 and Microsoft's rules for issuer, tenant and keys.
+//! ID token validation: OpenID Connect Core 1.0, 3.1.3.7, and Microsoft's rules for issuer, tenant and keys.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,33 +14,33 @@ use super::error::IdTokenError;
 use crate::config::{self, Tenant};
 use crate::domain::{self, Email, EntraUser, Identity, TenantId};
 
-/// How far Entra's clock and ours may be apart; Microsoft's own libraries allow as much.
-const LEEWAY: TimeDelta = TimeDelta::minutes(5);
+/// Allowed clock skew between Entra and this machine. Microsoft's libraries use the same.
+const CLOCK_SKEW: TimeDelta = TimeDelta::minutes(5);
 
-/// What a token says, after all of it was verified.
+/// Verified content of a token.
 #[derive(Debug)]
 pub(super) struct Verified {
-    pub(super) person: EntraUser,
+    pub(super) user: EntraUser,
     pub(super) sid: Option<String>,
 }
 
 /// Why an ID token is rejected.
 #[derive(Debug)]
-pub(super) enum Refused {
-    /// It proves nothing.
-    Token(IdTokenError),
-    /// It proves whose it is, and this identity's tenant may not sign in.
-    Tenant(Identity),
+pub(super) enum Rejection {
+    /// It is invalid and proves no identity.
+    Invalid(IdTokenError),
+    /// It proves this identity, whose tenant may not sign in.
+    TenantNotAllowed(Identity),
 }
 
-impl From<IdTokenError> for Refused {
+impl From<IdTokenError> for Rejection {
     fn from(error: IdTokenError) -> Self {
-        Self::Token(error)
+        Self::Invalid(error)
     }
 }
 
-/// The payload as we read it. A claim that stands there twice is refused, by serde, for each one named here: the
-/// library might look at one and we at the other.
+/// The claims that this module reads or the library checks. serde rejects a duplicate of each named claim; otherwise the
+/// library could check one occurrence and this module use the other.
 #[derive(Deserialize)]
 struct Claims {
     iss: String,
@@ -67,31 +67,31 @@ struct Header {
     kid: Option<String>,
 }
 
-/// Verifies a token for this app and this attempt at `now`; gives who it is about.
+/// Verifies a token for this app and this sign-in (`nonce`) at `now`.
 pub(super) fn verify(
     token: &str,
     nonce: &str,
     provider: &Provider,
     settings: &config::Entra,
     now: DateTime<Utc>,
-) -> Result<Verified, Refused> {
+) -> Result<Verified, Rejection> {
     let (header, claims) = split(token)?;
-    // Entra always names the key. Without a name the library would try whichever fits.
+    // Entra always sends `kid`. Without one, the library would try every suitable key.
     header.kid.ok_or(IdTokenError::UnknownKey)?;
     let (tenant, allowed) = tenant(claims.tid.as_deref(), provider, settings)?;
     let verified = verify_as(tenant, token, claims, nonce, provider, settings, now);
     if allowed {
         return Ok(verified?);
     }
-    // Another tenant's token may well be signed with a key that this tenant's document does not list: then it is refused
-    // all the same, and identifies no user.
+    // The token may be signed with a key that this tenant's JWKS does not list. Then it is rejected too, but identifies no
+    // user.
     match verified {
-        Ok(verified) => Err(Refused::Tenant(verified.person.identity)),
+        Ok(verified) => Err(Rejection::TenantNotAllowed(verified.user.identity)),
         Err(_) => Err(IdTokenError::TenantNotAllowed.into()),
     }
 }
 
-/// Verifies a token as one of this tenant.
+/// Verifies a token of this tenant.
 fn verify_as(
     tenant: TenantId,
     token: &str,
@@ -106,20 +106,21 @@ fn verify_as(
         return Err(IdTokenError::Issuer);
     }
 
-    let keys = provider.keys.iter().filter(|key| key.vouches_for(&issuer, tenant)).map(|key| key.key.clone()).collect();
+    let keys =
+        provider.keys.iter().filter(|key| key.may_sign_for(&issuer, tenant)).map(|key| key.key.clone()).collect();
     let issuer = IssuerUrl::new(issuer).map_err(|_| IdTokenError::Issuer)?;
     let audience = ClientId::new(settings.client_id.clone());
     let verifier = IdTokenVerifier::new_public_client(audience, issuer, JsonWebKeySet::new(keys))
         .set_allowed_algs([CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256])
-        .set_time_fn(move || now - LEEWAY)
+        .set_time_fn(move || now - CLOCK_SKEW)
         .set_issue_time_verifier_fn(move |issued| {
-            if issued > now + LEEWAY { Err("issued in the future".to_owned()) } else { Ok(()) }
+            if issued > now + CLOCK_SKEW { Err("issued in the future".to_owned()) } else { Ok(()) }
         });
     let parsed: CoreIdToken = token.parse().map_err(|_| IdTokenError::Malformed)?;
     parsed.claims(&verifier, &Nonce::new(nonce.to_owned()))?;
 
-    // From here on the payload is Entra's word.
-    if claims.nbf.is_some_and(|nbf| nbf > (now + LEEWAY).timestamp()) {
+    // From here on the claims are authentic.
+    if claims.nbf.is_some_and(|nbf| nbf > (now + CLOCK_SKEW).timestamp()) {
         return Err(IdTokenError::NotYetValid);
     }
     if claims.ver.as_deref() != Some("2.0") {
@@ -129,11 +130,11 @@ fn verify_as(
         return Err(IdTokenError::Nonce);
     }
     let object_id = claims.oid.ok_or(IdTokenError::NoObjectId)?.parse().map_err(|_| IdTokenError::NoObjectId)?;
-    // As LiteLLM: the sign-in name first, then the mail, which is not verified by anybody.
+    // Like LiteLLM: `preferred_username` first, then `email`, which Entra does not verify.
     let sign_in_address = claims.preferred_username.as_deref().and_then(Email::parse);
     let mail = claims.email.as_deref().and_then(Email::parse);
     Ok(Verified {
-        person: EntraUser {
+        user: EntraUser {
             identity: Identity { tenant_id: tenant, object_id },
             email: sign_in_address.clone().or(mail),
             sign_in_address,
@@ -153,13 +154,13 @@ fn split(token: &str) -> Result<(Header, Claims), IdTokenError> {
     Ok((header, claims))
 }
 
-/// The token's tenant, and whether its users may sign in here. Not verified yet: this may only refuse, or choose which
-/// issuer the token then has to prove.
+/// The token's tenant, and whether its users may sign in. The claim is not verified yet: it may only cause a rejection, or
+/// select the issuer that the token then has to prove.
 fn tenant(tid: Option<&str>, provider: &Provider, settings: &config::Entra) -> Result<(TenantId, bool), IdTokenError> {
     let tenant = tid.ok_or(IdTokenError::NoTenant)?.parse().map_err(|_| IdTokenError::NoTenant)?;
     let allowed = match (&settings.tenant, provider.tenant) {
         (Tenant::Organizations | Tenant::Common, _) => settings.allowed_tenants.contains(&tenant),
-        (_, of_issuer) => of_issuer == Some(tenant),
+        (_, issuing_tenant) => issuing_tenant == Some(tenant),
     };
     Ok((tenant, allowed))
 }

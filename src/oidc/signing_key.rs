@@ -1,5 +1,7 @@
-//! A key that Entra signs ID tokens with: RSA, verified by the library that TLS is made with. `openidconnect` asks whatever
-//! key it is given; its own computes in plain Rust, which took a fifth of all that a sign-in takes of the processor.
+//! RSA signing key of Entra, verified with aws-lc-rs, which also does TLS.
+//!
+//! `openidconnect` lets the caller supply the key type. Its own verifies in plain Rust, which took a fifth of a sign-in's
+//! CPU time.
 
 use std::sync::Arc;
 
@@ -12,11 +14,11 @@ use openidconnect::{JsonWebKey, JsonWebKeyAlgorithm, JsonWebKeyId, SignatureVeri
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// An RSA key as a JWK (RFC 7518, 6.3.1). Only RS256 is verified with it, and only with 2048 bits or more.
+/// An RSA public key from a JWK (RFC 7518, 6.3.1). Verifies only RS256, and only with 2048 bits or more.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(try_from = "Value", into = "CoreJsonWebKey")]
 pub(super) struct SigningKey {
-    described: CoreJsonWebKey,
+    jwk: CoreJsonWebKey,
     public: Arc<PublicKeyComponents<Vec<u8>>>,
 }
 
@@ -24,19 +26,19 @@ impl TryFrom<Value> for SigningKey {
     type Error = &'static str;
 
     fn try_from(key: Value) -> Result<Self, Self::Error> {
-        let number = |name: &str| {
+        let integer = |name: &str| {
             let bytes = URL_SAFE_NO_PAD.decode(key.get(name)?.as_str()?).ok()?;
             Some(bytes.into_iter().skip_while(|byte| *byte == 0).collect())
         };
-        let (Some(n), Some(e)) = (number("n"), number("e")) else { return Err("not an RSA key") };
-        let described = serde_json::from_value(key).map_err(|_| "not a signing key")?;
-        Ok(Self { described, public: Arc::new(PublicKeyComponents { n, e }) })
+        let (Some(n), Some(e)) = (integer("n"), integer("e")) else { return Err("not an RSA key") };
+        let jwk = serde_json::from_value(key).map_err(|_| "not a signing key")?;
+        Ok(Self { jwk, public: Arc::new(PublicKeyComponents { n, e }) })
     }
 }
 
 impl From<SigningKey> for CoreJsonWebKey {
     fn from(key: SigningKey) -> Self {
-        key.described
+        key.jwk
     }
 }
 
@@ -45,25 +47,25 @@ impl JsonWebKey for SigningKey {
     type SigningAlgorithm = CoreJwsSigningAlgorithm;
 
     fn key_id(&self) -> Option<&JsonWebKeyId> {
-        self.described.key_id()
+        self.jwk.key_id()
     }
 
     fn key_type(&self) -> &CoreJsonWebKeyType {
-        self.described.key_type()
+        self.jwk.key_type()
     }
 
     fn key_use(&self) -> Option<&CoreJsonWebKeyUse> {
-        self.described.key_use()
+        self.jwk.key_use()
     }
 
     fn signing_alg(&self) -> JsonWebKeyAlgorithm<&CoreJwsSigningAlgorithm> {
-        self.described.signing_alg()
+        self.jwk.signing_alg()
     }
 
-    /// For tokens that are signed with the client secret, which are not taken: a key that verifies nothing.
+    /// Returns a key that verifies nothing, because tokens signed with the client secret are not accepted.
     fn new_symmetric(key: Vec<u8>) -> Self {
         let public = PublicKeyComponents { n: vec![], e: vec![] };
-        Self { described: CoreJsonWebKey::new_symmetric(key), public: Arc::new(public) }
+        Self { jwk: CoreJsonWebKey::new_symmetric(key), public: Arc::new(public) }
     }
 
     fn verify_signature(
@@ -73,14 +75,14 @@ impl JsonWebKey for SigningKey {
         signature: &[u8],
     ) -> Result<(), SignatureVerificationError> {
         if *algorithm != CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256 {
-            return Err(SignatureVerificationError::UnsupportedAlg("another than RS256".to_owned()));
+            return Err(SignatureVerificationError::UnsupportedAlg("not RS256".to_owned()));
         }
         let verified = self.public.verify(&RSA_PKCS1_2048_8192_SHA256, message, signature);
         verified.map_err(|_| SignatureVerificationError::CryptoError("bad signature".to_owned()))
     }
 
     fn hash_bytes(&self, bytes: &[u8], algorithm: &CoreJwsSigningAlgorithm) -> Result<Vec<u8>, String> {
-        self.described.hash_bytes(bytes, algorithm)
+        self.jwk.hash_bytes(bytes, algorithm)
     }
 }
 
@@ -91,20 +93,20 @@ mod tests {
 
     use super::*;
 
-    /// Of `openssl genrsa 1024`, and what `openssl dgst -sha256 -sign` makes of `header.payload` with it.
+    /// Modulus of a key from `openssl genrsa 1024`; `SIGNATURE` is `openssl dgst -sha256 -sign` of `header.payload`.
     const SHORT: &str = "wB4k6s3znB2RBQltT1oqu8JUReJ1p6pV3kqQhVpIwsh__bxSTJmAGYC6kUwNwenbNOIW9mL5oNlZfwkVBrsr38Dh9y80LM1FNh9r\
                          N6BK-E7X_PCHmbBp-EPi6cqkdPRTQg69z2KM68yybmDMrnPYriS_JJbyQ1Y8J6Lr_L8iGmE";
     const SIGNATURE: &str = "tMxn41-iQnF1BqMo_2KPv4Lk0YWXiidNAk_Ggnr7hHpqGGd-ZNEJ6ALL-auZv6lXDyaFOAR1qZ8-OprOStOixmmCahcp0o4T\
                              gZ0S2wFX8Zgcuo8t_fPRvVo6QyYS1mP4zTSNXiU32WNMi4WORGkvZ3ua24WXSfs8WtYGxPrzBIw";
 
     #[test]
-    fn a_key_of_1024_bits_verifies_nothing_though_its_signature_is_right() {
+    fn key_of_1024_bits_verifies_no_signature() {
         let jwk = json!({ "kty": "RSA", "use": "sig", "kid": "short", "n": SHORT, "e": "AQAB" });
         let key: SigningKey = serde_json::from_value(jwk).unwrap();
         let (message, signature) = (b"header.payload", URL_SAFE_NO_PAD.decode(SIGNATURE).unwrap());
-        let right = key.public.verify(&RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY, message, &signature);
-        assert!(right.is_ok(), "the example is none: its signature is another key's");
+        let legacy = key.public.verify(&RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY, message, &signature);
+        assert!(legacy.is_ok(), "the test data is wrong: the signature is from another key");
         let verified = key.verify_signature(&CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256, message, &signature);
-        assert!(verified.is_err(), "RFC 7518, 3.3: a key for RS256 has 2048 bits or more");
+        assert!(verified.is_err(), "RFC 7518, 3.3: RS256 needs 2048 bits or more");
     }
 }

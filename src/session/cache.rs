@@ -1,6 +1,7 @@
-//! What is remembered: sessions by the hash of their token, and people, whom their sessions share. To forget a person is
-//! one step however many sessions they have: a session counts only together with the very reading of the person that it
-//! came with.
+//! Cache of sessions by token hash, and of users, which their sessions share.
+//!
+//! A cached session refers to one version of its user and counts only with that version. So one step invalidates a user with
+//! all sessions, however many there are.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,95 +12,95 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache as QuickCache;
 
 use super::LiveSession;
-use super::headers::SignedIn;
+use super::compact::EncodedUser;
 use crate::db::{ForwardedSession, TokenHash};
 use crate::domain::ObjectId;
 use crate::util::clock::Moment;
 
-/// More than anybody has at once; the rest is read from the database.
-const SESSIONS: usize = 100_000;
-/// Bytes. People in very many teams take more of it.
-const PEOPLE: u64 = 64 * 1024 * 1024;
+/// Maximum number of cached sessions. Others are read from the database at each request.
+const MAX_SESSIONS: usize = 100_000;
+/// Maximum size of all cached users in bytes. Users in many teams take more of it.
+const MAX_USER_BYTES: u64 = 64 * 1024 * 1024;
+/// Number of recent invalidations that are known by user: more than occur while one query runs.
+const MAX_RECENT_INVALIDATIONS: usize = 1_000;
 
 #[derive(Clone)]
-struct Session {
-    person: ObjectId,
-    /// The reading of the person that this session came with.
-    reading: u64,
+struct CachedSession {
+    user: ObjectId,
+    /// The version of the user that this session was read with.
+    version: u64,
     read_at: Moment,
     auth_time: DateTime<Utc>,
-    /// As the row has it, on the wall clock.
+    /// As in the row, on the wall clock.
     expires_at: DateTime<Utc>,
 }
 
 #[derive(Clone)]
 struct CachedUser {
-    reading: u64,
-    signed_in: Arc<SignedIn>,
+    version: u64,
+    encoded: Arc<EncodedUser>,
 }
 
 #[derive(Clone)]
-struct Bytes;
+struct ByteWeighter;
 
-impl Weighter<ObjectId, CachedUser> for Bytes {
-    fn weight(&self, _: &ObjectId, person: &CachedUser) -> u64 {
-        person.signed_in.weight()
+impl Weighter<ObjectId, CachedUser> for ByteWeighter {
+    fn weight(&self, _: &ObjectId, user: &CachedUser) -> u64 {
+        user.encoded.weight()
     }
 }
 
 pub(super) struct Cache {
-    sessions: QuickCache<TokenHash, Session>,
-    people: QuickCache<ObjectId, CachedUser, Bytes>,
-    counts: Mutex<Counts>,
+    sessions: QuickCache<TokenHash, CachedSession>,
+    users: QuickCache<ObjectId, CachedUser, ByteWeighter>,
+    history: Mutex<History>,
 }
 
-/// How many of those who were forgotten are known by name: more than there are during a reading.
-const LATELY: usize = 1_000;
-
-/// Held by whoever keeps or forgets something, so that nothing of the one comes in between the other's steps. Looking up
-/// needs it not.
+/// Versions and recent invalidations. Insertions and invalidations lock it, so that their steps do not interleave. Lookups
+/// do not.
 #[derive(Default)]
-struct Counts {
-    readings: u64,
-    /// How often somebody was forgotten.
-    forgotten: u64,
-    /// Who that was the last times, the latest last; `None`: everybody.
-    lately: VecDeque<Option<ObjectId>>,
+struct History {
+    last_version: u64,
+    /// Number of invalidations so far.
+    invalidations: u64,
+    /// Users of the most recent invalidations, the latest last; `None` stands for all users.
+    recent: VecDeque<Option<ObjectId>>,
 }
 
-impl Counts {
-    fn forget(&mut self, whom: Option<ObjectId>) {
-        self.forgotten += 1;
-        self.lately.push_back(whom);
-        if self.lately.len() > LATELY {
-            self.lately.pop_front();
+impl History {
+    fn record(&mut self, user: Option<ObjectId>) {
+        self.invalidations += 1;
+        self.recent.push_back(user);
+        if self.recent.len() > MAX_RECENT_INVALIDATIONS {
+            self.recent.pop_front();
         }
     }
 
-    /// Whether this person may have been forgotten since the count was this.
-    fn forgot_since(&self, count: u64, person: ObjectId) -> bool {
-        let since = usize::try_from(self.forgotten - count).unwrap_or(usize::MAX);
-        since > self.lately.len()
-            || self.lately.iter().rev().take(since).any(|whom| whom.is_none_or(|whom| whom == person))
+    /// Whether this user may have been invalidated since `invalidations` had this value.
+    fn may_have_invalidated(&self, since: u64, user: ObjectId) -> bool {
+        let count = usize::try_from(self.invalidations - since).unwrap_or(usize::MAX);
+        count > self.recent.len()
+            || self.recent.iter().rev().take(count).any(|invalidated| invalidated.is_none_or(|id| id == user))
     }
 }
 
-/// A reading of the database that has begun. Whoever is forgotten before it ends may be older in it than that.
-pub(super) struct Reading<'a> {
+/// A database read that will fill the cache. Users that are invalidated before it ends are not cached, because the rows may
+/// be older than the invalidation.
+pub(super) struct Fill<'a> {
     cache: &'a Cache,
-    forgotten: u64,
+    invalidations: u64,
 }
 
 impl Cache {
     pub(super) fn new() -> Self {
         Self {
-            sessions: QuickCache::new(SESSIONS),
-            people: QuickCache::with_weighter(SESSIONS, PEOPLE, Bytes),
-            counts: Mutex::default(),
+            sessions: QuickCache::new(MAX_SESSIONS),
+            users: QuickCache::with_weighter(MAX_SESSIONS, MAX_USER_BYTES, ByteWeighter),
+            history: Mutex::default(),
         }
     }
 
-    /// The person of a session that was read less than `max_age` before `at`, and has not expired by `now`.
+    /// The session, if it was read less than `max_age` before `at` and has not expired by `now`.
     pub(super) fn get(
         &self,
         hash: &TokenHash,
@@ -111,58 +112,60 @@ impl Cache {
         if session.expires_at <= now || session.read_at.age(at) >= max_age {
             return None;
         }
-        let person = self.people.get(&session.person)?;
-        let live = || LiveSession { user: person.signed_in, auth_time: session.auth_time };
-        (person.reading == session.reading).then(live)
+        let user = self.users.get(&session.user)?;
+        let live = || LiveSession { user: user.encoded, auth_time: session.auth_time };
+        (user.version == session.version).then(live)
     }
 
     pub(super) fn len(&self) -> usize {
         self.sessions.len()
     }
 
-    pub(super) fn begin(&self) -> Reading<'_> {
-        Reading { cache: self, forgotten: self.counts().forgotten }
+    /// Call before the database is read.
+    pub(super) fn begin_fill(&self) -> Fill<'_> {
+        Fill { cache: self, invalidations: self.history().invalidations }
     }
 
-    pub(super) fn forget(&self, person: ObjectId) {
-        let mut counts = self.counts();
-        counts.forget(Some(person));
-        self.people.remove(&person);
+    /// Invalidates a user and all their sessions.
+    pub(super) fn invalidate(&self, user: ObjectId) {
+        let mut history = self.history();
+        history.record(Some(user));
+        self.users.remove(&user);
     }
 
     pub(super) fn clear(&self) {
-        let mut counts = self.counts();
-        counts.forget(None);
-        self.people.clear();
+        let mut history = self.history();
+        history.record(None);
+        self.users.clear();
         self.sessions.clear();
     }
 
-    fn counts(&self) -> MutexGuard<'_, Counts> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Reading<'_> {
-    /// Keeps what was read, unless it may be out of date already; gives the session.
-    pub(super) fn keep(&self, hash: TokenHash, session: &ForwardedSession, read_at: Moment) -> LiveSession {
+impl Fill<'_> {
+    /// Caches a session that was read, unless its user was invalidated meanwhile. Returns the session in either case.
+    pub(super) fn insert(&self, hash: TokenHash, session: &ForwardedSession, read_at: Moment) -> LiveSession {
         let ForwardedSession { user: caller, created_at, expires_at, .. } = session;
-        let Self { cache, forgotten } = *self;
+        let Self { cache, invalidations } = *self;
         let id = caller.identity.object_id;
-        let signed_in = SignedIn::new(caller);
-        let mut counts = cache.counts();
-        if counts.forgot_since(forgotten, id) {
-            return LiveSession { user: Arc::new(signed_in), auth_time: *created_at };
+        let encoded = EncodedUser::encode(caller);
+        let mut history = cache.history();
+        if history.may_have_invalidated(invalidations, id) {
+            return LiveSession { user: Arc::new(encoded), auth_time: *created_at };
         }
-        // The same person as another session found: both go on with one reading, and neither undoes the other's.
-        let person = cache.people.get(&id).filter(|known| *known.signed_in == signed_in).unwrap_or_else(|| {
-            counts.readings += 1;
-            CachedUser { reading: counts.readings, signed_in: Arc::new(signed_in) }
+        // An unchanged user retains the version, so that the user's other cached sessions still count.
+        let user = cache.users.get(&id).filter(|cached| *cached.encoded == encoded).unwrap_or_else(|| {
+            history.last_version += 1;
+            CachedUser { version: history.last_version, encoded: Arc::new(encoded) }
         });
-        let CachedUser { reading, signed_in } = person.clone();
-        cache.people.insert(id, person);
+        let CachedUser { version, encoded } = user.clone();
+        cache.users.insert(id, user);
         let (auth_time, expires_at) = (*created_at, *expires_at);
-        cache.sessions.insert(hash, Session { person: id, reading, read_at, auth_time, expires_at });
-        LiveSession { user: signed_in, auth_time }
+        cache.sessions.insert(hash, CachedSession { user: id, version, read_at, auth_time, expires_at });
+        LiveSession { user: encoded, auth_time }
     }
 }
 
@@ -180,7 +183,7 @@ mod tests {
 
     fn session(role: &str, expires_at: DateTime<Utc>) -> ForwardedSession {
         let caller = ForwardedUser {
-            identity: Identity { tenant_id: uuid::Uuid::from_u128(1).into(), object_id: person() },
+            identity: Identity { tenant_id: uuid::Uuid::from_u128(1).into(), object_id: user_id() },
             email: None,
             display_name: None,
             user_role: Some(role.to_owned()),
@@ -190,88 +193,88 @@ mod tests {
         ForwardedSession { user: caller, created_at: expires_at, last_seen_at: expires_at, expires_at }
     }
 
-    fn person() -> ObjectId {
+    fn user_id() -> ObjectId {
         uuid::Uuid::from_u128(7).into()
     }
 
     fn role(found: Option<LiveSession>) -> Option<String> {
-        found.and_then(|session| session.user.person().user_role.map(str::to_owned))
+        found.and_then(|session| session.user.decode().user_role.map(str::to_owned))
     }
 
     #[test]
-    fn two_sessions_of_a_person_are_remembered_side_by_side_and_forgotten_together() {
+    fn invalidation_drops_all_sessions_of_the_user() {
         let (cache, now, at) = (Cache::new(), DateTime::<Utc>::UNIX_EPOCH, Clock::system().moment());
         let (a, b) = ([1; 32], [2; 32]);
-        cache.begin().keep(a, &session("x", now + MINUTE * 9), at);
-        cache.begin().keep(b, &session("x", now + MINUTE * 9), at);
+        cache.begin_fill().insert(a, &session("x", now + MINUTE * 9), at);
+        cache.begin_fill().insert(b, &session("x", now + MINUTE * 9), at);
         for hash in [a, b, a] {
             assert_eq!(role(cache.get(&hash, now, at, MAX_AGE)).as_deref(), Some("x"), "session {}", hash[0]);
         }
-        cache.forget(person());
+        cache.invalidate(user_id());
         for hash in [a, b] {
-            assert!(cache.get(&hash, now, at, MAX_AGE).is_none(), "session {} was forgotten", hash[0]);
+            assert!(cache.get(&hash, now, at, MAX_AGE).is_none(), "session {} was invalidated", hash[0]);
         }
-        // What one of them finds out does not bring the other back: that one may have been ended.
-        cache.begin().keep(a, &session("y", now + MINUTE * 9), at);
+        // A new read of one session does not restore the other, which may have been revoked.
+        cache.begin_fill().insert(a, &session("y", now + MINUTE * 9), at);
         assert_eq!(role(cache.get(&a, now, at, MAX_AGE)).as_deref(), Some("y"));
         assert!(cache.get(&b, now, at, MAX_AGE).is_none(), "the other session has to be read again");
     }
 
     #[test]
-    fn a_reading_during_which_something_was_forgotten_is_used_once_and_not_kept() {
+    fn fill_does_not_cache_user_invalidated_meanwhile() {
         let (cache, now, at) = (Cache::new(), DateTime::<Utc>::UNIX_EPOCH, Clock::system().moment());
-        let reading = cache.begin();
-        cache.forget(person());
-        assert_eq!(reading.keep([1; 32], &session("x", now + MINUTE), at).user.person().user_role, Some("x"));
-        assert!(cache.get(&[1; 32], now, at, MAX_AGE).is_none(), "it may be older than what was told");
+        let fill = cache.begin_fill();
+        cache.invalidate(user_id());
+        assert_eq!(fill.insert([1; 32], &session("x", now + MINUTE), at).user.decode().user_role, Some("x"));
+        assert!(cache.get(&[1; 32], now, at, MAX_AGE).is_none(), "the row may be older than the invalidation");
 
-        // Nor does it bring back, for others, what they have read of the same person since.
-        let late = cache.begin();
-        cache.forget(person());
-        cache.begin().keep([2; 32], &session("x", now + MINUTE), at);
-        late.keep([1; 32], &session("x", now + MINUTE), at);
-        assert!(cache.get(&[1; 32], now, at, MAX_AGE).is_none(), "a late reading of a session that was ended");
-        assert!(cache.get(&[2; 32], now, at, MAX_AGE).is_some(), "and it takes nothing of the others' away");
+        // Nor does it replace what a later read of the same user cached.
+        let late = cache.begin_fill();
+        cache.invalidate(user_id());
+        cache.begin_fill().insert([2; 32], &session("x", now + MINUTE), at);
+        late.insert([1; 32], &session("x", now + MINUTE), at);
+        assert!(cache.get(&[1; 32], now, at, MAX_AGE).is_none(), "a late read of a revoked session");
+        assert!(cache.get(&[2; 32], now, at, MAX_AGE).is_some(), "the other session is still cached");
     }
 
     #[test]
-    fn a_reading_is_kept_of_whoever_was_not_forgotten_meanwhile() {
+    fn fill_caches_user_if_only_others_were_invalidated() {
         let (cache, now, at) = (Cache::new(), DateTime::<Utc>::UNIX_EPOCH, Clock::system().moment());
-        let others = |n: u128| (0..n).for_each(|n| cache.forget(uuid::Uuid::from_u128(1_000 + n).into()));
-        let kept = || cache.get(&[1; 32], now, at, MAX_AGE).is_some();
-        let reading = cache.begin();
+        let others = |n: u128| (0..n).for_each(|n| cache.invalidate(uuid::Uuid::from_u128(1_000 + n).into()));
+        let is_cached = || cache.get(&[1; 32], now, at, MAX_AGE).is_some();
+        let fill = cache.begin_fill();
         others(1_000);
-        reading.keep([1; 32], &session("x", now + MINUTE), at);
-        assert!(kept(), "a thousand others were forgotten");
+        fill.insert([1; 32], &session("x", now + MINUTE), at);
+        assert!(is_cached(), "a thousand others were invalidated");
         cache.clear();
 
-        let reading = cache.begin();
-        cache.forget(person());
+        let fill = cache.begin_fill();
+        cache.invalidate(user_id());
         others(999);
-        reading.keep([1; 32], &session("x", now + MINUTE), at);
-        assert!(!kept(), "forgotten, a thousand ago");
+        fill.insert([1; 32], &session("x", now + MINUTE), at);
+        assert!(!is_cached(), "invalidated, then 999 others");
 
-        for more in ["more than are known by name", "everybody"] {
-            let reading = cache.begin();
-            if more == "everybody" {
+        for users in ["more than the history has", "all"] {
+            let fill = cache.begin_fill();
+            if users == "all" {
                 cache.clear();
             } else {
                 others(1_001);
             }
-            reading.keep([1; 32], &session("x", now + MINUTE), at);
-            assert!(!kept(), "{more}");
+            fill.insert([1; 32], &session("x", now + MINUTE), at);
+            assert!(!is_cached(), "{users}");
         }
     }
 
     #[test]
-    fn what_is_too_old_or_over_does_not_count() {
+    fn lookup_ignores_old_and_expired_sessions() {
         let (cache, now, at) = (Cache::new(), DateTime::<Utc>::UNIX_EPOCH, Clock::system().moment());
         let found = |now, at, max_age| cache.get(&[1; 32], now, at, max_age).is_some();
-        cache.begin().keep([1; 32], &session("x", now + MINUTE * 2), at);
+        cache.begin_fill().insert([1; 32], &session("x", now + MINUTE * 2), at);
         assert!(!found(now, at, Duration::ZERO), "an age of zero means never");
         assert!(found(now, at.after(Duration::from_millis(59_999)), MAX_AGE));
         assert!(!found(now, at.after(MAX_AGE), MAX_AGE), "a minute old");
-        assert!(!found(now - MINUTE * 60, at.after(MAX_AGE), MAX_AGE), "whatever the wall clock says");
-        assert!(!found(now + MINUTE * 2, at, MAX_AGE), "over");
+        assert!(!found(now - MINUTE * 60, at.after(MAX_AGE), MAX_AGE), "the age is on the monotonic clock");
+        assert!(!found(now + MINUTE * 2, at, MAX_AGE), "expired");
     }
 }

@@ -1,4 +1,4 @@
-//! A person in one piece of memory: very many are remembered, and most of what they consist of are short texts.
+//! Compact form of a cached user: one allocation for all texts and IDs, because many users are cached.
 
 use std::fmt;
 
@@ -8,42 +8,46 @@ use uuid::Uuid;
 use crate::db::ForwardedUser;
 use crate::domain::Identity;
 
-/// What a [`ForwardedUser`] is, in as few bytes as that takes.
+/// A [`ForwardedUser`], encoded in as few bytes as possible.
 #[derive(PartialEq, Eq)]
-pub(super) struct Packed {
+pub struct EncodedUser {
     identity: Identity,
-    /// Address, name and role; how many organizations there are, and their ids; and the teams', if those are others: both are
-    /// made of the same groups. Each text stands behind its length, or is [`NUMBER`] and what a UUID is.
-    texts: Box<[u8]>,
+    /// E-mail address, name and role; the number of organizations and their IDs; the same for teams, or [`NONE`] if the IDs
+    /// are those of the organizations, as both are created from the same groups. A text follows its length; a UUID follows
+    /// [`UUID`].
+    bytes: Box<[u8]>,
 }
 
-/// In place of a length: an id that is a number, of sixteen bytes; no text at all, or the same list as before; or the length
-/// is in the next eight bytes.
-const NUMBER: u8 = 253;
+/// In place of a length: the next sixteen bytes are a UUID.
+const UUID: u8 = 253;
+/// In place of a length: no text, or the same list as before.
 const NONE: u8 = 254;
+/// In place of a length: the length is in the next eight bytes.
 const LONG: u8 = 255;
 
-impl Packed {
-    pub(super) fn new(caller: &ForwardedUser) -> Self {
-        let mut texts = Vec::new();
-        for text in [&caller.email, &caller.display_name, &caller.user_role] {
+impl EncodedUser {
+    pub(super) fn encode(user: &ForwardedUser) -> Self {
+        let mut bytes = Vec::new();
+        for text in [&user.email, &user.display_name, &user.user_role] {
             match text {
-                Some(text) => put(&mut texts, text),
-                None => texts.push(NONE),
+                Some(text) => push_text(&mut bytes, text),
+                None => bytes.push(NONE),
             }
         }
-        put_all(&mut texts, &caller.organizations);
-        if caller.teams == caller.organizations {
-            texts.push(NONE);
+        push_ids(&mut bytes, &user.organizations);
+        if user.teams == user.organizations {
+            bytes.push(NONE);
         } else {
-            put_all(&mut texts, &caller.teams);
+            push_ids(&mut bytes, &user.teams);
         }
-        Self { identity: caller.identity, texts: texts.into() }
+        Self { identity: user.identity, bytes: bytes.into() }
     }
 
-    pub(super) fn read(&self) -> CompactUser<'_> {
-        let mut rest = &*self.texts;
-        let mut text = || take(&mut rest);
+    /// The user, borrowing all texts.
+    #[must_use]
+    pub fn decode(&self) -> CompactUser<'_> {
+        let mut rest = &*self.bytes;
+        let mut text = || take_text(&mut rest);
         let (email, display_name, user_role) = (text(), text(), text());
         let mut ids = || {
             let count = take_length(&mut rest)?;
@@ -54,47 +58,47 @@ impl Packed {
         CompactUser { identity: self.identity, email, display_name, user_role, organizations, teams }
     }
 
-    /// Bytes in memory, about.
-    pub(super) fn weight(&self) -> usize {
-        self.texts.len() + 160
+    /// Approximate bytes in memory.
+    pub(super) fn weight(&self) -> u64 {
+        self.bytes.len() as u64 + 160
     }
 }
 
-/// The person again, without copies.
+/// A decoded [`EncodedUser`].
 pub struct CompactUser<'a> {
     pub identity: Identity,
     pub email: Option<&'a str>,
     pub display_name: Option<&'a str>,
     pub user_role: Option<&'a str>,
-    /// Ids, sorted.
+    /// Sorted IDs.
     pub organizations: Vec<Id<'a>>,
-    /// Ids, sorted.
+    /// Sorted IDs.
     pub teams: Vec<Id<'a>>,
 }
 
-/// The id of an organization or a team. Nearly all are those of groups, which are numbers.
+/// ID of an organization or a team. Nearly all are group IDs, which are UUIDs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Id<'a> {
-    /// What is written in the usual way, in small letters.
-    Number(Uuid),
+    /// An ID in the hyphenated lower-case format.
+    Uuid(Uuid),
     Text(&'a str),
 }
 
 impl<'a> Id<'a> {
     #[must_use]
     pub fn parse(text: &'a str) -> Self {
-        let number = Uuid::try_parse(text).ok().map(Id::Number);
-        number.filter(|number| number.written(&mut [0; 36]) == text).unwrap_or(Id::Text(text))
+        let uuid = Uuid::try_parse(text).ok().map(Id::Uuid);
+        uuid.filter(|uuid| uuid.as_str(&mut [0; 36]) == text).unwrap_or(Id::Text(text))
     }
 
-    /// As it is in the database; `room` is where it may be written.
+    /// The ID as in the database. A UUID is formatted into `buffer`.
     #[must_use]
-    pub fn written<'b>(&self, room: &'b mut [u8; 36]) -> &'b str
+    pub fn as_str<'b>(&self, buffer: &'b mut [u8; 36]) -> &'b str
     where
         'a: 'b,
     {
         match self {
-            Id::Number(number) => number.hyphenated().encode_lower(room),
+            Id::Uuid(uuid) => uuid.hyphenated().encode_lower(buffer),
             Id::Text(text) => text,
         }
     }
@@ -102,45 +106,45 @@ impl<'a> Id<'a> {
 
 impl fmt::Display for Id<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.written(&mut [0; 36]))
+        f.write_str(self.as_str(&mut [0; 36]))
     }
 }
 
 impl Serialize for Id<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.written(&mut [0; 36]))
+        serializer.serialize_str(self.as_str(&mut [0; 36]))
     }
 }
 
-fn put_all(texts: &mut Vec<u8>, ids: &[String]) {
-    put_length(texts, ids.len());
+fn push_ids(bytes: &mut Vec<u8>, ids: &[String]) {
+    push_length(bytes, ids.len());
     for id in ids {
         match Id::parse(id) {
-            Id::Number(number) => {
-                texts.push(NUMBER);
-                texts.extend_from_slice(number.as_bytes());
+            Id::Uuid(uuid) => {
+                bytes.push(UUID);
+                bytes.extend_from_slice(uuid.as_bytes());
             }
-            Id::Text(text) => put(texts, text),
+            Id::Text(text) => push_text(bytes, text),
         }
     }
 }
 
-fn put(texts: &mut Vec<u8>, text: &str) {
-    put_length(texts, text.len());
-    texts.extend_from_slice(text.as_bytes());
+fn push_text(bytes: &mut Vec<u8>, text: &str) {
+    push_length(bytes, text.len());
+    bytes.extend_from_slice(text.as_bytes());
 }
 
-fn put_length(texts: &mut Vec<u8>, length: usize) {
+fn push_length(bytes: &mut Vec<u8>, length: usize) {
     match u8::try_from(length) {
-        Ok(length) if length < NUMBER => texts.push(length),
+        Ok(length) if length < UUID => bytes.push(length),
         _ => {
-            texts.push(LONG);
-            texts.extend_from_slice(&length.to_le_bytes());
+            bytes.push(LONG);
+            bytes.extend_from_slice(&length.to_le_bytes());
         }
     }
 }
 
-fn take<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
+fn take_text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
     let length = take_length(rest)?;
     let (text, after) = rest.split_at_checked(length)?;
     *rest = after;
@@ -148,10 +152,10 @@ fn take<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
 }
 
 fn take_id<'a>(rest: &mut &'a [u8]) -> Option<Id<'a>> {
-    let Some((&NUMBER, after)) = rest.split_first() else { return take(rest).map(Id::Text) };
-    let (number, after) = after.split_first_chunk()?;
+    let Some((&UUID, after)) = rest.split_first() else { return take_text(rest).map(Id::Text) };
+    let (uuid, after) = after.split_first_chunk()?;
     *rest = after;
-    Some(Id::Number(Uuid::from_bytes(*number)))
+    Some(Id::Uuid(Uuid::from_bytes(*uuid)))
 }
 
 fn take_length(rest: &mut &[u8]) -> Option<usize> {
@@ -174,7 +178,7 @@ mod tests {
 
     use super::*;
 
-    /// Any text, and what is a UUID or nearly one.
+    /// Any text, UUIDs, and texts that resemble one.
     fn id() -> impl Strategy<Value = String> {
         prop_oneof![
             ".{0,300}",
@@ -184,26 +188,22 @@ mod tests {
     }
 
     #[test]
-    fn the_id_of_a_group_takes_as_few_bytes_as_it_has() {
-        let caller = |ids: &[&str]| {
+    fn encoding_stores_group_ids_in_binary() {
+        let user = |ids: &[&str]| {
             let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
             let identity = Identity { tenant_id: Uuid::nil().into(), object_id: Uuid::nil().into() };
             let (email, display_name, user_role) = (None, None, None);
             ForwardedUser { identity, email, display_name, user_role, organizations: ids.clone(), teams: ids }
         };
-        let bytes = |ids: &[&str]| Packed::new(&caller(ids)).texts.len();
+        let bytes = |ids: &[&str]| EncodedUser::encode(&user(ids)).bytes.len();
         let none = bytes(&[]);
         assert_eq!(bytes(&["9f1408cf-cb91-4d29-a01a-7a1d6e2e7a51"]) - none, 17);
-        assert_eq!(
-            bytes(&["9F1408CF-CB91-4D29-A01A-7A1D6E2E7A51"]) - none,
-            37,
-            "large letters are to stay as they are"
-        );
+        assert_eq!(bytes(&["9F1408CF-CB91-4D29-A01A-7A1D6E2E7A51"]) - none, 37, "upper case is preserved");
     }
 
     proptest! {
         #[test]
-        fn what_was_packed_is_read_as_it_was(
+        fn encoding_round_trips(
             email in proptest::option::of(".{0,300}"),
             display_name in proptest::option::of(".{0,9}"),
             user_role in proptest::option::of("[a-z_]{0,9}"),
@@ -212,14 +212,14 @@ mod tests {
         ) {
             let teams = others.unwrap_or_else(|| organizations.clone());
             let identity = Identity { tenant_id: uuid::Uuid::from_u128(1).into(), object_id: uuid::Uuid::from_u128(2).into() };
-            let caller = ForwardedUser { identity, email, display_name, user_role, organizations, teams };
-            let packed = Packed::new(&caller);
-            let CompactUser { identity, email, display_name, user_role, organizations, teams } = packed.read();
+            let user = ForwardedUser { identity, email, display_name, user_role, organizations, teams };
+            let encoded = EncodedUser::encode(&user);
+            let CompactUser { identity, email, display_name, user_role, organizations, teams } = encoded.decode();
             let owned = |text: Option<&str>| text.map(str::to_owned);
             let all = |ids: Vec<Id<'_>>| ids.iter().map(ToString::to_string).collect();
             let (email, display_name, user_role) = (owned(email), owned(display_name), owned(user_role));
-            let read = ForwardedUser { identity, email, display_name, user_role, organizations: all(organizations), teams: all(teams) };
-            prop_assert!(read == caller, "{:?} became something else", packed.texts);
+            let decoded = ForwardedUser { identity, email, display_name, user_role, organizations: all(organizations), teams: all(teams) };
+            prop_assert!(decoded == user, "{:?} decodes to another user", encoded.bytes);
         }
     }
 }

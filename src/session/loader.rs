@@ -1,5 +1,7 @@
-//! Sessions that are not in memory are looked up together: whoever comes while the database is being asked goes along with
-//! the next question. So everybody at once, after a restart say, is a few statements, and somebody alone waits for nobody.
+//! Batched session loading.
+//!
+//! Sessions that are not cached are loaded from Postgres. Lookups that arrive while a query is in flight join the next batch,
+//! so that a cold start costs a few queries instead of one per request. A single lookup starts its query at once.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,118 +17,116 @@ use super::cache::Cache;
 use crate::db::{SessionReader, Store, StoreError, TokenHash, touch_interval};
 use crate::util::clock::Clock;
 
-/// So many questions are asked at the same time: should one have to wait, another one need not.
-const QUESTIONS: usize = 3;
-/// So many go along with one question at most.
-const TOGETHER: usize = 256;
-/// A question that has no answer after this long is given up: the time for a connection and for a statement.
-const LONGEST: Duration = Duration::from_secs(15);
-/// Whoever waits in the line for this long is told so.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Maximum number of concurrent batch queries. More than one, so that a slow query does not block all lookups.
+const MAX_CONCURRENT_BATCHES: usize = 3;
+/// Maximum number of sessions per batch.
+const MAX_BATCH_SIZE: usize = 256;
+/// Time limit for one batch, including waiting for a connection.
+const BATCH_TIMEOUT: Duration = Duration::from_secs(15);
+/// Time limit for one lookup, including waiting for a batch.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What was found out about a session, for one of those who asked.
-pub(super) type Answer = Result<Option<LiveSession>, Arc<StoreError>>;
+/// Result of a lookup: the session, `None` if it does not exist or has ended, or why it could not be loaded.
+pub(super) type LookupResult = Result<Option<LiveSession>, Arc<StoreError>>;
 
-/// Somebody who asks for a session, and waits.
-struct Asking {
+/// A queued lookup.
+struct Waiter {
     hash: TokenHash,
-    tell: oneshot::Sender<Answer>,
+    reply: oneshot::Sender<LookupResult>,
 }
 
-/// All who wait for the database to tell who somebody is.
 pub(super) struct SessionLoader {
     store: Store,
     clock: Clock,
     idle_timeout: TimeDelta,
     cache: Arc<Cache>,
-    line: Mutex<Vec<Asking>>,
-    questions: Arc<Semaphore>,
+    queue: Mutex<Vec<Waiter>>,
+    permits: Arc<Semaphore>,
 }
 
 impl SessionLoader {
     pub(super) fn new(store: Store, clock: Clock, idle_timeout: TimeDelta, cache: Arc<Cache>) -> Self {
-        let questions = Arc::new(Semaphore::new(QUESTIONS));
-        Self { store, clock, idle_timeout, cache, line: Mutex::default(), questions }
+        let permits = Arc::new(Semaphore::new(MAX_CONCURRENT_BATCHES));
+        Self { store, clock, idle_timeout, cache, queue: Mutex::default(), permits }
     }
 
-    /// Who a token belongs to, as the database has it: it is read after this call began.
-    pub(super) async fn find(self: &Arc<Self>, hash: TokenHash) -> Answer {
-        let _waits = self.store.metrics().session_lookups_waiting.hold(());
-        let (tell, told) = oneshot::channel();
-        self.line().push(Asking { hash, tell });
-        // While the last question is being asked, its task looks after those who come meanwhile. It is a task of its own,
-        // since whoever asked first may leave.
-        if let Ok(question) = self.questions.clone().try_acquire_owned() {
-            tokio::spawn(self.clone().ask(question));
+    /// Loads one session. Its row is read after this call started.
+    pub(super) async fn load(self: &Arc<Self>, hash: TokenHash) -> LookupResult {
+        let _waiting = self.store.metrics().session_lookups_waiting.guard(());
+        let (reply, result) = oneshot::channel();
+        self.queue().push(Waiter { hash, reply });
+        // A separate task runs the batches, because the request that starts it may be canceled. Without a permit, a running
+        // task takes the waiter along with its next batch.
+        if let Ok(permit) = self.permits.clone().try_acquire_owned() {
+            tokio::spawn(self.clone().run_batches(permit));
         }
-        match timeout(PATIENCE, told).await {
-            Ok(Ok(answer)) => answer,
+        match timeout(LOOKUP_TIMEOUT, result).await {
+            Ok(Ok(result)) => result,
             Ok(Err(_)) | Err(_) => Err(Arc::new(StoreError::Timeout)),
         }
     }
 
-    /// Asks until nobody waits any more.
-    async fn ask(self: Arc<Self>, question: OwnedSemaphorePermit) {
-        let mut callers = self.store.session_reader();
-        let mut next = self.next(question).await;
-        while let Some((asking, question)) = next {
-            // Without an answer, all who wait for it are told so when `asking` is gone.
-            let _ = timeout(LONGEST, self.answer(&mut callers, asking)).await;
-            next = self.next(question).await;
+    /// Runs batches until the queue is empty.
+    async fn run_batches(self: Arc<Self>, permit: OwnedSemaphorePermit) {
+        let mut reader = self.store.session_reader();
+        let mut next = self.next_batch(permit).await;
+        while let Some((batch, permit)) = next {
+            // On a timeout the senders are dropped, which fails the lookups.
+            let _ = timeout(BATCH_TIMEOUT, self.load_batch(&mut reader, batch)).await;
+            next = self.next_batch(permit).await;
         }
     }
 
-    /// Those who go along with the next question. Where nobody waits, the question is given back before anybody else can
-    /// line up.
-    async fn next(&self, question: OwnedSemaphorePermit) -> Option<(Vec<Asking>, OwnedSemaphorePermit)> {
-        // Whose request has arrived already is to come along.
+    /// Takes the next batch. If the queue is empty, releases the permit before another lookup can join the queue.
+    async fn next_batch(&self, permit: OwnedSemaphorePermit) -> Option<(Vec<Waiter>, OwnedSemaphorePermit)> {
+        // Lets requests that have already arrived join this batch.
         yield_now().await;
-        let mut line = self.line();
-        // Some have left.
-        line.retain(|asking| !asking.tell.is_closed());
-        if line.is_empty() {
-            drop(question);
+        let mut queue = self.queue();
+        // Removes lookups whose request was canceled.
+        queue.retain(|waiter| !waiter.reply.is_closed());
+        if queue.is_empty() {
+            drop(permit);
             return None;
         }
-        let together = line.len().min(TOGETHER);
-        Some((line.drain(..together).collect(), question))
+        let size = queue.len().min(MAX_BATCH_SIZE);
+        Some((queue.drain(..size).collect(), permit))
     }
 
-    async fn answer(&self, callers: &mut SessionReader<'_>, asking: Vec<Asking>) {
-        let hashes: Vec<TokenHash> = asking.iter().map(|asking| asking.hash).collect();
+    async fn load_batch(&self, reader: &mut SessionReader<'_>, batch: Vec<Waiter>) {
+        let hashes: Vec<TokenHash> = batch.iter().map(|waiter| waiter.hash).collect();
         let (now, at) = (self.clock.now(), self.clock.moment());
-        let reading = self.cache.begin();
-        let found = callers.read(&hashes, now, self.idle_timeout).await.map_err(Arc::new);
-        let (mut answers, mut seen) = (HashMap::new(), Vec::new());
-        let found = found.map(|found| {
-            for (hash, session) in found {
-                if let Ok(session) = &session {
-                    seen.push((hash, session.last_seen_at));
+        let fill = self.cache.begin_fill();
+        let rows = reader.read(&hashes, now, self.idle_timeout).await.map_err(Arc::new);
+        let (mut results, mut seen) = (HashMap::new(), Vec::new());
+        let loaded = rows.map(|rows| {
+            for (hash, row) in rows {
+                if let Ok(row) = &row {
+                    seen.push((hash, row.last_seen_at));
                 }
-                let answer = session.map(|session| Some(reading.keep(hash, &session, at)));
-                answers.insert(hash, answer.map_err(Arc::new));
+                let result = row.map(|row| Some(fill.insert(hash, &row, at)));
+                results.insert(hash, result.map_err(Arc::new));
             }
         });
-        for Asking { hash, tell } in asking {
-            let answer = match &found {
-                Ok(()) => answers.get(&hash).cloned().unwrap_or(Ok(None)),
+        for Waiter { hash, reply } in batch {
+            let result = match &loaded {
+                Ok(()) => results.get(&hash).cloned().unwrap_or(Ok(None)),
                 Err(error) => Err(error.clone()),
             };
-            // Who has left need not be told.
-            let _ = tell.send(answer);
+            // Fails only if the request was canceled.
+            let _ = reply.send(result);
         }
-        self.keep_alive(seen, now);
+        self.touch(seen, now);
     }
 
-    /// Beside everything: nobody waits for an idle clock.
-    fn keep_alive(&self, seen: Vec<(TokenHash, DateTime<Utc>)>, now: DateTime<Utc>) {
+    /// Updates `last_seen_at` in the background; requests do not wait for it.
+    fn touch(&self, seen: Vec<(TokenHash, DateTime<Utc>)>, now: DateTime<Utc>) {
         let (store, idle_timeout) = (self.store.clone(), self.idle_timeout);
         if seen.iter().any(|(_, at)| *at < now - touch_interval(idle_timeout)) {
             tokio::spawn(async move { store.touch_sessions(&seen, now, idle_timeout).await });
         }
     }
 
-    fn line(&self) -> MutexGuard<'_, Vec<Asking>> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    fn queue(&self) -> MutexGuard<'_, Vec<Waiter>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! Reads what Entra says for one sign-in: the assigned groups and the person's own, in parallel.
+//! Reads the directory snapshot for one sign-in: the assigned groups and the user's groups, in parallel.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,10 +15,10 @@ use crate::util::clock::{Clock, Moment};
 use crate::util::sanitize::{chain, sanitize_for_log};
 use crate::util::single_flight::SingleFlight;
 
-/// How long a refusal is taken for an answer, at the longest.
-const REFUSED_TTL: Duration = Duration::from_mins(1);
+/// Maximum time that a denial of the app's own access is cached. Short, because an administrator may be fixing it.
+const DENIAL_TTL: Duration = Duration::from_mins(1);
 
-/// Reads directories; shares the assigned groups among all sign-ins for a while.
+/// Reads directory snapshots. Sign-ins share the cached list of assigned groups.
 pub struct DirectoryReader {
     entra: Arc<Entra>,
     graph: Graph,
@@ -29,27 +29,31 @@ pub struct DirectoryReader {
     assigned: Mutex<BTreeMap<TenantId, Arc<SingleFlight<AppOnly, Unknown>>>>,
 }
 
-/// Why the app itself could not read the assigned groups.
-enum AsApp {
+/// Why reading the assigned groups with the app-only token failed.
+enum AppOnlyError {
     Token(Arc<AppTokenError>),
     Graph(GraphError),
 }
 
-/// What came of asking for the assigned groups as the app itself.
+/// Result of reading the assigned groups with the app-only token.
 #[derive(Clone)]
 enum AppOnly {
     Groups(Groups),
-    /// Entra or Graph does not let the app: perhaps it lets the person.
-    Refused(Unknown),
+    /// Entra or Graph denied the app. The user's delegated token may have access.
+    Denied(Unknown),
 }
 
-/// The enterprise app whose assignments count, if one is configured. Where several tenants may sign in, the app has an
-/// object of its own in each, so it is found by the client id there; the configured id only says that it shall be.
+/// The service principal whose assignments count, if one is configured. With several tenants, each has its own object for
+/// the app, so it is addressed by client ID, and the configured object ID only enables the feature.
 #[must_use]
 pub fn service_principal(entra: &config::Entra) -> Option<ServicePrincipal> {
     let object_id = entra.service_principal_id.clone()?;
-    let several = entra.allowed_tenants.len() > 1;
-    Some(if several { ServicePrincipal::AppId(entra.client_id.clone()) } else { ServicePrincipal::ObjectId(object_id) })
+    let several_tenants = entra.allowed_tenants.len() > 1;
+    Some(if several_tenants {
+        ServicePrincipal::AppId(entra.client_id.clone())
+    } else {
+        ServicePrincipal::ObjectId(object_id)
+    })
 }
 
 impl DirectoryReader {
@@ -65,41 +69,41 @@ impl DirectoryReader {
         Self { entra, graph, clock, service_principal, nested_groups, ttl, assigned: Mutex::default() }
     }
 
-    /// Reads both lists for a person whose Graph token is `token`. What cannot be read is unknown, with the reason.
+    /// Reads both lists. `token` is the user's delegated Graph token. A list that cannot be read is `Unknown`, with the
+    /// reason.
     pub async fn read(&self, identity: Identity, token: &SecretString) -> Directory {
         let (assigned, member_of) =
             tokio::join!(self.assigned(identity.tenant_id, token), self.graph.member_of(token, self.nested_groups));
-        Directory { assigned, member_of: reading(member_of.map_err(|error| unknown(&error))) }
+        Directory { assigned, member_of: to_reading(member_of.map_err(|error| unknown(&error))) }
     }
 
-    /// The groups assigned to the app: shared by all sign-ins if the app could read them, else read with the user's own
-    /// (delegated) token for this sign-in alone. That the app was refused is shared, so that it is not tried each time.
+    /// The groups assigned to the app. Shared by all sign-ins if the app could read them; else read with the user's
+    /// delegated token, for this sign-in only. The denial is shared too, so that not each sign-in tries again.
     async fn assigned(&self, tenant: TenantId, token: &SecretString) -> Option<Reading> {
         let service_principal = self.service_principal.as_ref()?;
         let shared = self.shared(tenant);
         let now = self.clock.moment();
         let read = async || self.assigned_as_app(tenant, service_principal).await;
-        let still_good = |at: Moment, value: &AppOnly| match value {
+        let is_fresh = |at: Moment, value: &AppOnly| match value {
             AppOnly::Groups(_) => at.age(now) < self.ttl,
-            // An administrator may be mending just this.
-            AppOnly::Refused(_) => at.age(now) < self.ttl.min(REFUSED_TTL),
+            AppOnly::Denied(_) => at.age(now) < self.ttl.min(DENIAL_TTL),
         };
-        let outcome = match shared.get(still_good, Duration::ZERO, read).await {
+        let outcome = match shared.get(is_fresh, Duration::ZERO, read).await {
             Ok(AppOnly::Groups(groups)) => Ok(groups),
-            Ok(AppOnly::Refused(as_app)) => match self.graph.assigned_groups(token, service_principal).await {
-                // What the user may see is for this sign-in alone: another user's token might show less.
+            Ok(AppOnly::Denied(as_app)) => match self.graph.assigned_groups(token, service_principal).await {
+                // Not shared: another user's token may show fewer groups.
                 Ok(groups) => Ok(groups),
                 Err(error) => {
-                    let as_person = unknown(&error);
+                    let as_user = unknown(&error);
                     Err(Unknown {
-                        message: format!("as the app: {}; as the person: {}", as_app.message, as_person.message),
-                        code: as_person.code,
+                        message: format!("as the app: {}; as the user: {}", as_app.message, as_user.message),
+                        code: as_user.code,
                     })
                 }
             },
             Err(unknown) => Err(unknown),
         };
-        Some(reading(outcome))
+        Some(to_reading(outcome))
     }
 
     async fn assigned_as_app(
@@ -109,19 +113,19 @@ impl DirectoryReader {
     ) -> Result<AppOnly, Unknown> {
         let first = self.assigned_with_app_token(tenant, service_principal).await;
         match first {
-            // The token may have been revoked, and it knows of no permission that was granted after it was issued.
-            Err(AsApp::Graph(error)) if error.is_refusal() => {
-                self.entra.forget_app_token(tenant);
+            // A new token helps if the old one was revoked, or was issued before a permission was granted.
+            Err(AppOnlyError::Graph(error)) if error.is_denied() => {
+                self.entra.discard_app_token(tenant);
                 self.assigned_with_app_token(tenant, service_principal).await
             }
             outcome => outcome,
         }
         .map(AppOnly::Groups)
         .or_else(|error| match error {
-            AsApp::Graph(error) if error.is_refusal() => Ok(AppOnly::Refused(unknown(&error))),
-            AsApp::Graph(error) => Err(unknown(&error)),
-            AsApp::Token(error) if refuses(&error) => Ok(AppOnly::Refused(no_token(&error))),
-            AsApp::Token(error) => Err(no_token(&error)),
+            AppOnlyError::Graph(error) if error.is_denied() => Ok(AppOnly::Denied(unknown(&error))),
+            AppOnlyError::Graph(error) => Err(unknown(&error)),
+            AppOnlyError::Token(error) if is_denied(&error) => Ok(AppOnly::Denied(no_token(&error))),
+            AppOnlyError::Token(error) => Err(no_token(&error)),
         })
     }
 
@@ -129,9 +133,9 @@ impl DirectoryReader {
         &self,
         tenant: TenantId,
         service_principal: &ServicePrincipal,
-    ) -> Result<Groups, AsApp> {
-        let token = self.entra.app_token(tenant).await.map_err(AsApp::Token)?;
-        self.graph.assigned_groups(&token, service_principal).await.map_err(AsApp::Graph)
+    ) -> Result<Groups, AppOnlyError> {
+        let token = self.entra.app_token(tenant).await.map_err(AppOnlyError::Token)?;
+        self.graph.assigned_groups(&token, service_principal).await.map_err(AppOnlyError::Graph)
     }
 
     fn shared(&self, tenant: TenantId) -> Arc<SingleFlight<AppOnly, Unknown>> {
@@ -140,8 +144,8 @@ impl DirectoryReader {
     }
 }
 
-/// Whether Entra means the app, and not this moment.
-fn refuses(error: &AppTokenError) -> bool {
+/// Whether Entra denies the app a token, as opposed to a temporary failure.
+fn is_denied(error: &AppTokenError) -> bool {
     match error {
         AppTokenError::Token(TokenError::Refused { error, .. }) => {
             !matches!(error.as_str(), "temporarily_unavailable" | "server_error")
@@ -150,22 +154,22 @@ fn refuses(error: &AppTokenError) -> bool {
     }
 }
 
-/// Logged here, once, with Entra's own words.
+/// Logs a failed app-only token request, with Entra's description.
 fn no_token(error: &AppTokenError) -> Unknown {
     let description = match error {
         AppTokenError::Token(TokenError::Refused { description, .. }) => description.as_deref().map(sanitize_for_log),
         _ => None,
     };
-    tracing::warn!(description, "no token for the app itself: {}", chain(error));
+    tracing::warn!(error = chain(error), description, "failed to get an app-only token");
     Unknown { code: "app_token".to_owned(), message: error.to_string() }
 }
 
-fn reading(outcome: Result<Groups, Unknown>) -> Reading {
+fn to_reading(outcome: Result<Groups, Unknown>) -> Reading {
     outcome.map_or_else(Reading::Unknown, Reading::Known)
 }
 
-/// Logged here, once: to the sync an unknown list is no error but a state.
+/// Logs a failed read. For the sync, an unknown list is a state and not an error.
 fn unknown(error: &GraphError) -> Unknown {
-    tracing::warn!(code = error.code(), request_id = error.request_id(), "a list of groups is unknown: {error}");
+    tracing::warn!(code = error.code(), request_id = error.request_id(), %error, "failed to read a list of groups");
     Unknown { code: error.code().to_owned(), message: error.to_string() }
 }

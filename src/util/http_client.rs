@@ -1,25 +1,25 @@
-//! The one way out: an HTTP client with time-outs, without redirects, and with a bound on what it reads.
+//! The client for all outgoing HTTP: with timeouts and a body limit, without redirects.
 
 use std::time::Duration;
 
 use oauth2::{AsyncHttpClient, HttpRequest, HttpResponse};
 use url::{Host, Url};
 
-/// No single exchange takes longer; Entra and Graph answer in well under a second.
+/// Time limit for one exchange. Entra and Graph normally answer in well under a second.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A Graph page of 999 groups is about 200 KB; sixteen MB is no answer of theirs any more.
+/// Maximum size of a response body in bytes. A Graph page of 999 groups has about 200 KB.
 const MAX_BODY: usize = 16 * 1024 * 1024;
 
-/// Why an exchange did not come about. Urls are left out: a query may hold what does not belong in a log.
+/// Why an exchange failed. Never contains a URL, because a query may hold secrets.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     #[error("no answer in time")]
     Timeout,
     #[error("the connection failed: {0}")]
     Connection(String),
-    #[error("the answer is longer than {MAX_BODY} bytes")]
-    TooLong,
+    #[error("the response is longer than {MAX_BODY} bytes")]
+    BodyTooLarge,
 }
 
 impl From<reqwest::Error> for HttpError {
@@ -27,7 +27,7 @@ impl From<reqwest::Error> for HttpError {
         if error.is_timeout() {
             return Self::Timeout;
         }
-        // reqwest's own text says "error sending request"; the reason is the innermost cause.
+        // reqwest's own text is only "error sending request"; the innermost cause has the reason.
         let error = error.without_url();
         let mut cause: &dyn std::error::Error = &error;
         while let Some(inner) = cause.source() {
@@ -35,12 +35,6 @@ impl From<reqwest::Error> for HttpError {
         }
         Self::Connection(cause.to_string())
     }
-}
-
-/// Whether what goes to this address stays secret on the way: https, or a loopback host.
-#[must_use]
-pub fn keeps_secrets(url: &Url) -> bool {
-    url.scheme() == "https" || (url.scheme() == "http" && is_loopback(url))
 }
 
 fn is_loopback(url: &Url) -> bool {
@@ -52,27 +46,29 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// An answer, read to its end.
+/// A completely read response.
 #[derive(Debug)]
-pub struct Answer {
+pub struct Response {
     pub status: http::StatusCode,
     pub headers: http::HeaderMap,
     pub body: Vec<u8>,
 }
 
-/// The client that Entra and Graph are asked with. Cheap to clone.
+/// HTTP client. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct HttpClient(reqwest::Client);
 
 impl HttpClient {
-    /// Goes through the environment's proxy, if it names one; but not to a simulator on this very machine. Needs a
-    /// rustls provider to be installed in the process.
-    pub fn to(login_host: &Url) -> Result<Self, HttpError> {
-        if is_loopback(login_host) { Self::direct() } else { Self::build(reqwest::Client::builder()) }
+    /// Creates a client for this host. Uses the proxy that the environment names, except for a loopback host such as a
+    /// simulator.
+    ///
+    /// The process must have installed a rustls provider.
+    pub fn for_host(url: &Url) -> Result<Self, HttpError> {
+        if is_loopback(url) { Self::without_proxy() } else { Self::build(reqwest::Client::builder()) }
     }
 
-    /// For addresses of this very machine, which a proxy could not reach.
-    pub fn direct() -> Result<Self, HttpError> {
+    /// Creates a client that uses no proxy, for addresses on this machine.
+    pub fn without_proxy() -> Result<Self, HttpError> {
         Self::build(reqwest::Client::builder().no_proxy())
     }
 
@@ -90,31 +86,31 @@ impl HttpClient {
         self.0.get(url)
     }
 
-    /// As `send`, for who has a request of another library.
-    pub async fn exchange(&self, request: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, HttpError> {
+    /// Like `send`, for a request of the `http` crate.
+    pub async fn execute(&self, request: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, HttpError> {
         let request = reqwest::Request::try_from(request)?;
-        let answer = read(self.0.execute(request).await?).await?;
-        let mut response = http::Response::new(answer.body);
-        *response.status_mut() = answer.status;
-        *response.headers_mut() = answer.headers;
-        Ok(response)
+        let response = read(self.0.execute(request).await?).await?;
+        let mut converted = http::Response::new(response.body);
+        *converted.status_mut() = response.status;
+        *converted.headers_mut() = response.headers;
+        Ok(converted)
     }
 
-    /// Sends a request and reads the whole answer, up to a bound.
-    pub async fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer, HttpError> {
+    /// Sends a request and reads the whole response, up to `MAX_BODY` bytes.
+    pub async fn send(&self, request: reqwest::RequestBuilder) -> Result<Response, HttpError> {
         read(request.send().await?).await
     }
 }
 
-async fn read(mut response: reqwest::Response) -> Result<Answer, HttpError> {
+async fn read(mut response: reqwest::Response) -> Result<Response, HttpError> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
         if body.len() + chunk.len() > MAX_BODY {
-            return Err(HttpError::TooLong);
+            return Err(HttpError::BodyTooLarge);
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer { status: response.status(), headers: std::mem::take(response.headers_mut()), body })
+    Ok(Response { status: response.status(), headers: std::mem::take(response.headers_mut()), body })
 }
 
 impl<'c> AsyncHttpClient<'c> for HttpClient {
@@ -122,6 +118,6 @@ impl<'c> AsyncHttpClient<'c> for HttpClient {
     type Future = std::pin::Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + 'c>>;
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
-        Box::pin(self.exchange(request))
+        Box::pin(self.execute(request))
     }
 }

@@ -1,4 +1,4 @@
-//! Randomness from the operating system, in the one place that asks for it.
+//! Randomness from the operating system.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -7,12 +7,12 @@ use uuid::Uuid;
 /// `N` random bytes.
 ///
 /// # Panics
-/// Where the operating system has none.
+/// Panics if the operating system provides no randomness.
 #[must_use]
 pub fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    // Unwrap safety: an operating system without randomness cannot serve sign-ins at all.
-    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+    // Unwrap safety: no sign-in can be served without randomness.
+    getrandom::fill(&mut bytes).expect("the operating system provides randomness");
     bytes
 }
 
@@ -22,13 +22,13 @@ pub fn uuid() -> Uuid {
     uuid::Builder::from_random_bytes(bytes()).into_uuid()
 }
 
-/// 256 random bits in base64url: 43 characters.
+/// A secret: 256 random bits in base64url, 43 characters.
 #[must_use]
 pub fn token() -> String {
     URL_SAFE_NO_PAD.encode(bytes::<32>())
 }
 
-/// 72 random bits in base64url: 12 characters, for names that need only be distinct.
+/// An ID that is unique but not secret: 72 random bits in base64url, 12 characters.
 #[must_use]
 pub fn short_id() -> String {
     URL_SAFE_NO_PAD.encode(bytes::<9>())

@@ -1,4 +1,4 @@
-//! Something read from afar, shared by everybody who needs it at the same moment and for a while after.
+//! A remote read whose result concurrent callers share, and later callers for a while.
 
 use std::time::Duration;
 
@@ -6,15 +6,16 @@ use tokio::sync::Mutex;
 
 use crate::util::clock::{Clock, Moment};
 
-/// The last reading of one thing. Whoever finds it too old reads anew, while the others wait for that one reading.
+/// Cache of one remote value. The first caller that finds it too old reads again; the others wait for that read.
 #[derive(Debug)]
 pub struct SingleFlight<T, E> {
     clock: Clock,
-    cell: Mutex<Cell<T, E>>,
+    state: Mutex<State<T, E>>,
 }
 
+/// The last good and the last failed read, with the time at which they ended.
 #[derive(Debug)]
-struct Cell<T, E> {
+struct State<T, E> {
     good: Option<(Moment, T)>,
     failed: Option<(Moment, E)>,
 }
@@ -22,45 +23,45 @@ struct Cell<T, E> {
 impl<T: Clone, E: Clone> SingleFlight<T, E> {
     #[must_use]
     pub fn new(clock: Clock) -> Self {
-        Self { clock, cell: Mutex::new(Cell { good: None, failed: None }) }
+        Self { clock, state: Mutex::new(State { good: None, failed: None }) }
     }
 
-    /// Gives the last reading if `still_good` says so of it and of the moment it was made, else the outcome of `read`.
-    /// Ages are counted on the monotonic clock, so that a step of the wall clock neither keeps nor drops a reading.
+    /// Returns the last value if `is_fresh` accepts it and the time at which it was read, else the result of `read`.
+    /// Ages are on the monotonic clock, so that a step of the wall clock neither retains nor drops a value.
     ///
-    /// A reading that ended after this call began counts whatever its age, be it good or failed: so many callers at one
-    /// moment cause one reading, also when nothing may be kept, and a failing server is not asked once for each of
-    /// them in turn. Where there was a good reading once, a failed one counts for `pause`: there is something to go on with.
+    /// A result, good or failed, that arrived after this call began always counts. So concurrent callers cause one read,
+    /// even if nothing may be cached, and a failing server is not queried once per caller. If there was ever a good
+    /// value, a failure also counts for `retry_after`: the caller can continue with [`Self::last`].
     pub async fn get(
         &self,
-        still_good: impl FnOnce(Moment, &T) -> bool,
-        pause: Duration,
+        is_fresh: impl FnOnce(Moment, &T) -> bool,
+        retry_after: Duration,
         read: impl AsyncFnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
-        let asked = self.clock.moment();
-        let mut cell = self.cell.lock().await;
-        if let Some((at, value)) = &cell.good
-            && (*at > asked || still_good(*at, value))
+        let called_at = self.clock.moment();
+        let mut state = self.state.lock().await;
+        if let Some((at, value)) = &state.good
+            && (*at > called_at || is_fresh(*at, value))
         {
             return Ok(value.clone());
         }
-        if let Some((at, error)) = &cell.failed
-            && (*at > asked || (cell.good.is_some() && at.age(asked) < pause))
+        if let Some((at, error)) = &state.failed
+            && (*at > called_at || (state.good.is_some() && at.age(called_at) < retry_after))
         {
             return Err(error.clone());
         }
         let outcome = read().await;
         let at = self.clock.moment();
         match &outcome {
-            Ok(value) => *cell = Cell { good: Some((at, value.clone())), failed: None },
-            Err(error) => cell.failed = Some((at, error.clone())),
+            Ok(value) => *state = State { good: Some((at, value.clone())), failed: None },
+            Err(error) => state.failed = Some((at, error.clone())),
         }
         outcome
     }
 
-    /// The last good reading, however old.
+    /// The last good value, however old.
     pub async fn last(&self) -> Option<T> {
-        self.cell.lock().await.good.as_ref().map(|(_, value)| value.clone())
+        self.state.lock().await.good.as_ref().map(|(_, value)| value.clone())
     }
 }
 
@@ -74,20 +75,20 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn everybody_who_asks_at_the_same_moment_shares_one_reading_good_or_bad() {
+    async fn concurrent_callers_share_one_read() {
         for outcome in [Ok(7), Err("down")] {
             let shared = Arc::new(SingleFlight::<i32, &str>::new(Clock::system()));
-            let readings = Arc::new(AtomicUsize::new(0));
+            let reads = Arc::new(AtomicUsize::new(0));
             let callers: Vec<_> = (0..20)
                 .map(|_| {
-                    let (shared, readings) = (shared.clone(), readings.clone());
+                    let (shared, reads) = (shared.clone(), reads.clone());
                     tokio::spawn(async move {
                         shared
                             .get(
                                 |_, _| false,
                                 Duration::ZERO,
                                 async || {
-                                    readings.fetch_add(1, Ordering::SeqCst);
+                                    reads.fetch_add(1, Ordering::SeqCst);
                                     tokio::time::sleep(Duration::from_millis(50)).await;
                                     outcome
                                 },
@@ -99,19 +100,18 @@ mod tests {
             for caller in callers {
                 assert_eq!(caller.await.unwrap(), outcome);
             }
-            assert_eq!(readings.load(Ordering::SeqCst), 1, "twenty callers, one reading ({outcome:?})");
+            assert_eq!(reads.load(Ordering::SeqCst), 1, "twenty callers, one read ({outcome:?})");
         }
     }
 
     #[tokio::test]
-    async fn a_caller_who_goes_away_in_the_middle_leaves_the_reading_to_the_next() {
+    async fn canceled_read_is_repeated_by_the_next_caller() {
         let shared = SingleFlight::<i32, &str>::new(Clock::system());
-        let gone = shared.get(|_, _| false, Duration::ZERO, async || std::future::pending().await);
-        assert!(tokio::time::timeout(Duration::from_millis(20), gone).await.is_err());
+        let canceled = shared.get(|_, _| false, Duration::ZERO, async || std::future::pending().await);
+        assert!(tokio::time::timeout(Duration::from_millis(20), canceled).await.is_err());
         assert_eq!(shared.get(|_, _| false, Duration::ZERO, async || Ok(1)).await, Ok(1));
     }
 
-    /// A server that fails, and a wall clock that was a day ahead when it did.
     #[tokio::test]
     async fn cache_retries_a_failure_after_wall_clock_steps_back() {
         let clock = Clock::system();
@@ -120,13 +120,13 @@ mod tests {
         let read = async |outcome| shared.get(|_, _| false, Duration::ZERO, async || outcome).await;
         assert_eq!(read(Err("down")).await, Err("down"));
         clock.step_wall_clock(TimeDelta::days(-1));
-        assert_eq!(read(Ok(1)).await, Ok(1), "the failure of a moment ago is no answer");
+        assert_eq!(read(Ok(1)).await, Ok(1), "the earlier failure does not count");
         clock.step_wall_clock(TimeDelta::hours(-1));
-        assert_eq!(read(Ok(2)).await, Ok(2), "nor is a reading that may not be kept");
+        assert_eq!(read(Ok(2)).await, Ok(2), "nor does a value that may not be cached");
     }
 
     #[tokio::test]
-    async fn cache_keeps_a_reading_for_its_age_alone() {
+    async fn cache_ignores_wall_clock_steps() {
         let clock = Clock::system();
         let shared = SingleFlight::<i32, &str>::new(clock.clone());
         let read = async |value| {
@@ -136,9 +136,9 @@ mod tests {
         assert_eq!(read(1).await, Ok(1));
         for step in [TimeDelta::days(1), TimeDelta::days(-2)] {
             clock.step_wall_clock(step);
-            assert_eq!(read(2).await, Ok(1), "no time has passed, whatever the calendar says");
+            assert_eq!(read(2).await, Ok(1), "no time has passed");
         }
         clock.advance(TimeDelta::seconds(61));
-        assert_eq!(read(3).await, Ok(3), "a minute has passed, though the calendar says yesterday");
+        assert_eq!(read(3).await, Ok(3), "a minute has passed, although the wall clock is a day back");
     }
 }

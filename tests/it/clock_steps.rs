@@ -64,7 +64,7 @@ async fn revoked_session_is_refused_after_wall_clock_steps_back() {
         let (alice, _) = world.alice();
         let service = world.service().await;
         let mut browser = world.sign_in(&service, alice).await;
-        until("sessions are remembered", async || service.app.sessions().remembers()).await;
+        until("sessions are remembered", async || service.app.sessions().is_caching()).await;
         assert_eq!(verify(&mut browser, &service).await, 200);
         sqlx::query("delete from entraway.sessions").execute(&world.pool).await.unwrap();
         world.clock.step_wall_clock(step);
@@ -81,7 +81,7 @@ async fn revocation_counts_at_once_after_wall_clock_steps() {
         let (here, elsewhere) = (world.service().await, world.service().await);
         let mut browser = world.sign_in(&here, alice).await;
         for service in [&here, &elsewhere] {
-            until("sessions are remembered", async || service.app.sessions().remembers()).await;
+            until("sessions are remembered", async || service.app.sessions().is_caching()).await;
             assert_eq!(verify(&mut browser, service).await, 200);
         }
         world.clock.step_wall_clock(step);

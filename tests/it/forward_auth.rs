@@ -54,7 +54,7 @@ fn tells_nobody(answer: &Answer) {
 
 /// Waits until sessions are remembered: until then each is read from the database, and nothing here is proved.
 async fn remembers(service: &Service) {
-    until("sessions are remembered", async || service.app.sessions().remembers()).await;
+    until("sessions are remembered", async || service.app.sessions().is_caching()).await;
 }
 
 /// Waits a second and a bit at most, which is what is promised of every change.

@@ -42,8 +42,8 @@ async fn every_worker_hears_each_key_once_in_the_words_of_litellm() {
         for worker in &mut workers {
             assert_eq!(worker.ask(&format!("SUBSCRIBE {channel}")).await[0], "subscribe");
         }
-        cache.forget(&some_keys()).await.expect("Redis is there");
-        cache.forget(&BTreeSet::new()).await.expect("nothing to do");
+        cache.evict(&some_keys()).await.expect("Redis is there");
+        cache.evict(&BTreeSet::new()).await.expect("nothing to do");
         // The keys are the workers' own, without the namespace, and there is no other field: `new_value` would set them.
         let expected: Vec<_> = some_keys().iter().map(|key| serde_json::json!({ "cache_key": key })).collect();
         for worker in &mut workers {
@@ -78,7 +78,7 @@ async fn all_copies_in_redis_are_dropped_before_anybody_is_told_and_nothing_else
         }
         let mut monitor = server.connect().await;
         assert_eq!(monitor.ask("MONITOR").await, ["+OK"]);
-        cache(&server.url(""), namespace).forget(&some_keys()).await.expect("Redis is there");
+        cache(&server.url(""), namespace).evict(&some_keys()).await.expect("Redis is there");
 
         let mut left = redis.ask("KEYS *").await;
         left.sort();
@@ -103,7 +103,7 @@ async fn the_database_of_the_address_is_the_one() {
     redis.ask("SET u-1 x").await;
     redis.ask("SELECT 3").await;
     redis.ask("SET u-1 x").await;
-    cache(&format!("{}/3", server.url("")), None).forget(&some_keys()).await.expect("Redis is there");
+    cache(&format!("{}/3", server.url("")), None).evict(&some_keys()).await.expect("Redis is there");
     assert_eq!(redis.ask("EXISTS u-1").await, [":0"], "in database 3");
     redis.ask("SELECT 0").await;
     assert_eq!(redis.ask("EXISTS u-1").await, [":1"], "in database 0");
@@ -115,7 +115,7 @@ async fn thousands_of_keys_are_one_call_and_no_connection_stays() {
     let cache = cache(&server.url(""), None);
     let keys: BTreeSet<String> = (0..5000).map(|number| format!("team_id:{number}")).collect();
     for _ in 0..3 {
-        cache.forget(&keys).await.expect("Redis is there");
+        cache.evict(&keys).await.expect("Redis is there");
     }
     let mut redis = server.connect().await;
     for _ in 0..100 {

@@ -40,7 +40,7 @@ pub(in crate::http) async fn answer<B: HttpBody>(app: &App, request: &mut Reques
     let allowed = |user: &CompactUser<'_>| requirement.as_ref().is_none_or(|requirement| requirement.is_met_by(user));
     let started_at = Instant::now();
     let session = match session_cookie::signed_in(app, request.headers()).await {
-        Ok(Some(session)) if allowed(&session.user.person()) => session,
+        Ok(Some(session)) if allowed(&session.user.decode()) => session,
         other => {
             request.extensions_mut().insert(FoundSession(other));
             request.extensions_mut().insert(middleware::StartedAt(started_at));
@@ -51,7 +51,7 @@ pub(in crate::http) async fn answer<B: HttpBody>(app: &App, request: &mut Reques
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
-    *headers = session.user.person().headers();
+    *headers = session.user.decode().headers();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     middleware::restrict_to_same_origin(headers);
     headers.insert(

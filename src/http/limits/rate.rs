@@ -29,7 +29,7 @@ impl GovernorClock for MonotonicClock {
     type Instant = Duration;
 
     fn now(&self) -> Duration {
-        self.0.running()
+        self.0.elapsed()
     }
 }
 

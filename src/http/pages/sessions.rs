@@ -84,7 +84,7 @@ pub(in crate::http) async fn end_all_of_user(
     headers: HeaderMap,
 ) -> Result<Response, WebError> {
     let Target { object_id, own, .. } = Target::read(&app, &id, &headers).await?;
-    let ended = app.sessions.end_all(object_id).await?;
+    let ended = app.sessions.revoke_all(object_id).await?;
     tracing::info!(%object_id, sessions = ended, "administrator ended all sessions of a user");
     if own {
         return Ok(signed_out(&app));
@@ -126,7 +126,7 @@ pub(super) fn ended(query: Option<&str>) -> Result<Option<u32>, QueryError> {
 
 async fn end(app: &App, object_id: ObjectId, name: &str) -> Result<(), WebError> {
     let is_name = name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if !is_name || !app.sessions.end_one(object_id, name).await? {
+    if !is_name || !app.sessions.revoke_one(object_id, name).await? {
         return Err(WebError::NotFound);
     }
     tracing::info!(%object_id, "session ended from a page");

@@ -1,35 +1,35 @@
-//! Counters, levels and times, each with a series for every value of its labels, made beforehand.
+//! Counters, gauges and histograms. Every combination of label values has a series, created at the start.
 
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::counter::Counter as CounterSeries;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::gauge::Gauge as GaugeSeries;
+use prometheus_client::metrics::histogram::Histogram as HistogramSeries;
 use prometheus_client::registry::Registry;
 
 use super::labels::Labels;
 
-/// The labels of one series.
-type Set = Vec<(&'static str, &'static str)>;
+/// The label names and values of one series.
+type LabelSet = Vec<(&'static str, &'static str)>;
 
-/// Upper bounds in seconds: from a plan, which takes microseconds, to the longest that anything may take.
-const BOUNDS: [f64; 16] =
+/// Upper bounds in seconds: from a plan, which takes microseconds, to the longest time limit.
+const BUCKETS: [f64; 16] =
     [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
-/// One metric, as it is told to those who read them.
+/// Description of one metric.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metric {
-    /// As it is in the text; of a histogram without `_bucket`, `_sum` and `_count`.
+    /// Name in the text format; for a histogram without `_bucket`, `_sum` and `_count`.
     pub name: String,
     pub kind: Kind,
-    /// Each with the values that it can have.
+    /// Each label with all its values.
     pub labels: Vec<(&'static str, Vec<&'static str>)>,
     pub help: &'static str,
 }
 
-/// What a metric is to Prometheus.
+/// Prometheus type of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Counter,
@@ -37,112 +37,111 @@ pub enum Kind {
     Histogram,
 }
 
-/// How often something happened.
-pub struct Counts<L> {
-    cells: Box<[Counter]>,
+/// Number of events.
+pub struct Counter<L> {
+    series: Box<[CounterSeries]>,
     labels: PhantomData<fn(L)>,
 }
 
-impl<L: Labels> Counts<L> {
-    /// Once more.
+impl<L: Labels> Counter<L> {
     pub fn add(&self, labels: L) {
         self.add_many(labels, 1);
     }
 
     pub fn add_many(&self, labels: L, count: usize) {
-        if let Some(cell) = self.cells.get(labels.index()) {
-            cell.inc_by(count as u64);
+        if let Some(series) = self.series.get(labels.index()) {
+            series.inc_by(count as u64);
         }
     }
 }
 
-/// How much there is of something.
-pub struct Levels<L> {
-    cells: Box<[Gauge]>,
+/// Current value.
+pub struct Gauge<L> {
+    series: Box<[GaugeSeries]>,
     labels: PhantomData<fn(L)>,
 }
 
-impl<L: Labels> Levels<L> {
-    pub fn set(&self, labels: L, level: impl TryInto<i64>) {
-        if let (Some(cell), Ok(level)) = (self.cells.get(labels.index()), level.try_into()) {
-            cell.set(level);
+impl<L: Labels> Gauge<L> {
+    pub fn set(&self, labels: L, value: impl TryInto<i64>) {
+        if let (Some(series), Ok(value)) = (self.series.get(labels.index()), value.try_into()) {
+            series.set(value);
         }
     }
 
-    /// One more, until what is given is dropped.
+    /// Increments the gauge until the guard is dropped.
     #[must_use]
-    pub fn hold(&self, labels: L) -> Held {
-        let cell = self.cells.get(labels.index()).cloned().unwrap_or_default();
-        cell.inc();
-        Held(cell)
+    pub fn guard(&self, labels: L) -> GaugeGuard {
+        let series = self.series.get(labels.index()).cloned().unwrap_or_default();
+        series.inc();
+        GaugeGuard(series)
     }
 }
 
-/// Counts in a level while it lives.
-pub struct Held(Gauge);
+/// Decrements its gauge when dropped.
+pub struct GaugeGuard(GaugeSeries);
 
-impl Drop for Held {
+impl Drop for GaugeGuard {
     fn drop(&mut self) {
         self.0.dec();
     }
 }
 
-/// How long something took.
-pub struct Seconds<L> {
-    cells: Box<[Histogram]>,
+/// Distribution of durations, in seconds.
+pub struct Histogram<L> {
+    series: Box<[HistogramSeries]>,
     labels: PhantomData<fn(L)>,
 }
 
-impl<L: Labels> Seconds<L> {
-    pub fn took(&self, labels: L, time: Duration) {
-        if let Some(cell) = self.cells.get(labels.index()) {
-            cell.observe(time.as_secs_f64());
+impl<L: Labels> Histogram<L> {
+    pub fn observe(&self, labels: L, duration: Duration) {
+        if let Some(series) = self.series.get(labels.index()) {
+            series.observe(duration.as_secs_f64());
         }
     }
 }
 
-/// Makes metrics, and lists them.
-pub(super) struct Listing<'a> {
+/// Registers metrics and lists them.
+pub(super) struct Registrar<'a> {
     pub(super) registry: &'a mut Registry,
     pub(super) list: Vec<Metric>,
 }
 
-impl Listing<'_> {
-    pub(super) fn counts<L: Labels>(&mut self, name: &'static str, help: &'static str) -> Counts<L> {
-        self.tell::<L>(format!("{name}_total"), Kind::Counter, help);
-        let family = Family::<Set, Counter>::default();
+impl Registrar<'_> {
+    pub(super) fn counter<L: Labels>(&mut self, name: &'static str, help: &'static str) -> Counter<L> {
+        self.describe::<L>(format!("{name}_total"), Kind::Counter, help);
+        let family = Family::<LabelSet, CounterSeries>::default();
         self.registry.register(name, help, family.clone());
-        let cells = L::sets().iter().map(|set| family.get_or_create(set).clone()).collect();
-        Counts { cells, labels: PhantomData }
+        let series = L::sets().iter().map(|set| family.get_or_create(set).clone()).collect();
+        Counter { series, labels: PhantomData }
     }
 
-    pub(super) fn levels<L: Labels>(&mut self, name: &'static str, help: &'static str) -> Levels<L> {
-        self.tell::<L>(name.to_owned(), Kind::Gauge, help);
-        let family = Family::<Set, Gauge>::default();
+    pub(super) fn gauge<L: Labels>(&mut self, name: &'static str, help: &'static str) -> Gauge<L> {
+        self.describe::<L>(name.to_owned(), Kind::Gauge, help);
+        let family = Family::<LabelSet, GaugeSeries>::default();
         self.registry.register(name, help, family.clone());
-        let cells = L::sets().iter().map(|set| family.get_or_create(set).clone()).collect();
-        Levels { cells, labels: PhantomData }
+        let series = L::sets().iter().map(|set| family.get_or_create(set).clone()).collect();
+        Gauge { series, labels: PhantomData }
     }
 
-    pub(super) fn seconds<L: Labels>(&mut self, name: &'static str, help: &'static str) -> Seconds<L> {
-        self.tell::<L>(name.to_owned(), Kind::Histogram, help);
-        let make: fn() -> Histogram = || Histogram::new(BOUNDS);
-        let family = Family::<Set, Histogram, _>::new_with_constructor(make);
+    pub(super) fn histogram<L: Labels>(&mut self, name: &'static str, help: &'static str) -> Histogram<L> {
+        self.describe::<L>(name.to_owned(), Kind::Histogram, help);
+        let create: fn() -> HistogramSeries = || HistogramSeries::new(BUCKETS);
+        let family = Family::<LabelSet, HistogramSeries, _>::new_with_constructor(create);
         self.registry.register(name, help, family.clone());
-        let cells = L::sets().iter().map(|set| family.get_or_create(set).clone()).collect();
-        Seconds { cells, labels: PhantomData }
+        let series = L::sets().iter().map(|set| family.get_or_create(set).clone()).collect();
+        Histogram { series, labels: PhantomData }
     }
 
-    /// What does not change, told by its label.
-    pub(super) fn fact(&mut self, name: &'static str, help: &'static str, label: [(&'static str, &'static str); 1]) {
+    /// A gauge that is always 1 and has its information in a label.
+    pub(super) fn info(&mut self, name: &'static str, help: &'static str, label: [(&'static str, &'static str); 1]) {
         let labels = label.iter().map(|(name, value)| (*name, vec![*value])).collect();
         self.list.push(Metric { name: name.to_owned(), kind: Kind::Gauge, labels, help });
-        let family = Family::<Set, Gauge>::default();
+        let family = Family::<LabelSet, GaugeSeries>::default();
         self.registry.register(name, help, family.clone());
         family.get_or_create(&label.to_vec()).set(1);
     }
 
-    fn tell<L: Labels>(&mut self, name: String, kind: Kind, help: &'static str) {
+    fn describe<L: Labels>(&mut self, name: String, kind: Kind, help: &'static str) {
         self.list.push(Metric { name, kind, labels: L::values(), help });
     }
 }

@@ -1,14 +1,14 @@
-//! The labels and all values that they can have.
+//! Labels and all their values.
 
 /// One label.
 pub trait Label: Copy + 'static {
     const NAME: &'static str;
-    /// All there are, in their order, as they are written.
+    /// All variants with their label value, in order of declaration.
     const VALUES: &'static [(Self, &'static str)];
 
     fn index(self) -> usize;
 
-    /// The value that is written so.
+    /// The variant with this label value.
     fn named(text: &str) -> Option<Self> {
         Self::VALUES.iter().find(|(_, value)| *value == text).map(|(label, _)| *label)
     }
@@ -16,9 +16,9 @@ pub trait Label: Copy + 'static {
 
 /// The labels of a metric: none, one, or two.
 pub trait Labels: Copy {
-    /// The place of these among the sets.
+    /// Index of these values in [`Labels::sets`].
     fn index(self) -> usize;
-    /// All sets that there can be.
+    /// All combinations of label values.
     fn sets() -> Vec<Vec<(&'static str, &'static str)>>;
     /// Each label with its values.
     fn values() -> Vec<(&'static str, Vec<&'static str>)>;
@@ -85,7 +85,7 @@ macro_rules! labels {
 }
 
 labels! {
-    /// What became of somebody who came back from Entra: signed in, or the code of the error.
+    /// Outcome of a callback from Entra: signed in, or the error code.
     SignIn, "outcome":
         SignedIn = "signed_in", AlreadySignedIn = "already_signed_in", Restarted = "restarted",
         Canceled = "canceled", ConsentDeclined = "consent_declined", ConsentRequired = "consent_required",
@@ -103,71 +103,71 @@ labels! {
     /// A part of a sign-in.
     Part, "part": Entra = "entra", Graph = "graph", Plan = "plan", Postgres = "postgres";
 
-    /// What a sync writes.
+    /// Kind of row that a sync writes.
     Row, "kind":
         Organization = "organization", Team = "team", OrganizationMember = "organization_member",
         TeamMember = "team_member", User = "person", PersonChange = "person_change";
 
-    /// What a group becomes.
+    /// What a group is mapped to.
     GroupKind, "kind": Organization = "organization", Team = "team";
 
     /// A list of groups.
     GraphList, "list": Assigned = "assigned_groups", MemberOf = "member_of";
 
-    /// Why a list is unknown: the codes of sync records.
+    /// Why a list is unknown: the codes in sync records.
     Unknown, "why":
         Unauthorized = "graph_unauthorized", Forbidden = "graph_forbidden", NotFound = "graph_not_found",
         Throttled = "graph_throttled", Unavailable = "graph_unavailable", Unexpected = "graph_unexpected",
         Unreachable = "graph_unreachable", Timeout = "graph_timeout", Malformed = "graph_malformed",
         ForeignLink = "graph_foreign_link", PageLoop = "graph_page_loop", AppToken = "app_token", Other = "other";
 
-    /// How one request to Graph ended.
+    /// Outcome of one request to Graph.
     GraphCall, "outcome":
         Ok = "ok", Unauthorized = "graph_unauthorized", Forbidden = "graph_forbidden", NotFound = "graph_not_found",
         Throttled = "graph_throttled", Unavailable = "graph_unavailable", Unexpected = "graph_unexpected",
         Unreachable = "graph_unreachable", Timeout = "graph_timeout", Malformed = "graph_malformed";
 
-    /// What Entra is asked for.
+    /// Kind of request to Entra.
     EntraCall, "call": Discovery = "discovery", Code = "code", AppToken = "app_token";
 
-    /// How that ended.
+    /// Outcome of a request to Entra.
     EntraOutcome, "outcome": Ok = "ok", Refused = "refused", Failed = "failed";
 
-    /// What ended a session before its time.
+    /// Why a session was revoked before it expired.
     SessionEnd, "why":
         SignedOut = "signed_out", One = "one_ended", All = "all_ended", Entra = "entra_signed_out",
-        NewSignIn = "new_sign_in", Refused = "sign_in_refused";
+        NewSignIn = "new_sign_in", Denied = "sign_in_refused";
 
-    /// Where the answer to a proxy's question came from.
-    Lookup, "answer": Memory = "memory", Database = "database", Nobody = "nobody", Failed = "failed";
+    /// Where a session was found.
+    Lookup, "answer": Memory = "memory", Database = "database", NotFound = "nobody", Failed = "failed";
 
-    /// What a request is for. Pages are all that is nothing else, be it there or not.
+    /// Group of routes. `Pages` is all others, including paths that do not exist.
     Route, "route":
         Verify = "verify", Login = "login", Callback = "callback", Logout = "logout", Api = "api", Assets = "assets",
         Keys = "keys", Health = "health", Pages = "pages";
 
-    /// The class of an answer's status.
+    /// Class of the response status.
     StatusClass, "status": Informational = "1xx", Success = "2xx", Redirect = "3xx", Client = "4xx", Server = "5xx";
 
-    /// What a proxy was told.
+    /// Status of a forward-auth response.
     ForwardAuth, "status":
         Passed = "200", Redirect = "302", BadRequest = "400", NotSignedIn = "401", Refused = "403",
         Internal = "500", Unavailable = "503", Other = "other";
 
-    /// What there was too much of.
+    /// The limit that a request exceeded.
     Limit, "limit":
         SignIns = "concurrent_sign_ins", PerAddress = "sign_ins_per_address", PerUser = "sign_ins_per_user",
         Target = "target", Headers = "headers", Cookies = "cookies", Body = "body";
 
-    /// A connection in the pool.
+    /// State of a connection in the pool.
     Connection, "state": InUse = "in_use", Idle = "idle";
 
-    /// Why the database did not serve a request.
+    /// Why a request got no database connection.
     StoreRefusal, "why": Unavailable = "unavailable", Busy = "busy";
 }
 
 impl StatusClass {
-    /// Of an HTTP status.
+    /// The class of an HTTP status.
     #[must_use]
     pub fn of(status: u16) -> Self {
         match status {
@@ -181,7 +181,7 @@ impl StatusClass {
 }
 
 impl ForwardAuth {
-    /// Of an HTTP status.
+    /// The label for an HTTP status.
     #[must_use]
     pub fn of(status: u16) -> Self {
         match status {

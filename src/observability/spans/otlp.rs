@@ -1,4 +1,4 @@
-//! What a span has to do with OpenTelemetry: whose child it is, and what its trace is called.
+//! A span's parent and trace ID in OpenTelemetry.
 
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
@@ -7,19 +7,19 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use super::Parent;
 
-/// Makes the span a child of another program's.
-pub(super) fn continues(span: &Span, parent: Option<&Parent>) {
+/// Makes the span a child of the caller's span.
+pub(super) fn set_parent(span: &Span, parent: Option<&Parent>) {
     let Some(parent) = parent.filter(|_| !span.is_disabled()) else { return };
     let flags = if parent.sampled { TraceFlags::SAMPLED } else { TraceFlags::default() };
-    // A state that cannot be read is left out: the trace goes on without it.
+    // An invalid `tracestate` is dropped; the trace continues.
     let state = parent.state.as_deref().and_then(|state| state.parse::<TraceState>().ok()).unwrap_or_default();
     let (trace, span_id) = (TraceId::from(parent.trace_id), SpanId::from(parent.span_id));
     let parent = SpanContext::new(trace, span_id, flags, true, state);
-    // Fails where nobody collects spans.
+    // Fails if spans are not exported.
     let _ = span.set_parent(Context::new().with_remote_span_context(parent));
 }
 
-/// The trace that a span belongs to, where it is sent somewhere.
+/// Trace ID of a span that is exported.
 pub(super) fn id(span: &Span) -> Option<String> {
     if span.is_disabled() {
         return None;

@@ -1,5 +1,6 @@
-//! Sends spans by OTLP over HTTP, as OpenTelemetry's variables say. A thread of the library's own collects them and sends
-//! them now and then; where it cannot keep up, spans are dropped, and no request waits.
+//! Exports spans by OTLP over HTTP, configured with OpenTelemetry's environment variables.
+//!
+//! A thread of the library sends them in batches. If it cannot keep up, spans are dropped; no request waits.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -23,14 +24,14 @@ use super::BoxedLayer;
 use crate::observability::spans;
 use crate::util::http_client;
 
-/// After the last request, what was not sent yet gets this long.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// Time limit for exporting the remaining spans after the last request.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
-const SAMPLER_ARGUMENT: &str = "OTEL_TRACES_SAMPLER_ARG";
+const SAMPLER_ARG: &str = "OTEL_TRACES_SAMPLER_ARG";
 
-/// Where the library would silently do something else than it is asked for: what it can do.
-const POSSIBLE: [(&str, &[&str]); 5] = [
+/// Supported values of variables for which the library silently ignores other values.
+const SUPPORTED_VALUES: [(&str, &[&str]); 5] = [
     ("OTEL_EXPORTER_OTLP_PROTOCOL", &["http/protobuf"]),
     ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", &["http/protobuf"]),
     ("OTEL_EXPORTER_OTLP_COMPRESSION", &["none"]),
@@ -48,48 +49,48 @@ const POSSIBLE: [(&str, &[&str]); 5] = [
     ),
 ];
 
-/// Where spans go.
-pub(crate) struct Sender(SdkTracerProvider);
+/// Exports spans to a collector.
+pub(crate) struct TraceExporter(SdkTracerProvider);
 
-impl Sender {
-    /// `variable` is the one that names the collector; `set` gives what a variable is set to. The library reads the
-    /// others for itself.
+impl TraceExporter {
+    /// `variable` is the one that has the collector's URL; `set` returns the value of a variable. The library reads the
+    /// other variables itself.
+    ///
+    /// # Errors
+    /// Fails if a variable has an unsupported value, or if the exporter cannot be created.
     pub(super) fn new<'a>(variable: &str, set: impl Fn(&str) -> Option<&'a str>) -> anyhow::Result<Self> {
         let text = set(variable).unwrap_or_default();
         let url = Url::parse(text).ok().filter(|url| ["http", "https"].contains(&url.scheme()));
-        let url = url.with_context(|| format!("{variable} is no http or https address"))?;
-        for (name, possible) in POSSIBLE {
+        let url = url.with_context(|| format!("{variable}: not an http or https URL"))?;
+        for (name, supported) in SUPPORTED_VALUES {
             let Some(value) = set(name) else { continue };
             anyhow::ensure!(
-                possible.contains(&value),
-                "{name} is {value:?}, where this can be: {}",
-                possible.join(", ")
+                supported.contains(&value),
+                "{name}: unsupported value {value:?}. Supported: {}",
+                supported.join(", ")
             );
         }
         if set(SAMPLER).is_some_and(|sampler| sampler.ends_with("traceidratio")) {
-            let ratio = set(SAMPLER_ARGUMENT).unwrap_or_default();
-            let part = ratio.parse().is_ok_and(|ratio: f64| (0.0..=1.0).contains(&ratio));
-            anyhow::ensure!(
-                part,
-                "{SAMPLER_ARGUMENT} is {ratio:?}, where a number from 0 to 1 has to be, such as 0.01"
-            );
+            let ratio = set(SAMPLER_ARG).unwrap_or_default();
+            let is_valid = ratio.parse().is_ok_and(|ratio: f64| (0.0..=1.0).contains(&ratio));
+            anyhow::ensure!(is_valid, "{SAMPLER_ARG}: invalid ratio {ratio:?}. Use a number from 0 to 1, such as 0.01");
         }
         let client = Client {
-            http: http_client::HttpClient::to(&url).context("the HTTP client for traces could not be made")?,
+            http: http_client::HttpClient::for_host(&url).context("failed to create the HTTP client for traces")?,
             runtime: Handle::current(),
             failing: AtomicBool::new(false),
         };
         let exporter = SpanExporter::builder().with_http().with_http_client(client).build();
-        let exporter = exporter.context("traces cannot be sent as the variables OTEL_EXPORTER_OTLP_… say")?;
+        let exporter = exporter.context("failed to set up trace export from the OTEL_EXPORTER_OTLP_… variables")?;
         let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource()).build();
         Ok(Self(provider))
     }
 
-    /// Takes the spans of `trace`, and nothing else.
+    /// The layer that receives the spans of [`spans`], and nothing else.
     pub(super) fn layer(&self) -> BoxedLayer {
         tracing_opentelemetry::layer()
             .with_tracer(self.0.tracer(env!("CARGO_PKG_NAME")))
-            // The library's own additions, which tell nothing here.
+            // Attributes that the library adds by default.
             .with_location(false)
             .with_threads(false)
             .with_target(false)
@@ -99,17 +100,17 @@ impl Sender {
             .boxed()
     }
 
-    /// Sends what is left, if that goes quickly.
-    pub(crate) async fn end(self) {
-        // It waits for the library's thread, which in turn needs this runtime to send.
-        let ended = tokio::task::spawn_blocking(move || self.0.shutdown_with_timeout(LAST_WORDS)).await;
-        if !matches!(ended, Ok(Ok(()))) {
-            tracing::warn!("the last spans were not sent");
+    /// Exports the remaining spans, within [`FLUSH_TIMEOUT`].
+    pub(crate) async fn shut_down(self) {
+        // Blocks until the library's thread has finished, which needs this runtime to send.
+        let result = tokio::task::spawn_blocking(move || self.0.shutdown_with_timeout(FLUSH_TIMEOUT)).await;
+        if !matches!(result, Ok(Ok(()))) {
+            tracing::warn!("failed to export the last spans");
         }
     }
 }
 
-/// Who the spans are of: what the operator says, else this program.
+/// Resource attributes: the operator's `service.name`, else this program's name, and the version.
 fn resource() -> Resource {
     let builder = Resource::builder().with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
     let resource = builder.build();
@@ -122,37 +123,37 @@ fn resource() -> Resource {
     named.with_service_name(env!("CARGO_PKG_NAME")).build()
 }
 
-/// The one way out, for the library's thread.
+/// [`http_client::HttpClient`] as the exporter's client, callable from the library's thread.
 #[derive(Debug)]
 struct Client {
     http: http_client::HttpClient,
     runtime: Handle,
-    /// Whether the last attempt failed: an outage is told once, and its end.
+    /// Whether the last attempt failed, so that an outage and its end are logged once.
     failing: AtomicBool,
 }
 
 impl Client {
-    fn note(&self, failure: Option<&str>) {
+    fn log_outcome(&self, failure: Option<&str>) {
         let failed_before = self.failing.swap(failure.is_some(), Ordering::Relaxed);
         match failure {
-            Some(why) if !failed_before => tracing::warn!("traces cannot be sent, and are dropped meanwhile: {why}"),
-            None if failed_before => tracing::info!("traces are sent again"),
+            Some(error) if !failed_before => tracing::warn!(error, "failed to export traces; dropping them"),
+            None if failed_before => tracing::info!("exporting traces again"),
             _ => {}
         }
     }
 
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let http = self.http.clone();
-        // The thread has no runtime of its own.
-        let answer = self.runtime.spawn(async move { http.exchange(request.map(|body| body.to_vec())).await });
-        // Cut off only where the program ends.
-        let answer = answer.await?;
-        match &answer {
-            Ok(answer) if answer.status().is_success() => self.note(None),
-            Ok(answer) => self.note(Some(&format!("the collector answers {}", answer.status()))),
-            Err(error) => self.note(Some(&error.to_string())),
+        // The library's thread has no runtime.
+        let task = self.runtime.spawn(async move { http.execute(request.map(|body| body.to_vec())).await });
+        // Fails only if the program is ending.
+        let result = task.await?;
+        match &result {
+            Ok(response) if response.status().is_success() => self.log_outcome(None),
+            Ok(response) => self.log_outcome(Some(&format!("the collector answered {}", response.status()))),
+            Err(error) => self.log_outcome(Some(&error.to_string())),
         }
-        Ok(answer?.map(Bytes::from))
+        Ok(result?.map(Bytes::from))
     }
 }
 

@@ -1,12 +1,12 @@
-//! Stands in for `otlp` where the program is built without that feature: there is no sender.
+//! Replaces `otlp` if the program is built without that feature: traces are never exported.
 
 use std::future::Ready;
 
-/// Nobody can have one.
-pub(crate) enum Sender {}
+/// Has no values.
+pub(crate) enum TraceExporter {}
 
-impl Sender {
-    pub(crate) fn end(self) -> Ready<()> {
+impl TraceExporter {
+    pub(crate) fn shut_down(self) -> Ready<()> {
         match self {}
     }
 }

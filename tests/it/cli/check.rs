@@ -223,8 +223,8 @@ async fn an_unknown_tenant_and_a_login_host_out_of_reach() {
     let world = world().await;
     let env = with(environment(&world), "TENANT", "11111111-2222-4333-8444-555555555555");
     let ended = check(&world, CONFIG, &env).await;
-    assert_only_failure(&ended, "Entra", "Entra answered 400", "is entra.tenant right");
+    assert_only_failure(&ended, "Entra", "Entra answered 400", "check entra.tenant");
 
     let ended = check(&world, CONFIG, &with(environment(&world), "AUTHORITY", "http://127.0.0.1:1")).await;
-    assert_only_failure(&ended, "Entra", "could not be read", "can this machine reach the login host");
+    assert_only_failure(&ended, "Entra", "could not be read", "this machine can reach the login host");
 }

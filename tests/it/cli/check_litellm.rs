@@ -249,7 +249,7 @@ async fn a_redis_out_of_reach_or_with_another_password_is_a_warning_without_its_
         (
             address(redis.port).replace(REDIS_PASSWORD, "an0ther-S3cret"),
             "an0ther-S3cret",
-            "Redis refuses the user or the password",
+            "Redis rejected the user or the password",
         ),
     ] {
         let ended = check(&world, &config_with_redis(&url, ""), &environment(&world)).await;

@@ -246,7 +246,7 @@ fn assert_requests_told(log: &[Value], happened: &Happened) {
     for line in log.iter().filter(|line| line["message"] == "answered" || line["message"] == "signed in") {
         assert!(id(line).is_some_and(|id| id.len() == 36), "a line of a request without its id: {line:#}");
     }
-    let unknown = log.iter().filter(|line| line["message"].to_string().contains("a list of groups is unknown"));
+    let unknown = log.iter().filter(|line| line["message"].to_string().contains("failed to read a list of groups"));
     assert!(unknown.clone().count() >= 6, "Graph's refusals are told");
     assert!(unknown.clone().all(|line| id(line).is_some()), "by the sign-in that they happened in");
 }

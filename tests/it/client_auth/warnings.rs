@@ -30,10 +30,10 @@ async fn certificate_warning_begins_thirty_days_before_its_end() {
     scene.world.clock.advance(TimeDelta::days(9));
     assert_eq!(warnings(&service).await, [""; 0], "31 days before");
     scene.world.clock.advance(TimeDelta::days(2));
-    let said = format!("the certificate that the app authenticates with ends on {end}, in 29 days");
+    let said = format!("the client certificate expires on {end}, in 29 days");
     assert_eq!(warnings(&service).await, [said], "29 days before");
     scene.world.clock.advance(TimeDelta::days(30));
-    let said = format!("the certificate that the app authenticates with ended on {end}");
+    let said = format!("the client certificate expired on {end}");
     assert_eq!(warnings(&service).await, [said], "a day after");
 
     scene.write(&Certified::for_days(400).pem());
@@ -101,7 +101,7 @@ async fn check_names_the_certificate_and_warns_of_its_end() {
     let tenant = world.simulator.edit(|directory| directory.tenant_id);
     let taken = format!("ok    client credentials: Entra gives the app a token in tenant {tenant}");
     let keys = "  certificate_file: app.pem\n";
-    for (days, warning) in [(60, None), (29, Some("ends on")), (-2, Some("ended on"))] {
+    for (days, warning) in [(60, None), (29, Some("expires on")), (-2, Some("expired on"))] {
         let certificate = Certified::for_days(days);
         folder.file("app.pem", &certificate.pem());
         world.simulator.edit(|directory| directory.certificates = vec![certificate.der.clone()]);
@@ -111,12 +111,8 @@ async fn check_names_the_certificate_and_warns_of_its_end() {
             thumbprint(&certificate),
             certificate.last_day()
         );
-        let warn = warning.map(|word| {
-            format!(
-                "warn  app authentication: the certificate that the app authenticates with {word} {}",
-                certificate.last_day()
-            )
-        });
+        let warn = warning
+            .map(|word| format!("warn  app authentication: the client certificate {word} {}", certificate.last_day()));
         let last = if days > 0 {
             taken.as_str()
         } else {
@@ -127,9 +123,8 @@ async fn check_names_the_certificate_and_warns_of_its_end() {
         assert_eq!(code, i32::from(days < 0), "{said}");
         assert!(
             days > 0
-                || said.contains(
-                    "      → entra.certificate_file: is this certificate uploaded under Certificates & secrets"
-                ),
+                || said
+                    .contains("      → entra.certificate_file: upload this certificate under Certificates & secrets"),
             "{said}"
         );
         assert!(warning.is_none() || said.contains("      → make a new one, upload it"), "{said}");
@@ -189,7 +184,7 @@ async fn check_says_what_a_federated_credential_needs() {
     let (code, said) = check(&world, &folder, "  federated_token_file: token\n").await;
     assert_lines(&said, &[way, "FAIL  client credentials: Entra refused: invalid_request (AADSTS70021)"]);
     assert!(
-        said.contains("      → entra.federated_token_file: the app registration needs a federated credential with the token's own issuer"),
+        said.contains("      → entra.federated_token_file: the app registration needs a federated credential with the token's issuer"),
         "{said}"
     );
     assert_eq!(code, 1);

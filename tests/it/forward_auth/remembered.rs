@@ -65,10 +65,14 @@ async fn the_answer_is_the_same_from_the_database_from_memory_and_the_whole_way(
     };
     for path in ["/auth/verify", "/auth/verify?role=internal_user&role=internal_user_viewer"] {
         let asked = [("x-request-id", "from-the-proxy")];
-        let before = service.app.sessions().remembered();
+        let before = service.app.sessions().cached_count();
         let read = verify(&mut browser, &service, path, &asked).await;
         if path == "/auth/verify" {
-            assert_eq!((before, service.app.sessions().remembered()), (0, 1), "the first one was read, and then kept");
+            assert_eq!(
+                (before, service.app.sessions().cached_count()),
+                (0, 1),
+                "the first one was read, and then kept"
+            );
         }
         let remembered = verify(&mut browser, &service, path, &asked).await;
         assert_eq!(headers(&read), headers(&remembered), "{path}");
@@ -226,7 +230,7 @@ async fn while_the_database_tells_nothing_nothing_is_answered_from_memory() {
     remembers(&service).await;
     assert_eq!(status(&mut browser, &service).await, 200);
     world.database_goes_away().await;
-    until("the loss is noticed", async || !service.app.sessions().remembers()).await;
+    until("the loss is noticed", async || !service.app.sessions().is_caching()).await;
     assert_eq!(status(&mut browser, &service).await, 503, "unknown is not nobody, and not what was before");
     world.database_comes_back().await;
     delete_sessions_silently(&world).await;

@@ -134,7 +134,7 @@ async fn who_leaves_while_the_database_is_asked_takes_nobody_else_along() {
     let stayed = together((0..10).map(|_| async { status(&mut browser.clone(), &second).await }));
     let (stayed, ()) = tokio::join!(stayed, free);
     assert_eq!(stayed, [200; 10], "those who came behind them and stayed");
-    let known = async || second.app.sessions().remembered() == 1;
+    let known = async || second.app.sessions().cached_count() == 1;
     until("Alice is remembered", known).await;
 }
 

@@ -90,10 +90,10 @@ async fn where_entra_gives_the_app_no_token_the_persons_own_is_used(#[values(Nat
 async fn where_neither_may_the_list_is_unknown_for_both_reasons(#[values(Native, LiteLlm)] store: StoreKind) {
     let scene = Scene::new(store).await;
     scene.world.simulator.edit(|directory| directory.app_permissions.application_read = false);
-    scene.finds_assigned_unknown("as the app: Graph does not let the token read this (403)", "403 for both").await;
+    scene.finds_assigned_unknown("as the app: Graph denied access (403)", "403 for both").await;
     let run = scene.world.last_run().await;
     let why = run["assigned_groups_why"].as_str().unwrap();
-    assert!(why.contains("as the person: Graph does not let the token read this (403)"), "{why}");
+    assert!(why.contains("as the user: Graph denied access (403)"), "{why}");
     let asked = [TokenKind::AppOnly, TokenKind::AppOnly, TokenKind::Delegated];
     assert_eq!(tokens(&scene), asked, "as the app, once more with a new token, then as the person");
     scene.world.simulator.edit(|directory| directory.app_permissions.application_read = true);
@@ -124,7 +124,7 @@ async fn trouble_with_the_persons_token_does_not_hide_that_the_app_was_refused(
     scene.world.simulator.edit(|directory| directory.app_permissions.application_read = false);
     let broken = FaultRule::on(Endpoint::AssignedTo, Fault::Html).token(TokenKind::Delegated);
     scene.world.simulator.fault(broken);
-    let said = "(403): a permission or its admin consent is missing; as the person: Graph's answer is not";
+    let said = "(403): a permission or its admin consent is missing; as the user: Graph returned an invalid";
     scene.finds_assigned_unknown(said, "403 as the app, HTML as the person").await;
 }
 

@@ -17,8 +17,8 @@ async fn without_a_token_for_the_app_the_assignments_are_unknown(#[values(Native
         ("a secret that has expired", "Entra refused: invalid_client", Fault::Entra(invalid)),
         ("503 in JSON", "Entra refused: temporarily_unavailable", Fault::status(503)),
         ("429 in JSON", "Entra refused: temporarily_unavailable", Fault::throttled(60)),
-        ("HTML", "token answer is not what it should be", Fault::Html),
-        ("half of the JSON", "token answer is not what it should be", Fault::MalformedJson),
+        ("HTML", "token response cannot be parsed", Fault::Html),
+        ("half of the JSON", "token response cannot be parsed", Fault::MalformedJson),
         ("a broken connection", "token endpoint could not be reached", Fault::CutBody),
     ] {
         // A new instance, which has no token yet.

@@ -79,7 +79,7 @@ async fn discovery_with_a_foreign_endpoint_is_told_by_its_origin() {
     answer(&world, Endpoint::Discovery, document);
     let ended = check(&world, CONFIG, &environment(&world)).await;
     let authority = world.simulator.authority_url().origin().ascii_serialization();
-    let found = format!("names a jwks_uri on https://keys.evil.example, and not on the login host {authority} (");
+    let found = format!("names a jwks_uri on https://keys.evil.example, not on the login host {authority} (");
     assert_told(&ended, "FAIL", "Entra", &found, "set entra.authority_url");
     assert!(!ended.all().contains("a-path"), "an origin and no more: {ended:?}");
 }

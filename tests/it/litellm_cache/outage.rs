@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use entraway::litellm_cache::TIME_OUT;
+use entraway::litellm_cache::TIMEOUT;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 
@@ -16,17 +16,17 @@ async fn redis_may_go_and_come_back() {
     let server = Redis::start(&[]);
     let port = server.port;
     let cache = cache(&server.url(""), None);
-    cache.forget(&some_keys()).await.expect("Redis is there");
+    cache.evict(&some_keys()).await.expect("Redis is there");
     drop(server);
     let began = Instant::now();
-    let error = cache.forget(&some_keys()).await.expect_err("Redis is gone");
+    let error = cache.evict(&some_keys()).await.expect_err("Redis is gone");
     assert!(matches!(&error, CacheError::Unreachable(why) if why.contains("refused")), "{error:?}");
-    assert!(began.elapsed() < TIME_OUT + SLACK, "took {:?}", began.elapsed());
+    assert!(began.elapsed() < TIMEOUT + SLACK, "took {:?}", began.elapsed());
 
     let server = Redis::on(port, &[]).expect("nobody took the port meanwhile");
     let mut worker = server.connect().await;
     worker.ask(&format!("SUBSCRIBE {CHANNEL}")).await;
-    cache.forget(&some_keys()).await.expect("the very next call finds Redis again");
+    cache.evict(&some_keys()).await.expect("the very next call finds Redis again");
     heard(&mut worker, CHANNEL, some_keys().len()).await;
 }
 
@@ -46,14 +46,14 @@ async fn a_redis_that_never_answers_costs_each_sign_in_one_time_out_and_no_other
         let sign_ins: Vec<_> = (0..20)
             .map(|_| {
                 let cache = cache.clone();
-                tokio::spawn(async move { cache.forget(&some_keys()).await })
+                tokio::spawn(async move { cache.evict(&some_keys()).await })
             })
             .collect();
         for sign_in in sign_ins {
             assert_eq!(sign_in.await.unwrap(), Err(CacheError::Timeout));
         }
         let took = began.elapsed();
-        assert!(took >= TIME_OUT && took < TIME_OUT + SLACK, "twenty at once took {took:?}");
+        assert!(took >= TIMEOUT && took < TIMEOUT + SLACK, "twenty at once took {took:?}");
     }
     listening.abort();
 }
@@ -73,7 +73,7 @@ async fn saying(answer: &'static str) -> LiteLlmCache {
             connection.readable().await.unwrap();
             connection.write_all(answer.as_bytes()).await.unwrap();
             // Open until the other side is done.
-            tokio::time::sleep(TIME_OUT).await;
+            tokio::time::sleep(TIMEOUT).await;
         }
     });
     cache(&format!("redis://{address}"), None)

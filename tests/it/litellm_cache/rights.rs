@@ -6,13 +6,13 @@ use super::*;
 async fn the_password_of_the_address_is_used_and_a_wrong_one_is_never_seen() {
     let server = Redis::start(&["--requirepass", "S3cret@/#:%"]);
     let right = ":S3cret%40%2F%23%3A%25@";
-    cache(&server.url(right), None).forget(&some_keys()).await.expect("the password is right");
+    cache(&server.url(right), None).evict(&some_keys()).await.expect("the password is right");
     assert_eq!(cache(&server.url(right), None).ready().await, Ok(0));
     for wrong in ["", ":S3cret@", "nobody:S3cret@", "default:S3cret@"] {
         // With a database to select, that is the first thing to be refused where there is no password.
         for database in ["", "/3"] {
             let cache = cache(&format!("{}{database}", server.url(wrong)), None);
-            let error = cache.forget(&some_keys()).await.expect_err(wrong);
+            let error = cache.evict(&some_keys()).await.expect_err(wrong);
             assert_eq!(error, CacheError::Credentials, "with {wrong:?} and {database:?}");
             assert_eq!(cache.ready().await, Err(CacheError::Credentials), "with {wrong:?} and {database:?}");
             let seen = format!("{error} {error:?} {cache:?}");
@@ -47,7 +47,7 @@ async fn the_documented_rights_are_enough_and_each_of_them_is_needed() {
         assert_eq!(made, ["+OK"], "{rights}");
         let cache = cache(&format!("{}{database}", server.url(&format!("{name}:pw@"))), namespace);
         assert_eq!(cache.ready().await, expected, "{rights}");
-        assert_eq!(cache.forget(&some_keys()).await, expected.map(|_| ()), "{rights}");
+        assert_eq!(cache.evict(&some_keys()).await, expected.map(|_| ()), "{rights}");
     }
 }
 
@@ -65,7 +65,7 @@ async fn who_may_not_delete_has_told_the_workers_all_the_same() {
     worker.ask(&format!("ACL SETUSER teller reset on >pw ~* &{CHANNEL} +publish")).await;
     worker.ask(&format!("SUBSCRIBE {CHANNEL}")).await;
     let cache = cache(&server.url("teller:pw@"), None);
-    assert_eq!(cache.forget(&some_keys()).await, Err(CacheError::Forbidden));
+    assert_eq!(cache.evict(&some_keys()).await, Err(CacheError::Forbidden));
     heard(&mut worker, CHANNEL, some_keys().len()).await;
 }
 
@@ -73,7 +73,7 @@ async fn who_may_not_delete_has_told_the_workers_all_the_same() {
 async fn a_replica_is_told_from_its_primary() {
     let primary = Redis::start(&[]);
     let replica = Redis::start(&["--replicaof", "127.0.0.1", &primary.port.to_string()]);
-    assert_eq!(cache(&replica.url(""), None).forget(&some_keys()).await, Err(CacheError::Replica));
+    assert_eq!(cache(&replica.url(""), None).evict(&some_keys()).await, Err(CacheError::Replica));
 }
 
 #[tokio::test]

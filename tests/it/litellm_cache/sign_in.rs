@@ -2,7 +2,7 @@
 
 use entra_simulator::{GroupId, ObjectId};
 use entraway::domain::StoreKind;
-use entraway::litellm_cache::TIME_OUT;
+use entraway::litellm_cache::TIMEOUT;
 use tokio::net::TcpListener;
 
 use super::*;
@@ -202,7 +202,7 @@ async fn a_redis_that_is_gone_or_says_nothing_costs_a_sign_in_no_more_than_its_t
         let service = scene.service(url.clone()).await;
         let sign_in = scene.world.sign_in(&service, scene.alice);
         // Far more than a busy machine needs for the rest.
-        let browser = tokio::time::timeout(TIME_OUT * 20, sign_in).await;
+        let browser = tokio::time::timeout(TIMEOUT * 20, sign_in).await;
         assert!(browser.is_ok(), "the sign-in waits for {url}");
         assert!(scene.is_member().await, "the rows are written although {url} could not be told");
         let me = browser.unwrap().me(&service).await;

@@ -156,7 +156,7 @@ async fn what_ends_sessions_is_told_apart() {
         .fetch_one(&world.pool)
         .await
         .unwrap();
-    assert!(service.app.sessions().end_one(alice.as_uuid().into(), &name).await.unwrap());
+    assert!(service.app.sessions().revoke_one(alice.as_uuid().into(), &name).await.unwrap());
     assert_eq!(ended("one_ended").await, 1);
     let sid: String = sqlx::query_scalar("select sid from entraway.sessions where sid is not null")
         .fetch_one(&world.pool)
@@ -164,7 +164,7 @@ async fn what_ends_sessions_is_told_apart() {
         .unwrap();
     assert_eq!(Browser::new().get(service.at(&format!("/sso/frontchannel-logout?sid={sid}"))).await.status, 200);
     assert_eq!(ended("entra_signed_out").await, 1);
-    assert_eq!(service.app.sessions().end_all(alice.as_uuid().into()).await.unwrap(), 1);
+    assert_eq!(service.app.sessions().revoke_all(alice.as_uuid().into()).await.unwrap(), 1);
     assert_eq!(ended("all_ended").await, 1);
     assert_eq!(watch.read().await.of("entraway_sessions_opened_total"), 5);
 }

@@ -119,7 +119,7 @@ async fn connections_that_are_cut_at_random_in_a_storm_leave_nothing_half(#[valu
     all_refusals_are_for_want_of_the_database(&tries);
     nothing_is_half(&world, &tries, &format!("seed {}", chance.seed)).await;
     everybody_gets_in_now(&world, &service.at("/"), &mut tries).await;
-    until("sessions are remembered", async || service.app.sessions().remembers()).await;
+    until("sessions are remembered", async || service.app.sessions().is_caching()).await;
     assert_eq!(known.get(service.at("/auth/verify")).await.status, 200);
 }
 

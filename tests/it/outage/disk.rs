@@ -58,7 +58,7 @@ impl Part {
             .await;
         let known = Try::of_somebody_new(&world.simulator, &service.at("/"), group).await;
         assert_eq!(known.came, Came::In);
-        until("sessions are remembered", async || service.app.sessions().remembers()).await;
+        until("sessions are remembered", async || service.app.sessions().is_caching()).await;
         let mut browser = Browser::new();
         let entra = browser.begin(&service).await;
         let callback = browser.pick(&world.simulator, &service, &entra, known.person).await;

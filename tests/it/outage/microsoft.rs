@@ -20,7 +20,7 @@ const TRIES: usize = 3;
 /// Somebody who is signed in and remembered, in a browser.
 async fn known(world: &World, service: &Service, person: ObjectId) -> Browser {
     let mut browser = world.sign_in(service, person).await;
-    until("sessions are remembered", async || service.app.sessions().remembers()).await;
+    until("sessions are remembered", async || service.app.sessions().is_caching()).await;
     go_on(&mut browser, service).await;
     browser
 }

@@ -287,11 +287,11 @@ async fn a_sign_out_is_known_elsewhere_once_what_is_remembered_is_too_old(#[valu
     let (alice, _) = world.alice();
     let (here, elsewhere) = (world.service().await, world.service().await);
     let begin = Instant::now();
-    while !(here.app.sessions().remembers() && elsewhere.app.sessions().remembers()) {
+    while !(here.app.sessions().is_caching() && elsewhere.app.sessions().is_caching()) {
         assert!(begin.elapsed() < LIMIT, "no session is remembered behind PgBouncer");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert!(!elsewhere.app.sessions().listens(), "nobody can listen through PgBouncer in transaction mode");
+    assert!(!elsewhere.app.sessions().is_listening(), "nobody can listen through PgBouncer in transaction mode");
     let mut browser = world.sign_in(&here, alice).await;
     let mut old = browser.clone();
     assert_eq!(verify(&mut old, &elsewhere).await.status, 200);

@@ -23,7 +23,7 @@ impl Part {
         let group = everybodys_group(&world);
         let service = world.service_with(any_number).await;
         let mut known = Try::of_somebody_new(&world.simulator, &service.at("/"), group).await.browser;
-        until("sessions are remembered", async || service.app.sessions().remembers()).await;
+        until("sessions are remembered", async || service.app.sessions().is_caching()).await;
         assert_eq!(verify(&mut known, &service).await.status, 200);
         Self { world, service, group, known }
     }
@@ -44,7 +44,7 @@ impl Part {
             answer.status == 503
         })
         .await;
-        assert!(!service.app.sessions().remembers(), "no connection listens, so nothing in memory counts");
+        assert!(!service.app.sessions().is_caching(), "no connection listens, so nothing in memory counts");
         for path in ["/auth/verify", "/api/me", "/", "/teams"] {
             let answer = known.get(service.at(path)).await;
             assert_eq!((answer.status.as_u16(), answer.code().as_str()), (503, "database_unavailable"), "{path}");
@@ -58,7 +58,7 @@ impl Part {
     async fn is_well_again(&mut self) {
         let Self { service, known, .. } = self;
         until("proxies are answered", async || verify(known, service).await.status == 200).await;
-        until("sessions are remembered", async || service.app.sessions().remembers()).await;
+        until("sessions are remembered", async || service.app.sessions().is_caching()).await;
         until("it is ready", async || Browser::new().get(service.at("/readyz")).await.status == 200).await;
     }
 }

@@ -80,7 +80,7 @@ async fn a_sign_out_at_one_is_known_to_the_others_within_a_second() {
     let begin = Instant::now();
     for service in &services {
         // From memory, from now on.
-        while !service.app.sessions().listens() {
+        while !service.app.sessions().is_listening() {
             assert!(begin.elapsed() < super::haproxy::LIMIT, "an instance does not listen");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

@@ -76,7 +76,7 @@ pub(super) fn time(text: &str) -> DateTime<Utc> {
 }
 
 pub(super) fn unknown() -> Reading {
-    Reading::Unknown(Unknown { code: "graph_throttled".into(), message: "Graph asks for patience (429)".into() })
+    Reading::Unknown(Unknown { code: "graph_throttled".into(), message: "Graph throttled the request (429)".into() })
 }
 
 pub(super) fn any_group() -> impl Strategy<Value = GroupId> {

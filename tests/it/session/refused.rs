@@ -15,7 +15,7 @@ async fn verify(browser: &mut Browser, service: &Service) -> u16 {
 
 /// Waits until a replica answers from memory, and has it do so once for this session.
 async fn remember(service: &Service, browser: &mut Browser) {
-    until("sessions are remembered", async || service.app.sessions().remembers()).await;
+    until("sessions are remembered", async || service.app.sessions().is_caching()).await;
     assert_eq!(verify(browser, service).await, 200);
 }
 

@@ -46,7 +46,8 @@ async fn a_line_in_the_middle_of_a_step_still_names_the_request() {
             scene.world.simulator.fault(FaultRule::on(Endpoint::MemberOf, Fault::status(503)).times(1));
             scene.sign_in(&[]).await;
             let log = scene.program.terminate().await.log();
-            let line = log.iter().find(|line| line["message"] == "asking Graph again").expect("the second try is told");
+            let line =
+                log.iter().find(|line| line["message"] == "retrying Graph request").expect("the second try is told");
             assert_eq!(line["span"]["name"], "request", "with {filter}: {line:#}");
             assert!(line["span"]["request_id"].is_string(), "with {filter}: {line:#}");
         }

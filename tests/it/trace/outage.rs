@@ -25,17 +25,17 @@ async fn people_sign_in_while_the_collector_is_away_or_silent_and_the_program_en
             scene.sign_in(&[]).await;
         }
         if told {
-            let warned = |log: &str| log.contains("traces cannot be sent").then_some(());
+            let warned = |log: &str| log.contains("failed to export traces").then_some(());
             scene.program.until("warning", |program| warned(&program.stderr())).await;
         }
         let begin = Instant::now();
         let ended = scene.program.terminate().await;
         assert_eq!(ended.code, 0, "{ended:?}");
         assert!(begin.elapsed() < Duration::from_millis(4_500), "it took {:?} to end", begin.elapsed());
-        let warnings = ended.stderr.matches("traces cannot be sent").count();
+        let warnings = ended.stderr.matches("failed to export traces").count();
         // For how long silence is no failure yet, is not looked at here.
         assert!(warnings == 1 || (warnings == 0 && !told), "an outage is told once: {ended:?}");
-        assert!(ended.stderr.contains("the last spans were not sent"), "{ended:?}");
+        assert!(ended.stderr.contains("failed to export the last spans"), "{ended:?}");
     }
 }
 
@@ -45,13 +45,13 @@ async fn an_outage_of_the_collector_is_told_once_and_so_is_its_end() {
     let mut scene = Scene::new(&behind_a_proxy(), &eager(&collector.endpoint), &[]).await;
     scene.sign_in(&[]).await;
     let says = |log: &str, words: &str| log.contains(words).then_some(());
-    scene.program.until("warning", |program| says(&program.stderr(), "traces cannot be sent")).await;
+    scene.program.until("warning", |program| says(&program.stderr(), "failed to export traces")).await;
     collector.answers(200);
     scene.sign_in(&[]).await;
-    scene.program.until("end of the outage", |program| says(&program.stderr(), "traces are sent again")).await;
+    scene.program.until("end of the outage", |program| says(&program.stderr(), "exporting traces again")).await;
     let ended = scene.program.terminate().await;
     let count = |words: &str| ended.stderr.matches(words).count();
-    assert_eq!((count("traces cannot be sent"), count("traces are sent again")), (1, 1), "{ended:?}");
+    assert_eq!((count("failed to export traces"), count("exporting traces again")), (1, 1), "{ended:?}");
     assert!(ended.stderr.contains("the collector answers 503"), "{ended:?}");
     assert!(!collector.spans().is_empty(), "something came after that");
 }

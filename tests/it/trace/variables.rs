@@ -58,13 +58,19 @@ async fn what_cannot_be_done_is_refused_at_the_start_by_the_variables_name() {
     let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1");
     let ratio = ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio");
     for (variables, words) in [
-        (vec![("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318")], "OTEL_EXPORTER_OTLP_ENDPOINT is no http"),
-        (vec![("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "nowhere")], "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is no http"),
-        (vec![endpoint, ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")], "OTEL_EXPORTER_OTLP_PROTOCOL is \"grpc\""),
-        (vec![endpoint, ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")], "OTEL_EXPORTER_OTLP_COMPRESSION is \"gzip\""),
-        (vec![endpoint, ("OTEL_TRACES_SAMPLER", "sometimes")], "OTEL_TRACES_SAMPLER is \"sometimes\""),
-        (vec![endpoint, ("OTEL_TRACES_SAMPLER", "traceidratio")], "OTEL_TRACES_SAMPLER_ARG is \"\""),
-        (vec![endpoint, ratio, ("OTEL_TRACES_SAMPLER_ARG", "1.5")], "OTEL_TRACES_SAMPLER_ARG is \"1.5\""),
+        (vec![("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318")], "OTEL_EXPORTER_OTLP_ENDPOINT: not an http"),
+        (vec![("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "nowhere")], "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: not an http"),
+        (
+            vec![endpoint, ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")],
+            "OTEL_EXPORTER_OTLP_PROTOCOL: unsupported value \"grpc\"",
+        ),
+        (
+            vec![endpoint, ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")],
+            "OTEL_EXPORTER_OTLP_COMPRESSION: unsupported value \"gzip\"",
+        ),
+        (vec![endpoint, ("OTEL_TRACES_SAMPLER", "sometimes")], "OTEL_TRACES_SAMPLER: unsupported value \"sometimes\""),
+        (vec![endpoint, ("OTEL_TRACES_SAMPLER", "traceidratio")], "OTEL_TRACES_SAMPLER_ARG: invalid ratio \"\""),
+        (vec![endpoint, ratio, ("OTEL_TRACES_SAMPLER_ARG", "1.5")], "OTEL_TRACES_SAMPLER_ARG: invalid ratio \"1.5\""),
     ] {
         let ended = run(&folder, &["serve", "--config", &config], &and(&environment(&world), &variables)).await;
         assert_eq!(ended.code, 1, "{variables:?}: {ended:?}");
