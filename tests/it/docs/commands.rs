@@ -1,4 +1,4 @@
-//! Every command that a reader may copy exists, with its options.
+//! Commands in the documents exist, with their options.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
@@ -8,15 +8,15 @@ use entraway::cli::Cli;
 
 use super::markdown::{Block, document, documents, root};
 
-/// A command as the reader types it, in words, with where it stands.
+/// A command as the reader types it, in words, with its place.
 struct Typed {
     place: String,
     words: Vec<String>,
 }
 
-/// The commands of a block: prompts, comments, variables and what a command prints are left out.
+/// The commands of a block, without prompts, comments, variables and output.
 fn commands(block: &Block) -> Vec<Vec<String>> {
-    // With prompts, what has none is what the command prints.
+    // In a block with prompts, lines without one are output.
     let console = block.text.lines().any(|line| line.starts_with("$ "));
     let mut lines: Vec<String> = Vec::new();
     let mut goes_on = false;
@@ -70,7 +70,7 @@ fn is_program(word: &str) -> bool {
     name == "entraway"
 }
 
-/// What follows the program's name, where the command runs it: by itself, in a container, or through the demo's script.
+/// The arguments after the program's name, if the command runs it: directly, in a container, or through script/demo.
 fn arguments(words: &[String]) -> Option<Vec<String>> {
     let rest = |from: usize| words[from..].to_vec();
     let script = words[0].trim_start_matches("./");
@@ -84,11 +84,11 @@ fn arguments(words: &[String]) -> Option<Vec<String>> {
             if ["docker", "podman"].contains(&docker.as_str()) && ["run", "exec"].contains(&does.as_str()) =>
         {
             let image = |word: &String| is_program(word.split(['@', ':']).next().unwrap_or_default());
-            // The last one: a container may have the name, too.
+            // The last one, since a container can have the same name.
             let at = words.iter().rposition(image)?;
             Some(rest(at + 1))
         }
-        // What it is to run in a pod; a Deployment or a namespace may have the name, too.
+        // The command after `--` runs in a pod. A Deployment or a namespace can have the same name.
         [kubectl, ..] if kubectl == "kubectl" => {
             let at = words.iter().position(|word| word == "--")?;
             words.get(at + 1).filter(|word| is_program(word)).map(|_| rest(at + 2))
@@ -101,7 +101,7 @@ fn arguments(words: &[String]) -> Option<Vec<String>> {
 }
 
 #[test]
-fn every_command_of_entraway_exists_with_its_options() {
+fn entraway_commands_in_documents_exist() {
     let program = Cli::command();
     let mut wrong = Vec::new();
     let mut seen = 0;
@@ -109,7 +109,7 @@ fn every_command_of_entraway_exists_with_its_options() {
         let Some(arguments) = arguments(&words) else { continue };
         let plain = |word: &&String| !word.starts_with(['-', '<', '[', '…']) && *word != "…" && *word != "...";
         seen += 1;
-        // `entraway sessions list`: subcommands may have their own.
+        // Subcommands can have subcommands: `entraway sessions list`.
         let (mut command, mut known) = (&program, true);
         for word in arguments.iter().take_while(plain) {
             if !known || !command.has_subcommands() {
@@ -133,7 +133,7 @@ fn every_command_of_entraway_exists_with_its_options() {
         }
     }
     assert!(wrong.is_empty(), "commands that do not exist:\n{}", wrong.join("\n"));
-    assert!(seen > 0, "README.md and docs/ show not a single command of Entraway");
+    assert!(seen > 0, "the documents have no command of Entraway");
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn reference_lists_each_subcommand() {
 }
 
 #[test]
-fn every_script_that_is_named_exists_and_can_be_run() {
+fn scripts_in_documents_are_executable() {
     let mut wrong = Vec::new();
     for Typed { place, words } in typed() {
         let script = words[0].trim_start_matches("./");

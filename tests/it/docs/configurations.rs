@@ -1,4 +1,4 @@
-//! Every configuration that the documents show is read by the loader itself, and the example names every key.
+//! The loader accepts the configurations in the documents, and the example and the reference have every key.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,7 +15,7 @@ fn sections(yaml: &str) -> Vec<&str> {
     yaml.lines().filter(|line| key(line)).filter_map(|line| Some(line.split_once(':')?.0)).collect()
 }
 
-/// Something plausible for every `${NAME}`.
+/// A plausible value for every `${NAME}`.
 fn environment(yaml: &str) -> Env {
     let names = yaml.split("${").skip(1).filter_map(|rest| Some(rest.split_once('}')?.0.to_owned()));
     let value = |name: &str| {
@@ -34,8 +34,8 @@ fn environment(yaml: &str) -> Env {
     names.map(|name| (name.clone(), value(&name))).collect()
 }
 
-/// What is wrong with a configuration of the documents. One that shows a part may leave the other parts to the
-/// environment, and no file of secrets is on this machine.
+/// The problems of a configuration of the documents. A partial one can leave sections to the environment, and secret files do
+/// not exist on this machine.
 fn problems(yaml: &str) -> Vec<Problem> {
     let whole = ["server", "database", "entra"].iter().all(|section| sections(yaml).contains(section));
     let parsed = config::parse(Some(yaml), &root().join("example.yaml"), &environment(yaml));
@@ -56,7 +56,7 @@ fn configurations_in_documents_load() {
         for block in document.blocks().iter().filter(|block| ["yaml", "yml"].contains(&block.language.as_str())) {
             let sections = sections(&block.text);
             let ours = ["entra", "litellm_settings"].iter().any(|section| sections.contains(section));
-            // A LiteLLM proxy's own file, with a section that is ours as well.
+            // The file of a LiteLLM proxy, which has a section of the same name.
             let of_litellm = ["model_list", "general_settings"].iter().any(|section| sections.contains(section));
             if !ours || of_litellm {
                 continue;
@@ -70,18 +70,17 @@ fn configurations_in_documents_load() {
         }
     }
     assert!(wrong.is_empty(), "configurations that the loader refuses:\n{}", wrong.join("\n"));
-    assert!(seen > 0, "README.md and docs/ show not a single configuration");
+    assert!(seen > 0, "the documents have no configuration");
 }
 
-/// The keys of a section, as the loader lists them to somebody who wrote one that it does not know.
+/// The keys of a section, as the loader lists them in the error about an unknown key.
 pub(super) fn keys(section: &str) -> Vec<String> {
     let unknown = "x".repeat(60);
     let path: Vec<&str> = section.split('.').filter(|part| !part.is_empty()).collect();
     let yaml = path.iter().rev().fold(format!("{{{unknown}: 1}}"), |yaml, part| format!("{{{part}: {yaml}}}"));
     let ConfigError { problems, .. } = config::parse(Some(&yaml), "x.yaml".as_ref(), &BTreeMap::new()).unwrap_err();
     let problem = problems.iter().find(|problem| problem.said == "unknown key" && problem.place.ends_with(&unknown));
-    let problem =
-        problem.unwrap_or_else(|| panic!("the loader does not mind an unknown key in {section:?}: {problems:?}"));
+    let problem = problem.unwrap_or_else(|| panic!("the loader accepts an unknown key in {section:?}: {problems:?}"));
     let known = problem.remedy.strip_prefix("known here: ").expect("the loader lists what it knows");
     known.split(", ").map(str::to_owned).collect()
 }
@@ -166,6 +165,6 @@ fn documents_list_each_environment_variable() {
         "ENTRA_GROUPS_ALSO_CREATE_ORGS",
     ] {
         assert!(example.contains(name), "config.example.yaml does not name {name}");
-        assert!(texts.contains(name), "neither README.md nor docs/ name {name}");
+        assert!(texts.contains(name), "no document names {name}");
     }
 }

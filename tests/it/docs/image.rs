@@ -1,4 +1,4 @@
-//! The container image, as far as one can tell without building it.
+//! The Dockerfile, without building the image.
 
 use std::fs;
 
@@ -22,30 +22,30 @@ fn words(instruction: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_image_holds_no_demo_and_runs_as_nobody_special() {
+fn image_has_no_demo_and_no_root() {
     let instructions = instructions();
     let builds = instructions.iter().find(|line| line.contains("cargo build")).expect("the image builds the program");
     for option in ["--release", "--locked", "--no-default-features"] {
         assert!(builds.contains(option), "the image is built without {option}: {builds}");
     }
-    assert!(instructions.contains(&"ARG FEATURES=\"\"".to_owned()), "unless they are asked for there are no features");
+    assert!(instructions.contains(&"ARG FEATURES=\"\"".to_owned()), "the default build has no features");
     let last = instructions.iter().rposition(|line| line.starts_with("FROM ")).unwrap();
     let user = instructions[last..].iter().rfind(|line| line.starts_with("USER "));
     let root_user = |user: &String| ["root", "0"].contains(&user["USER ".len()..].split(':').next().unwrap());
     let named = instructions[last].ends_with(":nonroot") || instructions[last].contains(":nonroot@");
     assert!(user.map_or(named, |user| !root_user(user)), "the image runs as root: {}", instructions[last]);
     let copies = instructions[last..].iter().filter(|line| line.starts_with("COPY ")).count();
-    assert_eq!(copies, 1, "the image holds the program alone");
+    assert_eq!(copies, 1, "the image contains only the program");
 }
 
 /// By `docker build --build-arg FEATURES=…` and by cargo.
 #[test]
-fn every_feature_that_a_page_builds_with_exists() {
+fn features_in_documents_exist() {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
     let (_, features) = manifest.split_once("\n[features]\n").expect("there are features");
     let features = features.split("\n[").next().unwrap();
     let builds = instructions().into_iter().find(|line| line.contains("cargo build")).unwrap();
-    assert!(builds.contains("--features \"$FEATURES\""), "the image is built with what is asked for: {builds}");
+    assert!(builds.contains("--features \"$FEATURES\""), "the build has the requested features: {builds}");
     let mut seen = 0;
     for document in documents() {
         for switch in ["--build-arg FEATURES=", "--features "] {
@@ -61,7 +61,7 @@ fn every_feature_that_a_page_builds_with_exists() {
 }
 
 #[test]
-fn what_the_image_runs_exists() {
+fn image_runs_existing_subcommands() {
     let instructions = instructions();
     let program = Cli::command();
     let line =
@@ -78,7 +78,7 @@ fn what_the_image_runs_exists() {
 }
 
 #[test]
-fn no_secret_and_no_rubbish_gets_into_the_image() {
+fn dockerignore_excludes_target_and_git() {
     let ignored = fs::read_to_string(root().join(".dockerignore")).unwrap();
     for name in ["target", ".git"] {
         let there = ignored.lines().any(|line| line.trim().trim_matches('/') == name);

@@ -1,4 +1,4 @@
-//! The commands that install the binary, as the README shows them.
+//! Runs the install commands of the README.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -7,15 +7,15 @@ use std::process::Command;
 use super::markdown::document;
 use crate::cli::program::Folder;
 
-/// Stands for cargo, which would build for minutes: it puts the program of this test run where cargo puts it.
+/// Replaces cargo, which would build for minutes: it links the program of this test run where cargo installs it.
 const CARGO: &str = r#"#!/bin/sh
-[ "$*" = 'install --path . --locked' ] || { echo "cargo $* is not tried by this test" >&2; exit 1; }
+[ "$*" = 'install --path . --locked' ] || { echo "cargo $* is not part of this test" >&2; exit 1; }
 mkdir -p "$HOME/.cargo/bin"
 exec ln -s "$PROGRAM" "$HOME/.cargo/bin/entraway"
 "#;
 
 #[test]
-fn readme_install_commands_put_the_binary_into_the_path() {
+fn readme_install_puts_binary_into_path() {
     let blocks = document("README.md").blocks();
     let block = blocks.iter().find(|block| block.headings.last().is_some_and(|heading| heading == "Install"));
     let block = block.expect("README.md says how to install");

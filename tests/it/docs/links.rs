@@ -1,12 +1,12 @@
-//! Every link within the repository leads somewhere.
+//! Relative links of the documents resolve, with their anchors.
 
 use super::markdown::{Document, documents, root};
 
-/// The addresses of links and pictures, with their lines.
+/// The targets of links and images, with their lines.
 fn links(document: &Document) -> Vec<(usize, String)> {
     let mut links = Vec::new();
     for (index, line) in document.prose().lines().enumerate() {
-        // Inline code may show a link without being one.
+        // Inline code can show a link without being one.
         let text: String = line.split('`').step_by(2).collect::<Vec<_>>().join(" ");
         for (begin, end) in [("](", ")"), ("src=\"", "\""), ("href=\"", "\""), ("srcset=\"", "\"")] {
             for rest in text.split(begin).skip(1) {
@@ -24,7 +24,7 @@ fn links(document: &Document) -> Vec<(usize, String)> {
 }
 
 #[test]
-fn every_link_within_the_repository_leads_somewhere() {
+fn relative_links_resolve() {
     let documents = documents();
     let mut dead = Vec::new();
     for document in &documents {
@@ -48,5 +48,5 @@ fn every_link_within_the_repository_leads_somewhere() {
             }
         }
     }
-    assert!(dead.is_empty(), "links that lead nowhere:\n{}", dead.join("\n"));
+    assert!(dead.is_empty(), "links that do not resolve:\n{}", dead.join("\n"));
 }

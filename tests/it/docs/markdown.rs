@@ -1,11 +1,11 @@
-//! The documents, and what tests look for in them.
+//! The documents and their parts, for tests.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// One document.
 pub(crate) struct Document {
-    /// As in `docs/how-to/deploy.md`.
+    /// Such as `docs/how-to/deploy.md`.
     pub(crate) name: String,
     pub(crate) path: PathBuf,
     pub(crate) text: String,
@@ -13,7 +13,7 @@ pub(crate) struct Document {
 
 /// A fenced block of code.
 pub(crate) struct Block {
-    /// As in `yaml`; empty where the fence names none.
+    /// Such as `yaml`; empty if the fence names none.
     pub(crate) language: String,
     /// Of the fence.
     pub(crate) line: usize,
@@ -62,7 +62,7 @@ impl Document {
         Self { name, path, text }
     }
 
-    /// The fenced blocks, also those that are indented below a list.
+    /// The fenced blocks, including those that are indented below a list.
     pub(crate) fn blocks(&self) -> Vec<Block> {
         let mut blocks = Vec::new();
         let mut open: Option<(Block, usize, &str)> = None;
@@ -93,11 +93,11 @@ impl Document {
                 }
             }
         }
-        assert!(open.is_none(), "{}: the last block of code is not closed", self.name);
+        assert!(open.is_none(), "{}: the last code block is not closed", self.name);
         blocks
     }
 
-    /// The text without its blocks of code; the lines stay where they are.
+    /// The text without its code blocks, with the same line numbers.
     pub(super) fn prose(&self) -> String {
         let mut prose = String::new();
         let mut fence: Option<&str> = None;
@@ -115,7 +115,7 @@ impl Document {
         prose
     }
 
-    /// What a link's `#` may name: the headings, as GitHub writes them, and explicit anchors.
+    /// The possible anchors of links: headings, as GitHub converts them, and explicit anchors.
     pub(crate) fn anchors(&self) -> Vec<String> {
         let prose = self.prose();
         let mut anchors: Vec<String> = Vec::new();

@@ -33,7 +33,7 @@ const DOCKER: &str = r#"#!/bin/sh
 case "$*" in
 'compose up '*) exec docker-compose --file compose.yaml config --quiet ;;
 'buildx imagetools inspect '*) exec grep -q "^FROM $4@sha256:" Dockerfile ;;
-*) echo "docker $* is not tried by this test" >&2; exit 1 ;;
+*) echo "docker $* is not part of this test" >&2; exit 1 ;;
 esac
 "#;
 
@@ -47,7 +47,7 @@ case "$*" in
 'create secret '*) exec "$REAL_KUBECTL" "$@" --dry-run=client --output=name ;;
 'rollout status deployment/entraway --namespace entraway') ;;
 'rollout restart deployment/entraway --namespace entraway') ;;
-*) echo "kubectl $* is not tried by this test" >&2; exit 1 ;;
+*) echo "kubectl $* is not part of this test" >&2; exit 1 ;;
 esac
 "#;
 
@@ -64,7 +64,7 @@ case "$*" in
     ;;
 'systemctl daemon-reload') ;;
 'systemctl enable --now entraway') exec test -f "$INSTALL_ROOT/etc/systemd/system/entraway.service" ;;
-*) echo "sudo $* is not tried by this test" >&2; exit 1 ;;
+*) echo "sudo $* is not part of this test" >&2; exit 1 ;;
 esac
 "#;
 
