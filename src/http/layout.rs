@@ -36,7 +36,7 @@ const NAV_ITEMS: [(&str, &str, VisibleTo); 6] = [
     ("/", "Me", VisibleTo::All),
     ("/teams", "Teams", VisibleTo::All),
     ("/organizations", "Organizations", VisibleTo::All),
-    ("/people", "People", VisibleTo::SeesOthers),
+    ("/people", "Users", VisibleTo::SeesOthers),
     ("/syncs", "Syncs", VisibleTo::All),
     ("/settings", "Settings", VisibleTo::Operators),
 ];

@@ -92,15 +92,15 @@ impl SettingsPage<'_> {
         let count = |level| self.checks.findings.iter().filter(|finding| finding.level == level).count();
         let (failures, warnings) = (count(Level::Fail), count(Level::Warn));
         let failed = match failures {
-            0 if warnings == 0 => return "All is well: people can sign in.".to_owned(),
-            0 => "Nothing failed.".to_owned(),
-            1 => "1 thing failed.".to_owned(),
-            many => format!("{many} things failed."),
+            0 if warnings == 0 => return "All checks passed: users can sign in.".to_owned(),
+            0 => "No checks failed.".to_owned(),
+            1 => "1 check failed.".to_owned(),
+            many => format!("{many} checks failed."),
         };
         match warnings {
             0 => failed,
-            1 => format!("{failed} There is 1 warning."),
-            many => format!("{failed} There are {many} warnings."),
+            1 => format!("{failed} 1 warning."),
+            many => format!("{failed} {many} warnings."),
         }
     }
 
