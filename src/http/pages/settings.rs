@@ -1,6 +1,6 @@
 //! `GET /settings`: the effective settings with their origins, and health checks.
 
-mod answers;
+mod troubleshooting;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::util::clock::Clock;
 use crate::util::http_client::HttpClient;
 use crate::util::single_flight::SingleFlight;
 
-use answers::{Answer, answers};
+use troubleshooting::{Entry, troubleshooting};
 
 /// How long a result is shared.
 const FINDINGS_TTL: Duration = Duration::from_secs(15);
@@ -82,7 +82,7 @@ impl Checks {
 struct SettingsPage<'a> {
     layout: Layout,
     checks: CheckResult,
-    answers: Vec<Answer>,
+    troubleshooting: Vec<Entry>,
     sections: Vec<(&'static str, Vec<&'a Setting>)>,
 }
 
@@ -139,6 +139,6 @@ pub(in crate::http) async fn page(
     }
     query::none(query.as_deref())?;
     let checks = app.checks.findings(&app).await;
-    let (answers, sections) = (answers(&app.config), sections(&app.config));
-    write(&SettingsPage { layout: Layout::for_user(&app, &current, "/settings"), checks, answers, sections })
+    let (troubleshooting, sections) = (troubleshooting(&app.config), sections(&app.config));
+    write(&SettingsPage { layout: Layout::for_user(&app, &current, "/settings"), checks, troubleshooting, sections })
 }

@@ -95,14 +95,14 @@ pub(in crate::http) fn filter(current: &CurrentUser, query: &ListQuery) -> SyncF
 pub(in crate::http) struct SyncView {
     pub(in crate::http) row: SyncRow,
     pub(in crate::http) read: Vec<String>,
-    pub(in crate::http) written: Vec<Part>,
+    pub(in crate::http) written: Vec<Change>,
     /// What was skipped, and why.
     pub(in crate::http) skipped: Vec<String>,
     pub(in crate::http) failed: Vec<String>,
 }
 
 /// One change: what was done, and for which groups.
-pub(in crate::http) struct Part {
+pub(in crate::http) struct Change {
     pub(in crate::http) text: String,
     pub(in crate::http) names: Vec<String>,
 }
@@ -148,7 +148,7 @@ impl SyncView {
     }
 }
 
-impl std::fmt::Display for Part {
+impl std::fmt::Display for Change {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.text)?;
         if self.names.is_empty() { Ok(()) } else { write!(f, " {}", self.names.join(", ")) }
@@ -196,11 +196,11 @@ fn list_line([one, what]: [&str; 2], state: &str, read: Option<i32>, why: Option
     }
 }
 
-fn written(row: &SyncRow, names: &BTreeMap<String, String>) -> Vec<Part> {
+fn written(row: &SyncRow, names: &BTreeMap<String, String>) -> Vec<Change> {
     let name = |id: &String| names.get(id).unwrap_or(id).clone();
     let mut parts = Vec::new();
     let mut add = |text: String, ids: &[&String]| {
-        parts.push(Part { text, names: ids.iter().map(|id| name(id)).collect() });
+        parts.push(Change { text, names: ids.iter().map(|id| name(id)).collect() });
     };
     if row.user_created {
         add("account created".to_owned(), &[]);

@@ -12,16 +12,16 @@ const TEAM_BUDGET: &str = "litellm_settings.default_team_params.max_budget";
 const USER_BUDGET: &str = "litellm_settings.default_internal_user_params.max_budget";
 
 /// A question and its answer.
-pub(super) struct Answer {
+pub(super) struct Entry {
     pub(super) question: &'static str,
     pub(super) paragraphs: Vec<String>,
 }
 
-pub(super) fn answers(config: &Config) -> Vec<Answer> {
+pub(super) fn troubleshooting(config: &Config) -> Vec<Entry> {
     vec![
-        Answer { question: "Organizations are not being created?", paragraphs: organizations(config) },
-        Answer { question: "A team is without an organization?", paragraphs: teams(config) },
-        Answer { question: "A budget is not applied?", paragraphs: budgets(config) },
+        Entry { question: "Organizations are not being created?", paragraphs: organizations(config) },
+        Entry { question: "A team is without an organization?", paragraphs: teams(config) },
+        Entry { question: "A budget is not applied?", paragraphs: budgets(config) },
     ]
 }
 
