@@ -60,7 +60,7 @@ use assets::Assets;
 use cookies::Cookies;
 use error::{LogOnce, WebError};
 use health::ReadinessCheck;
-use limits::Limits;
+use limits::RequestLimits;
 use pages::settings::Checks;
 
 /// Time limit for a request. Longer than every time limit inside a handler.
@@ -80,7 +80,7 @@ pub struct App {
     directory_reader: DirectoryReader,
     cookies: Cookies,
     assets: Arc<Assets>,
-    limits: Limits,
+    limits: RequestLimits,
     /// Sign-ins by the hour, for the chart on the syncs page.
     hours: SingleFlight<Arc<[Hour]>, Arc<StoreError>>,
     checks: Checks,
@@ -137,7 +137,7 @@ impl App {
             Assertions::new(store.clone(), clock.clone(), issuer, assertion.ttl)
         });
         let assets = Arc::new(Assets::new(config.pages.logo.as_ref()));
-        let limits = Limits::new(&config, &clock);
+        let limits = RequestLimits::new(&config, &clock);
         let verify_path = format!("{}{}", config.server.public_url.base_path(), forward_auth::PATH);
         let hours = SingleFlight::new(clock.clone());
         let database_log = LogOnce::new(clock.clone());

@@ -94,14 +94,14 @@ async fn expired(app: &App, headers: &HeaderMap, query: &Query, login_state: Log
     if let Some(error) = from_entra(query) {
         return error.returning_to(return_to.as_str());
     }
-    let forget = login_state.delete_cookie(app);
+    let delete_cookie = login_state.delete_cookie(app);
     let Some((fresh, cookies)) = login_state.restart(app, headers) else {
         return WebError::LoginStateExpired.returning_to(return_to.as_str());
     };
     match login::redirect_to_entra(app, &fresh, cookies).await {
         Ok(mut response) => {
             tracing::info!("expired sign-in restarted");
-            response.headers_mut().append(SET_COOKIE, forget);
+            response.headers_mut().append(SET_COOKIE, delete_cookie);
             response.extensions_mut().insert(SignIn::Restarted);
             response
         }

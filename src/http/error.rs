@@ -139,7 +139,7 @@ fn proxy_hint(untrusted_forwarded_for: bool) -> &'static str {
 
 /// An error in a response's extensions, and where the user was going.
 #[derive(Clone)]
-struct Raised {
+struct PendingError {
     error: Arc<WebError>,
     return_to: Option<String>,
 }
@@ -147,7 +147,7 @@ struct Raised {
 impl WebError {
     /// The error as a response whose sign-in link leads to `path`.
     pub(super) fn returning_to(self, path: &str) -> Response {
-        raise(Raised { error: Arc::new(self), return_to: Some(path.to_owned()) })
+        into_pending_response(PendingError { error: Arc::new(self), return_to: Some(path.to_owned()) })
     }
 
     /// Whether users and crawlers cause this in normal operation, so that it is not a warning.
@@ -245,20 +245,20 @@ impl WebError {
 
 impl IntoResponse for WebError {
     fn into_response(self) -> Response {
-        raise(Raised { error: Arc::new(self), return_to: None })
+        into_pending_response(PendingError { error: Arc::new(self), return_to: None })
     }
 }
 
 /// Puts the error into the response's extensions. `render` writes it once the request is known.
-fn raise(raised: Raised) -> Response {
-    let mut response = raised.error.message().status.into_response();
-    response.extensions_mut().insert(raised);
+fn into_pending_response(pending: PendingError) -> Response {
+    let mut response = pending.error.message().status.into_response();
+    response.extensions_mut().insert(pending);
     response
 }
 
 /// The error code of a response that `render` has not written yet.
 pub(super) fn code(response: &Response) -> Option<&'static str> {
-    response.extensions().get::<Raised>().map(|raised| raised.error.message().code)
+    response.extensions().get::<PendingError>().map(|pending| pending.error.message().code)
 }
 
 /// Middleware that writes and logs errors: a page for browsers, `application/problem+json` (RFC 9457) for clients that
@@ -267,22 +267,23 @@ pub(super) async fn render(State(app): State<Arc<App>>, request: Request, next: 
     let wants_json = wants_json(request.uri().path(), request.headers());
     let through_proxy = forward_auth::is_verify(request.uri().path());
     // After signing in, the user returns to the page that they opened.
-    let here = request.uri().path_and_query().filter(|_| request.method() == Method::GET && !through_proxy);
-    let here = here.map(ToString::to_string);
+    let current_path = request.uri().path_and_query().filter(|_| request.method() == Method::GET && !through_proxy);
+    let current_path = current_path.map(ToString::to_string);
     let uri = request.uri().clone();
     let id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
     let mut response = next.run(request).await;
-    let raised = match response.extensions_mut().remove::<Raised>() {
-        Some(raised) => raised,
+    let pending = match response.extensions_mut().remove::<PendingError>() {
+        Some(pending) => pending,
         None if (response.status().is_client_error() || response.status().is_server_error())
             && !response.headers().contains_key(CONTENT_TYPE) =>
         {
-            Raised { error: Arc::new(WebError::Status(response.status())), return_to: None }
+            PendingError { error: Arc::new(WebError::Status(response.status())), return_to: None }
         }
         None => return response,
     };
-    let return_to = raised.return_to.or_else(|| here.filter(|_| matches!(*raised.error, WebError::NotSignedIn)));
-    let (error, message) = (&*raised.error, raised.error.message());
+    let return_to =
+        pending.return_to.or_else(|| current_path.filter(|_| matches!(*pending.error, WebError::NotSignedIn)));
+    let (error, message) = (&*pending.error, pending.error.message());
     let code = message.code;
     metrics::record_error(&app.metrics, error);
     // The path is a field because the request's access-log line may be below the configured level.

@@ -9,7 +9,7 @@ use crate::db::FailedSignIn;
 use crate::util::sanitize::chain;
 
 /// Records a failure with its code, the time and the request ID, and nothing about the user or the client. `aadsts` is
-/// the number of Entra's error. Beyond the limits of `Limits::may_record`, only the log and the metrics show it.
+/// the number of Entra's error. Beyond the limits of `RequestLimits::may_record`, only the log and the metrics show it.
 pub(super) async fn record(
     app: &App,
     error: &WebError,

@@ -31,13 +31,13 @@ pub(super) struct Alive {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Readiness {
     ready: bool,
-    postgres: Part,
-    entra: Part,
+    postgres: ComponentState,
+    entra: ComponentState,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Part {
+enum ComponentState {
     Ok,
     Failing,
 }
@@ -71,24 +71,24 @@ async fn check(app: &App, before: Option<Readiness>) -> Readiness {
     if let Err(error) = &postgres {
         app.database_log.database(error);
     }
-    let postgres = if postgres.is_ok() { Part::Ok } else { Part::Failing };
-    let entra = entra_part(before.map(|before| before.entra), entra.err());
-    Readiness { ready: postgres == Part::Ok && entra == Part::Ok, postgres, entra }
+    let postgres = if postgres.is_ok() { ComponentState::Ok } else { ComponentState::Failing };
+    let entra = entra_state(before.map(|before| before.entra), entra.err());
+    Readiness { ready: postgres == ComponentState::Ok && entra == ComponentState::Ok, postgres, entra }
 }
 
 /// Logs changes of Entra's state.
-fn entra_part(before: Option<Part>, error: Option<impl Error>) -> Part {
+fn entra_state(before: Option<ComponentState>, error: Option<impl Error>) -> ComponentState {
     match (error, before) {
-        (Some(error), None | Some(Part::Ok)) => {
+        (Some(error), None | Some(ComponentState::Ok)) => {
             tracing::warn!(error = chain(&error), "Entra is not ready");
-            Part::Failing
+            ComponentState::Failing
         }
-        (Some(_), Some(Part::Failing)) => Part::Failing,
-        (None, Some(Part::Failing)) => {
+        (Some(_), Some(ComponentState::Failing)) => ComponentState::Failing,
+        (None, Some(ComponentState::Failing)) => {
             tracing::info!("Entra is ready again");
-            Part::Ok
+            ComponentState::Ok
         }
-        (None, _) => Part::Ok,
+        (None, _) => ComponentState::Ok,
     }
 }
 
@@ -102,7 +102,7 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Read
     // In a task, so that a canceled probe does not cancel the check. Otherwise a failure to fetch Entra's keys would
     // never be cached, and each probe would wait for it.
     let check = tokio::spawn(async move { app.readiness.get(&app).await });
-    let failing = Readiness { ready: false, postgres: Part::Failing, entra: Part::Failing };
+    let failing = Readiness { ready: false, postgres: ComponentState::Failing, entra: ComponentState::Failing };
     let readiness = check.await.unwrap_or(failing);
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(readiness))

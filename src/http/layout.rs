@@ -14,11 +14,11 @@ pub(super) struct Layout {
     pub(super) brand: String,
     pub(super) assets: Arc<Assets>,
     /// The signed-in user; `None` on public pages.
-    pub(super) signed_in: Option<SignedIn>,
+    pub(super) signed_in: Option<NavUser>,
 }
 
 /// The signed-in user and the pages that they can open.
-pub(super) struct SignedIn {
+pub(super) struct NavUser {
     pub(super) name: String,
     pub(super) nav_items: Vec<NavItem>,
 }
@@ -36,7 +36,7 @@ const NAV_ITEMS: [(&str, &str, VisibleTo); 6] = [
     ("/", "Me", VisibleTo::All),
     ("/teams", "Teams", VisibleTo::All),
     ("/organizations", "Organizations", VisibleTo::All),
-    ("/people", "People", VisibleTo::SeesOthers),
+    ("/people", "Users", VisibleTo::SeesOthers),
     ("/syncs", "Syncs", VisibleTo::All),
     ("/settings", "Settings", VisibleTo::Operators),
 ];
@@ -73,6 +73,6 @@ impl Layout {
         };
         let nav_items = NAV_ITEMS.into_iter().filter(|(_, _, to)| visible(*to));
         let nav_items = nav_items.map(|(item, name, _)| NavItem { path: item, name, current: item == path }).collect();
-        Self { signed_in: Some(SignedIn { name: current.user.name().to_owned(), nav_items }), ..Self::new(app) }
+        Self { signed_in: Some(NavUser { name: current.user.name().to_owned(), nav_items }), ..Self::new(app) }
     }
 }

@@ -1,4 +1,4 @@
-//! Limits: request size, concurrent sign-ins, requests per client address, sign-ins per user.
+//! RequestLimits: request size, concurrent sign-ins, requests per client address, sign-ins per user.
 
 mod rate;
 
@@ -39,7 +39,7 @@ const MAX_RECORDS_PER_ADDRESS: u32 = 10;
 const MAX_RECORDS: u32 = 200;
 
 /// State of the limits.
-pub(super) struct Limits {
+pub(super) struct RequestLimits {
     sign_ins: Semaphore,
     per_address: Option<KeyedLimit>,
     per_user: Option<KeyedLimit>,
@@ -47,7 +47,7 @@ pub(super) struct Limits {
     records: KeyedLimit,
 }
 
-impl Limits {
+impl RequestLimits {
     pub(super) fn new(config: &Config, clock: &Clock) -> Self {
         let known = config.server.tells_clients_apart();
         let quota = config.limits.sign_ins_per_address.filter(|_| known);

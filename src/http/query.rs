@@ -20,7 +20,7 @@ pub(super) struct Query(BTreeMap<&'static str, String>);
 /// Why a page, an API route or forward auth rejects a query.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum QueryError {
-    #[error("query parameter {}: unknown here; known: {}", sanitize_for_log(name), list(known))]
+    #[error("query parameter {}: unknown; allowed: {}", sanitize_for_log(name), list(known))]
     Unknown { name: String, known: Vec<&'static str> },
     #[error("query parameter {name}: given more than once")]
     Duplicate { name: &'static str },
@@ -114,8 +114,8 @@ impl QueryError {
     pub(super) fn detail(&self) -> String {
         match self {
             Self::Unknown { .. } => match self.parameter() {
-                Some(name) => format!("The parameter “{name}” is unknown here."),
-                None => "The address has a parameter that is unknown here.".to_owned(),
+                Some(name) => format!("The parameter “{name}” is unknown."),
+                None => "The address has an unknown parameter.".to_owned(),
             },
             Self::Duplicate { name } => format!("The parameter “{name}” is given more than once."),
             Self::Value { name, .. } => format!("The parameter “{name}” has an invalid value."),
@@ -128,9 +128,9 @@ impl QueryError {
         match self {
             Self::Unknown { known, .. } if known.is_empty() => "No parameters are allowed.".to_owned(),
             Self::Unknown { known, .. } => format!("Allowed parameters: {}.", list(known)),
-            Self::Duplicate { .. } => "Give it once.".to_owned(),
+            Self::Duplicate { .. } => "Pass it once.".to_owned(),
             Self::Value { allowed, .. } => format!("Allowed: {allowed}."),
-            Self::Conflict { .. } => "Give one of the two.".to_owned(),
+            Self::Conflict { .. } => "Pass only one of them.".to_owned(),
         }
     }
 }

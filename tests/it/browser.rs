@@ -65,7 +65,7 @@ async fn tutorial(demo_with: &[&str]) {
     browser.click("//a[contains(., 'and not in others?')]").await;
     browser.until_title("Explain Alice Arden").await;
     browser.type_into("//input[@id='team']", "All Staff").await;
-    browser.click("//button[normalize-space()='Ask']").await;
+    browser.click("//button[normalize-space()='Explain']").await;
     let answer = scene.table("Why not in “All Staff”?").await;
     assert!(answer.contains("Not assigned: ") && answer.contains("Users and groups"), "{answer}");
 
@@ -73,7 +73,8 @@ async fn tutorial(demo_with: &[&str]) {
     scene.navigate("Organizations").await;
     scene.open("Data Science").await;
     let page = browser.text().await;
-    for said in ["100 USD each 30d, next reset", "10,000 tokens and 1,000 requests a minute", "gpt-4, gpt-3.5-turbo"] {
+    for said in ["$100 per 30 days, next reset", "10,000 tokens and 1,000 requests per minute", "gpt-4, gpt-3.5-turbo"]
+    {
         assert!(page.contains(said), "the organization lacks the default {said:?}: {page}");
     }
     let team = scene.table("Teams").await;
@@ -90,21 +91,21 @@ async fn tutorial(demo_with: &[&str]) {
     scene.at_the_desk("Bob Birch", "put", "Night Shift").await;
     scene.sign_in("Bob Birch").await;
     assert!(scene.table("Teams").await.contains("Night Shift"), "{}", scene.table("Teams").await);
-    assert!(scene.table("Last sync").await.contains("created 1 organization; created 1 team"));
+    assert!(scene.table("Last sync").await.contains("1 organization created; 1 team created"));
     scene.navigate("Teams").await;
     assert_eq!(scene.row("Night Shift").await[1], "Night Shift", "the organization of the new team");
     scene.open("Night Shift").await;
     assert!(scene.table("Members").await.contains("Bob Birch"), "{}", scene.table("Members").await);
     scene.navigate("Syncs").await;
     let sync = browser.text_of(LATEST_SYNC).await;
-    for said in ["signed in", "joined", "Night Shift", "created 1 organization", "created 1 team"] {
+    for said in ["signed in", "added to", "Night Shift", "1 organization created", "1 team created"] {
         assert!(sync.contains(said), "no {said:?} in the record of Bob's sign-in: {sync}");
     }
 
     // 3. A new member; 5. an app role, given and taken away.
     scene.at_the_desk("Erin Ellis", "put", "Data Science").await;
     scene.sign_in("Erin Ellis").await;
-    assert!(scene.table("Last sync").await.contains("joined Data Science"));
+    assert!(scene.table("Last sync").await.contains("added to Data Science"));
     scene.at_the_desk("Erin Ellis", "role", "org_admin").await;
     scene.sign_in("Erin Ellis").await;
     assert!(scene.table("Organizations").await.contains("org_admin"), "{}", scene.table("Organizations").await);
@@ -118,15 +119,15 @@ async fn tutorial(demo_with: &[&str]) {
     scene.navigate("Teams").await;
     scene.open("Data Science").await;
     assert!(scene.table("Members").await.contains("Erin Ellis"), "{}", scene.table("Members").await);
-    scene.navigate("People").await;
+    scene.navigate("Users").await;
     assert_eq!(scene.names().await, ["Alice Arden", "Bob Birch", "Erin Ellis"], "everybody who has signed in");
     scene.open("Erin Ellis").await;
-    assert!(scene.table("Latest syncs").await.contains("joined Data Science"), "{}", browser.text().await);
+    assert!(scene.table("Latest syncs").await.contains("added to Data Science"), "{}", browser.text().await);
     scene.navigate("Syncs").await;
     let signed_in = browser.texts("//tbody/tr/th//a").await;
     let by = ["Alice Arden", "Erin Ellis", "Erin Ellis", "Erin Ellis", "Bob Birch", "Alice Arden"];
     assert_eq!(signed_in, by, "a record of each sign-in, the latest first");
-    browser.click("//summary[normalize-space()='The numbers']").await;
+    browser.click("//summary[normalize-space()='Show data']").await;
     assert!(browser.text().await.contains("Sign-ins an hour"), "{}", browser.text().await);
 
     // A canceled sign-in is a page that says so, and the way back works.
@@ -160,6 +161,6 @@ async fn without_organizations(demo_with: &[&str]) {
         page.contains("Standalone: The team stands alone: groups do not become organizations"),
         "no reason: {page}"
     );
-    assert!(page.contains("100 USD each 30d"), "the team has the defaults itself: {page}");
+    assert!(page.contains("$100 per 30 days"), "the team has the defaults itself: {page}");
     scene.end().await;
 }

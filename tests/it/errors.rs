@@ -75,7 +75,7 @@ fn words(page: &Answer) -> Words {
         title: between(&page.body, "<h1>", "</h1>"),
         what: between(main, "<p>", "</p>"),
         remedy: between(second, "<p>", "</p>"),
-        request_id: between(main, "<dt>Request id</dt><dd><code>", "</code>"),
+        request_id: between(main, "<dt>Request ID</dt><dd><code>", "</code>"),
     }
 }
 

@@ -143,7 +143,7 @@ impl Scene {
     async fn is_told(&self, browser: &mut Browser, warning: &str, how: &str) {
         let page = browser.get(self.service.at("/")).await;
         assert_eq!(page.body.matches(WARNING).count(), 1, "{how}: {}", page.body);
-        assert!(page.body.contains(&format!("{WARNING}Microsoft did not tell {warning}")), "{how}: {}", page.body);
+        assert!(page.body.contains(&format!("{WARNING}Microsoft did not report {warning}")), "{how}: {}", page.body);
         assert!(page.body.contains(" Your teams are as of "), "{how}: all was known before: {}", page.body);
         let me = browser.me(&self.service).await.json();
         assert_eq!(teams(&me), sorted([self.kept, self.left]), "{how}: {me:#}");

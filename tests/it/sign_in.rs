@@ -75,15 +75,15 @@ async fn the_page_tells_what_a_sign_in_did(#[values(Native, LiteLlm)] store: Sto
     let erin = world.simulator.edit(|directory| directory.person("Erin Ellis", |_| {}));
     let service = world.service().await;
     // Her sign-in created an organization and a team of a group that is none of hers.
-    assert_eq!(last_sync(&world, &service, erin).await, "just now: made the account.");
+    assert_eq!(last_sync(&world, &service, erin).await, "just now: account created.");
 
     world.sql("update {teams} set organization_id = null").await;
     world.simulator.edit(|directory| directory.put(erin, group));
-    assert_eq!(last_sync(&world, &service, alice).await, "just now: made the account; joined Production LLM Evals.");
+    assert_eq!(last_sync(&world, &service, alice).await, "just now: account created; added to Production LLM Evals.");
     world.sql("delete from {organization_members}").await;
-    let said = "just now: joined the organization Production LLM Evals, 1 team unchanged.";
+    let said = "just now: added to the organization Production LLM Evals, 1 team unchanged.";
     assert_eq!(last_sync(&world, &service, alice).await, said);
-    assert_eq!(last_sync(&world, &service, alice).await, "just now: nothing had to be changed, 1 team unchanged.");
+    assert_eq!(last_sync(&world, &service, alice).await, "just now: no changes, 1 team unchanged.");
 
     world.simulator.edit(|directory| {
         let [first, second] = ["First", "Second"].map(|name| directory.group(name));
@@ -96,7 +96,7 @@ async fn the_page_tells_what_a_sign_in_did(#[values(Native, LiteLlm)] store: Sto
     let said = last_sync(&world, &service, alice).await;
     let (joined, rest) = said.split_once("; ").unwrap();
     assert!(["just now: joined First, Second", "just now: joined Second, First"].contains(&joined), "{said}");
-    let changed = "created 2 organizations; created 2 teams; brought details and roles up to date, 1 team unchanged.";
+    let changed = "2 organizations created; 2 teams created; details and roles updated, 1 team unchanged.";
     assert_eq!(rest, changed);
 }
 
@@ -121,13 +121,13 @@ async fn the_page_tells_what_is_not_known(#[values(Native, LiteLlm)] store: Stor
         (
             false,
             &both[..],
-            "Microsoft did not tell which groups are assigned to this application, nor which groups you are in.",
+            "Microsoft did not report which groups are assigned to this application, or which groups you are in.",
         ),
-        (true, &both[1..], "Microsoft did not tell which groups you are in. Your teams are as of 10 minutes ago."),
+        (true, &both[1..], "Microsoft did not report which groups you are in. Your teams are as of 10 minutes ago."),
         (
             true,
             &both[..1],
-            "Microsoft did not tell which groups are assigned to this application. Your teams are as of 10 minutes ago.",
+            "Microsoft did not report which groups are assigned to this application. Your teams are as of 10 minutes ago.",
         ),
     ] {
         if known_before {
@@ -138,7 +138,7 @@ async fn the_page_tells_what_is_not_known(#[values(Native, LiteLlm)] store: Stor
             world.simulator.fault(FaultRule::on(list, Fault::status(403)));
         }
         let page = world.sign_in(&service, alice).await.get(service.at("/")).await.body;
-        let whole = format!("</strong> {said} Nothing new was joined, and what you had before you still have.</p>");
+        let whole = format!("</strong> {said} Nothing new was joined, and keep the ones that you had.</p>");
         assert!(page.contains(&whole), "{lists:?}: {page}");
         for insides in ["Authorization_RequestDenied", "Insufficient privileges"] {
             assert!(!page.contains(insides), "what Graph said is for administrators: {page}");

@@ -118,10 +118,10 @@ impl ExplainPage {
             Verdict::NotAssigned { .. } => ("", "not assigned"),
             Verdict::AssignmentUnknown { .. } => ("warn", "unknown"),
             Verdict::NoServicePrincipal | Verdict::NoTeam => ("warn", "no team"),
-            Verdict::PartialMembership { .. } => ("warn", "half"),
+            Verdict::PartialMembership { .. } => ("warn", "partial"),
             Verdict::NotInTeam => ("warn", "not in it"),
-            Verdict::TeamRefused { .. } => ("bad", "team refused"),
-            Verdict::UserDenied { .. } => ("bad", "person refused"),
+            Verdict::TeamRefused { .. } => ("bad", "team failed"),
+            Verdict::UserDenied { .. } => ("bad", "membership failed"),
         }
     }
 
@@ -134,8 +134,8 @@ impl ExplainPage {
 
     fn source(source: Source) -> (&'static str, &'static str) {
         match source {
-            Source::Entra => ("note", "from Entra"),
-            Source::Manual => ("", "by hand"),
+            Source::Entra => ("note", "From Entra"),
+            Source::Manual => ("", "Manual"),
         }
     }
 }

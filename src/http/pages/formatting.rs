@@ -62,8 +62,27 @@ pub(in crate::http) fn models(models: &[String]) -> String {
 pub(in crate::http) fn budget(limits: &RowLimits) -> String {
     match (&limits.max_budget, &limits.budget_duration) {
         (None, _) => "no budget".to_owned(),
-        (Some(max), Some(duration)) => format!("{max} USD each {duration}"),
-        (Some(max), None) => format!("{max} USD, never reset"),
+        (Some(max), Some(duration)) => format!("${max} per {}", period(duration)),
+        (Some(max), None) => format!("${max}, never reset"),
+    }
+}
+
+/// A duration in LiteLLM's notation, such as `30d`: `30 days`, or `day` for `1d`. Other texts are returned unchanged.
+pub(in crate::http) fn period(duration: &str) -> String {
+    let (number, unit) = duration.split_at(duration.find(|c: char| !c.is_ascii_digit()).unwrap_or(duration.len()));
+    let unit = match unit {
+        "s" => "second",
+        "m" => "minute",
+        "h" => "hour",
+        "d" => "day",
+        "w" => "week",
+        "mo" => "month",
+        _ => return duration.to_owned(),
+    };
+    match number.parse::<u32>() {
+        Ok(1) => unit.to_owned(),
+        Ok(number) => count(number, unit),
+        Err(_) => duration.to_owned(),
     }
 }
 
@@ -76,10 +95,10 @@ pub(in crate::http) fn reset(limits: &RowLimits) -> Option<&DateTime<Utc>> {
 pub(in crate::http) fn rates(limits: &RowLimits) -> String {
     match (limits.tpm_limit, limits.rpm_limit) {
         (None, None) => "no limit".to_owned(),
-        (Some(tokens), None) => format!("{} a minute", counted(tokens, "token")),
-        (None, Some(requests)) => format!("{} a minute", counted(requests, "request")),
+        (Some(tokens), None) => format!("{} per minute", counted(tokens, "token")),
+        (None, Some(requests)) => format!("{} per minute", counted(requests, "request")),
         (Some(tokens), Some(requests)) => {
-            format!("{} and {} a minute", counted(tokens, "token"), counted(requests, "request"))
+            format!("{} and {} per minute", counted(tokens, "token"), counted(requests, "request"))
         }
     }
 }
@@ -105,18 +124,18 @@ fn counted(number: i64, one: &str) -> String {
 
 /// The source of a membership.
 pub(in crate::http) fn source(source: &str) -> &'static str {
-    if source == "entra" { "from Entra" } else { "by hand" }
+    if source == "entra" { "From Entra" } else { "Manual" }
 }
 
 /// The outcome of a sign-in.
 pub(in crate::http) fn outcome(outcome: &str) -> &'static str {
     match outcome {
         "signed_in" => "signed in",
-        "no_group" => "refused: in no assigned group",
-        "groups_unknown" => "refused: a group is required, and Microsoft did not tell the groups",
-        "email_domain" => "refused: the address is of no allowed domain",
-        "other_tenant" => "refused: the id belongs to a person of another tenant",
-        _ => "refused",
+        "no_group" => "denied: in no assigned group",
+        "groups_unknown" => "denied: a group is required, but the groups are unknown",
+        "email_domain" => "denied: e-mail domain not allowed",
+        "other_tenant" => "denied: the user ID belongs to a user of another tenant",
+        _ => "denied",
     }
 }
 
@@ -168,6 +187,12 @@ mod tests {
     }
 
     #[test]
+    fn budget_period_is_spelled_out() {
+        let periods = ["30d", "1d", "12h", "1mo", "daily", "", "99999999999d"].map(period);
+        assert_eq!(periods, ["30 days", "day", "12 hours", "month", "daily", "", "99999999999d"]);
+    }
+
+    #[test]
     fn rate_of_one_is_singular() {
         let limits = |tpm_limit, rpm_limit| RowLimits {
             max_budget: None,
@@ -176,8 +201,8 @@ mod tests {
             tpm_limit,
             rpm_limit,
         };
-        assert_eq!(rates(&limits(Some(1), Some(10_000))), "1 token and 10,000 requests a minute");
-        assert_eq!(rates(&limits(None, Some(1))), "1 request a minute");
+        assert_eq!(rates(&limits(Some(1), Some(10_000))), "1 token and 10,000 requests per minute");
+        assert_eq!(rates(&limits(None, Some(1))), "1 request per minute");
     }
 
     #[test]

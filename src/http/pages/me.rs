@@ -82,13 +82,16 @@ impl MePage {
         if !unknown.is_empty() {
             let as_of = self.as_of.as_ref().map(|at| format!(" Your teams are as of {at}.")).unwrap_or_default();
             warnings.push(format!(
-                "Microsoft did not tell {}.{as_of} Nothing new was joined, and what you had before you still have.",
-                unknown.join(", nor ")
+                "Microsoft did not report {}.{as_of} You were added to no new teams and keep the ones that you had.",
+                unknown.join(", or ")
             ));
         }
         if !sync.row.failures.is_empty() {
-            let who =
-                if self.current.permissions.operator { "The syncs say why." } else { "Your administrator sees why." };
+            let who = if self.current.permissions.operator {
+                "The syncs show the reason."
+            } else {
+                "Your administrator sees why."
+            };
             warnings.push(format!("Some groups could not be set up completely. {who}"));
         }
         warnings

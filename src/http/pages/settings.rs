@@ -1,6 +1,6 @@
 //! `GET /settings`: the effective settings with their origins, and health checks.
 
-mod answers;
+mod troubleshooting;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::util::clock::Clock;
 use crate::util::http_client::HttpClient;
 use crate::util::single_flight::SingleFlight;
 
-use answers::{Answer, answers};
+use troubleshooting::{Entry, troubleshooting};
 
 /// How long a result is shared.
 const FINDINGS_TTL: Duration = Duration::from_secs(15);
@@ -82,7 +82,7 @@ impl Checks {
 struct SettingsPage<'a> {
     layout: Layout,
     checks: CheckResult,
-    answers: Vec<Answer>,
+    troubleshooting: Vec<Entry>,
     sections: Vec<(&'static str, Vec<&'a Setting>)>,
 }
 
@@ -92,15 +92,15 @@ impl SettingsPage<'_> {
         let count = |level| self.checks.findings.iter().filter(|finding| finding.level == level).count();
         let (failures, warnings) = (count(Level::Fail), count(Level::Warn));
         let failed = match failures {
-            0 if warnings == 0 => return "All is well: people can sign in.".to_owned(),
-            0 => "Nothing failed.".to_owned(),
-            1 => "1 thing failed.".to_owned(),
-            many => format!("{many} things failed."),
+            0 if warnings == 0 => return "All checks passed: users can sign in.".to_owned(),
+            0 => "No checks failed.".to_owned(),
+            1 => "1 check failed.".to_owned(),
+            many => format!("{many} checks failed."),
         };
         match warnings {
             0 => failed,
-            1 => format!("{failed} There is 1 warning."),
-            many => format!("{failed} There are {many} warnings."),
+            1 => format!("{failed} 1 warning."),
+            many => format!("{failed} {many} warnings."),
         }
     }
 
@@ -139,6 +139,6 @@ pub(in crate::http) async fn page(
     }
     query::none(query.as_deref())?;
     let checks = app.checks.findings(&app).await;
-    let (answers, sections) = (answers(&app.config), sections(&app.config));
-    write(&SettingsPage { layout: Layout::for_user(&app, &current, "/settings"), checks, answers, sections })
+    let (troubleshooting, sections) = (troubleshooting(&app.config), sections(&app.config));
+    write(&SettingsPage { layout: Layout::for_user(&app, &current, "/settings"), checks, troubleshooting, sections })
 }

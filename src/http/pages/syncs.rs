@@ -95,14 +95,14 @@ pub(in crate::http) fn filter(current: &CurrentUser, query: &ListQuery) -> SyncF
 pub(in crate::http) struct SyncView {
     pub(in crate::http) row: SyncRow,
     pub(in crate::http) read: Vec<String>,
-    pub(in crate::http) written: Vec<Part>,
+    pub(in crate::http) written: Vec<Change>,
     /// What was skipped, and why.
     pub(in crate::http) skipped: Vec<String>,
     pub(in crate::http) failed: Vec<String>,
 }
 
 /// One change: what was done, and for which groups.
-pub(in crate::http) struct Part {
+pub(in crate::http) struct Change {
     pub(in crate::http) text: String,
     pub(in crate::http) names: Vec<String>,
 }
@@ -130,7 +130,7 @@ impl SyncView {
                 row.assigned_groups_why.as_deref(),
             ),
             list_line(
-                ["group of the person", "groups of the person"],
+                ["group of the user", "groups of the user"],
                 &row.member_of,
                 row.member_of_read,
                 row.member_of_why.as_deref(),
@@ -144,11 +144,11 @@ impl SyncView {
     /// All changes on one line.
     pub(in crate::http) fn written_line(&self) -> String {
         let parts: Vec<String> = self.written.iter().map(ToString::to_string).collect();
-        if parts.is_empty() { "nothing had to be changed".to_owned() } else { parts.join("; ") }
+        if parts.is_empty() { "no changes".to_owned() } else { parts.join("; ") }
     }
 }
 
-impl std::fmt::Display for Part {
+impl std::fmt::Display for Change {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.text)?;
         if self.names.is_empty() { Ok(()) } else { write!(f, " {}", self.names.join(", ")) }
@@ -190,32 +190,32 @@ fn list_line([one, what]: [&str; 2], state: &str, read: Option<i32>, why: Option
     match state {
         "known" if read == Some(1) => format!("1 {one}"),
         "known" => format!("{} {what}", read.unwrap_or_default()),
-        "unknown" => format!("{what} unknown: {}", why.unwrap_or("Microsoft did not tell")),
-        "not_configured" => format!("{what}: none, since no service_principal_id is configured"),
+        "unknown" => format!("{what} unknown: {}", why.unwrap_or("Microsoft did not report them")),
+        "not_configured" => format!("{what}: not configured (entra.service_principal_id)"),
         _ => format!("{what}: not read"),
     }
 }
 
-fn written(row: &SyncRow, names: &BTreeMap<String, String>) -> Vec<Part> {
+fn written(row: &SyncRow, names: &BTreeMap<String, String>) -> Vec<Change> {
     let name = |id: &String| names.get(id).unwrap_or(id).clone();
     let mut parts = Vec::new();
     let mut add = |text: String, ids: &[&String]| {
-        parts.push(Part { text, names: ids.iter().map(|id| name(id)).collect() });
+        parts.push(Change { text, names: ids.iter().map(|id| name(id)).collect() });
     };
     if row.user_created {
-        add("made the account".to_owned(), &[]);
+        add("account created".to_owned(), &[]);
     }
     let joined: Vec<&String> = row.teams_joined.iter().collect();
     if !joined.is_empty() {
-        add("joined".to_owned(), &joined);
+        add("added to".to_owned(), &joined);
     }
     let only: Vec<&String> = row.organizations_joined.iter().filter(|id| !row.teams_joined.contains(id)).collect();
     if !only.is_empty() {
-        add("joined the organization".to_owned(), &only);
+        add("added to the organization".to_owned(), &only);
     }
     for (made, one) in [(&row.organizations_created, "organization"), (&row.teams_created, "team")] {
         if !made.is_empty() {
-            add(format!("created {}", formatting::count(made.len(), one)), &[]);
+            add(format!("{} created", formatting::count(made.len(), one)), &[]);
         }
     }
     // The first role of a new account is not a change: the page shows the role.
@@ -227,18 +227,18 @@ fn written(row: &SyncRow, names: &BTreeMap<String, String>) -> Vec<Part> {
     }
     let updated: Vec<&String> = row.team_models_updated.iter().collect();
     if !updated.is_empty() {
-        add("updated the models of".to_owned(), &updated);
+        add("updated models of".to_owned(), &updated);
     }
     if row.user_updated {
-        add("brought details and roles up to date".to_owned(), &[]);
+        add("details and roles updated".to_owned(), &[]);
     }
     parts
 }
 
 fn failure_line(failed: &crate::db::Failed) -> String {
     match (&failed.alias, &failed.why) {
-        (Some(alias), Some(why)) => format!("the {} {alias} could not be created: {why}", failed.kind),
-        _ => format!("{} {} could not be created; your administrator sees why", article(&failed.kind), failed.kind),
+        (Some(alias), Some(why)) => format!("failed to create the {} {alias}: {why}", failed.kind),
+        _ => format!("failed to create {} {}; your administrator sees why", article(&failed.kind), failed.kind),
     }
 }
 
@@ -256,18 +256,20 @@ fn note_line(note: &Value, names: &BTreeMap<String, String>) -> String {
     match note["note"].as_str().unwrap_or_default() {
         "team_stays_standalone" => {
             let id = text("team");
-            format!("{} stays standalone: what exists is left as it is", names.get(&id).unwrap_or(&id))
+            format!("{} stays standalone: existing teams are not changed", names.get(&id).unwrap_or(&id))
         }
-        "role_set_by_hand_stays" => "the role was set by hand, and stays while Entra gives none".to_owned(),
+        "role_set_by_hand_stays" => "manual role kept: Entra gives none".to_owned(),
         "operator_role_withheld" => format!(
-            "the role {} was withheld: the account is older than the first sign-in here, and an operator has to confirm \
-             it with entraway users adopt",
+            "the role {} was withheld: the account is older than the first sign-in here. An operator has to confirm it with \
+             entraway users adopt",
             text("role")
         ),
-        "same_email" => format!("other rows have the same address, and are left alone{}", others()),
-        "same_sso_user_id" => format!("other rows name this person's object id, and are left alone{}", others()),
-        "assigned_groups_unknown" => format!("nothing was made or joined: assigned groups unknown ({})", text("code")),
-        "member_of_unknown" => format!("nothing was joined: the person's groups are unknown ({})", text("code")),
+        "same_email" => format!("other rows with the same address were not changed{}", others()),
+        "same_sso_user_id" => format!("other rows with this user's object ID were not changed{}", others()),
+        "assigned_groups_unknown" => {
+            format!("nothing was created or added: the assigned groups are unknown ({})", text("code"))
+        }
+        "member_of_unknown" => format!("nothing was added: the user's groups are unknown ({})", text("code")),
         other => other.replace('_', " "),
     }
 }

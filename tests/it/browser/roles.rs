@@ -23,7 +23,7 @@ const UNEQUAL: [(&str, &str); 4] = [
     ("/people/40000000-0000-4000-8000-000000000001/explain", "Explain Alice Arden"),
 ];
 
-const ALL_PLACES: &[&str] = &["Me", "Teams", "Organizations", "People", "Syncs", "Settings"];
+const ALL_PLACES: &[&str] = &["Me", "Teams", "Organizations", "Users", "Syncs", "Settings"];
 const ALL_TEAMS: &[&str] =
     &["Data Science", "Future Pilots", "Platform Engineering", "Production LLM Evals", "Prompt Analysts"];
 const ALL_PEOPLE: &[&str] = &["Alice Arden", "Bob Birch", "Erin Ellis"];
@@ -48,7 +48,7 @@ const VIEWS: [View; 5] = [
     },
     View {
         role: "org_admin",
-        places: &["Me", "Teams", "Organizations", "People", "Syncs"],
+        places: &["Me", "Teams", "Organizations", "Users", "Syncs"],
         teams: &["Data Science"],
         people: Some(&["Alice Arden", "Erin Ellis"]),
         pages: [false, true, false, false],
@@ -96,12 +96,12 @@ async fn each_role(demo_with: &[&str]) {
         scene.navigate("Teams").await;
         assert_eq!(scene.names().await, view.teams, "{role}: teams");
         if let Some(people) = view.people {
-            scene.navigate("People").await;
+            scene.navigate("Users").await;
             assert_eq!(scene.names().await, people, "{role}: people");
         }
         for ((path, title), there) in UNEQUAL.into_iter().zip(view.pages) {
             scene.visit(path).await;
-            let expected = if there { title } else { "No such page" };
+            let expected = if there { title } else { "Page not found" };
             let shown = scene.browser.title().await;
             assert!(shown.starts_with(expected), "{role}: {path} shows {shown:?} and not {expected:?}");
             if title == "Alice Arden" && there {

@@ -32,7 +32,7 @@ async fn an_administrator_signs_somebody_out_everywhere_on_their_page() {
     let other = WebDriver::start().await;
     scene.sign_in_with(&other, "Bob Birch").await;
     scene.sign_in("Alice Arden").await;
-    scene.navigate("People").await;
+    scene.navigate("Users").await;
     scene.open("Bob Birch").await;
     browser.until_count("//section[@id='sessions']//tbody/tr", 1).await;
     let end_all = "//a[starts-with(normalize-space(), 'End all sessions')]";

@@ -130,7 +130,7 @@ async fn browser_canceled_signin_can_be_tried_again() {
     cancel().await;
     stage.back().await;
     stage.pick_alice().await;
-    browser.until_title("This sign-in was finished already").await;
+    browser.until_title("This sign-in was already finished").await;
     stage.again().await;
     stage.pick_alice().await;
     browser.until_title("Teams").await;

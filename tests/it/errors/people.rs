@@ -118,7 +118,7 @@ async fn a_person_in_no_group_is_told_where_to_get_into_one(#[values(Native, Lit
     let service = world.service_with(|config| config.policy.require_group = true).await;
     let before = world.traces().await;
     let page = shown(&world, (403, "no_group"), async || comes_back(&world, &service, bob).await).await;
-    assert!(page.body.contains("Ask your administrator to put you into a group"), "{}", page.body);
+    assert!(page.body.contains("Ask your administrator to add you to a group"), "{}", page.body);
     world.simulator.fault(FaultRule::on(Endpoint::MemberOf, Fault::Html));
     shown(&world, (503, "groups_unknown"), async || comes_back(&world, &service, bob).await).await;
     let outcomes = ["no_group", "no_group", "groups_unknown", "groups_unknown"];
@@ -158,6 +158,6 @@ async fn a_person_whom_entra_refuses_otherwise_is_told_whom_to_tell() {
         world.simulator.clear_faults();
         world.simulator.fault(FaultRule::on(Endpoint::Authorize, Fault::Entra(error)));
         let page = shown(&world, (403, "entra_refused"), async || comes_back(&world, &service, alice).await).await;
-        assert!(page.body.contains("tell your administrator, with the request id"), "{}", page.body);
+        assert!(page.body.contains("ontact your administrator with the request ID"), "{}", page.body);
     }
 }

@@ -19,7 +19,7 @@ async fn a_wrong_client_secret_is_the_services_own_fault(#[values(Native, LiteLl
     let before = world.traces().await;
     let page = shown(&world, (503, "app_refused"), async || comes_back(&world, &service, alice).await).await;
     assert!(!page.body.contains(wrong), "{}", page.body);
-    assert!(page.body.contains("tell your administrator, with the request id"), "{}", page.body);
+    assert!(page.body.contains("ontact your administrator with the request ID"), "{}", page.body);
     assert_eq!(world.traces().await, before, "nothing is written");
 }
 
@@ -35,7 +35,7 @@ async fn a_credential_that_is_gone_is_the_services_own_fault(#[values(Native, Li
         let expected = (503, "credential_unusable");
         let page = shown(&world, expected, async || comes_back(&world, &service, alice).await).await;
         assert!(!page.body.contains("nowhere"), "{}", page.body);
-        assert!(page.body.contains("tell your administrator, with the request id"), "{}", page.body);
+        assert!(page.body.contains("ontact your administrator with the request ID"), "{}", page.body);
         assert_eq!(world.traces().await, before, "nothing is written");
     }
 }

@@ -77,7 +77,7 @@ async fn while_graph_throttles_everybody_people_get_in_with_a_warning_and_ask_no
     for (mut browser, answer) in all_come_in(waiting, &mut known, &service).await {
         assert_eq!(answer.status, 303, "a list that is unknown keeps nobody outside: {answer:#?}");
         let page = browser.get(service.at("/")).await;
-        assert!(page.body.contains("Microsoft did not tell which groups"), "the page says so: {}", page.body);
+        assert!(page.body.contains("Microsoft did not report which groups"), "the page says so: {}", page.body);
     }
     let (own, shared) = (asked(&world, Endpoint::MemberOf), asked(&world, Endpoint::AssignedTo));
     assert!((PEOPLE..=TRIES * PEOPLE).contains(&own), "{PEOPLE} people asked {own} times for their own groups");
@@ -87,7 +87,7 @@ async fn while_graph_throttles_everybody_people_get_in_with_a_warning_and_ask_no
     world.simulator.clear_faults();
     let mut well = world.sign_in(&service, alice).await;
     assert!(
-        !well.get(service.at("/")).await.body.contains("Microsoft did not tell"),
+        !well.get(service.at("/")).await.body.contains("Microsoft did not report"),
         "and the next sign-in is as ever"
     );
 }

@@ -16,15 +16,15 @@ async fn a_team_of_an_organization_shows_limits_models_and_members(#[values(Nati
     let models = format!("Platform Organization Platform Models gpt-4, gpt-3.5-turbo {inherited}");
     for said in [
         models.as_str(),
-        "Budget 100 USD each 30d, next reset 20",
-        "Limits 10,000 tokens and 1,000 requests a minute",
-        "Alice Arden user from Entra",
+        "Budget $100 per 30 days, next reset 20",
+        "Limits 10,000 tokens and 1,000 requests per minute",
+        "Alice Arden user From Entra",
     ] {
         assert!(page.contains(said), "no {said:?} in {page}");
     }
     assert!(!page.contains("standalone") && !page.contains("Standalone"), "{page}");
     let page = text(&cast.ada.page(&cast.service, &format!("/organizations/{}", cast.platform)).await);
-    for said in ["Models gpt-4, gpt-3.5-turbo Budget 100 USD each 30d", "Olga Orr org_admin from Entra"] {
+    for said in ["Models gpt-4, gpt-3.5-turbo Budget $100 per 30 days", "Olga Orr org_admin From Entra"] {
         assert!(page.contains(said), "no {said:?} in {page}");
     }
 }
@@ -41,9 +41,9 @@ async fn a_limit_that_somebody_changed_is_shown_as_it_is_now(#[values(Native, Li
         )
         .await;
     let page = text(&cast.alice.page(&cast.service, &format!("/organizations/{}", cast.platform)).await);
-    assert!(page.contains("Budget 12.5 USD each 30d"), "{page}");
+    assert!(page.contains("Budget $12.5 per 30 days"), "{page}");
     let page = text(&cast.alice.page(&cast.service, &format!("/teams/{}", cast.platform)).await);
-    assert!(page.contains("Models all models Budget no budget Limits 10,000 tokens a minute"), "{page}");
+    assert!(page.contains("Models all models Budget no budget Limits 10,000 tokens per minute"), "{page}");
 }
 
 #[rstest]
@@ -89,11 +89,11 @@ async fn each_membership_tells_where_it_came_from(#[values(Native, LiteLlm)] sto
     cast.world.by_hand(MAKE_TEAM, &[&"by-hand", &"By hand"]).await;
     cast.world.by_hand(PUT_IN_TEAM, &[&cast.alice.id, &"by-hand", &"admin"]).await;
     let page = text(&cast.ada.page(&cast.service, "/teams/by-hand").await);
-    assert!(page.contains("Alice Arden admin by hand"), "{page}");
+    assert!(page.contains("Alice Arden admin Manual"), "{page}");
     let page = cast.ada.page(&cast.service, &format!("/people/{}", cast.alice.id)).await;
     let (_, teams) = page.split_once("id=\"teams\"").unwrap();
     let teams = text(&format!("<main{teams}"));
-    assert_eq!((teams.matches("by hand").count(), teams.matches("from Entra").count()), (1, 1), "{teams}");
+    assert_eq!((teams.matches("Manual").count(), teams.matches("From Entra").count()), (1, 1), "{teams}");
 }
 
 #[rstest]
@@ -106,7 +106,8 @@ async fn a_persons_page_is_for_operators_the_way_on(#[values(Native, LiteLlm)] s
         assert!(page.contains(&format!("href=\"{link}\"")), "no link to {link}: {page}");
     }
     let said = text(&page);
-    for words in ["bob.birch@contoso-sim.example", "internal_user_viewer", "signed in; made the account; joined Data"] {
+    for words in ["bob.birch@contoso-sim.example", "internal_user_viewer", "signed in; account created; added to Data"]
+    {
         assert!(said.contains(words), "no {words:?} in {said}");
     }
 }

@@ -14,13 +14,13 @@ async fn it_tells_who_i_am_where_i_belong_and_what_the_last_sync_did(#[values(Na
     let page = text(&cast.alice.page(&cast.service, "/").await);
     // LiteLLM knows no word for an organization's models: the team names them.
     let inherited = if store == Native { " (inherited from its organization)" } else { "" };
-    let team = format!("Platform Platform user from Entra gpt-4, gpt-3.5-turbo{inherited} 100 USD each 30d");
+    let team = format!("Platform Platform user From Entra gpt-4, gpt-3.5-turbo{inherited} $100 per 30 days");
     for said in [
         "Alice Arden",
         "internal_user",
-        "10 USD each 30d, next reset 20",
-        "just now : made the account; joined Platform; created 1 organization; created 1 team.",
-        "Platform internal_user from Entra gpt-4, gpt-3.5-turbo 100 USD each 30d",
+        "$10 per 30 days, next reset 20",
+        "just now : account created; added to Platform; 1 organization created; 1 team created.",
+        "Platform internal_user From Entra gpt-4, gpt-3.5-turbo $100 per 30 days",
         &team,
         "this browser",
     ] {
@@ -28,7 +28,7 @@ async fn it_tells_who_i_am_where_i_belong_and_what_the_last_sync_did(#[values(Na
     }
     cast.alice.browser.sign_in(&cast.world.simulator, &cast.service, cast.alice.id).await;
     let page = text(&cast.alice.page(&cast.service, "/").await);
-    assert!(page.contains("nothing had to be changed, 1 team unchanged."), "{page}");
+    assert!(page.contains("no changes, 1 team unchanged."), "{page}");
 }
 
 #[rstest]
@@ -39,8 +39,8 @@ async fn when_microsoft_does_not_answer_it_says_as_of_when_the_teams_are(#[value
     cast.world.simulator.fault(FaultRule::on(Endpoint::MemberOf, Fault::status(403)));
     cast.alice.browser.sign_in(&cast.world.simulator, &cast.service, cast.alice.id).await;
     let page = text(&cast.alice.page(&cast.service, "/").await);
-    assert!(page.contains("Microsoft did not tell which groups you are in. Your teams are as of "), "{page}");
-    assert!(page.contains("what you had before you still have"), "{page}");
+    assert!(page.contains("Microsoft did not report which groups you are in. Your teams are as of "), "{page}");
+    assert!(page.contains("keep the ones that you had"), "{page}");
     assert!(page.contains("Platform"), "{page}");
 }
 

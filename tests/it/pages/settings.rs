@@ -138,7 +138,7 @@ async fn when_all_is_well_each_step_says_what_it_found(#[values(Native, LiteLlm)
     if store == LiteLlm {
         assert_found(&page, "ok", "LiteLLM's tables", &["all columns that are needed are there"]);
     }
-    assert!(text(&page.body).contains("All is well: people can sign in."), "{}", page.body);
+    assert!(text(&page.body).contains("All checks passed: users can sign in."), "{}", page.body);
 
     let statements = world.statements().await;
     assert!(statements.iter().any(|(sql, _)| sql.contains("current_setting")), "the check ran: {statements:#?}");
@@ -160,12 +160,12 @@ async fn it_says_what_the_flag_is_and_where_that_came_from() {
         &*format!(
             "{FLAG} ({origin}) is true: at a sign-in, each assigned group that has none yet gets an organization"
         ),
-        "a team that was there before organizations were switched on stays standalone",
-        "A team whose organization the database refused is standalone too",
-        "A new team, and a new organization, gets a budget of 100 US dollars each 30d: \
+        "a team that was created before organizations were enabled stays standalone",
+        "A team whose organization the database rejected is standalone, too",
+        "A new team or organization gets a budget of $100 per 30 days: \
          litellm_settings.default_team_params.max_budget (file, line ",
-        "Organizations, teams and people that exist keep the budgets that they have",
-        "A new person gets a budget of 10 US dollars each 30d",
+        "Existing organizations, teams and users keep their budgets",
+        "A new user gets a budget of $10 per 30 days",
     ] {
         assert!(said.contains(words), "{words:?} is not in {said}");
     }
@@ -179,7 +179,7 @@ async fn it_says_what_the_flag_is_and_where_that_came_from() {
         &*format!(
             "{FLAG} (default) is false: organizations are not created, and each assigned group becomes a standalone"
         ),
-        &format!("{FLAG} (default) is false, so new teams are standalone. They stay so when it is switched on later"),
+        &format!("{FLAG} (default) is false, so new teams are standalone. They stay standalone if it is enabled later"),
         "A new team gets no budget: litellm_settings.default_team_params.max_budget (default).",
     ] {
         assert!(said.contains(words), "{words:?} is not in {said}");
@@ -194,17 +194,17 @@ async fn without_the_enterprise_app_or_with_an_organization_by_default_it_says_s
     let service = world.service_with(principal).await;
     let mut browser = administrator(&world, &service).await;
     let page = load(&mut browser, &service).await;
-    assert!(text(&page.body).contains("is not set: nothing is created, and people join only what exists."));
+    assert!(text(&page.body).contains("is not set: nothing is created, and users are only added to existing teams."));
     assert_found(&page, "warning", "assigned groups", &["service_principal_id is not set", "set entra.service_princ"]);
 
     let service = world.service_of(world.config_of("  default_team_params: {organization_id: acme}\n")).await;
     let page = load(&mut browser, &service).await;
     let said = text(&page.body);
-    let words = "so new teams are made in the organization acme: that is what \
+    let words = "so new teams are created in the organization acme, as set by \
                  litellm_settings.default_team_params.organization_id (file, line ";
     assert!(said.contains(words), "{said}");
     assert_found(&page, "failed", "default organization", &["there is no organization acme"]);
-    assert!(said.contains("1 thing failed."), "{said}");
+    assert!(said.contains("1 check failed."), "{said}");
 }
 
 #[rstest]
@@ -260,7 +260,7 @@ async fn what_graph_refuses_is_told_with_what_to_do() {
     let remedy = "grant the application permission Application.Read.All and give admin consent";
     assert_found(&page, "failed", "assigned groups", &["(403)", remedy]);
     assert_found(&page, "ok", "client credentials", &["Entra gives the app a token"]);
-    assert!(text(&page.body).contains("1 thing failed."), "{}", page.body);
+    assert!(text(&page.body).contains("1 check failed."), "{}", page.body);
 }
 
 #[tokio::test]
@@ -280,7 +280,7 @@ async fn what_does_not_answer_in_time_is_told_and_the_rest_is_there() {
         let page = load(&mut browser, &service).await;
         assert_found(&page, "warning", what, &["no answer within 4 seconds", "try again later"]);
         let said = text(&page.body);
-        assert!(said.contains("Nothing failed. There ") && !said.contains("people can sign in."), "{said}");
+        assert!(said.contains("No checks failed. ") && !said.contains("users can sign in."), "{said}");
         assert_found(&page, "ok", "tables", &["the schema entraway is there"]);
         if let Some(before) = before {
             assert_found(&page, "ok", before, &[]);

@@ -21,13 +21,13 @@ async fn a_record_tells_what_was_read_written_left_alone_and_how_long_it_took(
     let page = cast.vera.page(&cast.service, &format!("/syncs?person={}", cast.bob.id)).await;
     let said = text(&page);
     for words in [
-        "Bob Birch signed in 3 assigned groups 2 groups of the person joined Night by hand created 1 organization",
-        "Night by hand stays standalone: what exists is left as it is",
+        "Bob Birch signed in 3 assigned groups 2 groups of the user added to Night by hand 1 organization created",
+        "Night by hand stays standalone: existing teams are not changed",
         "Entra ",
         "Graph ",
         "plan ",
         "Postgres ",
-        "made the account joined Data",
+        "account created added to Data",
     ] {
         assert!(said.contains(words), "no {words:?} in {said}");
     }
@@ -54,9 +54,9 @@ async fn records_are_filtered_by_person_by_group_and_by_trouble(#[values(Native,
         assert_eq!(body["syncs"].as_array().unwrap().len(), expected, "/api/syncs?{query}: {body:#}");
     }
     let page = text(&cast.ada.page(&cast.service, "/syncs?trouble=1").await);
-    assert!(page.contains(&format!("{stranger} refused: in no assigned group")), "{page}");
+    assert!(page.contains(&format!("{stranger} denied: in no assigned group")), "{page}");
     let explained = text(&cast.ada.page(&cast.service, &format!("/syncs?person={stranger}")).await);
-    assert!(explained.contains("0 groups of the person"), "what was read of the refused person: {explained}");
+    assert!(explained.contains("0 groups of the user"), "what was read of the refused person: {explained}");
 }
 
 #[tokio::test]
@@ -70,14 +70,14 @@ async fn the_chart_counts_the_sign_ins_of_the_last_day_by_the_hour() {
     }
     let mut ada = cast.world.sign_in(&cast.service, cast.ada.id).await;
     let page = ada.get(cast.service.at("/syncs")).await.body;
-    assert!(page.contains("Sign-ins an hour in the last 24 hours: 8, of them 2 with trouble."), "{page}");
-    assert!(page.contains("The most: 5 at "), "{page}");
+    assert!(page.contains("Sign-ins per hour in the last 24 hours: 8, 2 of them with problems."), "{page}");
+    assert!(page.contains("Maximum: 5 at "), "{page}");
     assert_eq!(page.matches("class=\"bar\"").count(), 2, "two hours in which sign-ins went well");
     assert_eq!(page.matches("class=\"bar bad\"").count(), 1, "one hour in which some did not");
     cast.world.clock.advance(TimeDelta::hours(23));
     let mut ada = cast.world.sign_in(&cast.service, cast.ada.id).await;
     let page = ada.get(cast.service.at("/syncs")).await.body;
-    assert!(page.contains("in the last 24 hours: 4, of them 2 with trouble."), "older ones have left it: {page}");
+    assert!(page.contains("in the last 24 hours: 4, 2 of them with problems."), "older ones have left it: {page}");
     let page = cast.alice.get(&cast.service, "/syncs").await;
     assert!(!page.body.contains("class=\"chart\""), "it is for who sees all");
 }

@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::domain::StoreKind;
+use crate::http::pages::formatting::period;
 use crate::policy::Limits;
 
 const FLAG: &str = "litellm_settings.entra_groups_also_create_orgs";
@@ -11,16 +12,16 @@ const TEAM_BUDGET: &str = "litellm_settings.default_team_params.max_budget";
 const USER_BUDGET: &str = "litellm_settings.default_internal_user_params.max_budget";
 
 /// A question and its answer.
-pub(super) struct Answer {
+pub(super) struct Entry {
     pub(super) question: &'static str,
     pub(super) paragraphs: Vec<String>,
 }
 
-pub(super) fn answers(config: &Config) -> Vec<Answer> {
+pub(super) fn troubleshooting(config: &Config) -> Vec<Entry> {
     vec![
-        Answer { question: "Organizations are not being created?", paragraphs: organizations(config) },
-        Answer { question: "A team is without an organization?", paragraphs: teams(config) },
-        Answer { question: "A budget is not applied?", paragraphs: budgets(config) },
+        Entry { question: "Organizations are not being created?", paragraphs: organizations(config) },
+        Entry { question: "A team is without an organization?", paragraphs: teams(config) },
+        Entry { question: "A budget is not applied?", paragraphs: budgets(config) },
     ]
 }
 
@@ -28,20 +29,19 @@ fn organizations(config: &Config) -> Vec<String> {
     let flag = with_origin(config, FLAG);
     let mut paragraphs = vec![if config.policy.also_create_orgs {
         format!(
-            "{flag} is true: at a sign-in, each assigned group that has none yet gets an organization, and a team inside \
-             it."
+            "{flag} is true: at a sign-in, each assigned group that has none yet gets an organization with a team in it."
         )
     } else {
         format!(
             "{flag} is false: organizations are not created, and each assigned group becomes a standalone team. Set it to \
-             true and restart the service; the next sign-in makes them."
+             true and restart the service; the next sign-in creates them."
         )
     }];
     paragraphs.push(if config.entra.service_principal_id.is_some() {
         "Only groups that are assigned to the enterprise app count. The check above says whether their list can be read."
             .to_owned()
     } else {
-        format!("{} is not set: nothing is created, and people join only what exists.", with_origin(config, PRINCIPAL))
+        format!("{} is not set: nothing is created, and users are only added to existing teams.", with_origin(config, PRINCIPAL))
     });
     paragraphs
 }
@@ -53,26 +53,25 @@ fn teams(config: &Config) -> Vec<String> {
     let mut paragraphs = Vec::new();
     if policy.also_create_orgs {
         paragraphs.push(
-            "What exists is left as it is: a team that was there before organizations were switched on stays standalone. Its \
-             group's organization is made beside it, and people join both."
+            "Existing teams are not changed: a team that was created before organizations were enabled stays standalone. The \
+             organization of its group is created separately, and users are added to both."
                 .to_owned(),
         );
         paragraphs.push(
-            "A team subject organization the database refused is standalone too, and stays so. The failures of that sign-in's \
-             sync record say why; the organization is tried again at each sign-in."
+            "A team whose organization the database rejected is standalone, too, and stays standalone. The sync record of \
+             that sign-in has the error. Each sign-in tries to create the organization again."
                 .to_owned(),
         );
     } else if let Some(id) = default {
         paragraphs.push(format!(
-            "{} is false, so new teams are made in the organization {id}: that is what {} says. Those that existed before \
-             stay where they are.",
+            "{} is false, so new teams are created in the organization {id}, as set by {}. Existing teams are not changed.",
             with_origin(config, FLAG),
             with_origin(config, ORGANIZATION)
         ));
     } else {
         paragraphs.push(format!(
-            "{} is false, so new teams are standalone. They stay so when it is switched on later: what exists is left as it \
-             is.",
+            "{} is false, so new teams are standalone. They stay standalone if it is enabled later: existing teams are not \
+             changed.",
             with_origin(config, FLAG)
         ));
     }
@@ -83,21 +82,20 @@ fn budgets(config: &Config) -> Vec<String> {
     let policy = &config.policy;
     let none = Limits::default();
     let team = policy.team_params.as_ref().map_or(&none, |params| &params.limits);
-    let subject = if policy.also_create_orgs { "A new team, and a new organization," } else { "A new team" };
+    let subject = if policy.also_create_orgs { "A new team or organization" } else { "A new team" };
     vec![
-        "The defaults are for what is made new. Organizations, teams and people that exist keep the budgets that they have: \
-         change those where they are."
+        "The defaults apply to new objects. Existing organizations, teams and users keep their budgets: change them there."
             .to_owned(),
         format!("{subject} gets {}: {}.", budget(team), with_origin(config, TEAM_BUDGET)),
-        format!("A new person gets {}: {}.", budget(&policy.user_params.limits), with_origin(config, USER_BUDGET)),
+        format!("A new user gets {}: {}.", budget(&policy.user_params.limits), with_origin(config, USER_BUDGET)),
     ]
 }
 
 fn budget(limits: &Limits) -> String {
     match (limits.max_budget, &limits.budget_duration) {
         (None, _) => "no budget".to_owned(),
-        (Some(budget), None) => format!("a budget of {budget} US dollars that never starts anew"),
-        (Some(budget), Some(duration)) => format!("a budget of {budget} US dollars each {duration}"),
+        (Some(budget), None) => format!("a budget of ${budget}, never reset"),
+        (Some(budget), Some(duration)) => format!("a budget of ${budget} per {}", period(&duration.to_string())),
     }
 }
 
