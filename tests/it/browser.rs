@@ -157,7 +157,7 @@ async fn without_organizations(demo_with: &[&str]) {
     scene.open("Data Science").await;
     let page = scene.browser.text().await;
     assert!(
-        page.contains("Standalone: The team stands alone: groups do not become organizations"),
+        page.contains("Standalone: The team is standalone: groups do not become organizations"),
         "no reason: {page}"
     );
     assert!(page.contains("100 USD each 30d"), "the team has the defaults itself: {page}");
