@@ -6,6 +6,7 @@ mod apply;
 mod connect;
 mod connection;
 mod current_user;
+mod error;
 mod expiry;
 mod failed_sign_in;
 mod litellm;
@@ -26,7 +27,6 @@ use std::time::{Duration, Instant};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::PgPool;
-use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
@@ -44,6 +44,7 @@ use pooled_connection::{Connection, Usage};
 
 pub use connect::ConnectError;
 pub use current_user::SessionUser;
+pub use error::StoreError;
 pub use expiry::AssertionKey;
 pub use failed_sign_in::FailedSignIn;
 pub use litellm::Leftovers;
@@ -108,102 +109,6 @@ struct ConnectionState {
     /// The pooler shares server connections between client connections, so that LISTEN does not work.
     multiplexed: AtomicBool,
     target: Target,
-}
-
-/// Database errors, by situation.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// No connection could be opened, or none is free.
-    #[error("the database is not available")]
-    Connect(#[source] ConnectError),
-    /// The connection broke, or a statement hit a resource, lock or time limit. A retry may succeed.
-    #[error("the database is not available")]
-    Unavailable(#[source] sqlx::Error),
-    /// The server is read-only, such as a standby.
-    #[error("the database only reads, as a standby does")]
-    ReadOnly,
-    /// The connection queue is full.
-    #[error("too many requests wait for the database")]
-    Busy,
-    /// No answer within the caller's time limit.
-    #[error("the database did not answer in time")]
-    Timeout,
-    /// The object ID belongs to a user of another tenant.
-    #[error("the user id belongs to a person of another tenant")]
-    OtherTenant,
-    #[error("the database refused a statement")]
-    Refused(#[source] sqlx::Error),
-    /// The database is not LiteLLM's, or its version is not supported.
-    #[error("the database's LiteLLM tables cannot be served (see docs/reference/litellm.md): {}", .0.join("; "))]
-    NotLiteLlm(Vec<String>),
-    #[error("the schema entraway is not there and could not be made")]
-    Schema(#[source] sqlx::Error),
-    #[error("the tables could not be brought up to date")]
-    Migration(#[source] MigrateError),
-    #[error("the database's address cannot be read")]
-    Address,
-    #[error("the cookie key in the database is not 64 bytes long")]
-    CookieKey,
-    #[error("a session in the database is of a user id that is no object id")]
-    UserId,
-}
-
-impl StoreError {
-    /// Whether the database is currently unusable, so that a retry may succeed.
-    #[must_use]
-    pub fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Connect(_) | Self::Unavailable(_) | Self::ReadOnly | Self::Timeout)
-    }
-
-    /// What the operator can do, if it is known.
-    #[must_use]
-    pub fn remedy(&self) -> Option<&'static str> {
-        match self {
-            Self::Connect(error) => Some(error.remedy()),
-            _ => None,
-        }
-    }
-
-    /// Stable error code, for logs and metrics.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Connect(_) | Self::Unavailable(_) => "unavailable",
-            Self::ReadOnly => "read_only",
-            Self::Busy => "busy",
-            Self::Timeout => "no_answer",
-            Self::OtherTenant => "other_tenant",
-            Self::Refused(_) => "refused",
-            Self::NotLiteLlm(_) => "not_litellm",
-            Self::Schema(_) => "schema",
-            Self::Migration(_) => "migration",
-            Self::Address => "address",
-            Self::CookieKey => "cookie_key",
-            Self::UserId => "user_id",
-        }
-    }
-}
-
-impl From<sqlx::Error> for StoreError {
-    fn from(error: sqlx::Error) -> Self {
-        let unavailable = match &error {
-            sqlx::Error::PoolTimedOut
-            | sqlx::Error::PoolClosed
-            | sqlx::Error::WorkerCrashed
-            | sqlx::Error::Io(_)
-            | sqlx::Error::Tls(_)
-            | sqlx::Error::Protocol(_) => true,
-            // Classes: 08 connection; 28 and 3D access to the server or database denied; 40 serialization failure or
-            // deadlock after all retries; 53 resources; 55 lock not available; 57 operator intervention (shutdown,
-            // statement timeout); 58 system error. 25006 is a read-only server.
-            sqlx::Error::Database(refusal) => refusal.code().is_some_and(|code| {
-                let classes = ["08", "28", "3D", "40", "53", "55", "57", "58"];
-                classes.iter().any(|class| code.starts_with(class)) || code == "25006"
-            }),
-            _ => false,
-        };
-        if unavailable { Self::Unavailable(error) } else { Self::Refused(error) }
-    }
 }
 
 impl Store {
@@ -506,7 +411,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn some_connections_are_kept_for_those_who_only_read() {
+    fn write_limit_reserves_connections_for_readers() {
         for (connections, writers) in [(1, 1), (2, 1), (4, 3), (5, 3), (10, 7), (100, 75)] {
             assert_eq!(max_writers(connections), writers, "of {connections} connections");
         }

@@ -300,7 +300,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_the_same_one_to_every_reader() {
+    fn email_parser_rejects_ambiguous_addresses() {
         for (text, domain) in [
             ("Alice.Arden@Contoso.example", "contoso.example"),
             (" o'brien+llm/x=y@a-b.co\n", "a-b.co"),

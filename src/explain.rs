@@ -57,13 +57,13 @@ pub fn explain(facts: &Facts, rules: Rules<'_>) -> Explanation {
 
 /// Why a team is standalone.
 #[must_use]
-pub fn standalone(made: Option<&TeamOrigin>, organizations_on: bool) -> Standalone {
-    match made {
+pub fn standalone(origin: Option<&TeamOrigin>, organizations_on: bool) -> Standalone {
+    match origin {
         Some(TeamOrigin { made_at, organization_refused: Some(why), .. }) => {
             Standalone::OrganizationRefused { at: *made_at, why: Some(why.clone()) }
         }
-        Some(made) if made.organizations_on => Standalone::TakenOut { at: made.made_at },
-        Some(made) if organizations_on => Standalone::OrganizationsWereOff { at: made.made_at },
+        Some(origin) if origin.organizations_on => Standalone::TakenOut { at: origin.made_at },
+        Some(origin) if organizations_on => Standalone::OrganizationsWereOff { at: origin.made_at },
         None if organizations_on => Standalone::NotOurs,
         _ => Standalone::OrganizationsOff,
     }
@@ -137,12 +137,12 @@ impl<'a> Explainer<'a> {
         let newest = self.facts.newest.as_ref();
         let reading = self.facts.reading.as_ref();
         let list = |list: &ListFacts, state: Option<ListState>, why: Option<&String>, assigned: bool| {
-            let kept = reading.is_some_and(|kept| !assigned || kept.assigned_groups != AssignedGroups::Unknown);
+            let stored = reading.is_some_and(|stored| !assigned || stored.assigned_groups != AssignedGroups::Unknown);
             let state = state.unwrap_or(ListState::NotRead);
             let mut report = ListReport {
                 state,
                 // An older list counts only if it was stored.
-                as_of: list.as_of.filter(|_| kept),
+                as_of: list.as_of.filter(|_| stored),
                 unknown_since: list.unknown_since,
                 why: why.cloned(),
                 words: Words::default(),
@@ -203,8 +203,8 @@ impl<'a> Explainer<'a> {
             (_, None) => return Verdict::AssignmentUnknown { in_team },
         }
         let complete = self.facts.complete.as_ref();
-        let refused = complete.filter(|run| run.outcome != Outcome::SignedIn);
-        match (self.teams.get(id), member, refused) {
+        let denied = complete.filter(|run| run.outcome != Outcome::SignedIn);
+        match (self.teams.get(id), member, denied) {
             (_, Some(_), _) if in_team => Verdict::Joined,
             (Some(_), Some(TeamMemberFacts { places: Some(places), .. }), _) => {
                 Verdict::PartialMembership { places: *places }
@@ -213,7 +213,7 @@ impl<'a> Explainer<'a> {
             (Some(_), ..) => Verdict::NotInTeam,
             (None, ..) => match (self.failures.get(&(true, id)), complete) {
                 (Some(failure), Some(run)) => {
-                    Verdict::TeamRefused { at: run.started_at, why: self.of_the_database(&failure.why) }
+                    Verdict::TeamRefused { at: run.started_at, why: self.database_message(&failure.why) }
                 }
                 _ => Verdict::NoTeam,
             },
@@ -231,14 +231,14 @@ impl<'a> Explainer<'a> {
             let joined = self.organization_members.contains(elsewhere);
             return Some(if joined { OrganizationVerdict::Joined } else { OrganizationVerdict::NotInIt });
         }
-        let there = self.organizations.contains_key(id);
+        let exists = self.organizations.contains_key(id);
         match (self.failures.get(&(false, id)), &self.facts.complete) {
-            _ if there && self.organization_members.contains(id) => Some(OrganizationVerdict::Joined),
-            _ if there => Some(OrganizationVerdict::NotInIt),
+            _ if exists && self.organization_members.contains(id) => Some(OrganizationVerdict::Joined),
+            _ if exists => Some(OrganizationVerdict::NotInIt),
             // Without a service principal, no organization is created.
             _ if reading.assigned_groups == AssignedGroups::NotConfigured => None,
             (Some(failure), Some(run)) => {
-                Some(OrganizationVerdict::Refused { at: run.started_at, why: self.of_the_database(&failure.why) })
+                Some(OrganizationVerdict::Refused { at: run.started_at, why: self.database_message(&failure.why) })
             }
             _ => Some(OrganizationVerdict::NotMade),
         }
@@ -250,13 +250,13 @@ impl<'a> Explainer<'a> {
         }
         Some(match standalone(team.made.as_ref(), self.rules.policy.also_create_orgs) {
             Standalone::OrganizationRefused { at, why } => {
-                Standalone::OrganizationRefused { at, why: why.and_then(|why| self.of_the_database(&why)) }
+                Standalone::OrganizationRefused { at, why: why.and_then(|why| self.database_message(&why)) }
             }
             other => other,
         })
     }
 
-    fn of_the_database(&self, why: &str) -> Option<String> {
+    fn database_message(&self, why: &str) -> Option<String> {
         self.rules.for_operator.then(|| why.to_owned())
     }
 
@@ -276,7 +276,7 @@ impl<'a> Explainer<'a> {
             let team = self.teams.get(&*member.team_id);
             let why = match member.places.filter(|places| !places.all()) {
                 Some(places) => MembershipWhy::Partial { places },
-                None => self.why(&member.team_id, member.source),
+                None => self.membership_why(&member.team_id, member.source),
             };
             MembershipReport {
                 name: team.and_then(|team| team.name.clone()),
@@ -295,7 +295,7 @@ impl<'a> Explainer<'a> {
                     Kind::Organization,
                     &member.organization_id,
                     member.source,
-                    self.why(self.group_of(&member.organization_id), member.source),
+                    self.membership_why(self.group_of(&member.organization_id), member.source),
                 )
             }
         });
@@ -314,7 +314,7 @@ impl<'a> Explainer<'a> {
         groups.find(|id| reading.groups.contains_key(*id)).unwrap_or(organization)
     }
 
-    fn why(&self, id: &str, source: Source) -> MembershipWhy {
+    fn membership_why(&self, id: &str, source: Source) -> MembershipWhy {
         let reading = self.facts.reading.as_ref();
         let group = reading.and_then(|reading| reading.groups.get(id));
         let counts = |reading: &ReadingFacts, group: &GroupFacts| {

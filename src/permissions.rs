@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_role_sees_what_it_says_and_only_an_administrator_acts() {
+    fn permissions_follow_role() {
         let organizations = ["o".to_owned()];
         for (role, operator, administrator) in [
             (Some("proxy_admin"), true, true),
@@ -80,15 +80,15 @@ mod tests {
             (Some(""), false, false),
             (None, false, false),
         ] {
-            let rights = Permissions::of("u", role, &organizations);
-            assert_eq!((rights.operator, rights.administrator), (operator, administrator), "{role:?}");
+            let permissions = Permissions::of("u", role, &organizations);
+            assert_eq!((permissions.operator, permissions.administrator), (operator, administrator), "{role:?}");
             let own = Scope::Own { user_id: "u".to_owned(), organizations: organizations.to_vec() };
-            assert_eq!(rights.scope, if operator { Scope::All } else { own }, "{role:?}");
+            assert_eq!(permissions.scope, if operator { Scope::All } else { own }, "{role:?}");
         }
     }
 
     #[test]
-    fn who_administers_nothing_sees_nobody_else() {
+    fn user_without_organizations_sees_no_others() {
         assert!(!Permissions::of("u", Some("org_admin"), &[]).sees_others());
         assert!(Permissions::of("u", Some("internal_user"), &["o".to_owned()]).sees_others());
         assert!(Permissions::of("u", Some("proxy_admin_viewer"), &[]).sees_others());

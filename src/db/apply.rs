@@ -223,7 +223,7 @@ async fn insert_rows(
     let outcome: Vec<(String, Option<String>)> = sqlx::query_as(
         "with inserted as materialized (
             select key, refused from entraway.insert_rows($1::text::regclass, $2, $3, $4)
-         ), made as (
+         ), created as (
             insert into entraway.made_teams (team_id, made_at, organizations_on, organization_refused, expanded_models)
             select key, $5, $6, $7 ->> key,
                    case when $8 ? key then array(select jsonb_array_elements_text($8 -> key)) end
@@ -275,7 +275,7 @@ pub(super) struct UserValues<'a> {
     /// Changed columns of an existing user; null leaves a column as it is.
     pub(super) changes: Option<Value>,
     pub(super) add_to_organizations: Vec<&'a str>,
-    pub(super) join_roles: Vec<&'a str>,
+    pub(super) added_roles: Vec<&'a str>,
     pub(super) change_organizations: Vec<&'a str>,
     pub(super) change_roles: Vec<&'a str>,
     pub(super) add_to_teams: Vec<String>,
@@ -288,7 +288,9 @@ impl<'a> UserValues<'a> {
             Some(UserChange::Create(new)) => {
                 let mut row = json!({
                     "user_email": new.email, "user_alias": new.alias, "user_role": new.role,
-                    "sso_user_role": new.granted.role, "sso_user_roles": new.granted.offered, "withheld_role": new.granted.withheld, "models": new.models, "budget_reset_at": new.budget_reset_at,
+                    "sso_user_role": new.granted.role, "sso_user_roles": new.granted.offered,
+                    "withheld_role": new.granted.withheld,
+                    "models": new.models, "budget_reset_at": new.budget_reset_at,
                 });
                 put_limits(&mut row, &new.limits);
                 (Some(row), None)
@@ -308,7 +310,7 @@ impl<'a> UserValues<'a> {
             new,
             changes,
             add_to_organizations: plan.add_to_organizations.keys().map(String::as_str).collect(),
-            join_roles: plan.add_to_organizations.values().map(|role| role.as_str()).collect(),
+            added_roles: plan.add_to_organizations.values().map(|role| role.as_str()).collect(),
             change_organizations: plan.organization_roles.keys().map(String::as_str).collect(),
             change_roles: plan.organization_roles.values().map(|role| role.as_str()).collect(),
             add_to_teams: plan.add_to_teams.iter().map(ToString::to_string).collect(),
@@ -323,11 +325,11 @@ pub(super) fn uuids(ids: Vec<GroupId>) -> Vec<Uuid> {
 
 /// Reads a store's row of current state.
 ///
-/// Columns: `person`, `organizations`, `teams` with `team_organizations`, `member_organizations` with `member_roles`
+/// Columns: `user_row`, `organizations`, `teams` with `team_organizations`, `member_organizations` with `member_roles`
 /// and `member_sso_roles`, `team_members`, `same_email`, `same_sso_user_id`. As JSON objects by group, or null:
 /// `organization_models`, `team_models`, `member_budget_durations`.
 pub(super) fn current(row: &PgRow) -> Result<Current, StoreError> {
-    let user: Option<Json<CurrentUserRow>> = row.try_get("person")?;
+    let user: Option<Json<CurrentUserRow>> = row.try_get("user_row")?;
     let groups = |column| Ok::<_, sqlx::Error>(row.try_get::<Vec<Uuid>, _>(column)?.into_iter().map(GroupId::from));
     let texts = |column| row.try_get::<Vec<Option<String>>, _>(column);
     let redacted =

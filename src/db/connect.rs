@@ -42,7 +42,7 @@ pub enum ConnectError {
     TooManyConnections { server: String, reason: String },
     #[error("the database server {server} is starting or stopping (57P03): {reason}")]
     Starting { server: String, reason: String },
-    #[error("the database server {server} takes no connection: {reason}")]
+    #[error("the database server {server} rejects the connection: {reason}")]
     Other { server: String, reason: String },
     /// The server accepts connections, but the pool has none free.
     #[error("all {max_connections} connections (database.max_connections) are in use, and none became free in time")]
@@ -55,28 +55,27 @@ impl ConnectError {
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::Unreachable { .. } => {
-                "database.url: is the address right, is Postgres running, and does it listen on that address?"
+                "database.url: check the address, and that Postgres is running and listens on it"
             }
-            Self::Timeout { .. } => {
-                "database.url: is the address right, and does a firewall let this machine through to Postgres?"
-            }
+            Self::Timeout { .. } => "database.url: check the address, and that no firewall blocks this machine",
             Self::Tls { .. } => {
-                "database.url: use the sslmode and the sslrootcert that fit the server's certificate, or switch on ssl in \
+                "database.url: use an sslmode and sslrootcert that match the server's certificate, or turn on ssl in \
                  postgresql.conf"
             }
-            Self::Password { .. } => "correct the user or the password in database.url",
+            Self::Password { .. } => "correct the user or password in database.url",
             Self::NotAllowed { .. } => {
-                "let this user into this database from this machine's address in pg_hba.conf, and give the role LOGIN"
+                "allow this user, database and client address in pg_hba.conf, and grant the role LOGIN"
             }
             Self::NoDatabase { .. } => "create it (CREATE DATABASE …), or correct its name in database.url",
             Self::TooManyConnections { .. } => {
                 "raise max_connections of Postgres (or the CONNECTION LIMIT of the role or database), or lower \
-                 database.max_connections: each replica takes that many and two more"
+                 database.max_connections: each replica uses that many and two more"
             }
-            Self::Starting { .. } => "wait until it is up; Entraway tries again",
-            Self::Other { .. } => "database.url: is this the address of a Postgres server?",
+            Self::Starting { .. } => "wait until it is up; Entraway retries",
+            Self::Other { .. } => "database.url: check that this is the address of a Postgres server",
             Self::PoolExhausted { .. } => {
-                "look for locks and slow statements (pg_stat_activity); without any, raise database.max_connections"
+                "check pg_stat_activity for locks and slow statements; if there are none, raise \
+                 database.max_connections"
             }
         }
     }
@@ -197,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_remote_hosts_need_a_verified_certificate() {
+    fn unverified_reports_only_remote_hosts() {
         for (url, expected) in [
             ("postgres://app@db.example.com/app", Some(("db.example.com", "prefer"))),
             ("postgres://app@db.example.com/app?sslmode=disable", Some(("db.example.com", "disable"))),

@@ -48,8 +48,7 @@ pub(super) fn with_settings(options: PgConnectOptions) -> PgConnectOptions {
 
 /// Whether a pooler rejected the startup settings, with PgBouncer's message.
 pub(super) fn rejects_settings(error: &sqlx::Error) -> bool {
-    let refusal = error.as_database_error();
-    refusal.is_some_and(|refusal| refusal.message().contains("unsupported startup parameter"))
+    error.as_database_error().is_some_and(|error| error.message().contains("unsupported startup parameter"))
 }
 
 /// Detects whether a connection has the startup settings.
@@ -301,7 +300,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_transaction_behind_a_pooler_begins_with_the_settings_of_a_connection_without_one() {
+    fn pooled_transaction_begins_with_connection_settings() {
         for (name, value) in SETTINGS {
             let set = format!("set local {name} = '{value}'");
             assert!(BEGIN.contains(&set), "{set} is not in {BEGIN}");
@@ -311,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_of_before_a_renewal_do_not_count_and_those_made_since_do() {
+    fn invalidation_discards_only_older_connections() {
         let generation = PoolGeneration {
             created_at: Instant::now().checked_sub(Duration::from_mins(1)).unwrap(),
             valid_from: AtomicU64::new(0),

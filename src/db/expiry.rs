@@ -59,19 +59,19 @@ impl Store {
             .execute(&mut *transaction)
             .await?;
         let rows: Vec<(String, Vec<u8>, DateTime<Utc>)> = sqlx::query_as(
-            "with made as (
+            "with created as (
                 insert into entraway.assertion_keys (kid, private_key, created_at)
                 select $1, $2, $3
                 where not exists (select from entraway.assertion_keys where created_at >= $4)
                 returning kid, private_key, created_at
-             ), gone as (
+             ), deleted as (
                 delete from entraway.assertion_keys k
                 where exists (select from entraway.assertion_keys newer
                               where newer.created_at > k.created_at and newer.created_at < $5)
                 returning kid
              )
-             select kid, private_key, created_at from entraway.assertion_keys where kid not in (select kid from gone)
-             union all select kid, private_key, created_at from made
+             select kid, private_key, created_at from entraway.assertion_keys where kid not in (select kid from deleted)
+             union all select kid, private_key, created_at from created
              order by created_at desc, kid",
         )
         .bind(fresh.kid)
@@ -93,32 +93,32 @@ impl Store {
     /// Returns the number of deleted rows. Only one replica at a time deletes; the others return at once.
     pub async fn delete_expired(&self, now: DateTime<Utc>, idle_timeout: TimeDelta) -> Result<i64, StoreError> {
         let rows = sqlx::query_scalar(
-            "with turn as materialized (
-                select pg_try_advisory_xact_lock(hashtextextended('entraway purge', 0)) as ours
+            "with job_lock as materialized (
+                select pg_try_advisory_xact_lock(hashtextextended('entraway purge', 0)) as acquired
             ), sessions as (
                 delete from entraway.sessions
-                where (expires_at < $1 or last_seen_at < $2) and (select ours from turn) returning 1
+                where (expires_at < $1 or last_seen_at < $2) and (select acquired from job_lock) returning 1
             ), attempts as (
-                delete from entraway.used_attempts where expires_at < $1 and (select ours from turn) returning 1
-            ), crowded as materialized (
-                select lately.user_id, lately.tenant_id, oldest.started_at
+                delete from entraway.used_attempts where expires_at < $1 and (select acquired from job_lock) returning 1
+            ), over_limit as materialized (
+                select recent.user_id, recent.tenant_id, oldest.started_at
                 from (select distinct user_id, tenant_id from entraway.sync_runs
-                      where started_at > $4 and (select ours from turn)) lately
+                      where started_at > $4 and (select acquired from job_lock)) recent
                 cross join lateral (
                     select started_at from entraway.sync_runs run
-                    where run.user_id = lately.user_id and run.tenant_id = lately.tenant_id
+                    where run.user_id = recent.user_id and run.tenant_id = recent.tenant_id
                     order by started_at desc offset $5 limit 1) oldest
             ), old_runs as (
-                delete from entraway.sync_runs where started_at < $3 and (select ours from turn) returning 1
+                delete from entraway.sync_runs where started_at < $3 and (select acquired from job_lock) returning 1
             ), runs_beyond as (
-                delete from entraway.sync_runs run using crowded
-                where run.user_id = crowded.user_id and run.tenant_id = crowded.tenant_id
-                  and run.started_at <= crowded.started_at and run.started_at >= $3
+                delete from entraway.sync_runs run using over_limit
+                where run.user_id = over_limit.user_id and run.tenant_id = over_limit.tenant_id
+                  and run.started_at <= over_limit.started_at and run.started_at >= $3
                 returning 1
             ), failed as (
-                delete from entraway.failed_sign_ins where failed_at < $3 and (select ours from turn) returning 1
+                delete from entraway.failed_sign_ins where failed_at < $3 and (select acquired from job_lock) returning 1
             ), groups as (
-                delete from entraway.person_groups where confirmed_at < $3 and (select ours from turn) returning 1
+                delete from entraway.person_groups where confirmed_at < $3 and (select acquired from job_lock) returning 1
             )
             select (select count(*) from sessions) + (select count(*) from attempts) + (select count(*) from old_runs)
                    + (select count(*) from runs_beyond) + (select count(*) from failed) + (select count(*) from groups)",

@@ -49,7 +49,7 @@ impl Tables for LiteLlm {
         directory: &Directory,
     ) -> Result<Current, StoreError> {
         let row = sqlx::query(
-            r#"with person as materialized (
+            r#"with user_row as materialized (
                 select user_id, user_email, user_alias, user_role, teams, created_at from public."LiteLLM_UserTable" u
                 where user_id = $1 or sso_user_id = $1 and not exists (
                     select from entraway.litellm_users other
@@ -58,8 +58,8 @@ impl Tables for LiteLlm {
                 order by user_id = $1 desc limit 1
             ), given as materialized (
                 select object_id, tenant_id, o.sso_user_role, o.sso_user_roles, o.premade, o.withheld_role
-                from person join entraway.litellm_users o using (user_id)
-                where o.row_created_at is not distinct from person.created_at
+                from user_row join entraway.litellm_users o using (user_id)
+                where o.row_created_at is not distinct from user_row.created_at
                 order by object_id = $1 desc limit 1
             )
             select (select tenant_id from entraway.litellm_users where object_id = $1) as tenant_id,
@@ -71,21 +71,21 @@ impl Tables for LiteLlm {
                                 select from entraway.litellm_adopted_rows a
                                 where a.object_id = $1 and a.user_id = p.user_id
                                   and a.row_created_at is not distinct from p.created_at))
-                 from person p left join given on true) as person,
+                 from user_row p left join given on true) as user_row,
                 (select coalesce(array_agg(team_id::uuid), '{}')
-                 from (select unnest($3::uuid[])::text as team_id intersect select unnest(person.teams) from person) listed
+                 from (select unnest($3::uuid[])::text as team_id intersect select unnest(user_row.teams) from user_row) listed
                       join public."LiteLLM_TeamMembership" m using (team_id)
                  -- A roster may be long: look only into those that are left.
-                 where m.user_id = (select user_id from person) and (
+                 where m.user_id = (select user_id from user_row) and (
                      select t.members_with_roles @> jsonb_build_array(jsonb_build_object('user_id', p.user_id))
-                     from person p, public."LiteLLM_TeamTable" t where t.team_id = listed.team_id)
+                     from user_row p, public."LiteLLM_TeamTable" t where t.team_id = listed.team_id)
                 ) as team_members,
                 (select coalesce(array_agg(user_id), '{}')
                  from (select user_id from public."LiteLLM_UserTable"
-                       where lower(user_email) = lower($4) and user_id is distinct from (select user_id from person)
+                       where lower(user_email) = lower($4) and user_id is distinct from (select user_id from user_row)
                        order by user_id limit 5) others) as same_email,
                 (select coalesce(array_agg(user_id), '{}') from public."LiteLLM_UserTable"
-                 where sso_user_id = $1 and user_id is distinct from (select user_id from person)) as same_sso_user_id,
+                 where sso_user_id = $1 and user_id is distinct from (select user_id from user_row)) as same_sso_user_id,
                 asked.*, member.member_organizations, member.member_roles, member.member_sso_roles
             from (select coalesce(array_agg(wanted.id) filter (where own.organization_id is not null), '{}') as organizations,
                          json_object_agg(wanted.id, coalesce(own.models, '{}'))
@@ -124,7 +124,7 @@ impl Tables for LiteLlm {
                  (select coalesce(array_agg(m.organization_id), '{}') as member_organizations,
                          coalesce(array_agg(m.user_role), '{}') as member_roles,
                          coalesce(array_agg(given.sso_user_role), '{}') as member_sso_roles
-                  from person join public."LiteLLM_OrganizationMembership" m using (user_id)
+                  from user_row join public."LiteLLM_OrganizationMembership" m using (user_id)
                        left join entraway.litellm_organization_members given
                        on given.user_id = m.user_id and given.organization_id = m.organization_id
                           and given.row_created_at is not distinct from m.created_at) member"#,

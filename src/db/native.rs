@@ -26,7 +26,7 @@ impl Tables for Native {
             "select
                 (select json_build_object('user_id', user_id, 'tenant_id', tenant_id, 'email', user_email, 'alias', user_alias,
                                           'role', user_role, 'sso_role', sso_user_role, 'offered_roles', sso_user_roles)
-                 from entraway.users where user_id = $1) as person,
+                 from entraway.users where user_id = $1) as user_row,
                 (select coalesce(array_agg(wanted.id), '{}') from unnest($2::uuid[]) wanted (id)
                  join entraway.organizations on organization_id = wanted.id::text) as organizations,
                 (select coalesce(array_agg(wanted.id), '{}') from unnest($2::uuid[]) wanted (id)
@@ -149,7 +149,7 @@ impl Tables for Native {
         .bind(values.new)
         .bind(values.changes)
         .bind(values.add_to_organizations)
-        .bind(values.join_roles)
+        .bind(values.added_roles)
         .bind(values.change_organizations)
         .bind(values.change_roles)
         .bind(values.add_to_teams)

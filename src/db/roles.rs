@@ -37,7 +37,7 @@ pub enum AdoptionState {
 }
 
 /// Finds the row in the same way as a sign-in. `known` is `false` if the row needs confirmation.
-const ADOPT: &str = r#"with person as materialized (
+const ADOPT: &str = r#"with user_row as materialized (
         select user_id, user_role, created_at from public."LiteLLM_UserTable" u
         where user_id = $1 or sso_user_id = $1 and not exists (
             select from entraway.litellm_users other
@@ -45,21 +45,21 @@ const ADOPT: &str = r#"with person as materialized (
               and other.row_created_at is not distinct from u.created_at)
         order by user_id = $1 desc limit 1
     ), before as materialized (
-        select a.adopted_at from entraway.litellm_adopted_rows a join person p using (user_id)
+        select a.adopted_at from entraway.litellm_adopted_rows a join user_row p using (user_id)
         where a.object_id = $1 and a.row_created_at is not distinct from p.created_at
     ), known as materialized (
-        select from entraway.litellm_users o join person p using (user_id)
+        select from entraway.litellm_users o join user_row p using (user_id)
         where o.object_id = $1 and not o.premade and o.row_created_at is not distinct from p.created_at
     ), adopted as (
         insert into entraway.litellm_adopted_rows as a (object_id, user_id, row_created_at, adopted_at)
-        select $1, user_id, created_at, $2 from person
+        select $1, user_id, created_at, $2 from user_row
         where not exists (select from before) and not exists (select from known)
         on conflict (object_id) do update set user_id = excluded.user_id,
             row_created_at = excluded.row_created_at, adopted_at = excluded.adopted_at
     )
     select user_id, user_role, created_at at time zone 'UTC', (select adopted_at from before),
            exists (select from known)
-    from person"#;
+    from user_row"#;
 
 /// A row of [`ADOPT`], in column order.
 type Adopted = (String, Option<String>, Option<DateTime<Utc>>, Option<DateTime<Utc>>, bool);

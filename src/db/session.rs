@@ -80,10 +80,10 @@ impl Store {
                 returning user_id
             ), ended as materialized (
                 select entraway.end_other_sessions(user_id, $28, $32, $33, $30, $34) as whose from opened
-            ), told as materialized (
+            ), notified as materialized (
                 select entraway.tell_sessions(whose) from ended where whose <> '{}'
             )
-            select whose, (select count(*) from told) from ended"
+            select whose, (select count(*) from notified) from ended"
         ));
         let row = bind_record(query, session.identity, run)
             .bind(&session.token_hash[..])
@@ -104,8 +104,8 @@ impl Store {
         let hashes: Vec<&[u8]> = hashes.iter().map(|hash| &hash[..]).collect();
         let ended = sqlx::query_scalar(
             "with ended as (delete from entraway.sessions where token_hash = any($1) returning user_id),
-                  told as (select entraway.tell_sessions(array(select user_id from ended)))
-             select user_id from ended cross join told",
+                  notified as (select entraway.tell_sessions(array(select user_id from ended)))
+             select user_id from ended cross join notified",
         )
         .bind(hashes)
         .fetch_all(&mut *self.connection_to_write().await?)
@@ -117,8 +117,8 @@ impl Store {
     pub async fn end_sessions_of_sid(&self, sid: &str) -> Result<Vec<ObjectId>, StoreError> {
         let ended = sqlx::query_scalar(
             "with ended as (delete from entraway.sessions where sid = $1 returning user_id),
-                  told as (select entraway.tell_sessions(array(select user_id from ended)))
-             select user_id from ended cross join told",
+                  notified as (select entraway.tell_sessions(array(select user_id from ended)))
+             select user_id from ended cross join notified",
         )
         .bind(sid)
         .fetch_all(&mut *self.connection_to_write().await?)
@@ -140,13 +140,13 @@ impl Store {
 
     async fn end_sessions_of_identity_once(&self, identity: Identity) -> Result<usize, StoreError> {
         let ended: i64 = sqlx::query_scalar(
-            "with doomed as materialized (
+            "with to_end as materialized (
                 select token_hash from entraway.sessions
                 where user_id = $1 and tenant_id = $2 order by token_hash for update
              ), ended as (
-                delete from entraway.sessions where token_hash in (select token_hash from doomed) returning user_id
-             ), told as materialized (select entraway.tell_sessions(array(select user_id from ended)))
-             select (select count(*) from ended) from told",
+                delete from entraway.sessions where token_hash in (select token_hash from to_end) returning user_id
+             ), notified as materialized (select entraway.tell_sessions(array(select user_id from ended)))
+             select (select count(*) from ended) from notified",
         )
         .bind(identity.object_id.to_string())
         .bind(identity.tenant_id.as_uuid())
@@ -160,8 +160,8 @@ impl Store {
         let ended = sqlx::query_scalar(
             "with ended as (
                 delete from entraway.sessions where $1::text is null or user_id = $1 returning user_id
-             ), told as (select entraway.tell_sessions(array(select user_id from ended)))
-             select (select count(*) from ended) from told",
+             ), notified as (select entraway.tell_sessions(array(select user_id from ended)))
+             select (select count(*) from ended) from notified",
         )
         .bind(whose.user_id())
         .fetch_one(&mut *self.connection_to_write().await?)
@@ -175,8 +175,8 @@ impl Store {
             "with ended as (
                 delete from entraway.sessions
                 where user_id = $1 and encode(substring(token_hash for 16), 'hex') = $2 returning user_id
-             ), told as (select entraway.tell_sessions(array(select user_id from ended)))
-             select (select count(*) from ended) from told",
+             ), notified as (select entraway.tell_sessions(array(select user_id from ended)))
+             select (select count(*) from ended) from notified",
         )
         .bind(user.to_string())
         .bind(session)

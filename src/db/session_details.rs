@@ -82,7 +82,7 @@ macro_rules! session_query {
                 json_build_object('user_id', u.user_id, 'tenant_id', s.tenant_id, 'email', u.user_email,
                                   'display_name', u.user_alias, 'user_role', ",
             $role,
-            ") as person,
+            ") as user_row,
                 (select coalesce(json_agg(json_build_object('organization_id', o.organization_id,
                             'organization_alias', o.organization_alias, 'user_role', m.user_role)
                             order by o.organization_alias, o.organization_id), '[]')
@@ -155,7 +155,7 @@ impl Store {
         .await?;
         let Some(row) = row else { return Ok(None) };
         self.touch_sessions(&[(*hash, row.try_get("last_seen_at")?)], now, idle_timeout).await;
-        let Json(user) = row.try_get("person")?;
+        let Json(user) = row.try_get("user_row")?;
         let Json(organizations) = row.try_get("organizations")?;
         let Json(teams) = row.try_get("teams")?;
         let last_sync: Option<Json<LastSync>> = row.try_get("last_sync")?;

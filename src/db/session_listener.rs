@@ -42,9 +42,9 @@ pub enum SessionChange {
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// LISTEN succeeded, but the probe notification did not arrive: a transaction pooler is in between.
-    #[error("the database takes LISTEN, but its notifications do not arrive, as with a pooler in transaction mode")]
+    #[error("the database accepts LISTEN, but its notifications do not arrive, as behind a transaction pooler")]
     Pooler,
-    #[error("the connection that listens to the database is lost")]
+    #[error("the listening connection to the database was lost")]
     Lost,
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -85,17 +85,18 @@ impl Store {
         };
         let listening = timeout(2 * TIMEOUT, listening).await.map_err(|_| ListenError::Lost)?;
         let listener = self.remember_pooler(pooler, listening)?;
-        let mut listener2 = SessionListener { listener, pool, connected_at, generation: self.generation.clone() };
+        let mut session_listener =
+            SessionListener { listener, pool, connected_at, generation: self.generation.clone() };
         let probed = async {
             loop {
-                if listener2.receive().await? == probe {
+                if session_listener.receive().await? == probe {
                     return Ok::<(), ListenError>(());
                 }
             }
         };
         let probed = timeout(TIMEOUT, probed).await.unwrap_or(Err(ListenError::Pooler));
         self.remember_pooler(pooler, probed)?;
-        Ok(listener2)
+        Ok(session_listener)
     }
 
     /// Remembers that a pooler shares server connections, so that listening is not tried again.
@@ -111,7 +112,7 @@ impl SessionListener {
     /// Waits for the next change, up to a time limit. Cancel safe: no change is lost.
     pub async fn next(&mut self, within: Duration) -> Result<Option<SessionChange>, ListenError> {
         match timeout(within, self.receive()).await {
-            Ok(message) => Ok(Some(change(&message?))),
+            Ok(message) => Ok(Some(parse_change(&message?))),
             Err(_) => Ok(None),
         }
     }
@@ -129,7 +130,7 @@ impl SessionListener {
         };
         timeout(within, answer).await.map_err(|_| ListenError::Lost)??;
         let waiting = std::iter::from_fn(|| self.listener.next_buffered());
-        Ok(waiting.map(|message| change(message.payload())).collect())
+        Ok(waiting.map(|message| parse_change(message.payload())).collect())
     }
 
     async fn receive(&mut self) -> Result<String, ListenError> {
@@ -163,6 +164,6 @@ async fn backend(executor: impl PgExecutor<'_>) -> Result<i32, sqlx::Error> {
 }
 
 /// An unknown payload, such as one of a newer version, may concern any user.
-fn change(payload: &str) -> SessionChange {
+fn parse_change(payload: &str) -> SessionChange {
     payload.parse().map_or(SessionChange::AnyUser, SessionChange::User)
 }

@@ -246,15 +246,15 @@ impl Store {
     async fn record_denial_once(&self, identity: Identity, run: &SyncRun) -> Result<usize, StoreError> {
         // Locks rows in the same order as `entraway.end_other_sessions`.
         let query = sqlx::query(record!(
-            ", doomed as materialized (
+            ", to_end as materialized (
                 select token_hash from entraway.sessions
                 where $28 and user_id = $1 and tenant_id = $2 order by token_hash for update
             ), ended as (
-                delete from entraway.sessions where token_hash in (select token_hash from doomed) returning user_id
-            ), told as materialized (
+                delete from entraway.sessions where token_hash in (select token_hash from to_end) returning user_id
+            ), notified as materialized (
                 select entraway.tell_sessions(array(select user_id from ended))
             )
-            select (select count(*) from ended) from told"
+            select (select count(*) from ended) from notified"
         ));
         let query = bind_record(query, identity, run).bind(run.denial.is_some_and(Denial::is_known));
         let ended: i64 = query.fetch_one(&mut *self.connection_to_write().await?).await?.try_get(0)?;

@@ -12,9 +12,9 @@ use crate::domain::StoreKind;
 pub(super) const ASSIGN: &str =
     "In the Entra admin center: Enterprise apps → your app → Users and groups → Add user/group. Then sign in again.";
 const NEXT: &str = "Sign in again.";
-const ADDS_ONLY: &str = "Entraway does not take memberships away yet.";
-const LOOK: &str = "Remove what refuses it in the database (a trigger, a constraint), then sign in again: each sign-in tries \
-                    anew.";
+const ADDS_ONLY: &str = "Entraway adds memberships but does not remove them.";
+const LOOK: &str =
+    "Remove the cause in the database (a trigger, a constraint), then sign in again. Each sign-in retries.";
 
 pub(super) fn at(time: DateTime<Utc>) -> String {
     time.format("%Y-%m-%d %H:%M:%S UTC").to_string()
@@ -26,14 +26,14 @@ fn words(what: impl Into<String>, rule: &str, remedy: Option<&str>) -> Words {
 
 /// The database's message, for readers who may see it.
 fn said(why: Option<&String>) -> String {
-    why.map_or_else(|| "the sync record tells an operator why".to_owned(), |why| format!("“{why}”"))
+    why.map_or_else(|| "an operator finds the reason in the sync record".to_owned(), |why| format!("“{why}”"))
 }
 
 /// Names of the missing places of a membership.
 fn missing(places: Places) -> String {
     let all = [
         (places.roster, "the team's members_with_roles"),
-        (places.person, "the person's own teams"),
+        (places.person, "the user's own teams"),
         (places.membership, "LiteLLM_TeamMembership"),
     ];
     let missing: Vec<&str> = all.into_iter().filter(|(there, _)| !there).map(|(_, name)| name).collect();
@@ -49,7 +49,11 @@ impl GroupReport {
         let elsewhere = team.and_then(|team| {
             let id = team.organization_id.as_ref().filter(|id| organizations_on && **id != self.id)?;
             let name = team.organization_name.as_ref().unwrap_or(id);
-            Some(words(format!("Its team is in another organization, {name}."), "What exists is left as it is.", None))
+            Some(words(
+                format!("Its team is in another organization, {name}."),
+                "Existing rows are left as they are.",
+                None,
+            ))
         });
         parts.extend(elsewhere);
         let joined = |pick: fn(&Words) -> &String| {
@@ -64,59 +68,60 @@ impl GroupReport {
 impl Verdict {
     fn words(&self) -> Words {
         let stays =
-            |in_team: &bool| if *in_team { " The person is in its team all the same, from before." } else { "" };
+            |in_team: &bool| if *in_team { " The user is still in its team from an earlier sign-in." } else { "" };
         match self {
             Self::NotAssigned { in_team } => words(
-                format!("The group is not assigned to the app, so it counts for nothing.{}", stays(in_team)),
+                format!("The group is not assigned to the app, so it has no effect.{}", stays(in_team)),
                 "Only groups that an administrator assigned to the enterprise app become teams.",
                 Some(ASSIGN),
             ),
             Self::AssignmentUnknown { in_team } => words(
                 format!(
-                    "Whether the group is assigned to the app was not known when the person signed in, so nobody joined \
-                     anything.{}",
+                    "When the user signed in, it was unknown whether the group is assigned to the app, so no \
+                     membership was added.{}",
                     stays(in_team)
                 ),
-                "If one of the two lists is unknown, nothing is created and nobody joins; nothing is taken away either.",
-                Some("See under Readings why Entra did not tell; then sign in again."),
+                "If one of the two lists is unknown, nothing is created, added or removed.",
+                Some("See under Readings why the list is unknown, then sign in again."),
             ),
             Self::NoServicePrincipal => words(
-                "There is no team of this group, and none is made: no service principal is configured.",
-                "Without entra.service_principal_id nothing is created; people join the teams that exist under the ids of \
-                 their groups.",
+                "The group has no team, and none is created: no service principal is configured.",
+                "Without entra.service_principal_id nothing is created; users are added to existing teams with the \
+                 IDs of their groups.",
                 Some("Set entra.service_principal_id, assign the group to the app, and sign in again."),
             ),
             Self::Joined => words(
-                "The person is in its team.",
-                "Whoever is in a group that is assigned to the app joins its team at the sign-in; without a service principal, in any \
-                 group that has a team.",
+                "The user is in its team.",
+                "Members of a group that is assigned to the app are added to its team at sign-in. Without a service \
+                 principal, every group with a team counts.",
                 None,
             ),
             Self::PartialMembership { places } => words(
-                format!("The person is in its team by half: {} does not say so.", missing(*places)),
-                "LiteLLM keeps a membership in three places. Half a membership is none; the next sign-in completes it.",
+                format!("The user is only partially in its team: the membership is missing in {}.", missing(*places)),
+                "LiteLLM stores a membership in three places. A partial membership does not count; the next sign-in \
+                 completes it.",
                 Some(NEXT),
             ),
             Self::NotInTeam => words(
-                "Its team is there, but the person is not in it: somebody took them out since the last sign-in, or made \
-                 the team since.",
-                "Whoever is in a group that counts joins its team at the next sign-in.",
+                "Its team exists, but the user is not in it: since the last sign-in, the user was removed or the team \
+                 was created.",
+                "Members of a group that counts are added to its team at the next sign-in.",
                 Some(NEXT),
             ),
             Self::TeamRefused { at: time, why } => words(
-                format!("The database refused the team at {}: {}.", at(*time), said(why.as_ref())),
-                "A row that is refused costs no other group anything.",
+                format!("The database rejected the team at {}: {}.", at(*time), said(why.as_ref())),
+                "A rejected row does not affect other groups.",
                 Some(LOOK),
             ),
             Self::NoTeam => words(
-                "There is no team of this group: it was deleted since the last sign-in, or that one did not come so far.",
-                "Each assigned group gets its team at the next sign-in.",
+                "The group has no team: it was deleted since the last sign-in, or that sign-in did not complete.",
+                "Each assigned group gets a team at the next sign-in.",
                 Some(NEXT),
             ),
             Self::UserDenied { at: time } => words(
-                format!("The person was refused at {}, so nothing was written.", at(*time)),
-                "Groups become memberships at a sign-in that is let in.",
-                Some("See under Last sign-in why they were refused."),
+                format!("The user was denied at {}, so nothing was written.", at(*time)),
+                "Memberships are written only when a sign-in is allowed.",
+                Some("See under Last sign-in why the user was denied."),
             ),
         }
     }
@@ -125,20 +130,20 @@ impl Verdict {
 impl OrganizationVerdict {
     fn words(&self) -> Words {
         match self {
-            Self::Joined => words("They are in its organization, too.", "", None),
+            Self::Joined => words("The user is also in its organization.", "", None),
             Self::NotInIt => words(
-                "They are not in its organization.",
-                "Whoever is in a group that counts joins its organization at the next sign-in.",
+                "The user is not in its organization.",
+                "Members of a group that counts are added to its organization at the next sign-in.",
                 Some(NEXT),
             ),
             Self::NotMade => words(
-                "Its organization is not there (any more).",
-                "entra_groups_also_create_orgs: each assigned group gets its organization at the next sign-in.",
+                "Its organization does not exist.",
+                "entra_groups_also_create_orgs: each assigned group gets an organization at the next sign-in.",
                 Some(NEXT),
             ),
             Self::Refused { at: time, why } => words(
-                format!("The database refused its organization at {}: {}.", at(*time), said(why.as_ref())),
-                "Where an organization is refused, the team stands alone.",
+                format!("The database rejected its organization at {}: {}.", at(*time), said(why.as_ref())),
+                "If an organization is rejected, the team is standalone.",
                 Some(LOOK),
             ),
         }
@@ -149,22 +154,22 @@ impl Standalone {
     /// Why the team is standalone.
     #[must_use]
     pub fn words(&self) -> Words {
-        let stays = "What exists is left as it is: a standalone team stays standalone.";
-        let by_hand = Some("If the team shall be in an organization, put it there in the database or in LiteLLM.");
+        let stays = "Existing rows are left as they are: a standalone team stays standalone.";
+        let by_hand = Some("To put the team in an organization, change it in LiteLLM or in the database.");
         match self {
             Self::OrganizationsOff => words(
-                "The team stands alone: groups do not become organizations (entra_groups_also_create_orgs is off).",
+                "The team is standalone: groups do not become organizations (entra_groups_also_create_orgs is off).",
                 "",
                 None,
             ),
             Self::OrganizationsWereOff { at: time } => words(
-                format!("The team stands alone: it was made at {}, when organizations were off.", at(*time)),
+                format!("The team is standalone: it was created at {}, when organizations were off.", at(*time)),
                 stays,
                 by_hand,
             ),
             Self::OrganizationRefused { at: time, why } => words(
                 format!(
-                    "The team stands alone: when it was made at {}, its organization could not be: {}.",
+                    "The team is standalone: when it was created at {}, its organization could not be created: {}.",
                     at(*time),
                     said(why.as_ref())
                 ),
@@ -172,15 +177,15 @@ impl Standalone {
                 by_hand,
             ),
             Self::NotOurs => words(
-                "The team stands alone: it was there before, not made by Entraway (or by a version that kept no record \
-                 of it).",
+                "The team is standalone: it was created by hand, or by a version of Entraway that kept no record of \
+                 it.",
                 stays,
                 by_hand,
             ),
             Self::TakenOut { at: time } => words(
                 format!(
-                    "The team stands alone: it was made at {} inside an organization, from which it was taken since, or \
-                     which was deleted.",
+                    "The team is standalone: it was created at {} in an organization; since then, it was removed from \
+                     the organization or the organization was deleted.",
                     at(*time)
                 ),
                 stays,
@@ -192,47 +197,47 @@ impl Standalone {
 
 impl MembershipWhy {
     pub(super) fn words(&self, kind: Kind, store: StoreKind) -> Words {
-        let gave = "Entraway gave it at a sign-in";
-        let take = Some(match (kind, store) {
-            (Kind::Team, StoreKind::LiteLlm) => "In LiteLLM, remove the person from the team.",
-            (Kind::Organization, StoreKind::LiteLlm) => "In LiteLLM, remove the person from the organization.",
-            (Kind::Team, StoreKind::Native) => "Delete the row in entraway.team_members.",
-            (Kind::Organization, StoreKind::Native) => "Delete the row in entraway.organization_members.",
+        let added = "Added by Entraway at a sign-in";
+        let remove = Some(match (kind, store) {
+            (Kind::Team, StoreKind::LiteLlm) => "In LiteLLM, remove the user from the team.",
+            (Kind::Organization, StoreKind::LiteLlm) => "In LiteLLM, remove the user from the organization.",
+            (Kind::Team, StoreKind::Native) => "An operator can delete the row in entraway.team_members.",
+            (Kind::Organization, StoreKind::Native) => {
+                "An operator can delete the row in entraway.organization_members."
+            }
         });
         match self {
             Self::FromEntra => words(
-                format!("{gave}: the person is in the group of this id, and the group counts."),
-                "Whoever is in a group that counts joins its team, and its organization where there is one.",
+                format!("{added}: the user is in the group with this ID, and the group counts."),
+                "Members of a group that counts are added to its team and, if there is one, its organization.",
                 None,
             ),
             Self::GroupLeft => {
-                words(format!("{gave}, for a group that the person is not in any more. It stays."), ADDS_ONLY, take)
+                words(format!("{added}, for a group that the user is no longer in. It stays."), ADDS_ONLY, remove)
             }
             Self::GroupNotAssigned => words(
-                format!("{gave}, for a group that is not assigned to the app any more. It stays."),
+                format!("{added}, for a group that is no longer assigned to the app. It stays."),
                 ADDS_ONLY,
-                take,
+                remove,
             ),
             Self::GroupUnknown => words(
-                format!("{gave}. Whether the group still counts is not known now."),
-                "If a list of groups is unknown, nothing is taken away.",
+                format!("{added}. It is currently unknown whether the group still counts."),
+                "If a list of groups is unknown, nothing is removed.",
                 None,
             ),
             Self::ByHand { of_their_group } => {
                 let maker = match store {
-                    StoreKind::Native => "Made by hand, not by Entraway.",
-                    StoreKind::LiteLlm => "Made by hand or by LiteLLM itself, not by Entraway.",
+                    StoreKind::Native => "Added by hand, not by Entraway.",
+                    StoreKind::LiteLlm => "Added by hand or by LiteLLM itself, not by Entraway.",
                 };
-                let group = if *of_their_group { " The person is in the group of this id as well." } else { "" };
-                words(format!("{maker}{group}"), "A membership made by hand is not touched.", None)
+                let group = if *of_their_group { " The user is also in the group with this ID." } else { "" };
+                words(format!("{maker}{group}"), "A membership added by hand is left as it is.", None)
             }
             Self::Partial { places } => words(
-                format!("It does not count: {} does not say so.", missing(*places)),
-                "LiteLLM keeps a membership in three places. Half a membership is none. If it is of a group that counts, the \
-                 next sign-in completes it.",
-                Some(
-                    "Sign in again; or have it put in order in LiteLLM: remove the person from the team, add them anew.",
-                ),
+                format!("It does not count: it is missing in {}.", missing(*places)),
+                "LiteLLM stores a membership in three places. A partial membership does not count. If its group \
+                 counts, the next sign-in completes it.",
+                Some("Sign in again, or remove the user from the team in LiteLLM and add them again."),
             ),
         }
     }

@@ -102,7 +102,7 @@ fn finding(explanation: &Explanation, id: &str, name: Option<&String>, nested_gr
     let group = explanation.groups.iter().find(|group| group.id == id);
     let (case, words) = match (member, group) {
         (Some(member), _) if member.kind == Kind::Team => {
-            let what = format!("The person is in the team. {}", member.words.what);
+            let what = format!("The user is in the team. {}", member.words.what);
             (Case::InIt, Words { what, ..member.words.clone() })
         }
         (_, Some(group)) => {
@@ -117,7 +117,7 @@ fn finding(explanation: &Explanation, id: &str, name: Option<&String>, nested_gr
                 (Case::Blocked, partial.words.clone())
             } else {
                 let (case, words) = not_among_groups(explanation, "Its group", nested_groups);
-                let alone = member.map(|_| "The person is in the organization alone. ").unwrap_or_default();
+                let alone = member.map(|_| "The user is only in the organization. ").unwrap_or_default();
                 (case, Words { what: format!("{alone}{}", words.what), ..words })
             }
         }
@@ -128,15 +128,14 @@ fn finding(explanation: &Explanation, id: &str, name: Option<&String>, nested_gr
 /// The group is not one of the user's groups.
 fn not_among_groups(explanation: &Explanation, subject: &str, nested_groups: bool) -> (Case, Words) {
     let direct = if nested_groups {
-        "sync.nested_groups is on: whoever is in a group that is in this one counts as its member, too."
+        "sync.nested_groups is on: members of a group in this group also count as its members."
     } else {
-        "Entra counts direct members only, and so does Entraway unless sync.nested_groups is on: whoever is only in a group \
-         that is in this one is none of its members."
+        "Only direct members count, as in Entra, unless sync.nested_groups is on: members of a group in this group \
+         are not its members."
     };
     let readings = &explanation.readings.member_of;
     if readings.as_of.is_none() && explanation.sign_in.state == SignIn::Never {
-        let what =
-            "The person never signed in, as far as is on record, so nothing is known of their groups.".to_owned();
+        let what = "No sign-in of the user is recorded, so the user's groups are unknown.".to_owned();
         return (
             Case::NeverSignedIn,
             Words { what, rule: explanation.sign_in.words.rule.clone(), remedy: Some("Sign in.".to_owned()) },
@@ -145,15 +144,12 @@ fn not_among_groups(explanation: &Explanation, subject: &str, nested_groups: boo
     if readings.as_of.is_none() {
         return (
             Case::GroupsUnknown,
-            Words {
-                what: format!("Which groups the person is in is not known. {}", readings.words.what),
-                ..readings.words.clone()
-            },
+            Words { what: format!("The user's groups are unknown. {}", readings.words.what), ..readings.words.clone() },
         );
     }
-    let remedy = "In the Entra admin center: Groups → this group → Members → Add members, the person themself. Then sign in \
-                  again.";
-    let what = format!("{subject} is not among the person's groups.");
+    let remedy = "In the Entra admin center: Groups → this group → Members → Add members: add the user directly. Then \
+                  sign in again.";
+    let what = format!("{subject} is not one of the user's groups.");
     (Case::NotAmongGroups, Words { what, rule: direct.to_owned(), remedy: Some(remedy.to_owned()) })
 }
 
@@ -161,17 +157,17 @@ fn not_among_groups(explanation: &Explanation, subject: &str, nested_groups: boo
 fn unknown(explanation: &Explanation, all: bool, nested_groups: bool) -> Finding {
     let (case, words) = match not_among_groups(explanation, "It", nested_groups) {
         (Case::NotAmongGroups, words) => {
-            let among = "No group of this id or name is among the person's groups";
+            let none = "None of the user's groups has this ID or name";
             let (case, what) = if all {
-                (Case::NotKnown, format!("{among}, and no team is known here that is called so."))
+                (Case::NotKnown, format!("{none}, and no team with it is known."))
             } else {
-                (Case::NotAmongGroups, format!("{among}."))
+                (Case::NotAmongGroups, format!("{none}."))
             };
             let rule =
-                format!("A group becomes a team once it is assigned to the app and somebody signs in. {}", words.rule);
+                format!("A group becomes a team when it is assigned to the app and a user signs in. {}", words.rule);
             let remedy = format!(
-                "Check the name, or ask with the group's object id. Is the group assigned, and the person directly in it? \
-                 {ASSIGN}"
+                "Check the name, or use the group's object ID. Check that the group is assigned and that the user is \
+                 a direct member. {ASSIGN}"
             );
             (case, Words { what, rule, remedy: Some(remedy) })
         }

@@ -31,11 +31,11 @@ pub enum BudgetDurationError {
         "is not a duration: write a whole number and one of s, m, h, d, w, mo (such as 30d), or 1mo for a calendar month"
     )]
     Malformed,
-    #[error("must be more than nothing")]
+    #[error("must be greater than zero")]
     Zero,
     #[error("must be at most 100 years")]
     TooLong,
-    #[error("only 1mo can be had: LiteLLM knows no other number of calendar months")]
+    #[error("only 1mo is supported: LiteLLM knows no other number of calendar months")]
     SeveralMonths,
 }
 
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn resets_fall_where_litellm_puts_them() {
+    fn budget_reset_matches_litellm() {
         let saturday = "2026-11-21T03:03:20Z";
         for (duration, expected) in [
             ("1d", "2026-11-22T00:00:00"),
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reset_is_always_in_the_future() {
+    fn budget_reset_is_in_the_future() {
         for duration in ["1s", "7s", "90s", "1m", "45m", "90m", "1h", "7h", "36h", "1d", "7d", "30d", "61d", "1mo"] {
             for now in ["2026-02-28T23:59:59Z", "2024-02-29T00:00:00Z", "2026-11-21T03:03:20Z"] {
                 let now_time: DateTime<Utc> = now.parse().unwrap();
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_duration_is_refused() {
+    fn budget_duration_rejects_malformed_text() {
         for text in [
             "",
             "d",

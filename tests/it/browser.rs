@@ -158,7 +158,7 @@ async fn without_organizations(demo_with: &[&str]) {
     scene.open("Data Science").await;
     let page = scene.browser.text().await;
     assert!(
-        page.contains("Standalone: The team stands alone: groups do not become organizations"),
+        page.contains("Standalone: The team is standalone: groups do not become organizations"),
         "no reason: {page}"
     );
     assert!(page.contains("$100 per 30 days"), "the team has the defaults itself: {page}");

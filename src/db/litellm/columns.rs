@@ -108,11 +108,11 @@ type Column = (&'static str, &'static str, &'static str);
 struct Found {
     table_name: String,
     column_name: String,
-    kind: String,
+    type_name: String,
     /// Privileges, of `r`, `i`, `u`.
-    rights: String,
+    privileges: String,
     /// Inserting a row requires a value for it.
-    demands_value: bool,
+    requires_value: bool,
     /// Whether we may use the schema; without that, column privileges have no effect.
     schema_usable: bool,
     /// Whether row-level security applies to us.
@@ -125,11 +125,11 @@ pub(in crate::db) async fn check(connection: &mut DbConnection) -> Result<(), St
     // With `quote_all_identifiers`, Postgres quotes type names.
     let found: Vec<Found> = sqlx::query_as(
         "select c.relname::text as table_name, a.attname::text as column_name,
-                replace(format_type(a.atttypid, null), '\"', '') as kind,
+                replace(format_type(a.atttypid, null), '\"', '') as type_name,
                 case when has_column_privilege(c.oid, a.attnum, 'select') then 'r' else '' end
                 || case when has_column_privilege(c.oid, a.attnum, 'insert') then 'i' else '' end
-                || case when has_column_privilege(c.oid, a.attnum, 'update') then 'u' else '' end as rights,
-                a.attnotnull and not a.atthasdef and a.attidentity = '' as demands_value,
+                || case when has_column_privilege(c.oid, a.attnum, 'update') then 'u' else '' end as privileges,
+                a.attnotnull and not a.atthasdef and a.attidentity = '' as requires_value,
                 has_schema_privilege(n.oid, 'usage') as schema_usable,
                 row_security_active(c.oid) as rows_hidden
          from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_attribute a on a.attrelid = c.oid
@@ -146,36 +146,38 @@ pub(in crate::db) async fn check(connection: &mut DbConnection) -> Result<(), St
 fn problems(found: &[Found]) -> Vec<String> {
     let mut problems = Vec::new();
     if found.iter().any(|found| !found.schema_usable) {
-        problems.push("no right to use the schema public".to_owned());
+        problems.push("missing privilege USAGE on schema public".to_owned());
     }
     for (table, columns) in TABLES {
-        let there: BTreeMap<&str, &Found> =
+        let columns_found: BTreeMap<&str, &Found> =
             found.iter().filter(|found| found.table_name == *table).map(|found| (&*found.column_name, found)).collect();
-        if there.is_empty() {
-            problems.push(format!("there is no table public.\"{table}\""));
+        if columns_found.is_empty() {
+            problems.push(format!("missing table public.\"{table}\""));
             continue;
         }
-        if there.values().any(|found| found.rows_hidden) {
-            problems.push(format!("row-level security hides rows of {table}: this user needs a policy or BYPASSRLS"));
+        if columns_found.values().any(|found| found.rows_hidden) {
+            problems.push(format!(
+                "row-level security hides rows of {table}: create a policy for this user, or grant BYPASSRLS"
+            ));
         }
-        for (column, kind, uses) in *columns {
-            let Some(found) = there.get(column) else {
-                problems.push(format!("{table} has no column {column}"));
+        for (column, type_name, uses) in *columns {
+            let Some(found) = columns_found.get(column) else {
+                problems.push(format!("missing column {table}.{column}"));
                 continue;
             };
-            if found.kind != *kind {
-                problems.push(format!("{table}.{column} is of type {}, not {kind}", found.kind));
+            if found.type_name != *type_name {
+                problems.push(format!("{table}.{column} is of type {}, not {type_name}", found.type_name));
             }
-            for (right, name) in [('r', "SELECT"), ('i', "INSERT"), ('u', "UPDATE")] {
-                if uses.contains(right) && !found.rights.contains(right) {
-                    problems.push(format!("no right to {name} {table}.{column}"));
+            for (privilege, name) in [('r', "SELECT"), ('i', "INSERT"), ('u', "UPDATE")] {
+                if uses.contains(privilege) && !found.privileges.contains(privilege) {
+                    problems.push(format!("missing privilege {name} on {table}.{column}"));
                 }
             }
         }
         let known = |name: &str| columns.iter().any(|(column, _, uses)| *column == name && uses.contains('i'));
-        let unknown = there.values().filter(|found| found.demands_value && !known(&found.column_name));
+        let unknown = columns_found.values().filter(|found| found.requires_value && !known(&found.column_name));
         problems.extend(unknown.map(|found| {
-            format!("{table}.{} needs a value, and this version of Entraway does not know it", found.column_name)
+            format!("{table}.{} is required, but this version of Entraway does not know it", found.column_name)
         }));
     }
     problems

@@ -40,12 +40,12 @@ pub(super) async fn write(
     let row = sqlx::query(
         r#"with now as (
             select $2::timestamptz at time zone 'UTC' as now
-        ), person as materialized (
+        ), user_row as materialized (
             select teams, user_email, created_at from public."LiteLLM_UserTable" where user_id = $1
         ), team as materialized (
             select t.team_id, t.team_alias,
                    t.members_with_roles @> jsonb_build_array(jsonb_build_object('user_id', $1::text)) as on_roster,
-                   coalesce(t.team_id = any ((select teams from person)::text[]), false) as on_person,
+                   coalesce(t.team_id = any ((select teams from user_row)::text[]), false) as in_user_row,
                    m.user_id is not null as has_membership,
                    coalesce(m.budget_id ~ '^team-(.*-)?budget-[0-9a-f]{32}$', false)
                        and not t.members_with_roles @> jsonb_build_array(jsonb_build_object('user_id', $1::text))
@@ -62,7 +62,7 @@ pub(super) async fn write(
             order by t.team_id collate "C"
             for no key update of t
         ), missing as (
-            select array_agg(team_id order by team_id) as teams from team where not on_person
+            select array_agg(team_id order by team_id) as teams from team where not in_user_row
         ), made_user as (
             insert into public."LiteLLM_UserTable"
                    (user_id, sso_user_id, user_email, user_alias, user_role, models, max_budget, budget_duration,
@@ -91,7 +91,7 @@ pub(super) async fn write(
             insert into entraway.litellm_users as known
                    (object_id, tenant_id, user_id, row_created_at, sso_user_role, sso_user_roles, withheld_role,
                     premade)
-            select $10, $11, $1, coalesce((select created_at from person), now), coalesce($3, $4) ->> 'sso_user_role',
+            select $10, $11, $1, coalesce((select created_at from user_row), now), coalesce($3, $4) ->> 'sso_user_role',
                    array(select jsonb_array_elements_text(coalesce($3, $4) -> 'sso_user_roles')),
                    coalesce($3, $4) ->> 'withheld_role', coalesce($14, false)
             from now where $12
@@ -106,7 +106,7 @@ pub(super) async fn write(
             set members_with_roles =
                     case when t.members_with_roles in ('{}', 'null') then '[]' else t.members_with_roles end
                     || jsonb_build_array(jsonb_build_object('user_id', $1::text, 'role', 'user', 'user_email',
-                            coalesce($3 ->> 'user_email', $4 ->> 'user_email', (select user_email from person)))),
+                            coalesce($3 ->> 'user_email', $4 ->> 'user_email', (select user_email from user_row)))),
                 updated_at = now
             from now, team
             where t.team_id = team.team_id and not team.on_roster
@@ -125,7 +125,7 @@ pub(super) async fn write(
             from team where m.user_id = $1 and m.team_id = team.team_id and team.has_former_budget
         ), gave_teams as (
             insert into entraway.litellm_team_members (user_id, team_id, created_at)
-            select $1, team_id, $2 from team where not (on_roster or on_person or has_membership)
+            select $1, team_id, $2 from team where not (on_roster or in_user_row or has_membership)
             on conflict (user_id, team_id) do update set created_at = excluded.created_at
         ), joined_organizations as (
             insert into public."LiteLLM_OrganizationMembership"
@@ -158,7 +158,7 @@ pub(super) async fn write(
             where user_id = $1 and organization_id <> all($5) and not exists (
                 select from public."LiteLLM_OrganizationMembership" m
                 where m.user_id = $1 and m.organization_id = given.organization_id)
-        ), told as materialized (
+        ), notified as materialized (
             -- LiteLLM's tables have no triggers that notify. A new user has no session yet.
             select entraway.tell_sessions(
                 case when exists (select from made_user) then '{}' else array[$10::text] end)
@@ -169,14 +169,14 @@ pub(super) async fn write(
                (select coalesce(array_agg(organization_id), '{}') from joined_organizations) as organizations,
                (select coalesce(array_agg(team_id), '{}') from team) as teams,
                (select coalesce(json_object_agg(team_id, team_alias), '{}') from team) as aliases
-        from told"#,
+        from notified"#,
     )
     .bind(plan.user_id.as_str())
     .bind(planner.now)
     .bind(values.new)
     .bind(values.changes)
     .bind(values.add_to_organizations)
-    .bind(values.join_roles)
+    .bind(values.added_roles)
     .bind(values.change_organizations)
     .bind(values.change_roles)
     .bind(values.add_to_teams)

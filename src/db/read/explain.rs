@@ -30,7 +30,7 @@ macro_rules! run {
 /// Selects when a list was last known, and since when it is unknown. Ignores records of older versions, which kept no
 /// list and did not measure Entra's time.
 macro_rules! list {
-    ($column:literal, $told:literal, $kept:literal) => {
+    ($column:literal, $known_runs:literal, $stored:literal) => {
         concat!(
             "(select json_build_object('as_of', known.at, 'unknown_since', (
                     select min(r.started_at) from entraway.sync_runs r
@@ -42,9 +42,9 @@ macro_rules! list {
                         select max(r.started_at) from entraway.sync_runs r
                         where r.user_id = p.object_id and r.tenant_id = coalesce(p.tenant_id, r.tenant_id)
                           and r.entra_ms is not null and ",
-            $told,
+            $known_runs,
             "), (select confirmed_at from reading where ",
-            $kept,
+            $stored,
             ")) as at
                     from person p) known)"
         )

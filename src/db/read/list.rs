@@ -221,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_search_is_words_and_nothing_else() {
+    fn search_text_yields_only_word_prefixes() {
         assert_eq!(ts_query("Production  ev").as_deref(), Some("'Production':* & 'ev':*"));
         assert_eq!(
             ts_query("o'brien@contoso.example").as_deref(),

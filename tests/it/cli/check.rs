@@ -188,7 +188,7 @@ async fn check_goes_on_without_a_database() {
     let away = format!("postgres://postgres:{DATABASE_PASSWORD}@127.0.0.1:1/entraway");
     let ended = check(&world, CONFIG, &with(environment(&world), "DB", &away)).await;
     let found = "the database is not available: the database server 127.0.0.1:1 cannot be reached: ";
-    assert_only_failure(&ended, "database", found, "is the address right, is Postgres running");
+    assert_only_failure(&ended, "database", found, "check the address, and that Postgres is running");
     assert_told(&ended, "ok", "assigned groups", "1 can be read", "");
 }
 
@@ -214,7 +214,7 @@ async fn check_warns_of_a_remote_database_without_a_proven_server() {
         }
         assert_eq!(ended.stdout.contains("sslmode"), warned, "{address}: {}", ended.stdout);
         let found = if address.contains("invalid") { "the database server db.invalid:5432" } else { "127.0.0.1:1" };
-        assert_only_failure(&ended, "database", found, "is the address right");
+        assert_only_failure(&ended, "database", found, "check the address");
     }
 }
 

@@ -86,7 +86,7 @@ async fn in_a_database_that_is_no_proxys_each_table_is_missed_and_none_is_made()
             &ended,
             "FAIL",
             "LiteLLM's tables",
-            &format!("there is no table public.\"{table}\""),
+            &format!("missing table public.\"{table}\""),
             "docs/reference/litellm.md",
         );
     }
@@ -110,16 +110,11 @@ async fn serve_ends_at_once_where_the_database_is_no_proxys() {
     assert_eq!(errors.len(), 1, "one line tells what is wrong: {ended:?}");
     assert!(ended.stderr.trim_end().ends_with(errors[0]), "and it is the last one: {ended:?}");
     assert!(
-        errors[0]
-            .starts_with("entraway: the database's LiteLLM tables cannot be served (see docs/reference/litellm.md): "),
+        errors[0].starts_with("entraway: the database's LiteLLM tables cannot be used (see docs/reference/litellm.md): "),
         "{errors:?}"
     );
     for table in TABLES {
-        assert_eq!(
-            errors[0].matches(&format!("there is no table public.\"{table}\"")).count(),
-            1,
-            "{table}: {errors:?}"
-        );
+        assert_eq!(errors[0].matches(&format!("missing table public.\"{table}\"")).count(), 1, "{table}: {errors:?}");
     }
     assert!(!ended.all().contains("trying again") && !ended.all().contains(DATABASE_PASSWORD), "{ended:?}");
     assert!(!has_our_schema(&url).await, "a schema was made in somebody else's database");
@@ -130,18 +125,18 @@ async fn a_right_that_is_missing_is_named_with_the_grants() {
     let world = world().await;
     world.sql(r#"revoke insert (budget_id) on public."LiteLLM_TeamMembership" from entraway"#).await;
     let ended = check(&world, &config(""), &environment(&world)).await;
-    let found = "no right to INSERT LiteLLM_TeamMembership.budget_id";
+    let found = "missing privilege INSERT on LiteLLM_TeamMembership.budget_id";
     assert_only_failure(&ended, "LiteLLM's tables", found, "docs/reference/litellm.md");
 
     world.sql(r#"revoke all on public."LiteLLM_TeamMembership" from entraway"#).await;
     world.sql(r#"revoke update (user_role) on public."LiteLLM_UserTable" from entraway"#).await;
     let ended = check(&world, &config(""), &environment(&world)).await;
     for found in [
-        "SELECT LiteLLM_TeamMembership.user_id",
-        "SELECT LiteLLM_TeamMembership.team_id",
-        "UPDATE LiteLLM_UserTable.user_role",
+        "SELECT on LiteLLM_TeamMembership.user_id",
+        "SELECT on LiteLLM_TeamMembership.team_id",
+        "UPDATE on LiteLLM_UserTable.user_role",
     ] {
-        assert_told(&ended, "FAIL", "LiteLLM's tables", &format!("no right to {found}"), "docs/reference/litellm.md");
+        assert_told(&ended, "FAIL", "LiteLLM's tables", &format!("missing privilege {found}"), "docs/reference/litellm.md");
     }
     assert_eq!(ended.code, 1);
 }
@@ -155,7 +150,7 @@ async fn the_schema_of_ours_that_may_not_be_made_is_told_with_the_remedy() {
     assert_only_failure(
         &ended,
         "tables",
-        "the schema entraway is not there and could not be made",
+        "the schema entraway does not exist and could not be created",
         "CREATE SCHEMA entraway AUTHORIZATION",
     );
 }

@@ -57,17 +57,17 @@ impl Scene {
         let nowhere = format!("postgres://{app}@127.0.0.1:1/entraway?sslmode=disable");
         let tls = self.url(&app, "entraway").replace("sslmode=disable", "sslmode=require");
         vec![
-            case(nowhere, "127.0.0.1:1 cannot be reached: ", "is Postgres running"),
+            case(nowhere, "127.0.0.1:1 cannot be reached: ", "that Postgres is running"),
             case(
                 self.url("app:wr0ng", "entraway"),
                 "rejects the password of user app (28P01)",
-                "correct the user or the",
+                "correct the user or password",
             ),
-            case(self.url("nobody", "entraway"), "does not let user nobody connect (28000): ", "give the role LOGIN"),
+            case(self.url("nobody", "entraway"), "does not let user nobody connect (28000): ", "grant the role LOGIN"),
             case(self.url("full", "postgres"), "does not let user full connect (28000): ", "pg_hba.conf"),
             case(self.url(&app, "gone"), "there is no database gone on the server ", "create it (CREATE DATABASE"),
             case(self.url("full", "entraway"), "takes no more connections (53300): ", "raise max_connections"),
-            case(tls, "by sslmode=require: ", "use the sslmode and the sslrootcert that fit"),
+            case(tls, "by sslmode=require: ", "use an sslmode and sslrootcert that match"),
         ]
     }
 }
@@ -127,7 +127,7 @@ async fn sessions_command_ends_with_the_remedy() {
     let env = with(environment(&scene.world), "DB", &scene.url("app:wr0ng", "entraway"));
     let ended = run(&folder, &["sessions", "list", "--all", "--config", &config], &env).await;
     assert_eq!(ended.code, 1, "{ended:?}");
-    assert!(ended.stderr.contains("(28P01)\n→ correct the user or the password"), "{ended:?}");
+    assert!(ended.stderr.contains("(28P01)\n→ correct the user or password"), "{ended:?}");
     tells_no_secret_and_no_time_out(&ended);
 }
 

@@ -32,15 +32,15 @@ async fn why_somebody_is_not_in_a_team_is_told_from_the_database_alone(#[values(
     for line in [
         "Alice Arden\n",
         &format!("  {:<10} {id}\n", "object id"),
-        "\nRole\n    internal_user: Entra gives this person no role, and internal_user is what new people get.\n",
+        "\nRole\n    internal_user: Entra grants this user no role, and internal_user is the default of new users.\n",
         "\nGroups that Entra reports: 2\n",
-        &format!("  All Staff ({staff})\n    The group is not assigned to the app, so it counts for nothing.\n"),
+        &format!("  All Staff ({staff})\n    The group is not assigned to the app, so it has no effect.\n"),
         &format!(
-            "  Production LLM Evals ({evals})\n    The person is in its team. They are in its organization, too.\n"
+            "  Production LLM Evals ({evals})\n    The user is in its team. The user is also in its organization.\n"
         ),
         "\nMemberships: 2\n",
-        &format!("  team Production LLM Evals ({evals})\n    Entraway gave it at a sign-in"),
-        &format!("  organization Production LLM Evals ({evals})\n    Entraway gave it at a sign-in"),
+        &format!("  team Production LLM Evals ({evals})\n    Added by Entraway at a sign-in"),
+        &format!("  organization Production LLM Evals ({evals})\n    Added by Entraway at a sign-in"),
     ] {
         assert!(told.stdout.contains(line), "it does not say {line:?}:\n{}", told.stdout);
     }
@@ -49,8 +49,8 @@ async fn why_somebody_is_not_in_a_team_is_told_from_the_database_alone(#[values(
     for (team, heading, answer) in [
         ("all staff", "Why not in “all staff”?", "Users and groups"),
         (&*staff.to_string(), &format!("Why not in “{staff}”?"), "Users and groups"),
-        ("Production LLM Evals", "Member of “Production LLM Evals”", "    The person is in the team."),
-        ("Unheard Of", "Why not in “Unheard Of”?", "no team is known here that is called so"),
+        ("Production LLM Evals", "Member of “Production LLM Evals”", "    The user is in the team."),
+        ("Unheard Of", "Why not in “Unheard Of”?", "no team with it is known"),
     ] {
         let told = entraway(&["--user", &id, "--team", team]).await;
         let (_, answered) = told.stdout.split_once(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("{told:?}"));

@@ -17,7 +17,7 @@ fn why_am_i_not_in_team_x_has_an_answer_for_each_x() {
         let answer = scene.ask(wanted, &[(GROUP, "Evals")]);
         assert_eq!(answer.findings.len(), 1, "{answer:#?}");
         assert_eq!(answer.findings[0].case, Case::InIt, "{wanted:?}: {answer:#?}");
-        says(&answer.findings[0].words, &["The person is in the team."]);
+        says(&answer.findings[0].words, &["The user is in the team."]);
         assert_eq!(answer.heading(), format!("Member of “{}”", wanted.trim()));
     }
     let twins = scene.ask("Evals", &[(GROUP, "Evals"), ("p1", "Evals")]);
@@ -29,11 +29,14 @@ fn why_am_i_not_in_team_x_has_an_answer_for_each_x() {
     let answer = scene.ask("Platform", &[("p1", "Platform"), ("p2", "Platform")]);
     assert_eq!(answer.findings.len(), 2, "two teams of one name are two answers: {answer:#?}");
     assert_eq!(answer.findings[0].case, Case::NotAmongGroups);
-    says(&answer.findings[0].words, &["not among the person's groups", "direct members only", "sync.nested_groups"]);
+    says(
+        &answer.findings[0].words,
+        &["not one of the user's groups", "Only direct members count", "sync.nested_groups"],
+    );
 
     let answer = scene.ask("Nobody's", &[]);
     assert_eq!(answer.findings[0].case, Case::NotKnown);
-    says(&answer.findings[0].words, &["no team is known here", "Check the name", "Users and groups"]);
+    says(&answer.findings[0].words, &["no team with it is known", "Check the name", "Users and groups"]);
 
     scene.for_operator = false;
     let (there, absent) = (scene.ask("Platform", &[("p1", "Platform")]), scene.ask("Nobody's", &[]));
@@ -41,7 +44,7 @@ fn why_am_i_not_in_team_x_has_an_answer_for_each_x() {
         there.findings[0].words, absent.findings[0].words,
         "who sees no other teams does not learn which there are"
     );
-    assert!(!there.findings[0].words.what.contains("known here"), "{there:#?}");
+    assert!(!there.findings[0].words.what.contains("no team with it"), "{there:#?}");
 
     let scene = Scene::with(|scene| scene.facts.teams = read(json!([team(GROUP, Some(GROUP), None)])));
     let explanation = scene.explain();

@@ -19,7 +19,7 @@ fn a_group_that_is_not_assigned_counts_for_nothing_and_the_remedy_names_the_plac
     let group =
         Scene::with(|scene| scene.groups("known", &json!({ GROUP: { "name": null, "assigned": false } }))).group();
     assert_eq!(group.verdict, Verdict::NotAssigned { in_team: true });
-    says(&group.words, &["all the same, from before"]);
+    says(&group.words, &["still in its team from an earlier sign-in"]);
 }
 
 #[test]
@@ -27,7 +27,7 @@ fn who_joined_is_told_so_of_the_team_and_the_organization() {
     let group = Scene::new().group();
     assert_eq!((&group.verdict, &group.organization), (&Verdict::Joined, &Some(OrganizationVerdict::Joined)));
     assert_eq!(group.standalone, None);
-    says(&group.words, &["in its team", "in its organization, too", "no remedy"]);
+    says(&group.words, &["in its team", "also in its organization", "no remedy"]);
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn without_organizations_nobody_asks_for_one() {
 fn who_was_taken_out_of_the_team_or_the_organization_comes_back_at_the_next_sign_in() {
     let group = Scene::with(Scene::no_membership).group();
     assert_eq!((&group.verdict, &group.organization), (&Verdict::NotInTeam, &Some(OrganizationVerdict::NotInIt)));
-    says(&group.words, &["somebody took them out", "joins its team at the next sign-in", "Sign in again."]);
+    says(&group.words, &["the user was removed", "are added to its team at the next sign-in", "Sign in again."]);
 }
 
 #[test]
@@ -56,9 +56,9 @@ fn half_a_membership_is_none_and_the_words_name_the_places_that_lack_it() {
         scene.facts.team_members[0].places = Some(places);
     });
     assert_eq!(scene.group().verdict, Verdict::PartialMembership { places });
-    says(&scene.group().words, &["the person's own teams and LiteLLM_TeamMembership", "Sign in again."]);
+    says(&scene.group().words, &["the user's own teams and LiteLLM_TeamMembership", "Sign in again."]);
     assert_eq!(scene.membership().why, MembershipWhy::Partial { places });
-    says(&scene.membership().words, &["does not count", "the person's own teams and LiteLLM_TeamMembership"]);
+    says(&scene.membership().words, &["does not count", "the user's own teams and LiteLLM_TeamMembership"]);
     assert_eq!(scene.ask("evals", &[]).findings[0].case, Case::Blocked);
 
     let scene = Scene::with(|scene| {
@@ -86,15 +86,15 @@ fn a_refused_organization_is_told_with_the_databases_words_but_to_operators_only
     says(
         &group.words,
         &[
-            "refused its organization at 2026-11-26 10:00:00 UTC: “P0001: not billable”.",
-            "made at 2026-11-20 10:00:00 UTC, its organization could not be: “P0001: not billable then”.",
-            "Remove what refuses it",
+            "rejected its organization at 2026-11-26 10:00:00 UTC: “P0001: not billable”.",
+            "created at 2026-11-20 10:00:00 UTC, its organization could not be created: “P0001: not billable then”.",
+            "Remove the cause in the database",
         ],
     );
     scene.for_operator = false;
     let text = serde_json::to_string(&scene.explain()).unwrap();
     assert!(!text.contains("billable"), "the database's words are for operators: {text}");
-    says(&scene.group().words, &["the sync record tells an operator why"]);
+    says(&scene.group().words, &["an operator finds the reason in the sync record"]);
 }
 
 #[test]
@@ -108,20 +108,20 @@ fn a_refused_team_is_told_and_a_missing_one_is_made_at_the_next_sign_in() {
         group.verdict,
         Verdict::TeamRefused { at: NOW.parse().unwrap(), why: Some("P0001: not billable".to_owned()) }
     );
-    says(&group.words, &["The database refused the team at 2026-11-26 10:00:00 UTC: “P0001: not billable”."]);
+    says(&group.words, &["The database rejected the team at 2026-11-26 10:00:00 UTC: “P0001: not billable”."]);
 
     let group = Scene::with(Scene::nothing_there).group();
     assert_eq!((&group.verdict, &group.organization), (&Verdict::NoTeam, &Some(OrganizationVerdict::NotMade)));
-    says(&group.words, &["Each assigned group gets its team at the next sign-in."]);
+    says(&group.words, &["Each assigned group gets a team at the next sign-in."]);
 }
 
 #[test]
 fn a_standalone_team_says_why_it_is_in_no_organization() {
     let made = |on: bool| json!({ "made_at": THEN, "organizations_on": on, "organization_refused": null });
     for (made, words) in [
-        (Some(made(false)), "made at 2026-11-20 10:00:00 UTC, when organizations were off"),
-        (Some(made(true)), "from which it was taken since"),
-        (None, "it was there before, not made by Entraway"),
+        (Some(made(false)), "created at 2026-11-20 10:00:00 UTC, when organizations were off"),
+        (Some(made(true)), "it was removed from the organization"),
+        (None, "it was created by hand"),
     ] {
         let group = Scene::with(|scene| scene.standalone(made.as_ref())).group();
         says(&group.words, &[words, "a standalone team stays standalone"]);
@@ -174,19 +174,19 @@ fn each_membership_says_where_it_came_from() {
             MembershipWhy::FromEntra,
             "and the group counts",
         ),
-        ("entra", json!({}), MembershipWhy::GroupLeft, "not in any more. It stays."),
+        ("entra", json!({}), MembershipWhy::GroupLeft, "no longer in. It stays."),
         (
             "entra",
             json!({ GROUP: { "name": null, "assigned": false } }),
             MembershipWhy::GroupNotAssigned,
-            "not assigned to the app any more. It stays.",
+            "no longer assigned to the app. It stays.",
         ),
-        ("manual", json!({}), MembershipWhy::ByHand { of_their_group: false }, "Made by hand, not by Entraway."),
+        ("manual", json!({}), MembershipWhy::ByHand { of_their_group: false }, "Added by hand, not by Entraway."),
         (
             "manual",
             json!({ GROUP: { "name": null, "assigned": true } }),
             MembershipWhy::ByHand { of_their_group: true },
-            "in the group of this id as well",
+            "also in the group with this ID",
         ),
     ] {
         let scene = Scene::with(|scene| {

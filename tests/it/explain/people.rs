@@ -15,14 +15,14 @@ fn an_unknown_assigned_list_is_no_verdict_on_the_group() {
         scene.facts.assigned_groups = read(json!({ "as_of": THEN, "unknown_since": NOW }));
     });
     assert_eq!(scene.group().verdict, Verdict::AssignmentUnknown { in_team: true });
-    says(&scene.group().words, &["nothing is taken away either", "all the same"]);
+    says(&scene.group().words, &["nothing is created, added or removed", "still in its team"]);
     assert_eq!(scene.membership().why, MembershipWhy::GroupUnknown);
     let readings = scene.explain().readings;
     says(
         &readings.assigned_groups.words,
-        &["not known since 2026-11-26 10:00:00 UTC (Graph answered 503)", "they were never known"],
+        &["unknown since 2026-11-26 10:00:00 UTC (Graph answered 503)", "They were never known"],
     );
-    says(&readings.member_of.words, &["The person's groups are as of 2026-11-26 10:00:00 UTC.", "no remedy"]);
+    says(&readings.member_of.words, &["The user's groups are as of 2026-11-26 10:00:00 UTC.", "no remedy"]);
 }
 
 #[test]
@@ -32,7 +32,7 @@ fn an_assignment_that_was_known_stays_known_while_the_list_is_not() {
         scene.facts.assigned_groups = read(json!({ "as_of": THEN, "unknown_since": NOW }));
     });
     assert_eq!(scene.group().verdict, Verdict::Joined);
-    says(&scene.explain().readings.assigned_groups.words, &["not known since 2026-11-26", "as of 2026-11-20"]);
+    says(&scene.explain().readings.assigned_groups.words, &["unknown since 2026-11-26", "as of 2026-11-20"]);
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn what_was_read_and_not_kept_is_not_known() {
         scene.facts.reading = None;
         scene.facts.team_members.clear();
     });
-    says(&scene.explain().readings.member_of.words, &["not on record"]);
+    says(&scene.explain().readings.member_of.words, &["are not stored"]);
     assert_eq!(scene.ask("Evals", &[(GROUP, "Evals")]).findings[0].case, Case::GroupsUnknown);
 }
 
@@ -60,11 +60,11 @@ fn an_unknown_list_of_the_persons_groups_leaves_the_older_one_and_says_how_old_i
     assert_eq!(scene.group().verdict, Verdict::Joined);
     says(
         &scene.explain().readings.member_of.words,
-        &["Graph answered 429", "as of 2026-11-20", "nothing is taken away"],
+        &["Graph answered 429", "as of 2026-11-20", "nothing is added or removed"],
     );
     let answer = scene.ask("New", &[(OTHER, "New")]);
     assert_eq!(answer.findings[0].case, Case::NotAmongGroups);
-    assert!(answer.notes[0].contains("not known since 2026-11-26"), "{answer:#?}");
+    assert!(answer.notes[0].contains("unknown since 2026-11-26"), "{answer:#?}");
 }
 
 #[test]
@@ -90,22 +90,22 @@ fn who_never_signed_in_and_who_was_refused_are_told_so() {
             scene.facts.complete = Some(run(NOW, outcome, ["known", "known"]));
         });
         let explanation = refused.explain();
-        says(&explanation.sign_in.words, &["Refused at 2026-11-26 10:00:00 UTC", part]);
+        says(&explanation.sign_in.words, &["Denied at 2026-11-26 10:00:00 UTC", part]);
         assert_eq!(refused.group().verdict, Verdict::UserDenied { at: NOW.parse().unwrap() });
-        assert!(refused.ask("Evals", &[]).notes[0].contains("Refused"), "the answer notes that they were refused");
+        assert!(refused.ask("Evals", &[]).notes[0].contains("Denied"), "the answer notes that they were refused");
     }
 }
 
 #[test]
 fn each_role_says_who_gave_it() {
     for (role, sso_role, listed, part) in [
-        (Some("org_admin"), Some("org_admin"), false, "org_admin: an app role that Entra gave"),
-        (Some("proxy_admin"), Some("proxy_admin"), true, "access.admin_user_ids names this person"),
+        (Some("org_admin"), Some("org_admin"), false, "org_admin: an app role from Entra"),
+        (Some("proxy_admin"), Some("proxy_admin"), true, "access.admin_user_ids lists this user"),
         (Some("internal_user"), None, true, "at the next sign-in"),
-        (Some("internal_user"), Some("org_admin"), false, "by hand; the sync last gave org_admin"),
-        (Some("internal_user_viewer"), None, false, "internal_user_viewer is what new people get"),
-        (Some("team"), None, false, "set this one by hand"),
-        (None, None, false, "none: Entra gives this person no role"),
+        (Some("internal_user"), Some("org_admin"), false, "by hand; the sync last granted org_admin"),
+        (Some("internal_user_viewer"), None, false, "internal_user_viewer is the default of new users"),
+        (Some("team"), None, false, "it was set by hand"),
+        (None, None, false, "none: Entra grants this user no role"),
     ] {
         let scene = Scene::with(|scene| {
             scene.facts.user.role = role.map(str::to_owned);
@@ -131,7 +131,7 @@ fn withheld_operator_role_is_explained_until_it_is_given() {
     for sso_role in [None, Some("internal_user")] {
         let role = withheld("internal_user", sso_role);
         assert_eq!(role.why, RoleWhy::OperatorRoleWithheld { withheld: "proxy_admin".to_owned() });
-        says(&role.words, &["proxy_admin waits", "entraway users adopt"]);
+        says(&role.words, &["proxy_admin is withheld", "entraway users adopt"]);
     }
     assert_eq!(withheld("proxy_admin", Some("proxy_admin")).why, RoleWhy::AppRole);
 }

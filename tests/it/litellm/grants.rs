@@ -154,7 +154,7 @@ async fn a_start_demands_each_right_of_the_script_by_name() {
     for right in granted() {
         right.revoke(&world).await;
         let Right { table, privilege, column } = &right;
-        let expected = format!("no right to {} {table}.{column}", privilege.to_uppercase());
+        let expected = format!("missing privilege {} on {table}.{column}", privilege.to_uppercase());
         match service.app.store().check_tables().await {
             Err(StoreError::NotLiteLlm(problems)) => assert_eq!(problems, [expected], "without {right:?}"),
             other => {

@@ -55,7 +55,7 @@ async fn premade_row_gets_operator_role_after_adopt_only(
         assert_eq!((&me["user"]["user_id"], &me["user"]["user_role"]), (&json!(key), &json!("internal_user")));
         assert_eq!(browser.get(service.at("/settings")).await.status, 404, "no operator's page");
         let page = browser.get(service.at("/")).await.body;
-        assert!(page.contains(&format!("the role {operator} waits until an operator confirms")), "{page}");
+        assert!(page.contains(&format!("the role {operator} is withheld until an operator confirms")), "{page}");
     }
     let before = world.versions().await;
     world.sign_in(&service, alice).await;
@@ -68,7 +68,7 @@ async fn premade_row_gets_operator_role_after_adopt_only(
     assert_eq!(browser.get(service.at("/settings")).await.status, 200);
     assert!(!notes(&world).await.contains(&withheld(operator)));
     let page = browser.get(service.at("/")).await.body;
-    assert!(!page.contains("waits until an operator confirms"), "{page}");
+    assert!(!page.contains("is withheld until an operator confirms"), "{page}");
     assert!(matches!(adopt(&world, alice).await, Some(AdoptionState::AlreadyConfirmed(_))));
 
     give_roles(&world, alice, &[]);

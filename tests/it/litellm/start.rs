@@ -36,7 +36,7 @@ async fn a_database_without_the_proxys_tables_is_refused_and_nothing_is_made_in_
     let world = world().await;
     never_served(&world).await;
     define(&world, "drop schema public cascade; create schema public; grant usage on schema public to public").await;
-    let tables = super::support::WRITTEN.map(|table| format!("there is no table public.\"{table}\""));
+    let tables = super::support::WRITTEN.map(|table| format!("missing table public.\"{table}\""));
     let mut complaints = complaints(&world).await;
     complaints.sort();
     let mut expected = tables.to_vec();
@@ -63,19 +63,19 @@ async fn what_is_not_as_it_should_be_is_said_by_name_and_nothing_is_made() {
                alter table public."LiteLLM_TeamMembership" rename to "Memberships";
                create view public."LiteLLM_TeamMembership" as table public."Memberships""#,
             &[
-                "LiteLLM_BudgetTable.tier needs a value, and this version of Entraway does not know it",
+                "LiteLLM_BudgetTable.tier is required, but this version of Entraway does not know it",
                 "LiteLLM_OrganizationTable.created_at is of type timestamp with time zone, not timestamp without time zone",
-                "LiteLLM_TeamTable has no column members_with_roles",
-                "LiteLLM_TeamTable has no column default_team_member_models",
-                "no right to UPDATE LiteLLM_UserTable.teams",
+                "missing column LiteLLM_TeamTable.members_with_roles",
+                "missing column LiteLLM_TeamTable.default_team_member_models",
+                "missing privilege UPDATE on LiteLLM_UserTable.teams",
                 "LiteLLM_UserTable.tpm_limit is of type integer, not bigint",
-                "LiteLLM_UserTable.password needs a value, and this version of Entraway does not know it",
-                "no right to SELECT LiteLLM_OrganizationMembership.user_role",
-                "no right to INSERT LiteLLM_OrganizationMembership.user_role",
-                "there is no table public.\"LiteLLM_TeamMembership\"",
+                "LiteLLM_UserTable.password is required, but this version of Entraway does not know it",
+                "missing privilege SELECT on LiteLLM_OrganizationMembership.user_role",
+                "missing privilege INSERT on LiteLLM_OrganizationMembership.user_role",
+                "missing table public.\"LiteLLM_TeamMembership\"",
             ][..],
         ),
-        ("revoke usage on schema public from public, entraway", &["no right to use the schema public"]),
+        ("revoke usage on schema public from public, entraway", &["missing privilege USAGE on schema public"]),
         // What a newer proxy can add without harm.
         (
             r#"alter table public."LiteLLM_TeamTable" add "new" text, add newer text not null default 'x',
@@ -128,8 +128,8 @@ async fn check_says_the_same_and_makes_nothing() {
     assert_eq!(
         failures,
         [
-            "FAIL  LiteLLM's tables: no right to SELECT LiteLLM_BudgetTable.budget_id",
-            "FAIL  LiteLLM's tables: LiteLLM_TeamTable has no column admins",
+            "FAIL  LiteLLM's tables: missing privilege SELECT on LiteLLM_BudgetTable.budget_id",
+            "FAIL  LiteLLM's tables: missing column LiteLLM_TeamTable.admins",
         ],
         "{ended:?}"
     );
@@ -165,7 +165,7 @@ async fn a_running_service_is_not_ready_while_a_column_is_away_and_serves_when_i
     define(&world, r#"alter table public."LiteLLM_TeamTable" rename column members_with_roles to roster"#).await;
     assert_eq!(ready().await, (503, "failing".into()));
     let reason = service.app.store().check_tables().await.unwrap_err().to_string();
-    assert!(reason.contains("LiteLLM_TeamTable has no column members_with_roles"), "the reason names it: {reason}");
+    assert!(reason.contains("missing column LiteLLM_TeamTable.members_with_roles"), "the reason names it: {reason}");
     let answer = world.try_sign_in(&service, bob).await;
     assert!(answer.status.is_server_error(), "{answer:#?}");
     define(&world, r#"alter table public."LiteLLM_TeamTable" rename column roster to members_with_roles"#).await;

@@ -63,9 +63,9 @@ async fn a_standalone_team_says_why_it_stands_alone(#[values(Native, LiteLlm)] s
     cast.world.sql(refuse).await;
     cast.world.sign_in(&cast.service, cast.bob.id).await;
     for (id, said) in [
-        ("by-hand".to_owned(), "it was there before, not made by Entraway"),
+        ("by-hand".to_owned(), "it was created by hand"),
         (before.to_string(), ", when organizations were off."),
-        (refused.to_string(), "The team stands alone: when it was made at 20"),
+        (refused.to_string(), "The team is standalone: when it was created at 20"),
         (refused.to_string(), "P0001: not this one"),
     ] {
         let page = text(&cast.ada.page(&cast.service, &format!("/teams/{id}")).await);
@@ -73,11 +73,11 @@ async fn a_standalone_team_says_why_it_stands_alone(#[values(Native, LiteLlm)] s
     }
     // The same with organizations off.
     let page = cast.ada.browser.get(off.at(&format!("/teams/{before}"))).await.body;
-    assert!(text(&page).contains("The team stands alone: groups do not become organizations"), "{}", text(&page));
+    assert!(text(&page).contains("The team is standalone: groups do not become organizations"), "{}", text(&page));
     // Taken out by somebody.
     cast.world.by_hand("update {teams} set organization_id = null where team_id = $1", &[&cast.platform]).await;
     let page = text(&cast.ada.page(&cast.service, &format!("/teams/{}", cast.platform)).await);
-    assert!(page.contains("inside an organization, from which it was taken since"), "{page}");
+    assert!(page.contains("in an organization; since then, it was removed"), "{page}");
     let list = text(&cast.ada.page(&cast.service, "/teams").await);
     assert_eq!(list.matches("standalone").count(), 4, "{list}");
 }
@@ -162,6 +162,6 @@ async fn role_is_named_once_with_its_reason() {
     for path in ["/", of_ada.as_str()] {
         let page = text(&cast.ada.page(&cast.service, path).await);
         assert_eq!(page.matches("proxy_admin").count(), 1, "{path}: {page}");
-        assert!(page.contains("Role proxy_admin: an app role that Entra gave."), "{path}: {page}");
+        assert!(page.contains("Role proxy_admin: an app role from Entra."), "{path}: {page}");
     }
 }

@@ -116,15 +116,15 @@ async fn a_group_that_is_not_assigned_and_one_that_is_are_told_apart(#[values(Na
             "Not assigned: The group is not assigned to the app",
             "Enterprise apps → your app → Users and groups",
             "Production LLM Evals",
-            "The person is in its team. They are in its organization, too.",
-            "Entraway gave it at a sign-in: the person is in the group of this id",
-            "internal_user: Entra gives this person no role",
+            "The user is in its team. The user is also in its organization.",
+            "Added by Entraway at a sign-in: the user is in the group with this ID",
+            "internal_user: Entra grants this user no role",
         ],
     );
     let page = scene.page(&alice, "production llm evals").await;
-    says(&page, &["In it: The person is in the team."]);
+    says(&page, &["In it: The user is in the team."]);
     let page = scene.page(&alice, "<Unheard Of>").await;
-    says(&page, &["Why not in “&#60;Unheard Of&#62;”?", "no team is known here that is called so"]);
+    says(&page, &["Why not in “&#60;Unheard Of&#62;”?", "no team with it is known"]);
     assert_eq!(scene.explain(&alice, "").await["answer"], Value::Null);
 }
 
@@ -151,7 +151,7 @@ async fn who_left_a_group_or_was_taken_out_of_its_team_reads_why_they_are_where_
     assert_eq!(group(&report, gone)["verdict"]["in_team"], true, "{report:#}");
     assert_eq!(group(&report, taken)["verdict"]["situation"], "not_in_team", "{report:#}");
     assert_eq!(report["answer"]["findings"][0]["case"], "in_it", "it stays: {report:#}");
-    says(&scene.page(&alice, "taken").await, &["Not in it: Its team is there, but the person is not in it"]);
+    says(&scene.page(&alice, "taken").await, &["Not in it: Its team exists, but the user is not in it"]);
 
     scene.world.sign_in(&scene.service, alice).await;
     let report = scene.explain(&alice, "").await;
@@ -178,9 +178,9 @@ async fn where_graph_fails_the_report_says_how_old_it_is(#[values(Native, LiteLl
     assert_eq!(report["answer"]["findings"][0]["case"], "not_among_groups", "{report:#}");
     says(
         report["answer"]["notes"][0].as_str().unwrap(),
-        &["The person's groups are not known since", "403", "they are as of"],
+        &["The user's groups are unknown since", "403", "Those shown are as of"],
     );
-    says(&scene.page(&alice, "New").await, &["Note: The person's groups are not known since", "unknown"]);
+    says(&scene.page(&alice, "New").await, &["Note: The user's groups are unknown since", "unknown"]);
 
     scene.world.simulator.fault(FaultRule::on(Endpoint::AssignedTo, Fault::status(403)));
     scene.world.sign_in(&scene.service, alice).await;
@@ -223,15 +223,15 @@ async fn an_organization_that_the_database_refuses_is_told_with_its_words(#[valu
     says(
         &scene.page(&alice, "Refused").await,
         &[
-            "The database refused its organization at",
+            "The database rejected its organization at",
             "“P0001: this customer is not billable”",
-            "The team stands alone",
+            "The team is standalone",
         ],
     );
 
     let hers = browser.get(scene.service.at(&format!("/people/{alice}/explain"))).await;
     assert_eq!(hers.status, 200, "{hers:#?}");
-    says(&hers.body, &["The database refused its organization at"]);
+    says(&hers.body, &["The database rejected its organization at"]);
     assert!(!hers.body.contains("billable"), "what the database said is for operators: {}", hers.body);
 
     scene.world.sql("drop trigger refuse on {organizations}").await;
@@ -286,7 +286,7 @@ async fn a_membership_made_by_hand_is_told_from_one_of_entra(#[values(Native, Li
     assert_eq!(team["why"]["of_their_group"], true, "it was there before Entra said so: {report:#}");
     assert_eq!(whys(&report, &evals), ["from_entra", "by_hand"], "{report:#}");
     let page = scene.page(&alice, "Skunk Works").await;
-    says(&page, &["In it: The person is in the team. Made by hand", "A membership made by hand is not touched."]);
+    says(&page, &["In it: The user is in the team. Added by hand", "A membership added by hand is left as it is."]);
 }
 
 #[tokio::test]
@@ -304,7 +304,7 @@ async fn half_a_membership_of_litellm_is_told_as_such_until_the_next_sign_in_com
     assert_eq!(report["answer"]["findings"][0]["case"], "in_the_way", "{report:#}");
     says(
         &scene.page(&alice, "").await,
-        &["The person is in its team by half: the person's own teams does not say so."],
+        &["The user is only partially in its team: the membership is missing in the user's own teams."],
     );
 
     let rest = "update {teams} set members_with_roles = '[]' where team_id = $1";
@@ -349,7 +349,7 @@ async fn who_was_refused_or_never_came_is_explained_all_the_same(#[values(Native
     assert_eq!(report["sign_in"]["state"]["outcome"], "no_group", "{report:#}");
     assert_eq!(report["role"]["why"]["situation"], "no_row", "{report:#}");
     assert_eq!(group(&report, staff)["verdict"]["situation"], "not_assigned", "{report:#}");
-    says(&scene.page(&eve, "All Staff").await, &["access.require_group", "Note: Refused at"]);
+    says(&scene.page(&eve, "All Staff").await, &["access.require_group", "Note: Denied at"]);
 
     let tenant = scene.world.simulator.edit(|directory| directory.tenant_id);
     let nemo: ObjectId = "00000000-0000-0000-0000-00000000dead".parse().unwrap();

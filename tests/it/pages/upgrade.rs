@@ -70,10 +70,10 @@ async fn what_an_older_version_recorded_is_found_and_what_it_did_not_keep_is_not
     assert_eq!(body["syncs"].as_array().unwrap().len(), 3, "made and joined, failed, noted: {body:#}");
     assert!(body["syncs"].as_array().unwrap().iter().all(|sync| sync["entra_ms"].is_null()), "{body:#}");
     let page = text(&operator.page(&service, &format!("/people/{alice}/explain?team=Old")).await);
-    assert!(page.contains("The person's groups are not on record: an older version"), "{page}");
-    assert!(page.contains("Not known: Which groups the person is in is not known."), "{page}");
-    assert!(!page.contains("not among the person's groups"), "unknown is not nobody: {page}");
+    assert!(page.contains("The user's groups are not stored: an older version"), "{page}");
+    assert!(page.contains("Not known: The user's groups are unknown."), "{page}");
+    assert!(!page.contains("not one of the user's groups"), "unknown is not nobody: {page}");
     world.sign_in(&service, alice).await;
     let page = text(&operator.page(&service, &format!("/people/{alice}/explain?team=Old")).await);
-    assert!(page.contains("In it: The person is in the team."), "{page}");
+    assert!(page.contains("In it: The user is in the team."), "{page}");
 }
