@@ -49,7 +49,7 @@ pub(super) struct Limits {
 
 impl Limits {
     pub(super) fn new(config: &Config, clock: &Clock) -> Self {
-        let known = config.server.tells_clients_apart();
+        let known = config.server.knows_client_addresses();
         let quota = config.limits.sign_ins_per_address.filter(|_| known);
         let a_minute =
             |quota: Option<NonZeroU32>| quota.map(|quota| Rate::new(Quota::per_minute(quota), clock.clone()));
