@@ -1,5 +1,5 @@
-//! Client credentials in files: a certificate or a federated token. They are validated at startup and read again at each use,
-//! so that a renewed one applies without a restart.
+//! Client credentials in files: a certificate or a federated token. They are validated at startup and read again at each
+//! use, so that a renewed one applies without a restart.
 
 mod certificate;
 mod federated;

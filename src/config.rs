@@ -92,8 +92,8 @@ impl Server {
     /// Default of `metrics_listen`: loopback only.
     pub const METRICS_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
 
-    /// Whether the service sees the addresses of clients. With an https URL a proxy terminates TLS. Unless `trusted_proxies`
-    /// lists that proxy, all requests come from its address.
+    /// Whether the service sees the addresses of clients. With an https URL a proxy terminates TLS, and all requests come
+    /// from its address unless `trusted_proxies` lists it.
     #[must_use]
     pub fn knows_client_addresses(&self) -> bool {
         !self.public_url.is_secure() || !self.trusted_proxies.is_empty()

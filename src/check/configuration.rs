@@ -8,8 +8,8 @@ use crate::policy::{Limits, Policy};
 use crate::util::sanitize::count;
 
 /// Message for an https URL without trusted proxies.
-pub const NO_TRUSTED_PROXY: &str = "server.public_url is https, so a proxy terminates TLS, but none is listed. All requests \
-                                    have the proxy's address, and limits.sign_ins_per_address is not applied";
+pub const NO_TRUSTED_PROXY: &str = "server.public_url is https, so a proxy terminates TLS, but none is listed. All requests have the proxy's address, \
+     and limits.sign_ins_per_address is not applied";
 pub const NO_TRUSTED_PROXY_HELP: &str = "List the addresses or networks of the proxies in server.trusted_proxies";
 
 /// Reports questionable settings and summarizes the policy.

@@ -29,8 +29,8 @@ pub(super) struct Ports {
     pub(super) entra: u16,
 }
 
-/// Runs the demo. `program` is the command for the printed command lines. `litellm` is the folder of LiteLLM's migrations, to use
-/// the LiteLLM store instead of the native one.
+/// Runs the demo. `program` is the command for the printed command lines. `litellm` is the folder of LiteLLM's migrations;
+/// `None` selects the native store.
 pub(super) async fn run(
     program: &Path,
     ports: Ports,

@@ -32,7 +32,7 @@ pub(super) async fn run(file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCo
     let stop = server::stop_on_signals();
     let versions = tokio::select! {
         versions = migrate => versions,
-        () = stop.cancelled() => bail!("stopped; run it again: finished migrations are kept, unfinished ones rolled back"),
+        () = stop.cancelled() => bail!("stopped; run it again: finished migrations are kept, and none is half applied"),
     };
     let (before, after) = versions.context("failed to migrate the schema")?;
     store.close().await;

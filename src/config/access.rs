@@ -40,7 +40,8 @@ pub(super) struct Access<'a> {
     pub(super) home_tenant: Option<TenantId>,
 }
 
-/// Reads `access`. `has_service_principal` is whether `entra.service_principal_id` is set; `entra` is `None` after a problem.
+/// Reads `access`. `has_service_principal` tells whether `entra.service_principal_id` is set. `entra` is `None` after a
+/// problem.
 pub(super) fn access<'a>(
     root: &mut Section<'a>,
     has_service_principal: bool,
@@ -168,7 +169,7 @@ fn email_domains<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> BTreeSet<Strin
     domains
 }
 
-/// Accepts any text, because `PROXY_ADMIN_ID` may be another ID for LiteLLM. Only object IDs, which are GUIDs, match a user.
+/// Accepts any text, because `PROXY_ADMIN_ID` can be any ID in LiteLLM. Only object IDs, which are GUIDs, match a user.
 fn admin_user_id(item: &Item, id: &str, reader: &mut Reader) -> String {
     if id.parse::<ObjectId>().is_err() {
         reader.note(NoteLevel::Warning, &item.path, "has no effect, because it is not an object ID (a GUID)");

@@ -99,8 +99,8 @@ const UNSUPPORTED_USER_KEYS: &[&str] = &[
     "team_id",
 ];
 
-/// Keys of LiteLLM's `default_internal_user_params` that never affect users of single sign-on: keys and invitation e-mails are
-/// not created, the identity comes from Entra, and the proxy reads `available_teams` itself.
+/// Keys of LiteLLM's `default_internal_user_params` that never affect users of single sign-on. No keys and invitations are
+/// created, the identity comes from Entra, and the proxy reads `available_teams` itself.
 const USER_KEYS_WITHOUT_EFFECT: &[&str] = &[
     "auto_create_key",
     "available_teams",
@@ -259,8 +259,8 @@ fn read_user_params<'a>(item: &Item<'a>, store: StoreKind, reader: &mut Reader<'
     UserParams { user_role, models, limits }
 }
 
-/// Takes keys that the native store does not support. With it they cause warnings, and their values are not checked, so that
-/// a proxy's file is not rejected for settings without effect.
+/// Takes keys that the native store does not support. With it they cause warnings, and their values are not checked: a
+/// proxy's file is not rejected for settings without effect.
 fn take_litellm_only<'a, const N: usize>(
     section: &mut Section<'a>,
     keys: [&'static str; N],

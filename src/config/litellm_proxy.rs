@@ -10,9 +10,10 @@ use super::{LiteLlm, secret};
 use crate::domain::StoreKind;
 use crate::policy::OrgTeamModels;
 
-const HELP: &str = "Write redis://:password@host:6379 or rediss://user:password@host:6379/0, with the password percent-encoded (%40 for @)";
+const HELP: &str = "Write redis://:password@host:6379 or rediss://user:password@host:6379/0, with the password \
+                    percent-encoded (%40 for @)";
 
-/// Reads `litellm`. The second value is for `Policy`. It is always `Inherit` with the native store, whose teams inherit their
+/// Reads `litellm`. The second value is for `Policy`: always `Inherit` with the native store, whose teams inherit their
 /// organization's models.
 pub(super) fn litellm<'a>(
     root: &mut Section<'a>,
