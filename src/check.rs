@@ -1,4 +1,4 @@
-//! Every precondition tried for real, each with its remedy: for `entraway check` and for the page with the settings.
+//! Health checks: tests every precondition of the service, for `entraway check` and the settings page.
 
 mod app;
 mod configuration;
@@ -17,36 +17,38 @@ use crate::oidc::Entra;
 use crate::util::clock::Clock;
 use crate::util::sanitize::{chain, count};
 
-pub use configuration::{UNNAMED_PROXY, configuration};
+pub use configuration::{NO_TRUSTED_PROXY, NO_TRUSTED_PROXY_HELP, configuration};
 pub use database::{Tables, database};
 
-/// `run` takes no longer than this: less than the time-out of a single request to Entra or Graph.
-const WITHIN: Duration = Duration::from_secs(4);
+/// Time limit of [`run`], less than the timeout of a single request to Entra or Graph.
+const TIME_LIMIT: Duration = Duration::from_secs(4);
 
-/// How one step went.
+/// Result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
     Ok,
-    /// People can sign in, but something is not as one may think.
+    /// Users can sign in, but something may not be as intended.
     Warn,
     Fail,
 }
 
-/// What was tried, how it is, and what to do about it; no remedy where there is nothing to do.
+/// The outcome of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     pub level: Level,
+    /// Name of the check.
     pub what: String,
     pub found: String,
+    /// How to fix it; empty if there is nothing to do.
     pub remedy: String,
 }
 
-/// What was found so far.
+/// The findings so far.
 #[derive(Debug, Default)]
 pub struct Report {
     pub findings: Vec<Finding>,
-    /// The step whose answer is awaited.
-    awaited: &'static str,
+    /// The check in progress.
+    current: &'static str,
 }
 
 impl Report {
@@ -67,53 +69,52 @@ impl Report {
         self.findings.push(Finding { level, what, found, remedy });
     }
 
-    /// What is told if no answer comes.
-    fn awaits(&mut self, what: &'static str) {
-        self.awaited = what;
+    /// Starts a check, to name it if it times out.
+    fn start(&mut self, what: &'static str) {
+        self.current = what;
     }
 
-    fn no_answer(&mut self) {
+    fn timed_out(&mut self) {
+        let seconds = TIME_LIMIT.as_secs();
         let found =
-            format!("no answer within {} seconds, so this and what depends on it is not known", WITHIN.as_secs());
-        self.warn(self.awaited, &found, "try again later; entraway check waits for longer");
+            format!("no answer within {seconds} seconds; this check and those that depend on it did not complete");
+        self.warn(self.current, &found, "Try again later, or run entraway check, which waits longer");
     }
 }
 
-/// What is tried.
+/// What the checks use.
 #[derive(Clone, Copy)]
 pub struct Parts<'a> {
     pub config: &'a Config,
     pub store: &'a Store,
-    /// One of its own, which remembers nothing of what Entra said before.
+    /// A client without cached data.
     pub entra: &'a Entra,
     pub graph: &'a Graph,
-    /// The caches of the LiteLLM proxies, where they are told.
+    /// The caches of the LiteLLM proxies, if Redis is configured.
     pub cache: Option<&'a LiteLlmCache>,
     pub clock: &'a Clock,
 }
 
-/// Tries everything at the same time, within `WITHIN`, and changes nothing.
+/// Runs all checks concurrently, within [`TIME_LIMIT`], without changing anything.
 pub async fn run(parts: &Parts<'_>) -> Vec<Finding> {
     let Parts { config, store, entra, graph, cache, clock } = *parts;
-    let now = clock.now();
     let mut report = Report::default();
-    configuration(&mut report, config, now);
-    let [mut database, mut caches, mut app] = [const { Report { findings: Vec::new(), awaited: "" } }; 3];
-    let deadline = Instant::now() + WITHIN;
+    configuration(&mut report, config, clock.now());
+    let (mut database, mut caches, mut app) = (Report::default(), Report::default(), Report::default());
+    let deadline = Instant::now() + TIME_LIMIT;
     let outcomes = tokio::join!(
-        timeout_at(deadline, self::database(&mut database, config, store, Tables::AsTheyAre)),
+        timeout_at(deadline, self::database(&mut database, config, store, Tables::Inspect)),
         timeout_at(deadline, async {
             if let Some(cache) = cache {
-                caches.awaits(CACHES);
+                caches.start(CACHES);
                 self::caches(&mut caches, cache.ready().await);
             }
         }),
         timeout_at(deadline, self::entra(&mut app, config, entra, graph, clock)),
     );
-    let outcomes = [outcomes.0, outcomes.1, outcomes.2];
-    for (mut part, outcome) in [database, caches, app].into_iter().zip(outcomes) {
+    for (mut part, outcome) in [(database, outcomes.0), (caches, outcomes.1), (app, outcomes.2)] {
         if outcome.is_err() {
-            part.no_answer();
+            part.timed_out();
         }
         report.findings.append(&mut part.findings);
     }
@@ -122,34 +123,34 @@ pub async fn run(parts: &Parts<'_>) -> Vec<Finding> {
 
 const CACHES: &str = "LiteLLM's caches";
 
-/// The proxies' caches, by the number of those who listen.
+/// Checks the proxies' caches by the number of subscribers in Redis.
 pub fn caches(report: &mut Report, listeners: Result<u64, CacheError>) {
     match listeners {
         Ok(0) => report.warn(
             CACHES,
             "Redis answers, but no proxy listens there",
-            "is a proxy running with this Redis, and is litellm.redis_namespace its namespace?",
+            "Check that a proxy uses this Redis, and that litellm.redis_namespace is its namespace",
         ),
         Ok(1) => report.ok(CACHES, "1 worker listens"),
         Ok(workers) => report.ok(CACHES, &format!("{workers} workers listen")),
         Err(error) => report.warn(
             CACHES,
             &error.to_string(),
-            "mend litellm.redis_url, or leave it out: the proxies then see changes within a minute",
+            "Correct litellm.redis_url, or remove it: proxies then see changes within a minute",
         ),
     }
 }
 
-/// Entra, and what the app may do there and in Graph.
+/// Checks Entra, the app's credentials and its Graph permissions.
 pub async fn entra(report: &mut Report, config: &Config, entra: &Entra, graph: &Graph, clock: &Clock) {
-    report.awaits("Entra");
+    report.start("Entra");
     match entra.probe().await {
         Ok((issuer, keys)) => report.ok("Entra", &format!("issuer {issuer}, {}", count(keys, "signing key"))),
         Err(error) => return report.fail("Entra", &chain(&*error), error.remedy()),
     }
     let redirect_uri = config.server.public_url.join("/sso/callback");
-    report.ok("redirect URI", &format!("{redirect_uri} has to be registered in Entra, as type Web"));
-    app::tell_credentials(report, entra, clock.now()).await;
+    report.ok("redirect URI", &format!("{redirect_uri} must be registered in Entra with type Web"));
+    app::check_credentials(report, entra, clock.now()).await;
     let home = entra.home_tenant().await.ok().flatten();
     let tenants: Vec<TenantId> = match config.entra.tenant {
         Tenant::Organizations | Tenant::Common => config.entra.allowed_tenants.iter().copied().collect(),
@@ -158,8 +159,6 @@ pub async fn entra(report: &mut Report, config: &Config, entra: &Entra, graph: &
     for tenant in tenants {
         app::check_app(report, config, entra, graph, tenant).await;
     }
-    report.ok(
-        "the person's groups",
-        "read with the person's own token (User.Read, which everybody may consent to): only a sign-in can try that",
-    );
+    report
+        .ok("user groups", "not checked: a sign-in reads them with the user's token (delegated permission User.Read)");
 }

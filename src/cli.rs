@@ -1,4 +1,4 @@
-//! The command line: what can be asked for. The work is done in one file for each subcommand.
+//! The command line. Each subcommand is in its own file.
 
 mod check;
 #[cfg(feature = "demo")]
@@ -25,11 +25,11 @@ use crate::http::StartError;
 use crate::observability::telemetry::{self, LogFormat, TraceExporter};
 use output::{OutputError, errln};
 
-/// Sign in with Microsoft Entra ID; groups become organizations, teams and memberships in Postgres; then a session.
+/// Sign in with Microsoft Entra ID, and turn Entra groups into organizations and teams in Postgres.
 ///
-/// Entraway stands between Entra ID and an LLM gateway or any other internal web application. It signs people in by
-/// OpenID Connect, reads from Microsoft Graph which groups are assigned to the enterprise app and which of them the
-/// person is in, writes what is missing into Postgres, and only then issues a session.
+/// Entraway stands between Entra ID and an LLM gateway or another internal web application. It signs users in with
+/// OpenID Connect and reads the assigned groups of the enterprise app and the user's groups from Microsoft Graph. It
+/// creates the missing organizations, teams and memberships in Postgres, and then issues a session.
 #[derive(Debug, Parser)]
 #[command(name = "entraway", version, max_term_width = 100)]
 pub struct Cli {
@@ -41,94 +41,93 @@ pub struct Cli {
 enum Command {
     /// Run the service.
     ///
-    /// Reads the configuration, brings the tables in the Postgres schema "entraway" up to date, and listens until
-    /// SIGTERM or Ctrl-C; then it finishes what it is doing and ends. With "store: litellm" it first looks whether the
-    /// database is a LiteLLM proxy's, and ends if it is not.
+    /// Reads the configuration, migrates the Postgres schema "entraway", and listens until SIGTERM or Ctrl-C. Then it
+    /// completes open requests and exits. With "store: litellm" it first checks that the database belongs to a LiteLLM
+    /// proxy, and exits if not.
     Serve {
         #[command(flatten)]
         config: ConfigArgs,
         #[command(flatten)]
         log: LogArgs,
     },
-    /// Bring the tables in the Postgres schema "entraway" up to date, and end: a step before a new version is served.
+    /// Migrate the Postgres schema "entraway" before a new version is deployed.
     ///
-    /// "serve" does the same when it starts, so one container needs nothing else. On its own it runs once for many
-    /// replicas, before the first of them is replaced, and its statements may take as long as they take. The replicas of
-    /// the version before go on meanwhile. With "store: litellm" it first looks whether the database is a LiteLLM
-    /// proxy's, and makes nothing if it is not. Waits half a minute for a database that is not up yet. Several at once
-    /// do no harm. Ends with 0 if the tables are up to date, else with 1.
+    /// "serve" also migrates when it starts, so a single container does not need this command. With many replicas, run it
+    /// once before the first of them is replaced: replicas of the previous version keep running, and statements have no
+    /// time limit. With "store: litellm" it first checks that the database belongs to a LiteLLM proxy, and changes nothing
+    /// if not. Waits up to 30 seconds for the database. Concurrent runs are safe. Exits with 0 if the schema is up to
+    /// date, otherwise with 1.
     Migrate {
         #[command(flatten)]
         config: ConfigArgs,
     },
-    /// Try everything for real, and say how to mend what does not work.
+    /// Check that everything works, and how to fix what does not.
     ///
-    /// Tries the file, the database and its tables, Entra's discovery document and keys, the app's own credentials, and
-    /// the Graph permission that reading the assigned groups needs; with "store: litellm" also the rights in LiteLLM's
-    /// tables and whether the proxies' workers listen in Redis; and whether the organization by default is there. Tells
-    /// what the flag and the default params amount to. Brings the tables up to date, and writes nothing else. Ends with 0
-    /// if people can sign in and their groups be read, else with 1.
+    /// Checks the configuration, the database and its schema, Entra's discovery document and keys, the app's credentials,
+    /// and the Graph permission for reading assigned groups. With "store: litellm" it also checks the grants on LiteLLM's
+    /// tables, the default organization, and whether the proxies listen in Redis. Shows what the sync creates by default.
+    /// Migrates the schema "entraway" and writes nothing else. Exits with 0 if users can sign in and their groups can be
+    /// read, otherwise with 1.
     Check {
         #[command(flatten)]
         config: ConfigArgs,
     },
-    /// Try it out here: a private Postgres, a simulated Entra and Graph, and the service in front of them.
+    /// Run a demo with a private Postgres and a simulated Entra and Graph.
     ///
-    /// Nothing is installed, kept or sent anywhere: all of it listens on loopback and is gone with Ctrl-C. Needs
-    /// Postgres' programs on this machine; "script/demo" installs them.
+    /// Nothing is installed, kept or sent anywhere: everything listens on loopback and is removed on Ctrl-C. Requires the
+    /// Postgres programs on this machine; "script/demo" installs them.
     #[cfg(feature = "demo")]
     Demo {
-        /// The service's port on 127.0.0.1; if it is taken, another one.
+        /// Port of the service on 127.0.0.1; if it is in use, another one.
         #[arg(long, default_value_t = 8080)]
         port: u16,
-        /// The simulated Entra's port on 127.0.0.1; if it is taken, another one.
+        /// Port of the Entra simulator on 127.0.0.1; if it is in use, another one.
         #[arg(long, default_value_t = 8081)]
         entra_port: u16,
-        /// Which tables to write.
+        /// The tables to write.
         #[arg(long, value_enum, default_value_t = StoreArg::Native)]
         store: StoreArg,
-        /// LiteLLM's own migrations, for the store of that name; script/setup --litellm fetches them.
+        /// LiteLLM's migrations, for --store litellm; "script/setup --litellm" downloads them.
         #[arg(long, value_name = "FOLDER", default_value_os_t = pg_sandbox::litellm_migrations())]
         litellm_migrations: PathBuf,
-        /// Start with `entra_groups_also_create_orgs` off: groups become standalone teams, as in LiteLLM today.
+        /// Turn `entra_groups_also_create_orgs` off: groups become standalone teams, as in LiteLLM.
         #[arg(long)]
         without_orgs: bool,
-        /// What is logged: error, warn, info, debug, or a filter such as "info,entraway=debug".
+        /// Log level: error, warn, info, debug, or a filter such as "info,entraway=debug".
         #[arg(long, default_value = "warn", value_name = "FILTER")]
         log_level: String,
     },
-    /// Look at sessions, or end them.
+    /// List or revoke sessions.
     ///
-    /// Works on the database alone, whether or not a service is running. Services that are running learn of it within a
-    /// second.
+    /// Only requires the database, not a running service. Running services notice within a second.
     Sessions {
         #[command(subcommand)]
         command: SessionsCommand,
     },
-    /// Confirm a user's row that is older than their first sign-in.
+    /// Confirm a user row that is older than the user's first sign-in.
     Users {
         #[command(subcommand)]
         command: UsersCommand,
     },
-    /// Tell of one person which groups Entra reports, what came of each, and why they are in each team.
+    /// Explain which groups Entra reports for a user, their effect, and the reason for each membership.
     ///
-    /// Answers "why am I not in team X?" from what the last sign-ins left in the database: nothing is asked of Entra, nothing
-    /// is written, and no service has to be running. Ends with 1 if nothing is known of the person.
+    /// Answers "Why am I not in team X?" from the user's last sign-ins in the database. Sends no requests to Entra, writes
+    /// nothing, and does not require a running service. Exits with 1 if the user is unknown.
     Explain {
-        /// The person: their object id in Entra, or the key of their row in the database.
+        /// The user's object ID in Entra, or the ID of their row in the database.
         #[arg(long, value_name = "ID")]
         user: String,
-        /// A team to ask about: its id, which is the group's object id, or its name.
+        /// A team: its ID (the group's object ID) or its name.
         #[arg(long, value_name = "ID or name")]
         team: Option<String>,
         #[command(flatten)]
         config: ConfigArgs,
     },
-    /// Ask a running service on this machine whether it is alive: for a container's HEALTHCHECK.
+    /// Check that a service on this machine is running, for a container's HEALTHCHECK.
     ///
-    /// Ends with 0 if it answers, else with 1.
+    /// Exits with 0 if it answers, otherwise with 1.
     Healthcheck {
-        /// The address to ask; else /healthz at the configuration's server.listen, else at port 8080.
+        /// URL to request; default: /healthz at server.listen of the configuration, or at port 8080.
         #[arg(long)]
         url: Option<url::Url>,
         #[command(flatten)]
@@ -138,17 +137,17 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum SessionsCommand {
-    /// List the sessions that are alive, the newest first.
+    /// List active sessions, newest first.
     List {
         #[command(flatten)]
-        whose: WhoseArgs,
+        filter: SessionFilter,
         #[command(flatten)]
         config: ConfigArgs,
     },
-    /// End sessions: whoever they belong to has to sign in again.
+    /// Revoke sessions. Their users must sign in again.
     Revoke {
         #[command(flatten)]
-        whose: WhoseArgs,
+        filter: SessionFilter,
         #[command(flatten)]
         config: ConfigArgs,
     },
@@ -159,10 +158,10 @@ enum UsersCommand {
     /// Confirm that a row in LiteLLM's user table is this user's, so that the next sign-in may make them an operator.
     ///
     /// With "store: litellm" a row that is older than the user's first sign-in is taken over, but gets no operator role:
-    /// another program made it, and keys of others may belong to it. Look at the user and their keys in LiteLLM first.
-    /// Prints what was confirmed; repeating it changes nothing. Ends with 1 if there is no such row.
+    /// another program created it, and other users' keys may belong to it. Check the user and their keys in LiteLLM first.
+    /// Prints what was confirmed; repeating it changes nothing. Exits with 1 if there is no such row.
     Adopt {
-        /// The user's object id in Entra.
+        /// The user's object ID in Entra.
         #[arg(long, value_name = "ID")]
         user: ObjectId,
         #[command(flatten)]
@@ -172,45 +171,44 @@ enum UsersCommand {
 
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
-struct WhoseArgs {
-    /// Those of one person, by their object id in Entra.
+struct SessionFilter {
+    /// Sessions of one user, by their object ID in Entra.
     #[arg(long, value_name = "ID")]
     user: Option<ObjectId>,
-    /// Those of everybody.
+    /// Sessions of all users.
     #[arg(long)]
     all: bool,
 }
 
-/// `store` as the configuration writes it.
+/// `store` as in the configuration.
 #[cfg(feature = "demo")]
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum StoreArg {
-    /// Entraway's own tables.
+    /// Entraway's tables.
     Native,
-    /// Those of a LiteLLM proxy, as its own migrations make them.
+    /// The tables of a LiteLLM proxy, created by its migrations.
     Litellm,
 }
 
 #[derive(Debug, Args)]
 struct ConfigArgs {
-    /// The configuration, in YAML; else config.yaml if there is one, else environment names alone.
+    /// The configuration file (YAML); default: config.yaml if it exists, otherwise environment variables only.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 struct LogArgs {
-    /// How log lines are written; "auto" is human on a terminal, else JSON.
+    /// Log format; "auto" is human on a terminal, otherwise JSON.
     #[arg(long, value_enum, default_value_t = LogFormat::Auto)]
     log_format: LogFormat,
-    /// What is logged: error, warn, info, debug, or a filter such as "info,entraway=debug".
+    /// Log level: error, warn, info, debug, or a filter such as "info,entraway=debug".
     #[arg(long, default_value = "info,sqlx=warn", value_name = "FILTER")]
     log_level: String,
 }
 
 impl Cli {
-    /// Runs the subcommand and reports its error. `program` is the name that the process was started by, `env` its
-    /// environment.
+    /// Runs the subcommand and prints its error. `program` is the name that the process was started with.
     pub async fn run(self, program: &Path, env: &Env) -> ExitCode {
         match self.dispatch(program, env).await {
             Ok(code) => code,
@@ -226,7 +224,7 @@ impl Cli {
     }
 
     async fn dispatch(self, program: &Path, env: &Env) -> anyhow::Result<ExitCode> {
-        // Only the demo repeats it.
+        // Only the demo uses it.
         #[cfg(not(feature = "demo"))]
         let _ = program;
         match self.command {
@@ -240,11 +238,11 @@ impl Cli {
                 let ports = demo::Ports { service: port, entra: entra_port };
                 demo::run(program, ports, migrations.as_deref(), !without_orgs).await
             }
-            Command::Sessions { command: SessionsCommand::List { whose, config } } => {
-                sessions::list(whose.whose(), config.file().as_deref(), env).await
+            Command::Sessions { command: SessionsCommand::List { filter, config } } => {
+                sessions::list(filter.whose(), config.file().as_deref(), env).await
             }
-            Command::Sessions { command: SessionsCommand::Revoke { whose, config } } => {
-                sessions::revoke(whose.whose(), config.file().as_deref(), env).await
+            Command::Sessions { command: SessionsCommand::Revoke { filter, config } } => {
+                sessions::revoke(filter.whose(), config.file().as_deref(), env).await
             }
             Command::Users { command: UsersCommand::Adopt { user, config } } => {
                 users::adopt(user, config.file().as_deref(), env).await
@@ -257,18 +255,19 @@ impl Cli {
     }
 }
 
-/// A container may come up before its database does.
-const PATIENCE_SECONDS: usize = 30;
+/// How long an unavailable database is retried: a container may start before its database.
+const RETRY_SECONDS: usize = 30;
 
-fn patience() -> ConstantBuilder {
-    ConstantBuilder::new().with_delay(Duration::from_secs(2)).with_max_times(PATIENCE_SECONDS / 2)
+fn retry_policy() -> ConstantBuilder {
+    ConstantBuilder::new().with_delay(Duration::from_secs(2)).with_max_times(RETRY_SECONDS / 2)
 }
 
-/// The reason that was told last while something is tried again: the same one is told once.
+/// The last error message of repeated attempts, to report it once.
 #[derive(Default)]
-struct News(String);
+struct LastMessage(String);
 
-impl News {
+impl LastMessage {
+    /// Whether the message differs from the last one.
     fn is_new(&mut self, text: &str) -> bool {
         let new = self.0 != text;
         text.clone_into(&mut self.0);
@@ -276,7 +275,7 @@ impl News {
     }
 }
 
-/// What the operator can do about an error that ends the program, where it says.
+/// How the operator can fix the error, if known.
 fn remedy(error: &anyhow::Error) -> Option<&'static str> {
     error.chain().find_map(|cause| match (cause.downcast_ref(), cause.downcast_ref()) {
         (Some(StartError::Store(error)), _) | (_, Some(error)) => StoreError::remedy(error),
@@ -291,8 +290,8 @@ impl ConfigArgs {
     }
 }
 
-impl WhoseArgs {
-    /// One of the two is given: clap sees to it.
+impl SessionFilter {
+    /// clap requires exactly one of the options.
     fn whose(&self) -> Whose {
         self.user.map_or(Whose::All, Whose::One)
     }
@@ -309,7 +308,7 @@ mod tests {
     use clap::CommandFactory as _;
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn command_line_definition_is_valid() {
         super::Cli::command().debug_assert();
     }
 }

@@ -1,5 +1,5 @@
-//! The app's own credentials that are files. They are read when the service starts, to tell what is wrong with them, and
-//! again at each use, so that a renewed one counts without a restart.
+//! Client credentials in files: a certificate or a federated token. They are validated at startup and read again at each
+//! use, so that a renewed one applies without a restart.
 
 mod certificate;
 mod federated;
@@ -9,48 +9,48 @@ use std::io;
 pub use certificate::Certificate;
 pub use federated::federated_token;
 
-/// What is wrong with such a file. Says nothing of what it holds.
+/// A problem with a credential file. Contains nothing of its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialError {
     #[error("cannot be read ({0})")]
     Unreadable(io::ErrorKind),
-    #[error("holds neither a key nor a certificate in PEM")]
+    #[error("contains neither a key nor a certificate in PEM format")]
     NoPem,
-    #[error("holds no private key")]
+    #[error("contains no private key")]
     NoKey,
-    #[error("holds more than one private key")]
+    #[error("contains more than one private key")]
     SeveralKeys,
-    #[error("holds a private key with a pass phrase")]
+    #[error("contains a private key with a passphrase")]
     EncryptedKey,
-    #[error("holds a private key that is not RSA")]
+    #[error("contains a private key that is not RSA")]
     NotRsa,
-    #[error("holds an RSA key that cannot be used")]
-    BadKey,
-    #[error("holds no certificate")]
+    #[error("contains an invalid or unsupported RSA key")]
+    InvalidKey,
+    #[error("contains no certificate")]
     NoCertificate,
-    #[error("holds a certificate that cannot be read")]
-    BadCertificate,
-    #[error("holds a private key that belongs to none of its certificates")]
-    ForeignKey,
-    #[error("holds no token")]
+    #[error("contains an invalid certificate")]
+    InvalidCertificate,
+    #[error("contains a private key that matches none of its certificates")]
+    KeyMismatch,
+    #[error("contains no token")]
     NoToken,
 }
 
 impl CredentialError {
-    /// What to do about it.
+    /// How to fix the file.
     #[must_use]
     pub fn remedy(self) -> &'static str {
         match self {
-            Self::Unreadable(_) => "give the path of a file that is there and that this process may read",
+            Self::Unreadable(_) => "Give the path of a file that exists and that this process may read",
             Self::NoPem | Self::NoKey | Self::NoCertificate => {
-                "put both into it as PEM: -----BEGIN PRIVATE KEY----- and -----BEGIN CERTIFICATE-----"
+                "Write both into it as PEM: -----BEGIN PRIVATE KEY----- and -----BEGIN CERTIFICATE-----"
             }
-            Self::SeveralKeys => "keep the one that belongs to the certificate",
-            Self::EncryptedKey => "take the pass phrase off (openssl pkey -in FILE) and guard the file instead",
-            Self::NotRsa | Self::BadKey => "make an RSA key of 2048 to 8192 bits, which is what Entra takes",
-            Self::BadCertificate => "export the certificate again, as PEM",
-            Self::ForeignKey => "use the key that the certificate was made with",
-            Self::NoToken => "it has to hold one JWT and nothing else: three parts with dots between them",
+            Self::SeveralKeys => "Keep the key of the certificate",
+            Self::EncryptedKey => "Remove the passphrase (openssl pkey -in FILE), and restrict access to the file",
+            Self::NotRsa | Self::InvalidKey => "Create an RSA key of 2048 to 8192 bits, as Entra requires",
+            Self::InvalidCertificate => "Export the certificate again, in PEM format",
+            Self::KeyMismatch => "Use the key that the certificate was created with",
+            Self::NoToken => "Write a single JWT into it: three parts separated by dots",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The configuration: one YAML file, environment names on top, checked into `Config`. Everything past here is typed.
+//! Configuration: a YAML file overridden by environment variables, validated into [`Config`].
 
 mod access;
 mod base_url;
@@ -38,7 +38,7 @@ use crate::policy::Policy;
 
 pub use base_url::{PublicUrl, UrlError};
 pub use effective::{Origin, Setting};
-pub use problem::{ConfigError, Level, Note, Problem};
+pub use problem::{ConfigError, Note, NoteLevel, Problem};
 pub use secret::{CookieKey, CookieKeyError};
 
 use reader::Reader;
@@ -46,17 +46,17 @@ use section::Section;
 use sources::Sources;
 use tree::{Node, Value};
 
-/// The environment. It is an argument: only `main` reads the process's own.
+/// Environment variables, passed as an argument: only `main` reads the process environment.
 pub type Env = BTreeMap<String, String>;
 
-/// A configuration in which nothing is wrong, and what is still worth a line in the log.
+/// A valid configuration, with notes for the log.
 #[derive(Debug, Clone)]
 pub struct Loaded {
     pub config: Config,
     pub notes: Vec<Note>,
 }
 
-/// The checked configuration. Its `Debug` shows no secret.
+/// The validated configuration. `Debug` redacts secrets.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub server: Server,
@@ -64,78 +64,78 @@ pub struct Config {
     pub store: StoreKind,
     pub entra: Entra,
     pub sync: Sync,
-    /// The hosts beside the public URL's own that people may be sent back to, as a URL writes them: `host` or `host:port`.
+    /// Additional hosts that users may return to after sign-in, normalized: `host` or `host:port`.
     pub return_hosts: BTreeSet<String>,
     pub session: Session,
     pub limits: Limits,
     pub litellm: LiteLlm,
     pub pages: Pages,
     pub policy: Policy,
-    /// All of the above by the keys of the file, each with where it came from: to be looked at.
+    /// The effective value and origin of each key, for the settings page.
     pub settings: Vec<Setting>,
-    /// What is not wrong in it, but may not be as the operator thinks.
+    /// Valid settings that the operator may not have intended.
     pub warnings: Vec<Note>,
 }
 
-/// `server`: how people reach the service.
+/// `server`: how users reach the service.
 #[derive(Debug, Clone)]
 pub struct Server {
     pub public_url: PublicUrl,
     pub listen: SocketAddr,
-    /// Where those who run the service read its metrics; `None`: nowhere.
+    /// Address of the metrics listener; `None` disables it.
     pub metrics_listen: Option<SocketAddr>,
-    /// Peers whose `X-Forwarded-…`, `X-Original-URL` and `X-Request-Id` are believed.
+    /// Peers whose `X-Forwarded-…`, `X-Original-URL` and `X-Request-Id` headers are trusted.
     pub trusted_proxies: Vec<IpNet>,
 }
 
 impl Server {
-    /// Where metrics are read unless something else is said: on this machine alone.
+    /// Default of `metrics_listen`: loopback only.
     pub const METRICS_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
 
-    /// Whether a client can be told from another by its address. The service itself speaks http: where people come by https, a
-    /// proxy stands in front, and if none is named in `trusted_proxies`, everybody comes from that proxy's address.
+    /// Whether the service sees the addresses of clients. With an https URL a proxy terminates TLS, and all requests come
+    /// from its address unless `trusted_proxies` lists it.
     #[must_use]
-    pub fn tells_clients_apart(&self) -> bool {
+    pub fn knows_client_addresses(&self) -> bool {
         !self.public_url.is_secure() || !self.trusted_proxies.is_empty()
     }
 }
 
-/// `database`: where everything is kept.
+/// `database`: the Postgres database.
 #[derive(Debug, Clone)]
 pub struct Database {
     pub url: SecretString,
     pub max_connections: u32,
 }
 
-/// `entra`: the tenant, the app in it and the cloud they are in.
+/// `entra`: the tenant, its app and the cloud.
 #[derive(Debug, Clone)]
 pub struct Entra {
     pub tenant: Tenant,
-    /// Only with `organizations` and `common`, and then never empty.
+    /// Empty unless `tenant` is `organizations` or `common`.
     pub allowed_tenants: BTreeSet<TenantId>,
     /// The app's GUID in lower case.
     pub client_id: String,
     pub client_auth: ClientAuth,
-    /// Object id of the enterprise app, a GUID in lower case; without it there are no assigned groups.
+    /// Object ID of the enterprise app, a GUID in lower case. Without it no group is assigned.
     pub service_principal_id: Option<String>,
-    /// The login host, such as `https://login.microsoftonline.com`. As text it ends with a slash only where it has no path.
+    /// The login host, such as `https://login.microsoftonline.com`. As text it ends with a slash only if it has no path.
     pub authority_url: Url,
-    /// Graph's base with its version, such as `https://graph.microsoft.com/v1.0`; no slash at its end.
+    /// Graph's base URL with version, such as `https://graph.microsoft.com/v1.0`, without a trailing slash.
     pub graph_url: Url,
 }
 
-/// How the app proves to Entra that it is the app. The files are read again at each use.
+/// Client authentication at Entra. Files are read again at each use.
 #[derive(Debug, Clone)]
 pub enum ClientAuth {
-    /// A client secret; `other` is a second one, while the one replaces the other.
+    /// A client secret, and a second one during rotation.
     Secrets { one: SecretString, other: Option<SecretString> },
     /// A PEM file with an RSA key and its certificate.
     Certificate(PathBuf),
-    /// A file with a token of another identity provider, which Entra was told to trust.
+    /// A file with a token of another identity provider that Entra trusts (a federated credential).
     FederatedToken(PathBuf),
 }
 
-/// Whose people may sign in.
+/// The tenants whose users may sign in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tenant {
     Id(TenantId),
@@ -143,86 +143,86 @@ pub enum Tenant {
     Domain(String),
     /// Any work or school account of the allowed tenants.
     Organizations,
-    /// As `organizations`; Entra's page also offers personal accounts, which no allowed tenant holds.
+    /// As `organizations`. Entra's page also offers personal accounts, which are in no allowed tenant.
     Common,
 }
 
-/// `sync`: how groups are read. What becomes of them is in `Policy`.
+/// `sync`: how groups are read. `Policy` defines how they are applied.
 #[derive(Debug, Clone)]
 pub struct Sync {
     pub nested_groups: bool,
-    /// Zero: read at each sign-in.
+    /// Zero reads them at each sign-in.
     pub assigned_groups_ttl: Duration,
 }
 
-/// `session`: how long a sign-in lasts, and where it counts.
+/// `session`: lifetimes, cookie and assertions.
 #[derive(Debug, Clone)]
 pub struct Session {
     pub idle_timeout: Duration,
     pub lifetime: Duration,
-    /// A person has at most so many at once; never 0.
+    /// Maximum number of sessions of a user; never 0.
     pub max_per_user: u32,
-    /// How long a session may be taken from memory where the database cannot tell of changes. Zero: never.
+    /// How long sessions stay cached if the database cannot notify of changes. Zero disables the cache then.
     pub cache_ttl: Duration,
-    /// The session's cookie goes to this domain and all below it; none: to the public URL's host alone.
+    /// Domain of the session cookie. `None` limits it to the public URL's host.
     pub cookie_domain: Option<String>,
-    /// 64 bytes each; the first seals, all open. Empty: one is made and kept in Postgres.
+    /// The first key seals cookies, all keys open them. If empty, a generated key is stored in Postgres.
     pub cookie_keys: Vec<CookieKey>,
-    /// None: no assertion is made.
+    /// `None` disables assertions.
     pub assertion: Option<Assertion>,
 }
 
-/// `session.assertion`: a signed statement of who somebody is, for upstreams that check.
+/// `session.assertion`: a signed JWT about the user, for upstreams.
 #[derive(Debug, Clone)]
 pub struct Assertion {
-    /// The `aud` claim where the request names no upstream.
+    /// The `aud` claim if the request has no forwarded host.
     pub audience: Option<String>,
-    /// The `aud` claim by the upstream's host (`host` or `host:port`, as a URL writes them), where it is not its origin.
+    /// The `aud` claim by the upstream's host (`host` or `host:port`, normalized). It defaults to the upstream's origin.
     pub audiences: BTreeMap<String, String>,
     pub ttl: Duration,
 }
 
-/// `limits`: how much at once, and from one address. The sizes of requests are not the operator's to choose.
+/// `limits`: concurrency and rates. Request size limits are fixed.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Open at the same time.
+    /// Maximum number of open connections.
     pub connections: usize,
-    /// Between coming back from Entra and having a session, at the same time.
+    /// Maximum number of concurrent callbacks from Entra.
     pub concurrent_sign_ins: usize,
-    /// Requests a minute to each route of the sign-in from one address; `None`: any number.
+    /// Maximum requests per minute and address to each sign-in route; `None` is no limit.
     pub sign_ins_per_address: Option<NonZeroU32>,
-    /// Sign-ins a minute that one user may complete; `None`: any number.
+    /// Maximum completed sign-ins per minute and user; `None` is no limit.
     pub sign_ins_per_user: Option<NonZeroU32>,
 }
 
-/// `litellm`: the proxies whose database is written to.
+/// `litellm`: the proxies whose database is written.
 #[derive(Debug, Clone, Default)]
 pub struct LiteLlm {
-    /// The Redis that the proxies share, as `redis://` or `rediss://`, with the password.
+    /// The Redis shared by the proxies, as `redis://` or `rediss://` with the password.
     pub redis_url: Option<SecretString>,
-    /// What the proxies put before their keys; never empty.
+    /// Prefix of the proxies' Redis keys; never empty.
     pub redis_namespace: Option<String>,
 }
 
-/// `pages`: whose pages these are.
+/// `pages`: name and logo of the pages.
 #[derive(Debug, Clone, Default)]
 pub struct Pages {
-    /// Stands in the header and the titles instead of Entraway; at most 64 characters.
+    /// Replaces Entraway in the header and in titles; at most 64 characters.
     pub name: Option<String>,
     pub logo: Option<Logo>,
 }
 
-/// The operator's logo. Its `Debug` shows no bytes.
+/// The operator's logo. `Debug` shows only its size.
 #[derive(Clone)]
 pub struct Logo {
     pub kind: LogoKind,
     pub bytes: Arc<[u8]>,
 }
 
-/// What a logo is, by its content.
+/// The image type of a logo, detected by content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogoKind {
-    /// May hold scripts: it must be served so that none of them runs.
+    /// May contain scripts, so it must be served in a way that prevents them from running.
     Svg,
     Png,
 }
@@ -233,7 +233,7 @@ impl fmt::Debug for Logo {
     }
 }
 
-/// The names that people who come from LiteLLM have set already. No other has an effect by itself.
+/// Environment variables of LiteLLM that set a key here. Others only apply as `${NAME}` in the file.
 const VARIABLES: [&str; 10] = [
     "MICROSOFT_CLIENT_ID",
     "MICROSOFT_CLIENT_SECRET",
@@ -247,51 +247,57 @@ const VARIABLES: [&str; 10] = [
     "ENTRA_GROUPS_ALSO_CREATE_ORGS",
 ];
 
-/// The only one that is a list.
+/// The only variable that is a list.
 const ALLOWED_EMAIL_DOMAINS: &str = "ALLOWED_EMAIL_DOMAINS";
 
-/// Reads the file, if there is one, and the environment on top of it.
+/// Reads the configuration file, if there is one, and the environment.
+///
+/// # Errors
+/// All problems of the configuration.
 pub fn load(file: Option<&Path>, env: &Env) -> Result<Loaded, ConfigError> {
     let Some(file) = file else { return parse(None, Path::new(""), env) };
-    let refuse = |said: String, remedy: &str| {
+    let reject = |message: String, help: &str| {
         let name = file.display().to_string();
-        Err(ConfigError { problems: vec![Problem::new(name.clone(), said, remedy)], file: name })
+        Err(ConfigError { problems: vec![Problem::new(name.clone(), message, help)], file: name })
     };
     match std::fs::read(file).map(String::from_utf8) {
         Ok(Ok(yaml)) => parse(Some(&yaml), file, env),
-        Ok(Err(_)) => refuse("is not text in UTF-8".into(), "save it as such"),
-        Err(error) => refuse(format!("cannot be read ({})", error.kind()), "give the path of a readable file"),
+        Ok(Err(_)) => reject("is not UTF-8 text".into(), "Save it as UTF-8"),
+        Err(error) => reject(format!("cannot be read ({})", error.kind()), "Give the path of a readable file"),
     }
 }
 
-/// As `load`, from the text of the file. `file` names it in messages, and relative paths of secrets begin beside it.
+/// As [`load`], from the text of the file. `file` is its name in messages, and the base of relative paths in it.
+///
+/// # Errors
+/// All problems of the configuration.
 pub fn parse(yaml: Option<&str>, file: &Path, env: &Env) -> Result<Loaded, ConfigError> {
-    let refuse = |mut problems: Vec<Problem>| {
-        // In the order of the file; what has no line comes last.
+    let reject = |mut problems: Vec<Problem>| {
+        // In the order of the file; problems without a line come last.
         problems.sort_by_key(|problem| problem.line.unwrap_or(u64::MAX));
         Err(ConfigError { file: file.display().to_string(), problems })
     };
     let (node, problems) = yaml.map_or((None, Vec::new()), tree::read);
     if yaml.is_some() && node.is_none() {
-        return refuse(problems);
+        return reject(problems);
     }
     let variables: Vec<_> = VARIABLES.iter().filter_map(|name| Some((*name, variable(name, env)?))).collect();
     let dir = file.parent().unwrap_or(Path::new(""));
-    let mut reader = Reader { env, dir, problems, notes: Vec::new(), variables: &variables, taken: Vec::new() };
+    let mut reader = Reader { env, dir, problems, notes: Vec::new(), variables: &variables, overrides: Vec::new() };
     let config = config(node.as_ref(), &mut reader);
     match config.filter(|_| reader.problems.is_empty()) {
         Some(mut config) => {
-            let sources = Sources { node: node.as_ref(), env, taken: &reader.taken };
+            let sources = Sources { node: node.as_ref(), env, overrides: &reader.overrides };
             config.settings = effective::settings(&config, &sources);
-            let warnings = reader.notes.iter().filter(|note| note.level == Level::Warning);
+            let warnings = reader.notes.iter().filter(|note| note.level == NoteLevel::Warning);
             config.warnings = warnings.cloned().collect();
             Ok(Loaded { config, notes: reader.notes })
         }
-        None => refuse(reader.problems),
+        None => reject(reader.problems),
     }
 }
 
-/// A variable as the value that the file could have held instead; a blank one counts as not set.
+/// An environment variable as a value of the file would be. A blank one counts as not set.
 fn variable(name: &str, env: &Env) -> Option<Value> {
     let text = env.get(name).filter(|text| !text.trim().is_empty())?;
     if name != ALLOWED_EMAIL_DOMAINS {
@@ -299,19 +305,19 @@ fn variable(name: &str, env: &Env) -> Option<Value> {
     }
     let node = |part: &str| Node { line: None, value: Value::Text(part.trim().to_owned()) };
     let parts: Vec<Node> = text.split(',').filter(|part| !part.trim().is_empty()).map(node).collect();
-    // Commas alone name no domain, and no domain would admit every one: the empty entry will be refused.
+    // An empty list would allow all domains, so commas alone become an empty entry, which is rejected.
     Some(Value::List(if parts.is_empty() { vec![node("")] } else { parts }))
 }
 
-/// Reads every section before it gives up on any, so that all problems are found.
+/// Reads all sections before returning, so that all problems are found.
 fn config<'a>(node: Option<&'a Node>, reader: &mut Reader<'a>) -> Option<Config> {
     let mut root = Section::root(node, reader);
     let server = service::server(&mut root, reader);
     let database = service::database(&mut root, reader);
     let store = service::store(&mut root, reader);
-    let (entra, named_app) = entra::entra(&mut root, reader);
+    let (entra, has_service_principal) = entra::entra(&mut root, reader);
     let (sync, role_precedence) = access::sync(&mut root, reader);
-    let access = access::access(&mut root, named_app, entra.as_ref(), reader);
+    let access = access::access(&mut root, has_service_principal, entra.as_ref(), reader);
     let public_url = server.as_ref().map(|server| &server.public_url);
     let session = session::session(&mut root, server.as_ref(), reader);
     let return_hosts = access::return_hosts(&access.return_hosts, public_url, session.as_ref(), reader);

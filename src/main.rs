@@ -1,4 +1,4 @@
-//! The program: install the TLS provider, read the command line, do what it says.
+//! The program: installs the TLS provider, parses the command line and runs the subcommand.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,7 +8,7 @@ use entraway::cli::Cli;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    // Fails only where one is installed already, and that one will do.
+    // Fails only if a provider is already installed.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let cli = Cli::parse();
     let env =

@@ -1,4 +1,4 @@
-//! `entraway check`: a line for each thing that was tried, with its remedy.
+//! `entraway check`: prints a line for each check, with how to fix a problem.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -17,12 +17,13 @@ use crate::util::http_client::HttpClient;
 pub(super) async fn run(file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCode> {
     let mut report = Report::default();
     let mut failed = false;
-    let name = file.map_or_else(|| "environment names alone".to_owned(), |file| file.display().to_string());
+    let name = file.map_or_else(|| "environment variables only".to_owned(), |file| file.display().to_string());
     match config::load(file, env) {
         Err(error) => {
             for problem in &error.problems {
                 let line = problem.line.map(|line| format!(" (line {line})")).unwrap_or_default();
-                report.fail("configuration", &format!("{}{line} {}", problem.place, problem.said), &problem.remedy);
+                let found = format!("{}{line}: {}", problem.path, problem.message);
+                report.fail("configuration", &found, &problem.help);
             }
         }
         Ok(Loaded { config, .. }) => {
@@ -40,14 +41,14 @@ pub(super) async fn run(file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCo
     failed |= print(&mut report)?;
     outln!("")?;
     if failed {
-        outln!("Not ready: mend what is marked FAIL.")?;
+        outln!("Not ready: fix the checks marked FAIL.")?;
         return Ok(ExitCode::FAILURE);
     }
-    outln!("Ready: people can sign in.")?;
+    outln!("Ready: users can sign in.")?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says what was found since the last time, and whether any of it failed.
+/// Prints and removes the findings so far. Returns whether one of them is a failure.
 fn print(report: &mut Report) -> Result<bool, OutputError> {
     let mut failed = false;
     for finding in report.findings.drain(..) {
@@ -67,9 +68,9 @@ fn print(report: &mut Report) -> Result<bool, OutputError> {
 
 async fn check_database(report: &mut Report, config: &Config) {
     match Store::new(config.store, &config.database.url, config.database.max_connections) {
-        Ok(store) => check::database(report, config, &store, Tables::UpToDate).await,
+        Ok(store) => check::database(report, config, &store, Tables::Migrate).await,
         Err(error) => {
-            let remedy = "write it as postgres://user:password@host:5432/database";
+            let remedy = "Write it as postgres://user:password@host:5432/database";
             report.fail("database", &error.to_string(), remedy);
         }
     }

@@ -1,4 +1,4 @@
-//! `entraway demo`: a private Postgres, a simulated Entra and Graph, and the real service in front of them.
+//! `entraway demo`: the service with a private Postgres and a simulated Entra and Graph.
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
@@ -29,7 +29,8 @@ pub(super) struct Ports {
     pub(super) entra: u16,
 }
 
-/// `program` is what the command lines that it prints begin with. `litellm` holds LiteLLM's migrations, where its tables are to be written; else they are Entraway's own.
+/// Runs the demo. `program` is the command for the printed command lines. `litellm` is the folder of LiteLLM's migrations;
+/// `None` selects the native store.
 pub(super) async fn run(
     program: &Path,
     ports: Ports,
@@ -46,32 +47,32 @@ pub(super) async fn run(
             cluster.apply_migrations(DATABASE, migrations).await?;
         }
         let clock = Clock::system();
-        let entra = start_simulator(listen(ports.entra).await?, &public_url, clock.clone()).await?;
+        let simulator = start_simulator(listen(ports.entra).await?, &public_url, clock.clone()).await?;
         let store = if litellm.is_some() { StoreKind::LiteLlm } else { StoreKind::Native };
-        let yaml = configuration(&public_url, store, &cluster.url(DATABASE), &entra, also_create_orgs);
-        // The cluster removes its folder however this process ends.
+        let yaml = configuration(&public_url, store, &cluster.url(DATABASE), &simulator, also_create_orgs);
+        // The cluster removes its folder even if this process is killed.
         let file = cluster.folder().join("config.yaml");
         write_private(&file, &yaml).with_context(|| format!("{}: cannot be written", file.display()))?;
         let config = config::parse(Some(&yaml), &file, &BTreeMap::new())?.config;
         let app = App::build(config, clock, graph::TOTAL_BUDGET).await?;
-        anyhow::Ok((listener, public_url, cluster, entra, app, file))
+        anyhow::Ok((listener, public_url, cluster, simulator, app, file))
     };
-    let (listener, public_url, cluster, entra, app, file) = tokio::select! {
+    let (listener, public_url, cluster, simulator, app, file) = tokio::select! {
         prepared = prepare => prepared?,
         () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
     };
     let tables =
         if litellm.is_some() { "LiteLLM's tables in the schema public" } else { "tables in the schema entraway" };
-    tell(&public_url, &entra, tables, &cluster.psql(DATABASE), also_create_orgs)?;
-    tell_subcommands(program, &file, &entra)?;
+    print_welcome(&public_url, &simulator, tables, &cluster.psql(DATABASE), also_create_orgs)?;
+    print_commands(program, &file, &simulator)?;
     server::serve(app, listener, stop).await?;
-    entra.stop();
+    simulator.stop();
     cluster.stop();
     outln!("\nStopped. Nothing was kept.")?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The wanted port on loopback, or another one if it is taken.
+/// Listens on a loopback port, or on another one if it is in use.
 async fn listen(port: u16) -> anyhow::Result<TcpListener> {
     if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)).await {
         return Ok(listener);
@@ -87,15 +88,15 @@ async fn start_simulator(listener: TcpListener, public_url: &Url, clock: Clock) 
     Ok(EntraSimulator::start(listener, options).await?)
 }
 
-/// The same file that an operator would write, with the simulator's addresses in it.
+/// A configuration file for the simulator, as an operator would write it.
 fn configuration(
     public_url: &Url,
     store: StoreKind,
     database: &str,
-    entra: &EntraSimulator,
+    simulator: &EntraSimulator,
     also_create_orgs: bool,
 ) -> String {
-    let directory = entra.edit(|directory| directory.clone());
+    let directory = simulator.edit(|directory| directory.clone());
     format!(
         r#"# Configuration of the running demo; removed when it ends.
 server:
@@ -113,7 +114,7 @@ entra:
   authority_url: {authority}
   graph_url: {graph}
 sync:
-  assigned_groups_ttl: 0s   # so that a change at the simulated Entra shows at the very next sign-in
+  assigned_groups_ttl: 0s   # changes in the simulator apply at the next sign-in
 litellm_settings:
   entra_groups_also_create_orgs: {also_create_orgs}
   default_team_params:
@@ -137,43 +138,43 @@ litellm_settings:
         client_id = directory.client_id,
         secret = directory.client_secret,
         principal = directory.service_principal_id,
-        authority = entra.authority_url(),
-        graph = entra.graph_url(),
+        authority = simulator.authority_url(),
+        graph = simulator.graph_url(),
     )
 }
 
-/// Creates a file that only this user may read: it holds a client secret, though a simulated one.
+/// Creates a file that only this user can read, because it contains the simulated client secret.
 fn write_private(file: &Path, text: &str) -> std::io::Result<()> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?.write_all(text.as_bytes())
 }
 
-/// What a newcomer needs to know, and nothing else.
-fn tell(
+/// Prints the URLs, the users and how to connect to the database.
+fn print_welcome(
     public_url: &Url,
-    entra: &EntraSimulator,
+    simulator: &EntraSimulator,
     tables: &str,
     psql: &str,
     also_create_orgs: bool,
 ) -> Result<(), OutputError> {
-    outln!("\nEntraway is running. Open  {public_url}  and sign in as one of these people:\n")?;
-    let directory = entra.edit(|directory| directory.clone());
-    for person in &directory.people {
-        let member = |group: &&Group| group.members.contains(&Member::Person(person.id));
+    outln!("\nEntraway is running. Open  {public_url}  and sign in as one of these users:\n")?;
+    let directory = simulator.edit(|directory| directory.clone());
+    for user in &directory.people {
+        let member = |group: &&Group| group.members.contains(&Member::Person(user.id));
         let groups: Vec<&str> = directory.groups.iter().filter(member).map(|group| group.name.as_str()).collect();
-        let roles = if person.app_roles.is_empty() { "–".to_owned() } else { person.app_roles.join(", ") };
+        let roles = if user.app_roles.is_empty() { "–".to_owned() } else { user.app_roles.join(", ") };
         let groups = if groups.is_empty() { "no group".to_owned() } else { groups.join(", ") };
-        outln!("  {:<12} app role {roles:<14} in {groups}", person.name)?;
+        outln!("  {:<12} app role {roles:<14} in {groups}", user.name)?;
     }
     let assigned = if also_create_orgs { "an organization and a team" } else { "a standalone team" };
-    outln!("\nThey come from a simulated Entra, where each group that is assigned to the app becomes {assigned}.")?;
-    outln!("Put people into groups, make groups, assign them:  {}", entra.admin_url())?;
-    outln!("\nLook into the database ({tables}):\n\n  {psql}")
+    outln!("\nThey are in a simulated Entra. Each group that is assigned to the app becomes {assigned}.")?;
+    outln!("Create groups, change their members and assign them:  {}", simulator.admin_url())?;
+    outln!("\nConnect to the database ({tables}):\n\n  {psql}")
 }
 
-/// Command lines of the other subcommands, at the running demo.
-fn tell_subcommands(program: &Path, file: &Path, entra: &EntraSimulator) -> Result<(), OutputError> {
+/// Prints command lines of the other subcommands for the running demo.
+fn print_commands(program: &Path, file: &Path, simulator: &EntraSimulator) -> Result<(), OutputError> {
     let (program, file) = (program.display(), file.display());
-    let user = entra.edit(|directory| directory.people.first().map(|person| person.id.to_string()));
+    let user = simulator.edit(|directory| directory.people.first().map(|user| user.id.to_string()));
     outln!("\nTry the other subcommands with this demo's configuration, {file}:\n")?;
     outln!("  {program} check --config {file}")?;
     if let Some(user) = user {
@@ -181,5 +182,5 @@ fn tell_subcommands(program: &Path, file: &Path, entra: &EntraSimulator) -> Resu
     }
     outln!("  {program} sessions list --all --config {file}")?;
     outln!("  {program} migrate --config {file}")?;
-    outln!("\nCtrl-C ends it all; nothing is kept.\n")
+    outln!("\nPress Ctrl-C to stop. Nothing is kept.\n")
 }

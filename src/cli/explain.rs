@@ -1,4 +1,4 @@
-//! `entraway explain`: what came of a person's groups, and why, on a terminal.
+//! `entraway explain`: prints the effect of a user's groups, and the reasons.
 
 use std::fmt::{self, Write as _};
 use std::path::Path;
@@ -12,15 +12,14 @@ use crate::db::Store;
 use crate::domain::{Redacted, is_control_or_bidi};
 use crate::explain::{self, Answer, Explanation, Kind, Rules, Words};
 
-/// Works on the database alone.
 pub(super) async fn run(user: &str, team: Option<&str>, file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCode> {
     let config = config::load(file, env)?.config;
     let store = Store::new(config.store, &config.database.url, 1)?;
-    let facts = store.explain_facts(user).await.context("what is known of the person could not be read")?;
+    let facts = store.explain_facts(user).await.context("failed to read the user's data")?;
     let Some(facts) = facts else {
         errln!(
-            "entraway: nothing is known of this person: no account and no sign-in of this id. Give the object id that \
-             Entra shows of them, or the key of their row"
+            "entraway: unknown user: there is no account and no sign-in with this ID. Give the user's object ID in Entra \
+             or the ID of their row"
         );
         store.close().await;
         return Ok(ExitCode::FAILURE);
@@ -31,8 +30,8 @@ pub(super) async fn run(user: &str, team: Option<&str>, file: Option<&Path>, env
     let answer = match team {
         None => None,
         Some(team) => {
-            let called = store.teams_called(team).await.context("the teams could not be looked up")?;
-            Some(explain::explain_team(&explanation, team, Some(&called), nested_groups))
+            let teams = store.teams_called(team).await.context("failed to look up the team")?;
+            Some(explain::explain_team(&explanation, team, Some(&teams), nested_groups))
         }
     };
     store.close().await;
@@ -42,74 +41,75 @@ pub(super) async fn run(user: &str, team: Option<&str>, file: Option<&Path>, env
     Ok(ExitCode::SUCCESS)
 }
 
-/// Names are anybody's text: none may steer the terminal.
+/// Removes control characters, because names could manipulate the terminal.
 fn printable(text: &str) -> String {
     text.chars().filter(|c| *c == '\n' || !is_control_or_bidi(*c)).collect()
 }
 
-fn report(to: &mut String, explanation: &Explanation, answer: Option<&Answer>) -> fmt::Result {
-    let person = &explanation.person;
-    let email = person.email.as_ref().map(Redacted::as_str);
-    let name = person.name.as_deref().or(email).unwrap_or(person.user_id.as_str());
-    writeln!(to, "{name}")?;
+fn report(out: &mut String, explanation: &Explanation, answer: Option<&Answer>) -> fmt::Result {
+    let user = &explanation.person;
+    let email = user.email.as_ref().map(Redacted::as_str);
+    let name = user.name.as_deref().or(email).unwrap_or(user.user_id.as_str());
+    writeln!(out, "{name}")?;
     let facts = [
-        ("user id", Some(person.user_id.as_str())),
-        ("object id", person.object_id.as_ref().map(Redacted::as_str)),
-        ("tenant", person.tenant_id.as_deref()),
+        ("user ID", Some(user.user_id.as_str())),
+        ("object ID", user.object_id.as_ref().map(Redacted::as_str)),
+        ("tenant", user.tenant_id.as_deref()),
         ("e-mail", email),
     ];
-    for (what, value) in facts {
+    for (label, value) in facts {
         if let Some(value) = value {
-            writeln!(to, "  {what:<10} {value}")?;
+            writeln!(out, "  {label:<10} {value}")?;
         }
     }
     if let Some(answer) = answer {
-        writeln!(to, "\n{}", answer.heading())?;
+        writeln!(out, "\n{}", answer.heading())?;
         for finding in &answer.findings {
             if let Some(id) = &finding.id {
-                title(to, finding.name.as_deref(), id, "")?;
+                write_title(out, finding.name.as_deref(), id, "")?;
             }
-            words(to, &finding.words)?;
+            write_message(out, &finding.words)?;
         }
         for note in &answer.notes {
-            writeln!(to, "    Note: {note}")?;
+            writeln!(out, "    Note: {note}")?;
         }
     }
-    for (heading, about) in [("Role", &explanation.role.words), ("Last sign-in", &explanation.sign_in.words)] {
-        writeln!(to, "\n{heading}")?;
-        words(to, about)?;
+    for (heading, message) in [("Role", &explanation.role.words), ("Last sign-in", &explanation.sign_in.words)] {
+        writeln!(out, "\n{heading}")?;
+        write_message(out, message)?;
     }
-    writeln!(to, "\nReadings")?;
-    words(to, &explanation.readings.member_of.words)?;
-    words(to, &explanation.readings.assigned_groups.words)?;
+    writeln!(out, "\nGroup lists from Entra")?;
+    write_message(out, &explanation.readings.member_of.words)?;
+    write_message(out, &explanation.readings.assigned_groups.words)?;
 
-    writeln!(to, "\nGroups that Entra reports: {}", explanation.groups.len())?;
+    writeln!(out, "\nGroups that Entra reports: {}", explanation.groups.len())?;
     for group in &explanation.groups {
-        title(to, group.name.as_deref(), &group.id, "")?;
-        words(to, &group.words)?;
+        write_title(out, group.name.as_deref(), &group.id, "")?;
+        write_message(out, &group.words)?;
     }
-    writeln!(to, "\nMemberships: {}", explanation.memberships.len())?;
-    for one in &explanation.memberships {
-        title(to, one.name.as_deref(), &one.id, if one.kind == Kind::Team { "team " } else { "organization " })?;
-        words(to, &one.words)?;
+    writeln!(out, "\nMemberships: {}", explanation.memberships.len())?;
+    for membership in &explanation.memberships {
+        let kind = if membership.kind == Kind::Team { "team " } else { "organization " };
+        write_title(out, membership.name.as_deref(), &membership.id, kind)?;
+        write_message(out, &membership.words)?;
     }
     Ok(())
 }
 
-fn title(to: &mut String, name: Option<&str>, id: &str, kind: &str) -> fmt::Result {
+fn write_title(out: &mut String, name: Option<&str>, id: &str, kind: &str) -> fmt::Result {
     match name {
-        Some(name) => writeln!(to, "  {kind}{} ({id})", name.replace('\n', " ")),
-        None => writeln!(to, "  {kind}{id}"),
+        Some(name) => writeln!(out, "  {kind}{} ({id})", name.replace('\n', " ")),
+        None => writeln!(out, "  {kind}{id}"),
     }
 }
 
-fn words(to: &mut String, words: &Words) -> fmt::Result {
-    writeln!(to, "    {}", words.what)?;
+fn write_message(out: &mut String, words: &Words) -> fmt::Result {
+    writeln!(out, "    {}", words.what)?;
     if !words.rule.is_empty() {
-        writeln!(to, "    Rule: {}", words.rule)?;
+        writeln!(out, "    Rule: {}", words.rule)?;
     }
     match &words.remedy {
-        Some(remedy) => writeln!(to, "    To change it: {remedy}"),
+        Some(remedy) => writeln!(out, "    To change it: {remedy}"),
         None => Ok(()),
     }
 }

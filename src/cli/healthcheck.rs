@@ -1,4 +1,4 @@
-//! `entraway healthcheck`: so that an image without a shell can have a HEALTHCHECK.
+//! `entraway healthcheck`: HEALTHCHECK for an image without a shell.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -19,16 +19,16 @@ pub(super) async fn run(url: Option<Url>, file: Option<&Path>, env: &Env) -> any
         Url::parse(&format!("http://{}/healthz", reachable(listen)))?
     };
     let http = HttpClient::without_proxy()?;
-    let answer = http.send(http.get(url.clone())).await?;
-    if answer.status.is_success() {
+    let response = http.send(http.get(url.clone())).await?;
+    if response.status.is_success() {
         outln!("alive")?;
         return Ok(ExitCode::SUCCESS);
     }
-    errln!("{url} answered {}", answer.status);
+    errln!("{url} answered {}", response.status);
     Ok(ExitCode::FAILURE)
 }
 
-/// Where a service is found that listens on this address: one that listens on all of them is also on loopback.
+/// An address at which a listener can be reached: loopback if it listens on all addresses.
 fn reachable(mut listen: SocketAddr) -> SocketAddr {
     if listen.ip().is_unspecified() {
         listen.set_ip(if listen.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });

@@ -1,4 +1,4 @@
-//! `entraway serve`: configuration → app → listener → graceful stop.
+//! `entraway serve`: configuration → app → listeners → graceful shutdown.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -13,14 +13,14 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::field::display;
 
-use super::{LogArgs, News, PATIENCE_SECONDS, patience};
-use crate::check::UNNAMED_PROXY;
-use crate::config::{self, Config, Env, Level, Server};
+use super::{LastMessage, LogArgs, RETRY_SECONDS, retry_policy};
+use crate::check::{NO_TRUSTED_PROXY, NO_TRUSTED_PROXY_HELP};
+use crate::config::{self, Config, Env, NoteLevel, Server};
 use crate::graph;
 use crate::http::server;
 use crate::http::{App, StartError};
 use crate::util::clock::Clock;
-use crate::util::sanitize::with_remedy;
+use crate::util::sanitize::chain;
 
 pub(super) async fn run(file: Option<&Path>, log: &LogArgs, env: &Env) -> anyhow::Result<ExitCode> {
     let traces = log.start(env)?;
@@ -35,12 +35,12 @@ async fn serve(file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCode> {
     let loaded = config::load(file, env)?;
     for note in &loaded.notes {
         match note.level {
-            Level::Debug => tracing::debug!("{note}"),
-            Level::Warning => tracing::warn!("{note}"),
+            NoteLevel::Debug => tracing::debug!(key = note.path, reason = note.message, "setting is not used"),
+            NoteLevel::Warning => tracing::warn!(key = note.path, reason = note.message, "setting may be wrong"),
         }
     }
-    if !loaded.config.server.tells_clients_apart() {
-        tracing::warn!("server.trusted_proxies: {}; {}", UNNAMED_PROXY.0, UNNAMED_PROXY.1);
+    if !loaded.config.server.knows_client_addresses() {
+        tracing::warn!(help = NO_TRUSTED_PROXY_HELP, "server.trusted_proxies: {NO_TRUSTED_PROXY}");
     }
     let stop = server::stop_on_signals();
     let listen = loaded.config.server.listen;
@@ -51,33 +51,34 @@ async fn serve(file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCode> {
         () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
     };
     for warning in app.warnings().await {
-        tracing::warn!("{warning}");
+        tracing::warn!(reason = warning, "client credential needs attention");
     }
     let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     let metrics = metrics_listener(metrics_listen).await?;
     let metrics_at = metrics.as_ref().and_then(|listener| listener.local_addr().ok()).map(display);
     tracing::info!(listen = %listener.local_addr()?, metrics = metrics_at, public_url, "ready for sign-ins");
-    let all_is_over = CancellationToken::new();
-    let watched =
-        metrics.map(|listener| tokio::spawn(server::serve_metrics(app.clone(), listener, all_is_over.clone())));
+    let stop_metrics = CancellationToken::new();
+    let metrics =
+        metrics.map(|listener| tokio::spawn(server::serve_metrics(app.clone(), listener, stop_metrics.clone())));
     let outcome = server::serve(app, listener, stop).await;
-    all_is_over.cancel();
-    if let Some(watched) = watched {
-        // Somebody who is reading gets the last numbers.
-        let _ = timeout(Duration::from_secs(1), watched).await;
+    stop_metrics.cancel();
+    if let Some(metrics) = metrics {
+        // A scrape in progress gets the final values.
+        let _ = timeout(Duration::from_secs(1), metrics).await;
     }
     outcome?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }
 
-/// Nobody who did not ask for metrics is kept from signing in because another program has their default port.
+/// Binds the metrics listener. If another program uses the default port, the service starts without metrics.
 async fn metrics_listener(address: Option<SocketAddr>) -> anyhow::Result<Option<TcpListener>> {
     let Some(address) = address else { return Ok(None) };
     match TcpListener::bind(address).await {
         Ok(listener) => Ok(Some(listener)),
         Err(error) if address == Server::METRICS_LISTEN => {
-            tracing::warn!("nobody can read the metrics: cannot listen on {address}: {error} (server.metrics_listen)");
+            let help = "Set server.metrics_listen to a free address, or to null";
+            tracing::warn!(%address, %error, help, "metrics are not available: cannot listen on the default address");
             Ok(None)
         }
         Err(error) => {
@@ -95,15 +96,19 @@ fn remedy(error: &StartError) -> Option<&'static str> {
 
 async fn start(config: Config) -> anyhow::Result<Arc<App>> {
     let clock = Clock::system();
-    let mut news = News::default();
+    let mut last_message = LastMessage::default();
     let build = || App::build(config.clone(), clock.clone(), graph::TOTAL_BUDGET);
     let app = build
-        .retry(patience())
+        .retry(retry_policy())
         .when(|error| matches!(error, StartError::Store(error) if error.is_unavailable()))
         .notify(|error, _| {
-            let text = with_remedy(error, remedy(error));
-            if news.is_new(&text) {
-                tracing::warn!("{text}; trying again for {PATIENCE_SECONDS} seconds");
+            let text = chain(error);
+            if last_message.is_new(&text) {
+                tracing::warn!(
+                    error = text,
+                    help = remedy(error),
+                    "start failed; retrying for {RETRY_SECONDS} seconds"
+                );
             }
         })
         .await?;

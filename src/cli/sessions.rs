@@ -1,4 +1,4 @@
-//! `entraway sessions`: who is signed in, and how that ends.
+//! `entraway sessions`: lists and revokes sessions.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -11,10 +11,10 @@ use crate::config::{self, Env};
 use crate::db::{Store, Whose};
 use crate::util::clock::Clock;
 
-/// More than anybody reads.
-const LISTED: u32 = 1_000;
+/// Maximum number of sessions in the list.
+const LIST_LIMIT: u32 = 1_000;
 
-/// Works on the database alone: no service has to be running. Those that are learn of it within a second.
+/// The database and the idle timeout of the configuration.
 fn store(file: Option<&Path>, env: &Env) -> anyhow::Result<(Store, TimeDelta)> {
     let config = config::load(file, env)?.config;
     let store = Store::new(config.store, &config.database.url, 1)?;
@@ -23,26 +23,26 @@ fn store(file: Option<&Path>, env: &Env) -> anyhow::Result<(Store, TimeDelta)> {
 
 pub(super) async fn list(whose: Whose, file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCode> {
     let (store, idle_timeout) = store(file, env)?;
-    let rows = store.list_sessions(whose, Clock::system().now(), idle_timeout, LISTED + 1).await;
+    let rows = store.list_sessions(whose, Clock::system().now(), idle_timeout, LIST_LIMIT + 1).await;
     store.close().await;
-    let rows = rows.context("the sessions could not be read")?;
+    let rows = rows.context("failed to read the sessions")?;
     outln!("{:<32}  {:<36}  {:<20}  {:<20}  {:<20}", "session", "user", "created", "last seen", "expires")?;
-    let shown = rows.iter().take(LISTED as usize);
+    let shown = rows.iter().take(LIST_LIMIT as usize);
     for row in shown {
         let [created, seen, expires] =
             [row.created_at, row.last_seen_at, row.expires_at].map(|time| time.format("%Y-%m-%dT%H:%M:%SZ"));
         outln!("{}  {:<36}  {created:<20}  {seen:<20}  {expires:<20}", row.session, row.user_id)?;
     }
-    if rows.len() > LISTED as usize {
-        errln!("entraway: there are more than {LISTED}; these are the newest");
+    if rows.len() > LIST_LIMIT as usize {
+        errln!("entraway: only the newest {LIST_LIMIT} sessions are listed");
     }
     Ok(ExitCode::SUCCESS)
 }
 
 pub(super) async fn revoke(whose: Whose, file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCode> {
     let (store, _) = store(file, env)?;
-    let ended = store.revoke_sessions(whose).await.context("the sessions could not be ended")?;
+    let revoked = store.revoke_sessions(whose).await.context("failed to revoke the sessions")?;
     store.close().await;
-    outln!("{ended} {} ended", if ended == 1 { "session" } else { "sessions" })?;
+    outln!("{revoked} {} revoked", if revoked == 1 { "session" } else { "sessions" })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,4 @@
-//! `entraway users`: confirms users' rows that other programs made.
+//! `entraway users`: confirms user rows that other programs created.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -11,7 +11,6 @@ use crate::db::{AdoptionState, Store};
 use crate::domain::{ObjectId, StoreKind, is_control_or_bidi};
 use crate::util::clock::Clock;
 
-/// Works on the database alone: no service has to be running.
 pub(super) async fn adopt(user: ObjectId, file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCode> {
     let config = config::load(file, env)?.config;
     if config.store == StoreKind::Native {
@@ -22,7 +21,7 @@ pub(super) async fn adopt(user: ObjectId, file: Option<&Path>, env: &Env) -> any
         return Ok(ExitCode::FAILURE);
     }
     let store = Store::new(config.store, &config.database.url, 1)?;
-    let adoption = store.adopt(user, Clock::system().now()).await.context("the user's row could not be confirmed")?;
+    let adoption = store.adopt(user, Clock::system().now()).await.context("failed to confirm the user's row")?;
     store.close().await;
     let Some(adoption) = adoption else {
         errln!(
@@ -31,24 +30,27 @@ pub(super) async fn adopt(user: ObjectId, file: Option<&Path>, env: &Env) -> any
         );
         return Ok(ExitCode::FAILURE);
     };
-    // A row's key is text of other programs: it must not steer the terminal.
-    let row: String = adoption.user_id.chars().filter(|c| !is_control_or_bidi(*c)).collect();
+    let row = printable(&adoption.user_id);
     match adoption.state {
         AdoptionState::Confirmed => {
-            let made = adoption.created_at.map(|at| at.format(", created %Y-%m-%dT%H:%M:%SZ").to_string());
-            let role: String =
-                adoption.user_role.iter().flat_map(|role| role.chars()).filter(|c| !is_control_or_bidi(*c)).collect();
+            let created = adoption.created_at.map(|at| at.format(", created %Y-%m-%dT%H:%M:%SZ").to_string());
+            let role = printable(adoption.user_role.as_deref().unwrap_or_default());
             outln!(
                 "user {user}: confirmed row {row} (role {}{})",
                 if role.is_empty() { "none" } else { &role },
-                made.unwrap_or_default()
+                created.unwrap_or_default()
             )?;
-            outln!("The next sign-in gives the role that Entra or access.admin_user_ids names.")?;
+            outln!("The next sign-in sets the role from Entra or access.admin_user_ids.")?;
         }
         AdoptionState::AlreadyConfirmed(at) => {
-            outln!("user {user}: row {row} was confirmed at {} already", at.format("%Y-%m-%dT%H:%M:%SZ"))?;
+            outln!("user {user}: row {row} was already confirmed at {}", at.format("%Y-%m-%dT%H:%M:%SZ"))?;
         }
         AdoptionState::NotNeeded => outln!("user {user}: row {row} needs no confirmation")?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Text of other programs without control characters, which could manipulate the terminal.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !is_control_or_bidi(*c)).collect()
 }

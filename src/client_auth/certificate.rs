@@ -1,4 +1,4 @@
-//! A certificate with its private key, with which the app signs what it sends to Entra.
+//! A certificate and its private key, which sign client assertions (private_key_jwt).
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use aws_lc_rs::rsa::KeyPair;
@@ -17,7 +17,7 @@ use super::CredentialError;
 
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 
-/// A key, and the certificate under which Entra knows it. Its `Debug` shows nothing of the key.
+/// A private key and its certificate. `Debug` redacts the key.
 #[derive(Debug)]
 pub struct Certificate {
     key: EncodingKey,
@@ -27,7 +27,7 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Reads PEM: one key and its certificate in any order. Others, such as the issuers' certificates, may stand beside.
+    /// Parses PEM with one key and its certificate, in any order. Other certificates, such as the issuer's, are ignored.
     pub fn parse(pem: &[u8]) -> Result<Self, CredentialError> {
         if pem.windows(9).any(|part| part == b"ENCRYPTED") {
             return Err(CredentialError::EncryptedKey);
@@ -51,19 +51,19 @@ impl Certificate {
         }
         match key {
             Some(_) if certificates.is_empty() => Err(CredentialError::NoCertificate),
-            Some(key) => Self::of(&key, &certificates),
+            Some(key) => Self::matching(&key, &certificates),
             None if certificates.is_empty() => Err(CredentialError::NoPem),
             None => Err(CredentialError::NoKey),
         }
     }
 
-    /// The first of the certificates that is the key's own.
-    fn of(key: &[u8], certificates: &[Vec<u8>]) -> Result<Self, CredentialError> {
-        let pair = KeyPair::from_der(key).map_err(|_| CredentialError::BadKey)?;
-        let mut none = CredentialError::ForeignKey;
+    /// The first certificate with the key's public key.
+    fn matching(key: &[u8], certificates: &[Vec<u8>]) -> Result<Self, CredentialError> {
+        let pair = KeyPair::from_der(key).map_err(|_| CredentialError::InvalidKey)?;
+        let mut error = CredentialError::KeyMismatch;
         for der in certificates {
             let Ok(certificate) = x509_cert::Certificate::from_der(der) else {
-                none = CredentialError::BadCertificate;
+                error = CredentialError::InvalidCertificate;
                 continue;
             };
             let certificate = certificate.tbs_certificate();
@@ -77,28 +77,29 @@ impl Certificate {
                 key: EncodingKey::from_rsa_der(key),
                 sha256: URL_SAFE_NO_PAD.encode(Sha256::digest(der)),
                 thumbprint: hexadecimal(digest(&SHA1_FOR_LEGACY_USE_ONLY, der).as_ref()),
-                ends: ends.ok_or(CredentialError::BadCertificate)?,
+                ends: ends.ok_or(CredentialError::InvalidCertificate)?,
             });
         }
-        Err(none)
+        Err(error)
     }
 
-    /// When it ends.
+    /// When the certificate expires.
     #[must_use]
     pub fn ends(&self) -> DateTime<Utc> {
         self.ends
     }
 
-    /// The name by which Entra's pages show it: the SHA-1 of it in hexadecimal digits.
+    /// The thumbprint as Entra's pages show it: SHA-1 in hexadecimal.
     #[must_use]
     pub fn thumbprint(&self) -> &str {
         &self.thumbprint
     }
 
-    /// A JWT with these claims, signed as Entra asks for it: PS256, and the certificate named by its SHA-256.
+    /// A JWT with these claims, signed as Entra requires: PS256, with the certificate's SHA-256 in `x5t#S256`.
+    /// <https://learn.microsoft.com/entra/identity-platform/certificate-credentials>
     pub fn sign(&self, claims: &impl Serialize) -> Result<String, CredentialError> {
         let header = Header { x5t_s256: Some(self.sha256.clone()), ..Header::new(Algorithm::PS256) };
-        jsonwebtoken::encode(&header, claims, &self.key).map_err(|_| CredentialError::BadKey)
+        jsonwebtoken::encode(&header, claims, &self.key).map_err(|_| CredentialError::InvalidKey)
     }
 }
 
@@ -106,9 +107,9 @@ fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02X}"))
 }
 
-/// The RSA key that stands in the envelope which `-----BEGIN PRIVATE KEY-----` announces.
+/// The RSA key in a PKCS #8 structure (`-----BEGIN PRIVATE KEY-----`).
 fn unwrap_pkcs8(der: &[u8]) -> Result<Vec<u8>, CredentialError> {
-    let info = PrivateKeyInfoRef::try_from(der).map_err(|_| CredentialError::BadKey)?;
+    let info = PrivateKeyInfoRef::try_from(der).map_err(|_| CredentialError::InvalidKey)?;
     if info.algorithm.oid != RSA {
         return Err(CredentialError::NotRsa);
     }

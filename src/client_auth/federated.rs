@@ -1,10 +1,10 @@
-//! The token of another identity provider, such as a Kubernetes cluster, which Entra takes for the app's own credential.
+//! A token of another identity provider, such as a Kubernetes cluster, used as a federated credential.
 
 use secrecy::SecretString;
 
 use super::CredentialError;
 
-/// What the file holds, if that is a JWT; white space around it does not count.
+/// The JWT in a file. White space around it is ignored.
 pub fn federated_token(content: &[u8]) -> Result<SecretString, CredentialError> {
     let text = str::from_utf8(content).map_err(|_| CredentialError::NoToken)?.trim();
     let plain = |part: &str| {
@@ -23,14 +23,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_three_parts_of_base64_whatever_white_space_is_around() {
+    fn federated_token_accepts_jwt_with_white_space_around() {
         for content in ["aZ0-_.b.c", "aZ0-_.b.c\n", "  aZ0-_.b.c\r\n\n"] {
             assert_eq!(federated_token(content.as_bytes()).unwrap().expose_secret(), "aZ0-_.b.c", "{content:?}");
         }
     }
 
     #[test]
-    fn whatever_else_a_file_holds_is_no_token() {
+    fn federated_token_rejects_other_content() {
         for content in ["", "\n", "a.b", "a.b.c.d", "a..c", "a.b.", "a b.c.d", "a.b.c\na.b.c", "a.b.ü", "{\"a\":1}"] {
             assert_eq!(federated_token(content.as_bytes()).unwrap_err(), CredentialError::NoToken, "{content:?}");
         }

@@ -1,4 +1,4 @@
-//! The sections `sync` and `access`: which groups count, and who may enter.
+//! The sections `sync` and `access`: how groups are read, and who may sign in.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -6,15 +6,15 @@ use std::time::Duration;
 use url::Url;
 
 use super::base_url::{PublicUrl, is_domain};
-use super::problem::Level;
-use super::reader::{Item, Reader, Taken};
+use super::problem::NoteLevel;
+use super::reader::{EnvOverride, Item, Reader};
 use super::section::Section;
 use super::session::covers;
 use super::{Entra, Session, Sync, Tenant};
 use crate::domain::{ObjectId, TenantId};
 use crate::policy::RolePrecedence;
 
-/// Reads `sync`. For a value that was refused a default stands: the problem is told, and nothing is loaded.
+/// Reads `sync`. An invalid value is a problem, so the default returned for it is never used.
 pub(super) fn sync<'a>(root: &mut Section<'a>, reader: &mut Reader<'a>) -> (Sync, RolePrecedence) {
     let mut section = root.section("sync", reader);
     let nested_groups = section.take("nested_groups");
@@ -23,16 +23,16 @@ pub(super) fn sync<'a>(root: &mut Section<'a>, reader: &mut Reader<'a>) -> (Sync
     section.finish(reader);
 
     let nested_groups = nested_groups.and_then(|item| reader.boolean(&item)).unwrap_or(false);
-    let words = [("first", RolePrecedence::First), ("highest", RolePrecedence::Highest)];
-    let precedence = precedence.and_then(|item| reader.choice(&item, &words)).unwrap_or_default();
-    let limits = Duration::ZERO..=Duration::from_hours(1);
-    let ttl = ttl.and_then(|item| reader.duration(&item, &limits)).unwrap_or(Duration::from_mins(1));
+    let choices = [("first", RolePrecedence::First), ("highest", RolePrecedence::Highest)];
+    let precedence = precedence.and_then(|item| reader.choice(&item, &choices)).unwrap_or_default();
+    let range = Duration::ZERO..=Duration::from_hours(1);
+    let ttl = ttl.and_then(|item| reader.duration(&item, &range)).unwrap_or(Duration::from_mins(1));
     (Sync { nested_groups, assigned_groups_ttl: ttl }, precedence)
 }
 
-/// Who may enter, as `Policy` has it, and where they may be sent to then.
+/// The section `access`.
 pub(super) struct Access<'a> {
-    /// Each with the value that named it.
+    /// Each with its location.
     pub(super) return_hosts: Vec<(Item<'a>, String)>,
     pub(super) require_group: bool,
     pub(super) allowed_email_domains: BTreeSet<String>,
@@ -40,11 +40,11 @@ pub(super) struct Access<'a> {
     pub(super) home_tenant: Option<TenantId>,
 }
 
-/// Reads `access`. `named_app`: whether `entra.service_principal_id` is given; `entra` is what was read of that section, if
-/// it holds no problem.
+/// Reads `access`. `has_service_principal` tells whether `entra.service_principal_id` is set. `entra` is `None` after a
+/// problem.
 pub(super) fn access<'a>(
     root: &mut Section<'a>,
-    named_app: bool,
+    has_service_principal: bool,
     entra: Option<&Entra>,
     reader: &mut Reader<'a>,
 ) -> Access<'a> {
@@ -54,9 +54,9 @@ pub(super) fn access<'a>(
     let admins = section.take("admin_user_ids");
     let home_tenant = section.take("home_tenant");
     if home_tenant.is_none() && entra.is_some_and(|entra| entra.allowed_tenants.len() > 1) {
-        let fix = "set it to the id of your own tenant, one of entra.allowed_tenants: operator roles and \
-                   access.admin_user_ids count for its users only";
-        section.missing("home_tenant", fix, reader);
+        let help = "Set it to the ID of your own tenant, one of entra.allowed_tenants. Operator roles and \
+                    access.admin_user_ids apply to its users only";
+        section.report_missing("home_tenant", help, reader);
     }
     let return_hosts = section.take("return_hosts");
     section.finish(reader);
@@ -64,27 +64,27 @@ pub(super) fn access<'a>(
     let allowed_email_domains = domains.map(|item| email_domains(&item, reader)).unwrap_or_default();
     let mut admin_user_ids = BTreeSet::new();
     for (item, id) in admins.map(|item| reader.texts(&item)).unwrap_or_default() {
-        admin_user_ids.insert(admin(&item, &id, reader));
+        admin_user_ids.insert(admin_user_id(&item, &id, reader));
     }
     if let Some(item) = reader.variable("PROXY_ADMIN_ID")
         && let Some(id) = reader.text(&item)
     {
-        admin_user_ids.insert(admin(&item, id.trim(), reader));
+        admin_user_ids.insert(admin_user_id(&item, id.trim(), reader));
         let key = "access.admin_user_ids".to_owned();
-        reader.taken.push(Taken { key, name: "PROXY_ADMIN_ID", added: true });
+        reader.overrides.push(EnvOverride { key, variable: "PROXY_ADMIN_ID", added: true });
     }
     let require_group = require_group.is_some_and(|item| {
         let required = reader.boolean(&item).unwrap_or(false);
-        if required && !named_app {
-            let said =
-                "needs entra.service_principal_id: without it there are no assigned groups, and nobody could enter";
-            reader.problem(&item, said, "set entra.service_principal_id, or MICROSOFT_SERVICE_PRINCIPAL_ID");
+        if required && !has_service_principal {
+            let message = "requires entra.service_principal_id: without it no group is assigned, and no user could \
+                           sign in";
+            reader.problem(&item, message, "Set entra.service_principal_id, or MICROSOFT_SERVICE_PRINCIPAL_ID");
         }
         required
     });
     let return_hosts = return_hosts.map(|item| reader.list(&item)).unwrap_or_default();
     let return_hosts = return_hosts.into_iter().filter_map(|item| {
-        let host = reader.parsed(&item, "write such as app.example.com or app.example.com:8443", authority)?;
+        let host = reader.parsed(&item, HOST_HELP, authority)?;
         Some((item, host))
     });
     let return_hosts = return_hosts.collect();
@@ -92,36 +92,39 @@ pub(super) fn access<'a>(
     Access { return_hosts, require_group, allowed_email_domains, admin_user_ids, home_tenant }
 }
 
-/// The tenant whose operator roles count; `None` where `entra.tenant` names the only one.
+/// Help for an invalid host.
+pub(super) const HOST_HELP: &str = "Write a host such as app.example.com or app.example.com:8443";
+
+/// The tenant whose users can have operator roles; `None` if `entra.tenant` names a single tenant.
 fn home_tenant_of<'a>(item: Option<&Item<'a>>, entra: Option<&Entra>, reader: &mut Reader<'a>) -> Option<TenantId> {
     let home = item.and_then(|item| {
-        reader.parsed(item, "write a tenant's id", |text| text.parse::<TenantId>().map_err(|error| error.to_string()))
+        reader.parsed(item, "Write a tenant ID", |text| text.parse::<TenantId>().map_err(|error| error.to_string()))
     });
     let Entra { tenant, allowed_tenants, .. } = entra?;
-    let several = matches!(tenant, Tenant::Organizations | Tenant::Common);
+    let multi_tenant = matches!(tenant, Tenant::Organizations | Tenant::Common);
     if let (Some(item), Some(home)) = (item, home) {
         match tenant {
             Tenant::Id(id) if *id != home => {
-                reader.problem(item, "is not the tenant of entra.tenant", "remove it: entra.tenant is the home tenant");
+                reader.problem(item, "differs from entra.tenant", "Remove it: entra.tenant is the home tenant");
             }
             Tenant::Domain(_) => {
-                let said = "only organizations and common can have it: entra.tenant already is the home tenant";
-                reader.problem(item, said, "remove it");
+                let message = "requires organizations or common as entra.tenant, which is the home tenant already";
+                reader.problem(item, message, "Remove it");
             }
-            _ if several && !allowed_tenants.contains(&home) => {
-                let fix = "write one of those, or add it there: no other tenant's users can sign in";
-                reader.problem(item, "is not in entra.allowed_tenants", fix);
+            _ if multi_tenant && !allowed_tenants.contains(&home) => {
+                let help = "Write one of those, or add it there: users of other tenants cannot sign in";
+                reader.problem(item, "is not in entra.allowed_tenants", help);
             }
             _ => {}
         }
     }
-    // Of one allowed tenant it goes without saying.
-    home.or_else(|| allowed_tenants.first().copied().filter(|_| several))
+    // With several allowed tenants the key is required, so this is the only one.
+    home.or_else(|| allowed_tenants.first().copied().filter(|_| multi_tenant))
 }
 
-/// A host and perhaps a port, as a URL of https writes them.
+/// A host with an optional port, normalized as in an https URL.
 pub(super) fn authority(text: &str) -> Result<String, &'static str> {
-    const NO_HOST: &str = "is not a host: it has neither a scheme nor a path, and stands for itself alone";
+    const NO_HOST: &str = "is not a host name, which has no scheme, path or wildcard";
     if text.contains(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '.' | '-' | ':' | '[' | ']')) {
         return Err(NO_HOST);
     }
@@ -130,8 +133,7 @@ pub(super) fn authority(text: &str) -> Result<String, &'static str> {
     Ok(url.port().map_or(host.to_owned(), |port| format!("{host}:{port}")))
 }
 
-/// The hosts that people may be sent back to, each of which has to get the session's cookie: somebody who comes there
-/// without it would be sent to sign in for ever.
+/// The hosts that users may return to. Each must receive the session cookie, otherwise sign-in would loop.
 pub(super) fn return_hosts(
     hosts: &[(Item<'_>, String)],
     public_url: Option<&PublicUrl>,
@@ -141,13 +143,13 @@ pub(super) fn return_hosts(
     if let (Some(public_url), Some(session)) = (public_url, session) {
         for (item, host) in hosts {
             let name = host.rsplit_once(':').filter(|(_, port)| !port.contains(']')).map_or(&**host, |(name, _)| name);
-            let reached = match &session.cookie_domain {
+            let has_cookie = match &session.cookie_domain {
                 Some(domain) => covers(domain, name),
                 None => name == public_url.host() && public_url.base_path().is_empty(),
             };
-            if !reached {
-                let said = "does not get the session's cookie, which goes to the host of server.public_url alone";
-                reader.problem(item, said, "set session.cookie_domain to a domain that both are in");
+            if !has_cookie {
+                let message = "does not receive the session cookie, which is limited to the host of server.public_url";
+                reader.problem(item, message, "Set session.cookie_domain to a domain that contains both");
             }
         }
     }
@@ -161,20 +163,16 @@ fn email_domains<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> BTreeSet<Strin
         if is_domain(&domain) {
             domains.insert(domain);
         } else {
-            reader.problem(&item, "is not a domain", "write such as contoso.com; xn--… for one beyond ASCII");
+            reader.problem(&item, "is not a domain", "Write a domain such as contoso.com, with non-ASCII as xn--…");
         }
     }
     domains
 }
 
-/// Any text may be a user id of the store; but Entra's are GUIDs, and only they are compared.
-fn admin(item: &Item, id: &str, reader: &mut Reader) -> String {
+/// Accepts any text, because `PROXY_ADMIN_ID` can be any ID in LiteLLM. Only object IDs, which are GUIDs, match a user.
+fn admin_user_id(item: &Item, id: &str, reader: &mut Reader) -> String {
     if id.parse::<ObjectId>().is_err() {
-        reader.note(
-            Level::Warning,
-            &item.place,
-            "is not a GUID, so it is nobody's object id in Entra and has no effect",
-        );
+        reader.note(NoteLevel::Warning, &item.path, "has no effect, because it is not an object ID (a GUID)");
     }
     id.to_lowercase()
 }

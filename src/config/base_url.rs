@@ -1,32 +1,32 @@
-//! Base URLs: what the service's own pages, Entra and Graph hang under.
+//! Base URLs of the service, Entra and Graph, and domain names.
 
 use std::str::FromStr;
 
 use url::{Host, Url};
 
-/// The URL under which people reach the service. The one source of the redirect URI and of the cookies' scope.
+/// The URL under which users reach the service. The redirect URI and the cookies' scope are derived from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicUrl(Url);
 
-/// Why a text is no base URL. It does not repeat the text, in which a password may stand.
+/// Why a text is not a base URL. Does not repeat the text, which may contain a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     #[error("must be a URL with a scheme and a host")]
     Malformed,
-    #[error("must begin with https://")]
+    #[error("must start with https://")]
     Scheme,
     #[error("http:// is accepted for loopback hosts only (localhost, 127.0.0.1, [::1])")]
     Insecure,
-    #[error("must have no user name or password")]
+    #[error("must not contain a user name or password")]
     Userinfo,
-    #[error("must have no query and no fragment")]
+    #[error("must not contain a query or fragment")]
     Query,
-    #[error("its path may only hold letters, digits and . _ ~ - between single slashes")]
+    #[error("its path may only contain letters, digits and . _ ~ - between single slashes")]
     Path,
 }
 
 impl PublicUrl {
-    /// Without a path it is written with one slash at its end, else with none.
+    /// As text it ends with a slash only if it has no path.
     pub fn as_url(&self) -> &Url {
         &self.0
     }
@@ -41,7 +41,7 @@ impl PublicUrl {
         self.0.host_str().unwrap_or_default().to_owned()
     }
 
-    /// `/base`, or nothing where the service has the host for itself.
+    /// `/base`, or empty.
     pub fn base_path(&self) -> &str {
         self.0.path().trim_end_matches('/')
     }
@@ -51,12 +51,12 @@ impl PublicUrl {
         self.0.scheme() == "https"
     }
 
-    /// Whether the host is the service's alone: neither another path nor another port of it can be another application's.
-    pub fn has_host_for_itself(&self) -> bool {
+    /// Whether no other application can be on another path or port of the host.
+    pub fn has_dedicated_host(&self) -> bool {
         self.base_path().is_empty() && self.0.port().is_none()
     }
 
-    /// The URL of one of the service's own paths, such as `/sso/callback?x=y`. The host stays, whatever the path is.
+    /// The URL of a path of the service, such as `/sso/callback?x=y`. No path changes the host.
     pub fn join(&self, path: &str) -> Url {
         let (path, fragment) = path.split_once('#').map_or((path, None), |(path, rest)| (path, Some(rest)));
         let (path, query) = path.split_once('?').map_or((path, None), |(path, rest)| (path, Some(rest)));
@@ -75,7 +75,7 @@ impl FromStr for PublicUrl {
     }
 }
 
-/// Reads a base URL strictly: the parser of the standard would forgive white space, backslashes and missing slashes.
+/// Parses a base URL strictly. The WHATWG parser accepts white space, backslashes and missing slashes.
 pub(super) fn base_url(text: &str) -> Result<Url, UrlError> {
     let (_, rest) = text.split_once("://").ok_or(UrlError::Malformed)?;
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
@@ -97,7 +97,7 @@ pub(super) fn base_url(text: &str) -> Result<Url, UrlError> {
 }
 
 fn check_host(url: &Url) -> Result<(), UrlError> {
-    let (sound, loopback) = match url.host().ok_or(UrlError::Malformed)? {
+    let (valid, loopback) = match url.host().ok_or(UrlError::Malformed)? {
         Host::Domain(name) => {
             (name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')), name == "localhost")
         }
@@ -105,7 +105,7 @@ fn check_host(url: &Url) -> Result<(), UrlError> {
         Host::Ipv6(address) => (true, address.is_loopback()),
     };
     match url.scheme() {
-        _ if !sound => Err(UrlError::Malformed),
+        _ if !valid => Err(UrlError::Malformed),
         "https" => Ok(()),
         "http" if loopback => Ok(()),
         "http" => Err(UrlError::Insecure),
@@ -113,14 +113,14 @@ fn check_host(url: &Url) -> Result<(), UrlError> {
     }
 }
 
-/// An empty segment would make `//host` of a path, and a `;` would end the cookies' `Path`.
+/// Rejects empty segments, which could form `//host`, and `;`, which would end the cookies' `Path`.
 fn check_path(path: &str) -> Result<(), UrlError> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '~' | '-');
-    let sound = path.split('/').skip(1).all(|segment| !segment.is_empty() && segment.chars().all(plain));
-    if sound { Ok(()) } else { Err(UrlError::Path) }
+    let valid = path.split('/').skip(1).all(|segment| !segment.is_empty() && segment.chars().all(plain));
+    if valid { Ok(()) } else { Err(UrlError::Path) }
 }
 
-/// Whether the text is a domain name in ASCII with at least one dot, such as `contoso.onmicrosoft.com`.
+/// Whether a text is an ASCII domain name with at least one dot, such as `contoso.onmicrosoft.com`.
 pub(super) fn is_domain(text: &str) -> bool {
     let label = |label: &str| {
         !label.is_empty()
@@ -130,7 +130,7 @@ pub(super) fn is_domain(text: &str) -> bool {
             && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
     };
     let last = text.rsplit('.').next().unwrap_or_default();
-    // All digits at the end is an address.
+    // A numeric last label is an IP address.
     text.len() <= 253 && text.contains('.') && text.split('.').all(label) && !last.chars().all(|c| c.is_ascii_digit())
 }
 
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_public_url_gives_origin_base_path_and_the_urls_below_it() {
+    fn public_url_has_origin_base_path_and_joined_urls() {
         for (text, origin, base, callback) in [
             ("https://sso.example.com", "https://sso.example.com", "", "https://sso.example.com/sso/callback"),
             ("HTTPS://SSO.example.com:443/", "https://sso.example.com", "", "https://sso.example.com/sso/callback"),
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn no_path_leads_to_another_host() {
+    fn join_keeps_the_host_for_every_path() {
         let url: PublicUrl = "https://sso.example.com/base".parse().unwrap();
         for path in ["//evil.example", "/\\evil.example", "https://evil.example", "@evil.example", "/..//evil.example"]
         {
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_base_url_is_refused_for_its_reason() {
+    fn base_url_rejects_invalid_texts_with_the_reason() {
         use UrlError::{Insecure, Malformed, Path, Query, Scheme, Userinfo};
         for (text, reason) in [
             ("", Malformed),
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_domain_has_a_dot_and_no_address_is_one() {
+    fn is_domain_requires_a_dot_and_rejects_addresses() {
         for good in ["contoso.onmicrosoft.com", "a-b.co", "xn--mnchen-3ya.de"] {
             assert!(is_domain(good), "{good}");
         }

@@ -1,4 +1,4 @@
-//! How the app proves to Entra that it is the app: one or two client secrets, a certificate, or a federated token.
+//! Client authentication: one or two client secrets, a certificate, or a federated token.
 
 use std::path::PathBuf;
 
@@ -6,49 +6,49 @@ use secrecy::SecretString;
 use uuid::Uuid;
 
 use super::ClientAuth;
-use super::problem::Level;
+use super::problem::NoteLevel;
 use super::reader::{Item, Reader};
-use super::secret::{self, Given};
+use super::secret::{self, SecretSource};
 use super::section::Section;
 use super::tree::Value;
 use crate::client_auth::{Certificate, CredentialError, federated_token};
 
 const VARIABLE: &str = "MICROSOFT_CLIENT_SECRET";
-const REMEDY: &str = "set it (or client_secret_file, certificate_file or federated_token_file) in the file, or \
+const HELP: &str = "Set it (or client_secret_file, certificate_file or federated_token_file) in the file, or \
                       MICROSOFT_CLIENT_SECRET in the environment";
-const ONE_WAY: &str = "keep one of client_secret, client_secret_file, certificate_file and federated_token_file";
+const CONFLICT_HELP: &str = "Keep one of client_secret, client_secret_file, certificate_file and federated_token_file";
 
-/// Reads the keys; exactly one of them is needed.
+/// Reads the keys. Exactly one of them is required.
 pub(super) fn client_auth<'a>(section: &mut Section<'a>, reader: &mut Reader<'a>) -> Option<ClientAuth> {
-    let given = secret::find(section, "client_secret", "client_secret_file", reader);
+    let secret = secret::find(section, "client_secret", "client_secret_file", reader);
     let certificate = section.take("certificate_file");
     let token = section.take("federated_token_file");
-    let ways: Vec<Item<'a>> = given.item().into_iter().chain(&certificate).chain(&token).cloned().collect();
-    if let [first, second, ..] = &ways[..] {
-        reader.problem(second, format!("is given, and so is {}", first.place), ONE_WAY);
+    let methods: Vec<Item<'a>> = secret.item().into_iter().chain(&certificate).chain(&token).cloned().collect();
+    if let [first, second, ..] = &methods[..] {
+        reader.problem(second, format!("cannot be combined with {}", first.path), CONFLICT_HELP);
         return None;
     }
     if let Some(item) = certificate {
-        pass_over_variable(&item, reader);
+        warn_unused_variable(&item, reader);
         let path = file(&item, |content| Certificate::parse(content).map(drop), reader);
         return path.map(ClientAuth::Certificate);
     }
     if let Some(item) = token {
-        pass_over_variable(&item, reader);
+        warn_unused_variable(&item, reader);
         let path = file(&item, |content| federated_token(content).map(drop), reader);
         return path.map(ClientAuth::FederatedToken);
     }
-    secrets(given, section, reader)
+    secrets(secret, section, reader)
 }
 
-/// The variable stands for `client_secret`, which the file does without. LiteLLM beside may need it, so it is no problem.
-fn pass_over_variable<'a>(item: &Item<'a>, reader: &mut Reader<'a>) {
+/// Only a warning, because a LiteLLM proxy in the same environment may need the variable.
+fn warn_unused_variable<'a>(item: &Item<'a>, reader: &mut Reader<'a>) {
     if reader.variable(VARIABLE).is_some() {
-        reader.note(Level::Warning, VARIABLE, format!("has no effect, since the file has {}", item.place));
+        reader.note(NoteLevel::Warning, VARIABLE, format!("has no effect, because the file sets {}", item.path));
     }
 }
 
-/// The path of a file which is read already now, so that what is wrong with it is told at once.
+/// The path of a credential file. Its content is checked now, so that problems are found at startup.
 fn file<'a>(
     item: &Item<'a>,
     check: impl FnOnce(&[u8]) -> Result<(), CredentialError>,
@@ -59,33 +59,33 @@ fn file<'a>(
     match std::fs::read(&path).map_err(Into::into).and_then(|content| check(&content)) {
         Ok(()) => Some(path),
         Err(error) => {
-            reader.problem(item, format!("{} {error}", secret::shown_path(&name)), error.remedy());
+            reader.problem(item, format!("{} {error}", secret::display_path(&name)), error.remedy());
             None
         }
     }
 }
 
-/// One secret, or two in a list or on two lines of a file. A list cannot come from the environment, so it stays.
-fn secrets<'a>(given: Given<'a>, section: &Section<'a>, reader: &mut Reader<'a>) -> Option<ClientAuth> {
-    let given = match given {
-        Given::InPlace(Item { value: Value::List(_), .. }) => given,
-        given => given.or_variable(section.place("client_secret"), VARIABLE, reader),
+/// One secret, or two in a list or on two lines of a file. The environment variable does not replace a list.
+fn secrets<'a>(source: SecretSource<'a>, section: &Section<'a>, reader: &mut Reader<'a>) -> Option<ClientAuth> {
+    let source = match source {
+        SecretSource::Inline(Item { value: Value::List(_), .. }) => source,
+        source => source.or_variable(section.path("client_secret"), VARIABLE, reader),
     };
-    let (item, secrets) = match given {
-        Given::Nowhere => {
-            section.missing("client_secret", REMEDY, reader);
+    let (item, secrets) = match source {
+        SecretSource::Absent => {
+            section.report_missing("client_secret", HELP, reader);
             return None;
         }
-        Given::InPlace(item) if matches!(item.value, Value::List(_)) => {
+        SecretSource::Inline(item) if matches!(item.value, Value::List(_)) => {
             let elements = reader.list(&item);
-            let secrets: Vec<_> = elements.iter().map(|element| in_place(element, reader)).collect();
+            let secrets: Vec<_> = elements.iter().map(|element| inline_secret(element, reader)).collect();
             (item, secrets)
         }
-        Given::InPlace(item) => {
-            let secret = in_place(&item, reader);
+        SecretSource::Inline(item) => {
+            let secret = inline_secret(&item, reader);
             (item, vec![secret])
         }
-        Given::File(item) => {
+        SecretSource::File(item) => {
             let text = secret::read_file(&item, reader)?;
             let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
             let secrets = lines.map(|(index, line)| secret(&item, &format!("line {} ", index + 1), line, reader));
@@ -94,7 +94,7 @@ fn secrets<'a>(given: Given<'a>, section: &Section<'a>, reader: &mut Reader<'a>)
         }
     };
     if secrets.len() > 2 {
-        reader.problem(&item, "holds more than two secrets", "keep the one that is used and the one that follows it");
+        reader.problem(&item, "contains more than two secrets", "Keep the current secret and its successor");
         return None;
     }
     let mut secrets = secrets.into_iter().collect::<Option<Vec<String>>>()?;
@@ -102,36 +102,36 @@ fn secrets<'a>(given: Given<'a>, section: &Section<'a>, reader: &mut Reader<'a>)
     if let Some(Item { value: Value::Text(text), .. }) = reader.variable(VARIABLE)
         && !secrets.contains(text)
     {
-        let said = format!("has no effect, since the file has a list as {}", item.place);
-        reader.note(Level::Warning, VARIABLE, said);
+        let message = format!("has no effect, because {} is a list", item.path);
+        reader.note(NoteLevel::Warning, VARIABLE, message);
     }
     let mut secrets = secrets.into_iter().map(SecretString::from);
     let Some(one) = secrets.next() else {
-        reader.problem(&item, "is empty", REMEDY);
+        reader.problem(&item, "is empty", HELP);
         return None;
     };
     Some(ClientAuth::Secrets { one, other: secrets.next() })
 }
 
-fn in_place<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> Option<String> {
+fn inline_secret<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> Option<String> {
     let text = reader.text(item)?;
     secret(item, "", &text, reader)
 }
 
-/// A text that can be a client secret; `part` says which one of the value it is.
+/// Checks a client secret. `part` names the line of the file that it is on, if any.
 fn secret(item: &Item, part: &str, text: &str, reader: &mut Reader) -> Option<String> {
     if text.is_empty() {
-        reader.problem(item, "is empty", REMEDY);
+        reader.problem(item, "is empty", HELP);
         return None;
     }
     if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        let said = format!("{part}holds white space, which no client secret does");
-        reader.problem(item, said, "copy the secret's value again");
+        let message = format!("{part}contains white space, which client secrets do not have");
+        reader.problem(item, message, "Copy the secret's value again");
         return None;
     }
     if Uuid::parse_str(text).is_ok() {
-        let said = format!("{part}looks like the id of a client secret; what is needed is its value");
-        reader.note(Level::Warning, item.place.clone(), said);
+        let message = format!("{part}looks like a client secret's ID instead of its value");
+        reader.note(NoteLevel::Warning, item.path.clone(), message);
     }
     Some(text.to_owned())
 }

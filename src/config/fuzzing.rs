@@ -1,18 +1,18 @@
-//! What holds for every configuration, as a property of any bytes, for the target in `fuzz/` and the test run.
-#![expect(clippy::missing_panics_doc, reason = "to panic where a promise is broken is what these are for")]
+//! Properties of the configuration reader, for the target in `fuzz/` and the test run.
+#![expect(clippy::missing_panics_doc, reason = "a property panics when it does not hold")]
 
 use std::path::Path;
 
 use super::{Env, parse};
 
-/// No name, and none of the texts that the messages have.
+/// A secret that is neither a name nor part of a message.
 const PLANTED: &str = "S3cret~planted";
 
-/// YAML in which `SECRET` stands for one. Reading it comes to an end, says the same when asked again, and whatever is
-/// wrong, the messages have a place and never the secret.
+/// Reads any bytes as YAML, with `SECRET` replaced by a secret. The result is deterministic, and messages have a path and
+/// never contain the secret.
 pub fn config(data: &[u8]) {
     let yaml = String::from_utf8_lossy(data);
-    // These would be read from this very machine, `/dev/zero` among them.
+    // Secret files would be read from this machine, including `/dev/zero`.
     if yaml.contains("_file") {
         return;
     }
@@ -30,35 +30,35 @@ pub fn config(data: &[u8]) {
     let env: Env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let read = || parse(Some(&yaml), Path::new("config.yaml"), &env);
     match (read(), read()) {
-        (Ok(one), Ok(other)) => {
-            assert_eq!(one.notes, other.notes, "{yaml}");
-            let notes: Vec<String> = one.notes.iter().map(ToString::to_string).collect();
+        (Ok(first), Ok(second)) => {
+            assert_eq!(first.notes, second.notes, "{yaml}");
+            let notes: Vec<String> = first.notes.iter().map(ToString::to_string).collect();
             assert!(!notes.concat().contains(PLANTED), "{notes:?} repeat the secret");
-            // Where the file itself does not put it into a value that is no secret.
-            let shown = format!("{:?}", one.config);
-            let told = yaml.contains(PLANTED) || yaml.contains("${");
-            assert!(told || !shown.contains(PLANTED), "{shown} repeats the secret");
+            // The file may put the secret into a value that is not secret.
+            let debug = format!("{:?}", first.config);
+            let in_file = yaml.contains(PLANTED) || yaml.contains("${");
+            assert!(in_file || !debug.contains(PLANTED), "{debug} repeats the secret");
         }
-        (Err(one), Err(other)) => {
-            assert_eq!(one, other, "{yaml}");
-            let said = format!("{one} {one:?}");
-            assert!(!said.contains(PLANTED), "{one} repeats the secret");
-            assert!(!one.problems.is_empty(), "refused without a reason: {yaml}");
-            let whole = |text: &String| !text.is_empty() && !text.contains('\n');
-            let all = one
+        (Err(first), Err(second)) => {
+            assert_eq!(first, second, "{yaml}");
+            let text = format!("{first} {first:?}");
+            assert!(!text.contains(PLANTED), "{first} repeats the secret");
+            assert!(!first.problems.is_empty(), "rejected without a problem: {yaml}");
+            let single_line = |text: &String| !text.is_empty() && !text.contains('\n');
+            let complete = first
                 .problems
                 .iter()
-                .all(|problem| [&problem.place, &problem.said, &problem.remedy].into_iter().all(whole));
-            assert!(all, "a place, a situation and a remedy, each on its line: {one:?}");
+                .all(|problem| [&problem.path, &problem.message, &problem.help].into_iter().all(single_line));
+            assert!(complete, "each problem has path, message and help, without line breaks: {first:?}");
         }
-        (one, other) => assert_eq!(one.is_ok(), other.is_ok(), "{yaml}"),
+        (first, second) => assert_eq!(first.is_ok(), second.is_ok(), "{yaml}"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     #[test]
-    fn every_seed_of_a_configuration_is_read_or_refused_without_its_secret() {
+    fn config_property_holds_for_seeds() {
         crate::corpus::replay("config", super::config);
     }
 }

@@ -1,8 +1,8 @@
-//! The section `litellm_settings`, which may be a LiteLLM proxy's own: what is not ours in it is passed over.
+//! The section `litellm_settings`. It may be copied from a LiteLLM proxy, so keys that only concern LiteLLM are ignored.
 
 use serde_json::{Map, Value as Json};
 
-use super::problem::{Level, Problem, nearest, normal};
+use super::problem::{NoteLevel, Problem, normalize, suggestion};
 use super::reader::{Item, Reader};
 use super::section::Section;
 use super::tree::Value;
@@ -13,11 +13,11 @@ const ALSO_CREATE_ORGS: &str = "entra_groups_also_create_orgs";
 const TEAM_PARAMS: &str = "default_team_params";
 const USER_PARAMS: &str = "default_internal_user_params";
 
-/// Where a proxy notes in a team's metadata which budget its members have.
+/// Metadata key in which the proxy stores the ID of a team's member budget.
 const MEMBER_BUDGET: &str = "team_member_budget_id";
 
-/// Every key of the section that counts here.
-const OURS: [&str; 7] = [
+/// All keys of the section that have an effect here.
+const SUPPORTED_KEYS: [&str; 7] = [
     ALSO_CREATE_ORGS,
     TEAM_PARAMS,
     USER_PARAMS,
@@ -27,17 +27,18 @@ const OURS: [&str; 7] = [
     "internal_user_budget_duration",
 ];
 
-const DURATION_REMEDY: &str = "write such as 30d, 24h or 1mo";
+const DURATION_HELP: &str = "Write a duration such as 30d, 24h or 1mo";
 const NATIVE: &str = "has no effect with the native store";
+const NO_EFFECT: &str = "is a LiteLLM key that has no effect here";
 
-/// Known to LiteLLM in `default_team_params` and accepted, but not applied to the teams that Entraway creates.
+/// Keys of LiteLLM's `default_team_params` that are accepted, but not applied to teams that Entraway creates.
 const TEAM_KEYS_NOT_APPLIED: &[&str] = &["guardrails", "object_permission", "soft_budget", "tpd_limit"];
 
-/// Likewise in `default_internal_user_params`. LiteLLM's own page for these defaults offers `teams`.
+/// As above, for `default_internal_user_params`. LiteLLM's page for these defaults offers `teams`.
 const USER_KEYS_NOT_APPLIED: &[&str] = &["guardrails", "object_permission", "soft_budget", "teams"];
 
-/// Known to LiteLLM in `default_team_params`, and not supported here.
-const TEAM_KEYS_OF_LITELLM: &[&str] = &[
+/// Keys of LiteLLM's `default_team_params` that are not supported here.
+const UNSUPPORTED_TEAM_KEYS: &[&str] = &[
     "admins",
     "allow_team_guardrail_config",
     "allowed_passthrough_routes",
@@ -73,8 +74,8 @@ const TEAM_KEYS_OF_LITELLM: &[&str] = &[
     "tpm_limit_type",
 ];
 
-/// Known to LiteLLM in `default_internal_user_params`, and not supported here.
-const USER_KEYS_OF_LITELLM: &[&str] = &[
+/// Keys of LiteLLM's `default_internal_user_params` that are not supported here.
+const UNSUPPORTED_USER_KEYS: &[&str] = &[
     "agent_id",
     "aliases",
     "allowed_cache_controls",
@@ -98,8 +99,8 @@ const USER_KEYS_OF_LITELLM: &[&str] = &[
     "team_id",
 ];
 
-/// Known to LiteLLM there, and of no consequence to a person: what concerns a key or a letter, which single sign-on never
-/// makes; who they are, which Entra says; and the teams on offer, which the proxy itself reads.
+/// Keys of LiteLLM's `default_internal_user_params` that never affect users of single sign-on. No keys and invitations are
+/// created, the identity comes from Entra, and the proxy reads `available_teams` itself.
 const USER_KEYS_WITHOUT_EFFECT: &[&str] = &[
     "auto_create_key",
     "available_teams",
@@ -112,13 +113,14 @@ const USER_KEYS_WITHOUT_EFFECT: &[&str] = &[
     "user_id",
 ];
 
-/// What of the section is ours.
+/// The settings of the section that have an effect here.
 pub(super) struct Settings {
     pub(super) also_create_orgs: bool,
     pub(super) team_params: Option<TeamParams>,
     pub(super) user_params: UserParams,
 }
 
+/// Reads `litellm_settings`.
 pub(super) fn settings<'a>(root: &mut Section<'a>, store: StoreKind, reader: &mut Reader<'a>) -> Settings {
     let mut section = root.section("litellm_settings", reader);
     let also_create_orgs = section.take_or_env(ALSO_CREATE_ORGS, "ENTRA_GROUPS_ALSO_CREATE_ORGS", reader);
@@ -127,21 +129,21 @@ pub(super) fn settings<'a>(root: &mut Section<'a>, store: StoreKind, reader: &mu
     let team_settings = section.take("default_team_settings");
     let max_budgets = [section.take("max_internal_user_budget"), section.take("default_max_internal_user_budget")];
     let budget_duration = section.take("internal_user_budget_duration");
-    for (place, _) in section.pass_over(|key| !resembles_ours(key)) {
-        reader.note(Level::Debug, place, "belongs to LiteLLM and is passed over");
+    for (path, _) in section.take_matching(|key| !resembles_supported_key(key)) {
+        reader.note(NoteLevel::Debug, path, "is a LiteLLM key and is ignored");
     }
     section.finish(reader);
 
     let also_create_orgs = also_create_orgs.and_then(|item| reader.boolean(&item)).unwrap_or(false);
     let team_params = team_params.map(|item| {
-        let params = team_params_of(&item, store, reader);
+        let params = read_team_params(&item, store, reader);
         if also_create_orgs && params.organization_id.is_some() {
-            let said = format!("has no effect with {ALSO_CREATE_ORGS}: each team is in an organization of its own");
-            reader.note(Level::Warning, format!("{}.organization_id", item.place), said);
+            let message = format!("has no effect with {ALSO_CREATE_ORGS}, which gives each team its own organization");
+            reader.note(NoteLevel::Warning, format!("{}.organization_id", item.path), message);
         }
         params
     });
-    // LiteLLM's older place for a team's budget; `default_team_params` wins.
+    // LiteLLM's older key for a team's budget; `default_team_params` wins.
     let team_params = match team_settings.and_then(|item| older_team_budget(&item, reader)) {
         None => team_params,
         Some(older) => {
@@ -150,29 +152,29 @@ pub(super) fn settings<'a>(root: &mut Section<'a>, store: StoreKind, reader: &mu
             Some(params)
         }
     };
-    let mut user_params = user_params.map(|item| user_params_of(&item, store, reader)).unwrap_or_default();
-    // LiteLLM's older keys for the same; `default_internal_user_params` wins, and the first of the two budgets.
+    let mut user_params = user_params.map(|item| read_user_params(&item, store, reader)).unwrap_or_default();
+    // LiteLLM's older keys; `default_internal_user_params` wins, then the first of the two budgets.
     let limits = &mut user_params.limits;
     for item in max_budgets.into_iter().flatten() {
         limits.max_budget = limits.max_budget.or(reader.amount(&item));
     }
     if let Some(item) = budget_duration {
-        let duration = reader.parsed(&item, DURATION_REMEDY, str::parse);
+        let duration = reader.parsed(&item, DURATION_HELP, str::parse);
         limits.budget_duration = limits.budget_duration.take().or(duration);
     }
     Settings { also_create_orgs, team_params, user_params }
 }
 
-/// The `max_budget` of the first of the `default_team_settings`, which is every new team's, as in LiteLLM. All else there
-/// is the proxy's own, and may be no list at all.
+/// The `max_budget` of the first entry of `default_team_settings`, which LiteLLM gives to every new team. The proxy's other
+/// settings there may have any form.
 fn older_team_budget<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> Option<f64> {
-    let said = "belongs to LiteLLM and is passed over, except the first one's max_budget";
-    reader.note(Level::Debug, &item.place, said);
+    let message = "is a LiteLLM key and is ignored, except max_budget of the first entry";
+    reader.note(NoteLevel::Debug, &item.path, message);
     let Value::List(settings) = item.value else { return None };
     let Value::Map(entries) = &settings.first()?.value else { return None };
     let entry = entries.iter().find(|entry| entry.key == "max_budget")?;
     let budget = Item {
-        place: format!("{}[0].max_budget", item.place),
+        path: format!("{}[0].max_budget", item.path),
         line: entry.line,
         value: &entry.node.value,
         literal: false,
@@ -180,46 +182,46 @@ fn older_team_budget<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> Option<f64
     if matches!(budget.value, Value::Null) { None } else { reader.amount(&budget) }
 }
 
-/// A slip in one of our keys must not pass for one of LiteLLM's. The nearest other key of LiteLLM 1.110.2 is six edits
-/// away from one of ours (`max_end_user_budget`).
-fn resembles_ours(key: &str) -> bool {
-    let key = normal(key);
-    OURS.iter().any(|ours| strsim::damerau_levenshtein(&key, ours) <= 3)
+/// Detects typos in supported keys, which must not be ignored as keys of LiteLLM. The closest other key of LiteLLM 1.110.2
+/// (`max_end_user_budget`) is six edits away from a supported one.
+fn resembles_supported_key(key: &str) -> bool {
+    let key = normalize(key);
+    SUPPORTED_KEYS.iter().any(|supported| strsim::damerau_levenshtein(&key, supported) <= 3)
 }
 
-fn team_params_of<'a>(item: &Item<'a>, store: StoreKind, reader: &mut Reader<'a>) -> TeamParams {
+fn read_team_params<'a>(item: &Item<'a>, store: StoreKind, reader: &mut Reader<'a>) -> TeamParams {
     let mut section = Section::of(item, reader);
     let mut limits = budget(&mut section, reader);
     let models = models(&mut section, reader);
     [limits.tpm_limit, limits.rpm_limit] = rates([section.take("tpm_limit"), section.take("rpm_limit")], reader);
-    let [organization_id] = of_litellm_alone(&mut section, ["organization_id"], store, reader);
-    let organization_id = organization_id.and_then(|item| name(&item, reader));
+    let [organization_id] = take_litellm_only(&mut section, ["organization_id"], store, reader);
+    let organization_id = organization_id.and_then(|item| read_organization_id(&item, reader));
     let metadata = metadata(&mut section, reader);
-    let [permissions] = of_litellm_alone(&mut section, ["team_member_permissions"], store, reader);
+    let [permissions] = take_litellm_only(&mut section, ["team_member_permissions"], store, reader);
     let team_member_permissions = permissions.map(|item| routes(&item, reader));
-    let [access_groups] = of_litellm_alone(&mut section, ["access_group_ids"], store, reader);
-    let access_group_ids = access_groups.map(|item| each_once(&item, reader)).unwrap_or_default();
+    let [access_groups] = take_litellm_only(&mut section, ["access_group_ids"], store, reader);
+    let access_group_ids = access_groups.map(|item| distinct_texts(&item, reader)).unwrap_or_default();
     let members =
         ["team_member_budget", "team_member_budget_duration", "team_member_tpm_limit", "team_member_rpm_limit"];
-    let members = of_litellm_alone(&mut section, members, store, reader);
+    let members = take_litellm_only(&mut section, members, store, reader);
     let member_limits = member_limits(members, &limits, reader);
     match store {
         StoreKind::Native => {
-            without_effect(&mut section, TEAM_KEYS_NOT_APPLIED, reader);
-            without_effect(&mut section, TEAM_KEYS_OF_LITELLM, reader);
+            warn_no_effect(&mut section, TEAM_KEYS_NOT_APPLIED, reader);
+            warn_no_effect(&mut section, UNSUPPORTED_TEAM_KEYS, reader);
         }
-        // The proxy would apply them. A team that lacks them must not be created unnoticed.
+        // The proxy would apply them, so creating teams without them must not go unnoticed.
         StoreKind::LiteLlm => {
-            let remedy = "set it on each team in LiteLLM after its first sign-in (/team/update)";
-            not_applied(&mut section, TEAM_KEYS_NOT_APPLIED, "teams", remedy, reader);
-            not_supported(&mut section, TEAM_KEYS_OF_LITELLM, "a team", reader);
+            let help = "Set it on each team in LiteLLM after its first sign-in (/team/update)";
+            warn_not_applied(&mut section, TEAM_KEYS_NOT_APPLIED, "teams", help, reader);
+            reject_unsupported(&mut section, UNSUPPORTED_TEAM_KEYS, "teams", reader);
         }
     }
     section.finish(reader);
     TeamParams { models, limits, organization_id, access_group_ids, team_member_permissions, member_limits, metadata }
 }
 
-/// What each member may spend. Its duration is the team's where it has none of its own, as in LiteLLM.
+/// The limits of each member. The budget duration defaults to the team's, as in LiteLLM.
 fn member_limits<'a>(items: [Option<Item<'a>>; 4], team: &Limits, reader: &mut Reader<'a>) -> Option<Limits> {
     if items.iter().all(Option::is_none) {
         return None;
@@ -227,40 +229,39 @@ fn member_limits<'a>(items: [Option<Item<'a>>; 4], team: &Limits, reader: &mut R
     let [budget, duration, tpm, rpm] = items;
     let max_budget = budget.and_then(|item| reader.amount(&item));
     let budget_duration = match duration {
-        Some(item) => reader.parsed(&item, DURATION_REMEDY, str::parse),
+        Some(item) => reader.parsed(&item, DURATION_HELP, str::parse),
         None => team.budget_duration.clone(),
     };
     let [tpm_limit, rpm_limit] = rates([tpm, rpm], reader);
     Some(Limits { max_budget, budget_duration, tpm_limit, rpm_limit })
 }
 
-fn user_params_of<'a>(item: &Item<'a>, store: StoreKind, reader: &mut Reader<'a>) -> UserParams {
+fn read_user_params<'a>(item: &Item<'a>, store: StoreKind, reader: &mut Reader<'a>) -> UserParams {
     let mut section = Section::of(item, reader);
     let user_role = section.take("user_role").and_then(|item| user_role(&item, reader));
     let mut limits = budget(&mut section, reader);
     let models = models(&mut section, reader);
-    let items = of_litellm_alone(&mut section, ["tpm_limit", "rpm_limit"], store, reader);
+    let items = take_litellm_only(&mut section, ["tpm_limit", "rpm_limit"], store, reader);
     [limits.tpm_limit, limits.rpm_limit] = rates(items, reader);
-    without_effect(&mut section, USER_KEYS_WITHOUT_EFFECT, reader);
+    warn_no_effect(&mut section, USER_KEYS_WITHOUT_EFFECT, reader);
     match store {
         StoreKind::Native => {
-            without_effect(&mut section, USER_KEYS_NOT_APPLIED, reader);
-            without_effect(&mut section, USER_KEYS_OF_LITELLM, reader);
+            warn_no_effect(&mut section, USER_KEYS_NOT_APPLIED, reader);
+            warn_no_effect(&mut section, UNSUPPORTED_USER_KEYS, reader);
         }
-        // As with teams.
         StoreKind::LiteLlm => {
-            let remedy = "set it on each user in LiteLLM (/user/update); give membership of a team by an Entra group";
-            not_applied(&mut section, USER_KEYS_NOT_APPLIED, "users", remedy, reader);
-            not_supported(&mut section, USER_KEYS_OF_LITELLM, "a person", reader);
+            let help = "Set it on each user in LiteLLM (/user/update), and add users to teams by Entra groups";
+            warn_not_applied(&mut section, USER_KEYS_NOT_APPLIED, "users", help, reader);
+            reject_unsupported(&mut section, UNSUPPORTED_USER_KEYS, "users", reader);
         }
     }
     section.finish(reader);
     UserParams { user_role, models, limits }
 }
 
-/// Keys that the native store has no place for. There they are told, and their values not even looked at: a file that
-/// is good enough for a proxy must not be refused for what has no effect.
-fn of_litellm_alone<'a, const N: usize>(
+/// Takes keys that the native store does not support. With it they cause warnings, and their values are not checked: a
+/// proxy's file is not rejected for settings without effect.
+fn take_litellm_only<'a, const N: usize>(
     section: &mut Section<'a>,
     keys: [&'static str; N],
     store: StoreKind,
@@ -271,28 +272,28 @@ fn of_litellm_alone<'a, const N: usize>(
         return items;
     }
     for item in items.iter().flatten() {
-        reader.note(Level::Warning, &item.place, NATIVE);
+        reader.note(NoteLevel::Warning, &item.path, NATIVE);
     }
     [const { None }; N]
 }
 
-/// Tokens and requests a minute.
+/// Tokens and requests per minute.
 fn rates<'a>(items: [Option<Item<'a>>; 2], reader: &mut Reader<'a>) -> [Option<i64>; 2] {
-    items.map(|item| item.and_then(|item| reader.whole(&item, 0..=i64::MAX)))
+    items.map(|item| item.and_then(|item| reader.integer(&item, 0..=i64::MAX)))
 }
 
-/// `metadata` as it is, with `tags` as a key in it: that is where the proxy keeps them.
+/// `metadata`, with `tags` as one of its keys, as the proxy stores them.
 fn metadata<'a>(section: &mut Section<'a>, reader: &mut Reader<'a>) -> Map<String, Json> {
     let mut metadata = Map::new();
     if let Some(item) = section.take("metadata") {
         match reader.json(&item) {
             Some(Json::Object(map)) => metadata = map,
-            Some(_) => reader.problem(&item, "must be a mapping", "write its keys below it"),
+            Some(_) => reader.problem(&item, "must be a mapping", "Write its keys below it, indented"),
             None => {}
         }
         if metadata.remove(MEMBER_BUDGET).is_some() {
-            let place = format!("{}.{MEMBER_BUDGET}", item.place);
-            reader.note(Level::Warning, place, "is the proxy's own and is left out, as the proxy does");
+            let path = format!("{}.{MEMBER_BUDGET}", item.path);
+            reader.note(NoteLevel::Warning, path, "is managed by the proxy and is ignored, as in the proxy");
         }
     }
     if let Some(item) = section.take("tags") {
@@ -306,7 +307,7 @@ fn routes<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> Vec<String> {
     let mut routes = Vec::new();
     for (item, route) in reader.texts(item) {
         if !route.starts_with('/') {
-            reader.problem(&item, "is not a management route", "write such as /key/generate or /key/info");
+            reader.problem(&item, "is not a management route", "Write a route such as /key/generate or /key/info");
         } else if !routes.contains(&route) {
             routes.push(route);
         }
@@ -314,25 +315,24 @@ fn routes<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> Vec<String> {
     routes
 }
 
-/// The id of something in the database.
-fn name<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> Option<String> {
-    let read = |text: &str| if text.trim().is_empty() { Err("is empty") } else { Ok(text.trim().to_owned()) };
-    reader.parsed(item, "write the id of an organization, or leave the key out", read)
+fn read_organization_id<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> Option<String> {
+    let parse = |text: &str| if text.trim().is_empty() { Err("is empty") } else { Ok(text.trim().to_owned()) };
+    reader.parsed(item, "Write the ID of an organization, or remove the key", parse)
 }
 
 fn budget<'a>(section: &mut Section<'a>, reader: &mut Reader<'a>) -> Limits {
     let max_budget = section.take("max_budget").and_then(|item| reader.amount(&item));
     let duration = section.take("budget_duration");
-    let budget_duration = duration.and_then(|item| reader.parsed(&item, DURATION_REMEDY, str::parse));
+    let budget_duration = duration.and_then(|item| reader.parsed(&item, DURATION_HELP, str::parse));
     Limits { max_budget, budget_duration, ..Limits::default() }
 }
 
 fn models<'a>(section: &mut Section<'a>, reader: &mut Reader<'a>) -> Vec<String> {
-    section.take("models").map(|item| each_once(&item, reader)).unwrap_or_default()
+    section.take("models").map(|item| distinct_texts(&item, reader)).unwrap_or_default()
 }
 
-/// Each text once, in the order of the list.
-fn each_once<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> Vec<String> {
+/// The texts of a list without duplicates, in order.
+fn distinct_texts<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> Vec<String> {
     let mut texts = Vec::new();
     for (_, text) in reader.texts(item) {
         if !texts.contains(&text) {
@@ -349,41 +349,37 @@ fn user_role<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> Option<UserRole> {
     let role = UserRole::parse(&text);
     match role {
         Some(UserRole::OrgAdmin) => {
-            let said = "org_admin is a right over particular organizations, so it can be nobody's default";
-            reader.problem(item, said, format!("write one of {}", defaults.join(", ")));
+            let message = "org_admin applies to particular organizations, so it cannot be the default role";
+            reader.problem(item, message, format!("Valid values: {}", defaults.join(", ")));
             return None;
         }
         Some(role @ (UserRole::ProxyAdmin | UserRole::ProxyAdminViewer)) => {
-            let said = format!("everyone to whom Entra gives no app role becomes {role}");
-            reader.note(Level::Warning, &item.place, said);
+            let message = format!("every user without an app role in Entra becomes {role}");
+            reader.note(NoteLevel::Warning, &item.path, message);
         }
         Some(UserRole::InternalUser | UserRole::InternalUserViewer) => {}
-        None => {
-            let near = nearest(&text, &defaults).map(|role| format!("did you mean {role}?"));
-            let remedy = near.unwrap_or_else(|| format!("write one of {}", defaults.join(", ")));
-            reader.problem(item, "is not a role", remedy);
-        }
+        None => reader.problem(item, "is not a role", suggestion(&text, "values", &defaults)),
     }
     role
 }
 
-fn without_effect(section: &mut Section, keys: &[&str], reader: &mut Reader) {
-    for (place, _) in section.pass_over(|key| keys.contains(&key)) {
-        reader.note(Level::Warning, place, "is LiteLLM's and has no effect here");
+fn warn_no_effect(section: &mut Section, keys: &[&str], reader: &mut Reader) {
+    for (path, _) in section.take_matching(|key| keys.contains(&key)) {
+        reader.note(NoteLevel::Warning, path, NO_EFFECT);
     }
 }
 
-/// Accepted, so that a proxy's section can be used as it is; a warning says what is missing and how to proceed.
-fn not_applied(section: &mut Section, keys: &[&str], what: &str, remedy: &str, reader: &mut Reader) {
-    for (place, _) in section.pass_over(|key| keys.contains(&key)) {
-        reader.note(Level::Warning, place, format!("is not applied to {what} that Entraway creates; {remedy}"));
+/// Accepts keys of a proxy's section that are not applied. The warning says how to proceed.
+fn warn_not_applied(section: &mut Section, keys: &[&str], rows: &str, help: &str, reader: &mut Reader) {
+    for (path, _) in section.take_matching(|key| keys.contains(&key)) {
+        reader.note(NoteLevel::Warning, path, format!("is not applied to {rows} that Entraway creates. {help}"));
     }
 }
 
-fn not_supported(section: &mut Section, keys: &[&str], whose: &str, reader: &mut Reader) {
-    for (place, line) in section.pass_over(|key| keys.contains(&key)) {
-        let remedy = format!("leave it out, and set it in LiteLLM where {whose} needs it");
-        reader.problems.push(Problem::new(place, "is LiteLLM's and is not supported here", remedy).at(line));
+fn reject_unsupported(section: &mut Section, keys: &[&str], rows: &str, reader: &mut Reader) {
+    for (path, line) in section.take_matching(|key| keys.contains(&key)) {
+        let help = format!("Remove it, and set it in LiteLLM for the {rows} that need it");
+        reader.problems.push(Problem::new(path, "is a LiteLLM key that is not supported here", help).at(line));
     }
 }
 
@@ -392,8 +388,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_resembles_our_keys_and_no_key_of_litellm_does() {
-        for slip in [
+    fn typos_resemble_supported_keys_but_litellm_keys_do_not() {
+        for typo in [
             "default_team_param",
             "default-team-params",
             "entra_group_also_create_org",
@@ -402,9 +398,9 @@ mod tests {
             "max_internal_users_budget",
             "internal_user_budget_durations",
         ] {
-            assert!(resembles_ours(slip), "{slip}");
+            assert!(resembles_supported_key(typo), "{typo}");
         }
-        // Among them the nearest ones of 1.110.2.
+        // Including the closest ones of 1.110.2.
         for key in [
             "default_fallbacks",
             "default_key_generate_params",
@@ -414,7 +410,7 @@ mod tests {
             "drop_params",
             "set_verbose",
         ] {
-            assert!(!resembles_ours(key), "{key}");
+            assert!(!resembles_supported_key(key), "{key}");
         }
     }
 }

@@ -1,24 +1,24 @@
-//! The section `pages`: whose pages these are, as people see it.
+//! The section `pages`: the name and logo on the pages.
 
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
 use super::reader::{Item, Reader};
-use super::secret::shown_path;
+use super::secret::display_path;
 use super::section::Section;
 use super::{Logo, LogoKind, Pages};
 
-const LONGEST_NAME: usize = 64;
-const LARGEST_LOGO: usize = 256 * 1024;
+const MAX_NAME_CHARS: usize = 64;
+const MAX_LOGO_BYTES: usize = 256 * 1024;
 
-/// What a PNG begins with, up to the name of its first chunk.
-const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR";
+/// The PNG signature and the header of the first chunk.
+const PNG_PREFIX: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR";
 const SVG_NAMESPACE: &str = "http://www.w3.org/2000/svg";
 
-const REMEDY: &str = "give the path of an SVG or PNG file of at most 256 KiB";
+const HELP: &str = "Give the path of an SVG or PNG file of at most 256 KiB";
 
-/// Reads `pages`. For a value that was refused the default stands: the problem is told, and nothing is loaded.
+/// Reads `pages`. An invalid value is a problem, so the default returned for it is never used.
 pub(super) fn pages<'a>(root: &mut Section<'a>, reader: &mut Reader<'a>) -> Pages {
     let mut section = root.section("pages", reader);
     let name = section.take("name");
@@ -26,60 +26,60 @@ pub(super) fn pages<'a>(root: &mut Section<'a>, reader: &mut Reader<'a>) -> Page
     section.finish(reader);
 
     let name = name.and_then(|item| {
-        let remedy = format!("write the name that people know you by, in at most {LONGEST_NAME} characters");
-        reader.parsed(&item, &remedy, |text| match text.trim() {
+        let help = format!("Write the name of your organization or service, in at most {MAX_NAME_CHARS} characters");
+        reader.parsed(&item, &help, |text| match text.trim() {
             "" => Err("is empty"),
-            text if text.chars().count() > LONGEST_NAME => Err("is too long"),
-            text if text.contains(char::is_control) => Err("holds a line break or another control character"),
+            text if text.chars().count() > MAX_NAME_CHARS => Err("is too long"),
+            text if text.contains(char::is_control) => Err("contains a line break or another control character"),
             text => Ok(text.to_owned()),
         })
     });
-    Pages { name, logo: logo.and_then(|item| logo_of(&item, reader)) }
+    Pages { name, logo: logo.and_then(|item| read_logo(&item, reader)) }
 }
 
-fn logo_of<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> Option<Logo> {
+fn read_logo<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> Option<Logo> {
     let name = reader.text(item)?;
-    let shown = shown_path(&name);
+    let shown = display_path(&name);
     match read(&reader.dir.join(&name)) {
-        Ok(bytes) if bytes.len() > LARGEST_LOGO => {
-            reader.problem(item, format!("{shown} is larger than 256 KiB"), "make the picture smaller");
+        Ok(bytes) if bytes.len() > MAX_LOGO_BYTES => {
+            reader.problem(item, format!("{shown} is larger than 256 KiB"), "Use a smaller image");
         }
         Ok(bytes) => match kind(&bytes) {
             Ok(kind) => return Some(Logo { kind, bytes: bytes.into() }),
-            Err((said, remedy)) => reader.problem(item, format!("{shown} {said}"), remedy),
+            Err((message, help)) => reader.problem(item, format!("{shown} {message}"), help),
         },
-        Err(error) => reader.problem(item, format!("{shown} cannot be read ({})", error.kind()), REMEDY),
+        Err(error) => reader.problem(item, format!("{shown} cannot be read ({})", error.kind()), HELP),
     }
     None
 }
 
-/// No more than shows that it is too much.
+/// Reads at most one byte over the limit.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(LARGEST_LOGO as u64 + 1).read_to_end(&mut bytes)?;
+    File::open(path)?.take(MAX_LOGO_BYTES as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// What the file is, by its content: a name says nothing. Else what is wrong, and the remedy.
+/// The image type by content, or message and help.
 fn kind(bytes: &[u8]) -> Result<LogoKind, (&'static str, &'static str)> {
-    if bytes.starts_with(PNG) {
+    if bytes.starts_with(PNG_PREFIX) {
         return Ok(LogoKind::Png);
     }
-    let neither = ("is neither an SVG in UTF-8 nor a PNG", REMEDY);
+    let neither = ("is neither an SVG in UTF-8 nor a PNG", HELP);
     let text = std::str::from_utf8(bytes).map_err(|_| neither)?;
     if !is_svg(text.trim_start_matches('\u{feff}')) {
         return Err(neither);
     }
     if !text.contains(SVG_NAMESPACE) {
         return Err((
-            "names no namespace, and browsers would not show it",
-            "write xmlns=\"http://www.w3.org/2000/svg\" in its svg element",
+            "has no SVG namespace, so browsers would not show it",
+            "Add xmlns=\"http://www.w3.org/2000/svg\" to its svg element",
         ));
     }
     Ok(LogoKind::Svg)
 }
 
-/// Whether the first element is `svg`. What may stand before it is passed over.
+/// Whether the first element is `svg`. Skips comments, processing instructions and the document type.
 fn is_svg(text: &str) -> bool {
     let mut rest = text.trim_start();
     loop {
@@ -98,7 +98,7 @@ fn is_svg(text: &str) -> bool {
     }
 }
 
-/// What follows a document type, which may hold declarations in brackets.
+/// The text after a document type, which may contain declarations in brackets.
 fn after_doctype(text: &str) -> Option<&str> {
     let end = text.find(['[', '>'])?;
     let (open, after) = text[end..].split_at(1);
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_logo_is_known_by_its_content() {
+    fn kind_is_detected_by_content() {
         let svg = "<svg xmlns=\"http://www.w3.org/2000/svg\"/>";
         let entity = "<!DOCTYPE svg PUBLIC \"x\" \"y\" [ <!ENTITY ns \"http://www.w3.org/2000/svg\"> ]>";
         for text in [
@@ -120,12 +120,12 @@ mod tests {
         ] {
             assert_eq!(kind(text.as_bytes()), Ok(LogoKind::Svg), "{text}");
         }
-        let png = [PNG, b"\0\0\0\x01"].concat();
+        let png = [PNG_PREFIX, b"\0\0\0\x01"].concat();
         assert_eq!(kind(&png), Ok(LogoKind::Png));
     }
 
     #[test]
-    fn what_is_no_picture_is_none_whatever_it_begins_with() {
+    fn kind_rejects_other_content() {
         for text in [
             "",
             "<",
@@ -136,10 +136,10 @@ mod tests {
             "<?xml",
             "\u{89}PNG\r\n\u{1a}\n",
         ] {
-            assert!(kind(text.as_bytes()).is_err_and(|(said, _)| said.starts_with("is neither")), "{text:?}");
+            assert!(kind(text.as_bytes()).is_err_and(|(message, _)| message.starts_with("is neither")), "{text:?}");
         }
-        assert!(kind(&PNG[..12]).is_err(), "a PNG that was cut");
+        assert!(kind(&PNG_PREFIX[..12]).is_err(), "a truncated PNG");
         assert!(kind(b"\xff\xd8\xff\xe0").is_err(), "a JPEG");
-        assert!(kind(b"<svg/>").is_err_and(|(said, _)| said.contains("no namespace")), "no namespace");
+        assert!(kind(b"<svg/>").is_err_and(|(message, _)| message.contains("no SVG namespace")));
     }
 }

@@ -1,8 +1,8 @@
-//! What is wrong with the configuration, all of it at once. No message repeats a value: any value may be a secret.
+//! Configuration problems, reported all at once. Messages never repeat a value: any value may be a secret.
 
 use std::fmt;
 
-/// Everything that is wrong. `Display` says one problem a line.
+/// All problems of a configuration. `Display` writes one per line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     /// The configuration file as it was named.
@@ -10,29 +10,29 @@ pub struct ConfigError {
     pub problems: Vec<Problem>,
 }
 
-/// One thing that is wrong, and what to do about it.
+/// One problem and how to fix it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The key's path (`server.public_url`), or the name of an environment variable.
-    pub place: String,
-    /// The line in the file; none for what is missing, and for the environment.
+    pub path: String,
+    /// The line in the file; `None` for a missing key and for the environment.
     pub line: Option<u64>,
-    pub said: String,
-    pub remedy: String,
+    pub message: String,
+    pub help: String,
 }
 
-/// What is not wrong, but worth a line in the log.
+/// An accepted setting that is worth a log line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
-    pub level: Level,
-    /// As in `Problem`.
-    pub place: String,
-    pub said: String,
+    pub level: NoteLevel,
+    /// As in [`Problem`].
+    pub path: String,
+    pub message: String,
 }
 
-/// How loud a note is.
+/// Log level of a note.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
+pub enum NoteLevel {
     Debug,
     Warning,
 }
@@ -56,19 +56,19 @@ impl fmt::Display for ConfigError {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}; {}", self.place, self.said, self.remedy)
+        write!(f, "{}: {}. {}", self.path, self.message, self.help)
     }
 }
 
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.said)
+        write!(f, "{}: {}", self.path, self.message)
     }
 }
 
 impl Problem {
-    pub(super) fn new(place: impl Into<String>, said: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { place: place.into(), line: None, said: said.into(), remedy: remedy.into() }
+    pub(super) fn new(path: impl Into<String>, message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { path: path.into(), line: None, message: message.into(), help: help.into() }
     }
 
     pub(super) fn at(self, line: Option<u64>) -> Self {
@@ -76,33 +76,33 @@ impl Problem {
     }
 }
 
-/// A key as a message may show it. What does not look like a key may be a secret in the wrong place.
-pub(super) fn shown(key: &str) -> &str {
+/// A key as messages may show it. Text that does not look like a key may be a misplaced secret.
+pub(super) fn display_key(key: &str) -> &str {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-    if !key.is_empty() && key.len() <= 64 && key.chars().all(plain) { key } else { "(a key that is no name)" }
+    if !key.is_empty() && key.len() <= 64 && key.chars().all(plain) { key } else { "(invalid key name)" }
 }
 
-/// The known word that was probably meant.
-pub(super) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
-    let word = normal(word);
+/// The known name that was probably meant.
+pub(super) fn closest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
+    let name = normalize(name);
     known
         .iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&word, candidate), *candidate))
+        .map(|candidate| (strsim::damerau_levenshtein(&name, candidate), *candidate))
         .filter(|(distance, candidate)| *distance <= (candidate.len() / 3).max(1))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
 
-/// Case and hyphens are slips, too.
-pub(super) fn normal(word: &str) -> String {
-    word.trim().to_ascii_lowercase().replace('-', "_")
+/// Ignores case, and hyphens in place of underscores.
+pub(super) fn normalize(name: &str) -> String {
+    name.trim().to_ascii_lowercase().replace('-', "_")
 }
 
-/// The remedy for a word that is not known here.
-pub(super) fn suggestion(word: &str, known: &[&str]) -> String {
-    match nearest(word, known) {
-        Some(candidate) => format!("did you mean {candidate}?"),
-        None => format!("known here: {}", known.join(", ")),
+/// Help for an unknown name: the closest known one, or all of them. `kind` is what they are, such as `keys`.
+pub(super) fn suggestion(name: &str, kind: &str, known: &[&str]) -> String {
+    match closest(name, known) {
+        Some(candidate) => format!("Did you mean {candidate}?"),
+        None => format!("Valid {kind}: {}", known.join(", ")),
     }
 }
 
@@ -111,20 +111,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_of_the_pen_finds_its_word_and_a_strange_word_finds_none() {
+    fn suggestion_finds_typos_and_lists_names_otherwise() {
         let known = ["public_url", "listen", "trusted_proxies"];
-        for slip in ["public_ur", "pulbic_url", "Public-URL", "publicurl"] {
-            assert_eq!(nearest(slip, &known), Some("public_url"), "{slip}");
+        for typo in ["public_ur", "pulbic_url", "Public-URL", "publicurl"] {
+            assert_eq!(closest(typo, &known), Some("public_url"), "{typo}");
         }
-        assert_eq!(nearest("metrics_listen", &known), None);
-        assert_eq!(suggestion("x", &known), "known here: public_url, listen, trusted_proxies");
+        assert_eq!(closest("metrics_listen", &known), None);
+        assert_eq!(suggestion("x", "keys", &known), "Valid keys: public_url, listen, trusted_proxies");
     }
 
     #[test]
-    fn a_key_that_may_be_a_secret_in_the_wrong_place_is_not_shown() {
-        assert_eq!(shown("public_ur"), "public_ur");
+    fn display_key_hides_possible_secrets() {
+        assert_eq!(display_key("public_ur"), "public_ur");
         for odd in ["", "postgres://u:p@h/db", "abc8Q~def.ghi", "a\nb", &"x".repeat(65)] {
-            assert_eq!(shown(odd), "(a key that is no name)", "{odd:?}");
+            assert_eq!(display_key(odd), "(invalid key name)", "{odd:?}");
         }
     }
 }

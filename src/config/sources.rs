@@ -1,33 +1,32 @@
-//! What the configuration was read from, looked at once more: where each value came from.
+//! Finds where each configuration value came from, for the settings page.
 
 use super::Env;
 use super::effective::Origin;
 use super::expand::expand;
-use super::reader::Taken;
+use super::reader::EnvOverride;
 use super::tree::{Node, Value};
 
-/// What the values were read from.
+/// The configuration file and the environment.
 pub(super) struct Sources<'a> {
-    /// The file, if there is one.
+    /// The file, if one was read.
     pub(super) node: Option<&'a Node>,
     pub(super) env: &'a Env,
-    pub(super) taken: &'a [Taken],
+    pub(super) overrides: &'a [EnvOverride],
 }
 
 impl<'a> Sources<'a> {
-    /// What the file has at the end of a path of keys, with its line; a number stands for an element of a list. Null is as
-    /// good as nothing.
-    pub(super) fn written(&self, path: &str) -> Option<(Option<u64>, &'a Value)> {
-        self.found(path).filter(|(_, value)| !matches!(value, Value::Null))
+    /// The value and line at a path of keys in the file; a number selects a list element. Null counts as absent.
+    pub(super) fn in_file(&self, path: &str) -> Option<(Option<u64>, &'a Value)> {
+        self.find(path).filter(|(_, value)| !matches!(value, Value::Null))
     }
 
-    /// Where the null came from, for a key where it means something.
+    /// The origin of a null, for keys where it differs from absent.
     pub(super) fn origin_of_null(&self, path: &str) -> Option<Origin> {
-        let (line, value) = self.found(path)?;
-        matches!(value, Value::Null).then_some(Origin::File { line, names: Vec::new() })
+        let (line, value) = self.find(path)?;
+        matches!(value, Value::Null).then_some(Origin::File { line, variables: Vec::new() })
     }
 
-    fn found(&self, path: &str) -> Option<(Option<u64>, &'a Value)> {
+    fn find(&self, path: &str) -> Option<(Option<u64>, &'a Value)> {
         let node = self.node?;
         let mut found = (node.line, &node.value);
         for part in path.split('.') {
@@ -46,55 +45,56 @@ impl<'a> Sources<'a> {
         Some(found)
     }
 
-    /// One value of the file as text.
+    /// A scalar of the file as text.
     pub(super) fn scalar(&self, path: &str) -> Option<String> {
-        match self.written(path)?.1 {
+        match self.in_file(path)?.1 {
             Value::Bool(value) => Some(value.to_string()),
-            Value::Whole(value) => Some(value.to_string()),
-            Value::Real(value) => Some(value.to_string()),
-            Value::Text(text) => expand(text, self.env).ok().map(|done| done.text),
+            Value::Int(value) => Some(value.to_string()),
+            Value::Float(value) => Some(value.to_string()),
+            Value::Text(text) => expand(text, self.env).ok().map(|expanded| expanded.text),
             Value::Null | Value::List(_) | Value::Map(_) => None,
         }
     }
 
-    /// Where the value of a key came from.
+    /// The origin of a key's value.
     pub(super) fn origin(&self, path: &str) -> Origin {
-        let taken = self.taken.iter().find(|taken| taken.key == path);
-        let written = self.written(path);
-        match (taken, written) {
-            (Some(taken), None) => Origin::Environment(taken.name),
-            (Some(taken), Some(_)) if !taken.added => Origin::Environment(taken.name),
+        let env_override = self.overrides.iter().find(|entry| entry.key == path);
+        match (env_override, self.in_file(path)) {
+            (Some(entry), None) => Origin::Environment(entry.variable),
+            (Some(entry), Some(_)) if !entry.added => Origin::Environment(entry.variable),
             (added, Some((line, value))) => {
-                let mut names = self.names(value);
-                names.extend(added.map(|taken| taken.name.to_owned()));
-                Origin::File { line, names }
+                let mut variables = self.variables(value);
+                variables.extend(added.map(|entry| entry.variable.to_owned()));
+                Origin::File { line, variables }
             }
-            (None, None) => match self.written(&format!("{path}_file")) {
-                Some((line, value)) => Origin::SecretFile { line, names: self.names(value) },
+            (None, None) => match self.in_file(&format!("{path}_file")) {
+                Some((line, value)) => Origin::SecretFile { line, variables: self.variables(value) },
                 None => Origin::Default,
             },
         }
     }
 
-    /// The variables that a value names, each once.
-    fn names(&self, value: &Value) -> Vec<String> {
-        let mut names = Vec::new();
-        self.gather(value, &mut names);
-        names
+    /// The environment variables in a value, without duplicates.
+    fn variables(&self, value: &Value) -> Vec<String> {
+        let mut variables = Vec::new();
+        self.collect_variables(value, &mut variables);
+        variables
     }
 
-    fn gather(&self, value: &Value, names: &mut Vec<String>) {
+    fn collect_variables(&self, value: &Value, variables: &mut Vec<String>) {
         match value {
             Value::Text(text) => {
-                for name in expand(text, self.env).map(|done| done.names).unwrap_or_default() {
-                    if !names.iter().any(|known| known == name) {
-                        names.push(name.to_owned());
+                for name in expand(text, self.env).map(|expanded| expanded.variables).unwrap_or_default() {
+                    if !variables.iter().any(|known| known == name) {
+                        variables.push(name.to_owned());
                     }
                 }
             }
-            Value::List(nodes) => nodes.iter().for_each(|node| self.gather(&node.value, names)),
-            Value::Map(entries) => entries.iter().for_each(|entry| self.gather(&entry.node.value, names)),
-            Value::Null | Value::Bool(_) | Value::Whole(_) | Value::Real(_) => {}
+            Value::List(nodes) => nodes.iter().for_each(|node| self.collect_variables(&node.value, variables)),
+            Value::Map(entries) => {
+                entries.iter().for_each(|entry| self.collect_variables(&entry.node.value, variables));
+            }
+            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) => {}
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The YAML file as a tree that keeps the line of everything in it, so that all that is wrong can be said at once.
+//! The YAML file as a tree with line numbers, so that all problems can be reported with their lines.
 
 use std::fmt;
 
@@ -6,37 +6,37 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::options::DuplicateKeyPolicy;
 use serde_saphyr::{Error, NonFiniteFloatPolicy, Spanned};
 
-use super::problem::{Problem, shown};
+use super::problem::{Problem, display_key};
 
-/// A value and the line it begins on.
+/// A value and its first line.
 pub(super) struct Node {
     pub(super) line: Option<u64>,
     pub(super) value: Value,
 }
 
-/// What YAML knows. Has no `Debug`: any text may be a secret.
+/// A YAML value. Without `Debug`: any text may be a secret.
 pub(super) enum Value {
     Null,
     Bool(bool),
-    Whole(i128),
-    Real(f64),
+    Int(i128),
+    Float(f64),
     Text(String),
     List(Vec<Node>),
     /// In the order of the file.
     Map(Vec<Entry>),
 }
 
-/// A key of a mapping with its own line: a nested mapping begins a line below its key.
+/// A key and its value. The key has its own line, because a nested mapping begins on the next.
 pub(super) struct Entry {
     pub(super) key: String,
     pub(super) line: Option<u64>,
     pub(super) node: Node,
 }
 
-/// Reads the file. A duplicate key is told and its first value kept, so that the other problems are found as well.
+/// Parses the file. Reports a duplicate key and continues with its first value, to find the other problems as well.
 pub(super) fn read(yaml: &str) -> (Option<Node>, Vec<Problem>) {
     if yaml.contains([OPEN, CLOSE]) {
-        let problem = Problem::new("YAML", "holds the character U+E000 or U+E001", "these two cannot be used here");
+        let problem = Problem::new("YAML", "contains U+E000 or U+E001", "Remove these private-use characters");
         return (None, vec![problem]);
     }
     let yaml = protect(yaml);
@@ -47,9 +47,9 @@ pub(super) fn read(yaml: &str) -> (Option<Node>, Vec<Problem>) {
             let mut problems: Vec<Problem> =
                 [Some(&error), rest.as_ref().err()].into_iter().flatten().map(|error| problem(error)).collect();
             if let Ok(node) = &rest
-                && let Some(place) = place_before(node, &problems[0].place, problems[0].line)
+                && let Some(path) = path_before(node, &problems[0].path, problems[0].line)
             {
-                problems[0].place = place;
+                problems[0].path = path;
             }
             (rest.ok(), problems)
         }
@@ -57,32 +57,32 @@ pub(super) fn read(yaml: &str) -> (Option<Node>, Vec<Problem>) {
     }
 }
 
-/// The path of the last such key above that line: the one that a duplicate repeats, of which only the name is told.
-fn place_before(node: &Node, key: &str, line: Option<u64>) -> Option<String> {
+/// The path of the last occurrence of `key` above a line. The YAML library names a duplicate key without its path.
+fn path_before(node: &Node, key: &str, line: Option<u64>) -> Option<String> {
     let Value::Map(entries) = &node.value else { return None };
     let above = entries.iter().rev().filter(|entry| entry.line <= line);
     above.into_iter().find_map(|entry| {
-        let below = place_before(&entry.node, key, line).map(|below| format!("{}.{below}", shown(&entry.key)));
-        below.or_else(|| (entry.key == key).then(|| key.to_owned()))
+        let nested = path_before(&entry.node, key, line).map(|path| format!("{}.{path}", display_key(&entry.key)));
+        nested.or_else(|| (entry.key == key).then(|| key.to_owned()))
     })
 }
 
 fn read_with(yaml: &str, duplicate_keys: DuplicateKeyPolicy) -> Result<Node, Box<Error>> {
     let options = serde_saphyr::options! {
-        // Deep enough for any configuration, and far from the end of the stack.
+        // Deeper than any configuration, and far from a stack overflow.
         budget: serde_saphyr::budget! { max_depth: 24 },
         duplicate_keys: duplicate_keys,
-        // Infinities reach the check of their key, which says where they stand.
+        // Infinities are rejected by the check of their key, which knows the path.
         non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
-        // A tag such as `!x` would turn the text behind it into nothing.
+        // A tag such as `!x` would drop the text after it.
         reject_unsupported_tags: true,
-        // A snippet would show the lines around the error, secrets among them.
+        // A snippet could contain secrets near the error.
         with_snippet: false,
     };
     serde_saphyr::from_str_with_options(yaml, options).map_err(Box::new)
 }
 
-/// Stand for the braces of `${NAME}`: in `[${NAME}]` YAML itself would read them as a mapping.
+/// Placeholders for the braces of `${NAME}`, which YAML would parse as a mapping in `[${NAME}]`.
 const OPEN: char = '\u{E000}';
 const CLOSE: char = '\u{E001}';
 
@@ -92,12 +92,12 @@ fn protect(yaml: &str) -> String {
     while let Some((before, after)) = rest.split_once("${") {
         protected.push_str(before);
         let end = after.find(|c: char| c.is_whitespace() || matches!(c, '{' | '}' | '[' | ']' | ',' | '"' | '\''));
-        let inside = end.filter(|end| after[*end..].starts_with('}')).map(|end| &after[..end]);
-        if let Some(inside) = inside {
+        let name = end.filter(|end| after[*end..].starts_with('}')).map(|end| &after[..end]);
+        if let Some(name) = name {
             protected.extend(['$', OPEN]);
-            protected.push_str(inside);
+            protected.push_str(name);
             protected.push(CLOSE);
-            rest = &after[inside.len() + 1..];
+            rest = &after[name.len() + 1..];
         } else {
             protected.push_str("${");
             rest = after;
@@ -111,25 +111,25 @@ fn restore(text: &str) -> String {
     text.replace(OPEN, "{").replace(CLOSE, "}")
 }
 
-/// What the library says, in words that hold nothing of the file but a key.
+/// Converts a library error into a problem that repeats no text of the file except a key.
 fn problem(error: &Error) -> Problem {
-    let (said, remedy) = match error {
+    let (message, help) = match error {
         Error::DuplicateMappingKey { key, .. } => {
-            let key = key.as_deref().map_or("YAML", shown);
-            return Problem::new(key, "this key is given twice", "keep one").at(line(error));
+            let key = key.as_deref().map_or("YAML", display_key);
+            return Problem::new(key, "duplicate key", "Keep one of them").at(line(error));
         }
-        Error::UnknownAnchor { .. } => ("a * that refers to no anchor", "quote a text that begins with *"),
-        Error::UnsupportedTag { .. } => ("a ! that names no type", "quote a text that begins with !"),
-        Error::Budget { .. } => ("is nested too deeply, or too large", "flatten it"),
-        Error::MultipleDocuments { .. } => ("holds more than one document", "keep one"),
-        // The scanner's own words: fixed texts, which name one character at most.
-        Error::ExternalMessage { msg, .. } => (msg.as_str(), FORM),
-        _ => ("cannot be read", FORM),
+        Error::UnknownAnchor { .. } => ("unknown anchor after *", "Quote text that begins with *"),
+        Error::UnsupportedTag { .. } => ("unknown tag after !", "Quote text that begins with !"),
+        Error::Budget { .. } => ("is nested too deeply or too large", "Flatten it"),
+        Error::MultipleDocuments { .. } => ("contains more than one document", "Keep one"),
+        // The scanner's messages are fixed and contain at most one character of the file.
+        Error::ExternalMessage { msg, .. } => (msg.as_str(), SYNTAX_HELP),
+        _ => ("cannot be read", SYNTAX_HELP),
     };
-    Problem::new("YAML", said, remedy).at(line(error))
+    Problem::new("YAML", message, help).at(line(error))
 }
 
-const FORM: &str = "check the indentation (spaces only) and quote texts with special characters";
+const SYNTAX_HELP: &str = "Check the indentation (spaces only) and quote text with special characters";
 
 fn line(error: &Error) -> Option<u64> {
     error.location().map(|location| location.line()).filter(|line| *line > 0)
@@ -166,24 +166,24 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::Whole(value.into()))
+        Ok(Value::Int(value.into()))
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::Whole(value.into()))
+        Ok(Value::Int(value.into()))
     }
 
     fn visit_i128<E>(self, value: i128) -> Result<Value, E> {
-        Ok(Value::Whole(value))
+        Ok(Value::Int(value))
     }
 
     fn visit_u128<E>(self, value: u128) -> Result<Value, E> {
-        // Beyond every limit that a key has, so that its check refuses it.
-        Ok(Value::Whole(i128::try_from(value).unwrap_or(i128::MAX)))
+        // Above the maximum of every key, so its check rejects it.
+        Ok(Value::Int(i128::try_from(value).unwrap_or(i128::MAX)))
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(Value::Real(value))
+        Ok(Value::Float(value))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_in_braces_is_a_text_wherever_it_stands() {
+    fn variable_reference_is_text_in_every_position() {
         let yaml =
             "a: ${N}\nb: [${N}, \"${N}\", '${N}', x${N}y]\nc: {d: ${N}}\ne: |-\n  ${N}\nf: ${N:-x}\ng: $${N}\nh: ${N\n";
         let (node, problems) = read(yaml);
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn every_key_and_value_has_its_line() {
+    fn keys_and_values_have_lines() {
         let (node, _) = read("# first\na: 1\nb:\n  c:\n    - x\n");
         let Value::Map(top) = node.unwrap().value else { panic!("a mapping") };
         assert_eq!(top.iter().map(|entry| entry.line).collect::<Vec<_>>(), [Some(2), Some(3)]);
@@ -240,15 +240,15 @@ mod tests {
     }
 
     #[test]
-    fn a_duplicate_key_is_named_and_the_rest_still_read() {
+    fn duplicate_key_is_reported_and_reading_continues() {
         let (node, problems) = read("a:\n  x: 1\n  x: 2\nb: 3\n");
-        assert!(node.is_some(), "the rest must be read");
+        assert!(node.is_some());
         assert_eq!(problems.len(), 1);
-        assert_eq!((problems[0].place.as_str(), problems[0].line), ("a.x", Some(3)));
+        assert_eq!((problems[0].path.as_str(), problems[0].line), ("a.x", Some(3)));
     }
 
     #[test]
-    fn what_is_no_yaml_is_one_problem_with_a_line_and_none_of_the_text() {
+    fn invalid_yaml_is_one_problem_without_its_text() {
         for text in [
             "*S3cret",
             "!S3cret",

@@ -28,7 +28,7 @@ pub enum StoreError {
     #[error("the database rejected a statement")]
     Refused(#[source] sqlx::Error),
     /// The database is not LiteLLM's, or its version is not supported.
-    #[error("the database's LiteLLM tables cannot be used (see docs/litellm.md): {}", .0.join("; "))]
+    #[error("the database's LiteLLM tables cannot be used (see docs/reference/litellm.md): {}", .0.join("; "))]
     NotLiteLlm(Vec<String>),
     #[error("the schema entraway does not exist and could not be created")]
     Schema(#[source] sqlx::Error),

@@ -49,7 +49,7 @@ pub(super) struct RequestLimits {
 
 impl RequestLimits {
     pub(super) fn new(config: &Config, clock: &Clock) -> Self {
-        let known = config.server.tells_clients_apart();
+        let known = config.server.knows_client_addresses();
         let quota = config.limits.sign_ins_per_address.filter(|_| known);
         let per_minute =
             |quota: Option<NonZeroU32>| quota.map(|quota| KeyedLimit::new(Quota::per_minute(quota), clock.clone()));

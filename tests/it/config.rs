@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use base64::Engine as _;
-use entraway::config::{ClientAuth, Config, ConfigError, Env, Level, Loaded, Tenant, load, parse};
+use entraway::config::{ClientAuth, Config, ConfigError, Env, Loaded, NoteLevel, Tenant, load, parse};
 use entraway::domain::UserRole;
 use entraway::policy::{Limits, RolePrecedence, TeamParams};
 use secrecy::ExposeSecret;
@@ -91,7 +91,7 @@ fn assert_said(yaml: &str, begin: &str) {
 }
 
 #[track_caller]
-fn notes(yaml: &str, level: Level) -> Vec<String> {
+fn notes(yaml: &str, level: NoteLevel) -> Vec<String> {
     let loaded = read(yaml, &least()).unwrap_or_else(|error| panic!("must be read:\n{yaml}\nbut:\n{error}"));
     loaded.notes.iter().filter(|note| note.level == level).map(ToString::to_string).collect()
 }

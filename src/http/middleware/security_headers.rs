@@ -44,7 +44,7 @@ pub(in crate::http) async fn security_headers(State(app): State<Arc<App>>, reque
         headers.insert("cross-origin-opener-policy", HeaderValue::from_static("same-origin"));
     }
     let public_url = &app.config.server.public_url;
-    if public_url.is_secure() && public_url.has_host_for_itself() {
+    if public_url.is_secure() && public_url.has_dedicated_host() {
         headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(HSTS));
     }
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));

@@ -58,8 +58,7 @@ impl Scene {
         let (program, service, said) = demo(&folder, demo_with).await;
         let (_, rest) = said.split_once("assign them:  ").expect("the demo tells where the simulated Entra is");
         let desk = rest.split_whitespace().next().unwrap().to_owned();
-        let (_, rest) =
-            said.split_once("Look into the database").expect("the demo tells how to look into the database");
+        let (_, rest) = said.split_once("Connect to the database").expect("the demo prints a psql command");
         let psql = rest.lines().map(str::trim).find(|line| line.contains(" -d ")).expect("a command line").to_owned();
         Self { browser: WebDriver::start().await, service: service.to_string(), desk, psql, program, _folder: folder }
     }

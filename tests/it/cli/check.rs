@@ -13,7 +13,7 @@ async fn a_proxy_that_is_not_named_is_told() {
     let by_https = CONFIG.replace("http://127.0.0.1:1", "https://sso.example.com");
     assert_ne!(by_https, CONFIG);
     let ended = check(&world, &by_https, &env).await;
-    assert_told(&ended, "warn", "server.trusted_proxies", "a proxy stands in front", "addresses or networks");
+    assert_told(&ended, "warn", "server.trusted_proxies", "a proxy terminates TLS", "addresses or networks");
     for good in [CONFIG.to_owned(), by_https.replace("server: {", "server: {trusted_proxies: [10.0.0.0/8], ")] {
         let ended = check(&world, &good, &env).await;
         assert!(!ended.stdout.contains("trusted_proxies"), "{}", ended.stdout);
@@ -69,13 +69,13 @@ pub(crate) fn assert_only_failure(ended: &Ended, step: &str, found: &str, remedy
     assert_told(ended, "FAIL", step, found, remedy);
     let failures = ended.stdout.lines().filter(|line| line.starts_with("FAIL")).count();
     assert_eq!(failures, 1, "one thing is wrong:\n{}", ended.stdout);
-    assert!(ended.stdout.ends_with("Not ready: mend what is marked FAIL.\n"), "{}", ended.stdout);
+    assert!(ended.stdout.ends_with("Not ready: fix the checks marked FAIL.\n"), "{}", ended.stdout);
     assert_eq!(ended.code, 1);
 }
 
 #[track_caller]
 pub(super) fn assert_ready(ended: &Ended) {
-    assert!(ended.stdout.ends_with("Ready: people can sign in.\n"), "{}", ended.stdout);
+    assert!(ended.stdout.ends_with("Ready: users can sign in.\n"), "{}", ended.stdout);
     assert_eq!(ended.code, 0);
 }
 
@@ -87,16 +87,16 @@ async fn when_all_is_well_every_step_says_what_it_found() {
     let tenant = world.simulator.edit(|directory| directory.tenant_id);
     for (step, found) in [
         ("configuration", "read from "),
-        ("groups", "each assigned group becomes an organization and a team inside it"),
-        ("default_team_params", "gpt-4; budget 100 each 30d, next reset "),
-        ("new people", "internal_user unless an app role says otherwise; all models; budget 10 each 30d"),
+        ("groups", "each assigned group becomes an organization and a team in it"),
+        ("default_team_params", "gpt-4; budget $100 per 30d, next reset "),
+        ("new users", "role internal_user without an app role; all models; budget $10 per 30d"),
         ("database", "Postgres "),
         ("tables", "the schema entraway is up to date"),
         ("Entra", &format!("/{tenant}/v2.0, 1 signing key")),
-        ("redirect URI", "http://127.0.0.1:1/sso/callback has to be registered in Entra"),
-        ("client credentials", &format!("Entra gives the app a token in tenant {tenant}")),
-        ("assigned groups", "1 can be read as the app"),
-        ("the person's groups", "only a sign-in can try that"),
+        ("redirect URI", "http://127.0.0.1:1/sso/callback must be registered in Entra"),
+        ("client credentials", &format!("Entra issues a token for tenant {tenant}")),
+        ("assigned groups", "1 can be read with the app's permissions"),
+        ("user groups", "a sign-in reads them with the user's token"),
     ] {
         assert_told(&ended, "ok", step, found, "");
     }
@@ -108,14 +108,14 @@ async fn when_all_is_well_every_step_says_what_it_found() {
 async fn the_flag_and_the_default_params_are_told_in_words() {
     let world = world().await;
     let ended = check(&world, CONFIG, &with(environment(&world), "ORGS", "false")).await;
-    assert_told(&ended, "ok", "groups", "entra_groups_also_create_orgs is off, so no organizations", "");
+    assert_told(&ended, "ok", "groups", "because entra_groups_also_create_orgs is off", "");
     assert_ready(&ended);
 
     let (before, _) = CONFIG.split_once("  default_team_params").unwrap();
     let ended = check(&world, before, &environment(&world)).await;
-    let found = "none: new teams and organizations have no budget, no limits and all models";
-    assert_told(&ended, "warn", "default_team_params", found, "set litellm_settings.default_team_params");
-    assert_told(&ended, "ok", "new people", "internal_user_viewer unless an app role says otherwise", "");
+    let found = "not set: new teams and organizations have no budget, no limits and all models";
+    assert_told(&ended, "warn", "default_team_params", found, "Set litellm_settings.default_team_params");
+    assert_told(&ended, "ok", "new users", "role internal_user_viewer without an app role", "");
     assert_ready(&ended);
 }
 
@@ -144,7 +144,7 @@ async fn no_application_read_all() {
     let world = world().await;
     world.simulator.edit(|directory| directory.app_permissions.application_read = false);
     let ended = check(&world, CONFIG, &environment(&world)).await;
-    let remedy = "grant the application permission Application.Read.All and give admin consent";
+    let remedy = "Add the application permission Application.Read.All and grant admin consent";
     assert_only_failure(&ended, "assigned groups", "(403)", remedy);
 }
 
@@ -153,7 +153,7 @@ async fn a_service_principal_id_that_is_none() {
     let world = world().await;
     let env = with(environment(&world), "PRINCIPAL", "11111111-2222-4333-8444-555555555555");
     let ended = check(&world, CONFIG, &env).await;
-    let remedy = "the object id under Enterprise apps, not the one under App registrations";
+    let remedy = "the object ID under Enterprise apps, not the one under App registrations";
     assert_only_failure(&ended, "assigned groups", "(404)", remedy);
 }
 
@@ -162,8 +162,8 @@ async fn the_client_id_in_place_of_the_service_principals() {
     let world = world().await;
     let client = world.simulator.edit(|directory| directory.client_id.clone());
     let ended = check(&world, CONFIG, &with(environment(&world), "PRINCIPAL", &client)).await;
-    assert_told(&ended, "warn", "configuration", "entra.service_principal_id is the same as the client id", "");
-    assert_only_failure(&ended, "assigned groups", "(404)", "service_principal_id is the object id");
+    assert_told(&ended, "warn", "configuration", "entra.service_principal_id: is the client ID", "");
+    assert_only_failure(&ended, "assigned groups", "(404)", "Set entra.service_principal_id to the object ID");
 }
 
 #[tokio::test]
@@ -171,14 +171,14 @@ async fn no_service_principal_and_no_assigned_groups_are_warnings() {
     let world = world().await;
     let yaml = CONFIG.replace("  service_principal_id: ${PRINCIPAL}\n", "");
     let ended = check(&world, &yaml, &environment(&world)).await;
-    let remedy = "set entra.service_principal_id to the object id of the enterprise app";
+    let remedy = "Set entra.service_principal_id to the object ID of the enterprise app";
     assert_told(&ended, "warn", "assigned groups", "service_principal_id is not set", remedy);
     assert_ready(&ended);
 
     world.simulator.edit(|directory: &mut Directory| directory.assignments.clear());
     let ended = check(&world, CONFIG, &environment(&world)).await;
-    let remedy = "assign groups to the enterprise app: Entra admin center";
-    assert_told(&ended, "warn", "assigned groups", "Graph lists none, so no group passes", remedy);
+    let remedy = "Assign groups in the Entra admin center";
+    assert_told(&ended, "warn", "assigned groups", "no group is assigned to the app", remedy);
     assert_ready(&ended);
 }
 
@@ -209,7 +209,7 @@ async fn check_warns_of_a_remote_database_without_a_proven_server() {
                 "warn",
                 "database",
                 "does not verify the server db.invalid",
-                "add sslmode=verify-full to database.url",
+                "Add sslmode=verify-full to database.url",
             );
         }
         assert_eq!(ended.stdout.contains("sslmode"), warned, "{address}: {}", ended.stdout);

@@ -62,12 +62,12 @@ async fn a_proxys_database_with_the_least_rights_is_good_enough() {
     let ended = check(&world, &config(", team_member_budget: 5, tags: [a]"), &environment(&world)).await;
     assert_ready(&ended);
     for (step, found) in [
-        ("default_team_params", "gpt-4; budget 100 each 30d, next reset "),
-        ("default_team_params", "10000 tokens a minute; each member: budget 5 each 30d, next reset "),
+        ("default_team_params", "gpt-4; budget $100 per 30d, next reset "),
+        ("default_team_params", "10000 tokens per minute; each member: budget $5 per 30d, next reset "),
         ("database", "Postgres "),
-        ("LiteLLM's tables", "all columns that are needed are there, and may be used"),
+        ("LiteLLM's tables", "all required columns and grants exist"),
         ("tables", "the schema entraway is up to date"),
-        ("assigned groups", "1 can be read as the app"),
+        ("assigned groups", "1 can be read with the app's permissions"),
     ] {
         assert_told(&ended, "ok", step, found, "");
     }
@@ -110,13 +110,14 @@ async fn serve_ends_at_once_where_the_database_is_no_proxys() {
     assert_eq!(errors.len(), 1, "one line tells what is wrong: {ended:?}");
     assert!(ended.stderr.trim_end().ends_with(errors[0]), "and it is the last one: {ended:?}");
     assert!(
-        errors[0].starts_with("entraway: the database's LiteLLM tables cannot be used (see docs/reference/litellm.md): "),
+        errors[0]
+            .starts_with("entraway: the database's LiteLLM tables cannot be used (see docs/reference/litellm.md): "),
         "{errors:?}"
     );
     for table in TABLES {
         assert_eq!(errors[0].matches(&format!("missing table public.\"{table}\"")).count(), 1, "{table}: {errors:?}");
     }
-    assert!(!ended.all().contains("trying again") && !ended.all().contains(DATABASE_PASSWORD), "{ended:?}");
+    assert!(!ended.all().contains("retrying for") && !ended.all().contains(DATABASE_PASSWORD), "{ended:?}");
     assert!(!has_our_schema(&url).await, "a schema was made in somebody else's database");
 }
 
@@ -136,7 +137,13 @@ async fn a_right_that_is_missing_is_named_with_the_grants() {
         "SELECT on LiteLLM_TeamMembership.team_id",
         "UPDATE on LiteLLM_UserTable.user_role",
     ] {
-        assert_told(&ended, "FAIL", "LiteLLM's tables", &format!("missing privilege {found}"), "docs/reference/litellm.md");
+        assert_told(
+            &ended,
+            "FAIL",
+            "LiteLLM's tables",
+            &format!("missing privilege {found}"),
+            "docs/reference/litellm.md",
+        );
     }
     assert_eq!(ended.code, 1);
 }
@@ -146,7 +153,7 @@ async fn the_schema_of_ours_that_may_not_be_made_is_told_with_the_remedy() {
     let world = world().await;
     world.sql("drop schema entraway cascade").await;
     let ended = check(&world, &config(""), &environment(&world)).await;
-    assert_told(&ended, "ok", "LiteLLM's tables", "all columns that are needed", "");
+    assert_told(&ended, "ok", "LiteLLM's tables", "all required columns and grants", "");
     assert_only_failure(
         &ended,
         "tables",
@@ -161,13 +168,13 @@ async fn the_organization_by_default_has_to_be_there() {
     let yaml = config(", organization_id: org-1");
     let env = with(environment(&world), "ORGS", "false");
     let ended = check(&world, &yaml, &env).await;
-    let found = "there is no organization org-1, so no team can be made in it";
-    let remedy = "make it, or mend default_team_params.organization_id";
+    let found = "there is no organization org-1, so no team can be created in it";
+    let remedy = "Create it, or correct default_team_params.organization_id";
     assert_only_failure(&ended, "default organization", found, remedy);
 
     // Where each team has an organization of its own, nobody needs it.
     let ended = check(&world, &yaml, &environment(&world)).await;
-    let found = "default_team_params.organization_id has no effect with entra_groups_also_create_orgs";
+    let found = "default_team_params.organization_id: has no effect with entra_groups_also_create_orgs";
     assert_told(&ended, "warn", "configuration", found, "");
     assert_ready(&ended);
 
@@ -180,7 +187,7 @@ async fn the_organization_by_default_has_to_be_there() {
         )
         .await;
     let ended = check(&world, &yaml, &env).await;
-    assert_told(&ended, "ok", "default organization", "org-1 is there", "");
+    assert_told(&ended, "ok", "default organization", "org-1 exists", "");
     assert_ready(&ended);
 }
 
@@ -190,8 +197,8 @@ async fn a_param_that_we_do_not_support_is_named_and_nothing_else_is_tried() {
     let ended = check(&world, &config(", max_parallel_requests: 5"), &environment(&world)).await;
     let found = "litellm_settings.default_team_params.max_parallel_requests (line ";
     assert_only_failure(&ended, "configuration", found, "leave it out, and set it in LiteLLM where a team needs it");
-    let found = ") is LiteLLM's and is not supported here";
-    assert_only_failure(&ended, "configuration", found, "leave it out");
+    let found = "): is a LiteLLM key that is not supported here";
+    assert_only_failure(&ended, "configuration", found, "Remove it");
 }
 
 #[tokio::test]
@@ -204,10 +211,10 @@ async fn a_param_without_effect_is_a_warning_with_the_native_store() {
         &ended,
         "warn",
         "configuration",
-        &format!("{place}.guardrails is LiteLLM's and has no effect here"),
+        &format!("{place}.guardrails: is a LiteLLM key that has no effect here"),
         "",
     );
-    let found = format!("{place}.team_member_budget has no effect with the native store");
+    let found = format!("{place}.team_member_budget: has no effect with the native store");
     assert_told(&ended, "warn", "configuration", &found, "");
     assert_ready(&ended);
 }
@@ -220,7 +227,7 @@ async fn listening_workers_are_counted_in_their_namespace() {
     let namespace = config_with_redis(&address(redis.port), "  redis_namespace: prod\n");
 
     let ended = check(&world, &yaml, &env).await;
-    let remedy = "is a proxy running with this Redis, and is litellm.redis_namespace its namespace?";
+    let remedy = "Check that a proxy uses this Redis, and that litellm.redis_namespace is its namespace";
     assert_told(&ended, "warn", "LiteLLM's caches", "Redis answers, but no proxy listens there", remedy);
     assert_ready(&ended);
 
@@ -238,7 +245,7 @@ async fn listening_workers_are_counted_in_their_namespace() {
 #[tokio::test]
 async fn a_redis_out_of_reach_or_with_another_password_is_a_warning_without_its_secret() {
     let (world, redis) = (world().await, redis::start());
-    let remedy = "mend litellm.redis_url, or leave it out: the proxies then see changes within a minute";
+    let remedy = "Correct litellm.redis_url, or remove it: proxies then see changes within a minute";
     for (url, secret, found) in [
         (address(1), REDIS_PASSWORD, "Redis cannot be reached"),
         (
@@ -259,7 +266,7 @@ async fn the_redis_of_proxies_is_not_asked_with_the_native_store() {
     let world = world_of(StoreKind::Native).await;
     let yaml = config_with_redis(&address(1), "").replace("store: litellm\n", "");
     let ended = check(&world, &yaml, &environment(&world)).await;
-    assert_told(&ended, "warn", "configuration", "litellm has no effect with the native store", "");
+    assert_told(&ended, "warn", "configuration", "litellm: has no effect with the native store", "");
     assert!(!ended.stdout.contains("LiteLLM's caches"), "{}", ended.stdout);
     assert_ready(&ended);
 }
@@ -267,7 +274,7 @@ async fn the_redis_of_proxies_is_not_asked_with_the_native_store() {
 #[tokio::test]
 async fn a_database_user_who_may_read_the_proxys_keys_is_told_of() {
     let world = world().await;
-    let found = "this database user may also read the proxy's keys";
+    let found = "this database user can also read the proxy's keys";
     let ended = check(&world, &config(""), &environment(&world)).await;
     assert!(!ended.stdout.contains(found), "the user of the grants: {}", ended.stdout);
     world.sql(r#"grant select on public."LiteLLM_VerificationToken" to entraway"#).await;

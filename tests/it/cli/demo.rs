@@ -17,7 +17,9 @@ pub(crate) async fn demo(folder: &Folder, more: &[&str]) -> (Program, Url, Strin
     let args = [&["demo", "--port", "0", "--entra-port", "0"], more].concat();
     let mut program = Program::start(folder, &args, &[]);
     let stdout = program
-        .until("line about Ctrl-C", |program| Some(program.stdout()).filter(|said| said.contains("Ctrl-C ends it all")))
+        .until("line about Ctrl-C", |program| {
+            Some(program.stdout()).filter(|said| said.contains("Press Ctrl-C to stop"))
+        })
         .await;
     let (_, rest) = stdout.split_once("Entraway is running. Open  ").expect("the address is told");
     let url = rest.split_whitespace().next().unwrap().parse().unwrap();
@@ -56,8 +58,8 @@ async fn the_demo_says_where_it_is_who_may_sign_in_and_how_to_look_into_the_data
         "Erin Ellis",
         "no group",
         "an organization and a team",
-        "Put people into groups, make groups, assign them:  http://127.0.0.1:",
-        "nothing is kept",
+        "Create groups, change their members and assign them:  http://127.0.0.1:",
+        "Nothing is kept",
     ] {
         assert!(said.contains(sentence), "the demo does not say {sentence:?}:\n{said}");
     }
@@ -80,7 +82,7 @@ async fn the_demo_says_where_it_is_who_may_sign_in_and_how_to_look_into_the_data
     assert_eq!(me["organizations"].as_array().map(Vec::len), Some(3), "{me:#}");
 
     // The line for the database, as a shell takes it.
-    let (_, rest) = said.split_once("Look into the database").unwrap();
+    let (_, rest) = said.split_once("Connect to the database").unwrap();
     let psql = rest.lines().map(str::trim).find(|line| line.contains(" -d ")).expect("a command line");
     let question = "select team_alias from entraway.teams join entraway.team_members using (team_id) order by 1";
     let told = Command::new("sh").args(["-c", &format!("{psql} -At -c '{question}'")]).output().unwrap();
@@ -104,7 +106,7 @@ fn the_subcommands_work(folder: &Folder, said: &str) {
     let mode = fs::metadata(file).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "{file} is private");
     let lines: Vec<&str> = rest.lines().map(str::trim).filter(|line| line.contains(file)).collect();
-    let expected = ["Ready: people can sign in.", "Alice Arden", "last seen", "up to date: nothing to do"];
+    let expected = ["Ready: users can sign in.", "Alice Arden", "last seen", "up to date: nothing to do"];
     assert_eq!(lines.len(), expected.len(), "{said}");
     for (line, expected) in lines.into_iter().zip(expected) {
         let ran = Command::new("sh").args(["-c", line]).current_dir(folder.path()).output().unwrap();
@@ -143,7 +145,7 @@ async fn a_port_that_is_taken_is_not_insisted_on() {
     let mut program =
         Program::start(&folder, &["demo", "--port", &port.to_string(), "--entra-port", &port.to_string()], &[]);
     let said = program
-        .until("address", |program| Some(program.stdout()).filter(|said| said.contains("Ctrl-C ends it all")))
+        .until("address", |program| Some(program.stdout()).filter(|said| said.contains("Press Ctrl-C to stop")))
         .await;
     assert!(!said.contains(&format!("127.0.0.1:{port} ")), "{said}");
     program.signal("TERM");

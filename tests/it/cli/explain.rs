@@ -31,7 +31,7 @@ async fn why_somebody_is_not_in_a_team_is_told_from_the_database_alone(#[values(
     assert_eq!((told.code, told.stderr.as_str()), (0, ""), "{told:?}");
     for line in [
         "Alice Arden\n",
-        &format!("  {:<10} {id}\n", "object id"),
+        &format!("  {:<10} {id}\n", "object ID"),
         "\nRole\n    internal_user: Entra grants this user no role, and internal_user is the default of new users.\n",
         "\nGroups that Entra reports: 2\n",
         &format!("  All Staff ({staff})\n    The group is not assigned to the app, so it has no effect.\n"),
@@ -74,7 +74,7 @@ async fn whoever_is_not_known_is_no_one_and_a_name_cannot_steer_the_terminal() {
     for nobody in ["00000000-0000-0000-0000-000000000001", "alice.arden@contoso-sim.example", ""] {
         let told = run(&folder, &["explain", "--user", nobody, "--config", &config], &env).await;
         assert_eq!((told.code, told.stdout.as_str()), (1, ""), "{told:?}");
-        assert!(told.stderr.contains("nothing is known of this person") && !told.stderr.contains('@'), "{told:?}");
+        assert!(told.stderr.contains("unknown user: there is no account") && !told.stderr.contains('@'), "{told:?}");
     }
     let told = run(&folder, &["explain", "--user", &alice.to_string(), "--config", &config], &env).await;
     assert!(told.stdout.starts_with("Alice[2J\n"), "{told:?}");

@@ -10,57 +10,57 @@ const SENTENCES: [(&[&str], &[&str]); 9] = [
     (
         &[],
         &[
-            "Sign in with Microsoft Entra ID; groups become organizations, teams and memberships in Postgres",
+            "turn Entra groups into organizations and teams in Postgres",
             "Run the service",
-            "Bring the tables in the Postgres schema \"entraway\" up to date, and end",
-            "Try everything for real, and say how to mend what does not work",
-            "Try it out here: a private Postgres, a simulated Entra and Graph",
-            "Confirm a user's row that is older than their first sign-in",
-            "Tell of one person which groups Entra reports, what came of each",
-            "Ask a running service on this machine whether it is alive",
+            "Migrate the Postgres schema \"entraway\" before a new version is deployed",
+            "Check that everything works, and how to fix what does not",
+            "Run a demo with a private Postgres and a simulated Entra and Graph",
+            "List or revoke sessions",
+            "Confirm a user row that is older than the user's first sign-in",
+            "Explain which groups Entra reports for a user",
+            "Check that a service on this machine is running",
         ],
     ),
     (
         &["serve"],
         &[
             "listens until SIGTERM or Ctrl-C",
-            "whether the database is a LiteLLM proxy's, and ends if it is not",
-            "\"auto\" is human on a terminal, else JSON",
+            "that the database belongs to a LiteLLM proxy, and exits if not",
+            "\"auto\" is human on a terminal, otherwise JSON",
             "config.yaml",
         ],
     ),
     (
         &["migrate"],
         &[
-            "Bring the tables in the Postgres schema \"entraway\" up to date, and end",
-            "\"serve\" does the same when it starts",
-            "The replicas of the version before go on meanwhile",
-            "Ends with 0 if the tables are up to date, else with 1",
+            "Migrate the Postgres schema \"entraway\" before a new version is deployed",
+            "\"serve\" also migrates when it starts",
+            "replicas of the previous version keep running",
+            "Exits with 0 if the schema is up to date, otherwise with 1",
         ],
     ),
     (
         &["check"],
         &[
-            "Ends with 0 if people can sign in and their groups be read, else with 1",
+            "Exits with 0 if users can sign in and their groups can be read, otherwise with 1",
             "writes nothing else",
-            "the rights in LiteLLM's tables and whether the proxies' workers listen in Redis",
-            "whether the organization by default is there",
+            "the grants on LiteLLM's tables, the default organization, and whether the proxies listen in Redis",
             "config.yaml",
         ],
     ),
-    (&["demo"], &["gone with Ctrl-C", "script/demo", "if it is taken, another one"]),
-    (&["sessions"], &["List the sessions that are alive", "End sessions", "learn of it within a second"]),
+    (&["demo"], &["removed on Ctrl-C", "script/demo", "if it is in use, another one"]),
+    (&["sessions"], &["List active sessions", "Revoke sessions", "notice within a second"]),
     (&["users"], &["Confirm that a row in LiteLLM's user table is this user's"]),
     (
         &["explain"],
         &[
-            "which groups Entra reports, what came of each, and why they are in each team",
-            "nothing is asked of Entra, nothing is written",
-            "Ends with 1 if nothing is known of the person",
-            "which is the group's object id, or its name",
+            "which groups Entra reports for a user, their effect, and the reason for each membership",
+            "Sends no requests to Entra, writes nothing",
+            "Exits with 1 if the user is unknown",
+            "its ID (the group's object ID) or its name",
         ],
     ),
-    (&["healthcheck"], &["HEALTHCHECK", "Ends with 0 if it answers, else with 1", "/healthz"]),
+    (&["healthcheck"], &["HEALTHCHECK", "Exits with 0 if it answers, otherwise with 1", "/healthz"]),
 ];
 
 /// The text in one line, as no line ends where a sentence may be broken.
@@ -103,9 +103,9 @@ async fn users_adopt_help_says_what_it_does() {
     let text = unwrapped(&help.stdout);
     for sentence in [
         "is taken over, but gets no operator role",
-        "Look at the user and their keys in LiteLLM first",
+        "Check the user and their keys in LiteLLM first",
         "repeating it changes nothing",
-        "Ends with 1 if there is no such row",
+        "Exits with 1 if there is no such row",
         "--user <ID>",
         "--config <FILE>",
     ] {

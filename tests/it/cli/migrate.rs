@@ -56,9 +56,9 @@ async fn an_empty_database_is_made_ready_for_a_service_and_the_second_time_there
     let (world, folder, config) = never_served(store).await;
     let (newest, count) = (*known().last().unwrap(), known().len());
     let first = migrate(&world, &folder, &config).await;
-    assert_eq!(line(&first), format!("the tables were not there, and are at {newest} now: {count} migrations"));
+    assert_eq!(line(&first), format!("schema entraway created at version {newest} ({count} migrations)"));
     let second = migrate(&world, &folder, &config).await;
-    assert_eq!(line(&second), format!("the tables are at {newest}, up to date: nothing to do"));
+    assert_eq!(line(&second), format!("schema entraway is at version {newest}, up to date: nothing to do"));
 
     let (alice, _) = world.alice();
     let mut program = Program::start(&folder, &["serve", "--config", &config], &environment(&world));
@@ -81,7 +81,10 @@ async fn what_an_older_version_made_is_brought_up_to_date_and_stays(#[values(Nat
     let ended = migrate(&world, &folder, &config).await;
     let steps = known().len() - 1;
     let migrations = if steps == 1 { "migration" } else { "migrations" };
-    assert_eq!(line(&ended), format!("the tables were at {first}, and are at {newest} now: {steps} {migrations}"));
+    assert_eq!(
+        line(&ended),
+        format!("schema entraway migrated from version {first} to {newest} ({steps} {migrations})")
+    );
     let alias: String = sqlx::query_scalar("select organization_alias from entraway.organizations")
         .fetch_one(&world.pool)
         .await
@@ -104,7 +107,7 @@ async fn a_transaction_that_holds_a_table_for_long_is_waited_for_in_turns_that_l
     let mut holder = pool.begin().await.unwrap();
     sqlx::raw_sql("lock table entraway.sessions in row exclusive mode").execute(&mut *holder).await.unwrap();
     let mut program = Program::start(&folder, &["migrate", "--config", &config], &environment(&world));
-    program.until("line \"trying again\"", |program| program.stderr().contains("trying again").then_some(())).await;
+    program.until("line \"retrying for\"", |program| program.stderr().contains("retrying for").then_some(())).await;
     holder.rollback().await.unwrap();
     let ended = program.end_within(Duration::from_secs(40)).await;
     assert_eq!(ended.code, 0, "{ended:?}");
@@ -141,7 +144,7 @@ async fn tables_of_a_newer_version_are_left_as_they_are() {
     )
     .await;
     let ended = migrate(&world, &folder, &config).await;
-    let said = "the tables are at 29991231000001, which is newer than this version and serves it: nothing to do";
+    let said = "schema entraway is at version 29991231000001, newer than this program and compatible: nothing to do";
     assert_eq!(line(&ended), said);
 }
 
@@ -193,7 +196,7 @@ async fn a_database_that_is_not_up_yet_is_waited_for_and_sigterm_ends_the_waitin
     let away = format!("postgres://postgres:{DATABASE_PASSWORD}@127.0.0.1:1/entraway");
     let env = with(environment(&world), "DB", &away);
     let mut program = Program::start(&folder, &["migrate", "--config", &config], &env);
-    program.until("line \"trying again\"", |program| program.stderr().contains("trying again").then_some(())).await;
+    program.until("line \"retrying for\"", |program| program.stderr().contains("retrying for").then_some(())).await;
     let ended = program.terminate().await;
     assert_eq!(ended.code, 1, "{ended:?}");
     assert!(ended.stderr.contains("stopped; run it again"), "{ended:?}");

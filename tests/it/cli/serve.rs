@@ -182,7 +182,7 @@ async fn the_log_tells_of_proxies_that_are_not_named() {
     let refusals: Vec<_> = log.iter().filter(|line| line["code"] == "too_many_requests").collect();
     assert_eq!(refusals.len(), 1, "one request was refused, and told once: {ended:?}");
     assert!(refusals[0]["error"].to_string().contains("server.trusted_proxies"), "{}", refusals[0]);
-    assert!(!ended.stderr.contains("a proxy stands in front"), "at a loopback address there is none: {ended:?}");
+    assert!(!ended.stderr.contains("a proxy terminates TLS"), "at a loopback address there is none: {ended:?}");
 
     let by_https = folder.file("https.yaml", &CONFIG.replace("http://127.0.0.1:1", "https://sso.example.com"));
     let mut program = Program::start(&folder, &["serve", "--config", &by_https], &environment(&world));

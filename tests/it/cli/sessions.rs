@@ -35,14 +35,14 @@ async fn sessions_are_listed_and_ended_beside_a_running_service(#[values(Native,
     assert!(!listed.stdout.contains(&alice), "{listed:?}");
 
     let nobody = "00000000-0000-0000-0000-000000000001";
-    assert_eq!(entraway(&["revoke", "--user", nobody]).await.stdout, "0 sessions ended\n");
+    assert_eq!(entraway(&["revoke", "--user", nobody]).await.stdout, "0 sessions revoked\n");
     let ended = entraway(&["revoke", "--user", &alice.to_uppercase()]).await;
-    assert_eq!((ended.code, ended.stdout.as_str()), (0, "2 sessions ended\n"), "{ended:?}");
+    assert_eq!((ended.code, ended.stdout.as_str()), (0, "2 sessions revoked\n"), "{ended:?}");
     for browser in &mut hers {
         assert_eq!(browser.me(&service).await.status, 401, "Alice has to sign in again");
     }
     assert_eq!(his.me(&service).await.status, 200, "Bob does not");
-    assert_eq!(entraway(&["revoke", "--all"]).await.stdout, "1 session ended\n");
+    assert_eq!(entraway(&["revoke", "--all"]).await.stdout, "1 session revoked\n");
     assert_eq!(his.me(&service).await.status, 401, "now he does");
 }
 

@@ -28,7 +28,7 @@ async fn environment_names_alone_are_a_whole_configuration() {
     let (world, folder) = (World::new().await, Folder::new());
     let env = names_alone(&world);
     let checked = run(&folder, &["check"], &env).await;
-    assert!(checked.stdout.contains("ok    configuration: read from environment names alone"), "{}", checked.stdout);
+    assert!(checked.stdout.contains("ok    configuration: read from environment variables only"), "{}", checked.stdout);
     assert!(checked.stdout.contains("ok    tables: "), "{}", checked.stdout);
     assert!(checked.stdout.contains("FAIL  Entra: "), "nothing but Entra is out of reach: {}", checked.stdout);
     assert_eq!(checked.stdout.matches("FAIL").count(), 2, "that line, and the verdict: {}", checked.stdout);
@@ -85,7 +85,7 @@ async fn a_bad_configuration_is_told_whole_and_without_its_secrets() {
         ] {
             assert!(said.contains(place), "{subcommand} does not tell of {place}:\n{said}");
         }
-        assert!(said.contains("did you mean listen?") && said.contains("did you mean access?"), "{said}");
+        assert!(said.contains("Did you mean listen?") && said.contains("Did you mean access?"), "{said}");
         for secret in secrets {
             assert!(!said.contains(secret), "{subcommand} tells {secret}:\n{said}");
         }
@@ -99,7 +99,7 @@ async fn a_variable_that_is_not_set_is_named() {
     let ended = run(&folder, &["serve", "--config", &config], &[]).await;
     assert_eq!(ended.code, 1);
     for name in ["LISTEN", "DB", "TENANT", "CLIENT", "SECRET", "PRINCIPAL", "AUTHORITY", "GRAPH", "KEY", "ORGS"] {
-        assert!(ended.stderr.contains(&format!("set {name}\n")), "{name} is not told of:\n{}", ended.stderr);
+        assert!(ended.stderr.contains(&format!("Set {name}\n")), "{name} is not told of:\n{}", ended.stderr);
     }
 }
 
@@ -143,7 +143,7 @@ async fn a_database_that_is_not_up_yet_is_waited_for_and_sigterm_ends_the_waitin
     let away = format!("postgres://postgres:{DATABASE_PASSWORD}@127.0.0.1:1/entraway");
     let env = with(environment(&world), "DB", &away);
     let mut program = Program::start(&folder, &["serve", "--config", &config], &env);
-    program.until("line \"trying again\"", |program| program.stderr().contains("trying again").then_some(())).await;
+    program.until("line \"retrying for\"", |program| program.stderr().contains("retrying for").then_some(())).await;
     let ended = program.terminate().await;
     assert_eq!(ended.code, 0, "{ended:?}");
     assert!(!ended.all().contains(DATABASE_PASSWORD), "{ended:?}");

@@ -35,7 +35,7 @@ async fn users_adopt_says_what_it_did_and_can_be_repeated() {
 
     let told = adopt(alice).await;
     assert_eq!(told.code, 0, "{told:?}");
-    assert!(told.stdout.starts_with(&format!("user {alice}: row {alice} was confirmed at 20")), "{told:?}");
+    assert!(told.stdout.starts_with(&format!("user {alice}: row {alice} was already confirmed at 20")), "{told:?}");
     let told = adopt(bob).await;
     assert_eq!((told.code, told.stdout), (0, format!("user {bob}: row {bob} needs no confirmation\n")));
 

@@ -96,7 +96,7 @@ async fn neither_the_key_nor_an_assertion_is_ever_logged() {
     }
     assert!(log.contains("AADSTS700027"), "Entra's own words for the operator:\n{log}");
     let reason = "the app cannot authenticate: ";
-    assert!(log.contains(reason) && log.contains("credential\\\" holds neither"), "the file and its fault:\n{log}");
+    assert!(log.contains(reason) && log.contains("credential\\\" contains neither"), "the file and its fault:\n{log}");
 }
 
 #[tokio::test]
@@ -114,5 +114,5 @@ async fn no_federated_token_is_ever_logged() {
         assert!(!log.contains(&secret), "{secret} is in the log:\n{log}");
     }
     assert!(log.contains("AADSTS70021"), "Entra's own words for the operator:\n{log}");
-    assert!(log.contains("holds no token"), "the file and its fault:\n{log}");
+    assert!(log.contains("contains no token"), "the file and its fault:\n{log}");
 }

@@ -46,7 +46,7 @@ async fn credential_warning_names_the_problem_and_no_path() {
     scene.write(&Certified::for_days(40).pem());
     let service = scene.service(ClientAuth::Certificate).await;
     scene.write("S3cret");
-    let said = "the file with the app's own credential holds neither a key nor a certificate in PEM";
+    let said = "the file with the app's own credential contains neither a key nor a certificate in PEM format";
     assert_eq!(warnings(&service).await, [said]);
     std::fs::remove_file(scene.folder.path().join("credential")).unwrap();
     assert_eq!(warnings(&service).await, ["the file with the app's own credential cannot be read (entity not found)"]);
@@ -99,7 +99,7 @@ async fn check_names_the_certificate_and_warns_of_its_end() {
     let world = world().await;
     let folder = Folder::new();
     let tenant = world.simulator.edit(|directory| directory.tenant_id);
-    let taken = format!("ok    client credentials: Entra gives the app a token in tenant {tenant}");
+    let taken = format!("ok    client credentials: Entra issues a token for tenant {tenant}");
     let keys = "  certificate_file: app.pem\n";
     for (days, warning) in [(60, None), (29, Some("expires on")), (-2, Some("expired on"))] {
         let certificate = Certified::for_days(days);
@@ -107,7 +107,7 @@ async fn check_names_the_certificate_and_warns_of_its_end() {
         world.simulator.edit(|directory| directory.certificates = vec![certificate.der.clone()]);
         let (code, said) = check(&world, &folder, keys).await;
         let first = format!(
-            "ok    app authentication: with the certificate {}, which ends on {}",
+            "ok    app authentication: with the certificate {}, which expires on {}",
             thumbprint(&certificate),
             certificate.last_day()
         );
@@ -127,7 +127,7 @@ async fn check_names_the_certificate_and_warns_of_its_end() {
                     .contains("      → entra.certificate_file: upload this certificate under Certificates & secrets"),
             "{said}"
         );
-        assert!(warning.is_none() || said.contains("      → make a new one, upload it"), "{said}");
+        assert!(warning.is_none() || said.contains("      → Create a new one, upload it"), "{said}");
         for secret in certificate.secrets() {
             assert!(!said.contains(&secret), "{said}");
         }
@@ -147,8 +147,8 @@ async fn check_tells_which_of_two_secrets_entra_refuses() {
     let folder = Folder::new();
     let good = world.simulator.edit(|directory| directory.client_secret.clone());
     let tenant = world.simulator.edit(|directory| directory.tenant_id);
-    let taken = format!("ok    client credentials: Entra gives the app a token in tenant {tenant}");
-    let way = "ok    app authentication: with one of two client secrets, whichever Entra takes";
+    let taken = format!("ok    client credentials: Entra issues a token for tenant {tenant}");
+    let way = "ok    app authentication: with one of two client secrets";
     for (keys, which) in [
         ("  client_secret: [\"${SECRET}\", \"wr0ng~secret\"]\n", "second"),
         ("  client_secret: [\"wr0ng~secret\", \"${SECRET}\"]\n", "first"),

@@ -36,25 +36,25 @@ fn exactly_one_way_is_given() {
     for (keys, said) in [
         (
             "  client_secret: x\n  certificate_file: x\n",
-            "4: entra.certificate_file: is given, and so is entra.client_secret;",
+            "4: entra.certificate_file: cannot be combined with entra.client_secret.",
         ),
         (
             "  client_secret_file: x\n  federated_token_file: x\n",
-            "4: entra.federated_token_file: is given, and so is entra.client_secret_file;",
+            "4: entra.federated_token_file: cannot be combined with entra.client_secret_file.",
         ),
         (
             "  certificate_file: x\n  federated_token_file: x\n",
-            "4: entra.federated_token_file: is given, and so is entra.certificate_file;",
+            "4: entra.federated_token_file: cannot be combined with entra.certificate_file.",
         ),
     ] {
         let yaml = format!("entra:\n  cloud: global\n{keys}");
         assert_said(
             &yaml,
-            &format!("config.yaml:{said} keep one of client_secret, client_secret_file, certificate_file"),
+            &format!("config.yaml:{said} Keep one of client_secret, client_secret_file, certificate_file"),
         );
     }
     let lines = said_with("entra:\n  cloud: global\n", &without_secrets_of_entra());
-    let none = "config.yaml:1: entra.client_secret: is missing; set it (or client_secret_file, certificate_file or \
+    let none = "config.yaml:1: entra.client_secret: is missing. Set it (or client_secret_file, certificate_file or \
                 federated_token_file) in the file, or MICROSOFT_CLIENT_SECRET in the environment";
     assert_eq!(lines, [none]);
 }
@@ -81,9 +81,9 @@ fn two_secrets_are_a_list_or_two_lines_of_a_file() {
 #[test]
 fn a_bad_list_of_secrets_is_told_by_the_place_in_it() {
     for (value, said) in [
-        ("[]", "entra.client_secret: is empty; set it"),
-        ("[a, b, c]", "entra.client_secret: holds more than two secrets; keep the one"),
-        ("[a, 'b c']", "entra.client_secret[1]: holds white space"),
+        ("[]", "entra.client_secret: is empty. Set it"),
+        ("[a, b, c]", "entra.client_secret: contains more than two secrets. Keep the current"),
+        ("[a, 'b c']", "entra.client_secret[1]: contains white space"),
         ("['', b]", "entra.client_secret[0]: is empty"),
         ("[a, [b]]", "entra.client_secret[1]: must be text, not a list"),
         ("[a, \"${UNSET}\"]", "entra.client_secret[1]: "),
@@ -93,8 +93,8 @@ fn a_bad_list_of_secrets_is_told_by_the_place_in_it() {
     }
     let folder = Folder::new("lines");
     for (content, said) in [
-        ("a\nb\nc\n", "entra.client_secret_file: holds more than two secrets"),
-        ("a\nb c\n", "entra.client_secret_file: line 2 holds white space"),
+        ("a\nb\nc\n", "entra.client_secret_file: contains more than two secrets"),
+        ("a\nb c\n", "entra.client_secret_file: line 2 contains white space"),
     ] {
         folder.write("secrets", content);
         let error = folder.load("entra: {client_secret_file: secrets}", &without_secrets_of_entra()).unwrap_err();
@@ -104,8 +104,8 @@ fn a_bad_list_of_secrets_is_told_by_the_place_in_it() {
 
 #[test]
 fn the_id_of_a_secret_is_noticed_in_a_list_too() {
-    let notes = notes(&format!("entra: {{client_secret: [S3cret~value, {ID}]}}"), Level::Warning);
-    assert_eq!(notes, ["entra.client_secret[1]: looks like the id of a client secret; what is needed is its value"]);
+    let notes = notes(&format!("entra: {{client_secret: [S3cret~value, {ID}]}}"), NoteLevel::Warning);
+    assert_eq!(notes, ["entra.client_secret[1]: looks like a client secret's ID instead of its value"]);
 }
 
 #[test]
@@ -118,19 +118,28 @@ fn what_is_wrong_with_a_certificate_file_is_said_at_once_with_the_remedy() {
     let key = pem("PRIVATE KEY", &one.key);
     let certificate = pem("CERTIFICATE", &one.der);
     for (content, said) in [
-        (String::new(), "holds neither a key nor a certificate in PEM; put both into it"),
-        ("S3cret".to_owned(), "holds neither a key nor a certificate in PEM; put both into it"),
-        (key.clone(), "holds no certificate; put both into it as PEM: -----BEGIN PRIVATE KEY-----"),
-        (certificate.clone(), "holds no private key; put both into it"),
-        (key.clone() + &pem("CERTIFICATE", &other.der), "holds a private key that belongs to none of its certificates"),
-        (key.clone() + &pem("CERTIFICATE", b"S3cret"), "holds a certificate that cannot be read; export"),
-        (key.clone() + &pem("PRIVATE KEY", &other.key) + &certificate, "holds more than one private key; keep the one"),
-        (of_curve.pem(), "holds a private key that is not RSA; make an RSA key"),
-        (pem("EC PRIVATE KEY", b"S3cret") + &certificate, "holds a private key that is not RSA; make an RSA key"),
-        (pem("PRIVATE KEY", b"S3cret") + &certificate, "holds an RSA key that cannot be used; make an RSA key"),
-        (pem("RSA PRIVATE KEY", b"S3cret") + &certificate, "holds an RSA key that cannot be used; make an RSA key"),
-        (pem("ENCRYPTED PRIVATE KEY", &one.key) + &certificate, "holds a private key with a pass phrase; take the"),
-        (key[..key.len() - 40].to_owned() + &certificate, "holds neither a key nor a certificate in PEM; put both"),
+        (String::new(), "contains neither a key nor a certificate in PEM format. Write both into it"),
+        ("S3cret".to_owned(), "contains neither a key nor a certificate in PEM format. Write both into it"),
+        (key.clone(), "contains no certificate. Write both into it as PEM: -----BEGIN PRIVATE KEY-----"),
+        (certificate.clone(), "contains no private key. Write both into it"),
+        (key.clone() + &pem("CERTIFICATE", &other.der), "contains a private key that matches none of its certificates"),
+        (key.clone() + &pem("CERTIFICATE", b"S3cret"), "contains an invalid certificate. Export"),
+        (
+            key.clone() + &pem("PRIVATE KEY", &other.key) + &certificate,
+            "contains more than one private key. Keep the key",
+        ),
+        (of_curve.pem(), "contains a private key that is not RSA. Create an RSA key"),
+        (pem("EC PRIVATE KEY", b"S3cret") + &certificate, "contains a private key that is not RSA. Create an RSA key"),
+        (pem("PRIVATE KEY", b"S3cret") + &certificate, "contains an invalid or unsupported RSA key. Create an RSA key"),
+        (
+            pem("RSA PRIVATE KEY", b"S3cret") + &certificate,
+            "contains an invalid or unsupported RSA key. Create an RSA key",
+        ),
+        (pem("ENCRYPTED PRIVATE KEY", &one.key) + &certificate, "contains a private key with a passphrase. Remove the"),
+        (
+            key[..key.len() - 40].to_owned() + &certificate,
+            "contains neither a key nor a certificate in PEM format. Write both",
+        ),
     ] {
         folder.write("app.pem", &content);
         let result = folder.load("entra:\n  certificate_file: app.pem\n", &without_secrets_of_entra());
@@ -147,7 +156,7 @@ fn what_is_wrong_with_a_certificate_file_is_said_at_once_with_the_remedy() {
     }
     assert_said(
         "entra:\n  certificate_file: /nowhere/app.pem\n",
-        "config.yaml:2: entra.certificate_file: \"/nowhere/app.pem\" cannot be read (entity not found); give the path",
+        "config.yaml:2: entra.certificate_file: \"/nowhere/app.pem\" cannot be read (entity not found). Give the path",
     );
 }
 
@@ -182,7 +191,7 @@ fn what_is_no_token_is_said_at_once() {
         assert!(!seen(&result).contains("S3"), "{content:?}");
         let said = result.expect_err(content).to_string();
         assert!(
-            said.contains(":2: entra.federated_token_file: \"token\" holds no token; it has to hold one JWT"),
+            said.contains(":2: entra.federated_token_file: \"token\" contains no token. Write a single JWT"),
             "{said}"
         );
     }
@@ -196,19 +205,19 @@ fn the_variable_of_litellm_stands_aside_for_what_only_a_file_can_say() {
     let env = and(without_secrets_of_entra(), "MICROSOFT_CLIENT_SECRET", "0f~S3cret");
     let warned = |yaml: &str| {
         let Loaded { config, notes } = folder.load(yaml, &env).unwrap_or_else(|error| panic!("{yaml}: {error}"));
-        let warned = notes.iter().filter(|note| note.level == Level::Warning).map(ToString::to_string);
+        let warned = notes.iter().filter(|note| note.level == NoteLevel::Warning).map(ToString::to_string);
         (config, warned.collect::<Vec<_>>())
     };
     let (config, notes) = warned("entra: {certificate_file: app.pem}");
     assert!(matches!(config.entra.client_auth, ClientAuth::Certificate(_)));
-    assert_eq!(notes, ["MICROSOFT_CLIENT_SECRET: has no effect, since the file has entra.certificate_file"]);
+    assert_eq!(notes, ["MICROSOFT_CLIENT_SECRET: has no effect, because the file sets entra.certificate_file"]);
     let (config, notes) = warned("entra: {federated_token_file: token}");
     assert!(matches!(config.entra.client_auth, ClientAuth::FederatedToken(_)));
-    assert_eq!(notes, ["MICROSOFT_CLIENT_SECRET: has no effect, since the file has entra.federated_token_file"]);
+    assert_eq!(notes, ["MICROSOFT_CLIENT_SECRET: has no effect, because the file sets entra.federated_token_file"]);
 
     let (config, notes) = warned("entra: {client_secret: [one~S3cret, two~S3cret]}");
     assert_eq!(secrets_of(&config), ["one~S3cret", "two~S3cret"]);
-    assert_eq!(notes, ["MICROSOFT_CLIENT_SECRET: has no effect, since the file has a list as entra.client_secret"]);
+    assert_eq!(notes, ["MICROSOFT_CLIENT_SECRET: has no effect, because entra.client_secret is a list"]);
     let (config, notes) = warned("entra: {client_secret: [\"${MICROSOFT_CLIENT_SECRET}\", two~S3cret]}");
     assert_eq!((secrets_of(&config), notes.len()), (vec!["0f~S3cret", "two~S3cret"], 0), "it is one of the two");
 

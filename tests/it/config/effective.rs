@@ -89,7 +89,7 @@ fn a_value_of_the_file_has_its_line_and_the_variables_that_it_names() {
         ("access.return_hosts", "sso.example.com, sso.example.com:9000", "file, line 5, with PORT of the environment"),
         ("session.lifetime", "2h", "file, line 8"),
         ("session.idle_timeout", "2h", "default"),
-        ("limits.sign_ins_per_address", "any number", "file, line 10"),
+        ("limits.sign_ins_per_address", "no limit", "file, line 10"),
     ] {
         assert_eq!(shown(&config, key), pair(value, origin), "{key}");
     }
@@ -207,7 +207,7 @@ fn of_a_secret_only_whether_it_is_set_is_shown_however_it_was_given() {
     for key in ["database.url", "entra.client_secret", "session.cookie_keys", "litellm.redis_url"] {
         let Setting { value, origin, .. } = setting(&config, key);
         assert_eq!(value, "set", "{key}");
-        assert!(matches!(&origin, Origin::File { names, .. } if names.len() == 1), "{key}: {origin:?}");
+        assert!(matches!(&origin, Origin::File { variables, .. } if variables.len() == 1), "{key}: {origin:?}");
     }
     let metadata = setting(&config, "litellm_settings.default_team_params.metadata");
     assert_eq!(metadata.value, "the keys logging");
@@ -254,5 +254,8 @@ fn what_is_warned_of_stays_with_the_configuration() {
     let Loaded { config, notes } = read(yaml, &least()).unwrap();
     let warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
     assert_eq!(warnings.len(), 1, "{notes:#?}");
-    assert!(warnings[0].starts_with("access.admin_user_ids[0]: is not a GUID"), "{warnings:?}");
+    assert!(
+        warnings[0].starts_with("access.admin_user_ids[0]: has no effect, because it is not an object ID"),
+        "{warnings:?}"
+    );
 }

@@ -16,7 +16,7 @@ fn home_tenant_is_required_with_several_tenants() {
     for tenant in ["organizations", "common"] {
         let error = home(tenant, &both, "null").unwrap_err();
         assert!(error.contains("access.home_tenant: is missing"), "{error}");
-        assert!(error.contains("set it to the id of your own tenant, one of entra.allowed_tenants"), "{error}");
+        assert!(error.contains("Set it to the ID of your own tenant, one of entra.allowed_tenants"), "{error}");
         let config = home(tenant, &both, OTHER_ID).unwrap();
         assert_eq!(config.policy.home_tenant, Some(OTHER_ID.parse().unwrap()));
     }
@@ -42,8 +42,8 @@ fn home_tenant_that_cannot_be_is_refused() {
     for (tenant, allowed, value, said) in [
         ("organizations", &*both, third, "is not in entra.allowed_tenants"),
         ("organizations", &both, "contoso.com", "is not a GUID"),
-        (ID, "[]", OTHER_ID, "is not the tenant of entra.tenant"),
-        ("contoso.com", "[]", ID, "entra.tenant already is the home tenant"),
+        (ID, "[]", OTHER_ID, "differs from entra.tenant"),
+        ("contoso.com", "[]", ID, "which is the home tenant already"),
     ] {
         let error = home(tenant, allowed, value).unwrap_err();
         assert!(error.starts_with("config.yaml:2: access.home_tenant: ") && error.contains(said), "{error}");

@@ -32,9 +32,9 @@ fn redis_is_named_by_a_url_and_a_namespace() {
 fn what_is_no_address_of_one_redis_is_refused() {
     for (value, expected) in [
         ("", "is empty"),
-        ("redis.example.com:6379", "must begin with redis:// or rediss://"),
-        ("https://redis.example.com", "must begin with redis:// or rediss://"),
-        ("valkey://redis", "must begin with redis:// or rediss://"),
+        ("redis.example.com:6379", "must start with redis:// or rediss://"),
+        ("https://redis.example.com", "must start with redis:// or rediss://"),
+        ("valkey://redis", "must start with redis:// or rediss://"),
         ("redis+unix:///run/redis.sock", "is a Unix socket, which is not supported"),
         ("unix:///run/redis.sock", "is a Unix socket, which is not supported"),
         ("redis://", "is not a URL"),
@@ -42,11 +42,11 @@ fn what_is_no_address_of_one_redis_is_refused() {
         ("redis://:pa ss@redis", "is not a URL"),
         ("redis://:pa/ss@redis", "is not a URL"),
         ("redis://:12/ss@redis", "is not a URL"),
-        ("redis://u:12/ss@redis", "must have the number of a database"),
-        ("redis://redis/db", "must have the number of a database"),
+        ("redis://u:12/ss@redis", "must have a database number"),
+        ("redis://redis/db", "must have a database number"),
         ("redis://redis:6379,other:6379", "is not a URL"),
-        ("rediss://redis?ssl_cert_reqs=none", "must end with the port or the number of the database"),
-        ("rediss://redis/#insecure", "must end with the port or the number of the database"),
+        ("rediss://redis?ssl_cert_reqs=none", "must end with the port or the database number"),
+        ("rediss://redis/#insecure", "must end with the port or the database number"),
     ] {
         assert_said(&url(value), &format!("config.yaml:2: litellm.redis_url: {expected}"));
     }
@@ -57,13 +57,13 @@ fn a_namespace_is_a_text_that_is_not_empty_and_goes_with_a_url() {
     let with_url = |namespace: &str| {
         format!("litellm:\n  redis_url: redis://redis\n  redis_namespace: {namespace}\nstore: litellm\n")
     };
-    assert_said(&with_url("\"\""), "config.yaml:3: litellm.redis_namespace: is empty; write the namespace");
+    assert_said(&with_url("\"\""), "config.yaml:3: litellm.redis_namespace: is empty. Write the namespace");
     assert_said(&with_url("7"), "config.yaml:3: litellm.redis_namespace: must be text, not a number");
-    assert_eq!(notes(&with_url("prod"), Level::Warning), [] as [&str; 0]);
+    assert_eq!(notes(&with_url("prod"), NoteLevel::Warning), [] as [&str; 0]);
     let expected = ["litellm.redis_namespace: has no effect without litellm.redis_url"];
-    assert_eq!(notes("litellm: {redis_namespace: prod}\nstore: litellm", Level::Warning), expected);
+    assert_eq!(notes("litellm: {redis_namespace: prod}\nstore: litellm", NoteLevel::Warning), expected);
     let expected = ["litellm: has no effect with the native store"];
-    assert_eq!(notes("litellm: {redis_url: redis://redis}", Level::Warning), expected);
+    assert_eq!(notes("litellm: {redis_url: redis://redis}", NoteLevel::Warning), expected);
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn org_team_models_is_expand_or_inherit_with_litellm_store() {
     assert_eq!(models("store: litellm\nlitellm: {org_team_models: inherit}"), OrgTeamModels::Inherit);
     assert_said(
         "store: litellm\nlitellm: {org_team_models: expnd}",
-        "config.yaml:2: litellm.org_team_models: is not one of the words known here",
+        "config.yaml:2: litellm.org_team_models: is not a valid value",
     );
     assert_said(
         "litellm: {org_team_models: [expand]}",
@@ -82,13 +82,13 @@ fn org_team_models_is_expand_or_inherit_with_litellm_store() {
     );
     let native = "litellm: {org_team_models: expand}";
     assert_eq!(models(native), OrgTeamModels::Inherit, "the native store keeps all-org-models");
-    assert_eq!(notes(native, Level::Warning), ["litellm: has no effect with the native store"]);
+    assert_eq!(notes(native, NoteLevel::Warning), ["litellm: has no effect with the native store"]);
 }
 
 #[test]
 fn a_slip_in_a_key_is_told_with_the_key_that_is_meant() {
     assert_said(
         "litellm: {redis_ur: redis://redis}",
-        "config.yaml:1: litellm.redis_ur: unknown key; did you mean redis_url?",
+        "config.yaml:1: litellm.redis_ur: unknown key. Did you mean redis_url?",
     );
 }

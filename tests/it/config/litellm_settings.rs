@@ -14,11 +14,11 @@ fn user(yaml: &str) -> String {
 fn the_keys_of_a_litellm_proxy_are_passed_over_and_noted() {
     let yaml = "litellm_settings:\n  drop_params: true\n  callbacks: [otel]\n  default_team_settings: [{team_id: x}]\n  \
                 cache_params: {password: \"${NONE}\"}\n";
-    let notes = notes(yaml, Level::Debug);
+    let notes = notes(yaml, NoteLevel::Debug);
     let mut expected = ["drop_params", "callbacks", "cache_params"]
-        .map(|key| format!("litellm_settings.{key}: belongs to LiteLLM and is passed over"))
+        .map(|key| format!("litellm_settings.{key}: is a LiteLLM key and is ignored"))
         .to_vec();
-    let said = "belongs to LiteLLM and is passed over, except the first one's max_budget";
+    let said = "is a LiteLLM key and is ignored, except max_budget of the first entry";
     expected.push(format!("litellm_settings.default_team_settings: {said}"));
     assert_eq!(notes, expected);
 }
@@ -69,7 +69,7 @@ litellm_settings:
 fn section_of_a_real_proxy_is_accepted_as_it_is() {
     let params = good(OF_A_PROXY).policy.team_params.unwrap();
     assert_eq!((params.limits.max_budget, params.access_group_ids), (Some(100.0), vec!["engineering".to_owned()]));
-    let warned: Vec<String> = notes(OF_A_PROXY, Level::Warning);
+    let warned: Vec<String> = notes(OF_A_PROXY, NoteLevel::Warning);
     let warned: Vec<&str> = warned.iter().map(|note| note.split(": ").next().unwrap()).collect();
     let mut expected = ["guardrails", "object_permission", "soft_budget", "tpd_limit"]
         .map(|key| format!("litellm_settings.default_team_params.{key}"))
@@ -84,7 +84,7 @@ fn section_of_a_real_proxy_is_accepted_as_it_is() {
 fn a_slip_in_one_of_our_keys_is_no_key_of_litellm() {
     assert_said(
         "litellm_settings:\n  default_team_param: {}\n",
-        "config.yaml:2: litellm_settings.default_team_param: unknown key; did you mean default_team_params?",
+        "config.yaml:2: litellm_settings.default_team_param: unknown key. Did you mean default_team_params?",
     );
     assert_said(
         "litellm_settings: {Default-Team-Params: {}}",
@@ -97,7 +97,7 @@ fn a_slip_in_one_of_our_keys_is_no_key_of_litellm() {
     ] {
         assert_said(
             &format!("litellm_settings:\n  {slip}: 1\n"),
-            &format!("config.yaml:2: litellm_settings.{slip}: unknown key; did you mean {meant}?"),
+            &format!("config.yaml:2: litellm_settings.{slip}: unknown key. Did you mean {meant}?"),
         );
     }
 }
@@ -114,7 +114,7 @@ fn models_are_trimmed_and_each_is_kept_once_in_order() {
     assert_eq!(policy.team_params.unwrap().models, ["b", "a"]);
     assert_said(
         &team("models: [a, 4]"),
-        "config.yaml:3: litellm_settings.default_team_params.models[1]: must be text, not a number; put it in quotes",
+        "config.yaml:3: litellm_settings.default_team_params.models[1]: must be text, not a number. Put it in quotes",
     );
     assert_said(&team("models: [\" \"]"), "config.yaml:3: litellm_settings.default_team_params.models[0]: is empty");
     assert_said(
@@ -156,15 +156,15 @@ fn what_litellm_knows_has_no_effect_here_and_what_nobody_knows_is_a_problem() {
         (user("teams: [x]"), "litellm_settings.default_internal_user_params.teams"),
         (user("available_teams: [x]"), "litellm_settings.default_internal_user_params.available_teams"),
     ] {
-        assert_eq!(notes(&yaml, Level::Warning), [format!("{place}: is LiteLLM's and has no effect here")]);
+        assert_eq!(notes(&yaml, NoteLevel::Warning), [format!("{place}: is a LiteLLM key that has no effect here")]);
     }
     assert_said(
         &team("tpm_limits: 1"),
-        "config.yaml:3: litellm_settings.default_team_params.tpm_limits: unknown key; did you mean tpm_limit?",
+        "config.yaml:3: litellm_settings.default_team_params.tpm_limits: unknown key. Did you mean tpm_limit?",
     );
     assert_said(
         &user("user_rol: x"),
-        "config.yaml:3: litellm_settings.default_internal_user_params.user_rol: unknown key; did you mean user_role?",
+        "config.yaml:3: litellm_settings.default_internal_user_params.user_rol: unknown key. Did you mean user_role?",
     );
 }
 
@@ -177,16 +177,16 @@ fn the_default_role_is_one_that_everybody_may_have() {
         assert_eq!(good(&user(&format!("user_role: {role}"))).policy.default_role(), read);
     }
     for role in ["proxy_admin", "proxy_admin_viewer"] {
-        let expected = format!("{place}: everyone to whom Entra gives no app role becomes {role}");
-        assert_eq!(notes(&user(&format!("user_role: {role}")), Level::Warning), [expected]);
+        let expected = format!("{place}: every user without an app role in Entra becomes {role}");
+        assert_eq!(notes(&user(&format!("user_role: {role}")), NoteLevel::Warning), [expected]);
     }
     for (role, expected) in [
         (
             "org_admin",
-            "org_admin is a right over particular organizations, so it can be nobody's default; write one of proxy_admin, ",
+            "org_admin applies to particular organizations, so it cannot be the default role. Valid values: proxy_admin, ",
         ),
-        ("internal_usr", "is not a role; did you mean internal_user?"),
-        ("team", "is not a role; write one of proxy_admin, proxy_admin_viewer, internal_user, internal_user_viewer"),
+        ("internal_usr", "is not a role. Did you mean internal_user?"),
+        ("team", "is not a role. Valid values: proxy_admin, proxy_admin_viewer, internal_user, internal_user_viewer"),
     ] {
         assert_said(&user(&format!("user_role: {role}")), &format!("config.yaml:3: {place}: {expected}"));
     }

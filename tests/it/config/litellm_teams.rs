@@ -117,12 +117,12 @@ fn metadata_is_for_both_stores_and_an_organization_by_default_for_litellms() {
         assert_eq!(Value::Object(params.metadata), json!({"cost_center": 7, "tags": ["a"]}));
         let told = format!("{PLACE}.organization_id: has no effect with the native store");
         let told = organization.is_none().then_some(told).into_iter().collect::<Vec<_>>();
-        assert_eq!(notes(&yaml, Level::Warning), told, "with {store:?}");
+        assert_eq!(notes(&yaml, NoteLevel::Warning), told, "with {store:?}");
     }
     for (bad, expected) in [
         ("organization_id: 7", "organization_id: must be text, not a number"),
         ("organization_id: [a]", "organization_id: must be text, not a list"),
-        ("organization_id: \" \"", "organization_id: is empty; write the id of an organization"),
+        ("organization_id: \" \"", "organization_id: is empty. Write the ID of an organization"),
     ] {
         assert_said(&team(StoreKind::LiteLlm, bad), &format!("config.yaml:3: {PLACE}.{expected}"));
     }
@@ -137,9 +137,9 @@ fn an_organization_by_default_is_nobodys_where_each_team_has_one_of_its_own() {
              litellm_settings: {{entra_groups_also_create_orgs: {flag}, default_team_params: {{organization_id: o}}}}"
         )
     };
-    assert_eq!(notes(&yaml(false), Level::Warning), [] as [&str; 0]);
-    let expected = "has no effect with entra_groups_also_create_orgs: each team is in an organization of its own";
-    assert_eq!(notes(&yaml(true), Level::Warning), [format!("{PLACE}.organization_id: {expected}")]);
+    assert_eq!(notes(&yaml(false), NoteLevel::Warning), [] as [&str; 0]);
+    let expected = "has no effect with entra_groups_also_create_orgs, which gives each team its own organization";
+    assert_eq!(notes(&yaml(true), NoteLevel::Warning), [format!("{PLACE}.organization_id: {expected}")]);
 }
 
 #[test]
@@ -183,18 +183,18 @@ fn the_environment_is_put_into_metadata_at_any_depth_and_changes_no_type() {
     assert_eq!(Value::Object(params.metadata), expected);
     assert_said(
         &team(StoreKind::LiteLlm, "metadata:\n      team:\n        - x: \"${NO_SUCH}\""),
-        &format!("config.yaml:5: {PLACE}.metadata.team[0].x: the environment variable NO_SUCH is not set, or empty"),
+        &format!("config.yaml:5: {PLACE}.metadata.team[0].x: the environment variable NO_SUCH is not set or empty"),
     );
     assert_said(
         &team(StoreKind::LiteLlm, "metadata: {key: os.environ/LANGFUSE}"),
-        &format!("config.yaml:3: {PLACE}.metadata.key: os.environ/NAME is not read here; write ${{NAME}}"),
+        &format!("config.yaml:3: {PLACE}.metadata.key: os.environ/NAME is not supported. Write ${{NAME}}"),
     );
 }
 
 #[test]
 fn metadata_that_is_no_mapping_or_no_json_is_refused_at_its_place() {
     for (yaml, expected) in [
-        ("[a]", "metadata: must be a mapping; write its keys below it"),
+        ("[a]", "metadata: must be a mapping. Write its keys below it"),
         ("text", "metadata: must be a mapping"),
         ("7", "metadata: must be a mapping"),
         ("true", "metadata: must be a mapping"),
@@ -219,7 +219,7 @@ fn tags_are_a_key_of_metadata_and_win_over_one_of_that_name() {
     for (bad, expected) in [
         ("tags: a", "tags: must be a list, not text"),
         ("tags: {a: b}", "tags: must be a list, not a mapping"),
-        ("tags: [a, 7]", "tags[1]: must be text, not a number; put it in quotes"),
+        ("tags: [a, 7]", "tags[1]: must be text, not a number. Put it in quotes"),
         ("tags: [\" \"]", "tags[0]: is empty"),
     ] {
         assert_said(&team(StoreKind::LiteLlm, bad), &format!("config.yaml:3: {PLACE}.{expected}"));
@@ -230,8 +230,8 @@ fn tags_are_a_key_of_metadata_and_win_over_one_of_that_name() {
 fn the_budget_of_a_teams_members_is_the_proxys_own_in_metadata() {
     let yaml = team(StoreKind::LiteLlm, "metadata: {team_member_budget_id: b-1, a: {team_member_budget_id: b-2}}");
     let expected =
-        format!("{PLACE}.metadata.team_member_budget_id: is the proxy's own and is left out, as the proxy does");
-    assert_eq!(notes(&yaml, Level::Warning), [expected]);
+        format!("{PLACE}.metadata.team_member_budget_id: is managed by the proxy and is ignored, as in the proxy");
+    assert_eq!(notes(&yaml, NoteLevel::Warning), [expected]);
     let metadata = good(&yaml).policy.team_params.unwrap().metadata;
     assert_eq!(Value::Object(metadata), json!({"a": {"team_member_budget_id": "b-2"}}), "deeper it is anybody's");
 }
@@ -246,7 +246,10 @@ fn permissions_are_management_routes_each_once_in_order() {
     assert_eq!(permissions.team_member_permissions.as_deref(), Some(&expected[..]));
     for (bad, expected) in [
         ("/key/info", ": must be a list, not text"),
-        ("[/key/info, key/generate]", "[1]: is not a management route; write such as /key/generate or /key/info"),
+        (
+            "[/key/info, key/generate]",
+            "[1]: is not a management route. Write a route such as /key/generate or /key/info",
+        ),
         ("[7]", "[0]: must be text, not a number"),
         ("[\"\"]", "[0]: is empty"),
     ] {
@@ -321,21 +324,21 @@ fn what_only_the_litellm_store_knows_is_told_and_not_even_looked_at_by_the_nativ
     for value in BAD_FOR_MEMBERS.into_iter().chain(["team_member_budget: 5", "team_member_permissions: [/key/info]"]) {
         let key = value.split(':').next().unwrap();
         let yaml = team(StoreKind::Native, value);
-        assert_eq!(notes(&yaml, Level::Warning), [format!("{PLACE}.{key}: {NATIVE}")], "{value}");
+        assert_eq!(notes(&yaml, NoteLevel::Warning), [format!("{PLACE}.{key}: {NATIVE}")], "{value}");
         assert_eq!(good(&yaml).policy.team_params, Some(TeamParams::default()), "{value}");
     }
-    assert_eq!(notes(&team(StoreKind::Native, "team_member_budget: null"), Level::Warning), [] as [&str; 0]);
+    assert_eq!(notes(&team(StoreKind::Native, "team_member_budget: null"), NoteLevel::Warning), [] as [&str; 0]);
 
     let people = |store, yaml: &str| section("default_internal_user_params", store, yaml);
     for (key, bad) in [("tpm_limit", "-1"), ("rpm_limit", "1.5"), ("tpm_limit", "many"), ("rpm_limit", "[1]")] {
         let yaml = format!("{key}: {bad}");
         assert_said(&people(StoreKind::LiteLlm, &yaml), &format!("config.yaml:3: {PEOPLE}.{key}: "));
-        assert_eq!(notes(&people(StoreKind::Native, &yaml), Level::Warning), [format!("{PEOPLE}.{key}: {NATIVE}")]);
+        assert_eq!(notes(&people(StoreKind::Native, &yaml), NoteLevel::Warning), [format!("{PEOPLE}.{key}: {NATIVE}")]);
     }
     let yaml = people(StoreKind::LiteLlm, "{tpm_limit: 5, rpm_limit: 0}");
     let limits = good(&yaml).policy.user_params.limits;
     assert_eq!((limits.tpm_limit, limits.rpm_limit), (Some(5), Some(0)));
-    assert_eq!(notes(&yaml, Level::Warning), [] as [&str; 0]);
+    assert_eq!(notes(&yaml, NoteLevel::Warning), [] as [&str; 0]);
 }
 
 #[test]
@@ -344,14 +347,14 @@ fn what_litellm_would_give_a_team_and_we_do_not_is_refused_by_name_with_its_stor
         for value in ["[x]", "7", "{a: b}", "\"${NO_SUCH}\"", "false"] {
             let yaml = format!("{key}: {value}");
             let expected = format!(
-                "config.yaml:3: {PLACE}.{key}: is LiteLLM's and is not supported here; leave it out, and set it in LiteLLM"
+                "config.yaml:3: {PLACE}.{key}: is a LiteLLM key that is not supported here. Remove it, and set it in LiteLLM"
             );
             assert_said(&team(StoreKind::LiteLlm, &yaml), &expected);
-            let expected = format!("{PLACE}.{key}: is LiteLLM's and has no effect here");
-            assert_eq!(notes(&team(StoreKind::Native, &yaml), Level::Warning), [expected]);
+            let expected = format!("{PLACE}.{key}: is a LiteLLM key that has no effect here");
+            assert_eq!(notes(&team(StoreKind::Native, &yaml), NoteLevel::Warning), [expected]);
         }
         let nothing = team(StoreKind::LiteLlm, &format!("{key}: null"));
-        assert_eq!(notes(&nothing, Level::Warning), [] as [&str; 0], "null is as good as absent");
+        assert_eq!(notes(&nothing, NoteLevel::Warning), [] as [&str; 0], "null is as good as absent");
     }
     let all = NOT_OURS.map(|key| format!("{key}: 1")).join("\n    ");
     let lines = said(&team(StoreKind::LiteLlm, &all));
@@ -369,26 +372,26 @@ fn keys_that_are_not_applied_are_accepted_with_a_warning() {
             "default_team_params",
             PLACE,
             NOT_APPLIED,
-            "teams that Entraway creates; set it on each team in LiteLLM after its first sign-in (/team/update)",
+            "teams that Entraway creates. Set it on each team in LiteLLM after its first sign-in (/team/update)",
         ),
         (
             "default_internal_user_params",
             PEOPLE,
             NOT_APPLIED_TO_USERS,
-            "users that Entraway creates; set it on each user in LiteLLM (/user/update); give membership of a team by an \
-             Entra group",
+            "users that Entraway creates. Set it on each user in LiteLLM (/user/update), and add users to teams by \
+             Entra groups",
         ),
     ] {
         for key in keys {
             for value in ["[x]", "7", "{a: b}", "\"${NO_SUCH}\""] {
                 let yaml = format!("{key}: {value}");
                 let expected = [format!("{place}.{key}: is not applied to {rest}")];
-                assert_eq!(notes(&section(name, StoreKind::LiteLlm, &yaml), Level::Warning), expected);
-                let expected = [format!("{place}.{key}: is LiteLLM's and has no effect here")];
-                assert_eq!(notes(&section(name, StoreKind::Native, &yaml), Level::Warning), expected);
+                assert_eq!(notes(&section(name, StoreKind::LiteLlm, &yaml), NoteLevel::Warning), expected);
+                let expected = [format!("{place}.{key}: is a LiteLLM key that has no effect here")];
+                assert_eq!(notes(&section(name, StoreKind::Native, &yaml), NoteLevel::Warning), expected);
             }
             let nothing = section(name, StoreKind::LiteLlm, &format!("{key}: null"));
-            assert_eq!(notes(&nothing, Level::Warning), [] as [&str; 0], "null is as good as absent");
+            assert_eq!(notes(&nothing, NoteLevel::Warning), [] as [&str; 0], "null is as good as absent");
         }
     }
 }
@@ -406,7 +409,7 @@ fn access_groups_are_each_once_in_order_for_litellms_store() {
         assert_said(&yaml, &format!("config.yaml:3: {PLACE}.access_group_ids{expected}"));
     }
     let yaml = team(StoreKind::Native, "access_group_ids: [a]");
-    assert_eq!(notes(&yaml, Level::Warning), [format!("{PLACE}.access_group_ids: {NATIVE}")]);
+    assert_eq!(notes(&yaml, NoteLevel::Warning), [format!("{PLACE}.access_group_ids: {NATIVE}")]);
     assert_eq!(good(&yaml).policy.team_params, Some(TeamParams::default()));
 }
 
@@ -416,14 +419,14 @@ fn what_litellm_would_give_a_person_and_we_do_not_is_refused_by_name_with_its_st
     for key in NOT_OURS_OF_PEOPLE {
         let yaml = format!("{key}: [x]");
         let expected = format!(
-            "config.yaml:3: {PEOPLE}.{key}: is LiteLLM's and is not supported here; leave it out, and set it in LiteLLM \
-             where a person needs it"
+            "config.yaml:3: {PEOPLE}.{key}: is a LiteLLM key that is not supported here. Remove it, and set it in LiteLLM \
+             for the users that need it"
         );
         assert_said(&people(StoreKind::LiteLlm, &yaml), &expected);
-        let expected = format!("{PEOPLE}.{key}: is LiteLLM's and has no effect here");
-        assert_eq!(notes(&people(StoreKind::Native, &yaml), Level::Warning), [expected]);
+        let expected = format!("{PEOPLE}.{key}: is a LiteLLM key that has no effect here");
+        assert_eq!(notes(&people(StoreKind::Native, &yaml), NoteLevel::Warning), [expected]);
         let nothing = people(StoreKind::LiteLlm, &format!("{key}: null"));
-        assert_eq!(notes(&nothing, Level::Warning), [] as [&str; 0], "null is as good as absent");
+        assert_eq!(notes(&nothing, NoteLevel::Warning), [] as [&str; 0], "null is as good as absent");
     }
 }
 
@@ -432,7 +435,10 @@ fn what_changes_nothing_in_a_persons_row_is_told_with_either_store() {
     for key in WITHOUT_EFFECT_ON_PEOPLE {
         for store in [StoreKind::Native, StoreKind::LiteLlm] {
             let yaml = section("default_internal_user_params", store, &format!("{key}: [x]"));
-            assert_eq!(notes(&yaml, Level::Warning), [format!("{PEOPLE}.{key}: is LiteLLM's and has no effect here")]);
+            assert_eq!(
+                notes(&yaml, NoteLevel::Warning),
+                [format!("{PEOPLE}.{key}: is a LiteLLM key that has no effect here")]
+            );
         }
     }
 }
@@ -449,10 +455,10 @@ fn what_nobody_knows_is_a_problem_with_the_nearest_known_key() {
             ("team-member-budget-duration", "team_member_budget_duration"),
             ("team_member_tpm_limits", "team_member_tpm_limit"),
         ] {
-            let expected = format!("config.yaml:3: {PLACE}.{slip}: unknown key; did you mean {meant}?");
+            let expected = format!("config.yaml:3: {PLACE}.{slip}: unknown key. Did you mean {meant}?");
             assert_said(&team(store, &format!("{slip}: 1")), &expected);
         }
-        let expected = format!("config.yaml:3: {PLACE}.colour: unknown key; known here: models, ");
+        let expected = format!("config.yaml:3: {PLACE}.colour: unknown key. Valid keys: models, ");
         let lines = said(&team(store, "colour: 1"));
         let known = |line: &String| line.contains("team_member_rpm_limit") && line.contains("metadata");
         assert!(lines.len() == 1 && known(&lines[0]), "must give: {expected}\nbut gave: {lines:#?}");

@@ -14,9 +14,9 @@ fn a_name_is_a_short_text_on_one_line() {
     let longest = "ü".repeat(64);
     assert_eq!(good(&format!("pages: {{name: {longest}}}")).pages.name, Some(longest.clone()));
     for (name, said) in [
-        (longest + "x", "is too long; write the name that people know you by, in at most 64 characters"),
+        (longest + "x", "is too long. Write the name of your organization or service, in at most 64 characters"),
         ("''".to_owned(), "is empty"),
-        ("\"a\\nb\"".to_owned(), "holds a line break"),
+        ("\"a\\nb\"".to_owned(), "contains a line break"),
         ("7".to_owned(), "must be text, not a number"),
     ] {
         assert_said(&format!("pages:\n  name: {name}\n"), &format!("config.yaml:2: pages.name: {said}"));
@@ -49,15 +49,15 @@ fn a_logo_that_cannot_be_shown_is_refused_with_its_place_and_what_to_do() {
     folder.write("photo.jpg", b"\xff\xd8\xff\xe0");
     folder.load("pages: {logo_file: fits.svg}", &least()).unwrap_or_else(|error| panic!("256 KiB fit: {error}"));
     for (name, said) in [
-        ("large.svg", "is larger than 256 KiB; make the picture smaller"),
-        ("page.svg", "is neither an SVG in UTF-8 nor a PNG; give the path of an SVG or PNG file"),
-        ("photo.jpg", "is neither an SVG in UTF-8 nor a PNG; give the path of an SVG or PNG file"),
-        ("plain.svg", "names no namespace, and browsers would not show it; write xmlns="),
-        ("nowhere.svg", "cannot be read (entity not found); give the path of an SVG or PNG file"),
+        ("large.svg", "is larger than 256 KiB. Use a smaller image"),
+        ("page.svg", "is neither an SVG in UTF-8 nor a PNG. Give the path of an SVG or PNG file"),
+        ("photo.jpg", "is neither an SVG in UTF-8 nor a PNG. Give the path of an SVG or PNG file"),
+        ("plain.svg", "has no SVG namespace, so browsers would not show it. Add xmlns="),
+        ("nowhere.svg", "cannot be read (entity not found). Give the path of an SVG or PNG file"),
     ] {
         let error = folder.load(&format!("pages:\n  logo_file: {name}\n"), &least()).unwrap_err();
         let [problem] = &error.problems[..] else { panic!("one problem with {name}, not {error}") };
-        assert_eq!((problem.place.as_str(), problem.line), ("pages.logo_file", Some(2)), "{name}");
+        assert_eq!((problem.path.as_str(), problem.line), ("pages.logo_file", Some(2)), "{name}");
         let begin = format!("pages.logo_file: \"{name}\" {said}");
         assert!(problem.to_string().starts_with(&begin), "{problem} does not begin with {begin}");
     }

@@ -9,16 +9,16 @@ fn all_problems_are_said_at_once_in_the_order_of_the_file() {
     let lines = said_with(yaml, &Env::new());
     let expected = [
         "config.yaml:1: server.public_url: is missing",
-        "config.yaml:2: server.public_ur: unknown key; did you mean public_url?",
-        "config.yaml:3: server.listen: must be an IP address and a port; write such as 0.0.0.0:8080",
-        "config.yaml:4: store: is not one of the words known here; known here: native, litellm",
-        "config.yaml:5: sesion: unknown key; did you mean session?",
-        "config.yaml:7: session.lifetime: is a number without a unit; write 60s for seconds",
+        "config.yaml:2: server.public_ur: unknown key. Did you mean public_url?",
+        "config.yaml:3: server.listen: must be an IP address and a port. Write, for example, 0.0.0.0:8080",
+        "config.yaml:4: store: is not a valid value. Valid values: native, litellm",
+        "config.yaml:5: sesion: unknown key. Did you mean session?",
+        "config.yaml:7: session.lifetime: is a number without a unit. Write 60s for seconds",
         "config.yaml:8: entra.tenant: is missing",
         "config.yaml:8: entra.client_secret: is missing",
-        "config.yaml:9: entra.cloud: is not one of the words known here; known here: global, us_government, china",
+        "config.yaml:9: entra.cloud: is not a valid value. Valid values: global, us_government, china",
         "config.yaml:10: entra.client_id: must be text, not a list",
-        "database.url: is missing; set it (or url_file) in the file, or DATABASE_URL in the environment",
+        "database.url: is missing. Set it (or url_file) in the file, or DATABASE_URL in the environment",
     ];
     assert_eq!(lines.len(), expected.len(), "{lines:#?}");
     for (line, expected) in lines.iter().zip(expected) {
@@ -36,24 +36,24 @@ fn where_metrics_are_read_is_an_address_or_nowhere() {
     }
     assert_said(
         "server: {metrics_listen: '9464'}",
-        "config.yaml:1: server.metrics_listen: must be an IP address and a port; write such as 127.0.0.1:9464, or null",
+        "config.yaml:1: server.metrics_listen: must be an IP address and a port. Write, for example, 127.0.0.1:9464, or null",
     );
 }
 
 #[test]
 fn an_unknown_key_is_named_with_its_line_and_its_nearest_neighbour() {
     for (yaml, expected) in [
-        ("sever: {}\n", "config.yaml:1: sever: unknown key; did you mean server?"),
-        ("general_settings: {}\n", "config.yaml:1: general_settings: unknown key; known here: server, database, "),
-        ("server:\n  threads: x\n", "config.yaml:2: server.threads: unknown key; known here: public_url, "),
-        ("database: {urls: x}\n", "config.yaml:1: database.urls: unknown key; did you mean url?"),
-        ("entra:\n  clientSecret: x\n", "config.yaml:2: entra.clientSecret: unknown key; did you mean client_secret?"),
-        ("sync: {nested_group: true}\n", "config.yaml:1: sync.nested_group: unknown key; did you mean nested_groups?"),
+        ("sever: {}\n", "config.yaml:1: sever: unknown key. Did you mean server?"),
+        ("general_settings: {}\n", "config.yaml:1: general_settings: unknown key. Valid keys: server, database, "),
+        ("server:\n  threads: x\n", "config.yaml:2: server.threads: unknown key. Valid keys: public_url, "),
+        ("database: {urls: x}\n", "config.yaml:1: database.urls: unknown key. Did you mean url?"),
+        ("entra:\n  clientSecret: x\n", "config.yaml:2: entra.clientSecret: unknown key. Did you mean client_secret?"),
+        ("sync: {nested_group: true}\n", "config.yaml:1: sync.nested_group: unknown key. Did you mean nested_groups?"),
         (
             "access: {require-group: true}\n",
-            "config.yaml:1: access.require-group: unknown key; did you mean require_group?",
+            "config.yaml:1: access.require-group: unknown key. Did you mean require_group?",
         ),
-        ("session: {life_time: 1h}\n", "config.yaml:1: session.life_time: unknown key; did you mean lifetime?"),
+        ("session: {life_time: 1h}\n", "config.yaml:1: session.life_time: unknown key. Did you mean lifetime?"),
     ] {
         assert_said(yaml, expected);
     }
@@ -63,7 +63,7 @@ fn an_unknown_key_is_named_with_its_line_and_its_nearest_neighbour() {
 fn a_key_given_twice_is_named_and_the_other_problems_are_still_said() {
     let lines = said("sync:\n  nested_groups: true\n  nested_groups: false\nstore: x\n");
     assert_eq!(lines.len(), 2, "{lines:#?}");
-    assert_eq!(lines[0], "config.yaml:3: sync.nested_groups: this key is given twice; keep one");
+    assert_eq!(lines[0], "config.yaml:3: sync.nested_groups: duplicate key. Keep one");
     assert!(lines[1].starts_with("config.yaml:4: store:"), "{lines:#?}");
 }
 

@@ -33,7 +33,7 @@ fn numbers_and_booleans_may_come_from_the_environment() {
 fn a_name_without_a_value_is_a_problem_of_its_key_line_and_variable() {
     for form in ["${NONE}", "\"${NONE}\"", "'${NONE}'"] {
         let yaml = format!("entra:\n  service_principal_id: {form}\n");
-        let expected = "config.yaml:2: entra.service_principal_id: the environment variable NONE is not set, or empty";
+        let expected = "config.yaml:2: entra.service_principal_id: the environment variable NONE is not set or empty";
         assert_said(&yaml, expected);
     }
     assert_said(

@@ -84,7 +84,7 @@ fn a_secret_given_in_both_ways_is_a_problem() {
         ("litellm", "redis_url", "redis://db"),
     ] {
         let yaml = format!("{section}:\n  {key}: {value}\n  {key}_file: x\n");
-        assert_said(&yaml, &format!("config.yaml:3: {section}.{key}_file: is given, and so is {section}.{key}"));
+        assert_said(&yaml, &format!("config.yaml:3: {section}.{key}_file: cannot be combined with {section}.{key}"));
     }
 }
 
@@ -217,13 +217,13 @@ fn a_bad_cookie_key_is_named_by_its_place_and_its_size() {
     let short = base64::prelude::BASE64_STANDARD.encode([7; 48]);
     assert_said(
         &format!("session:\n  cookie_keys:\n  - {}\n  - {short}\n", key(1)),
-        "config.yaml:4: session.cookie_keys[1]: must be 64 bytes in base64, but is 48; make one with: openssl",
+        "config.yaml:4: session.cookie_keys[1]: must be 64 bytes in base64, not 48. Create one with: openssl",
     );
     let folder = Folder::new("keys");
     folder.write("keys", format!("{}\n{short}\n", key(1)));
     let error = folder.load("session: {cookie_keys_file: keys}", &least()).unwrap_err().to_string();
     assert!(
-        error.contains("session.cookie_keys_file: line 2 of the file must be 64 bytes in base64, but is 48"),
+        error.contains("session.cookie_keys_file: line 2 of the file must be 64 bytes in base64, not 48"),
         "{error}"
     );
 }

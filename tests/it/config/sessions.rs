@@ -55,7 +55,7 @@ fn what_a_session_cannot_have_is_said() {
         ("assertion: {audience: ''}", "session.assertion.audience: is empty"),
         ("assertion: {audience: x, ttl: 4s}", "session.assertion.ttl: "),
         ("assertion: {audience: x, ttl: 11m}", "session.assertion.ttl: "),
-        ("assertion: {audience: x, tll: 1m}", "session.assertion.tll: unknown key; did you mean ttl?"),
+        ("assertion: {audience: x, tll: 1m}", "session.assertion.tll: unknown key. Did you mean ttl?"),
     ] {
         assert_said(&format!("session: {{{session}}}"), &format!("config.yaml:1: {begin}"));
     }
@@ -70,7 +70,7 @@ fn a_cookie_domain_is_one_that_the_public_url_is_in() {
         assert_eq!(config.session.cookie_domain.as_deref(), Some(read), "{domain}");
     }
     for domain in ["example.org", "ple.com", "x.sso.example.com", "sso.example.com.evil.example"] {
-        let begin = "config.yaml:1: session.cookie_domain: is not a domain that server.public_url is in";
+        let begin = "config.yaml:1: session.cookie_domain: does not contain server.public_url";
         assert_said(&format!("session: {{cookie_domain: {domain}}}"), begin);
     }
     for domain in ["com", "''", "127.0.0.1", "https://example.com", "'*.example.com'", "example.com:443"] {
@@ -90,7 +90,7 @@ fn a_return_host_is_a_host_that_the_cookie_reaches() {
     for (session, host) in
         [("{}", "app.example.com"), ("{cookie_domain: example.com}", "app.example.org"), ("{}", "example.com")]
     {
-        let begin = "config.yaml:2: access.return_hosts[0]: does not get the session's cookie";
+        let begin = "config.yaml:2: access.return_hosts[0]: does not receive the session cookie";
         assert_said(&format!("session: {session}\naccess: {{return_hosts: ['{host}']}}"), begin);
     }
     for host in ["https://app.example.com", "app.example.com/x", "*.example.com", "", "a b", "x@app.example.com", "a:b"]
@@ -110,7 +110,7 @@ fn below_a_path_no_other_page_of_the_host_gets_the_cookie_without_a_domain() {
         env
     };
     let said = said_with(&format!("{server}{hosts}"), &env);
-    assert!(said.len() == 1 && said[0].contains("set session.cookie_domain"), "{said:?}");
+    assert!(said.len() == 1 && said[0].contains("Set session.cookie_domain"), "{said:?}");
     let with = read(&format!("{server}{hosts}session: {{cookie_domain: example.com}}"), &env);
     assert_eq!(with.unwrap().config.return_hosts.len(), 1);
 }

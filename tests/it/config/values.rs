@@ -56,7 +56,7 @@ fn limits_are_counted_exactly_and_only_rates_can_be_off() {
             );
         }
     }
-    assert_said("limits: {sign_ins: 3}", "config.yaml:1: limits.sign_ins: unknown key; known here: connections, ");
+    assert_said("limits: {sign_ins: 3}", "config.yaml:1: limits.sign_ins: unknown key. Valid keys: connections, ");
 }
 
 #[test]
@@ -67,10 +67,10 @@ fn clients_are_told_apart_where_no_unnamed_proxy_stands_in_front() {
         ("{trusted_proxies: [10.0.0.0/8]}", true),
         ("{trusted_proxies: [::1]}", true),
     ] {
-        assert_eq!(good(&format!("server: {server}")).server.tells_clients_apart(), apart, "{server}");
+        assert_eq!(good(&format!("server: {server}")).server.knows_client_addresses(), apart, "{server}");
     }
     let local = and(least(), "PROXY_BASE_URL", "http://localhost:8080");
-    assert!(read("", &local).unwrap().config.server.tells_clients_apart(), "people come without a proxy");
+    assert!(read("", &local).unwrap().config.server.knows_client_addresses(), "people come without a proxy");
 }
 
 #[test]
@@ -85,13 +85,13 @@ fn tenants_are_listed_exactly_where_the_tenant_is_open() {
         assert_eq!(open(tenant, &one).unwrap().config.entra.allowed_tenants.len(), 1, "{tenant}");
         for none in ["[]", "null"] {
             let error = open(tenant, none).unwrap_err().to_string();
-            assert!(error.contains("entra.tenant: organizations and common need entra.allowed_tenants"), "{error}");
+            assert!(error.contains("entra.tenant: organizations and common require entra.allowed_tenants"), "{error}");
         }
     }
     for tenant in [ID, "contoso.com"] {
         assert!(open(tenant, "[]").is_ok(), "{tenant}");
         let error = open(tenant, &one).unwrap_err().to_string();
-        assert!(error.starts_with("config.yaml:1: entra.allowed_tenants: only organizations and common"), "{error}");
+        assert!(error.starts_with("config.yaml:1: entra.allowed_tenants: requires organizations or common"), "{error}");
     }
     let error = open("common", "[9188040d-6c67-4c5b-b112-36a304b66dad, x]").unwrap_err();
     assert_eq!(error.problems.len(), 2, "personal accounts and what is no id are refused: {error}");
@@ -125,8 +125,8 @@ fn durations_have_a_unit_and_limits() {
         assert_eq!(ttl, Duration::from_secs(seconds), "{value}");
     }
     for (value, expected) in [
-        ("60", "is a number without a unit; write 60s"),
-        ("\"60\"", "is a number without a unit; write it with one"),
+        ("60", "is a number without a unit. Write 60s"),
+        ("\"60\"", "is a number without a unit. Add a unit"),
         ("soon", "is not a duration"),
         ("1.5", "is not a duration"),
         ("true", "is not a duration"),
@@ -158,7 +158,7 @@ fn a_session_is_idle_no_longer_than_it_lives() {
 fn who_requires_a_group_must_name_the_enterprise_app() {
     assert_said(
         "access: {require_group: true}",
-        "config.yaml:1: access.require_group: needs entra.service_principal_id",
+        "config.yaml:1: access.require_group: requires entra.service_principal_id",
     );
     good("access: {require_group: false}");
     assert!(
@@ -186,24 +186,24 @@ fn roles_are_preferred_by_order_or_by_rank() {
     assert_eq!(good("sync: {role_precedence: highest}").policy.role_precedence, RolePrecedence::Highest);
     assert_said(
         "sync: {role_precedence: higest}",
-        "config.yaml:1: sync.role_precedence: is not one of the words known here; did you mean highest?",
+        "config.yaml:1: sync.role_precedence: is not a valid value. Did you mean highest?",
     );
 }
 
 #[test]
 fn what_can_hardly_be_meant_is_a_warning() {
     for (yaml, expected) in [
-        ("server: {trusted_proxies: [0.0.0.0/0]}".to_owned(), "server.trusted_proxies[0]: every address is trusted"),
+        ("server: {trusted_proxies: [0.0.0.0/0]}".to_owned(), "server.trusted_proxies[0]: trusts every address"),
+        (format!("entra: {{service_principal_id: {OTHER_ID}}}"), "entra.service_principal_id: is the client ID"),
+        ("entra: {graph_url: https://graph.example.com}".into(), "entra.graph_url: does not end with a version"),
         (
-            format!("entra: {{service_principal_id: {OTHER_ID}}}"),
-            "entra.service_principal_id: is the same as the client id",
+            "access: {admin_user_ids: [default_user_id]}".into(),
+            "access.admin_user_ids[0]: has no effect, because it is not an object ID",
         ),
-        ("entra: {graph_url: https://graph.example.com}".into(), "entra.graph_url: has no version"),
-        ("access: {admin_user_ids: [default_user_id]}".into(), "access.admin_user_ids[0]: is not a GUID"),
     ] {
-        let notes = notes(&yaml, Level::Warning);
+        let notes = notes(&yaml, NoteLevel::Warning);
         assert!(notes.len() == 1 && notes[0].starts_with(expected), "{yaml} gave {notes:#?}");
     }
     let loaded = load(None, &and(least(), "MICROSOFT_CLIENT_SECRET", ID)).unwrap();
-    assert!(loaded.notes[0].to_string().contains("looks like the id of a client secret"), "{:?}", loaded.notes);
+    assert!(loaded.notes[0].to_string().contains("looks like a client secret's ID"), "{:?}", loaded.notes);
 }

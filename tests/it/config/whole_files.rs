@@ -54,7 +54,7 @@ fn every_environment_name_is_read_and_wins_over_the_file() {
     assert_eq!(admins, [OTHER_ID, "aaaaaaaa-1111-4111-8111-111111111111"]);
     assert!(config.policy.also_create_orgs);
     assert_eq!(notes.len(), 9, "each value of the file that lost is noted: {notes:#?}");
-    assert!(notes.iter().all(|note| note.level == Level::Debug), "{notes:#?}");
+    assert!(notes.iter().all(|note| note.level == NoteLevel::Debug), "{notes:#?}");
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn the_example_is_read_and_states_the_defaults() {
     let yaml = include_str!("../../../config.example.yaml");
     let env = env(&[("DATABASE_URL", "postgres://db/entraway"), ("MICROSOFT_CLIENT_SECRET", "S3cret")]);
     let Loaded { config, notes } = read(yaml, &env).unwrap_or_else(|error| panic!("{error}"));
-    assert!(notes.iter().all(|note| note.level == Level::Debug), "{notes:#?}");
+    assert!(notes.iter().all(|note| note.level == NoteLevel::Debug), "{notes:#?}");
 
     let mut least = env;
     let zero = "00000000-0000-0000-0000-000000000000";
@@ -105,7 +105,7 @@ fn a_file_that_cannot_be_read_is_named() {
     let error = load(Some(Path::new("/nowhere/config.yaml")), &least()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "/nowhere/config.yaml: cannot be read (entity not found); give the path of a readable file"
+        "/nowhere/config.yaml: cannot be read (entity not found). Give the path of a readable file"
     );
 }
 

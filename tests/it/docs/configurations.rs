@@ -41,8 +41,8 @@ fn problems(yaml: &str) -> Vec<Problem> {
     let parsed = config::parse(Some(yaml), &root().join("example.yaml"), &environment(yaml));
     let mut problems = parsed.err().map(|error| error.problems).unwrap_or_default();
     problems.retain(|problem| {
-        let part = !whole && problem.said == "is missing";
-        let file = problem.place.ends_with("_file") && problem.said.contains("cannot be read");
+        let part = !whole && problem.message == "is missing";
+        let file = problem.path.ends_with("_file") && problem.message.contains("cannot be read");
         !part && !file
     });
     problems
@@ -79,9 +79,10 @@ pub(super) fn keys(section: &str) -> Vec<String> {
     let path: Vec<&str> = section.split('.').filter(|part| !part.is_empty()).collect();
     let yaml = path.iter().rev().fold(format!("{{{unknown}: 1}}"), |yaml, part| format!("{{{part}: {yaml}}}"));
     let ConfigError { problems, .. } = config::parse(Some(&yaml), "x.yaml".as_ref(), &BTreeMap::new()).unwrap_err();
-    let problem = problems.iter().find(|problem| problem.said == "unknown key" && problem.place.ends_with(&unknown));
-    let problem = problem.unwrap_or_else(|| panic!("the loader accepts an unknown key in {section:?}: {problems:?}"));
-    let known = problem.remedy.strip_prefix("known here: ").expect("the loader lists what it knows");
+    let problem = problems.iter().find(|problem| problem.message == "unknown key" && problem.path.ends_with(&unknown));
+    let problem =
+        problem.unwrap_or_else(|| panic!("the loader does not mind an unknown key in {section:?}: {problems:?}"));
+    let known = problem.help.strip_prefix("Valid keys: ").expect("the loader lists what it knows");
     known.split(", ").map(str::to_owned).collect()
 }
 

@@ -125,18 +125,18 @@ async fn when_all_is_well_each_step_says_what_it_found(#[values(Native, LiteLlm)
     world.statements().await;
     let page = load(&mut browser, &service).await;
     for (what, words) in [
-        ("groups", "each assigned group becomes an organization and a team inside it"),
-        ("default_team_params", "budget 100 each 30d, next reset "),
+        ("groups", "each assigned group becomes an organization and a team in it"),
+        ("default_team_params", "budget $100 per 30d, next reset "),
         ("database", "Postgres "),
-        ("tables", "the schema entraway is there"),
+        ("tables", "the schema entraway exists"),
         ("Entra", "1 signing key"),
-        ("client credentials", "Entra gives the app a token in tenant"),
-        ("assigned groups", "2 can be read as the app"),
+        ("client credentials", "Entra issues a token for tenant"),
+        ("assigned groups", "2 can be read with the app's permissions"),
     ] {
         assert_found(&page, "ok", what, &[words]);
     }
     if store == LiteLlm {
-        assert_found(&page, "ok", "LiteLLM's tables", &["all columns that are needed are there"]);
+        assert_found(&page, "ok", "LiteLLM's tables", &["all required columns and grants"]);
     }
     assert!(text(&page.body).contains("All checks passed: users can sign in."), "{}", page.body);
 
@@ -173,7 +173,7 @@ async fn it_says_what_the_flag_is_and_where_that_came_from() {
     let off = world.service_of(world.config_of("  default_team_params: {models: [gpt-4]}\n")).await;
     let page = load(&mut browser, &off).await;
     assert_eq!(setting(&page, FLAG), ("false".to_owned(), "default".to_owned()));
-    assert_found(&page, "ok", "groups", &["so no organizations"]);
+    assert_found(&page, "ok", "groups", &["entra_groups_also_create_orgs is off"]);
     let said = text(&page.body);
     for words in [
         &*format!(
@@ -194,8 +194,8 @@ async fn without_the_enterprise_app_or_with_an_organization_by_default_it_says_s
     let service = world.service_with(principal).await;
     let mut browser = administrator(&world, &service).await;
     let page = load(&mut browser, &service).await;
-    assert!(text(&page.body).contains("is not set: nothing is created, and users are only added to existing teams."));
-    assert_found(&page, "warning", "assigned groups", &["service_principal_id is not set", "set entra.service_princ"]);
+    assert!(text(&page.body).contains("is not set: nothing is created, and people join only what exists."));
+    assert_found(&page, "warning", "assigned groups", &["service_principal_id is not set", "Set entra.service_princ"]);
 
     let service = world.service_of(world.config_of("  default_team_params: {organization_id: acme}\n")).await;
     let page = load(&mut browser, &service).await;
@@ -257,10 +257,10 @@ async fn what_graph_refuses_is_told_with_what_to_do() {
     let mut browser = administrator(&world, &service).await;
     world.simulator.fault(FaultRule::on(Endpoint::AssignedTo, Fault::status(403)).token(TokenKind::AppOnly));
     let page = load(&mut browser, &service).await;
-    let remedy = "grant the application permission Application.Read.All and give admin consent";
+    let remedy = "Add the application permission Application.Read.All and grant admin consent";
     assert_found(&page, "failed", "assigned groups", &["(403)", remedy]);
-    assert_found(&page, "ok", "client credentials", &["Entra gives the app a token"]);
-    assert!(text(&page.body).contains("1 check failed."), "{}", page.body);
+    assert_found(&page, "ok", "client credentials", &["Entra issues a token"]);
+    assert!(text(&page.body).contains("1 thing failed."), "{}", page.body);
 }
 
 #[tokio::test]
@@ -278,10 +278,10 @@ async fn what_does_not_answer_in_time_is_told_and_the_rest_is_there() {
         world.simulator.fault(FaultRule::on(endpoint, hang.clone()));
         world.clock.advance(TimeDelta::seconds(16));
         let page = load(&mut browser, &service).await;
-        assert_found(&page, "warning", what, &["no answer within 4 seconds", "try again later"]);
+        assert_found(&page, "warning", what, &["no answer within 4 seconds", "Try again later"]);
         let said = text(&page.body);
-        assert!(said.contains("No checks failed. ") && !said.contains("users can sign in."), "{said}");
-        assert_found(&page, "ok", "tables", &["the schema entraway is there"]);
+        assert!(said.contains("Nothing failed. There ") && !said.contains("people can sign in."), "{said}");
+        assert_found(&page, "ok", "tables", &["the schema entraway exists"]);
         if let Some(before) = before {
             assert_found(&page, "ok", before, &[]);
         }
