@@ -25,7 +25,7 @@ pub enum GraphError {
     Unreachable(String),
     #[error("Graph did not return the list in time")]
     Timeout,
-    #[error("Graph returned an invalid response")]
+    #[error("Graph's response is invalid")]
     Malformed,
     #[error("Graph's nextLink points to another host")]
     ForeignLink,

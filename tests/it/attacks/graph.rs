@@ -11,7 +11,7 @@ use super::Siege;
 /// What is said in place of a list, and what the record of the sync has to say of it.
 type Lie = (String, &'static str, Fault);
 
-const NO_LIST: &str = "returned an invalid response";
+const NO_LIST: &str = "response is invalid";
 
 fn answer(status: u16, headers: &[(&'static str, &str)], body: impl Into<Vec<u8>>) -> Fault {
     let header =

@@ -136,7 +136,12 @@ async fn another_client_id() {
     let world = world().await;
     let env = with(environment(&world), "CLIENT", "11111111-2222-4333-8444-555555555555");
     let ended = check(&world, CONFIG, &env).await;
-    assert_only_failure(&ended, "client credentials", "unauthorized_client", "is client_id an app of this tenant");
+    assert_only_failure(
+        &ended,
+        "client credentials",
+        "unauthorized_client",
+        "check that this app exists in the tenant",
+    );
 }
 
 #[tokio::test]

@@ -205,7 +205,7 @@ async fn the_log_warns_once_at_the_start() {
         let mut program = Program::start(&folder, &["serve", "--config", &file], &environment(&world));
         program.ready().await;
         let ended = program.terminate().await;
-        let told = ended.log().iter().filter(|line| line.to_string().contains("the certificate that the app")).count();
+        let told = ended.log().iter().filter(|line| line.to_string().contains("the client certificate")).count();
         assert_eq!(told, expected, "{days} days before the end: {}", ended.stderr);
     }
 }

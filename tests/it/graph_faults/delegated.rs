@@ -124,7 +124,7 @@ async fn trouble_with_the_persons_token_does_not_hide_that_the_app_was_refused(
     scene.world.simulator.edit(|directory| directory.app_permissions.application_read = false);
     let broken = FaultRule::on(Endpoint::AssignedTo, Fault::Html).token(TokenKind::Delegated);
     scene.world.simulator.fault(broken);
-    let said = "(403): a permission or its admin consent is missing; as the user: Graph returned an invalid";
+    let said = "(403): a permission or its admin consent is missing; as the user: Graph's response is invalid";
     scene.finds_assigned_unknown(said, "403 as the app, HTML as the person").await;
 }
 

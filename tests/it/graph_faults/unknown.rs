@@ -28,7 +28,7 @@ async fn a_refusal_makes_a_list_unknown(#[values(Native, LiteLlm)] store: StoreK
             ("400", "Graph answered 400", Fault::status(400)),
             ("410", "Graph answered 410", Fault::status(410)),
             ("a redirect", "Graph answered 302", Fault::status(302)),
-            ("no content", "returned an invalid response", Fault::status(299)),
+            ("no content", "response is invalid", Fault::status(299)),
             ("429 with a Retry-After of an hour", "429", Fault::throttled(3_600)),
             ("503 with a Retry-After of a minute", "503", after(503, 60)),
             ("500 with a Retry-After beyond all time", "500", after(500, u64::MAX)),
@@ -77,7 +77,7 @@ async fn an_answer_that_is_no_list_makes_a_list_unknown(#[values(Native, LiteLlm
             let odd_name = how == "a group whose name is an object" && list == List::Assigned;
             let fault = if odd_name { but("principalDisplayName", json!({})) } else { fault };
             scene.world.simulator.fault(FaultRule::on(list.endpoint(), fault));
-            scene.finds_unknown(list, "returned an invalid response", &format!("{list:?} with {how}")).await;
+            scene.finds_unknown(list, "response is invalid", &format!("{list:?} with {how}")).await;
             scene.world.simulator.clear_faults();
         }
     }
