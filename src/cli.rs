@@ -84,7 +84,7 @@ enum Command {
         /// Port of the Entra simulator on 127.0.0.1; if it is in use, another one.
         #[arg(long, default_value_t = 8081)]
         entra_port: u16,
-        /// The tables to write.
+        /// The tables to write: Entraway's or LiteLLM's.
         #[arg(long, value_enum, default_value_t = StoreArg::Native)]
         store: StoreArg,
         /// LiteLLM's migrations, for --store litellm; "script/setup --litellm" downloads them.

@@ -196,7 +196,7 @@ async fn a_param_that_we_do_not_support_is_named_and_nothing_else_is_tried() {
     let world = world().await;
     let ended = check(&world, &config(", max_parallel_requests: 5"), &environment(&world)).await;
     let found = "litellm_settings.default_team_params.max_parallel_requests (line ";
-    assert_only_failure(&ended, "configuration", found, "leave it out, and set it in LiteLLM where a team needs it");
+    assert_only_failure(&ended, "configuration", found, "Remove it, and set it in LiteLLM for the teams that need it");
     let found = "): is a LiteLLM key that is not supported here";
     assert_only_failure(&ended, "configuration", found, "Remove it");
 }

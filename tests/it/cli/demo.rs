@@ -119,7 +119,7 @@ fn the_subcommands_work(folder: &Folder, said: &str) {
 async fn kill_9_of_the_demo_leaves_nothing() {
     let folder = Folder::new();
     let (program, _, said) = demo(&folder, &["--without-orgs"]).await;
-    assert!(said.contains("each group that is assigned to the app becomes a standalone team"), "{said}");
+    assert!(said.contains("Each group that is assigned to the app becomes a standalone team"), "{said}");
     program.signal("KILL");
     assert_eq!(program.end_within(Duration::from_secs(5)).await.code, 128 + 9);
     assert_nothing_left(&folder).await;

@@ -200,7 +200,7 @@ fn metadata_that_is_no_mapping_or_no_json_is_refused_at_its_place() {
         ("true", "metadata: must be a mapping"),
         ("{a: .nan}", "metadata.a: must be a finite number"),
         ("{a: [1, {b: -.inf}]}", "metadata.a[1].b: must be a finite number"),
-        ("{a: {\"S3cret key!\": .inf}}", "metadata.a.(a key that is no name): must be a finite number"),
+        ("{a: {\"S3cret key!\": .inf}}", "metadata.a.(invalid key name): must be a finite number"),
     ] {
         assert_said(
             &team(StoreKind::LiteLlm, &format!("metadata: {yaml}")),

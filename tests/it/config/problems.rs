@@ -63,7 +63,7 @@ fn an_unknown_key_is_named_with_its_line_and_its_nearest_neighbour() {
 fn a_key_given_twice_is_named_and_the_other_problems_are_still_said() {
     let lines = said("sync:\n  nested_groups: true\n  nested_groups: false\nstore: x\n");
     assert_eq!(lines.len(), 2, "{lines:#?}");
-    assert_eq!(lines[0], "config.yaml:3: sync.nested_groups: duplicate key. Keep one");
+    assert_eq!(lines[0], "config.yaml:3: sync.nested_groups: duplicate key. Keep one of them");
     assert!(lines[1].starts_with("config.yaml:4: store:"), "{lines:#?}");
 }
 

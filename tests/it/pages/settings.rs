@@ -131,7 +131,7 @@ async fn when_all_is_well_each_step_says_what_it_found(#[values(Native, LiteLlm)
         ("tables", "the schema entraway exists"),
         ("Entra", "1 signing key"),
         ("client credentials", "Entra issues a token for tenant"),
-        ("assigned groups", "2 can be read with the app's permissions"),
+        ("assigned groups", "2 can be read with the app"),
     ] {
         assert_found(&page, "ok", what, &[words]);
     }
