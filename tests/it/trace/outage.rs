@@ -52,6 +52,6 @@ async fn an_outage_of_the_collector_is_told_once_and_so_is_its_end() {
     let ended = scene.program.terminate().await;
     let count = |words: &str| ended.stderr.matches(words).count();
     assert_eq!((count("failed to export traces"), count("exporting traces again")), (1, 1), "{ended:?}");
-    assert!(ended.stderr.contains("the collector answers 503"), "{ended:?}");
+    assert!(ended.stderr.contains("the collector answered 503"), "{ended:?}");
     assert!(!collector.spans().is_empty(), "something came after that");
 }
