@@ -229,7 +229,7 @@ impl Store {
         self.list(source, &Listing { sort: Sort::Newest, ..listing.clone() }, only).await
     }
 
-    /// A user's organizations within a scope, by name, at most [`MAX_ROWS`].
+    /// A user's organizations within a scope, by name, at most 1,000.
     pub async fn organizations_of(&self, user_id: &str, scope: &Scope) -> Result<Vec<UserOrganization>, StoreError> {
         let query = sqlx::query_as(match self.kind {
             StoreKind::Native => NATIVE_ORGANIZATIONS_OF,
@@ -239,7 +239,7 @@ impl Store {
         Ok(query.fetch_all(&mut *self.connection().await?).await?)
     }
 
-    /// A user's teams within a scope, by name, at most [`MAX_ROWS`].
+    /// A user's teams within a scope, by name, at most 1,000.
     pub async fn teams_of(&self, user_id: &str, scope: &Scope) -> Result<Vec<UserTeam>, StoreError> {
         let query = sqlx::query_as(match self.kind {
             StoreKind::Native => NATIVE_TEAMS_OF,
