@@ -1,4 +1,4 @@
-//! RequestLimits: request size, concurrent sign-ins, requests per client address, sign-ins per user.
+//! Limits: request size, concurrent sign-ins, requests per client address, sign-ins per user.
 
 mod rate;
 

@@ -32,7 +32,7 @@ impl AccessRequirement {
             match &*name {
                 // A group becomes a team and perhaps an organization of the same ID.
                 "group" => {
-                    requirements.extend([Requirement::Team(id("group")?), Requirement::Organization(id("group")?)])
+                    requirements.extend([Requirement::Team(id("group")?), Requirement::Organization(id("group")?)]);
                 }
                 "team" => requirements.push(Requirement::Team(id("team")?)),
                 "organization" => requirements.push(Requirement::Organization(id("organization")?)),

@@ -33,7 +33,7 @@ pub async fn serve_metrics(app: Arc<App>, listener: TcpListener, stop: Cancellat
         tracing::warn!(
             limit = MAX_CONNECTIONS,
             "connection limit of the metrics listener reached; new connections wait"
-        )
+        );
     };
     accept(listener, &permits, &stop, on_full, |stream, peer, permit| {
         let connection = serve_connection(stream, peer, answer.clone(), stop.clone(), TIMEOUTS);

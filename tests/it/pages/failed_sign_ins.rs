@@ -134,7 +134,7 @@ async fn failed_signins_page_is_for_operators_and_filtered(#[values(Native, Lite
     assert!(page.contains("href=\"https://login.microsoftonline.com/error?code=50105\""), "{page}");
     assert!(text(&page).contains("Assign the user or one of their groups"), "{page}");
     let syncs = text(&cast.ada.page(&cast.service, "/syncs").await);
-    assert!(syncs.contains("3 recorded in the last 24 hours"), "{syncs}");
+    assert!(syncs.contains("3 in the last 24 hours"), "{syncs}");
     for query in ["code=unheard-of", "after=x"] {
         assert_eq!(cast.ada.get(&cast.service, &format!("/syncs/failed?{query}")).await.code(), "parameter_value");
     }

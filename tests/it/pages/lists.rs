@@ -119,7 +119,7 @@ async fn invalid_parameters_are_named_with_what_is_allowed() {
         ("/teams", "search=a&utm_source=x", "unknown_parameter", "utm_source", "search, sort, after, before, limit"),
         ("/teams", "after=x", "parameter_value", "after", "next"),
         ("/teams", "before=x", "parameter_value", "before", "previous"),
-        ("/teams", "after=x&before=y", "parameter_value", "before", "one of the two"),
+        ("/teams", "after=x&before=y", "parameter_value", "before", "only one of them"),
         ("/teams", "search=a&search=b", "duplicate_parameter", "search", "once"),
         ("/teams", long.as_str(), "parameter_value", "search", "300 bytes"),
         ("/teams", "search=a%00b", "parameter_value", "search", "without NUL"),
@@ -176,7 +176,7 @@ async fn limit_sets_the_rows_of_a_page_and_its_links_keep_it() {
     assert_eq!(walk(&mut cast, "teams", "limit=70").await, all, "pages of 70 hold the same rows in the same order");
     let page = cast.ada.page(&cast.service, "/teams?search=team&limit=10").await;
     assert_eq!(super::row_ids(&page, "teams").len(), 10);
-    assert!(text(&page).contains("10 a page"), "{}", text(&page));
+    assert!(text(&page).contains("10 per page"), "{}", text(&page));
     assert!(page.contains("name=\"limit\" value=\"10\""), "another search keeps it");
     let (_, rest) = page.split_once("rel=\"next\" href=\"").expect("a next page");
     let next = rest.split('"').next().unwrap().replace("&#38;", "&");
@@ -192,7 +192,7 @@ async fn unknown_parameters_with_odd_names_are_not_repeated() {
         let problem = answer.json();
         assert_eq!((answer.status.as_u16(), &problem["code"]), (400, &json!("unknown_parameter")), "{problem:#}");
         assert_eq!(problem["parameter"], Value::Null, "{problem:#}");
-        assert_eq!(problem["detail"], "The address has a parameter that is unknown here.");
+        assert_eq!(problem["detail"], "The address has an unknown parameter.");
     }
 }
 
