@@ -21,22 +21,22 @@ use pg_sandbox::litellm_migrations;
 use scene::Scene;
 
 #[tokio::test]
-async fn the_tutorial_can_be_clicked_through() {
+async fn tutorial_works_with_native_store() {
     tutorial(&[]).await;
 }
 
 #[tokio::test]
-async fn the_same_tutorial_can_be_clicked_through_on_litellms_own_tables() {
+async fn tutorial_works_with_litellm_store() {
     tutorial(&litellm().each_ref().map(String::as_str)).await;
 }
 
 #[tokio::test]
-async fn without_organizations_the_tutorial_makes_teams_that_stand_alone_and_say_why() {
+async fn tutorial_creates_standalone_teams_with_native_store() {
     without_organizations(&[]).await;
 }
 
 #[tokio::test]
-async fn without_organizations_it_does_so_in_litellms_own_tables_too() {
+async fn tutorial_creates_standalone_teams_with_litellm_store() {
     without_organizations(&litellm().each_ref().map(String::as_str)).await;
 }
 

@@ -41,7 +41,7 @@ async fn failed_discovery_is_retried_after_wall_clock_steps_back() {
 }
 
 #[tokio::test]
-async fn signing_keys_are_read_again_by_their_age_alone() {
+async fn signing_keys_are_refreshed_by_elapsed_time_only() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;
@@ -74,7 +74,7 @@ async fn revoked_session_is_refused_after_wall_clock_steps_back() {
 }
 
 #[tokio::test]
-async fn revocation_counts_at_once_after_wall_clock_steps() {
+async fn revocation_takes_effect_after_wall_clock_steps() {
     for step in [TimeDelta::days(-1), TimeDelta::minutes(30)] {
         let world = World::new().await;
         let (alice, _) = world.alice();

@@ -136,7 +136,7 @@ fn says(words: &Words, parts: &[&str]) {
 
 /// All combinations of what can be there and what can be known.
 #[test]
-fn every_group_has_exactly_one_verdict_whatever_the_facts_are() {
+fn every_group_has_exactly_one_verdict() {
     let mut seen = BTreeSet::new();
     for bits in 0..1_u32 << 11 {
         let bit = |n: u32| bits >> n & 1 == 1;

@@ -116,7 +116,7 @@ fn listed() -> Vec<String> {
 }
 
 #[test]
-fn every_module_imports_only_what_it_may() {
+fn modules_import_only_allowed_modules() {
     let mut findings = Vec::new();
     for source in Source::all().iter().filter(|source| !source.module().is_empty()) {
         let layer = source.layer();
@@ -132,14 +132,14 @@ fn every_module_imports_only_what_it_may() {
 }
 
 #[test]
-fn the_table_of_imports_and_lib_rs_name_the_same_modules() {
+fn import_table_lists_the_modules_of_lib_rs() {
     let table: BTreeSet<String> = MAY_IMPORT.iter().map(|(name, _)| (*name).to_owned()).collect();
     let listed: BTreeSet<String> = listed().into_iter().collect();
     assert_eq!(table, listed, "left: the table in this test; right: src/lib.rs");
 }
 
 #[test]
-fn lib_rs_lists_the_modules_so_that_each_uses_only_those_above_it() {
+fn lib_rs_lists_modules_in_dependency_order() {
     let order = listed();
     let rank = |name: &str| order.iter().position(|listed| listed == name);
     let mut findings = Vec::new();
@@ -155,7 +155,7 @@ fn lib_rs_lists_the_modules_so_that_each_uses_only_those_above_it() {
 }
 
 #[test]
-fn the_program_knows_the_command_line_alone() {
+fn main_imports_only_the_cli_module() {
     let sources = Source::all();
     let main = sources.iter().find(|source| source.path == "src/main.rs").unwrap();
     let imports: Vec<&str> = main.code.lines().filter(|line| line.contains("entraway::")).collect();
@@ -163,7 +163,7 @@ fn the_program_knows_the_command_line_alone() {
 }
 
 #[test]
-fn each_library_is_used_where_it_belongs() {
+fn libraries_are_used_only_in_their_layers() {
     let mut findings = Vec::new();
     for source in Source::all() {
         for (word, places, why) in ONLY_IN.iter().filter(|(_, places, _)| !places.contains(&source.layer())) {
@@ -175,7 +175,7 @@ fn each_library_is_used_where_it_belongs() {
 }
 
 #[test]
-fn what_decides_does_no_io() {
+fn pure_layers_do_no_io() {
     let mut findings = Vec::new();
     for source in Source::all().iter().filter(|source| NO_IO_IN.contains(&source.layer())) {
         for word in IO {
@@ -186,7 +186,7 @@ fn what_decides_does_no_io() {
 }
 
 #[test]
-fn no_query_stands_in_a_loop() {
+fn no_query_runs_in_a_loop() {
     let mut findings = Vec::new();
     for source in Source::all().iter().filter(|source| source.layer() == "db") {
         for call in ["sqlx::query", "query", "query_as", "query_scalar", "raw_sql", "execute", "fetch_one", "fetch_all"]
@@ -198,7 +198,7 @@ fn no_query_stands_in_a_loop() {
 }
 
 #[test]
-fn every_file_says_what_it_is_and_fits_a_head() {
+fn files_have_a_doc_comment_and_respect_the_line_limit() {
     let mut findings = Vec::new();
     for source in Source::workspace() {
         if !source.text.starts_with("//!") {
@@ -213,7 +213,7 @@ fn every_file_says_what_it_is_and_fits_a_head() {
 }
 
 #[test]
-fn nothing_panics_without_saying_why_it_cannot() {
+fn possible_panics_have_an_unwrap_safety_comment() {
     let mut findings = Vec::new();
     for source in Source::workspace() {
         let lines: Vec<&str> = source.text.lines().collect();
@@ -232,7 +232,7 @@ fn nothing_panics_without_saying_why_it_cannot() {
 
 /// The rules are only as good as the eyes that they look with.
 #[test]
-fn the_scan_sees_code_and_only_code() {
+fn source_scan_ignores_comments_and_strings() {
     let text = r##"//! crate::sync in a comment
 use crate::plan::{Groups, types::{self, Note}};
 use super::super::db::Store;

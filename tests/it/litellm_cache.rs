@@ -34,7 +34,7 @@ async fn heard(listener: &mut RedisConnection, channel: &str, count: usize) -> V
 }
 
 #[tokio::test]
-async fn every_worker_hears_each_key_once_in_the_words_of_litellm() {
+async fn each_worker_gets_each_key_once_in_litellm_format() {
     let server = Redis::start(&[]);
     for (namespace, channel) in [(None, CHANNEL.to_owned()), (Some("prod"), format!("prod:{CHANNEL}"))] {
         let cache = cache(&server.url(""), namespace);
@@ -54,7 +54,7 @@ async fn every_worker_hears_each_key_once_in_the_words_of_litellm() {
 }
 
 #[tokio::test]
-async fn a_namespace_that_is_not_the_proxies_is_seen_by_nobody_listening() {
+async fn ready_counts_no_listeners_in_another_namespace() {
     let server = Redis::start(&[]);
     let mut worker = server.connect().await;
     worker.ask(&format!("SUBSCRIBE {CHANNEL}")).await;
@@ -63,7 +63,7 @@ async fn a_namespace_that_is_not_the_proxies_is_seen_by_nobody_listening() {
 }
 
 #[tokio::test]
-async fn all_copies_in_redis_are_dropped_before_anybody_is_told_and_nothing_else_is_touched() {
+async fn redis_copies_are_deleted_before_workers_are_notified() {
     let server = Redis::start(&[]);
     for (namespace, prefix) in [(None, ""), (Some("prod"), "prod:")] {
         let mut redis = server.connect().await;
@@ -97,7 +97,7 @@ async fn all_copies_in_redis_are_dropped_before_anybody_is_told_and_nothing_else
 }
 
 #[tokio::test]
-async fn the_database_of_the_address_is_the_one() {
+async fn database_number_of_redis_url_is_used() {
     let server = Redis::start(&[]);
     let mut redis = server.connect().await;
     redis.ask("SET u-1 x").await;
@@ -110,7 +110,7 @@ async fn the_database_of_the_address_is_the_one() {
 }
 
 #[tokio::test]
-async fn thousands_of_keys_are_one_call_and_no_connection_stays() {
+async fn invalidation_of_5000_keys_leaves_no_connection() {
     let server = Redis::start(&[]);
     let cache = cache(&server.url(""), None);
     let keys: BTreeSet<String> = (0..5000).map(|number| format!("team_id:{number}")).collect();

@@ -87,7 +87,7 @@ fn wrong(expression: &str, metrics: &[Metric]) -> Vec<String> {
 }
 
 #[test]
-fn the_scan_of_expressions_sees_what_is_wrong() {
+fn expression_check_finds_unknown_metrics_and_labels() {
     let metrics = Metrics::new();
     let found = |expression| wrong(expression, metrics.list());
     assert_eq!(found("sum(rate(entraway_sign_ins_total{outcome=~\"busy|internal\",job=\"x\"}[5m])) > 0"), [""; 0]);
@@ -110,7 +110,7 @@ fn promtool(arguments: &[&str]) {
 }
 
 #[test]
-fn the_rules_are_rules_and_fire_at_their_fault_alone() {
+fn alert_rules_fire_for_their_fault_only() {
     promtool(&["check", "rules", RULES]);
     promtool(&["test", "rules", RULE_TESTS]);
     let tests = read(RULE_TESTS);
@@ -122,7 +122,7 @@ fn the_rules_are_rules_and_fire_at_their_fault_alone() {
 }
 
 #[test]
-fn every_alert_names_metrics_that_exist_and_where_it_is_told_what_to_do() {
+fn alerts_name_existing_metrics_and_runbooks() {
     let metrics = Metrics::new();
     let runbook = document(RUNBOOK);
     let anchors = runbook.anchors();
@@ -160,7 +160,7 @@ fn texts<'a>(value: &'a Value, key: &str, found: &mut Vec<&'a str>) {
 }
 
 #[test]
-fn the_dashboard_shows_metrics_that_exist_and_each_of_them_somewhere() {
+fn dashboard_shows_every_metric() {
     let metrics = Metrics::new();
     let dashboard: Value =
         serde_json::from_str(&read(DASHBOARD)).unwrap_or_else(|error| panic!("{DASHBOARD}: {error}"));

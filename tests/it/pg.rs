@@ -18,7 +18,7 @@ use sqlx::{Connection, PgConnection};
 const OWNER: &str = "ENTRAWAY_TEST_OWNER";
 
 #[tokio::test]
-async fn a_cluster_holds_databases_and_is_gone_with_its_owner() {
+async fn private_cluster_serves_databases_and_leaves_nothing() {
     let cluster = PrivateCluster::start(Durability::Fast).await.unwrap();
     assert_eq!(fs::metadata(cluster.folder()).unwrap().permissions().mode() & 0o777, 0o700);
 
@@ -77,7 +77,7 @@ async fn a_cluster_holds_databases_and_is_gone_with_its_owner() {
 }
 
 #[tokio::test]
-async fn benchmarks_run_on_postgres_own_durability() {
+async fn real_durability_keeps_postgres_defaults() {
     let cluster = PrivateCluster::start(Durability::Real).await.unwrap();
     let mut connection = PgConnection::connect(&cluster.url("postgres")).await.unwrap();
     let changed: Vec<String> = sqlx::query_scalar(
@@ -91,7 +91,7 @@ async fn benchmarks_run_on_postgres_own_durability() {
 }
 
 #[test]
-fn kill_9_of_the_owner_leaves_nothing() {
+fn sigkill_of_owner_leaves_nothing() {
     let mut owner = Owner::start("KILL");
     owner.until_ready();
     owner.send("KILL");
@@ -99,7 +99,7 @@ fn kill_9_of_the_owner_leaves_nothing() {
 }
 
 #[test]
-fn ctrl_c_in_the_owners_terminal_leaves_nothing() {
+fn sigint_of_owner_leaves_nothing() {
     let mut owner = Owner::start("INT");
     owner.until_ready();
     owner.send("INT");
@@ -107,7 +107,7 @@ fn ctrl_c_in_the_owners_terminal_leaves_nothing() {
 }
 
 #[test]
-fn kill_9_while_the_cluster_is_being_made_leaves_nothing() {
+fn sigkill_during_cluster_start_leaves_nothing() {
     for after in [1, 20, 150, 350] {
         let mut owner = Owner::start(&format!("EARLY{after}"));
         owner.until_there_is_a_folder();

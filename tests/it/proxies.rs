@@ -110,7 +110,7 @@ const CLAIMS: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn upstream_check_of_the_docs_is_the_tested_one() {
+fn documented_upstream_check_is_the_tested_code() {
     let shown = recipe::recipe("docs/reference/forward-auth.md", "rust");
     let tested = include_str!("forward_auth/upstream_check.rs");
     assert!(

@@ -30,7 +30,7 @@ fn keys(value: &Value) -> Vec<&str> {
 
 #[rstest]
 #[tokio::test]
-async fn api_me_tells_exactly_what_was_agreed(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn api_me_has_exactly_the_specified_fields(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, group) = world.alice();
     let service = world.service().await;
@@ -78,7 +78,7 @@ async fn api_me_tells_exactly_what_was_agreed(#[values(Native, LiteLlm)] store: 
 }
 
 #[tokio::test]
-async fn without_a_session_api_me_is_401_in_json_whoever_asks() {
+async fn api_me_without_session_is_401_problem_json() {
     let world = World::new().await;
     let service = world.service().await;
     let mut browser = Browser::new();
@@ -98,7 +98,7 @@ async fn without_a_session_api_me_is_401_in_json_whoever_asks() {
 
 #[rstest]
 #[tokio::test]
-async fn only_the_hash_of_a_token_is_stored(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn session_token_is_stored_only_as_hash(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, _) = world.alice();
     let service = world.service().await;
@@ -122,9 +122,7 @@ async fn only_the_hash_of_a_token_is_stored(#[values(Native, LiteLlm)] store: St
 
 #[rstest]
 #[tokio::test]
-async fn each_sign_in_has_a_new_token_and_ends_the_session_that_the_browser_had(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn signin_issues_new_token_and_ends_old_session(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, _) = world.alice();
     let bob = world.simulator.edit(|directory| directory.person("Bob Baker", |_| {}));
@@ -145,7 +143,7 @@ async fn each_sign_in_has_a_new_token_and_ends_the_session_that_the_browser_had(
 }
 
 #[tokio::test]
-async fn a_token_that_a_stranger_planted_is_not_taken_over() {
+async fn planted_session_token_is_not_adopted() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;
@@ -159,7 +157,7 @@ async fn a_token_that_a_stranger_planted_is_not_taken_over() {
 
 #[rstest]
 #[tokio::test]
-async fn a_session_ends_with_the_row_of_its_person(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn session_ends_when_user_row_is_deleted(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, _) = world.alice();
     let service = world.service().await;

@@ -9,9 +9,7 @@ use crate::support::{LiteLlm, Native, Service, StoreKind, World, models_of_team}
 
 #[rstest]
 #[tokio::test]
-async fn a_person_signs_in_and_their_groups_are_organizations_teams_and_memberships(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn signin_creates_organizations_teams_and_memberships(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, evals, other) = world.simulator.edit(|directory| {
         let alice = directory.person("Alice Arden", |_| {});
@@ -49,7 +47,7 @@ async fn a_person_signs_in_and_their_groups_are_organizations_teams_and_membersh
 
 /// Somebody else made the schema, for a user who may do no more than own it.
 #[tokio::test]
-async fn a_database_user_who_only_owns_the_schema_is_enough() {
+async fn database_user_owning_only_the_schema_is_sufficient() {
     let world = World::new().await;
     let role = format!("{}_app", world.database_name);
     let sql = format!(
@@ -69,7 +67,7 @@ async fn a_database_user_who_only_owns_the_schema_is_enough() {
 
 #[rstest]
 #[tokio::test]
-async fn the_page_tells_what_a_sign_in_did(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn home_page_shows_changes_of_the_signin(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, group) = world.alice();
     let erin = world.simulator.edit(|directory| directory.person("Erin Ellis", |_| {}));
@@ -112,7 +110,7 @@ async fn last_sync(world: &World, service: &Service, person: ObjectId) -> String
 /// While Microsoft does not tell a list, the page tells as of when the teams are, and that nothing is lost.
 #[rstest]
 #[tokio::test]
-async fn the_page_tells_what_is_not_known(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn home_page_names_unknown_lists(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, _) = world.alice();
     let service = world.service().await;

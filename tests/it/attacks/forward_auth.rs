@@ -57,7 +57,7 @@ impl Siege {
 }
 
 #[tokio::test]
-async fn without_a_session_nothing_that_is_sent_makes_anybody_of_it() {
+async fn verify_rejects_requests_without_a_valid_session() {
     let mut siege = Siege::new().await;
     let (mut signed_out, callback) = siege.comes_back(siege.alice).await;
     assert_eq!(signed_out.get(callback).await.status, 303);
@@ -172,7 +172,7 @@ async fn without_a_session_nothing_that_is_sent_makes_anybody_of_it() {
 }
 
 #[tokio::test]
-async fn whoever_is_signed_in_is_nobody_else_and_in_nothing_else() {
+async fn verify_grants_only_own_identity_and_memberships() {
     let mut siege = Siege::new().await;
     let (mut eves, callback) = siege.comes_back(siege.eve).await;
     assert_eq!(eves.get(callback).await.status, 303);

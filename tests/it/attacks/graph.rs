@@ -64,7 +64,7 @@ async fn believes_none(mut siege: Siege, at_least: usize, lists: &[Endpoint], li
 const LISTS: [Endpoint; 2] = [Endpoint::AssignedTo, Endpoint::MemberOf];
 
 #[tokio::test]
-async fn no_token_goes_to_another_host_whatever_graph_says() {
+async fn graph_token_is_never_sent_to_another_host() {
     believes_none(Siege::new().await, 38, &LISTS, |siege| {
         let lure = &siege.lure.origin;
         let host = lure.strip_prefix("http://").unwrap();
@@ -104,7 +104,7 @@ async fn no_token_goes_to_another_host_whatever_graph_says() {
 }
 
 #[tokio::test]
-async fn what_is_no_proper_list_is_no_list() {
+async fn hostile_graph_list_is_unknown() {
     believes_none(Siege::new().await, 30, &LISTS, |_| {
         let (one, two) = (Uuid::new_v4(), Uuid::new_v4());
         // Both an entry of `memberOf` and one of `appRoleAssignedTo`.
@@ -145,7 +145,7 @@ async fn what_is_no_proper_list_is_no_list() {
 }
 
 #[tokio::test]
-async fn the_words_of_an_error_are_not_repeated() {
+async fn graph_error_text_is_not_shown_or_logged() {
     believes_none(Siege::new().await, 8, &LISTS, |_| {
         let body = json!({ "error": { "code": "eve@evil.example", "message": "<b>eve@evil.example</b>\r\nBearer x" } });
         [("request-id", "eve@evil.example"), ("request-id", "\t{\"level\":\"ERROR\"}"), ("request-id", "a%40b")]
@@ -164,7 +164,7 @@ async fn the_words_of_an_error_are_not_repeated() {
 }
 
 #[tokio::test]
-async fn what_is_no_group_lets_nobody_into_one() {
+async fn non_group_objects_grant_no_membership() {
     let mut siege = Siege::new().await;
     siege.world.sign_in(&siege.service, siege.alice).await;
     let teams = |rows: &crate::support::Rows, person: ObjectId| (rows.teams_of(person), rows.organizations_of(person));
@@ -195,7 +195,7 @@ async fn what_is_no_group_lets_nobody_into_one() {
 }
 
 #[tokio::test]
-async fn neither_code_nor_secret_goes_where_the_token_endpoint_points() {
+async fn token_endpoint_redirect_receives_no_code_or_secret() {
     let mut siege = Siege::new().await;
     let elsewhere = format!("{}/token", siege.lure.origin);
     for status in [301, 302, 303, 307, 308] {

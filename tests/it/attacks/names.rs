@@ -126,7 +126,7 @@ fn hide(siege: &mut Siege, name: &str) {
 
 #[rstest]
 #[tokio::test]
-async fn a_persons_name_is_text_and_nothing_else(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn user_display_name_is_stored_and_shown_as_text(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut siege = Siege::of(store).await;
     for (number, (how, name, becomes)) in names().into_iter().enumerate() {
         let address = format!("person{number}@contoso-sim.example");
@@ -147,7 +147,7 @@ async fn a_persons_name_is_text_and_nothing_else(#[values(Native, LiteLlm)] stor
 
 #[rstest]
 #[tokio::test]
-async fn a_groups_name_is_text_and_nothing_else(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn group_display_name_is_stored_and_shown_as_text(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut siege = Siege::of(store).await;
     for (how, name, becomes) in names() {
         let group = siege.world.simulator.edit(|directory| {
@@ -194,7 +194,7 @@ async fn a_groups_name_is_text_and_nothing_else(#[values(Native, LiteLlm)] store
 
 #[rstest]
 #[tokio::test]
-async fn what_is_no_address_is_none(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn invalid_email_is_not_stored_or_shown(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut siege = Siege::of(store).await;
     let long = format!("{}@evil.example", "x".repeat(10_000));
     for (how, address, kept) in [

@@ -137,16 +137,16 @@ async fn lead_nowhere_else(public_url: &str) {
 }
 
 #[tokio::test]
-async fn no_return_to_leads_away_from_a_host_of_our_own() {
+async fn return_to_stays_on_the_public_host() {
     Box::pin(lead_nowhere_else("https://sso.example.com")).await;
 }
 
 #[tokio::test]
-async fn nor_away_from_a_path_of_our_own() {
+async fn return_to_stays_below_the_base_path() {
     Box::pin(lead_nowhere_else("https://sso.example.com/in")).await;
 }
 
 #[tokio::test]
-async fn nor_away_from_a_host_without_tls() {
+async fn return_to_stays_on_a_host_without_tls() {
     Box::pin(lead_nowhere_else("http://127.0.0.1:1")).await;
 }

@@ -45,7 +45,7 @@ pub(super) async fn findings(browser: &WebDriver) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn axe_finds_nothing_on_any_page_light_or_dark_at_a_desk_or_on_a_phone() {
+async fn axe_finds_no_violation_on_any_page() {
     let scene = Scene::after_a_day().await;
     let mut wrong = Vec::new();
     scene
@@ -61,7 +61,7 @@ async fn axe_finds_nothing_on_any_page_light_or_dark_at_a_desk_or_on_a_phone() {
 }
 
 #[tokio::test]
-async fn axe_tells_what_is_wrong_with_a_page_and_where() {
+async fn axe_reports_violation_and_element() {
     let browser = WebDriver::start().await;
     browser
         .go("data:text/html,<html lang='en'><title>Bad</title><main><h1>Bad</h1><p><img src='data:,' id='cat'></p>\

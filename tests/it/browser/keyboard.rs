@@ -61,7 +61,7 @@ async fn hindrances(browser: &WebDriver) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn everything_is_reached_with_the_keyboard_and_one_sees_where_one_is() {
+async fn all_controls_are_keyboard_reachable_with_visible_focus() {
     let scene = Scene::after_a_day().await;
     let mut wrong = Vec::new();
     let (light_desk, dark_phone) = (LOOKS[0], LOOKS[3]);
@@ -76,7 +76,7 @@ async fn everything_is_reached_with_the_keyboard_and_one_sees_where_one_is() {
 }
 
 #[tokio::test]
-async fn what_the_tab_key_misses_and_a_focus_that_is_not_seen_are_noticed() {
+async fn keyboard_check_detects_skipped_controls_and_hidden_focus() {
     let browser = WebDriver::start().await;
     browser.look(Look(Theme::Light, Device::Desk)).await;
     browser
@@ -92,7 +92,7 @@ async fn what_the_tab_key_misses_and_a_focus_that_is_not_seen_are_noticed() {
 }
 
 #[tokio::test]
-async fn the_first_tab_offers_to_skip_to_the_content() {
+async fn first_tab_stop_is_the_skip_link() {
     let scene = Scene::begin(&[]).await;
     let browser = &scene.browser;
     scene.sign_in("Alice Arden").await;

@@ -36,7 +36,7 @@ async fn sideways(browser: &WebDriver) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn no_page_scrolls_sideways_at_any_width() {
+async fn pages_do_not_scroll_horizontally_at_any_width() {
     let scene = Scene::after_a_day().await;
     let long = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft".repeat(3);
     scene.new_group(&long).await;
@@ -59,7 +59,7 @@ async fn no_page_scrolls_sideways_at_any_width() {
 }
 
 #[tokio::test]
-async fn a_page_that_is_too_wide_for_a_phone_is_noticed_and_so_is_what_makes_it_so() {
+async fn overflow_check_names_the_element_that_is_too_wide() {
     let browser = WebDriver::start().await;
     browser.look(PHONE).await;
     let page = |inside: &str| {

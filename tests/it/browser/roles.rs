@@ -73,12 +73,12 @@ const VIEWS: [View; 5] = [
 ];
 
 #[tokio::test]
-async fn each_role_sees_what_it_may_and_of_the_rest_not_even_that_it_is_there() {
+async fn role_sees_only_permitted_content_with_native_store() {
     each_role(&[]).await;
 }
 
 #[tokio::test]
-async fn each_role_sees_the_same_in_litellms_own_tables() {
+async fn role_sees_only_permitted_content_with_litellm_store() {
     each_role(&super::litellm().each_ref().map(String::as_str)).await;
 }
 

@@ -24,7 +24,7 @@ const README: [(&str, Look); 3] = [
 
 #[tokio::test]
 #[ignore = "it checks nothing: script/screenshots runs it for its pictures"]
-async fn a_picture_of_each_page_in_each_look() {
+async fn screenshots_are_written_for_each_page_and_theme() {
     let folder = PathBuf::from(std::env::var_os("SCREENSHOTS").expect("script/screenshots says where to"));
     let scene = Scene::after_a_day().await;
     scene

@@ -3,7 +3,7 @@
 use super::scene::Scene;
 
 #[tokio::test]
-async fn signing_in_and_out_works_with_scripts_switched_off() {
+async fn signin_and_signout_work_without_javascript() {
     let scene = Scene::begin(&[]).await;
     let browser = &scene.browser;
     let page = "data:text/html,<p id=p>scripts are off</p><script>p.textContent = 'scripts are on'</script>";

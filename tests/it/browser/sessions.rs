@@ -4,7 +4,7 @@ use super::scene::{Scene, pick};
 use super::webdriver::WebDriver;
 
 #[tokio::test]
-async fn the_other_browser_is_signed_out_from_my_sessions_and_comes_back_to_where_it_was() {
+async fn sessions_page_signs_out_another_browser() {
     let scene = Scene::begin(&[]).await;
     let browser = &scene.browser;
     let other = WebDriver::start().await;
@@ -26,7 +26,7 @@ async fn the_other_browser_is_signed_out_from_my_sessions_and_comes_back_to_wher
 }
 
 #[tokio::test]
-async fn an_administrator_signs_somebody_out_everywhere_on_their_page() {
+async fn admin_revokes_all_sessions_of_another_user() {
     let scene = Scene::begin(&[]).await;
     let browser = &scene.browser;
     let other = WebDriver::start().await;

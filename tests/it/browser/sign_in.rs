@@ -110,7 +110,7 @@ async fn browser_back_after_signin_leads_home() {
 }
 
 #[tokio::test]
-async fn browser_canceled_signin_can_be_tried_again() {
+async fn browser_canceled_signin_can_be_retried() {
     let stage = Stage::new().await;
     let browser = &stage.browser;
     let cancel = async || {

@@ -3,7 +3,7 @@
 use super::scene::Scene;
 
 #[tokio::test]
-async fn sign_ins_begun_in_two_tabs_both_end_well_and_signing_out_in_one_holds_in_the_other() {
+async fn browser_two_tabs_sign_in_and_share_signout() {
     let scene = Scene::begin(&[]).await;
     let browser = &scene.browser;
     let first = browser.tab().await;

@@ -12,7 +12,7 @@ async fn with_keys(world: &World, keys: &[u8]) -> Service {
 }
 
 #[tokio::test]
-async fn several_tabs_finish_in_any_order() {
+async fn signins_in_several_tabs_finish_in_any_order() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;
@@ -32,7 +32,7 @@ async fn several_tabs_finish_in_any_order() {
 }
 
 #[tokio::test]
-async fn several_tabs_finish_at_the_same_moment() {
+async fn signins_in_several_tabs_finish_concurrently() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;
@@ -52,7 +52,7 @@ async fn several_tabs_finish_at_the_same_moment() {
 }
 
 #[tokio::test]
-async fn one_answer_sent_several_times_at_once_signs_in_once() {
+async fn concurrent_duplicate_callbacks_sign_in_once() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let (service, replica) = (world.service().await, world.service().await);
@@ -75,7 +75,7 @@ async fn one_answer_sent_several_times_at_once_signs_in_once() {
 }
 
 #[tokio::test]
-async fn what_one_replica_begins_another_finishes() {
+async fn signin_started_on_one_replica_finishes_on_another() {
     for keys in [&[][..], &[7]] {
         let world = World::new().await;
         let (alice, _) = world.alice();
@@ -91,7 +91,7 @@ async fn what_one_replica_begins_another_finishes() {
 }
 
 #[tokio::test]
-async fn an_attempt_is_finished_by_whoever_has_the_key_that_sealed_it() {
+async fn login_state_opens_only_with_the_key_that_sealed_it() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let (old, both, new) =
@@ -111,7 +111,7 @@ async fn an_attempt_is_finished_by_whoever_has_the_key_that_sealed_it() {
 }
 
 #[tokio::test]
-async fn of_more_than_eight_open_attempts_the_oldest_goes() {
+async fn ninth_login_state_evicts_the_oldest() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;
@@ -136,7 +136,7 @@ async fn of_more_than_eight_open_attempts_the_oldest_goes() {
 }
 
 #[tokio::test]
-async fn a_new_attempt_clears_away_what_cannot_be_read() {
+async fn login_removes_unreadable_login_state_cookies() {
     let world = World::new().await;
     let service = world.service().await;
     let mut browser = Browser::new();
@@ -149,7 +149,7 @@ async fn a_new_attempt_clears_away_what_cannot_be_read() {
 }
 
 #[tokio::test]
-async fn attempts_with_long_addresses_leave_room_for_other_cookies() {
+async fn login_state_cookies_stay_below_8_kib_in_total() {
     let world = World::new().await;
     let service = world.service().await;
     let mut browser = Browser::new();

@@ -22,7 +22,7 @@ async fn begin(browser: &mut Browser, service: &Service, base: &str) -> (Url, Ve
 }
 
 #[tokio::test]
-async fn cookies_are_bound_to_the_public_url_as_tightly_as_it_allows() {
+async fn cookie_names_and_attributes_follow_the_public_url() {
     let https: &[&str] = &["HttpOnly", "Path=/", "SameSite=Lax", "Secure"];
     let world = World::new().await;
     let (alice, group) = world.alice();

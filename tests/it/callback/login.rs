@@ -6,7 +6,7 @@ use super::parameter;
 use crate::support::{Browser, World};
 
 #[tokio::test]
-async fn the_request_to_entra_holds_what_makes_it_safe_and_nothing_secret() {
+async fn authorization_request_has_pkce_and_nonce_and_no_secret() {
     let world = World::new().await;
     let service = world.service().await;
     let directory = world.simulator.edit(|directory| directory.clone());
@@ -57,7 +57,7 @@ async fn the_request_to_entra_holds_what_makes_it_safe_and_nothing_secret() {
 }
 
 #[tokio::test]
-async fn a_person_may_ask_to_choose_another_account_and_nothing_else() {
+async fn login_forwards_only_prompt_select_account() {
     let world = World::new().await;
     let service = world.service().await;
     for (query, prompt) in [
@@ -79,7 +79,7 @@ async fn a_person_may_ask_to_choose_another_account_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn litellms_own_address_begins_a_sign_in_too() {
+async fn litellm_key_generate_route_starts_a_signin() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;
@@ -93,7 +93,7 @@ async fn litellms_own_address_begins_a_sign_in_too() {
 }
 
 #[tokio::test]
-async fn entra_may_know_some_redirect_addresses_only_and_ours_is_the_registered_one() {
+async fn redirect_uri_below_base_path_matches_registration() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     world.simulator.edit(|directory| directory.redirect_uris = vec!["https://sso.example.com/x/sso/callback".into()]);

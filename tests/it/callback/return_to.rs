@@ -10,7 +10,7 @@ fn query(return_to: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_path_is_where_the_person_arrives() {
+async fn return_to_path_is_the_destination_after_signin() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;
@@ -38,7 +38,7 @@ async fn a_path_is_where_the_person_arrives() {
 
 /// Such a link would begin a sign-in at the end of each sign-in.
 #[tokio::test]
-async fn return_to_a_route_of_the_sign_in_is_refused() {
+async fn return_to_signin_route_is_rejected() {
     let world = World::new().await;
     for base in ["", "/in"] {
         let public_url = format!("https://sso.example.com{base}");
@@ -55,7 +55,7 @@ async fn return_to_a_route_of_the_sign_in_is_refused() {
 }
 
 #[tokio::test]
-async fn whatever_could_lead_elsewhere_is_refused_at_once() {
+async fn return_to_other_host_or_malformed_is_rejected() {
     let world = World::new().await;
     let service = world.service().await;
     let long = format!("/{}", "x".repeat(2_001));
@@ -91,7 +91,7 @@ async fn whatever_could_lead_elsewhere_is_refused_at_once() {
 }
 
 #[tokio::test]
-async fn below_a_path_only_what_is_below_it_is_ours() {
+async fn return_to_outside_the_base_path_is_rejected() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service_with(|config| config.server.public_url = "https://e.com/base".parse().unwrap()).await;
@@ -109,7 +109,7 @@ async fn below_a_path_only_what_is_below_it_is_ours() {
 }
 
 #[tokio::test]
-async fn an_attempts_cookie_is_never_larger_than_a_browser_keeps() {
+async fn login_state_cookie_never_exceeds_4_kib() {
     let world = World::new().await;
     let service = world.service().await;
     for (return_to, accepted) in [

@@ -94,7 +94,7 @@ async fn callback_expired_and_canceled_shows_the_cancel_page() {
 }
 
 #[tokio::test]
-async fn callback_again_while_signed_in_leads_on() {
+async fn callback_repeated_while_signed_in_redirects() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;
@@ -134,7 +134,7 @@ async fn callback_after_failure_keeps_the_destination() {
 }
 
 #[tokio::test]
-async fn callback_unknown_state_offers_a_new_sign_in() {
+async fn callback_unknown_state_offers_a_new_signin() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;

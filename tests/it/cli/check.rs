@@ -7,7 +7,7 @@ use super::program::{CONFIG, DATABASE_PASSWORD, Ended, Folder, environment, run,
 use crate::support::World;
 
 #[tokio::test]
-async fn a_proxy_that_is_not_named_is_told() {
+async fn check_warns_of_missing_trusted_proxies() {
     let world = world().await;
     let env = environment(&world);
     let by_https = CONFIG.replace("http://127.0.0.1:1", "https://sso.example.com");
@@ -80,7 +80,7 @@ pub(super) fn assert_ready(ended: &Ended) {
 }
 
 #[tokio::test]
-async fn when_all_is_well_every_step_says_what_it_found() {
+async fn check_reports_each_step_when_ready() {
     let world = world().await;
     let ended = check(&world, CONFIG, &environment(&world)).await;
     assert_ready(&ended);
@@ -105,7 +105,7 @@ async fn when_all_is_well_every_step_says_what_it_found() {
 }
 
 #[tokio::test]
-async fn the_flag_and_the_default_params_are_told_in_words() {
+async fn check_describes_groups_and_default_params() {
     let world = world().await;
     let ended = check(&world, CONFIG, &with(environment(&world), "ORGS", "false")).await;
     assert_told(&ended, "ok", "groups", "because entra_groups_also_create_orgs is off", "");
@@ -120,7 +120,7 @@ async fn the_flag_and_the_default_params_are_told_in_words() {
 }
 
 #[tokio::test]
-async fn a_wrong_client_secret() {
+async fn check_fails_on_wrong_client_secret() {
     let world = world().await;
     let ended = check(&world, CONFIG, &with(environment(&world), "SECRET", "wr0ng~secret")).await;
     assert_only_failure(
@@ -132,7 +132,7 @@ async fn a_wrong_client_secret() {
 }
 
 #[tokio::test]
-async fn another_client_id() {
+async fn check_fails_on_unknown_client_id() {
     let world = world().await;
     let env = with(environment(&world), "CLIENT", "11111111-2222-4333-8444-555555555555");
     let ended = check(&world, CONFIG, &env).await;
@@ -145,7 +145,7 @@ async fn another_client_id() {
 }
 
 #[tokio::test]
-async fn no_application_read_all() {
+async fn check_fails_without_application_read_all() {
     let world = world().await;
     world.simulator.edit(|directory| directory.app_permissions.application_read = false);
     let ended = check(&world, CONFIG, &environment(&world)).await;
@@ -154,7 +154,7 @@ async fn no_application_read_all() {
 }
 
 #[tokio::test]
-async fn a_service_principal_id_that_is_none() {
+async fn check_fails_on_unknown_service_principal_id() {
     let world = world().await;
     let env = with(environment(&world), "PRINCIPAL", "11111111-2222-4333-8444-555555555555");
     let ended = check(&world, CONFIG, &env).await;
@@ -163,7 +163,7 @@ async fn a_service_principal_id_that_is_none() {
 }
 
 #[tokio::test]
-async fn the_client_id_in_place_of_the_service_principals() {
+async fn check_fails_on_client_id_as_service_principal_id() {
     let world = world().await;
     let client = world.simulator.edit(|directory| directory.client_id.clone());
     let ended = check(&world, CONFIG, &with(environment(&world), "PRINCIPAL", &client)).await;
@@ -172,7 +172,7 @@ async fn the_client_id_in_place_of_the_service_principals() {
 }
 
 #[tokio::test]
-async fn no_service_principal_and_no_assigned_groups_are_warnings() {
+async fn check_warns_without_service_principal_or_assigned_groups() {
     let world = world().await;
     let yaml = CONFIG.replace("  service_principal_id: ${PRINCIPAL}\n", "");
     let ended = check(&world, &yaml, &environment(&world)).await;
@@ -188,7 +188,7 @@ async fn no_service_principal_and_no_assigned_groups_are_warnings() {
 }
 
 #[tokio::test]
-async fn check_goes_on_without_a_database() {
+async fn check_continues_without_a_database() {
     let world = world().await;
     let away = format!("postgres://postgres:{DATABASE_PASSWORD}@127.0.0.1:1/entraway");
     let ended = check(&world, CONFIG, &with(environment(&world), "DB", &away)).await;
@@ -198,7 +198,7 @@ async fn check_goes_on_without_a_database() {
 }
 
 #[tokio::test]
-async fn check_warns_of_a_remote_database_without_a_proven_server() {
+async fn check_warns_of_remote_database_without_verified_tls() {
     let world = world().await;
     for (address, warned) in [
         ("db.invalid", true),
@@ -224,7 +224,7 @@ async fn check_warns_of_a_remote_database_without_a_proven_server() {
 }
 
 #[tokio::test]
-async fn an_unknown_tenant_and_a_login_host_out_of_reach() {
+async fn check_fails_on_unknown_tenant_or_unreachable_login_host() {
     let world = world().await;
     let env = with(environment(&world), "TENANT", "11111111-2222-4333-8444-555555555555");
     let ended = check(&world, CONFIG, &env).await;

@@ -57,7 +57,7 @@ async fn has_our_schema(url: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_proxys_database_with_the_least_rights_is_good_enough() {
+async fn check_accepts_litellm_database_with_least_privileges() {
     let world = world().await;
     let ended = check(&world, &config(", team_member_budget: 5, tags: [a]"), &environment(&world)).await;
     assert_ready(&ended);
@@ -77,7 +77,7 @@ async fn a_proxys_database_with_the_least_rights_is_good_enough() {
 }
 
 #[tokio::test]
-async fn in_a_database_that_is_no_proxys_each_table_is_missed_and_none_is_made() {
+async fn check_reports_each_missing_litellm_table() {
     let world = world().await;
     let (env, url) = empty_database(&world).await;
     let ended = check(&world, &config(", organization_id: org-1"), &env).await;
@@ -97,7 +97,7 @@ async fn in_a_database_that_is_no_proxys_each_table_is_missed_and_none_is_made()
 }
 
 #[tokio::test]
-async fn serve_ends_at_once_where_the_database_is_no_proxys() {
+async fn serve_exits_when_litellm_tables_are_missing() {
     let world = world().await;
     let (env, url) = empty_database(&world).await;
     let folder = Folder::new();
@@ -122,7 +122,7 @@ async fn serve_ends_at_once_where_the_database_is_no_proxys() {
 }
 
 #[tokio::test]
-async fn a_right_that_is_missing_is_named_with_the_grants() {
+async fn check_names_each_missing_privilege() {
     let world = world().await;
     world.sql(r#"revoke insert (budget_id) on public."LiteLLM_TeamMembership" from entraway"#).await;
     let ended = check(&world, &config(""), &environment(&world)).await;
@@ -149,7 +149,7 @@ async fn a_right_that_is_missing_is_named_with_the_grants() {
 }
 
 #[tokio::test]
-async fn the_schema_of_ours_that_may_not_be_made_is_told_with_the_remedy() {
+async fn check_reports_schema_that_cannot_be_created() {
     let world = world().await;
     world.sql("drop schema entraway cascade").await;
     let ended = check(&world, &config(""), &environment(&world)).await;
@@ -163,7 +163,7 @@ async fn the_schema_of_ours_that_may_not_be_made_is_told_with_the_remedy() {
 }
 
 #[tokio::test]
-async fn the_organization_by_default_has_to_be_there() {
+async fn check_fails_when_default_organization_is_missing() {
     let world = world().await;
     let yaml = config(", organization_id: org-1");
     let env = with(environment(&world), "ORGS", "false");
@@ -192,7 +192,7 @@ async fn the_organization_by_default_has_to_be_there() {
 }
 
 #[tokio::test]
-async fn a_param_that_we_do_not_support_is_named_and_nothing_else_is_tried() {
+async fn check_fails_only_on_unsupported_team_param() {
     let world = world().await;
     let ended = check(&world, &config(", max_parallel_requests: 5"), &environment(&world)).await;
     let found = "litellm_settings.default_team_params.max_parallel_requests (line ";
@@ -202,7 +202,7 @@ async fn a_param_that_we_do_not_support_is_named_and_nothing_else_is_tried() {
 }
 
 #[tokio::test]
-async fn a_param_without_effect_is_a_warning_with_the_native_store() {
+async fn check_warns_of_litellm_params_with_native_store() {
     let world = world_of(StoreKind::Native).await;
     let yaml = config(", guardrails: [pii], team_member_budget: -1").replace("store: litellm\n", "");
     let ended = check(&world, &yaml, &environment(&world)).await;
@@ -220,7 +220,7 @@ async fn a_param_without_effect_is_a_warning_with_the_native_store() {
 }
 
 #[tokio::test]
-async fn listening_workers_are_counted_in_their_namespace() {
+async fn check_counts_listening_workers_per_namespace() {
     let (world, redis) = (world().await, redis::start());
     let env = environment(&world);
     let yaml = config_with_redis(&address(redis.port), "");
@@ -243,7 +243,7 @@ async fn listening_workers_are_counted_in_their_namespace() {
 }
 
 #[tokio::test]
-async fn a_redis_out_of_reach_or_with_another_password_is_a_warning_without_its_secret() {
+async fn check_warns_of_unusable_redis_without_its_password() {
     let (world, redis) = (world().await, redis::start());
     let remedy = "Correct litellm.redis_url, or remove it: proxies then see changes within a minute";
     for (url, secret, found) in [
@@ -262,7 +262,7 @@ async fn a_redis_out_of_reach_or_with_another_password_is_a_warning_without_its_
 }
 
 #[tokio::test]
-async fn the_redis_of_proxies_is_not_asked_with_the_native_store() {
+async fn check_skips_redis_with_native_store() {
     let world = world_of(StoreKind::Native).await;
     let yaml = config_with_redis(&address(1), "").replace("store: litellm\n", "");
     let ended = check(&world, &yaml, &environment(&world)).await;
@@ -272,7 +272,7 @@ async fn the_redis_of_proxies_is_not_asked_with_the_native_store() {
 }
 
 #[tokio::test]
-async fn a_database_user_who_may_read_the_proxys_keys_is_told_of() {
+async fn check_warns_of_database_user_that_can_read_keys() {
     let world = world().await;
     let found = "this database user can also read the proxy's keys";
     let ended = check(&world, &config(""), &environment(&world)).await;
@@ -306,7 +306,7 @@ async fn check_counts_leftovers_of_deleted_teams() {
 }
 
 #[tokio::test]
-async fn row_level_security_that_hides_rows_is_told_of() {
+async fn check_fails_when_row_level_security_hides_rows() {
     let world = world().await;
     world.sql(r#"alter table public."LiteLLM_UserTable" enable row level security"#).await;
     let ended = check(&world, &config(""), &environment(&world)).await;

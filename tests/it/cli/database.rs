@@ -81,7 +81,7 @@ fn tells_no_secret_and_no_time_out(ended: &Ended) {
 }
 
 #[tokio::test]
-async fn check_tells_why_the_database_takes_no_connection() {
+async fn check_names_the_reason_for_a_failed_connection() {
     let scene = Scene::new().await;
     for Case { url, found, remedy } in scene.cases() {
         let ended = check(&scene.world, CONFIG, &with(environment(&scene.world), "DB", &url)).await;
@@ -92,7 +92,7 @@ async fn check_tells_why_the_database_takes_no_connection() {
 
 /// Both wait for half a minute, try again all the time, and tell a reason once.
 #[tokio::test]
-async fn serve_and_migrate_tell_why_there_is_no_database_once() {
+async fn serve_and_migrate_log_connection_failure_once() {
     let scene = Scene::new().await;
     let folder = Folder::new();
     let config = folder.file("entraway.yaml", CONFIG);
@@ -120,7 +120,7 @@ async fn serve_and_migrate_tell_why_there_is_no_database_once() {
 }
 
 #[tokio::test]
-async fn sessions_command_ends_with_the_remedy() {
+async fn sessions_command_fails_with_the_remedy() {
     let scene = Scene::new().await;
     let folder = Folder::new();
     let config = folder.file("entraway.yaml", CONFIG);
@@ -159,7 +159,7 @@ async fn outage_is_logged_once_with_its_reason() {
 }
 
 #[tokio::test]
-async fn pool_without_a_free_connection_is_told_from_a_server_without_one() {
+async fn exhausted_pool_error_names_max_connections() {
     let world = World::new().await;
     let store = Store::new(Native, &world.database.clone().into(), 1).unwrap();
     store.ready().await.unwrap();

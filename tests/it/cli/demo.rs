@@ -48,7 +48,7 @@ async fn assert_nothing_left(folder: &Folder) {
 }
 
 #[tokio::test]
-async fn the_demo_says_where_it_is_who_may_sign_in_and_how_to_look_into_the_database() {
+async fn demo_prints_url_users_and_psql_command() {
     let folder = Folder::new();
     let (program, url, said) = demo(&folder, &[]).await;
     for sentence in [
@@ -116,7 +116,7 @@ fn the_subcommands_work(folder: &Folder, said: &str) {
 }
 
 #[tokio::test]
-async fn kill_9_of_the_demo_leaves_nothing() {
+async fn demo_killed_leaves_no_process_or_file() {
     let folder = Folder::new();
     let (program, _, said) = demo(&folder, &["--without-orgs"]).await;
     assert!(said.contains("Each group that is assigned to the app becomes a standalone team"), "{said}");
@@ -126,7 +126,7 @@ async fn kill_9_of_the_demo_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn ctrl_c_while_the_demo_comes_up_leaves_nothing() {
+async fn demo_interrupted_at_startup_leaves_no_process_or_file() {
     let folder = Folder::new();
     let mut program = Program::start(&folder, &["demo", "--port", "0", "--entra-port", "0"], &[]);
     let folder_is_there = |_: &Program| fs::read_dir(folder.path()).unwrap().next().map(drop);
@@ -138,7 +138,7 @@ async fn ctrl_c_while_the_demo_comes_up_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_not_insisted_on() {
+async fn demo_chooses_another_port_when_taken() {
     let folder = Folder::new();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();

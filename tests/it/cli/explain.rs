@@ -8,7 +8,7 @@ use crate::support::{LiteLlm, Native, World};
 
 #[rstest]
 #[tokio::test]
-async fn why_somebody_is_not_in_a_team_is_told_from_the_database_alone(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn explain_command_answers_from_the_database_alone(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, evals) = world.alice();
     let staff = world.simulator.edit(|directory| {
@@ -62,7 +62,7 @@ async fn why_somebody_is_not_in_a_team_is_told_from_the_database_alone(#[values(
 }
 
 #[tokio::test]
-async fn whoever_is_not_known_is_no_one_and_a_name_cannot_steer_the_terminal() {
+async fn explain_command_rejects_unknown_user_and_sanitizes_names() {
     let world = World::new().await;
     let alice = world.simulator.edit(|directory| directory.person("Alice Arden", |_| {}));
     world.sign_in(&world.service().await, alice).await;

@@ -69,7 +69,7 @@ fn unwrapped(text: &str) -> String {
 }
 
 #[tokio::test]
-async fn every_help_exits_with_0_names_each_option_and_says_what_it_is_for() {
+async fn help_describes_every_command_and_option() {
     let folder = Folder::new();
     let commands = Cli::command();
     let names: Vec<&str> = commands.get_subcommands().map(clap::Command::get_name).collect();
@@ -97,7 +97,7 @@ async fn every_help_exits_with_0_names_each_option_and_says_what_it_is_for() {
 }
 
 #[tokio::test]
-async fn users_adopt_help_says_what_it_does() {
+async fn users_adopt_help_describes_its_effects() {
     let help = run(&Folder::new(), &["users", "adopt", "--help"], &[]).await;
     assert_eq!((help.code, help.stderr.as_str()), (0, ""), "{help:?}");
     let text = unwrapped(&help.stdout);
@@ -114,13 +114,13 @@ async fn users_adopt_help_says_what_it_does() {
 }
 
 #[tokio::test]
-async fn the_version_is_the_packages() {
+async fn version_is_the_package_version() {
     let said = run(&Folder::new(), &["--version"], &[]).await;
     assert_eq!((said.code, said.stdout.as_str()), (0, concat!("entraway ", env!("CARGO_PKG_VERSION"), "\n")));
 }
 
 #[tokio::test]
-async fn what_cannot_be_understood_ends_with_2_and_a_hint() {
+async fn invalid_arguments_exit_2_with_a_hint() {
     let folder = Folder::new();
     for (args, hint) in [
         (&[][..], "Usage: entraway"),

@@ -50,12 +50,12 @@ impl Happened {
 }
 
 #[tokio::test]
-async fn the_log_holds_each_failure_once_and_no_secret_and_no_address() {
+async fn log_has_each_failure_once_and_no_secret_or_email() {
     the_log_is_clean(StoreKind::Native, CONFIG).await;
 }
 
 #[tokio::test]
-async fn nor_does_it_with_a_proxys_database_and_its_redis() {
+async fn log_has_no_secret_or_email_with_litellm_store_and_redis() {
     let redis = redis::start();
     // The second one is out of reach, which is told at each sign-in that writes.
     for url in [address(redis.port), address(1)] {
@@ -252,7 +252,7 @@ fn assert_requests_told(log: &[Value], happened: &Happened) {
 }
 
 #[tokio::test]
-async fn a_person_reads_lines_without_colours_where_there_is_no_terminal() {
+async fn human_log_has_no_color_without_a_terminal() {
     let world = World::new().await;
     let folder = Folder::new();
     let config = folder.file("entraway.yaml", CONFIG);

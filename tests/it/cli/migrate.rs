@@ -50,9 +50,7 @@ fn line(ended: &Ended) -> &str {
 
 #[rstest]
 #[tokio::test]
-async fn an_empty_database_is_made_ready_for_a_service_and_the_second_time_there_is_nothing_to_do(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn migrate_creates_tables_and_is_idempotent(#[values(Native, LiteLlm)] store: StoreKind) {
     let (world, folder, config) = never_served(store).await;
     let (newest, count) = (*known().last().unwrap(), known().len());
     let first = migrate(&world, &folder, &config).await;
@@ -70,7 +68,7 @@ async fn an_empty_database_is_made_ready_for_a_service_and_the_second_time_there
 
 #[rstest]
 #[tokio::test]
-async fn what_an_older_version_made_is_brought_up_to_date_and_stays(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn migrate_upgrades_older_tables_and_keeps_rows(#[values(Native, LiteLlm)] store: StoreKind) {
     let (world, folder, config) = never_served(store).await;
     let [first, .., newest] = known()[..] else { panic!("there are older versions") };
     let pool = of_the_oldest_version(&world).await;
@@ -101,7 +99,7 @@ async fn of_the_oldest_version(world: &World) -> PgPool {
 }
 
 #[tokio::test]
-async fn a_transaction_that_holds_a_table_for_long_is_waited_for_in_turns_that_let_others_through() {
+async fn migrate_retries_after_lock_timeout() {
     let (world, folder, config) = never_served(Native).await;
     let pool = of_the_oldest_version(&world).await;
     let mut holder = pool.begin().await.unwrap();
@@ -116,7 +114,7 @@ async fn a_transaction_that_holds_a_table_for_long_is_waited_for_in_turns_that_l
 
 #[rstest]
 #[tokio::test]
-async fn several_at_once_end_well_and_each_migration_is_done_once(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn concurrent_migrate_applies_each_migration_once(#[values(Native, LiteLlm)] store: StoreKind) {
     let (world, folder, config) = never_served(store).await;
     let env = environment(&world);
     let programs: Vec<Program> =
@@ -134,7 +132,7 @@ async fn several_at_once_end_well_and_each_migration_is_done_once(#[values(Nativ
 }
 
 #[tokio::test]
-async fn tables_of_a_newer_version_are_left_as_they_are() {
+async fn migrate_leaves_newer_tables_unchanged() {
     let (world, folder, config) = never_served(Native).await;
     migrate(&world, &folder, &config).await;
     define(
@@ -149,7 +147,7 @@ async fn tables_of_a_newer_version_are_left_as_they_are() {
 }
 
 #[tokio::test]
-async fn in_a_database_that_is_no_litellm_proxys_nothing_is_made() {
+async fn migrate_creates_nothing_when_litellm_column_is_missing() {
     let (world, folder, config) = never_served(LiteLlm).await;
     define(&world, r#"alter table public."LiteLLM_TeamTable" drop column admins"#).await;
     let ended = migrate(&world, &folder, &config).await;
@@ -161,7 +159,7 @@ async fn in_a_database_that_is_no_litellm_proxys_nothing_is_made() {
 }
 
 #[tokio::test]
-async fn who_may_not_make_the_schema_is_told_so() {
+async fn migrate_reports_missing_create_privilege() {
     let (world, folder, config) = never_served(LiteLlm).await;
     define(&world, &format!("revoke create on database {} from entraway", world.database_name)).await;
     let ended = migrate(&world, &folder, &config).await;
@@ -171,7 +169,7 @@ async fn who_may_not_make_the_schema_is_told_so() {
 
 /// Those of a service are cut after ten seconds, which is too short for an index on many rows.
 #[tokio::test]
-async fn its_statements_may_take_long_but_wait_for_no_lock_longer_than_a_service_does() {
+async fn migrate_has_a_lock_timeout_and_no_statement_timeout() {
     let (world, folder, config) = never_served(Native).await;
     define(
         &world,
@@ -191,7 +189,7 @@ async fn its_statements_may_take_long_but_wait_for_no_lock_longer_than_a_service
 }
 
 #[tokio::test]
-async fn a_database_that_is_not_up_yet_is_waited_for_and_sigterm_ends_the_waiting() {
+async fn migrate_waits_for_the_database_until_sigterm() {
     let (world, folder, config) = never_served(Native).await;
     let away = format!("postgres://postgres:{DATABASE_PASSWORD}@127.0.0.1:1/entraway");
     let env = with(environment(&world), "DB", &away);
@@ -223,7 +221,7 @@ fn takes_away(sql: &str) -> Option<String> {
 }
 
 #[test]
-fn a_migration_takes_nothing_away_that_the_version_before_reads_or_calls() {
+fn migrations_remove_nothing_the_previous_version_uses() {
     for bad in [
         "drop table entraway.users",
         "select 1; DROP\n TABLE entraway.users;",

@@ -27,7 +27,7 @@ async fn ended(mut command: Command) -> Output {
 }
 
 #[tokio::test]
-async fn subcommands_end_quietly_when_the_reader_is_gone() {
+async fn subcommands_exit_silently_when_stdout_is_closed() {
     let world = World::of(Native).await;
     let (alice, _) = world.alice();
     let service = world.service().await;
@@ -56,7 +56,7 @@ async fn subcommands_end_quietly_when_the_reader_is_gone() {
 }
 
 #[tokio::test]
-async fn errors_end_with_their_status_when_stderr_is_closed() {
+async fn errors_keep_their_exit_status_when_stderr_is_closed() {
     let folder = Folder::new();
     let config = folder.file("entraway.yaml", "server: []\n");
     for args in
@@ -69,7 +69,7 @@ async fn errors_end_with_their_status_when_stderr_is_closed() {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_an_error_that_names_the_output() {
+async fn full_disk_is_reported_as_a_stdout_error() {
     let world = World::of(Native).await;
     let folder = Folder::new();
     let config = folder.file("entraway.yaml", CONFIG);

@@ -25,7 +25,7 @@ async fn alice() -> (World, Folder, String, ObjectId) {
 }
 
 #[tokio::test]
-async fn people_sign_in_through_the_program_and_sigterm_ends_it() {
+async fn serve_signs_users_in_and_stops_on_sigterm() {
     let (world, folder, config, alice) = alice().await;
     let mut program = Program::start(&folder, &["serve", "--config", &config], &environment(&world));
     let base = program.ready().await;
@@ -46,7 +46,7 @@ async fn people_sign_in_through_the_program_and_sigterm_ends_it() {
 }
 
 #[tokio::test]
-async fn ctrl_c_ends_it_as_well() {
+async fn serve_stops_on_sigint() {
     let (world, folder, config, _) = alice().await;
     let mut program = Program::start(&folder, &["serve", "--config", &config], &environment(&world));
     program.ready().await;
@@ -55,7 +55,7 @@ async fn ctrl_c_ends_it_as_well() {
 }
 
 #[tokio::test]
-async fn a_sign_in_that_is_under_way_finishes_while_the_program_ends() {
+async fn serve_finishes_signin_in_progress_on_shutdown() {
     let (world, folder, config, alice) = alice().await;
     let mut program = Program::start(&folder, &["serve", "--config", &config], &environment(&world));
     let base = program.ready().await;
@@ -84,7 +84,7 @@ async fn a_sign_in_that_is_under_way_finishes_while_the_program_ends() {
 }
 
 #[tokio::test]
-async fn two_programs_on_one_database_come_up_at_once_and_finish_each_others_sign_ins() {
+async fn two_instances_share_the_generated_cookie_key() {
     let (world, folder, config, alice) = alice().await;
     // A key of their own, from the database, which both have to make at the same moment.
     let config_without_key = CONFIG.replace("session: {cookie_keys: [\"${KEY}\"]}", "session: {}");
@@ -103,7 +103,7 @@ async fn two_programs_on_one_database_come_up_at_once_and_finish_each_others_sig
 }
 
 #[tokio::test]
-async fn healthcheck_tells_whether_a_service_is_alive() {
+async fn healthcheck_reports_liveness() {
     let (world, folder, config, _) = alice().await;
     let env = environment(&world);
     let mut program = Program::start(&folder, &["serve", "--config", &config], &env);
@@ -131,7 +131,7 @@ async fn healthcheck_tells_whether_a_service_is_alive() {
 }
 
 #[tokio::test]
-async fn healthcheck_asks_this_machine_past_any_proxy() {
+async fn healthcheck_ignores_proxy_environment() {
     let (world, folder, config, _) = alice().await;
     let mut program = Program::start(&folder, &["serve", "--config", &config], &environment(&world));
     let url = program.ready().await.join("/healthz").unwrap();
@@ -144,7 +144,7 @@ async fn healthcheck_asks_this_machine_past_any_proxy() {
 /// On other systems 127.0.0.1 is the only such address.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn healthcheck_asks_the_address_that_the_service_listens_on() {
+async fn healthcheck_uses_the_configured_listen_address() {
     let (world, folder, config, _) = alice().await;
     let env = with(environment(&world), "LISTEN", "127.0.0.2:0");
     let mut program = Program::start(&folder, &["serve", "--config", &config], &env);
@@ -155,7 +155,7 @@ async fn healthcheck_asks_the_address_that_the_service_listens_on() {
 }
 
 #[tokio::test]
-async fn the_front_page_is_there_for_a_browser() {
+async fn home_page_offers_signin() {
     let (world, folder, config, _) = alice().await;
     let mut program = Program::start(&folder, &["serve", "--config", &config], &environment(&world));
     let base = program.ready().await;
@@ -166,7 +166,7 @@ async fn the_front_page_is_there_for_a_browser() {
 }
 
 #[tokio::test]
-async fn the_log_tells_of_proxies_that_are_not_named() {
+async fn log_warns_of_missing_trusted_proxies() {
     let (world, folder, _, _) = alice().await;
     let strict = format!("{CONFIG}limits: {{sign_ins_per_address: 1}}\n");
     let config = folder.file("strict.yaml", &strict);

@@ -8,7 +8,7 @@ use crate::support::{LiteLlm, Native, World};
 
 #[rstest]
 #[tokio::test]
-async fn sessions_are_listed_and_ended_beside_a_running_service(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn sessions_command_lists_and_revokes_sessions(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, _) = world.alice();
     let bob = world.simulator.edit(|directory| directory.person("Bob Builder", |_| {}));
@@ -47,7 +47,7 @@ async fn sessions_are_listed_and_ended_beside_a_running_service(#[values(Native,
 }
 
 #[tokio::test]
-async fn whose_sessions_is_said_in_just_one_way() {
+async fn sessions_command_requires_exactly_one_selection() {
     let folder = Folder::new();
     for words in [
         &["revoke"][..],

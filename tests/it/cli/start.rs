@@ -24,7 +24,7 @@ fn names_alone(world: &World) -> Vec<(&'static str, String)> {
 }
 
 #[tokio::test]
-async fn environment_names_alone_are_a_whole_configuration() {
+async fn check_and_serve_start_from_environment_alone() {
     let (world, folder) = (World::new().await, Folder::new());
     let env = names_alone(&world);
     let checked = run(&folder, &["check"], &env).await;
@@ -54,7 +54,7 @@ async fn environment_names_alone_are_a_whole_configuration() {
 }
 
 #[tokio::test]
-async fn a_bad_configuration_is_told_whole_and_without_its_secrets() {
+async fn serve_reports_all_config_problems_without_secrets() {
     let folder = Folder::new();
     let secrets = ["S3cretOne", "S3cretTwo", "S3cretThree", "S3cretFour"];
     let config = folder.file(
@@ -93,7 +93,7 @@ async fn a_bad_configuration_is_told_whole_and_without_its_secrets() {
 }
 
 #[tokio::test]
-async fn a_variable_that_is_not_set_is_named() {
+async fn serve_names_each_unset_variable() {
     let folder = Folder::new();
     let config = folder.file("entraway.yaml", CONFIG);
     let ended = run(&folder, &["serve", "--config", &config], &[]).await;
@@ -104,7 +104,7 @@ async fn a_variable_that_is_not_set_is_named() {
 }
 
 #[tokio::test]
-async fn no_configuration_at_all_is_told_by_the_names_to_set() {
+async fn serve_without_config_names_required_variables() {
     let ended = run(&Folder::new(), &["serve"], &[]).await;
     assert_eq!(ended.code, 1);
     for name in ["PROXY_BASE_URL", "DATABASE_URL", "MICROSOFT_TENANT", "MICROSOFT_CLIENT_ID", "MICROSOFT_CLIENT_SECRET"]
@@ -114,14 +114,14 @@ async fn no_configuration_at_all_is_told_by_the_names_to_set() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_not_there_is_an_error_where_it_was_asked_for() {
+async fn serve_fails_on_missing_config_file() {
     let ended = run(&Folder::new(), &["serve", "--config", "no-such.yaml"], &[]).await;
     assert_eq!(ended.code, 1);
     assert!(ended.stderr.contains("no-such.yaml") && ended.stderr.contains("cannot be read"), "{ended:?}");
 }
 
 #[tokio::test]
-async fn a_log_filter_that_is_none_is_refused() {
+async fn serve_rejects_invalid_log_filter() {
     let folder = Folder::new();
     // A misspelt level would otherwise pass for the name of a module, and nothing would be logged at all.
     for filter in ["a=b=c", "entraway=loud", "wran", "info,debgu", ""] {
@@ -137,7 +137,7 @@ async fn a_log_filter_that_is_none_is_refused() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_not_up_yet_is_waited_for_and_sigterm_ends_the_waiting() {
+async fn serve_waits_for_the_database_until_sigterm() {
     let (world, folder) = (World::new().await, Folder::new());
     let config = folder.file("entraway.yaml", CONFIG);
     let away = format!("postgres://postgres:{DATABASE_PASSWORD}@127.0.0.1:1/entraway");
@@ -151,7 +151,7 @@ async fn a_database_that_is_not_up_yet_is_waited_for_and_sigterm_ends_the_waitin
 }
 
 #[tokio::test]
-async fn an_address_that_is_taken_is_told() {
+async fn serve_reports_listen_address_in_use() {
     let (world, folder) = (World::new().await, Folder::new());
     let config = folder.file("entraway.yaml", CONFIG);
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

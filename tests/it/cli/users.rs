@@ -7,7 +7,7 @@ use super::program::{CONFIG, Folder, environment, run};
 use crate::support::World;
 
 #[tokio::test]
-async fn users_adopt_says_what_it_did_and_can_be_repeated() {
+async fn users_adopt_reports_its_result_and_is_idempotent() {
     let world = World::of(StoreKind::LiteLlm).await;
     let person = |name: &str| world.simulator.edit(|directory| directory.person(name, |_| {}));
     let (alice, bob, carol) = (person("Alice Arden"), person("Bob Birch"), person("Carol Cole"));
@@ -46,7 +46,7 @@ async fn users_adopt_says_what_it_did_and_can_be_repeated() {
 }
 
 #[tokio::test]
-async fn users_adopt_is_refused_where_it_means_nothing() {
+async fn users_adopt_rejects_native_store_and_invalid_arguments() {
     let world = World::of(StoreKind::Native).await;
     let folder = Folder::new();
     let config = folder.file("entraway.yaml", CONFIG);

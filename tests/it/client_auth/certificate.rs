@@ -21,7 +21,7 @@ async fn scene(certificate: &Certified) -> Scene {
 }
 
 #[tokio::test]
-async fn a_certificate_redeems_the_code_and_gets_the_app_its_token() {
+async fn certificate_redeems_code_and_gets_app_token() {
     let certificate = Certified::for_days(90);
     let scene = scene(&certificate).await;
     let service = scene.service(ClientAuth::Certificate).await;
@@ -50,7 +50,7 @@ async fn a_certificate_redeems_the_code_and_gets_the_app_its_token() {
 }
 
 #[tokio::test]
-async fn people_of_several_tenants_sign_in_with_it_too() {
+async fn certificate_works_with_the_organizations_endpoint() {
     let certificate = Certified::for_days(90);
     let scene = scene(&certificate).await;
     let tenant = scene.world.simulator.edit(|directory| directory.tenant_id);
@@ -69,7 +69,7 @@ async fn people_of_several_tenants_sign_in_with_it_too() {
 }
 
 #[tokio::test]
-async fn a_renewed_certificate_counts_at_the_next_use_without_a_restart() {
+async fn renewed_certificate_is_used_without_a_restart() {
     let (old, new) = (Certified::for_days(3), Certified::for_days(90));
     let scene = scene(&old).await;
     let service = scene.service(ClientAuth::Certificate).await;
@@ -87,7 +87,7 @@ async fn a_renewed_certificate_counts_at_the_next_use_without_a_restart() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_entra_does_not_know_or_that_has_ended_is_refused() {
+async fn unknown_or_expired_certificate_is_rejected() {
     let certificate = Certified::for_days(90);
     let scene = scene(&certificate).await;
     let service = scene.service(ClientAuth::Certificate).await;
@@ -104,7 +104,7 @@ async fn a_certificate_that_entra_does_not_know_or_that_has_ended_is_refused() {
 }
 
 #[tokio::test]
-async fn a_file_that_goes_bad_is_told_and_counts_again_once_it_is_good() {
+async fn broken_certificate_file_is_used_again_after_repair() {
     let certificate = Certified::for_days(90);
     let scene = scene(&certificate).await;
     let service = scene.service(ClientAuth::Certificate).await;
@@ -122,7 +122,7 @@ async fn a_file_that_goes_bad_is_told_and_counts_again_once_it_is_good() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_some_minutes_off_does_no_harm_and_one_that_is_an_hour_off_is_refused() {
+async fn certificate_auth_tolerates_only_minutes_of_clock_skew() {
     let certificate = Certified::for_days(90);
     for (minutes, good) in [(-4, true), (4, true), (-60, false), (60, false)] {
         let scene = scene(&certificate).await;

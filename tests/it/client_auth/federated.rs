@@ -25,7 +25,7 @@ fn now(scene: &Scene) -> i64 {
 }
 
 #[tokio::test]
-async fn a_federated_token_redeems_the_code_and_gets_the_app_its_token() {
+async fn federated_token_redeems_code_and_gets_app_token() {
     let (scene, cluster) = scene().await;
     let token = cluster.token(SUBJECT, Issuer::AUDIENCE, now(&scene));
     for content in [token.clone(), format!("{token}\n")] {
@@ -37,7 +37,7 @@ async fn a_federated_token_redeems_the_code_and_gets_the_app_its_token() {
 }
 
 #[tokio::test]
-async fn the_file_is_read_at_each_use_since_it_is_rotated() {
+async fn federated_token_file_is_read_at_each_use() {
     let (scene, cluster) = scene().await;
     let service = scene.service(ClientAuth::FederatedToken).await;
     scene.signs_in(&service).await;
@@ -53,7 +53,7 @@ async fn the_file_is_read_at_each_use_since_it_is_rotated() {
 }
 
 #[tokio::test]
-async fn a_token_that_entra_was_not_told_to_trust_is_the_operators_matter() {
+async fn untrusted_federated_token_is_an_operator_error() {
     let (scene, cluster) = scene().await;
     let service = scene.service(ClientAuth::FederatedToken).await;
     let now = now(&scene);
@@ -71,7 +71,7 @@ async fn a_token_that_entra_was_not_told_to_trust_is_the_operators_matter() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_gone_is_told_and_counts_again_once_it_is_back() {
+async fn missing_federated_token_file_is_used_again_after_repair() {
     let (scene, cluster) = scene().await;
     let service = scene.service(ClientAuth::FederatedToken).await;
     for content in ["", "no token", "a.b"] {

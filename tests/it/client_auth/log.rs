@@ -85,7 +85,7 @@ async fn wrong_client_secret_is_logged_once_with_its_remedy() {
 }
 
 #[tokio::test]
-async fn neither_the_key_nor_an_assertion_is_ever_logged() {
+async fn private_key_and_assertions_are_never_logged() {
     let scene = Scene::new().await;
     let (good, unknown) = (Certified::for_days(90), Certified::for_days(90));
     scene.world.simulator.edit(|directory| directory.certificates.push(good.der.clone()));
@@ -100,7 +100,7 @@ async fn neither_the_key_nor_an_assertion_is_ever_logged() {
 }
 
 #[tokio::test]
-async fn no_federated_token_is_ever_logged() {
+async fn federated_token_is_never_logged() {
     let scene = Scene::new().await;
     let cluster = Issuer::new("https://oidc.cluster.example/");
     scene.world.simulator.edit(|directory| directory.federated_credentials.push(cluster.credential("the subject")));

@@ -34,7 +34,7 @@ fn sent_for_codes(scene: &Scene) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn whichever_of_two_secrets_entra_takes_no_code_is_lost_and_the_good_one_goes_first_from_then_on() {
+async fn either_secret_redeems_the_code_and_is_tried_first_next() {
     for order in [[OLD, NEW], [NEW, OLD]] {
         let scene = Scene::new().await;
         // The new one is in the file before Entra knows it.
@@ -59,7 +59,7 @@ async fn whichever_of_two_secrets_entra_takes_no_code_is_lost_and_the_good_one_g
 }
 
 #[tokio::test]
-async fn the_apps_own_token_is_had_with_the_other_secret_too() {
+async fn app_token_request_uses_the_secret_that_worked() {
     let scene = Scene::new().await;
     let service = service(&scene, [OLD, NEW]).await;
     entra_takes(&scene, OLD, Some(NEW), &[]);
@@ -77,7 +77,7 @@ async fn the_apps_own_token_is_had_with_the_other_secret_too() {
 }
 
 #[tokio::test]
-async fn many_who_come_in_the_moment_of_the_change_all_get_in() {
+async fn concurrent_signins_succeed_during_secret_rotation() {
     let scene = Scene::new().await;
     entra_takes(&scene, OLD, None, &[]);
     let service = service(&scene, [OLD, NEW]).await;
@@ -102,7 +102,7 @@ async fn many_who_come_in_the_moment_of_the_change_all_get_in() {
 }
 
 #[tokio::test]
-async fn where_entra_takes_neither_each_is_tried_once_and_the_sign_in_is_refused() {
+async fn signin_fails_after_each_secret_was_tried_once() {
     let scene = Scene::new().await;
     entra_takes(&scene, "an0ther~secret", None, &[OLD]);
     let service = service(&scene, [OLD, NEW]).await;
@@ -115,7 +115,7 @@ async fn where_entra_takes_neither_each_is_tried_once_and_the_sign_in_is_refused
 }
 
 #[tokio::test]
-async fn what_is_not_the_secrets_fault_is_not_tried_again_with_the_other() {
+async fn unrelated_token_error_does_not_try_the_second_secret() {
     let scene = Scene::new().await;
     entra_takes(&scene, OLD, Some(NEW), &[]);
     let service = service(&scene, [OLD, NEW]).await;

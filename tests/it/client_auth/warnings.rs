@@ -18,7 +18,7 @@ async fn warnings(service: &Service) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn certificate_warning_begins_thirty_days_before_its_end() {
+async fn certificate_warning_starts_thirty_days_before_expiry() {
     let scene = Scene::new().await;
     let certificate = Certified::for_days(40);
     let end = certificate.last_day();
@@ -53,7 +53,7 @@ async fn credential_warning_names_the_problem_and_no_path() {
 }
 
 #[tokio::test]
-async fn with_client_secrets_there_is_nothing_to_warn_of() {
+async fn client_secrets_cause_no_expiry_warning() {
     let world = World::new().await;
     let service = world.service().await;
     world.clock.advance(TimeDelta::days(10_000));
@@ -95,7 +95,7 @@ fn assert_lines(said: &str, lines: &[&str]) {
 }
 
 #[tokio::test]
-async fn check_names_the_certificate_and_warns_of_its_end() {
+async fn check_names_certificate_and_warns_of_expiry() {
     let world = world().await;
     let folder = Folder::new();
     let tenant = world.simulator.edit(|directory| directory.tenant_id);
@@ -142,7 +142,7 @@ fn thumbprint(certificate: &Certified) -> String {
 }
 
 #[tokio::test]
-async fn check_tells_which_of_two_secrets_entra_refuses() {
+async fn check_names_which_of_two_secrets_is_rejected() {
     let world = world().await;
     let folder = Folder::new();
     let good = world.simulator.edit(|directory| directory.client_secret.clone());
@@ -174,7 +174,7 @@ async fn check_tells_which_of_two_secrets_entra_refuses() {
 }
 
 #[tokio::test]
-async fn check_says_what_a_federated_credential_needs() {
+async fn check_explains_missing_federated_credential() {
     let world = world().await;
     let folder = Folder::new();
     let cluster = entra_simulator::Issuer::new("https://oidc.cluster.example/");
@@ -196,7 +196,7 @@ async fn check_says_what_a_federated_credential_needs() {
 }
 
 #[tokio::test]
-async fn the_log_warns_once_at_the_start() {
+async fn log_warns_of_certificate_expiry_once_at_startup() {
     let world = world().await;
     let folder = Folder::new();
     for (days, expected) in [(29, 1), (60, 0)] {

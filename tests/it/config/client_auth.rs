@@ -11,7 +11,7 @@ use crate::support::{Certified, pem};
 const TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJzIn0.S3cret";
 
 #[test]
-fn a_certificate_or_a_token_is_a_file_beside_the_configuration() {
+fn credential_files_resolve_relative_to_the_config() {
     let folder = Folder::new("ways");
     let certificate = Certified::for_days(30);
     folder.write("app.pem", certificate.pem());
@@ -32,7 +32,7 @@ fn without_secrets_of_entra() -> Env {
 }
 
 #[test]
-fn exactly_one_way_is_given() {
+fn client_auth_requires_exactly_one_method() {
     for (keys, said) in [
         (
             "  client_secret: x\n  certificate_file: x\n",
@@ -60,7 +60,7 @@ fn exactly_one_way_is_given() {
 }
 
 #[test]
-fn two_secrets_are_a_list_or_two_lines_of_a_file() {
+fn two_client_secrets_load_from_list_or_file_lines() {
     let folder = Folder::new("two");
     let env = and(without_secrets_of_entra(), "NEW", "n3w~S3cret");
     for (how, yaml, file) in [
@@ -79,7 +79,7 @@ fn two_secrets_are_a_list_or_two_lines_of_a_file() {
 }
 
 #[test]
-fn a_bad_list_of_secrets_is_told_by_the_place_in_it() {
+fn client_secret_list_problem_names_the_index() {
     for (value, said) in [
         ("[]", "entra.client_secret: is empty. Set it"),
         ("[a, b, c]", "entra.client_secret: contains more than two secrets. Keep the current"),
@@ -103,13 +103,13 @@ fn a_bad_list_of_secrets_is_told_by_the_place_in_it() {
 }
 
 #[test]
-fn the_id_of_a_secret_is_noticed_in_a_list_too() {
+fn client_secret_id_in_a_list_is_a_warning() {
     let notes = notes(&format!("entra: {{client_secret: [S3cret~value, {ID}]}}"), NoteLevel::Warning);
     assert_eq!(notes, ["entra.client_secret[1]: looks like a client secret's ID instead of its value"]);
 }
 
 #[test]
-fn what_is_wrong_with_a_certificate_file_is_said_at_once_with_the_remedy() {
+fn certificate_file_problem_names_cause_and_fix() {
     let folder = Folder::new("certificates");
     let (one, other) = (Certified::for_days(30), Certified::for_days(30));
     let now = Clock::system().now();
@@ -161,7 +161,7 @@ fn what_is_wrong_with_a_certificate_file_is_said_at_once_with_the_remedy() {
 }
 
 #[test]
-fn key_and_certificate_may_stand_in_any_order_with_others_and_in_both_forms_of_a_key() {
+fn certificate_file_accepts_any_order_and_key_format() {
     let folder = Folder::new("orders");
     let (one, other) = (Certified::for_days(30), Certified::for_days(30));
     let (key, certificate) = (pem("PRIVATE KEY", &one.key), pem("CERTIFICATE", &one.der));
@@ -183,7 +183,7 @@ fn key_and_certificate_may_stand_in_any_order_with_others_and_in_both_forms_of_a
 }
 
 #[test]
-fn what_is_no_token_is_said_at_once() {
+fn federated_token_file_without_a_jwt_is_rejected() {
     let folder = Folder::new("tokens");
     for content in ["", "S3cret", "{\"token\": \"S3cret\"}", "a.b.c\nS3.S3.S3"] {
         folder.write("token", content);
@@ -198,7 +198,7 @@ fn what_is_no_token_is_said_at_once() {
 }
 
 #[test]
-fn the_variable_of_litellm_stands_aside_for_what_only_a_file_can_say() {
+fn client_secret_variable_yields_to_file_only_settings() {
     let folder = Folder::new("beside");
     folder.write("app.pem", Certified::for_days(30).pem());
     folder.write("token", TOKEN);

@@ -42,7 +42,7 @@ fn keys_of_the_example() -> Vec<String> {
 }
 
 #[test]
-fn every_key_that_the_example_explains_is_a_setting_in_the_same_order() {
+fn settings_list_every_example_key_in_order() {
     let keys: Vec<String> = good("").settings.iter().map(|setting| setting.key.to_owned()).collect();
     let expected = keys_of_the_example();
     assert!(expected.len() > 50, "the example is not read as it should be: {expected:?}");
@@ -50,7 +50,7 @@ fn every_key_that_the_example_explains_is_a_setting_in_the_same_order() {
 }
 
 #[test]
-fn what_nobody_gave_is_a_default_and_shows_its_value() {
+fn unset_settings_show_their_default() {
     let config = good("");
     for (key, value) in [
         ("server.listen", "0.0.0.0:8080"),
@@ -79,7 +79,7 @@ fn what_nobody_gave_is_a_default_and_shows_its_value() {
 }
 
 #[test]
-fn a_value_of_the_file_has_its_line_and_the_variables_that_it_names() {
+fn file_settings_show_line_and_variables() {
     let env = and(and(least(), "HOST", "0.0.0.0"), "PORT", "9000");
     let yaml = "server:\n  # where\n  listen: ${HOST}:${PORT}\naccess:\n  return_hosts:\n  - sso.example.com\n  - \
                 sso.example.com:${PORT}\nsession: {lifetime: 2h}\nlimits:\n  sign_ins_per_address: 0\n";
@@ -103,7 +103,7 @@ fn a_value_of_the_file_has_its_line_and_the_variables_that_it_names() {
 }
 
 #[test]
-fn a_variable_that_wins_is_named_whatever_the_file_says() {
+fn environment_settings_name_the_variable() {
     let names = [
         ("server.public_url", "PROXY_BASE_URL"),
         ("database.url", "DATABASE_URL"),
@@ -148,7 +148,7 @@ fn a_variable_that_wins_is_named_whatever_the_file_says() {
 }
 
 #[test]
-fn the_variable_with_the_client_secret_is_not_named_where_the_file_does_without_it() {
+fn unused_client_secret_variable_is_not_shown_as_origin() {
     let two = good("entra: {client_secret: [one~secret, two~secret]}\n");
     assert_eq!(shown(&two, "entra.client_secret"), pair("set", "file, line 1"));
 
@@ -162,7 +162,7 @@ fn the_variable_with_the_client_secret_is_not_named_where_the_file_does_without_
 }
 
 #[test]
-fn a_secret_file_is_an_origin_of_its_own() {
+fn secret_file_is_shown_as_origin() {
     let folder = Folder::new("effective-secrets");
     folder.write("db", "postgresql://app:S3cret@db/x\n");
     folder.write("secret", "S3cret~file\n");
@@ -188,7 +188,7 @@ fn a_secret_file_is_an_origin_of_its_own() {
 }
 
 #[test]
-fn of_a_secret_only_whether_it_is_set_is_shown_however_it_was_given() {
+fn secret_settings_show_only_whether_they_are_set() {
     let secret = "S3cret~0123456789012345678901234567890";
     let env = and(and(without_secrets(), "S", secret), "K", &key(9));
     let yaml = format!(
@@ -214,7 +214,7 @@ fn of_a_secret_only_whether_it_is_set_is_shown_however_it_was_given() {
 }
 
 #[test]
-fn a_budget_of_an_older_key_of_litellm_comes_from_there() {
+fn budgets_from_legacy_keys_show_their_origin() {
     let yaml = "litellm_settings:\n  default_team_settings: [{max_budget: 7}]\n  max_internal_user_budget: 8\n  \
                 internal_user_budget_duration: 30d\n";
     let config = good(yaml);
@@ -233,7 +233,7 @@ fn a_budget_of_an_older_key_of_litellm_comes_from_there() {
 }
 
 #[test]
-fn a_key_of_litellm_alone_says_that_it_has_no_effect_with_the_native_store() {
+fn litellm_only_settings_show_no_effect_with_native_store() {
     let params = "litellm_settings:\n  default_team_params:\n    team_member_budget: 5\n    budget_duration: 30d\n    \
                   tags: [a, b]\n";
     let budget = "litellm_settings.default_team_params.team_member_budget";
@@ -249,7 +249,7 @@ fn a_key_of_litellm_alone_says_that_it_has_no_effect_with_the_native_store() {
 }
 
 #[test]
-fn what_is_warned_of_stays_with_the_configuration() {
+fn loaded_config_keeps_its_warnings() {
     let yaml = "access:\n  admin_user_ids: [nobody]\n";
     let Loaded { config, notes } = read(yaml, &least()).unwrap();
     let warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();

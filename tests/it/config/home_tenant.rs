@@ -36,7 +36,7 @@ fn home_tenant_is_the_only_allowed_one_by_default() {
 }
 
 #[test]
-fn home_tenant_that_cannot_be_is_refused() {
+fn home_tenant_outside_allowed_tenants_is_rejected() {
     let both = format!("[{ID}, {OTHER_ID}]");
     let third = "33333333-3333-4333-8333-333333333333";
     for (tenant, allowed, value, said) in [

@@ -9,7 +9,7 @@ fn url(value: &str) -> String {
 }
 
 #[test]
-fn redis_is_named_by_a_url_and_a_namespace() {
+fn redis_url_and_namespace_are_read() {
     for value in [
         "redis://redis",
         "redis://redis:6379/",
@@ -29,7 +29,7 @@ fn redis_is_named_by_a_url_and_a_namespace() {
 }
 
 #[test]
-fn what_is_no_address_of_one_redis_is_refused() {
+fn invalid_redis_url_is_rejected() {
     for (value, expected) in [
         ("", "is empty"),
         ("redis.example.com:6379", "must start with redis:// or rediss://"),
@@ -53,7 +53,7 @@ fn what_is_no_address_of_one_redis_is_refused() {
 }
 
 #[test]
-fn a_namespace_is_a_text_that_is_not_empty_and_goes_with_a_url() {
+fn redis_namespace_requires_text_and_a_url() {
     let with_url = |namespace: &str| {
         format!("litellm:\n  redis_url: redis://redis\n  redis_namespace: {namespace}\nstore: litellm\n")
     };
@@ -86,7 +86,7 @@ fn org_team_models_is_expand_or_inherit_with_litellm_store() {
 }
 
 #[test]
-fn a_slip_in_a_key_is_told_with_the_key_that_is_meant() {
+fn unknown_litellm_key_suggests_the_nearest() {
     assert_said(
         "litellm: {redis_ur: redis://redis}",
         "config.yaml:1: litellm.redis_ur: unknown key. Did you mean redis_url?",

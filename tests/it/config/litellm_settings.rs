@@ -11,7 +11,7 @@ fn user(yaml: &str) -> String {
 }
 
 #[test]
-fn the_keys_of_a_litellm_proxy_are_passed_over_and_noted() {
+fn proxy_only_keys_are_ignored_with_a_note() {
     let yaml = "litellm_settings:\n  drop_params: true\n  callbacks: [otel]\n  default_team_settings: [{team_id: x}]\n  \
                 cache_params: {password: \"${NONE}\"}\n";
     let notes = notes(yaml, NoteLevel::Debug);
@@ -66,7 +66,7 @@ litellm_settings:
 "#;
 
 #[test]
-fn section_of_a_real_proxy_is_accepted_as_it_is() {
+fn real_proxy_section_is_accepted_with_warnings() {
     let params = good(OF_A_PROXY).policy.team_params.unwrap();
     assert_eq!((params.limits.max_budget, params.access_group_ids), (Some(100.0), vec!["engineering".to_owned()]));
     let warned: Vec<String> = notes(OF_A_PROXY, NoteLevel::Warning);
@@ -81,7 +81,7 @@ fn section_of_a_real_proxy_is_accepted_as_it_is() {
 }
 
 #[test]
-fn a_slip_in_one_of_our_keys_is_no_key_of_litellm() {
+fn misspelled_litellm_settings_key_is_rejected() {
     assert_said(
         "litellm_settings:\n  default_team_param: {}\n",
         "config.yaml:2: litellm_settings.default_team_param: unknown key. Did you mean default_team_params?",
@@ -103,13 +103,13 @@ fn a_slip_in_one_of_our_keys_is_no_key_of_litellm() {
 }
 
 #[test]
-fn no_team_params_are_other_than_empty_ones() {
+fn null_team_params_differ_from_empty_ones() {
     assert_eq!(good("litellm_settings: {default_team_params: null}").policy.team_params, None);
     assert_eq!(good("litellm_settings: {default_team_params: {}}").policy.team_params, Some(TeamParams::default()));
 }
 
 #[test]
-fn models_are_trimmed_and_each_is_kept_once_in_order() {
+fn models_are_trimmed_and_deduplicated_in_order() {
     let policy = good(&team("models: [\" b \", a, b]")).policy;
     assert_eq!(policy.team_params.unwrap().models, ["b", "a"]);
     assert_said(
@@ -124,7 +124,7 @@ fn models_are_trimmed_and_each_is_kept_once_in_order() {
 }
 
 #[test]
-fn limits_are_finite_whole_where_they_count_and_not_negative() {
+fn team_limits_reject_invalid_numbers() {
     for bad in [
         "max_budget: -1",
         "max_budget: .inf",
@@ -150,7 +150,7 @@ fn limits_are_finite_whole_where_they_count_and_not_negative() {
 }
 
 #[test]
-fn what_litellm_knows_has_no_effect_here_and_what_nobody_knows_is_a_problem() {
+fn litellm_params_warn_and_unknown_params_are_rejected() {
     for (yaml, place) in [
         (team("guardrails: [x]"), "litellm_settings.default_team_params.guardrails"),
         (user("teams: [x]"), "litellm_settings.default_internal_user_params.teams"),
@@ -169,7 +169,7 @@ fn what_litellm_knows_has_no_effect_here_and_what_nobody_knows_is_a_problem() {
 }
 
 #[test]
-fn the_default_role_is_one_that_everybody_may_have() {
+fn default_role_warns_of_admin_and_rejects_org_admin() {
     let place = "litellm_settings.default_internal_user_params.user_role";
     for (role, read) in
         [("internal_user", UserRole::InternalUser), ("internal_user_viewer", UserRole::InternalUserViewer)]
@@ -193,7 +193,7 @@ fn the_default_role_is_one_that_everybody_may_have() {
 }
 
 #[test]
-fn the_older_place_for_a_teams_budget_counts_where_the_newer_one_is_silent() {
+fn legacy_team_budget_applies_when_new_key_is_unset() {
     let older = |settings: &str, params: &str| {
         let yaml = format!("  default_team_settings: {settings}\n  default_team_params: {params}\n");
         let of = |store: &str| {
@@ -223,7 +223,7 @@ fn the_older_place_for_a_teams_budget_counts_where_the_newer_one_is_silent() {
 }
 
 #[test]
-fn the_older_keys_for_a_persons_budget_count_where_the_newer_ones_are_silent() {
+fn legacy_user_budget_applies_when_new_key_is_unset() {
     let limits = |yaml: &str| {
         let limits = good(&format!("litellm_settings:\n{yaml}")).policy.user_params.limits;
         (limits.max_budget, limits.budget_duration.map(|duration| duration.to_string()))

@@ -109,7 +109,7 @@ fn params(yaml: &str) -> TeamParams {
 }
 
 #[test]
-fn metadata_is_for_both_stores_and_an_organization_by_default_for_litellms() {
+fn default_organization_applies_only_to_litellm_store() {
     for (store, organization) in [(StoreKind::Native, None), (StoreKind::LiteLlm, Some("org-1"))] {
         let yaml = team(store, "{organization_id: \" org-1 \", metadata: {cost_center: 7}, tags: [a]}");
         let params = good(&yaml).policy.team_params.unwrap();
@@ -130,7 +130,7 @@ fn metadata_is_for_both_stores_and_an_organization_by_default_for_litellms() {
 }
 
 #[test]
-fn an_organization_by_default_is_nobodys_where_each_team_has_one_of_its_own() {
+fn default_organization_warns_when_orgs_are_created() {
     let yaml = |flag: bool| {
         format!(
             "store: litellm\n\
@@ -143,7 +143,7 @@ fn an_organization_by_default_is_nobodys_where_each_team_has_one_of_its_own() {
 }
 
 #[test]
-fn metadata_is_kept_as_json_is() {
+fn metadata_keeps_json_types() {
     for (yaml, expected) in [
         ("{}", json!({})),
         (
@@ -172,7 +172,7 @@ fn metadata_is_kept_as_json_is() {
 }
 
 #[test]
-fn the_environment_is_put_into_metadata_at_any_depth_and_changes_no_type() {
+fn metadata_expands_variables_at_any_depth_as_text() {
     let yaml = team(
         StoreKind::LiteLlm,
         "{metadata: {a: \"x${NAME}\", b: [{c: \"${SEVEN}\"}], d: \"$${NAME}\"}, tags: [\"${NAME}\"]}",
@@ -192,7 +192,7 @@ fn the_environment_is_put_into_metadata_at_any_depth_and_changes_no_type() {
 }
 
 #[test]
-fn metadata_that_is_no_mapping_or_no_json_is_refused_at_its_place() {
+fn metadata_that_is_not_a_json_mapping_is_rejected() {
     for (yaml, expected) in [
         ("[a]", "metadata: must be a mapping. Write its keys below it"),
         ("text", "metadata: must be a mapping"),
@@ -210,7 +210,7 @@ fn metadata_that_is_no_mapping_or_no_json_is_refused_at_its_place() {
 }
 
 #[test]
-fn tags_are_a_key_of_metadata_and_win_over_one_of_that_name() {
+fn tags_override_metadata_tags() {
     let metadata = |yaml: &str| Value::Object(params(yaml).metadata);
     assert_eq!(metadata("{metadata: {tags: [x], a: 1}, tags: [\" b \", a]}"), json!({"a": 1, "tags": ["b", "a"]}));
     assert_eq!(metadata("{metadata: {tags: [x]}}"), json!({"tags": ["x"]}));
@@ -227,7 +227,7 @@ fn tags_are_a_key_of_metadata_and_win_over_one_of_that_name() {
 }
 
 #[test]
-fn the_budget_of_a_teams_members_is_the_proxys_own_in_metadata() {
+fn metadata_member_budget_id_is_dropped_with_a_warning() {
     let yaml = team(StoreKind::LiteLlm, "metadata: {team_member_budget_id: b-1, a: {team_member_budget_id: b-2}}");
     let expected =
         format!("{PLACE}.metadata.team_member_budget_id: is managed by the proxy and is ignored, as in the proxy");
@@ -237,7 +237,7 @@ fn the_budget_of_a_teams_members_is_the_proxys_own_in_metadata() {
 }
 
 #[test]
-fn permissions_are_management_routes_each_once_in_order() {
+fn member_permissions_are_routes_deduplicated_in_order() {
     assert_eq!(params("models: []").team_member_permissions, None);
     assert_eq!(params("team_member_permissions: []").team_member_permissions, Some(Vec::new()));
     let permissions =
@@ -259,7 +259,7 @@ fn permissions_are_management_routes_each_once_in_order() {
 }
 
 #[test]
-fn members_have_limits_where_a_key_says_so() {
+fn member_limits_are_set_only_by_their_own_keys() {
     let members = |yaml: &str| params(yaml).member_limits;
     assert_eq!(
         members("{max_budget: 5, budget_duration: 30d, tpm_limit: 7}"),
@@ -312,7 +312,7 @@ const BAD_FOR_MEMBERS: [&str; 16] = [
 ];
 
 #[test]
-fn limits_of_members_are_as_strict_as_those_of_teams() {
+fn member_limits_reject_invalid_numbers() {
     for bad in BAD_FOR_MEMBERS {
         let key = bad.split(':').next().unwrap();
         assert_said(&team(StoreKind::LiteLlm, bad), &format!("config.yaml:3: {PLACE}.{key}: "));
@@ -320,7 +320,7 @@ fn limits_of_members_are_as_strict_as_those_of_teams() {
 }
 
 #[test]
-fn what_only_the_litellm_store_knows_is_told_and_not_even_looked_at_by_the_native_one() {
+fn litellm_only_params_warn_with_native_store() {
     for value in BAD_FOR_MEMBERS.into_iter().chain(["team_member_budget: 5", "team_member_permissions: [/key/info]"]) {
         let key = value.split(':').next().unwrap();
         let yaml = team(StoreKind::Native, value);
@@ -342,7 +342,7 @@ fn what_only_the_litellm_store_knows_is_told_and_not_even_looked_at_by_the_nativ
 }
 
 #[test]
-fn what_litellm_would_give_a_team_and_we_do_not_is_refused_by_name_with_its_store() {
+fn unsupported_team_params_are_rejected_with_litellm_store() {
     for key in NOT_OURS {
         for value in ["[x]", "7", "{a: b}", "\"${NO_SUCH}\"", "false"] {
             let yaml = format!("{key}: {value}");
@@ -366,7 +366,7 @@ fn what_litellm_would_give_a_team_and_we_do_not_is_refused_by_name_with_its_stor
 }
 
 #[test]
-fn keys_that_are_not_applied_are_accepted_with_a_warning() {
+fn params_that_are_not_applied_warn() {
     for (name, place, keys, rest) in [
         (
             "default_team_params",
@@ -397,7 +397,7 @@ fn keys_that_are_not_applied_are_accepted_with_a_warning() {
 }
 
 #[test]
-fn access_groups_are_each_once_in_order_for_litellms_store() {
+fn access_groups_are_deduplicated_in_order() {
     assert_eq!(params("models: []").access_group_ids, [] as [&str; 0]);
     assert_eq!(params("access_group_ids: [\" b \", a, b]").access_group_ids, ["b", "a"]);
     for (bad, expected) in [
@@ -414,7 +414,7 @@ fn access_groups_are_each_once_in_order_for_litellms_store() {
 }
 
 #[test]
-fn what_litellm_would_give_a_person_and_we_do_not_is_refused_by_name_with_its_store() {
+fn unsupported_user_params_are_rejected_with_litellm_store() {
     let people = |store, yaml: &str| section("default_internal_user_params", store, yaml);
     for key in NOT_OURS_OF_PEOPLE {
         let yaml = format!("{key}: [x]");
@@ -431,7 +431,7 @@ fn what_litellm_would_give_a_person_and_we_do_not_is_refused_by_name_with_its_st
 }
 
 #[test]
-fn what_changes_nothing_in_a_persons_row_is_told_with_either_store() {
+fn user_params_without_effect_warn_with_either_store() {
     for key in WITHOUT_EFFECT_ON_PEOPLE {
         for store in [StoreKind::Native, StoreKind::LiteLlm] {
             let yaml = section("default_internal_user_params", store, &format!("{key}: [x]"));
@@ -444,7 +444,7 @@ fn what_changes_nothing_in_a_persons_row_is_told_with_either_store() {
 }
 
 #[test]
-fn what_nobody_knows_is_a_problem_with_the_nearest_known_key() {
+fn unknown_team_param_suggests_the_nearest_key() {
     for store in [StoreKind::Native, StoreKind::LiteLlm] {
         for (slip, meant) in [
             ("organisation_id", "organization_id"),

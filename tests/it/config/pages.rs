@@ -8,7 +8,7 @@ use super::*;
 const SVG: &str = include_str!("../../../assets/entraway.svg");
 
 #[test]
-fn a_name_is_a_short_text_on_one_line() {
+fn pages_name_is_one_line_of_at_most_64_characters() {
     assert_eq!(good("").pages.name, None);
     assert_eq!(good("pages: {name: ' Contoso Ltd. '}").pages.name.as_deref(), Some("Contoso Ltd."));
     let longest = "ü".repeat(64);
@@ -24,7 +24,7 @@ fn a_name_is_a_short_text_on_one_line() {
 }
 
 #[test]
-fn a_logo_is_read_beside_the_configuration_and_known_by_its_content() {
+fn logo_is_read_next_to_config_and_typed_by_content() {
     let folder = Folder::new("logo");
     folder.write("logo.png", SVG);
     folder.write("logo.svg", b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\0\x01");
@@ -39,7 +39,7 @@ fn a_logo_is_read_beside_the_configuration_and_known_by_its_content() {
 }
 
 #[test]
-fn a_logo_that_cannot_be_shown_is_refused_with_its_place_and_what_to_do() {
+fn unusable_logo_is_rejected_with_key_and_fix() {
     let folder = Folder::new("bad-logo");
     let padding = "x".repeat(256 * 1024 - SVG.len() - 7);
     folder.write("fits.svg", format!("{SVG}<!--{padding}-->"));

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn all_problems_are_said_at_once_in_the_order_of_the_file() {
+fn all_problems_are_reported_in_file_order() {
     let yaml = "server:\n  public_ur: https://sso.example.com\n  listen: here\nstore: lite\nsesion: {}\n\
                 session:\n  lifetime: 60\nentra:\n  cloud: mars\n  client_id: [x]\n";
     let lines = said_with(yaml, &Env::new());
@@ -27,7 +27,7 @@ fn all_problems_are_said_at_once_in_the_order_of_the_file() {
 }
 
 #[test]
-fn where_metrics_are_read_is_an_address_or_nowhere() {
+fn metrics_listen_is_an_address_or_null() {
     let listen = |yaml: &str| good(yaml).server.metrics_listen.map(|address| address.to_string());
     assert_eq!(listen("").as_deref(), Some("127.0.0.1:9464"));
     assert_eq!(listen("server: {metrics_listen: '[::]:1'}").as_deref(), Some("[::]:1"));
@@ -41,7 +41,7 @@ fn where_metrics_are_read_is_an_address_or_nowhere() {
 }
 
 #[test]
-fn an_unknown_key_is_named_with_its_line_and_its_nearest_neighbour() {
+fn unknown_key_names_line_and_nearest_key() {
     for (yaml, expected) in [
         ("sever: {}\n", "config.yaml:1: sever: unknown key. Did you mean server?"),
         ("general_settings: {}\n", "config.yaml:1: general_settings: unknown key. Valid keys: server, database, "),
@@ -60,7 +60,7 @@ fn an_unknown_key_is_named_with_its_line_and_its_nearest_neighbour() {
 }
 
 #[test]
-fn a_key_given_twice_is_named_and_the_other_problems_are_still_said() {
+fn duplicate_key_is_reported_with_other_problems() {
     let lines = said("sync:\n  nested_groups: true\n  nested_groups: false\nstore: x\n");
     assert_eq!(lines.len(), 2, "{lines:#?}");
     assert_eq!(lines[0], "config.yaml:3: sync.nested_groups: duplicate key. Keep one of them");
@@ -68,7 +68,7 @@ fn a_key_given_twice_is_named_and_the_other_problems_are_still_said() {
 }
 
 #[test]
-fn a_section_of_the_wrong_shape_is_said_once_and_its_keys_are_not_missed() {
+fn section_of_wrong_type_is_reported_once() {
     let lines = said_with("server: 1\ndatabase: x\nentra: [x]\n", &Env::new());
     let expected = [
         "server: must be a mapping, not a number",
@@ -82,7 +82,7 @@ fn a_section_of_the_wrong_shape_is_said_once_and_its_keys_are_not_missed() {
 }
 
 #[test]
-fn problems_in_the_environment_name_the_variable() {
+fn environment_problems_name_the_variable() {
     for (name, value) in [
         ("PROXY_BASE_URL", "http://sso.example.com"),
         ("DATABASE_URL", "mysql://db"),
@@ -101,7 +101,7 @@ fn problems_in_the_environment_name_the_variable() {
 }
 
 #[test]
-fn an_empty_variable_counts_as_not_set() {
+fn empty_variable_counts_as_unset() {
     let lines = said_with("", &and(least(), "DATABASE_URL", ""));
     assert!(lines.len() == 1 && lines[0].starts_with("database.url: is missing"), "{lines:#?}");
     let env = and(least(), "ALLOWED_EMAIL_DOMAINS", "");
@@ -109,7 +109,7 @@ fn an_empty_variable_counts_as_not_set() {
 }
 
 #[test]
-fn a_file_nested_without_end_is_a_problem_and_no_crash() {
+fn deeply_nested_file_is_rejected_without_a_crash() {
     for yaml in ["[".repeat(200_000), "a: {".repeat(200_000), "- ".repeat(200_000), "&a [*a]".into()] {
         let lines = said(&yaml);
         assert_eq!(lines.len(), 1, "{lines:#?}");
@@ -121,7 +121,7 @@ proptest::proptest! {
     #![proptest_config(proptest::test_runner::Config::with_cases(64))]
 
     #[test]
-    fn no_text_whatsoever_is_a_crash(text in "(server|entra|session|url|a|:|: |\\n|\\n  |- |\\[|\\]|\\{|\\}|\\$\\{|[\"'*&!|>#,~]|\\PC){0,40}") {
+    fn loader_never_panics_on_arbitrary_text(text in "(server|entra|session|url|a|:|: |\\n|\\n  |- |\\[|\\]|\\{|\\}|\\$\\{|[\"'*&!|>#,~]|\\PC){0,40}") {
         let _ = read(&text, &least());
     }
 }

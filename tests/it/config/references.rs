@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_name_in_braces_is_read_quoted_or_not_alone_or_within_and_in_lists() {
+fn variable_reference_expands_in_every_scalar_form() {
     for form in ["${N}", "\"${N}\"", "'${N}'", "con${TO}.com", "|-\n    ${N}"] {
         let yaml = format!("access:\n  allowed_email_domains:\n  - {form}\n");
         let env = and(and(least(), "N", "contoso.com"), "TO", "toso");
@@ -16,7 +16,7 @@ fn a_name_in_braces_is_read_quoted_or_not_alone_or_within_and_in_lists() {
 }
 
 #[test]
-fn numbers_and_booleans_may_come_from_the_environment() {
+fn numbers_and_booleans_expand_from_the_environment() {
     let yaml = "database: {max_connections: ${N}}\nsync: {nested_groups: ${YES}, assigned_groups_ttl: ${TTL}}\n\
                 litellm_settings: {default_team_params: {max_budget: ${N}, tpm_limit: ${N}}}\n";
     let mut env = least();
@@ -30,7 +30,7 @@ fn numbers_and_booleans_may_come_from_the_environment() {
 }
 
 #[test]
-fn a_name_without_a_value_is_a_problem_of_its_key_line_and_variable() {
+fn unset_variable_problem_names_key_line_and_variable() {
     for form in ["${NONE}", "\"${NONE}\"", "'${NONE}'"] {
         let yaml = format!("entra:\n  service_principal_id: {form}\n");
         let expected = "config.yaml:2: entra.service_principal_id: the environment variable NONE is not set or empty";
@@ -43,14 +43,14 @@ fn a_name_without_a_value_is_a_problem_of_its_key_line_and_variable() {
 }
 
 #[test]
-fn another_form_is_refused_and_never_taken_literally() {
+fn unsupported_reference_syntax_is_rejected() {
     for form in ["${N:-x}", "\"${N\"", "${}", "os.environ/N"] {
         assert_said(&format!("entra: {{service_principal_id: {form}}}"), "config.yaml:1: entra.service_principal_id: ");
     }
 }
 
 #[test]
-fn what_a_variable_holds_changes_no_structure() {
+fn variable_value_cannot_change_the_yaml_structure() {
     let env = and(least(), "N", "x]\nserver: {listen: \"${M}\"}");
     let lines = said_with("access: {allowed_email_domains: [${N}]}", &env);
     assert_eq!(lines.len(), 1, "{lines:#?}");

@@ -40,7 +40,7 @@ pub(super) fn without_secrets() -> Env {
 }
 
 #[test]
-fn secrets_are_read_from_files_beside_the_configuration() {
+fn secret_files_resolve_relative_to_the_config() {
     let folder = Folder::new("good");
     folder.write("db", "postgresql://app:S3cret@db/x\n");
     folder.write("secret", "S3cret~file\r\n");
@@ -58,7 +58,7 @@ fn secrets_are_read_from_files_beside_the_configuration() {
 }
 
 #[test]
-fn a_file_that_is_not_there_or_holds_nothing_is_named_with_its_key() {
+fn missing_or_empty_secret_file_names_its_key() {
     let folder = Folder::new("bad");
     folder.write("empty", "\n");
     folder.write("bytes", [0xFF, 0xFE]);
@@ -76,7 +76,7 @@ fn a_file_that_is_not_there_or_holds_nothing_is_named_with_its_key() {
 }
 
 #[test]
-fn a_secret_given_in_both_ways_is_a_problem() {
+fn secret_given_inline_and_as_file_is_rejected() {
     for (section, key, value) in [
         ("database", "url", "postgres://db"),
         ("entra", "client_secret", "x"),
@@ -97,7 +97,7 @@ pub(super) fn seen(result: &Result<Loaded, ConfigError>) -> String {
 }
 
 #[test]
-fn no_secret_is_ever_seen_however_it_is_misplaced() {
+fn misplaced_secrets_are_never_shown() {
     let folder = Folder::new("unseen");
     let long = "S3cret~0123456789012345678901234567890";
     let base64 = format!("S3cret{}", &key(0x5A)[6..]);
@@ -181,7 +181,7 @@ fn no_secret_is_ever_seen_however_it_is_misplaced() {
 }
 
 #[test]
-fn no_secret_of_the_environment_or_of_a_file_is_ever_seen() {
+fn secrets_from_environment_and_files_are_never_shown() {
     let folder = Folder::new("unseen-files");
     for value in ["S3cret", "S3 cret", "mysql://S3cret", "postgres://u:S3:3/cret@db", "postgres://S3cret@db", "S3=="] {
         for name in least().keys().map(String::as_str).chain([
@@ -213,7 +213,7 @@ fn no_secret_of_the_environment_or_of_a_file_is_ever_seen() {
 }
 
 #[test]
-fn a_bad_cookie_key_is_named_by_its_place_and_its_size() {
+fn invalid_cookie_key_names_its_index_and_size() {
     let short = base64::prelude::BASE64_STANDARD.encode([7; 48]);
     assert_said(
         &format!("session:\n  cookie_keys:\n  - {}\n  - {short}\n", key(1)),

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_session_counts_for_one_host_and_is_remembered_for_little_unless_one_says_so() {
+fn session_defaults_are_one_host_and_a_1s_cache() {
     let config = good("");
     let session = &config.session;
     assert_eq!((session.max_per_user, session.cache_ttl), (20, Duration::from_secs(1)));
@@ -44,7 +44,7 @@ fn assertion_audiences_are_read_by_host() {
 }
 
 #[test]
-fn what_a_session_cannot_have_is_said() {
+fn invalid_session_settings_are_rejected() {
     for (session, begin) in [
         ("max_per_user: 0", "session.max_per_user: must be a whole number"),
         ("max_per_user: 1001", "session.max_per_user: must be a whole number"),
@@ -62,7 +62,7 @@ fn what_a_session_cannot_have_is_said() {
 }
 
 #[test]
-fn a_cookie_domain_is_one_that_the_public_url_is_in() {
+fn cookie_domain_must_contain_the_public_host() {
     for (domain, read) in
         [("example.com", "example.com"), (".Example.com", "example.com"), ("sso.example.com", "sso.example.com")]
     {
@@ -80,7 +80,7 @@ fn a_cookie_domain_is_one_that_the_public_url_is_in() {
 }
 
 #[test]
-fn a_return_host_is_a_host_that_the_cookie_reaches() {
+fn return_host_must_receive_the_session_cookie() {
     let config = good(
         "session: {cookie_domain: example.com}\naccess: {return_hosts: [App.example.com, 'wiki.example.com:8443', 'x.example.com:443']}",
     );
@@ -101,7 +101,7 @@ fn a_return_host_is_a_host_that_the_cookie_reaches() {
 }
 
 #[test]
-fn below_a_path_no_other_page_of_the_host_gets_the_cookie_without_a_domain() {
+fn return_host_below_a_base_path_needs_cookie_domain() {
     let server = "server: {public_url: 'https://example.com/sso'}\n";
     let hosts = "access: {return_hosts: ['example.com:8443']}\n";
     let env = {

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn proxies_are_networks_or_single_addresses() {
+fn trusted_proxies_accept_networks_and_addresses() {
     let config = good("server: {trusted_proxies: [10.1.2.3/8, 192.0.2.7, \"2001:db8::/32\", \"::1\"]}");
     let shown: Vec<_> = config.server.trusted_proxies.iter().map(ToString::to_string).collect();
     assert_eq!(shown, ["10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32", "::1/128"]);
@@ -14,7 +14,7 @@ fn proxies_are_networks_or_single_addresses() {
 }
 
 #[test]
-fn connections_are_counted_exactly() {
+fn max_connections_requires_an_integer_in_range() {
     for (value, read) in [("1", 1), ("1000", 1000)] {
         assert_eq!(good(&format!("database: {{max_connections: {value}}}")).database.max_connections, read);
     }
@@ -27,7 +27,7 @@ fn connections_are_counted_exactly() {
 }
 
 #[test]
-fn limits_are_counted_exactly_and_only_rates_can_be_off() {
+fn limits_require_integers_and_only_rates_can_be_zero() {
     let limits = good("").limits;
     assert_eq!((limits.connections, limits.concurrent_sign_ins), (512, 128));
     assert_eq!(limits.sign_ins_per_address.unwrap().get(), 600);
@@ -60,7 +60,7 @@ fn limits_are_counted_exactly_and_only_rates_can_be_off() {
 }
 
 #[test]
-fn clients_are_told_apart_where_no_unnamed_proxy_stands_in_front() {
+fn clients_are_distinguishable_unless_a_proxy_is_unnamed() {
     for (server, apart) in [
         ("{}", false),
         ("{trusted_proxies: []}", false),
@@ -74,7 +74,7 @@ fn clients_are_told_apart_where_no_unnamed_proxy_stands_in_front() {
 }
 
 #[test]
-fn tenants_are_listed_exactly_where_the_tenant_is_open() {
+fn allowed_tenants_are_required_only_for_an_open_endpoint() {
     let open = |tenant: &str, allowed: &str| {
         let mut env = least();
         env.remove("MICROSOFT_TENANT");
@@ -98,7 +98,7 @@ fn tenants_are_listed_exactly_where_the_tenant_is_open() {
 }
 
 #[test]
-fn each_cloud_has_its_hosts_and_urls_replace_them() {
+fn cloud_selects_hosts_and_urls_override_them() {
     for (cloud, authority, graph) in [
         ("global", "https://login.microsoftonline.com/", "https://graph.microsoft.com/v1.0"),
         ("us_government", "https://login.microsoftonline.us/", "https://graph.microsoft.us/v1.0"),
@@ -119,7 +119,7 @@ fn each_cloud_has_its_hosts_and_urls_replace_them() {
 }
 
 #[test]
-fn durations_have_a_unit_and_limits() {
+fn durations_require_a_unit_and_a_range() {
     for (value, seconds) in [("0s", 0), ("60s", 60), ("1m 30s", 90), ("1h", 3600)] {
         let ttl = good(&format!("sync: {{assigned_groups_ttl: {value}}}")).sync.assigned_groups_ttl;
         assert_eq!(ttl, Duration::from_secs(seconds), "{value}");
@@ -141,7 +141,7 @@ fn durations_have_a_unit_and_limits() {
 }
 
 #[test]
-fn a_session_is_idle_no_longer_than_it_lives() {
+fn idle_timeout_cannot_exceed_the_lifetime() {
     let session = good("session: {lifetime: 4h}").session;
     assert_eq!((session.idle_timeout, session.lifetime), (Duration::from_hours(4), Duration::from_hours(4)));
     good("session: {idle_timeout: 1m, lifetime: 1m}");
@@ -155,7 +155,7 @@ fn a_session_is_idle_no_longer_than_it_lives() {
 }
 
 #[test]
-fn who_requires_a_group_must_name_the_enterprise_app() {
+fn require_group_needs_a_service_principal_id() {
     assert_said(
         "access: {require_group: true}",
         "config.yaml:1: access.require_group: requires entra.service_principal_id",
@@ -169,7 +169,7 @@ fn who_requires_a_group_must_name_the_enterprise_app() {
 }
 
 #[test]
-fn domains_lose_their_case_and_their_at_sign() {
+fn email_domains_are_normalized() {
     let policy = good("access: {allowed_email_domains: [Contoso.COM, \"@fabrikam.com\"]}").policy;
     assert_eq!(policy.allowed_email_domains.into_iter().collect::<Vec<_>>(), ["contoso.com", "fabrikam.com"]);
     for value in ["[\"\"]", "[\"*\"]", "[a@b.com]", "[localhost]", "contoso.com", "[4]", "[~]"] {
@@ -181,7 +181,7 @@ fn domains_lose_their_case_and_their_at_sign() {
 }
 
 #[test]
-fn roles_are_preferred_by_order_or_by_rank() {
+fn role_precedence_is_first_or_highest() {
     assert_eq!(good("sync: {role_precedence: first}").policy.role_precedence, RolePrecedence::First);
     assert_eq!(good("sync: {role_precedence: highest}").policy.role_precedence, RolePrecedence::Highest);
     assert_said(
@@ -191,7 +191,7 @@ fn roles_are_preferred_by_order_or_by_rank() {
 }
 
 #[test]
-fn what_can_hardly_be_meant_is_a_warning() {
+fn suspicious_values_are_warnings() {
     for (yaml, expected) in [
         ("server: {trusted_proxies: [0.0.0.0/0]}".to_owned(), "server.trusted_proxies[0]: trusts every address"),
         (format!("entra: {{service_principal_id: {OTHER_ID}}}"), "entra.service_principal_id: is the client ID"),

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn the_environment_alone_is_enough() {
+fn environment_alone_is_a_complete_config() {
     let config = load(None, &least()).unwrap().config;
     assert_eq!(config.server.public_url.origin(), "https://sso.example.com");
     assert_eq!(config.server.listen.to_string(), "0.0.0.0:8080");
@@ -24,7 +24,7 @@ fn the_environment_alone_is_enough() {
 }
 
 #[test]
-fn every_environment_name_is_read_and_wins_over_the_file() {
+fn every_variable_is_read_and_overrides_the_file() {
     let mut env = least();
     env.extend(super::env(&[
         ("MICROSOFT_SERVICE_PRINCIPAL_ID", "ABCDEF00-1111-4111-8111-111111111111"),
@@ -58,7 +58,7 @@ fn every_environment_name_is_read_and_wins_over_the_file() {
 }
 
 #[test]
-fn the_example_is_read_and_states_the_defaults() {
+fn example_loads_and_states_the_defaults() {
     let yaml = include_str!("../../../config.example.yaml");
     let env = env(&[("DATABASE_URL", "postgres://db/entraway"), ("MICROSOFT_CLIENT_SECRET", "S3cret")]);
     let Loaded { config, notes } = read(yaml, &env).unwrap_or_else(|error| panic!("{error}"));
@@ -94,14 +94,14 @@ fn the_example_is_read_and_states_the_defaults() {
 }
 
 #[test]
-fn an_empty_file_and_sections_of_null_are_as_good_as_none() {
+fn empty_file_and_null_sections_are_accepted() {
     for yaml in ["", "# nothing\n", "server:\nentra: ~\nlitellm_settings: null\nlitellm:\nsession: {}\nstore:\n"] {
         good(yaml);
     }
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_named() {
+fn unreadable_config_file_is_named() {
     let error = load(Some(Path::new("/nowhere/config.yaml")), &least()).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -110,7 +110,7 @@ fn a_file_that_cannot_be_read_is_named() {
 }
 
 #[test]
-fn a_syntax_error_is_one_problem_with_its_line() {
+fn yaml_syntax_error_is_one_problem_with_its_line() {
     assert_said("server:\n  listen: a: b\n", "config.yaml:2: YAML: mapping values are not allowed");
     assert_said("- a\n- b\n", "config.yaml:1: YAML: must be a mapping of sections");
 }

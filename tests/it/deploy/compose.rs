@@ -46,7 +46,7 @@ fn config_without(missing: &[&str]) -> (bool, String) {
 }
 
 #[test]
-fn compose_yaml_is_what_the_specification_of_compose_files_allows() {
+fn compose_file_conforms_to_the_compose_specification() {
     let validator = jsonschema::validator_for(&schema("compose-spec.json")).unwrap();
     assert_eq!(objections(&validator, &compose()), Vec::<String>::new());
     // The schema is looked at, and not passed over.
@@ -56,7 +56,7 @@ fn compose_yaml_is_what_the_specification_of_compose_files_allows() {
 }
 
 #[test]
-fn docker_compose_takes_it_with_the_ids_and_says_which_one_is_missing() {
+fn docker_compose_accepts_file_and_names_missing_ids() {
     let (taken, said) = config_without(&[]);
     assert!(taken, "{said}");
     let read = yaml(&said);
@@ -69,7 +69,7 @@ fn docker_compose_takes_it_with_the_ids_and_says_which_one_is_missing() {
 }
 
 #[test]
-fn no_container_has_more_rights_than_it_needs() {
+fn containers_run_with_least_privileges() {
     let compose = compose();
     for (name, service) in services(&compose) {
         assert_eq!(service["read_only"], true, "{name}: its root can be written to");
@@ -97,7 +97,7 @@ fn no_container_has_more_rights_than_it_needs() {
 }
 
 #[test]
-fn postgres_is_reached_by_the_service_alone_and_from_outside_only_caddy_is() {
+fn only_caddy_is_published_and_postgres_is_internal() {
     let compose = compose();
     let on = |network: &str| -> BTreeSet<&str> {
         let services = services(&compose).into_iter();
@@ -117,7 +117,7 @@ fn postgres_is_reached_by_the_service_alone_and_from_outside_only_caddy_is() {
 }
 
 #[test]
-fn each_service_is_waited_for_until_it_is_well() {
+fn services_wait_for_healthy_dependencies() {
     let compose = compose();
     for (name, service) in services(&compose) {
         let check = &service["healthcheck"];
@@ -130,7 +130,7 @@ fn each_service_is_waited_for_until_it_is_well() {
 }
 
 #[test]
-fn what_the_containers_run_and_mount_is_in_the_image_and_in_the_repository() {
+fn compose_commands_and_mounts_exist() {
     let compose = compose();
     let (program, folder) = image::places();
     for name in ["migrate", "entraway"] {
@@ -156,7 +156,7 @@ fn what_the_containers_run_and_mount_is_in_the_image_and_in_the_repository() {
 }
 
 #[test]
-fn its_configuration_is_one_and_trusts_caddy_alone() {
+fn compose_config_is_valid_and_trusts_only_caddy() {
     let compose = compose();
     let env: Env = IDS.iter().map(|name| ((*name).to_owned(), ID.to_owned())).collect();
     let env: Env = env.into_iter().chain([("SSO_HOST".to_owned(), "sso.localhost".to_owned())]).collect();

@@ -34,7 +34,7 @@ pub(super) fn places() -> (String, String) {
 }
 
 #[test]
-fn images_of_others_are_pinned_by_digest() {
+fn third_party_images_are_pinned_by_digest() {
     let images = |text: &str, prefix: &str| -> Vec<String> {
         let lines = text.lines().filter_map(|line| line.trim().strip_prefix(prefix));
         lines.map(|line| line.split(' ').next().unwrap().to_owned()).collect()
@@ -90,7 +90,7 @@ fn status(pid: u32, name: &str) -> String {
 
 #[tokio::test]
 #[ignore = "needs root and the release build: script/image-test makes it and runs this"]
-async fn the_image_migrates_serves_and_signs_somebody_in_read_only_and_as_nobody_special() {
+async fn image_migrates_and_serves_read_only_and_unprivileged() {
     let image = PathBuf::from(std::env::var_os("ENTRAWAY_IMAGE_ROOT").expect("script/image-test runs this"));
     let config = image.join("etc/entraway/config.yaml");
     fs::write(&config, CONFIG).unwrap();

@@ -61,7 +61,7 @@ fn validator(definitions: &Value, manifest: &Value) -> Validator {
 }
 
 #[test]
-fn every_manifest_is_what_kubernetes_takes_with_no_key_that_it_does_not_know() {
+fn manifests_conform_to_the_kubernetes_schema() {
     let mut manifests = manifests();
     manifests.push(yaml(&file("deploy/kubernetes/secret.example.yaml")));
     for version in VERSIONS {
@@ -81,7 +81,7 @@ fn every_manifest_is_what_kubernetes_takes_with_no_key_that_it_does_not_know() {
 }
 
 #[test]
-fn every_file_is_used() {
+fn kustomization_uses_every_file() {
     let kustomization = yaml(&file("deploy/kubernetes/kustomization.yaml"));
     let mut used = texts(&kustomization["resources"]);
     used.extend(["kustomization.yaml", "secret.example.yaml"]);
@@ -93,7 +93,7 @@ fn every_file_is_used() {
 }
 
 #[test]
-fn pods_run_locked_down() {
+fn pods_run_with_a_restricted_security_context() {
     let manifests = manifests();
     let pod = pod(&manifests);
     let context = &pod["securityContext"];
@@ -124,7 +124,7 @@ fn pods_run_locked_down() {
 }
 
 #[test]
-fn a_replica_can_go_and_the_others_go_on() {
+fn rolling_update_keeps_replicas_available() {
     let manifests = manifests();
     let deployment = of_kind(&manifests, "Deployment");
     assert_eq!(deployment["spec"]["replicas"], 2);
@@ -148,7 +148,7 @@ fn a_replica_can_go_and_the_others_go_on() {
 }
 
 #[test]
-fn the_ports_are_the_images_and_metrics_are_for_prometheus_alone() {
+fn ports_match_image_and_metrics_are_prometheus_only() {
     let manifests = manifests();
     let [service, before] = containers(pod(&manifests));
     let ports = json!([
@@ -178,7 +178,7 @@ fn the_ports_are_the_images_and_metrics_are_for_prometheus_alone() {
 }
 
 #[tokio::test]
-async fn each_probe_asks_what_the_service_answers() {
+async fn probes_match_the_health_endpoints() {
     let world = World::new().await;
     let service = world.service().await;
     let manifests = manifests();
@@ -196,7 +196,7 @@ async fn each_probe_asks_what_the_service_answers() {
 }
 
 #[test]
-fn the_configuration_is_one_and_its_secrets_are_those_of_the_secret() {
+fn config_map_is_valid_and_its_secret_files_exist() {
     let manifests = manifests();
     let pod = pod(&manifests);
     let map = of_kind(&manifests, "ConfigMap");

@@ -58,8 +58,20 @@ fn files(folders: &[&str]) -> Vec<String> {
 
 #[test]
 fn files_in_documents_exist() {
-    const FOLDERS: [&str; 11] =
-        ["src", "tests", "docs", "script", "deploy", "migrations", "assets", "templates", "fuzz", "benches", "ops"];
+    const FOLDERS: [&str; 12] = [
+        "src",
+        "crates",
+        "tests",
+        "docs",
+        "script",
+        "deploy",
+        "migrations",
+        "assets",
+        "templates",
+        "fuzz",
+        "benches",
+        "ops",
+    ];
     let files = files(&FOLDERS);
     let folder = |path: &str| path.split('/').next().unwrap_or_default().to_owned();
     check("files", |text| {

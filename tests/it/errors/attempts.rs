@@ -9,7 +9,7 @@ use crate::support::{Browser, LiteLlm, Native, StoreKind, World};
 
 #[rstest]
 #[tokio::test]
-async fn who_cannot_finish_is_told_to_begin_again(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn unusable_login_state_page_offers_signin(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, _) = world.alice();
     let service = world.service().await;
@@ -59,7 +59,7 @@ async fn who_cannot_finish_is_told_to_begin_again(#[values(Native, LiteLlm)] sto
 }
 
 #[tokio::test]
-async fn who_used_an_attempt_up_is_told_so() {
+async fn consumed_login_state_has_its_own_error() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;
@@ -73,7 +73,7 @@ async fn who_used_an_attempt_up_is_told_so() {
 }
 
 #[tokio::test]
-async fn trying_again_still_leads_to_where_the_person_was_going() {
+async fn retry_after_failed_signin_keeps_the_destination() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;

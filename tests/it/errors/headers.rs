@@ -46,7 +46,7 @@ pub(crate) fn keep_to_themselves(answer: &Answer, what: &str) {
 }
 
 #[tokio::test]
-async fn every_answer_keeps_to_itself() {
+async fn responses_have_security_headers_and_no_store() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;
@@ -74,7 +74,7 @@ fn routes() -> Vec<String> {
 }
 
 #[tokio::test]
-async fn every_route_keeps_to_itself_with_every_method() {
+async fn every_route_and_method_has_security_headers() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;
@@ -97,7 +97,7 @@ async fn every_route_keeps_to_itself_with_every_method() {
 }
 
 #[tokio::test]
-async fn browsers_are_told_to_come_by_https_alone_where_the_host_is_ours_alone() {
+async fn hsts_is_sent_only_for_a_dedicated_https_host() {
     let world = World::new().await;
     for (public_url, expected) in [
         ("https://sso.example.com", Some("max-age=31536000")),
@@ -116,7 +116,7 @@ async fn browsers_are_told_to_come_by_https_alone_where_the_host_is_ours_alone()
 }
 
 #[tokio::test]
-async fn what_a_page_loads_is_there_and_is_what_it_says() {
+async fn page_assets_exist_with_correct_types() {
     let world = World::new().await;
     let service = world.service().await;
     let mut browser = Browser::new();

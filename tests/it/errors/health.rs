@@ -34,7 +34,7 @@ async fn is_alive(service: &Service) {
 
 #[rstest]
 #[tokio::test]
-async fn readyz_tells_states_and_no_details(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn readyz_reports_states_without_details(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let service = world.service().await;
     is_alive(&service).await;
@@ -43,7 +43,7 @@ async fn readyz_tells_states_and_no_details(#[values(Native, LiteLlm)] store: St
 
 #[rstest]
 #[tokio::test]
-async fn without_a_database_a_service_is_alive_and_not_ready(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn database_outage_fails_readyz_and_not_healthz(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let service = world.service().await;
     assert_eq!(ask(&service).await, states("ok", "ok"));
@@ -56,7 +56,7 @@ async fn without_a_database_a_service_is_alive_and_not_ready(#[values(Native, Li
 
 #[rstest]
 #[tokio::test]
-async fn a_database_without_our_tables_is_not_ready(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn readyz_fails_without_the_schema(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let service = world.service().await;
     world.sql("drop schema entraway cascade").await;
@@ -64,7 +64,7 @@ async fn a_database_without_our_tables_is_not_ready(#[values(Native, LiteLlm)] s
 }
 
 #[tokio::test]
-async fn without_entras_keys_a_service_is_alive_and_not_ready() {
+async fn missing_entra_keys_fail_readyz_and_not_healthz() {
     let world = World::new().await;
     for (endpoint, fault) in [
         (Endpoint::Keys, Fault::status(503)),
@@ -82,7 +82,7 @@ async fn without_entras_keys_a_service_is_alive_and_not_ready() {
 }
 
 #[tokio::test]
-async fn asking_whether_it_is_ready_is_cheap() {
+async fn readyz_reuses_cached_keys() {
     let world = World::new().await;
     let service = world.service().await;
     for _ in 0..10 {
@@ -99,7 +99,7 @@ async fn asking_whether_it_is_ready_is_cheap() {
 
 #[rstest]
 #[tokio::test]
-async fn readyz_asks_the_database_once_a_second(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn readyz_queries_the_database_at_most_once_a_second(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let service = world.service().await;
     ask(&service).await;
@@ -117,7 +117,7 @@ async fn readyz_asks_the_database_once_a_second(#[values(Native, LiteLlm)] store
 
 /// Every connection of the pool waits for a lock.
 #[tokio::test]
-async fn readyz_takes_no_connection_from_sign_ins() {
+async fn readyz_succeeds_while_the_pool_is_exhausted() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service_with(|config| config.database.max_connections = 1).await;

@@ -8,7 +8,7 @@ use crate::support::{Browser, LiteLlm, Native, StoreKind, World};
 
 #[rstest]
 #[tokio::test]
-async fn while_entra_gives_no_tokens_people_are_told_to_come_back(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn token_endpoint_failure_is_entra_unavailable(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, _) = world.alice();
     let service = world.service().await;
@@ -31,7 +31,7 @@ async fn while_entra_gives_no_tokens_people_are_told_to_come_back(#[values(Nativ
 }
 
 #[tokio::test]
-async fn while_entra_sends_people_back_with_trouble_of_its_own_they_are_told_to_come_back() {
+async fn transient_entra_error_is_entra_unavailable() {
     use entra_simulator::EntraError;
     let world = World::new().await;
     let (alice, _) = world.alice();
@@ -46,7 +46,7 @@ async fn while_entra_sends_people_back_with_trouble_of_its_own_they_are_told_to_
 
 #[rstest]
 #[tokio::test]
-async fn while_entra_is_gone_no_sign_in_begins_or_ends_but_sessions_go_on(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn entra_outage_blocks_signin_and_keeps_sessions(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, _) = world.alice();
     let (service, fresh) = (world.service().await, world.service().await);
@@ -69,7 +69,7 @@ async fn while_entra_is_gone_no_sign_in_begins_or_ends_but_sessions_go_on(#[valu
 }
 
 #[tokio::test]
-async fn while_the_database_is_gone_people_are_told_to_come_back_and_can_finish_then() {
+async fn database_outage_is_503_and_signin_finishes_afterwards() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;
@@ -104,7 +104,7 @@ async fn while_the_database_is_gone_people_are_told_to_come_back_and_can_finish_
 
 #[rstest]
 #[tokio::test]
-async fn a_database_that_goes_in_the_middle_of_a_sign_in_opens_no_session(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn database_loss_during_signin_opens_no_session(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, _) = world.alice();
     let service = world.service().await;

@@ -12,7 +12,7 @@ use crate::support::{LiteLlm, Native, StoreKind, Traces, World};
 
 #[rstest]
 #[tokio::test]
-async fn signin_canceled_is_told_from_missing_consent(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn canceled_signin_is_distinguished_from_missing_consent(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, _) = world.alice();
     let service = world.service().await;
@@ -52,7 +52,7 @@ async fn signin_canceled_is_told_from_missing_consent(#[values(Native, LiteLlm)]
 
 #[rstest]
 #[tokio::test]
-async fn a_person_who_is_not_assigned_is_told_whom_to_ask(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn signin_of_unassigned_user_is_denied(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, _) = world.alice();
     let bob = world.simulator.edit(|directory| {
@@ -69,7 +69,7 @@ async fn a_person_who_is_not_assigned_is_told_whom_to_ask(#[values(Native, LiteL
 
 #[rstest]
 #[tokio::test]
-async fn a_person_of_another_organization_is_told_to_use_another_account(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn signin_from_other_tenant_offers_another_account(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let home = world.simulator.edit(|directory| directory.tenant_id);
     let tenant = TenantId::from(Uuid::new_v4());
@@ -88,7 +88,7 @@ async fn a_person_of_another_organization_is_told_to_use_another_account(#[value
 
 #[rstest]
 #[tokio::test]
-async fn a_person_with_an_address_of_another_domain_is_told_so(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn signin_with_other_email_domain_is_denied(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, _) = world.alice();
     let (eve, nameless, similar) = world.simulator.edit(|directory| {
@@ -111,7 +111,7 @@ async fn a_person_with_an_address_of_another_domain_is_told_so(#[values(Native, 
 
 #[rstest]
 #[tokio::test]
-async fn a_person_in_no_group_is_told_where_to_get_into_one(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn signin_without_group_is_denied_with_a_remedy(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     world.alice();
     let bob = world.simulator.edit(|directory| directory.person("Bob Baker", |_| {}));
@@ -130,7 +130,7 @@ async fn a_person_in_no_group_is_told_where_to_get_into_one(#[values(Native, Lit
 
 #[rstest]
 #[tokio::test]
-async fn a_person_whose_id_is_anothers_is_not_taken_for_them(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn signin_is_denied_when_object_id_is_of_other_tenant(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, _) = world.alice();
     let service = world.service().await;
@@ -145,7 +145,7 @@ async fn a_person_whose_id_is_anothers_is_not_taken_for_them(#[values(Native, Li
 }
 
 #[tokio::test]
-async fn a_person_whom_entra_refuses_otherwise_is_told_whom_to_tell() {
+async fn other_entra_errors_are_shown_as_entra_refused() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;

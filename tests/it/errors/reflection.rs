@@ -13,7 +13,7 @@ fn reflects(body: &str) -> bool {
 }
 
 #[tokio::test]
-async fn entras_error_parameters_are_not_repeated() {
+async fn entra_error_parameters_are_not_reflected() {
     let world = World::new().await;
     let service = world.service().await;
     for name in ["error", "error_description", "error_subcode", "error_uri", "session_state", "code"] {
@@ -36,7 +36,7 @@ async fn entras_error_parameters_are_not_repeated() {
 }
 
 #[tokio::test]
-async fn parameters_without_an_attempt_are_not_repeated_either() {
+async fn parameters_without_login_state_are_not_reflected() {
     let world = World::new().await;
     let service = world.service().await;
     let odd: String = form_urlencoded::byte_serialize(HTML.as_bytes()).collect();
@@ -61,7 +61,7 @@ async fn parameters_without_an_attempt_are_not_repeated_either() {
 }
 
 #[tokio::test]
-async fn the_token_endpoints_words_are_not_repeated() {
+async fn token_endpoint_errors_are_not_reflected() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;

@@ -9,7 +9,7 @@ use super::{shown, tells_nothing, words};
 use crate::support::{Browser, World};
 
 #[tokio::test]
-async fn an_unknown_address_is_not_found() {
+async fn unknown_path_is_not_found() {
     let world = World::new().await;
     let service = world.service().await;
     for path in ["/nothing", "/sso/", "/sso/login/", "/assets/nothing.css", "/assets/../Cargo.toml", "/metrics", "//"] {
@@ -21,7 +21,7 @@ async fn an_unknown_address_is_not_found() {
 }
 
 #[tokio::test]
-async fn a_wrong_method_is_not_allowed() {
+async fn wrong_method_is_not_allowed() {
     let world = World::new().await;
     let service = world.service().await;
     shown(&world, (405, "method_not_allowed"), async || (Browser::new(), service.at("/sso/logout"))).await;
@@ -39,7 +39,7 @@ async fn a_wrong_method_is_not_allowed() {
 }
 
 #[tokio::test]
-async fn a_request_of_another_site_is_refused_in_the_same_words() {
+async fn cross_site_post_is_rejected_as_page_or_json() {
     let world = World::new().await;
     let service = world.service().await;
     for (accept, kind) in [("text/html", "text/html; charset=utf-8"), ("application/json", "application/problem+json")]
@@ -55,7 +55,7 @@ async fn a_request_of_another_site_is_refused_in_the_same_words() {
 }
 
 #[tokio::test]
-async fn what_a_client_prefers_decides_between_page_and_json() {
+async fn accept_header_selects_page_or_json() {
     let world = World::new().await;
     let service = world.service().await;
     for (accept, json) in [
@@ -94,7 +94,7 @@ async fn id_of(service: &crate::support::Service, id: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_request_id_is_taken_over_from_a_trusted_proxy_only() {
+async fn request_id_is_accepted_only_from_a_trusted_proxy() {
     let world = World::new().await;
     let theirs = "proxy-0123456789.abc:1";
     for networks in [&[][..], &["10.0.0.0/8", "203.0.113.0/24"]] {

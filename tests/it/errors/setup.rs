@@ -9,7 +9,7 @@ use crate::support::{LiteLlm, Native, StoreKind, World};
 
 #[rstest]
 #[tokio::test]
-async fn a_wrong_client_secret_is_the_services_own_fault(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn wrong_client_secret_is_app_refused(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, _) = world.alice();
     let wrong = "wrong~a-secret-nobody-may-see-12345";
@@ -25,7 +25,7 @@ async fn a_wrong_client_secret_is_the_services_own_fault(#[values(Native, LiteLl
 
 #[rstest]
 #[tokio::test]
-async fn a_credential_that_is_gone_is_the_services_own_fault(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn missing_credential_file_is_credential_unusable(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, _) = world.alice();
     let gone = std::path::PathBuf::from("/nowhere/a-place-nobody-need-know");
@@ -41,7 +41,7 @@ async fn a_credential_that_is_gone_is_the_services_own_fault(#[values(Native, Li
 }
 
 #[tokio::test]
-async fn an_app_that_entra_does_not_know_is_the_services_own_fault() {
+async fn app_unknown_to_entra_is_app_refused() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;
@@ -60,7 +60,7 @@ async fn an_app_that_entra_does_not_know_is_the_services_own_fault() {
 
 #[rstest]
 #[tokio::test]
-async fn a_table_that_is_missing_is_an_error_of_ours_that_names_no_table(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn missing_table_is_an_internal_error_without_its_name(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, _) = world.alice();
     let service = world.service().await;

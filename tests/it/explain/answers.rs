@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{GROUP, OTHER, Scene, read, says, team};
 
 #[test]
-fn why_am_i_not_in_team_x_has_an_answer_for_each_x() {
+fn explain_answers_the_team_question_in_each_case() {
     let mut scene = Scene::with(|scene| {
         let groups = json!({
             GROUP: { "name": "Evals", "assigned": true }, OTHER: { "name": "All Staff", "assigned": false },

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{GROUP, NOW, Scene, THEN, read, run, says, team};
 
 #[test]
-fn a_group_that_is_not_assigned_counts_for_nothing_and_the_remedy_names_the_place() {
+fn unassigned_group_is_ignored_and_remedy_is_named() {
     let scene = Scene::with(|scene| {
         scene.groups("known", &json!({ GROUP: { "name": "All Staff", "assigned": false } }));
         scene.nothing_there();
@@ -23,7 +23,7 @@ fn a_group_that_is_not_assigned_counts_for_nothing_and_the_remedy_names_the_plac
 }
 
 #[test]
-fn who_joined_is_told_so_of_the_team_and_the_organization() {
+fn effective_group_explains_team_and_organization() {
     let group = Scene::new().group();
     assert_eq!((&group.verdict, &group.organization), (&Verdict::Joined, &Some(OrganizationVerdict::Joined)));
     assert_eq!(group.standalone, None);
@@ -31,7 +31,7 @@ fn who_joined_is_told_so_of_the_team_and_the_organization() {
 }
 
 #[test]
-fn without_organizations_nobody_asks_for_one() {
+fn organizations_off_expects_no_organization() {
     let group = Scene::with(|scene| {
         scene.policy.also_create_orgs = false;
         scene.standalone(None);
@@ -42,14 +42,14 @@ fn without_organizations_nobody_asks_for_one() {
 }
 
 #[test]
-fn who_was_taken_out_of_the_team_or_the_organization_comes_back_at_the_next_sign_in() {
+fn removed_member_is_added_again_at_next_signin() {
     let group = Scene::with(Scene::no_membership).group();
     assert_eq!((&group.verdict, &group.organization), (&Verdict::NotInTeam, &Some(OrganizationVerdict::NotInIt)));
     says(&group.words, &["the user was removed", "are added to its team at the next sign-in", "Sign in again."]);
 }
 
 #[test]
-fn half_a_membership_is_none_and_the_words_name_the_places_that_lack_it() {
+fn partial_membership_does_not_count_and_names_places() {
     let places = Places { roster: true, person: false, membership: false };
     let scene = Scene::with(|scene| {
         scene.store = StoreKind::LiteLlm;
@@ -69,7 +69,7 @@ fn half_a_membership_is_none_and_the_words_name_the_places_that_lack_it() {
 }
 
 #[test]
-fn a_refused_organization_is_told_with_the_databases_words_but_to_operators_only() {
+fn database_error_of_organization_is_for_operators_only() {
     let mut scene = Scene::with(|scene| {
         scene.failure("organization");
         scene.standalone(Some(&json!({
@@ -98,7 +98,7 @@ fn a_refused_organization_is_told_with_the_databases_words_but_to_operators_only
 }
 
 #[test]
-fn a_refused_team_is_told_and_a_missing_one_is_made_at_the_next_sign_in() {
+fn refused_and_missing_teams_are_explained() {
     let group = Scene::with(|scene| {
         scene.nothing_there();
         scene.failure("team");
@@ -116,7 +116,7 @@ fn a_refused_team_is_told_and_a_missing_one_is_made_at_the_next_sign_in() {
 }
 
 #[test]
-fn a_standalone_team_says_why_it_is_in_no_organization() {
+fn standalone_team_explains_missing_organization() {
     let made = |on: bool| json!({ "made_at": THEN, "organizations_on": on, "organization_refused": null });
     for (made, words) in [
         (Some(made(false)), "created at 2026-11-20 10:00:00 UTC, when organizations were off"),
@@ -132,7 +132,7 @@ fn a_standalone_team_says_why_it_is_in_no_organization() {
 }
 
 #[test]
-fn organization_of_a_team_elsewhere_is_the_groups() {
+fn group_organization_is_that_of_its_existing_team() {
     let mut scene = Scene::with(|scene| {
         scene.facts.teams = read(json!([team(GROUP, Some("billing"), None)]));
         scene.facts.organization_members =
@@ -150,7 +150,7 @@ fn organization_of_a_team_elsewhere_is_the_groups() {
 }
 
 #[test]
-fn without_a_service_principal_people_join_what_is_there_and_nothing_is_made() {
+fn no_service_principal_allows_only_existing_teams() {
     let scene = Scene::with(|scene| {
         scene.groups("not_configured", &json!({ GROUP: { "name": "Evals", "assigned": null } }));
         scene.facts.newest = Some(run(NOW, "signed_in", ["not_configured", "known"]));
@@ -166,7 +166,7 @@ fn without_a_service_principal_people_join_what_is_there_and_nothing_is_made() {
 }
 
 #[test]
-fn each_membership_says_where_it_came_from() {
+fn each_membership_explains_its_source() {
     for (source, groups, why, part) in [
         (
             "entra",

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{ALICE, GROUP, NOW, OTHER, Scene, THEN, read, run, says};
 
 #[test]
-fn an_unknown_assigned_list_is_no_verdict_on_the_group() {
+fn unknown_assigned_list_leaves_assignment_unknown() {
     let scene = Scene::with(|scene| {
         scene.groups("unknown", &json!({ GROUP: { "name": "Evals", "assigned": null } }));
         scene.facts.newest = Some(run(NOW, "signed_in", ["unknown", "known"]));
@@ -26,7 +26,7 @@ fn an_unknown_assigned_list_is_no_verdict_on_the_group() {
 }
 
 #[test]
-fn an_assignment_that_was_known_stays_known_while_the_list_is_not() {
+fn known_assignment_survives_an_unknown_list() {
     let scene = Scene::with(|scene| {
         scene.facts.newest = Some(run(NOW, "signed_in", ["unknown", "known"]));
         scene.facts.assigned_groups = read(json!({ "as_of": THEN, "unknown_since": NOW }));
@@ -36,7 +36,7 @@ fn an_assignment_that_was_known_stays_known_while_the_list_is_not() {
 }
 
 #[test]
-fn what_was_read_and_not_kept_is_not_known() {
+fn unrecorded_groups_are_unknown() {
     let scene = Scene::with(|scene| {
         scene.facts.reading = None;
         scene.facts.team_members.clear();
@@ -46,13 +46,13 @@ fn what_was_read_and_not_kept_is_not_known() {
 }
 
 #[test]
-fn of_an_account_with_which_nobody_signed_in_here_entra_was_never_asked() {
+fn role_of_user_without_signin_is_taken_from_the_row() {
     let scene = Scene::with(|scene| scene.facts.user.from_here = false);
     assert_eq!(scene.explain().role.why, RoleWhy::NotFromHere);
 }
 
 #[test]
-fn an_unknown_list_of_the_persons_groups_leaves_the_older_one_and_says_how_old_it_is() {
+fn unknown_member_of_keeps_the_older_list_with_its_date() {
     let scene = Scene::with(|scene| {
         scene.facts.newest = Some(run(NOW, "signed_in", ["known", "unknown"]));
         scene.facts.member_of = read(json!({ "as_of": THEN, "unknown_since": NOW }));
@@ -68,7 +68,7 @@ fn an_unknown_list_of_the_persons_groups_leaves_the_older_one_and_says_how_old_i
 }
 
 #[test]
-fn who_never_signed_in_and_who_was_refused_are_told_so() {
+fn missing_or_denied_signin_is_explained() {
     let never = Scene::with(|scene| {
         scene.nothing_there();
         (scene.facts.reading, scene.facts.newest, scene.facts.complete) = (None, None, None);
@@ -97,7 +97,7 @@ fn who_never_signed_in_and_who_was_refused_are_told_so() {
 }
 
 #[test]
-fn each_role_says_who_gave_it() {
+fn each_role_explains_its_source() {
     for (role, sso_role, listed, part) in [
         (Some("org_admin"), Some("org_admin"), false, "org_admin: an app role from Entra"),
         (Some("proxy_admin"), Some("proxy_admin"), true, "access.admin_user_ids lists this user"),

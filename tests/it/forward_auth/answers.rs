@@ -9,7 +9,7 @@ use crate::support::{Browser, LiteLlm, Native, StoreKind, World};
 
 #[rstest]
 #[tokio::test]
-async fn who_is_signed_in_is_told_in_headers_by_any_method(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn verify_returns_identity_headers_for_any_method(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (person, group) = world.alice();
     let service = world.service().await;
@@ -41,7 +41,7 @@ async fn who_is_signed_in_is_told_in_headers_by_any_method(#[values(Native, Lite
 }
 
 #[tokio::test]
-async fn nobody_is_a_401_with_every_identity_header_empty() {
+async fn verify_without_session_is_401_with_empty_headers() {
     let world = World::new().await;
     let service = world.service().await;
     let mut signed_in = alice(&world, &service).await;
@@ -67,7 +67,7 @@ async fn nobody_is_a_401_with_every_identity_header_empty() {
 
 #[rstest]
 #[tokio::test]
-async fn upstreams_are_told_the_sign_in_address_alone(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn verify_email_header_is_only_the_signin_address(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (person, _) = world.alice();
     let mail = "ceo@contoso-sim.example";
@@ -106,7 +106,7 @@ async fn upstreams_are_told_the_sign_in_address_alone(#[values(Native, LiteLlm)]
 }
 
 #[tokio::test]
-async fn whoever_cannot_be_looked_up_is_not_nobody() {
+async fn failed_session_lookup_is_an_error() {
     let world = World::new().await;
     let service = world.service().await;
     let mut browser = alice(&world, &service).await;
@@ -120,7 +120,7 @@ async fn whoever_cannot_be_looked_up_is_not_nobody() {
 }
 
 #[tokio::test]
-async fn what_the_asker_claims_to_be_is_not_repeated() {
+async fn verify_ignores_identity_headers_of_the_client() {
     let world = World::new().await;
     let service = world.service_with(super::trusting).await;
     let mut browser = alice(&world, &service).await;
@@ -141,7 +141,7 @@ async fn what_the_asker_claims_to_be_is_not_repeated() {
 
 #[rstest]
 #[tokio::test]
-async fn a_person_who_was_deleted_is_nobody(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn verify_rejects_session_of_deleted_user(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (person, _) = world.alice();
     let service = world.service().await;
@@ -157,7 +157,7 @@ async fn a_person_who_was_deleted_is_nobody(#[values(Native, LiteLlm)] store: St
 }
 
 #[tokio::test]
-async fn very_many_teams_are_told_as_far_as_they_fit_and_all_of_them_count() {
+async fn verify_truncates_team_headers_and_checks_all_teams() {
     let world = World::new().await;
     let (person, groups) = world.simulator.edit(|directory| {
         let person = directory.person("Mona Many", |_| {});

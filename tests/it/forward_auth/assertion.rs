@@ -56,7 +56,7 @@ async fn assertion_for(browser: &mut Browser, service: &Service, path: &str, tol
 }
 
 #[tokio::test]
-async fn an_upstream_can_check_who_somebody_is() {
+async fn assertion_verifies_at_an_upstream() {
     let world = World::new().await;
     let (person, group) = world.alice();
     let service = world.service_with(asserting).await;
@@ -149,7 +149,7 @@ async fn assertion_is_for_the_forwarded_host_alone() {
 }
 
 #[tokio::test]
-async fn assertion_is_left_out_where_the_upstream_is_unclear() {
+async fn assertion_is_omitted_for_an_ambiguous_upstream() {
     let world = World::new().await;
     let service = world.service_with(|config| {
         asserting(config);
@@ -190,7 +190,7 @@ async fn assertion_audience_ignores_hosts_from_untrusted_peers() {
 }
 
 #[tokio::test]
-async fn who_does_not_ask_for_assertions_gets_none_and_publishes_no_keys() {
+async fn disabled_assertions_publish_no_keys() {
     let world = World::new().await;
     let service = world.service().await;
     let mut browser = alice(&world, &service).await;
@@ -202,7 +202,7 @@ async fn who_does_not_ask_for_assertions_gets_none_and_publishes_no_keys() {
 }
 
 #[tokio::test]
-async fn keys_change_by_themselves_and_each_is_published_before_it_signs_and_after() {
+async fn assertion_keys_rotate_and_overlap_in_the_jwks() {
     let world = World::new().await;
     let (person, _) = world.alice();
     let lasting = |config: &mut Config| {
@@ -237,7 +237,7 @@ async fn keys_change_by_themselves_and_each_is_published_before_it_signs_and_aft
 }
 
 #[tokio::test]
-async fn what_no_key_signed_is_not_signed_without_the_database_either() {
+async fn deleted_assertion_key_signs_nothing_after_a_minute() {
     let world = World::new().await;
     let service = world.service_with(asserting).await;
     let mut browser = alice(&world, &service).await;

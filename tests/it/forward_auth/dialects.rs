@@ -41,7 +41,7 @@ fn forwarded<'a>(host: &'a str, uri: &'a str) -> [(&'a str, &'a str); 4] {
 }
 
 #[tokio::test]
-async fn traefik_and_caddy_hand_a_redirect_to_the_sign_in_on_and_it_leads_back() {
+async fn redirecting_proxies_return_to_destination_after_signin() {
     let world = World::new().await;
     let service = world.service_with(with_an_app).await;
     let uri = "/reports?q=a%20b&to=https://evil.example#x";
@@ -67,7 +67,7 @@ async fn traefik_and_caddy_hand_a_redirect_to_the_sign_in_on_and_it_leads_back()
 }
 
 #[tokio::test]
-async fn a_script_gets_a_401_where_a_page_is_redirected() {
+async fn script_request_is_401_instead_of_a_redirect() {
     let world = World::new().await;
     let service = world.service_with(with_an_app).await;
     for extra in [
@@ -90,7 +90,7 @@ async fn a_script_gets_a_401_where_a_page_is_redirected() {
 }
 
 #[tokio::test]
-async fn nginx_is_never_redirected_and_is_told_where_the_sign_in_is() {
+async fn nginx_gets_401_with_the_signin_url_header() {
     let world = World::new().await;
     let service = world.service_with(with_an_app).await;
     let original = ("x-original-url", "https://app.contoso.example/a?b=c");
@@ -107,7 +107,7 @@ async fn nginx_is_never_redirected_and_is_told_where_the_sign_in_is() {
 }
 
 #[tokio::test]
-async fn envoy_asks_with_the_path_behind_ours_and_its_query_narrows_nothing() {
+async fn envoy_query_is_not_an_access_requirement() {
     let world = World::new().await;
     let service = world.service_with(with_an_app).await;
     let headers = [PAGE, ("host", "app.contoso.example"), ("x-forwarded-proto", "https")];
@@ -121,7 +121,7 @@ async fn envoy_asks_with_the_path_behind_ours_and_its_query_narrows_nothing() {
 }
 
 #[tokio::test]
-async fn nobody_is_sent_back_to_a_host_that_was_not_named() {
+async fn redirect_never_returns_to_an_unlisted_host() {
     let world = World::new().await;
     let service = world.service_with(with_an_app).await;
     for host in [
@@ -146,7 +146,7 @@ async fn nobody_is_sent_back_to_a_host_that_was_not_named() {
 }
 
 #[tokio::test]
-async fn what_a_peer_says_who_is_no_trusted_proxy_leads_nowhere() {
+async fn untrusted_peer_headers_cause_no_redirect() {
     let world = World::new().await;
     let service = world.service_with(|config| {
         with_an_app(config);
@@ -163,7 +163,7 @@ async fn what_a_peer_says_who_is_no_trusted_proxy_leads_nowhere() {
 }
 
 #[tokio::test]
-async fn below_a_path_the_question_is_there_and_nowhere_else() {
+async fn verify_is_served_only_below_the_base_path() {
     let world = World::new().await;
     let (person, _) = world.alice();
     let service = world.service_with(|config| config.server.public_url = "https://e.com/base".parse().unwrap()).await;

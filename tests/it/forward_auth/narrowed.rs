@@ -5,7 +5,7 @@ use crate::support::by_hand::{MAKE_ORGANIZATION, MAKE_TEAM};
 use crate::support::{Browser, World};
 
 #[tokio::test]
-async fn any_of_what_is_named_is_enough_and_none_of_it_is_a_403() {
+async fn access_requirement_any_match_passes_and_none_is_403() {
     let world = World::new().await;
     let (person, group) = world.alice();
     let service = world.service().await;
@@ -40,7 +40,7 @@ async fn any_of_what_is_named_is_enough_and_none_of_it_is_a_403() {
 }
 
 #[tokio::test]
-async fn a_question_that_means_nothing_lets_nobody_pass() {
+async fn access_requirement_with_invalid_parameter_is_400() {
     let world = World::new().await;
     let service = world.service().await;
     let mut browser = alice(&world, &service).await;
@@ -63,7 +63,7 @@ async fn a_question_that_means_nothing_lets_nobody_pass() {
 }
 
 #[tokio::test]
-async fn a_team_or_an_organization_of_somebody_else_is_not_ones_own() {
+async fn access_requirement_denies_teams_of_other_users() {
     let world = World::new().await;
     let service = world.service().await;
     let mut browser = alice(&world, &service).await;
@@ -76,7 +76,7 @@ async fn a_team_or_an_organization_of_somebody_else_is_not_ones_own() {
 }
 
 #[tokio::test]
-async fn a_slash_too_many_does_not_let_everybody_pass() {
+async fn verify_path_with_extra_slash_is_not_found() {
     let world = World::new().await;
     let service = world.service_with(super::trusting).await;
     let mut browser = alice(&world, &service).await;

@@ -18,7 +18,7 @@ async fn delete_sessions_silently(world: &World) {
 
 #[rstest]
 #[tokio::test]
-async fn a_session_is_answered_from_memory_for_a_minute_at_most(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn cached_session_is_used_for_at_most_a_minute(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let service = world.service().await;
     let mut browser = alice(&world, &service).await;
@@ -47,9 +47,7 @@ const FOR_PAGES: [&str; 5] = [
 /// Whoever may pass is told so before any layer, unless there is a body, which goes the whole way.
 #[rstest]
 #[tokio::test]
-async fn the_answer_is_the_same_from_the_database_from_memory_and_the_whole_way(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn verify_response_is_the_same_on_and_off_the_fast_path(#[values(Native, LiteLlm)] store: StoreKind) {
     // Another test's log, which hears of all threads, would have every answer go the whole way.
     let _quiet = tracing::subscriber::set_default(tracing::subscriber::NoSubscriber::default());
     let world = World::of(store).await;
@@ -101,7 +99,7 @@ async fn the_answer_is_the_same_from_the_database_from_memory_and_the_whole_way(
 }
 
 #[tokio::test]
-async fn a_session_that_is_over_is_over_in_memory_as_well() {
+async fn expired_session_is_rejected_from_cache() {
     let world = World::new().await;
     let service = world.service_with(|config| config.session.lifetime = Duration::from_secs(90)).await;
     let mut browser = alice(&world, &service).await;
@@ -113,7 +111,7 @@ async fn a_session_that_is_over_is_over_in_memory_as_well() {
 }
 
 #[tokio::test]
-async fn the_idle_clock_runs_on_while_a_session_is_answered_from_memory() {
+async fn idle_timeout_applies_to_cached_sessions() {
     let world = World::new().await;
     let service = world.service_with(|config| config.session.idle_timeout = Duration::from_mins(4)).await;
     let mut used = alice(&world, &service).await;
@@ -128,7 +126,7 @@ async fn the_idle_clock_runs_on_while_a_session_is_answered_from_memory() {
 
 #[rstest]
 #[tokio::test]
-async fn a_sign_out_is_known_at_once_here_and_within_a_second_elsewhere(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn signout_reaches_other_replicas_within_a_second(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (here, elsewhere) = (world.service().await, world.service().await);
     let mut browser = alice(&world, &here).await;
@@ -147,9 +145,7 @@ async fn a_sign_out_is_known_at_once_here_and_within_a_second_elsewhere(#[values
 
 #[rstest]
 #[tokio::test]
-async fn what_a_sign_in_changes_of_a_person_is_known_to_their_other_sessions_everywhere(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn signin_changes_reach_other_sessions_of_the_user(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (person, _) = world.alice();
     let (here, elsewhere) = (world.service().await, world.service().await);
@@ -178,7 +174,7 @@ async fn what_a_sign_in_changes_of_a_person_is_known_to_their_other_sessions_eve
 }
 
 #[tokio::test]
-async fn what_somebody_changes_by_hand_in_our_own_tables_is_known_within_a_second() {
+async fn manual_changes_reach_cached_sessions_within_a_second() {
     let world = World::new().await;
     let (person, group) = world.alice();
     let service = world.service().await;
@@ -223,7 +219,7 @@ async fn what_somebody_changes_by_hand_in_our_own_tables_is_known_within_a_secon
 }
 
 #[tokio::test]
-async fn while_the_database_tells_nothing_nothing_is_answered_from_memory() {
+async fn cache_is_not_used_while_the_listener_is_disconnected() {
     let world = World::new().await;
     let service = world.service().await;
     let mut browser = alice(&world, &service).await;
@@ -239,7 +235,7 @@ async fn while_the_database_tells_nothing_nothing_is_answered_from_memory() {
 }
 
 #[tokio::test]
-async fn a_listening_connection_that_falls_silent_is_noticed_within_a_second() {
+async fn stalled_listener_is_detected_within_a_second() {
     let world = World::new().await;
     let service = world.service().await;
     let mut browser = alice(&world, &service).await;
@@ -267,7 +263,7 @@ async fn a_listening_connection_that_falls_silent_is_noticed_within_a_second() {
 
 #[rstest]
 #[tokio::test]
-async fn the_oldest_session_ends_where_a_person_has_too_many(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn session_limit_evicts_the_oldest_session(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (person, _) = world.alice();
     let service = world.service_with(|config| config.session.max_per_user = 3).await;
@@ -294,7 +290,7 @@ async fn the_oldest_session_ends_where_a_person_has_too_many(#[values(Native, Li
 }
 
 #[tokio::test]
-async fn many_sign_ins_of_one_person_at_once_leave_no_more_than_are_allowed() {
+async fn concurrent_signins_respect_the_session_limit() {
     let world = World::new().await;
     let (person, _) = world.alice();
     let (a, b) = tokio::join!(
@@ -308,7 +304,7 @@ async fn many_sign_ins_of_one_person_at_once_leave_no_more_than_are_allowed() {
 }
 
 #[tokio::test]
-async fn many_browsers_whose_sessions_are_over_sign_in_again_at_once() {
+async fn concurrent_signins_replace_expired_sessions() {
     let world = World::new().await;
     let (person, _) = world.alice();
     let service = world.service().await;
@@ -329,7 +325,7 @@ async fn many_browsers_whose_sessions_are_over_sign_in_again_at_once() {
 }
 
 #[tokio::test]
-async fn entra_ends_the_sessions_of_its_own_session_and_nothing_else_can_be_done_there() {
+async fn front_channel_logout_ends_only_sessions_of_its_sid() {
     let world = World::new().await;
     let (person, _) = world.alice();
     let service = world.service().await;
@@ -383,7 +379,7 @@ async fn entra_ends_the_sessions_of_its_own_session_and_nothing_else_can_be_done
 }
 
 #[tokio::test]
-async fn what_is_over_is_swept_out_by_one_replica_at_a_time() {
+async fn expiry_job_runs_on_one_replica_at_a_time() {
     let world = World::new().await;
     let service = world.service().await;
     alice(&world, &service).await;

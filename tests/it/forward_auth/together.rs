@@ -15,9 +15,7 @@ const LOCK: &str = "lock table entraway.sessions in access exclusive mode";
 
 #[rstest]
 #[tokio::test]
-async fn everybody_at_once_is_a_few_statements_and_each_is_told_of_themselves(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn concurrent_lookups_are_batched_and_answered_per_user(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let groups = many_assigned(&world, 5);
     let first = world.service().await;
@@ -79,7 +77,7 @@ async fn everybody_at_once_is_a_few_statements_and_each_is_told_of_themselves(
 
 /// A row that nobody can read is somebody's own trouble.
 #[tokio::test]
-async fn a_session_that_cannot_be_told_of_takes_nobody_else_along() {
+async fn unreadable_session_does_not_fail_its_batch() {
     let world = World::of(LiteLlm).await;
     let first = world.service().await;
     let (alice, group) = world.alice();
@@ -112,7 +110,7 @@ async fn a_session_that_cannot_be_told_of_takes_nobody_else_along() {
 }
 
 #[tokio::test]
-async fn who_leaves_while_the_database_is_asked_takes_nobody_else_along() {
+async fn canceled_lookups_do_not_fail_other_waiters() {
     let world = World::new().await;
     let service = world.service().await;
     let browser = alice(&world, &service).await;
@@ -140,7 +138,7 @@ async fn who_leaves_while_the_database_is_asked_takes_nobody_else_along() {
 
 /// Questions that follow one another share a connection for a while, and then take another one: the same, if there is but one.
 #[tokio::test]
-async fn a_connection_that_was_held_is_given_back_before_another_one_is_waited_for() {
+async fn held_connection_is_released_before_acquiring_another() {
     let world = World::new().await;
     drop(world.service().await);
     let store = Store::new(Native, &world.database.clone().into(), 1).unwrap();

@@ -21,7 +21,7 @@ async fn finds_all(scene: &Scene, how: &str) {
 
 #[rstest]
 #[tokio::test]
-async fn where_the_app_may_not_the_persons_own_token_is_used(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn delegated_token_is_used_when_the_app_is_forbidden(#[values(Native, LiteLlm)] store: StoreKind) {
     let scene = Scene::new(store).await;
     scene.world.simulator.edit(|directory| {
         directory.app_permissions.application_read = false;
@@ -34,7 +34,7 @@ async fn where_the_app_may_not_the_persons_own_token_is_used(#[values(Native, Li
 
 /// One user's token may show more than another's.
 #[tokio::test]
-async fn delegated_reading_serves_only_the_user_whose_token_it_was() {
+async fn delegated_list_is_used_only_for_its_own_user() {
     let world = World::new().await;
     let (alice, group) = world.alice();
     let bob = world.simulator.edit(|directory| {
@@ -63,7 +63,7 @@ async fn delegated_reading_serves_only_the_user_whose_token_it_was() {
 
 #[rstest]
 #[tokio::test]
-async fn where_the_apps_token_is_not_accepted_the_persons_own_is_used(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn delegated_token_is_used_when_app_token_is_rejected(#[values(Native, LiteLlm)] store: StoreKind) {
     let scene = Scene::new(store).await;
     scene.world.simulator.edit(|directory| directory.app_permissions.delegated_application_read = true);
     let refused = FaultRule::on(Endpoint::AssignedTo, Fault::status(401)).token(TokenKind::AppOnly);
@@ -75,7 +75,7 @@ async fn where_the_apps_token_is_not_accepted_the_persons_own_is_used(#[values(N
 
 #[rstest]
 #[tokio::test]
-async fn where_entra_gives_the_app_no_token_the_persons_own_is_used(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn delegated_token_is_used_without_an_app_token(#[values(Native, LiteLlm)] store: StoreKind) {
     let scene = Scene::new(store).await;
     let scene = Scene { service: scene.world.service().await, ..scene };
     scene.world.simulator.edit(|directory| directory.app_permissions.delegated_application_read = true);
@@ -87,7 +87,7 @@ async fn where_entra_gives_the_app_no_token_the_persons_own_is_used(#[values(Nat
 
 #[rstest]
 #[tokio::test]
-async fn where_neither_may_the_list_is_unknown_for_both_reasons(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn list_is_unknown_when_app_and_user_are_forbidden(#[values(Native, LiteLlm)] store: StoreKind) {
     let scene = Scene::new(store).await;
     scene.world.simulator.edit(|directory| directory.app_permissions.application_read = false);
     scene.finds_assigned_unknown("as the app: Graph denied access (403)", "403 for both").await;
@@ -102,7 +102,7 @@ async fn where_neither_may_the_list_is_unknown_for_both_reasons(#[values(Native,
 
 #[rstest]
 #[tokio::test]
-async fn trouble_at_graph_is_no_reason_to_use_the_persons_token(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn graph_failure_does_not_fall_back_to_delegated_token(#[values(Native, LiteLlm)] store: StoreKind) {
     let scene = Scene::new(store).await;
     scene.world.simulator.edit(|directory| directory.app_permissions.delegated_application_read = true);
     for fault in [Fault::throttled(60), Fault::Html, Fault::status(404), Fault::LoopingNextLink] {
@@ -117,9 +117,7 @@ async fn trouble_at_graph_is_no_reason_to_use_the_persons_token(#[values(Native,
 
 #[rstest]
 #[tokio::test]
-async fn trouble_with_the_persons_token_does_not_hide_that_the_app_was_refused(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn delegated_failure_does_not_hide_the_app_denial(#[values(Native, LiteLlm)] store: StoreKind) {
     let scene = Scene::new(store).await;
     scene.world.simulator.edit(|directory| directory.app_permissions.application_read = false);
     let broken = FaultRule::on(Endpoint::AssignedTo, Fault::Html).token(TokenKind::Delegated);
@@ -130,7 +128,7 @@ async fn trouble_with_the_persons_token_does_not_hide_that_the_app_was_refused(
 
 #[rstest]
 #[tokio::test]
-async fn group_names_may_be_hidden_from_the_person(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn group_names_hidden_from_user_come_from_assignments(#[values(Native, LiteLlm)] store: StoreKind) {
     let scene = Scene::new(store).await;
     scene.world.simulator.edit(|directory| directory.app_permissions.delegated_group_member_read = false);
     finds_all(&scene, "memberOf with ids only").await;

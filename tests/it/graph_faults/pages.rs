@@ -28,9 +28,7 @@ fn many(world: &World) -> (ObjectId, Vec<GroupId>) {
 
 #[rstest]
 #[tokio::test]
-async fn three_pages_are_read_to_the_end_and_a_failing_page_discards_those_before_it(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn all_pages_are_read_and_a_failed_page_discards_all(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, ids) = many(&world);
     let service = world.service().await;
@@ -90,7 +88,7 @@ async fn three_pages_are_read_to_the_end_and_a_failing_page_discards_those_befor
 
 #[rstest]
 #[tokio::test]
-async fn an_empty_page_with_a_next_one_is_not_the_end(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn empty_page_with_next_link_is_followed(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, group) = world.alice();
     let service = world.service().await;
@@ -112,7 +110,7 @@ async fn an_empty_page_with_a_next_one_is_not_the_end(#[values(Native, LiteLlm)]
 
 #[rstest]
 #[tokio::test]
-async fn a_list_that_is_empty_is_known(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn empty_list_is_known(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let bob = world.simulator.edit(|directory| directory.person("Bob Baker", |_| {}));
     let service = world.service().await;

@@ -20,9 +20,7 @@ fn readings(world: &World) -> usize {
 
 #[rstest]
 #[tokio::test]
-async fn sign_ins_share_one_reading_of_the_assignments_for_as_long_as_configured(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn signins_share_one_assignments_fetch_within_the_ttl(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, _) = world.alice();
     let service = with_ttl(&world, 60).await;
@@ -43,7 +41,7 @@ async fn sign_ins_share_one_reading_of_the_assignments_for_as_long_as_configured
 }
 
 #[tokio::test]
-async fn a_reading_that_is_too_old_does_not_stand_in_for_one_that_failed() {
+async fn expired_assignments_do_not_replace_a_failed_fetch() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = with_ttl(&world, 60).await;
@@ -75,7 +73,7 @@ async fn at_the_door(world: &World, service: &Service, person: ObjectId, count: 
 }
 
 #[tokio::test]
-async fn twenty_people_at_the_same_moment_share_a_reading_even_if_none_may_be_kept() {
+async fn concurrent_signins_share_one_fetch_without_caching() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = with_ttl(&world, 0).await;
@@ -103,9 +101,7 @@ async fn twenty_people_at_the_same_moment_share_a_reading_even_if_none_may_be_ke
 
 #[rstest]
 #[tokio::test]
-async fn twenty_people_at_the_start_ask_for_one_app_token_and_one_set_of_keys(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn concurrent_signins_at_startup_share_token_and_keys(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, _) = world.alice();
     let service = with_ttl(&world, 60).await;
@@ -133,7 +129,7 @@ async fn twenty_people_at_the_start_ask_for_one_app_token_and_one_set_of_keys(
 }
 
 #[tokio::test]
-async fn both_lists_are_asked_for_before_either_has_answered() {
+async fn both_lists_are_requested_concurrently() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = with_ttl(&world, 0).await;
@@ -163,7 +159,7 @@ async fn both_lists_are_asked_for_before_either_has_answered() {
 }
 
 #[tokio::test]
-async fn requests_to_graph_are_plain_and_can_be_told_apart() {
+async fn graph_requests_are_plain_and_have_unique_ids() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     for nested_groups in [false, true] {

@@ -13,9 +13,7 @@ async fn requiring(world: &World) -> Service {
 
 #[rstest]
 #[tokio::test]
-async fn where_a_group_is_required_unknown_lists_let_nobody_in_and_only_that_is_recorded(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn require_group_denies_on_unknown_lists_and_records_it(#[values(Native, LiteLlm)] store: StoreKind) {
     let scene = Scene::new(store).await;
     let service = requiring(&scene.world).await;
     let lists = [&[List::Assigned][..], &[List::MemberOf], &List::BOTH];
@@ -54,7 +52,7 @@ async fn where_a_group_is_required_unknown_lists_let_nobody_in_and_only_that_is_
 
 #[rstest]
 #[tokio::test]
-async fn where_a_group_is_required_those_in_none_stay_outside(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn require_group_denies_users_without_effective_group(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, group) = world.alice();
     let (bob, carol) = world.simulator.edit(|directory| {
@@ -86,7 +84,7 @@ async fn where_a_group_is_required_those_in_none_stay_outside(#[values(Native, L
 
 #[rstest]
 #[tokio::test]
-async fn where_no_group_is_assigned_nobody_is_in_one(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn require_group_denies_all_without_assigned_groups(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, group) = world.alice();
     world.simulator.edit(|directory| directory.unassign(group));

@@ -10,7 +10,7 @@ use crate::support::{LiteLlm, Native, StoreKind};
 
 #[rstest]
 #[tokio::test]
-async fn trouble_that_passes_is_noticed_by_nobody(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn transient_graph_fault_is_retried(#[values(Native, LiteLlm)] store: StoreKind) {
     let scene = Scene::new(store).await;
     for fault in [
         Fault::status(429),
@@ -40,7 +40,7 @@ async fn trouble_that_passes_is_noticed_by_nobody(#[values(Native, LiteLlm)] sto
 
 #[rstest]
 #[tokio::test]
-async fn several_troubles_in_a_row_are_outlasted(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn several_transient_faults_in_a_row_are_retried(#[values(Native, LiteLlm)] store: StoreKind) {
     let scene = Scene::new(store).await;
     for list in List::BOTH {
         for fault in [Fault::status(429), Fault::CutBody, Fault::status(503)] {
@@ -62,7 +62,7 @@ async fn several_troubles_in_a_row_are_outlasted(#[values(Native, LiteLlm)] stor
 
 #[rstest]
 #[tokio::test]
-async fn graph_is_not_asked_again_before_the_time_it_names(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn retry_waits_for_retry_after(#[values(Native, LiteLlm)] store: StoreKind) {
     let scene = Scene::new(store).await;
     for list in List::BOTH {
         scene.world.simulator.fault(FaultRule::on(list.endpoint(), Fault::throttled(1)).times(1));
@@ -78,7 +78,7 @@ async fn graph_is_not_asked_again_before_the_time_it_names(#[values(Native, Lite
 
 #[rstest]
 #[tokio::test]
-async fn what_cannot_pass_is_not_asked_for_again(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn permanent_graph_fault_is_not_retried(#[values(Native, LiteLlm)] store: StoreKind) {
     let scene = Scene::new(store).await;
     for fault in [Fault::status(404), Fault::status(400), Fault::Html, Fault::MissingValue, Fault::throttled(60)] {
         for list in List::BOTH {
@@ -92,7 +92,7 @@ async fn what_cannot_pass_is_not_asked_for_again(#[values(Native, LiteLlm)] stor
 }
 
 #[tokio::test]
-async fn a_retry_after_of_nothing_is_no_leave_to_hammer() {
+async fn retry_after_zero_still_backs_off() {
     let world = crate::support::World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;

@@ -10,7 +10,7 @@ use crate::support::{LiteLlm, Native, StoreKind, World};
 
 #[rstest]
 #[tokio::test]
-async fn without_a_token_for_the_app_the_assignments_are_unknown(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn assignments_are_unknown_without_an_app_token(#[values(Native, LiteLlm)] store: StoreKind) {
     let scene = Scene::new(store).await;
     let invalid = EntraError::new("invalid_client", 7_000_222, "The provided client secret keys are expired.");
     for (how, said, fault) in [
@@ -36,7 +36,7 @@ async fn without_a_token_for_the_app_the_assignments_are_unknown(#[values(Native
 }
 
 #[tokio::test]
-async fn the_apps_token_is_used_until_shortly_before_its_end() {
+async fn app_token_is_reused_until_shortly_before_expiry() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;
@@ -54,7 +54,7 @@ async fn the_apps_token_is_used_until_shortly_before_its_end() {
 
 #[rstest]
 #[tokio::test]
-async fn a_token_that_graph_refuses_is_not_used_again(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn app_token_refused_by_graph_is_not_reused(#[values(Native, LiteLlm)] store: StoreKind) {
     let scene = Scene::new(store).await;
     let new_tokens = || {
         let seen = scene.world.simulator.requests_to(Endpoint::Token);
@@ -78,7 +78,7 @@ async fn a_token_that_graph_refuses_is_not_used_again(#[values(Native, LiteLlm)]
 
 #[rstest]
 #[tokio::test]
-async fn a_token_that_was_revoked_is_replaced_within_the_same_sign_in(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn revoked_app_token_is_replaced_within_the_signin(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, group) = world.alice();
     let service = world.service().await;
@@ -94,7 +94,7 @@ async fn a_token_that_was_revoked_is_replaced_within_the_same_sign_in(#[values(N
 
 #[rstest]
 #[tokio::test]
-async fn a_hiccup_at_the_token_endpoint_is_not_kept_for_an_answer(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn transient_token_endpoint_error_is_not_cached(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, group) = world.alice();
     let hour = std::time::Duration::from_hours(1);
@@ -111,9 +111,7 @@ async fn a_hiccup_at_the_token_endpoint_is_not_kept_for_an_answer(#[values(Nativ
 
 #[rstest]
 #[tokio::test]
-async fn a_refusal_that_an_administrator_mends_counts_for_a_minute_at_most(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn permission_denial_is_cached_for_at_most_a_minute(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, group) = world.alice();
     let hour = std::time::Duration::from_hours(1);

@@ -18,7 +18,7 @@ fn after(status: u16, seconds: u64) -> Fault {
 
 #[rstest]
 #[tokio::test]
-async fn a_refusal_makes_a_list_unknown(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn graph_error_status_makes_the_list_unknown(#[values(Native, LiteLlm)] store: StoreKind) {
     let scene = Scene::new(store).await;
     for list in List::BOTH {
         for (how, said, fault) in [
@@ -43,7 +43,7 @@ async fn a_refusal_makes_a_list_unknown(#[values(Native, LiteLlm)] store: StoreK
 
 #[rstest]
 #[tokio::test]
-async fn an_answer_that_is_no_list_makes_a_list_unknown(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn malformed_graph_response_makes_the_list_unknown(#[values(Native, LiteLlm)] store: StoreKind) {
     let scene = Scene::new(store).await;
     let group = json!({ "@odata.type": "#microsoft.graph.group", "id": Uuid::new_v4(), "displayName": "Made Up",
         "principalType": "Group", "principalId": Uuid::new_v4(), "principalDisplayName": "Made Up" });
@@ -86,7 +86,7 @@ async fn an_answer_that_is_no_list_makes_a_list_unknown(#[values(Native, LiteLlm
 
 #[rstest]
 #[tokio::test]
-async fn pages_that_lead_in_a_circle_make_a_list_unknown(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn looping_pages_make_the_list_unknown(#[values(Native, LiteLlm)] store: StoreKind) {
     let scene = Scene::new(store).await;
     for list in List::BOTH {
         scene.world.simulator.fault(FaultRule::on(list.endpoint(), Fault::LoopingNextLink));

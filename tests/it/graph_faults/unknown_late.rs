@@ -27,7 +27,7 @@ fn troubles() -> Vec<Trouble> {
 
 #[rstest]
 #[tokio::test]
-async fn trouble_that_outlasts_the_budget_makes_a_list_unknown(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn faults_beyond_the_budget_make_the_list_unknown(#[values(Native, LiteLlm)] store: StoreKind) {
     let cases: Vec<(List, Trouble)> =
         List::BOTH.into_iter().flat_map(|list| troubles().into_iter().map(move |trouble| (list, trouble))).collect();
     // All at once, since each takes as long as the budget.
@@ -47,7 +47,7 @@ async fn trouble_that_outlasts_the_budget_makes_a_list_unknown(#[values(Native, 
 
 #[rstest]
 #[tokio::test]
-async fn an_app_token_that_does_not_come_costs_no_more_than_one_exchange(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn hanging_app_token_request_delays_signin_only_once(#[values(Native, LiteLlm)] store: StoreKind) {
     let scene = Scene::new(store).await;
     // A new instance, which has no token yet.
     let scene = Scene { service: scene.world.service().await, ..scene };

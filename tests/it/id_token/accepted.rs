@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::support::World;
 
 #[tokio::test]
-async fn clocks_may_be_five_minutes_apart() {
+async fn id_token_within_clock_skew_leeway_is_accepted() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;
@@ -20,7 +20,7 @@ async fn clocks_may_be_five_minutes_apart() {
 }
 
 #[tokio::test]
-async fn an_id_in_capitals_is_the_same_person() {
+async fn object_id_in_upper_case_is_the_same_user() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;
@@ -36,7 +36,7 @@ async fn an_id_in_capitals_is_the_same_person() {
 }
 
 #[tokio::test]
-async fn a_token_needs_no_more_than_it_has_to_have() {
+async fn id_token_needs_only_the_required_claims() {
     let world = World::new().await;
     let (alice, group) = world.alice();
     let service = world.service().await;

@@ -22,7 +22,7 @@ fn answer(world: &World, endpoint: Endpoint, body: Value) {
 }
 
 #[tokio::test]
-async fn a_foreign_discovery_document_begins_no_sign_in() {
+async fn foreign_discovery_document_blocks_signin() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;
@@ -72,7 +72,7 @@ async fn a_foreign_discovery_document_begins_no_sign_in() {
 }
 
 #[tokio::test]
-async fn discovery_with_a_foreign_endpoint_is_told_by_its_origin() {
+async fn check_names_origin_of_foreign_discovery_endpoint() {
     let world = World::new().await;
     let mut document = document(&world).await;
     document["jwks_uri"] = json!("https://keys.evil.example/a-path?with=query");
@@ -85,7 +85,7 @@ async fn discovery_with_a_foreign_endpoint_is_told_by_its_origin() {
 }
 
 #[tokio::test]
-async fn an_open_endpoint_must_answer_with_its_template() {
+async fn open_endpoint_requires_the_issuer_template() {
     let world = World::new().await;
     world.alice();
     let home = world.simulator.edit(|directory| directory.tenant_id);
@@ -102,7 +102,7 @@ async fn an_open_endpoint_must_answer_with_its_template() {
 }
 
 #[tokio::test]
-async fn without_a_usable_key_no_sign_in_begins() {
+async fn signin_is_blocked_without_a_usable_key() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;

@@ -6,7 +6,7 @@ use entra_simulator::{Endpoint, Fault, FaultRule, Signing};
 use crate::support::{Browser, World, together};
 
 #[tokio::test]
-async fn keys_that_change_between_two_sign_ins_are_noticed_by_nobody() {
+async fn signin_succeeds_after_key_rotation() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;
@@ -20,7 +20,7 @@ async fn keys_that_change_between_two_sign_ins_are_noticed_by_nobody() {
 }
 
 #[tokio::test]
-async fn keys_that_change_while_somebody_signs_in_are_noticed_by_nobody() {
+async fn signin_in_progress_survives_key_rotation() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     // The keys were read a moment ago, when the sign-in began.
@@ -35,7 +35,7 @@ async fn keys_that_change_while_somebody_signs_in_are_noticed_by_nobody() {
 }
 
 #[tokio::test]
-async fn a_published_key_that_signs_later_needs_no_reading_then() {
+async fn key_published_in_advance_needs_no_new_fetch() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let next = world.simulator.add_key();
@@ -48,7 +48,7 @@ async fn a_published_key_that_signs_later_needs_no_reading_then() {
 }
 
 #[tokio::test]
-async fn an_unknown_key_makes_us_read_the_keys_once_a_minute_at_most() {
+async fn unknown_key_fetches_the_jwks_at_most_once_a_minute() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;
@@ -74,7 +74,7 @@ async fn an_unknown_key_makes_us_read_the_keys_once_a_minute_at_most() {
 }
 
 #[tokio::test]
-async fn people_who_come_at_once_with_an_unknown_key_cause_one_reading() {
+async fn concurrent_signins_with_unknown_key_cause_one_fetch() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;
@@ -87,7 +87,7 @@ async fn people_who_come_at_once_with_an_unknown_key_cause_one_reading() {
 }
 
 #[tokio::test]
-async fn yesterdays_keys_serve_while_entra_does_not_give_todays() {
+async fn stale_keys_verify_while_entra_is_unavailable() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;
@@ -113,7 +113,7 @@ async fn yesterdays_keys_serve_while_entra_does_not_give_todays() {
 }
 
 #[tokio::test]
-async fn while_yesterdays_keys_serve_entra_is_asked_once_a_minute_at_most() {
+async fn stale_keys_are_refetched_at_most_once_a_minute() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;

@@ -16,7 +16,7 @@ pub(crate) fn stranger(world: &World) -> (ObjectId, TenantId) {
 }
 
 #[tokio::test]
-async fn with_an_open_endpoint_people_of_allowed_tenants_enter() {
+async fn open_endpoint_admits_users_of_allowed_tenants() {
     for tenant in [Tenant::Organizations, Tenant::Common] {
         let world = World::new().await;
         let (alice, _) = world.alice();
@@ -36,7 +36,7 @@ async fn with_an_open_endpoint_people_of_allowed_tenants_enter() {
 }
 
 #[tokio::test]
-async fn a_tenant_may_be_named_by_its_domain() {
+async fn tenant_can_be_configured_by_domain() {
     let world = World::new().await;
     let (alice, group) = world.alice();
     let service = world.service_with(|config| config.entra.tenant = Tenant::Domain("contoso-sim.example".into())).await;
@@ -47,7 +47,7 @@ async fn a_tenant_may_be_named_by_its_domain() {
 }
 
 #[tokio::test]
-async fn where_several_tenants_may_come_the_app_is_found_in_each_by_its_client_id() {
+async fn open_endpoint_finds_the_app_by_client_id_per_tenant() {
     let world = World::new().await;
     let (alice, group) = world.alice();
     let (_, partner) = stranger(&world);

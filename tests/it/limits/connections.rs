@@ -33,7 +33,7 @@ async fn ask(stream: &mut TcpStream) -> String {
 }
 
 #[tokio::test]
-async fn who_sends_a_request_slower_than_anybody_is_cut() {
+async fn slow_request_is_closed_after_request_timeout() {
     let world = World::new().await;
     let service = service(&world, ConnectionTimeouts { request: SHORT, connection: LONG, last: LONG }, 100).await;
     let begin = Instant::now();
@@ -57,7 +57,7 @@ async fn who_sends_a_request_slower_than_anybody_is_cut() {
 }
 
 #[tokio::test]
-async fn a_connection_that_says_nothing_is_closed_before_and_after_its_first_request() {
+async fn idle_connection_is_closed_before_and_after_first_request() {
     let world = World::new().await;
     let service = service(&world, ConnectionTimeouts { request: SHORT, connection: LONG, last: LONG }, 100).await;
     let mut silent = connect(&service).await;
@@ -69,7 +69,7 @@ async fn a_connection_that_says_nothing_is_closed_before_and_after_its_first_req
 }
 
 #[tokio::test]
-async fn a_connection_ends_in_good_order_when_its_time_is_over() {
+async fn connection_closes_gracefully_at_maximum_lifetime() {
     let world = World::new().await;
     let service = service(&world, ConnectionTimeouts { request: LONG, connection: SHORT, last: LONG }, 100).await;
     let mut stream = connect(&service).await;
@@ -97,7 +97,7 @@ async fn a_connection_ends_in_good_order_when_its_time_is_over() {
 }
 
 #[tokio::test]
-async fn who_does_not_take_the_answers_is_cut() {
+async fn connection_is_closed_when_client_stops_reading() {
     let world = World::new().await;
     let timeouts = ConnectionTimeouts { request: LONG, connection: Duration::from_secs(4), last: SHORT };
     let service = service(&world, timeouts, 1).await;
@@ -121,7 +121,7 @@ async fn who_does_not_take_the_answers_is_cut() {
 }
 
 #[tokio::test]
-async fn one_connection_more_than_may_be_waits_for_a_place() {
+async fn connection_over_limit_waits_for_free_slot() {
     let world = World::new().await;
     let service = service(&world, ConnectionTimeouts::default(), 2).await;
     let (mut first, mut second) = (connect(&service).await, connect(&service).await);
@@ -138,7 +138,7 @@ async fn one_connection_more_than_may_be_waits_for_a_place() {
 }
 
 #[tokio::test]
-async fn closing_connections_is_no_matter_for_those_who_come_again() {
+async fn signin_succeeds_with_connection_limit_of_one() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = service(&world, ConnectionTimeouts::default(), 1).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::support::{World, together};
 
 #[tokio::test]
-async fn more_who_wait_for_the_database_than_may_are_told_to_come_back() {
+async fn requests_are_rejected_when_database_queue_is_full() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service_with(|config| config.database.max_connections = 1).await;

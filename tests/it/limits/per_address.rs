@@ -35,7 +35,7 @@ async fn begun(service: &Service, forwarded_for: [&str; 4]) -> usize {
 }
 
 #[tokio::test]
-async fn an_address_begins_so_many_sign_ins_and_is_told_when_the_next_may_come() {
+async fn signins_per_address_are_limited_with_retry_after() {
     let world = World::new().await;
     let service = world.service_with(three_a_minute).await;
     for _ in 0..3 {
@@ -54,7 +54,7 @@ async fn an_address_begins_so_many_sign_ins_and_is_told_when_the_next_may_come()
 }
 
 #[tokio::test]
-async fn every_way_in_is_counted() {
+async fn rate_limit_covers_all_login_and_callback_routes() {
     let world = World::new().await;
     for path in ["/sso/login", "/sso/key/generate", "/sso/callback", "/sso/callback?state=x&code=y"] {
         let service = world.service_with(three_a_minute).await;
@@ -66,7 +66,7 @@ async fn every_way_in_is_counted() {
 }
 
 #[tokio::test]
-async fn a_sign_in_that_came_too_early_can_still_be_finished() {
+async fn rate_limited_callback_succeeds_after_wait() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service_with(three_a_minute).await;
@@ -85,7 +85,7 @@ async fn a_sign_in_that_came_too_early_can_still_be_finished() {
 }
 
 #[tokio::test]
-async fn who_is_no_trusted_proxy_can_name_anybody_and_stays_who_he_is() {
+async fn forwarded_for_is_ignored_from_untrusted_peer() {
     let world = World::new().await;
     let service = world.service_with(three_a_minute).await;
     assert_eq!(begun(&service, ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"]).await, 3);
@@ -99,7 +99,7 @@ async fn who_is_no_trusted_proxy_can_name_anybody_and_stays_who_he_is() {
 }
 
 #[tokio::test]
-async fn whom_a_trusted_proxy_names_is_counted() {
+async fn forwarded_for_from_trusted_proxy_is_rate_limited() {
     let world = World::new().await;
     for (how, same) in [
         ("the same address", ["192.0.2.1"; 4]),
@@ -119,7 +119,7 @@ async fn whom_a_trusted_proxy_names_is_counted() {
 }
 
 #[tokio::test]
-async fn where_everybody_would_have_the_address_of_an_unnamed_proxy_nobody_is_counted() {
+async fn rate_limit_is_off_behind_unconfigured_proxy() {
     let world = World::new().await;
     let by_https = |config: &mut Config| {
         three_a_minute(config);
@@ -136,7 +136,7 @@ async fn where_everybody_would_have_the_address_of_an_unnamed_proxy_nobody_is_co
 }
 
 #[tokio::test]
-async fn a_company_behind_one_address_gets_in_on_a_monday_morning() {
+async fn default_rate_limit_allows_600_logins_from_one_address() {
     let world = World::new().await;
     let service = world.service().await;
     for minute in 0..2 {

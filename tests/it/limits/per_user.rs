@@ -17,7 +17,7 @@ fn three_a_minute(config: &mut Config) {
 
 #[rstest]
 #[tokio::test]
-async fn user_completes_so_many_sign_ins_a_minute(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn completed_signins_per_user_are_limited(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, bob) = (person(&world, "Alice Arden", &[]), person(&world, "Bob Birch", &[]));
     let service = world.service_with(three_a_minute).await;
@@ -43,7 +43,7 @@ async fn user_completes_so_many_sign_ins_a_minute(#[values(Native, LiteLlm)] sto
 
 #[rstest]
 #[tokio::test]
-async fn user_keeps_the_newest_records(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn expiry_job_keeps_newest_500_sync_records_per_user(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, bob) = (person(&world, "Alice Arden", &[]), person(&world, "Bob Birch", &[]));
     let service = world.service().await;

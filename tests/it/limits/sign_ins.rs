@@ -33,7 +33,7 @@ async fn comes_back(world: &World, service: &Service, name: &str) -> (Browser, U
 }
 
 #[tokio::test]
-async fn one_more_than_may_be_is_told_to_come_back_and_nothing_of_its_sign_in_is_lost() {
+async fn signin_over_concurrency_limit_can_be_retried() {
     let world = World::new().await;
     let service = world.service_with(one_at_a_time).await;
     let (mut first, first_callback) = comes_back(&world, &service, "First").await;
@@ -61,7 +61,7 @@ async fn one_more_than_may_be_is_told_to_come_back_and_nothing_of_its_sign_in_is
 }
 
 #[tokio::test]
-async fn who_gives_up_waiting_gives_the_place_back() {
+async fn aborted_signin_releases_its_permit() {
     let world = World::new().await;
     let service = world.service_with(one_at_a_time).await;
     let (mut first, first_callback) = comes_back(&world, &service, "First").await;
@@ -84,7 +84,7 @@ async fn who_gives_up_waiting_gives_the_place_back() {
 }
 
 #[tokio::test]
-async fn requests_that_belong_to_no_attempt_take_no_place() {
+async fn callback_without_login_state_takes_no_permit() {
     let world = World::new().await;
     let service = world.service_with(|config| config.limits.concurrent_sign_ins = 1).await;
     let (mut first, first_callback) = comes_back(&world, &service, "First").await;
@@ -99,7 +99,7 @@ async fn requests_that_belong_to_no_attempt_take_no_place() {
 
 #[rstest]
 #[tokio::test]
-async fn a_storm_beyond_the_bound_ends_with_everybody_in_and_nobody_half(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn signin_burst_over_limit_leaves_no_partial_membership(#[values(Native, LiteLlm)] store: StoreKind) {
     const PEOPLE: usize = 40;
     let world = World::of(store).await;
     let groups = assigned(&world, ["Evals", "Research"]);

@@ -26,7 +26,7 @@ fn with_headers(first: &str, bytes: usize) -> String {
 }
 
 #[tokio::test]
-async fn an_address_of_8_kb_is_read_and_a_longer_one_refused() {
+async fn request_target_over_8_kb_is_rejected() {
     let world = World::new().await;
     let service = world.service().await;
     let filled = |path: &str, bytes: usize| service.at(&format!("{path}{}", "x".repeat(bytes - path.len())));
@@ -42,7 +42,7 @@ async fn an_address_of_8_kb_is_read_and_a_longer_one_refused() {
 }
 
 #[tokio::test]
-async fn headers_of_32_kb_are_read_and_longer_ones_refused() {
+async fn headers_over_32_kb_are_rejected() {
     let world = World::new().await;
     let service = world.service().await;
     let answer = raw(&service, &with_headers("", 32 * KB)).await;
@@ -58,7 +58,7 @@ async fn headers_of_32_kb_are_read_and_longer_ones_refused() {
 }
 
 #[tokio::test]
-async fn what_is_longer_than_any_request_is_refused_before_it_is_all_there() {
+async fn oversized_header_is_rejected_before_it_is_complete() {
     let world = World::new().await;
     let service = world.service().await;
     let mut stream = connect(&service).await;
@@ -76,7 +76,7 @@ async fn what_is_longer_than_any_request_is_refused_before_it_is_all_there() {
 }
 
 #[tokio::test]
-async fn a_hundred_headers_are_read_and_one_more_is_refused() {
+async fn more_than_100_headers_are_rejected() {
     let world = World::new().await;
     let service = world.service().await;
     let request = |count: usize| {
@@ -88,7 +88,7 @@ async fn a_hundred_headers_are_read_and_one_more_is_refused() {
 }
 
 #[tokio::test]
-async fn cookies_of_16_kb_are_read_and_for_more_the_page_tells_the_way_back() {
+async fn cookies_over_16_kb_are_rejected_with_remedy() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;
@@ -126,7 +126,7 @@ async fn announcing(service: &Service, (method, path): (&str, &str), announced: 
 }
 
 #[tokio::test]
-async fn a_body_of_16_kb_is_passed_over_and_a_larger_one_refused_at_once() {
+async fn body_over_16_kb_is_rejected_by_content_length() {
     let world = World::new().await;
     let service = world.service().await;
     for (route, good) in
@@ -144,7 +144,7 @@ async fn a_body_of_16_kb_is_passed_over_and_a_larger_one_refused_at_once() {
 }
 
 #[tokio::test]
-async fn a_body_without_an_end_is_not_read() {
+async fn endless_chunked_body_is_not_read() {
     let world = World::new().await;
     let service = world.service().await;
     let mut stream = connect(&service).await;
@@ -162,7 +162,7 @@ async fn a_body_without_an_end_is_not_read() {
 }
 
 #[tokio::test]
-async fn what_is_no_http_is_refused() {
+async fn invalid_http_is_rejected() {
     let world = World::new().await;
     let service = world.service().await;
     for request in

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use crate::support::{LiteLlm, Native, together};
 
 #[tokio::test]
-async fn a_database_that_takes_connections_and_says_nothing_is_given_up() {
+async fn unresponsive_database_fails_with_connect_timeout() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("postgres://app@127.0.0.1:{}/app", silent.local_addr().unwrap().port());
     let begin = Instant::now();

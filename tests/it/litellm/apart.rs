@@ -46,7 +46,7 @@ async fn all_versions(world: &World, without: &[&str]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn the_proxys_schema_is_as_before_after_our_migrations_and_after_sign_ins() {
+async fn proxy_schema_is_unchanged_by_migrations_and_signins() {
     let world = world().await;
     define(&world, "drop schema entraway cascade; create schema entraway authorization entraway").await;
     let [one, two] = assigned(&world, ["One", "Two"]);
@@ -80,7 +80,7 @@ async fn the_proxys_schema_is_as_before_after_our_migrations_and_after_sign_ins(
 }
 
 #[tokio::test]
-async fn a_start_and_all_pages_and_the_cleaning_up_change_no_row_of_the_proxys() {
+async fn startup_pages_and_expiry_job_change_no_proxy_row() {
     let world = world().await;
     let [group] = assigned(&world, ["Evals"]);
     let alice = person(&world, "Alice Arden", &[group]);
@@ -104,7 +104,7 @@ async fn a_start_and_all_pages_and_the_cleaning_up_change_no_row_of_the_proxys()
 }
 
 #[tokio::test]
-async fn a_refused_sign_in_changes_no_row_of_the_proxys() {
+async fn denied_signin_changes_no_proxy_row() {
     let world = world().await;
     assigned(&world, ["Evals"]);
     let alice = person(&world, "Alice Arden", &[]);

@@ -16,7 +16,7 @@ async fn budget_of(world: &World, person: &dyn ToString, team: &dyn ToString) ->
 }
 
 #[tokio::test]
-async fn the_members_of_a_new_team_share_one_budget_that_the_teams_metadata_names() {
+async fn new_team_members_share_budget_named_in_team_metadata() {
     let world = world().await;
     let [group] = assigned(&world, ["Production LLM  Evals"]);
     let alice = person(&world, "Alice Arden", &[group]);
@@ -61,7 +61,7 @@ async fn the_members_of_a_new_team_share_one_budget_that_the_teams_metadata_name
 }
 
 #[tokio::test]
-async fn a_members_budget_lasts_as_long_as_the_teams_where_it_has_no_duration_of_its_own() {
+async fn member_budget_inherits_duration_of_team() {
     let world = world().await;
     let [group] = assigned(&world, ["Evals"]);
     let alice = person(&world, "Alice Arden", &[group]);
@@ -80,7 +80,7 @@ async fn a_members_budget_lasts_as_long_as_the_teams_where_it_has_no_duration_of
 }
 
 #[tokio::test]
-async fn who_joins_an_existing_team_is_given_the_budget_that_its_metadata_names_if_that_is_there() {
+async fn new_member_gets_existing_budget_from_team_metadata() {
     let world = world().await;
     let service = plain(&world, false).await;
     by_hand(
@@ -114,7 +114,7 @@ async fn who_joins_an_existing_team_is_given_the_budget_that_its_metadata_names_
 }
 
 #[tokio::test]
-async fn a_team_that_limits_its_new_members_models_gives_each_a_budget_of_their_own() {
+async fn team_with_member_models_gives_each_member_own_budget() {
     let world = world().await;
     let [group, other] = assigned(&world, ["Evals", "Other"]);
     by_hand(
@@ -193,7 +193,7 @@ async fn own_budget_without_readable_duration_has_no_reset() {
 }
 
 #[tokio::test]
-async fn a_membership_that_is_in_the_table_already_keeps_its_budget_and_no_other_is_made() {
+async fn existing_membership_keeps_its_budget() {
     let world = world().await;
     let [group] = assigned(&world, ["Evals"]);
     let alice = person(&world, "Alice Arden", &[group]);

@@ -26,7 +26,7 @@ async fn organization_by_hand(world: &World) {
 }
 
 #[tokio::test]
-async fn without_the_flag_new_teams_are_in_the_default_organization_and_nobody_becomes_a_member_of_it() {
+async fn orgs_off_puts_new_team_in_default_org_without_members() {
     let world = world().await;
     let [group] = assigned(&world, ["Evals"]);
     let alice = person(&world, "Alice Arden", &[group]);
@@ -43,7 +43,7 @@ async fn without_the_flag_new_teams_are_in_the_default_organization_and_nobody_b
 }
 
 #[tokio::test]
-async fn a_default_organization_that_is_missing_is_a_failure_of_each_team_and_healed_when_it_is_there() {
+async fn missing_default_organization_fails_teams_until_created() {
     let world = world().await;
     let [one, two] = assigned(&world, ["Evals", "Evals"]);
     let alice = person(&world, "Alice Arden", &[one, two]);
@@ -67,7 +67,7 @@ async fn a_default_organization_that_is_missing_is_a_failure_of_each_team_and_he
 }
 
 #[tokio::test]
-async fn with_the_flag_a_team_is_in_its_own_organization_or_where_that_was_refused_in_none() {
+async fn default_organization_is_ignored_when_orgs_on() {
     let world = world().await;
     let [good, bad] = assigned(&world, ["Good", "Bad"]);
     let alice = person(&world, "Alice Arden", &[good, bad]);
@@ -84,7 +84,7 @@ async fn with_the_flag_a_team_is_in_its_own_organization_or_where_that_was_refus
 }
 
 #[tokio::test]
-async fn what_members_may_do_metadata_and_tags_are_written_where_the_proxy_looks_for_them() {
+async fn member_permissions_and_tags_are_written_for_the_proxy() {
     let world = world().await;
     let [group] = assigned(&world, ["Evals"]);
     let alice = person(&world, "Alice Arden", &[group]);
@@ -103,7 +103,7 @@ async fn what_members_may_do_metadata_and_tags_are_written_where_the_proxy_looks
 }
 
 #[tokio::test]
-async fn a_team_that_is_there_is_given_nothing_of_the_defaults() {
+async fn existing_team_gets_no_default_params() {
     let world = world().await;
     let [group] = assigned(&world, ["Evals"]);
     let alice = person(&world, "Alice Arden", &[group]);

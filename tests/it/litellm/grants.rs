@@ -63,7 +63,7 @@ fn granted() -> BTreeSet<Right> {
 }
 
 #[tokio::test]
-async fn the_role_has_the_rights_of_the_script_and_no_other() {
+async fn role_has_exactly_the_granted_privileges() {
     let world = world().await;
     let sql = "select jsonb_agg(jsonb_build_array(c.relname, p.privilege, a.attname))
         from pg_class c join pg_attribute a on a.attrelid = c.oid, unnest(array['select', 'insert', 'update', 'references'])
@@ -97,7 +97,7 @@ async fn the_role_has_the_rights_of_the_script_and_no_other() {
 }
 
 #[tokio::test]
-async fn what_the_role_must_not_do_the_database_refuses_it() {
+async fn role_is_denied_everything_beyond_the_grants() {
     let world = world().await;
     let mut connection = PgConnection::connect(&world.database).await.unwrap();
     for sql in [
@@ -147,7 +147,7 @@ async fn what_the_role_must_not_do_the_database_refuses_it() {
 }
 
 #[tokio::test]
-async fn a_start_demands_each_right_of_the_script_by_name() {
+async fn startup_names_each_missing_privilege() {
     let world = world().await;
     let service = world.service().await;
     service.app.store().check_tables().await.expect("with all rights all is well");
@@ -237,7 +237,7 @@ fn forget(world: &World) {
 }
 
 #[tokio::test]
-async fn without_any_one_right_of_the_script_something_fails() {
+async fn each_granted_privilege_is_needed() {
     let world = world().await;
     let service = with_team_params(&world, true, "max_budget: 5, team_member_budget: 1").await;
     assert_eq!(life(&world, &service).await, None, "with all rights all is well");
@@ -256,7 +256,7 @@ async fn without_any_one_right_of_the_script_something_fails() {
 }
 
 #[tokio::test]
-async fn the_script_gives_the_use_of_the_schema_where_not_everybody_has_it() {
+async fn grants_suffice_when_public_schema_is_revoked() {
     let world = world().await;
     define(&world, "revoke all on schema public from public").await;
     let service = with_team_params(&world, true, "max_budget: 5").await;

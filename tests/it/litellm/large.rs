@@ -10,7 +10,7 @@ use super::support::{
 const PATIENCE: Duration = Duration::from_secs(5);
 
 #[tokio::test]
-async fn a_team_of_twenty_thousand_is_joined_and_everyone_is_still_in_it() {
+async fn signin_joins_team_of_20000_members_within_time_limit() {
     let world = world().await;
     let [group] = assigned(&world, ["Everyone"]);
     let alice = person(&world, "Alice Arden", &[group]);

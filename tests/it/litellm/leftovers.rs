@@ -82,7 +82,7 @@ async fn leftover_membership_gets_own_budget_where_team_limits_models() {
 }
 
 #[tokio::test]
-async fn budget_given_by_hand_survives_recreated_team() {
+async fn manual_budget_survives_recreated_team() {
     let (world, service, group, alice) = scene().await;
     let digits = "0123456789abcdef0123456789abcdef";
     for budget in ["vip".to_owned(), "6f1e0f6e-0d0a-4a35-8f0e-0d0a4a358f0e".to_owned(), format!("team-budget-{digits}")]
@@ -104,7 +104,7 @@ async fn budget_given_by_hand_survives_recreated_team() {
 }
 
 #[tokio::test]
-async fn membership_on_the_roster_keeps_former_budget_and_is_counted() {
+async fn roster_member_keeps_former_budget_and_is_counted() {
     let (world, service, group, alice) = scene().await;
     let sql = r#"update public."LiteLLM_TeamTable" set metadata = '{}' where team_id = $1"#;
     by_hand(&world, sql, &[&group]).await;
@@ -128,7 +128,7 @@ async fn organization_membership_without_organization_is_counted() {
 }
 
 #[tokio::test]
-async fn provenance_of_deleted_membership_is_forgotten() {
+async fn provenance_of_deleted_membership_is_deleted() {
     let (world, service, group, alice) = scene().await;
     let sql = "select jsonb_agg(organization_id) from entraway.litellm_organization_members where user_id = $1";
     assert_eq!(query(&world, sql, &[&alice]).await, json!([group]));

@@ -26,7 +26,7 @@ async fn step(connection: &mut PgConnection, sql: &'static str, values: &[&dyn T
 }
 
 #[tokio::test]
-async fn a_member_whom_the_proxy_adds_at_the_same_moment_stays_in_the_roster() {
+async fn member_added_concurrently_by_proxy_stays_on_roster() {
     let world = world().await;
     let [group] = assigned(&world, ["Evals"]);
     let alice = person(&world, "Alice Arden", &[group]);
@@ -54,7 +54,7 @@ async fn a_member_whom_the_proxy_adds_at_the_same_moment_stays_in_the_roster() {
 }
 
 #[tokio::test]
-async fn when_the_proxy_adds_the_very_person_at_the_same_moment_they_are_in_the_team_once() {
+async fn user_added_concurrently_by_proxy_is_in_team_once() {
     let world = world().await;
     let [group] = assigned(&world, ["Evals"]);
     let alice = person(&world, "Alice Arden", &[group]);
@@ -81,7 +81,7 @@ async fn when_the_proxy_adds_the_very_person_at_the_same_moment_they_are_in_the_
 
 /// Also where the person's row is the proxy's and names them as its `sso_user_id`.
 #[tokio::test]
-async fn what_the_proxy_spends_at_the_same_moment_is_not_lost() {
+async fn concurrent_proxy_spend_is_not_lost() {
     for own_key in [true, false] {
         let world = world().await;
         let [group] = assigned(&world, ["Evals"]);
@@ -113,7 +113,7 @@ async fn what_the_proxy_spends_at_the_same_moment_is_not_lost() {
 
 /// The order is the bytes', whatever the database sorts by; here by English, in which `~` comes first.
 #[tokio::test]
-async fn of_two_rows_that_name_a_person_the_lower_is_locked_first_as_the_proxy_does_it() {
+async fn user_rows_are_locked_in_bytewise_key_order() {
     let world = world().await;
     let [group] = assigned(&world, ["Evals"]);
     let alice = person(&world, "Alice Arden", &[group]);
@@ -146,7 +146,7 @@ async fn of_two_rows_that_name_a_person_the_lower_is_locked_first_as_the_proxy_d
 }
 
 #[tokio::test]
-async fn who_joins_more_than_a_hundred_teams_waits_for_others_who_do_and_nobody_else_does() {
+async fn only_joins_of_over_100_teams_are_serialized() {
     let world = world().await;
     let groups: Vec<GroupId> = (0..34).flat_map(|_| assigned(&world, ["One", "Two", "Three"])).collect();
     let alice = person(&world, "Alice Arden", &groups);

@@ -13,7 +13,7 @@ const IN_OWN_LIST: u8 = 2;
 const IN_TABLE: u8 = 4;
 
 #[tokio::test]
-async fn every_kind_of_half_a_membership_is_made_whole_and_nothing_is_doubled() {
+async fn partial_membership_is_completed_without_duplicates() {
     let world = world().await;
     let service = plain(&world, false).await;
     for half in 0..=(IN_ROSTER | IN_OWN_LIST | IN_TABLE) {
@@ -54,7 +54,7 @@ async fn every_kind_of_half_a_membership_is_made_whole_and_nothing_is_doubled() 
 }
 
 #[tokio::test]
-async fn an_administrator_of_a_team_stays_one_while_their_membership_is_made_whole() {
+async fn team_admin_keeps_role_when_membership_is_completed() {
     let world = world().await;
     let [group] = assigned(&world, ["Evals"]);
     let alice = person(&world, "Alice Arden", &[group]);
@@ -73,7 +73,7 @@ async fn an_administrator_of_a_team_stays_one_while_their_membership_is_made_who
 }
 
 #[tokio::test]
-async fn what_others_have_in_the_roster_and_in_the_metadata_stays_to_the_byte() {
+async fn roster_and_metadata_of_others_stay_byte_identical() {
     let world = world().await;
     let [group] = assigned(&world, ["Evals"]);
     let alice = person(&world, "Alice Arden", &[group]);
@@ -103,7 +103,7 @@ async fn texts(world: &crate::support::World, group: &dyn ToString) -> [String; 
 }
 
 #[tokio::test]
-async fn an_entry_in_the_roster_with_the_persons_address_alone_is_not_the_person() {
+async fn roster_entry_with_email_only_is_not_the_user() {
     let world = world().await;
     let [group] = assigned(&world, ["Evals"]);
     let alice = person(&world, "Alice Arden", &[group]);
@@ -124,7 +124,7 @@ async fn an_entry_in_the_roster_with_the_persons_address_alone_is_not_the_person
 }
 
 #[tokio::test]
-async fn an_entry_in_the_roster_has_the_three_keys_of_the_proxy_also_for_a_person_without_an_address() {
+async fn roster_entry_has_all_three_keys_without_email() {
     let world = world().await;
     let [group] = assigned(&world, ["Evals"]);
     let nobody = person(&world, "No Mail", &[group]);
@@ -142,7 +142,7 @@ async fn an_entry_in_the_roster_has_the_three_keys_of_the_proxy_also_for_a_perso
 }
 
 #[tokio::test]
-async fn memberships_that_entra_does_not_give_stay() {
+async fn memberships_not_given_by_entra_are_kept() {
     let world = world().await;
     let [group, left] = assigned(&world, ["Evals", "Left"]);
     let alice = person(&world, "Alice Arden", &[group, left]);
@@ -164,7 +164,7 @@ async fn memberships_that_entra_does_not_give_stay() {
 }
 
 #[tokio::test]
-async fn a_team_that_somebody_left_is_forgotten_at_the_next_sign_in_that_writes_and_can_be_joined_again() {
+async fn left_team_loses_provenance_and_can_be_joined_again() {
     let world = world().await;
     let [group, other] = assigned(&world, ["Evals", "Other"]);
     let alice = person(&world, "Alice Arden", &[group, other]);

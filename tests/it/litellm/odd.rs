@@ -8,7 +8,7 @@ use super::support::{
 };
 
 #[tokio::test]
-async fn a_team_whose_id_differs_in_case_is_another_team_and_left_alone() {
+async fn team_id_differing_in_case_is_another_team() {
     let world = world().await;
     let [group] = assigned(&world, ["Evals"]);
     let alice = person(&world, "Alice Arden", &[group]);
@@ -24,7 +24,7 @@ async fn a_team_whose_id_differs_in_case_is_another_team_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_team_that_lost_its_organization_is_joined_and_stays_as_it_is() {
+async fn team_with_missing_organization_is_joined_unchanged() {
     let world = world().await;
     let [group] = assigned(&world, ["Evals"]);
     let alice = person(&world, "Alice Arden", &[group]);
@@ -47,7 +47,7 @@ async fn a_team_that_lost_its_organization_is_joined_and_stays_as_it_is() {
 }
 
 #[tokio::test]
-async fn huge_metadata_and_huge_lists_are_no_obstacle() {
+async fn signin_handles_huge_metadata_and_team_lists() {
     let world = world().await;
     let [group] = assigned(&world, ["Evals"]);
     let alice = person(&world, "Alice Arden", &[group]);
@@ -70,7 +70,7 @@ async fn huge_metadata_and_huge_lists_are_no_obstacle() {
 }
 
 #[tokio::test]
-async fn organizations_with_odd_ids_are_on_the_persons_page_and_their_roles_follow_or_stay() {
+async fn organization_ids_with_special_characters_are_shown() {
     let world = world().await;
     let alice = person(&world, "Alice Arden", &[]);
     user_by_hand(&world, &alice, "", "").await;
@@ -118,7 +118,7 @@ async fn organizations_with_odd_ids_are_on_the_persons_page_and_their_roles_foll
 }
 
 #[tokio::test]
-async fn a_row_without_a_key_or_with_the_key_of_another_case_is_not_the_persons() {
+async fn user_row_with_empty_or_uppercase_key_is_not_matched() {
     let world = world().await;
     let alice = person(&world, "Alice Arden", &[]);
     user_by_hand(&world, &alice.to_string().to_uppercase(), "", "").await;
@@ -129,7 +129,7 @@ async fn a_row_without_a_key_or_with_the_key_of_another_case_is_not_the_persons(
 }
 
 #[tokio::test]
-async fn names_that_are_taken_where_an_operator_made_them_unique_are_failures_of_those_groups_alone() {
+async fn duplicate_team_name_fails_only_that_group() {
     let world = world().await;
     let [one, two, other] = assigned(&world, ["Twin", "Twin", "Other"]);
     let alice = person(&world, "Alice Arden", &[one, two, other]);
@@ -143,7 +143,7 @@ async fn names_that_are_taken_where_an_operator_made_them_unique_are_failures_of
 }
 
 #[tokio::test]
-async fn a_database_with_settings_of_its_own_is_served_like_any_other() {
+async fn custom_database_settings_do_not_affect_signin() {
     let world = world().await;
     for setting in [
         "search_path = nowhere",
@@ -185,7 +185,7 @@ async fn a_database_with_settings_of_its_own_is_served_like_any_other() {
 }
 
 #[tokio::test]
-async fn a_team_without_a_name_is_joined_and_shown_by_its_id() {
+async fn team_without_name_is_shown_by_its_id() {
     let world = world().await;
     let [group] = assigned(&world, ["Evals"]);
     let alice = person(&world, "Alice Arden", &[group]);
@@ -198,7 +198,7 @@ async fn a_team_without_a_name_is_joined_and_shown_by_its_id() {
 }
 
 #[tokio::test]
-async fn what_an_administrator_deleted_is_made_anew_as_long_as_entra_has_it() {
+async fn manually_deleted_team_and_organization_are_recreated() {
     let world = world().await;
     let [group] = assigned(&world, ["Evals"]);
     let alice = person(&world, "Alice Arden", &[group]);

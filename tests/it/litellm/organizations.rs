@@ -43,7 +43,7 @@ fn refusals(text: &str, table: &str, name: &str) -> String {
 const SILENT: &str = "02000: no row was made and no error raised, as a trigger can have it";
 
 #[tokio::test]
-async fn organizations_that_the_database_refuses_leave_no_budget_behind_and_their_teams_standalone() {
+async fn rejected_organization_leaves_standalone_team_and_no_budget() {
     for (sql, bad, whys) in [
         (
             REFUSALS,
@@ -90,7 +90,7 @@ async fn organizations_that_the_database_refuses_leave_no_budget_behind_and_thei
 }
 
 #[tokio::test]
-async fn an_organization_whose_budget_the_database_refuses_is_not_made_either() {
+async fn organization_is_not_created_when_its_budget_is_rejected() {
     let world = world().await;
     let groups = assigned(&world, ["One", "Two"]);
     let alice = person(&world, "Alice Arden", &groups);
@@ -118,7 +118,7 @@ async fn an_organization_whose_budget_the_database_refuses_is_not_made_either() 
 }
 
 #[tokio::test]
-async fn teams_that_the_database_refuses_leave_no_members_budget_behind() {
+async fn rejected_team_leaves_no_member_budget() {
     for (sql, bad, whys) in [
         (
             REFUSALS,
@@ -162,7 +162,7 @@ async fn assert_failures(world: &World, whys: &[&str]) {
 }
 
 #[tokio::test]
-async fn an_organization_that_is_there_keeps_its_budget_and_everything_else() {
+async fn existing_organization_keeps_budget_and_all_values() {
     let world = world().await;
     let [group] = assigned(&world, ["Evals"]);
     let alice = person(&world, "Alice Arden", &[group]);
@@ -190,7 +190,7 @@ async fn an_organization_that_is_there_keeps_its_budget_and_everything_else() {
 }
 
 #[tokio::test]
-async fn an_organization_without_limits_has_a_budget_without_limits_for_the_proxy_demands_one() {
+async fn organization_without_limits_gets_unlimited_budget() {
     let world = world().await;
     let [group] = assigned(&world, ["Evals"]);
     let alice = person(&world, "Alice Arden", &[group]);
@@ -204,7 +204,7 @@ async fn an_organization_without_limits_has_a_budget_without_limits_for_the_prox
 }
 
 #[tokio::test]
-async fn a_person_whom_the_database_refuses_leaves_nothing_of_the_sign_in_behind() {
+async fn rejected_user_row_rolls_back_whole_signin() {
     let world = world().await;
     let [group] = assigned(&world, ["Evals"]);
     let alice = person(&world, "Alice Arden", &[group]);

@@ -20,7 +20,7 @@ async fn remembered(world: &World) -> Value {
 }
 
 #[tokio::test]
-async fn a_row_with_the_object_id_as_its_key_is_the_persons_and_keeps_what_is_in_it() {
+async fn row_with_object_id_key_is_used_and_keeps_values() {
     let world = world().await;
     let [group] = assigned(&world, ["Evals"]);
     let alice = person(&world, "Alice Arden", &[group]);
@@ -44,7 +44,7 @@ async fn a_row_with_the_object_id_as_its_key_is_the_persons_and_keeps_what_is_in
 }
 
 #[tokio::test]
-async fn a_row_with_the_object_id_as_its_sso_user_id_is_the_persons_under_its_own_key() {
+async fn row_with_object_id_as_sso_user_id_is_used_under_own_key() {
     let world = world().await;
     let [group] = assigned(&world, ["Evals"]);
     let alice = person(&world, "Alice Arden", &[group]);
@@ -81,7 +81,7 @@ async fn a_row_with_the_object_id_as_its_sso_user_id_is_the_persons_under_its_ow
 }
 
 #[tokio::test]
-async fn of_two_rows_the_one_with_the_object_id_as_its_key_is_the_persons() {
+async fn row_with_object_id_key_wins_over_sso_user_id() {
     let world = world().await;
     let [group] = assigned(&world, ["Evals"]);
     let alice = person(&world, "Alice Arden", &[group]);
@@ -101,7 +101,7 @@ async fn of_two_rows_the_one_with_the_object_id_as_its_key_is_the_persons() {
 }
 
 #[tokio::test]
-async fn a_row_with_the_same_address_is_somebody_elses_and_is_left_alone() {
+async fn row_with_same_email_is_left_alone() {
     for (local, address) in [
         ("alice", "alice@contoso-sim.example"),
         ("Alice", "ALICE@Contoso-SIM.example"),
@@ -140,7 +140,7 @@ async fn a_row_with_the_same_address_is_somebody_elses_and_is_left_alone() {
 }
 
 #[tokio::test]
-async fn of_many_rows_with_the_same_address_the_record_names_five() {
+async fn sync_record_names_at_most_five_rows_with_same_email() {
     let world = world().await;
     let alice = person(&world, "Alice Arden", &[]);
     for number in 1..=7 {
@@ -157,7 +157,7 @@ async fn of_many_rows_with_the_same_address_the_record_names_five() {
 }
 
 #[tokio::test]
-async fn an_address_that_only_looks_alike_to_a_pattern_is_not_the_same() {
+async fn email_with_wildcards_matches_literally() {
     let world = world().await;
     let alice = person(&world, "Alice Arden", &[]);
     change(&world, alice, |person| "a_%@contoso-sim.example".clone_into(&mut person.upn));
@@ -168,7 +168,7 @@ async fn an_address_that_only_looks_alike_to_a_pattern_is_not_the_same() {
 }
 
 #[tokio::test]
-async fn an_address_follows_entra_and_is_never_lost() {
+async fn litellm_email_follows_entra_and_is_never_cleared() {
     let world = world().await;
     let alice = person(&world, "Alice Arden", &[]);
     let service = plain(&world, true).await;
@@ -186,7 +186,7 @@ async fn an_address_follows_entra_and_is_never_lost() {
 }
 
 #[tokio::test]
-async fn an_alias_is_filled_in_where_there_is_none_and_else_kept() {
+async fn blank_alias_is_filled_and_existing_alias_kept() {
     let world = world().await;
     let service = plain(&world, true).await;
     for (alias, expected) in
@@ -200,7 +200,7 @@ async fn an_alias_is_filled_in_where_there_is_none_and_else_kept() {
 }
 
 #[tokio::test]
-async fn a_person_of_another_tenant_with_the_same_object_id_is_refused() {
+async fn same_object_id_in_another_tenant_is_denied() {
     let world = world().await;
     let [group] = assigned(&world, ["Evals"]);
     let alice = person(&world, "Alice Arden", &[group]);
@@ -227,7 +227,7 @@ async fn a_person_of_another_tenant_with_the_same_object_id_is_refused() {
 }
 
 #[tokio::test]
-async fn with_the_proxys_row_a_persons_session_goes_and_the_next_sign_in_makes_both_anew() {
+async fn deleted_user_row_ends_session_and_is_recreated_at_signin() {
     let world = world().await;
     let [group] = assigned(&world, ["Evals"]);
     let alice = person(&world, "Alice Arden", &[group]);

@@ -77,7 +77,7 @@ async fn premade_row_gets_operator_role_after_adopt_only(
 }
 
 #[tokio::test]
-async fn premade_row_waits_also_for_admin_user_ids_and_later_roles() {
+async fn premade_row_withholds_admin_user_ids_and_later_roles() {
     let world = world().await;
     let (alice, bob) = (person(&world, "Alice Arden", &[]), person(&world, "Bob Birch", &[]));
     for user in [alice, bob] {
@@ -97,7 +97,7 @@ async fn premade_row_waits_also_for_admin_user_ids_and_later_roles() {
 }
 
 #[tokio::test]
-async fn premade_row_of_an_operator_is_not_raised_but_kept() {
+async fn premade_operator_row_is_kept_but_not_raised() {
     let world = world().await;
     let service = plain(&world, true).await;
     for (there, given, expected, noted) in [
@@ -117,7 +117,7 @@ async fn premade_row_of_an_operator_is_not_raised_but_kept() {
 }
 
 #[tokio::test]
-async fn row_created_again_needs_another_confirmation() {
+async fn recreated_row_needs_another_confirmation() {
     let world = world().await;
     let alice = person(&world, "Alice Arden", &[]);
     let service = plain(&world, true).await;
@@ -143,7 +143,7 @@ async fn row_created_again_needs_another_confirmation() {
 }
 
 #[tokio::test]
-async fn row_adopted_by_older_version_stays_as_it_is() {
+async fn row_adopted_by_older_version_needs_no_confirmation() {
     let world = world().await;
     let alice = person(&world, "Alice Arden", &[]);
     user_by_hand(&world, &alice, ", user_role, created_at", ", 'internal_user', '2026-01-01'").await;
@@ -158,7 +158,7 @@ async fn row_adopted_by_older_version_stays_as_it_is() {
 }
 
 #[tokio::test]
-async fn confirmation_before_first_sign_in_counts_for_that_user_only() {
+async fn confirmation_applies_only_to_the_confirmed_user() {
     let world = world().await;
     let (alice, bob) = (person(&world, "Alice Arden", &[]), person(&world, "Bob Birch", &[]));
     user_by_hand(&world, &"key", ", user_role, sso_user_id", &format!(", 'internal_user', '{alice}'")).await;

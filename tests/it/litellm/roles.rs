@@ -15,7 +15,7 @@ async fn organization_role(world: &World, person: &dyn ToString) -> Value {
 }
 
 #[tokio::test]
-async fn a_role_that_entra_gave_goes_when_entra_no_longer_gives_it() {
+async fn role_is_removed_when_entra_no_longer_gives_it() {
     let world = world().await;
     let [group] = assigned(&world, ["Evals"]);
     let alice = person(&world, "Alice Arden", &[group]);
@@ -35,7 +35,7 @@ async fn a_role_that_entra_gave_goes_when_entra_no_longer_gives_it() {
 }
 
 #[tokio::test]
-async fn roles_that_somebody_set_by_hand_stay() {
+async fn manual_roles_stay_until_entra_gives_one() {
     let world = world().await;
     let [group] = assigned(&world, ["Evals"]);
     let alice = person(&world, "Alice Arden", &[group]);
@@ -63,7 +63,7 @@ async fn roles_that_somebody_set_by_hand_stay() {
 }
 
 #[tokio::test]
-async fn a_row_of_the_proxys_is_taken_over_with_the_role_that_is_in_it() {
+async fn proxy_row_keeps_its_role_until_entra_gives_one() {
     let world = world().await;
     let service = plain(&world, true).await;
     for (there, expected) in [
@@ -89,7 +89,7 @@ async fn a_row_of_the_proxys_is_taken_over_with_the_role_that_is_in_it() {
 }
 
 #[tokio::test]
-async fn a_membership_of_an_organization_that_the_proxy_made_keeps_its_role() {
+async fn org_membership_created_by_proxy_keeps_its_role() {
     let world = world().await;
     let [group] = assigned(&world, ["Evals"]);
     let alice = person(&world, "Alice Arden", &[group]);
@@ -111,7 +111,7 @@ async fn a_membership_of_an_organization_that_the_proxy_made_keeps_its_role() {
 }
 
 #[tokio::test]
-async fn a_membership_of_an_organization_that_was_deleted_and_made_again_by_hand_keeps_its_role() {
+async fn manually_recreated_org_membership_keeps_its_role() {
     let world = world().await;
     let [group] = assigned(&world, ["Evals"]);
     let alice = person(&world, "Alice Arden", &[group]);
@@ -136,7 +136,7 @@ async fn a_membership_of_an_organization_that_was_deleted_and_made_again_by_hand
 }
 
 #[tokio::test]
-async fn a_row_that_was_deleted_and_made_again_by_hand_keeps_its_role() {
+async fn manually_recreated_user_row_keeps_its_role() {
     let world = world().await;
     let alice = person(&world, "Alice Arden", &[]);
     give_roles(&world, alice, &["proxy_admin"]);

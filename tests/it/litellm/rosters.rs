@@ -7,7 +7,7 @@ use super::support::{
 };
 
 #[tokio::test]
-async fn an_empty_object_or_null_in_place_of_a_roster_becomes_a_roster() {
+async fn empty_object_or_null_roster_becomes_a_list() {
     let world = world().await;
     let service = plain(&world, false).await;
     for empty in ["{}", "null", "[]"] {
@@ -26,7 +26,7 @@ async fn an_empty_object_or_null_in_place_of_a_roster_becomes_a_roster() {
 }
 
 #[tokio::test]
-async fn what_is_in_place_of_a_roster_is_not_lost() {
+async fn non_list_roster_content_is_kept_as_an_entry() {
     let world = world().await;
     let service = plain(&world, false).await;
     for content in [r#"{"user_id": "bob", "role": "admin"}"#, r#""text""#, "7", r#"{"user_id": "$"}"#] {
@@ -53,7 +53,7 @@ async fn what_is_in_place_of_a_roster_is_not_lost() {
 }
 
 #[tokio::test]
-async fn a_person_whose_list_of_teams_is_null_gets_one_when_they_join() {
+async fn null_team_list_of_user_is_created_on_join() {
     let world = world().await;
     let [group] = assigned(&world, ["Evals"]);
     let alice = person(&world, "Alice Arden", &[group]);
@@ -66,7 +66,7 @@ async fn a_person_whose_list_of_teams_is_null_gets_one_when_they_join() {
 }
 
 #[tokio::test]
-async fn a_list_of_teams_with_nulls_and_repetitions_in_it_only_grows_by_what_is_missing() {
+async fn team_list_with_nulls_and_duplicates_only_grows() {
     let world = world().await;
     let [group, other] = assigned(&world, ["Evals", "Other"]);
     let alice = person(&world, "Alice Arden", &[group, other]);
@@ -83,7 +83,7 @@ async fn a_list_of_teams_with_nulls_and_repetitions_in_it_only_grows_by_what_is_
 }
 
 #[tokio::test]
-async fn a_person_who_is_in_the_roster_twice_is_in_it() {
+async fn duplicate_roster_entry_counts_as_one_membership() {
     let world = world().await;
     let [group] = assigned(&world, ["Evals"]);
     let alice = person(&world, "Alice Arden", &[group]);
@@ -99,7 +99,7 @@ async fn a_person_who_is_in_the_roster_twice_is_in_it() {
 }
 
 #[tokio::test]
-async fn who_is_known_already_brings_their_address_into_the_roster_of_a_later_team() {
+async fn later_team_roster_gets_email_from_user_row() {
     let world = world().await;
     let [group, later] = assigned(&world, ["Evals", "Later"]);
     let alice = person(&world, "Alice Arden", &[group]);

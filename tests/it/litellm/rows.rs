@@ -71,7 +71,7 @@ fn user_row(id: &str, team: &str) -> Value {
 }
 
 #[tokio::test]
-async fn with_the_flag_a_first_sign_in_makes_the_rows_that_the_proxy_would_make() {
+async fn first_signin_with_orgs_writes_same_rows_as_proxy() {
     let world = world().await;
     // A proxy's Postgres may have any time zone; its columns without one hold UTC.
     define(&world, &format!("alter database {} set timezone = 'Asia/Kolkata'", world.database_name)).await;
@@ -138,7 +138,7 @@ async fn with_the_flag_a_first_sign_in_makes_the_rows_that_the_proxy_would_make(
 }
 
 #[tokio::test]
-async fn without_the_flag_a_first_sign_in_makes_a_standalone_team_and_nothing_of_organizations() {
+async fn first_signin_without_orgs_creates_no_organization_rows() {
     let world = world().await;
     define(&world, &format!("alter database {} set timezone = 'America/Los_Angeles'", world.database_name)).await;
     let [evals] = assigned(&world, ["Production LLM Evals"]);
@@ -162,7 +162,7 @@ async fn without_the_flag_a_first_sign_in_makes_a_standalone_team_and_nothing_of
 }
 
 #[tokio::test]
-async fn a_second_sign_in_that_finds_all_as_it_should_be_writes_no_row_of_the_proxys() {
+async fn repeated_signin_writes_no_proxy_row() {
     let world = world().await;
     let [evals] = assigned(&world, ["Production LLM Evals"]);
     let alice = person(&world, "Alice Arden", &[evals]);
@@ -178,7 +178,7 @@ async fn a_second_sign_in_that_finds_all_as_it_should_be_writes_no_row_of_the_pr
 }
 
 #[tokio::test]
-async fn without_limits_and_roles_every_column_of_a_limit_is_null() {
+async fn limit_columns_are_null_without_default_params() {
     let world = world().await;
     let [evals] = assigned(&world, ["Evals"]);
     let alice = person(&world, "Alice Arden", &[evals]);

@@ -32,7 +32,7 @@ async fn has_our_schema(world: &World) -> bool {
 }
 
 #[tokio::test]
-async fn a_database_without_the_proxys_tables_is_refused_and_nothing_is_made_in_it() {
+async fn startup_rejects_database_without_litellm_tables() {
     let world = world().await;
     never_served(&world).await;
     define(&world, "drop schema public cascade; create schema public; grant usage on schema public to public").await;
@@ -50,7 +50,7 @@ async fn a_database_without_the_proxys_tables_is_refused_and_nothing_is_made_in_
 }
 
 #[tokio::test]
-async fn what_is_not_as_it_should_be_is_said_by_name_and_nothing_is_made() {
+async fn startup_names_each_schema_problem_and_creates_nothing() {
     for (sql, expected) in [
         (
             r#"alter table public."LiteLLM_BudgetTable" add tier text not null;
@@ -98,7 +98,7 @@ async fn what_is_not_as_it_should_be_is_said_by_name_and_nothing_is_made() {
 }
 
 #[tokio::test]
-async fn check_says_the_same_and_makes_nothing() {
+async fn check_command_names_schema_problems_and_creates_nothing() {
     let world = world().await;
     never_served(&world).await;
     define(
@@ -149,7 +149,7 @@ async fn check_says_the_same_and_makes_nothing() {
 }
 
 #[tokio::test]
-async fn a_running_service_is_not_ready_while_a_column_is_away_and_serves_when_it_is_back() {
+async fn readyz_fails_while_a_column_is_missing_and_recovers() {
     let world = world().await;
     let [group] = assigned(&world, ["Evals"]);
     let (alice, bob) = (person(&world, "Alice Arden", &[group]), person(&world, "Bob Birch", &[group]));

@@ -61,7 +61,7 @@ async fn new_team_names_models_of_its_organization() {
 }
 
 #[tokio::test]
-async fn inherit_writes_all_org_models_and_expand_mends_it() {
+async fn inherit_writes_all_org_models_and_expand_repairs_it() {
     let mut scene = Scene::new().await;
     let settings = format!("  entra_groups_also_create_orgs: true\n  default_team_params: {{{MODELS}}}\n");
     let mut config = scene.world.config_of(&settings);
@@ -84,7 +84,7 @@ async fn inherit_writes_all_org_models_and_expand_mends_it() {
 }
 
 #[tokio::test]
-async fn team_of_an_earlier_version_is_expanded() {
+async fn team_from_older_version_is_expanded() {
     let scene = Scene::new().await;
     scene.team_gets("{all-org-models}").await;
     scene.world.sql("update entraway.made_teams set expanded_models = null").await;
@@ -100,7 +100,7 @@ async fn team_of_an_earlier_version_is_expanded() {
 }
 
 #[tokio::test]
-async fn team_follows_its_organization_until_changed_by_hand() {
+async fn team_models_follow_organization_until_changed_manually() {
     let scene = Scene::new().await;
     let before = team(&scene.world, &scene.group).await;
     for (organization, expected) in
@@ -132,7 +132,7 @@ async fn team_follows_its_organization_until_changed_by_hand() {
 }
 
 #[tokio::test]
-async fn team_created_by_hand_is_left_alone() {
+async fn manual_team_models_are_left_alone() {
     let scene = Scene::new().await;
     let [manual] = assigned(&scene.world, ["By hand"]);
     let columns = ", organization_id, models";
@@ -159,7 +159,7 @@ async fn new_team_takes_models_of_existing_organization() {
 }
 
 #[tokio::test]
-async fn unreadable_models_of_an_organization_open_nothing() {
+async fn unreadable_organization_models_grant_nothing() {
     let scene = Scene::new().await;
     for models in ["{{a,b},{c,d}}", "{a,null}"] {
         scene.organization_gets(models).await;

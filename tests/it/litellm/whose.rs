@@ -43,7 +43,7 @@ async fn bob_gets_his_own(world: &World, service: &Service, key: &dyn ToString, 
 }
 
 #[tokio::test]
-async fn a_row_that_is_remembered_as_one_persons_is_not_handed_to_the_one_whom_the_proxy_wrote_there() {
+async fn row_keyed_by_object_id_is_not_rebound_by_sso_user_id() {
     let world = world().await;
     let [group] = assigned(&world, ["Evals"]);
     let (alice, bob) = (person(&world, "Alice Arden", &[group]), person(&world, "Bob Birch", &[group]));
@@ -63,7 +63,7 @@ async fn a_row_that_is_remembered_as_one_persons_is_not_handed_to_the_one_whom_t
 }
 
 #[tokio::test]
-async fn nor_is_one_that_was_found_by_its_sso_user_id_before() {
+async fn row_bound_by_sso_user_id_is_not_rebound() {
     let world = world().await;
     let (alice, bob) = (person(&world, "Alice Arden", &[]), person(&world, "Bob Birch", &[]));
     user_by_hand(&world, &"key", ", sso_user_id, user_role", &format!(", '{alice}', 'proxy_admin'")).await;
@@ -80,7 +80,7 @@ async fn nor_is_one_that_was_found_by_its_sso_user_id_before() {
 }
 
 #[tokio::test]
-async fn nor_to_a_person_of_another_tenant() {
+async fn row_is_not_rebound_to_user_of_another_tenant() {
     let world = world().await;
     let alice = person(&world, "Alice Arden", &[]);
     let partner = TenantId::from(Uuid::new_v4());
@@ -113,7 +113,7 @@ async fn bob_in_her_row(world: &World, service: &Service) -> (ObjectId, ObjectId
 }
 
 #[tokio::test]
-async fn a_row_with_a_persons_object_id_as_its_key_is_theirs_also_after_another_had_it() {
+async fn object_id_key_wins_over_earlier_sso_user_id_binding() {
     let world = world().await;
     let service = plain(&world, true).await;
     let (alice, bob, mut bobs) = bob_in_her_row(&world, &service).await;
@@ -142,7 +142,7 @@ async fn bob_gets_his_own_role_and_row(world: &World, service: &Service, alice: 
 
 /// The role in the row and the one that Entra gives are the same before and after: only whose it is changes.
 #[tokio::test]
-async fn a_role_that_entra_gives_both_goes_when_entra_no_longer_gives_it_to_the_one_who_has_the_row_now() {
+async fn rebound_row_loses_role_when_entra_no_longer_gives_it() {
     let world = world().await;
     let service = plain(&world, true).await;
     let (alice, ..) = bob_in_her_row(&world, &service).await;
@@ -159,7 +159,7 @@ async fn a_role_that_entra_gives_both_goes_when_entra_no_longer_gives_it_to_the_
 }
 
 #[tokio::test]
-async fn a_session_ends_when_an_administrator_takes_the_person_out_of_the_row_they_were_found_by() {
+async fn session_ends_when_sso_user_id_of_row_changes() {
     for (other, why) in [("null", "reset"), ("'somebody'", "somebody else's")] {
         let world = world().await;
         let bob = person(&world, "Bob Birch", &[]);
@@ -174,7 +174,7 @@ async fn a_session_ends_when_an_administrator_takes_the_person_out_of_the_row_th
 }
 
 #[tokio::test]
-async fn a_session_of_another_tenant_with_the_same_object_id_shows_nobody() {
+async fn session_of_another_tenant_with_same_object_id_is_rejected() {
     let world = world().await;
     let alice = person(&world, "Alice Arden", &[]);
     let service = plain(&world, true).await;
@@ -185,7 +185,7 @@ async fn a_session_of_another_tenant_with_the_same_object_id_shows_nobody() {
 }
 
 #[tokio::test]
-async fn a_row_that_was_made_again_by_hand_for_another_is_that_others() {
+async fn manually_recreated_row_belongs_to_new_sso_user_id() {
     let world = world().await;
     let (alice, bob) = (person(&world, "Alice Arden", &[]), person(&world, "Bob Birch", &[]));
     user_by_hand(&world, &"key", ", sso_user_id, created_at", &format!(", '{alice}', '2026-01-01'")).await;

@@ -12,7 +12,7 @@ use super::*;
 const SLACK: Duration = Duration::from_secs(2);
 
 #[tokio::test]
-async fn redis_may_go_and_come_back() {
+async fn invalidation_recovers_after_redis_restart() {
     let server = Redis::start(&[]);
     let port = server.port;
     let cache = cache(&server.url(""), None);
@@ -31,7 +31,7 @@ async fn redis_may_go_and_come_back() {
 }
 
 #[tokio::test]
-async fn a_redis_that_never_answers_costs_each_sign_in_one_time_out_and_no_other_ones() {
+async fn silent_redis_delays_concurrent_signins_by_one_timeout() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = silent.local_addr().unwrap();
     let listening = tokio::spawn(async move {
@@ -59,7 +59,7 @@ async fn a_redis_that_never_answers_costs_each_sign_in_one_time_out_and_no_other
 }
 
 #[tokio::test]
-async fn a_host_without_an_address_is_named_as_such() {
+async fn unresolvable_redis_host_is_reported_unreachable() {
     let error = cache("redis://nowhere.invalid", None).ready().await.expect_err("there is no such host");
     assert!(matches!(error, CacheError::Unreachable(_) | CacheError::Timeout), "{error:?}");
 }
@@ -80,7 +80,7 @@ async fn saying(answer: &'static str) -> LiteLlmCache {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_no_success_is_named_without_repeating_it() {
+async fn redis_error_reply_is_named_without_its_text() {
     for (answer, expected) in [
         (":0\r\n:7\r\n", Ok(7)),
         ("-MOVED 3999 127.0.0.1:6381\r\n:0\r\n", Err(CacheError::Cluster)),

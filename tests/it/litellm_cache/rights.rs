@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn the_password_of_the_address_is_used_and_a_wrong_one_is_never_seen() {
+async fn redis_password_from_url_is_used_and_never_shown() {
     let server = Redis::start(&["--requirepass", "S3cret@/#:%"]);
     let right = ":S3cret%40%2F%23%3A%25@";
     cache(&server.url(right), None).evict(&some_keys()).await.expect("the password is right");
@@ -22,13 +22,13 @@ async fn the_password_of_the_address_is_used_and_a_wrong_one_is_never_seen() {
 }
 
 #[tokio::test]
-async fn a_password_for_a_redis_that_has_none_is_a_refusal() {
+async fn password_is_rejected_by_redis_without_auth() {
     let server = Redis::start(&[]);
     assert_eq!(cache(&server.url(":S3cret@"), None).ready().await, Err(CacheError::Credentials));
 }
 
 #[tokio::test]
-async fn the_documented_rights_are_enough_and_each_of_them_is_needed() {
+async fn documented_redis_acl_is_sufficient_and_minimal() {
     let server = Redis::start(&[]);
     let mut redis = server.connect().await;
     let channel = format!("&{CHANNEL}");
@@ -52,14 +52,14 @@ async fn the_documented_rights_are_enough_and_each_of_them_is_needed() {
 }
 
 #[tokio::test]
-async fn a_database_that_the_server_does_not_have_is_told_as_such() {
+async fn missing_redis_database_is_reported() {
     let server = Redis::start(&["--databases", "4"]);
     assert_eq!(cache(&format!("{}/3", server.url("")), None).ready().await, Ok(0));
     assert_eq!(cache(&format!("{}/4", server.url("")), None).ready().await, Err(CacheError::Database));
 }
 
 #[tokio::test]
-async fn who_may_not_delete_has_told_the_workers_all_the_same() {
+async fn workers_are_notified_without_delete_permission() {
     let server = Redis::start(&[]);
     let mut worker = server.connect().await;
     worker.ask(&format!("ACL SETUSER teller reset on >pw ~* &{CHANNEL} +publish")).await;
@@ -70,14 +70,14 @@ async fn who_may_not_delete_has_told_the_workers_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_replica_is_told_from_its_primary() {
+async fn redis_replica_is_reported() {
     let primary = Redis::start(&[]);
     let replica = Redis::start(&["--replicaof", "127.0.0.1", &primary.port.to_string()]);
     assert_eq!(cache(&replica.url(""), None).evict(&some_keys()).await, Err(CacheError::Replica));
 }
 
 #[tokio::test]
-async fn a_server_whose_certificate_nobody_vouches_for_is_refused() {
+async fn untrusted_redis_certificate_is_rejected() {
     let folder = std::env::temp_dir().join(format!("entraway-redis-tls-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));

@@ -72,7 +72,7 @@ async fn told(listener: &mut RedisConnection, count: usize) -> BTreeSet<String> 
 }
 
 #[tokio::test]
-async fn the_workers_hear_of_exactly_what_a_sign_in_wrote_and_of_a_repeat_nothing() {
+async fn workers_are_notified_of_exactly_the_written_rows() {
     let server = Redis::start(&[]);
     let scene = scene().await;
     let service = scene.service(server.url("")).await;
@@ -101,7 +101,7 @@ async fn the_workers_hear_of_exactly_what_a_sign_in_wrote_and_of_a_repeat_nothin
 }
 
 #[tokio::test]
-async fn workers_hear_of_teams_whose_models_changed() {
+async fn workers_are_notified_of_changed_team_models() {
     let server = Redis::start(&[]);
     let scene = scene().await;
     let service = scene.service(server.url("")).await;
@@ -118,7 +118,7 @@ async fn workers_hear_of_teams_whose_models_changed() {
 }
 
 #[tokio::test]
-async fn of_a_person_whose_row_has_another_key_the_workers_hear_both() {
+async fn workers_are_notified_of_both_keys_of_a_user() {
     let server = Redis::start(&[]);
     let scene = scene().await;
     let made = r#"insert into public."LiteLLM_UserTable" (user_id, sso_user_id) values ('of the proxy', $1)"#;
@@ -143,7 +143,7 @@ async fn of_a_person_whose_row_has_another_key_the_workers_hear_both() {
 }
 
 #[tokio::test]
-async fn whoever_hears_of_a_sign_in_finds_its_rows_in_the_database() {
+async fn workers_are_notified_after_the_commit() {
     let server = Redis::start(&[]);
     let scene = scene().await;
     let service = scene.service(server.url("")).await;
@@ -167,7 +167,7 @@ async fn whoever_hears_of_a_sign_in_finds_its_rows_in_the_database() {
 }
 
 #[tokio::test]
-async fn of_a_transaction_that_failed_nobody_hears() {
+async fn workers_are_not_notified_of_failed_transaction() {
     let server = Redis::start(&[]);
     let scene = scene().await;
     let service = scene.service(server.url("")).await;
@@ -192,7 +192,7 @@ async fn of_a_transaction_that_failed_nobody_hears() {
 }
 
 #[tokio::test]
-async fn a_redis_that_is_gone_or_says_nothing_costs_a_sign_in_no_more_than_its_time_out() {
+async fn unreachable_redis_delays_signin_by_its_timeout_at_most() {
     // The system takes connections for it, and nobody ever answers.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let gone = format!("127.0.0.1:{}", free_port());

@@ -94,7 +94,7 @@ async fn own_member_budget_equals_that_of_member_add() {
 }
 
 #[tokio::test]
-async fn concurrent_member_adds_and_sign_ins_lose_nothing() {
+async fn concurrent_member_adds_and_signins_lose_nothing() {
     let Some(scene) = scene(SETTINGS).await else { return };
     let groups = assigned(&scene.world, ["Concurrent 1", "Concurrent 2", "Concurrent 3"]);
     let first = person(&scene.world, "Concurrent First", &groups);
@@ -179,7 +179,7 @@ async fn deleted_team_is_created_again_with_its_members() {
 }
 
 #[tokio::test]
-async fn member_removed_in_the_proxy_comes_back() {
+async fn member_removed_in_the_proxy_is_added_again() {
     let Some(scene) = scene(SETTINGS).await else { return };
     let [group] = assigned(&scene.world, ["Removed member"]);
     let user = person(&scene.world, "Removed Cora", &[group]);

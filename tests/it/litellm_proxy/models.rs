@@ -64,7 +64,7 @@ async fn team_follows_changed_models_of_the_organization() {
 }
 
 #[tokio::test]
-async fn team_without_organization_calls_its_models() {
+async fn standalone_team_key_calls_only_its_own_models() {
     let Some(scene) = scene("  default_team_params: {models: [gpt-4]}\n").await else { return };
     let [group] = assigned(&scene.world, ["Standalone"]);
     let user = person(&scene.world, "Models Cleo", &[group]);
@@ -76,7 +76,7 @@ async fn team_without_organization_calls_its_models() {
 }
 
 #[tokio::test]
-async fn access_groups_of_the_defaults_add_their_models() {
+async fn default_access_groups_add_their_models() {
     let Some(mut scene) = scene(SETTINGS).await else { return };
     let name = format!("access-{}", scene.world.simulator.edit(|directory| directory.tenant_id));
     let body = json!({"access_group_name": name, "access_model_names": ["gpt-4o"]});

@@ -19,7 +19,7 @@ async fn post(scene: &Scene, key: &str, path: &str, body: Value) -> super::proxy
 }
 
 #[tokio::test]
-async fn org_admin_makes_keys_and_teams_in_their_organization() {
+async fn org_admin_creates_keys_and_teams_in_own_organization() {
     let Some(scene) = scene(SETTINGS).await else { return };
     let [group] = assigned(&scene.world, ["Administered"]);
     let admin = person(&scene.world, "Roles Anna", &[group]);
@@ -47,7 +47,7 @@ async fn org_admin_makes_keys_and_teams_in_their_organization() {
 }
 
 #[tokio::test]
-async fn plain_member_makes_no_team_in_the_organization() {
+async fn plain_member_cannot_create_team_in_organization() {
     let Some(scene) = scene(SETTINGS).await else { return };
     let [group] = assigned(&scene.world, ["Not administered"]);
     let member = person(&scene.world, "Roles Bela", &[group]);
@@ -61,7 +61,7 @@ async fn plain_member_makes_no_team_in_the_organization() {
 }
 
 #[tokio::test]
-async fn changed_app_role_counts_in_the_proxy_at_once() {
+async fn changed_app_role_takes_effect_in_proxy_at_once() {
     let Some(scene) = scene(SETTINGS).await else { return };
     let [group] = assigned(&scene.world, ["Role changes"]);
     let member = person(&scene.world, "Roles Cleo", &[group]);
@@ -84,7 +84,7 @@ async fn changed_app_role_counts_in_the_proxy_at_once() {
 }
 
 #[tokio::test]
-async fn administrator_written_by_the_proxys_own_sso_is_lowered() {
+async fn admin_role_written_by_proxy_sso_is_lowered() {
     let Some(scene) = scene(SETTINGS).await else { return };
     let [group] = assigned(&scene.world, ["Both sign-ins"]);
     let admin = person(&scene.world, "Roles Dora", &[group]);
@@ -108,7 +108,7 @@ async fn administrator_written_by_the_proxys_own_sso_is_lowered() {
 }
 
 #[tokio::test]
-async fn user_made_in_advance_is_not_raised_to_administrator() {
+async fn premade_user_is_not_raised_to_admin() {
     let Some(scene) = scene(SETTINGS).await else { return };
     let [group] = assigned(&scene.world, ["Made in advance"]);
     let admin = person(&scene.world, "Roles Emil", &[group]);
@@ -125,7 +125,7 @@ async fn user_made_in_advance_is_not_raised_to_administrator() {
 }
 
 #[tokio::test]
-async fn changed_name_and_address_are_read_by_the_proxy() {
+async fn proxy_reads_changed_email_and_teams() {
     let Some(scene) = scene(SETTINGS).await else { return };
     let [group] = assigned(&scene.world, ["Renamed"]);
     let member = person(&scene.world, "Roles Finn", &[group]);

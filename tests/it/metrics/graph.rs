@@ -8,9 +8,7 @@ use crate::support::{LiteLlm, Native, StoreKind, World};
 
 #[rstest]
 #[tokio::test]
-async fn each_try_is_counted_by_how_it_ended_and_a_list_only_where_it_stays_unknown(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn graph_calls_and_unknown_lists_are_counted_by_outcome(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, _) = world.alice();
     let service = world.service().await;
@@ -55,7 +53,7 @@ async fn each_try_is_counted_by_how_it_ended_and_a_list_only_where_it_stays_unkn
 }
 
 #[tokio::test]
-async fn every_code_that_a_list_can_be_unknown_by_has_a_series_of_its_own() {
+async fn each_unknown_list_code_has_its_own_series() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;

@@ -29,9 +29,7 @@ async fn verify(browser: &mut Browser, service: &Service) -> u16 {
 
 #[rstest]
 #[tokio::test]
-async fn a_proxys_question_is_counted_by_its_answer_and_by_where_that_came_from(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn forward_auth_is_counted_by_status_and_lookup_source(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, _) = world.alice();
     let service = world.service().await;
@@ -79,7 +77,7 @@ async fn a_proxys_question_is_counted_by_its_answer_and_by_where_that_came_from(
 }
 
 #[tokio::test]
-async fn connections_are_told_as_they_are_used() {
+async fn connection_gauges_follow_usage() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world
@@ -126,7 +124,7 @@ async fn connections_are_told_as_they_are_used() {
 }
 
 #[tokio::test]
-async fn what_is_too_much_is_counted_by_its_limit() {
+async fn rejected_requests_are_counted_by_limit() {
     let world = World::new().await;
     let service = world.service_with(|config| config.limits.sign_ins_per_address = NonZeroU32::new(1)).await;
     let watch = Watch::new(&service).await;

@@ -12,7 +12,7 @@ use crate::cli::program::Folder;
 use crate::support::{Certified, World};
 
 #[tokio::test]
-async fn every_metric_of_the_list_is_in_the_text_from_the_start_and_no_other() {
+async fn metrics_text_lists_exactly_the_registered_metrics() {
     let world = World::new().await;
     let service = world.service().await;
     let text = Watch::new(&service).await.read().await.text;
@@ -35,7 +35,7 @@ async fn every_metric_of_the_list_is_in_the_text_from_the_start_and_no_other() {
 }
 
 #[test]
-fn names_follow_the_conventions_and_labels_stay_few() {
+fn metric_names_follow_conventions_and_series_stay_few() {
     let metrics = Metrics::new();
     let mut names = BTreeSet::new();
     let mut series = 0;
@@ -56,7 +56,7 @@ fn names_follow_the_conventions_and_labels_stay_few() {
 }
 
 #[tokio::test]
-async fn promtool_finds_nothing_to_complain_of() {
+async fn metrics_text_passes_promtool_check() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;
@@ -76,7 +76,7 @@ async fn promtool_finds_nothing_to_complain_of() {
 }
 
 #[tokio::test]
-async fn when_the_certificate_ends_and_whether_it_can_be_read_is_told() {
+async fn certificate_expiry_and_usability_are_exported() {
     let world = World::new().await;
     let folder = Folder::new();
     let certified = Certified::for_days(20);

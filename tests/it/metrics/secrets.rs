@@ -9,7 +9,7 @@ use crate::support::{Browser, LiteLlm, Native, Secrets, StoreKind, World, no_add
 
 #[rstest]
 #[tokio::test]
-async fn no_id_no_name_no_address_and_no_token_is_in_it(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn metrics_contain_no_identifiers_or_secrets(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, group) = world.alice();
     let service = world.service().await;

@@ -11,7 +11,7 @@ use crate::cli::program::{CONFIG, Folder, Program, environment};
 use crate::support::{Browser, World};
 
 #[tokio::test]
-async fn nothing_but_metrics_is_there_and_metrics_are_nowhere_else() {
+async fn metrics_and_pages_are_on_separate_listeners() {
     let world = World::new().await;
     for base in ["", "/sso-of-ours"] {
         let service = world
@@ -43,7 +43,7 @@ fn config(address: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_program_serves_them_where_it_is_told_to_until_it_ends() {
+async fn serve_exposes_metrics_at_configured_address() {
     let (world, folder) = (World::new().await, Folder::new());
     let file = folder.file("entraway.yaml", &config("127.0.0.1:0"));
     let mut program = Program::start(&folder, &["serve", "--config", &file], &environment(&world));
@@ -66,7 +66,7 @@ async fn the_program_serves_them_where_it_is_told_to_until_it_ends() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_taken_is_named_with_its_key() {
+async fn metrics_address_in_use_is_reported_with_its_key() {
     let (world, folder) = (World::new().await, Folder::new());
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -79,7 +79,7 @@ async fn an_address_that_is_taken_is_named_with_its_key() {
 }
 
 #[tokio::test]
-async fn where_another_program_has_the_default_port_people_sign_in_all_the_same() {
+async fn default_metrics_port_in_use_does_not_stop_service() {
     let (world, folder) = (World::new().await, Folder::new());
     let begin = Instant::now();
     // Another test's program may have it for a moment.

@@ -9,7 +9,7 @@ use crate::support::{Browser, LiteLlm, Native, StoreKind, World};
 
 #[rstest]
 #[tokio::test]
-async fn a_sign_in_and_all_that_it_writes_are_counted_once(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn signin_and_its_written_rows_are_counted_once(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [one, two, _] = assigned(&world, ["One", "Two", "Nobody's"]);
     let alice = person(&world, "Alice Arden", &[one, two]);
@@ -68,9 +68,7 @@ async fn a_sign_in_and_all_that_it_writes_are_counted_once(#[values(Native, Lite
 
 #[rstest]
 #[tokio::test]
-async fn an_organization_that_the_database_refuses_is_counted_at_each_sign_in(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn rejected_organization_is_counted_at_each_signin(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [refused, _] = assigned(&world, ["Refused", "Good"]);
     let alice = person(&world, "Alice Arden", &[refused]);
@@ -90,7 +88,7 @@ async fn an_organization_that_the_database_refuses_is_counted_at_each_sign_in(
 }
 
 #[tokio::test]
-async fn every_refusal_is_counted_under_the_code_that_the_page_shows() {
+async fn failed_signins_are_counted_under_the_shown_code() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let nora = person(&world, "Nora None", &[]);
@@ -136,7 +134,7 @@ async fn every_refusal_is_counted_under_the_code_that_the_page_shows() {
 }
 
 #[tokio::test]
-async fn what_ends_sessions_is_told_apart() {
+async fn ended_sessions_are_counted_by_reason() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service_with(|config| config.session.max_per_user = 3).await;

@@ -52,9 +52,7 @@ async fn all_or_nothing_is_there(world: &World, one: &Try, lost: Lost) {
 
 #[rstest]
 #[tokio::test]
-async fn whichever_word_to_or_from_the_database_is_lost_a_sign_in_is_whole_or_nothing_and_can_be_tried_again(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn signin_is_atomic_under_connection_loss(#[values(Native, LiteLlm)] store: StoreKind) {
     let scene = scene(store).await;
     for lost in [Lost::Question, Lost::Answer] {
         for n in 1.. {
@@ -71,9 +69,7 @@ async fn whichever_word_to_or_from_the_database_is_lost_a_sign_in_is_whole_or_no
 
 #[rstest]
 #[tokio::test]
-async fn a_commit_that_is_lost_writes_nothing_and_one_whose_answer_is_lost_writes_all(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn lost_commit_writes_nothing_and_lost_reply_writes_all(#[values(Native, LiteLlm)] store: StoreKind) {
     let scene = scene(store).await;
     for (lost, written) in [(Lost::Commit, false), (Lost::AnswerToCommit, true)] {
         let (mut tries, was_lost) = with(&scene, lost).await;
@@ -92,7 +88,7 @@ async fn a_commit_that_is_lost_writes_nothing_and_one_whose_answer_is_lost_write
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn connections_that_are_cut_at_random_in_a_storm_leave_nothing_half(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn random_connection_loss_leaves_no_partial_signin(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut world = World::of(store).await;
     let proxy = Proxy::start().await;
     world.database = proxy.address(&world);
@@ -125,7 +121,7 @@ async fn connections_that_are_cut_at_random_in_a_storm_leave_nothing_half(#[valu
 
 /// As when another server takes over, or a firewall forgets: the connections are gone, and new ones can be had.
 #[tokio::test]
-async fn connections_that_are_cut_while_nobody_uses_them_keep_nobody_out_who_is_signed_in() {
+async fn idle_connection_loss_does_not_fail_forward_auth() {
     let mut world = World::new().await;
     let proxy = Proxy::start().await;
     world.database = proxy.address(&world);
@@ -142,7 +138,7 @@ async fn connections_that_are_cut_while_nobody_uses_them_keep_nobody_out_who_is_
 
 /// As a host that has no power any more, or a firewall that drops: nothing arrives, and no end of it.
 #[tokio::test]
-async fn a_network_that_swallows_everything_keeps_no_connection_for_long() {
+async fn pool_recovers_when_network_stalls_under_load() {
     let mut world = World::new().await;
     let proxy = Proxy::start().await;
     world.database = proxy.address(&world);
@@ -163,7 +159,7 @@ async fn a_network_that_swallows_everything_keeps_no_connection_for_long() {
 }
 
 #[tokio::test]
-async fn a_network_that_falls_silent_after_an_answer_keeps_no_connection_for_long() {
+async fn pool_recovers_when_network_stalls_after_a_reply() {
     let mut world = World::new().await;
     let proxy = Proxy::start().await;
     world.database = proxy.address(&world);
@@ -186,7 +182,7 @@ async fn a_network_that_falls_silent_after_an_answer_keeps_no_connection_for_lon
 /// As where a browser leaves just then: whether Postgres has begun, nobody knows who gives up.
 #[rstest]
 #[tokio::test]
-async fn a_transaction_that_is_given_up_while_it_begins_takes_in_nothing_of_the_next_one(
+async fn abandoned_transaction_does_not_leak_into_the_next(
     #[values(Native, LiteLlm)] store: StoreKind,
     #[values(true, false)] answered: bool,
 ) {

@@ -99,7 +99,7 @@ async fn comes_until_refused(part: &Part, filler: &PgPool) -> Try {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_full_disk_refuses_sign_ins_whole_and_lets_those_who_are_signed_in_go_on() {
+async fn full_disk_fails_signins_atomically_and_keeps_sessions() {
     if !Cluster::may_have_a_small_disk() {
         eprintln!("no disk was filled: this machine lets nobody mount one");
         return;

@@ -53,13 +53,13 @@ fn series(memory: fn(u64) -> u64, files: fn(u64) -> u64, connections: fn(u64) ->
 }
 
 #[test]
-fn what_fills_once_and_then_goes_up_and_down_has_not_grown() {
+fn leak_check_accepts_warmup_and_fluctuation() {
     let samples = series(|n| 30_000 + 500 * (n % 7) + 900 * n.min(10), |n| 40 + n % 6, |n| 15 - n % 3);
     assert_eq!(findings(&samples), [""; 0]);
 }
 
 #[test]
-fn each_kind_of_leak_is_seen() {
+fn leak_check_finds_each_kind_of_leak() {
     for (samples, what) in [
         (series(|n| 30_000 + 600 * n, |_| 40, |_| 15), "KiB of memory"),
         (series(|_| 30_000, |n| 40 + n, |_| 15), "open files"),

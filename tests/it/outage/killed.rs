@@ -25,7 +25,7 @@ async fn until_postgres_is_done(world: &World) {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_service_that_is_killed_at_random_moments_leaves_nothing_half(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn killed_service_leaves_no_partial_signin(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let group = everybodys_group(&world);
     let folder = Folder::new();

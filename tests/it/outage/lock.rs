@@ -17,9 +17,7 @@ const AT_ONCE: Duration = Duration::from_secs(5);
 
 #[rstest]
 #[tokio::test]
-async fn whoever_waits_for_their_own_row_is_told_to_come_back_and_all_others_go_on(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn signin_blocked_on_user_row_fails_while_others_continue(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [all, some, other] = assigned(&world, ["All", "Some", "Other"]);
     let (alice, bob) = (person(&world, "Alice Arden", &[all]), person(&world, "Bob Birch", &[other]));
@@ -53,9 +51,7 @@ async fn whoever_waits_for_their_own_row_is_told_to_come_back_and_all_others_go_
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn sign_ins_that_hang_at_a_lock_leave_connections_to_those_who_only_read(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn blocked_signins_leave_connections_for_reads(#[values(Native, LiteLlm)] store: StoreKind) {
     const MANY: usize = 20;
     let world = World::of(store).await;
     let [group] = assigned(&world, ["All"]);
@@ -115,7 +111,7 @@ async fn sign_ins_that_hang_at_a_lock_leave_connections_to_those_who_only_read(
 
 #[rstest]
 #[tokio::test]
-async fn nobody_who_is_signed_in_waits_for_the_idle_clock(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn locked_session_row_does_not_block_requests(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, _) = world.alice();
     let service = world.service().await;

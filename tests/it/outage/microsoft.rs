@@ -68,7 +68,7 @@ async fn scene() -> (World, Service, ObjectId, Browser) {
 }
 
 #[tokio::test]
-async fn while_graph_throttles_everybody_people_get_in_with_a_warning_and_ask_no_more_than_their_budgets_allow() {
+async fn throttled_graph_lets_users_in_within_retry_budget() {
     let (world, service, alice, mut known) = scene().await;
     for endpoint in [Endpoint::MemberOf, Endpoint::AssignedTo] {
         world.simulator.fault(FaultRule::on(endpoint, Fault::throttled(1)));
@@ -93,7 +93,7 @@ async fn while_graph_throttles_everybody_people_get_in_with_a_warning_and_ask_no
 }
 
 #[tokio::test]
-async fn where_graph_asks_for_more_patience_than_there_is_it_is_not_asked_again() {
+async fn graph_is_not_retried_when_retry_after_exceeds_budget() {
     let (world, service, _, mut known) = scene().await;
     for endpoint in [Endpoint::MemberOf, Endpoint::AssignedTo] {
         world.simulator.fault(FaultRule::on(endpoint, Fault::throttled(60)));
@@ -107,7 +107,7 @@ async fn where_graph_asks_for_more_patience_than_there_is_it_is_not_asked_again(
 }
 
 #[tokio::test]
-async fn a_token_endpoint_that_hangs_is_asked_once_for_each_sign_in_and_keeps_nobody_else_waiting() {
+async fn hanging_token_endpoint_is_called_once_per_signin() {
     let (world, service, alice, mut known) = scene().await;
     world
         .simulator
@@ -129,7 +129,7 @@ async fn a_token_endpoint_that_hangs_is_asked_once_for_each_sign_in_and_keeps_no
 }
 
 #[tokio::test]
-async fn while_a_fresh_replica_gets_no_keys_all_who_come_at_once_share_the_asking_and_are_told() {
+async fn concurrent_logins_share_failed_key_fetches() {
     let (world, service, alice, mut known) = scene().await;
     drop(service);
     let late = Duration::from_millis(700);

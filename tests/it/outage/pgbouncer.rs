@@ -199,7 +199,7 @@ const DROPS_SETTINGS: &str = "ignore_startup_parameters = extra_float_digits,opt
 
 #[rstest]
 #[tokio::test]
-async fn a_storm_of_sign_ins_and_sign_outs_loses_nothing_and_leaves_nothing_behind(
+async fn pgbouncer_signin_storm_loses_nothing_and_leaves_no_state(
     #[values(Native, LiteLlm)] store: StoreKind,
     #[values("", DROPS_SETTINGS)] more: &str,
 ) {
@@ -243,7 +243,7 @@ async fn a_storm_of_sign_ins_and_sign_outs_loses_nothing_and_leaves_nothing_behi
 
 #[rstest]
 #[tokio::test]
-async fn it_recovers_when_pgbouncer_is_restarted_in_the_storm(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn signins_recover_after_pgbouncer_restart(#[values(Native, LiteLlm)] store: StoreKind) {
     let (world, mut pooler) = behind(store, "").await;
     let service = world.service().await;
     let people = people(&world);
@@ -282,7 +282,7 @@ async fn it_recovers_when_pgbouncer_is_restarted_in_the_storm(#[values(Native, L
 /// Behind PgBouncer nobody hears of it from the database: what is remembered counts for `session.cache_ttl`.
 #[rstest]
 #[tokio::test]
-async fn a_sign_out_is_known_elsewhere_once_what_is_remembered_is_too_old(#[values("", DROPS_SETTINGS)] more: &str) {
+async fn signout_reaches_other_replica_after_cache_ttl(#[values("", DROPS_SETTINGS)] more: &str) {
     let (world, pooler) = behind(Native, more).await;
     let (alice, _) = world.alice();
     let (here, elsewhere) = (world.service().await, world.service().await);
@@ -310,7 +310,7 @@ async fn a_sign_out_is_known_elsewhere_once_what_is_remembered_is_too_old(#[valu
 /// The database ends a wait for a lock after eight seconds, as it does without PgBouncer.
 #[rstest]
 #[tokio::test]
-async fn the_time_limits_of_a_statement_are_in_force(#[values("", DROPS_SETTINGS)] more: &str) {
+async fn lock_timeout_applies_through_pgbouncer(#[values("", DROPS_SETTINGS)] more: &str) {
     let (world, pooler) = behind(Native, more).await;
     let (alice, _) = world.alice();
     let service = world.service().await;
@@ -329,9 +329,7 @@ async fn the_time_limits_of_a_statement_are_in_force(#[values("", DROPS_SETTINGS
 
 #[rstest]
 #[tokio::test]
-async fn programs_bring_an_empty_database_up_to_date_through_it_and_serve_then(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn migrate_and_serve_work_through_pgbouncer(#[values(Native, LiteLlm)] store: StoreKind) {
     let (world, pooler) = behind(store, "").await;
     world.sql("drop schema entraway cascade").await;
     let config = match store {

@@ -68,7 +68,7 @@ async fn verify(browser: &mut Browser, service: &Service) -> Answer {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_postgres_that_ends_in_a_storm_of_sign_ins_leaves_nothing_half_and_is_found_again() {
+async fn postgres_restart_under_load_leaves_no_partial_signin() {
     let mut cluster = Cluster::start().await;
     let mut parts = Vec::new();
     for kind in [Native, LiteLlm] {

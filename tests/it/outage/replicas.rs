@@ -44,9 +44,7 @@ fn who(answer: &Answer) -> &str {
 
 #[rstest]
 #[tokio::test]
-async fn a_sign_in_that_begins_at_one_finishes_at_another_and_counts_at_all(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn signin_started_at_one_replica_finishes_at_another(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, group) = world.alice();
     let (_services, _proxy, base) = behind_haproxy(&world).await;
@@ -70,7 +68,7 @@ async fn a_sign_in_that_begins_at_one_finishes_at_another_and_counts_at_all(
 }
 
 #[tokio::test]
-async fn a_sign_out_at_one_is_known_to_the_others_within_a_second() {
+async fn signout_reaches_all_replicas_within_a_second() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let (services, _proxy, base) = behind_haproxy(&world).await;

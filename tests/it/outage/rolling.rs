@@ -65,7 +65,7 @@ async fn sign_in(load: &Load, world: &World, base: &Url, people: &[ObjectId]) ->
 }
 
 #[tokio::test]
-async fn a_rolling_restart_loses_no_request() {
+async fn rolling_restart_loses_no_request() {
     let world = World::new().await;
     let groups = many_assigned(&world, 5);
     let people: Vec<ObjectId> = (0..20).map(|n| person(&world, &format!("Person {n}"), &groups)).collect();

@@ -257,7 +257,7 @@ async fn watches(soak: &Soak, pid: u32) -> Vec<Sample> {
 }
 
 #[tokio::test]
-async fn whatever_breaks_nothing_is_lost_and_nothing_grows() {
+async fn random_faults_lose_nothing_and_leak_nothing() {
     let seconds = setting("ENTRAWAY_SOAK_SECONDS", 20);
     let seed = setting("ENTRAWAY_SOAK_SEED", u64::from(uuid::Uuid::new_v4().as_fields().0));
     println!("soak: {seconds} s; to do the same again: ENTRAWAY_SOAK_SEED={seed}");

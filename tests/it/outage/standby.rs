@@ -122,7 +122,7 @@ async fn asked(browser: &Browser, service: &Service) -> u16 {
 }
 
 #[tokio::test]
-async fn sign_ins_go_on_when_a_standby_is_promoted_and_nothing_is_lost() {
+async fn signins_resume_after_standby_promotion_without_loss() {
     let primary = PrivateCluster::start(Durability::Fast).await.unwrap();
     primary.create_database("entraway", None).await.unwrap();
     administer(&primary.url("postgres"), "create role haproxy login").await;
@@ -215,7 +215,7 @@ async fn sign_ins_go_on_when_a_standby_is_promoted_and_nothing_is_lost() {
 /// As where an address led to a standby for a while: connections of then go nowhere, and are not kept.
 #[rstest]
 #[tokio::test]
-async fn connections_to_a_server_that_only_reads_are_given_up(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn read_only_server_connections_are_discarded(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, _) = world.alice();
     let service = world.service().await;

@@ -41,7 +41,7 @@ async fn ask(actor: &mut Actor, service: &Service, route: &str, path: &str, stat
 
 #[rstest]
 #[tokio::test]
-async fn every_answer_is_what_the_document_says(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn api_responses_match_openapi_document(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut cast = Cast::of(store).await;
     // All kinds of values: a team that stands alone, one made by hand with a member by hand, failures, notes, unknown lists.
     cast.world.by_hand(MAKE_TEAM, &[&"by-hand", &"By hand"]).await;
@@ -101,7 +101,7 @@ async fn every_answer_is_what_the_document_says(#[values(Native, LiteLlm)] store
 }
 
 #[tokio::test]
-async fn the_document_is_there_for_anybody_and_names_every_route_and_no_other() {
+async fn openapi_document_is_public_and_lists_every_route() {
     let world = World::new().await;
     let service = world.service().await;
     let answer = Browser::new().get_json(service.at("/api/openapi.json")).await;
@@ -118,7 +118,7 @@ async fn the_document_is_there_for_anybody_and_names_every_route_and_no_other() 
 
 /// A parameter that is documented is taken, and no other: the error for an unknown one lists the same names.
 #[tokio::test]
-async fn every_route_takes_the_documented_parameters_alone() {
+async fn routes_accept_only_documented_parameters() {
     let mut cast = Cast::of(Native).await;
     for (route, item) in document()["paths"].as_object().unwrap() {
         let id = if route.starts_with("/api/people") { cast.alice.id.to_string() } else { cast.platform.to_string() };
@@ -139,7 +139,7 @@ async fn every_route_takes_the_documented_parameters_alone() {
 
 /// A schema that lets everything pass would make the test above one that cannot fail.
 #[test]
-fn a_key_too_many_or_too_few_is_noticed() {
+fn openapi_schemas_reject_missing_and_unknown_keys() {
     let good = json!({ "type": "t", "code": "c", "title": "t", "status": 401, "detail": "d", "remedy": "r", "request_id": "i" });
     let validator = validator("/api/me", 401, "application/problem+json");
     assert!(validator.is_valid(&good));

@@ -9,7 +9,7 @@ use crate::support::{LiteLlm, Native, StoreKind};
 
 #[rstest]
 #[tokio::test]
-async fn a_team_of_an_organization_shows_limits_models_and_members(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn team_page_shows_limits_models_and_members(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut cast = Cast::of(store).await;
     let page = text(&cast.ada.page(&cast.service, &format!("/teams/{}", cast.platform)).await);
     let inherited = if store == Native { "(inherited from its organization)" } else { "Budget" };
@@ -31,7 +31,7 @@ async fn a_team_of_an_organization_shows_limits_models_and_members(#[values(Nati
 
 #[rstest]
 #[tokio::test]
-async fn a_limit_that_somebody_changed_is_shown_as_it_is_now(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn manually_changed_limits_are_shown(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut cast = Cast::of(store).await;
     cast.world.by_hand(LIMIT_ORGANIZATION, &[&cast.platform, &"12.5"]).await;
     cast.world
@@ -48,7 +48,7 @@ async fn a_limit_that_somebody_changed_is_shown_as_it_is_now(#[values(Native, Li
 
 #[rstest]
 #[tokio::test]
-async fn a_standalone_team_says_why_it_stands_alone(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn standalone_team_page_explains_why(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut cast = Cast::of(store).await;
     // By hand; before the flag; refused by the database.
     cast.world.by_hand(MAKE_TEAM, &[&"by-hand", &"By hand"]).await;
@@ -84,7 +84,7 @@ async fn a_standalone_team_says_why_it_stands_alone(#[values(Native, LiteLlm)] s
 
 #[rstest]
 #[tokio::test]
-async fn each_membership_tells_where_it_came_from(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn memberships_are_shown_as_managed_or_manual(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut cast = Cast::of(store).await;
     cast.world.by_hand(MAKE_TEAM, &[&"by-hand", &"By hand"]).await;
     cast.world.by_hand(PUT_IN_TEAM, &[&cast.alice.id, &"by-hand", &"admin"]).await;
@@ -98,7 +98,7 @@ async fn each_membership_tells_where_it_came_from(#[values(Native, LiteLlm)] sto
 
 #[rstest]
 #[tokio::test]
-async fn a_persons_page_is_for_operators_the_way_on(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn user_page_links_to_explain_and_syncs_for_operators(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut cast = Cast::of(store).await;
     let path = format!("/people/{}", cast.bob.id);
     let page = cast.vera.page(&cast.service, &path).await;
@@ -114,7 +114,7 @@ async fn a_persons_page_is_for_operators_the_way_on(#[values(Native, LiteLlm)] s
 
 #[rstest]
 #[tokio::test]
-async fn a_long_roster_is_read_a_page_at_a_time(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn long_member_list_is_paginated(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut cast = Cast::of(store).await;
     let members: Vec<_> = (0..60).map(|n| person(&cast.world, &format!("Member {n:02}"), &[cast.data])).collect();
     for member in &members {
@@ -145,7 +145,7 @@ async fn a_long_roster_is_read_a_page_at_a_time(#[values(Native, LiteLlm)] store
 
 #[rstest]
 #[tokio::test]
-async fn standalone_team_with_all_org_models_says_it_has_none(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn standalone_team_with_all_org_models_shows_no_models(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut cast = Cast::of(store).await;
     let make = "insert into {teams} (team_id, team_alias, models) values ($1, 'Standalone', array['all-org-models'])";
     cast.world.by_hand(make, &[&"standalone"]).await;

@@ -93,7 +93,7 @@ fn says(text: &str, parts: &[&str]) {
 
 #[rstest]
 #[tokio::test]
-async fn a_group_that_is_not_assigned_and_one_that_is_are_told_apart(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn explain_distinguishes_unassigned_and_joined_groups(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut scene = Scene::new(store).await;
     let [evals] = assigned(&scene.world, ["Production LLM Evals"]);
     let staff = scene.world.simulator.edit(|directory| directory.group("All Staff"));
@@ -130,9 +130,7 @@ async fn a_group_that_is_not_assigned_and_one_that_is_are_told_apart(#[values(Na
 
 #[rstest]
 #[tokio::test]
-async fn who_left_a_group_or_was_taken_out_of_its_team_reads_why_they_are_where_they_are(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn explain_covers_left_groups_and_removed_memberships(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut scene = Scene::new(store).await;
     let [left, gone, taken] = assigned(&scene.world, ["Left", "Gone", "Taken"]);
     let alice = person(&scene.world, "Alice Arden", &[left, gone, taken]);
@@ -160,7 +158,7 @@ async fn who_left_a_group_or_was_taken_out_of_its_team_reads_why_they_are_where_
 
 #[rstest]
 #[tokio::test]
-async fn where_graph_fails_the_report_says_how_old_it_is(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn explain_shows_age_of_data_when_graph_fails(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut scene = Scene::new(store).await;
     let [evals, new] = assigned(&scene.world, ["Evals", "New"]);
     let alice = person(&scene.world, "Alice Arden", &[evals]);
@@ -200,7 +198,7 @@ async fn where_graph_fails_the_report_says_how_old_it_is(#[values(Native, LiteLl
 
 #[rstest]
 #[tokio::test]
-async fn an_organization_that_the_database_refuses_is_told_with_its_words(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn explain_quotes_database_error_for_operators_only(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut scene = Scene::new(store).await;
     let [refused, teamless] = assigned(&scene.world, ["Refused", "Teamless"]);
     let alice = person(&scene.world, "Alice Arden", &[refused, teamless]);
@@ -247,9 +245,7 @@ async fn an_organization_that_the_database_refuses_is_told_with_its_words(#[valu
 
 #[rstest]
 #[tokio::test]
-async fn a_team_that_was_there_before_organizations_says_whether_the_sync_or_somebody_else_made_it(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn explain_shows_if_sync_created_the_standalone_team(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut scene = Scene::new(store).await;
     let [made, by_hand] = assigned(&scene.world, ["Made", "By hand"]);
     scene.world.by_hand(MAKE_TEAM, &[&by_hand, &"By hand"]).await;
@@ -266,7 +262,7 @@ async fn a_team_that_was_there_before_organizations_says_whether_the_sync_or_som
 
 #[rstest]
 #[tokio::test]
-async fn a_membership_made_by_hand_is_told_from_one_of_entra(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn explain_distinguishes_manual_and_managed_memberships(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut scene = Scene::new(store).await;
     let [evals] = assigned(&scene.world, ["Evals"]);
     let alice = person(&scene.world, "Alice Arden", &[]);
@@ -290,7 +286,7 @@ async fn a_membership_made_by_hand_is_told_from_one_of_entra(#[values(Native, Li
 }
 
 #[tokio::test]
-async fn half_a_membership_of_litellm_is_told_as_such_until_the_next_sign_in_completes_it() {
+async fn explain_shows_partial_litellm_membership() {
     let mut scene = Scene::new(LiteLlm).await;
     let [evals] = assigned(&scene.world, ["Evals"]);
     let alice = person(&scene.world, "Alice Arden", &[evals]);
@@ -317,7 +313,7 @@ async fn half_a_membership_of_litellm_is_told_as_such_until_the_next_sign_in_com
 }
 
 #[tokio::test]
-async fn a_row_of_litellm_under_another_key_is_explained_by_either_id() {
+async fn explain_finds_litellm_row_by_either_id() {
     let mut scene = Scene::new(LiteLlm).await;
     let [evals] = assigned(&scene.world, ["Evals"]);
     let alice = person(&scene.world, "Alice Arden", &[evals]);
@@ -338,7 +334,7 @@ async fn a_row_of_litellm_under_another_key_is_explained_by_either_id() {
 
 #[rstest]
 #[tokio::test]
-async fn who_was_refused_or_never_came_is_explained_all_the_same(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn explain_covers_denied_and_never_signed_in_users(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut scene = Scene::new(store).await;
     let staff = scene.world.simulator.edit(|directory| directory.group("All Staff"));
     let eve = person(&scene.world, "Eve", &[staff]);

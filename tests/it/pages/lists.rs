@@ -42,9 +42,7 @@ async fn walk(cast: &mut Cast, list: &str, query: &str) -> Vec<String> {
 
 #[rstest]
 #[tokio::test]
-async fn every_row_comes_once_forward_and_backward_in_the_order_that_was_asked_for(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn list_returns_each_row_once_in_both_directions(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut cast = Cast::of(store).await;
     cast.world.by_hand(MAKE_TEAMS, &[&""]).await;
     let by_name: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(
@@ -69,7 +67,7 @@ async fn every_row_comes_once_forward_and_backward_in_the_order_that_was_asked_f
 
 #[rstest]
 #[tokio::test]
-async fn a_search_finds_the_beginnings_of_words_and_whole_ids(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn search_matches_word_prefixes_and_whole_ids(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut cast = Cast::of(store).await;
     cast.world.by_hand(MAKE_TEAMS, &[&""]).await;
     let platform = cast.platform.to_string();
@@ -103,7 +101,7 @@ async fn a_search_finds_the_beginnings_of_words_and_whole_ids(#[values(Native, L
 }
 
 #[tokio::test]
-async fn invalid_parameters_are_named_with_what_is_allowed() {
+async fn invalid_parameters_are_named_with_allowed_values() {
     let mut cast = Cast::of(Native).await;
     let long = format!("search={}", "x".repeat(301));
     let team = format!("/teams/{}", cast.platform);
@@ -165,7 +163,7 @@ async fn empty_parameters_count_as_absent() {
 }
 
 #[tokio::test]
-async fn limit_sets_the_rows_of_a_page_and_its_links_keep_it() {
+async fn limit_sets_page_size_and_is_kept_in_links() {
     let mut cast = Cast::of(Native).await;
     cast.world.by_hand(MAKE_TEAMS, &[&""]).await;
     for (query, rows) in [("limit=1", 1), ("limit=100", 100), ("", 50)] {
@@ -185,7 +183,7 @@ async fn limit_sets_the_rows_of_a_page_and_its_links_keep_it() {
 
 /// What a client sends does not become part of a page, unless it is an identifier.
 #[tokio::test]
-async fn unknown_parameters_with_odd_names_are_not_repeated() {
+async fn unsafe_parameter_names_are_not_echoed() {
     let mut cast = Cast::of(Native).await;
     for name in ["call+0800+123", "%3Cb%3E", "", &"x".repeat(41), "a%00b", "%F0%9F%98%80"] {
         let answer = cast.ada.browser.get_json(cast.service.at(&format!("/api/teams?{name}=1"))).await;
@@ -197,7 +195,7 @@ async fn unknown_parameters_with_odd_names_are_not_repeated() {
 }
 
 #[tokio::test]
-async fn the_next_page_keeps_what_was_searched_for_and_a_name_is_text() {
+async fn next_link_keeps_search_and_names_are_escaped() {
     let mut cast = Cast::of(Native).await;
     cast.world.by_hand(MAKE_TEAMS, &[&""]).await;
     let page = cast.ada.page(&cast.service, "/teams?search=t%26m&sort=newest").await;

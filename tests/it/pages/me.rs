@@ -9,7 +9,7 @@ use crate::support::{LiteLlm, Native, StoreKind};
 
 #[rstest]
 #[tokio::test]
-async fn it_tells_who_i_am_where_i_belong_and_what_the_last_sync_did(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn home_page_shows_user_memberships_and_last_sync(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut cast = Cast::of(store).await;
     let page = text(&cast.alice.page(&cast.service, "/").await);
     // LiteLLM knows no word for an organization's models: the team names them.
@@ -33,7 +33,7 @@ async fn it_tells_who_i_am_where_i_belong_and_what_the_last_sync_did(#[values(Na
 
 #[rstest]
 #[tokio::test]
-async fn when_microsoft_does_not_answer_it_says_as_of_when_the_teams_are(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn home_page_shows_age_of_teams_when_graph_fails(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut cast = Cast::of(store).await;
     cast.world.clock.advance(TimeDelta::hours(2));
     cast.world.simulator.fault(FaultRule::on(Endpoint::MemberOf, Fault::status(403)));
@@ -46,9 +46,7 @@ async fn when_microsoft_does_not_answer_it_says_as_of_when_the_teams_are(#[value
 
 #[rstest]
 #[tokio::test]
-async fn of_other_peoples_groups_that_failed_it_says_only_that_there_are_some(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn home_page_hides_names_of_other_failed_groups(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut cast = Cast::of(store).await;
     let [_] = crate::support::scene::assigned(&cast.world, ["Top Secret"]);
     let refuse = "create function refuse() returns trigger language plpgsql as
@@ -66,7 +64,7 @@ async fn of_other_peoples_groups_that_failed_it_says_only_that_there_are_some(
 }
 
 #[tokio::test]
-async fn the_operators_name_and_logo_are_on_every_page() {
+async fn custom_name_and_logo_are_on_every_page() {
     let cast = Cast::of(Native).await;
     let svg: &[u8] = b"<svg xmlns=\"http://www.w3.org/2000/svg\"><script>alert(1)</script></svg>";
     let service = cast

@@ -83,7 +83,7 @@ const LARGE: [&str; 12] = [
 const MOST_ROWS: f64 = 1_500.0;
 
 #[tokio::test]
-async fn no_page_of_the_native_store_reads_a_table_as_a_whole() {
+async fn native_pages_scan_no_large_table() {
     let mut cast = Cast::of(Native).await;
     fill(&cast.world, &[FILL_NATIVE, FILL_SYNCS]).await;
     let findings = look_at_everything(&mut cast).await;
@@ -91,7 +91,7 @@ async fn no_page_of_the_native_store_reads_a_table_as_a_whole() {
 }
 
 #[tokio::test]
-async fn nor_does_one_of_the_litellm_store_with_the_indexes_of_the_documentation() {
+async fn litellm_pages_scan_no_large_table_with_documented_indexes() {
     let mut cast = Cast::of(LiteLlm).await;
     // Each statement of the script by itself: it cannot be run in a transaction.
     let script: String = INDEXES.lines().filter(|line| !line.starts_with("--")).collect::<Vec<_>>().join("\n");
@@ -107,7 +107,7 @@ async fn nor_does_one_of_the_litellm_store_with_the_indexes_of_the_documentation
 
 /// The look for trouble finds it, where there is some.
 #[tokio::test]
-async fn without_those_indexes_the_lists_of_a_large_litellm_database_are_found_out() {
+async fn plan_check_detects_missing_litellm_indexes() {
     let mut cast = Cast::of(LiteLlm).await;
     fill(&cast.world, &[FILL_LITELLM]).await;
     for path in ["/people", "/people?search=9f1408cf", "/teams?search=9f1408cf"] {

@@ -17,9 +17,7 @@ async fn status(actor: &mut Actor, service: &Service, path: &str) -> u16 {
 
 #[rstest]
 #[tokio::test]
-async fn each_sees_their_own_an_org_admin_that_organization_and_an_operator_everything(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn detail_pages_are_visible_by_role(#[values(Native, LiteLlm)] store: StoreKind) {
     let Cast { service, platform, data, mut alice, mut bob, mut olga, mut vera, mut ada, .. } = Cast::of(store).await;
     let nowhere = "00000000-0000-4000-8000-000000000000";
     let paths = [
@@ -58,7 +56,7 @@ async fn each_sees_their_own_an_org_admin_that_organization_and_an_operator_ever
 
 #[rstest]
 #[tokio::test]
-async fn lists_hold_what_one_may_see_and_nothing_else(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn lists_contain_only_visible_rows(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut cast = Cast::of(store).await;
     let names = |body: &Value, list: &str, name: &str| {
         let rows = body[list].as_array().unwrap();
@@ -90,7 +88,7 @@ async fn lists_hold_what_one_may_see_and_nothing_else(#[values(Native, LiteLlm)]
 
 #[rstest]
 #[tokio::test]
-async fn members_other_than_oneself_are_shown_to_who_administers_them(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn other_members_are_shown_to_their_admins_only(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut cast = Cast::of(store).await;
     for path in [format!("/api/teams/{}", cast.platform), format!("/api/organizations/{}", cast.platform)] {
         for (who, actor, expected) in [
@@ -110,9 +108,7 @@ async fn members_other_than_oneself_are_shown_to_who_administers_them(#[values(N
 
 #[rstest]
 #[tokio::test]
-async fn of_somebodys_memberships_an_org_admin_sees_those_of_their_organization_alone(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn org_admin_sees_only_memberships_of_own_organization(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut cast = Cast::of(store).await;
     cast.world.by_hand(MAKE_TEAM, &[&"secret-team", &"Secret"]).await;
     cast.world.by_hand(PUT_IN_TEAM, &[&cast.alice.id, &"secret-team", &"user"]).await;
@@ -132,7 +128,7 @@ async fn of_somebodys_memberships_an_org_admin_sees_those_of_their_organization_
 
 #[rstest]
 #[tokio::test]
-async fn syncs_are_ones_own_and_an_operators(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn users_see_own_syncs_and_operators_see_all(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut cast = Cast::of(store).await;
     let [alice, bob, olga] = [&cast.alice, &cast.bob, &cast.olga].map(|actor| actor.id.to_string());
     for (who, path, expected) in [
@@ -156,7 +152,7 @@ async fn syncs_are_ones_own_and_an_operators(#[values(Native, LiteLlm)] store: S
 
 #[rstest]
 #[tokio::test]
-async fn without_a_session_a_page_leads_to_the_sign_in_and_back_and_json_is_a_401(
+async fn signed_out_page_links_to_signin_and_api_returns_401(
     #[values("/teams", "/teams/x", "/organizations?search=a%26b", "/people", "/people/x", "/syncs")] path: &str,
 ) {
     let world = crate::support::World::new().await;
@@ -171,7 +167,7 @@ async fn without_a_session_a_page_leads_to_the_sign_in_and_back_and_json_is_a_40
 }
 
 #[tokio::test]
-async fn the_navigation_has_the_places_that_one_may_go_to() {
+async fn navigation_shows_only_permitted_pages() {
     let mut cast = Cast::of(Native).await;
     let own = ["/", "/teams", "/organizations", "/syncs"];
     let others = ["/", "/teams", "/organizations", "/people", "/syncs"];
@@ -194,7 +190,7 @@ async fn the_navigation_has_the_places_that_one_may_go_to() {
 
 #[rstest]
 #[tokio::test]
-async fn a_role_that_is_taken_away_takes_its_view_along_at_once(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn removed_role_loses_its_view_at_once(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut cast = Cast::of(store).await;
     let path = format!("/teams/{}", cast.data);
     assert_eq!(cast.ada.get(&cast.service, &path).await.status, 200);

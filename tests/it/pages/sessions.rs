@@ -13,7 +13,7 @@ fn ends(page: &str) -> Vec<String> {
 
 #[rstest]
 #[tokio::test]
-async fn my_sessions_are_listed_and_each_can_be_ended(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn own_sessions_are_listed_and_can_be_ended(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut cast = Cast::of(store).await;
     let mut elsewhere = cast.world.sign_in(&cast.service, cast.alice.id).await;
     let page = cast.alice.page(&cast.service, "/").await;
@@ -40,7 +40,7 @@ async fn my_sessions_are_listed_and_each_can_be_ended(#[values(Native, LiteLlm)]
 
 #[rstest]
 #[tokio::test]
-async fn an_administrator_ends_anybodys_sessions_and_nobody_else_does(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn only_admins_can_revoke_other_sessions(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut cast = Cast::of(store).await;
     let path = format!("/people/{}", cast.alice.id);
     let mut forms = ends(&cast.ada.page(&cast.service, &path).await);
@@ -90,7 +90,7 @@ async fn an_administrator_ends_anybodys_sessions_and_nobody_else_does(#[values(N
 }
 
 #[tokio::test]
-async fn admin_who_ends_own_sessions_is_signed_out() {
+async fn admin_ending_own_sessions_is_signed_out() {
     let mut cast = Cast::of(Native).await;
     let mut elsewhere = cast.world.sign_in(&cast.service, cast.ada.id).await;
     let all = format!("/people/{}/sessions/end", cast.ada.id);
@@ -103,7 +103,7 @@ async fn admin_who_ends_own_sessions_is_signed_out() {
 }
 
 #[tokio::test]
-async fn ended_notice_takes_a_number_alone() {
+async fn ended_notice_accepts_only_a_number() {
     let mut cast = Cast::of(Native).await;
     for query in ["ended=<b>all</b>", "ended=-1", "ended=1&ended=2", "ended=99999999999"] {
         let answer = cast.alice.get(&cast.service, &format!("/?{query}")).await;

@@ -87,9 +87,7 @@ fn setting(page: &Answer, key: &str) -> (String, String) {
 
 #[rstest]
 #[tokio::test]
-async fn those_who_run_the_service_see_it_and_nobody_else_learns_that_it_is_there(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn settings_page_is_visible_to_operators_only(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let service = world.service().await;
     for (role, sees) in [
@@ -117,7 +115,7 @@ async fn those_who_run_the_service_see_it_and_nobody_else_learns_that_it_is_ther
 
 #[rstest]
 #[tokio::test]
-async fn when_all_is_well_each_step_says_what_it_found(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn settings_page_shows_result_of_each_check(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let _groups = assigned(&world, ["Production LLM Evals", "Research"]);
     let service = world.service().await;
@@ -148,7 +146,7 @@ async fn when_all_is_well_each_step_says_what_it_found(#[values(Native, LiteLlm)
 }
 
 #[tokio::test]
-async fn it_says_what_the_flag_is_and_where_that_came_from() {
+async fn settings_page_shows_orgs_setting_and_its_origin() {
     let world = World::new().await;
     let on = world.service().await;
     let mut browser = administrator(&world, &on).await;
@@ -188,7 +186,7 @@ async fn it_says_what_the_flag_is_and_where_that_came_from() {
 }
 
 #[tokio::test]
-async fn without_the_enterprise_app_or_with_an_organization_by_default_it_says_so() {
+async fn settings_page_shows_missing_principal_and_default_org() {
     let world = World::of(LiteLlm).await;
     let principal = |config: &mut Config| config.entra.service_principal_id = None;
     let service = world.service_with(principal).await;
@@ -209,7 +207,7 @@ async fn without_the_enterprise_app_or_with_an_organization_by_default_it_says_s
 
 #[rstest]
 #[tokio::test]
-async fn no_secret_of_the_configuration_is_on_it(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn settings_page_contains_no_secret(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let redis = Redis::start(&["--requirepass", "redis-S3cret"]);
     let directory = world.simulator.edit(|directory| directory.clone());
@@ -251,7 +249,7 @@ async fn no_secret_of_the_configuration_is_on_it(#[values(Native, LiteLlm)] stor
 }
 
 #[tokio::test]
-async fn what_graph_refuses_is_told_with_what_to_do() {
+async fn settings_page_shows_graph_error_with_remedy() {
     let world = World::new().await;
     let service = world.service().await;
     let mut browser = administrator(&world, &service).await;
@@ -264,7 +262,7 @@ async fn what_graph_refuses_is_told_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn what_does_not_answer_in_time_is_told_and_the_rest_is_there() {
+async fn settings_page_shows_checks_that_time_out() {
     let world = World::new().await;
     let _groups = assigned(&world, ["Research"]);
     let service = world.service().await;
@@ -290,7 +288,7 @@ async fn what_does_not_answer_in_time_is_told_and_the_rest_is_there() {
 }
 
 #[tokio::test]
-async fn while_entra_hangs_for_the_check_people_are_sent_there_as_ever() {
+async fn hanging_settings_check_does_not_block_login() {
     let world = World::new().await;
     let service = world.service().await;
     let mut browser = administrator(&world, &service).await;
@@ -319,7 +317,7 @@ async fn while_entra_hangs_for_the_check_people_are_sent_there_as_ever() {
 }
 
 #[tokio::test]
-async fn all_who_ask_within_fifteen_seconds_share_one_check() {
+async fn settings_checks_are_shared_for_fifteen_seconds() {
     let world = World::new().await;
     let service = world.service().await;
     let mut browser = administrator(&world, &service).await;

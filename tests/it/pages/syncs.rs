@@ -10,9 +10,7 @@ use crate::support::{LiteLlm, Native, StoreKind};
 
 #[rstest]
 #[tokio::test]
-async fn a_record_tells_what_was_read_written_left_alone_and_how_long_it_took(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn sync_record_shows_reads_writes_and_durations(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut cast = Cast::of(store).await;
     let [night] = assigned(&cast.world, ["Night"]);
     cast.world.by_hand(MAKE_TEAM, &[&night, &"Night by hand"]).await;
@@ -36,7 +34,7 @@ async fn a_record_tells_what_was_read_written_left_alone_and_how_long_it_took(
 
 #[rstest]
 #[tokio::test]
-async fn records_are_filtered_by_person_by_group_and_by_trouble(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn sync_records_are_filtered_by_user_group_and_trouble(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut cast = Cast::of(store).await;
     let strict = cast.world.service_with(|config| config.policy.require_group = true).await;
     let stranger = crate::support::scene::person(&cast.world, "Sam Stranger", &[]);
@@ -60,7 +58,7 @@ async fn records_are_filtered_by_person_by_group_and_by_trouble(#[values(Native,
 }
 
 #[tokio::test]
-async fn the_chart_counts_the_sign_ins_of_the_last_day_by_the_hour() {
+async fn sync_chart_counts_signins_per_hour() {
     let mut cast = Cast::of(Native).await;
     cast.world.clock.advance(TimeDelta::hours(3));
     let strict = cast.world.service_with(|config| config.policy.require_group = true).await;

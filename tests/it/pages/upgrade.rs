@@ -14,7 +14,7 @@ use crate::support::{Native, World, cluster};
 const OLDER: usize = 3;
 
 #[tokio::test]
-async fn what_an_older_version_recorded_is_found_and_what_it_did_not_keep_is_not_known() {
+async fn older_records_are_found_and_missing_data_is_unknown() {
     let cluster = cluster().await;
     cluster.create_database("before_pages", None).await.unwrap();
     let url = cluster.url("before_pages");

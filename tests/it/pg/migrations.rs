@@ -11,7 +11,7 @@ use sqlx::{Connection, PgConnection};
 const OF_LITELLM: usize = 220;
 
 #[tokio::test]
-async fn litellms_own_migrations_make_its_tables() {
+async fn litellm_migrations_create_its_tables() {
     let cluster = PrivateCluster::start(Durability::Fast).await.unwrap();
     cluster.create_database("litellm", None).await.unwrap();
     let applied = cluster.apply_migrations("litellm", &litellm_migrations()).await;
@@ -31,7 +31,7 @@ async fn litellms_own_migrations_make_its_tables() {
 }
 
 #[tokio::test]
-async fn migrations_run_in_the_order_of_their_names_bytes() {
+async fn migrations_run_in_bytewise_name_order() {
     let cluster = PrivateCluster::start(Durability::Fast).await.unwrap();
     cluster.create_database("ordered", None).await.unwrap();
     let folder = Folder::new("order");
@@ -55,7 +55,7 @@ async fn migrations_run_in_the_order_of_their_names_bytes() {
 }
 
 #[tokio::test]
-async fn what_keeps_migrations_from_running_is_named_with_its_file_or_its_remedy() {
+async fn failed_migration_names_file_or_remedy() {
     let cluster = PrivateCluster::start(Durability::Fast).await.unwrap();
     let apply = async |path: &Path| cluster.apply_migrations("postgres", path).await.unwrap_err();
     let folder = Folder::new("faults");

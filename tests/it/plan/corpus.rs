@@ -6,7 +6,7 @@ use std::path::Path;
 use super::from_bytes::plan_and_apply;
 
 #[test]
-fn every_seed_of_a_plan_leaves_nothing_to_do_and_takes_nothing_away() {
+fn fuzz_seed_plans_are_idempotent_and_remove_nothing() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/plan");
     let files: Vec<_> = fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()).collect();
     assert!(!files.is_empty(), "{} holds no seed", folder.display());

@@ -41,7 +41,7 @@ fn alice() -> Case {
 }
 
 #[test]
-fn every_assigned_group_becomes_an_organization_and_a_team_and_alice_joins_hers() {
+fn assigned_groups_become_organizations_and_teams() {
     let plan = alice().plan();
     assert!(plan.organizations.keys().eq(&[group(1), group(2)]), "{plan:#?}");
     assert!(plan.teams.keys().eq(&[group(1), group(2)]), "{plan:#?}");
@@ -57,7 +57,7 @@ fn every_assigned_group_becomes_an_organization_and_a_team_and_alice_joins_hers(
 }
 
 #[test]
-fn without_the_flag_teams_stand_alone_and_have_the_default_models() {
+fn teams_are_standalone_with_default_models_when_orgs_off() {
     let mut alice = alice();
     alice.policy.also_create_orgs = false;
     let plan = alice.plan();
@@ -68,7 +68,7 @@ fn without_the_flag_teams_stand_alone_and_have_the_default_models() {
 }
 
 #[test]
-fn a_standalone_team_stays_so_while_its_organization_is_made_and_joined() {
+fn standalone_team_stays_when_its_organization_is_created() {
     let mut alice = alice();
     alice.current.teams.insert(group(1), None);
     let plan = alice.plan();
@@ -148,7 +148,7 @@ fn team_in_another_organization_is_joined_there() {
 }
 
 #[test]
-fn switching_the_flag_off_takes_nothing_away() {
+fn turning_orgs_off_removes_nothing() {
     let alice = alice();
     let mut later = Case { current: apply_to(&alice.current, &alice.plan(), identity().tenant_id), ..alice };
     later.policy.also_create_orgs = false;
@@ -156,7 +156,7 @@ fn switching_the_flag_off_takes_nothing_away() {
 }
 
 #[test]
-fn without_a_service_principal_nothing_is_made_and_alice_joins_what_exists() {
+fn plan_without_service_principal_only_joins_existing() {
     let mut alice = alice().assigning(None);
     alice.current.teams.insert(group(3), None);
     alice.current.organizations.insert(group(3));
@@ -167,7 +167,7 @@ fn without_a_service_principal_nothing_is_made_and_alice_joins_what_exists() {
 }
 
 #[test]
-fn when_graph_does_not_tell_what_is_assigned_only_alice_herself_is_written() {
+fn unknown_assigned_groups_plan_only_the_user_row() {
     let plan = alice().assigning(Some(unknown())).plan();
     assert!(!plan.creates() && plan.add_to_teams.is_empty() && plan.add_to_organizations.is_empty(), "{plan:#?}");
     assert!(matches!(plan.user, Some(UserChange::Create(_))), "{plan:#?}");
@@ -175,7 +175,7 @@ fn when_graph_does_not_tell_what_is_assigned_only_alice_herself_is_written() {
 }
 
 #[test]
-fn a_group_is_named_by_its_assignment_else_by_alices_groups_else_by_its_id() {
+fn group_name_prefers_assignment_then_member_list_then_id() {
     let mut alice = alice();
     alice.directory = Directory {
         assigned: Some(list(&[(1, Some("Evals")), (2, None), (3, None)])),
@@ -187,7 +187,7 @@ fn a_group_is_named_by_its_assignment_else_by_alices_groups_else_by_its_id() {
 }
 
 #[test]
-fn an_organization_that_the_database_refused_leaves_a_team_alone_and_alice_in_it() {
+fn planned_team_is_standalone_if_organization_is_rejected() {
     let alice = alice();
     let plan = alice.planner().without_organizations(alice.plan(), &[group(1)].into());
     assert!(plan.organizations.keys().eq(&[group(2)]), "{plan:#?}");
@@ -200,7 +200,7 @@ fn an_organization_that_the_database_refused_leaves_a_team_alone_and_alice_in_it
 }
 
 #[test]
-fn half_a_membership_is_completed() {
+fn missing_team_or_organization_membership_is_planned() {
     let mut alice = alice();
     let done = apply_to(&alice.current, &alice.plan(), identity().tenant_id);
     alice.current = Current { team_members: [].into(), ..done.clone() };
@@ -212,7 +212,7 @@ fn half_a_membership_is_completed() {
 }
 
 #[test]
-fn a_right_over_everything_is_no_right_over_an_organization() {
+fn global_admin_role_is_not_org_admin_in_organizations() {
     let of = |role| organization_role(role).as_str();
     assert_eq!(of(UserRole::ProxyAdmin), "internal_user");
     assert_eq!(of(UserRole::ProxyAdminViewer), "internal_user_viewer");

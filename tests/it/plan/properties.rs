@@ -59,14 +59,14 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn applying_a_plan_leaves_nothing_to_do(case in case()) {
+    fn applied_plan_leaves_nothing_to_do(case in case()) {
         let plan = case.plan();
         let again = afterwards(&case, &plan).plan();
         prop_assert!(again.is_empty(), "after {plan:#?}\na second sign-in still plans {again:#?}");
     }
 
     #[test]
-    fn a_plan_is_empty_exactly_when_it_changes_nothing(case in case()) {
+    fn plan_is_empty_iff_it_changes_nothing(case in case()) {
         // Whole, and each part of it alone: a plan with nothing but one membership is rare, and most easily forgotten.
         let whole = case.plan();
         let parts = [
@@ -90,7 +90,7 @@ proptest! {
     }
 
     #[test]
-    fn what_exists_is_never_in_the_plan(case in case()) {
+    fn plan_contains_no_existing_rows(case in case()) {
         let (plan, current) = (case.plan(), &case.current);
         for id in plan.organizations.keys() {
             prop_assert!(!current.organizations.contains(id), "organization {id} exists and is planned: {plan:#?}");
@@ -126,7 +126,7 @@ proptest! {
     }
 
     #[test]
-    fn the_person_ends_in_every_assigned_group_that_they_are_in(case in case()) {
+    fn user_ends_in_all_effective_groups(case in case()) {
         let plan = case.plan();
         let after = afterwards(&case, &plan).current;
         // Without a service principal: in what exists under the ids of their groups.
@@ -146,7 +146,7 @@ proptest! {
     }
 
     #[test]
-    fn nobody_joins_a_group_that_is_not_assigned_or_that_they_are_not_in(case in case()) {
+    fn user_joins_only_effective_groups(case in case()) {
         let plan = case.plan();
         let member_of = known(&case.directory.member_of);
         let counts = |id: &GroupId| {
@@ -172,7 +172,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_joined_or_referred_to_exists_or_is_planned(case in case()) {
+    fn joined_and_referenced_rows_exist_or_are_planned(case in case()) {
         let plan = case.plan();
         let after = afterwards(&case, &plan).current;
         for id in &plan.add_to_teams {
@@ -197,7 +197,7 @@ proptest! {
     }
 
     #[test]
-    fn without_the_flag_there_is_no_organization_in_the_plan(mut case in case()) {
+    fn plan_has_no_organizations_when_orgs_off(mut case in case()) {
         case.policy.also_create_orgs = false;
         let plan = case.plan();
         prop_assert_eq!(plan.organizations.len(), 0, "the flag is off: {:#?}", plan);
@@ -206,7 +206,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_created_has_the_default_params_and_a_name(case in case()) {
+    fn created_rows_have_default_params_and_a_name(case in case()) {
         let plan = case.plan();
         let params = case.policy.team_params.clone().unwrap_or_default();
         let reset = params.limits.budget_duration.as_ref().map(|duration| duration.next_reset(case.now));
@@ -254,7 +254,7 @@ proptest! {
     }
 
     #[test]
-    fn member_budgets_take_the_duration_of_the_teams(case in case()) {
+    fn member_budgets_take_duration_of_their_team(case in case()) {
         let plan = case.plan();
         for id in &plan.add_to_teams {
             let duration = case.current.member_budget_durations.get(id).cloned().flatten().filter(|text| !text.is_empty());
@@ -267,14 +267,14 @@ proptest! {
     }
 
     #[test]
-    fn the_order_of_the_input_makes_no_difference_nor_does_asking_twice(case in case(), seed in any::<u64>()) {
+    fn plan_is_independent_of_input_order(case in case(), seed in any::<u64>()) {
         let plan = case.plan();
         prop_assert_eq!(&plan, &case.plan(), "the same input twice");
         prop_assert_eq!(&plan, &shuffled(&case, seed).plan(), "the same input in another order");
     }
 
     #[test]
-    fn one_more_group_changes_nothing_for_the_others(
+    fn extra_group_does_not_affect_other_groups(
         case in case(),
         group in any_group(),
         (assigned, joined) in prop::sample::select(vec![(true, false), (false, true), (true, true)]),
@@ -297,7 +297,7 @@ proptest! {
     }
 
     #[test]
-    fn what_the_store_holds_about_groups_that_the_directory_does_not_ask_about_makes_no_difference(case in case()) {
+    fn plan_ignores_stored_groups_not_in_directory(case in case()) {
         let asked = case.directory.group_ids();
         let mut narrow = case.clone();
         narrow.current.organizations.retain(|id| asked.contains(id));
@@ -310,7 +310,7 @@ proptest! {
     }
 
     #[test]
-    fn an_organization_that_cannot_be_made_costs_its_own_group_only_the_organization(
+    fn failed_organization_affects_only_its_own_group(
         mut case in case(),
         choice in prop::collection::vec(any::<bool>(), 5),
     ) {
@@ -345,7 +345,7 @@ proptest! {
     }
 
     #[test]
-    fn a_team_that_cannot_be_made_is_not_joined_and_costs_no_other_group(
+    fn failed_team_is_not_joined_and_affects_no_other_group(
         case in case(),
         choice in prop::collection::vec(any::<bool>(), 5),
     ) {

@@ -29,7 +29,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn what_entra_gives_is_what_the_person_has(case in case()) {
+    fn user_has_the_role_granted_by_entra(case in case()) {
         let granted = case.granted();
         let withheld = granted.is_some_and(|role| case.plan().notes.contains(&Note::OperatorRoleWithheld { role }));
         let (role, sso_role) = afterwards(&case);
@@ -111,7 +111,7 @@ proptest! {
     }
 
     #[test]
-    fn unless_entra_gives_a_role_nobody_gets_more_than_they_had_or_the_default(mut case in case()) {
+    fn user_without_app_role_keeps_old_role_or_default(mut case in case()) {
         case.person.app_roles.clear();
         case.policy.admin_user_ids.clear();
         let default = fallback(&case).to_string();
@@ -123,7 +123,7 @@ proptest! {
     }
 
     #[test]
-    fn what_entra_gave_goes_when_entra_no_longer_gives_it_and_what_was_set_by_hand_stays(mut case in case()) {
+    fn revoked_app_role_is_removed_and_manual_role_is_kept(mut case in case()) {
         case.person.app_roles.clear();
         case.policy.admin_user_ids.clear();
         let Some(user) = case.current.user.clone() else { return Ok(()) };
@@ -171,7 +171,7 @@ proptest! {
     }
 
     #[test]
-    fn global_role_set_by_hand_does_not_change_organization_roles(case in case(), by_hand in select(UserRole::ALL.to_vec())) {
+    fn manual_global_role_does_not_change_organization_roles(case in case(), by_hand in select(UserRole::ALL.to_vec())) {
         let mut case = case;
         let Some(user) = case.current.user.as_mut() else { return Ok(()) };
         user.unconfirmed = false;
@@ -182,7 +182,7 @@ proptest! {
     }
 
     #[test]
-    fn an_address_is_never_lost_and_an_alias_only_filled_in(case in case()) {
+    fn planned_email_is_never_cleared_and_alias_only_filled(case in case()) {
         let before = case.current.user.clone();
         let after = apply_to(&case.current, &case.plan(), identity().tenant_id).user.unwrap();
         let told = case.person.email.as_ref().map(|email| email.as_str().to_owned().into());
@@ -195,7 +195,7 @@ proptest! {
     }
 
     #[test]
-    fn a_person_who_is_as_entra_says_is_not_touched(case in case()) {
+    fn up_to_date_user_is_not_written(case in case()) {
         let plan = case.plan();
         let tenant_id = identity().tenant_id;
         let same = apply_to(&case.current, &plan, tenant_id).user == case.current.user;

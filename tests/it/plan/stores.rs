@@ -298,11 +298,11 @@ async fn check(kind: StoreKind) {
 }
 
 #[tokio::test]
-async fn after_a_generated_sign_in_the_native_store_holds_what_the_model_says() {
+async fn native_store_matches_model_after_generated_signins() {
     check(StoreKind::Native).await;
 }
 
 #[tokio::test]
-async fn after_a_generated_sign_in_the_litellm_store_holds_what_the_model_says() {
+async fn litellm_store_matches_model_after_generated_signins() {
     check(StoreKind::LiteLlm).await;
 }

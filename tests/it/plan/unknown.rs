@@ -41,7 +41,7 @@ proptest! {
     }
 
     #[test]
-    fn unknown_groups_of_the_person_join_nothing_and_make_all_the_same(case in case(), groups in groups()) {
+    fn unknown_member_list_joins_nothing_but_still_creates(case in case(), groups in groups()) {
         let plan = case.being_in(unknown()).plan();
         let joined = plan.add_to_organizations.len() + plan.add_to_teams.len();
         prop_assert_eq!(joined, 0, "no list of the person's groups, no memberships: {:#?}", plan);
@@ -65,7 +65,7 @@ proptest! {
     }
 
     #[test]
-    fn an_empty_list_and_an_unknown_one_let_nobody_pass(case in case()) {
+    fn empty_or_unknown_assigned_list_has_no_effective_groups(case in case()) {
         for assigned in [unknown(), Reading::Known([].into())] {
             let case = case.assigning(Some(assigned));
             prop_assert!(case.directory.effective_groups().is_empty(), "{:?} lets groups pass", case.directory);
@@ -74,7 +74,7 @@ proptest! {
     }
 
     #[test]
-    fn whether_the_person_is_in_an_assigned_group_is_not_known_where_a_list_is_not(case in case()) {
+    fn in_assigned_group_is_unknown_if_a_list_is_unknown(case in case()) {
         let assigned = case.assigning(Some(unknown()));
         prop_assert_eq!(assigned.directory.in_assigned_group(), None);
         prop_assert!(assigned.directory.unknown().is_some());
@@ -86,7 +86,7 @@ proptest! {
     }
 
     #[test]
-    fn without_a_service_principal_nobody_is_in_an_assigned_group(case in case(), groups in groups()) {
+    fn in_assigned_group_is_false_without_service_principal(case in case(), groups in groups()) {
         let case = case.assigning(None).being_in(Reading::Known(groups));
         prop_assert_eq!(case.directory.in_assigned_group(), Some(false), "{:?}", case.directory);
     }

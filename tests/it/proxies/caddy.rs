@@ -37,14 +37,14 @@ async fn run(scene: &Scene, text: &str) -> Proxy {
 }
 
 #[tokio::test]
-async fn caddy_lets_people_through_as_who_they_are_and_nobody_else() {
+async fn caddy_recipe_admits_only_signed_in_users() {
     let scene = Scene::new().await;
     let proxy = start(&scene, |text| text).await;
     guards(&scene, &proxy).await;
 }
 
 #[tokio::test]
-async fn the_caddy_of_compose_yaml_leads_to_the_sign_in_and_back_over_tls() {
+async fn compose_caddyfile_supports_signin_over_tls() {
     let scene = Scene::new().await;
     let ours = std::fs::read_to_string(root().join("deploy/compose/Caddyfile")).unwrap();
     // The browser of these tests looks for an application, too.
@@ -73,7 +73,7 @@ async fn caddy_upstreams_cannot_replay_assertions() {
 }
 
 #[tokio::test]
-async fn caddy_narrowed_to_a_team_lets_only_that_team_pass() {
+async fn caddy_team_requirement_admits_only_that_team() {
     let scene = Scene::new().await;
     for (team, expected) in [(scene.group.to_string(), StatusCode::OK), ("another".to_owned(), StatusCode::FORBIDDEN)] {
         let narrowed = |text: String| text.replace("uri /auth/verify?", &format!("uri /auth/verify?team={team}"));

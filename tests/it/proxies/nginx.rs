@@ -36,7 +36,7 @@ pub(crate) async fn start(scene: &Scene, change: impl Fn(String) -> String) -> P
 }
 
 #[tokio::test]
-async fn nginx_lets_people_through_as_who_they_are_and_nobody_else() {
+async fn nginx_recipe_admits_only_signed_in_users() {
     let scene = Scene::new().await;
     let proxy = start(&scene, |text| text).await;
     guards(&scene, &proxy).await;
@@ -57,7 +57,7 @@ async fn nginx_upstreams_cannot_replay_assertions() {
 }
 
 #[tokio::test]
-async fn nginx_narrowed_to_a_team_lets_only_that_team_pass() {
+async fn nginx_team_requirement_admits_only_that_team() {
     let scene = Scene::new().await;
     for (team, expected) in [(scene.group.to_string(), StatusCode::OK), ("another".to_owned(), StatusCode::FORBIDDEN)] {
         let narrowed = |text: String| text.replace("/auth/verify;", &format!("/auth/verify?team={team};"));

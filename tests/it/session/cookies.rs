@@ -76,7 +76,7 @@ async fn statuses(service: &Service, cookies: &[u8]) -> [u16; 3] {
 }
 
 #[tokio::test]
-async fn cookie_name_with_unicode_space_is_not_ours() {
+async fn cookie_name_with_unicode_space_is_ignored() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service_with(|config| config.server.public_url = "https://e.com".parse().unwrap()).await;
@@ -106,7 +106,7 @@ async fn cookie_name_with_unicode_space_is_not_ours() {
 }
 
 #[tokio::test]
-async fn session_counts_beside_planted_ones_that_are_dead() {
+async fn valid_session_is_found_beside_invalid_session_cookies() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;
@@ -134,7 +134,7 @@ async fn session_counts_beside_planted_ones_that_are_dead() {
 }
 
 #[tokio::test]
-async fn session_counts_for_nobody_where_two_are_alive() {
+async fn two_valid_session_cookies_are_rejected() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let eve = world.simulator.edit(|directory| directory.person("Eve", |_| {}));
@@ -154,7 +154,7 @@ async fn session_counts_for_nobody_where_two_are_alive() {
 }
 
 #[tokio::test]
-async fn sign_out_ends_every_session_that_was_sent() {
+async fn signout_ends_every_session_in_the_request() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;
@@ -168,7 +168,7 @@ async fn sign_out_ends_every_session_that_was_sent() {
 }
 
 #[tokio::test]
-async fn the_session_is_found_among_other_cookies() {
+async fn session_is_found_among_other_cookies() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;
@@ -198,7 +198,7 @@ async fn the_session_is_found_among_other_cookies() {
 }
 
 #[tokio::test]
-async fn another_applications_cookie_in_another_alphabet_hides_none_of_ours() {
+async fn non_ascii_cookie_of_other_app_does_not_hide_session() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;
@@ -212,7 +212,7 @@ async fn another_applications_cookie_in_another_alphabet_hides_none_of_ours() {
 }
 
 #[tokio::test]
-async fn hundreds_of_made_up_attempts_cost_next_to_nothing_and_are_not_all_answered() {
+async fn clearing_of_forged_login_state_cookies_is_bounded() {
     let world = World::new().await;
     let service = world.service().await;
     // As many as are let in.

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::support::World;
 
 #[tokio::test]
-async fn a_session_that_nobody_uses_ends() {
+async fn session_ends_after_idle_timeout() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service_with(|config| config.session.idle_timeout = Duration::from_hours(2)).await;
@@ -25,7 +25,7 @@ async fn a_session_that_nobody_uses_ends() {
 }
 
 #[tokio::test]
-async fn a_session_ends_however_much_it_is_used() {
+async fn session_ends_at_maximum_lifetime() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;
@@ -43,7 +43,7 @@ async fn last_seen(world: &World) -> (DateTime<Utc>, String) {
 }
 
 #[tokio::test]
-async fn the_idle_clock_is_written_once_a_minute_at_most() {
+async fn last_seen_is_written_at_most_once_a_minute() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;
@@ -64,7 +64,7 @@ async fn the_idle_clock_is_written_once_a_minute_at_most() {
 }
 
 #[tokio::test]
-async fn what_is_over_is_purged_and_nothing_else() {
+async fn expiry_job_deletes_only_expired_rows() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;
@@ -94,7 +94,7 @@ async fn sync_records_are_kept_for_ninety_days() {
 }
 
 #[tokio::test]
-async fn a_session_in_constant_use_lives_also_where_the_idle_timeout_is_short() {
+async fn used_session_survives_one_minute_idle_timeout() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service_with(|config| config.session.idle_timeout = std::time::Duration::from_mins(1)).await;

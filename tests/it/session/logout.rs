@@ -6,7 +6,7 @@ use reqwest::Method;
 use crate::support::{Answer, Browser, Service, World};
 
 #[tokio::test]
-async fn signing_out_ends_the_session_here_and_then_at_entra() {
+async fn signout_ends_session_and_continues_at_entra() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;
@@ -42,7 +42,7 @@ async fn signing_out_ends_the_session_here_and_then_at_entra() {
 }
 
 #[tokio::test]
-async fn signing_out_without_a_session_or_twice_does_no_harm() {
+async fn repeated_or_anonymous_signout_succeeds() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;
@@ -54,7 +54,7 @@ async fn signing_out_without_a_session_or_twice_does_no_harm() {
 }
 
 #[tokio::test]
-async fn only_a_post_signs_out() {
+async fn only_post_signs_out() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;
@@ -79,7 +79,7 @@ async fn post(browser: &mut Browser, service: &Service, headers: &[(&str, &str)]
 }
 
 #[tokio::test]
-async fn another_site_cannot_sign_a_person_out() {
+async fn cross_site_signout_is_rejected() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service =
@@ -116,7 +116,7 @@ async fn another_site_cannot_sign_a_person_out() {
 }
 
 #[tokio::test]
-async fn without_entra_a_person_is_signed_out_here_all_the_same() {
+async fn signout_succeeds_without_entra() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;
@@ -140,7 +140,7 @@ async fn without_entra_a_person_is_signed_out_here_all_the_same() {
 }
 
 #[tokio::test]
-async fn a_cookie_that_somebody_slipped_in_does_not_keep_the_session_alive() {
+async fn planted_cookie_does_not_keep_session_alive() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;

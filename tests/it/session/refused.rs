@@ -33,7 +33,7 @@ async fn refused(world: &World, service: &Service, user: ObjectId, code: &str) {
 
 #[rstest]
 #[tokio::test]
-async fn refusal_for_want_of_a_group_ends_sessions_everywhere(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn denial_for_missing_group_ends_sessions_everywhere(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, group) = world.alice();
     let bob = world.simulator.edit(|directory| {
@@ -70,7 +70,7 @@ async fn refusal_for_want_of_a_group_ends_sessions_everywhere(#[values(Native, L
 
 #[rstest]
 #[tokio::test]
-async fn refusal_for_an_email_domain_ends_sessions(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn denial_for_email_domain_ends_sessions(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, _) = world.alice();
     let before = world.service().await;
@@ -115,7 +115,7 @@ impl Partner {
 }
 
 #[tokio::test]
-async fn refusal_of_a_tenant_ends_the_sessions_of_that_identity() {
+async fn denial_of_tenant_ends_sessions_of_that_identity() {
     let Partner { world, before, now, pat, mut browser, .. } = Partner::new().await;
     let records = world.sessions_and_runs().await.1;
     refused(&world, &now, pat, "tenant_not_allowed").await;
@@ -124,7 +124,7 @@ async fn refusal_of_a_tenant_ends_the_sessions_of_that_identity() {
 }
 
 #[tokio::test]
-async fn unproven_token_of_a_tenant_ends_no_session() {
+async fn unverified_token_of_a_tenant_ends_no_session() {
     let Partner { world, now, pat, tenant, mut browser, .. } = Partner::new().await;
     let (alice, _) = world.alice();
     let issuer = format!("{}{tenant}/v2.0", world.simulator.authority_url());
@@ -144,7 +144,7 @@ async fn unproven_token_of_a_tenant_ends_no_session() {
 
 #[rstest]
 #[tokio::test]
-async fn refusal_of_another_tenants_user_spares_the_same_object_id(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn denial_spares_same_object_id_of_another_tenant(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, _) = world.alice();
     let partner = TenantId::from(Uuid::new_v4());
@@ -172,7 +172,7 @@ async fn refusal_of_another_tenants_user_spares_the_same_object_id(#[values(Nati
 
 #[rstest]
 #[tokio::test]
-async fn refusal_for_an_unknown_reason_ends_no_session(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn failure_without_proven_denial_ends_no_session(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, _) = world.alice();
     let service = world.service_with(|config| config.policy.require_group = true).await;
@@ -193,7 +193,7 @@ async fn refusal_for_an_unknown_reason_ends_no_session(#[values(Native, LiteLlm)
 
 /// Entra says "not assigned" of nobody by name: only the browser's own session can be meant.
 #[tokio::test]
-async fn refusal_for_want_of_an_assignment_ends_that_browsers_session() {
+async fn missing_assignment_ends_session_of_that_browser_only() {
     let world = World::new().await;
     let (alice, group) = world.alice();
     let service = world.service().await;

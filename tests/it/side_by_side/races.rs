@@ -112,7 +112,7 @@ const NEW_ORGANIZATION: &str = r#"insert into "LiteLLM_OrganizationTable"
 
 /// An administrator's script, say: the proxy itself takes no team's row before a person's.
 #[tokio::test]
-async fn a_deadlock_over_a_team_and_a_person_costs_the_sign_in_a_second_try() {
+async fn deadlock_over_team_and_user_is_retried() {
     let scene = scene(true).await;
     let (team, alice) = (scene.group.to_string(), scene.alice.to_string());
     sqlx::query(NEW_USER).bind(&alice).execute(&scene.world.pool).await.unwrap();
@@ -134,7 +134,7 @@ async fn a_deadlock_over_a_team_and_a_person_costs_the_sign_in_a_second_try() {
 
 /// `/team/new` inserts the row first and takes the team's lock after that; the sign-in the other way round.
 #[tokio::test]
-async fn a_deadlock_over_a_team_that_both_make_costs_the_sign_in_a_second_try() {
+async fn deadlock_over_team_created_by_both_is_retried() {
     let scene = scene(false).await;
     let team = scene.group.to_string();
     let tx = scene.holding(&[(NEW_TEAM, &[&team])]).await;
@@ -150,7 +150,7 @@ async fn a_deadlock_over_a_team_that_both_make_costs_the_sign_in_a_second_try() 
 }
 
 #[tokio::test]
-async fn a_person_whom_the_proxy_makes_at_the_same_moment_is_one_row() {
+async fn user_created_concurrently_by_proxy_is_one_row() {
     for (sql, user_id) in [(NEW_USER, None), (NEW_SSO_USER, Some("of-the-proxy"))] {
         let scene = scene(true).await;
         let alice = scene.alice.to_string();
@@ -179,7 +179,7 @@ async fn a_person_whom_the_proxy_makes_at_the_same_moment_is_one_row() {
 }
 
 #[tokio::test]
-async fn a_person_whom_the_proxy_adds_to_another_team_at_the_same_moment_is_in_both() {
+async fn user_added_concurrently_to_another_team_is_in_both() {
     let scene = scene(true).await;
     let alice = scene.alice.to_string();
     sqlx::query(NEW_TEAM).bind("by-hand").execute(&scene.world.pool).await.unwrap();
@@ -195,7 +195,7 @@ async fn a_person_whom_the_proxy_adds_to_another_team_at_the_same_moment_is_in_b
 }
 
 #[tokio::test]
-async fn an_organization_that_the_proxy_makes_at_the_same_moment_is_joined_as_it_is() {
+async fn organization_created_concurrently_by_proxy_is_joined() {
     let scene = scene(false).await;
     let id = scene.group.to_string();
     let tx = scene.holding(&[(NEW_BUDGET, &[&id]), (NEW_ORGANIZATION, &[&id])]).await;
@@ -214,7 +214,7 @@ async fn an_organization_that_the_proxy_makes_at_the_same_moment_is_joined_as_it
 }
 
 #[tokio::test]
-async fn a_team_that_the_proxy_makes_at_the_same_moment_is_joined_as_it_is() {
+async fn team_created_concurrently_by_proxy_is_joined() {
     let scene = scene(false).await;
     let id = scene.group.to_string();
     let tx = scene.holding(&[(NEW_TEAM, &[&id])]).await;
@@ -228,7 +228,7 @@ async fn a_team_that_the_proxy_makes_at_the_same_moment_is_joined_as_it_is() {
 }
 
 #[tokio::test]
-async fn an_assigned_team_that_the_proxy_deletes_while_the_sign_in_waits_for_it_is_made_anew() {
+async fn team_deleted_concurrently_by_proxy_is_recreated() {
     let scene = scene(true).await;
     let mut tx = scene.proxy.begin().await.unwrap();
     delete_team(&mut tx, &scene.group.to_string()).await.unwrap();
@@ -240,7 +240,7 @@ async fn an_assigned_team_that_the_proxy_deletes_while_the_sign_in_waits_for_it_
 
 /// Without a service principal nothing is assigned, and nothing made.
 #[tokio::test]
-async fn a_team_that_goes_while_the_sign_in_waits_leaves_nothing_of_the_person_behind() {
+async fn unassigned_team_deleted_concurrently_leaves_no_membership() {
     // By the proxy, under the team's lock; and by somebody with psql, who knows no lock but the row's.
     for by_the_proxy in [true, false] {
         let mut scene = scene(true).await;
@@ -288,7 +288,7 @@ async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
 /// Two scripts, each of which locks a team's row before the person's: the first one's deadlock is over when the
 /// sign-in comes to the second's.
 #[tokio::test]
-async fn two_deadlocks_in_a_row_cost_the_sign_in_two_more_tries() {
+async fn two_deadlocks_in_a_row_are_retried() {
     let scene = scene(true).await;
     let mut groups = vec![scene.group, many_assigned(&scene.world, 1)[0]];
     groups.sort_by_key(ToString::to_string);
@@ -348,7 +348,7 @@ async fn makers(world: &World) -> i64 {
 }
 
 #[tokio::test]
-async fn two_sign_ins_of_one_new_person_at_once_make_one_row_without_a_second_try() {
+async fn concurrent_first_signins_create_one_row_without_retry() {
     let scene = scene(true).await;
     let carol = person(&scene.world, "Carol Cedar", &[]);
     let before = makers(&scene.world).await;
@@ -357,7 +357,7 @@ async fn two_sign_ins_of_one_new_person_at_once_make_one_row_without_a_second_tr
 }
 
 #[tokio::test]
-async fn two_people_who_come_at_once_to_groups_that_are_new_make_them_without_a_second_try() {
+async fn concurrent_signins_create_new_groups_without_retry() {
     let scene = scene(false).await;
     let people = ["Carol Cedar", "Dan Dogwood"].map(|name| person(&scene.world, name, &[]));
     side_by_side(&scene, r#"lock table "LiteLLM_OrganizationTable" in share mode"#, people).await;

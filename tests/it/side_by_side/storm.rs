@@ -120,7 +120,7 @@ async fn lane(world: &World, instances: &[Service; 2], people: &People, first: u
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn beside_a_busy_proxy_two_hundred_people_sign_in_and_nothing_of_either_side_is_lost() {
+async fn signin_storm_beside_busy_proxy_loses_nothing() {
     let world = World::of(entraway::domain::StoreKind::LiteLlm).await;
     let instances = [world.service().await, world.service().await];
     let (teams, people) = scene(&world, &instances[0]).await;

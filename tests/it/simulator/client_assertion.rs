@@ -78,7 +78,7 @@ async fn redeem(world: &World, token: &str) -> (u16, Value) {
 }
 
 #[tokio::test]
-async fn an_assertion_in_the_form_that_microsoft_documents_or_in_the_older_one_is_taken() {
+async fn ps256_and_legacy_rs256_assertions_are_accepted() {
     let certificate = certificate();
     let world = world(&certificate).await;
     let (status, body) = redeem(&world, &Forge::new(&world, &certificate).token()).await;
@@ -93,7 +93,7 @@ async fn an_assertion_in_the_form_that_microsoft_documents_or_in_the_older_one_i
 }
 
 #[tokio::test]
-async fn whatever_is_wrong_with_an_assertion_has_entras_number_for_it() {
+async fn invalid_assertion_returns_the_entra_error_code() {
     let certificate = certificate();
     let world = world(&certificate).await;
     let now = noon().timestamp();
@@ -149,7 +149,7 @@ async fn whatever_is_wrong_with_an_assertion_has_entras_number_for_it() {
 }
 
 #[tokio::test]
-async fn a_mac_with_the_public_key_is_no_signature() {
+async fn hmac_with_the_public_key_is_rejected() {
     let certificate = certificate();
     let world = world(&certificate).await;
     let message = Forge::new(&world, &certificate).message();
@@ -160,7 +160,7 @@ async fn a_mac_with_the_public_key_is_no_signature() {
 }
 
 #[tokio::test]
-async fn a_certificate_counts_from_its_beginning_to_its_end() {
+async fn certificate_outside_its_validity_is_rejected() {
     for (from, until) in [(-10, -1), (1, 10)] {
         let certificate = Certified::from_until(noon() + TimeDelta::days(from), noon() + TimeDelta::days(until));
         let world = world(&certificate).await;
@@ -171,7 +171,7 @@ async fn a_certificate_counts_from_its_beginning_to_its_end() {
 }
 
 #[tokio::test]
-async fn an_assertion_of_an_unknown_kind_is_refused() {
+async fn unknown_assertion_type_is_rejected() {
     let certificate = certificate();
     let world = world(&certificate).await;
     let token = Forge::new(&world, &certificate).token();
@@ -183,7 +183,7 @@ async fn an_assertion_of_an_unknown_kind_is_refused() {
 }
 
 #[tokio::test]
-async fn a_federated_token_is_matched_to_the_letter_and_its_signature_checked() {
+async fn federated_token_is_matched_exactly_and_verified() {
     let world = World::start(Directory::sample()).await;
     let cluster = Issuer::new("https://oidc.cluster.example/");
     world.simulator.edit(|directory| directory.federated_credentials.push(cluster.credential("the subject")));
@@ -217,7 +217,7 @@ async fn a_federated_token_is_matched_to_the_letter_and_its_signature_checked() 
 }
 
 #[tokio::test]
-async fn a_second_secret_is_as_good_as_the_first_and_one_that_has_ended_has_its_own_number() {
+async fn second_secret_is_accepted_and_expired_one_has_own_code() {
     let world = World::start(Directory::sample()).await;
     world.simulator.edit(|directory| {
         directory.second_client_secret = Some("the second".to_owned());

@@ -18,7 +18,7 @@ async fn world() -> (World, String) {
 }
 
 #[tokio::test]
-async fn errors_have_the_usual_bodies() {
+async fn status_faults_have_microsoft_error_bodies() {
     let (world, token) = world().await;
     world.simulator.fault(FaultRule::on(Endpoint::MemberOf, Fault::throttled(7)).times(1));
     let response = world.graph(&token, LIST).await;
@@ -129,7 +129,7 @@ async fn bodies_are_spoiled() {
 }
 
 #[tokio::test]
-async fn answers_come_late_or_never() {
+async fn delay_and_hang_faults_hold_the_response() {
     let (world, token) = world().await;
     let wait = Duration::from_millis(150);
     let start = Instant::now();

@@ -11,7 +11,7 @@ async fn admin_post(world: &World, form: &str, fields: &[(&str, &str)]) -> Respo
 }
 
 #[tokio::test]
-async fn the_picker_leads_back_to_the_product() {
+async fn account_picker_redirects_to_the_product() {
     let mut directory = Directory::sample();
     directory.people[1].name = "Bob <Birch>".to_owned();
     let world = World::start(directory).await;
@@ -40,7 +40,7 @@ async fn the_picker_leads_back_to_the_product() {
 }
 
 #[tokio::test]
-async fn form_post_and_sign_out() {
+async fn form_post_and_signout_are_supported() {
     let world = World::start(Directory::sample()).await;
     let mut url = world.authorize_url("common");
     url.query_pairs_mut().append_pair("response_mode", "form_post");

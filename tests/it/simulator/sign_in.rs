@@ -32,7 +32,7 @@ async fn verifies(world: &World, token: &str) -> bool {
 }
 
 #[tokio::test]
-async fn discovery_names_the_tenant_or_the_template() {
+async fn discovery_issuer_is_the_tenant_or_the_template() {
     let world = World::start(Directory::sample()).await;
     let tenant = world.tenant();
     let origin = world.simulator.authority_url().to_string().trim_end_matches('/').to_owned();
@@ -58,7 +58,7 @@ async fn discovery_names_the_tenant_or_the_template() {
 }
 
 #[tokio::test]
-async fn the_code_flow_ends_in_tokens() {
+async fn code_flow_returns_tokens() {
     let world = World::start(Directory::sample()).await;
     let tenant = world.tenant();
     let alice = named(&world, "Alice Arden");
@@ -89,7 +89,7 @@ async fn the_code_flow_ends_in_tokens() {
 }
 
 #[tokio::test]
-async fn the_token_endpoint_refuses_what_is_wrong() {
+async fn token_endpoint_rejects_invalid_requests() {
     let world = World::start(Directory::sample()).await;
     let tenant = world.tenant();
     let answer = world.pick(&tenant, named(&world, "Bob Birch")).await;
@@ -148,7 +148,7 @@ async fn codes_and_tokens_expire() {
 }
 
 #[tokio::test]
-async fn people_who_may_not_are_sent_back_or_kept() {
+async fn disallowed_users_get_an_error_redirect_or_page() {
     let mut directory = Directory::sample();
     directory.assignment_required = true;
     let other = directory.person("Olga Other", |person| {
@@ -179,7 +179,7 @@ async fn people_who_may_not_are_sent_back_or_kept() {
 }
 
 #[tokio::test]
-async fn an_authorization_request_out_of_order_is_refused() {
+async fn invalid_authorization_request_is_rejected() {
     let world = World::start(Directory::sample()).await;
     world.simulator.edit(|directory| directory.redirect_uris = vec!["http://localhost:4180/elsewhere".to_owned()]);
     let page = world.client.get(world.authorize_url(&world.tenant())).send().await.unwrap();
@@ -203,7 +203,7 @@ async fn an_authorization_request_out_of_order_is_refused() {
 }
 
 #[tokio::test]
-async fn member_of_is_paged_and_mixed() {
+async fn member_of_pages_mixed_object_types() {
     let mut directory = Directory::sample();
     let alice = directory.people[0].id;
     for n in 0..3 {
@@ -244,7 +244,7 @@ async fn member_of_is_paged_and_mixed() {
 }
 
 #[tokio::test]
-async fn nested_groups_are_transitive_only_and_limited_info_hides_names() {
+async fn nested_groups_are_transitive_and_names_can_be_hidden() {
     let world = World::start(Directory::sample()).await;
     let token = world.delegated_token(named(&world, "Dave Diallo")).await;
     let (_, direct) = world.graph_json(&token, "/v1.0/me/memberOf").await;
@@ -260,7 +260,7 @@ async fn nested_groups_are_transitive_only_and_limited_info_hides_names() {
 }
 
 #[tokio::test]
-async fn assignments_need_the_permission() {
+async fn assignment_list_requires_the_permission() {
     let world = World::start(Directory::sample()).await;
     let principal = world.simulator.edit(|directory| directory.service_principal_id.clone());
     let list = format!("/v1.0/servicePrincipals/{principal}/appRoleAssignedTo");
@@ -290,7 +290,7 @@ async fn assignments_need_the_permission() {
 }
 
 #[tokio::test]
-async fn keys_rotate_and_tests_sign_wrongly() {
+async fn signing_keys_rotate_and_id_tokens_can_be_forged() {
     let world = World::start(Directory::sample()).await;
     let tenant = world.tenant();
     let bob = named(&world, "Bob Birch");

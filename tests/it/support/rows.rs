@@ -182,18 +182,18 @@ async fn after(sql: &'static str) -> Rows {
 /// The tests are only as good as the eyes that they look with.
 #[tokio::test]
 #[should_panic(expected = "LiteLLM_UserTable.teams")]
-async fn a_membership_that_is_not_in_the_persons_row_does_not_pass_for_one() {
+async fn membership_check_fails_when_user_row_lacks_team() {
     after("update {users} set teams = '{}'").await;
 }
 
 #[tokio::test]
 #[should_panic(expected = "members_with_roles, LiteLLM_UserTable.teams")]
-async fn a_membership_that_is_in_the_table_of_memberships_only_does_not_pass_for_one() {
+async fn membership_check_fails_for_membership_row_alone() {
     after("update {users} set teams = '{}'; update {teams} set members_with_roles = '[]'").await;
 }
 
 #[tokio::test]
 #[should_panic(expected = "twice")]
-async fn a_person_who_is_on_a_roster_twice_does_not_pass_for_one() {
+async fn membership_check_fails_for_duplicate_roster_entry() {
     after("update {teams} set members_with_roles = members_with_roles || members_with_roles").await;
 }

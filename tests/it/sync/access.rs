@@ -34,7 +34,7 @@ async fn assert_nothing_read(world: &World, person: ObjectId) {
 
 #[rstest]
 #[tokio::test]
-async fn where_a_group_is_required_a_member_enters(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn required_group_admits_member(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [group] = assigned(&world, ["Members"]);
     let alice = person(&world, "Alice Arden", &[group]);
@@ -44,9 +44,7 @@ async fn where_a_group_is_required_a_member_enters(#[values(Native, LiteLlm)] st
 
 #[rstest]
 #[tokio::test]
-async fn where_a_group_is_required_a_stranger_is_refused_and_only_that_is_recorded(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn required_group_denies_nonmember_and_records_only_that(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [_, outer] = assigned(&world, ["Members", "Outer"]);
     let (not_assigned, inner) =
@@ -75,9 +73,7 @@ async fn where_a_group_is_required_a_stranger_is_refused_and_only_that_is_record
 
 #[rstest]
 #[tokio::test]
-async fn where_a_group_is_required_an_app_without_assigned_groups_lets_nobody_in(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn required_group_denies_all_when_no_group_is_assigned(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let group = world.simulator.edit(|directory| directory.group("Not assigned"));
     let alice = person(&world, "Alice Arden", &[group]);
@@ -88,7 +84,7 @@ async fn where_a_group_is_required_an_app_without_assigned_groups_lets_nobody_in
 
 #[rstest]
 #[tokio::test]
-async fn where_a_group_is_required_even_an_administrator_needs_one(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn required_group_applies_to_admins(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     assigned(&world, ["Members"]);
     let alice = person(&world, "Alice Arden", &[]);
@@ -104,9 +100,7 @@ async fn where_a_group_is_required_even_an_administrator_needs_one(#[values(Nati
 
 #[rstest]
 #[tokio::test]
-async fn a_member_who_was_taken_out_is_refused_next_time_and_their_rows_stay(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn removed_member_is_denied_and_keeps_rows(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [group] = assigned(&world, ["Members"]);
     let alice = person(&world, "Alice Arden", &[group]);
@@ -132,7 +126,7 @@ async fn a_member_who_was_taken_out_is_refused_next_time_and_their_rows_stay(
 
 #[rstest]
 #[tokio::test]
-async fn with_nested_groups_a_member_of_an_inner_group_counts(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn nested_group_member_meets_required_group(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [outer] = assigned(&world, ["Outer"]);
     let inner = world.simulator.edit(|directory| directory.group("Inner"));
@@ -150,7 +144,7 @@ async fn with_nested_groups_a_member_of_an_inner_group_counts(#[values(Native, L
 
 #[rstest]
 #[tokio::test]
-async fn an_address_of_an_allowed_domain_enters_in_any_case_of_letters(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn allowed_email_domain_is_case_insensitive(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let alice = world.simulator.edit(|directory| {
         directory.person("Alice Arden", |alice| "Alice@CONTOSO-sim.Example".clone_into(&mut alice.upn))
@@ -160,9 +154,7 @@ async fn an_address_of_an_allowed_domain_enters_in_any_case_of_letters(#[values(
 
 #[rstest]
 #[tokio::test]
-async fn an_address_of_any_other_domain_is_refused_and_only_that_is_recorded(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn other_email_domain_is_denied_and_recorded(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [group] = assigned(&world, ["Members"]);
     let service = for_domain(&world, "contoso-sim.example").await;
@@ -188,7 +180,7 @@ async fn an_address_of_any_other_domain_is_refused_and_only_that_is_recorded(
 
 #[rstest]
 #[tokio::test]
-async fn where_domains_are_listed_a_person_without_an_address_is_refused(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn user_without_email_is_denied_when_domains_are_listed(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let nobody = world.simulator.edit(|directory| {
         directory.person("No Address", |person| {

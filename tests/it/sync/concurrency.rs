@@ -66,9 +66,7 @@ fn company(world: &World) -> (Vec<GroupId>, Vec<(ObjectId, Vec<GroupId>)>) {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn fifty_people_at_once_at_two_instances_make_forty_unseen_groups_once_and_are_all_in_theirs(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn concurrent_signins_create_each_group_once(#[values(Native, LiteLlm)] store: StoreKind) {
     for round in 1..=2 {
         let world = World::of(store).await;
         let (groups, people) = company(&world);
@@ -111,9 +109,7 @@ async fn fifty_people_at_once_at_two_instances_make_forty_unseen_groups_once_and
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn one_person_from_ten_browsers_at_once_is_one_user_with_ten_sessions(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn concurrent_signins_of_one_user_create_one_user_row(#[values(Native, LiteLlm)] store: StoreKind) {
     for _ in 0..3 {
         let world = World::of(store).await;
         let groups = many_assigned(&world, 5);
@@ -136,7 +132,7 @@ async fn one_person_from_ten_browsers_at_once_is_one_user_with_ten_sessions(
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn people_who_come_while_a_row_is_refused_are_all_in_their_teams(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn concurrent_signins_with_rejected_rows_join_all_teams(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let groups = many_assigned(&world, 6);
     let people: Vec<ObjectId> = (0..12).map(|n| person(&world, &format!("Person {n}"), &groups)).collect();

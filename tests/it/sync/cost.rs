@@ -78,7 +78,7 @@ impl Cost {
 
 #[rstest]
 #[tokio::test]
-async fn the_same_sign_in_again_writes_nothing_and_opens_no_transaction(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn repeated_signin_opens_no_transaction(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [hers, other] = assigned(&world, ["Hers", "Other"]);
     let alice = person(&world, "Alice Arden", &[hers]);
@@ -99,7 +99,7 @@ async fn the_same_sign_in_again_writes_nothing_and_opens_no_transaction(#[values
 
 #[rstest]
 #[tokio::test]
-async fn whoever_is_refused_costs_the_record_and_no_other_statement(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn denied_signin_costs_only_its_record(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     assigned(&world, ["Members"]);
     let alice = person(&world, "Alice Arden", &[]);
@@ -116,7 +116,7 @@ async fn whoever_is_refused_costs_the_record_and_no_other_statement(#[values(Nat
 
 #[rstest]
 #[tokio::test]
-async fn what_was_made_by_one_instance_is_nothing_new_to_another(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn signin_at_second_instance_writes_nothing(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let groups = assigned(&world, ["One", "Two"]);
     let alice = person(&world, "Alice Arden", &groups);
@@ -129,9 +129,7 @@ async fn what_was_made_by_one_instance_is_nothing_new_to_another(#[values(Native
 
 #[rstest]
 #[tokio::test]
-async fn a_repeated_sign_in_writes_nothing_where_a_team_stayed_standalone_or_a_role_was_set_by_hand(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn repeated_signin_writes_nothing_after_manual_changes(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [group] = assigned(&world, ["Standalone"]);
     let alice = person(&world, "Alice Arden", &[group]);
@@ -171,9 +169,7 @@ async fn costs(store: StoreKind, groups: usize) -> [Cost; 3] {
 
 #[rstest]
 #[tokio::test]
-async fn a_sign_in_takes_as_many_statements_with_a_thousand_groups_as_with_one(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn statement_count_is_independent_of_group_count(#[values(Native, LiteLlm)] store: StoreKind) {
     let few = costs(store, 1).await;
     let [first, newcomer, again] = &few;
     // Read, begin, lock, read again, organizations, teams, the person's rows, commit; with LiteLLM's tables also the
@@ -190,7 +186,7 @@ async fn a_sign_in_takes_as_many_statements_with_a_thousand_groups_as_with_one(
 
 #[rstest]
 #[tokio::test]
-async fn rows_that_are_refused_cost_no_more_round_trips(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn rejected_rows_cost_no_extra_statements(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let groups = many_assigned(&world, 40);
     let alice = person(&world, "Alice Arden", &groups);
@@ -206,7 +202,7 @@ async fn rows_that_are_refused_cost_no_more_round_trips(#[values(Native, LiteLlm
 }
 
 #[tokio::test]
-async fn opening_a_session_looks_at_the_persons_own_however_few_there_were_when_it_was_planned() {
+async fn opening_session_reads_only_sessions_of_that_user() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service_with(|config| config.database.max_connections = 1).await;

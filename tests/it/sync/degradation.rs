@@ -28,18 +28,14 @@ const REFUSE_ALL_TEAMS: &str = "
 
 #[rstest]
 #[tokio::test]
-async fn an_organization_that_a_trigger_refuses_costs_no_one_but_its_own_group(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn organization_rejected_by_trigger_affects_only_its_group(#[values(Native, LiteLlm)] store: StoreKind) {
     an_organization_is_refused(store, REFUSE_ORGANIZATION, "organization/Refused/P0001: this customer is not billable")
         .await;
 }
 
 #[rstest]
 #[tokio::test]
-async fn an_organization_that_a_constraint_refuses_costs_no_one_but_its_own_group(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn organization_rejected_by_constraint_affects_only_its_group(#[values(Native, LiteLlm)] store: StoreKind) {
     let table = match store {
         Native => "organizations",
         LiteLlm => "LiteLLM_OrganizationTable",
@@ -91,9 +87,7 @@ async fn an_organization_is_refused(store: StoreKind, obstacle: &'static str, fa
 
 #[rstest]
 #[tokio::test]
-async fn once_the_obstacle_is_gone_the_next_sign_in_makes_the_organization_and_the_team_stays_standalone(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn rejected_organization_is_created_at_a_later_signin(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [good, refused] = assigned(&world, ["Good", "Refused"]);
     let alice = person(&world, "Alice Arden", &[good, refused]);
@@ -125,9 +119,7 @@ async fn once_the_obstacle_is_gone_the_next_sign_in_makes_the_organization_and_t
 
 #[rstest]
 #[tokio::test]
-async fn a_team_that_is_refused_costs_no_one_but_its_own_group_and_is_made_later_inside_its_organization(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn rejected_team_affects_only_its_group_and_is_retried(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [good, refused] = assigned(&world, ["Good", "Refused"]);
     let alice = person(&world, "Alice Arden", &[good, refused]);
@@ -153,9 +145,7 @@ async fn a_team_that_is_refused_costs_no_one_but_its_own_group_and_is_made_later
 
 #[rstest]
 #[tokio::test]
-async fn when_every_organization_is_refused_every_group_is_a_standalone_team(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn rejected_organizations_leave_standalone_teams(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let groups = many_assigned(&world, 30);
     let alice = person(&world, "Alice Arden", &groups[..20]);
@@ -179,9 +169,7 @@ async fn when_every_organization_is_refused_every_group_is_a_standalone_team(
 
 #[rstest]
 #[tokio::test]
-async fn when_every_organization_and_every_team_is_refused_the_person_is_signed_in_all_the_same(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn user_signs_in_when_all_groups_are_rejected(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let groups = many_assigned(&world, 3);
     let alice = person(&world, "Alice Arden", &groups);
@@ -200,7 +188,7 @@ async fn when_every_organization_and_every_team_is_refused_the_person_is_signed_
 
 #[rstest]
 #[tokio::test]
-async fn what_the_database_has_to_say_is_kept_short(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn database_error_in_record_is_truncated(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [group] = assigned(&world, ["Talkative"]);
     let alice = person(&world, "Alice Arden", &[group]);

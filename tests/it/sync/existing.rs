@@ -9,9 +9,7 @@ use crate::support::{LiteLlm, Native, StoreKind, World, models_of_team};
 
 #[rstest]
 #[tokio::test]
-async fn a_standalone_team_stays_standalone_when_organizations_are_switched_on(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn standalone_team_stays_when_orgs_are_turned_on(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [group] = assigned(&world, ["Research"]);
     let alice = person(&world, "Alice Arden", &[group]);
@@ -33,7 +31,7 @@ async fn a_standalone_team_stays_standalone_when_organizations_are_switched_on(
 
 #[rstest]
 #[tokio::test]
-async fn a_newcomer_joins_both_a_standalone_team_and_its_organization(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn new_user_joins_standalone_team_and_its_organization(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [group] = assigned(&world, ["Research"]);
     let (alice, bob) = (person(&world, "Alice Arden", &[group]), person(&world, "Bob Birch", &[group]));
@@ -49,9 +47,7 @@ async fn a_newcomer_joins_both_a_standalone_team_and_its_organization(#[values(N
 
 #[rstest]
 #[tokio::test]
-async fn a_team_in_an_organization_stays_there_when_organizations_are_switched_off(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn team_stays_in_organization_when_orgs_are_turned_off(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [group] = assigned(&world, ["Research"]);
     let (alice, bob) = (person(&world, "Alice Arden", &[group]), person(&world, "Bob Birch", &[group]));
@@ -73,9 +69,7 @@ async fn a_team_in_an_organization_stays_there_when_organizations_are_switched_o
 
 #[rstest]
 #[tokio::test]
-async fn an_organization_and_a_team_that_were_made_by_hand_keep_every_value(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn manual_organization_and_team_keep_all_values(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [group] = assigned(&world, ["Research"]);
     let alice = person(&world, "Alice Arden", &[group]);
@@ -113,7 +107,7 @@ async fn an_organization_and_a_team_that_were_made_by_hand_keep_every_value(
 
 #[rstest]
 #[tokio::test]
-async fn team_in_another_organization_leads_there(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn user_joins_organization_the_team_was_moved_to(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [hers, other] = assigned(&world, ["Research", "Nobody's"]);
     let alice = person(&world, "Alice Arden", &[hers]);
@@ -149,7 +143,7 @@ async fn team_in_another_organization_leads_there(#[values(Native, LiteLlm)] sto
 
 #[rstest]
 #[tokio::test]
-async fn memberships_made_by_hand_are_neither_changed_nor_doubled(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn manual_memberships_are_not_changed_or_duplicated(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [group] = assigned(&world, ["Research"]);
     let alice = person(&world, "Alice Arden", &[]);
@@ -176,7 +170,7 @@ async fn memberships_made_by_hand_are_neither_changed_nor_doubled(#[values(Nativ
 
 #[rstest]
 #[tokio::test]
-async fn half_a_membership_is_completed(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn deleted_team_or_organization_membership_is_restored(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [with_team, with_organization] = assigned(&world, ["Has the team", "Has the organization"]);
     let alice = person(&world, "Alice Arden", &[with_team, with_organization]);
@@ -196,9 +190,7 @@ async fn half_a_membership_is_completed(#[values(Native, LiteLlm)] store: StoreK
 
 #[rstest]
 #[tokio::test]
-async fn a_group_that_lost_its_team_or_its_organization_by_hand_gets_it_again(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn deleted_team_or_organization_is_recreated(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [no_team, no_organization] = assigned(&world, ["Lost its team", "Lost its organization"]);
     let alice = person(&world, "Alice Arden", &[no_team, no_organization]);
@@ -226,7 +218,7 @@ async fn a_group_that_lost_its_team_or_its_organization_by_hand_gets_it_again(
 
 #[rstest]
 #[tokio::test]
-async fn a_group_that_is_renamed_in_entra_changes_nothing_here(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn group_rename_in_entra_changes_nothing(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [group] = assigned(&world, ["Research"]);
     let alice = person(&world, "Alice Arden", &[group]);
@@ -246,9 +238,7 @@ async fn a_group_that_is_renamed_in_entra_changes_nothing_here(#[values(Native, 
 
 #[rstest]
 #[tokio::test]
-async fn switching_organizations_on_and_off_and_on_again_changes_nothing_that_is_there(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn toggling_orgs_changes_no_existing_row(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [group] = assigned(&world, ["Research"]);
     let alice = person(&world, "Alice Arden", &[group]);
@@ -277,9 +267,7 @@ async fn switching_organizations_on_and_off_and_on_again_changes_nothing_that_is
 
 #[rstest]
 #[tokio::test]
-async fn whoever_leaves_a_group_keeps_the_membership_and_an_unassigned_or_deleted_group_keeps_everything(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn lost_group_or_assignment_keeps_existing_rows(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [left, unassigned, deleted] = assigned(&world, ["Left", "Unassigned", "Deleted"]);
     let alice = person(&world, "Alice Arden", &[left, unassigned, deleted]);

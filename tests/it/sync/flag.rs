@@ -111,49 +111,41 @@ impl After {
 
 #[rstest]
 #[tokio::test]
-async fn with_organizations_and_defaults_the_organization_has_the_models_and_the_team_all_of_its_organizations(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn orgs_on_with_defaults_creates_limited_org_and_team(#[values(Native, LiteLlm)] store: StoreKind) {
     let after = after(store, &format!("  entra_groups_also_create_orgs: true\n{TEAM_PARAMS}{USER_PARAMS}")).await;
     after.assert_organizations(&["gpt-4", "gpt-3.5-turbo"], true);
 }
 
 #[rstest]
 #[tokio::test]
-async fn with_organizations_and_without_defaults_both_are_made_without_limits(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn orgs_on_without_defaults_creates_unlimited_org_and_team(#[values(Native, LiteLlm)] store: StoreKind) {
     let after = after(store, &format!("  entra_groups_also_create_orgs: true\n{USER_PARAMS}")).await;
     after.assert_organizations(&[], false);
 }
 
 #[rstest]
 #[tokio::test]
-async fn without_organizations_and_with_defaults_a_group_is_a_standalone_team_with_them(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn orgs_off_with_defaults_creates_limited_standalone_team(#[values(Native, LiteLlm)] store: StoreKind) {
     let after = after(store, &format!("  entra_groups_also_create_orgs: false\n{TEAM_PARAMS}{USER_PARAMS}")).await;
     after.assert_standalone_teams(&["gpt-4", "gpt-3.5-turbo"], true);
 }
 
 #[rstest]
 #[tokio::test]
-async fn without_organizations_and_without_defaults_a_group_is_a_standalone_team_without_limits(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn orgs_off_without_defaults_creates_unlimited_team(#[values(Native, LiteLlm)] store: StoreKind) {
     let after = after(store, &format!("  entra_groups_also_create_orgs: false\n{USER_PARAMS}")).await;
     after.assert_standalone_teams(&[], false);
 }
 
 #[rstest]
 #[tokio::test]
-async fn no_flag_at_all_is_the_flag_off(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn orgs_setting_defaults_to_off(#[values(Native, LiteLlm)] store: StoreKind) {
     after(store, TEAM_PARAMS).await.assert_standalone_teams(&["gpt-4", "gpt-3.5-turbo"], true);
 }
 
 #[rstest]
 #[tokio::test]
-async fn defaults_with_one_limit_only_set_that_one_and_no_other(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn single_default_limit_sets_only_that_limit(#[values(Native, LiteLlm)] store: StoreKind) {
     let after = after(store, "  entra_groups_also_create_orgs: true\n  default_team_params: {rpm_limit: 7}\n").await;
     let id = after.hers.to_string();
     for row in [&after.rows.organizations[&id], &after.rows.teams[&id]] {
@@ -168,7 +160,7 @@ async fn defaults_with_one_limit_only_set_that_one_and_no_other(#[values(Native,
 
 #[rstest]
 #[tokio::test]
-async fn a_new_person_is_who_entra_says_with_the_defaults_for_people(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn new_user_gets_entra_identity_and_default_params(#[values(Native, LiteLlm)] store: StoreKind) {
     let After { rows, alice, tenant, .. } = after(store, USER_PARAMS).await;
     let expected = json!({
         "user_id": alice, "object_id": alice, "tenant_id": tenant,
@@ -183,7 +175,7 @@ async fn a_new_person_is_who_entra_says_with_the_defaults_for_people(#[values(Na
 
 #[rstest]
 #[tokio::test]
-async fn a_new_person_without_defaults_may_look_and_has_no_budget(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn new_user_without_defaults_is_viewer_without_budget(#[values(Native, LiteLlm)] store: StoreKind) {
     let After { rows, alice, .. } = after(store, "  entra_groups_also_create_orgs: true\n").await;
     let user = &rows.users[&alice.to_string()];
     assert_eq!(user["user_role"], "internal_user_viewer");

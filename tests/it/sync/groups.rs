@@ -9,9 +9,7 @@ use crate::support::{LiteLlm, Native, StoreKind, World};
 
 #[rstest]
 #[tokio::test]
-async fn an_empty_group_has_its_organization_and_its_team_and_nobody_in_them(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn empty_group_gets_organization_and_team_without_members(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [empty] = assigned(&world, ["Empty"]);
     let alice = person(&world, "Alice Arden", &[]);
@@ -26,7 +24,7 @@ async fn an_empty_group_has_its_organization_and_its_team_and_nobody_in_them(
 
 #[rstest]
 #[tokio::test]
-async fn a_person_in_more_groups_than_fit_a_page_is_in_all_of_their_teams(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn user_in_over_one_page_of_groups_is_in_all_teams(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let groups = many_assigned(&world, 1_100);
     let alice = person(&world, "Alice Arden", &groups);
@@ -44,7 +42,7 @@ async fn a_person_in_more_groups_than_fit_a_page_is_in_all_of_their_teams(#[valu
 
 #[rstest]
 #[tokio::test]
-async fn an_empty_page_in_front_is_not_the_end_of_the_list(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn empty_first_page_does_not_end_the_list(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let groups = many_assigned(&world, 300);
     let alice = person(&world, "Alice Arden", &groups);
@@ -60,7 +58,7 @@ async fn an_empty_page_in_front_is_not_the_end_of_the_list(#[values(Native, Lite
 
 #[rstest]
 #[tokio::test]
-async fn nothing_comes_of_groups_that_are_not_assigned(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn unassigned_groups_create_nothing(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let alice = world.simulator.edit(|directory| {
         let (alice, group) = (directory.person("Alice Arden", |_| {}), directory.group("Not assigned"));
@@ -78,9 +76,7 @@ async fn nothing_comes_of_groups_that_are_not_assigned(#[values(Native, LiteLlm)
 
 #[rstest]
 #[tokio::test]
-async fn an_empty_list_of_assigned_groups_lets_no_group_pass_even_if_its_team_exists(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn empty_assigned_list_joins_no_existing_team(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [group] = assigned(&world, ["Was assigned"]);
     let alice = person(&world, "Alice Arden", &[]);
@@ -99,7 +95,7 @@ async fn an_empty_list_of_assigned_groups_lets_no_group_pass_even_if_its_team_ex
 
 #[rstest]
 #[tokio::test]
-async fn a_person_joins_the_groups_they_are_directly_in_and_no_outer_ones(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn user_joins_direct_groups_only_by_default(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [outer, inner] = assigned(&world, ["Outer", "Inner"]);
     world.simulator.edit(|directory| directory.nest(inner, outer));
@@ -113,9 +109,7 @@ async fn a_person_joins_the_groups_they_are_directly_in_and_no_outer_ones(#[valu
 
 #[rstest]
 #[tokio::test]
-async fn with_nested_groups_a_person_joins_the_outer_groups_too_however_deep_and_round(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn nested_groups_join_outer_groups_through_cycles(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [top, middle, bottom] = assigned(&world, ["Top", "Middle", "Bottom"]);
     world.simulator.edit(|directory| {
@@ -137,7 +131,7 @@ async fn with_nested_groups_a_person_joins_the_outer_groups_too_however_deep_and
 
 #[rstest]
 #[tokio::test]
-async fn every_kind_of_group_that_can_be_assigned_has_its_team(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn every_assignable_group_kind_gets_a_team(#[values(Native, LiteLlm)] store: StoreKind) {
     use entra_simulator::GroupKind;
     let kinds = [GroupKind::Security, GroupKind::Dynamic, GroupKind::MailEnabledSecurity, GroupKind::Microsoft365];
     let world = World::of(store).await;

@@ -15,7 +15,7 @@ fn aliases(rows: &Rows, group: GroupId) -> [&str; 2] {
 
 #[rstest]
 #[tokio::test]
-async fn groups_of_the_same_name_are_different_groups(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn groups_with_same_name_stay_separate(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let groups = assigned(&world, ["Research", "Research", "research"]);
     let alice = person(&world, "Alice Arden", &groups[..2]);
@@ -27,9 +27,7 @@ async fn groups_of_the_same_name_are_different_groups(#[values(Native, LiteLlm)]
 
 #[rstest]
 #[tokio::test]
-async fn where_a_persons_list_shows_no_names_those_of_the_assignments_count(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn group_names_come_from_assignments_if_list_has_none(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     world.simulator.edit(|directory| directory.app_permissions.delegated_group_member_read = false);
     let [hers, other] = assigned(&world, ["Hers", "Other"]);

@@ -9,9 +9,7 @@ use crate::support::{LiteLlm, Native, StoreKind, World};
 
 #[rstest]
 #[tokio::test]
-async fn an_organization_that_a_trigger_passes_over_in_silence_leaves_its_team_standalone(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn organization_skipped_by_trigger_leaves_standalone_team(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [good, skipped] = assigned(&world, ["Good", "Skipped"]);
     let alice = person(&world, "Alice Arden", &[good, skipped]);
@@ -37,9 +35,7 @@ async fn an_organization_that_a_trigger_passes_over_in_silence_leaves_its_team_s
 
 #[rstest]
 #[tokio::test]
-async fn a_team_that_a_trigger_passes_over_in_silence_is_a_failure_of_that_team_alone(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn team_skipped_by_trigger_fails_only_that_team(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [good, skipped] = assigned(&world, ["Good", "Skipped"]);
     let alice = person(&world, "Alice Arden", &[good, skipped]);
@@ -64,9 +60,7 @@ async fn a_team_that_a_trigger_passes_over_in_silence_is_a_failure_of_that_team_
 
 #[rstest]
 #[tokio::test]
-async fn an_organization_whose_name_is_taken_where_names_are_unique_leaves_its_team_standalone(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn duplicate_organization_name_leaves_standalone_team(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [good, one, two] = assigned(&world, ["Good", "Twin", "Twin"]);
     let alice = person(&world, "Alice Arden", &[good, one, two]);
@@ -85,9 +79,7 @@ async fn an_organization_whose_name_is_taken_where_names_are_unique_leaves_its_t
 
 #[rstest]
 #[tokio::test]
-async fn an_organization_that_is_refused_only_at_commit_leaves_its_team_standalone(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn organization_rejected_at_commit_leaves_standalone_team(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [good, late] = assigned(&world, ["Good", "Late"]);
     let alice = person(&world, "Alice Arden", &[good, late]);

@@ -15,7 +15,7 @@ async fn role_in(world: &World, person: ObjectId, organization: &dyn ToString) -
 
 #[rstest]
 #[tokio::test]
-async fn each_role_is_what_it_means_inside_an_organization(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn app_role_maps_to_organization_role(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [group] = assigned(&world, ["Research"]);
     let service = world.service().await;
@@ -37,9 +37,7 @@ async fn each_role_is_what_it_means_inside_an_organization(#[values(Native, Lite
 
 #[rstest]
 #[tokio::test]
-async fn org_admin_reaches_all_organizations_that_the_sync_gave_and_goes_with_the_app_role(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn org_admin_follows_app_role_in_managed_organizations(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [one, two, three] = assigned(&world, ["One", "Two", "Three"]);
     let alice = person(&world, "Alice Arden", &[one, two]);
@@ -71,9 +69,7 @@ async fn org_admin_reaches_all_organizations_that_the_sync_gave_and_goes_with_th
 
 #[rstest]
 #[tokio::test]
-async fn the_right_goes_from_an_organization_whose_group_the_person_left_too(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn org_admin_is_removed_in_organizations_of_left_groups(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [group] = assigned(&world, ["Research"]);
     let alice = person(&world, "Alice Arden", &[group]);
@@ -91,7 +87,7 @@ async fn the_right_goes_from_an_organization_whose_group_the_person_left_too(
 
 #[rstest]
 #[tokio::test]
-async fn the_right_goes_even_while_organizations_are_switched_off(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn org_admin_is_removed_while_orgs_are_off(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [group] = assigned(&world, ["Research"]);
     let alice = person(&world, "Alice Arden", &[group]);
@@ -118,7 +114,7 @@ async fn with_a_manual_membership(store: StoreKind) -> (World, ObjectId, GroupId
 
 #[rstest]
 #[tokio::test]
-async fn a_membership_made_by_hand_keeps_its_role_whatever_entra_says(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn manual_membership_keeps_its_role(#[values(Native, LiteLlm)] store: StoreKind) {
     let (world, alice, group) = with_a_manual_membership(store).await;
     for roles in [&["org_admin"][..], &["proxy_admin"], &[]] {
         give_roles(&world, alice, roles);
@@ -130,7 +126,7 @@ async fn a_membership_made_by_hand_keeps_its_role_whatever_entra_says(#[values(N
 
 #[rstest]
 #[tokio::test]
-async fn a_role_in_an_organization_that_somebody_changed_by_hand_stays(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn manually_changed_organization_role_stays(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [changed, left] = assigned(&world, ["Changed by hand", "Left alone"]);
     let alice = person(&world, "Alice Arden", &[changed, left]);

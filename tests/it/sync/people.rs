@@ -20,7 +20,7 @@ async fn user(world: &World, person: ObjectId) -> Value {
 
 #[rstest]
 #[tokio::test]
-async fn an_address_follows_entra_but_is_never_lost(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn email_follows_entra_and_is_never_cleared(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let alice = person(&world, "Alice Arden", &[]);
     let service = world.service().await;
@@ -44,9 +44,7 @@ async fn an_address_follows_entra_but_is_never_lost(#[values(Native, LiteLlm)] s
 
 #[rstest]
 #[tokio::test]
-async fn a_person_without_an_address_is_a_user_and_gets_one_when_entra_knows_it(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn user_without_email_gets_it_once_entra_has_it(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let alice = person(&world, "Alice Arden", &[]);
     change(&world, alice, |alice| {
@@ -64,7 +62,7 @@ async fn a_person_without_an_address_is_a_user_and_gets_one_when_entra_knows_it(
 
 #[rstest]
 #[tokio::test]
-async fn an_alias_is_filled_in_where_there_is_none_and_never_replaced(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn alias_is_filled_when_blank_and_never_replaced(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let alice = person(&world, "", &[]);
     change(&world, alice, |alice| "alice@contoso-sim.example".clone_into(&mut alice.upn));
@@ -87,9 +85,7 @@ async fn an_alias_is_filled_in_where_there_is_none_and_never_replaced(#[values(N
 
 #[rstest]
 #[tokio::test]
-async fn what_somebody_set_by_hand_in_a_persons_row_is_kept_when_the_row_is_refreshed(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn manual_values_survive_a_user_row_update(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let alice = person(&world, "Alice Arden", &[]);
     let service = world.service().await;
@@ -112,7 +108,7 @@ async fn what_somebody_set_by_hand_in_a_persons_row_is_kept_when_the_row_is_refr
 
 #[rstest]
 #[tokio::test]
-async fn two_people_with_the_same_address_are_two_users(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn users_with_same_email_stay_separate(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [hers, his] = assigned(&world, ["Hers", "His"]);
     let (alice, bob) = (person(&world, "Alice Arden", &[hers]), person(&world, "Bob Birch", &[his]));
@@ -131,7 +127,7 @@ async fn two_people_with_the_same_address_are_two_users(#[values(Native, LiteLlm
 
 #[rstest]
 #[tokio::test]
-async fn an_address_binds_no_account_that_was_there_before(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn email_does_not_bind_existing_account(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let alice = person(&world, "Alice Arden", &[]);
     let boss = Uuid::new_v4();
@@ -156,7 +152,7 @@ async fn an_address_binds_no_account_that_was_there_before(#[values(Native, Lite
 
 #[rstest]
 #[tokio::test]
-async fn an_object_id_that_belongs_to_another_tenants_person_is_refused(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn object_id_of_another_tenants_user_is_denied(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [group] = assigned(&world, ["Research"]);
     let alice = person(&world, "Alice Arden", &[group]);
@@ -179,7 +175,7 @@ async fn an_object_id_that_belongs_to_another_tenants_person_is_refused(#[values
 
 #[rstest]
 #[tokio::test]
-async fn a_guest_of_the_company_is_a_person_of_its_tenant(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn guest_belongs_to_the_inviting_tenant(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [group] = assigned(&world, ["Research"]);
     let guest = world.simulator.edit(|directory| {

@@ -30,7 +30,7 @@ fn pretenders(world: &World, role: GroupId, unit: GroupId, member: Member) {
 
 #[rstest]
 #[tokio::test]
-async fn a_group_that_is_assigned_twice_with_two_roles_is_one_team(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn group_assigned_twice_is_one_team(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [group] = assigned(&world, ["Twice"]);
     world.simulator.edit(|directory| {
@@ -47,7 +47,7 @@ async fn a_group_that_is_assigned_twice_with_two_roles_is_one_team(#[values(Nati
 
 #[rstest]
 #[tokio::test]
-async fn an_assigned_person_or_service_principal_is_no_group(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn assigned_user_or_service_principal_is_no_group(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [group] = assigned(&world, ["Real"]);
     let unassigned = world.simulator.edit(|directory| directory.group("Not assigned"));
@@ -68,9 +68,7 @@ async fn an_assigned_person_or_service_principal_is_no_group(#[values(Native, Li
 
 #[rstest]
 #[tokio::test]
-async fn a_directory_role_or_an_administrative_unit_is_no_group_even_under_a_teams_id(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn directory_role_or_admin_unit_is_no_group(#[values(Native, LiteLlm)] store: StoreKind) {
     for nested in [false, true] {
         let world = World::of(store).await;
         let [one, two] = assigned(&world, ["One", "Two"]);
@@ -89,9 +87,7 @@ async fn a_directory_role_or_an_administrative_unit_is_no_group_even_under_a_tea
 
 #[rstest]
 #[tokio::test]
-async fn without_a_service_principal_a_person_joins_what_exists_and_nothing_is_created(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn signin_without_service_principal_only_joins_existing(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [both, only_team, only_organization, neither] = assigned(&world, ["Both", "Team", "Organization", "Neither"]);
     let alice = person(&world, "Alice Arden", &[both, only_team, only_organization, neither]);
@@ -117,9 +113,7 @@ async fn without_a_service_principal_a_person_joins_what_exists_and_nothing_is_c
 
 #[rstest]
 #[tokio::test]
-async fn without_a_service_principal_and_without_the_flag_organizations_are_left_alone(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn orgs_off_without_service_principal_joins_no_organization(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [group] = assigned(&world, ["Group"]);
     let alice = person(&world, "Alice Arden", &[group]);
@@ -140,9 +134,7 @@ async fn without_a_service_principal_and_without_the_flag_organizations_are_left
 
 #[rstest]
 #[tokio::test]
-async fn without_a_service_principal_a_directory_role_under_a_teams_id_opens_no_team(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn directory_role_joins_no_team_without_service_principal(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [one, two] = assigned(&world, ["One", "Two"]);
     let alice = person(&world, "Alice Arden", &[]);

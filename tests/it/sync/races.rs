@@ -68,7 +68,7 @@ async fn assert_whole(world: &World, group: GroupId, alice: ObjectId) {
 
 #[rstest]
 #[tokio::test]
-async fn rows_that_go_between_the_first_look_and_the_lock_are_made_again(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn rows_deleted_before_the_lock_are_recreated(#[values(Native, LiteLlm)] store: StoreKind) {
     let (world, service, group, alice) = scene(store).await;
     let lock = transaction(&world, PERSONS_LOCK, &alice).await;
     let answer =
@@ -81,7 +81,7 @@ async fn rows_that_go_between_the_first_look_and_the_lock_are_made_again(#[value
 
 #[rstest]
 #[tokio::test]
-async fn a_team_that_goes_while_its_membership_is_written_is_made_again(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn team_deleted_during_membership_write_is_recreated(#[values(Native, LiteLlm)] store: StoreKind) {
     let (world, service, group, alice) = scene(store).await;
     let deletion = transaction(&world, DELETE_TEAM, &group).await;
     let answer = held(&world, &service, alice, deletion, &[]).await;
@@ -91,9 +91,7 @@ async fn a_team_that_goes_while_its_membership_is_written_is_made_again(#[values
 
 #[rstest]
 #[tokio::test]
-async fn an_organization_that_goes_while_its_membership_is_written_is_made_again(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn organization_deleted_during_membership_write_is_recreated(#[values(Native, LiteLlm)] store: StoreKind) {
     let (world, service, group, alice) = scene(store).await;
     let deletion = transaction(&world, DELETE_ORGANIZATION, &group).await;
     let answer = held(&world, &service, alice, deletion, &[]).await;
@@ -103,7 +101,7 @@ async fn an_organization_that_goes_while_its_membership_is_written_is_made_again
 
 #[rstest]
 #[tokio::test]
-async fn an_organization_that_goes_while_its_team_is_made_is_made_again(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn organization_deleted_during_team_creation_is_recreated(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [group] = assigned(&world, ["Research"]);
     organization_by_hand(&world, &group, "Research").await;
@@ -117,9 +115,7 @@ async fn an_organization_that_goes_while_its_team_is_made_is_made_again(#[values
 
 #[rstest]
 #[tokio::test]
-async fn a_person_whose_row_goes_while_a_membership_is_written_is_made_again(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn user_deleted_during_membership_write_is_recreated(#[values(Native, LiteLlm)] store: StoreKind) {
     let (world, service, group, alice) = scene(store).await;
     world.sign_in(&service, alice).await;
     world.by_hand(TAKE_OUT_OF_TEAM, &[&alice, &group]).await;
@@ -132,9 +128,7 @@ async fn a_person_whose_row_goes_while_a_membership_is_written_is_made_again(
 
 #[rstest]
 #[tokio::test]
-async fn a_membership_that_somebody_makes_by_hand_in_the_same_moment_is_theirs(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn manual_membership_created_concurrently_is_kept(#[values(Native, LiteLlm)] store: StoreKind) {
     let (world, service, group, alice) = scene(store).await;
     let mut lock = transaction(&world, PERSONS_LOCK, &alice).await;
     let tenant = world.simulator.edit(|directory| directory.tenant_id);
@@ -152,9 +146,7 @@ async fn a_membership_that_somebody_makes_by_hand_in_the_same_moment_is_theirs(
 /// The record tells what was left alone when the rows were written, not what was seen before the locks.
 #[rstest]
 #[tokio::test]
-async fn what_is_left_alone_since_somebody_changed_it_in_the_same_moment_is_in_the_record(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn manual_change_during_sync_is_noted_in_record(#[values(Native, LiteLlm)] store: StoreKind) {
     let (world, service, group, alice) = scene(store).await;
     give_roles(&world, alice, &["org_admin"]);
     world.sign_in(&service, alice).await;
@@ -185,9 +177,7 @@ async fn vandalize(pool: sqlx::PgPool, deeds: [String; 3], gives_way: &'static [
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn while_somebody_deletes_teams_and_organizations_at_random_every_sign_in_succeeds(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn signins_succeed_while_rows_are_deleted_at_random(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let groups = many_assigned(&world, 8);
     let people: Vec<ObjectId> = (0..16).map(|n| person(&world, &format!("Person {n}"), &groups)).collect();

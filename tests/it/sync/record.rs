@@ -27,7 +27,7 @@ async fn record(world: &World) -> Value {
 
 #[rstest]
 #[tokio::test]
-async fn every_sign_in_leaves_one_record_of_what_it_read_and_wrote(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn signin_leaves_one_record_of_reads_and_writes(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [hers, other] = assigned(&world, ["Hers", "Other"]);
     let not_assigned = world.simulator.edit(|directory| directory.group("Not assigned"));
@@ -79,7 +79,7 @@ async fn every_sign_in_leaves_one_record_of_what_it_read_and_wrote(#[values(Nati
 
 #[rstest]
 #[tokio::test]
-async fn each_person_is_told_of_their_own_last_sign_in(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn users_see_their_own_last_sync(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [hers, his] = assigned(&world, ["Hers", "His"]);
     let (alice, bob) = (person(&world, "Alice Arden", &[hers]), person(&world, "Bob Birch", &[his]));
@@ -97,7 +97,7 @@ async fn each_person_is_told_of_their_own_last_sign_in(#[values(Native, LiteLlm)
 
 #[rstest]
 #[tokio::test]
-async fn without_organizations_the_record_names_teams_only(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn record_without_orgs_names_only_teams(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [group] = assigned(&world, ["Research"]);
     let alice = person(&world, "Alice Arden", &[group]);
@@ -132,9 +132,7 @@ const REFUSE: &str = "create function refuse() returns trigger language plpgsql 
 
 #[rstest]
 #[tokio::test]
-async fn the_record_names_each_group_once_of_which_it_says_anything_and_how_each_team_came_to_be_is_kept(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn record_lists_touched_groups_and_origin_of_each_team(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [alone] = assigned(&world, ["Alone"]);
     let bob = person(&world, "Bob Birch", &[]);
@@ -187,9 +185,7 @@ async fn kept(world: &World) -> (Value, Value, String) {
 
 #[rstest]
 #[tokio::test]
-async fn a_persons_groups_are_kept_as_they_were_last_told_and_written_only_where_they_differ(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn user_groups_are_stored_only_when_changed(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [hers, _] = assigned(&world, ["Hers", "Other"]);
     let not_assigned = world.simulator.edit(|directory| directory.group("Not assigned"));
@@ -243,9 +239,7 @@ async fn a_persons_groups_are_kept_as_they_were_last_told_and_written_only_where
 
 #[rstest]
 #[tokio::test]
-async fn what_is_kept_of_somebodys_groups_is_confirmed_once_a_day_and_goes_ninety_days_later(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn stored_groups_are_confirmed_daily_and_expire_in_90_days(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [hers] = assigned(&world, ["Hers"]);
     let alice = person(&world, "Alice Arden", &[hers]);
@@ -273,9 +267,7 @@ async fn what_is_kept_of_somebodys_groups_is_confirmed_once_a_day_and_goes_ninet
 
 #[rstest]
 #[tokio::test]
-async fn a_group_that_is_new_while_the_assigned_list_is_unknown_is_neither_assigned_nor_not(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn new_group_has_unknown_assignment_if_list_is_unknown(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [hers, new] = assigned(&world, ["Hers", "New"]);
     let alice = person(&world, "Alice Arden", &[hers]);

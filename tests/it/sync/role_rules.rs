@@ -24,7 +24,7 @@ async fn set_by_hand(world: &World, user: ObjectId, role: &str) {
 
 #[rstest]
 #[tokio::test]
-async fn role_also_offered_by_token_is_not_set_by_hand(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn role_offered_by_token_is_not_treated_as_manual(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let alice = person(&world, "Alice Arden", &[]);
     give_roles(&world, alice, &["internal_user", "proxy_admin"]);
@@ -47,7 +47,7 @@ async fn role_also_offered_by_token_is_not_set_by_hand(#[values(Native, LiteLlm)
 
 #[rstest]
 #[tokio::test]
-async fn offered_roles_are_remembered_when_they_alone_change(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn offered_roles_are_stored_when_only_they_change(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let alice = person(&world, "Alice Arden", &[]);
     let service = world.service().await;
@@ -65,7 +65,7 @@ async fn offered_roles_are_remembered_when_they_alone_change(#[values(Native, Li
 }
 
 #[tokio::test]
-async fn litellm_row_says_internal_user_for_org_admin() {
+async fn litellm_row_has_internal_user_for_org_admin() {
     let world = World::of(LiteLlm).await;
     let [group] = assigned(&world, ["Research"]);
     let alice = person(&world, "Alice Arden", &[group]);
@@ -214,7 +214,7 @@ async fn unknown_list_lowers_organization_role_but_raises_none(
 
 #[rstest]
 #[tokio::test]
-async fn global_role_set_by_hand_leaves_organization_roles(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn manual_global_role_leaves_organization_roles(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [group, later] = assigned(&world, ["Research", "Later"]);
     let alice = person(&world, "Alice Arden", &[group]);
@@ -265,7 +265,7 @@ async fn role_changes_are_recorded_with_before_and_after(#[values(Native, LiteLl
 
 #[rstest]
 #[tokio::test]
-async fn app_role_with_white_space_is_none(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn app_role_with_whitespace_is_ignored(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let alice = person(&world, "Alice Arden", &[]);
     give_roles(&world, alice, &[" proxy_admin", "proxy_admin ", "\u{a0}org_admin", "INTERNAL_USER_VIEWER"]);

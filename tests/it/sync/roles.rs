@@ -37,9 +37,7 @@ async fn with_administrators(world: &World, ids: &[ObjectId]) -> Service {
 
 #[rstest]
 #[tokio::test]
-async fn of_several_app_roles_the_first_valid_one_counts_or_the_highest_as_the_operator_chose(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn app_role_precedence_is_first_or_highest_as_configured(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let first = world.service().await;
     let highest = world.service_with(|config| config.policy.role_precedence = RolePrecedence::Highest).await;
@@ -63,7 +61,7 @@ async fn of_several_app_roles_the_first_valid_one_counts_or_the_highest_as_the_o
 
 #[rstest]
 #[tokio::test]
-async fn unknown_app_roles_alone_are_no_role_and_the_default_counts(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn unknown_app_roles_fall_back_to_default(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let alice = person(&world, "Alice Arden", &[]);
     give_roles(&world, alice, &["Customer", "admin", "team"]);
@@ -78,9 +76,7 @@ async fn unknown_app_roles_alone_are_no_role_and_the_default_counts(#[values(Nat
 
 #[rstest]
 #[tokio::test]
-async fn a_role_follows_entra_at_every_sign_in_and_goes_when_entra_gives_none(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn role_follows_entra_at_every_signin(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let alice = person(&world, "Alice Arden", &[]);
     let service = world.service().await;
@@ -102,7 +98,7 @@ async fn a_role_follows_entra_at_every_sign_in_and_goes_when_entra_gives_none(
 
 #[rstest]
 #[tokio::test]
-async fn a_role_that_comes_with_a_group_goes_with_the_group(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn role_from_group_is_removed_with_the_group(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [group] = assigned(&world, ["Administrators"]);
     world.simulator.edit(|directory| directory.assign_role(group, "proxy_admin"));
@@ -118,7 +114,7 @@ async fn a_role_that_comes_with_a_group_goes_with_the_group(#[values(Native, Lit
 
 #[rstest]
 #[tokio::test]
-async fn a_role_that_somebody_set_by_hand_stays(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn manual_role_survives_signins(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let alice = person(&world, "Alice Arden", &[]);
     let service = world.service().await;
@@ -132,7 +128,7 @@ async fn a_role_that_somebody_set_by_hand_stays(#[values(Native, LiteLlm)] store
 
 #[rstest]
 #[tokio::test]
-async fn a_role_that_was_changed_by_hand_outlives_the_one_that_entra_gave(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn manual_role_survives_removed_app_role(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let alice = person(&world, "Alice Arden", &[]);
     give_roles(&world, alice, &["internal_user_viewer"]);
@@ -151,7 +147,7 @@ async fn a_role_that_was_changed_by_hand_outlives_the_one_that_entra_gave(#[valu
 
 #[rstest]
 #[tokio::test]
-async fn a_role_that_entra_gives_counts_for_more_than_one_set_by_hand(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn app_role_overrides_manual_role(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let alice = person(&world, "Alice Arden", &[]);
     give_roles(&world, alice, &["internal_user_viewer"]);
@@ -165,7 +161,7 @@ async fn a_role_that_entra_gives_counts_for_more_than_one_set_by_hand(#[values(N
 
 #[rstest]
 #[tokio::test]
-async fn an_empty_role_is_filled_with_the_default(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn empty_role_gets_the_default(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let alice = person(&world, "Alice Arden", &[]);
     let service = world.service().await;
@@ -177,7 +173,7 @@ async fn an_empty_role_is_filled_with_the_default(#[values(Native, LiteLlm)] sto
 
 #[rstest]
 #[tokio::test]
-async fn another_default_is_for_newcomers_only(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn changed_default_role_applies_to_new_users_only(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, bob) = (person(&world, "Alice Arden", &[]), person(&world, "Bob Birch", &[]));
     world.sign_in(&world.service().await, alice).await;
@@ -191,9 +187,7 @@ async fn another_default_is_for_newcomers_only(#[values(Native, LiteLlm)] store:
 
 #[rstest]
 #[tokio::test]
-async fn an_administrator_by_id_is_one_whatever_entra_says_until_taken_from_the_list(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn listed_admin_is_admin_until_removed_from_the_list(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, bob) = (person(&world, "Alice Arden", &[]), person(&world, "Bob Birch", &[]));
     give_roles(&world, bob, &["internal_user_viewer"]);
@@ -212,9 +206,7 @@ async fn an_administrator_by_id_is_one_whatever_entra_says_until_taken_from_the_
 
 #[rstest]
 #[tokio::test]
-async fn the_list_of_administrators_is_the_way_back_in_for_whom_somebody_took_the_right_by_hand(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn listed_admin_regains_manually_removed_role(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let alice = person(&world, "Alice Arden", &[]);
     let service = with_administrators(&world, &[alice]).await;

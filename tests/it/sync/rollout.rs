@@ -13,7 +13,7 @@ use crate::support::{LiteLlm, Native, StoreKind, World};
 /// The statement with which versions before the store `litellm` make rows.
 #[rstest]
 #[tokio::test]
-async fn an_older_instance_makes_its_rows_as_before(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn older_version_can_still_insert_rows(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (table, rows) = match store {
         Native => ("entraway.teams", json!([{ "team_id": "a", "team_alias": "A" }])),
@@ -36,7 +36,7 @@ async fn an_older_instance_makes_its_rows_as_before(#[values(Native, LiteLlm)] s
 
 #[rstest]
 #[tokio::test]
-async fn a_database_that_a_newer_version_brought_up_to_date_is_served(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn service_starts_on_database_migrated_by_newer_version(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let [group] = assigned(&world, ["Evals"]);
     let alice = person(&world, "Alice Arden", &[group]);

@@ -15,7 +15,7 @@ fn trace_ids(log: &[Value], path: &str) -> Vec<Option<String>> {
 }
 
 #[tokio::test]
-async fn a_log_line_has_the_trace_of_a_trusted_proxy_and_of_nobody_else() {
+async fn log_has_trace_id_from_trusted_proxy_only() {
     let (sound, malformed) = (traceparent(), traceparent().replace("00-", "00_"));
     for (config, trusted) in [(behind_a_proxy(), true), (CONFIG.to_owned(), false)] {
         let scene = Scene::new(&config, &[], &[]).await;
@@ -38,7 +38,7 @@ async fn a_log_line_has_the_trace_of_a_trusted_proxy_and_of_nobody_else() {
 }
 
 #[tokio::test]
-async fn a_line_in_the_middle_of_a_step_still_names_the_request() {
+async fn log_line_inside_a_span_names_the_request() {
     // Also where somebody is collecting spans: nobody listens at this address.
     for variables in [vec![], vec![("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1".to_owned())]] {
         for filter in ["info,entraway=trace", "info,entraway=trace,entraway::observability::spans=trace"] {
@@ -56,7 +56,7 @@ async fn a_line_in_the_middle_of_a_step_still_names_the_request() {
 
 #[cfg(not(feature = "otlp"))]
 #[tokio::test]
-async fn a_program_without_the_feature_says_that_it_sends_no_traces() {
+async fn otlp_variables_without_feature_log_a_warning() {
     for variable in ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] {
         let scene = Scene::new(CONFIG, &[(variable, "http://127.0.0.1:1".to_owned())], &[]).await;
         let log = scene.program.terminate().await.log();

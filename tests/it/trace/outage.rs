@@ -16,7 +16,7 @@ fn eager(endpoint: &str) -> Vec<(&'static str, String)> {
 }
 
 #[tokio::test]
-async fn people_sign_in_while_the_collector_is_away_or_silent_and_the_program_ends_in_time() {
+async fn signins_succeed_while_collector_is_unreachable() {
     let silent = Collector::answering(SILENCE).await;
     // At the first one nobody listens.
     for (endpoint, told) in [("http://127.0.0.1:1", true), (silent.endpoint.as_str(), false)] {
@@ -40,7 +40,7 @@ async fn people_sign_in_while_the_collector_is_away_or_silent_and_the_program_en
 }
 
 #[tokio::test]
-async fn an_outage_of_the_collector_is_told_once_and_so_is_its_end() {
+async fn collector_outage_and_recovery_are_each_logged_once() {
     let collector = Collector::answering(503).await;
     let mut scene = Scene::new(&behind_a_proxy(), &eager(&collector.endpoint), &[]).await;
     scene.sign_in(&[]).await;

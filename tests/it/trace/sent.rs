@@ -24,7 +24,7 @@ fn attributes(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 }
 
 #[tokio::test]
-async fn a_sign_in_is_in_the_trace_of_a_trusted_proxy_with_each_of_its_steps() {
+async fn signin_spans_join_trace_of_trusted_proxy() {
     let collector = Collector::answering(200).await;
     let scene = Scene::new(&behind_a_proxy(), &collector.variables(), &[]).await;
     scene.sign_in(&[("traceparent", &traceparent()), ("tracestate", "vendor=1"), ("tracestate", "other=2")]).await;
@@ -76,7 +76,7 @@ async fn a_sign_in_is_in_the_trace_of_a_trusted_proxy_with_each_of_its_steps() {
 }
 
 #[tokio::test]
-async fn a_trace_that_the_proxy_does_not_keep_is_not_sent() {
+async fn unsampled_trace_is_not_exported() {
     let collector = Collector::answering(200).await;
     let scene = Scene::new(&behind_a_proxy(), &collector.variables(), &[]).await;
     let unsampled = traceparent().replace("-01", "-00");
@@ -91,7 +91,7 @@ async fn a_trace_that_the_proxy_does_not_keep_is_not_sent() {
 }
 
 #[tokio::test]
-async fn nobody_but_a_trusted_proxy_has_a_say_in_traces_and_a_malformed_one_begins_anew() {
+async fn untrusted_or_malformed_traceparent_starts_new_trace() {
     for (config, trusted) in [(CONFIG.to_owned(), false), (behind_a_proxy(), true)] {
         let collector = Collector::answering(200).await;
         let scene = Scene::new(&config, &collector.variables(), &[]).await;
@@ -118,7 +118,7 @@ async fn nobody_but_a_trusted_proxy_has_a_say_in_traces_and_a_malformed_one_begi
 }
 
 #[tokio::test]
-async fn no_secret_no_id_no_address_and_no_path_is_in_a_span() {
+async fn spans_contain_no_identifiers_or_secrets() {
     let collector = Collector::answering(200).await;
     let scene = Scene::new(&behind_a_proxy(), &collector.variables(), &["--log-level", "trace"]).await;
     let Scene { world, base, alice, .. } = &scene;

@@ -11,7 +11,7 @@ fn and(variables: &[(&'static str, String)], more: &[(&'static str, &str)]) -> V
 }
 
 #[tokio::test]
-async fn name_headers_and_sampler_are_as_the_variables_say() {
+async fn otel_service_name_headers_and_sampler_are_used() {
     let collector = Collector::answering(200).await;
     let more = [
         ("OTEL_SERVICE_NAME", "sso"),
@@ -35,7 +35,7 @@ async fn name_headers_and_sampler_are_as_the_variables_say() {
 }
 
 #[tokio::test]
-async fn nothing_is_sent_unless_it_is_asked_for() {
+async fn traces_are_not_sent_when_disabled() {
     let collector = Collector::answering(200).await;
     for (name, value) in
         [("OTEL_SDK_DISABLED", "true"), ("OTEL_TRACES_EXPORTER", "none"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "")]
@@ -51,7 +51,7 @@ async fn nothing_is_sent_unless_it_is_asked_for() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_done_is_refused_at_the_start_by_the_variables_name() {
+async fn invalid_otel_variable_is_rejected_at_startup() {
     let world = World::new().await;
     let folder = Folder::new();
     let config = folder.file("entraway.yaml", CONFIG);

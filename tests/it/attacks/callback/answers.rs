@@ -8,7 +8,7 @@ use crate::callback::{parameter, with, without};
 use crate::support::Browser;
 
 #[tokio::test]
-async fn an_answer_that_names_no_attempt_of_this_browser_is_refused() {
+async fn callback_rejects_unknown_or_altered_state() {
     let mut siege = Siege::new().await;
     let (mut browser, callback) = siege.comes_back(siege.alice).await;
     let other = parameter(&Browser::new().begin(&siege.service).await, "state");
@@ -39,7 +39,7 @@ async fn an_answer_that_names_no_attempt_of_this_browser_is_refused() {
 }
 
 #[tokio::test]
-async fn an_answer_cannot_be_finished_in_another_browser() {
+async fn callback_rejects_state_from_another_browser() {
     let mut siege = Siege::new().await;
     let (mut browser, callback) = siege.comes_back(siege.alice).await;
 
@@ -53,7 +53,7 @@ async fn an_answer_cannot_be_finished_in_another_browser() {
 }
 
 #[tokio::test]
-async fn an_attempt_is_used_once_on_all_replicas() {
+async fn login_state_is_consumed_once_across_replicas() {
     let mut siege = Siege::new().await;
     let replica = siege.another(|_| {}).await;
     let (mut browser, callback) = siege.comes_back(siege.alice).await;
@@ -70,7 +70,7 @@ async fn an_attempt_is_used_once_on_all_replicas() {
 }
 
 #[tokio::test]
-async fn an_attempt_that_entra_refused_is_used_as_well() {
+async fn entra_error_consumes_the_login_state() {
     let mut siege = Siege::new().await;
     let (mut browser, callback) = siege.comes_back(siege.alice).await;
     let keeps_its_cookies = browser.clone();
@@ -82,7 +82,7 @@ async fn an_attempt_that_entra_refused_is_used_as_well() {
 }
 
 #[tokio::test]
-async fn an_attempt_is_good_for_ten_minutes() {
+async fn login_state_expires_after_ten_minutes() {
     let mut siege = Siege::new().await;
     let (mut late, mut in_time) = (Browser::new(), Browser::new());
     let entra = siege.begin(&mut late).await;
@@ -106,7 +106,7 @@ async fn an_attempt_is_good_for_ten_minutes() {
 }
 
 #[tokio::test]
-async fn a_parameter_that_comes_twice_is_refused() {
+async fn callback_rejects_duplicate_parameters() {
     let mut siege = Siege::new().await;
     let (mut browser, callback) = siege.comes_back(siege.alice).await;
     let add = |extra: &str| {
@@ -132,7 +132,7 @@ async fn a_parameter_that_comes_twice_is_refused() {
 }
 
 #[tokio::test]
-async fn an_answer_with_neither_code_nor_error_is_refused() {
+async fn callback_rejects_missing_code_and_error() {
     let mut siege = Siege::new().await;
     for (how, extra) in [("no code", ""), ("an empty code", "&code="), ("a code without value", "&code")] {
         let mut browser = Browser::new();
@@ -146,7 +146,7 @@ async fn an_answer_with_neither_code_nor_error_is_refused() {
 }
 
 #[tokio::test]
-async fn an_error_beside_a_code_is_an_error() {
+async fn callback_error_takes_precedence_over_code() {
     let mut siege = Siege::new().await;
     let (mut browser, callback) = siege.comes_back(siege.alice).await;
     siege
@@ -161,7 +161,7 @@ async fn an_error_beside_a_code_is_an_error() {
 }
 
 #[tokio::test]
-async fn what_an_error_says_is_repeated_nowhere() {
+async fn callback_error_text_is_not_shown_or_logged() {
     let mut siege = Siege::new().await;
     for (how, error, description) in [
         ("a plain address", "server_error", "User account eve@evil.example does not exist"),

@@ -9,7 +9,7 @@ use crate::callback::{parameter, with, without};
 use crate::support::Browser;
 
 #[tokio::test]
-async fn a_session_that_was_planted_before_the_sign_in_is_not_the_one_after_it() {
+async fn signin_replaces_planted_session() {
     let mut siege = Siege::new().await;
     let mut of_eve = siege.world.sign_in(&siege.service, siege.eve).await;
     let planted = of_eve.cookies["entraway"].clone();
@@ -26,7 +26,7 @@ async fn a_session_that_was_planted_before_the_sign_in_is_not_the_one_after_it()
 }
 
 #[tokio::test]
-async fn who_signs_in_where_somebody_else_was_signed_in_becomes_nobody_but_themselves() {
+async fn signin_replaces_session_of_another_user() {
     let mut siege = Siege::new().await;
     let mut browser = siege.world.sign_in(&siege.service, siege.alice).await;
     let mut of_alice = browser.clone();
@@ -44,7 +44,7 @@ async fn who_signs_in_where_somebody_else_was_signed_in_becomes_nobody_but_thems
 }
 
 #[tokio::test]
-async fn what_one_person_brought_from_entra_signs_nobody_else_in() {
+async fn callback_rejects_state_or_code_of_another_user() {
     let mut siege = Siege::new().await;
     let (mut of_eve, eves) = siege.comes_back(siege.eve).await;
     let (mut of_alice, alices) = siege.comes_back(siege.alice).await;
@@ -66,7 +66,7 @@ async fn what_one_person_brought_from_entra_signs_nobody_else_in() {
 }
 
 #[tokio::test]
-async fn a_request_to_entra_that_was_altered_on_its_way_ends_in_nothing() {
+async fn signin_fails_after_altered_authorization_request() {
     let mut siege = Siege::new().await;
     let nonce = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE";
     let other = parameter(&Browser::new().begin(&siege.service).await, "state");
@@ -87,7 +87,7 @@ async fn a_request_to_entra_that_was_altered_on_its_way_ends_in_nothing() {
 }
 
 #[tokio::test]
-async fn an_answer_in_another_form_is_none() {
+async fn callback_accepts_only_get_at_its_exact_path() {
     let mut siege = Siege::new().await;
     let (mut browser, callback) = siege.comes_back(siege.alice).await;
     siege.world.simulator.clear_requests();

@@ -7,7 +7,7 @@ use crate::callback::{parameter, with};
 use crate::support::Browser;
 
 #[tokio::test]
-async fn a_code_of_another_attempt_is_refused() {
+async fn callback_rejects_code_of_another_login_state() {
     let mut siege = Siege::new().await;
     let mut browser = Browser::new();
     let (first, second) = (siege.begin(&mut browser).await, siege.begin(&mut browser).await);
@@ -19,7 +19,7 @@ async fn a_code_of_another_attempt_is_refused() {
 }
 
 #[tokio::test]
-async fn a_code_that_was_redeemed_is_refused_even_if_we_forgot_the_attempt() {
+async fn callback_rejects_redeemed_code_after_record_loss() {
     let mut siege = Siege::new().await;
     let (mut browser, callback) = siege.comes_back(siege.alice).await;
     let mut again = browser.clone();
@@ -30,7 +30,7 @@ async fn a_code_that_was_redeemed_is_refused_even_if_we_forgot_the_attempt() {
 }
 
 #[tokio::test]
-async fn a_code_that_entra_does_not_take_is_refused() {
+async fn callback_rejects_code_that_entra_refuses() {
     let mut siege = Siege::new().await;
     let expired = "The provided authorization code or refresh token has expired due to inactivity.";
     for (how, error, expected) in [

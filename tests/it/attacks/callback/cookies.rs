@@ -8,7 +8,7 @@ use crate::support::Browser;
 const UNKNOWN: (u16, &str) = (400, "attempt_unknown");
 
 #[tokio::test]
-async fn a_cookie_that_was_moved_or_altered_opens_nothing() {
+async fn callback_rejects_swapped_or_altered_cookies() {
     let mut siege = Siege::new().await;
     let mut browser = Browser::new();
     let (one, two) = (siege.begin(&mut browser).await, siege.begin(&mut browser).await);
@@ -44,7 +44,7 @@ async fn a_cookie_that_was_moved_or_altered_opens_nothing() {
 }
 
 #[tokio::test]
-async fn planted_cookies_beside_a_sealed_one_count_for_nothing() {
+async fn callback_ignores_planted_duplicate_cookies() {
     let mut siege = Siege::new().await;
     for (how, change) in [
         ("the same cookie twice", (|value: &str| format!("{value}; NAME={value}")) as fn(&str) -> String),
@@ -72,7 +72,7 @@ fn flip(text: &str, at: usize) -> String {
 }
 
 #[tokio::test]
-async fn a_cookie_under_another_name_opens_nothing() {
+async fn callback_rejects_renamed_cookies() {
     let siege = Siege::with(|_, config| config.server.public_url = "https://e.com".parse().unwrap());
     let mut siege = siege.await;
     let (good, callback) = siege.comes_back(siege.alice).await;
@@ -105,7 +105,7 @@ async fn a_cookie_under_another_name_opens_nothing() {
 }
 
 #[tokio::test]
-async fn a_cookie_that_somebody_else_sealed_opens_nothing() {
+async fn callback_rejects_cookies_sealed_with_foreign_key() {
     let mut siege = Siege::new().await;
     for (how, key) in [("a key of zeros", [0; 64]), ("a key of another service", [0x5c; 64])] {
         let other = siege.another(|config| config.session.cookie_keys = vec![CookieKey::from(key)]).await;

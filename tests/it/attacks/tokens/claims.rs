@@ -21,7 +21,7 @@ fn without(how: &'static str, code: &'static str, name: &'static str) -> Wrong {
 }
 
 #[tokio::test]
-async fn a_token_of_another_issuer_is_refused() {
+async fn id_token_with_wrong_issuer_is_rejected() {
     let siege = Siege::new().await;
     let world = &siege.world;
     let tenant = world.simulator.edit(|directory| directory.tenant_id);
@@ -43,7 +43,7 @@ async fn a_token_of_another_issuer_is_refused() {
 }
 
 #[tokio::test]
-async fn a_token_for_another_app_is_refused() {
+async fn id_token_with_wrong_audience_is_rejected() {
     let siege = Siege::new().await;
     let world = &siege.world;
     let (ours, other) = (world.simulator.edit(|directory| directory.client_id.clone()), Uuid::new_v4().to_string());
@@ -61,7 +61,7 @@ async fn a_token_for_another_app_is_refused() {
 }
 
 #[tokio::test]
-async fn a_token_of_another_time_is_refused() {
+async fn id_token_outside_its_validity_is_rejected() {
     let siege = Siege::new().await;
     let world = &siege.world;
     let at = |how, code, name: &'static str, seconds: i64| {
@@ -88,7 +88,7 @@ async fn a_token_of_another_time_is_refused() {
 }
 
 #[tokio::test]
-async fn a_token_that_answers_another_attempt_is_refused() {
+async fn id_token_with_wrong_nonce_is_rejected() {
     let siege = Siege::new().await;
     let entra = Browser::new().begin(&siege.service).await;
     let nonce_of_another = entra.query_pairs().find(|(name, _)| name == "nonce").unwrap().1.into_owned();
@@ -107,7 +107,7 @@ async fn a_token_that_answers_another_attempt_is_refused() {
 }
 
 #[tokio::test]
-async fn a_token_that_does_not_say_who_came_is_refused() {
+async fn id_token_with_invalid_identity_claims_is_rejected() {
     let siege = Siege::new().await;
     let world = &siege.world;
     let bare = world.simulator.edit(|directory| directory.tenant_id).as_uuid().simple().to_string();
@@ -145,7 +145,7 @@ async fn a_token_that_does_not_say_who_came_is_refused() {
 }
 
 #[tokio::test]
-async fn a_refused_token_leaves_the_session_that_the_browser_had() {
+async fn rejected_id_token_keeps_the_existing_session() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;

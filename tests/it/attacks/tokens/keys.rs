@@ -12,7 +12,7 @@ use crate::attacks::Siege;
 use crate::support::Browser;
 
 #[tokio::test]
-async fn a_published_key_is_good_for_what_it_was_published_for() {
+async fn published_key_is_rejected_outside_its_use_or_issuer() {
     let mut siege = Siege::new().await;
     let forge = Arc::new(Forge::new());
     let tenant = siege.world.simulator.edit(|directory| directory.tenant_id);

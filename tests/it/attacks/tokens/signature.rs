@@ -10,7 +10,7 @@ use super::{refuses, refuses_each, wrong};
 use crate::attacks::Siege;
 
 #[tokio::test]
-async fn a_token_that_entra_did_not_sign_as_it_signs_is_refused() {
+async fn id_token_with_invalid_signature_is_rejected() {
     let siege = Siege::new().await;
     let world = &siege.world;
     let signed = |how, code, signing: Signing| wrong(how, code, move |token| token.signing = signing.clone());
@@ -32,7 +32,7 @@ async fn a_token_that_entra_did_not_sign_as_it_signs_is_refused() {
 }
 
 #[tokio::test]
-async fn a_token_that_names_its_key_or_algorithm_in_another_way_is_refused() {
+async fn id_token_with_wrong_kid_alg_or_typ_is_rejected() {
     let siege = Siege::new().await;
     let cases = vec![
         wrong("no key id", "id_token_unknown_key", |token| {
@@ -74,7 +74,7 @@ async fn a_token_that_names_its_key_or_algorithm_in_another_way_is_refused() {
 }
 
 #[tokio::test]
-async fn a_token_cannot_bring_its_own_key_along() {
+async fn id_token_with_embedded_key_is_rejected() {
     let siege = Siege::new().await;
     let world = &siege.world;
     let forge = Arc::new(Forge::new());
@@ -101,7 +101,7 @@ async fn a_token_cannot_bring_its_own_key_along() {
 }
 
 #[tokio::test]
-async fn a_signature_is_needed_even_where_the_header_says_rs256() {
+async fn id_token_with_empty_or_foreign_signature_is_rejected() {
     let mut siege = Siege::new().await;
     let forge = Arc::new(Forge::new());
     forge.publish(&siege.world.simulator);

@@ -21,7 +21,7 @@ fn claim(token: &mut IdToken, tenant: &str, issuer: &str) {
 }
 
 #[tokio::test]
-async fn an_open_endpoint_is_open_to_allowed_tenants_only() {
+async fn open_endpoint_rejects_tenants_that_are_not_allowed() {
     for endpoint in [Tenant::Organizations, Tenant::Common] {
         let partner = TenantId::from(Uuid::new_v4());
         let siege = Siege::with(|world, config| {
@@ -80,9 +80,7 @@ async fn an_open_endpoint_is_open_to_allowed_tenants_only() {
 /// What is recorded of somebody with Alice's id in another tenant is not told as hers, whoever came first.
 #[rstest]
 #[tokio::test]
-async fn another_tenants_person_with_the_same_id_is_nobody_on_the_persons_pages(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn pages_hide_records_of_same_object_id_in_other_tenant(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let (alice, group) = world.alice();
     let partner = TenantId::from(Uuid::new_v4());
@@ -132,7 +130,7 @@ async fn another_tenants_person_with_the_same_id_is_nobody_on_the_persons_pages(
 }
 
 #[tokio::test]
-async fn a_domain_stands_for_its_own_tenant_only() {
+async fn tenant_domain_rejects_tokens_of_other_tenants() {
     let siege = Siege::with(|_, config| config.entra.tenant = Tenant::Domain("contoso-sim.example".into())).await;
     let authority = siege.world.simulator.authority_url();
     let cases = vec![wrong("another tenant than the domain's", "tenant_not_allowed", move |token| {
@@ -143,7 +141,7 @@ async fn a_domain_stands_for_its_own_tenant_only() {
 }
 
 #[tokio::test]
-async fn an_allowed_domain_is_that_of_the_sign_in_name_and_not_of_the_mail_somebody_entered() {
+async fn allowed_email_domain_checks_upn_and_not_email_claim() {
     let siege = Siege::with(|_, config| {
         config.policy.allowed_email_domains = ["contoso-sim.example".to_owned()].into();
     });

@@ -11,7 +11,7 @@ use super::{refuses, refuses_each, wrong};
 use crate::attacks::Siege;
 
 #[tokio::test]
-async fn a_claim_that_stands_there_twice_is_refused_however_well_it_is_signed() {
+async fn id_token_with_duplicate_claim_is_rejected() {
     let mut siege = Siege::new().await;
     let forge = Arc::new(Forge::new());
     forge.publish(&siege.world.simulator);
@@ -48,7 +48,7 @@ async fn a_claim_that_stands_there_twice_is_refused_however_well_it_is_signed() 
 }
 
 #[tokio::test]
-async fn a_header_that_says_something_twice_is_refused() {
+async fn id_token_with_duplicate_header_field_is_rejected() {
     let mut siege = Siege::new().await;
     let forge = Arc::new(Forge::new());
     forge.publish(&siege.world.simulator);
@@ -74,7 +74,7 @@ fn twice(object: &str, name: &str, value: &Value, in_front: bool) -> String {
 }
 
 #[tokio::test]
-async fn what_is_no_token_at_all_is_refused() {
+async fn id_token_that_is_not_a_jwt_is_rejected() {
     let siege = Siege::new().await;
     let raw = |how, text: &str| {
         let text = text.to_owned();
@@ -97,7 +97,7 @@ async fn what_is_no_token_at_all_is_refused() {
 }
 
 #[tokio::test]
-async fn a_good_token_with_something_around_it_is_refused() {
+async fn id_token_with_surrounding_characters_is_rejected() {
     let mut siege = Siege::new().await;
     let forge = Arc::new(Forge::new());
     forge.publish(&siege.world.simulator);
@@ -120,7 +120,7 @@ async fn a_good_token_with_something_around_it_is_refused() {
 }
 
 #[tokio::test]
-async fn an_answer_without_a_token_is_no_sign_in() {
+async fn token_response_without_id_token_is_rejected() {
     let mut siege = Siege::new().await;
     siege.secrets.add("access token", "good-for-something");
     for (how, id_token) in [("no id_token", None), ("a null id_token", Some(Value::Null))] {
@@ -139,7 +139,7 @@ async fn an_answer_without_a_token_is_no_sign_in() {
 }
 
 #[tokio::test]
-async fn a_token_of_any_size_is_refused_for_what_is_wrong_with_it() {
+async fn oversized_id_token_is_rejected_for_its_actual_fault() {
     let siege = Siege::new().await;
     let ours = siege.world.simulator.edit(|directory| directory.client_id.clone());
     let set = |how, code, name: &'static str, value: Value| {

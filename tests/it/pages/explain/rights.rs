@@ -9,9 +9,7 @@ use crate::support::{LiteLlm, Native};
 
 #[rstest]
 #[tokio::test]
-async fn the_person_and_operators_see_it_and_for_all_others_it_is_not_there(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn explain_is_visible_to_the_user_and_operators_only(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut scene = Scene::new(store).await;
     let [evals] = assigned(&scene.world, ["Evals"]);
     let alice = person(&scene.world, "Alice Arden", &[evals]);
@@ -49,7 +47,7 @@ async fn the_person_and_operators_see_it_and_for_all_others_it_is_not_there(
 
 #[rstest]
 #[tokio::test]
-async fn who_is_no_operator_does_not_learn_which_teams_there_are(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn explain_does_not_reveal_team_existence_to_users(#[values(Native, LiteLlm)] store: StoreKind) {
     let scene = Scene::new(store).await;
     let [secret] = assigned(&scene.world, ["Secret Project"]);
     let alice = person(&scene.world, "Alice Arden", &[]);

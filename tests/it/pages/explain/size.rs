@@ -70,9 +70,7 @@ const MANY_LITELLM: &str = r#"insert into public."LiteLLM_BudgetTable" (budget_i
 
 #[rstest]
 #[tokio::test]
-async fn one_person_among_many_is_found_without_reading_a_table_from_end_to_end(
-    #[values(Native, LiteLlm)] store: StoreKind,
-) {
+async fn explain_reads_no_large_table_in_full(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut scene = Scene::new(store).await;
     if store == LiteLlm {
         // As docs/litellm-indexes.sql has it; before there are rows that change, whose older versions would have it wait.
