@@ -79,7 +79,7 @@ const NUMBERS: &[(&str, &str)] = &[
 pub(super) fn sources() -> String {
     fn read(folder: &Path, text: &mut String) {
         for path in fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path()) {
-            if path.ends_with("src/fake") || path.ends_with("crates/entra-simulator") {
+            if path.ends_with("crates/entra-simulator") {
                 continue;
             }
             if path.is_dir() {
