@@ -1,4 +1,4 @@
-//! Measures the release program, with a private Postgres of its default durability and the simulated Entra and Graph in
+//! Measures the program as the image has it, with a private Postgres of its default durability and the simulated Entra and Graph in
 //! processes of their own, and writes `docs/performance.md`. Run it by `script/bench`.
 
 mod begin;

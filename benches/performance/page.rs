@@ -54,7 +54,7 @@ fn machine(postgres: &str) -> String {
     let peers: Vec<String> = peers.iter().filter_map(|(program, option)| version(program, option)).collect();
     format!(
         "Measured on {cores} cores ({model}), {} GiB, {}, Postgres {postgres} with its default durability; {}.\n\
-         The service is the release program in a process of its own, with the demo in it, which the image leaves out. The simulated Entra and Graph, the browsers or `wrk`, and\n\
+         The service is built as for the image, and a process of its own, with the demo in it, which the image leaves out. The simulated Entra and Graph, the browsers or `wrk`, and\n\
          Postgres run beside it on the same cores, so that what is measured pays for all of them.",
         kib / 1024 / 1024,
         std::env::consts::OS,

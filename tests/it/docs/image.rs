@@ -25,7 +25,7 @@ fn words(instruction: &str) -> Vec<String> {
 fn the_image_holds_no_demo_and_runs_as_nobody_special() {
     let instructions = instructions();
     let builds = instructions.iter().find(|line| line.contains("cargo build")).expect("the image builds the program");
-    for option in ["--release", "--locked", "--no-default-features"] {
+    for option in ["--profile dist", "--locked", "--no-default-features"] {
         assert!(builds.contains(option), "the image is built without {option}: {builds}");
     }
     assert!(instructions.contains(&"ARG FEATURES=\"\"".to_owned()), "unless they are asked for there are no features");
