@@ -8,10 +8,8 @@ use sqlx::{Connection as _, PgConnection};
 
 use super::check::{assert_only_failure, assert_ready, assert_told, check, world_of};
 use super::program::{CONFIG, DATABASE_PASSWORD, Folder, Program, environment, with};
-use super::redis::{self, REDIS_PASSWORD, address, listener};
+use super::redis::address;
 use crate::support::{World, cluster};
-
-const CHANNEL: &str = "litellm_proxy.auth_cache_invalidation";
 
 const TABLES: [&str; 6] = [
     "LiteLLM_BudgetTable",
@@ -217,48 +215,6 @@ async fn a_param_without_effect_is_a_warning_with_the_native_store() {
 }
 
 #[tokio::test]
-async fn listening_workers_are_counted_in_their_namespace() {
-    let (world, redis) = (world().await, redis::start());
-    let env = environment(&world);
-    let yaml = config_with_redis(&address(redis.port), "");
-    let namespace = config_with_redis(&address(redis.port), "  redis_namespace: prod\n");
-
-    let ended = check(&world, &yaml, &env).await;
-    let remedy = "is a proxy running with this Redis, and is litellm.redis_namespace its namespace?";
-    assert_told(&ended, "warn", "LiteLLM's caches", "Redis answers, but no proxy listens there", remedy);
-    assert_ready(&ended);
-
-    let _workers = [listener(&redis, CHANNEL).await, listener(&redis, CHANNEL).await];
-    let ended = check(&world, &yaml, &env).await;
-    assert_told(&ended, "ok", "LiteLLM's caches", "2 workers listen", "");
-    assert_ready(&ended);
-    let ended = check(&world, &namespace, &env).await;
-    assert_told(&ended, "warn", "LiteLLM's caches", "no proxy listens there", remedy);
-    let _worker = listener(&redis, &format!("prod:{CHANNEL}")).await;
-    let ended = check(&world, &namespace, &env).await;
-    assert_told(&ended, "ok", "LiteLLM's caches", "1 worker listens", "");
-}
-
-#[tokio::test]
-async fn a_redis_out_of_reach_or_with_another_password_is_a_warning_without_its_secret() {
-    let (world, redis) = (world().await, redis::start());
-    let remedy = "mend litellm.redis_url, or leave it out: the proxies then see changes within a minute";
-    for (url, secret, found) in [
-        (address(1), REDIS_PASSWORD, "Redis cannot be reached"),
-        (
-            address(redis.port).replace(REDIS_PASSWORD, "an0ther-S3cret"),
-            "an0ther-S3cret",
-            "Redis refuses the user or the password",
-        ),
-    ] {
-        let ended = check(&world, &config_with_redis(&url, ""), &environment(&world)).await;
-        assert_told(&ended, "warn", "LiteLLM's caches", found, remedy);
-        assert_ready(&ended);
-        assert!(!ended.all().contains(secret), "the password of Redis is told: {ended:?}");
-    }
-}
-
-#[tokio::test]
 async fn the_redis_of_proxies_is_not_asked_with_the_native_store() {
     let world = world_of(StoreKind::Native).await;
     let yaml = config_with_redis(&address(1), "").replace("store: litellm\n", "");
@@ -309,4 +265,56 @@ async fn row_level_security_that_hides_rows_is_told_of() {
     let ended = check(&world, &config(""), &environment(&world)).await;
     let found = "row-level security hides rows of LiteLLM_UserTable";
     assert_only_failure(&ended, "LiteLLM's tables", found, "docs/litellm.md");
+}
+
+/// With a real Redis.
+mod slow {
+    use super::super::check::{assert_ready, assert_told, check};
+    use super::super::program::environment;
+    use super::super::redis::{self, REDIS_PASSWORD, address, listener};
+    use super::{config_with_redis, world};
+
+    const CHANNEL: &str = "litellm_proxy.auth_cache_invalidation";
+
+    #[tokio::test]
+    async fn listening_workers_are_counted_in_their_namespace() {
+        let (world, redis) = (world().await, redis::start());
+        let env = environment(&world);
+        let yaml = config_with_redis(&address(redis.port), "");
+        let namespace = config_with_redis(&address(redis.port), "  redis_namespace: prod\n");
+
+        let ended = check(&world, &yaml, &env).await;
+        let remedy = "is a proxy running with this Redis, and is litellm.redis_namespace its namespace?";
+        assert_told(&ended, "warn", "LiteLLM's caches", "Redis answers, but no proxy listens there", remedy);
+        assert_ready(&ended);
+
+        let _workers = [listener(&redis, CHANNEL).await, listener(&redis, CHANNEL).await];
+        let ended = check(&world, &yaml, &env).await;
+        assert_told(&ended, "ok", "LiteLLM's caches", "2 workers listen", "");
+        assert_ready(&ended);
+        let ended = check(&world, &namespace, &env).await;
+        assert_told(&ended, "warn", "LiteLLM's caches", "no proxy listens there", remedy);
+        let _worker = listener(&redis, &format!("prod:{CHANNEL}")).await;
+        let ended = check(&world, &namespace, &env).await;
+        assert_told(&ended, "ok", "LiteLLM's caches", "1 worker listens", "");
+    }
+
+    #[tokio::test]
+    async fn a_redis_out_of_reach_or_with_another_password_is_a_warning_without_its_secret() {
+        let (world, redis) = (world().await, redis::start());
+        let remedy = "mend litellm.redis_url, or leave it out: the proxies then see changes within a minute";
+        for (url, secret, found) in [
+            (address(1), REDIS_PASSWORD, "Redis cannot be reached"),
+            (
+                address(redis.port).replace(REDIS_PASSWORD, "an0ther-S3cret"),
+                "an0ther-S3cret",
+                "Redis refuses the user or the password",
+            ),
+        ] {
+            let ended = check(&world, &config_with_redis(&url, ""), &environment(&world)).await;
+            assert_told(&ended, "warn", "LiteLLM's caches", found, remedy);
+            assert_ready(&ended);
+            assert!(!ended.all().contains(secret), "the password of Redis is told: {ended:?}");
+        }
+    }
 }

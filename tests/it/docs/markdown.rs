@@ -90,7 +90,7 @@ impl Document {
     }
 
     /// The text without its blocks of code; the lines stay where they are.
-    pub(super) fn prose(&self) -> String {
+    pub(in crate::docs) fn prose(&self) -> String {
         let mut prose = String::new();
         let mut fence: Option<&str> = None;
         for line in self.text.lines() {

@@ -25,7 +25,7 @@ fn statements(name: &str) -> Vec<(usize, String)> {
     all
 }
 
-pub(super) async fn run(pool: &PgPool, name: &str) {
+pub(in crate::docs) async fn run(pool: &PgPool, name: &str) {
     for (line, statement) in statements(name) {
         let rows = sqlx::raw_sql(AssertSqlSafe(statement.clone())).fetch_all(pool).await;
         let rows = rows.unwrap_or_else(|error| panic!("{name}:{line}: {error}\n{statement}"));
@@ -43,7 +43,7 @@ async fn the_queries_of_the_readme_show_what_a_sign_in_made() {
 }
 
 /// Whom an operator of a hosted Postgres is: no superuser, but the owner of a LiteLLM proxy's database.
-pub(super) const OWNER: &str = r"
+pub(in crate::docs) const OWNER: &str = r"
     create role owner login createrole;
     alter database litellm owner to owner;
     alter schema public owner to owner;

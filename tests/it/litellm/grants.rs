@@ -237,29 +237,6 @@ fn forget(world: &World) {
 }
 
 #[tokio::test]
-async fn without_any_one_right_of_the_script_something_fails() {
-    let world = world().await;
-    let service = with_team_params(&world, true, "max_budget: 5, team_member_budget: 1").await;
-    assert_eq!(life(&world, &service).await, None, "with all rights all is well");
-    let mut superfluous = Vec::new();
-    for right in granted() {
-        forget(&world);
-        right.revoke(&world).await;
-        if life(&world, &service).await.is_none() {
-            superfluous.push(right.clone());
-        }
-        right.grant(&world).await;
-    }
-    forget(&world);
-    assert_eq!(life(&world, &service).await, None, "all rights were given back");
-    assert_eq!(
-        superfluous,
-        [],
-        "docs/litellm-grants.sql and src/store/litellm/columns.rs: nothing fails without these"
-    );
-}
-
-#[tokio::test]
 async fn the_script_gives_the_use_of_the_schema_where_not_everybody_has_it() {
     let world = world().await;
     define(&world, "revoke all on schema public from public").await;
@@ -267,4 +244,32 @@ async fn the_script_gives_the_use_of_the_schema_where_not_everybody_has_it() {
     assert_eq!(life(&world, &service).await, None);
     let sql = "select to_jsonb(has_schema_privilege('entraway', 'public', 'create'))";
     assert_eq!(query(&world, sql, &[]).await, Value::Bool(false));
+}
+
+/// Signs users in once without each of the grants.
+mod slow {
+    use super::*;
+
+    #[tokio::test]
+    async fn without_any_one_right_of_the_script_something_fails() {
+        let world = world().await;
+        let service = with_team_params(&world, true, "max_budget: 5, team_member_budget: 1").await;
+        assert_eq!(life(&world, &service).await, None, "with all rights all is well");
+        let mut superfluous = Vec::new();
+        for right in granted() {
+            forget(&world);
+            right.revoke(&world).await;
+            if life(&world, &service).await.is_none() {
+                superfluous.push(right.clone());
+            }
+            right.grant(&world).await;
+        }
+        forget(&world);
+        assert_eq!(life(&world, &service).await, None, "all rights were given back");
+        assert_eq!(
+            superfluous,
+            [],
+            "docs/litellm-grants.sql and src/store/litellm/columns.rs: nothing fails without these"
+        );
+    }
 }

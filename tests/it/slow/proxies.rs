@@ -112,7 +112,7 @@ const CLAIMS: &[(&str, &str)] = &[
 #[test]
 fn upstream_check_of_the_docs_is_the_tested_one() {
     let shown = recipe::recipe("docs/proxies/README.md", "rust");
-    let tested = include_str!("forward_auth/upstream_check.rs");
+    let tested = include_str!("../forward_auth/upstream_check.rs");
     assert!(tested.contains(shown.trim_end()), "docs/proxies/README.md shows other code than the tests run:\n{shown}");
 }
 
