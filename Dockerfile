@@ -17,8 +17,8 @@ COPY . .
 # Cargo's downloads and build results are in caches between image builds, not in a layer, so the program is copied out.
 RUN --mount=type=cache,id=entraway-registry,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,id=entraway-target,target=/src/target,sharing=locked \
-    cargo build --release --locked --no-default-features --features "$FEATURES" --bin entraway \
-    && cp target/release/entraway /entraway
+    cargo build --profile dist --locked --no-default-features --features "$FEATURES" --bin entraway \
+    && cp target/dist/entraway /entraway
 
 FROM gcr.io/distroless/cc-debian12:nonroot@sha256:9dac0a79194e45a7da0158a9c6da57b217585af0786db3845d1f0ec1a0dd182f
 COPY --from=build /entraway /entraway

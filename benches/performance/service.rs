@@ -66,7 +66,7 @@ impl Drop for Service {
 }
 
 impl Service {
-    /// The release program, once it is ready.
+    /// The program, optimized as in the image, once it is ready.
     pub(crate) async fn start(database: &str, store: StoreKind, entra: &Facts) -> anyhow::Result<Self> {
         Self::run(Command::new(env!("CARGO_BIN_EXE_entraway")).arg("serve"), database, store, entra).await
     }

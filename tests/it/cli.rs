@@ -3,7 +3,6 @@
 pub(crate) mod check;
 mod check_litellm;
 mod database;
-pub(crate) mod demo;
 mod explain;
 mod help;
 mod logs;

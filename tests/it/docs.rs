@@ -9,7 +9,7 @@ mod install;
 mod limits;
 mod links;
 pub(crate) mod markdown;
-mod operations;
 mod queries;
 mod references;
 mod security;
+mod slow;

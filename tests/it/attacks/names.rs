@@ -126,74 +126,6 @@ fn hide(siege: &mut Siege, name: &str) {
 
 #[rstest]
 #[tokio::test]
-async fn user_display_name_is_stored_and_shown_as_text(#[values(Native, LiteLlm)] store: StoreKind) {
-    let mut siege = Siege::of(store).await;
-    for (number, (how, name, becomes)) in names().into_iter().enumerate() {
-        let address = format!("person{number}@contoso-sim.example");
-        let person = person(&siege, &name, &address, None);
-        let (mut browser, page) = enters(&mut siege, how, person).await;
-        let kept = kept(&name, &becomes);
-        assert_eq!(siege.world.rows().await.users[&person.to_string()]["user_alias"], json!(kept), "{how}: the row");
-        let me = browser.me(&siege.service).await;
-        assert_eq!(me.json()["user"]["display_name"], json!(kept), "{how}: /api/me");
-        let seen = kept.unwrap_or(address);
-        assert_eq!(shown(between(&page, "<h1>", "</h1>")), seen, "{how}: on the page");
-        assert_eq!(shown(between(&page, "<title>", "</title>")), format!("{seen} · Entraway"), "{how}: the title");
-        hide(&mut siege, &name);
-        hide(&mut siege, &seen);
-    }
-    siege.stands(40).await;
-}
-
-#[rstest]
-#[tokio::test]
-async fn group_display_name_is_stored_and_shown_as_text(#[values(Native, LiteLlm)] store: StoreKind) {
-    let mut siege = Siege::of(store).await;
-    for (how, name, becomes) in names() {
-        let group = siege.world.simulator.edit(|directory| {
-            let group = directory.group(&name);
-            directory.assign(group);
-            group
-        });
-        let address = format!("{group}@contoso-sim.example");
-        let member = person(&siege, "Member", &address, None);
-        siege.world.simulator.edit(|directory| directory.put(member, group));
-        let (mut browser, page) = enters(&mut siege, how, member).await;
-        let kept = kept(&name, &becomes).unwrap_or(group.to_string());
-        let rows = siege.world.rows().await;
-        let alias = |rows: &Value, name: &str| rows[name].as_str().unwrap().to_owned();
-        let id = group.to_string();
-        assert_eq!(alias(&rows.organizations[&id], "organization_alias"), kept, "{how}: the organization");
-        assert_eq!(alias(&rows.teams[&id], "team_alias"), kept, "{how}: the team");
-        assert_eq!(siege.world.last_run().await["failures"], json!([]), "{how}");
-        let me = browser.me(&siege.service).await.json();
-        assert_eq!(me["teams"][0]["team_alias"], json!(kept), "{how}: /api/me");
-        for (title, path) in [("Organizations", "organizations"), ("Teams", "teams")] {
-            let table = between(&page, &format!("<h2>{title}</h2>"), "</section>");
-            let link = format!("<th scope=\"row\"><a href=\"/{path}/{id}\">");
-            assert_eq!(shown(between(table, &link, "</a></th>")), kept, "{how}: among the {path} of the page");
-            let own = browser.get(siege.at(&format!("/{path}/{id}"))).await;
-            assert_eq!(own.status, 200, "{how}: {own:#?}");
-            assert_eq!(shown(between(&own.body, "<h1>", "</h1>")), kept, "{how}: on its own page among the {path}");
-            let title = shown(between(&own.body, "<title>", "</title>"));
-            assert_eq!(title, format!("{kept} · Entraway"), "{how}: the title of its own page among the {path}");
-        }
-        let sync = shown(between(between(&page, "<h2>Last sync</h2>", "</section>"), "</time>: ", "</p>"));
-        assert!(sync.contains(&format!("joined {kept}")), "{how}: {sync}");
-        let before = siege.world.versions().await;
-        siege.world.sign_in(&siege.service, member).await;
-        assert_eq!(siege.world.versions().await, before, "{how}: the second sign-in knows it again");
-        siege.world.simulator.edit(|directory| directory.remove_group(group));
-        hide(&mut siege, &name);
-        if kept != id {
-            hide(&mut siege, &kept);
-        }
-    }
-    siege.stands(40).await;
-}
-
-#[rstest]
-#[tokio::test]
 async fn invalid_email_is_not_stored_or_shown(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut siege = Siege::of(store).await;
     let long = format!("{}@evil.example", "x".repeat(10_000));
@@ -223,4 +155,77 @@ async fn invalid_email_is_not_stored_or_shown(#[values(Native, LiteLlm)] store: 
         hide(&mut siege, address);
     }
     siege.stands(15).await;
+}
+
+/// Sign-ins with each of the names.
+mod slow {
+    use super::*;
+
+    #[rstest]
+    #[tokio::test]
+    async fn user_display_name_is_stored_and_shown_as_text(#[values(Native, LiteLlm)] store: StoreKind) {
+        let mut siege = Siege::of(store).await;
+        for (number, (how, name, becomes)) in names().into_iter().enumerate() {
+            let address = format!("person{number}@contoso-sim.example");
+            let person = person(&siege, &name, &address, None);
+            let (mut browser, page) = enters(&mut siege, how, person).await;
+            let kept = kept(&name, &becomes);
+            assert_eq!(siege.world.rows().await.users[&person.to_string()]["user_alias"], json!(kept), "{how}: the row");
+            let me = browser.me(&siege.service).await;
+            assert_eq!(me.json()["user"]["display_name"], json!(kept), "{how}: /api/me");
+            let seen = kept.unwrap_or(address);
+            assert_eq!(shown(between(&page, "<h1>", "</h1>")), seen, "{how}: on the page");
+            assert_eq!(shown(between(&page, "<title>", "</title>")), format!("{seen} · Entraway"), "{how}: the title");
+            hide(&mut siege, &name);
+            hide(&mut siege, &seen);
+        }
+        siege.stands(40).await;
+    }
+
+    #[rstest]
+    #[tokio::test]
+    async fn group_display_name_is_stored_and_shown_as_text(#[values(Native, LiteLlm)] store: StoreKind) {
+        let mut siege = Siege::of(store).await;
+        for (how, name, becomes) in names() {
+            let group = siege.world.simulator.edit(|directory| {
+                let group = directory.group(&name);
+                directory.assign(group);
+                group
+            });
+            let address = format!("{group}@contoso-sim.example");
+            let member = person(&siege, "Member", &address, None);
+            siege.world.simulator.edit(|directory| directory.put(member, group));
+            let (mut browser, page) = enters(&mut siege, how, member).await;
+            let kept = kept(&name, &becomes).unwrap_or(group.to_string());
+            let rows = siege.world.rows().await;
+            let alias = |rows: &Value, name: &str| rows[name].as_str().unwrap().to_owned();
+            let id = group.to_string();
+            assert_eq!(alias(&rows.organizations[&id], "organization_alias"), kept, "{how}: the organization");
+            assert_eq!(alias(&rows.teams[&id], "team_alias"), kept, "{how}: the team");
+            assert_eq!(siege.world.last_run().await["failures"], json!([]), "{how}");
+            let me = browser.me(&siege.service).await.json();
+            assert_eq!(me["teams"][0]["team_alias"], json!(kept), "{how}: /api/me");
+            for (title, path) in [("Organizations", "organizations"), ("Teams", "teams")] {
+                let table = between(&page, &format!("<h2>{title}</h2>"), "</section>");
+                let link = format!("<th scope=\"row\"><a href=\"/{path}/{id}\">");
+                assert_eq!(shown(between(table, &link, "</a></th>")), kept, "{how}: among the {path} of the page");
+                let own = browser.get(siege.at(&format!("/{path}/{id}"))).await;
+                assert_eq!(own.status, 200, "{how}: {own:#?}");
+                assert_eq!(shown(between(&own.body, "<h1>", "</h1>")), kept, "{how}: on its own page among the {path}");
+                let title = shown(between(&own.body, "<title>", "</title>"));
+                assert_eq!(title, format!("{kept} · Entraway"), "{how}: the title of its own page among the {path}");
+            }
+            let sync = shown(between(between(&page, "<h2>Last sync</h2>", "</section>"), "</time>: ", "</p>"));
+            assert!(sync.contains(&format!("joined {kept}")), "{how}: {sync}");
+            let before = siege.world.versions().await;
+            siege.world.sign_in(&siege.service, member).await;
+            assert_eq!(siege.world.versions().await, before, "{how}: the second sign-in knows it again");
+            siege.world.simulator.edit(|directory| directory.remove_group(group));
+            hide(&mut siege, &name);
+            if kept != id {
+                hide(&mut siege, &kept);
+            }
+        }
+        siege.stands(40).await;
+    }
 }

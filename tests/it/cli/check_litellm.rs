@@ -8,10 +8,8 @@ use sqlx::{Connection as _, PgConnection};
 
 use super::check::{assert_only_failure, assert_ready, assert_told, check, world_of};
 use super::program::{CONFIG, DATABASE_PASSWORD, Folder, Program, environment, with};
-use super::redis::{self, REDIS_PASSWORD, address, listener};
+use super::redis::address;
 use crate::support::{World, cluster};
-
-const CHANNEL: &str = "litellm_proxy.auth_cache_invalidation";
 
 const TABLES: [&str; 6] = [
     "LiteLLM_BudgetTable",
@@ -220,48 +218,6 @@ async fn check_warns_of_litellm_params_with_native_store() {
 }
 
 #[tokio::test]
-async fn check_counts_listening_workers_per_namespace() {
-    let (world, redis) = (world().await, redis::start());
-    let env = environment(&world);
-    let yaml = config_with_redis(&address(redis.port), "");
-    let namespace = config_with_redis(&address(redis.port), "  redis_namespace: prod\n");
-
-    let ended = check(&world, &yaml, &env).await;
-    let remedy = "Check that a proxy uses this Redis, and that litellm.redis_namespace is its namespace";
-    assert_told(&ended, "warn", "LiteLLM's caches", "Redis answers, but no proxy listens there", remedy);
-    assert_ready(&ended);
-
-    let _workers = [listener(&redis, CHANNEL).await, listener(&redis, CHANNEL).await];
-    let ended = check(&world, &yaml, &env).await;
-    assert_told(&ended, "ok", "LiteLLM's caches", "2 workers listen", "");
-    assert_ready(&ended);
-    let ended = check(&world, &namespace, &env).await;
-    assert_told(&ended, "warn", "LiteLLM's caches", "no proxy listens there", remedy);
-    let _worker = listener(&redis, &format!("prod:{CHANNEL}")).await;
-    let ended = check(&world, &namespace, &env).await;
-    assert_told(&ended, "ok", "LiteLLM's caches", "1 worker listens", "");
-}
-
-#[tokio::test]
-async fn check_warns_of_unusable_redis_without_its_password() {
-    let (world, redis) = (world().await, redis::start());
-    let remedy = "Correct litellm.redis_url, or remove it: proxies then see changes within a minute";
-    for (url, secret, found) in [
-        (address(1), REDIS_PASSWORD, "Redis cannot be reached"),
-        (
-            address(redis.port).replace(REDIS_PASSWORD, "an0ther-S3cret"),
-            "an0ther-S3cret",
-            "Redis rejected the user or the password",
-        ),
-    ] {
-        let ended = check(&world, &config_with_redis(&url, ""), &environment(&world)).await;
-        assert_told(&ended, "warn", "LiteLLM's caches", found, remedy);
-        assert_ready(&ended);
-        assert!(!ended.all().contains(secret), "the password of Redis is told: {ended:?}");
-    }
-}
-
-#[tokio::test]
 async fn check_skips_redis_with_native_store() {
     let world = world_of(StoreKind::Native).await;
     let yaml = config_with_redis(&address(1), "").replace("store: litellm\n", "");
@@ -312,4 +268,56 @@ async fn check_fails_when_row_level_security_hides_rows() {
     let ended = check(&world, &config(""), &environment(&world)).await;
     let found = "row-level security hides rows of LiteLLM_UserTable";
     assert_only_failure(&ended, "LiteLLM's tables", found, "docs/reference/litellm.md");
+}
+
+/// With a real Redis.
+mod slow {
+    use super::super::check::{assert_ready, assert_told, check};
+    use super::super::program::environment;
+    use super::super::redis::{self, REDIS_PASSWORD, address, listener};
+    use super::{config_with_redis, world};
+
+    const CHANNEL: &str = "litellm_proxy.auth_cache_invalidation";
+
+    #[tokio::test]
+    async fn check_counts_listening_workers_per_namespace() {
+        let (world, redis) = (world().await, redis::start());
+        let env = environment(&world);
+        let yaml = config_with_redis(&address(redis.port), "");
+        let namespace = config_with_redis(&address(redis.port), "  redis_namespace: prod\n");
+
+        let ended = check(&world, &yaml, &env).await;
+        let remedy = "Check that a proxy uses this Redis, and that litellm.redis_namespace is its namespace";
+        assert_told(&ended, "warn", "LiteLLM's caches", "Redis answers, but no proxy listens there", remedy);
+        assert_ready(&ended);
+
+        let _workers = [listener(&redis, CHANNEL).await, listener(&redis, CHANNEL).await];
+        let ended = check(&world, &yaml, &env).await;
+        assert_told(&ended, "ok", "LiteLLM's caches", "2 workers listen", "");
+        assert_ready(&ended);
+        let ended = check(&world, &namespace, &env).await;
+        assert_told(&ended, "warn", "LiteLLM's caches", "no proxy listens there", remedy);
+        let _worker = listener(&redis, &format!("prod:{CHANNEL}")).await;
+        let ended = check(&world, &namespace, &env).await;
+        assert_told(&ended, "ok", "LiteLLM's caches", "1 worker listens", "");
+    }
+
+    #[tokio::test]
+    async fn check_warns_of_unusable_redis_without_its_password() {
+        let (world, redis) = (world().await, redis::start());
+        let remedy = "Correct litellm.redis_url, or remove it: proxies then see changes within a minute";
+        for (url, secret, found) in [
+            (address(1), REDIS_PASSWORD, "Redis cannot be reached"),
+            (
+                address(redis.port).replace(REDIS_PASSWORD, "an0ther-S3cret"),
+                "an0ther-S3cret",
+                "Redis rejected the user or the password",
+            ),
+        ] {
+            let ended = check(&world, &config_with_redis(&url, ""), &environment(&world)).await;
+            assert_told(&ended, "warn", "LiteLLM's caches", found, remedy);
+            assert_ready(&ended);
+            assert!(!ended.all().contains(secret), "the password of Redis is told: {ended:?}");
+        }
+    }
 }

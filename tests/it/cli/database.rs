@@ -81,45 +81,6 @@ fn tells_no_secret_and_no_time_out(ended: &Ended) {
 }
 
 #[tokio::test]
-async fn check_names_the_reason_for_a_failed_connection() {
-    let scene = Scene::new().await;
-    for Case { url, found, remedy } in scene.cases() {
-        let ended = check(&scene.world, CONFIG, &with(environment(&scene.world), "DB", &url)).await;
-        assert_only_failure(&ended, "database", found, remedy);
-        tells_no_secret_and_no_time_out(&ended);
-    }
-}
-
-/// Both wait for half a minute, try again all the time, and tell a reason once.
-#[tokio::test]
-async fn serve_and_migrate_log_connection_failure_once() {
-    let scene = Scene::new().await;
-    let folder = Folder::new();
-    let config = folder.file("entraway.yaml", CONFIG);
-    for subcommand in ["serve", "migrate"] {
-        let mut programs = Vec::new();
-        for case in scene.cases() {
-            let env = with(environment(&scene.world), "DB", &case.url);
-            programs.push((case, Program::start(&folder, &[subcommand, "--config", &config], &env)));
-        }
-        for (Case { found, remedy, .. }, program) in &mut programs {
-            let told = |program: &Program| {
-                let said = program.stderr();
-                (said.contains(*found) && said.contains(*remedy)).then_some(())
-            };
-            program.until(found, told).await;
-        }
-        // Long enough for two more attempts.
-        tokio::time::sleep(std::time::Duration::from_secs(5)).await;
-        for (Case { found, .. }, program) in programs {
-            let ended = program.terminate().await;
-            assert_eq!(ended.stderr.matches(found).count(), 1, "{subcommand}: {ended:?}");
-            tells_no_secret_and_no_time_out(&ended);
-        }
-    }
-}
-
-#[tokio::test]
 async fn sessions_command_fails_with_the_remedy() {
     let scene = Scene::new().await;
     let folder = Folder::new();
@@ -177,4 +138,48 @@ async fn exhausted_pool_error_names_max_connections() {
         "{second:?}"
     );
     assert!(second.unwrap_err().remedy().unwrap().contains("database.max_connections"));
+}
+
+/// Waits for time-outs.
+mod slow {
+    use super::*;
+
+    #[tokio::test]
+    async fn check_names_the_reason_for_a_failed_connection() {
+        let scene = Scene::new().await;
+        for Case { url, found, remedy } in scene.cases() {
+            let ended = check(&scene.world, CONFIG, &with(environment(&scene.world), "DB", &url)).await;
+            assert_only_failure(&ended, "database", found, remedy);
+            tells_no_secret_and_no_time_out(&ended);
+        }
+    }
+
+    /// Both wait for half a minute, try again all the time, and tell a reason once.
+    #[tokio::test]
+    async fn serve_and_migrate_log_connection_failure_once() {
+        let scene = Scene::new().await;
+        let folder = Folder::new();
+        let config = folder.file("entraway.yaml", CONFIG);
+        for subcommand in ["serve", "migrate"] {
+            let mut programs = Vec::new();
+            for case in scene.cases() {
+                let env = with(environment(&scene.world), "DB", &case.url);
+                programs.push((case, Program::start(&folder, &[subcommand, "--config", &config], &env)));
+            }
+            for (Case { found, remedy, .. }, program) in &mut programs {
+                let told = |program: &Program| {
+                    let said = program.stderr();
+                    (said.contains(*found) && said.contains(*remedy)).then_some(())
+                };
+                program.until(found, told).await;
+            }
+            // Long enough for two more attempts.
+            tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+            for (Case { found, .. }, program) in programs {
+                let ended = program.terminate().await;
+                assert_eq!(ended.stderr.matches(found).count(), 1, "{subcommand}: {ended:?}");
+                tells_no_secret_and_no_time_out(&ended);
+            }
+        }
+    }
 }

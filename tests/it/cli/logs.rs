@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::program::{CONFIG, DATABASE_PASSWORD, Ended, Folder, Journey, Program, environment, with};
-use super::redis::{self, REDIS_PASSWORD, address};
+use super::redis::REDIS_PASSWORD;
 use crate::support::redis::free_port;
 use crate::support::{Answer, Secrets, World, no_address_is_in};
 
@@ -52,18 +52,6 @@ impl Happened {
 #[tokio::test]
 async fn log_has_each_failure_once_and_no_secret_or_email() {
     the_log_is_clean(StoreKind::Native, CONFIG).await;
-}
-
-#[tokio::test]
-async fn log_has_no_secret_or_email_with_litellm_store_and_redis() {
-    let redis = redis::start();
-    // The second one is out of reach, which is told at each sign-in that writes.
-    for url in [address(redis.port), address(1)] {
-        let yaml = format!("{CONFIG}store: litellm\nlitellm: {{redis_url: \"{url}\"}}\n");
-        let ended = the_log_is_clean(StoreKind::LiteLlm, &yaml).await;
-        let told = ended.log().iter().any(|line| line.to_string().contains("Redis cannot be reached"));
-        assert_eq!(told, url == address(1), "the Redis at {url} is told of: {ended:?}");
-    }
 }
 
 async fn the_log_is_clean(kind: StoreKind, yaml: &str) -> Ended {
@@ -302,5 +290,26 @@ async fn log_lines_carry_the_request_id_at_every_level() {
         assert_eq!(lines_of(&failed), expected, "{level}: {log:#?}");
         let expected = if level == "info" { line("INFO", "/no/such/page") } else { Vec::new() };
         assert_eq!(lines_of(&missing), expected, "{level}: a page that is not there is no warning: {log:#?}");
+    }
+}
+
+/// With a real Redis.
+mod slow {
+    use entraway::domain::StoreKind;
+
+    use super::super::program::CONFIG;
+    use super::super::redis::{self, address};
+    use super::the_log_is_clean;
+
+    #[tokio::test]
+    async fn log_has_no_secret_or_email_with_litellm_store_and_redis() {
+        let redis = redis::start();
+        // The second one is out of reach, which is told at each sign-in that writes.
+        for url in [address(redis.port), address(1)] {
+            let yaml = format!("{CONFIG}store: litellm\nlitellm: {{redis_url: \"{url}\"}}\n");
+            let ended = the_log_is_clean(StoreKind::LiteLlm, &yaml).await;
+            let told = ended.log().iter().any(|line| line.to_string().contains("Redis cannot be reached"));
+            assert_eq!(told, url == address(1), "the Redis at {url} is told of: {ended:?}");
+        }
     }
 }

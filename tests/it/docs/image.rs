@@ -25,7 +25,7 @@ fn words(instruction: &str) -> Vec<String> {
 fn image_has_no_demo_and_no_root() {
     let instructions = instructions();
     let builds = instructions.iter().find(|line| line.contains("cargo build")).expect("the image builds the program");
-    for option in ["--release", "--locked", "--no-default-features"] {
+    for option in ["--profile dist", "--locked", "--no-default-features"] {
         assert!(builds.contains(option), "the image is built without {option}: {builds}");
     }
     assert!(instructions.contains(&"ARG FEATURES=\"\"".to_owned()), "the default build has no features");

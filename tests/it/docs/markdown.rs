@@ -98,7 +98,7 @@ impl Document {
     }
 
     /// The text without its code blocks, with the same line numbers.
-    pub(super) fn prose(&self) -> String {
+    pub(in crate::docs) fn prose(&self) -> String {
         let mut prose = String::new();
         let mut fence: Option<&str> = None;
         for line in self.text.lines() {

@@ -25,7 +25,7 @@ fn statements(name: &str) -> Vec<(usize, String)> {
 }
 
 /// Runs the chosen statements of a document. A query has to find rows.
-pub(super) async fn run(pool: &PgPool, name: &str, chosen: impl Fn(&str) -> bool) {
+pub(in crate::docs) async fn run(pool: &PgPool, name: &str, chosen: impl Fn(&str) -> bool) {
     for (line, statement) in statements(name).into_iter().filter(|(_, statement)| chosen(statement)) {
         let rows = sqlx::raw_sql(AssertSqlSafe(statement.clone())).fetch_all(pool).await;
         let rows = rows.unwrap_or_else(|error| panic!("{name}:{line}: {error}\n{statement}"));
@@ -45,7 +45,7 @@ async fn tutorial_queries_show_a_sign_in() {
 }
 
 /// The operator of a hosted Postgres: not a superuser, but the owner of a LiteLLM proxy's database.
-pub(super) const OWNER: &str = r"
+pub(in crate::docs) const OWNER: &str = r"
     create role owner login createrole;
     alter database litellm owner to owner;
     alter schema public owner to owner;

@@ -13,68 +13,6 @@ use crate::support::{Browser, LiteLlm, Native, StoreKind, World, together};
 /// Everybody whose question arrives while this is held waits for the database.
 const LOCK: &str = "lock table entraway.sessions in access exclusive mode";
 
-#[rstest]
-#[tokio::test]
-async fn concurrent_lookups_are_batched_and_answered_per_user(#[values(Native, LiteLlm)] store: StoreKind) {
-    let world = World::of(store).await;
-    let groups = many_assigned(&world, 5);
-    let first = world.service().await;
-    let mut browsers = Vec::new();
-    for n in 0..40 {
-        let who = person(&world, &format!("Person {n}"), &groups[n % 4..=n % 4 + n % 2]);
-        browsers.push((who, world.sign_in(&first, who).await));
-    }
-    // A session that was, and one that never was.
-    let mut gone = browsers[0].1.clone();
-    sqlx::query("delete from entraway.sessions where user_id = $1")
-        .bind(browsers.remove(0).0.to_string())
-        .execute(&world.pool)
-        .await
-        .unwrap();
-    let mut nobody = Browser::new();
-
-    world.clock.advance(TimeDelta::minutes(5));
-    // Nobody is known to this one.
-    let second = world.service().await;
-    world.statements().await;
-    let mut lock = world.pool.begin().await.unwrap();
-    sqlx::query(LOCK).execute(&mut *lock).await.unwrap();
-    let free = async {
-        tokio::time::sleep(Duration::from_millis(1_500)).await;
-        lock.rollback().await.unwrap();
-    };
-    let asks = browsers.iter().map(|(who, browser)| async {
-        let answer = verify(&mut browser.clone(), &second, "/auth/verify", &[]).await;
-        let header = |name| one(&answer.headers, name).to_owned();
-        (*who, answer.status.as_u16(), header("x-auth-request-user"), header("x-auth-request-teams"))
-    });
-    let (answers, gone, nobody, ()) =
-        tokio::join!(together(asks), status(&mut gone, &second), status(&mut nobody, &second), free);
-    let rows = world.rows().await;
-    for (who, status, user, teams) in answers {
-        assert_eq!((status, user), (200, who.to_string()), "{who} was told about somebody else");
-        let mut expected = rows.teams_of(who);
-        expected.sort();
-        assert_eq!(teams, expected.join(","), "the teams of {who}");
-    }
-    assert_eq!((gone, nobody), (401, 401), "who has no session is nobody, whoever asks beside them");
-
-    let left_behind = async || {
-        sqlx::query_scalar::<_, i64>(
-            "select count(*) from entraway.sessions where last_seen_at < created_at + interval '5 minutes'",
-        )
-        .fetch_one(&world.pool)
-        .await
-        .unwrap()
-    };
-    until("each idle clock was moved", async || left_behind().await == 0).await;
-    let statements = world.statements().await;
-    for what in ["select s.token_hash", "update entraway.sessions set last_seen_at"] {
-        let calls: i64 = statements.iter().filter(|(sql, _)| sql.starts_with(what)).map(|(_, calls)| calls).sum();
-        assert!((1..=10).contains(&calls), "{calls} times «{what} …» for 40 who came at once: {statements:#?}");
-    }
-}
-
 /// A row that nobody can read is somebody's own trouble.
 #[tokio::test]
 async fn unreadable_session_does_not_fail_its_batch() {
@@ -148,5 +86,72 @@ async fn held_connection_is_released_before_acquiring_another() {
         let found = found.unwrap_or_else(|error| panic!("question {n} on the one connection: {error}"));
         assert!(found.is_empty(), "nobody has that token");
         tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+}
+
+/// Many sessions at once.
+mod slow {
+    use super::*;
+
+    #[rstest]
+    #[tokio::test]
+    async fn concurrent_lookups_are_batched_and_answered_per_user(#[values(Native, LiteLlm)] store: StoreKind) {
+        let world = World::of(store).await;
+        let groups = many_assigned(&world, 5);
+        let first = world.service().await;
+        let mut browsers = Vec::new();
+        for n in 0..40 {
+            let who = person(&world, &format!("Person {n}"), &groups[n % 4..=n % 4 + n % 2]);
+            browsers.push((who, world.sign_in(&first, who).await));
+        }
+        // A session that was, and one that never was.
+        let mut gone = browsers[0].1.clone();
+        sqlx::query("delete from entraway.sessions where user_id = $1")
+            .bind(browsers.remove(0).0.to_string())
+            .execute(&world.pool)
+            .await
+            .unwrap();
+        let mut nobody = Browser::new();
+
+        world.clock.advance(TimeDelta::minutes(5));
+        // Nobody is known to this one.
+        let second = world.service().await;
+        world.statements().await;
+        let mut lock = world.pool.begin().await.unwrap();
+        sqlx::query(LOCK).execute(&mut *lock).await.unwrap();
+        let free = async {
+            tokio::time::sleep(Duration::from_millis(1_500)).await;
+            lock.rollback().await.unwrap();
+        };
+        let asks = browsers.iter().map(|(who, browser)| async {
+            let answer = verify(&mut browser.clone(), &second, "/auth/verify", &[]).await;
+            let header = |name| one(&answer.headers, name).to_owned();
+            (*who, answer.status.as_u16(), header("x-auth-request-user"), header("x-auth-request-teams"))
+        });
+        let (answers, gone, nobody, ()) =
+            tokio::join!(together(asks), status(&mut gone, &second), status(&mut nobody, &second), free);
+        let rows = world.rows().await;
+        for (who, status, user, teams) in answers {
+            assert_eq!((status, user), (200, who.to_string()), "{who} was told about somebody else");
+            let mut expected = rows.teams_of(who);
+            expected.sort();
+            assert_eq!(teams, expected.join(","), "the teams of {who}");
+        }
+        assert_eq!((gone, nobody), (401, 401), "who has no session is nobody, whoever asks beside them");
+
+        let left_behind = async || {
+            sqlx::query_scalar::<_, i64>(
+                "select count(*) from entraway.sessions where last_seen_at < created_at + interval '5 minutes'",
+            )
+            .fetch_one(&world.pool)
+            .await
+            .unwrap()
+        };
+        until("each idle clock was moved", async || left_behind().await == 0).await;
+        let statements = world.statements().await;
+        for what in ["select s.token_hash", "update entraway.sessions set last_seen_at"] {
+            let calls: i64 = statements.iter().filter(|(sql, _)| sql.starts_with(what)).map(|(_, calls)| calls).sum();
+            assert!((1..=10).contains(&calls), "{calls} times «{what} …» for 40 who came at once: {statements:#?}");
+        }
     }
 }

@@ -97,59 +97,66 @@ async fn callback_without_login_state_takes_no_permit() {
     assert_eq!(signing_in.await.unwrap().status, 303);
 }
 
-#[rstest]
-#[tokio::test]
-async fn signin_burst_over_limit_leaves_no_partial_membership(#[values(Native, LiteLlm)] store: StoreKind) {
-    const PEOPLE: usize = 40;
-    let world = World::of(store).await;
-    let groups = assigned(&world, ["Evals", "Research"]);
-    let service = world.service_with(|config| config.limits.concurrent_sign_ins = 4).await;
-    let people: Vec<_> = (0..PEOPLE).map(|number| person(&world, &format!("Person {number}"), &groups)).collect();
-    let waiting = together(people.iter().map(async |somebody| {
-        let mut browser = Browser::new();
-        let entra = browser.begin(&service).await;
-        let callback = browser.pick(&world.simulator, &service, &entra, *somebody).await;
-        (browser, callback)
-    }))
-    .await;
+/// Hundreds of sign-ins.
+mod slow {
+    use super::*;
 
-    for stalled in [Endpoint::Token, Endpoint::MemberOf] {
-        world.simulator.fault(FaultRule::on(stalled, Fault::Delay(Duration::from_millis(400))));
-    }
-    let come = |waiting: Vec<(Browser, Url)>| {
-        together(waiting.into_iter().map(async |(mut browser, callback)| {
-            let answer = browser.get(callback.clone()).await;
-            (browser, callback, answer)
+    #[rstest]
+    #[tokio::test]
+    async fn a_storm_beyond_the_bound_ends_with_everybody_in_and_nobody_half(
+        #[values(Native, LiteLlm)] store: StoreKind,
+    ) {
+        const PEOPLE: usize = 40;
+        let world = World::of(store).await;
+        let groups = assigned(&world, ["Evals", "Research"]);
+        let service = world.service_with(|config| config.limits.concurrent_sign_ins = 4).await;
+        let people: Vec<_> = (0..PEOPLE).map(|number| person(&world, &format!("Person {number}"), &groups)).collect();
+        let waiting = together(people.iter().map(async |somebody| {
+            let mut browser = Browser::new();
+            let entra = browser.begin(&service).await;
+            let callback = browser.pick(&world.simulator, &service, &entra, *somebody).await;
+            (browser, callback)
         }))
-    };
-    let (mut inside, mut refused) = (Vec::new(), Vec::new());
-    for (browser, callback, answer) in come(waiting).await {
-        match answer.status.as_u16() {
-            303 => inside.push(browser),
-            503 => refused.push((browser, callback)),
-            _ => panic!("neither in nor told to come back: {answer:#?}"),
-        }
-    }
-    assert!(inside.len() >= 4, "only {} came in of the first wave", inside.len());
-    assert!(!refused.is_empty(), "{PEOPLE} at once, and the bound of 4 refused nobody");
-    assert_eq!(
-        world.sessions_and_runs().await.0,
-        i64::try_from(inside.len()).unwrap(),
-        "who was refused has no session"
-    );
+        .await;
 
-    world.simulator.clear_faults();
-    for (mut browser, callback) in refused {
-        let answer = browser.get(callback).await;
-        assert_eq!(answer.status, 303, "after the storm: {answer:#?}");
-        inside.push(browser);
+        for stalled in [Endpoint::Token, Endpoint::MemberOf] {
+            world.simulator.fault(FaultRule::on(stalled, Fault::Delay(Duration::from_millis(400))));
+        }
+        let come = |waiting: Vec<(Browser, Url)>| {
+            together(waiting.into_iter().map(async |(mut browser, callback)| {
+                let answer = browser.get(callback.clone()).await;
+                (browser, callback, answer)
+            }))
+        };
+        let (mut inside, mut refused) = (Vec::new(), Vec::new());
+        for (browser, callback, answer) in come(waiting).await {
+            match answer.status.as_u16() {
+                303 => inside.push(browser),
+                503 => refused.push((browser, callback)),
+                _ => panic!("neither in nor told to come back: {answer:#?}"),
+            }
+        }
+        assert!(inside.len() >= 4, "only {} came in of the first wave", inside.len());
+        assert!(!refused.is_empty(), "{PEOPLE} at once, and the bound of 4 refused nobody");
+        assert_eq!(
+            world.sessions_and_runs().await.0,
+            i64::try_from(inside.len()).unwrap(),
+            "who was refused has no session"
+        );
+
+        world.simulator.clear_faults();
+        for (mut browser, callback) in refused {
+            let answer = browser.get(callback).await;
+            assert_eq!(answer.status, 303, "after the storm: {answer:#?}");
+            inside.push(browser);
+        }
+        for browser in &mut inside {
+            assert_eq!(browser.me(&service).await.json()["teams"].as_array().unwrap().len(), 2);
+        }
+        let rows = world.rows().await;
+        for somebody in people {
+            assert_eq!(rows.teams_of(somebody).len(), 2, "{somebody} is in both teams or in none");
+        }
+        assert_eq!(world.sessions_and_runs().await, (40, 40));
     }
-    for browser in &mut inside {
-        assert_eq!(browser.me(&service).await.json()["teams"].as_array().unwrap().len(), 2);
-    }
-    let rows = world.rows().await;
-    for somebody in people {
-        assert_eq!(rows.teams_of(somebody).len(), 2, "{somebody} is in both teams or in none");
-    }
-    assert_eq!(world.sessions_and_runs().await, (40, 40));
 }

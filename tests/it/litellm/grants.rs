@@ -237,25 +237,6 @@ fn forget(world: &World) {
 }
 
 #[tokio::test]
-async fn each_granted_privilege_is_needed() {
-    let world = world().await;
-    let service = with_team_params(&world, true, "max_budget: 5, team_member_budget: 1").await;
-    assert_eq!(life(&world, &service).await, None, "with all rights all is well");
-    let mut superfluous = Vec::new();
-    for right in granted() {
-        forget(&world);
-        right.revoke(&world).await;
-        if life(&world, &service).await.is_none() {
-            superfluous.push(right.clone());
-        }
-        right.grant(&world).await;
-    }
-    forget(&world);
-    assert_eq!(life(&world, &service).await, None, "all rights were given back");
-    assert_eq!(superfluous, [], "docs/litellm-grants.sql and src/db/litellm/columns.rs: nothing fails without these");
-}
-
-#[tokio::test]
 async fn grants_suffice_when_public_schema_is_revoked() {
     let world = world().await;
     define(&world, "revoke all on schema public from public").await;
@@ -263,4 +244,28 @@ async fn grants_suffice_when_public_schema_is_revoked() {
     assert_eq!(life(&world, &service).await, None);
     let sql = "select to_jsonb(has_schema_privilege('entraway', 'public', 'create'))";
     assert_eq!(query(&world, sql, &[]).await, Value::Bool(false));
+}
+
+/// Signs users in once without each of the grants.
+mod slow {
+    use super::*;
+
+    #[tokio::test]
+    async fn each_granted_privilege_is_needed() {
+        let world = world().await;
+        let service = with_team_params(&world, true, "max_budget: 5, team_member_budget: 1").await;
+        assert_eq!(life(&world, &service).await, None, "with all rights all is well");
+        let mut superfluous = Vec::new();
+        for right in granted() {
+            forget(&world);
+            right.revoke(&world).await;
+            if life(&world, &service).await.is_none() {
+                superfluous.push(right.clone());
+            }
+            right.grant(&world).await;
+        }
+        forget(&world);
+        assert_eq!(life(&world, &service).await, None, "all rights were given back");
+        assert_eq!(superfluous, [], "docs/litellm-grants.sql and src/db/litellm/columns.rs: nothing fails without these");
+    }
 }

@@ -1,8 +1,6 @@
 //! The text: all that is listed, as Prometheus wants it.
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
-use std::process::{Command, Stdio};
 
 use entraway::config::ClientAuth;
 use entraway::observability::metrics::{Kind, Metrics};
@@ -56,26 +54,6 @@ fn metric_names_follow_conventions_and_series_stay_few() {
 }
 
 #[tokio::test]
-async fn metrics_text_passes_promtool_check() {
-    let world = World::new().await;
-    let (alice, _) = world.alice();
-    let service = world.service().await;
-    world.sign_in(&service, alice).await;
-    let text = Watch::new(&service).await.read().await.text;
-    let promtool = Command::new("promtool")
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut promtool = promtool.expect("promtool is installed: script/setup --promtool does that");
-    promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-    let ended = promtool.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&ended.stdout).into_owned() + &String::from_utf8_lossy(&ended.stderr);
-    assert!(ended.status.success() && said.trim().is_empty(), "promtool check metrics says:\n{said}\nof\n{text}");
-}
-
-#[tokio::test]
 async fn certificate_expiry_and_usability_are_exported() {
     let world = World::new().await;
     let folder = Folder::new();
@@ -99,4 +77,33 @@ async fn certificate_expiry_and_usability_are_exported() {
     let numbers = Watch::new(&secret).await.read().await;
     assert_eq!(numbers.of("entraway_credential_usable"), 1);
     assert_eq!(numbers.of("entraway_credential_end_timestamp_seconds"), 0, "when a secret ends, only Entra knows");
+}
+
+/// With promtool.
+mod slow {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+
+    use super::Watch;
+    use crate::support::World;
+
+    #[tokio::test]
+    async fn metrics_text_passes_promtool_check() {
+        let world = World::new().await;
+        let (alice, _) = world.alice();
+        let service = world.service().await;
+        world.sign_in(&service, alice).await;
+        let text = Watch::new(&service).await.read().await.text;
+        let promtool = Command::new("promtool")
+            .args(["check", "metrics"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let mut promtool = promtool.expect("promtool is installed: script/setup --promtool does that");
+        promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        let ended = promtool.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stdout).into_owned() + &String::from_utf8_lossy(&ended.stderr);
+        assert!(ended.status.success() && said.trim().is_empty(), "promtool check metrics says:\n{said}\nof\n{text}");
+    }
 }

@@ -1,5 +1,7 @@
 //! Keys and certificates as an operator makes them.
 
+use std::cell::Cell;
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use base64::Engine as _;
@@ -25,7 +27,7 @@ impl Certified {
     }
 
     pub(crate) fn from_until(from: DateTime<Utc>, until: DateTime<Utc>) -> Self {
-        Self::of(&KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap(), from, until)
+        Self::of(&next_key(), from, until)
     }
 
     pub(crate) fn of(key: &KeyPair, from: DateTime<Utc>, until: DateTime<Utc>) -> Self {
@@ -55,6 +57,21 @@ impl Certified {
     pub(crate) fn secrets(&self) -> Vec<String> {
         pem("PRIVATE KEY", &self.key).lines().filter(|line| line.len() == 64).map(str::to_owned).collect()
     }
+}
+
+/// An RSA key that no other certificate of this test has. To generate one is slow, so the tests share them: each test runs in
+/// a thread of its own, and counts from the first key again.
+fn next_key() -> Arc<KeyPair> {
+    static KEYS: Mutex<Vec<Arc<KeyPair>>> = Mutex::new(Vec::new());
+    thread_local! {
+        static USED: Cell<usize> = const { Cell::new(0) };
+    }
+    let nth = USED.replace(USED.get() + 1);
+    let mut keys = KEYS.lock().unwrap();
+    while keys.len() <= nth {
+        keys.push(Arc::new(KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap()));
+    }
+    keys[nth].clone()
 }
 
 /// In lines of 64 letters, as openssl writes it.

@@ -1,6 +1,6 @@
 //! A real LiteLLM proxy on the database that Entraway writes: what it makes of our rows, and we of its.
 //!
-//! The slow tier: the proxy takes 30 to 150 s to start and about 750 MB. `cargo test --test it -- --skip litellm_proxy::` leaves
+//! The slow tier: the proxy takes 30 to 150 s to start and about 750 MB. `cargo test --test it -- --skip slow::` leaves
 //! it out.
 
 mod fixture;

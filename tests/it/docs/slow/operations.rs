@@ -12,9 +12,9 @@ use entraway::domain::StoreKind::LiteLlm;
 use pg_sandbox::{Durability, PrivateCluster, litellm_migrations};
 use sqlx::{Connection as _, PgConnection, PgPool};
 
-use super::markdown::{Block, document, root};
-use super::queries::{OWNER, run};
 use crate::cli::program::Folder;
+use crate::docs::markdown::{Block, document, root};
+use crate::docs::queries::{OWNER, run};
 use crate::support::{World, as_entraway};
 
 /// The guides in the order in which their commands run.
@@ -146,7 +146,7 @@ async fn commands_of_the_guides_work_in_order() {
     connection.close().await.unwrap();
     let owner = url.replacen("postgres://postgres@", "postgres://owner@", 1);
     let mut connection = PgConnection::connect(&owner).await.unwrap();
-    sqlx::raw_sql(include_str!("../../../docs/litellm-grants.sql")).execute(&mut connection).await.unwrap();
+    sqlx::raw_sql(include_str!("../../../../docs/litellm-grants.sql")).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
     let world = World::on(LiteLlm, as_entraway(&url), &url, "litellm".to_owned()).await;
     let (alice, _) = world.alice();

@@ -18,7 +18,7 @@ use crate::support::redis::free_port;
 const WATCHDOG: &str = include_str!("watchdog.sh");
 const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/litellm-proxy/config.yaml");
 /// What the proxy's schema has beyond the migrations that `script/setup --litellm` fetches.
-const SCHEMA_DELTA: &str = include_str!("../../litellm-proxy/schema-delta.sql");
+const SCHEMA_DELTA: &str = include_str!("../../../litellm-proxy/schema-delta.sql");
 pub(super) const DATABASE: &str = "litellm_proxy";
 const MASTER_KEY: &str = "sk-master-of-the-tests";
 

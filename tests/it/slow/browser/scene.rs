@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 use super::look::Look;
 use super::pages::{PAGES, Page};
 use super::webdriver::WebDriver;
-use crate::cli::demo::demo;
 use crate::cli::program::{Folder, Program};
+use crate::slow::demo::demo;
 
 const EVERYBODY: [&str; 6] = ["Alice Arden", "Bob Birch", "Carol Cheng", "Dave Diallo", "Erin Ellis", "Gil Guest"];
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::program::{Folder, Program};
+use crate::cli::program::{Folder, Program};
 use crate::support::Browser;
 
 /// The demo on any free ports, once it has told where it is.

@@ -11,7 +11,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::scene::pick;
 use super::webdriver::WebDriver;
-use crate::proxies::{Scene, nginx};
+use crate::slow::proxies::{Scene, nginx};
 
 /// White space that browsers keep in a cookie's name, and that `char::is_whitespace` knows.
 const SPACES: [&str; 3] = ["\u{2000}", "\u{a0}", "\u{3000}"];

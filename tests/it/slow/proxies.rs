@@ -112,7 +112,7 @@ const CLAIMS: &[(&str, &str)] = &[
 #[test]
 fn documented_upstream_check_is_the_tested_code() {
     let shown = recipe::recipe("docs/reference/forward-auth.md", "rust");
-    let tested = include_str!("forward_auth/upstream_check.rs");
+    let tested = include_str!("../forward_auth/upstream_check.rs");
     assert!(
         tested.contains(shown.trim_end()),
         "docs/reference/forward-auth.md shows other code than the tests run:\n{shown}"

@@ -1,0 +1,3 @@
+//! Commands of the documents that need other programs.
+
+mod operations;

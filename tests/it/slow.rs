@@ -1,0 +1,13 @@
+//! The slow tier: tests that start other programs (Chromium, reverse proxies, Redis, a LiteLLM proxy, promtool) or
+//! Postgres clusters of their own and break them. `script/test --fast` leaves out every module named `slow`.
+
+mod browser;
+pub(crate) mod demo;
+mod deploy;
+mod graph_faults;
+mod litellm_cache;
+mod litellm_proxy;
+mod ops;
+mod outage;
+mod proxies;
+mod side_by_side;
