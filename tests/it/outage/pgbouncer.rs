@@ -353,7 +353,11 @@ async fn programs_bring_an_empty_database_up_to_date_through_it_and_serve_then(
     }
     nothing_is_left(&world, &pooler).await;
     let again = run(&folder, &migrate, &env).await;
-    assert_eq!(again.stdout, format!("schema entraway is at version {newest}, up to date: nothing to do\n"), "{again:?}");
+    assert_eq!(
+        again.stdout,
+        format!("schema entraway is at version {newest}, up to date: nothing to do\n"),
+        "{again:?}"
+    );
 
     let mut program = Program::start(&folder, &["serve", "--config", &config], &env);
     let base = program.ready().await;
