@@ -1,4 +1,4 @@
-//! A certificate and its private key, which sign client assertions (private_key_jwt).
+//! A certificate and its private key, which sign client assertions (`private_key_jwt`).
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use aws_lc_rs::rsa::KeyPair;

@@ -92,7 +92,9 @@ impl<'a> Sources<'a> {
             }
             Value::List(nodes) => nodes.iter().for_each(|node| self.collect_variables(&node.value, variables)),
             Value::Map(entries) => {
-                entries.iter().for_each(|entry| self.collect_variables(&entry.node.value, variables));
+                for entry in entries {
+                    self.collect_variables(&entry.node.value, variables);
+                }
             }
             Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) => {}
         }

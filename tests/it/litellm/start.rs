@@ -143,7 +143,7 @@ async fn check_command_names_schema_problems_and_creates_nothing() {
     )
     .await;
     let ended = run(&folder, &args, &env).await;
-    let said = "ok    LiteLLM's tables: all columns that are needed are there, and may be used";
+    let said = "ok    LiteLLM's tables: all required columns and grants exist";
     assert!(ended.stdout.lines().any(|line| line == said), "{ended:?}");
     assert_eq!(ended.code, 0, "{ended:?}");
 }

@@ -175,7 +175,7 @@ async fn commands_of_the_guides_work_in_order() {
             assert_eq!(after, 0, "the dump took the place of what was there");
             assert_eq!(sessions(&world.pool).await, 0, "sessions of the dump are alive again");
             let said = String::from_utf8(ended.stdout).unwrap();
-            assert!(said.contains("up to date: nothing to do") && said.contains("1 session ended"), "{said}");
+            assert!(said.contains("up to date: nothing to do") && said.contains("1 session revoked"), "{said}");
             world.sign_in(&world.service().await, alice).await;
         }
         ran += 1;

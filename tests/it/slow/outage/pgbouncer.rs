@@ -351,7 +351,11 @@ async fn migrate_and_serve_work_through_pgbouncer(#[values(Native, LiteLlm)] sto
     }
     nothing_is_left(&world, &pooler).await;
     let again = run(&folder, &migrate, &env).await;
-    assert_eq!(again.stdout, format!("the tables are at {newest}, up to date: nothing to do\n"), "{again:?}");
+    assert_eq!(
+        again.stdout,
+        format!("schema entraway is at version {newest}, up to date: nothing to do\n"),
+        "{again:?}"
+    );
 
     let mut program = Program::start(&folder, &["serve", "--config", &config], &env);
     let base = program.ready().await;
