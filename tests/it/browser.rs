@@ -47,7 +47,7 @@ fn litellm() -> [String; 4] {
 }
 
 /// The record on top of `/syncs`.
-const LATEST_SYNC: &str = "//table[.//th[normalize-space()='Written']]/tbody/tr[1]";
+const LATEST_SYNC: &str = "//table[.//th[normalize-space()='Changes']]/tbody/tr[1]";
 
 async fn tutorial(demo_with: &[&str]) {
     let scene = Scene::begin(demo_with).await;
