@@ -47,7 +47,7 @@ fn litellm() -> [String; 4] {
 }
 
 /// The record on top of `/syncs`.
-const LATEST_SYNC: &str = "//table[.//th[normalize-space()='Written']]/tbody/tr[1]";
+const LATEST_SYNC: &str = "//table[.//th[normalize-space()='Changes']]/tbody/tr[1]";
 
 async fn tutorial(demo_with: &[&str]) {
     let scene = Scene::begin(demo_with).await;
@@ -128,7 +128,7 @@ async fn tutorial(demo_with: &[&str]) {
     let by = ["Alice Arden", "Erin Ellis", "Erin Ellis", "Erin Ellis", "Bob Birch", "Alice Arden"];
     assert_eq!(signed_in, by, "a record of each sign-in, the latest first");
     browser.click("//summary[normalize-space()='Show data']").await;
-    assert!(browser.text().await.contains("Sign-ins an hour"), "{}", browser.text().await);
+    assert!(browser.text().await.contains("Sign-ins per hour"), "{}", browser.text().await);
 
     // A canceled sign-in is a page that says so, and the way back works.
     browser.click("//button[normalize-space()='Sign out']").await;
