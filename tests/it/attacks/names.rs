@@ -170,7 +170,11 @@ mod slow {
             let person = person(&siege, &name, &address, None);
             let (mut browser, page) = enters(&mut siege, how, person).await;
             let kept = kept(&name, &becomes);
-            assert_eq!(siege.world.rows().await.users[&person.to_string()]["user_alias"], json!(kept), "{how}: the row");
+            assert_eq!(
+                siege.world.rows().await.users[&person.to_string()]["user_alias"],
+                json!(kept),
+                "{how}: the row"
+            );
             let me = browser.me(&siege.service).await;
             assert_eq!(me.json()["user"]["display_name"], json!(kept), "{how}: /api/me");
             let seen = kept.unwrap_or(address);

@@ -140,7 +140,7 @@ mod slow {
     use super::*;
 
     #[tokio::test]
-    async fn a_company_behind_one_address_gets_in_on_a_monday_morning() {
+    async fn default_rate_limit_allows_600_logins_from_one_address() {
         let world = World::new().await;
         let service = world.service().await;
         for minute in 0..2 {

@@ -103,9 +103,7 @@ mod slow {
 
     #[rstest]
     #[tokio::test]
-    async fn a_storm_beyond_the_bound_ends_with_everybody_in_and_nobody_half(
-        #[values(Native, LiteLlm)] store: StoreKind,
-    ) {
+    async fn signin_burst_over_limit_leaves_no_partial_membership(#[values(Native, LiteLlm)] store: StoreKind) {
         const PEOPLE: usize = 40;
         let world = World::of(store).await;
         let groups = assigned(&world, ["Evals", "Research"]);

@@ -266,6 +266,10 @@ mod slow {
         }
         forget(&world);
         assert_eq!(life(&world, &service).await, None, "all rights were given back");
-        assert_eq!(superfluous, [], "docs/litellm-grants.sql and src/db/litellm/columns.rs: nothing fails without these");
+        assert_eq!(
+            superfluous,
+            [],
+            "docs/litellm-grants.sql and src/db/litellm/columns.rs: nothing fails without these"
+        );
     }
 }

@@ -150,7 +150,8 @@ mod slow {
         for place in ["teams", "organizations"] {
             let path = format!("/api/{place}/{}", cast.data);
             let first = cast.ada.json(&cast.service, &path).await;
-            let second = cast.ada.json(&cast.service, &format!("{path}?after={}", first["next"].as_str().unwrap())).await;
+            let second =
+                cast.ada.json(&cast.service, &format!("{path}?after={}", first["next"].as_str().unwrap())).await;
             let names = |body: &serde_json::Value| {
                 let members = body["members"].as_array().unwrap();
                 members.iter().map(|member| member["display_name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
