@@ -198,7 +198,7 @@ impl DbConnection {
     }
 
     fn connection(&mut self) -> &mut PgConnection {
-        // Only `drop` takes it.
+        // Unwrap safety: only `drop` takes it.
         self.connection.as_deref_mut().expect("a connection")
     }
 }

@@ -220,7 +220,7 @@ mod slow {
                 assert_eq!(title, format!("{kept} · Entraway"), "{how}: the title of its own page among the {path}");
             }
             let sync = shown(between(between(&page, "<h2>Last sync</h2>", "</section>"), "</time>: ", "</p>"));
-            assert!(sync.contains(&format!("joined {kept}")), "{how}: {sync}");
+            assert!(sync.contains(&format!("added to {kept}")), "{how}: {sync}");
             let before = siege.world.versions().await;
             siege.world.sign_in(&siege.service, member).await;
             assert_eq!(siege.world.versions().await, before, "{how}: the second sign-in knows it again");

@@ -123,7 +123,7 @@ async fn pages_hide_records_of_same_object_id_in_other_tenant(#[values(Native, L
     assert_eq!(world.readings().await, hers, "what is kept of Alice's groups");
     assert_eq!(browser.me(&open).await.json(), told, "what /api/me tells");
     let page = browser.get(open.at("/")).await.body;
-    assert!(page.contains("joined Production LLM Evals"), "her own last sync: {page}");
+    assert!(page.contains("added to Production LLM Evals"), "her own last sync: {page}");
     let syncs = browser.get_json(open.at("/api/syncs")).await.json();
     let syncs: Vec<_> = syncs["syncs"].as_array().unwrap().iter().map(|sync| &sync["tenant_id"]).collect();
     assert_eq!(syncs, [&json!(home)], "her own records");
