@@ -20,7 +20,8 @@ async fn status(actor: &mut Actor, service: &Service, path: &str) -> u16 {
 async fn each_sees_their_own_an_org_admin_that_organization_and_an_operator_everything(
     #[values(Native, LiteLlm)] store: StoreKind,
 ) {
-    let Cast { service, platform, data, mut alice, mut bob, mut olga, mut vera, mut ada, .. } = Cast::of(store).await;
+    let Cast { world: _world, service, platform, data, mut alice, mut bob, mut olga, mut vera, mut ada } =
+        Cast::of(store).await;
     let nowhere = "00000000-0000-4000-8000-000000000000";
     let paths = [
         format!("/teams/{platform}"),
