@@ -18,7 +18,8 @@ async fn status(actor: &mut Actor, service: &Service, path: &str) -> u16 {
 #[rstest]
 #[tokio::test]
 async fn detail_pages_are_visible_by_role(#[values(Native, LiteLlm)] store: StoreKind) {
-    let Cast { service, platform, data, mut alice, mut bob, mut olga, mut vera, mut ada, .. } = Cast::of(store).await;
+    let Cast { world: _world, service, platform, data, mut alice, mut bob, mut olga, mut vera, mut ada } =
+        Cast::of(store).await;
     let nowhere = "00000000-0000-4000-8000-000000000000";
     let paths = [
         format!("/teams/{platform}"),
