@@ -269,7 +269,7 @@ impl Sessions {
         if let Some(age) = self.listener.max_cache_age(self.lifetimes) {
             tracing::warn!(
                 error,
-                cache_ttl_ms = age.as_millis(),
+                cache_ttl_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
                 "not listening for session changes; cache is short-lived"
             );
         } else {

@@ -146,10 +146,10 @@ impl Target {
     pub(super) async fn connect(
         &self,
         options: &PgConnectOptions,
-        add_scope: Duration,
+        limit: Duration,
     ) -> Result<Result<PgConnection, sqlx::Error>, ConnectError> {
         // Boxed: the future is 40 KB.
-        let connected = timeout(add_scope, Box::pin(PgConnection::connect_with(options))).await;
+        let connected = timeout(limit, Box::pin(PgConnection::connect_with(options))).await;
         connected.map_err(|_| ConnectError::Timeout { server: self.server.clone() })
     }
 

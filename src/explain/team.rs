@@ -92,13 +92,13 @@ pub fn explain_team(
 }
 
 fn finding(explanation: &Explanation, id: &str, name: Option<&String>, nested_groups: bool) -> Finding {
-    let (partial, is_complete): (Vec<&MembershipReport>, Vec<&MembershipReport>) = explanation
+    let (partial, complete): (Vec<&MembershipReport>, Vec<&MembershipReport>) = explanation
         .memberships
         .iter()
         .filter(|one| one.id == id)
         .partition(|one| matches!(one.why, MembershipWhy::Partial { .. }));
     let partial = partial.first();
-    let member = is_complete.into_iter().max_by_key(|one| one.kind == Kind::Team);
+    let member = complete.into_iter().max_by_key(|one| one.kind == Kind::Team);
     let group = explanation.groups.iter().find(|group| group.id == id);
     let (case, words) = match (member, group) {
         (Some(member), _) if member.kind == Kind::Team => {

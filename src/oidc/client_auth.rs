@@ -136,9 +136,9 @@ impl ClientAuth {
             // Entra accepted the secret, even if it then refused the request.
             Ok(_) | Err(TokenError::Refused { .. }) => {
                 if self.swapped.swap(!swapped, Ordering::Relaxed) == swapped {
-                    let secret = if swapped { "second" } else { "first" };
+                    let rejected = if swapped { "second" } else { "first" };
                     let aadsts = rejection.aadsts_number();
-                    tracing::warn!(secret, aadsts, "Entra rejects one of the two client secrets");
+                    tracing::warn!(rejected, aadsts, "Entra rejects one of the two client secrets");
                 }
             }
             Err(_) => {}

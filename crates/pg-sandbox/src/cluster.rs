@@ -54,13 +54,13 @@ pub struct PrivateCluster {
 impl PrivateCluster {
     /// Creates a cluster and starts it; returns when it accepts connections.
     pub async fn start(durability: Durability) -> Result<Self, ClusterError> {
-        Self::start_below(&std::env::temp_dir(), durability).await
+        Self::start_below(&std::env::temp_dir(), durability, &[]).await
     }
 
     /// The same without durability and in memory where there is room: to copy a database is four times as fast there.
     pub async fn start_in_memory() -> Result<Self, ClusterError> {
         let Some(memory) = memory_folder().await else { return Self::start(Durability::Fast).await };
-        let mut cluster = Self::start_below(memory, Durability::Fast).await?;
+        let mut cluster = Self::start_below(memory, Durability::Fast, &["autovacuum=off"]).await?;
         // The option is new in Postgres 15, whose default is the other strategy.
         let version = fs::read_to_string(cluster.folder.join("data/PG_VERSION")).unwrap_or_default();
         if version.trim().parse().is_ok_and(|version: u32| version >= 15) {
@@ -69,7 +69,7 @@ impl PrivateCluster {
         Ok(cluster)
     }
 
-    async fn start_below(parent: &Path, durability: Durability) -> Result<Self, ClusterError> {
+    async fn start_below(parent: &Path, durability: Durability, more_settings: &[&str]) -> Result<Self, ClusterError> {
         let path = std::env::var_os("PATH").unwrap_or_else(|| OsString::from("/usr/bin:/bin"));
         let bin = find_binaries(&path).ok_or(ClusterError::NotInstalled)?;
         let user = output("id", &["-u"]).await.map_err(|source| ClusterError::Run { program: "id", source })?;
@@ -87,6 +87,9 @@ impl PrivateCluster {
         watchdog.args(["-c", &script.join("\n"), "entraway-pg"]).arg(&folder).arg(&bin);
         watchdog.arg(if durability == Durability::Fast { "--no-sync" } else { "" });
         for setting in settings(durability, &folder, has_pg_stat_statements(&bin).await) {
+            watchdog.arg("-c").arg(setting);
+        }
+        for setting in more_settings {
             watchdog.arg("-c").arg(setting);
         }
         // Postgres shall inherit none of our secrets, nor a PGDATA or a locale that the machine does not have.
@@ -210,10 +213,7 @@ fn settings(durability: Durability, folder: &Path, pg_stat_statements: bool) -> 
         "log_destination=stderr".to_owned(),
     ];
     if durability == Durability::Fast {
-        settings.extend(
-            ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "jit=off", "autovacuum=off"]
-                .map(String::from),
-        );
+        settings.extend(["fsync=off", "synchronous_commit=off", "full_page_writes=off", "jit=off"].map(String::from));
     }
     if pg_stat_statements {
         settings.extend(

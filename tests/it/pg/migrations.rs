@@ -46,12 +46,15 @@ async fn migrations_run_in_bytewise_name_order() {
     fs::write(folder.path.join("migration_lock.toml"), "provider = \"postgresql\"").unwrap();
 
     let applied = cluster.apply_migrations("ordered", &folder.path).await.unwrap();
-    assert_eq!(applied, names.len() + 2, "the .toml file is no migration, see src/pg/migrations.rs");
+    assert_eq!(applied, names.len() + 2, "the .toml file is no migration, see crates/pg-sandbox/src/migrations.rs");
     let ran: Vec<String> = sqlx::query_scalar("select name from ran where name <> '' order by place")
         .fetch_all(&mut connect(&cluster, "ordered").await)
         .await
         .unwrap();
-    assert_eq!(ran, names, "the order is not that of the bytes, see `migrations` in src/pg/migrations.rs");
+    assert_eq!(
+        ran, names,
+        "the order is not that of the bytes, see `migrations` in crates/pg-sandbox/src/migrations.rs"
+    );
 }
 
 #[tokio::test]

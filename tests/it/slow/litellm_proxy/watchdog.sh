@@ -3,7 +3,7 @@
 #   sh -c THIS entraway-litellm-proxy FOLDER REDIS_PORT COMMAND [ARGUMENTS...]
 #
 # The test run holds the other end of standard input. However it ends, the kernel closes that end, as in
-# src/pg/watchdog.sh. KILL goes to the whole process group: the proxy starts processes of its own.
+# crates/pg-sandbox/src/watchdog.sh. KILL goes to the whole process group: the proxy starts processes of its own.
 
 umask 077
 folder=$1
