@@ -61,7 +61,7 @@ enum Command {
         #[command(flatten)]
         config: ConfigArgs,
     },
-    /// Check that everything works, and how to fix what does not.
+    /// Check that everything works, and say how to fix what does not.
     ///
     /// Checks the configuration, the database and its schema, Entra's discovery document and keys, the app's credentials,
     /// and the Graph permission for reading assigned groups. With "store: litellm" it also checks the grants on LiteLLM's

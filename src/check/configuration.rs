@@ -47,7 +47,7 @@ fn summarize_policy(report: &mut Report, policy: &Policy, now: DateTime<Utc>) {
     let models = if params.models.is_empty() { "all models".to_owned() } else { params.models.join(", ") };
     let role = policy.default_role();
     let limits = limits(&params.limits, now);
-    report.ok("new users", &format!("role {role} without an app role; {models}; {limits}"));
+    report.ok("new users", &format!("role {role} unless Entra grants an app role; {models}; {limits}"));
 }
 
 fn limits(limits: &Limits, now: DateTime<Utc>) -> String {

@@ -83,7 +83,7 @@ async fn leftovers(report: &mut Report, store: &Store) {
         Err(error) => {
             return report.warn(
                 STEP,
-                &format!("failed to count them: {}", chain(&error)),
+                &format!("failed to count leftovers: {}", chain(&error)),
                 "Run the check again when the database is less busy",
             );
         }

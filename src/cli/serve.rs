@@ -40,7 +40,7 @@ async fn serve(file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCode> {
         }
     }
     if !loaded.config.server.knows_client_addresses() {
-        tracing::warn!(help = NO_TRUSTED_PROXY_HELP, "server.trusted_proxies: {NO_TRUSTED_PROXY}");
+        tracing::warn!(reason = NO_TRUSTED_PROXY, help = NO_TRUSTED_PROXY_HELP, "server.trusted_proxies is empty");
     }
     let stop = server::stop_on_signals();
     let listen = loaded.config.server.listen;

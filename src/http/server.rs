@@ -92,7 +92,7 @@ pub async fn serve_with(
         app.metrics().connections_waited.add(());
         tracing::warn!(
             limit = app.connections(),
-            help = "raise limits.connections",
+            help = "Raise limits.connections",
             "connection limit reached; new connections wait"
         );
     };

@@ -93,7 +93,7 @@ async fn home_page_shows_changes_of_the_signin(#[values(Native, LiteLlm)] store:
     });
     let said = last_sync(&world, &service, alice).await;
     let (joined, rest) = said.split_once("; ").unwrap();
-    assert!(["just now: joined First, Second", "just now: joined Second, First"].contains(&joined), "{said}");
+    assert!(["just now: added to First, Second", "just now: added to Second, First"].contains(&joined), "{said}");
     let changed = "2 organizations created; 2 teams created; details and roles updated, 1 team unchanged.";
     assert_eq!(rest, changed);
 }
@@ -136,7 +136,7 @@ async fn home_page_names_unknown_lists(#[values(Native, LiteLlm)] store: StoreKi
             world.simulator.fault(FaultRule::on(list, Fault::status(403)));
         }
         let page = world.sign_in(&service, alice).await.get(service.at("/")).await.body;
-        let whole = format!("</strong> {said} Nothing new was joined, and keep the ones that you had.</p>");
+        let whole = format!("</strong> {said} You were not added to new teams. You keep the teams that you had.</p>");
         assert!(page.contains(&whole), "{lists:?}: {page}");
         for insides in ["Authorization_RequestDenied", "Insufficient privileges"] {
             assert!(!page.contains(insides), "what Graph said is for administrators: {page}");

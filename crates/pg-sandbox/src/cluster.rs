@@ -30,7 +30,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(15);
 /// Whether a crash of the machine may lose what was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
-    /// Nothing is forced to the disk, no query is compiled and no table vacuumed: for tests and the demo.
+    /// Nothing is forced to disk and no query is compiled: for tests and the demo.
     Fast,
     /// Postgres's own defaults: for benchmarks, which shall measure what production does.
     Real,

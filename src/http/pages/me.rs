@@ -82,7 +82,7 @@ impl MePage {
         if !unknown.is_empty() {
             let as_of = self.as_of.as_ref().map(|at| format!(" Your teams are as of {at}.")).unwrap_or_default();
             warnings.push(format!(
-                "Microsoft did not report {}.{as_of} You were added to no new teams and keep the ones that you had.",
+                "Microsoft did not report {}.{as_of} You were not added to new teams. You keep the teams that you had.",
                 unknown.join(", or ")
             ));
         }

@@ -13,7 +13,7 @@ const SENTENCES: [(&[&str], &[&str]); 9] = [
             "turn Entra groups into organizations and teams in Postgres",
             "Run the service",
             "Migrate the Postgres schema \"entraway\" before a new version is deployed",
-            "Check that everything works, and how to fix what does not",
+            "Check that everything works, and say how to fix what does not",
             "Run a demo with a private Postgres and a simulated Entra and Graph",
             "List or revoke sessions",
             "Confirm a user row that is older than the user's first sign-in",

@@ -40,7 +40,7 @@ async fn home_page_shows_age_of_teams_when_graph_fails(#[values(Native, LiteLlm)
     cast.alice.browser.sign_in(&cast.world.simulator, &cast.service, cast.alice.id).await;
     let page = text(&cast.alice.page(&cast.service, "/").await);
     assert!(page.contains("Microsoft did not report which groups you are in. Your teams are as of "), "{page}");
-    assert!(page.contains("keep the ones that you had"), "{page}");
+    assert!(page.contains("keep the teams that you had"), "{page}");
     assert!(page.contains("Platform"), "{page}");
 }
 

@@ -191,7 +191,7 @@ async fn settings_page_shows_missing_principal_and_default_org() {
     let service = world.service_with(principal).await;
     let mut browser = administrator(&world, &service).await;
     let page = load(&mut browser, &service).await;
-    assert!(text(&page.body).contains("is not set: nothing is created, and people join only what exists."));
+    assert!(text(&page.body).contains("is not set: nothing is created, and users are only added to existing teams."));
     assert_found(&page, "warning", "assigned groups", &["service_principal_id is not set", "Set entra.service_princ"]);
 
     let service = world.service_of(world.config_of("  default_team_params: {organization_id: acme}\n")).await;
@@ -255,7 +255,7 @@ async fn settings_page_shows_graph_error_with_remedy() {
     let remedy = "Add the application permission Application.Read.All and grant admin consent";
     assert_found(&page, "failed", "assigned groups", &["(403)", remedy]);
     assert_found(&page, "ok", "client credentials", &["Entra issues a token"]);
-    assert!(text(&page.body).contains("1 thing failed."), "{}", page.body);
+    assert!(text(&page.body).contains("1 check failed."), "{}", page.body);
 }
 
 #[tokio::test]
@@ -275,7 +275,7 @@ async fn settings_page_shows_checks_that_time_out() {
         let page = load(&mut browser, &service).await;
         assert_found(&page, "warning", what, &["no answer within 4 seconds", "Try again later"]);
         let said = text(&page.body);
-        assert!(said.contains("Nothing failed. There ") && !said.contains("people can sign in."), "{said}");
+        assert!(said.contains("No checks failed. ") && !said.contains("users can sign in."), "{said}");
         assert_found(&page, "ok", "tables", &["the schema entraway exists"]);
         if let Some(before) = before {
             assert_found(&page, "ok", before, &[]);

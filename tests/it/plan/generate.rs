@@ -16,9 +16,10 @@ use proptest::sample::select;
 use proptest::test_runner::Config;
 use uuid::Uuid;
 
-/// Each property is tried with 256 cases, or with `PROPTEST_CASES`. A failure prints its smallest case and writes no file.
+/// Each property is tried with 256 cases, or with more by `PROPTEST_CASES`. A failure prints its smallest case and writes no file.
 pub(super) fn config() -> Config {
-    Config { failure_persistence: None, ..Config::default() }
+    let default = Config::default();
+    Config { failure_persistence: None, cases: default.cases.max(256), ..default }
 }
 
 /// All that one plan depends on.

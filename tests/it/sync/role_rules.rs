@@ -82,7 +82,7 @@ async fn litellm_row_has_internal_user_for_org_admin() {
     assert_eq!(answer.status, 200, "{answer:#?}");
     assert_eq!(browser.get(service.at("/auth/verify?role=internal_user")).await.status, 403);
     let page = browser.get(service.at("/")).await.body;
-    assert!(page.contains("org_admin: an app role that Entra gave"), "{page}");
+    assert!(page.contains("org_admin: an app role from Entra"), "{page}");
     let shown = browser.get(service.at(&format!("/api/people/{alice}"))).await.json();
     assert_eq!(shown["user_role"], "org_admin", "{shown:#}");
 

@@ -84,7 +84,7 @@ fn budgets(config: &Config) -> Vec<String> {
     let team = policy.team_params.as_ref().map_or(&none, |params| &params.limits);
     let subject = if policy.also_create_orgs { "A new team or organization" } else { "A new team" };
     vec![
-        "The defaults apply to new objects. Existing organizations, teams and users keep their budgets: change them there."
+        "The defaults apply to new objects. Existing organizations, teams and users keep their budgets until you change each of them."
             .to_owned(),
         format!("{subject} gets {}: {}.", budget(team), with_origin(config, TEAM_BUDGET)),
         format!("A new user gets {}: {}.", budget(&policy.user_params.limits), with_origin(config, USER_BUDGET)),
