@@ -89,7 +89,7 @@ async fn check_reports_each_step_when_ready() {
         ("configuration", "read from "),
         ("groups", "each assigned group becomes an organization and a team in it"),
         ("default_team_params", "gpt-4; budget $100 per 30d, next reset "),
-        ("new users", "role internal_user without an app role; all models; budget $10 per 30d"),
+        ("new users", "role internal_user unless Entra grants an app role; all models; budget $10 per 30d"),
         ("database", "Postgres "),
         ("tables", "the schema entraway is up to date"),
         ("Entra", &format!("/{tenant}/v2.0, 1 signing key")),
@@ -115,7 +115,7 @@ async fn check_describes_groups_and_default_params() {
     let ended = check(&world, before, &environment(&world)).await;
     let found = "not set: new teams and organizations have no budget, no limits and all models";
     assert_told(&ended, "warn", "default_team_params", found, "Set litellm_settings.default_team_params");
-    assert_told(&ended, "ok", "new users", "role internal_user_viewer without an app role", "");
+    assert_told(&ended, "ok", "new users", "role internal_user_viewer unless Entra grants an app role", "");
     assert_ready(&ended);
 }
 

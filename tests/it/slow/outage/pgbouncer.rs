@@ -347,7 +347,7 @@ async fn migrate_and_serve_work_through_pgbouncer(#[values(Native, LiteLlm)] sto
     let migrate = ["migrate", "--config", config.as_str()];
     for ended in together((0..3).map(|_| run(&folder, &migrate, &env))).await {
         assert_eq!(ended.code, 0, "{ended:?}; PgBouncer says:\n{}", pooler.log());
-        assert!(ended.stdout.contains(&format!("at {newest}")), "{ended:?}");
+        assert!(ended.stdout.contains(&format!("at version {newest}")), "{ended:?}");
     }
     nothing_is_left(&world, &pooler).await;
     let again = run(&folder, &migrate, &env).await;
