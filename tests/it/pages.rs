@@ -6,10 +6,12 @@ mod explain;
 mod failed_sign_ins;
 mod lists;
 mod me;
-mod plans;
 mod rights;
 mod sessions;
 mod settings;
+mod slow {
+    mod query_plans;
+}
 mod syncs;
 mod upgrade;
 

@@ -1,7 +1,9 @@
 //! `/people/{id}/explain`: what came of each group, and why somebody is in a team and not in another one.
 
 mod rights;
-mod size;
+mod slow {
+    mod scale;
+}
 
 use entra_simulator::{Endpoint, Fault, FaultRule, GroupId, ObjectId};
 use entraway::domain::StoreKind;

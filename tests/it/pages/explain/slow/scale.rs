@@ -5,7 +5,7 @@ use entraway::domain::StoreKind;
 use rstest::rstest;
 use sqlx::PgPool;
 
-use super::Scene;
+use super::super::Scene;
 use crate::support::scene::{assigned, person};
 use crate::support::{LiteLlm, Native, cluster};
 

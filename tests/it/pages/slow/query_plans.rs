@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 use sqlx::AssertSqlSafe;
 
-use super::{Actor, Cast};
+use super::super::{Actor, Cast};
 use crate::support::{LiteLlm, Native, World, cluster};
 
 const INDEXES: &str = include_str!("../../../docs/litellm-indexes.sql");
