@@ -1,8 +1,8 @@
 //! The way to Entra and back, and where it leads. Who tries to finish what is not theirs is among the attacks.
 
-mod attempts;
 mod cookies;
 mod login;
+mod login_states;
 mod return_to;
 mod stale;
 

@@ -1,10 +1,10 @@
 //! Errors as people and programs see them: what happened, what to do now, and nothing of the insides.
 
-mod attempts;
+mod denials;
 pub(crate) mod headers;
 mod health;
+mod login_states;
 mod outage;
-mod people;
 mod reflection;
 mod requests;
 mod setup;

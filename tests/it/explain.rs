@@ -2,7 +2,7 @@
 
 mod answers;
 mod groups;
-mod people;
+mod users;
 
 use std::collections::BTreeSet;
 

@@ -1,11 +1,11 @@
 //! `/auth/verify`: what a reverse proxy is told, and through it an upstream.
 
+mod access_rules;
 mod answers;
 pub(crate) mod assertion;
-mod dialects;
-mod narrowed;
-mod remembered;
-mod together;
+mod concurrent;
+mod proxy_kinds;
+mod session_cache;
 pub(crate) mod upstream_check;
 
 use std::time::{Duration, Instant};

@@ -6,7 +6,7 @@ mod per_address;
 mod per_user;
 mod sign_ins;
 mod sizes;
-mod time_outs;
+mod timeouts;
 
 use std::time::Duration;
 

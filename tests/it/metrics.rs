@@ -1,11 +1,11 @@
 //! What is counted, read as Prometheus reads it: each thing that happens moves the very counters that tell of it, and no
 //! other; and nothing of what is read names anybody.
 
+mod exposition;
 mod graph;
-mod lookups;
-mod reading;
+mod listener;
+mod requests;
 mod secrets;
-mod served;
 mod sign_ins;
 
 use std::collections::BTreeMap;

@@ -4,9 +4,9 @@ mod api;
 mod details;
 mod explain;
 mod failed_sign_ins;
+mod home;
 mod lists;
-mod me;
-mod rights;
+mod permissions;
 mod sessions;
 mod settings;
 mod slow {

@@ -1,9 +1,9 @@
 //! Sessions: what they hold, how long they last, how they end.
 
 mod cookies;
+mod denied_signin;
 mod lifetime;
 mod logout;
-mod refused;
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use sqlx::AssertSqlSafe;
 
-use crate::support::by_hand::DELETE_USER;
+use crate::support::sql_fixtures::DELETE_USER;
 use crate::support::{Browser, LiteLlm, Native, StoreKind, World};
 
 /// The hashes of the tokens of all sessions.

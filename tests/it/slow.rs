@@ -2,12 +2,12 @@
 //! Postgres clusters of their own and break them. `script/test --fast` leaves out every module named `slow`.
 
 mod browser;
+mod concurrent_proxy;
 pub(crate) mod demo;
 mod deploy;
+mod fault_injection;
 mod graph_faults;
 mod litellm_cache;
 mod litellm_proxy;
 mod ops;
-mod outage;
 mod proxies;
-mod side_by_side;

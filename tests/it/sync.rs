@@ -2,19 +2,19 @@
 
 mod access;
 mod concurrency;
-mod cost;
-mod degradation;
 mod existing;
-mod flag;
 mod groups;
 mod names;
-mod odd_databases;
 mod organization_roles;
-mod people;
+mod orgs_setting;
 mod principals;
 mod races;
 mod record;
+mod rejected_rows;
 mod role_rules;
 mod roles;
 mod rollout;
+mod statement_counts;
 mod support;
+mod triggers;
+mod users;

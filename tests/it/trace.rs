@@ -2,11 +2,11 @@
 
 #[cfg(feature = "otlp")]
 mod collector;
+#[cfg(feature = "otlp")]
+mod export;
 mod log;
 #[cfg(feature = "otlp")]
 mod outage;
-#[cfg(feature = "otlp")]
-mod sent;
 #[cfg(feature = "otlp")]
 mod variables;
 

@@ -1,11 +1,11 @@
 //! Wrong ID tokens: each is refused for its own reason.
 
 mod claims;
+mod encoding;
 mod forge;
 mod keys;
 mod signature;
 mod tenants;
-mod text;
 
 use std::sync::Arc;
 

@@ -4,7 +4,7 @@ use reqwest::Method;
 use rstest::rstest;
 
 use super::{alice, one, status, tells_nobody, verify};
-use crate::support::by_hand::DELETE_USER;
+use crate::support::sql_fixtures::DELETE_USER;
 use crate::support::{Browser, LiteLlm, Native, StoreKind, World};
 
 #[rstest]

@@ -5,7 +5,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::{Actor, Cast};
-use crate::support::by_hand::{MAKE_TEAM, PUT_IN_TEAM};
+use crate::support::sql_fixtures::{MAKE_TEAM, PUT_IN_TEAM};
 use crate::support::{Browser, LiteLlm, Native, Service, StoreKind, World};
 
 const DOCUMENT: &str = include_str!("../../../assets/openapi.json");

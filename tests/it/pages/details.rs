@@ -3,8 +3,8 @@
 use rstest::rstest;
 
 use super::{Cast, text};
-use crate::support::by_hand::{LIMIT_ORGANIZATION, MAKE_TEAM, PUT_IN_TEAM};
 use crate::support::scene::{assigned, person};
+use crate::support::sql_fixtures::{LIMIT_ORGANIZATION, MAKE_TEAM, PUT_IN_TEAM};
 use crate::support::{LiteLlm, Native, StoreKind};
 
 #[rstest]

@@ -1,6 +1,6 @@
 //! `/people/{id}/explain`: what came of each group, and why somebody is in a team and not in another one.
 
-mod rights;
+mod permissions;
 mod slow {
     mod scale;
 }
@@ -10,8 +10,8 @@ use entraway::domain::StoreKind;
 use rstest::rstest;
 use serde_json::Value;
 
-use crate::support::by_hand::{MAKE_TEAM, MAKE_USER, PUT_IN_TEAM, TAKE_OUT_OF_TEAM};
 use crate::support::scene::{assigned, person};
+use crate::support::sql_fixtures::{MAKE_TEAM, MAKE_USER, PUT_IN_TEAM, TAKE_OUT_OF_TEAM};
 use crate::support::{Browser, LiteLlm, Native, Service, World};
 
 /// A world with an operator who looks.

@@ -4,8 +4,8 @@ use chrono::TimeDelta;
 use rstest::rstest;
 
 use super::{Cast, text};
-use crate::support::by_hand::MAKE_TEAM;
 use crate::support::scene::assigned;
+use crate::support::sql_fixtures::MAKE_TEAM;
 use crate::support::{LiteLlm, Native, StoreKind};
 
 #[rstest]

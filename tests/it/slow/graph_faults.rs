@@ -2,12 +2,12 @@
 
 mod delegated;
 mod pages;
-mod readings;
-mod required;
+mod require_group;
 mod retries;
+mod retry_budget;
+mod shared_fetches;
 mod token;
 mod unknown;
-mod unknown_late;
 
 use entra_simulator::{Endpoint, GroupId, ObjectId};
 use entraway::domain::StoreKind;

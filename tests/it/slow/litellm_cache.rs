@@ -1,7 +1,7 @@
 //! The caches of LiteLLM proxies, with a real Redis: what they hear, what goes from Redis, and what a broken one costs.
 
+mod auth;
 mod outage;
-mod rights;
 mod sign_in;
 
 use std::collections::BTreeSet;

@@ -4,7 +4,9 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::support::{assigned, ids, organization_by_hand, person, team_by_hand, versions, with_flag};
-use crate::support::by_hand::{DELETE_ORGANIZATION, DELETE_TEAM, LIMIT_ORGANIZATION, PUT_IN_TEAM, TAKE_OUT_OF_TEAM};
+use crate::support::sql_fixtures::{
+    DELETE_ORGANIZATION, DELETE_TEAM, LIMIT_ORGANIZATION, PUT_IN_TEAM, TAKE_OUT_OF_TEAM,
+};
 use crate::support::{LiteLlm, Native, StoreKind, World, models_of_team};
 
 #[rstest]

@@ -13,7 +13,7 @@ use sqlx::{AssertSqlSafe, PgTransaction};
 use tokio::task::JoinSet;
 
 use super::support::{assigned, give_roles, ids, many_assigned, organization_by_hand, person, until_it_waits};
-use crate::support::by_hand::{
+use crate::support::sql_fixtures::{
     DELETE_ORGANIZATION, DELETE_SOME_ORGANIZATIONS, DELETE_SOME_TEAMS, DELETE_SOME_TEAMS_AND_ORGANIZATIONS,
     DELETE_TEAM, DELETE_USER, Deed, MAKE_USER, PUT_IN_TEAM, TAKE_OUT_OF_TEAM,
 };

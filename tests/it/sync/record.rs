@@ -8,7 +8,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::support::{assigned, failures, ids, person, time, with_flag};
-use crate::support::by_hand::DELETE_ALL_GROUPS;
+use crate::support::sql_fixtures::DELETE_ALL_GROUPS;
 use crate::support::{LiteLlm, Native, StoreKind, World};
 
 /// The newest record without what no test can foretell; that part is checked here.

@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use entra_simulator::{GroupId, ObjectId};
 use serde_json::{Value, json};
 
-use crate::support::by_hand::{MAKE_ORGANIZATION, MAKE_TEAM};
 pub(super) use crate::support::scene::{assigned, many_assigned, person, until_it_waits};
+use crate::support::sql_fixtures::{MAKE_ORGANIZATION, MAKE_TEAM};
 use crate::support::{Answer, Service, World};
 
 /// Sets the app roles that the person alone is given.

@@ -9,7 +9,7 @@ use sqlx::AssertSqlSafe;
 use super::super::{Actor, Cast};
 use crate::support::{LiteLlm, Native, World, cluster};
 
-const INDEXES: &str = include_str!("../../../docs/litellm-indexes.sql");
+const INDEXES: &str = include_str!("../../../../docs/litellm-indexes.sql");
 
 /// 20,000 organizations with a team each, 100,000 people, one of the teams with half of them, and 100,000 sync records.
 const FILL_NATIVE: &str = "

@@ -5,7 +5,7 @@ use entra_simulator::{Endpoint, EntraError, Fault, FaultRule, TokenKind};
 use rstest::rstest;
 
 use super::Scene;
-use crate::support::by_hand::DELETE_ALL_GROUPS;
+use crate::support::sql_fixtures::DELETE_ALL_GROUPS;
 use crate::support::{LiteLlm, Native, StoreKind, World};
 
 #[rstest]

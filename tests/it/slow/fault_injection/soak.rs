@@ -13,9 +13,9 @@ use reqwest::{Method, RequestBuilder};
 use tokio::time::sleep;
 use url::Url;
 
-use super::breaking::{Dice, Restarted, restart_postgres};
-use super::flat::{Sample, findings};
 use super::haproxy::{HaProxy, LIMIT, replaced, settings};
+use super::leak_check::{Sample, findings};
+use super::postgres_restart::{Dice, Restarted, restart_postgres};
 use crate::cli::program::{CONFIG, Folder, Program, environment, with};
 use crate::support::redis::free_port;
 use crate::support::scene::{many_assigned, person};

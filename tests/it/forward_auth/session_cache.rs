@@ -8,7 +8,7 @@ use rstest::rstest;
 use sqlx::AssertSqlSafe;
 
 use super::{alice, one, remembers, status, trusting, until, verify};
-use crate::support::by_hand::MAKE_TEAM;
+use crate::support::sql_fixtures::MAKE_TEAM;
 use crate::support::{Answer, LiteLlm, Native, StoreKind, World};
 
 /// Ends all sessions as nobody should: the database tells nobody of it. So whoever still gets in is remembered.

@@ -6,11 +6,11 @@ use entra_simulator::GroupId;
 use reqwest::Method;
 use rstest::rstest;
 
-use super::proxy::{Lost, Proxy};
 use super::storm::{
     Came, Chance, LONG, Storm, Try, all_refusals_are_for_want_of_the_database, any_number, everybody_gets_in_now,
     everybodys_group, nothing_is_half, until,
 };
+use super::tcp_proxy::{Lost, Proxy};
 use crate::support::{Browser, LiteLlm, Native, Service, StoreKind, World, together};
 
 const TIMES: usize = 15;

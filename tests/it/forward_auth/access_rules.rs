@@ -1,7 +1,7 @@
 //! `?group=…&team=…&organization=…&role=…`: only for those who are in any of these.
 
 use super::{alice, tells_nobody, verify};
-use crate::support::by_hand::{MAKE_ORGANIZATION, MAKE_TEAM};
+use crate::support::sql_fixtures::{MAKE_ORGANIZATION, MAKE_TEAM};
 use crate::support::{Browser, World};
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use rstest::rstest;
 use serde_json::Value;
 
 use super::{Actor, Cast, text};
-use crate::support::by_hand::{MAKE_TEAM, PUT_IN_TEAM};
+use crate::support::sql_fixtures::{MAKE_TEAM, PUT_IN_TEAM};
 use crate::support::{Browser, LiteLlm, Native, Service, StoreKind};
 
 /// The status of a page and of its JSON, which must agree.

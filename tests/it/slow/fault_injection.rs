@@ -1,19 +1,19 @@
 //! Parts that are really broken, and what becomes of sign-ins and sessions meanwhile and afterwards.
 
-mod breaking;
 mod cluster;
-mod cut;
 mod disk;
-mod flat;
+mod failover;
 mod haproxy;
-mod killed;
+mod leak_check;
 mod lock;
 mod microsoft;
+mod network;
 mod pgbouncer;
 mod postgres;
-mod proxy;
+mod postgres_restart;
 mod replicas;
-mod rolling;
+mod rolling_restart;
+mod service_kill;
 mod soak;
-mod standby;
 mod storm;
+mod tcp_proxy;

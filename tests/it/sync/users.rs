@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::support::{assert_did_nothing, assert_refused, assigned, ids, person};
-use crate::support::by_hand::MAKE_USER;
+use crate::support::sql_fixtures::MAKE_USER;
 use crate::support::{LiteLlm, Native, StoreKind, World};
 
 /// Changes the person in Entra.

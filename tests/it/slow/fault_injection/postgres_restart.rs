@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use pg_sandbox::PrivateCluster;
 
-use super::standby::running;
+use super::failover::running;
 
 /// The same numbers for the same seed (`SplitMix64`).
 pub(super) struct Dice(u64);
