@@ -95,7 +95,7 @@ pub struct Parts<'a> {
     pub clock: &'a Clock,
 }
 
-/// Runs all checks concurrently, within [`TIME_LIMIT`], without changing anything.
+/// Runs all checks concurrently, within four seconds, without changing anything.
 pub async fn run(parts: &Parts<'_>) -> Vec<Finding> {
     let Parts { config, store, entra, graph, cache, clock } = *parts;
     let mut report = Report::default();
