@@ -36,11 +36,12 @@ pub enum Durability {
     Real,
 }
 
-/// A Postgres of our own, from the machine's binaries, in a temporary folder; gone with its owner, even by `kill -9`.
+/// A private Postgres cluster in a temporary folder, run by the machine's binaries. It ends with the process that started
+/// it, even if that is killed.
 ///
-/// It listens on a socket in its folder only, which nobody but us may enter, and so asks for no password. Started by
-/// root it runs as `postgres` or `nobody`. Dropping it stops Postgres and removes the folder, and blocks until that is
-/// done: some 50 ms, at most 15 s.
+/// It listens only on a socket in its folder. Other accounts cannot enter the folder, so it needs no password. If root
+/// starts it, it runs as the account `postgres` or `nobody`. Dropping it stops Postgres, removes the folder, and blocks
+/// until that is done: about 50 ms, at most 15 s.
 #[derive(Debug)]
 pub struct PrivateCluster {
     folder: PathBuf,
@@ -82,7 +83,7 @@ impl PrivateCluster {
         let folder = new_folder(parent, account.is_some())?;
 
         let mut watchdog = Command::new("sh");
-        // Without its comments, for whoever looks at the list of processes.
+        // Comments are removed to keep the list of processes readable.
         let script: Vec<&str> = WATCHDOG.lines().filter(|line| !line.trim_start().starts_with('#')).collect();
         watchdog.args(["-c", &script.join("\n"), "entraway-pg"]).arg(&folder).arg(&bin);
         watchdog.arg(if durability == Durability::Fast { "--no-sync" } else { "" });
@@ -193,7 +194,7 @@ impl Drop for PrivateCluster {
             std::thread::sleep(step);
             waited += step;
         }
-        // Left only if somebody killed the watchdog. A Postgres that lost its folder ends by itself within a minute.
+        // Exists only if the watchdog was killed. Postgres ends within a minute once its folder is gone.
         let _ = fs::remove_dir_all(&self.folder);
     }
 }

@@ -13,7 +13,7 @@ const LONGEST_SOCKET_PATH: usize = 100;
 
 /// The user and group that Postgres shall run as instead of root, from the text of `/etc/passwd`.
 pub(crate) fn account(passwd: &str) -> Option<(u32, u32)> {
-    // `_postgres` is the one on macOS, where `nobody` has the number -2, which is none for us.
+    // macOS has `_postgres`. Its `nobody` has the ID -2, which is not usable here.
     ["postgres", "_postgres", "nobody"].into_iter().find_map(|wanted| {
         passwd.lines().find_map(|line| {
             let mut fields = line.split(':');
