@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use crate::db::{AssertionKey, Store, StoreError};
-use crate::session::{CompactUser, Id};
+use crate::db::{AssertionKey, Db, DbError};
+use crate::session::{Id, UserView};
 use crate::util::clock::{Clock, Moment};
 use crate::util::random;
 use crate::util::single_flight::SingleFlight;
@@ -39,7 +39,7 @@ const REFRESH_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Signs assertions and publishes the keys.
 pub struct Assertions {
-    store: Store,
+    db: Db,
     clock: Clock,
     issuer: String,
     ttl: TimeDelta,
@@ -50,7 +50,7 @@ pub struct Assertions {
 #[derive(Debug, thiserror::Error)]
 pub enum AssertionError {
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Db(#[from] DbError),
     #[error("an assertion key is not usable")]
     Key,
     #[error("failed to sign the assertion")]
@@ -100,9 +100,9 @@ struct Claims<'a> {
 impl Assertions {
     /// `issuer` is the public URL, `ttl` the lifetime of an assertion.
     #[must_use]
-    pub fn new(store: Store, clock: Clock, issuer: String, ttl: Duration) -> Self {
+    pub fn new(db: Db, clock: Clock, issuer: String, ttl: Duration) -> Self {
         let ttl = TimeDelta::from_std(ttl).unwrap_or(TimeDelta::zero());
-        Self { store, keys: SingleFlight::new(clock.clone()), clock, issuer, ttl }
+        Self { db, keys: SingleFlight::new(clock.clone()), clock, issuer, ttl }
     }
 
     /// Signs an assertion about a user for one upstream, valid from now on.
@@ -111,7 +111,7 @@ impl Assertions {
     /// signed in.
     pub async fn sign(
         &self,
-        user: &CompactUser<'_>,
+        user: &UserView<'_>,
         audience: &str,
         auth_time: DateTime<Utc>,
     ) -> Result<String, Arc<AssertionError>> {
@@ -161,7 +161,7 @@ impl Assertions {
 
     async fn read(&self) -> Result<KeySet, AssertionError> {
         let (now, read_at) = (self.clock.now(), self.clock.moment());
-        let keys = self.store.assertion_keys(generate(now)?, now - KEY_LIFETIME, now - DELETE_AFTER_SUCCESSOR).await?;
+        let keys = self.db.assertion_keys(generate(now)?, now - KEY_LIFETIME, now - DELETE_AFTER_SUCCESSOR).await?;
         // One unreadable row must not make the other keys unusable.
         let keys: Vec<Key> = keys
             .into_iter()

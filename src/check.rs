@@ -9,13 +9,13 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::{Config, Tenant};
-use crate::db::Store;
+use crate::db::Db;
 use crate::domain::TenantId;
 use crate::graph::Graph;
 use crate::litellm_cache::{CacheError, LiteLlmCache};
 use crate::oidc::Entra;
 use crate::util::clock::Clock;
-use crate::util::sanitize::{chain, count};
+use crate::util::sanitize::{error_chain, pluralize};
 
 pub use configuration::{NO_TRUSTED_PROXY, NO_TRUSTED_PROXY_HELP, configuration};
 pub use database::{Tables, database};
@@ -25,7 +25,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(4);
 
 /// Result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
+pub enum Severity {
     Ok,
     /// Users can sign in, but something may not be as intended.
     Warn,
@@ -35,7 +35,7 @@ pub enum Level {
 /// The outcome of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    pub level: Level,
+    pub level: Severity,
     /// Name of the check.
     pub what: String,
     pub found: String,
@@ -53,18 +53,18 @@ pub struct Report {
 
 impl Report {
     pub fn ok(&mut self, what: &str, found: &str) {
-        self.add(Level::Ok, what, found, "");
+        self.add(Severity::Ok, what, found, "");
     }
 
     pub fn warn(&mut self, what: &str, found: &str, remedy: &str) {
-        self.add(Level::Warn, what, found, remedy);
+        self.add(Severity::Warn, what, found, remedy);
     }
 
     pub fn fail(&mut self, what: &str, found: &str, remedy: &str) {
-        self.add(Level::Fail, what, found, remedy);
+        self.add(Severity::Fail, what, found, remedy);
     }
 
-    fn add(&mut self, level: Level, what: &str, found: &str, remedy: &str) {
+    fn add(&mut self, level: Severity, what: &str, found: &str, remedy: &str) {
         let [what, found, remedy] = [what, found, remedy].map(str::to_owned);
         self.findings.push(Finding { level, what, found, remedy });
     }
@@ -84,9 +84,9 @@ impl Report {
 
 /// What the checks use.
 #[derive(Clone, Copy)]
-pub struct Parts<'a> {
+pub struct Context<'a> {
     pub config: &'a Config,
-    pub store: &'a Store,
+    pub db: &'a Db,
     /// A client without cached data.
     pub entra: &'a Entra,
     pub graph: &'a Graph,
@@ -96,14 +96,14 @@ pub struct Parts<'a> {
 }
 
 /// Runs all checks concurrently, within four seconds, without changing anything.
-pub async fn run(parts: &Parts<'_>) -> Vec<Finding> {
-    let Parts { config, store, entra, graph, cache, clock } = *parts;
+pub async fn run(parts: &Context<'_>) -> Vec<Finding> {
+    let Context { config, db, entra, graph, cache, clock } = *parts;
     let mut report = Report::default();
     configuration(&mut report, config, clock.now());
     let (mut database, mut caches, mut app) = (Report::default(), Report::default(), Report::default());
     let deadline = Instant::now() + TIME_LIMIT;
     let outcomes = tokio::join!(
-        timeout_at(deadline, self::database(&mut database, config, store, Tables::Inspect)),
+        timeout_at(deadline, self::database(&mut database, config, db, Tables::Inspect)),
         timeout_at(deadline, async {
             if let Some(cache) = cache {
                 caches.start(CACHES);
@@ -145,8 +145,8 @@ pub fn caches(report: &mut Report, listeners: Result<u64, CacheError>) {
 pub async fn entra(report: &mut Report, config: &Config, entra: &Entra, graph: &Graph, clock: &Clock) {
     report.start("Entra");
     match entra.probe().await {
-        Ok((issuer, keys)) => report.ok("Entra", &format!("issuer {issuer}, {}", count(keys, "signing key"))),
-        Err(error) => return report.fail("Entra", &chain(&*error), error.remedy()),
+        Ok((issuer, keys)) => report.ok("Entra", &format!("issuer {issuer}, {}", pluralize(keys, "signing key"))),
+        Err(error) => return report.fail("Entra", &error_chain(&*error), error.help()),
     }
     let redirect_uri = config.server.public_url.join("/sso/callback");
     report.ok("redirect URI", &format!("{redirect_uri} must be registered in Entra with type Web"));

@@ -19,7 +19,7 @@ use backon::ConstantBuilder;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Env;
-use crate::db::{StoreError, Whose};
+use crate::db::{DbError, SessionOwner};
 use crate::domain::ObjectId;
 use crate::http::StartError;
 use crate::observability::telemetry::{self, LogFormat, TraceExporter};
@@ -90,7 +90,7 @@ enum Command {
         /// LiteLLM's migrations, for --store litellm; "script/setup --litellm" downloads them.
         #[arg(long, value_name = "FOLDER", default_value_os_t = pg_sandbox::litellm_migrations())]
         litellm_migrations: PathBuf,
-        /// Turn `entra_groups_also_create_orgs` off: groups become standalone teams, as in LiteLLM.
+        /// PagePosition `entra_groups_also_create_orgs` off: groups become standalone teams, as in LiteLLM.
         #[arg(long)]
         without_orgs: bool,
         /// Log level: error, warn, info, debug, or a filter such as "info,entraway=debug".
@@ -215,7 +215,7 @@ impl Cli {
             Err(error) if matches!(error.downcast_ref(), Some(OutputError::Closed)) => ExitCode::from(output::CLOSED),
             Err(error) => {
                 errln!("entraway: {error:#}");
-                if let Some(remedy) = remedy(&error) {
+                if let Some(remedy) = help(&error) {
                     errln!("→ {remedy}");
                 }
                 ExitCode::FAILURE
@@ -276,9 +276,9 @@ impl LastMessage {
 }
 
 /// How the operator can fix the error, if known.
-fn remedy(error: &anyhow::Error) -> Option<&'static str> {
+fn help(error: &anyhow::Error) -> Option<&'static str> {
     error.chain().find_map(|cause| match (cause.downcast_ref(), cause.downcast_ref()) {
-        (Some(StartError::Store(error)), _) | (_, Some(error)) => StoreError::remedy(error),
+        (Some(StartError::Db(error)), _) | (_, Some(error)) => DbError::help(error),
         _ => None,
     })
 }
@@ -292,8 +292,8 @@ impl ConfigArgs {
 
 impl SessionFilter {
     /// clap requires exactly one of the options.
-    fn whose(&self) -> Whose {
-        self.user.map_or(Whose::All, Whose::One)
+    fn whose(&self) -> SessionOwner {
+        self.user.map_or(SessionOwner::All, SessionOwner::One)
     }
 }
 

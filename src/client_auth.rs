@@ -39,7 +39,7 @@ pub enum CredentialError {
 impl CredentialError {
     /// How to fix the file.
     #[must_use]
-    pub fn remedy(self) -> &'static str {
+    pub fn help(self) -> &'static str {
         match self {
             Self::Unreadable(_) => "Give the path of a file that exists and that this process may read",
             Self::NoPem | Self::NoKey | Self::NoCertificate => {

@@ -128,7 +128,7 @@ pub struct Entra {
 #[derive(Debug, Clone)]
 pub enum ClientAuth {
     /// A client secret, and a second one during rotation.
-    Secrets { one: SecretString, other: Option<SecretString> },
+    Secrets { primary: SecretString, secondary: Option<SecretString> },
     /// A PEM file with an RSA key and its certificate.
     Certificate(PathBuf),
     /// A file with a token of another identity provider that Entra trusts (a federated credential).

@@ -44,17 +44,18 @@ use pooled_connection::{Connection, Usage};
 
 pub use connect::ConnectError;
 pub use current_user::SessionUser;
-pub use error::StoreError;
+pub use error::DbError;
 pub use expiry::AssertionKey;
 pub use failed_sign_in::FailedSignIn;
 pub use litellm::Leftovers;
 pub use migrations::Versions;
 pub use read::{
-    Cursor, Failed, FailedSignInFilter, FailedSignInRow, Hour, Key, Listed, Listing, Member, Organization, PAGE,
-    RoleChanged, RowLimits, Sort, SyncFilter, SyncRow, Team, Turn, UserOrganization, UserRow, UserTeam,
+    Cursor, FailedGroup, FailedSignInFilter, FailedSignInRow, Hour, Key, Member, Organization, PAGE_SIZE, Page,
+    PagePosition, PageRequest, RoleChange, RowLimits, Sort, SyncFilter, SyncRow, Team, UserOrganization, UserRow,
+    UserTeam,
 };
 pub use roles::{Adoption, AdoptionState};
-pub use session::{NewSession, SessionRow, TokenHash, Whose};
+pub use session::{NewSession, SessionOwner, SessionRow, TokenHash};
 pub use session_details::{LastSync, Me, MeOrganization, MeSession, MeTeam, MeUser};
 pub use session_listener::{ListenError, SessionChange, SessionListener};
 pub use session_lookup::{ForwardedSession, ForwardedUser, SessionReader, touch_interval};
@@ -76,7 +77,7 @@ const CONNECTIONS_PER_READER: u32 = 4;
 
 /// The database: the tables of organizations, teams and users, and the service's own tables.
 #[derive(Clone, Debug)]
-pub struct Store {
+pub struct Db {
     kind: StoreKind,
     pool: PgPool,
     /// One connection beside the pool for readiness checks, so that they neither wait for sign-ins nor delay them.
@@ -111,14 +112,14 @@ struct ConnectionState {
     target: Target,
 }
 
-impl Store {
+impl Db {
     /// Creates the pool. Connections are opened on demand.
-    pub fn new(kind: StoreKind, url: &SecretString, max_connections: u32) -> Result<Self, StoreError> {
+    pub fn new(kind: StoreKind, url: &SecretString, max_connections: u32) -> Result<Self, DbError> {
         Self::with(kind, url, max_connections, &[])
     }
 
     /// Creates a pool for migrations only: one connection without a statement timeout.
-    pub fn for_migrations(kind: StoreKind, url: &SecretString) -> Result<Self, StoreError> {
+    pub fn for_migrations(kind: StoreKind, url: &SecretString) -> Result<Self, DbError> {
         Self::with(kind, url, 1, &[("statement_timeout", "0")])
     }
 
@@ -128,8 +129,8 @@ impl Store {
         url: &SecretString,
         max_connections: u32,
         settings: &[(&str, &str)],
-    ) -> Result<Self, StoreError> {
-        let options: PgConnectOptions = url.expose_secret().parse().map_err(|_| StoreError::Address)?;
+    ) -> Result<Self, DbError> {
+        let options: PgConnectOptions = url.expose_secret().parse().map_err(|_| DbError::Address)?;
         // Poolers do not know `extra_float_digits`, and Postgres 12 and later print exact numbers without it.
         let base_options = options.application_name("entraway").extra_float_digits(None);
         let options = connection::with_settings(base_options.clone()).options(settings.iter().copied());
@@ -185,18 +186,18 @@ impl Store {
         Pool { in_use: all.saturating_sub(idle), idle, max_connections: self.pool.options().get_max_connections() }
     }
 
-    /// Checks out a connection for reading. Fails with [`StoreError::Busy`] if the queue is full.
-    async fn connection(&self) -> Result<Connection<'_>, StoreError> {
+    /// Checks out a connection for reading. Fails with [`DbError::Busy`] if the queue is full.
+    async fn connection(&self) -> Result<Connection<'_>, DbError> {
         self.checkout(async { None }, self.acquire()).await
     }
 
     /// Checks out a connection for writing.
-    async fn connection_to_write(&self) -> Result<Connection<'_>, StoreError> {
+    async fn connection_to_write(&self) -> Result<Connection<'_>, DbError> {
         self.checkout(self.write_permit(), self.acquire()).await
     }
 
     /// Checks out a connection for writing if a permit is free; for writes that can wait for another time.
-    async fn connection_to_write_now(&self) -> Result<Option<Connection<'_>>, StoreError> {
+    async fn connection_to_write_now(&self) -> Result<Option<Connection<'_>>, DbError> {
         match self.write_permits.try_acquire() {
             Ok(permit) => self.checkout(async { Some(permit) }, self.acquire()).await.map(Some),
             Err(_) => Ok(None),
@@ -204,7 +205,7 @@ impl Store {
     }
 
     /// Begins a transaction for writing.
-    async fn begin(&self) -> Result<Connection<'_>, StoreError> {
+    async fn begin(&self) -> Result<Connection<'_>, DbError> {
         let transaction = async { Ok(self.acquire().await?.begin().await?) };
         self.checkout(self.write_permit(), transaction).await
     }
@@ -217,9 +218,9 @@ impl Store {
     async fn checkout<'a>(
         &'a self,
         permit: impl Future<Output = Option<SemaphorePermit<'a>>>,
-        connection: impl Future<Output = Result<DbConnection, StoreError>>,
-    ) -> Result<Connection<'a>, StoreError> {
-        let queue_permit = self.queue.try_acquire().map_err(|_| StoreError::Busy)?;
+        connection: impl Future<Output = Result<DbConnection, DbError>>,
+    ) -> Result<Connection<'a>, DbError> {
+        let queue_permit = self.queue.try_acquire().map_err(|_| DbError::Busy)?;
         let begin = Instant::now();
         let waiting = self.metrics.postgres_waiting.guard(());
         let result = timeout(ACQUIRE_TIMEOUT, async {
@@ -241,7 +242,7 @@ impl Store {
     }
 
     /// Acquires a connection without queue limit.
-    async fn acquire(&self) -> Result<DbConnection, StoreError> {
+    async fn acquire(&self) -> Result<DbConnection, DbError> {
         let mode = self.mode().await?;
         match DbConnection::acquire(&self.pool, mode, self.generation.clone()).await {
             Ok(connection) => Ok(connection),
@@ -250,16 +251,16 @@ impl Store {
     }
 
     /// Finds out why the pool gave no connection.
-    async fn no_connection(&self, error: sqlx::Error) -> StoreError {
+    async fn no_connection(&self, error: sqlx::Error) -> DbError {
         match error {
             sqlx::Error::PoolTimedOut => match self.state.target.probe(&self.pool.connect_options()).await {
                 Ok(()) => {
-                    StoreError::Connect(ConnectError::PoolExhausted { max_connections: self.pool().max_connections })
+                    DbError::Connect(ConnectError::PoolExhausted { max_connections: self.pool().max_connections })
                 }
-                Err(error) => StoreError::Connect(error),
+                Err(error) => DbError::Connect(error),
             },
             sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => error.into(),
-            error => StoreError::Connect(self.state.target.explain(&error)),
+            error => DbError::Connect(self.state.target.explain(&error)),
         }
     }
 
@@ -270,21 +271,21 @@ impl Store {
     }
 
     /// The connection mode, detected with the first connection.
-    async fn mode(&self) -> Result<ConnectionMode, StoreError> {
+    async fn mode(&self) -> Result<ConnectionMode, DbError> {
         if let Some(mode) = self.state.mode.get() {
             return Ok(*mode);
         }
         // Connects beside the pool, which would hide the reason of a failure.
         let target = &self.state.target;
         let attempt = target.connect(&self.pool.connect_options(), ACQUIRE_TIMEOUT).await;
-        let mode = match attempt.map_err(StoreError::Connect)? {
+        let mode = match attempt.map_err(DbError::Connect)? {
             Ok(mut connection) => {
                 let mode = connection::detect_mode(&mut connection).await?;
                 connect::close(connection).await;
                 mode
             }
             Err(error) if connection::rejects_settings(&error) => ConnectionMode::Pooled,
-            Err(error) => return Err(StoreError::Connect(target.explain(&error))),
+            Err(error) => return Err(DbError::Connect(target.explain(&error))),
         };
         if mode == ConnectionMode::Pooled {
             self.pool.set_connect_options(self.state.base_options.clone());
@@ -295,13 +296,13 @@ impl Store {
     }
 
     /// Checks the tables of LiteLLM, then runs the migrations.
-    pub async fn prepare(&self) -> Result<(), StoreError> {
+    pub async fn prepare(&self) -> Result<(), DbError> {
         self.check_tables().await?;
         self.migrate().await
     }
 
     /// Runs the migrations. Several replicas may do so at the same time.
-    pub async fn migrate(&self) -> Result<(), StoreError> {
+    pub async fn migrate(&self) -> Result<(), DbError> {
         // Building an index takes long on a large table, so there is no statement timeout. Waiting for a lock stays
         // limited: the caller retries.
         let mode = self.mode().await?;
@@ -320,12 +321,12 @@ impl Store {
     }
 
     /// Version of the database server.
-    pub async fn version(&self) -> Result<String, StoreError> {
+    pub async fn version(&self) -> Result<String, DbError> {
         Ok(sqlx::query_scalar("select current_setting('server_version')").fetch_one(&mut self.acquire().await?).await?)
     }
 
     /// Whether the database answers, is writable and has the required tables.
-    pub async fn ready(&self) -> Result<(), StoreError> {
+    pub async fn ready(&self) -> Result<(), DbError> {
         let sql = "select current_setting('transaction_read_only')::boolean
                    where not exists (select from entraway.sessions limit 0)";
         let mode = self.mode().await?;
@@ -334,28 +335,28 @@ impl Store {
             Err(error) => {
                 return Err(match self.no_connection(error).await {
                     // `PoolExhausted` would describe the pool that sign-ins use, not this connection.
-                    StoreError::Connect(ConnectError::PoolExhausted { .. }) => StoreError::Timeout,
+                    DbError::Connect(ConnectError::PoolExhausted { .. }) => DbError::Timeout,
                     error => error,
                 });
             }
         };
         if sqlx::query_scalar(sql).fetch_one(&mut connection).await? {
             self.generation.invalidate();
-            return Err(StoreError::ReadOnly);
+            return Err(DbError::ReadOnly);
         }
         self.check_tables_with(&mut connection).await
     }
 
     /// Whether LiteLLM's tables have all columns that this service reads and writes, with the privileges for it. The
     /// native store needs no check.
-    pub async fn check_tables(&self) -> Result<(), StoreError> {
+    pub async fn check_tables(&self) -> Result<(), DbError> {
         match self.kind {
             StoreKind::Native => Ok(()),
             StoreKind::LiteLlm => self.check_tables_with(&mut self.acquire().await?).await,
         }
     }
 
-    async fn check_tables_with(&self, connection: &mut DbConnection) -> Result<(), StoreError> {
+    async fn check_tables_with(&self, connection: &mut DbConnection) -> Result<(), DbError> {
         match self.kind {
             StoreKind::Native => Ok(()),
             StoreKind::LiteLlm => litellm::check(connection).await,
@@ -363,7 +364,7 @@ impl Store {
     }
 
     /// Reads the current state for this user and the groups of the directory, in one statement.
-    pub async fn read(&self, entra_user: &EntraUser, directory: &Directory) -> Result<Current, StoreError> {
+    pub async fn read(&self, entra_user: &EntraUser, directory: &Directory) -> Result<Current, DbError> {
         let mut connection = self.connection().await?;
         match self.kind {
             StoreKind::Native => Native::read(&mut connection, entra_user, directory).await,
@@ -374,7 +375,7 @@ impl Store {
     /// Applies a plan in one transaction: takes the locks, reads and plans again under them, and writes.
     ///
     /// `plan` is the plan that showed that a write is necessary.
-    pub async fn apply(&self, planner: &Planner<'_>, plan: &Plan) -> Result<Applied, StoreError> {
+    pub async fn apply(&self, planner: &Planner<'_>, plan: &Plan) -> Result<Applied, DbError> {
         match self.kind {
             // Boxed, because the future is large.
             StoreKind::Native => Box::pin(apply::apply::<Native>(self, planner, plan)).await,
@@ -383,13 +384,13 @@ impl Store {
     }
 
     /// Whether this database user may read the keys of a LiteLLM proxy, which the service does not need.
-    pub async fn may_read_keys(&self) -> Result<bool, StoreError> {
+    pub async fn may_read_keys(&self) -> Result<bool, DbError> {
         let sql = r#"select coalesce(has_table_privilege(to_regclass('public."LiteLLM_VerificationToken"'), 'select'), false)"#;
         Ok(sqlx::query_scalar(sql).fetch_one(&mut self.acquire().await?).await?)
     }
 
     /// Whether a LiteLLM database has an organization with this ID.
-    pub async fn has_organization(&self, organization_id: &str) -> Result<bool, StoreError> {
+    pub async fn has_organization(&self, organization_id: &str) -> Result<bool, DbError> {
         let sql = r#"select exists (select from public."LiteLLM_OrganizationTable" where organization_id = $1)"#;
         Ok(sqlx::query_scalar(sql).bind(organization_id).fetch_one(&mut self.acquire().await?).await?)
     }

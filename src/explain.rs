@@ -18,10 +18,10 @@ pub use facts::{
     UserFacts,
 };
 pub use report::{
-    Explanation, GroupReport, ListReport, MembershipReport, MembershipWhy, OrganizationVerdict, Readings, RoleReport,
-    RoleWhy, SignIn, SignInReport, Standalone, UserReport, Verdict, Words,
+    Explanation, GroupReport, ListReport, MembershipReport, MembershipWhy, Message, OrganizationVerdict, Readings,
+    RoleReport, RoleWhy, SignIn, SignInReport, Standalone, UserReport, Verdict,
 };
-pub use team::{Answer, Case, Finding, explain_team};
+pub use team::{Answer, Case, TeamFinding, explain_team};
 
 /// Rules and options of an explanation.
 #[derive(Clone, Copy, Debug)]
@@ -145,7 +145,7 @@ impl<'a> Explainer<'a> {
                 as_of: list.as_of.filter(|_| stored),
                 unknown_since: list.unknown_since,
                 why: why.cloned(),
-                words: Words::default(),
+                words: Message::default(),
             };
             report.words = report.words(assigned);
             report
@@ -187,7 +187,7 @@ impl<'a> Explainer<'a> {
             organization: if counts { self.organization(reading, id) } else { None },
             standalone: team.filter(|_| counts).and_then(|team| self.standalone(team)),
             verdict,
-            words: Words::default(),
+            words: Message::default(),
         };
         report.words = report.words(team, self.rules.policy.also_create_orgs);
         report

@@ -43,7 +43,7 @@ use tower_http::timeout::TimeoutLayer;
 
 use crate::assertion::Assertions;
 use crate::config::{Config, LiteLlm};
-use crate::db::{Hour, Store, StoreError};
+use crate::db::{Db, DbError, Hour};
 use crate::domain::StoreKind;
 use crate::graph::Graph;
 use crate::litellm_cache::{CacheError, LiteLlmCache};
@@ -70,7 +70,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 pub struct App {
     config: Config,
     clock: Clock,
-    store: Store,
+    db: Db,
     sessions: Sessions,
     /// `None` if `session.assertion` is not configured.
     assertions: Option<Assertions>,
@@ -82,7 +82,7 @@ pub struct App {
     assets: Arc<Assets>,
     limits: RequestLimits,
     /// Sign-ins by the hour, for the chart on the syncs page.
-    hours: SingleFlight<Arc<[Hour]>, Arc<StoreError>>,
+    hours: SingleFlight<Arc<[Hour]>, Arc<DbError>>,
     checks: Checks,
     database_log: LogOnce,
     readiness: ReadinessCheck,
@@ -95,7 +95,7 @@ pub struct App {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Db(#[from] DbError),
     #[error(transparent)]
     Cache(#[from] CacheError),
     #[error("failed to create the HTTP client")]
@@ -108,12 +108,12 @@ impl App {
     /// Creates the service: migrates the database, and loads the cookie key from it if none is configured.
     /// `graph_budget` limits the time to read one list of groups.
     pub async fn build(config: Config, clock: Clock, graph_budget: Duration) -> Result<Arc<Self>, StartError> {
-        let store = Store::new(config.store, &config.database.url, config.database.max_connections)?;
+        let db = Db::new(config.store, &config.database.url, config.database.max_connections)?;
         let metrics = Arc::new(Metrics::new());
-        let store = store.with_metrics(metrics.clone());
-        store.prepare().await?;
+        let db = db.with_metrics(metrics.clone());
+        db.prepare().await?;
         let keys = match &config.session.cookie_keys[..] {
-            [] => vec![store.cookie_key(random::bytes()).await?.to_vec()],
+            [] => vec![db.cookie_key(random::bytes()).await?.to_vec()],
             keys => keys.iter().map(|key| key.as_bytes().to_vec()).collect(),
         };
         let LiteLlm { redis_url, redis_namespace } = &config.litellm;
@@ -131,10 +131,10 @@ impl App {
         let span = |time| TimeDelta::from_std(time).unwrap_or(TimeDelta::MAX);
         let lifetimes =
             Lifetimes { idle_timeout: span(config.session.idle_timeout), cache_ttl: span(config.session.cache_ttl) };
-        let sessions = Sessions::new(store.clone(), clock.clone(), lifetimes);
+        let sessions = Sessions::new(db.clone(), clock.clone(), lifetimes);
         let assertions = config.session.assertion.as_ref().map(|assertion| {
             let issuer = config.server.public_url.as_url().to_string();
-            Assertions::new(store.clone(), clock.clone(), issuer, assertion.ttl)
+            Assertions::new(db.clone(), clock.clone(), issuer, assertion.ttl)
         });
         let assets = Arc::new(Assets::new(config.pages.logo.as_ref()));
         let limits = RequestLimits::new(&config, &clock);
@@ -146,7 +146,7 @@ impl App {
         Ok(Arc::new(Self {
             config,
             clock,
-            store,
+            db,
             sessions,
             assertions,
             cache,
@@ -166,8 +166,8 @@ impl App {
 
     /// The database.
     #[must_use]
-    pub fn store(&self) -> &Store {
-        &self.store
+    pub fn db(&self) -> &Db {
+        &self.db
     }
 
     /// The sessions.
@@ -189,8 +189,8 @@ impl App {
     }
 
     /// Deletes expired rows. Returns their number.
-    pub async fn delete_expired(&self) -> Result<i64, StoreError> {
-        self.store.delete_expired(self.clock.now(), self.idle_timeout()).await
+    pub async fn delete_expired(&self) -> Result<i64, DbError> {
+        self.db.delete_expired(self.clock.now(), self.idle_timeout()).await
     }
 
     /// Problems that operators should fix although the service works.

@@ -6,8 +6,8 @@ mod app_token;
 mod client_auth;
 mod discovery;
 mod error;
+mod help;
 mod id_token;
-mod remedy;
 mod signing_key;
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -15,7 +15,7 @@ use roles::Roles;
 pub use roles::organization_role;
 pub use types::{
     Applied, Budget, BudgetReset, Current, CurrentOrganizationMember, CurrentTeamModels, CurrentUserRow, Directory,
-    Failure, GrantedRoles, Groups, ModelsChange, NewOrganization, NewTeam, NewUser, Note, Plan, Reading, RoleChange,
+    Failure, GrantedRoles, GroupList, Groups, ModelsChange, NewOrganization, NewTeam, NewUser, Note, Plan, RoleChange,
     RoleScope, Unknown, UserChange, UserUpdate,
 };
 
@@ -152,7 +152,7 @@ fn plan_groups(
     policy: &Policy,
     now: DateTime<Utc>,
 ) {
-    let Some(Reading::Known(assigned)) = &directory.assigned else { return };
+    let Some(GroupList::Known(assigned)) = &directory.assigned else { return };
     for (&group, name) in assigned {
         let alias = || alias(group, name.as_ref(), directory);
         let exists = current.organizations.contains(&group);
@@ -254,10 +254,10 @@ fn note_others(plan: &mut Plan, current: &Current) {
 }
 
 fn note_unknown(plan: &mut Plan, directory: &Directory) {
-    if let Some(Reading::Unknown(unknown)) = &directory.assigned {
+    if let Some(GroupList::Unknown(unknown)) = &directory.assigned {
         plan.notes.push(Note::AssignedGroupsUnknown { code: unknown.code.clone() });
     }
-    if let Reading::Unknown(unknown) = &directory.member_of {
+    if let GroupList::Unknown(unknown) = &directory.member_of {
         plan.notes.push(Note::MemberOfUnknown { code: unknown.code.clone() });
     }
 }
@@ -265,8 +265,8 @@ fn note_unknown(plan: &mut Plan, directory: &Directory) {
 /// Name of a new team: from the assignments, else from the user's groups, else the ID.
 fn alias(group: GroupId, assigned: Option<&String>, directory: &Directory) -> String {
     let member_of = || match &directory.member_of {
-        Reading::Known(groups) => groups.get(&group).and_then(Option::as_ref),
-        Reading::Unknown(_) => None,
+        GroupList::Known(groups) => groups.get(&group).and_then(Option::as_ref),
+        GroupList::Unknown(_) => None,
     };
     assigned.or_else(member_of).cloned().unwrap_or_else(|| group.to_string())
 }
@@ -352,7 +352,7 @@ impl Directory {
     #[must_use]
     pub fn group_ids(&self) -> Vec<GroupId> {
         match &self.assigned {
-            Some(Reading::Known(assigned)) => assigned.keys().copied().collect(),
+            Some(GroupList::Known(assigned)) => assigned.keys().copied().collect(),
             _ => self.effective_groups(),
         }
     }
@@ -363,8 +363,8 @@ impl Directory {
     #[must_use]
     pub fn effective_groups(&self) -> Vec<GroupId> {
         match (&self.assigned, &self.member_of) {
-            (None, Reading::Known(member_of)) => member_of.keys().copied().collect(),
-            (Some(Reading::Known(assigned)), Reading::Known(member_of)) => {
+            (None, GroupList::Known(member_of)) => member_of.keys().copied().collect(),
+            (Some(GroupList::Known(assigned)), GroupList::Known(member_of)) => {
                 member_of.keys().filter(|group| assigned.contains_key(group)).copied().collect()
             }
             _ => Vec::new(),
@@ -375,7 +375,7 @@ impl Directory {
     #[must_use]
     pub fn unknown(&self) -> Option<&Unknown> {
         match (&self.assigned, &self.member_of) {
-            (Some(Reading::Unknown(unknown)), _) | (_, Reading::Unknown(unknown)) => Some(unknown),
+            (Some(GroupList::Unknown(unknown)), _) | (_, GroupList::Unknown(unknown)) => Some(unknown),
             _ => None,
         }
     }
@@ -384,7 +384,7 @@ impl Directory {
     #[must_use]
     pub fn in_assigned_group(&self) -> Option<bool> {
         match (&self.assigned, &self.member_of) {
-            (Some(Reading::Unknown(_)), _) | (_, Reading::Unknown(_)) => None,
+            (Some(GroupList::Unknown(_)), _) | (_, GroupList::Unknown(_)) => None,
             // If no groups can be assigned, no user is in an assigned one.
             _ => Some(self.assigned.is_some() && !self.effective_groups().is_empty()),
         }

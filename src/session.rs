@@ -17,18 +17,20 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
-use crate::db::{ListenError, NewSession, SessionChange, Store, StoreError, SyncRun, TokenHash, Whose, touch_interval};
+use crate::db::{
+    Db, DbError, ListenError, NewSession, SessionChange, SessionOwner, SyncRun, TokenHash, touch_interval,
+};
 use crate::domain::{Identity, ObjectId};
 use crate::observability::metrics::{Lookup, SessionEnd};
 use crate::observability::spans::Step;
 use crate::util::clock::Clock;
 use crate::util::random;
-use crate::util::sanitize::chain;
+use crate::util::sanitize::error_chain;
 
 use cache::Cache;
 use loader::SessionLoader;
 
-pub use compact::{CompactUser, EncodedUser, Id};
+pub use compact::{EncodedUser, Id, UserView};
 pub use headers::{ASSERTION, IDENTITY_HEADERS};
 
 /// How often the listening connection has to prove that it is alive.
@@ -59,7 +61,7 @@ pub struct LiveSession {
 
 /// All sessions, as seen by one replica.
 pub struct Sessions {
-    store: Store,
+    db: Db,
     clock: Clock,
     lifetimes: Lifetimes,
     cache: Arc<Cache>,
@@ -117,16 +119,16 @@ impl ListenerState {
 impl Sessions {
     /// Caches nothing until [`Sessions::listen`] runs.
     #[must_use]
-    pub fn new(store: Store, clock: Clock, lifetimes: Lifetimes) -> Self {
+    pub fn new(db: Db, clock: Clock, lifetimes: Lifetimes) -> Self {
         let listener = ListenerState { started: Instant::now(), last_proof: AtomicU64::new(DISCONNECTED) };
         let cache = Arc::new(Cache::new());
-        let loader = SessionLoader::new(store.clone(), clock.clone(), lifetimes.idle_timeout, cache.clone());
-        Self { store, clock, lifetimes, cache, loader: Arc::new(loader), listener }
+        let loader = SessionLoader::new(db.clone(), clock.clone(), lifetimes.idle_timeout, cache.clone());
+        Self { db, clock, lifetimes, cache, loader: Arc::new(loader), listener }
     }
 
     /// The session of a token; `None` if it does not exist or has ended. A failed lookup is an error.
-    pub async fn find(&self, hash: &TokenHash) -> Result<Option<LiveSession>, Arc<StoreError>> {
-        let lookups = &self.store.metrics().session_lookups;
+    pub async fn find(&self, hash: &TokenHash) -> Result<Option<LiveSession>, Arc<DbError>> {
+        let lookups = &self.db.metrics().session_lookups;
         let cached = self.find_cached(hash);
         if cached.is_some() {
             lookups.add(Lookup::Memory);
@@ -147,32 +149,32 @@ impl Sessions {
     }
 
     /// Revokes sessions, here at once and on other replicas within a second.
-    pub async fn revoke(&self, hashes: &[TokenHash], reason: SessionEnd) -> Result<(), StoreError> {
-        let users = self.store.end_sessions(hashes).await?;
+    pub async fn revoke(&self, hashes: &[TokenHash], reason: SessionEnd) -> Result<(), DbError> {
+        let users = self.db.end_sessions(hashes).await?;
         self.record_ended(reason, users.len());
         self.invalidate_all(users);
         Ok(())
     }
 
     /// Revokes one of a user's sessions by its name in lists. Returns whether it existed.
-    pub async fn revoke_one(&self, user: ObjectId, session: &str) -> Result<bool, StoreError> {
-        let ended = self.store.end_session_of(user, session).await?;
+    pub async fn revoke_one(&self, user: ObjectId, session: &str) -> Result<bool, DbError> {
+        let ended = self.db.end_session_of(user, session).await?;
         self.record_ended(SessionEnd::One, usize::from(ended));
         self.cache.invalidate(user);
         Ok(ended)
     }
 
     /// Revokes all sessions of a user. Returns their number.
-    pub async fn revoke_all(&self, user: ObjectId) -> Result<i64, StoreError> {
-        let ended = self.store.revoke_sessions(Whose::One(user)).await?;
+    pub async fn revoke_all(&self, user: ObjectId) -> Result<i64, DbError> {
+        let ended = self.db.revoke_sessions(SessionOwner::One(user)).await?;
         self.record_ended(SessionEnd::All, usize::try_from(ended).unwrap_or_default());
         self.cache.invalidate(user);
         Ok(ended)
     }
 
     /// Revokes the sessions that were opened in one session of Entra's (`sid`). Returns their number.
-    pub async fn revoke_by_sid(&self, sid: &str) -> Result<usize, StoreError> {
-        let users = self.store.end_sessions_of_sid(sid).await?;
+    pub async fn revoke_by_sid(&self, sid: &str) -> Result<usize, DbError> {
+        let users = self.db.end_sessions_of_sid(sid).await?;
         let ended = users.len();
         self.record_ended(SessionEnd::Entra, ended);
         self.invalidate_all(users);
@@ -181,16 +183,16 @@ impl Sessions {
 
     /// Stores the record of a denied sign-in. If the reason is known, revokes the identity's sessions, here at once and on
     /// other replicas within a second.
-    pub async fn record_denial(&self, identity: Identity, run: &SyncRun) -> Result<(), StoreError> {
-        let ended = self.store.record_denial(identity, run).await?;
+    pub async fn record_denial(&self, identity: Identity, run: &SyncRun) -> Result<(), DbError> {
+        let ended = self.db.record_denial(identity, run).await?;
         self.after_denial(identity, ended);
         Ok(())
     }
 
     /// Revokes the sessions of an identity whose tenant may not sign in. Stores no record, because the number of users in
     /// other tenants is unlimited.
-    pub async fn revoke_of_identity(&self, identity: Identity) -> Result<(), StoreError> {
-        let ended = self.store.end_sessions_of_identity(identity).await?;
+    pub async fn revoke_of_identity(&self, identity: Identity) -> Result<(), DbError> {
+        let ended = self.db.end_sessions_of_identity(identity).await?;
         self.after_denial(identity, ended);
         Ok(())
     }
@@ -205,16 +207,16 @@ impl Sessions {
 
     /// Opens a session. Invalidates the user, because the sign-in may have changed the row, and the users of this browser's
     /// previous sessions.
-    pub async fn open(&self, session: &NewSession, run: &SyncRun) -> Result<(), StoreError> {
-        let ended = Step::OpenSession.run(self.store.open_session(session, run), StoreError::code).await?;
-        self.store.metrics().sessions_opened.add(());
+    pub async fn open(&self, session: &NewSession, run: &SyncRun) -> Result<(), DbError> {
+        let ended = Step::OpenSession.run(self.db.open_session(session, run), DbError::code).await?;
+        self.db.metrics().sessions_opened.add(());
         self.record_ended(SessionEnd::NewSignIn, ended.len());
         self.invalidate_all(ended.into_iter().chain([session.identity.object_id]));
         Ok(())
     }
 
     fn record_ended(&self, reason: SessionEnd, count: usize) {
-        self.store.metrics().sessions_ended.add_many(reason, count);
+        self.db.metrics().sessions_ended.add_many(reason, count);
     }
 
     fn invalidate_all(&self, users: impl IntoIterator<Item = ObjectId>) {
@@ -265,7 +267,7 @@ impl Sessions {
         if std::mem::replace(logged, true) {
             return;
         }
-        let error = chain(error);
+        let error = error_chain(error);
         if let Some(age) = self.listener.max_cache_age(self.lifetimes) {
             tracing::warn!(
                 error,
@@ -281,7 +283,7 @@ impl Sessions {
         let mut proved_at = Instant::now();
         let hello = random::token();
         let mut changes = tokio::select! {
-            changes = self.store.listen(&hello) => changes?,
+            changes = self.db.listen(&hello) => changes?,
             () = stop.cancelled() => return Ok(()),
         };
         // Changes before this moment were not received.

@@ -9,13 +9,13 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 
-use crate::db::{Denial, Store, StoreError, SyncRun};
+use crate::db::{Db, DbError, Denial, SyncRun};
 use crate::domain::EntraUser;
 use crate::litellm_cache::{self, LiteLlmCache};
 use crate::observability::spans::Step;
 use crate::plan::{Applied, Directory, Note, Planner};
 use crate::policy::Policy;
-use crate::util::sanitize::chain;
+use crate::util::sanitize::error_chain;
 
 pub use directory::{DirectoryReader, service_principal};
 
@@ -26,13 +26,13 @@ pub enum SyncError {
     #[error("sign-in denied: {0:?}")]
     Denied(Denial, Box<SyncRun>),
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Db(#[from] DbError),
 }
 
 /// Syncs one sign-in. `token` is the user's delegated Graph token.
 pub async fn sync(
     reader: &DirectoryReader,
-    store: &Store,
+    db: &Db,
     cache: Option<&LiteLlmCache>,
     policy: &Policy,
     user: &EntraUser,
@@ -51,9 +51,9 @@ pub async fn sync(
     }
 
     let begin = Instant::now();
-    let planner = Planner { entra_user: user, directory: &directory, policy, store: store.kind(), now };
-    let current = match Step::Read.run(store.read(user, &directory), StoreError::code).await {
-        Err(StoreError::OtherTenant) => return deny(Denial::OtherTenant, directory),
+    let planner = Planner { entra_user: user, directory: &directory, policy, store: db.kind(), now };
+    let current = match Step::Read.run(db.read(user, &directory), DbError::code).await {
+        Err(DbError::OtherTenant) => return deny(Denial::OtherTenant, directory),
         current => current?,
     };
     let read_time = begin.elapsed();
@@ -65,8 +65,8 @@ pub async fn sync(
     let (applied, notes) = if plan.is_empty() {
         (Applied::default(), plan.notes)
     } else {
-        let applied = match Step::Apply.run(store.apply(&planner, &plan), StoreError::code).await {
-            Err(StoreError::OtherTenant) => return deny(Denial::OtherTenant, directory),
+        let applied = match Step::Apply.run(db.apply(&planner, &plan), DbError::code).await {
+            Err(DbError::OtherTenant) => return deny(Denial::OtherTenant, directory),
             applied => applied?,
         };
         if let Some(cache) = cache {
@@ -109,7 +109,7 @@ async fn evict(cache: &LiteLlmCache, user: &EntraUser, applied: &Applied) {
     // A proxy caches a user under the ID that it looked up. At the proxy's own sign-in, that is the object ID.
     keys.insert(user.identity.object_id.to_string());
     if let Err(error) = cache.evict(&keys).await {
-        let error = chain(&error);
+        let error = error_chain(&error);
         tracing::warn!(error, "failed to evict LiteLLM caches; proxies see the change within 60 s");
     }
 }

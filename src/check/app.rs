@@ -8,7 +8,7 @@ use crate::domain::TenantId;
 use crate::graph::{Graph, GraphError};
 use crate::oidc::{AppTokenError, Credentials, Entra, TokenError};
 use crate::sync::service_principal;
-use crate::util::sanitize::chain;
+use crate::util::sanitize::error_chain;
 
 const AUTHENTICATION: &str = "app authentication";
 const CREDENTIALS: &str = "client credentials";
@@ -18,7 +18,7 @@ const ASSIGNED_GROUPS: &str = "assigned groups";
 pub(super) async fn check_credentials(report: &mut Report, entra: &Entra, now: DateTime<Utc>) {
     let credentials = match entra.credentials().await {
         Ok(credentials) => credentials,
-        Err(error) => return report.fail(AUTHENTICATION, &format!("the file {error}"), error.remedy()),
+        Err(error) => return report.fail(AUTHENTICATION, &format!("the file {error}"), error.help()),
     };
     let found = match &credentials {
         Credentials::OneSecret => "with a client secret".to_owned(),
@@ -55,8 +55,8 @@ pub(super) async fn check_app(report: &mut Report, config: &Config, entra: &Entr
                 AppTokenError::Token(error) => aadsts(error),
                 _ => String::new(),
             };
-            let found = format!("{}{code}", chain(&*error));
-            return report.fail(CREDENTIALS, &found, remedy(&error, &config.entra.client_auth));
+            let found = format!("{}{code}", error_chain(&*error));
+            return report.fail(CREDENTIALS, &found, help(&error, &config.entra.client_auth));
         }
     };
     let Some(principal) = service_principal(&config.entra) else {
@@ -99,10 +99,10 @@ fn aadsts(error: &TokenError) -> String {
     error.aadsts_number().map(|number| format!(" (AADSTS{number})")).unwrap_or_default()
 }
 
-fn remedy(error: &AppTokenError, client_auth: &ClientAuth) -> &'static str {
+fn help(error: &AppTokenError, client_auth: &ClientAuth) -> &'static str {
     match error {
-        AppTokenError::Token(error) => error.remedy(client_auth),
-        AppTokenError::Provider(error) => error.remedy(),
+        AppTokenError::Token(error) => error.help(client_auth),
+        AppTokenError::Provider(error) => error.help(),
         AppTokenError::Endpoint => "Check entra.authority_url",
     }
 }

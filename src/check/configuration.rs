@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::Report;
 use crate::config::Config;
 use crate::policy::{Limits, Policy};
-use crate::util::sanitize::count;
+use crate::util::sanitize::pluralize;
 
 /// Message for an https URL without trusted proxies.
 pub const NO_TRUSTED_PROXY: &str = "server.public_url is https, so a proxy terminates TLS, but none is listed. All requests have the proxy's address, \
@@ -60,7 +60,7 @@ fn limits(limits: &Limits, now: DateTime<Utc>) -> String {
         (Some(budget), None) => parts.push(format!("budget ${budget}, never reset")),
         (None, _) => parts.push("no budget".to_owned()),
     }
-    parts.extend(limits.tpm_limit.map(|limit| format!("{} per minute", count(limit, "token"))));
-    parts.extend(limits.rpm_limit.map(|limit| format!("{} per minute", count(limit, "request"))));
+    parts.extend(limits.tpm_limit.map(|limit| format!("{} per minute", pluralize(limit, "token"))));
+    parts.extend(limits.rpm_limit.map(|limit| format!("{} per minute", pluralize(limit, "request"))));
     parts.join(", ")
 }

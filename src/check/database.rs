@@ -2,9 +2,9 @@
 
 use super::Report;
 use crate::config::Config;
-use crate::db::{Store, StoreError};
+use crate::db::{Db, DbError};
 use crate::domain::StoreKind;
-use crate::util::sanitize::chain;
+use crate::util::sanitize::error_chain;
 
 /// What to do with the schema `entraway`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,9 +15,9 @@ pub enum Tables {
 }
 
 /// Checks the database, its tables and the default organization of teams.
-pub async fn database(report: &mut Report, config: &Config, store: &Store, tables: Tables) {
+pub async fn database(report: &mut Report, config: &Config, db: &Db, tables: Tables) {
     report.start("database");
-    if let Some((host, sslmode)) = store.unverified_host() {
+    if let Some((host, sslmode)) = db.unverified_host() {
         let found = format!(
             "sslmode={sslmode} does not verify the server {host}: an attacker on the network path could read and change \
              all data"
@@ -29,61 +29,61 @@ pub async fn database(report: &mut Report, config: &Config, store: &Store, table
              server's certificate",
         );
     }
-    match store.version().await {
+    match db.version().await {
         Ok(version) => report.ok("database", &format!("Postgres {version}")),
         Err(error) => {
             let remedy =
-                error.remedy().unwrap_or("Check the address, that Postgres is running, and that this user may connect");
-            return report.fail("database", &chain(&error), remedy);
+                error.help().unwrap_or("Check the address, that Postgres is running, and that this user may connect");
+            return report.fail("database", &error_chain(&error), remedy);
         }
     }
-    if config.store == StoreKind::LiteLlm && !check_litellm_tables(report, store).await {
+    if config.store == StoreKind::LiteLlm && !check_litellm_tables(report, db).await {
         return;
     }
     report.start("tables");
     let (outcome, good) = match tables {
-        Tables::Migrate => (store.migrate().await, "the schema entraway is up to date"),
-        Tables::Inspect => (store.ready().await, "the schema entraway exists"),
+        Tables::Migrate => (db.migrate().await, "the schema entraway is up to date"),
+        Tables::Inspect => (db.ready().await, "the schema entraway exists"),
     };
     match outcome {
         Ok(()) => report.ok("tables", good),
         Err(error) => report.fail(
             "tables",
-            &chain(&error),
+            &error_chain(&error),
             "Let the database user own the schema entraway or create it: \
              CREATE SCHEMA entraway AUTHORIZATION …, or GRANT CREATE ON DATABASE … TO …",
         ),
     }
     // Scans whole tables, which is too slow for the settings page.
     if matches!(tables, Tables::Migrate) {
-        leftovers(report, store).await;
+        leftovers(report, db).await;
     }
     let default = config.policy.team_params.as_ref().and_then(|params| params.organization_id.as_ref());
     if let Some(id) = default.filter(|_| !config.policy.also_create_orgs) {
         report.start("default organization");
-        match store.has_organization(id).await {
+        match db.has_organization(id).await {
             Ok(true) => report.ok("default organization", &format!("{id} exists")),
             Ok(false) => report.fail(
                 "default organization",
                 &format!("there is no organization {id}, so no team can be created in it"),
                 "Create it, or correct default_team_params.organization_id",
             ),
-            Err(error) => report.fail("default organization", &chain(&error), "Fix the problems above first"),
+            Err(error) => report.fail("default organization", &error_chain(&error), "Fix the problems above first"),
         }
     }
 }
 
 /// Reports rows that deleted teams and organizations left in a LiteLLM database, except those that a sign-in repairs.
-async fn leftovers(report: &mut Report, store: &Store) {
+async fn leftovers(report: &mut Report, db: &Db) {
     const STEP: &str = "leftovers";
     const DOCS: &str = "docs/reference/litellm.md, Leftovers of deleted teams";
     report.start(STEP);
-    let found = match store.leftovers().await {
+    let found = match db.leftovers().await {
         Ok(found) => found.unwrap_or_default(),
         Err(error) => {
             return report.warn(
                 STEP,
-                &format!("failed to count leftovers: {}", chain(&error)),
+                &format!("failed to count leftovers: {}", error_chain(&error)),
                 "Run the check again when the database is less busy",
             );
         }
@@ -111,13 +111,13 @@ async fn leftovers(report: &mut Report, store: &Store) {
 }
 
 /// Checks LiteLLM's tables and grants. Returns whether they can be used.
-async fn check_litellm_tables(report: &mut Report, store: &Store) -> bool {
+async fn check_litellm_tables(report: &mut Report, db: &Db) -> bool {
     const STEP: &str = "LiteLLM's tables";
     report.start(STEP);
-    match store.check_tables().await {
+    match db.check_tables().await {
         Ok(()) => {
             report.ok(STEP, "all required columns and grants exist");
-            if store.may_read_keys().await.unwrap_or_default() {
+            if db.may_read_keys().await.unwrap_or_default() {
                 report.warn(
                     STEP,
                     "this database user can also read the proxy's keys, which Entraway does not need",
@@ -126,14 +126,14 @@ async fn check_litellm_tables(report: &mut Report, store: &Store) -> bool {
             }
             true
         }
-        Err(StoreError::NotLiteLlm(problems)) => {
+        Err(DbError::NotLiteLlm(problems)) => {
             for problem in problems {
                 report.fail(STEP, &problem, "See docs/reference/litellm.md for the required tables and grants");
             }
             false
         }
         Err(error) => {
-            report.fail(STEP, &chain(&error), "Check that database.url is the proxy's database");
+            report.fail(STEP, &error_chain(&error), "Check that database.url is the proxy's database");
             false
         }
     }

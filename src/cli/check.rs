@@ -4,9 +4,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::output::{OutputError, outln};
-use crate::check::{self, Level, Report, Tables};
+use crate::check::{self, Report, Severity, Tables};
 use crate::config::{self, Config, Env, Loaded};
-use crate::db::Store;
+use crate::db::Db;
 use crate::domain::StoreKind;
 use crate::graph::{self, Graph};
 use crate::litellm_cache::LiteLlmCache;
@@ -53,22 +53,22 @@ fn print(report: &mut Report) -> Result<bool, OutputError> {
     let mut failed = false;
     for finding in report.findings.drain(..) {
         let mark = match finding.level {
-            Level::Ok => "ok  ",
-            Level::Warn => "warn",
-            Level::Fail => "FAIL",
+            Severity::Ok => "ok  ",
+            Severity::Warn => "warn",
+            Severity::Fail => "FAIL",
         };
         outln!("{mark}  {}: {}", finding.what, finding.found)?;
         if !finding.remedy.is_empty() {
             outln!("      → {}", finding.remedy)?;
         }
-        failed |= finding.level == Level::Fail;
+        failed |= finding.level == Severity::Fail;
     }
     Ok(failed)
 }
 
 async fn check_database(report: &mut Report, config: &Config) {
-    match Store::new(config.store, &config.database.url, config.database.max_connections) {
-        Ok(store) => check::database(report, config, &store, Tables::Migrate).await,
+    match Db::new(config.store, &config.database.url, config.database.max_connections) {
+        Ok(db) => check::database(report, config, &db, Tables::Migrate).await,
         Err(error) => {
             let remedy = "Write it as postgres://user:password@host:5432/database";
             report.fail("database", &error.to_string(), remedy);

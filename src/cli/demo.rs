@@ -159,7 +159,7 @@ fn print_welcome(
     outln!("\nEntraway is running. Open  {public_url}  and sign in as one of these users:\n")?;
     let directory = simulator.edit(|directory| directory.clone());
     for user in &directory.people {
-        let member = |group: &&Group| group.members.contains(&Member::Person(user.id));
+        let member = |group: &&Group| group.members.contains(&Member::User(user.id));
         let groups: Vec<&str> = directory.groups.iter().filter(member).map(|group| group.name.as_str()).collect();
         let roles = if user.app_roles.is_empty() { "–".to_owned() } else { user.app_roles.join(", ") };
         let groups = if groups.is_empty() { "no group".to_owned() } else { groups.join(", ") };

@@ -8,20 +8,20 @@ use anyhow::Context as _;
 
 use super::output::{errln, outln};
 use crate::config::{self, Env};
-use crate::db::Store;
+use crate::db::Db;
 use crate::domain::{Redacted, is_control_or_bidi};
-use crate::explain::{self, Answer, Explanation, Kind, Rules, Words};
+use crate::explain::{self, Answer, Explanation, Kind, Message, Rules};
 
 pub(super) async fn run(user: &str, team: Option<&str>, file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCode> {
     let config = config::load(file, env)?.config;
-    let store = Store::new(config.store, &config.database.url, 1)?;
-    let facts = store.explain_facts(user).await.context("failed to read the user's data")?;
+    let db = Db::new(config.store, &config.database.url, 1)?;
+    let facts = db.explain_facts(user).await.context("failed to read the user's data")?;
     let Some(facts) = facts else {
         errln!(
             "entraway: unknown user: there is no account and no sign-in with this ID. Give the user's object ID in Entra \
              or the ID of their row"
         );
-        store.close().await;
+        db.close().await;
         return Ok(ExitCode::FAILURE);
     };
     let nested_groups = config.sync.nested_groups;
@@ -30,11 +30,11 @@ pub(super) async fn run(user: &str, team: Option<&str>, file: Option<&Path>, env
     let answer = match team {
         None => None,
         Some(team) => {
-            let teams = store.teams_called(team).await.context("failed to look up the team")?;
+            let teams = db.teams_called(team).await.context("failed to look up the team")?;
             Some(explain::explain_team(&explanation, team, Some(&teams), nested_groups))
         }
     };
-    store.close().await;
+    db.close().await;
     let mut text = String::new();
     report(&mut text, &explanation, answer.as_ref())?;
     outln!("{}", printable(text.trim_end()))?;
@@ -103,7 +103,7 @@ fn write_title(out: &mut String, name: Option<&str>, id: &str, kind: &str) -> fm
     }
 }
 
-fn write_message(out: &mut String, words: &Words) -> fmt::Result {
+fn write_message(out: &mut String, words: &Message) -> fmt::Result {
     writeln!(out, "    {}", words.what)?;
     if !words.rule.is_empty() {
         writeln!(out, "    Rule: {}", words.rule)?;

@@ -9,21 +9,21 @@ use backon::Retryable as _;
 use super::output::{errln, outln};
 use super::{LastMessage, RETRY_SECONDS, retry_policy};
 use crate::config::{self, Env};
-use crate::db::{Store, StoreError, Versions};
+use crate::db::{Db, DbError, Versions};
 use crate::http::server;
-use crate::util::sanitize::with_remedy;
+use crate::util::sanitize::with_help;
 
 pub(super) async fn run(file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCode> {
     let config = config::load(file, env)?.config;
-    let store = Store::for_migrations(config.store, &config.database.url)?;
+    let db = Db::for_migrations(config.store, &config.database.url)?;
     let mut last_message = LastMessage::default();
     let migrate = || async {
-        let before = store.versions().await?;
-        store.prepare().await?;
-        Ok((before, store.versions().await?))
+        let before = db.versions().await?;
+        db.prepare().await?;
+        Ok((before, db.versions().await?))
     };
-    let migrate = migrate.retry(retry_policy()).when(StoreError::is_unavailable).notify(|error, _| {
-        let text = with_remedy(error, error.remedy());
+    let migrate = migrate.retry(retry_policy()).when(DbError::is_unavailable).notify(|error, _| {
+        let text = with_help(error, error.help());
         if last_message.is_new(&text) {
             errln!("entraway: {text}; retrying for {RETRY_SECONDS} seconds");
         }
@@ -35,7 +35,7 @@ pub(super) async fn run(file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCo
         () = stop.cancelled() => bail!("stopped; run it again: finished migrations are kept, and none is half applied"),
     };
     let (before, after) = versions.context("failed to migrate the schema")?;
-    store.close().await;
+    db.close().await;
     outln!("{}", summary(&before, &after))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -20,7 +20,7 @@ use crate::graph;
 use crate::http::server;
 use crate::http::{App, StartError};
 use crate::util::clock::Clock;
-use crate::util::sanitize::chain;
+use crate::util::sanitize::error_chain;
 
 pub(super) async fn run(file: Option<&Path>, log: &LogArgs, env: &Env) -> anyhow::Result<ExitCode> {
     let traces = log.start(env)?;
@@ -87,9 +87,9 @@ async fn metrics_listener(address: Option<SocketAddr>) -> anyhow::Result<Option<
     }
 }
 
-fn remedy(error: &StartError) -> Option<&'static str> {
+fn help(error: &StartError) -> Option<&'static str> {
     match error {
-        StartError::Store(error) => error.remedy(),
+        StartError::Db(error) => error.help(),
         _ => None,
     }
 }
@@ -100,15 +100,11 @@ async fn start(config: Config) -> anyhow::Result<Arc<App>> {
     let build = || App::build(config.clone(), clock.clone(), graph::TOTAL_BUDGET);
     let app = build
         .retry(retry_policy())
-        .when(|error| matches!(error, StartError::Store(error) if error.is_unavailable()))
+        .when(|error| matches!(error, StartError::Db(error) if error.is_unavailable()))
         .notify(|error, _| {
-            let text = chain(error);
+            let text = error_chain(error);
             if last_message.is_new(&text) {
-                tracing::warn!(
-                    error = text,
-                    help = remedy(error),
-                    "start failed; retrying for {RETRY_SECONDS} seconds"
-                );
+                tracing::warn!(error = text, help = help(error), "start failed; retrying for {RETRY_SECONDS} seconds");
             }
         })
         .await?;

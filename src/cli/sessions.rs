@@ -8,23 +8,23 @@ use chrono::TimeDelta;
 
 use super::output::{errln, outln};
 use crate::config::{self, Env};
-use crate::db::{Store, Whose};
+use crate::db::{Db, SessionOwner};
 use crate::util::clock::Clock;
 
 /// Maximum number of sessions in the list.
 const LIST_LIMIT: u32 = 1_000;
 
 /// The database and the idle timeout of the configuration.
-fn store(file: Option<&Path>, env: &Env) -> anyhow::Result<(Store, TimeDelta)> {
+fn store(file: Option<&Path>, env: &Env) -> anyhow::Result<(Db, TimeDelta)> {
     let config = config::load(file, env)?.config;
-    let store = Store::new(config.store, &config.database.url, 1)?;
-    Ok((store, TimeDelta::from_std(config.session.idle_timeout)?))
+    let db = Db::new(config.store, &config.database.url, 1)?;
+    Ok((db, TimeDelta::from_std(config.session.idle_timeout)?))
 }
 
-pub(super) async fn list(whose: Whose, file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCode> {
-    let (store, idle_timeout) = store(file, env)?;
-    let rows = store.list_sessions(whose, Clock::system().now(), idle_timeout, LIST_LIMIT + 1).await;
-    store.close().await;
+pub(super) async fn list(whose: SessionOwner, file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCode> {
+    let (db, idle_timeout) = store(file, env)?;
+    let rows = db.list_sessions(whose, Clock::system().now(), idle_timeout, LIST_LIMIT + 1).await;
+    db.close().await;
     let rows = rows.context("failed to read the sessions")?;
     outln!("{:<32}  {:<36}  {:<20}  {:<20}  {:<20}", "session", "user", "created", "last seen", "expires")?;
     let shown = rows.iter().take(LIST_LIMIT as usize);
@@ -39,10 +39,10 @@ pub(super) async fn list(whose: Whose, file: Option<&Path>, env: &Env) -> anyhow
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) async fn revoke(whose: Whose, file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCode> {
-    let (store, _) = store(file, env)?;
-    let revoked = store.revoke_sessions(whose).await.context("failed to revoke the sessions")?;
-    store.close().await;
+pub(super) async fn revoke(whose: SessionOwner, file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCode> {
+    let (db, _) = store(file, env)?;
+    let revoked = db.revoke_sessions(whose).await.context("failed to revoke the sessions")?;
+    db.close().await;
     outln!("{revoked} {} revoked", if revoked == 1 { "session" } else { "sessions" })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 
 use super::output::{errln, outln};
 use crate::config::{self, Env};
-use crate::db::{AdoptionState, Store};
+use crate::db::{AdoptionState, Db};
 use crate::domain::{ObjectId, StoreKind, is_control_or_bidi};
 use crate::util::clock::Clock;
 
@@ -20,9 +20,9 @@ pub(super) async fn adopt(user: ObjectId, file: Option<&Path>, env: &Env) -> any
         );
         return Ok(ExitCode::FAILURE);
     }
-    let store = Store::new(config.store, &config.database.url, 1)?;
-    let adoption = store.adopt(user, Clock::system().now()).await.context("failed to confirm the user's row")?;
-    store.close().await;
+    let db = Db::new(config.store, &config.database.url, 1)?;
+    let adoption = db.adopt(user, Clock::system().now()).await.context("failed to confirm the user's row")?;
+    db.close().await;
     let Some(adoption) = adoption else {
         errln!(
             "entraway: user {user}: LiteLLM's user table has no row with this id as its user_id or sso_user_id. Check \

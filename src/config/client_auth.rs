@@ -59,7 +59,7 @@ fn file<'a>(
     match std::fs::read(&path).map_err(Into::into).and_then(|content| check(&content)) {
         Ok(()) => Some(path),
         Err(error) => {
-            reader.problem(item, format!("{} {error}", secret::display_path(&name)), error.remedy());
+            reader.problem(item, format!("{} {error}", secret::display_path(&name)), error.help());
             None
         }
     }
@@ -106,11 +106,11 @@ fn secrets<'a>(source: SecretSource<'a>, section: &Section<'a>, reader: &mut Rea
         reader.note(NoteLevel::Warning, VARIABLE, message);
     }
     let mut secrets = secrets.into_iter().map(SecretString::from);
-    let Some(one) = secrets.next() else {
+    let Some(primary) = secrets.next() else {
         reader.problem(&item, "is empty", HELP);
         return None;
     };
-    Some(ClientAuth::Secrets { one, other: secrets.next() })
+    Some(ClientAuth::Secrets { primary, secondary: secrets.next() })
 }
 
 fn inline_secret<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> Option<String> {

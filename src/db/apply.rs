@@ -12,7 +12,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::connection::DbConnection;
-use super::{Store, StoreError};
+use super::{Db, DbError};
 use crate::domain::{EntraUser, GroupId, Redacted};
 use crate::plan::{
     Applied, Current, CurrentOrganizationMember, CurrentUserRow, Directory, Failure, NewOrganization, NewTeam, Plan,
@@ -35,10 +35,10 @@ pub(super) trait Tables {
         connection: &mut DbConnection,
         entra_user: &EntraUser,
         directory: &Directory,
-    ) -> Result<Current, StoreError>;
+    ) -> Result<Current, DbError>;
 
     /// Takes the locks that the transaction needs, always in the same order.
-    async fn lock(connection: &mut DbConnection, entra_user: &EntraUser, locks: &Locks) -> Result<(), StoreError>;
+    async fn lock(connection: &mut DbConnection, entra_user: &EntraUser, locks: &Locks) -> Result<(), DbError>;
 
     /// A new organization's row, with its budget row if the store has one.
     fn organization(id: GroupId, new: &NewOrganization, planner: &Planner<'_>) -> NewRow;
@@ -53,7 +53,7 @@ pub(super) trait Tables {
         _planner: &Planner<'_>,
         _plan: &Plan,
         _applied: &mut Applied,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), DbError> {
         Ok(())
     }
 
@@ -63,7 +63,7 @@ pub(super) trait Tables {
         planner: &Planner<'_>,
         plan: &Plan,
         applied: &mut Applied,
-    ) -> Result<(), StoreError>;
+    ) -> Result<(), DbError>;
 }
 
 /// What a transaction writes, and so has to lock.
@@ -99,17 +99,17 @@ enum Outcome {
 }
 
 /// Applies a plan in one transaction; retries the whole transaction if it loses a race.
-pub(super) async fn apply<T: Tables>(store: &Store, planner: &Planner<'_>, plan: &Plan) -> Result<Applied, StoreError> {
+pub(super) async fn apply<T: Tables>(db: &Db, planner: &Planner<'_>, plan: &Plan) -> Result<Applied, DbError> {
     let mut locks = Locks::of(plan);
     let mut retries = 0;
     loop {
-        match apply_once::<T>(store, planner, &locks).await {
+        match apply_once::<T>(db, planner, &locks).await {
             Ok(Outcome::Done(applied)) => return Ok(Applied { retries, ..*applied }),
             Ok(Outcome::MissingLocks(more)) => {
                 locks.creates |= more.creates;
                 locks.teams.extend(more.teams);
             }
-            Err(StoreError::Unavailable(error) | StoreError::Refused(error))
+            Err(DbError::Unavailable(error) | DbError::Refused(error))
                 if retries + 1 < MAX_ATTEMPTS && lost_race(&error) =>
             {
                 retries += 1;
@@ -129,13 +129,13 @@ fn lost_race(error: &sqlx::Error) -> bool {
 }
 
 /// Whether a single statement lost a race and should run again, at most [`MAX_STATEMENT_ATTEMPTS`] times in all.
-pub(super) fn should_retry<T>(attempts: &mut u32, outcome: &Result<T, StoreError>) -> bool {
+pub(super) fn should_retry<T>(attempts: &mut u32, outcome: &Result<T, DbError>) -> bool {
     *attempts += 1;
-    *attempts < MAX_STATEMENT_ATTEMPTS && matches!(outcome, Err(StoreError::Unavailable(error)) if lost_race(error))
+    *attempts < MAX_STATEMENT_ATTEMPTS && matches!(outcome, Err(DbError::Unavailable(error)) if lost_race(error))
 }
 
-async fn apply_once<T: Tables>(store: &Store, planner: &Planner<'_>, locks: &Locks) -> Result<Outcome, StoreError> {
-    let mut transaction = store.begin().await?;
+async fn apply_once<T: Tables>(db: &Db, planner: &Planner<'_>, locks: &Locks) -> Result<Outcome, DbError> {
+    let mut transaction = db.begin().await?;
     T::lock(&mut transaction, planner.entra_user, locks).await?;
     let current = T::read(&mut transaction, planner.entra_user, planner.directory).await?;
     let mut plan = planner.plan(&current);
@@ -209,7 +209,7 @@ async fn insert_rows(
     key: &str,
     new: Vec<NewRow>,
     provenance: Option<TeamProvenance<'_>>,
-) -> Result<Inserted, StoreError> {
+) -> Result<Inserted, DbError> {
     let (mut rows, mut budgets) = (Vec::new(), Map::new());
     for NewRow { row, budget } in new {
         if let (Some(budget), Some(id)) = (budget, row[key].as_str()) {
@@ -328,7 +328,7 @@ pub(super) fn uuids(ids: Vec<GroupId>) -> Vec<Uuid> {
 /// Columns: `user_row`, `organizations`, `teams` with `team_organizations`, `member_organizations` with `member_roles`
 /// and `member_sso_roles`, `team_members`, `same_email`, `same_sso_user_id`. As JSON objects by group, or null:
 /// `organization_models`, `team_models`, `member_budget_durations`.
-pub(super) fn current(row: &PgRow) -> Result<Current, StoreError> {
+pub(super) fn current(row: &PgRow) -> Result<Current, DbError> {
     let user: Option<Json<CurrentUserRow>> = row.try_get("user_row")?;
     let groups = |column| Ok::<_, sqlx::Error>(row.try_get::<Vec<Uuid>, _>(column)?.into_iter().map(GroupId::from));
     let texts = |column| row.try_get::<Vec<Option<String>>, _>(column);

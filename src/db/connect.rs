@@ -52,7 +52,7 @@ pub enum ConnectError {
 impl ConnectError {
     /// What the operator can do.
     #[must_use]
-    pub fn remedy(&self) -> &'static str {
+    pub fn help(&self) -> &'static str {
         match self {
             Self::Unreachable { .. } => {
                 "database.url: check the address, and that Postgres is running and listens on it"

@@ -5,7 +5,7 @@ use sqlx::Row as _;
 
 use super::roles::litellm_role;
 use super::session::TokenHash;
-use super::{Store, StoreError};
+use super::{Db, DbError};
 use crate::domain::{Identity, ObjectId, StoreKind, TenantId};
 
 /// The user of an active session.
@@ -53,7 +53,7 @@ const LITELLM: &str = concat!(
     where s.token_hash = $1 and s.expires_at > $2 and s.last_seen_at > $3"#
 );
 
-impl Store {
+impl Db {
     /// Loads the user of an active session. One statement, and at most once a minute a second one that updates
     /// `last_seen_at`.
     pub async fn session_user(
@@ -61,7 +61,7 @@ impl Store {
         hash: &TokenHash,
         now: DateTime<Utc>,
         idle_timeout: TimeDelta,
-    ) -> Result<Option<SessionUser>, StoreError> {
+    ) -> Result<Option<SessionUser>, DbError> {
         let sql = match self.kind {
             StoreKind::Native => NATIVE,
             StoreKind::LiteLlm => LITELLM,
@@ -70,7 +70,7 @@ impl Store {
         let row = query.fetch_optional(&mut *self.connection().await?).await?;
         let Some(row) = row else { return Ok(None) };
         self.touch_sessions(&[(*hash, row.try_get("last_seen_at")?)], now, idle_timeout).await;
-        let object_id: ObjectId = row.try_get::<String, _>("object_id")?.parse().map_err(|_| StoreError::UserId)?;
+        let object_id: ObjectId = row.try_get::<String, _>("object_id")?.parse().map_err(|_| DbError::UserId)?;
         Ok(Some(SessionUser {
             identity: Identity { tenant_id: TenantId::from(row.try_get::<uuid::Uuid, _>("tenant_id")?), object_id },
             user_id: row.try_get("user_id")?,

@@ -6,7 +6,7 @@ use super::ConnectError;
 
 /// Why a database operation failed.
 #[derive(Debug, thiserror::Error)]
-pub enum StoreError {
+pub enum DbError {
     /// No connection could be opened, or none is free.
     #[error("the database is not available")]
     Connect(#[source] ConnectError),
@@ -42,7 +42,7 @@ pub enum StoreError {
     UserId,
 }
 
-impl StoreError {
+impl DbError {
     /// Whether the database is currently unusable, so that a retry may succeed.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
@@ -51,9 +51,9 @@ impl StoreError {
 
     /// What the operator can do, if it is known.
     #[must_use]
-    pub fn remedy(&self) -> Option<&'static str> {
+    pub fn help(&self) -> Option<&'static str> {
         match self {
-            Self::Connect(error) => Some(error.remedy()),
+            Self::Connect(error) => Some(error.help()),
             _ => None,
         }
     }
@@ -78,7 +78,7 @@ impl StoreError {
     }
 }
 
-impl From<sqlx::Error> for StoreError {
+impl From<sqlx::Error> for DbError {
     fn from(error: sqlx::Error) -> Self {
         let unavailable = match &error {
             sqlx::Error::PoolTimedOut

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::zeroize::Zeroizing;
 
-use super::{Store, StoreError};
+use super::{Db, DbError};
 
 /// How long sync records are kept.
 const RECORD_RETENTION: TimeDelta = TimeDelta::days(90);
@@ -20,9 +20,9 @@ pub struct AssertionKey {
     pub created_at: DateTime<Utc>,
 }
 
-impl Store {
+impl Db {
     /// Consumes a login state for all replicas. Returns `false` if it was consumed before.
-    pub async fn consume_login_state(&self, state_id: &str, expires_at: DateTime<Utc>) -> Result<bool, StoreError> {
+    pub async fn consume_login_state(&self, state_id: &str, expires_at: DateTime<Utc>) -> Result<bool, DbError> {
         let done = sqlx::query(
             "insert into entraway.used_attempts (attempt_id, expires_at) values ($1, $2) on conflict do nothing",
         )
@@ -34,14 +34,14 @@ impl Store {
     }
 
     /// The key with which all replicas seal cookies: the stored one, or `fresh` if there is none.
-    pub async fn cookie_key(&self, fresh: [u8; 64]) -> Result<[u8; 64], StoreError> {
+    pub async fn cookie_key(&self, fresh: [u8; 64]) -> Result<[u8; 64], DbError> {
         sqlx::query("insert into entraway.cookie_key (key) values ($1) on conflict do nothing")
             .bind(&fresh[..])
             .execute(&mut self.acquire().await?)
             .await?;
         let key: Vec<u8> =
             sqlx::query_scalar("select key from entraway.cookie_key").fetch_one(&mut self.acquire().await?).await?;
-        key.try_into().map_err(|_| StoreError::CookieKey)
+        key.try_into().map_err(|_| DbError::CookieKey)
     }
 
     /// The signing keys of identity assertions, newest first.
@@ -53,7 +53,7 @@ impl Store {
         fresh: AssertionKey,
         renew_before: DateTime<Utc>,
         succeeded_before: DateTime<Utc>,
-    ) -> Result<Vec<AssertionKey>, StoreError> {
+    ) -> Result<Vec<AssertionKey>, DbError> {
         let mut transaction = self.begin().await?;
         sqlx::query("select pg_advisory_xact_lock(hashtextextended('entraway assertion keys', 0))")
             .execute(&mut *transaction)
@@ -91,7 +91,7 @@ impl Store {
     /// groups that were not confirmed for as long.
     ///
     /// Returns the number of deleted rows. Only one replica at a time deletes; the others return at once.
-    pub async fn delete_expired(&self, now: DateTime<Utc>, idle_timeout: TimeDelta) -> Result<i64, StoreError> {
+    pub async fn delete_expired(&self, now: DateTime<Utc>, idle_timeout: TimeDelta) -> Result<i64, DbError> {
         let rows = sqlx::query_scalar(
             "with job_lock as materialized (
                 select pg_try_advisory_xact_lock(hashtextextended('entraway purge', 0)) as acquired

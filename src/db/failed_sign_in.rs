@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Store, StoreError};
+use super::{Db, DbError};
 
 /// A sign-in that failed before the user was known.
 #[derive(Debug)]
@@ -15,9 +15,9 @@ pub struct FailedSignIn {
     pub request_id: String,
 }
 
-impl Store {
+impl Db {
     /// Stores the record of a failed sign-in. It is kept as long as sync records.
-    pub async fn record_failed_sign_in(&self, failed: &FailedSignIn) -> Result<(), StoreError> {
+    pub async fn record_failed_sign_in(&self, failed: &FailedSignIn) -> Result<(), DbError> {
         sqlx::query(
             "insert into entraway.failed_sign_ins (failed_at, code, aadsts, request_id) values ($1, $2, $3, $4)",
         )

@@ -12,7 +12,7 @@ use serde_json::json;
 use sqlx::Row as _;
 use uuid::Uuid;
 
-use super::StoreError;
+use super::DbError;
 use super::apply::{Locks, NewRow, Tables, current, put_limits, uuids};
 use super::connection::DbConnection;
 use crate::domain::{Email, EntraUser, GroupId, TenantId};
@@ -47,7 +47,7 @@ impl Tables for LiteLlm {
         connection: &mut DbConnection,
         entra_user: &EntraUser,
         directory: &Directory,
-    ) -> Result<Current, StoreError> {
+    ) -> Result<Current, DbError> {
         let row = sqlx::query(
             r#"with user_row as materialized (
                 select user_id, user_email, user_alias, user_role, teams, created_at from public."LiteLLM_UserTable" u
@@ -138,7 +138,7 @@ impl Tables for LiteLlm {
 
         let tenant: Option<Uuid> = row.try_get("tenant_id")?;
         if tenant.is_some_and(|tenant| TenantId::from(tenant) != entra_user.identity.tenant_id) {
-            return Err(StoreError::OtherTenant);
+            return Err(DbError::OtherTenant);
         }
         current(&row)
     }
@@ -147,7 +147,7 @@ impl Tables for LiteLlm {
     ///
     /// This is the proxy's order in member-add and in its spend writer. It never locks team rows first, so those locks
     /// are taken last, with the write.
-    async fn lock(connection: &mut DbConnection, entra_user: &EntraUser, locks: &Locks) -> Result<(), StoreError> {
+    async fn lock(connection: &mut DbConnection, entra_user: &EntraUser, locks: &Locks) -> Result<(), DbError> {
         let object_id = entra_user.identity.object_id.to_string();
         sqlx::query(
             "select case when $1 then pg_advisory_xact_lock(hashtext('entraway.create'), 0) end,
@@ -212,7 +212,7 @@ impl Tables for LiteLlm {
         planner: &Planner<'_>,
         plan: &Plan,
         applied: &mut Applied,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), DbError> {
         team_models::write(connection, planner, plan, applied).await
     }
 
@@ -221,7 +221,7 @@ impl Tables for LiteLlm {
         planner: &Planner<'_>,
         plan: &Plan,
         applied: &mut Applied,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), DbError> {
         user::write(connection, planner, plan, applied).await
     }
 }

@@ -4,7 +4,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{Connection as _, PgConnection};
 
 use super::connection::{BEGIN_MIGRATIONS, ConnectionMode};
-use super::{Store, StoreError};
+use super::{Db, DbError};
 
 /// The migrations of `migrations/`.
 fn migrator() -> Migrator {
@@ -20,9 +20,9 @@ pub struct Versions {
     pub known: Vec<i64>,
 }
 
-impl Store {
+impl Db {
     /// Reads which migrations are applied, and which this program knows.
-    pub async fn versions(&self) -> Result<Versions, StoreError> {
+    pub async fn versions(&self) -> Result<Versions, DbError> {
         let known = migrator().iter().map(|migration| migration.version).collect();
         let table_exists = sqlx::query_scalar("select to_regclass('entraway._sqlx_migrations') is not null");
         let applied = if table_exists.fetch_one(&mut self.acquire().await?).await? {
@@ -36,7 +36,7 @@ impl Store {
 }
 
 /// Runs the migrations on a connection without a statement timeout.
-pub(super) async fn run(connection: &mut PgConnection, mode: ConnectionMode) -> Result<(), StoreError> {
+pub(super) async fn run(connection: &mut PgConnection, mode: ConnectionMode) -> Result<(), DbError> {
     match mode {
         ConnectionMode::Direct => {
             create_schema(connection).await?;
@@ -48,7 +48,7 @@ pub(super) async fn run(connection: &mut PgConnection, mode: ConnectionMode) -> 
 
 /// Behind a transaction pooler, session locks and named statements (sqlx's migrator uses both) leak to other clients.
 /// One transaction keeps them on one server connection.
-async fn run_in_one_transaction(connection: &mut PgConnection) -> Result<(), StoreError> {
+async fn run_in_one_transaction(connection: &mut PgConnection) -> Result<(), DbError> {
     let mut transaction = connection.begin_with(BEGIN_MIGRATIONS).await?;
     sqlx::raw_sql("select pg_advisory_xact_lock(hashtextextended('entraway migrations', 0)); deallocate all")
         .execute(&mut *transaction)
@@ -60,7 +60,7 @@ async fn run_in_one_transaction(connection: &mut PgConnection) -> Result<(), Sto
     Ok(())
 }
 
-async fn create_schema(connection: &mut PgConnection) -> Result<(), StoreError> {
+async fn create_schema(connection: &mut PgConnection) -> Result<(), DbError> {
     // Two replicas may create it at the same time; the second ignores the error.
     sqlx::raw_sql(
         "do $$ begin
@@ -73,28 +73,28 @@ async fn create_schema(connection: &mut PgConnection) -> Result<(), StoreError> 
     )
     .execute(connection)
     .await
-    .map_err(|error| match StoreError::from(error) {
-        StoreError::Refused(error) => StoreError::Schema(error),
+    .map_err(|error| match DbError::from(error) {
+        DbError::Refused(error) => DbError::Schema(error),
         other => other,
     })?;
     Ok(())
 }
 
-async fn migrate(connection: &mut PgConnection, locking: bool) -> Result<(), StoreError> {
+async fn migrate(connection: &mut PgConnection, locking: bool) -> Result<(), DbError> {
     let mut migrator = migrator();
     // During a rollout or after a rollback, the database may have newer migrations; the ones needed here are applied.
     migrator.set_ignore_missing(true).set_locking(locking).run_direct(None, connection, false).await.map_err(|error| {
         match error {
-            MigrateError::Execute(error) => match StoreError::from(error) {
-                StoreError::Refused(error) => StoreError::Migration(error.into()),
+            MigrateError::Execute(error) => match DbError::from(error) {
+                DbError::Refused(error) => DbError::Migration(error.into()),
                 other => other,
             },
             // Such as a lock that another session holds too long.
-            MigrateError::ExecuteMigration(error, version) => match StoreError::from(error) {
-                StoreError::Refused(error) => StoreError::Migration(MigrateError::ExecuteMigration(error, version)),
+            MigrateError::ExecuteMigration(error, version) => match DbError::from(error) {
+                DbError::Refused(error) => DbError::Migration(MigrateError::ExecuteMigration(error, version)),
                 other => other,
             },
-            other => StoreError::Migration(other),
+            other => DbError::Migration(other),
         }
     })
 }

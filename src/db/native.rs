@@ -3,7 +3,7 @@
 use serde_json::json;
 use sqlx::Row as _;
 
-use super::StoreError;
+use super::DbError;
 use super::apply::{Locks, NewRow, Tables, UserValues, current, group_ids, put_limits, uuids};
 use super::connection::DbConnection;
 use crate::domain::{EntraUser, GroupId};
@@ -19,7 +19,7 @@ impl Tables for Native {
         connection: &mut DbConnection,
         entra_user: &EntraUser,
         directory: &Directory,
-    ) -> Result<Current, StoreError> {
+    ) -> Result<Current, DbError> {
         let identity = entra_user.identity;
         // Joins, because the cached generic plan of `any($2)` compares each row with each ID.
         let row = sqlx::query(
@@ -50,14 +50,14 @@ impl Tables for Native {
 
         let current = current(&row)?;
         if current.user.as_ref().is_some_and(|user| user.tenant_id != Some(identity.tenant_id)) {
-            return Err(StoreError::OtherTenant);
+            return Err(DbError::OtherTenant);
         }
         Ok(current)
     }
 
     /// One lock for creating organizations or teams, then one per user. A lock per group would fill Postgres's lock
     /// table in a storm of sign-ins.
-    async fn lock(connection: &mut DbConnection, entra_user: &EntraUser, locks: &Locks) -> Result<(), StoreError> {
+    async fn lock(connection: &mut DbConnection, entra_user: &EntraUser, locks: &Locks) -> Result<(), DbError> {
         sqlx::query(
             "select case when $1 then pg_advisory_xact_lock(hashtext('entraway.create'), 0) end,
                     pg_advisory_xact_lock(hashtext('entraway.person'), hashtext($2))",
@@ -93,7 +93,7 @@ impl Tables for Native {
         planner: &Planner<'_>,
         plan: &Plan,
         applied: &mut Applied,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), DbError> {
         let identity = planner.entra_user.identity;
         let values = UserValues::of(plan);
         let row = sqlx::query(

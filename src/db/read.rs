@@ -12,10 +12,10 @@ mod teams;
 mod users;
 
 pub use failed_sign_ins::{FailedSignInFilter, FailedSignInRow};
-pub use list::{Cursor, Key, Listed, Listing, PAGE, Sort, Turn};
+pub use list::{Cursor, Key, PAGE_SIZE, Page, PagePosition, PageRequest, Sort};
 pub use memberships::{Member, UserOrganization, UserTeam};
 pub use organizations::Organization;
-pub use syncs::{Failed, Hour, RoleChanged, SyncFilter, SyncRow};
+pub use syncs::{FailedGroup, Hour, RoleChange, SyncFilter, SyncRow};
 pub use teams::Team;
 pub use users::UserRow;
 

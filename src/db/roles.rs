@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Store, StoreError};
+use super::{Db, DbError};
 use crate::domain::ObjectId;
 
 /// SQL expression for the role of the user with row `u` and our record `p`: LiteLLM rejects `org_admin` as a global
@@ -64,11 +64,11 @@ const ADOPT: &str = r#"with user_row as materialized (
 /// A row of [`ADOPT`], in column order.
 type Adopted = (String, Option<String>, Option<DateTime<Utc>>, Option<DateTime<Utc>>, bool);
 
-impl Store {
+impl Db {
     /// Confirms a user's row in a LiteLLM database, so that the next sign-in may grant an operator role. Idempotent.
     ///
     /// Returns `None` if a sign-in of this user would find no row.
-    pub async fn adopt(&self, user: ObjectId, now: DateTime<Utc>) -> Result<Option<Adoption>, StoreError> {
+    pub async fn adopt(&self, user: ObjectId, now: DateTime<Utc>) -> Result<Option<Adoption>, DbError> {
         let query = sqlx::query_as(ADOPT).bind(user.to_string()).bind(now);
         let row: Option<Adopted> = query.fetch_optional(&mut *self.connection_to_write().await?).await?;
         Ok(row.map(|(user_id, user_role, created_at, before, known)| {

@@ -7,7 +7,7 @@ use sqlx::Row as _;
 
 use super::apply::should_retry;
 use super::sync_record::{SyncRun, bind_record, record};
-use super::{Store, StoreError};
+use super::{Db, DbError};
 use crate::domain::{Identity, ObjectId};
 
 /// SHA-256 of a session token.
@@ -32,7 +32,7 @@ pub struct NewSession {
 
 /// Which users' sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Whose {
+pub enum SessionOwner {
     One(ObjectId),
     All,
 }
@@ -48,7 +48,7 @@ pub struct SessionRow {
     pub expires_at: DateTime<Utc>,
 }
 
-impl Whose {
+impl SessionOwner {
     fn user_id(self) -> Option<String> {
         match self {
             Self::One(user) => Some(user.to_string()),
@@ -57,11 +57,11 @@ impl Whose {
     }
 }
 
-impl Store {
+impl Db {
     /// Opens a session, ends the sessions it replaces and those beyond the limit, and stores the sync record.
     ///
     /// One statement, retried if it loses a race. Returns the users whose sessions ended.
-    pub async fn open_session(&self, session: &NewSession, run: &SyncRun) -> Result<Vec<ObjectId>, StoreError> {
+    pub async fn open_session(&self, session: &NewSession, run: &SyncRun) -> Result<Vec<ObjectId>, DbError> {
         let mut attempts = 0;
         loop {
             let outcome = self.open_session_once(session, run).await;
@@ -71,7 +71,7 @@ impl Store {
         }
     }
 
-    async fn open_session_once(&self, session: &NewSession, run: &SyncRun) -> Result<Vec<ObjectId>, StoreError> {
+    async fn open_session_once(&self, session: &NewSession, run: &SyncRun) -> Result<Vec<ObjectId>, DbError> {
         let query = sqlx::query(record!(
             ", opened as (
                 insert into entraway.sessions
@@ -100,7 +100,7 @@ impl Store {
     }
 
     /// Ends sessions. Returns their users.
-    pub async fn end_sessions(&self, hashes: &[TokenHash]) -> Result<Vec<ObjectId>, StoreError> {
+    pub async fn end_sessions(&self, hashes: &[TokenHash]) -> Result<Vec<ObjectId>, DbError> {
         let hashes: Vec<&[u8]> = hashes.iter().map(|hash| &hash[..]).collect();
         let ended = sqlx::query_scalar(
             "with ended as (delete from entraway.sessions where token_hash = any($1) returning user_id),
@@ -114,7 +114,7 @@ impl Store {
     }
 
     /// Ends the sessions of an Entra session (the `sid` claim). Returns their users.
-    pub async fn end_sessions_of_sid(&self, sid: &str) -> Result<Vec<ObjectId>, StoreError> {
+    pub async fn end_sessions_of_sid(&self, sid: &str) -> Result<Vec<ObjectId>, DbError> {
         let ended = sqlx::query_scalar(
             "with ended as (delete from entraway.sessions where sid = $1 returning user_id),
                   notified as (select entraway.tell_sessions(array(select user_id from ended)))
@@ -128,7 +128,7 @@ impl Store {
 
     /// Ends all sessions of an identity and returns their number. A user of another tenant with the same object ID
     /// keeps theirs.
-    pub async fn end_sessions_of_identity(&self, identity: Identity) -> Result<usize, StoreError> {
+    pub async fn end_sessions_of_identity(&self, identity: Identity) -> Result<usize, DbError> {
         let mut attempts = 0;
         loop {
             let outcome = self.end_sessions_of_identity_once(identity).await;
@@ -138,7 +138,7 @@ impl Store {
         }
     }
 
-    async fn end_sessions_of_identity_once(&self, identity: Identity) -> Result<usize, StoreError> {
+    async fn end_sessions_of_identity_once(&self, identity: Identity) -> Result<usize, DbError> {
         let ended: i64 = sqlx::query_scalar(
             "with to_end as materialized (
                 select token_hash from entraway.sessions
@@ -156,7 +156,7 @@ impl Store {
     }
 
     /// Ends sessions, active or expired. Returns their number.
-    pub async fn revoke_sessions(&self, whose: Whose) -> Result<i64, StoreError> {
+    pub async fn revoke_sessions(&self, whose: SessionOwner) -> Result<i64, DbError> {
         let ended = sqlx::query_scalar(
             "with ended as (
                 delete from entraway.sessions where $1::text is null or user_id = $1 returning user_id
@@ -170,7 +170,7 @@ impl Store {
     }
 
     /// Ends a user's session by its name in [`SessionRow`]. Returns whether it existed.
-    pub async fn end_session_of(&self, user: ObjectId, session: &str) -> Result<bool, StoreError> {
+    pub async fn end_session_of(&self, user: ObjectId, session: &str) -> Result<bool, DbError> {
         let ended: i64 = sqlx::query_scalar(
             "with ended as (
                 delete from entraway.sessions
@@ -188,11 +188,11 @@ impl Store {
     /// Active sessions at `now`, newest first, at most `limit`.
     pub async fn list_sessions(
         &self,
-        whose: Whose,
+        whose: SessionOwner,
         now: DateTime<Utc>,
         idle_timeout: TimeDelta,
         limit: u32,
-    ) -> Result<Vec<SessionRow>, StoreError> {
+    ) -> Result<Vec<SessionRow>, DbError> {
         let rows = sqlx::query_as(
             "select encode(substring(token_hash for 16), 'hex') as session, user_id, created_at, last_seen_at, expires_at
              from entraway.sessions

@@ -7,7 +7,7 @@ use sqlx::types::Json;
 
 use super::roles::litellm_role;
 use super::session::TokenHash;
-use super::{Store, StoreError};
+use super::{Db, DbError};
 use crate::domain::StoreKind;
 
 /// A session with its user, organizations, teams and last sync.
@@ -135,7 +135,7 @@ const LITELLM_SESSION: &str = session_query!(
           then 'admin' else 'user' end"
 );
 
-impl Store {
+impl Db {
     /// Loads an active session with everything about its user. One statement, and at most once a minute a second one
     /// that updates `last_seen_at`.
     pub async fn session(
@@ -143,7 +143,7 @@ impl Store {
         hash: &TokenHash,
         now: DateTime<Utc>,
         idle_timeout: TimeDelta,
-    ) -> Result<Option<Me>, StoreError> {
+    ) -> Result<Option<Me>, DbError> {
         let row = sqlx::query(match self.kind {
             StoreKind::Native => NATIVE_SESSION,
             StoreKind::LiteLlm => LITELLM_SESSION,

@@ -9,7 +9,7 @@ use sqlx::{Acquire as _, Connection as _, PgExecutor, Row as _};
 use tokio::time::timeout;
 
 use super::connection::{ConnectionMode, DbConnection, PoolGeneration};
-use super::{Store, StoreError};
+use super::{Db, DbError};
 use crate::domain::ObjectId;
 
 /// The channel that the functions in the migrations notify.
@@ -47,16 +47,16 @@ pub enum ListenError {
     #[error("the listening connection to the database was lost")]
     Lost,
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Db(#[from] DbError),
 }
 
 impl From<sqlx::Error> for ListenError {
     fn from(error: sqlx::Error) -> Self {
-        Self::Store(error.into())
+        Self::Db(error.into())
     }
 }
 
-impl Store {
+impl Db {
     /// Starts to listen. `probe` is a unique text; it is sent as a notification and must come back.
     pub async fn listen(&self, probe: &str) -> Result<SessionListener, ListenError> {
         let connected_at = Instant::now();
@@ -125,8 +125,8 @@ impl SessionListener {
             return Err(ListenError::Lost);
         }
         let answer = async {
-            let connection = self.listener.acquire().await.map_err(StoreError::from)?;
-            connection.ping().await.map_err(StoreError::from)
+            let connection = self.listener.acquire().await.map_err(DbError::from)?;
+            connection.ping().await.map_err(DbError::from)
         };
         timeout(within, answer).await.map_err(|_| ListenError::Lost)??;
         let waiting = std::iter::from_fn(|| self.listener.next_buffered());
@@ -134,7 +134,7 @@ impl SessionListener {
     }
 
     async fn receive(&mut self) -> Result<String, ListenError> {
-        match self.listener.try_recv().await.map_err(StoreError::from)? {
+        match self.listener.try_recv().await.map_err(DbError::from)? {
             Some(notification) => Ok(notification.payload().to_owned()),
             None => Err(ListenError::Lost),
         }

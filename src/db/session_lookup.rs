@@ -8,7 +8,7 @@ use sqlx::postgres::PgRow;
 
 use super::roles::litellm_role;
 use super::session::TokenHash;
-use super::{Connection, Store, StoreError};
+use super::{Connection, Db, DbError};
 use crate::domain::{Identity, ObjectId, StoreKind, TenantId};
 
 /// Minimum time between two updates of a session's `last_seen_at`.
@@ -42,7 +42,7 @@ pub struct ForwardedSession {
 
 /// Loads sessions. Consecutive lookups share a connection, so that the pool does not ping it each time.
 pub struct SessionReader<'a> {
-    store: &'a Store,
+    db: &'a Db,
     /// With the time when it was acquired.
     connection: Option<(Instant, Connection<'a>)>,
 }
@@ -91,9 +91,9 @@ const LITELLM: &str = session_query!(
     litellm_role!()
 );
 
-fn forwarded_session(row: &PgRow) -> Result<ForwardedSession, StoreError> {
+fn forwarded_session(row: &PgRow) -> Result<ForwardedSession, DbError> {
     let user_id: &str = row.try_get("user_id")?;
-    let object_id: ObjectId = user_id.parse().map_err(|_| StoreError::UserId)?;
+    let object_id: ObjectId = user_id.parse().map_err(|_| DbError::UserId)?;
     let tenant_id = TenantId::from(row.try_get::<uuid::Uuid, _>("tenant_id")?);
     let user = ForwardedUser {
         identity: Identity { tenant_id, object_id },
@@ -111,10 +111,10 @@ fn forwarded_session(row: &PgRow) -> Result<ForwardedSession, StoreError> {
     })
 }
 
-impl Store {
+impl Db {
     /// Creates a reader for consecutive lookups.
     pub fn session_reader(&self) -> SessionReader<'_> {
-        SessionReader { store: self, connection: None }
+        SessionReader { db: self, connection: None }
     }
 
     /// Updates `last_seen_at` of sessions where it is due. Sessions stay valid if this fails, for example on a standby.
@@ -135,7 +135,7 @@ impl Store {
     }
 
     /// Skips sessions that another replica updated or locked: requests must not wait for this.
-    async fn touch(&self, hashes: &[TokenHash], now: DateTime<Utc>, due: DateTime<Utc>) -> Result<(), StoreError> {
+    async fn touch(&self, hashes: &[TokenHash], now: DateTime<Utc>, due: DateTime<Utc>) -> Result<(), DbError> {
         let Some(mut connection) = self.connection_to_write_now().await? else { return Ok(()) };
         sqlx::query(
             "update entraway.sessions set last_seen_at = $2
@@ -159,8 +159,8 @@ impl SessionReader<'_> {
         hashes: &[TokenHash],
         now: DateTime<Utc>,
         idle_timeout: TimeDelta,
-    ) -> Result<Vec<(TokenHash, Result<ForwardedSession, StoreError>)>, StoreError> {
-        let sql = match self.store.kind {
+    ) -> Result<Vec<(TokenHash, Result<ForwardedSession, DbError>)>, DbError> {
+        let sql = match self.db.kind {
             StoreKind::Native => NATIVE,
             StoreKind::LiteLlm => LITELLM,
         };
@@ -169,7 +169,7 @@ impl SessionReader<'_> {
         let held = self.connection.take().filter(|(since, _)| since.elapsed() < MAX_HOLD);
         let (since, mut connection) = match held {
             Some((since, connection)) => (since, connection.resume()),
-            None => (Instant::now(), self.store.connection().await?),
+            None => (Instant::now(), self.db.connection().await?),
         };
         let rows = query.fetch_all(&mut *connection).await?;
         connection.pause();

@@ -11,9 +11,9 @@ use sqlx::types::Json;
 use sqlx::{Postgres, Row as _};
 
 use super::apply::should_retry;
-use super::{Store, StoreError};
+use super::{Db, DbError};
 use crate::domain::{GroupId, Identity};
-use crate::plan::{Applied, Directory, Note, Reading, RoleScope};
+use crate::plan::{Applied, Directory, GroupList, Note, RoleScope};
 
 /// What one sign-in's sync read, wrote, left alone and failed to write.
 #[derive(Debug)]
@@ -111,9 +111,9 @@ impl SyncRun {
             return None;
         }
         let directory = self.directory.as_ref()?;
-        let Reading::Known(member_of) = &directory.member_of else { return None };
+        let GroupList::Known(member_of) = &directory.member_of else { return None };
         let assigned = |group: &GroupId| match &directory.assigned {
-            Some(Reading::Known(assigned)) => Some(assigned.contains_key(group)),
+            Some(GroupList::Known(assigned)) => Some(assigned.contains_key(group)),
             _ => None,
         };
         let record = |(id, name): (&GroupId, _)| (*id, GroupRecord { name, assigned: assigned(id) });
@@ -136,11 +136,13 @@ struct ListRecord<'a> {
 }
 
 impl<'a> ListRecord<'a> {
-    fn new(reading: Option<&'a Reading>) -> Self {
+    fn new(reading: Option<&'a GroupList>) -> Self {
         match reading {
             None => Self { state: "not_configured", read: None, why: None },
-            Some(Reading::Known(groups)) => Self { state: "known", read: i32::try_from(groups.len()).ok(), why: None },
-            Some(Reading::Unknown(unknown)) => Self { state: "unknown", read: None, why: Some(&unknown.message) },
+            Some(GroupList::Known(groups)) => {
+                Self { state: "known", read: i32::try_from(groups.len()).ok(), why: None }
+            }
+            Some(GroupList::Unknown(unknown)) => Self { state: "unknown", read: None, why: Some(&unknown.message) },
         }
     }
 
@@ -228,12 +230,12 @@ pub(super) fn bind_record<'q>(
         .bind(applied.team_models_updated.keys().map(ToString::to_string).collect::<Vec<_>>())
 }
 
-impl Store {
+impl Db {
     /// Stores the record of a denied sign-in and, if [`Denial::is_known`], ends the identity's sessions. A user of
     /// another tenant with the same object ID keeps theirs.
     ///
     /// One statement, retried if it loses a race. Returns the number of ended sessions.
-    pub async fn record_denial(&self, identity: Identity, run: &SyncRun) -> Result<usize, StoreError> {
+    pub async fn record_denial(&self, identity: Identity, run: &SyncRun) -> Result<usize, DbError> {
         let mut attempts = 0;
         loop {
             let outcome = self.record_denial_once(identity, run).await;
@@ -243,7 +245,7 @@ impl Store {
         }
     }
 
-    async fn record_denial_once(&self, identity: Identity, run: &SyncRun) -> Result<usize, StoreError> {
+    async fn record_denial_once(&self, identity: Identity, run: &SyncRun) -> Result<usize, DbError> {
         // Locks rows in the same order as `entraway.end_other_sessions`.
         let query = sqlx::query(record!(
             ", to_end as materialized (

@@ -5,7 +5,7 @@ mod user;
 use chrono::{DateTime, Utc};
 
 use super::facts::{Kind, Places, TeamFacts};
-use super::report::{GroupReport, MembershipWhy, OrganizationVerdict, Standalone, Verdict, Words};
+use super::report::{GroupReport, MembershipWhy, Message, OrganizationVerdict, Standalone, Verdict};
 use crate::domain::StoreKind;
 
 /// How to assign a group.
@@ -20,8 +20,8 @@ pub(super) fn at(time: DateTime<Utc>) -> String {
     time.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-fn words(what: impl Into<String>, rule: &str, remedy: Option<&str>) -> Words {
-    Words { what: what.into(), rule: rule.to_owned(), remedy: remedy.map(str::to_owned) }
+fn words(what: impl Into<String>, rule: &str, remedy: Option<&str>) -> Message {
+    Message { what: what.into(), rule: rule.to_owned(), remedy: remedy.map(str::to_owned) }
 }
 
 /// The database's message, for readers who may see it.
@@ -42,7 +42,7 @@ fn missing(places: Places) -> String {
 
 impl GroupReport {
     /// Combines the texts about the team, the organization, and why the team is standalone.
-    pub(super) fn words(&self, team: Option<&TeamFacts>, organizations_on: bool) -> Words {
+    pub(super) fn words(&self, team: Option<&TeamFacts>, organizations_on: bool) -> Message {
         let mut parts = vec![self.verdict.words()];
         parts.extend(self.organization.as_ref().map(OrganizationVerdict::words));
         parts.extend(self.standalone.as_ref().map(Standalone::words));
@@ -56,17 +56,17 @@ impl GroupReport {
             ))
         });
         parts.extend(elsewhere);
-        let joined = |pick: fn(&Words) -> &String| {
+        let joined = |pick: fn(&Message) -> &String| {
             let texts = parts.iter().map(pick).filter(|text| !text.is_empty());
             texts.map(String::as_str).collect::<Vec<_>>().join(" ")
         };
         let (what, rule) = (joined(|words| &words.what), joined(|words| &words.rule));
-        Words { what, rule, remedy: parts.into_iter().find_map(|words| words.remedy) }
+        Message { what, rule, remedy: parts.into_iter().find_map(|words| words.remedy) }
     }
 }
 
 impl Verdict {
-    fn words(&self) -> Words {
+    fn words(&self) -> Message {
         let stays =
             |in_team: &bool| if *in_team { " The user is still in its team from an earlier sign-in." } else { "" };
         match self {
@@ -128,7 +128,7 @@ impl Verdict {
 }
 
 impl OrganizationVerdict {
-    fn words(&self) -> Words {
+    fn words(&self) -> Message {
         match self {
             Self::Joined => words("The user is also in its organization.", "", None),
             Self::NotInIt => words(
@@ -153,7 +153,7 @@ impl OrganizationVerdict {
 impl Standalone {
     /// Why the team is standalone.
     #[must_use]
-    pub fn words(&self) -> Words {
+    pub fn words(&self) -> Message {
         let stays = "Existing rows are left as they are: a standalone team stays standalone.";
         let by_hand = Some("To put the team in an organization, change it in LiteLLM or in the database.");
         match self {
@@ -196,7 +196,7 @@ impl Standalone {
 }
 
 impl MembershipWhy {
-    pub(super) fn words(&self, kind: Kind, store: StoreKind) -> Words {
+    pub(super) fn words(&self, kind: Kind, store: StoreKind) -> Message {
         let added = "Added by Entraway at a sign-in";
         let remove = Some(match (kind, store) {
             (Kind::Team, StoreKind::LiteLlm) => "In LiteLLM, remove the user from the team.",

@@ -21,7 +21,7 @@ pub struct Explanation {
 
 /// Texts about a situation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Words {
+pub struct Message {
     /// The situation.
     pub what: String,
     /// The rule that caused it.
@@ -44,7 +44,7 @@ pub struct RoleReport {
     pub role: Option<String>,
     pub why: RoleWhy,
     #[serde(flatten)]
-    pub words: Words,
+    pub words: Message,
 }
 
 /// Why a user has their role.
@@ -57,9 +57,9 @@ pub enum RoleWhy {
     NotFromHere,
     /// An app role in Entra.
     AppRole,
-    /// Listed in `access.admin_user_ids`.
+    /// Page in `access.admin_user_ids`.
     AdminUserIds,
-    /// Listed in `access.admin_user_ids` since the last sign-in.
+    /// Page in `access.admin_user_ids` since the last sign-in.
     #[serde(rename = "admin_user_ids_at_the_next_sign_in")]
     AdminUserIdsPending,
     /// An operator role is withheld until an operator confirms the row.
@@ -78,7 +78,7 @@ pub enum RoleWhy {
 pub struct SignInReport {
     pub state: SignIn,
     #[serde(flatten)]
-    pub words: Words,
+    pub words: Message,
 }
 
 /// Result of the user's last sign-in.
@@ -112,7 +112,7 @@ pub struct ListReport {
     pub unknown_since: Option<DateTime<Utc>>,
     pub why: Option<String>,
     #[serde(flatten)]
-    pub words: Words,
+    pub words: Message,
 }
 
 /// Report about a group of the user.
@@ -127,7 +127,7 @@ pub struct GroupReport {
     /// Why its team is standalone, if it is.
     pub standalone: Option<Standalone>,
     #[serde(flatten)]
-    pub words: Words,
+    pub words: Message,
 }
 
 /// Result for the group's team.
@@ -203,7 +203,7 @@ pub struct MembershipReport {
     pub source: Source,
     pub why: MembershipWhy,
     #[serde(flatten)]
-    pub words: Words,
+    pub words: Message,
 }
 
 /// Provenance of a membership.

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::facts::{Kind, KnownTeam, ListState};
 use super::messages::ASSIGN;
-use super::report::{Explanation, MembershipReport, MembershipWhy, SignIn, Verdict, Words};
+use super::report::{Explanation, MembershipReport, MembershipWhy, Message, SignIn, Verdict};
 
 /// Answer about a team.
 #[derive(Clone, Debug, Serialize)]
@@ -12,7 +12,7 @@ pub struct Answer {
     /// The requested ID or name.
     pub asked: String,
     /// One per team or group with this ID or name; never empty.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<TeamFinding>,
     /// Facts that limit the answer, such as an unknown list.
     pub notes: Vec<String>,
 }
@@ -31,12 +31,12 @@ impl Answer {
 }
 
 #[derive(Clone, Debug, Serialize)]
-pub struct Finding {
+pub struct TeamFinding {
     pub id: Option<String>,
     pub name: Option<String>,
     pub case: Case,
     #[serde(flatten)]
-    pub words: Words,
+    pub words: Message,
 }
 
 /// Why the user is or is not in a team.
@@ -83,7 +83,7 @@ pub fn explain_team(
             found.push((id, name));
         }
     }
-    let mut findings: Vec<Finding> =
+    let mut findings: Vec<TeamFinding> =
         found.into_iter().map(|(id, name)| finding(explanation, id, name, nested_groups)).collect();
     if findings.is_empty() {
         findings.push(unknown(explanation, teams.is_some(), nested_groups));
@@ -91,7 +91,7 @@ pub fn explain_team(
     Answer { asked: wanted.to_owned(), findings, notes: notes(explanation) }
 }
 
-fn finding(explanation: &Explanation, id: &str, name: Option<&String>, nested_groups: bool) -> Finding {
+fn finding(explanation: &Explanation, id: &str, name: Option<&String>, nested_groups: bool) -> TeamFinding {
     let (partial, complete): (Vec<&MembershipReport>, Vec<&MembershipReport>) = explanation
         .memberships
         .iter()
@@ -103,7 +103,7 @@ fn finding(explanation: &Explanation, id: &str, name: Option<&String>, nested_gr
     let (case, words) = match (member, group) {
         (Some(member), _) if member.kind == Kind::Team => {
             let what = format!("The user is in the team. {}", member.words.what);
-            (Case::InIt, Words { what, ..member.words.clone() })
+            (Case::InIt, Message { what, ..member.words.clone() })
         }
         (_, Some(group)) => {
             let case = match group.verdict {
@@ -118,15 +118,15 @@ fn finding(explanation: &Explanation, id: &str, name: Option<&String>, nested_gr
             } else {
                 let (case, words) = not_among_groups(explanation, "Its group", nested_groups);
                 let alone = member.map(|_| "The user is only in the organization. ").unwrap_or_default();
-                (case, Words { what: format!("{alone}{}", words.what), ..words })
+                (case, Message { what: format!("{alone}{}", words.what), ..words })
             }
         }
     };
-    Finding { id: Some(id.to_owned()), name: name.cloned(), case, words }
+    TeamFinding { id: Some(id.to_owned()), name: name.cloned(), case, words }
 }
 
 /// The group is not one of the user's groups.
-fn not_among_groups(explanation: &Explanation, subject: &str, nested_groups: bool) -> (Case, Words) {
+fn not_among_groups(explanation: &Explanation, subject: &str, nested_groups: bool) -> (Case, Message) {
     let direct = if nested_groups {
         "sync.nested_groups is on: members of a group in this group also count as its members."
     } else {
@@ -138,23 +138,26 @@ fn not_among_groups(explanation: &Explanation, subject: &str, nested_groups: boo
         let what = "No sign-in of the user is recorded, so the user's groups are unknown.".to_owned();
         return (
             Case::NeverSignedIn,
-            Words { what, rule: explanation.sign_in.words.rule.clone(), remedy: Some("Sign in.".to_owned()) },
+            Message { what, rule: explanation.sign_in.words.rule.clone(), remedy: Some("Sign in.".to_owned()) },
         );
     }
     if readings.as_of.is_none() {
         return (
             Case::GroupsUnknown,
-            Words { what: format!("The user's groups are unknown. {}", readings.words.what), ..readings.words.clone() },
+            Message {
+                what: format!("The user's groups are unknown. {}", readings.words.what),
+                ..readings.words.clone()
+            },
         );
     }
     let remedy = "In the Entra admin center: Groups → this group → Members → Add members: add the user directly. Then \
                   sign in again.";
     let what = format!("{subject} is not one of the user's groups.");
-    (Case::NotAmongGroups, Words { what, rule: direct.to_owned(), remedy: Some(remedy.to_owned()) })
+    (Case::NotAmongGroups, Message { what, rule: direct.to_owned(), remedy: Some(remedy.to_owned()) })
 }
 
 /// No team or group was found. `all`: whether all teams were searched.
-fn unknown(explanation: &Explanation, all: bool, nested_groups: bool) -> Finding {
+fn unknown(explanation: &Explanation, all: bool, nested_groups: bool) -> TeamFinding {
     let (case, words) = match not_among_groups(explanation, "It", nested_groups) {
         (Case::NotAmongGroups, words) => {
             let none = "None of the user's groups has this ID or name";
@@ -169,11 +172,11 @@ fn unknown(explanation: &Explanation, all: bool, nested_groups: bool) -> Finding
                 "Check the name, or use the group's object ID. Check that the group is assigned and that the user is \
                  a direct member. {ASSIGN}"
             );
-            (case, Words { what, rule, remedy: Some(remedy) })
+            (case, Message { what, rule, remedy: Some(remedy) })
         }
         other => other,
     };
-    Finding { id: None, name: None, case, words }
+    TeamFinding { id: None, name: None, case, words }
 }
 
 /// Why the answer may be outdated.

@@ -19,7 +19,7 @@ use super::pages::{failed_sign_ins, syncs};
 use super::query;
 use super::session_cookie;
 use super::view_model::{OrganizationDetails, TeamDetails, UserDetails};
-use crate::db::{Listed, Me, SyncRow};
+use crate::db::{Me, Page, SyncRow};
 
 /// `GET /api/me`: the user, their organizations and teams, the session and the last sync; 401 without a session.
 pub(super) async fn me(
@@ -46,7 +46,7 @@ pub(super) async fn teams(
 ) -> Result<Json<Value>, WebError> {
     let current = CurrentUser::of(&app, &headers).await?;
     let query = ListQuery::read(query.as_deref(), SORTED)?;
-    let listed = app.store.teams(&current.permissions.scope, &query.listing(query.sort)?).await?;
+    let listed = app.db.teams(&current.permissions.scope, &query.page_request(query.sort)?).await?;
     Ok(Json(page("teams", &listed)))
 }
 
@@ -75,7 +75,7 @@ pub(super) async fn organizations(
 ) -> Result<Json<Value>, WebError> {
     let current = CurrentUser::of(&app, &headers).await?;
     let query = ListQuery::read(query.as_deref(), SORTED)?;
-    let listed = app.store.organizations(&current.permissions.scope, &query.listing(query.sort)?).await?;
+    let listed = app.db.organizations(&current.permissions.scope, &query.page_request(query.sort)?).await?;
     Ok(Json(page("organizations", &listed)))
 }
 
@@ -103,7 +103,7 @@ pub(super) async fn users(
 ) -> Result<Json<Value>, WebError> {
     let current = CurrentUser::of(&app, &headers).await?;
     let query = ListQuery::read(query.as_deref(), SORTED)?;
-    let listed = app.store.users(&current.permissions.scope, &query.listing(query.sort)?).await?;
+    let listed = app.db.users(&current.permissions.scope, &query.page_request(query.sort)?).await?;
     Ok(Json(page("people", &listed)))
 }
 
@@ -138,9 +138,9 @@ pub(super) async fn syncs(
 ) -> Result<Response, WebError> {
     let current = CurrentUser::of(&app, &headers).await?;
     let query = syncs::read(query.as_deref())?;
-    let listed = app.store.syncs(&syncs::filter(&current, &query), &query.listing_of_syncs()?).await?;
+    let listed = app.db.syncs(&syncs::filter(&current, &query), &query.sync_page_request()?).await?;
     let rows: Vec<SyncRow> = listed.rows.into_iter().map(|row| syncs::redact_row(&current, row)).collect();
-    Ok(Json(page("syncs", &Listed { rows, previous: listed.previous, next: listed.next })).into_response())
+    Ok(Json(page("syncs", &Page { rows, previous: listed.previous, next: listed.next })).into_response())
 }
 
 /// `GET /api/syncs/failed`
@@ -155,7 +155,7 @@ pub(super) async fn failed_sign_ins(
 }
 
 /// A page of a list as JSON, with the cursors for `before` and `after`.
-fn page<T: Serialize>(name: &str, listed: &Listed<T>) -> Value {
+fn page<T: Serialize>(name: &str, listed: &Page<T>) -> Value {
     let mut body = json!({
         "previous": listed.previous.as_ref().map(list_query::encode_cursor), "next": listed.next.as_ref().map(list_query::encode_cursor),
     });

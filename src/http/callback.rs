@@ -23,7 +23,7 @@ use crate::db::{Denial, SyncRun};
 use crate::observability::metrics::{SessionEnd, SignIn};
 use crate::oidc::{CompletedSignIn, SignInError, aadsts_number};
 use crate::sync::{SyncError, sync};
-use crate::util::sanitize::chain;
+use crate::util::sanitize::error_chain;
 
 /// The request ID and the client, for records of failed sign-ins.
 struct RequestInfo {
@@ -141,7 +141,10 @@ async fn authenticate(
                 if let SignInError::TenantNotAllowed(identity) = &error
                     && let Err(error) = app.sessions.revoke_of_identity(*identity).await
                 {
-                    tracing::error!(error = chain(&error), "failed to end the sessions of a user of a denied tenant");
+                    tracing::error!(
+                        error = error_chain(&error),
+                        "failed to end the sessions of a user of a denied tenant"
+                    );
                 }
                 let aadsts = error.aadsts_number().map(ToOwned::to_owned);
                 (WebError::from_sign_in(error, &app.config.entra.client_auth), aadsts)
@@ -158,7 +161,7 @@ async fn authenticate(
 /// ended. Another site cannot trigger this, since the `state` is bound to this browser.
 async fn end_own_session(app: &App, headers: &HeaderMap) {
     if let Err(error) = session_cookie::end(app, headers, SessionEnd::Denied).await {
-        tracing::error!(error = chain(&error), "failed to end the session of a denied sign-in");
+        tracing::error!(error = error_chain(&error), "failed to end the session of a denied sign-in");
     }
 }
 
@@ -179,7 +182,7 @@ async fn sign_in(
     let policy = &app.config.policy;
     let now = app.clock.now();
     let outcome = if policy.admits_email(user.sign_in_address.as_ref()) {
-        sync(&app.directory_reader, &app.store, app.cache.as_ref(), policy, user, &signed_in.access_token, now).await
+        sync(&app.directory_reader, &app.db, app.cache.as_ref(), policy, user, &signed_in.access_token, now).await
     } else {
         Err(SyncError::Denied(Denial::EmailDomain, Box::new(SyncRun::new(now, Some(Denial::EmailDomain), None))))
     };
@@ -194,13 +197,13 @@ async fn sign_in(
             metrics::record_sync(&app.metrics, &run);
             if let Err(error) = app.sessions.record_denial(user.identity, &run).await {
                 tracing::error!(
-                    error = chain(&error),
+                    error = error_chain(&error),
                     "failed to record a denied sign-in and to end the user's sessions"
                 );
             }
             return Err(WebError::denied(denial, &run));
         }
-        Err(SyncError::Store(error)) => return Err(error.into()),
+        Err(SyncError::Db(error)) => return Err(error.into()),
     };
     let cookie = session_cookie::open(app, headers, user, signed_in.sid.clone(), &run).await?;
     tracing::info!(

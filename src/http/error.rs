@@ -28,10 +28,10 @@ use super::query::QueryError;
 use super::{App, forward_auth, metrics};
 use crate::assertion::AssertionError;
 use crate::config::ClientAuth;
-use crate::db::{Denial, StoreError, SyncRun};
+use crate::db::{DbError, Denial, SyncRun};
 use crate::oidc::{IdTokenError, ProviderError, SignInError, TokenError, aadsts_number};
 use crate::plan::Directory;
-use crate::util::sanitize::{chain, sanitize_for_log, with_remedy};
+use crate::util::sanitize::{error_chain, sanitize_for_log, with_help};
 
 /// Why a request failed. `Display` is the log line; `message` has the text for users.
 #[derive(Debug, thiserror::Error)]
@@ -199,11 +199,11 @@ impl WebError {
 
     /// The error for a response of the token endpoint.
     fn from_token_endpoint(error: TokenError, client_auth: &ClientAuth) -> Self {
-        let help = error.remedy(client_auth);
+        let help = error.help(client_auth);
         let (error, description) = match error {
             TokenError::Refused { error, description } => (error, description),
-            TokenError::Credential { .. } => return Self::Credential(format!("{}; {help}", chain(&error))),
-            error => return Self::EntraUnavailable(chain(&error)),
+            TokenError::Credential { .. } => return Self::Credential(format!("{}; {help}", error_chain(&error))),
+            error => return Self::EntraUnavailable(error_chain(&error)),
         };
         let description = description.as_deref().unwrap_or_default();
         match error.as_str() {
@@ -345,24 +345,24 @@ pub(super) fn panicked(payload: Box<dyn Any + Send>) -> Response {
     WebError::Internal(format!("a handler panicked: {}", text.unwrap_or_default())).into_response()
 }
 
-impl From<StoreError> for WebError {
-    fn from(error: StoreError) -> Self {
+impl From<DbError> for WebError {
+    fn from(error: DbError) -> Self {
         match error {
-            StoreError::OtherTenant => Self::OtherTenant,
-            StoreError::Busy => Self::Busy,
-            _ if error.is_unavailable() => Self::DatabaseUnavailable(with_remedy(&error, error.remedy())),
-            _ => Self::Internal(chain(&error)),
+            DbError::OtherTenant => Self::OtherTenant,
+            DbError::Busy => Self::Busy,
+            _ if error.is_unavailable() => Self::DatabaseUnavailable(with_help(&error, error.help())),
+            _ => Self::Internal(error_chain(&error)),
         }
     }
 }
 
 /// For results that several requests share.
-impl From<Arc<StoreError>> for WebError {
-    fn from(error: Arc<StoreError>) -> Self {
+impl From<Arc<DbError>> for WebError {
+    fn from(error: Arc<DbError>) -> Self {
         match &*error {
-            StoreError::Busy => Self::Busy,
-            _ if error.is_unavailable() => Self::DatabaseUnavailable(with_remedy(&*error, error.remedy())),
-            _ => Self::Internal(chain(&*error)),
+            DbError::Busy => Self::Busy,
+            _ if error.is_unavailable() => Self::DatabaseUnavailable(with_help(&*error, error.help())),
+            _ => Self::Internal(error_chain(&*error)),
         }
     }
 }
@@ -370,17 +370,17 @@ impl From<Arc<StoreError>> for WebError {
 impl From<Arc<AssertionError>> for WebError {
     fn from(error: Arc<AssertionError>) -> Self {
         match &*error {
-            AssertionError::Store(cause) if cause.is_unavailable() => {
-                Self::DatabaseUnavailable(with_remedy(&*error, cause.remedy()))
+            AssertionError::Db(cause) if cause.is_unavailable() => {
+                Self::DatabaseUnavailable(with_help(&*error, cause.help()))
             }
-            AssertionError::Store(StoreError::Busy) => Self::Busy,
-            _ => Self::Internal(chain(&*error)),
+            AssertionError::Db(DbError::Busy) => Self::Busy,
+            _ => Self::Internal(error_chain(&*error)),
         }
     }
 }
 
 impl From<Arc<ProviderError>> for WebError {
     fn from(error: Arc<ProviderError>) -> Self {
-        Self::EntraUnavailable(chain(&*error))
+        Self::EntraUnavailable(error_chain(&*error))
     }
 }

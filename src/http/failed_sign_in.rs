@@ -6,7 +6,7 @@ use super::App;
 use super::error::WebError;
 use super::middleware::RequestId;
 use crate::db::FailedSignIn;
-use crate::util::sanitize::chain;
+use crate::util::sanitize::error_chain;
 
 /// Records a failure with its code, the time and the request ID, and nothing about the user or the client. `aadsts` is
 /// the number of Entra's error. Beyond the limits of `RequestLimits::may_record`, only the log and the metrics show it.
@@ -27,7 +27,7 @@ pub(super) async fn record(
         aadsts: aadsts.filter(|number| number.len() <= 10),
         request_id: request_id.0.to_string(),
     };
-    if let Err(error) = app.store.record_failed_sign_in(&failed).await {
-        tracing::warn!(error = %chain(&error), "failed to record a failed sign-in");
+    if let Err(error) = app.db.record_failed_sign_in(&failed).await {
+        tracing::warn!(error = %error_chain(&error), "failed to record a failed sign-in");
     }
 }

@@ -19,7 +19,7 @@ use super::query::Query;
 use super::return_to::ReturnTo;
 use super::trace_context;
 use crate::config::PublicUrl;
-use crate::session::CompactUser;
+use crate::session::UserView;
 
 const RETURN_HOST: &str = "app.example:8443";
 
@@ -225,7 +225,7 @@ pub fn callback_query(data: &[u8]) {
     }
 
     let id = uuid::Uuid::nil();
-    let user = CompactUser {
+    let user = UserView {
         identity: crate::domain::Identity { tenant_id: id.into(), object_id: id.into() },
         email: None,
         display_name: None,

@@ -12,9 +12,9 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::App;
-use crate::db::StoreError;
+use crate::db::DbError;
 use crate::util::clock::Moment;
-use crate::util::sanitize::chain;
+use crate::util::sanitize::error_chain;
 
 /// How long a result is shared. The database is queried once in this time, however many clients ask.
 const TTL: Duration = Duration::from_secs(1);
@@ -65,7 +65,7 @@ impl ReadinessCheck {
 }
 
 async fn check(app: &App, before: Option<Readiness>) -> Readiness {
-    let postgres = async { timeout(TIMEOUT, app.store.ready()).await.unwrap_or(Err(StoreError::Timeout)) };
+    let postgres = async { timeout(TIMEOUT, app.db.ready()).await.unwrap_or(Err(DbError::Timeout)) };
     let (postgres, entra) = tokio::join!(postgres, app.entra.ready());
     // With help for the operator, and once a minute: requests of users report the same failure.
     if let Err(error) = &postgres {
@@ -80,7 +80,7 @@ async fn check(app: &App, before: Option<Readiness>) -> Readiness {
 fn entra_state(before: Option<ComponentState>, error: Option<impl Error>) -> ComponentState {
     match (error, before) {
         (Some(error), None | Some(ComponentState::Ok)) => {
-            tracing::warn!(error = chain(&error), "Entra is not ready");
+            tracing::warn!(error = error_chain(&error), "Entra is not ready");
             ComponentState::Failing
         }
         (Some(_), Some(ComponentState::Failing)) => ComponentState::Failing,

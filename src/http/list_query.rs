@@ -8,7 +8,7 @@ use url::form_urlencoded;
 use uuid::Uuid;
 
 use super::query::{Query, QueryError};
-use crate::db::{Cursor, Key, Listed, Listing, PAGE, Sort, Turn};
+use crate::db::{Cursor, Key, PAGE_SIZE, Page, PagePosition, PageRequest, Sort};
 
 /// Maximum of `?limit=`.
 const MAX_LIMIT: usize = 100;
@@ -25,7 +25,7 @@ pub(super) struct ListQuery {
     pub(super) sort: Sort,
     /// Rows per page, from 1 to 100.
     pub(super) limit: usize,
-    turn: Turn,
+    position: PagePosition,
     /// Values of the list's own filters.
     filters: Vec<(&'static str, String)>,
 }
@@ -61,14 +61,14 @@ impl ListQuery {
             Some(_) => return Err(QueryError::Value { name: "sort", allowed: "name, newest" }),
         };
         let limit = match query.value("limit").map(str::parse) {
-            None => PAGE,
+            None => PAGE_SIZE,
             Some(Ok(limit @ 1..=MAX_LIMIT)) => limit,
             Some(_) => return Err(QueryError::Value { name: "limit", allowed: "a whole number from 1 to 100" }),
         };
-        let turn = match (query.value("after"), query.value("before")) {
-            (None, None) => Turn::First,
-            (Some(after), None) => Turn::After(decode_cursor(after).ok_or(AFTER)?),
-            (None, Some(before)) => Turn::Before(decode_cursor(before).ok_or(BEFORE)?),
+        let position = match (query.value("after"), query.value("before")) {
+            (None, None) => PagePosition::First,
+            (Some(after), None) => PagePosition::After(decode_cursor(after).ok_or(AFTER)?),
+            (None, Some(before)) => PagePosition::Before(decode_cursor(before).ok_or(BEFORE)?),
             (Some(_), Some(_)) => return Err(QueryError::Conflict { name: "before", other: "after" }),
         };
         let mut filters = Vec::new();
@@ -76,28 +76,28 @@ impl ListQuery {
             filters.extend(query.text(name)?.map(|text| (name, text.to_owned())));
         }
         let search = query.text("search")?.unwrap_or_default().to_owned();
-        Ok(Self { search, sort, limit, turn, filters })
+        Ok(Self { search, sort, limit, position, filters })
     }
 
-    /// The listing for the database. A cursor of another order is an error.
-    pub(super) fn listing(&self, sort: Sort) -> Result<Listing, QueryError> {
+    /// The page request for the database. A cursor of another order is an error.
+    pub(super) fn page_request(&self, sort: Sort) -> Result<PageRequest, QueryError> {
         self.check_cursor(|cursor| {
             matches!((sort, &cursor.key), (Sort::Name, Key::Name(_)) | (Sort::Newest, Key::Time(_)))
         })?;
         let search = Some(self.search.clone()).filter(|search| !search.is_empty());
-        Ok(Listing { search, sort, turn: self.turn.clone(), limit: self.limit })
+        Ok(PageRequest { search, sort, position: self.position.clone(), limit: self.limit })
     }
 
-    /// Like `listing`, for sync records: newest first, with UUIDs as IDs.
-    pub(super) fn listing_of_syncs(&self) -> Result<Listing, QueryError> {
+    /// Like `page_request`, for sync records: newest first, with UUIDs as IDs.
+    pub(super) fn sync_page_request(&self) -> Result<PageRequest, QueryError> {
         self.check_cursor(|cursor| Uuid::parse_str(&cursor.id).is_ok())?;
-        self.listing(Sort::Newest)
+        self.page_request(Sort::Newest)
     }
 
     fn check_cursor(&self, fits: impl Fn(&Cursor) -> bool) -> Result<(), QueryError> {
-        match &self.turn {
-            Turn::After(cursor) if !fits(cursor) => Err(AFTER),
-            Turn::Before(cursor) if !fits(cursor) => Err(BEFORE),
+        match &self.position {
+            PagePosition::After(cursor) if !fits(cursor) => Err(AFTER),
+            PagePosition::Before(cursor) if !fits(cursor) => Err(BEFORE),
             _ => Ok(()),
         }
     }
@@ -114,15 +114,15 @@ impl ListQuery {
 
     /// `limit` if it is not the default, so that a search can keep it.
     pub(super) fn non_default_limit(&self) -> Option<usize> {
-        Some(self.limit).filter(|limit| *limit != PAGE)
+        Some(self.limit).filter(|limit| *limit != PAGE_SIZE)
     }
 
     /// Whether this is the first page without search and filters.
     pub(super) fn is_unfiltered_first_page(&self) -> bool {
-        self.search.is_empty() && self.filters.is_empty() && matches!(self.turn, Turn::First)
+        self.search.is_empty() && self.filters.is_empty() && matches!(self.position, PagePosition::First)
     }
 
-    pub(super) fn pager<T>(&self, listed: &Listed<T>) -> Pager {
+    pub(super) fn pager<T>(&self, listed: &Page<T>) -> Pager {
         let link = |name: &'static str, cursor: &Cursor| {
             let mut query = form_urlencoded::Serializer::new(String::new());
             if !self.search.is_empty() {

@@ -14,7 +14,7 @@ use super::App;
 use super::cookies::SealedCookie;
 use super::error::WebError;
 use super::return_to::ReturnTo;
-use crate::db::StoreError;
+use crate::db::DbError;
 use crate::observability::spans::Step;
 use crate::oidc::LoginSecrets;
 use crate::util::random;
@@ -101,8 +101,8 @@ impl LoginState {
     /// # Errors
     /// `LoginStateReused` if it was consumed before.
     pub(super) async fn consume(&self, app: &App) -> Result<(), WebError> {
-        let used = app.store.consume_login_state(self.id(), self.expires_at());
-        let first = Step::ConsumeLoginState.run(used, StoreError::code).await?;
+        let used = app.db.consume_login_state(self.id(), self.expires_at());
+        let first = Step::ConsumeLoginState.run(used, DbError::code).await?;
         if first { Ok(()) } else { Err(WebError::LoginStateReused) }
     }
 

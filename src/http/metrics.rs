@@ -19,7 +19,7 @@ use crate::observability::metrics::{
     SignIn, StatusClass, StoreRefusal, Unknown,
 };
 use crate::oidc::Credentials;
-use crate::plan::Reading;
+use crate::plan::GroupList;
 
 pub(super) fn router() -> Router<Arc<App>> {
     Router::new()
@@ -31,7 +31,7 @@ pub(super) fn router() -> Router<Arc<App>> {
 /// `GET /metrics`. Updates the gauges first.
 async fn metrics(State(app): State<Arc<App>>) -> Result<Response, StatusCode> {
     let metrics = &app.metrics;
-    let pool = app.store.pool();
+    let pool = app.db.pool();
     metrics.postgres_connections.set(Connection::InUse, pool.in_use);
     metrics.postgres_connections.set(Connection::Idle, pool.idle);
     metrics.postgres_most.set((), pool.max_connections);
@@ -108,7 +108,7 @@ pub(super) fn record_sync(metrics: &Metrics, run: &SyncRun) {
         let lists =
             [(GraphList::Assigned, directory.assigned.as_ref()), (GraphList::MemberOf, Some(&directory.member_of))];
         for (list, reading) in lists {
-            if let Some(Reading::Unknown(unknown)) = reading {
+            if let Some(GroupList::Unknown(unknown)) = reading {
                 let why = Unknown::named(&unknown.code).unwrap_or(Unknown::Other);
                 metrics.lists_unknown.add((list, why));
             }

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::http::{App, StartError};
-use crate::util::sanitize::chain;
+use crate::util::sanitize::error_chain;
 
 pub use metrics_listener::serve_metrics;
 
@@ -114,7 +114,7 @@ pub async fn serve_with(
     // The listener stops by itself and closes its connection properly.
     let _ = timeout(GRACE, listener_job).await;
     // A stuck database connection must not keep the process alive.
-    let _ = timeout(GRACE, app.store().close()).await;
+    let _ = timeout(GRACE, app.db().close()).await;
     Ok(())
 }
 
@@ -175,7 +175,7 @@ async fn delete_expired(app: Arc<App>, stop: CancellationToken) {
         match timeout(EXPIRY_INTERVAL, app.delete_expired()).await {
             Ok(Ok(0)) => {}
             Ok(Ok(rows)) => tracing::debug!(rows, "deleted expired rows"),
-            Ok(Err(error)) => tracing::warn!(error = chain(&error), "failed to delete expired rows"),
+            Ok(Err(error)) => tracing::warn!(error = error_chain(&error), "failed to delete expired rows"),
             Err(_) => tracing::warn!(error = "no response from the database in time", "failed to delete expired rows"),
         }
     }

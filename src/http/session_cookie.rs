@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use super::App;
 use super::cookies::Cookies;
 use super::error::WebError;
-use crate::db::{Me, NewSession, SessionUser, StoreError, SyncRun, TokenHash};
+use crate::db::{DbError, Me, NewSession, SessionUser, SyncRun, TokenHash};
 use crate::domain::EntraUser;
 use crate::observability::metrics::SessionEnd;
 use crate::session::LiveSession;
@@ -26,7 +26,7 @@ pub(super) async fn open(
     user: &EntraUser,
     sid: Option<String>,
     run: &SyncRun,
-) -> Result<HeaderValue, StoreError> {
+) -> Result<HeaderValue, DbError> {
     let token = random::token();
     let created_at = app.clock.now();
     let lifetime = TimeDelta::from_std(app.config.session.lifetime).unwrap_or(TimeDelta::zero());
@@ -48,7 +48,7 @@ pub(super) async fn open(
 /// The session of a request with its user; `None` without a valid session.
 pub(super) async fn find(app: &App, headers: &HeaderMap) -> Result<Option<Me>, WebError> {
     match current(app, headers).await? {
-        Some(hash) => Ok(app.store.session(&hash, app.clock.now(), app.idle_timeout()).await?),
+        Some(hash) => Ok(app.db.session(&hash, app.clock.now(), app.idle_timeout()).await?),
         None => Ok(None),
     }
 }
@@ -56,7 +56,7 @@ pub(super) async fn find(app: &App, headers: &HeaderMap) -> Result<Option<Me>, W
 /// The user of a request, from the database, so that permissions are current.
 pub(super) async fn session_user(app: &App, headers: &HeaderMap) -> Result<Option<SessionUser>, WebError> {
     match current(app, headers).await? {
-        Some(hash) => Ok(app.store.session_user(&hash, app.clock.now(), app.idle_timeout()).await?),
+        Some(hash) => Ok(app.db.session_user(&hash, app.clock.now(), app.idle_timeout()).await?),
         None => Ok(None),
     }
 }
@@ -68,7 +68,7 @@ pub(super) async fn name(app: &App, headers: &HeaderMap) -> Result<Option<String
 }
 
 /// The session of a request for forward auth, from memory if it is cached.
-pub(super) async fn signed_in(app: &App, headers: &HeaderMap) -> Result<Option<LiveSession>, Arc<StoreError>> {
+pub(super) async fn signed_in(app: &App, headers: &HeaderMap) -> Result<Option<LiveSession>, Arc<DbError>> {
     match &token_hashes(app, headers)[..] {
         [] => Ok(None),
         [hash] => app.sessions.find(hash).await,
@@ -77,7 +77,7 @@ pub(super) async fn signed_in(app: &App, headers: &HeaderMap) -> Result<Option<L
 }
 
 /// Ends the sessions of a request. There are several if another host planted a cookie.
-pub(super) async fn end(app: &App, headers: &HeaderMap, why: SessionEnd) -> Result<(), StoreError> {
+pub(super) async fn end(app: &App, headers: &HeaderMap, why: SessionEnd) -> Result<(), DbError> {
     match &token_hashes(app, headers)[..] {
         [] => Ok(()),
         hashes => app.sessions.revoke(hashes, why).await,
@@ -88,7 +88,7 @@ pub(super) async fn end(app: &App, headers: &HeaderMap, why: SessionEnd) -> Resu
 const MAX_CANDIDATES: usize = 4;
 
 /// The token of the request's session. A lookup is necessary only if several tokens differ.
-async fn current(app: &App, headers: &HeaderMap) -> Result<Option<TokenHash>, Arc<StoreError>> {
+async fn current(app: &App, headers: &HeaderMap) -> Result<Option<TokenHash>, Arc<DbError>> {
     match &token_hashes(app, headers)[..] {
         [] => Ok(None),
         [hash] => Ok(Some(*hash)),
@@ -99,7 +99,7 @@ async fn current(app: &App, headers: &HeaderMap) -> Result<Option<TokenHash>, Ar
 /// The only live session among several tokens. Dead ones are ignored, so that a planted cookie does not sign the user
 /// out. Of two live ones, one may be planted to make the user work in another account: then neither counts, and the
 /// next sign-in ends both.
-async fn only_live(app: &App, hashes: &[TokenHash]) -> Result<Option<(TokenHash, LiveSession)>, Arc<StoreError>> {
+async fn only_live(app: &App, hashes: &[TokenHash]) -> Result<Option<(TokenHash, LiveSession)>, Arc<DbError>> {
     if hashes.len() > MAX_CANDIDATES {
         return Ok(None);
     }

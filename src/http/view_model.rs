@@ -8,7 +8,7 @@ use super::current_user::CurrentUser;
 use super::error::WebError;
 use super::list_query::ListQuery;
 use crate::db::{
-    Listed, Listing, Member, Organization, SessionRow, Sort, SyncFilter, SyncRow, Team, UserOrganization, UserRow,
+    Member, Organization, Page, PageRequest, SessionRow, Sort, SyncFilter, SyncRow, Team, UserOrganization, UserRow,
     UserTeam,
 };
 use crate::domain::{ObjectId, Redacted};
@@ -18,7 +18,7 @@ use crate::explain::{self, RoleReport, TeamOrigin, UserFacts};
 pub(super) struct TeamDetails {
     pub(super) team: Team,
     pub(super) creation: Option<TeamOrigin>,
-    pub(super) members: Listed<Member>,
+    pub(super) members: Page<Member>,
     /// Whether other members are shown.
     pub(super) sees_others: bool,
 }
@@ -26,11 +26,11 @@ pub(super) struct TeamDetails {
 impl TeamDetails {
     pub(super) async fn read(app: &App, current: &CurrentUser, id: &str, query: &ListQuery) -> Result<Self, WebError> {
         let id = plain(id)?;
-        let team = app.store.team(&current.permissions.scope, id).await?.ok_or(WebError::NotFound)?;
+        let team = app.db.team(&current.permissions.scope, id).await?.ok_or(WebError::NotFound)?;
         let sees_others = current.permissions.administers(team.organization_id.as_deref());
         let only = (!sees_others).then_some(current.user.user_id.as_str());
-        let members = app.store.team_members(id, only, &query.listing(Sort::Newest)?).await?;
-        let creation = app.store.team_origin(id).await?;
+        let members = app.db.team_members(id, only, &query.page_request(Sort::Newest)?).await?;
+        let creation = app.db.team_origin(id).await?;
         Ok(Self { team, creation, members, sees_others })
     }
 }
@@ -38,8 +38,8 @@ impl TeamDetails {
 /// An organization, its newest teams, and a page of its members.
 pub(super) struct OrganizationDetails {
     pub(super) organization: Organization,
-    pub(super) teams: Listed<Team>,
-    pub(super) members: Listed<Member>,
+    pub(super) teams: Page<Team>,
+    pub(super) members: Page<Member>,
     /// Whether other members are shown.
     pub(super) sees_others: bool,
 }
@@ -48,12 +48,12 @@ impl OrganizationDetails {
     pub(super) async fn read(app: &App, current: &CurrentUser, id: &str, query: &ListQuery) -> Result<Self, WebError> {
         let id = plain(id)?;
         let scope = &current.permissions.scope;
-        let organization = app.store.organization(scope, id).await?.ok_or(WebError::NotFound)?;
-        let newest = Listing { sort: Sort::Newest, ..Listing::default() };
-        let teams = app.store.teams_of_organization(scope, id, &newest).await?;
+        let organization = app.db.organization(scope, id).await?.ok_or(WebError::NotFound)?;
+        let newest = PageRequest { sort: Sort::Newest, ..PageRequest::default() };
+        let teams = app.db.teams_of_organization(scope, id, &newest).await?;
         let sees_others = current.permissions.administers(Some(id));
         let only = (!sees_others).then_some(current.user.user_id.as_str());
-        let members = app.store.organization_members(id, only, &query.listing(Sort::Newest)?).await?;
+        let members = app.db.organization_members(id, only, &query.page_request(Sort::Newest)?).await?;
         Ok(Self { organization, teams, members, sees_others })
     }
 }
@@ -76,9 +76,9 @@ impl UserDetails {
     pub(super) async fn read(app: &App, current: &CurrentUser, user_id: &str) -> Result<Self, WebError> {
         let user_id = plain(user_id)?;
         let scope = &current.permissions.scope;
-        let user = app.store.user(scope, user_id).await?.ok_or(WebError::NotFound)?;
-        let organizations = app.store.organizations_of(user_id, scope).await?;
-        let teams = app.store.teams_of(user_id, scope).await?;
+        let user = app.db.user(scope, user_id).await?.ok_or(WebError::NotFound)?;
+        let organizations = app.db.organizations_of(user_id, scope).await?;
+        let teams = app.db.teams_of(user_id, scope).await?;
         Ok(Self { user, organizations, teams })
     }
 
@@ -109,14 +109,14 @@ impl UserDetails {
             user_id: Some(self.user.user_id.clone()),
             ..SyncFilter::default()
         };
-        Ok(app.store.syncs(&filter, &Listing { limit: MAX_SYNCS, ..Listing::default() }).await?.rows)
+        Ok(app.db.syncs(&filter, &PageRequest { limit: MAX_SYNCS, ..PageRequest::default() }).await?.rows)
     }
 
     /// The live sessions of the user.
     pub(super) async fn sessions(&self, app: &App, current: &CurrentUser) -> Result<Vec<SessionRow>, WebError> {
         let Some(object_id) = self.object_id() else { return Ok(Vec::new()) };
-        let whose = crate::db::Whose::One(object_id);
-        Ok(app.store.list_sessions(whose, current.now, app.idle_timeout(), MAX_SESSIONS).await?)
+        let whose = crate::db::SessionOwner::One(object_id);
+        Ok(app.db.list_sessions(whose, current.now, app.idle_timeout(), MAX_SESSIONS).await?)
     }
 
     pub(super) fn object_id(&self) -> Option<ObjectId> {

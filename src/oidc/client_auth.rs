@@ -14,7 +14,7 @@ use crate::client_auth::{Certificate, CredentialError, federated_token};
 use crate::config;
 use crate::util::clock::Clock;
 use crate::util::random;
-use crate::util::sanitize::count;
+use crate::util::sanitize::pluralize;
 
 /// Start (`nbf`) of an assertion's validity, relative to now. In the past, in case this machine's clock is fast.
 const ASSERTION_NOT_BEFORE: TimeDelta = TimeDelta::minutes(-1);
@@ -83,7 +83,7 @@ impl Credentials {
         match *expires_at - now {
             left if left <= TimeDelta::zero() => Some(format!("the client certificate expired on {day}")),
             left if left <= WARN_BEFORE_EXPIRY => {
-                Some(format!("the client certificate expires on {day}, in {}", count(left.num_days(), "day")))
+                Some(format!("the client certificate expires on {day}, in {}", pluralize(left.num_days(), "day")))
             }
             _ => None,
         }
@@ -149,14 +149,16 @@ impl ClientAuth {
     /// Both secrets, if two are configured.
     pub(super) fn two_secrets(&self) -> Option<[Credential; 2]> {
         match &self.method {
-            config::ClientAuth::Secrets { one, other: Some(other) } => Some([one, other].map(Credential::secret)),
+            config::ClientAuth::Secrets { primary, secondary: Some(other) } => {
+                Some([primary, other].map(Credential::secret))
+            }
             _ => None,
         }
     }
 
     async fn credential(&self, endpoint: &Url) -> Result<Credential, TokenError> {
         let token = match &self.method {
-            config::ClientAuth::Secrets { one, .. } => return Ok(Credential::secret(one)),
+            config::ClientAuth::Secrets { primary, .. } => return Ok(Credential::secret(primary)),
             config::ClientAuth::Certificate(path) => self.sign(path, endpoint).await.map_err(unusable(path))?,
             config::ClientAuth::FederatedToken(path) => {
                 read_file(path, federated_token).await.map_err(unusable(path))?
@@ -182,8 +184,8 @@ impl ClientAuth {
     /// Reads the credentials and describes them.
     pub(super) async fn describe(&self) -> Result<Credentials, CredentialError> {
         Ok(match &self.method {
-            config::ClientAuth::Secrets { other: None, .. } => Credentials::OneSecret,
-            config::ClientAuth::Secrets { other: Some(_), .. } => Credentials::TwoSecrets,
+            config::ClientAuth::Secrets { secondary: None, .. } => Credentials::OneSecret,
+            config::ClientAuth::Secrets { secondary: Some(_), .. } => Credentials::TwoSecrets,
             config::ClientAuth::Certificate(path) => {
                 let certificate = read_file(path, Certificate::parse).await?;
                 let thumbprint = certificate.thumbprint().to_owned();

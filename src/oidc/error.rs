@@ -5,7 +5,7 @@ use std::sync::Arc;
 use oauth2::RequestTokenError;
 use oauth2::basic::{BasicErrorResponse, BasicErrorResponseType};
 
-use super::remedy;
+use super::help;
 use crate::client_auth::CredentialError;
 use crate::config::ClientAuth;
 use crate::domain::Identity;
@@ -48,7 +48,7 @@ impl ProviderError {
 
     /// What the operator can do.
     #[must_use]
-    pub fn remedy(&self) -> &'static str {
+    pub fn help(&self) -> &'static str {
         match self {
             Self::ForeignEndpoint { .. } => {
                 "set entra.authority_url (or entra.cloud) to the login host of your cloud, and look for a proxy that \
@@ -93,10 +93,10 @@ impl TokenError {
 
     /// What the operator can do, by AADSTS number or, if that is missing or unknown, by client authentication method.
     #[must_use]
-    pub fn remedy(&self, client_auth: &ClientAuth) -> &'static str {
+    pub fn help(&self, client_auth: &ClientAuth) -> &'static str {
         match self {
-            Self::Credential { reason, .. } => reason.remedy(),
-            Self::Refused { error, .. } => remedy::for_refusal(error, self.aadsts_number(), client_auth),
+            Self::Credential { reason, .. } => reason.help(),
+            Self::Refused { error, .. } => help::for_refusal(error, self.aadsts_number(), client_auth),
             Self::Unreachable(_) | Self::Malformed => "check that this machine can reach the login host",
         }
     }

@@ -14,7 +14,7 @@ pub type Groups = BTreeMap<GroupId, Option<String>>;
 
 /// A list of groups, either completely read or unknown.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reading {
+pub enum GroupList {
     Known(Groups),
     Unknown(Unknown),
 }
@@ -32,9 +32,9 @@ pub struct Unknown {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Directory {
     /// Groups assigned to the enterprise app; `None` if no service principal is configured.
-    pub assigned: Option<Reading>,
+    pub assigned: Option<GroupList>,
     /// The user's groups.
-    pub member_of: Reading,
+    pub member_of: GroupList,
 }
 
 /// Current state of one user and a set of groups.

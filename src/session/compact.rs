@@ -45,7 +45,7 @@ impl EncodedUser {
 
     /// The user, borrowing all texts.
     #[must_use]
-    pub fn decode(&self) -> CompactUser<'_> {
+    pub fn decode(&self) -> UserView<'_> {
         let mut rest = &*self.bytes;
         let mut text = || take_text(&mut rest);
         let (email, display_name, user_role) = (text(), text(), text());
@@ -55,7 +55,7 @@ impl EncodedUser {
         };
         let organizations = ids().unwrap_or_default();
         let teams = ids().unwrap_or_else(|| organizations.clone());
-        CompactUser { identity: self.identity, email, display_name, user_role, organizations, teams }
+        UserView { identity: self.identity, email, display_name, user_role, organizations, teams }
     }
 
     /// Approximate bytes in memory.
@@ -65,7 +65,7 @@ impl EncodedUser {
 }
 
 /// A decoded [`EncodedUser`].
-pub struct CompactUser<'a> {
+pub struct UserView<'a> {
     pub identity: Identity,
     pub email: Option<&'a str>,
     pub display_name: Option<&'a str>,
@@ -214,7 +214,7 @@ mod tests {
             let identity = Identity { tenant_id: uuid::Uuid::from_u128(1).into(), object_id: uuid::Uuid::from_u128(2).into() };
             let user = ForwardedUser { identity, email, display_name, user_role, organizations, teams };
             let encoded = EncodedUser::encode(&user);
-            let CompactUser { identity, email, display_name, user_role, organizations, teams } = encoded.decode();
+            let UserView { identity, email, display_name, user_role, organizations, teams } = encoded.decode();
             let owned = |text: Option<&str>| text.map(str::to_owned);
             let all = |ids: Vec<Id<'_>>| ids.iter().map(ToString::to_string).collect();
             let (email, display_name, user_role) = (owned(email), owned(display_name), owned(user_role));

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use super::compact::{CompactUser, Id};
+use super::compact::{Id, UserView};
 
 const USER: HeaderName = HeaderName::from_static("x-auth-request-user");
 const EMAIL: HeaderName = HeaderName::from_static("x-auth-request-email");
@@ -33,7 +33,7 @@ const MAX_TEXT_LENGTH: usize = 480;
 /// that the value can be decoded; and the comma, which separates IDs.
 const ENCODE_SET: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b',');
 
-impl CompactUser<'_> {
+impl UserView<'_> {
     /// All of [`IDENTITY_HEADERS`]; the assertion is empty.
     #[must_use]
     pub fn headers(&self) -> HeaderMap {

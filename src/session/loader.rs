@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::LiveSession;
 use super::cache::Cache;
-use crate::db::{SessionReader, Store, StoreError, TokenHash, touch_interval};
+use crate::db::{Db, DbError, SessionReader, TokenHash, touch_interval};
 use crate::util::clock::Clock;
 
 /// Maximum number of concurrent batch queries. More than one, so that a slow query does not block all lookups.
@@ -27,7 +27,7 @@ const BATCH_TIMEOUT: Duration = Duration::from_secs(15);
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Result of a lookup: the session, `None` if it does not exist or has ended, or why it could not be loaded.
-pub(super) type LookupResult = Result<Option<LiveSession>, Arc<StoreError>>;
+pub(super) type LookupResult = Result<Option<LiveSession>, Arc<DbError>>;
 
 /// A queued lookup.
 struct Waiter {
@@ -36,7 +36,7 @@ struct Waiter {
 }
 
 pub(super) struct SessionLoader {
-    store: Store,
+    db: Db,
     clock: Clock,
     idle_timeout: TimeDelta,
     cache: Arc<Cache>,
@@ -45,14 +45,14 @@ pub(super) struct SessionLoader {
 }
 
 impl SessionLoader {
-    pub(super) fn new(store: Store, clock: Clock, idle_timeout: TimeDelta, cache: Arc<Cache>) -> Self {
+    pub(super) fn new(db: Db, clock: Clock, idle_timeout: TimeDelta, cache: Arc<Cache>) -> Self {
         let permits = Arc::new(Semaphore::new(MAX_CONCURRENT_BATCHES));
-        Self { store, clock, idle_timeout, cache, queue: Mutex::default(), permits }
+        Self { db, clock, idle_timeout, cache, queue: Mutex::default(), permits }
     }
 
     /// Loads one session. Its row is read after this call started.
     pub(super) async fn load(self: &Arc<Self>, hash: TokenHash) -> LookupResult {
-        let _waiting = self.store.metrics().session_lookups_waiting.guard(());
+        let _waiting = self.db.metrics().session_lookups_waiting.guard(());
         let (reply, result) = oneshot::channel();
         self.queue().push(Waiter { hash, reply });
         // A separate task runs the batches, because the request that starts it may be canceled. Without a permit, a running
@@ -62,13 +62,13 @@ impl SessionLoader {
         }
         match timeout(LOOKUP_TIMEOUT, result).await {
             Ok(Ok(result)) => result,
-            Ok(Err(_)) | Err(_) => Err(Arc::new(StoreError::Timeout)),
+            Ok(Err(_)) | Err(_) => Err(Arc::new(DbError::Timeout)),
         }
     }
 
     /// Runs batches until the queue is empty.
     async fn run_batches(self: Arc<Self>, permit: OwnedSemaphorePermit) {
-        let mut reader = self.store.session_reader();
+        let mut reader = self.db.session_reader();
         let mut next = self.next_batch(permit).await;
         while let Some((batch, permit)) = next {
             // On a timeout the senders are dropped, which fails the lookups.
@@ -120,9 +120,9 @@ impl SessionLoader {
 
     /// Updates `last_seen_at` in the background; requests do not wait for it.
     fn touch(&self, seen: Vec<(TokenHash, DateTime<Utc>)>, now: DateTime<Utc>) {
-        let (store, idle_timeout) = (self.store.clone(), self.idle_timeout);
+        let (db, idle_timeout) = (self.db.clone(), self.idle_timeout);
         if seen.iter().any(|(_, at)| *at < now - touch_interval(idle_timeout)) {
-            tokio::spawn(async move { store.touch_sessions(&seen, now, idle_timeout).await });
+            tokio::spawn(async move { db.touch_sessions(&seen, now, idle_timeout).await });
         }
     }
 

@@ -10,9 +10,9 @@ use crate::config;
 use crate::domain::{Identity, TenantId};
 use crate::graph::{Graph, GraphError, ServicePrincipal};
 use crate::oidc::{AppTokenError, Entra, TokenError};
-use crate::plan::{Directory, Groups, Reading, Unknown};
+use crate::plan::{Directory, GroupList, Groups, Unknown};
 use crate::util::clock::{Clock, Moment};
-use crate::util::sanitize::{chain, sanitize_for_log};
+use crate::util::sanitize::{error_chain, sanitize_for_log};
 use crate::util::single_flight::SingleFlight;
 
 /// Maximum time that a denial of the app's own access is cached. Short, because an administrator may be fixing it.
@@ -79,7 +79,7 @@ impl DirectoryReader {
 
     /// The groups assigned to the app. Shared by all sign-ins if the app could read them; else read with the user's
     /// delegated token, for this sign-in only. The denial is shared too, so that not each sign-in tries again.
-    async fn assigned(&self, tenant: TenantId, token: &SecretString) -> Option<Reading> {
+    async fn assigned(&self, tenant: TenantId, token: &SecretString) -> Option<GroupList> {
         let service_principal = self.service_principal.as_ref()?;
         let shared = self.shared(tenant);
         let now = self.clock.moment();
@@ -160,12 +160,12 @@ fn no_token(error: &AppTokenError) -> Unknown {
         AppTokenError::Token(TokenError::Refused { description, .. }) => description.as_deref().map(sanitize_for_log),
         _ => None,
     };
-    tracing::warn!(error = chain(error), description, "failed to get an app-only token");
+    tracing::warn!(error = error_chain(error), description, "failed to get an app-only token");
     Unknown { code: "app_token".to_owned(), message: error.to_string() }
 }
 
-fn to_reading(outcome: Result<Groups, Unknown>) -> Reading {
-    outcome.map_or_else(Reading::Unknown, Reading::Known)
+fn to_reading(outcome: Result<Groups, Unknown>) -> GroupList {
+    outcome.map_or_else(GroupList::Unknown, GroupList::Known)
 }
 
 /// Logs a failed read. For the sync, an unknown list is a state and not an error.

@@ -15,14 +15,14 @@ pub fn sanitize_for_log(text: &str) -> String {
 
 /// A number with its noun: `1 team`, `3 teams`.
 #[must_use]
-pub fn count<T: Copy + Display + From<u8> + PartialEq>(number: T, one: &str) -> String {
+pub fn pluralize<T: Copy + Display + From<u8> + PartialEq>(number: T, one: &str) -> String {
     let plural = if number == T::from(1) { "" } else { "s" };
     format!("{number} {one}{plural}")
 }
 
 /// An error with its causes, sanitized for the log.
 #[must_use]
-pub fn chain(error: &dyn std::error::Error) -> String {
+pub fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -35,8 +35,8 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 
 /// An error with its causes and the operator's remedy, if any.
 #[must_use]
-pub fn with_remedy(error: &dyn std::error::Error, remedy: Option<&str>) -> String {
-    let text = chain(error);
+pub fn with_help(error: &dyn std::error::Error, remedy: Option<&str>) -> String {
+    let text = error_chain(error);
     remedy.map_or_else(|| text.clone(), |remedy| format!("{text}; {remedy}"))
 }
 

@@ -19,7 +19,7 @@ use reqwest::{Method, RequestBuilder};
 use url::Url;
 
 use crate::errors::tells_nothing;
-use crate::support::{Answer, Browser, Log, Lure, Secrets, Service, StoreKind, World, no_address_is_in};
+use crate::support::{Answer, Browser, Log, PhishingSite, Secrets, Service, StoreKind, World, no_address_is_in};
 
 /// How the refusal of somebody is recorded whom Entra vouched for. Nothing is kept of anybody else.
 fn recorded(code: &str) -> Option<&'static str> {
@@ -43,7 +43,7 @@ pub(crate) struct Siege {
     /// Another person of the same tenant, in no group.
     pub(crate) eve: ObjectId,
     /// Where an attacker would like the service or a browser to go.
-    pub(crate) lure: Lure,
+    pub(crate) lure: PhishingSite,
     pub(crate) secrets: Secrets,
     config: Config,
     log: Log,
@@ -82,7 +82,7 @@ impl Siege {
         secrets.add("database's password", DATABASE_PASSWORD);
         secrets.add("name of a person", "Alice");
         secrets.add("name of a person", "Evers");
-        let lure = Lure::new().await;
+        let lure = PhishingSite::new().await;
         Self { world, service, alice, eve, lure, secrets, config, log, cases: BTreeSet::new(), ended: false }
     }
 

@@ -100,7 +100,9 @@ fn notes(yaml: &str, level: NoteLevel) -> Vec<String> {
 #[track_caller]
 fn secrets_of(config: &Config) -> Vec<&str> {
     match &config.entra.client_auth {
-        ClientAuth::Secrets { one, other } => [one].into_iter().chain(other).map(ExposeSecret::expose_secret).collect(),
+        ClientAuth::Secrets { primary, secondary } => {
+            [primary].into_iter().chain(secondary).map(ExposeSecret::expose_secret).collect()
+        }
         other => panic!("a client secret is expected, not {other:?}"),
     }
 }

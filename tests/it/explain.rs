@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use entraway::domain::StoreKind;
 use entraway::explain::{
-    Answer, Case, Explanation, Facts, GroupReport, Kind, KnownTeam, MembershipReport, Places, Rules, RunFacts, Words,
+    Answer, Case, Explanation, Facts, GroupReport, Kind, KnownTeam, MembershipReport, Message, Places, Rules, RunFacts,
     explain, explain_team,
 };
 use entraway::policy::Policy;
@@ -126,7 +126,7 @@ fn team(id: &str, organization: Option<&str>, made: Option<&Value>) -> Value {
 }
 
 #[track_caller]
-fn says(words: &Words, parts: &[&str]) {
+fn says(words: &Message, parts: &[&str]) {
     let text = format!("{}|{}|{}", words.what, words.rule, words.remedy.as_deref().unwrap_or("no remedy"));
     for part in parts {
         assert!(text.contains(part), "the words do not say {part:?}: {text}");

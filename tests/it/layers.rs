@@ -235,7 +235,7 @@ fn possible_panics_have_an_unwrap_safety_comment() {
 fn source_scan_ignores_comments_and_strings() {
     let text = r##"//! crate::sync in a comment
 use crate::plan::{Groups, types::{self, Note}};
-use super::super::db::Store;
+use super::super::db::Db;
 /* sqlx::query */
 const TEXT: &str = "crate::http { \" "; const RAW: &str = r#"crate::db"#; const C: char = '"';
 impl<'a> From<&'a str> for X { fn from(x: crate::domain::Email) {} }
@@ -254,7 +254,7 @@ mod tests { use crate::cli; }
     let imports = source.imports();
     let imports: Vec<(usize, &str)> = imports.iter().map(|(line, path)| (*line, path.as_str())).collect();
     let expected =
-        [(2, "plan::Groups"), (2, "plan::types"), (2, "plan::types::Note"), (6, "domain::Email"), (3, "db::Store")];
+        [(2, "plan::Groups"), (2, "plan::types"), (2, "plan::types::Note"), (6, "domain::Email"), (3, "db::Db")];
     assert_eq!(imports, expected);
     assert_eq!(source.in_loops("sqlx::query"), [9, 11, 12]);
     assert_eq!(source.lines_with("sqlx"), [9, 11, 12, 13]);

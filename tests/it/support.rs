@@ -20,10 +20,10 @@ pub(crate) use entraway::domain::StoreKind::{self, LiteLlm, Native};
 
 pub(crate) use browser::{Answer, Browser};
 pub(crate) use certificates::{Certified, pem};
-pub(crate) use join_all::together;
+pub(crate) use join_all::join_all;
 pub(crate) use log::Log;
-pub(crate) use phishing_site::Lure;
+pub(crate) use phishing_site::PhishingSite;
 pub(crate) use rows::{Rows, models_of_team};
 pub(crate) use secrets::{Secrets, no_address_is_in};
-pub(crate) use store_snapshot::Traces;
+pub(crate) use store_snapshot::RowCounts;
 pub(crate) use world::{Service, World, as_entraway, cluster, furnish, litellm_database, tenants};

@@ -81,12 +81,12 @@ async fn send(browser: &mut Browser, url: Url, headers: &[(&'static str, &str)])
 
 #[test]
 fn reference_lists_each_span() {
-    const PAGE: &str = "docs/reference/traces.md";
+    const PAGE_SIZE: &str = "docs/reference/traces.md";
     let request = ("METHOD ROUTE", "a request, from its head to the head of its answer");
     let steps = Step::ALL.iter().map(|(_, name, meaning)| (*name, *meaning));
     let rows = std::iter::once(request).chain(steps).map(|(name, meaning)| format!("| `{name}` | {meaning} |"));
-    assert_rows(PAGE, "| `", &rows.collect::<Vec<_>>());
+    assert_rows(PAGE_SIZE, "| `", &rows.collect::<Vec<_>>());
     for attribute in ATTRIBUTES {
-        assert!(document(PAGE).text.contains(&format!("`{attribute}`")), "{attribute} is missing in {PAGE}");
+        assert!(document(PAGE_SIZE).text.contains(&format!("`{attribute}`")), "{attribute} is missing in {PAGE_SIZE}");
     }
 }

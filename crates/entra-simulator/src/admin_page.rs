@@ -14,7 +14,7 @@ use tower_http::csrf::CsrfLayer;
 
 use crate::ids::{GroupId, ObjectId};
 
-use crate::directory::{Directory, Group, GroupKind, Member, OtherKind, Person};
+use crate::directory::{Directory, Group, GroupKind, Member, OtherKind, User};
 use crate::membership::Object;
 use crate::page;
 use crate::request_log::Endpoint;
@@ -115,7 +115,7 @@ async fn admin_page(State(state): State<Arc<SimulatorState>>) -> Response {
     page::plain(&view)
 }
 
-fn person_row(directory: &Directory, person: &Person) -> PersonRow {
+fn person_row(directory: &Directory, person: &User) -> PersonRow {
     let groups = |objects: Vec<Object<'_>>| -> Vec<Named> {
         let group = |object: &Object<'_>| match object {
             Object::Group(group) => Some(named(group)),
@@ -150,7 +150,7 @@ fn group_row(directory: &Directory, group: &Group) -> GroupRow {
     let holds = |outer: &&Group| outer.members.contains(&Member::Group(group.id));
     let inside = group.members.iter().filter_map(|member| match member {
         Member::Group(id) => directory.find_group(*id).map(|group| group.name.clone()),
-        Member::Person(_) => None,
+        Member::User(_) => None,
     });
     GroupRow {
         id: group.id.to_string(),
@@ -172,7 +172,7 @@ fn group_row(directory: &Directory, group: &Group) -> GroupRow {
 
 fn people_of(directory: &Directory, members: &[Member]) -> Vec<String> {
     let name = |member: &Member| match member {
-        Member::Person(id) => directory.find_person(&id.to_string()).map(|person| person.name.clone()),
+        Member::User(id) => directory.find_person(&id.to_string()).map(|person| person.name.clone()),
         Member::Group(_) => None,
     };
     members.iter().filter_map(name).collect()

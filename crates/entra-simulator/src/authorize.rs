@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::aadsts::EntraError;
 use crate::call::{Call, Params};
 use crate::code::{Authority, Grant};
-use crate::directory::{Directory, Person};
+use crate::directory::{Directory, User};
 use crate::page;
 use crate::scopes;
 use crate::state::SimulatorState;
@@ -187,7 +187,7 @@ async fn picker(
     }
     let query = params.text_without(&["tenant", "person", "answer"]);
     let hint = params.get("login_hint").and_then(|hint| directory.find_person(hint)).map(|person| person.id);
-    let mut people: Vec<&Person> =
+    let mut people: Vec<&User> =
         directory.people.iter().filter(|person| may_use(&directory, person, asked.authority)).collect();
     people.sort_by_key(|person| Some(person.id) != hint);
     page::picker(&directory, &people, &tenant, &query, &asked.redirect_uri)
@@ -241,7 +241,7 @@ async fn picked_posted(
 }
 
 /// The person who may have a code.
-fn admit(directory: &Directory, asked: &Asked, params: &Params) -> Result<Person, AuthorizeError> {
+fn admit(directory: &Directory, asked: &Asked, params: &Params) -> Result<User, AuthorizeError> {
     let denied = |code, text: String, suberror: Option<&str>| {
         let error =
             EntraError { suberror: suberror.map(str::to_owned), ..EntraError::new("access_denied", code, text) };
@@ -282,14 +282,14 @@ fn admit(directory: &Directory, asked: &Asked, params: &Params) -> Result<Person
 }
 
 /// Whether the tenant segment serves the person: guests belong to the tenant that invited them.
-fn may_use(directory: &Directory, person: &Person, authority: Authority) -> bool {
+fn may_use(directory: &Directory, person: &User, authority: Authority) -> bool {
     match authority {
         Authority::Tenant(tenant) => directory.tenant_of(person) == tenant,
         Authority::Organizations | Authority::Common => !person.guest,
     }
 }
 
-fn grant(state: &SimulatorState, asked: Asked, person: &Person, call: &Call) -> Response {
+fn grant(state: &SimulatorState, asked: Asked, person: &User, call: &Call) -> Response {
     let session_id = Uuid::new_v4();
     let code = state.lock().issued.add_code(Grant {
         authority: asked.authority,

@@ -38,11 +38,11 @@ impl Grant {
     }
 }
 
-/// Whose access token it is.
+/// SessionOwner access token it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Holder {
     App,
-    Person(ObjectId),
+    User(ObjectId),
 }
 
 /// An access token for Graph.

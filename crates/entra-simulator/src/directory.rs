@@ -26,7 +26,7 @@ pub struct Directory {
     pub service_principal_id: String,
     /// Matched to the letter; empty: any address may be redirected to.
     pub redirect_uris: Vec<String>,
-    pub people: Vec<Person>,
+    pub people: Vec<User>,
     pub groups: Vec<Group>,
     pub assignments: Vec<Assignment>,
     /// Directory roles and administrative units: what `memberOf` returns beside groups.
@@ -51,7 +51,7 @@ pub struct AppPermissions {
 
 /// A user object.
 #[derive(Clone, Debug)]
-pub struct Person {
+pub struct User {
     pub id: ObjectId,
     /// The tenant of a person of another company, who signs in through `organizations` or `common`.
     pub tenant_id: Option<TenantId>,
@@ -91,7 +91,7 @@ pub enum GroupKind {
 /// A direct member of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Member {
-    Person(ObjectId),
+    User(ObjectId),
     Group(GroupId),
 }
 
@@ -107,7 +107,7 @@ pub struct Assignment {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Principal {
     Group(GroupId),
-    Person(ObjectId),
+    User(ObjectId),
     ServicePrincipal(Uuid),
 }
 
@@ -159,10 +159,10 @@ impl Directory {
     }
 
     /// Adds a member of the company with an address made of the name; `change` may set what else is wanted.
-    pub fn person(&mut self, name: &str, change: impl FnOnce(&mut Person)) -> ObjectId {
+    pub fn person(&mut self, name: &str, change: impl FnOnce(&mut User)) -> ObjectId {
         let local = name.to_lowercase().split_whitespace().collect::<Vec<_>>().join(".");
         let address = format!("{local}@{}", self.tenant_domain);
-        let mut person = Person {
+        let mut person = User {
             id: ObjectId::from(Uuid::new_v4()),
             tenant_id: None,
             name: name.to_owned(),
@@ -195,7 +195,7 @@ impl Directory {
     }
 
     /// Changes a person; `None` where there is no such person.
-    pub fn change_person<T>(&mut self, id: ObjectId, change: impl FnOnce(&mut Person) -> T) -> Option<T> {
+    pub fn change_person<T>(&mut self, id: ObjectId, change: impl FnOnce(&mut User) -> T) -> Option<T> {
         self.people.iter_mut().find(|person| person.id == id).map(change)
     }
 
@@ -206,7 +206,7 @@ impl Directory {
 
     /// Makes the person a direct member.
     pub fn put(&mut self, person: ObjectId, group: GroupId) {
-        self.add_member(Member::Person(person), group);
+        self.add_member(Member::User(person), group);
     }
 
     /// Makes one group a direct member of another.
@@ -224,7 +224,7 @@ impl Directory {
 
     /// Ends the person's direct membership.
     pub fn take_out(&mut self, person: ObjectId, group: GroupId) {
-        self.change_group(group, |group| group.members.retain(|member| *member != Member::Person(person)));
+        self.change_group(group, |group| group.members.retain(|member| *member != Member::User(person)));
     }
 
     /// Assigns the group to the app with default access.

@@ -17,7 +17,7 @@ use crate::ids::ObjectId;
 
 use crate::call::{Call, Params};
 use crate::code::{AccessToken, Holder};
-use crate::directory::{Assignment, Directory, Person, Principal};
+use crate::directory::{Assignment, Directory, Principal, User};
 use crate::graph_error::GraphError;
 use crate::membership::{Object, app_role_id};
 use crate::objects;
@@ -150,7 +150,7 @@ async fn assigned_to(
         let (token, directory) = authorized(&state, &headers, &call)?;
         let granted = match token.holder {
             Holder::App => directory.app_permissions.application_read,
-            Holder::Person(_) => directory.app_permissions.delegated_application_read,
+            Holder::User(_) => directory.app_permissions.delegated_application_read,
         };
         if !granted {
             return Err(GraphError::denied());
@@ -172,7 +172,7 @@ async fn assigned_to(
 fn written(assignment: &Assignment, directory: &Directory) -> Option<Value> {
     let (id, kind, name) = match assignment.principal {
         Principal::Group(id) => (id.to_string(), "Group", directory.find_group(id)?.name.clone()),
-        Principal::Person(id) => (id.to_string(), "User", directory.find_person(&id.to_string())?.name.clone()),
+        Principal::User(id) => (id.to_string(), "User", directory.find_person(&id.to_string())?.name.clone()),
         Principal::ServicePrincipal(id) => (id.to_string(), "ServicePrincipal", "Nightly Job".to_owned()),
     };
     let role = app_role_id(assignment.app_role.as_deref());
@@ -221,9 +221,9 @@ fn delegated(
     state: &SimulatorState,
     headers: &HeaderMap,
     call: &Call,
-) -> Result<(AccessToken, Person, Arc<Directory>), GraphError> {
+) -> Result<(AccessToken, User, Arc<Directory>), GraphError> {
     let (token, directory) = authorized(state, headers, call)?;
-    let Holder::Person(id) = token.holder else {
+    let Holder::User(id) = token.holder else {
         return Err(GraphError::bad_request(
             "BadRequest",
             "/me request is only valid with delegated authentication flow.",

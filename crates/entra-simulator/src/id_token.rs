@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::call::Call;
 use crate::code::Grant;
-use crate::directory::{Directory, Person};
+use crate::directory::{Directory, User};
 use crate::keys::{KeyRing, personal_accounts_key, unpublished_key};
 
 /// An ID token before it is written out.
@@ -51,7 +51,7 @@ impl IdToken {
     /// The token Entra would issue for the grant.
     pub(crate) fn issue(
         directory: &Directory,
-        person: &Person,
+        person: &User,
         grant: &Grant,
         origin: &str,
         kid: &str,

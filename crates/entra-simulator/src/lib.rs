@@ -41,7 +41,7 @@ use url::Url;
 
 pub use aadsts::EntraError;
 pub use directory::{
-    AppPermissions, Assignment, Directory, Group, GroupKind, Member, OtherKind, OtherObject, Person, Principal,
+    AppPermissions, Assignment, Directory, Group, GroupKind, Member, OtherKind, OtherObject, Principal, User,
 };
 pub use fault::{Fault, FaultRule};
 pub use federation::{FederatedCredential, FederatedKey, Issuer};

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::ids::{GroupId, ObjectId, TenantId};
 
 use crate::code::Authority;
-use crate::directory::{Assignment, Directory, Group, Member, OtherKind, OtherObject, Person, Principal};
+use crate::directory::{Assignment, Directory, Group, Member, OtherKind, OtherObject, Principal, User};
 
 /// Anything of which `memberOf` may tell.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +19,7 @@ pub(crate) enum Object<'a> {
 
 impl Directory {
     /// The person with this object id or user principal name.
-    pub(crate) fn find_person(&self, id_or_upn: &str) -> Option<&Person> {
+    pub(crate) fn find_person(&self, id_or_upn: &str) -> Option<&User> {
         let id = id_or_upn.parse::<ObjectId>().ok();
         self.people.iter().find(|person| Some(person.id) == id || person.upn.eq_ignore_ascii_case(id_or_upn))
     }
@@ -30,7 +30,7 @@ impl Directory {
     }
 
     /// The tenant whose `tid` and `oid` the person signs in with.
-    pub(crate) fn tenant_of(&self, person: &Person) -> TenantId {
+    pub(crate) fn tenant_of(&self, person: &User) -> TenantId {
         person.tenant_id.unwrap_or(self.tenant_id)
     }
 
@@ -56,7 +56,7 @@ impl Directory {
 
     /// What the person is a direct member of.
     pub(crate) fn direct(&self, person: ObjectId) -> Vec<Object<'_>> {
-        let member = Member::Person(person);
+        let member = Member::User(person);
         let groups = self.groups.iter().filter(|group| group.members.contains(&member)).map(Object::Group);
         let others = self.other_objects.iter().filter(|other| other.members.contains(&member)).map(Object::Other);
         groups.chain(others).collect()
@@ -65,7 +65,7 @@ impl Directory {
     /// What the person is a member of, groups within groups included.
     pub(crate) fn transitive(&self, person: ObjectId) -> Vec<Object<'_>> {
         let mut inside: HashSet<GroupId> = HashSet::new();
-        let mut open: Vec<Member> = vec![Member::Person(person)];
+        let mut open: Vec<Member> = vec![Member::User(person)];
         while let Some(member) = open.pop() {
             for group in self.groups.iter().filter(|group| group.members.contains(&member)) {
                 // Groups may hold each other in a circle.
@@ -77,7 +77,7 @@ impl Directory {
         let groups = self.groups.iter().filter(|group| inside.contains(&group.id)).map(Object::Group);
         let others = self.other_objects.iter().filter(|other| {
             other.members.iter().any(|member| match member {
-                Member::Person(id) => *id == person,
+                Member::User(id) => *id == person,
                 // A role given to a group reaches its members; an administrative unit does not.
                 Member::Group(id) => inside.contains(id) && matches!(other.kind, OtherKind::DirectoryRole { .. }),
             })
@@ -90,7 +90,7 @@ impl Directory {
         let mut all = self.assignments.clone();
         for person in self.people.iter().filter(|person| person.tenant_id.is_none()) {
             for role in &person.app_roles {
-                let own = Assignment { principal: Principal::Person(person.id), app_role: Some(role.clone()) };
+                let own = Assignment { principal: Principal::User(person.id), app_role: Some(role.clone()) };
                 if !all.contains(&own) {
                     all.push(own);
                 }
@@ -102,21 +102,21 @@ impl Directory {
     /// Whether Entra counts the assignment for the person: direct, or through a group the person is directly in.
     fn reaches(&self, assignment: &Assignment, person: ObjectId) -> bool {
         match assignment.principal {
-            Principal::Person(id) => id == person,
+            Principal::User(id) => id == person,
             Principal::Group(id) => {
-                self.find_group(id).is_some_and(|group| group.members.contains(&Member::Person(person)))
+                self.find_group(id).is_some_and(|group| group.members.contains(&Member::User(person)))
             }
             Principal::ServicePrincipal(_) => false,
         }
     }
 
     /// Whether the person has any assignment.
-    pub(crate) fn is_assigned(&self, person: &Person) -> bool {
+    pub(crate) fn is_assigned(&self, person: &User) -> bool {
         !person.app_roles.is_empty() || self.assignments.iter().any(|assignment| self.reaches(assignment, person.id))
     }
 
     /// The values of the `roles` claim, each once.
-    pub(crate) fn roles_of(&self, person: &Person) -> Vec<String> {
+    pub(crate) fn roles_of(&self, person: &User) -> Vec<String> {
         let mut roles = person.app_roles.clone();
         for assignment in self.assignments.iter().filter(|assignment| self.reaches(assignment, person.id)) {
             if let Some(role) = &assignment.app_role

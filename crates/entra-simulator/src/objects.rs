@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::directory::{Directory, Group, GroupKind, OtherKind, OtherObject, Person};
+use crate::directory::{Directory, Group, GroupKind, OtherKind, OtherObject, User};
 use crate::membership::{Object, app_role_id};
 
 /// What `/me` has without `$select`.
@@ -41,7 +41,7 @@ pub(crate) const USER_KNOWN: &[&str] = &[
 ];
 
 /// The user object, with everything that can be selected.
-pub(crate) fn user(person: &Person) -> Value {
+pub(crate) fn user(person: &User) -> Value {
     let (given, surname) = person.name.split_once(' ').unwrap_or((&person.name, ""));
     json!({
         "businessPhones": [],

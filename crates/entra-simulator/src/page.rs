@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::aadsts::EntraError;
 use crate::call::Call;
-use crate::directory::{Directory, Person};
+use crate::directory::{Directory, User};
 
 /// Styles within the page and nothing else.
 const PLAIN: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'";
@@ -53,7 +53,7 @@ struct FormPost<'a> {
 /// "Pick an account". `query` is the authorization request's, which every choice repeats.
 pub(crate) fn picker(
     directory: &Directory,
-    people: &[&Person],
+    people: &[&User],
     tenant: &str,
     query: &str,
     redirect_uri: &str,
@@ -90,7 +90,7 @@ pub(crate) fn initials(name: &str) -> String {
 }
 
 /// What is special about the person.
-pub(crate) fn notes(directory: &Directory, person: &Person) -> Vec<&'static str> {
+pub(crate) fn notes(directory: &Directory, person: &User) -> Vec<&'static str> {
     [
         (person.guest, "guest"),
         (person.tenant_id.is_some(), "another tenant"),

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use crate::ids::{GroupId, ObjectId, TenantId};
 
-use crate::directory::{Directory, GroupKind, Member, OtherKind, OtherObject, Person};
+use crate::directory::{Directory, GroupKind, Member, OtherKind, OtherObject, User};
 
 impl Directory {
     /// "Fabrikam Research": five people and a guest, seven groups, one directory role, one administrative unit. The
@@ -68,13 +68,13 @@ impl Directory {
                     template_id: Uuid::from_u128(0xfe93_0be7_5e62_47db_91af_98c3_a49a_38b1),
                 },
                 name: "User Administrator".to_owned(),
-                members: vec![Member::Person(alice)],
+                members: vec![Member::User(alice)],
             },
             OtherObject {
                 id: id(0x70, 1),
                 kind: OtherKind::AdministrativeUnit,
                 name: "EMEA Administrative Unit".to_owned(),
-                members: vec![Member::Person(alice), Member::Person(bob)],
+                members: vec![Member::User(alice), Member::User(bob)],
             },
         ];
         d
@@ -86,7 +86,7 @@ fn id(kind: u8, n: u64) -> Uuid {
     Uuid::from_fields(u32::from(kind) << 24, 0, 0x4000, &(0x8000_0000_0000_0000 | n).to_be_bytes())
 }
 
-fn known(person: &mut Person, n: u64, app_roles: &[&str]) {
+fn known(person: &mut User, n: u64, app_roles: &[&str]) {
     person.id = ObjectId::from(id(0x40, n));
     person.app_roles = app_roles.iter().map(|role| (*role).to_owned()).collect();
 }

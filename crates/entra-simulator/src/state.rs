@@ -81,7 +81,7 @@ impl SimulatorState {
     fn token_kind(&self, text: &str) -> TokenKind {
         match self.lock().issued.token(text).map(|token| token.holder) {
             Some(Holder::App) => TokenKind::AppOnly,
-            Some(Holder::Person(_)) => TokenKind::Delegated,
+            Some(Holder::User(_)) => TokenKind::Delegated,
             None => TokenKind::Unknown,
         }
     }

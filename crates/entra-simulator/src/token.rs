@@ -96,7 +96,7 @@ fn issue(
                 change(&mut id_token);
             }
             let access = AccessToken {
-                holder: Holder::Person(person.id),
+                holder: Holder::User(person.id),
                 tenant: directory.tenant_of(person),
                 expires: call.at + Duration::seconds(DELEGATED_SECONDS),
             };

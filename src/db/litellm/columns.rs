@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::db::StoreError;
+use crate::db::DbError;
 use crate::db::connection::DbConnection;
 
 /// Columns by table, with type and use: `r`ead, `i`nsert, `u`pdate.
@@ -120,7 +120,7 @@ struct Found {
 }
 
 /// Compares the real columns and privileges with [`TABLES`]. Fails with all problems at once.
-pub(in crate::db) async fn check(connection: &mut DbConnection) -> Result<(), StoreError> {
+pub(in crate::db) async fn check(connection: &mut DbConnection) -> Result<(), DbError> {
     let tables: Vec<&str> = TABLES.iter().map(|(table, _)| *table).collect();
     // With `quote_all_identifiers`, Postgres quotes type names.
     let found: Vec<Found> = sqlx::query_as(
@@ -140,7 +140,7 @@ pub(in crate::db) async fn check(connection: &mut DbConnection) -> Result<(), St
     .fetch_all(connection)
     .await?;
     let problems = problems(&found);
-    if problems.is_empty() { Ok(()) } else { Err(StoreError::NotLiteLlm(problems)) }
+    if problems.is_empty() { Ok(()) } else { Err(DbError::NotLiteLlm(problems)) }
 }
 
 fn problems(found: &[Found]) -> Vec<String> {

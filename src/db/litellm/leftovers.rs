@@ -3,7 +3,7 @@
 //! LiteLLM 1.110.2's `/organization/delete` deletes the organization's teams, but neither their membership rows nor the
 //! budgets.
 
-use crate::db::{Store, StoreError};
+use crate::db::{Db, DbError};
 use crate::domain::StoreKind;
 
 /// Number of leftover rows by kind.
@@ -18,9 +18,9 @@ pub struct Leftovers {
     pub former_budgets: i64,
 }
 
-impl Store {
+impl Db {
     /// Counts leftover rows. `None` for the native store, whose foreign keys prevent them.
-    pub async fn leftovers(&self) -> Result<Option<Leftovers>, StoreError> {
+    pub async fn leftovers(&self) -> Result<Option<Leftovers>, DbError> {
         if self.kind == StoreKind::Native {
             return Ok(None);
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use sqlx::types::Json;
 
-use crate::db::StoreError;
+use crate::db::DbError;
 use crate::db::connection::DbConnection;
 use crate::domain::GroupId;
 use crate::plan::{Applied, Plan, Planner};
@@ -21,7 +21,7 @@ pub(super) async fn write(
     planner: &Planner<'_>,
     plan: &Plan,
     applied: &mut Applied,
-) -> Result<(), StoreError> {
+) -> Result<(), DbError> {
     let changes: BTreeMap<&GroupId, Value> =
         plan.team_models.iter().map(|(id, change)| (id, json!([change.from, change.to]))).collect();
     let written: Vec<String> = plan.team_models.keys().chain(&plan.add_to_teams).map(ToString::to_string).collect();

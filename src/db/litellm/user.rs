@@ -4,7 +4,7 @@ use sqlx::Row as _;
 use sqlx::types::Json;
 
 use super::PROXY_ADMIN;
-use crate::db::StoreError;
+use crate::db::DbError;
 use crate::db::apply::{UserValues, group_ids};
 use crate::db::connection::DbConnection;
 use crate::plan::{Applied, Plan, Planner, UserChange};
@@ -16,7 +16,7 @@ pub(super) async fn write(
     planner: &Planner<'_>,
     plan: &Plan,
     applied: &mut Applied,
-) -> Result<(), StoreError> {
+) -> Result<(), DbError> {
     let identity = planner.entra_user.identity;
     let values = UserValues::of(plan);
     // Whether to store the granted roles; and, for a row that becomes this user's, whether another program created it.

@@ -7,7 +7,7 @@ use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 
 use crate::db::roles::litellm_role;
-use crate::db::{Store, StoreError};
+use crate::db::{Db, DbError};
 use crate::domain::{ObjectId, StoreKind};
 use crate::explain::{Facts, KnownTeam};
 
@@ -212,9 +212,9 @@ const LITELLM_TEAMS: &str = r#"
     (select team_id as id, team_alias as name from public."LiteLLM_TeamTable" where team_id = any($2))
     union (select team_id, team_alias from called limit 20)"#;
 
-impl Store {
+impl Db {
     /// Loads the facts about a user, by row key or object ID. `None` if neither is known.
-    pub async fn explain_facts(&self, user: &str) -> Result<Option<Facts>, StoreError> {
+    pub async fn explain_facts(&self, user: &str) -> Result<Option<Facts>, DbError> {
         let Some(ids) = spellings(user) else { return Ok(None) };
         let row = sqlx::query(match self.kind {
             StoreKind::Native => NATIVE,
@@ -227,7 +227,7 @@ impl Store {
     }
 
     /// Finds teams by ID or name; at most a few of each.
-    pub async fn teams_called(&self, wanted: &str) -> Result<Vec<KnownTeam>, StoreError> {
+    pub async fn teams_called(&self, wanted: &str) -> Result<Vec<KnownTeam>, DbError> {
         let wanted = wanted.trim();
         let Some(ids) = spellings(wanted) else { return Ok(Vec::new()) };
         let rows = sqlx::query(match self.kind {
@@ -253,7 +253,7 @@ fn spellings(id: &str) -> Option<Vec<String>> {
     Some(ids)
 }
 
-fn facts(row: &PgRow) -> Result<Facts, StoreError> {
+fn facts(row: &PgRow) -> Result<Facts, DbError> {
     Ok(Facts {
         user: json(row, "person")?,
         reading: maybe(row, "reading")?,
@@ -268,11 +268,11 @@ fn facts(row: &PgRow) -> Result<Facts, StoreError> {
     })
 }
 
-fn json<T: DeserializeOwned>(row: &PgRow, column: &str) -> Result<T, StoreError> {
+fn json<T: DeserializeOwned>(row: &PgRow, column: &str) -> Result<T, DbError> {
     let Json(value) = row.try_get(column)?;
     Ok(value)
 }
 
-fn maybe<T: DeserializeOwned>(row: &PgRow, column: &str) -> Result<Option<T>, StoreError> {
+fn maybe<T: DeserializeOwned>(row: &PgRow, column: &str) -> Result<Option<T>, DbError> {
     Ok(row.try_get::<Option<Json<T>>, _>(column)?.map(|Json(value)| value))
 }

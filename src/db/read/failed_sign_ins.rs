@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::list::{Builder, ListSource, Listed, Listing, Sort};
-use crate::db::{Store, StoreError};
+use super::list::{Builder, ListSource, Page, PageRequest, Sort};
+use crate::db::{Db, DbError};
 
 /// Filter for failed sign-ins.
 #[derive(Clone, Debug, Default)]
@@ -39,13 +39,13 @@ const FAILED_SIGN_INS: ListSource = ListSource {
     words: "entraway.words(f.code)",
 };
 
-impl Store {
+impl Db {
     /// A page of the failed sign-ins that match a filter, newest first.
     pub async fn failed_sign_ins(
         &self,
         filter: &FailedSignInFilter,
-        listing: &Listing,
-    ) -> Result<Listed<FailedSignInRow>, StoreError> {
+        request: &PageRequest,
+    ) -> Result<Page<FailedSignInRow>, DbError> {
         let only = |query: &mut Builder| {
             if let Some(code) = &filter.code {
                 query.push(" and starts_with(f.code, ").push_bind(code.clone()).push(")");
@@ -54,11 +54,11 @@ impl Store {
                 query.push(" and f.request_id = ").push_bind(request_id.clone());
             }
         };
-        self.list(&FAILED_SIGN_INS, &Listing { sort: Sort::Newest, search: None, ..listing.clone() }, only).await
+        self.list(&FAILED_SIGN_INS, &PageRequest { sort: Sort::Newest, search: None, ..request.clone() }, only).await
     }
 
     /// Number of failed sign-ins since a time.
-    pub async fn failed_sign_ins_since(&self, since: DateTime<Utc>) -> Result<i64, StoreError> {
+    pub async fn failed_sign_ins_since(&self, since: DateTime<Utc>) -> Result<i64, DbError> {
         let sql = "select count(*) from entraway.failed_sign_ins where failed_at >= $1";
         Ok(sqlx::query_scalar(sql).bind(since).fetch_one(&mut *self.connection().await?).await?)
     }

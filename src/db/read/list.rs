@@ -6,26 +6,26 @@ use chrono::{DateTime, Utc};
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, Postgres, QueryBuilder, Row as _};
 
-use crate::db::{Store, StoreError};
+use crate::db::{Db, DbError};
 use crate::permissions::Scope;
 
 /// Default number of rows per page.
-pub const PAGE: usize = 50;
+pub const PAGE_SIZE: usize = 50;
 
 /// Parameters of a list.
 #[derive(Clone, Debug)]
-pub struct Listing {
+pub struct PageRequest {
     /// Search text: each of its words must be the prefix of a word; or a complete ID.
     pub search: Option<String>,
     pub sort: Sort,
-    pub turn: Turn,
+    pub position: PagePosition,
     /// Maximum number of rows.
     pub limit: usize,
 }
 
-impl Default for Listing {
+impl Default for PageRequest {
     fn default() -> Self {
-        Self { search: None, sort: Sort::default(), turn: Turn::default(), limit: PAGE }
+        Self { search: None, sort: Sort::default(), position: PagePosition::default(), limit: PAGE_SIZE }
     }
 }
 
@@ -41,7 +41,7 @@ pub enum Sort {
 
 /// Which page of the list.
 #[derive(Clone, Debug, Default)]
-pub enum Turn {
+pub enum PagePosition {
     #[default]
     First,
     After(Cursor),
@@ -64,7 +64,7 @@ pub enum Key {
 
 /// One page of a list.
 #[derive(Clone, Debug)]
-pub struct Listed<T> {
+pub struct Page<T> {
     pub rows: Vec<T>,
     /// Cursor of the previous page; `None` on the first page.
     pub previous: Option<Cursor>,
@@ -94,29 +94,29 @@ pub(super) type Builder = QueryBuilder<Postgres>;
 /// administer.
 pub(super) type OwnFilter = fn(&mut Builder, &str, &[String]);
 
-impl Store {
+impl Db {
     /// Loads a page. `conditions` adds SQL conditions, each starting with ` and `.
     pub(super) async fn list<T>(
         &self,
         source: &ListSource,
-        listing: &Listing,
+        request: &PageRequest,
         only: impl FnOnce(&mut Builder),
-    ) -> Result<Listed<T>, StoreError>
+    ) -> Result<Page<T>, DbError>
     where
         T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
     {
         let mut query = Builder::new("");
-        if listing.search.is_some() {
+        if request.search.is_some() {
             query.push("select * from (");
         }
         select(&mut query, source);
         only(&mut query);
-        let backward = matches!(listing.turn, Turn::Before(_));
-        let (key, name, upward) = match listing.sort {
+        let backward = matches!(request.position, PagePosition::Before(_));
+        let (key, name, upward) = match request.sort {
             Sort::Name => (source.name, "sort_name", !backward),
             Sort::Newest => (source.created, "sort_time", backward),
         };
-        if let Turn::After(cursor) | Turn::Before(cursor) = &listing.turn {
+        if let PagePosition::After(cursor) | PagePosition::Before(cursor) = &request.position {
             query.push(" and (").push(key).push(", ").push(source.id).push(if upward { ") > (" } else { ") < (" });
             match &cursor.key {
                 Key::Name(name) => query.push_bind(name.clone()),
@@ -125,7 +125,7 @@ impl Store {
             query.push(", ").push_bind(cursor.id.clone()).push(source.id_cast).push(")");
         }
         let direction = if upward { "" } else { " desc" };
-        if let Some(text) = &listing.search {
+        if let Some(text) = &request.search {
             search(&mut query, source, text);
             // Filter first, sort afterwards. Postgres overestimates how frequent the prefix of a rare word is, and
             // would scan the list in order until it has found enough rows.
@@ -133,23 +133,23 @@ impl Store {
         } else {
             query.push(" order by ").push(key).push(direction).push(", ").push(source.id).push(direction);
         }
-        query.push(" limit ").push_bind(i64::try_from(listing.limit + 1).unwrap_or(i64::MAX));
+        query.push(" limit ").push_bind(i64::try_from(request.limit + 1).unwrap_or(i64::MAX));
         let mut rows = query.build().fetch_all(&mut *self.connection().await?).await?;
 
-        let more = rows.len() > listing.limit;
-        rows.truncate(listing.limit);
+        let more = rows.len() > request.limit;
+        rows.truncate(request.limit);
         if backward {
             rows.reverse();
         }
-        let cursor = |row: Option<&PgRow>| row.map(|row| cursor(row, listing.sort)).transpose();
+        let cursor = |row: Option<&PgRow>| row.map(|row| cursor(row, request.sort)).transpose();
         let (first, last) = (cursor(rows.first())?, cursor(rows.last())?);
-        let (previous, next) = match listing.turn {
-            Turn::First => (None, last.filter(|_| more)),
-            Turn::After(_) => (first, last.filter(|_| more)),
-            Turn::Before(_) => (first.filter(|_| more), last),
+        let (previous, next) = match request.position {
+            PagePosition::First => (None, last.filter(|_| more)),
+            PagePosition::After(_) => (first, last.filter(|_| more)),
+            PagePosition::Before(_) => (first.filter(|_| more), last),
         };
         let rows = rows.iter().map(T::from_row).collect::<Result<_, _>>()?;
-        Ok(Listed { rows, previous, next })
+        Ok(Page { rows, previous, next })
     }
 
     /// Loads one row by ID, if it meets the conditions.
@@ -158,7 +158,7 @@ impl Store {
         source: &ListSource,
         id: &str,
         only: impl FnOnce(&mut Builder),
-    ) -> Result<Option<T>, StoreError>
+    ) -> Result<Option<T>, DbError>
     where
         T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
     {
@@ -199,7 +199,7 @@ fn ts_query(text: &str) -> Option<String> {
     (!words.is_empty()).then(|| words.join(" & "))
 }
 
-fn cursor(row: &PgRow, sort: Sort) -> Result<Cursor, StoreError> {
+fn cursor(row: &PgRow, sort: Sort) -> Result<Cursor, DbError> {
     let key = match sort {
         Sort::Name => Key::Name(row.try_get("sort_name")?),
         Sort::Newest => Key::Time(row.try_get("sort_time")?),

@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::RowLimits;
-use super::list::{Builder, ListSource, Listed, Listing, Sort};
-use crate::db::{Store, StoreError};
+use super::list::{Builder, ListSource, Page, PageRequest, Sort};
+use crate::db::{Db, DbError};
 use crate::domain::StoreKind;
 use crate::permissions::Scope;
 
@@ -184,19 +184,19 @@ const LITELLM_TEAMS_OF: &str = r#"
 /// Maximum number of memberships per user; more than a page shows.
 const MAX_ROWS: i64 = 1_000;
 
-impl Store {
+impl Db {
     /// A page of a team's members, newest first. With `only`, just that member.
     pub async fn team_members(
         &self,
         team_id: &str,
         only: Option<&str>,
-        listing: &Listing,
-    ) -> Result<Listed<Member>, StoreError> {
+        request: &PageRequest,
+    ) -> Result<Page<Member>, DbError> {
         let (source, of, one) = match self.kind {
             StoreKind::Native => (&NATIVE_TEAM_MEMBERS, " and m.team_id = ", " and m.user_id = "),
             StoreKind::LiteLlm => (&LITELLM_TEAM_MEMBERS, " and t.team_id = ", " and r.member ->> 'user_id' = "),
         };
-        self.members(source, (of, team_id), (one, only), listing).await
+        self.members(source, (of, team_id), (one, only), request).await
     }
 
     /// A page of an organization's members, newest first. With `only`, just that member.
@@ -204,13 +204,13 @@ impl Store {
         &self,
         organization_id: &str,
         only: Option<&str>,
-        listing: &Listing,
-    ) -> Result<Listed<Member>, StoreError> {
+        request: &PageRequest,
+    ) -> Result<Page<Member>, DbError> {
         let source = match self.kind {
             StoreKind::Native => &NATIVE_ORGANIZATION_MEMBERS,
             StoreKind::LiteLlm => &LITELLM_ORGANIZATION_MEMBERS,
         };
-        self.members(source, (" and m.organization_id = ", organization_id), (" and m.user_id = ", only), listing).await
+        self.members(source, (" and m.organization_id = ", organization_id), (" and m.user_id = ", only), request).await
     }
 
     async fn members(
@@ -218,19 +218,19 @@ impl Store {
         source: &ListSource,
         (of, id): (&'static str, &str),
         (one, only): (&'static str, Option<&str>),
-        listing: &Listing,
-    ) -> Result<Listed<Member>, StoreError> {
+        request: &PageRequest,
+    ) -> Result<Page<Member>, DbError> {
         let only = |query: &mut Builder| {
             query.push(of).push_bind(id.to_owned());
             if let Some(user_id) = only {
                 query.push(one).push_bind(user_id.to_owned());
             }
         };
-        self.list(source, &Listing { sort: Sort::Newest, ..listing.clone() }, only).await
+        self.list(source, &PageRequest { sort: Sort::Newest, ..request.clone() }, only).await
     }
 
     /// A user's organizations within a scope, by name, at most 1,000.
-    pub async fn organizations_of(&self, user_id: &str, scope: &Scope) -> Result<Vec<UserOrganization>, StoreError> {
+    pub async fn organizations_of(&self, user_id: &str, scope: &Scope) -> Result<Vec<UserOrganization>, DbError> {
         let query = sqlx::query_as(match self.kind {
             StoreKind::Native => NATIVE_ORGANIZATIONS_OF,
             StoreKind::LiteLlm => LITELLM_ORGANIZATIONS_OF,
@@ -240,7 +240,7 @@ impl Store {
     }
 
     /// A user's teams within a scope, by name, at most 1,000.
-    pub async fn teams_of(&self, user_id: &str, scope: &Scope) -> Result<Vec<UserTeam>, StoreError> {
+    pub async fn teams_of(&self, user_id: &str, scope: &Scope) -> Result<Vec<UserTeam>, DbError> {
         let query = sqlx::query_as(match self.kind {
             StoreKind::Native => NATIVE_TEAMS_OF,
             StoreKind::LiteLlm => LITELLM_TEAMS_OF,

@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::RowLimits;
-use super::list::{ListSource, Listed, Listing, OwnFilter, add_scope};
-use crate::db::{Store, StoreError};
+use super::list::{ListSource, OwnFilter, Page, PageRequest, add_scope};
+use crate::db::{Db, DbError};
 use crate::domain::StoreKind;
 use crate::permissions::Scope;
 
@@ -50,15 +50,15 @@ const LITELLM: ListSource = ListSource {
     words: "entraway.words(o.organization_alias)",
 };
 
-impl Store {
+impl Db {
     /// A page of the organizations within a scope: those that the user is a member of.
-    pub async fn organizations(&self, scope: &Scope, listing: &Listing) -> Result<Listed<Organization>, StoreError> {
+    pub async fn organizations(&self, scope: &Scope, request: &PageRequest) -> Result<Page<Organization>, DbError> {
         let (source, own) = self.organization_shape();
-        self.list(source, listing, |query| add_scope(query, scope, own)).await
+        self.list(source, request, |query| add_scope(query, scope, own)).await
     }
 
     /// One organization within a scope.
-    pub async fn organization(&self, scope: &Scope, id: &str) -> Result<Option<Organization>, StoreError> {
+    pub async fn organization(&self, scope: &Scope, id: &str) -> Result<Option<Organization>, DbError> {
         let (source, own) = self.organization_shape();
         self.one(source, id, |query| add_scope(query, scope, own)).await
     }

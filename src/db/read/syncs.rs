@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::list::{Builder, ListSource, Listed, Listing, Sort};
-use crate::db::{Store, StoreError};
+use super::list::{Builder, ListSource, Page, PageRequest, Sort};
+use crate::db::{Db, DbError};
 use crate::domain::StoreKind;
 
 /// Filter for sync records.
@@ -55,9 +55,9 @@ pub struct SyncRow {
     pub user_updated: bool,
     /// Changed roles: the user's own and those in organizations.
     #[sqlx(json)]
-    pub role_changes: Vec<RoleChanged>,
+    pub role_changes: Vec<RoleChange>,
     #[sqlx(json)]
-    pub failures: Vec<Failed>,
+    pub failures: Vec<FailedGroup>,
     /// What was left alone, and why. Each entry has the key `note`.
     pub notes: Json<serde_json::Value>,
     /// How often the transaction lost a race and was retried.
@@ -81,7 +81,7 @@ impl SyncRow {
 
 /// A row that the database rejected.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Failed {
+pub struct FailedGroup {
     /// `organization` or `team`.
     pub kind: String,
     pub id: Option<String>,
@@ -91,7 +91,7 @@ pub struct Failed {
 
 /// A role that a sign-in changed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct RoleChanged {
+pub struct RoleChange {
     /// `global`, or an organization's id.
     pub scope: String,
     /// `None` if there was no role or no account.
@@ -141,9 +141,9 @@ const LITELLM: ListSource = ListSource {
     ..NATIVE
 };
 
-impl Store {
+impl Db {
     /// A page of the records that match a filter, newest first.
-    pub async fn syncs(&self, filter: &SyncFilter, listing: &Listing) -> Result<Listed<SyncRow>, StoreError> {
+    pub async fn syncs(&self, filter: &SyncFilter, request: &PageRequest) -> Result<Page<SyncRow>, DbError> {
         let source = match self.kind {
             StoreKind::Native => &NATIVE,
             StoreKind::LiteLlm => &LITELLM,
@@ -162,18 +162,18 @@ impl Store {
                 query.push(concat!(" and ", troubled!()));
             }
         };
-        self.list(source, &Listing { sort: Sort::Newest, search: None, ..listing.clone() }, only).await
+        self.list(source, &PageRequest { sort: Sort::Newest, search: None, ..request.clone() }, only).await
     }
 
     /// When the user last signed in with all groups known.
-    pub async fn last_known_sync(&self, object_id: &str, tenant_id: Uuid) -> Result<Option<DateTime<Utc>>, StoreError> {
+    pub async fn last_known_sync(&self, object_id: &str, tenant_id: Uuid) -> Result<Option<DateTime<Utc>>, DbError> {
         let sql = "select max(started_at) from entraway.sync_runs
                    where user_id = $1 and tenant_id = $2 and outcome = 'signed_in' and member_of = 'known' and assigned_groups <> 'unknown'";
         Ok(sqlx::query_scalar(sql).bind(object_id).bind(tenant_id).fetch_one(&mut *self.connection().await?).await?)
     }
 
     /// Sign-ins per hour since a time. Hours without sign-ins are left out.
-    pub async fn hours(&self, since: DateTime<Utc>) -> Result<Vec<Hour>, StoreError> {
+    pub async fn hours(&self, since: DateTime<Utc>) -> Result<Vec<Hour>, DbError> {
         let sql = concat!(
             "select date_trunc('hour', r.started_at, 'UTC') as hour, count(*) as all, count(*) filter (where ",
             troubled!(),
@@ -184,7 +184,7 @@ impl Store {
     }
 
     /// Names of existing teams and organizations by ID.
-    pub async fn group_names(&self, ids: &[String]) -> Result<BTreeMap<String, String>, StoreError> {
+    pub async fn group_names(&self, ids: &[String]) -> Result<BTreeMap<String, String>, DbError> {
         let sql = match self.kind {
             StoreKind::Native => {
                 "select organization_id, organization_alias from entraway.organizations where organization_id = any($1)

@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::RowLimits;
-use super::list::{Builder, ListSource, Listed, Listing, OwnFilter, add_scope};
-use crate::db::{Store, StoreError};
+use super::list::{Builder, ListSource, OwnFilter, Page, PageRequest, add_scope};
+use crate::db::{Db, DbError};
 use crate::domain::StoreKind;
 use crate::explain::TeamOrigin;
 use crate::permissions::Scope;
@@ -59,11 +59,11 @@ const LITELLM: ListSource = ListSource {
     words: "entraway.words(coalesce(t.team_alias, t.team_id))",
 };
 
-impl Store {
+impl Db {
     /// A page of the teams within a scope: the user's own and those of organizations they administer.
-    pub async fn teams(&self, scope: &Scope, listing: &Listing) -> Result<Listed<Team>, StoreError> {
+    pub async fn teams(&self, scope: &Scope, request: &PageRequest) -> Result<Page<Team>, DbError> {
         let (source, own) = self.team_shape();
-        self.list(source, listing, |query| add_scope(query, scope, own)).await
+        self.list(source, request, |query| add_scope(query, scope, own)).await
     }
 
     /// A page of an organization's teams within a scope.
@@ -71,24 +71,24 @@ impl Store {
         &self,
         scope: &Scope,
         organization_id: &str,
-        listing: &Listing,
-    ) -> Result<Listed<Team>, StoreError> {
+        request: &PageRequest,
+    ) -> Result<Page<Team>, DbError> {
         let (source, own) = self.team_shape();
         let only = |query: &mut Builder| {
             query.push(" and t.organization_id = ").push_bind(organization_id.to_owned());
             add_scope(query, scope, own);
         };
-        self.list(source, listing, only).await
+        self.list(source, request, only).await
     }
 
     /// One team within a scope.
-    pub async fn team(&self, scope: &Scope, id: &str) -> Result<Option<Team>, StoreError> {
+    pub async fn team(&self, scope: &Scope, id: &str) -> Result<Option<Team>, DbError> {
         let (source, own) = self.team_shape();
         self.one(source, id, |query| add_scope(query, scope, own)).await
     }
 
     /// Provenance of a team; `None` if it was created by hand or by an older version.
-    pub async fn team_origin(&self, id: &str) -> Result<Option<TeamOrigin>, StoreError> {
+    pub async fn team_origin(&self, id: &str) -> Result<Option<TeamOrigin>, DbError> {
         let sql = "select made_at, organizations_on, organization_refused from entraway.made_teams where team_id = $1";
         let row = sqlx::query_as(sql).bind(id).fetch_optional(&mut *self.connection().await?).await?;
         Ok(row.map(|(made_at, organizations_on, organization_refused)| TeamOrigin {

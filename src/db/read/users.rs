@@ -7,9 +7,9 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::RowLimits;
-use super::list::{ListSource, Listed, Listing, OwnFilter, add_scope};
+use super::list::{ListSource, OwnFilter, Page, PageRequest, add_scope};
 use crate::db::roles::litellm_role;
-use crate::db::{Store, StoreError};
+use crate::db::{Db, DbError};
 use crate::domain::StoreKind;
 use crate::permissions::Scope;
 
@@ -99,15 +99,15 @@ const LITELLM: ListSource = ListSource {
     words: "entraway.words(coalesce(u.user_alias, '') || ' ' || coalesce(u.user_email, ''))",
 };
 
-impl Store {
+impl Db {
     /// A page of the users within a scope: the user, and members of organizations they administer or of teams there.
-    pub async fn users(&self, scope: &Scope, listing: &Listing) -> Result<Listed<UserRow>, StoreError> {
+    pub async fn users(&self, scope: &Scope, request: &PageRequest) -> Result<Page<UserRow>, DbError> {
         let (source, own) = self.person_shape();
-        self.list(source, listing, |query| add_scope(query, scope, own)).await
+        self.list(source, request, |query| add_scope(query, scope, own)).await
     }
 
     /// One user within a scope.
-    pub async fn user(&self, scope: &Scope, user_id: &str) -> Result<Option<UserRow>, StoreError> {
+    pub async fn user(&self, scope: &Scope, user_id: &str) -> Result<Option<UserRow>, DbError> {
         let (source, own) = self.person_shape();
         self.one(source, user_id, |query| add_scope(query, scope, own)).await
     }

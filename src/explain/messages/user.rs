@@ -2,13 +2,13 @@
 
 use super::{NEXT, at, words};
 use crate::explain::facts::{ListState, Outcome};
-use crate::explain::report::{ListReport, RoleWhy, SignIn, Words};
+use crate::explain::report::{ListReport, Message, RoleWhy, SignIn};
 
 /// When memberships change.
 const AT_SIGN_IN: &str = "Groups are read and memberships written only at sign-in.";
 
 impl RoleWhy {
-    pub(in crate::explain) fn words(&self, role: Option<&str>) -> Words {
+    pub(in crate::explain) fn words(&self, role: Option<&str>) -> Message {
         let role = role.unwrap_or("none");
         match self {
             Self::NoRow => words(
@@ -70,7 +70,7 @@ impl RoleWhy {
 }
 
 impl SignIn {
-    pub(in crate::explain) fn words(&self, has_row: bool) -> Words {
+    pub(in crate::explain) fn words(&self, has_row: bool) -> Message {
         match self {
             Self::Never if has_row => words(
                 "No sign-in through Entraway is recorded: the account was created by hand or by another program, or the records are older than 90 days and were deleted.",
@@ -116,7 +116,7 @@ impl Outcome {
 }
 
 impl ListReport {
-    pub(in crate::explain) fn words(&self, assigned: bool) -> Words {
+    pub(in crate::explain) fn words(&self, assigned: bool) -> Message {
         let list = if assigned { "The groups assigned to the app" } else { "The user's groups" };
         let known = self.as_of.map_or_else(|| "were never known".to_owned(), |time| format!("are as of {}", at(time)));
         let rule = "A list counts only if it was read completely. If a list is unknown, nothing is added or removed.";

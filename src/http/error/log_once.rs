@@ -3,9 +3,9 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::db::StoreError;
+use crate::db::DbError;
 use crate::util::clock::{Clock, Moment};
-use crate::util::sanitize::with_remedy;
+use crate::util::sanitize::with_help;
 
 /// Interval at which the same failure is logged again.
 const REPEAT: Duration = Duration::from_mins(1);
@@ -40,8 +40,8 @@ impl LogOnce {
     }
 
     /// Logs a database failure outside of a request, such as one found by `/readyz`.
-    pub(in crate::http) fn database(&self, error: &StoreError) {
-        let text = with_remedy(error, error.remedy());
+    pub(in crate::http) fn database(&self, error: &DbError) {
+        let text = with_help(error, error.help());
         if self.is_new(&text) {
             tracing::error!(code = error.code(), error = text, "database not available");
         }

@@ -5,7 +5,7 @@ use url::form_urlencoded;
 use crate::domain::UserRole;
 use crate::http::error::WebError;
 use crate::http::query::QueryError;
-use crate::session::{CompactUser, Id};
+use crate::session::{Id, UserView};
 
 /// Allowed values of `role`.
 const ROLES: &str = "proxy_admin, proxy_admin_viewer, org_admin, internal_user, internal_user_viewer";
@@ -49,7 +49,7 @@ impl AccessRequirement {
         Ok(Self(requirements))
     }
 
-    pub(in crate::http) fn is_met_by(&self, user: &CompactUser<'_>) -> bool {
+    pub(in crate::http) fn is_met_by(&self, user: &UserView<'_>) -> bool {
         let meets = |requirement: &Requirement| match requirement {
             Requirement::Team(id) => user.teams.contains(&Id::parse(id)),
             Requirement::Organization(id) => user.organizations.contains(&Id::parse(id)),

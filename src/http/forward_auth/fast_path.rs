@@ -15,14 +15,14 @@ use http::header::CACHE_CONTROL;
 use http::{HeaderValue, Request, Response};
 
 use super::{AccessRequirement, App, session_cookie};
-use crate::db::StoreError;
+use crate::db::DbError;
 use crate::http::{limits, metrics, middleware};
 use crate::observability::spans;
-use crate::session::{CompactUser, LiveSession};
+use crate::session::{LiveSession, UserView};
 
 /// The result of the session lookup, for the regular route. It is not repeated there.
 #[derive(Clone)]
-pub(super) struct FoundSession(pub(super) Result<Option<LiveSession>, Arc<StoreError>>);
+pub(super) struct FoundSession(pub(super) Result<Option<LiveSession>, Arc<DbError>>);
 
 /// Answers an allowed request. `None` if the regular route has to: another path, no session, an access requirement that
 /// is not met, a body, an assertion to sign, a log or trace that records all requests.
@@ -37,7 +37,7 @@ pub(in crate::http) async fn answer<B: HttpBody>(app: &App, request: &mut Reques
         return None;
     }
     let requirement = request.uri().query().map(|query| AccessRequirement::parse(Some(query))).transpose().ok()?;
-    let allowed = |user: &CompactUser<'_>| requirement.as_ref().is_none_or(|requirement| requirement.is_met_by(user));
+    let allowed = |user: &UserView<'_>| requirement.as_ref().is_none_or(|requirement| requirement.is_met_by(user));
     let started_at = Instant::now();
     let session = match session_cookie::signed_in(app, request.headers()).await {
         Ok(Some(session)) if allowed(&session.user.decode()) => session,

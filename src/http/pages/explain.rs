@@ -45,7 +45,7 @@ impl Explained {
         if !operator && !current.is_self(id) {
             return Err(WebError::NotFound);
         }
-        let facts = app.store.explain_facts(id).await?.ok_or(WebError::NotFound)?;
+        let facts = app.db.explain_facts(id).await?.ok_or(WebError::NotFound)?;
         let nested_groups = app.config.sync.nested_groups;
         let rules =
             Rules { policy: &app.config.policy, store: app.config.store, nested_groups, for_operator: operator };
@@ -53,7 +53,7 @@ impl Explained {
         let answer = match query.text("team")? {
             None => None,
             Some(team) => {
-                let called = if operator { Some(app.store.teams_called(team).await?) } else { None };
+                let called = if operator { Some(app.db.teams_called(team).await?) } else { None };
                 Some(explain::explain_team(&explanation, team, called.as_deref(), nested_groups))
             }
         };

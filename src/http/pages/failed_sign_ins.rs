@@ -8,7 +8,7 @@ use axum::response::Html;
 use chrono::{DateTime, Utc};
 use http::HeaderMap;
 
-use crate::db::{FailedSignInFilter, FailedSignInRow, Listed};
+use crate::db::{FailedSignInFilter, FailedSignInRow, Page};
 use crate::http::App;
 use crate::http::current_user::CurrentUser;
 use crate::http::error::WebError;
@@ -115,7 +115,7 @@ pub(in crate::http) async fn read(
     app: &App,
     current: &CurrentUser,
     query: Option<&str>,
-) -> Result<(ListQuery, Listed<FailedSignInRow>), WebError> {
+) -> Result<(ListQuery, Page<FailedSignInRow>), WebError> {
     if !current.permissions.operator {
         return Err(WebError::NotFound);
     }
@@ -130,7 +130,7 @@ pub(in crate::http) async fn read(
         code: code.map(ToOwned::to_owned),
         request_id: query.filter("request").map(ToOwned::to_owned),
     };
-    let listed = app.store.failed_sign_ins(&filter, &query.listing_of_syncs()?).await?;
+    let listed = app.db.failed_sign_ins(&filter, &query.sync_page_request()?).await?;
     Ok((query, listed))
 }
 

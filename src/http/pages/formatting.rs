@@ -5,7 +5,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::db::RowLimits;
 use crate::plan::ALL_ORG_MODELS;
-pub(in crate::http) use crate::util::sanitize::count;
+pub(in crate::http) use crate::util::sanitize::pluralize;
 
 /// `2 minutes ago`, `today 09:12 UTC`, `yesterday 17:02 UTC`, `2026-11-20 17:02 UTC`.
 pub(in crate::http) fn ago(now: &DateTime<Utc>, then: &DateTime<Utc>) -> String {
@@ -81,7 +81,7 @@ pub(in crate::http) fn period(duration: &str) -> String {
     };
     match number.parse::<u32>() {
         Ok(1) => unit.to_owned(),
-        Ok(number) => count(number, unit),
+        Ok(number) => pluralize(number, unit),
         Err(_) => duration.to_owned(),
     }
 }

@@ -32,7 +32,7 @@ pub(in crate::http) async fn teams(
 ) -> Result<Html<String>, WebError> {
     let current = CurrentUser::of(&app, &headers).await?;
     let query = ListQuery::read(query.as_deref(), SORTED)?;
-    let listed = app.store.teams(&current.permissions.scope, &query.listing(query.sort)?).await?;
+    let listed = app.db.teams(&current.permissions.scope, &query.page_request(query.sort)?).await?;
     let layout = Layout::for_user(&app, &current, "/teams");
     let pager = query.pager(&listed);
     page(&TeamsPage { layout, query, teams: listed.rows, pager, sees_all: current.permissions.operator })
@@ -57,7 +57,7 @@ pub(in crate::http) async fn organizations(
 ) -> Result<Html<String>, WebError> {
     let current = CurrentUser::of(&app, &headers).await?;
     let query = ListQuery::read(query.as_deref(), SORTED)?;
-    let listed = app.store.organizations(&current.permissions.scope, &query.listing(query.sort)?).await?;
+    let listed = app.db.organizations(&current.permissions.scope, &query.page_request(query.sort)?).await?;
     let layout = Layout::for_user(&app, &current, "/organizations");
     let pager = query.pager(&listed);
     let organizations_on = app.config.policy.also_create_orgs;
@@ -82,7 +82,7 @@ pub(in crate::http) async fn users(
 ) -> Result<Html<String>, WebError> {
     let current = CurrentUser::of(&app, &headers).await?;
     let query = ListQuery::read(query.as_deref(), SORTED)?;
-    let listed = app.store.users(&current.permissions.scope, &query.listing(query.sort)?).await?;
+    let listed = app.db.users(&current.permissions.scope, &query.page_request(query.sort)?).await?;
     let layout = Layout::for_user(&app, &current, "/people");
     let pager = query.pager(&listed);
     page(&UsersPage { layout, query, users: listed.rows, pager, sees_all: current.permissions.operator })

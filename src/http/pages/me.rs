@@ -44,7 +44,7 @@ pub(super) async fn page(
     let last_sync = SyncView::all(app, &current, syncs.into_iter().take(1).collect()).await?.pop();
     let as_of = match &last_sync {
         Some(sync) if sync.row.assigned_groups == "unknown" || sync.row.member_of == "unknown" => {
-            let known = app.store.last_known_sync(&sync.row.object_id, sync.row.tenant_id).await?;
+            let known = app.db.last_known_sync(&sync.row.object_id, sync.row.tenant_id).await?;
             known.map(|at| formatting::ago(&current.now, &at))
         }
         _ => None,
@@ -64,7 +64,7 @@ impl MePage {
         let mut line = sync.written_line();
         let unchanged = self.details.teams.iter().filter(|team| !sync.row.teams_joined.contains(&team.team_id)).count();
         if unchanged > 0 {
-            line = format!("{line}, {} unchanged", formatting::count(unchanged, "team"));
+            line = format!("{line}, {} unchanged", formatting::pluralize(unchanged, "team"));
         }
         line
     }

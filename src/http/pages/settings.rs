@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use http::HeaderMap;
 
 use super::page as write;
-use crate::check::{self, Finding, Level, Parts};
+use crate::check::{self, Context, Finding, Severity};
 use crate::config::{Config, Setting};
 use crate::graph::{self, Graph};
 use crate::http::App;
@@ -65,14 +65,8 @@ impl Checks {
         // fetched.
         let entra = Entra::new(self.http.clone(), app.clock.clone(), config.entra.clone(), redirect_uri);
         let graph = Graph::new(self.http.clone(), config.entra.graph_url.clone(), graph::TOTAL_BUDGET);
-        let parts = Parts {
-            config,
-            store: &app.store,
-            entra: &entra,
-            graph: &graph,
-            cache: app.cache.as_ref(),
-            clock: &app.clock,
-        };
+        let parts =
+            Context { config, db: &app.db, entra: &entra, graph: &graph, cache: app.cache.as_ref(), clock: &app.clock };
         check::run(&parts).await
     }
 }
@@ -90,7 +84,7 @@ impl SettingsPage<'_> {
     /// Summary of the findings. A warning can mean that a check gave no result.
     fn summary(&self) -> String {
         let count = |level| self.checks.findings.iter().filter(|finding| finding.level == level).count();
-        let (failures, warnings) = (count(Level::Fail), count(Level::Warn));
+        let (failures, warnings) = (count(Severity::Fail), count(Severity::Warn));
         let failed = match failures {
             0 if warnings == 0 => return "All checks passed: users can sign in.".to_owned(),
             0 => "No checks failed.".to_owned(),
@@ -106,17 +100,17 @@ impl SettingsPage<'_> {
 
     fn badge(finding: &Finding) -> &'static str {
         match finding.level {
-            Level::Ok => "good",
-            Level::Warn => "warn",
-            Level::Fail => "bad",
+            Severity::Ok => "good",
+            Severity::Warn => "warn",
+            Severity::Fail => "bad",
         }
     }
 
     fn level(finding: &Finding) -> &'static str {
         match finding.level {
-            Level::Ok => "ok",
-            Level::Warn => "warning",
-            Level::Fail => "failed",
+            Severity::Ok => "ok",
+            Severity::Warn => "warning",
+            Severity::Fail => "failed",
         }
     }
 }

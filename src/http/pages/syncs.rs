@@ -12,7 +12,7 @@ use http::HeaderMap;
 use serde_json::Value;
 
 use super::formatting;
-use crate::db::{Hour, RoleChanged, StoreError, SyncFilter, SyncRow};
+use crate::db::{DbError, Hour, RoleChange, SyncFilter, SyncRow};
 use crate::http::App;
 use crate::http::current_user::CurrentUser;
 use crate::http::error::WebError;
@@ -55,7 +55,7 @@ pub(in crate::http) async fn page(
 ) -> Result<Html<String>, WebError> {
     let current = CurrentUser::of(&app, &headers).await?;
     let query = read(query.as_deref())?;
-    let listed = app.store.syncs(&filter(&current, &query), &query.listing_of_syncs()?).await?;
+    let listed = app.db.syncs(&filter(&current, &query), &query.sync_page_request()?).await?;
     let pager = query.pager(&listed);
     let syncs = SyncView::all(&app, &current, listed.rows).await?;
     let chart = if current.permissions.operator && query.is_unfiltered_first_page() {
@@ -64,7 +64,7 @@ pub(in crate::http) async fn page(
         None
     };
     let failed_sign_ins = if current.permissions.operator {
-        Some(app.store.failed_sign_ins_since(current.now - TimeDelta::hours(24)).await?)
+        Some(app.db.failed_sign_ins_since(current.now - TimeDelta::hours(24)).await?)
     } else {
         None
     };
@@ -117,7 +117,7 @@ impl SyncView {
         let rows: Vec<SyncRow> = rows.into_iter().map(|row| redact_row(current, row)).collect();
         let ids: BTreeSet<String> = rows.iter().flat_map(group_ids).collect();
         let ids: Vec<String> = ids.into_iter().collect();
-        let names = if ids.is_empty() { BTreeMap::new() } else { app.store.group_names(&ids).await? };
+        let names = if ids.is_empty() { BTreeMap::new() } else { app.db.group_names(&ids).await? };
         Ok(rows.into_iter().map(|row| Self::new(row, &names)).collect())
     }
 
@@ -215,12 +215,12 @@ fn written(row: &SyncRow, names: &BTreeMap<String, String>) -> Vec<Change> {
     }
     for (made, one) in [(&row.organizations_created, "organization"), (&row.teams_created, "team")] {
         if !made.is_empty() {
-            add(format!("{} created", formatting::count(made.len(), one)), &[]);
+            add(format!("{} created", formatting::pluralize(made.len(), one)), &[]);
         }
     }
     // The first role of a new account is not a change: the page shows the role.
     let changed = row.role_changes.iter().filter(|change| !(row.user_created && change.scope == "global"));
-    for RoleChanged { scope, before, after } in changed {
+    for RoleChange { scope, before, after } in changed {
         let scope = if scope == "global" { String::new() } else { format!(" in {}", name(scope)) };
         let before = before.as_deref().filter(|before| !before.is_empty()).unwrap_or("none");
         add(format!("role{scope}: {before} → {after}"), &[]);
@@ -235,7 +235,7 @@ fn written(row: &SyncRow, names: &BTreeMap<String, String>) -> Vec<Change> {
     parts
 }
 
-fn failure_line(failed: &crate::db::Failed) -> String {
+fn failure_line(failed: &crate::db::FailedGroup) -> String {
     match (&failed.alias, &failed.why) {
         (Some(alias), Some(why)) => format!("failed to create the {} {alias}: {why}", failed.kind),
         _ => format!("failed to create {} {}; your administrator sees why", article(&failed.kind), failed.kind),
@@ -298,10 +298,10 @@ const BAR_WIDTH: i64 = 30;
 const HEIGHT: i64 = 110;
 
 /// Reads sign-ins by the hour, at most once a minute.
-async fn hours(app: &App, now: DateTime<Utc>) -> Result<Arc<[Hour]>, Arc<StoreError>> {
+async fn hours(app: &App, now: DateTime<Utc>) -> Result<Arc<[Hour]>, Arc<DbError>> {
     let requested_at = app.clock.moment();
     let fresh = |at: Moment, _: &_| at.age(requested_at) < HOURS_TTL;
-    let read = async || match app.store.hours(chart_begins(now)).await {
+    let read = async || match app.db.hours(chart_begins(now)).await {
         Ok(hours) => Ok(Arc::from(hours)),
         Err(error) => Err(Arc::new(error)),
     };

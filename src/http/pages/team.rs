@@ -7,7 +7,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::response::Html;
 use http::HeaderMap;
 
-use crate::explain::{self, Standalone, Words};
+use crate::explain::{self, Message, Standalone};
 use crate::http::App;
 use crate::http::current_user::CurrentUser;
 use crate::http::error::WebError;
@@ -21,7 +21,7 @@ struct TeamPage {
     layout: Layout,
     details: TeamDetails,
     /// Why the team has no organization; `None` if it has one.
-    standalone: Option<Words>,
+    standalone: Option<Message>,
     /// Whether the user may open the page of the organization.
     sees_organization: bool,
     operator: bool,
@@ -39,7 +39,7 @@ pub(in crate::http) async fn page(
     let query = ListQuery::read(query.as_deref(), MEMBERS)?;
     let details = TeamDetails::read(&app, &current, &id, &query).await?;
     let sees_organization = match &details.team.organization_id {
-        Some(id) => app.store.organization(&current.permissions.scope, id).await?.is_some(),
+        Some(id) => app.db.organization(&current.permissions.scope, id).await?.is_some(),
         None => false,
     };
     let organizations_on = app.config.policy.also_create_orgs;

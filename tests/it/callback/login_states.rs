@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use entraway::config::CookieKey;
 
 use super::parameter;
-use crate::support::{Browser, Service, World, together};
+use crate::support::{Browser, Service, World, join_all};
 
 async fn with_keys(world: &World, keys: &[u8]) -> Service {
     let keys: Vec<CookieKey> = keys.iter().map(|byte| CookieKey::from([*byte; 64])).collect();
@@ -42,7 +42,7 @@ async fn signins_in_several_tabs_finish_concurrently() {
         let entra = browser.begin(&service).await;
         tabs.push(browser.pick(&world.simulator, &service, &entra, alice).await);
     }
-    let answers = together(tabs.into_iter().map(|tab| {
+    let answers = join_all(tabs.into_iter().map(|tab| {
         let mut browser = browser.clone();
         async move { browser.get(tab).await.status.as_u16() }
     }))
@@ -59,7 +59,7 @@ async fn concurrent_duplicate_callbacks_sign_in_once() {
     let mut browser = Browser::new();
     let entra = browser.begin(&service).await;
     let callback = browser.pick(&world.simulator, &service, &entra, alice).await;
-    let mut answers = together((0..6).map(|turn| {
+    let mut answers = join_all((0..6).map(|turn| {
         let mut browser = browser.clone();
         let mut url = callback.clone();
         if turn % 2 == 1 {

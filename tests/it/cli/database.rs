@@ -3,7 +3,7 @@
 use std::fs;
 
 use chrono::TimeDelta;
-use entraway::db::{ConnectError, Store, StoreError};
+use entraway::db::{ConnectError, Db, DbError};
 use entraway::util::clock::Clock;
 use pg_sandbox::{Durability, PrivateCluster};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
@@ -122,7 +122,7 @@ async fn outage_is_logged_once_with_its_reason() {
 #[tokio::test]
 async fn exhausted_pool_error_names_max_connections() {
     let world = World::new().await;
-    let store = Store::new(Native, &world.database.clone().into(), 1).unwrap();
+    let store = Db::new(Native, &world.database.clone().into(), 1).unwrap();
     store.ready().await.unwrap();
     let mut lock = world.pool.begin().await.unwrap();
     sqlx::raw_sql("lock table entraway.sessions in access exclusive mode").execute(&mut *lock).await.unwrap();
@@ -133,11 +133,8 @@ async fn exhausted_pool_error_names_max_connections() {
         lock.rollback().await.unwrap();
         second
     });
-    assert!(
-        matches!(second, Err(StoreError::Connect(ConnectError::PoolExhausted { max_connections: 1 }))),
-        "{second:?}"
-    );
-    assert!(second.unwrap_err().remedy().unwrap().contains("database.max_connections"));
+    assert!(matches!(second, Err(DbError::Connect(ConnectError::PoolExhausted { max_connections: 1 }))), "{second:?}");
+    assert!(second.unwrap_err().help().unwrap().contains("database.max_connections"));
 }
 
 /// Waits for time-outs.

@@ -4,14 +4,14 @@ use entra_simulator::{AppCredential, Endpoint, EntraError, Fault, FaultRule, Tok
 use entraway::config::ClientAuth;
 
 use super::Scene;
-use crate::support::{Browser, Service, together};
+use crate::support::{Browser, Service, join_all};
 
 const OLD: &str = "0ld~secret-that-nobody-may-see";
 const NEW: &str = "n3w~secret-that-nobody-may-see";
 
 /// A service that knows these two, in this order.
 async fn service(scene: &Scene, [one, other]: [&str; 2]) -> Service {
-    let way = ClientAuth::Secrets { one: one.into(), other: Some(other.into()) };
+    let way = ClientAuth::Secrets { primary: one.into(), secondary: Some(other.into()) };
     scene.world.service_with(|config| config.entra.client_auth = way).await
 }
 
@@ -92,7 +92,7 @@ async fn concurrent_signins_succeed_during_secret_rotation() {
         }
         entra_takes(&scene, good, None, &[bad]);
         let all = callbacks.iter_mut().map(|(browser, callback)| browser.get(callback.clone()));
-        for answer in together(all).await {
+        for answer in join_all(all).await {
             assert_eq!(answer.status, 303, "{answer:#?}");
         }
         scene.sent();

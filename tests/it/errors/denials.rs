@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{comes_back, comes_back_from, shown};
 use crate::callback::parameter;
-use crate::support::{LiteLlm, Native, StoreKind, Traces, World};
+use crate::support::{LiteLlm, Native, RowCounts, StoreKind, World};
 
 #[rstest]
 #[tokio::test]
@@ -122,7 +122,7 @@ async fn signin_without_group_is_denied_with_a_remedy(#[values(Native, LiteLlm)]
     world.simulator.fault(FaultRule::on(Endpoint::MemberOf, Fault::Html));
     shown(&world, (503, "groups_unknown"), async || comes_back(&world, &service, bob).await).await;
     let outcomes = ["no_group", "no_group", "groups_unknown", "groups_unknown"];
-    let recorded = outcomes.into_iter().fold(before, Traces::and_refused);
+    let recorded = outcomes.into_iter().fold(before, RowCounts::and_refused);
     let mut after = world.traces().await;
     assert_eq!(after.take_groups(bob), Some(json!({})), "he is in no group, as Microsoft told while it did");
     assert_eq!(after, recorded, "nothing is written but the records of that");

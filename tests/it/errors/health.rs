@@ -110,7 +110,7 @@ async fn readyz_queries_the_database_at_most_once_a_second(#[values(Native, Lite
     }
     assert_eq!(statements().await, 0, "twenty requests within a second share the last result");
     world.clock.advance(TimeDelta::seconds(1));
-    let asked = crate::support::together((0..40).map(|_| ask(&service))).await;
+    let asked = crate::support::join_all((0..40).map(|_| ask(&service))).await;
     assert!(asked.iter().all(|answer| *answer == states("ok", "ok")), "{asked:?}");
     assert!((1..=3).contains(&statements().await), "forty requests at once share one check");
 }

@@ -14,7 +14,9 @@ async fn wrong_client_secret_is_app_refused(#[values(Native, LiteLlm)] store: St
     let (alice, _) = world.alice();
     let wrong = "wrong~a-secret-nobody-may-see-12345";
     let service = world
-        .service_with(|config| config.entra.client_auth = ClientAuth::Secrets { one: wrong.into(), other: None })
+        .service_with(|config| {
+            config.entra.client_auth = ClientAuth::Secrets { primary: wrong.into(), secondary: None }
+        })
         .await;
     let before = world.traces().await;
     let page = shown(&world, (503, "app_refused"), async || comes_back(&world, &service, alice).await).await;

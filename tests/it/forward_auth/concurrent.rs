@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use entraway::db::Store;
+use entraway::db::Db;
 use rstest::rstest;
 
 use super::{alice, one, status, until, verify};
 use crate::support::scene::{many_assigned, person, until_it_waits};
-use crate::support::{Browser, LiteLlm, Native, StoreKind, World, together};
+use crate::support::{Browser, LiteLlm, Native, StoreKind, World, join_all};
 
 /// Everybody whose question arrives while this is held waits for the database.
 const LOCK: &str = "lock table entraway.sessions in access exclusive mode";
@@ -60,14 +60,14 @@ async fn canceled_lookups_do_not_fail_other_waiters() {
         let mut browser = browser.clone();
         tokio::time::timeout(Duration::from_millis(300), status(&mut browser, &second)).await
     });
-    let left = together(impatient).await;
+    let left = join_all(impatient).await;
     assert!(left.iter().all(Result::is_err), "the lock keeps everybody waiting: {left:?}");
     until_it_waits(&world).await;
     let free = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
         lock.rollback().await.unwrap();
     };
-    let stayed = together((0..10).map(|_| async { status(&mut browser.clone(), &second).await }));
+    let stayed = join_all((0..10).map(|_| async { status(&mut browser.clone(), &second).await }));
     let (stayed, ()) = tokio::join!(stayed, free);
     assert_eq!(stayed, [200; 10], "those who came behind them and stayed");
     let known = async || second.app.sessions().cached_count() == 1;
@@ -79,7 +79,7 @@ async fn canceled_lookups_do_not_fail_other_waiters() {
 async fn held_connection_is_released_before_acquiring_another() {
     let world = World::new().await;
     drop(world.service().await);
-    let store = Store::new(Native, &world.database.clone().into(), 1).unwrap();
+    let store = Db::new(Native, &world.database.clone().into(), 1).unwrap();
     let mut callers = store.session_reader();
     for n in 0..3 {
         let found = callers.read(&[[0; 32]], world.clock.now(), TimeDelta::hours(1)).await;
@@ -129,7 +129,7 @@ mod slow {
             (*who, answer.status.as_u16(), header("x-auth-request-user"), header("x-auth-request-teams"))
         });
         let (answers, gone, nobody, ()) =
-            tokio::join!(together(asks), status(&mut gone, &second), status(&mut nobody, &second), free);
+            tokio::join!(join_all(asks), status(&mut gone, &second), status(&mut nobody, &second), free);
         let rows = world.rows().await;
         for (who, status, user, teams) in answers {
             assert_eq!((status, user), (200, who.to_string()), "{who} was told about somebody else");

@@ -5,7 +5,7 @@ use reqwest::header::LOCATION;
 use super::{alice, one, tells_nobody, trusting, verify};
 use crate::support::{Answer, Browser, World};
 
-const PAGE: (&str, &str) = ("accept", "text/html,application/xhtml+xml");
+const PAGE_SIZE: (&str, &str) = ("accept", "text/html,application/xhtml+xml");
 
 /// A host that people may be sent back to, as the configuration's check would ask for it.
 fn with_an_app(config: &mut entraway::config::Config) {
@@ -46,7 +46,7 @@ async fn redirecting_proxies_return_to_destination_after_signin() {
     let service = world.service_with(with_an_app).await;
     let uri = "/reports?q=a%20b&to=https://evil.example#x";
     let mut headers = forwarded("app.contoso.example", uri).to_vec();
-    headers.push(PAGE);
+    headers.push(PAGE_SIZE);
     let mut browser = Browser::new();
     let answer = verify(&mut browser, &service, "/auth/verify", &headers).await;
     leads_to(&answer, &sign_in(Some(&format!("https://app.contoso.example{uri}"))));
@@ -78,7 +78,7 @@ async fn script_request_is_401_instead_of_a_redirect() {
         ("sec-fetch-mode", "same-origin"),
     ] {
         let mut headers = forwarded("app.contoso.example", "/x").to_vec();
-        headers.extend([PAGE, extra]);
+        headers.extend([PAGE_SIZE, extra]);
         let answer = verify(&mut Browser::new(), &service, "/auth/verify", &headers).await;
         assert_eq!(answer.status, 401, "{extra:?}: {answer:#?}");
         tells_nobody(&answer);
@@ -96,7 +96,7 @@ async fn nginx_gets_401_with_the_signin_url_header() {
     let original = ("x-original-url", "https://app.contoso.example/a?b=c");
     // A client's own `X-Forwarded-…` comes through nginx.
     let mut headers = forwarded("evil.example", "/x").to_vec();
-    headers.extend([PAGE, original]);
+    headers.extend([PAGE_SIZE, original]);
     let answer = verify(&mut Browser::new(), &service, "/auth/verify", &headers).await;
     assert_eq!(answer.status, 401, "{answer:#?}");
     tells_nobody(&answer);
@@ -110,7 +110,7 @@ async fn nginx_gets_401_with_the_signin_url_header() {
 async fn envoy_query_is_not_an_access_requirement() {
     let world = World::new().await;
     let service = world.service_with(with_an_app).await;
-    let headers = [PAGE, ("host", "app.contoso.example"), ("x-forwarded-proto", "https")];
+    let headers = [PAGE_SIZE, ("host", "app.contoso.example"), ("x-forwarded-proto", "https")];
     for path in ["/", "/reports/7?team=x&y=z", "/..%2fsso/login", "//evil.example/x"] {
         let answer = verify(&mut Browser::new(), &service, &format!("/auth/verify/envoy{path}"), &headers).await;
         leads_to(&answer, &sign_in(Some(&format!("https://app.contoso.example{path}"))));
@@ -134,13 +134,13 @@ async fn redirect_never_returns_to_an_unlisted_host() {
         "",
     ] {
         let mut headers = forwarded(host, "/x").to_vec();
-        headers.push(PAGE);
+        headers.push(PAGE_SIZE);
         let answer = verify(&mut Browser::new(), &service, "/auth/verify", &headers).await;
         leads_to(&answer, &sign_in(None));
     }
     let mut headers = forwarded("app.contoso.example", "/x").to_vec();
     headers[1].1 = "http";
-    headers.push(PAGE);
+    headers.push(PAGE_SIZE);
     let answer = verify(&mut Browser::new(), &service, "/auth/verify", &headers).await;
     leads_to(&answer, &sign_in(None));
 }
@@ -154,7 +154,7 @@ async fn untrusted_peer_headers_cause_no_redirect() {
     });
     let service = service.await;
     let mut headers = forwarded("app.contoso.example", "/x").to_vec();
-    headers.extend([PAGE, ("x-original-url", "https://app.contoso.example/x")]);
+    headers.extend([PAGE_SIZE, ("x-original-url", "https://app.contoso.example/x")]);
     for headers in [&headers[..], &headers[..5]] {
         let answer = verify(&mut Browser::new(), &service, "/auth/verify", headers).await;
         assert_eq!(answer.status, 401, "{answer:#?}");

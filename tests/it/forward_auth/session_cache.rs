@@ -299,7 +299,7 @@ async fn concurrent_signins_respect_the_session_limit() {
     );
     world.sign_in(&a, person).await;
     let sign_ins = (0..24).map(|n| world.sign_in(if n % 2 == 0 { &a } else { &b }, person));
-    crate::support::together(sign_ins).await;
+    crate::support::join_all(sign_ins).await;
     assert_eq!(world.traces().await.sessions, 5);
 }
 
@@ -319,7 +319,7 @@ async fn concurrent_signins_replace_expired_sessions() {
             let answer = browser.sign_in(&world.simulator, &service, person).await;
             assert_eq!(answer.status, 303, "round {round}: {answer:#?}");
         });
-        crate::support::together(sign_ins).await;
+        crate::support::join_all(sign_ins).await;
         assert_eq!(world.traces().await.sessions, 12, "round {round}: each has one, and the old ones are gone");
     }
 }

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use entra_simulator::{Endpoint, Fault, FaultRule, Signing};
 
-use crate::support::{Browser, World, together};
+use crate::support::{Browser, World, join_all};
 
 #[tokio::test]
 async fn signin_succeeds_after_key_rotation() {
@@ -81,7 +81,7 @@ async fn concurrent_signins_with_unknown_key_cause_one_fetch() {
     world.sign_in(&service, alice).await;
     world.clock.advance(TimeDelta::seconds(61));
     world.simulator.rotate_keys();
-    let statuses = together((0..8).map(async |_| world.try_sign_in(&service, alice).await.status.as_u16())).await;
+    let statuses = join_all((0..8).map(async |_| world.try_sign_in(&service, alice).await.status.as_u16())).await;
     assert_eq!(statuses, [303; 8], "all of them sign in");
     assert_eq!(world.simulator.requests_to(Endpoint::Keys).len(), 2, "one reading at the start, one for all of them");
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{World, together};
+use crate::support::{World, join_all};
 
 #[tokio::test]
 async fn requests_are_rejected_when_database_queue_is_full() {
@@ -22,7 +22,7 @@ async fn requests_are_rejected_when_database_queue_is_full() {
         let answer = browser.me(&service).await;
         (answer.status.as_u16(), answer.headers.contains_key("retry-after"), answer.code_or_nothing())
     });
-    let (answers, ()) = tokio::join!(together(asks), free);
+    let (answers, ()) = tokio::join!(join_all(asks), free);
     let good = answers.iter().filter(|(status, ..)| *status == 200).count();
     let busy = answers.iter().filter(|answer| **answer == (503, true, "busy".to_owned())).count();
     assert_eq!((good, busy), (21, 19), "one connection, twenty in line, the others refused: {answers:?}");

@@ -10,7 +10,7 @@ use url::Url;
 
 use crate::errors::shown;
 use crate::support::scene::{assigned, person, until_it_waits};
-use crate::support::{Browser, LiteLlm, Native, Service, StoreKind, World, together};
+use crate::support::{Browser, LiteLlm, Native, Service, StoreKind, World, join_all};
 
 fn one_at_a_time(config: &mut Config) {
     config.limits.concurrent_sign_ins = 1;
@@ -109,7 +109,7 @@ mod slow {
         let groups = assigned(&world, ["Evals", "Research"]);
         let service = world.service_with(|config| config.limits.concurrent_sign_ins = 4).await;
         let people: Vec<_> = (0..PEOPLE).map(|number| person(&world, &format!("Person {number}"), &groups)).collect();
-        let waiting = together(people.iter().map(async |somebody| {
+        let waiting = join_all(people.iter().map(async |somebody| {
             let mut browser = Browser::new();
             let entra = browser.begin(&service).await;
             let callback = browser.pick(&world.simulator, &service, &entra, *somebody).await;
@@ -121,7 +121,7 @@ mod slow {
             world.simulator.fault(FaultRule::on(stalled, Fault::Delay(Duration::from_millis(400))));
         }
         let come = |waiting: Vec<(Browser, Url)>| {
-            together(waiting.into_iter().map(async |(mut browser, callback)| {
+            join_all(waiting.into_iter().map(async |(mut browser, callback)| {
                 let answer = browser.get(callback.clone()).await;
                 (browser, callback, answer)
             }))

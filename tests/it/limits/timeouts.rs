@@ -2,21 +2,21 @@
 
 use std::time::{Duration, Instant};
 
-use entraway::db::{ConnectError, Store, StoreError};
+use entraway::db::{ConnectError, Db, DbError};
 use tokio::net::TcpListener;
 
-use crate::support::{LiteLlm, Native, together};
+use crate::support::{LiteLlm, Native, join_all};
 
 #[tokio::test]
 async fn unresponsive_database_fails_with_connect_timeout() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("postgres://app@127.0.0.1:{}/app", silent.local_addr().unwrap().port());
     let begin = Instant::now();
-    together([Native, LiteLlm].map(async |kind| {
-        let store = Store::new(kind, &url.as_str().into(), 1).unwrap();
+    join_all([Native, LiteLlm].map(async |kind| {
+        let store = Db::new(kind, &url.as_str().into(), 1).unwrap();
         let asked = tokio::time::timeout(Duration::from_secs(30), store.ready()).await;
         let outcome = asked.expect("somebody who is asked for a session waits for ever");
-        let silent = matches!(outcome, Err(StoreError::Connect(ConnectError::Timeout { .. })));
+        let silent = matches!(outcome, Err(DbError::Connect(ConnectError::Timeout { .. })));
         assert!(silent, "{outcome:?}");
     }))
     .await;

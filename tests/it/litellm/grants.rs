@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use entra_simulator::GroupId;
-use entraway::db::StoreError;
+use entraway::db::DbError;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
@@ -150,13 +150,13 @@ async fn role_is_denied_everything_beyond_the_grants() {
 async fn startup_names_each_missing_privilege() {
     let world = world().await;
     let service = world.service().await;
-    service.app.store().check_tables().await.expect("with all rights all is well");
+    service.app.db().check_tables().await.expect("with all rights all is well");
     for right in granted() {
         right.revoke(&world).await;
         let Right { table, privilege, column } = &right;
         let expected = format!("missing privilege {} on {table}.{column}", privilege.to_uppercase());
-        match service.app.store().check_tables().await {
-            Err(StoreError::NotLiteLlm(problems)) => assert_eq!(problems, [expected], "without {right:?}"),
+        match service.app.db().check_tables().await {
+            Err(DbError::NotLiteLlm(problems)) => assert_eq!(problems, [expected], "without {right:?}"),
             other => {
                 panic!("src/db/litellm/columns.rs does not demand what the script grants, {right:?}: {other:?}")
             }

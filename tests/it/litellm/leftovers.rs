@@ -1,7 +1,7 @@
 //! Rows that deleted teams and organizations left behind: what a sign-in repairs, what it leaves alone, what is counted.
 
 use entra_simulator::{GroupId, ObjectId};
-use entraway::db::{Leftovers, Store};
+use entraway::db::{Db, Leftovers};
 use entraway::domain::StoreKind;
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ async fn shared_budget(world: &World, id: &dyn ToString) -> Value {
 }
 
 async fn leftovers(world: &World) -> Leftovers {
-    let store = Store::new(StoreKind::LiteLlm, &world.database.as_str().into(), 1).unwrap();
+    let store = Db::new(StoreKind::LiteLlm, &world.database.as_str().into(), 1).unwrap();
     let found = store.leftovers().await.unwrap().unwrap();
     store.close().await;
     found

@@ -2,7 +2,7 @@
 //! until an operator confirms the row.
 
 use entra_simulator::ObjectId;
-use entraway::db::{AdoptionState, Store};
+use entraway::db::{AdoptionState, Db};
 use entraway::domain::StoreKind;
 use entraway::util::clock::Clock;
 use rstest::rstest;
@@ -17,7 +17,7 @@ async fn role(world: &World, key: &dyn ToString) -> Value {
 
 /// Confirms a user's row as `entraway users adopt` does.
 async fn adopt(world: &World, user: ObjectId) -> Option<AdoptionState> {
-    let store = Store::new(StoreKind::LiteLlm, &world.database.as_str().into(), 1).unwrap();
+    let store = Db::new(StoreKind::LiteLlm, &world.database.as_str().into(), 1).unwrap();
     let adoption = store.adopt(user.as_uuid().into(), Clock::system().now()).await.unwrap();
     store.close().await;
     adoption.map(|adoption| adoption.state)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use entraway::db::StoreError;
+use entraway::db::DbError;
 use entraway::http::{App, StartError};
 
 use super::support::{assigned, define, person, places, plain, world};
@@ -12,7 +12,7 @@ use crate::support::{Browser, World};
 /// What a start complains of.
 async fn complaints(world: &World) -> Vec<String> {
     match App::build(world.config(), world.clock.clone(), Duration::from_secs(3)).await {
-        Err(StartError::Store(StoreError::NotLiteLlm(problems))) => problems,
+        Err(StartError::Db(DbError::NotLiteLlm(problems))) => problems,
         Err(other) => panic!("the start failed, but with {other:?}"),
         Ok(_) => Vec::new(),
     }
@@ -164,7 +164,7 @@ async fn readyz_fails_while_a_column_is_missing_and_recovers() {
     assert_eq!(ready().await.0, 200);
     define(&world, r#"alter table public."LiteLLM_TeamTable" rename column members_with_roles to roster"#).await;
     assert_eq!(ready().await, (503, "failing".into()));
-    let reason = service.app.store().check_tables().await.unwrap_err().to_string();
+    let reason = service.app.db().check_tables().await.unwrap_err().to_string();
     assert!(reason.contains("missing column LiteLLM_TeamTable.members_with_roles"), "the reason names it: {reason}");
     let answer = world.try_sign_in(&service, bob).await;
     assert!(answer.status.is_server_error(), "{answer:#?}");

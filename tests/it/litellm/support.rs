@@ -1,7 +1,7 @@
 //! Words for these tests: what is in the proxy's tables, what its administrator did by hand, and who is in which group.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use entra_simulator::{ObjectId, Person};
+use entra_simulator::{ObjectId, User};
 use entraway::domain::StoreKind;
 use serde_json::Value;
 use sqlx::AssertSqlSafe;
@@ -36,7 +36,7 @@ pub(crate) async fn with_team_params(world: &World, on: bool, params: &str) -> S
 }
 
 /// Changes a person in Entra.
-pub(crate) fn change(world: &World, person: ObjectId, change: impl FnOnce(&mut Person)) {
+pub(crate) fn change(world: &World, person: ObjectId, change: impl FnOnce(&mut User)) {
     world.simulator.edit(|directory| directory.change_person(person, change)).unwrap();
 }
 

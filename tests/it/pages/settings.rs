@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::errors::headers::are_safe;
 use crate::support::scene::{assigned, person};
-use crate::support::{Answer, Browser, LiteLlm, Native, Service, StoreKind, World, together};
+use crate::support::{Answer, Browser, LiteLlm, Native, Service, StoreKind, World, join_all};
 
 const DATABASE_PASSWORD: &str = "db-Passw0rd-S3cret";
 const FLAG: &str = "litellm_settings.entra_groups_also_create_orgs";
@@ -321,7 +321,7 @@ async fn settings_checks_are_shared_for_fifteen_seconds() {
     let asked = || world.simulator.requests_to(Endpoint::Discovery).len();
     let before = asked();
     let mut browsers = [browser.clone(), browser.clone(), browser.clone()];
-    for page in together(browsers.iter_mut().map(|browser| browser.get(service.at("/settings")))).await {
+    for page in join_all(browsers.iter_mut().map(|browser| browser.get(service.at("/settings")))).await {
         assert_eq!(page.status, 200, "{page:#?}");
     }
     assert_eq!(asked(), before + 1, "three at the same moment");

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use entraway::db::Store;
+use entraway::db::Db;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgPoolOptions;
 
@@ -58,7 +58,7 @@ async fn older_records_are_found_and_missing_data_is_unknown() {
     // A database whose own time-outs are short: bringing the tables up to date takes as long as it takes.
     let role = "alter role postgres in database before_pages set statement_timeout = '1ms'";
     sqlx::raw_sql(role).execute(&pool).await.unwrap();
-    let stores = [(); 2].map(|()| Store::new(Native, &url.as_str().into(), 1).unwrap());
+    let stores = [(); 2].map(|()| Db::new(Native, &url.as_str().into(), 1).unwrap());
     let (one, other) = tokio::join!(stores[0].migrate(), stores[1].migrate());
     one.unwrap();
     other.unwrap();

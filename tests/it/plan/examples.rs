@@ -2,16 +2,16 @@
 
 use entraway::domain::{EntraUser, StoreKind, UserRole};
 use entraway::plan::{
-    Current, CurrentTeamModels, Directory, Groups, ModelsChange, Note, Reading, UserChange, organization_role,
+    Current, CurrentTeamModels, Directory, GroupList, Groups, ModelsChange, Note, UserChange, organization_role,
 };
 use entraway::policy::{Limits, OrgTeamModels, Policy, TeamParams};
 
 use super::generate::{Case, group, identity, time, unknown};
 use super::model::apply_to;
 
-fn list(groups: &[(u8, Option<&str>)]) -> Reading {
+fn list(groups: &[(u8, Option<&str>)]) -> GroupList {
     let groups: Groups = groups.iter().map(|(n, name)| (group(*n), name.map(str::to_owned))).collect();
-    Reading::Known(groups)
+    GroupList::Known(groups)
 }
 
 /// Alice is in groups 1 and 3; groups 1 ("Evals") and 2 ("Ops") are assigned; the store is empty; the flag is on.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use entraway::plan::Reading;
+use entraway::plan::GroupList;
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 
@@ -46,7 +46,7 @@ pub(super) fn plan_and_apply(data: &[u8]) {
         assert!(now.is_some_and(|now| !by_hand || now == member), "the membership of {id} is not as it was: {plan:#?}");
     }
 
-    let unknown = |reading: Option<&Reading>| matches!(reading, Some(Reading::Unknown(_)));
+    let unknown = |reading: Option<&GroupList>| matches!(reading, Some(GroupList::Unknown(_)));
     if unknown(case.directory.assigned.as_ref()) {
         assert!(plan.organizations.is_empty() && plan.teams.is_empty(), "created from an unknown list: {plan:#?}");
     }

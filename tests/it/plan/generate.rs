@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use entraway::domain::{Email, EntraUser, GroupId, Identity, ObjectId, StoreKind, TenantId, UserRole};
 use entraway::plan::{
-    Current, CurrentOrganizationMember, CurrentTeamModels, CurrentUserRow, Directory, Groups, Plan, Planner, Reading,
+    Current, CurrentOrganizationMember, CurrentTeamModels, CurrentUserRow, Directory, GroupList, Groups, Plan, Planner,
     Unknown,
 };
 use entraway::policy::{Limits, OrgTeamModels, Policy, RolePrecedence, TeamParams, UserParams};
@@ -48,12 +48,12 @@ impl Case {
     }
 
     /// The same sign-in with this list of assigned groups.
-    pub(super) fn assigning(&self, assigned: Option<Reading>) -> Self {
+    pub(super) fn assigning(&self, assigned: Option<GroupList>) -> Self {
         Self { directory: Directory { assigned, ..self.directory.clone() }, ..self.clone() }
     }
 
     /// The same sign-in of somebody who is in these groups.
-    pub(super) fn being_in(&self, member_of: Reading) -> Self {
+    pub(super) fn being_in(&self, member_of: GroupList) -> Self {
         Self { directory: Directory { member_of, ..self.directory.clone() }, ..self.clone() }
     }
 }
@@ -76,8 +76,8 @@ pub(super) fn time(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
 }
 
-pub(super) fn unknown() -> Reading {
-    Reading::Unknown(Unknown { code: "graph_throttled".into(), message: "Graph throttled the request (429)".into() })
+pub(super) fn unknown() -> GroupList {
+    GroupList::Unknown(Unknown { code: "graph_throttled".into(), message: "Graph throttled the request (429)".into() })
 }
 
 pub(super) fn any_group() -> impl Strategy<Value = GroupId> {
@@ -89,8 +89,8 @@ pub(super) fn groups() -> impl Strategy<Value = Groups> {
     btree_map(any_group(), name, 0..=5)
 }
 
-fn reading() -> impl Strategy<Value = Reading> {
-    prop_oneof![5 => groups().prop_map(Reading::Known), 1 => Just(unknown())]
+fn reading() -> impl Strategy<Value = GroupList> {
+    prop_oneof![5 => groups().prop_map(GroupList::Known), 1 => Just(unknown())]
 }
 
 fn directory() -> impl Strategy<Value = Directory> {
@@ -286,7 +286,7 @@ pub(super) fn shuffled(case: &Case, seed: u64) -> Case {
     let mut dice = seed | 1;
     let mut case = case.clone();
     for list in [case.directory.assigned.as_mut(), Some(&mut case.directory.member_of)].into_iter().flatten() {
-        if let Reading::Known(groups) = list {
+        if let GroupList::Known(groups) = list {
             *groups = shuffle(std::mem::take(groups).into_iter().collect(), &mut dice).into_iter().collect();
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use entraway::domain::GroupId;
-use entraway::plan::{Budget, Current, Groups, Note, Plan, Reading, RoleScope, UserChange};
+use entraway::plan::{Budget, Current, GroupList, Groups, Note, Plan, RoleScope, UserChange};
 use entraway::policy::{BudgetDuration, OrgTeamModels};
 use proptest::prelude::*;
 
@@ -11,10 +11,10 @@ use super::generate::{Case, any_group, case, config, identity, shuffled};
 use super::model::apply_to;
 
 /// The groups of a list, if it was read.
-fn known(reading: &Reading) -> BTreeSet<GroupId> {
+fn known(reading: &GroupList) -> BTreeSet<GroupId> {
     match reading {
-        Reading::Known(groups) => groups.keys().copied().collect(),
-        Reading::Unknown(_) => BTreeSet::new(),
+        GroupList::Known(groups) => groups.keys().copied().collect(),
+        GroupList::Unknown(_) => BTreeSet::new(),
     }
 }
 
@@ -282,10 +282,10 @@ proptest! {
         let current = case.current.clone();
         let (mut without, mut with) = (case.clone(), case);
         let change = |case: &mut Case, change: &dyn Fn(&mut Groups)| {
-            if let Some(Reading::Known(groups)) = case.directory.assigned.as_mut().filter(|_| assigned) {
+            if let Some(GroupList::Known(groups)) = case.directory.assigned.as_mut().filter(|_| assigned) {
                 change(groups);
             }
-            if let (true, Reading::Known(groups)) = (joined, &mut case.directory.member_of) {
+            if let (true, GroupList::Known(groups)) = (joined, &mut case.directory.member_of) {
                 change(groups);
             }
         };

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use entraway::db::Store;
+use entraway::db::Db;
 use entraway::domain::StoreKind;
 use entraway::plan::Current;
 use entraway::policy::OrgTeamModels;
@@ -258,7 +258,7 @@ async fn doubles(world: &World) -> i64 {
 
 async fn check(kind: StoreKind) {
     let world = World::of(kind).await;
-    let store = Store::new(kind, &world.database.as_str().into(), 2).unwrap();
+    let store = Db::new(kind, &world.database.as_str().into(), 2).unwrap();
     // The same cases in every run, whatever is set in the environment.
     let mut runner = TestRunner::deterministic();
     let mut written = 0;

@@ -1,7 +1,7 @@
 //! Unknown is never empty: what a list that could not be read may and may not do.
 
 use entraway::domain::UserRole;
-use entraway::plan::{Note, Plan, Reading};
+use entraway::plan::{GroupList, Note, Plan};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
@@ -37,7 +37,7 @@ proptest! {
         prop_assert_eq!(touched, 0, "no list of assigned groups, no groups: {:#?}", plan);
         let told = plan.notes.contains(&Note::AssignedGroupsUnknown { code: "graph_throttled".into() });
         prop_assert!(told, "the record has to say so: {plan:#?}");
-        no_more_than(&plan, &case.assigning(Some(Reading::Known(groups))).plan())?;
+        no_more_than(&plan, &case.assigning(Some(GroupList::Known(groups))).plan())?;
     }
 
     #[test]
@@ -47,7 +47,7 @@ proptest! {
         prop_assert_eq!(joined, 0, "no list of the person's groups, no memberships: {:#?}", plan);
         let told = plan.notes.contains(&Note::MemberOfUnknown { code: "graph_throttled".into() });
         prop_assert!(told, "the record has to say so: {plan:#?}");
-        let known = case.being_in(Reading::Known(groups)).plan();
+        let known = case.being_in(GroupList::Known(groups)).plan();
         no_more_than(&plan, &known)?;
         prop_assert!(plan.teams.keys().eq(known.teams.keys()), "what is created does not depend on the person's groups");
         prop_assert!(plan.organizations.keys().eq(known.organizations.keys()), "nor do organizations");
@@ -66,7 +66,7 @@ proptest! {
 
     #[test]
     fn empty_or_unknown_assigned_list_has_no_effective_groups(case in case()) {
-        for assigned in [unknown(), Reading::Known([].into())] {
+        for assigned in [unknown(), GroupList::Known([].into())] {
             let case = case.assigning(Some(assigned));
             prop_assert!(case.directory.effective_groups().is_empty(), "{:?} lets groups pass", case.directory);
             prop_assert_ne!(case.directory.in_assigned_group(), Some(true), "{:?}", case.directory);
@@ -81,13 +81,13 @@ proptest! {
         let member_of = case.being_in(unknown());
         prop_assert_eq!(member_of.directory.in_assigned_group(), None);
         prop_assert!(member_of.directory.unknown().is_some());
-        let not_configured = case.assigning(None).being_in(Reading::Known([].into()));
+        let not_configured = case.assigning(None).being_in(GroupList::Known([].into()));
         prop_assert_eq!(not_configured.directory.unknown(), None, "no service principal is no unknown list");
     }
 
     #[test]
     fn in_assigned_group_is_false_without_service_principal(case in case(), groups in groups()) {
-        let case = case.assigning(None).being_in(Reading::Known(groups));
+        let case = case.assigning(None).being_in(GroupList::Known(groups));
         prop_assert_eq!(case.directory.in_assigned_group(), Some(false), "{:?}", case.directory);
     }
 }

@@ -82,7 +82,7 @@ async fn admin_page_changes_directory() {
         (response.status().as_u16(), response.headers()["location"].to_str().unwrap()),
         (303, &*format!("/#{person}"))
     );
-    assert_eq!(members(), [Member::Person(erin)]);
+    assert_eq!(members(), [Member::User(erin)]);
     admin_post(&world, "take-out", &both).await;
     assert!(members().is_empty());
 

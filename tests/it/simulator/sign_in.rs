@@ -155,8 +155,8 @@ async fn disallowed_users_get_an_error_redirect_or_page() {
         person.tenant_id = Some("0a0a0a0a-0000-4000-8000-00000000000a".parse::<TenantId>().unwrap());
     });
     let refuser = directory.person("Rita Refuser", |person| person.consents = false);
-    directory.assign_principal(Principal::Person(refuser), None);
-    directory.assign_principal(Principal::Person(other), None);
+    directory.assign_principal(Principal::User(refuser), None);
+    directory.assign_principal(Principal::User(other), None);
     let world = World::start(directory).await;
     let tenant = world.tenant();
 

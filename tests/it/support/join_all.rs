@@ -3,7 +3,7 @@
 use std::task::Poll;
 
 /// Runs all of them side by side; gives what came of each, in their order.
-pub(crate) async fn together<F: Future>(all: impl IntoIterator<Item = F>) -> Vec<F::Output> {
+pub(crate) async fn join_all<F: Future>(all: impl IntoIterator<Item = F>) -> Vec<F::Output> {
     let mut running: Vec<_> = all.into_iter().map(|one| (Box::pin(one), None)).collect();
     std::future::poll_fn(|context| {
         for (one, outcome) in &mut running {

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::net::TcpListener;
 
 /// A listener that counts who comes.
-pub(crate) struct Lure {
+pub(crate) struct PhishingSite {
     /// Scheme, host and port.
     pub(crate) origin: String,
     visits: Arc<AtomicUsize>,
 }
 
-impl Lure {
+impl PhishingSite {
     pub(crate) async fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());

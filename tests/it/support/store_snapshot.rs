@@ -12,7 +12,7 @@ use super::{Rows, World};
 /// Every row of the store with its version, what is kept of people's groups, how many sessions and sync records there
 /// are, and which of the records say that somebody was refused.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Traces {
+pub(crate) struct RowCounts {
     pub(crate) rows: Rows,
     versions: Vec<String>,
     /// What Entra last told of a person's groups, by object id; with the time since when.
@@ -23,7 +23,7 @@ pub(crate) struct Traces {
     refusals: Vec<String>,
 }
 
-impl Traces {
+impl RowCounts {
     /// The same after somebody was refused: with a record of that, for this reason, and nothing else.
     #[must_use]
     pub(crate) fn and_refused(mut self, why: &str) -> Self {
@@ -39,10 +39,10 @@ impl Traces {
 }
 
 impl World {
-    pub(crate) async fn traces(&self) -> Traces {
+    pub(crate) async fn traces(&self) -> RowCounts {
         let (sessions, runs) = self.sessions_and_runs().await;
         let (readings, refusals) = (self.readings().await, self.refusals().await);
-        Traces { rows: self.rows().await, versions: self.versions().await, readings, sessions, runs, refusals }
+        RowCounts { rows: self.rows().await, versions: self.versions().await, readings, sessions, runs, refusals }
     }
 
     /// What is kept of people's groups, by object id.

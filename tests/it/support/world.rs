@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use entra_simulator::{Directory, EntraSimulator, ObjectId, Options, TenantId};
 use entraway::config::{self, Config};
-use entraway::db::Store;
+use entraway::db::Db;
 use entraway::domain::{self, StoreKind};
 use entraway::http::App;
 use entraway::http::server::{self, ConnectionTimeouts};
@@ -74,7 +74,7 @@ pub(crate) async fn furnish(cluster: &PrivateCluster, kind: StoreKind, name: &st
         connection.close().await.unwrap();
         url = as_entraway(&url);
     }
-    let store = Store::new(kind, &url.clone().into(), 1).unwrap();
+    let store = Db::new(kind, &url.clone().into(), 1).unwrap();
     store.prepare().await.unwrap();
     store.close().await;
     url

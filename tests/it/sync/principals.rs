@@ -53,7 +53,7 @@ async fn assigned_user_or_service_principal_is_no_group(#[values(Native, LiteLlm
     let unassigned = world.simulator.edit(|directory| directory.group("Not assigned"));
     let alice = person(&world, "Alice Arden", &[group, unassigned]);
     world.simulator.edit(|directory| {
-        directory.assign_principal(Principal::Person(alice), Some("internal_user"));
+        directory.assign_principal(Principal::User(alice), Some("internal_user"));
         directory.assign_principal(Principal::ServicePrincipal(Uuid::new_v4()), Some("internal_user"));
         // An id alone makes no group of it, not even one that the person is in.
         directory.assign_principal(Principal::ServicePrincipal(unassigned.as_uuid()), None);
@@ -73,7 +73,7 @@ async fn directory_role_or_admin_unit_is_no_group(#[values(Native, LiteLlm)] sto
         let world = World::of(store).await;
         let [one, two] = assigned(&world, ["One", "Two"]);
         let alice = person(&world, "Alice Arden", &[]);
-        pretenders(&world, one, two, Member::Person(alice));
+        pretenders(&world, one, two, Member::User(alice));
         let service = world.service_with(|config| config.sync.nested_groups = nested).await;
         world.sign_in(&service, alice).await;
 
@@ -138,7 +138,7 @@ async fn directory_role_joins_no_team_without_service_principal(#[values(Native,
     let world = World::of(store).await;
     let [one, two] = assigned(&world, ["One", "Two"]);
     let alice = person(&world, "Alice Arden", &[]);
-    pretenders(&world, one, two, Member::Person(alice));
+    pretenders(&world, one, two, Member::User(alice));
     for group in [one, two] {
         team_by_hand(&world, &group, "A team").await;
         organization_by_hand(&world, &group, "An organization").await;

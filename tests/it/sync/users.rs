@@ -1,6 +1,6 @@
 //! A person's row: who it belongs to, what of it follows Entra, and what is left as somebody set it.
 
-use entra_simulator::{ObjectId, Person};
+use entra_simulator::{ObjectId, User};
 use rstest::rstest;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -10,7 +10,7 @@ use crate::support::sql_fixtures::MAKE_USER;
 use crate::support::{LiteLlm, Native, StoreKind, World};
 
 /// Changes the person in Entra.
-fn change(world: &World, person: ObjectId, change: impl FnOnce(&mut Person)) {
+fn change(world: &World, person: ObjectId, change: impl FnOnce(&mut User)) {
     world.simulator.edit(|directory| directory.change_person(person, change)).unwrap();
 }
 

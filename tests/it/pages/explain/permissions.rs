@@ -14,7 +14,7 @@ async fn explain_is_visible_to_the_user_and_operators_only(#[values(Native, Lite
     let [evals] = assigned(&scene.world, ["Evals"]);
     let alice = person(&scene.world, "Alice Arden", &[evals]);
     let erin = person(&scene.world, "Erin", &[evals]);
-    let change = |erin: &mut entra_simulator::Person| erin.app_roles = vec!["org_admin".to_owned()];
+    let change = |erin: &mut entra_simulator::User| erin.app_roles = vec!["org_admin".to_owned()];
     scene.world.simulator.edit(|directory| directory.change_person(erin, change)).unwrap();
     let mut alice_at = scene.world.sign_in(&scene.service, alice).await;
     let mut erin_at = scene.world.sign_in(&scene.service, erin).await;

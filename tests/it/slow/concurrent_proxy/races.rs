@@ -11,7 +11,7 @@ use sqlx::PgTransaction;
 use super::proxy::{LOCK_TEAM, Proxy, UPSERT_USER, delete_team};
 use super::{Memberships, in_teams, many_assigned, person};
 use crate::support::scene::until_it_waits;
-use crate::support::{Service, World, together};
+use crate::support::{Service, World, join_all};
 
 /// A group whose team and organization are there, and the database with a service.
 struct Scene {
@@ -63,7 +63,7 @@ impl Scene {
         };
         let sign_in = async { _ = self.world.sign_in(&self.service, self.alice).await };
         let both: [std::pin::Pin<Box<dyn Future<Output = ()> + '_>>; 2] = [Box::pin(proxy), Box::pin(sign_in)];
-        together(both).await;
+        join_all(both).await;
     }
 
     async fn assert_retried(&self) {
@@ -313,7 +313,7 @@ async fn two_deadlocks_in_a_row_are_retried() {
     };
     let sign_in = async { _ = scene.world.sign_in(&scene.service, scene.alice).await };
     let both: [std::pin::Pin<Box<dyn Future<Output = ()> + '_>>; 2] = [Box::pin(proxy), Box::pin(sign_in)];
-    together(both).await;
+    join_all(both).await;
     let run = scene.world.last_run().await;
     let retries = run["retries"].as_i64().unwrap();
     assert!(retries >= 2, "src/db/apply.rs, apply: {retries} retries after two deadlocks: {run:#}");
@@ -336,7 +336,7 @@ async fn side_by_side(scene: &Scene, table: &'static str, people: [ObjectId; 2])
     let second = async { _ = scene.world.sign_in(&scene.service, people[1]).await };
     let all: [std::pin::Pin<Box<dyn Future<Output = ()> + '_>>; 3] =
         [Box::pin(proxy), Box::pin(first), Box::pin(second)];
-    together(all).await;
+    join_all(all).await;
     assert_eq!(super::retries(&scene.world).await, 0, "sign-ins of ours lose no race against each other");
 }
 

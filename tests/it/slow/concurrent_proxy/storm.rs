@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::proxy::Proxy;
 use super::{Memberships, in_teams, many_assigned, person, retries, rows};
-use crate::support::{Browser, Service, World, together};
+use crate::support::{Browser, Service, World, join_all};
 
 /// So many sign in at the same moment; the others follow as these are done.
 const AT_ONCE: usize = 20;
@@ -133,7 +133,7 @@ async fn signin_storm_beside_busy_proxy_loses_nothing() {
         tokio::spawn(upkeep(proxy.clone(), teams.clone(), people.clone(), stop.clone())),
         tokio::spawn(edits(proxy.clone(), teams.clone(), people.clone(), stop.clone())),
     ];
-    let refused = together((0..AT_ONCE).map(|first| lane(&world, &instances, &people, first))).await.concat();
+    let refused = join_all((0..AT_ONCE).map(|first| lane(&world, &instances, &people, first))).await.concat();
     let mut expected: Vec<String> = people.iter().flat_map(|(person, groups)| in_teams(person, groups)).collect();
     for administrator in administrators {
         expected.extend(administrator.await.unwrap().expect("the proxy's administrators see no error"));

@@ -7,7 +7,7 @@ use rstest::rstest;
 
 use super::storm::{LONG, until};
 use crate::support::scene::{assigned, person, until_it_waits};
-use crate::support::{Browser, LiteLlm, Native, StoreKind, World, together};
+use crate::support::{Browser, LiteLlm, Native, StoreKind, World, join_all};
 
 /// docs/reference/limits.md: a lock in the database, after as long a wait for a connection; and what a busy machine adds.
 const IN_TIME: Duration = Duration::from_secs(8 + 5 + 7);
@@ -77,7 +77,7 @@ async fn blocked_signins_leave_connections_for_reads(#[values(Native, LiteLlm)] 
         .map(|(callback, mut browser)| tokio::spawn(async move { browser.get(callback).await }))
         .collect();
     until_it_waits(&world).await;
-    until("as many hang as may", async || service.app.store().pool().in_use >= 3).await;
+    until("as many hang as may", async || service.app.db().pool().in_use >= 3).await;
     let begin = Instant::now();
     for browser in &mut known {
         // Not in memory yet: each is read from the database.
@@ -91,7 +91,7 @@ async fn blocked_signins_leave_connections_for_reads(#[values(Native, LiteLlm)] 
     assert!(!signing_in.iter().all(tokio::task::JoinHandle::is_finished), "the sign-ins still hang");
 
     held.rollback().await.unwrap();
-    let answers = together(signing_in.into_iter().map(async |one| one.await.unwrap())).await;
+    let answers = join_all(signing_in.into_iter().map(async |one| one.await.unwrap())).await;
     let took = begin.elapsed();
     assert!(took < IN_TIME, "the last one was answered after {took:?}");
     for answer in &answers {

@@ -9,7 +9,7 @@ use url::Url;
 use super::storm::until;
 use crate::errors::{shown, tells_nothing};
 use crate::support::scene::person;
-use crate::support::{Answer, Browser, Service, World, together};
+use crate::support::{Answer, Browser, Service, World, join_all};
 
 const PEOPLE: usize = 40;
 
@@ -47,7 +47,7 @@ async fn at_the_door(world: &World, service: &Service) -> Vec<(Browser, Url)> {
 
 /// All of them come in at the same moment, while somebody who is signed in goes on.
 async fn all_come_in(waiting: Vec<(Browser, Url)>, known: &mut Browser, service: &Service) -> Vec<(Browser, Answer)> {
-    let come = together(waiting.into_iter().map(async |(mut browser, callback)| {
+    let come = join_all(waiting.into_iter().map(async |(mut browser, callback)| {
         let answer = browser.get(callback).await;
         (browser, answer)
     }));
@@ -145,7 +145,7 @@ async fn concurrent_logins_share_failed_key_fetches() {
         // Slow as well, so that all of them ask before there is an answer.
         world.simulator.fault(FaultRule::on(Endpoint::Discovery, first).times(1));
         world.simulator.fault(FaultRule::on(endpoint, fault));
-        let answers = together((0..PEOPLE).map(async |_| Browser::new().get(fresh.at("/sso/login")).await)).await;
+        let answers = join_all((0..PEOPLE).map(async |_| Browser::new().get(fresh.at("/sso/login")).await)).await;
         for answer in answers {
             assert_eq!(
                 (answer.status.as_u16(), answer.code().as_str()),

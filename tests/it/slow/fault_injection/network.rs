@@ -11,7 +11,7 @@ use super::storm::{
     everybodys_group, nothing_is_half, until,
 };
 use super::tcp_proxy::{Lost, Proxy};
-use crate::support::{Browser, LiteLlm, Native, Service, StoreKind, World, together};
+use crate::support::{Browser, LiteLlm, Native, Service, StoreKind, World, join_all};
 
 const TIMES: usize = 15;
 
@@ -131,7 +131,7 @@ async fn idle_connection_loss_does_not_fail_forward_auth() {
     let ask = async || browser.clone().get(service.at("/auth/verify")).await.status.as_u16();
     for turn in 0..20 {
         // At once, before anybody else has found out about the last cut.
-        assert_eq!(together((0..6).map(|_| ask())).await, [200; 6], "turn {turn}, after the cut of the one before");
+        assert_eq!(join_all((0..6).map(|_| ask())).await, [200; 6], "turn {turn}, after the cut of the one before");
         proxy.cut();
     }
 }
@@ -153,7 +153,7 @@ async fn pool_recovers_when_network_stalls_under_load() {
         proxy.silence();
         lock.rollback().await.unwrap();
     };
-    let (asked, ()) = tokio::join!(together((0..12).map(|_| ask())), falls_silent);
+    let (asked, ()) = tokio::join!(join_all((0..12).map(|_| ask())), falls_silent);
     assert_eq!(asked, [503; 12], "all connections were in use when the network fell silent");
     until("there is an answer again", async || ask().await == 200).await;
 }

@@ -17,7 +17,7 @@ use crate::cli::program::{CONFIG, Folder, Journey, Program, environment, run};
 use crate::docs::markdown::document;
 use crate::support::redis::free_port;
 use crate::support::scene::{many_assigned, person};
-use crate::support::{Answer, Browser, LiteLlm, Native, Service, StoreKind, World, cluster, together};
+use crate::support::{Answer, Browser, LiteLlm, Native, Service, StoreKind, World, cluster, join_all};
 
 /// So many connections PgBouncer has to the database; an instance has five to PgBouncer.
 const POOL: usize = 3;
@@ -224,7 +224,7 @@ async fn pgbouncer_signin_storm_loses_nothing_and_leaves_no_state(
         }
         None
     };
-    let refused = together((0..LANES).map(async |lane| {
+    let refused = join_all((0..LANES).map(async |lane| {
         let mut refused = Vec::new();
         for (n, (person, _)) in people.iter().enumerate().skip(lane).step_by(LANES) {
             refused.extend(one(n, *person).await);
@@ -248,7 +248,7 @@ async fn signins_recover_after_pgbouncer_restart(#[values(Native, LiteLlm)] stor
     let service = world.service().await;
     let people = people(&world);
     let begin = Instant::now();
-    let storm = together(people.iter().enumerate().map(async |(n, (person, _))| {
+    let storm = join_all(people.iter().enumerate().map(async |(n, (person, _))| {
         let mut refusals = 0;
         tokio::time::sleep(Duration::from_millis(20) * u32::try_from(n).unwrap()).await;
         loop {
@@ -345,7 +345,7 @@ async fn migrate_and_serve_work_through_pgbouncer(#[values(Native, LiteLlm)] sto
     let env = environment(&world);
     let newest = sqlx::migrate!().iter().last().unwrap().version;
     let migrate = ["migrate", "--config", config.as_str()];
-    for ended in together((0..3).map(|_| run(&folder, &migrate, &env))).await {
+    for ended in join_all((0..3).map(|_| run(&folder, &migrate, &env))).await {
         assert_eq!(ended.code, 0, "{ended:?}; PgBouncer says:\n{}", pooler.log());
         assert!(ended.stdout.contains(&format!("at version {newest}")), "{ended:?}");
     }

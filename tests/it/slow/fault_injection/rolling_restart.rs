@@ -12,7 +12,7 @@ use super::haproxy::{HaProxy, LIMIT, replaced, settings};
 use crate::cli::program::{CONFIG, Folder, Journey, Program, environment, with};
 use crate::support::redis::free_port;
 use crate::support::scene::{many_assigned, person};
-use crate::support::{Browser, World, together};
+use crate::support::{Browser, World, join_all};
 
 /// So many ask who is signed in, each on a connection of its own, again and again: enough for one of them to ask a replica
 /// just when it closes the connection.
@@ -106,8 +106,8 @@ async fn rolling_restart_loses_no_request() {
     assert_eq!(answer.status, 303, "{answer:#?}");
 
     let load = Arc::new(Load::default());
-    let asking = together((0..ASKING).map(|_| asks(&load, &base, &journey.browser)));
-    let signing_in = together((0..SIGNING_IN).map(|n| sign_in(&load, &world, &base, &people[1 + 9 * n..][..9])));
+    let asking = join_all((0..ASKING).map(|_| asks(&load, &base, &journey.browser)));
+    let signing_in = join_all((0..SIGNING_IN).map(|n| sign_in(&load, &world, &base, &people[1 + 9 * n..][..9])));
     let restarts = async {
         for round in 0..2 {
             for (n, server) in servers.iter().enumerate() {

@@ -19,7 +19,7 @@ use super::postgres_restart::{Dice, Restarted, restart_postgres};
 use crate::cli::program::{CONFIG, Folder, Program, environment, with};
 use crate::support::redis::free_port;
 use crate::support::scene::{many_assigned, person};
-use crate::support::{Answer, Browser, Native, World, together};
+use crate::support::{Answer, Browser, Native, World, join_all};
 
 /// A kill is noted before it happens, and takes so long at most.
 const KILLING: Duration = Duration::from_secs(2);
@@ -318,7 +318,7 @@ async fn random_faults_lose_nothing_and_leak_nothing() {
         stay.push(soak.sign_in(stays).await.unwrap().expect("nothing is broken yet"));
     }
     let ids: Vec<ObjectId> = people.iter().map(|(person, _)| *person).collect();
-    let lives = together(stay.iter().zip(seed + 1..).map(|(stays, number)| soak.lives(number, &ids, stays)));
+    let lives = join_all(stay.iter().zip(seed + 1..).map(|(stays, number)| soak.lives(number, &ids, stays)));
     let breaking = async {
         let until = Instant::now() + Duration::from_secs(seconds);
         breaks(&soak, &mut programs, start, seed, until).await;

@@ -14,7 +14,7 @@ use url::Url;
 
 use crate::support::scene::assigned;
 pub(super) use crate::support::scene::{LONG, until};
-use crate::support::{Answer, Browser, LiteLlm, Service, World, together};
+use crate::support::{Answer, Browser, LiteLlm, Service, World, join_all};
 
 /// So many sign in at a time: more than a test's service has connections to the database.
 const AT_A_TIME: usize = 6;
@@ -237,7 +237,7 @@ pub(super) async fn nothing_is_half(world: &World, tries: &[Try], when: &str) {
 pub(super) async fn everybody_gets_in_now(world: &World, base: &Url, tries: &mut [Try]) {
     for some in tries.chunks_mut(AT_A_TIME) {
         let late = some.iter_mut().filter(|one| one.came != Came::In);
-        together(late.map(async |one| {
+        join_all(late.map(async |one| {
             one.again(&world.simulator, base).await;
             assert_eq!(one.came, Came::In, "{} tries again when all is well", one.person);
         }))

@@ -18,7 +18,7 @@ fn many(world: &World) -> (ObjectId, Vec<GroupId>) {
         let ids: Vec<GroupId> = (0..MANY).map(|_| GroupId::from(Uuid::new_v4())).collect();
         for (number, &id) in ids.iter().enumerate() {
             let name = format!("Group {number}");
-            let members = vec![Member::Person(alice)];
+            let members = vec![Member::User(alice)];
             directory.groups.push(Group { id, name, kind: GroupKind::Security, members });
             directory.assign(id);
         }

@@ -6,7 +6,7 @@ use entra_simulator::{Endpoint, Fault, FaultRule, TokenKind};
 use rstest::rstest;
 
 use super::{List, Scene};
-use crate::support::{LiteLlm, Native, StoreKind, together};
+use crate::support::{LiteLlm, Native, StoreKind, join_all};
 
 const LONG: Duration = Duration::from_mins(1);
 
@@ -31,8 +31,8 @@ async fn faults_beyond_the_budget_make_the_list_unknown(#[values(Native, LiteLlm
     let cases: Vec<(List, Trouble)> =
         List::BOTH.into_iter().flat_map(|list| troubles().into_iter().map(move |trouble| (list, trouble))).collect();
     // All at once, since each takes as long as the budget.
-    let scenes = together(cases.iter().map(|_| Scene::new(store))).await;
-    together(scenes.iter().zip(cases).map(async |(scene, (list, (how, said, faults)))| {
+    let scenes = join_all(cases.iter().map(|_| Scene::new(store))).await;
+    join_all(scenes.iter().zip(cases).map(async |(scene, (list, (how, said, faults)))| {
         for (page, fault) in faults {
             scene.world.simulator.fault(FaultRule { page, ..FaultRule::on(list.endpoint(), fault) });
         }

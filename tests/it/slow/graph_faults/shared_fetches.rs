@@ -8,7 +8,7 @@ use entra_simulator::{Endpoint, Fault, FaultRule, ObjectId, TokenKind};
 use rstest::rstest;
 use url::Url;
 
-use crate::support::{Browser, LiteLlm, Native, Service, StoreKind, World, together};
+use crate::support::{Browser, LiteLlm, Native, Service, StoreKind, World, join_all};
 
 async fn with_ttl(world: &World, seconds: u64) -> Service {
     world.service_with(|config| config.sync.assigned_groups_ttl = Duration::from_secs(seconds)).await
@@ -91,7 +91,7 @@ async fn concurrent_signins_share_one_fetch_without_caching() {
         }
         let waiting = at_the_door(&world, &service, alice, 20).await;
         let statuses =
-            together(waiting.into_iter().map(async |(mut browser, url)| browser.get(url).await.status.as_u16())).await;
+            join_all(waiting.into_iter().map(async |(mut browser, url)| browser.get(url).await.status.as_u16())).await;
         assert_eq!(statuses, [303; 20], "{fault:?}");
         // The first asks; those who came meanwhile asked before its answer was there, and share it.
         assert!(readings(&world) <= 4, "{} readings for twenty people ({fault:?})", readings(&world));
@@ -105,7 +105,7 @@ async fn concurrent_signins_at_startup_share_token_and_keys(#[values(Native, Lit
     let world = World::of(store).await;
     let (alice, _) = world.alice();
     let service = with_ttl(&world, 60).await;
-    let begun = together((0..20).map(|_| {
+    let begun = join_all((0..20).map(|_| {
         let service = &service;
         async move {
             let mut browser = Browser::new();
@@ -116,7 +116,7 @@ async fn concurrent_signins_at_startup_share_token_and_keys(#[values(Native, Lit
     .await;
     assert_eq!(world.simulator.requests_to(Endpoint::Keys).len(), 1);
     assert_eq!(world.simulator.requests_to(Endpoint::Discovery).len(), 1);
-    let statuses = together(begun.into_iter().map(async |(mut browser, entra)| {
+    let statuses = join_all(begun.into_iter().map(async |(mut browser, entra)| {
         let callback = browser.pick(&world.simulator, &service, &entra, alice).await;
         browser.get(callback).await.status.as_u16()
     }))

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::fixture::SETTINGS;
 use super::{Scene, scene};
 use crate::litellm::support::{json as value, places, take_text, take_time, team};
+use crate::support::join_all;
 use crate::support::scene::{assigned, person};
-use crate::support::together;
 
 /// The membership of a team without the user's id, with its budget's row in place of the budget's id.
 async fn membership(scene: &Scene, user: ObjectId, team: GroupId) -> Value {
@@ -109,7 +109,7 @@ async fn concurrent_member_adds_and_signins_lose_nothing() {
         added.push(user);
     }
 
-    let sign_ins = together(signed_in.iter().map(|user| scene.sign_in(*user)));
+    let sign_ins = join_all(signed_in.iter().map(|user| scene.sign_in(*user)));
     let adds = async {
         for user in &added {
             for group in groups {
