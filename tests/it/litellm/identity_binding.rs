@@ -1,4 +1,4 @@
-//! SessionOwner a row is when two people could claim it: the proxy's own sign-in and administrators write `sso_user_id`, and
+//! Whose a row is when two people could claim it: the proxy's own sign-in and administrators write `sso_user_id`, and
 //! nobody may get into another person's row, or keep it, by that.
 
 use entra_simulator::{ObjectId, TenantId};
