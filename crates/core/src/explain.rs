@@ -9,13 +9,16 @@ mod team;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Utc};
+
 use crate::domain::{Identity, StoreKind, UserRole};
 use crate::policy::Policy;
 
+use messages::{in_other_organization, list_words};
+
 pub use facts::{
-    AssignedGroups, Facts, FailureFacts, GroupFacts, Kind, KnownTeam, ListFacts, ListState, OrganizationFacts,
-    OrganizationMemberFacts, Outcome, Places, ReadingFacts, RunFacts, Source, TeamFacts, TeamMemberFacts, TeamOrigin,
-    UserFacts,
+    Facts, FailureFacts, GroupFacts, Kind, KnownTeam, ListFacts, ListState, MemberFacts, OrganizationFacts, Outcome,
+    Places, ReadingFacts, RunFacts, Source, TeamFacts, TeamOrigin, UserFacts,
 };
 pub use report::{
     Explanation, GroupReport, ListReport, MembershipReport, MembershipWhy, Message, OrganizationVerdict, Readings,
@@ -49,18 +52,18 @@ pub fn explain(facts: &Facts, rules: Rules<'_>) -> Explanation {
         },
         role: role(user, rules.policy),
         sign_in: sign_in(facts),
-        readings: explainer.readings(),
+        readings: readings(facts),
         groups: explainer.groups(),
         memberships: explainer.memberships(),
     }
 }
 
-/// Why a team is standalone.
+/// Why a team is standalone. Only operators get the database's message.
 #[must_use]
-pub fn standalone(origin: Option<&TeamOrigin>, organizations_on: bool) -> Standalone {
+pub fn standalone(origin: Option<&TeamOrigin>, organizations_on: bool, for_operator: bool) -> Standalone {
     match origin {
         Some(TeamOrigin { made_at, organization_refused: Some(why), .. }) => {
-            Standalone::OrganizationRefused { at: *made_at, why: Some(why.clone()) }
+            Standalone::OrganizationRefused { at: *made_at, why: for_operator.then(|| why.clone()) }
         }
         Some(origin) if origin.organizations_on => Standalone::TakenOut { at: origin.made_at },
         Some(origin) if organizations_on => Standalone::OrganizationsWereOff { at: origin.made_at },
@@ -102,9 +105,38 @@ fn sign_in(facts: &Facts) -> SignInReport {
     let state = match &facts.newest {
         None => SignIn::Never,
         Some(RunFacts { started_at, outcome: Outcome::SignedIn, .. }) => SignIn::SignedIn { at: *started_at },
-        Some(RunFacts { started_at, outcome, .. }) => SignIn::Refused { at: *started_at, outcome: *outcome },
+        Some(RunFacts { started_at, outcome: Outcome::Denied(denial), .. }) => {
+            SignIn::Refused { at: *started_at, outcome: *denial }
+        }
     };
     SignInReport { words: state.words(facts.user.has_row), state }
+}
+
+fn readings(facts: &Facts) -> Readings {
+    let (newest, reading) = (facts.newest.as_ref(), facts.reading.as_ref());
+    // An older list counts only if it was stored.
+    let report = |list: &str, times: &ListFacts, stored: bool, state: Option<ListState>, why: Option<&String>| {
+        let state = state.unwrap_or(ListState::NotRead);
+        let times = ListFacts { as_of: times.as_of.filter(|_| stored), ..*times };
+        let words = list_words(list, state, &times, why);
+        ListReport { state, as_of: times.as_of, unknown_since: times.unknown_since, why: why.cloned(), words }
+    };
+    Readings {
+        member_of: report(
+            "The user's groups",
+            &facts.member_of,
+            reading.is_some(),
+            newest.map(|run| run.member_of),
+            newest.and_then(|run| run.member_of_why.as_ref()),
+        ),
+        assigned_groups: report(
+            "The groups assigned to the app",
+            &facts.assigned_groups,
+            reading.is_some_and(|reading| reading.assigned_groups != ListState::Unknown),
+            newest.map(|run| run.assigned_groups),
+            newest.and_then(|run| run.assigned_groups_why.as_ref()),
+        ),
+    }
 }
 
 /// The facts, indexed by ID.
@@ -112,59 +144,20 @@ struct Explainer<'a> {
     facts: &'a Facts,
     rules: Rules<'a>,
     teams: BTreeMap<&'a str, &'a TeamFacts>,
-    team_members: BTreeMap<&'a str, &'a TeamMemberFacts>,
+    team_members: BTreeMap<&'a str, &'a MemberFacts>,
     organizations: BTreeMap<&'a str, &'a OrganizationFacts>,
     organization_members: BTreeSet<&'a str>,
-    /// Rows that the database rejected at the last complete sync.
-    failures: BTreeMap<(bool, &'a str), &'a FailureFacts>,
 }
 
 impl<'a> Explainer<'a> {
     fn new(facts: &'a Facts, rules: Rules<'a>) -> Self {
-        let failures = facts.complete.iter().flat_map(|run| &run.failures);
         Self {
             facts,
             rules,
             teams: facts.teams.iter().map(|team| (&*team.id, team)).collect(),
-            team_members: facts.team_members.iter().map(|member| (&*member.team_id, member)).collect(),
+            team_members: facts.team_members.iter().map(|member| (&*member.id, member)).collect(),
             organizations: facts.organizations.iter().map(|one| (&*one.id, one)).collect(),
-            organization_members: facts.organization_members.iter().map(|one| &*one.organization_id).collect(),
-            failures: failures.map(|failure| ((failure.kind == Kind::Team, &*failure.id), failure)).collect(),
-        }
-    }
-
-    fn readings(&self) -> Readings {
-        let newest = self.facts.newest.as_ref();
-        let reading = self.facts.reading.as_ref();
-        let list = |list: &ListFacts, state: Option<ListState>, why: Option<&String>, assigned: bool| {
-            let stored = reading.is_some_and(|stored| !assigned || stored.assigned_groups != AssignedGroups::Unknown);
-            let state = state.unwrap_or(ListState::NotRead);
-            let mut report = ListReport {
-                state,
-                // An older list counts only if it was stored.
-                as_of: list.as_of.filter(|_| stored),
-                unknown_since: list.unknown_since,
-                why: why.cloned(),
-                words: Message::default(),
-            };
-            report.words = report.words(assigned);
-            report
-        };
-        let Facts { member_of, assigned_groups, .. } = self.facts;
-        let state = |pick: fn(&RunFacts) -> ListState| newest.map(pick);
-        Readings {
-            member_of: list(
-                member_of,
-                state(|run| run.member_of),
-                newest.and_then(|run| run.member_of_why.as_ref()),
-                false,
-            ),
-            assigned_groups: list(
-                assigned_groups,
-                state(|run| run.assigned_groups),
-                newest.and_then(|run| run.assigned_groups_why.as_ref()),
-                true,
-            ),
+            organization_members: facts.organization_members.iter().map(|member| &*member.id).collect(),
         }
     }
 
@@ -178,45 +171,61 @@ impl<'a> Explainer<'a> {
 
     fn group(&self, reading: &ReadingFacts, id: &str, group: &GroupFacts) -> GroupReport {
         let verdict = self.verdict(reading, id, group);
-        let team = self.teams.get(id).copied();
         let counts = !matches!(verdict, Verdict::NotAssigned { .. } | Verdict::AssignmentUnknown { .. });
-        let mut report = GroupReport {
+        let organization = if counts { self.organization(reading, id) } else { None };
+        let standalone = self.teams.get(id).filter(|team| counts && team.organization_id.is_none());
+        let standalone = standalone.map(|team| {
+            self::standalone(team.made.as_ref(), self.rules.policy.also_create_orgs, self.rules.for_operator)
+        });
+        let elsewhere = self.other_organization(id).filter(|_| self.rules.policy.also_create_orgs);
+        let words = [
+            Some(verdict.words()),
+            organization.as_ref().map(OrganizationVerdict::words),
+            standalone.as_ref().map(Standalone::words),
+            elsewhere.map(|(_, name)| in_other_organization(name)),
+        ];
+        GroupReport {
             id: id.to_owned(),
             name: group.name.clone(),
             assigned: group.assigned,
-            organization: if counts { self.organization(reading, id) } else { None },
-            standalone: team.filter(|_| counts).and_then(|team| self.standalone(team)),
             verdict,
-            words: Message::default(),
-        };
-        report.words = report.words(team, self.rules.policy.also_create_orgs);
-        report
+            organization,
+            standalone,
+            words: Message::join(words.into_iter().flatten().collect()),
+        }
+    }
+
+    /// ID and name of a team's organization, if it is not the group's own; the ID if it has no name.
+    fn other_organization(&self, group: &str) -> Option<(&'a str, &'a str)> {
+        let team = self.teams.get(group)?;
+        let id = team.organization_id.as_deref().filter(|id| *id != group)?;
+        Some((id, team.organization_name.as_deref().unwrap_or(id)))
     }
 
     fn verdict(&self, reading: &ReadingFacts, id: &str, group: &GroupFacts) -> Verdict {
-        let member = self.team_members.get(id).copied();
-        let in_team = member.is_some_and(is_complete);
+        let team_exists = self.teams.contains_key(id);
+        let member = self.team_members.get(id);
+        let partial = member.and_then(|member| member.partial());
+        let in_team = member.is_some() && partial.is_none();
         match (reading.assigned_groups, group.assigned) {
-            (AssignedGroups::NotConfigured, _) if !self.teams.contains_key(id) => return Verdict::NoServicePrincipal,
-            (AssignedGroups::NotConfigured, _) | (_, Some(true)) => {}
+            (ListState::NotConfigured, _) if !team_exists => return Verdict::NoServicePrincipal,
+            (ListState::NotConfigured, _) | (_, Some(true)) => {}
             (_, Some(false)) => return Verdict::NotAssigned { in_team },
             (_, None) => return Verdict::AssignmentUnknown { in_team },
         }
-        let complete = self.facts.complete.as_ref();
-        let denied = complete.filter(|run| run.outcome != Outcome::SignedIn);
-        match (self.teams.get(id), member, denied) {
-            (_, Some(_), _) if in_team => Verdict::Joined,
-            (Some(_), Some(TeamMemberFacts { places: Some(places), .. }), _) => {
-                Verdict::PartialMembership { places: *places }
-            }
-            (_, _, Some(run)) => Verdict::UserDenied { at: run.started_at },
-            (Some(_), ..) => Verdict::NotInTeam,
-            (None, ..) => match (self.failures.get(&(true, id)), complete) {
-                (Some(failure), Some(run)) => {
-                    Verdict::TeamRefused { at: run.started_at, why: self.database_message(&failure.why) }
-                }
-                _ => Verdict::NoTeam,
-            },
+        let denied = self.facts.complete.as_ref().filter(|run| run.outcome != Outcome::SignedIn);
+        if in_team {
+            Verdict::Joined
+        } else if let Some(places) = partial.filter(|_| team_exists) {
+            Verdict::PartialMembership { places }
+        } else if let Some(run) = denied {
+            Verdict::UserDenied { at: run.started_at }
+        } else if team_exists {
+            Verdict::NotInTeam
+        } else if let Some((at, why)) = self.failure(Kind::Team, id) {
+            Verdict::TeamRefused { at, why }
+        } else {
+            Verdict::NoTeam
         }
     }
 
@@ -225,84 +234,55 @@ impl<'a> Explainer<'a> {
             return None;
         }
         // A team in another organization: no own organization is created.
-        if let Some(elsewhere) =
-            self.teams.get(id).and_then(|team| team.organization_id.as_deref()).filter(|o| *o != id)
-        {
-            let joined = self.organization_members.contains(elsewhere);
+        let other = self.other_organization(id).map(|(other, _)| other);
+        if other.is_some() || self.organizations.contains_key(id) {
+            let joined = self.organization_members.contains(other.unwrap_or(id));
             return Some(if joined { OrganizationVerdict::Joined } else { OrganizationVerdict::NotInIt });
         }
-        let exists = self.organizations.contains_key(id);
-        match (self.failures.get(&(false, id)), &self.facts.complete) {
-            _ if exists && self.organization_members.contains(id) => Some(OrganizationVerdict::Joined),
-            _ if exists => Some(OrganizationVerdict::NotInIt),
-            // Without a service principal, no organization is created.
-            _ if reading.assigned_groups == AssignedGroups::NotConfigured => None,
-            (Some(failure), Some(run)) => {
-                Some(OrganizationVerdict::Refused { at: run.started_at, why: self.database_message(&failure.why) })
-            }
-            _ => Some(OrganizationVerdict::NotMade),
-        }
-    }
-
-    fn standalone(&self, team: &TeamFacts) -> Option<Standalone> {
-        if team.organization_id.is_some() {
+        // Without a service principal, no organization is created.
+        if reading.assigned_groups == ListState::NotConfigured {
             return None;
         }
-        Some(match standalone(team.made.as_ref(), self.rules.policy.also_create_orgs) {
-            Standalone::OrganizationRefused { at, why } => {
-                Standalone::OrganizationRefused { at, why: why.and_then(|why| self.database_message(&why)) }
-            }
-            other => other,
-        })
+        let failure = self.failure(Kind::Organization, id);
+        Some(failure.map_or(OrganizationVerdict::NotMade, |(at, why)| OrganizationVerdict::Refused { at, why }))
     }
 
-    fn database_message(&self, why: &str) -> Option<String> {
-        self.rules.for_operator.then(|| why.to_owned())
+    /// When and why the database rejected a row at the last complete sync. Only operators get its message.
+    fn failure(&self, kind: Kind, id: &str) -> Option<(DateTime<Utc>, Option<String>)> {
+        let run = self.facts.complete.as_ref()?;
+        let failure = run.failures.iter().find(|failure| failure.kind == kind && failure.id == id)?;
+        Some((run.started_at, self.rules.for_operator.then(|| failure.why.clone())))
     }
 
     fn memberships(&self) -> Vec<MembershipReport> {
-        let store = self.rules.store;
-        let report = |kind, id: &str, source, why: MembershipWhy| MembershipReport {
-            kind,
-            id: id.to_owned(),
-            name: None,
-            role: None,
-            organization: None,
-            source,
-            words: why.words(kind, store),
-            why,
-        };
-        let teams = self.facts.team_members.iter().map(|member| {
-            let team = self.teams.get(&*member.team_id);
-            let why = match member.places.filter(|places| !places.all()) {
+        let report = |kind, member: &MemberFacts, name: Option<&String>, organization: Option<&String>, group: &str| {
+            let why = match member.partial() {
                 Some(places) => MembershipWhy::Partial { places },
-                None => self.membership_why(&member.team_id, member.source),
+                None => self.membership_why(group, member.source),
             };
             MembershipReport {
-                name: team.and_then(|team| team.name.clone()),
+                kind,
+                id: member.id.clone(),
+                name: name.cloned(),
                 role: member.role.clone(),
-                organization: team
-                    .and_then(|team| team.organization_name.clone().or_else(|| team.organization_id.clone())),
-                ..report(Kind::Team, &member.team_id, member.source, why)
+                organization: organization.cloned(),
+                source: member.source,
+                words: why.words(kind, self.rules.store),
+                why,
             }
-        });
+        };
         let organizations = self.facts.organization_members.iter().map(|member| {
-            let organization = self.organizations.get(&*member.organization_id);
-            MembershipReport {
-                name: organization.and_then(|organization| organization.name.clone()),
-                role: member.role.clone(),
-                ..report(
-                    Kind::Organization,
-                    &member.organization_id,
-                    member.source,
-                    self.membership_why(self.group_of(&member.organization_id), member.source),
-                )
-            }
+            let name = self.organizations.get(&*member.id).and_then(|organization| organization.name.as_ref());
+            report(Kind::Organization, member, name, None, self.group_of(&member.id))
+        });
+        let teams = self.facts.team_members.iter().map(|member| {
+            let team = self.teams.get(&*member.id);
+            let name = team.and_then(|team| team.name.as_ref());
+            let organization = team.and_then(|team| team.organization_name.as_ref().or(team.organization_id.as_ref()));
+            report(Kind::Team, member, name, organization, &member.id)
         });
         let mut all: Vec<MembershipReport> = organizations.chain(teams).collect();
-        all.sort_by_key(|one| {
-            (one.name.as_ref().unwrap_or(&one.id).to_lowercase(), one.id.clone(), one.kind == Kind::Team)
-        });
+        all.sort_by_key(|one| (one.name.as_ref().unwrap_or(&one.id).to_lowercase(), one.id.clone(), one.kind));
         all
     }
 
@@ -314,26 +294,18 @@ impl<'a> Explainer<'a> {
         groups.find(|id| reading.groups.contains_key(*id)).unwrap_or(organization)
     }
 
-    fn membership_why(&self, id: &str, source: Source) -> MembershipWhy {
+    fn membership_why(&self, group: &str, source: Source) -> MembershipWhy {
         let reading = self.facts.reading.as_ref();
-        let group = reading.and_then(|reading| reading.groups.get(id));
-        let counts = |reading: &ReadingFacts, group: &GroupFacts| {
-            reading.assigned_groups == AssignedGroups::NotConfigured || group.assigned == Some(true)
-        };
-        match (source, reading, group) {
-            (Source::Manual, Some(reading), Some(group)) => {
-                MembershipWhy::ByHand { of_their_group: counts(reading, group) }
-            }
-            (Source::Manual, ..) => MembershipWhy::ByHand { of_their_group: false },
-            (Source::Entra, Some(reading), Some(group)) if counts(reading, group) => MembershipWhy::FromEntra,
-            (Source::Entra, _, Some(GroupFacts { assigned: Some(false), .. })) => MembershipWhy::GroupNotAssigned,
-            (Source::Entra, Some(_), None) => MembershipWhy::GroupLeft,
-            (Source::Entra, ..) => MembershipWhy::GroupUnknown,
+        let group = reading.and_then(|reading| reading.groups.get(group));
+        let assigned = group.and_then(|group| group.assigned);
+        let all_count = reading.is_some_and(|reading| reading.assigned_groups == ListState::NotConfigured);
+        let counts = group.is_some() && (all_count || assigned == Some(true));
+        match source {
+            Source::Manual => MembershipWhy::ByHand { of_their_group: counts },
+            Source::Entra if counts => MembershipWhy::FromEntra,
+            Source::Entra if assigned == Some(false) => MembershipWhy::GroupNotAssigned,
+            Source::Entra if reading.is_some() && group.is_none() => MembershipWhy::GroupLeft,
+            Source::Entra => MembershipWhy::GroupUnknown,
         }
     }
-}
-
-/// Whether a membership is complete in all its places.
-fn is_complete(member: &TeamMemberFacts) -> bool {
-    member.places.is_none_or(Places::all)
 }

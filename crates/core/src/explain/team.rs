@@ -69,124 +69,93 @@ pub fn explain_team(
     nested_groups: bool,
 ) -> Answer {
     let wanted = wanted.trim();
-    let called = |id: &str, name: Option<&String>| {
-        let same = |text: &str| text.trim().to_lowercase() == wanted.to_lowercase();
-        same(id) || name.is_some_and(|name| same(name))
-    };
-    let mut found: Vec<(&str, Option<&String>)> = Vec::new();
+    let is_wanted = |text: &str| text.trim().to_lowercase() == wanted.to_lowercase();
     let groups = explanation.groups.iter().map(|group| (&*group.id, group.name.as_ref()));
     let memberships = explanation.memberships.iter().map(|one| (&*one.id, one.name.as_ref()));
     let known = teams.unwrap_or_default().iter().map(|team| (&*team.id, team.name.as_ref()));
+    let mut findings: Vec<TeamFinding> = Vec::new();
     // A renamed group is found by its new name and by its team's old one.
-    for (id, name) in groups.chain(memberships).chain(known).filter(|(id, name)| called(id, *name)) {
-        if !found.iter().any(|(known, _)| *known == id) {
-            found.push((id, name));
+    for (id, name) in groups.chain(memberships).chain(known) {
+        let found = findings.iter().any(|finding| finding.id.as_deref() == Some(id));
+        if !found && (is_wanted(id) || name.is_some_and(|name| is_wanted(name))) {
+            let (case, words) = case_of(explanation, id, nested_groups);
+            findings.push(TeamFinding { id: Some(id.to_owned()), name: name.cloned(), case, words });
         }
     }
-    let mut findings: Vec<TeamFinding> =
-        found.into_iter().map(|(id, name)| finding(explanation, id, name, nested_groups)).collect();
     if findings.is_empty() {
-        findings.push(unknown(explanation, teams.is_some(), nested_groups));
+        let (case, words) = not_found(explanation, teams.is_some(), nested_groups);
+        findings.push(TeamFinding { id: None, name: None, case, words });
     }
     Answer { asked: wanted.to_owned(), findings, notes: notes(explanation) }
 }
 
-fn finding(explanation: &Explanation, id: &str, name: Option<&String>, nested_groups: bool) -> TeamFinding {
-    let (partial, complete): (Vec<&MembershipReport>, Vec<&MembershipReport>) = explanation
-        .memberships
-        .iter()
-        .filter(|one| one.id == id)
-        .partition(|one| matches!(one.why, MembershipWhy::Partial { .. }));
-    let partial = partial.first();
-    let member = complete.into_iter().max_by_key(|one| one.kind == Kind::Team);
+/// The case of a known team or group.
+fn case_of(explanation: &Explanation, id: &str, nested_groups: bool) -> (Case, Message) {
+    let is_partial = |one: &MembershipReport| matches!(one.why, MembershipWhy::Partial { .. });
+    let membership = |kind| explanation.memberships.iter().find(|one| one.kind == kind && one.id == id);
     let group = explanation.groups.iter().find(|group| group.id == id);
-    let (case, words) = match (member, group) {
-        (Some(member), _) if member.kind == Kind::Team => {
-            let what = format!("The user is in the team. {}", member.words.what);
-            (Case::InIt, Message { what, ..member.words.clone() })
+    match (membership(Kind::Team), group) {
+        (Some(member), _) if !is_partial(member) => {
+            (Case::InIt, member.words.clone().after("The user is in the team. "))
         }
-        (_, Some(group)) => {
-            let case = match group.verdict {
-                Verdict::NotAssigned { .. } => Case::NotAssigned,
-                _ => Case::Blocked,
-            };
-            (case, group.words.clone())
+        (_, Some(group)) if matches!(group.verdict, Verdict::NotAssigned { .. }) => {
+            (Case::NotAssigned, group.words.clone())
         }
-        (_, None) => {
-            if let Some(partial) = partial {
-                (Case::Blocked, partial.words.clone())
-            } else {
-                let (case, words) = not_among_groups(explanation, "Its group", nested_groups);
-                let alone = member.map(|_| "The user is only in the organization. ").unwrap_or_default();
-                (case, Message { what: format!("{alone}{}", words.what), ..words })
-            }
+        (_, Some(group)) => (Case::Blocked, group.words.clone()),
+        (Some(partial), None) => (Case::Blocked, partial.words.clone()),
+        (None, None) => {
+            let (case, words) = not_among_groups(explanation, "Its group", nested_groups);
+            let in_organization = membership(Kind::Organization).is_some();
+            (case, if in_organization { words.after("The user is only in the organization. ") } else { words })
         }
-    };
-    TeamFinding { id: Some(id.to_owned()), name: name.cloned(), case, words }
+    }
 }
 
 /// The group is not one of the user's groups.
 fn not_among_groups(explanation: &Explanation, subject: &str, nested_groups: bool) -> (Case, Message) {
-    let direct = if nested_groups {
+    let member_of = &explanation.readings.member_of;
+    if member_of.as_of.is_none() && explanation.sign_in.state == SignIn::Never {
+        let what = "No sign-in of the user is recorded, so the user's groups are unknown.".to_owned();
+        let rule = explanation.sign_in.words.rule.clone();
+        return (Case::NeverSignedIn, Message { what, rule, remedy: Some("Sign in.".to_owned()) });
+    }
+    if member_of.as_of.is_none() {
+        return (Case::GroupsUnknown, member_of.words.clone().after("The user's groups are unknown. "));
+    }
+    let rule = if nested_groups {
         "sync.nested_groups is on: members of a group in this group also count as its members."
     } else {
         "Only direct members count, as in Entra, unless sync.nested_groups is on: members of a group in this group \
          are not its members."
     };
-    let readings = &explanation.readings.member_of;
-    if readings.as_of.is_none() && explanation.sign_in.state == SignIn::Never {
-        let what = "No sign-in of the user is recorded, so the user's groups are unknown.".to_owned();
-        return (
-            Case::NeverSignedIn,
-            Message { what, rule: explanation.sign_in.words.rule.clone(), remedy: Some("Sign in.".to_owned()) },
-        );
-    }
-    if readings.as_of.is_none() {
-        return (
-            Case::GroupsUnknown,
-            Message {
-                what: format!("The user's groups are unknown. {}", readings.words.what),
-                ..readings.words.clone()
-            },
-        );
-    }
     let remedy = "In the Entra admin center: Groups → this group → Members → Add members: add the user directly. Then \
                   sign in again.";
     let what = format!("{subject} is not one of the user's groups.");
-    (Case::NotAmongGroups, Message { what, rule: direct.to_owned(), remedy: Some(remedy.to_owned()) })
+    (Case::NotAmongGroups, Message { what, rule: rule.to_owned(), remedy: Some(remedy.to_owned()) })
 }
 
 /// No team or group was found. `all`: whether all teams were searched.
-fn unknown(explanation: &Explanation, all: bool, nested_groups: bool) -> TeamFinding {
-    let (case, words) = match not_among_groups(explanation, "It", nested_groups) {
-        (Case::NotAmongGroups, words) => {
-            let none = "None of the user's groups has this ID or name";
-            let (case, what) = if all {
-                (Case::NotKnown, format!("{none}, and no team with it is known."))
-            } else {
-                (Case::NotAmongGroups, format!("{none}."))
-            };
-            let rule =
-                format!("A group becomes a team when it is assigned to the app and a user signs in. {}", words.rule);
-            let remedy = format!(
-                "Check the name, or use the group's object ID. Check that the group is assigned and that the user is \
-                 a direct member. {ASSIGN}"
-            );
-            (case, Message { what, rule, remedy: Some(remedy) })
-        }
-        other => other,
-    };
-    TeamFinding { id: None, name: None, case, words }
+fn not_found(explanation: &Explanation, all: bool, nested_groups: bool) -> (Case, Message) {
+    let (case, words) = not_among_groups(explanation, "It", nested_groups);
+    if case != Case::NotAmongGroups {
+        return (case, words);
+    }
+    let (case, rest) =
+        if all { (Case::NotKnown, ", and no team with it is known.") } else { (Case::NotAmongGroups, ".") };
+    let what = format!("None of the user's groups has this ID or name{rest}");
+    let rule = format!("A group becomes a team when it is assigned to the app and a user signs in. {}", words.rule);
+    let remedy = format!(
+        "Check the name, or use the group's object ID. Check that the group is assigned and that the user is a direct \
+         member. {ASSIGN}"
+    );
+    (case, Message { what, rule, remedy: Some(remedy) })
 }
 
 /// Why the answer may be outdated.
 fn notes(explanation: &Explanation) -> Vec<String> {
-    let lists = [&explanation.readings.member_of, &explanation.readings.assigned_groups];
-    let stale = lists.into_iter().filter(|list| matches!(list.state, ListState::Unknown));
-    let refused = matches!(explanation.sign_in.state, SignIn::Refused { .. });
-    refused
-        .then(|| explanation.sign_in.words.what.clone())
-        .into_iter()
-        .chain(stale.map(|list| list.words.what.clone()))
-        .collect()
+    let Explanation { sign_in, readings, .. } = explanation;
+    let refused = matches!(sign_in.state, SignIn::Refused { .. }).then_some(&sign_in.words);
+    let lists = [&readings.member_of, &readings.assigned_groups].into_iter();
+    let unknown = lists.filter(|list| list.state == ListState::Unknown).map(|list| &list.words);
+    refused.into_iter().chain(unknown).map(|words| words.what.clone()).collect()
 }
