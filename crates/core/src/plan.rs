@@ -63,7 +63,7 @@ impl Planner<'_> {
             plan.organizations.remove(group);
             plan.add_to_organizations.remove(&group.to_string());
             if let Some(team) = plan.teams.get_mut(group) {
-                *team = new_team(team.alias.clone(), TeamParent::Default, self.policy, self.now);
+                *team = self.new_team(team.alias.clone(), TeamParent::Default);
             }
         }
         plan
@@ -118,33 +118,79 @@ impl Planner<'_> {
             plan.user = Some(UserChange::Update(update));
         }
     }
+
     /// Rules 1, 2, 3 and 8: plans the organization (with `also_create_orgs`) and team of every assigned group, at every
     /// user's sign-in. A team in another organization needs none of its own.
     fn plan_groups(&self, plan: &mut Plan, current: &Current, effective_groups: &[GroupId]) {
-        let Self { directory, policy, now, .. } = *self;
-        let Some(GroupList::Known(assigned)) = &directory.assigned else { return };
+        let also_create_orgs = self.policy.also_create_orgs;
+        let Some(GroupList::Known(assigned)) = &self.directory.assigned else { return };
         for (&group, name) in assigned {
-            let alias = || alias(group, name.as_ref(), directory);
+            let alias = || self.alias(group, name.as_ref());
             let exists = current.organizations.contains(&group);
-            if policy.also_create_orgs && !exists && other_organization(current, group).is_none() {
-                plan.organizations.insert(group, new_organization(alias(), policy, now));
+            if also_create_orgs && !exists && other_organization(current, group).is_none() {
+                plan.organizations.insert(group, self.new_organization(alias()));
             }
             match current.teams.get(&group) {
                 None => {
-                    let parent = if !policy.also_create_orgs {
+                    let parent = if !also_create_orgs {
                         TeamParent::Default
                     } else if exists {
                         TeamParent::Existing(group, current.organization_models.get(&group))
                     } else {
                         TeamParent::New(group)
                     };
-                    plan.teams.insert(group, new_team(alias(), parent, policy, now));
+                    plan.teams.insert(group, self.new_team(alias(), parent));
                 }
-                Some(None) if policy.also_create_orgs && effective_groups.binary_search(&group).is_ok() => {
+                Some(None) if also_create_orgs && effective_groups.binary_search(&group).is_ok() => {
                     plan.notes.push(Note::TeamStaysStandalone { team: group });
                 }
                 Some(_) => {}
             }
+        }
+    }
+
+    /// Name of a new team: from the assignments, else from the user's groups, else the ID.
+    fn alias(&self, group: GroupId, assigned: Option<&String>) -> String {
+        let member_of = || match &self.directory.member_of {
+            GroupList::Known(groups) => groups.get(&group).and_then(Option::as_ref),
+            GroupList::Unknown(_) => None,
+        };
+        assigned.or_else(member_of).cloned().unwrap_or_else(|| group.to_string())
+    }
+
+    fn new_organization(&self, alias: String) -> NewOrganization {
+        let params = self.policy.team_params.clone().unwrap_or_default();
+        let budget_reset_at = params.limits.next_reset(self.now);
+        NewOrganization { alias, models: params.models, limits: params.limits, budget_reset_at }
+    }
+
+    /// A team that follows its organization, or one with the operator's defaults.
+    fn new_team(&self, alias: String, parent: TeamParent<'_>) -> NewTeam {
+        let Self { policy, now, .. } = *self;
+        let params = policy.team_params.clone().unwrap_or_default();
+        // Unreadable models must not become `[]`, which means all models.
+        let in_organization = |id: GroupId, models: Option<&Vec<String>>| {
+            let expanded = models.filter(|_| policy.org_team_models == OrgTeamModels::Expand);
+            let models = expanded.cloned().unwrap_or_else(|| vec![ALL_ORG_MODELS.to_owned()]);
+            (Some(id.to_string()), models, expanded.is_some())
+        };
+        let (organization_id, models, follows_organization) = match parent {
+            TeamParent::New(id) => in_organization(id, Some(&params.models)),
+            TeamParent::Existing(id, models) => in_organization(id, models),
+            // With `also_create_orgs`, a team without an organization of its own is standalone (rule 4).
+            TeamParent::Default => (params.organization_id.filter(|_| !policy.also_create_orgs), params.models, false),
+        };
+        NewTeam {
+            alias,
+            organization_id,
+            models,
+            follows_organization,
+            budget_reset_at: params.limits.next_reset(now),
+            limits: params.limits,
+            access_group_ids: params.access_group_ids,
+            team_member_permissions: params.team_member_permissions,
+            member_budget: params.member_limits.map(|limits| Budget { reset_at: limits.next_reset(now), limits }),
+            metadata: params.metadata,
         }
     }
 
@@ -245,21 +291,6 @@ fn same_models(one: &[String], other: &[String]) -> bool {
     one.iter().collect::<BTreeSet<_>>() == other.iter().collect()
 }
 
-/// Name of a new team: from the assignments, else from the user's groups, else the ID.
-fn alias(group: GroupId, assigned: Option<&String>, directory: &Directory) -> String {
-    let member_of = || match &directory.member_of {
-        GroupList::Known(groups) => groups.get(&group).and_then(Option::as_ref),
-        GroupList::Unknown(_) => None,
-    };
-    assigned.or_else(member_of).cloned().unwrap_or_else(|| group.to_string())
-}
-
-fn new_organization(alias: String, policy: &Policy, now: DateTime<Utc>) -> NewOrganization {
-    let params = policy.team_params.clone().unwrap_or_default();
-    let budget_reset_at = params.limits.next_reset(now);
-    NewOrganization { alias, models: params.models, limits: params.limits, budget_reset_at }
-}
-
 /// Organization of a new team.
 #[derive(Clone, Copy)]
 enum TeamParent<'a> {
@@ -269,35 +300,6 @@ enum TeamParent<'a> {
     New(GroupId),
     /// An existing organization with the group's ID and its models; `None` if they are unreadable.
     Existing(GroupId, Option<&'a Vec<String>>),
-}
-
-/// A team that follows its organization, or one with the operator's defaults.
-fn new_team(alias: String, parent: TeamParent<'_>, policy: &Policy, now: DateTime<Utc>) -> NewTeam {
-    let params = policy.team_params.clone().unwrap_or_default();
-    // Unreadable models must not become `[]`, which means all models.
-    let in_organization = |id: GroupId, models: Option<&Vec<String>>| {
-        let expanded = models.filter(|_| policy.org_team_models == OrgTeamModels::Expand);
-        let models = expanded.cloned().unwrap_or_else(|| vec![ALL_ORG_MODELS.to_owned()]);
-        (Some(id.to_string()), models, expanded.is_some())
-    };
-    let (organization_id, models, follows_organization) = match parent {
-        TeamParent::New(id) => in_organization(id, Some(&params.models)),
-        TeamParent::Existing(id, models) => in_organization(id, models),
-        // With `also_create_orgs`, a team without an organization of its own is standalone (rule 4).
-        TeamParent::Default => (params.organization_id.filter(|_| !policy.also_create_orgs), params.models, false),
-    };
-    NewTeam {
-        alias,
-        organization_id,
-        models,
-        follows_organization,
-        budget_reset_at: params.limits.next_reset(now),
-        limits: params.limits,
-        access_group_ids: params.access_group_ids,
-        team_member_permissions: params.team_member_permissions,
-        member_budget: params.member_limits.map(|limits| Budget { reset_at: limits.next_reset(now), limits }),
-        metadata: params.metadata,
-    }
 }
 
 /// Key of the user's row: the existing one, else the object ID.
