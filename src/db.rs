@@ -59,7 +59,6 @@ pub use session::{NewSession, SessionOwner, SessionRow, TokenHash};
 pub use session_details::{LastSync, Me, MeOrganization, MeSession, MeTeam, MeUser};
 pub use session_listener::{ListenError, SessionChange, SessionListener};
 pub use session_lookup::{ForwardedSession, ForwardedUser, SessionReader, touch_interval};
-pub use sync_record::{Denial, SyncRun};
 
 /// Maximum time that a sign-in waits for a connection before it fails.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);

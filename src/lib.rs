@@ -3,14 +3,8 @@
 //!
 //! The modules in reading order; each may use those above it. `docs/explanation/request-flow.md` draws the picture.
 
-// Decisions: no I/O.
-pub mod domain;
-pub mod permissions;
-pub mod policy;
-
-pub mod plan;
-
-pub mod explain;
+// Decisions, in a crate that can do no I/O.
+pub use entraway_core::{domain, explain, permissions, plan, policy, sync_run};
 
 // Helpers that every layer below may use.
 pub mod util;

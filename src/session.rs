@@ -17,12 +17,11 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
-use crate::db::{
-    Db, DbError, ListenError, NewSession, SessionChange, SessionOwner, SyncRun, TokenHash, touch_interval,
-};
+use crate::db::{Db, DbError, ListenError, NewSession, SessionChange, SessionOwner, TokenHash, touch_interval};
 use crate::domain::{Identity, ObjectId};
 use crate::observability::metrics::{Lookup, SessionEnd};
 use crate::observability::spans::Step;
+use crate::sync_run::SyncRun;
 use crate::util::clock::Clock;
 use crate::util::random;
 use crate::util::sanitize::error_chain;

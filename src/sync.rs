@@ -9,12 +9,13 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 
-use crate::db::{Db, DbError, Denial, SyncRun};
+use crate::db::{Db, DbError};
 use crate::domain::EntraUser;
 use crate::litellm_cache::{self, LiteLlmCache};
 use crate::observability::spans::Step;
-use crate::plan::{Applied, Directory, Note, Planner};
+use crate::plan::{Applied, Note, Planner};
 use crate::policy::Policy;
+use crate::sync_run::{Denial, SyncRun};
 use crate::util::sanitize::error_chain;
 
 pub use directory::{DirectoryReader, service_principal};
@@ -46,7 +47,7 @@ pub async fn sync(
         let run = SyncRun::new(now, Some(denial), Some(directory));
         Err(SyncError::Denied(denial, Box::new(SyncRun { graph_time, ..run })))
     };
-    if let Some(denial) = group_denial(policy, &directory) {
+    if let Some(denial) = Denial::for_groups(policy, &directory) {
         return deny(denial, directory);
     }
 
@@ -111,17 +112,5 @@ async fn evict(cache: &LiteLlmCache, user: &EntraUser, applied: &Applied) {
     if let Err(error) = cache.evict(&keys).await {
         let error = error_chain(&error);
         tracing::warn!(error, "failed to evict LiteLLM caches; proxies see the change within 60 s");
-    }
-}
-
-/// Applies `access.require_group`. An unknown list denies the sign-in, for a reason of its own.
-fn group_denial(policy: &Policy, directory: &Directory) -> Option<Denial> {
-    if !policy.require_group {
-        return None;
-    }
-    match directory.in_assigned_group() {
-        Some(true) => None,
-        Some(false) => Some(Denial::NoGroup),
-        None => Some(Denial::GroupsUnknown),
     }
 }

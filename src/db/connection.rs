@@ -197,8 +197,8 @@ impl DbConnection {
         Ok(steps)
     }
 
+    #[expect(clippy::expect_used, reason = "only `drop` takes it")]
     fn connection(&mut self) -> &mut PgConnection {
-        // Unwrap safety: only `drop` takes it.
         self.connection.as_deref_mut().expect("a connection")
     }
 }

@@ -6,9 +6,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::Row as _;
 
 use super::apply::should_retry;
-use super::sync_record::{SyncRun, bind_record, record};
+use super::sync_record::{bind_record, record};
 use super::{Db, DbError};
 use crate::domain::{Identity, ObjectId};
+use crate::sync_run::SyncRun;
 
 /// SHA-256 of a session token.
 pub type TokenHash = [u8; 32];

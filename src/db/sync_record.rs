@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
@@ -13,114 +12,44 @@ use sqlx::{Postgres, Row as _};
 use super::apply::should_retry;
 use super::{Db, DbError};
 use crate::domain::{GroupId, Identity};
-use crate::plan::{Applied, Directory, GroupList, Note, RoleScope};
+use crate::plan::{Directory, GroupList, Note, RoleScope};
+use crate::sync_run::{Denial, SyncRun};
 
-/// What one sign-in's sync read, wrote, left alone and failed to write.
-#[derive(Debug)]
-pub struct SyncRun {
-    pub started_at: DateTime<Utc>,
-    /// `None` if the user was allowed to sign in.
-    pub denial: Option<Denial>,
-    /// `None` if the user was denied before anything was read.
-    pub directory: Option<Directory>,
-    pub applied: Applied,
-    pub notes: Vec<Note>,
-    /// From the authorization code to the verified ID token.
-    pub entra_time: Duration,
-    pub graph_time: Duration,
-    /// For the plan that showed whether a write is necessary.
-    pub plan_time: Duration,
-    pub store_time: Duration,
+/// IDs of all groups and organizations that the record mentions.
+fn touched(run: &SyncRun) -> Vec<String> {
+    let applied = &run.applied;
+    let sets = [&applied.organizations_created, &applied.teams_created, &applied.teams_joined];
+    let failed = applied.failures.iter().map(|failure| &failure.id);
+    let changed = applied.role_changes.iter().filter_map(|change| match &change.scope {
+        RoleScope::Organization(id) => Some(id.clone()),
+        RoleScope::Global => None,
+    });
+    let noted = run.notes.iter().filter_map(|note| match note {
+        Note::TeamStaysStandalone { team } => Some(team),
+        _ => None,
+    });
+    let updated = applied.team_models_updated.keys();
+    let groups: BTreeSet<GroupId> =
+        sets.into_iter().flatten().chain(updated).chain(failed).chain(noted).copied().collect();
+    let ids = groups.iter().map(ToString::to_string).chain(applied.organizations_joined.iter().cloned()).chain(changed);
+    ids.collect::<BTreeSet<String>>().into_iter().collect()
 }
 
-/// Why a user was denied although Entra authenticated them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Denial {
-    /// `access.require_group`: the user is in no assigned group.
-    NoGroup,
-    /// `access.require_group`: the groups are unknown.
-    GroupsUnknown,
-    /// `access.allowed_email_domains`.
-    EmailDomain,
-    /// The object ID belongs to a user of another tenant.
-    OtherTenant,
+/// The user's groups with name and assignment. `None` if the list is unknown or belongs to a user of another
+/// tenant.
+fn known_groups(run: &SyncRun) -> Option<Json<BTreeMap<GroupId, GroupRecord<'_>>>> {
+    if run.denial == Some(Denial::OtherTenant) {
+        return None;
+    }
+    let directory = run.directory.as_ref()?;
+    let GroupList::Known(member_of) = &directory.member_of else { return None };
+    let assigned = |group: &GroupId| match &directory.assigned {
+        Some(GroupList::Known(assigned)) => Some(assigned.contains_key(group)),
+        _ => None,
+    };
+    let record = |(id, name): (&GroupId, _)| (*id, GroupRecord { name, assigned: assigned(id) });
+    Some(Json(member_of.iter().map(record).collect()))
 }
-
-impl Denial {
-    /// Whether the loss of access is certain. An unknown list proves nothing, so it ends no session.
-    #[must_use]
-    pub fn is_known(self) -> bool {
-        match self {
-            Self::NoGroup | Self::EmailDomain | Self::OtherTenant => true,
-            Self::GroupsUnknown => false,
-        }
-    }
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::NoGroup => "no_group",
-            Self::GroupsUnknown => "groups_unknown",
-            Self::EmailDomain => "email_domain",
-            Self::OtherTenant => "other_tenant",
-        }
-    }
-}
-
-impl SyncRun {
-    /// Creates a record without changes.
-    #[must_use]
-    pub fn new(started_at: DateTime<Utc>, denial: Option<Denial>, directory: Option<Directory>) -> Self {
-        Self {
-            started_at,
-            denial,
-            directory,
-            applied: Applied::default(),
-            notes: Vec::new(),
-            entra_time: Duration::ZERO,
-            graph_time: Duration::ZERO,
-            plan_time: Duration::ZERO,
-            store_time: Duration::ZERO,
-        }
-    }
-
-    /// IDs of all groups and organizations that the record mentions.
-    fn touched(&self) -> Vec<String> {
-        let applied = &self.applied;
-        let sets = [&applied.organizations_created, &applied.teams_created, &applied.teams_joined];
-        let failed = applied.failures.iter().map(|failure| &failure.id);
-        let changed = applied.role_changes.iter().filter_map(|change| match &change.scope {
-            RoleScope::Organization(id) => Some(id.clone()),
-            RoleScope::Global => None,
-        });
-        let noted = self.notes.iter().filter_map(|note| match note {
-            Note::TeamStaysStandalone { team } => Some(team),
-            _ => None,
-        });
-        let updated = applied.team_models_updated.keys();
-        let groups: BTreeSet<GroupId> =
-            sets.into_iter().flatten().chain(updated).chain(failed).chain(noted).copied().collect();
-        let ids =
-            groups.iter().map(ToString::to_string).chain(applied.organizations_joined.iter().cloned()).chain(changed);
-        ids.collect::<BTreeSet<String>>().into_iter().collect()
-    }
-
-    /// The user's groups with name and assignment. `None` if the list is unknown or belongs to a user of another
-    /// tenant.
-    fn groups(&self) -> Option<Json<BTreeMap<GroupId, GroupRecord<'_>>>> {
-        if self.denial == Some(Denial::OtherTenant) {
-            return None;
-        }
-        let directory = self.directory.as_ref()?;
-        let GroupList::Known(member_of) = &directory.member_of else { return None };
-        let assigned = |group: &GroupId| match &directory.assigned {
-            Some(GroupList::Known(assigned)) => Some(assigned.contains_key(group)),
-            _ => None,
-        };
-        let record = |(id, name): (&GroupId, _)| (*id, GroupRecord { name, assigned: assigned(id) });
-        Some(Json(member_of.iter().map(record).collect()))
-    }
-}
-
 /// A stored group of the user.
 #[derive(Serialize)]
 struct GroupRecord<'a> {
@@ -215,7 +144,7 @@ pub(super) fn bind_record<'q>(
         .bind(texts(&applied.teams_created))
         .bind(applied.organizations_joined.iter().collect::<Vec<_>>())
         .bind(texts(&applied.teams_joined))
-        .bind(run.touched())
+        .bind(touched(run))
         .bind(applied.user_created)
         .bind(applied.user_updated)
         .bind(Json(&applied.failures))
@@ -225,7 +154,7 @@ pub(super) fn bind_record<'q>(
         .bind(milliseconds(run.graph_time))
         .bind(milliseconds(run.plan_time))
         .bind(milliseconds(run.store_time))
-        .bind(run.groups())
+        .bind(known_groups(run))
         .bind(Json(&applied.role_changes))
         .bind(applied.team_models_updated.keys().map(ToString::to_string).collect::<Vec<_>>())
 }

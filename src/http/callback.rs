@@ -19,10 +19,10 @@ use super::middleware::{ClientIp, RequestId};
 use super::query::Query;
 use super::return_to::ReturnTo;
 use super::{failed_sign_in, login, metrics, session_cookie};
-use crate::db::{Denial, SyncRun};
 use crate::observability::metrics::{SessionEnd, SignIn};
 use crate::oidc::{CompletedSignIn, SignInError, aadsts_number};
 use crate::sync::{SyncError, sync};
+use crate::sync_run::{Denial, SyncRun};
 use crate::util::sanitize::error_chain;
 
 /// The request ID and the client, for records of failed sign-ins.

@@ -141,7 +141,10 @@ impl Cookies {
     }
 }
 
+#[expect(
+    clippy::expect_used,
+    reason = "names are ours or were read from a header, values are base64, and paths come from a `Url`"
+)]
 fn set_cookie(cookie: &Cookie<'_>) -> HeaderValue {
-    // Unwrap safety: names are ours or were read from a header, values are base64, and paths come from a `Url`.
     HeaderValue::from_str(&cookie.to_string()).expect("a cookie is ASCII")
 }

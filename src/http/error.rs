@@ -28,9 +28,10 @@ use super::query::QueryError;
 use super::{App, forward_auth, metrics};
 use crate::assertion::AssertionError;
 use crate::config::ClientAuth;
-use crate::db::{DbError, Denial, SyncRun};
+use crate::db::DbError;
 use crate::oidc::{IdTokenError, ProviderError, SignInError, TokenError, aadsts_number};
 use crate::plan::Directory;
+use crate::sync_run::{Denial, SyncRun};
 use crate::util::sanitize::{error_chain, sanitize_for_log, with_help};
 
 /// Why a request failed. `Display` is the log line; `message` has the text for users.

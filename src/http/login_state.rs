@@ -74,9 +74,9 @@ impl LoginState {
     }
 
     /// Returns the state with the `Set-Cookie` headers that store it and delete surplus ones.
+    #[expect(clippy::expect_used, reason = "strings, a time and flags make JSON")]
     fn seal(self, app: &App, headers: &HeaderMap) -> (Self, Vec<HeaderValue>) {
         let mut cookies = Self::surplus(app, headers);
-        // Unwrap safety: strings, a time and flags make JSON.
         let sealed = serde_json::to_string(&self).expect("a login state is JSON");
         let seconds = COOKIE_LIFETIME.num_seconds();
         cookies.push(app.cookies.set_sealed(Self::cookie_name(app, self.id()), sealed, seconds));

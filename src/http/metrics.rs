@@ -13,13 +13,13 @@ use http::header::CONTENT_TYPE;
 
 use super::error::{self, WebError};
 use super::{App, forward_auth};
-use crate::db::SyncRun;
 use crate::observability::metrics::{
     CONTENT_TYPE as TEXT, Connection, ForwardAuth, GraphList, GroupKind, Label as _, Limit, Metrics, Part, Route, Row,
     SignIn, StatusClass, StoreRefusal, Unknown,
 };
 use crate::oidc::Credentials;
 use crate::plan::GroupList;
+use crate::sync_run::SyncRun;
 
 pub(super) fn router() -> Router<Arc<App>> {
     Router::new()

@@ -12,10 +12,11 @@ use sha2::{Digest as _, Sha256};
 use super::App;
 use super::cookies::Cookies;
 use super::error::WebError;
-use crate::db::{DbError, Me, NewSession, SessionUser, SyncRun, TokenHash};
+use crate::db::{DbError, Me, NewSession, SessionUser, TokenHash};
 use crate::domain::EntraUser;
 use crate::observability::metrics::SessionEnd;
 use crate::session::LiveSession;
+use crate::sync_run::SyncRun;
 use crate::util::random;
 
 /// Opens a session for a user who was authenticated and synced. Returns the cookie. Replaces any session that this

@@ -129,8 +129,8 @@ fn push_list(buffer: &mut String, ids: &[Id<'_>]) -> usize {
     0
 }
 
+#[expect(clippy::expect_used, reason = "everything but visible ASCII was encoded")]
 fn header_value(text: Bytes) -> HeaderValue {
-    // Unwrap safety: everything but visible ASCII was encoded.
     HeaderValue::from_maybe_shared(text).expect("visible ASCII")
 }
 

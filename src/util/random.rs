@@ -8,10 +8,10 @@ use uuid::Uuid;
 ///
 /// # Panics
 /// Panics if the operating system provides no randomness.
+#[expect(clippy::expect_used, reason = "no sign-in can be served without randomness")]
 #[must_use]
 pub fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    // Unwrap safety: no sign-in can be served without randomness.
     getrandom::fill(&mut bytes).expect("the operating system provides randomness");
     bytes
 }

@@ -177,11 +177,8 @@ fn every_group_has_exactly_one_verdict() {
             seen.insert(serde_json::to_value(&group.verdict).unwrap()["situation"].as_str().unwrap().to_owned());
             let answer = scene.ask(&group.id, &[]);
             let in_it = answer.findings[0].case == Case::InIt;
-            let member = scene
-                .facts
-                .team_members
-                .iter()
-                .any(|member| member.team_id == group.id && member.places.is_none_or(Places::all));
+            let member =
+                scene.facts.team_members.iter().any(|member| member.id == group.id && member.partial().is_none());
             assert_eq!(in_it, member, "of {bits:b}: {answer:#?}");
         }
     }

@@ -38,7 +38,7 @@ impl Grant {
     }
 }
 
-/// SessionOwner access token it is.
+/// Holder of an access token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Holder {
     App,

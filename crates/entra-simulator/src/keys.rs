@@ -21,8 +21,8 @@ pub(crate) struct SigningKey {
 }
 
 impl SigningKey {
+    #[expect(clippy::expect_used, reason = "AWS-LC fails here only without memory or the system's randomness")]
     pub(crate) fn generate() -> Self {
-        // Unwrap safety: AWS-LC fails here only where memory or the system's randomness runs out.
         let pair = KeyPair::generate(KeySize::Rsa2048).expect("RSA key generation");
         let public_der = pair.public_key().as_der().expect("DER of a fresh RSA key").as_ref().to_vec();
         // Entra's are SHA-1 thumbprints of certificates; 20 bytes give names of the same length.
@@ -42,9 +42,9 @@ impl SigningKey {
     }
 
     /// A PKCS #1 v1.5 signature with SHA-256, which JWS calls RS256.
+    #[expect(clippy::expect_used, reason = "the buffer has the modulus's length, the one thing that can be wrong")]
     pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
         let mut signature = vec![0; self.pair.public_modulus_len()];
-        // Unwrap safety: the buffer has the modulus's length, the one thing that can be wrong.
         self.pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature).expect("RSA signature");
         signature
     }

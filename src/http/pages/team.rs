@@ -7,7 +7,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::response::Html;
 use http::HeaderMap;
 
-use crate::explain::{self, Message, Standalone};
+use crate::explain::{self, Message};
 use crate::http::App;
 use crate::http::current_user::CurrentUser;
 use crate::http::error::WebError;
@@ -44,16 +44,10 @@ pub(in crate::http) async fn page(
     };
     let organizations_on = app.config.policy.also_create_orgs;
     let no_organization = details.team.organization_id.is_none();
-    let standalone = no_organization.then(|| match explain::standalone(details.creation.as_ref(), organizations_on) {
-        // The error of the database is for operators.
-        Standalone::OrganizationRefused { at, .. } if !current.permissions.operator => {
-            Standalone::OrganizationRefused { at, why: None }
-        }
-        known => known,
-    });
-    let standalone = standalone.as_ref().map(Standalone::words);
+    let operator = current.permissions.operator;
+    let standalone =
+        no_organization.then(|| explain::standalone(details.creation.as_ref(), organizations_on, operator).words());
     let layout = Layout::for_user(&app, &current, "/teams");
     let pager = query.pager(&details.members);
-    let operator = current.permissions.operator;
     super::page(&TeamPage { layout, details, standalone, sees_organization, operator, query, pager })
 }

@@ -1,4 +1,4 @@
-//! SessionOwner people may come: one tenant by its id or its domain, or several by `organizations` and `common`.
+//! Which tenants may sign in: one by its id or its domain, or several by `organizations` and `common`.
 
 use entra_simulator::{ObjectId, TenantId};
 use entraway::config::Tenant;

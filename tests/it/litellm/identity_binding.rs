@@ -1,4 +1,4 @@
-//! SessionOwner a row is when two people could claim it: the proxy's own sign-in and administrators write `sso_user_id`, and
+//! Whose a row is when two people could claim it: the proxy's own sign-in and administrators write `sso_user_id`, and
 //! nobody may get into another person's row, or keep it, by that.
 
 use entra_simulator::{ObjectId, TenantId};
@@ -154,7 +154,7 @@ async fn rebound_row_loses_role_when_entra_no_longer_gives_it() {
     assert_eq!(
         user(&world, &alice).await["user_role"],
         "internal_user_viewer",
-        "src/plan.rs, plan_user: with the row it has to be remembered that the role was Entra's for her, too"
+        "core, plan_user: with the row it has to be remembered that the role was Entra's for her, too"
     );
 }
 

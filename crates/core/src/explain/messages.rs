@@ -1,22 +1,23 @@
-//! Texts about groups and memberships, for pages, JSON and the terminal.
-
-mod user;
+//! Texts about each situation, for pages, JSON and the terminal.
 
 use chrono::{DateTime, Utc};
 
-use super::facts::{Kind, Places, TeamFacts};
-use super::report::{GroupReport, MembershipWhy, Message, OrganizationVerdict, Standalone, Verdict};
+use super::facts::{Kind, ListFacts, ListState, Places};
+use super::report::{MembershipWhy, Message, OrganizationVerdict, RoleWhy, SignIn, Standalone, Verdict};
 use crate::domain::StoreKind;
+use crate::sync_run::Denial;
 
 /// How to assign a group.
 pub(super) const ASSIGN: &str =
     "In the Entra admin center: Enterprise apps → your app → Users and groups → Add user/group. Then sign in again.";
 const NEXT: &str = "Sign in again.";
+/// When memberships change.
+const AT_SIGN_IN: &str = "Groups are read and memberships written only at sign-in.";
 const ADDS_ONLY: &str = "Entraway adds memberships but does not remove them.";
 const LOOK: &str =
     "Remove the cause in the database (a trigger, a constraint), then sign in again. Each sign-in retries.";
 
-pub(super) fn at(time: DateTime<Utc>) -> String {
+fn at(time: DateTime<Utc>) -> String {
     time.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
@@ -40,33 +41,29 @@ fn missing(places: Places) -> String {
     missing.join(" and ")
 }
 
-impl GroupReport {
-    /// Combines the texts about the team, the organization, and why the team is standalone.
-    pub(super) fn words(&self, team: Option<&TeamFacts>, organizations_on: bool) -> Message {
-        let mut parts = vec![self.verdict.words()];
-        parts.extend(self.organization.as_ref().map(OrganizationVerdict::words));
-        parts.extend(self.standalone.as_ref().map(Standalone::words));
-        let elsewhere = team.and_then(|team| {
-            let id = team.organization_id.as_ref().filter(|id| organizations_on && **id != self.id)?;
-            let name = team.organization_name.as_ref().unwrap_or(id);
-            Some(words(
-                format!("Its team is in another organization, {name}."),
-                "Existing rows are left as they are.",
-                None,
-            ))
-        });
-        parts.extend(elsewhere);
-        let joined = |pick: fn(&Message) -> &String| {
-            let texts = parts.iter().map(pick).filter(|text| !text.is_empty());
-            texts.map(String::as_str).collect::<Vec<_>>().join(" ")
+impl Message {
+    /// Combines texts about one group. The first remedy counts.
+    pub(super) fn join(parts: Vec<Self>) -> Self {
+        let join = |text: fn(&Self) -> &str| {
+            parts.iter().map(text).filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" ")
         };
-        let (what, rule) = (joined(|words| &words.what), joined(|words| &words.rule));
-        Message { what, rule, remedy: parts.into_iter().find_map(|words| words.remedy) }
+        let (what, rule) = (join(|part| &part.what), join(|part| &part.rule));
+        Self { what, rule, remedy: parts.into_iter().find_map(|part| part.remedy) }
+    }
+
+    /// The same, with a text in front of the situation.
+    pub(super) fn after(self, text: &str) -> Self {
+        Self { what: format!("{text}{}", self.what), ..self }
     }
 }
 
+pub(super) fn in_other_organization(name: &str) -> Message {
+    let what = format!("Its team is in another organization, {name}.");
+    words(what, "Existing rows are left as they are.", None)
+}
+
 impl Verdict {
-    fn words(&self) -> Message {
+    pub(super) fn words(&self) -> Message {
         let stays =
             |in_team: &bool| if *in_team { " The user is still in its team from an earlier sign-in." } else { "" };
         match self {
@@ -128,7 +125,7 @@ impl Verdict {
 }
 
 impl OrganizationVerdict {
-    fn words(&self) -> Message {
+    pub(super) fn words(&self) -> Message {
         match self {
             Self::Joined => words("The user is also in its organization.", "", None),
             Self::NotInIt => words(
@@ -240,5 +237,141 @@ impl MembershipWhy {
                 Some("Sign in again, or remove the user from the team in LiteLLM and add them again."),
             ),
         }
+    }
+}
+
+impl RoleWhy {
+    pub(super) fn words(&self, role: Option<&str>) -> Message {
+        let role = role.unwrap_or("none");
+        match self {
+            Self::NoRow => words(
+                "No role: the store has no account of this user.",
+                "An account is created at the first allowed sign-in.",
+                Some("Sign in."),
+            ),
+            Self::NotFromHere => words(
+                format!("{role}: from the account's row. The account has never been used to sign in here."),
+                "Roles are read from Entra at sign-in.",
+                None,
+            ),
+            Self::AppRole => words(
+                format!("{role}: an app role from Entra."),
+                "The app role from Entra is written at each sign-in, and removed when Entra no longer grants one.",
+                Some(
+                    "In the Entra admin center: Enterprise apps → your app → Users and groups, where roles are assigned.",
+                ),
+            ),
+            Self::AdminUserIds => words(
+                format!("{role}: access.admin_user_ids lists this user."),
+                "Users listed there are always proxy_admin, whatever their role in Entra.",
+                None,
+            ),
+            Self::AdminUserIdsPending => words(
+                format!("{role}; access.admin_user_ids lists this user, who becomes proxy_admin at the next sign-in."),
+                "Users listed there are always proxy_admin, whatever their role in Entra.",
+                Some(NEXT),
+            ),
+            Self::OperatorRoleWithheld { withheld } => words(
+                format!("{role}: the role {withheld} is withheld until an operator confirms this account."),
+                "The account is older than the first sign-in here. Another program created it, and it may have keys of other users.",
+                Some("Check the account and its keys in LiteLLM, then run: entraway users adopt --user <object id>"),
+            ),
+            Self::AlsoOffered { given } => words(
+                format!("{role}: another app role from Entra; the sync granted {given}."),
+                "LiteLLM's own sign-in writes the highest role of the token. It is removed when Entra no longer grants one.",
+                Some("Set sync.role_precedence: highest, so that both sign-ins write the same role."),
+            ),
+            Self::ChangedByHand { given } => words(
+                format!("{role}: changed by hand; the sync last granted {given}."),
+                "A role set by hand stays as long as Entra grants none. An app role from Entra is written at each sign-in.",
+                None,
+            ),
+            Self::Default { default } => words(
+                format!("{role}: Entra grants this user no role, and {default} is the default of new users."),
+                "default_internal_user_params.user_role: the role of users without an app role in Entra.",
+                Some("Assign an app role in Entra, or change the role in the database."),
+            ),
+            Self::SetByHand { default } => words(
+                format!(
+                    "{role}: Entra grants this user no role, and the default of new users is {default}. So it was set by hand, or it was the default when the account was created."
+                ),
+                "A role set by hand stays as long as Entra grants none.",
+                None,
+            ),
+        }
+    }
+}
+
+impl SignIn {
+    pub(super) fn words(&self, has_row: bool) -> Message {
+        match self {
+            Self::Never if has_row => words(
+                "No sign-in through Entraway is recorded: the account was created by hand or by another program, or the records are older than 90 days and were deleted.",
+                AT_SIGN_IN,
+                Some("Sign in."),
+            ),
+            Self::Never => words("Never signed in.", AT_SIGN_IN, Some("Sign in.")),
+            Self::SignedIn { at: time } => words(format!("Last signed in at {}.", at(*time)), AT_SIGN_IN, None),
+            Self::Refused { at: time, outcome } => {
+                let (what, rule, remedy) = denial_texts(*outcome);
+                words(format!("Denied at {}: {what}.", at(*time)), rule, Some(remedy))
+            }
+        }
+    }
+}
+
+/// What happened, the rule and the remedy.
+fn denial_texts(denial: Denial) -> (&'static str, &'static str, &'static str) {
+    match denial {
+        Denial::NoGroup => (
+            "the user is in no group that is assigned to the app",
+            "access.require_group: only members of assigned groups may sign in. Nothing is written.",
+            "Add the user directly to an assigned group, or assign one of the user's groups.",
+        ),
+        Denial::GroupsUnknown => (
+            "it was unknown which groups the user is in, or which are assigned",
+            "access.require_group: an unknown list does not allow a sign-in. Nothing is written.",
+            "See under Readings why the list is unknown, then sign in again.",
+        ),
+        Denial::EmailDomain => (
+            "the domain of the user's sign-in address is not allowed",
+            "access.allowed_email_domains. Nothing is read or written.",
+            "Sign in with an address of an allowed domain, or allow this one.",
+        ),
+        Denial::OtherTenant => (
+            "the object ID belongs to a user of another tenant",
+            "A user is identified by tenant and object ID. An account of one tenant is never given to another.",
+            "Ask the operator of the database to check the existing account.",
+        ),
+    }
+}
+
+/// State of a list at the last sign-in. `list`: its name. `why`: why it is unknown.
+pub(super) fn list_words(list: &str, state: ListState, times: &ListFacts, why: Option<&String>) -> Message {
+    let rule = "A list counts only if it was read completely. If a list is unknown, nothing is added or removed.";
+    let as_of = times.as_of.map(|time| format!("as of {}", at(time)));
+    match (state, as_of) {
+        (ListState::Known, None) => words(
+            format!("{list} are not stored: an older version of Entraway read them last and did not store them."),
+            rule,
+            Some(NEXT),
+        ),
+        (ListState::Known, Some(as_of)) => words(format!("{list} are {as_of}."), "", None),
+        (ListState::Unknown, as_of) => {
+            let since = times.unknown_since.map(|time| format!(" since {}", at(time))).unwrap_or_default();
+            let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
+            let shown = as_of.map_or("They were never known.".to_owned(), |as_of| format!("Those shown are {as_of}."));
+            let what = format!("{list} are unknown{since}{why}. {shown}");
+            words(what, rule, Some("Run entraway check to see the problem with Graph, then sign in again."))
+        }
+        (ListState::NotConfigured, _) => words(
+            format!("{list} are not read: no service principal is configured."),
+            "Without entra.service_principal_id nothing is created; users are added to existing teams with the IDs of their groups.",
+            Some("Set entra.service_principal_id to the object id of the enterprise app."),
+        ),
+        (ListState::NotRead, Some(as_of)) => {
+            words(format!("{list} were not read at the last sign-in, and are {as_of}."), rule, Some(NEXT))
+        }
+        (ListState::NotRead, None) => words(format!("{list} were never read."), rule, Some("Sign in.")),
     }
 }

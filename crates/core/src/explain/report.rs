@@ -3,8 +3,9 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::facts::{Kind, ListState, Outcome, Places, Source};
+use super::facts::{Kind, ListState, Places, Source};
 use crate::domain::Redacted;
+use crate::sync_run::Denial;
 
 /// Explanation of a user's role, groups and memberships.
 #[derive(Clone, Debug, Serialize)]
@@ -20,7 +21,7 @@ pub struct Explanation {
 }
 
 /// Texts about a situation.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Message {
     /// The situation.
     pub what: String,
@@ -57,9 +58,9 @@ pub enum RoleWhy {
     NotFromHere,
     /// An app role in Entra.
     AppRole,
-    /// Page in `access.admin_user_ids`.
+    /// Listed in `access.admin_user_ids`.
     AdminUserIds,
-    /// Page in `access.admin_user_ids` since the last sign-in.
+    /// Listed in `access.admin_user_ids` since the last sign-in.
     #[serde(rename = "admin_user_ids_at_the_next_sign_in")]
     AdminUserIdsPending,
     /// An operator role is withheld until an operator confirms the row.
@@ -92,7 +93,7 @@ pub enum SignIn {
     },
     Refused {
         at: DateTime<Utc>,
-        outcome: Outcome,
+        outcome: Denial,
     },
 }
 

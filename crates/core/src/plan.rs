@@ -6,10 +6,9 @@ mod types;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use uuid::Uuid;
 
 use crate::domain::{EntraUser, GroupId, Redacted, StoreKind, UserRole};
-use crate::policy::{BudgetDuration, Limits, OrgTeamModels, Policy};
+use crate::policy::{BudgetDuration, OrgTeamModels, Policy};
 
 use roles::Roles;
 pub use roles::organization_role;
@@ -42,19 +41,17 @@ impl Planner<'_> {
     /// has written them.
     #[must_use]
     pub fn plan(&self, current: &Current) -> Plan {
-        let Self { entra_user, directory, policy, now, .. } = *self;
-        let mut plan = Plan { user_id: user_id(current, entra_user), ..Plan::default() };
+        let mut plan = Plan { user_id: user_id(current, self.entra_user), ..Plan::default() };
         let roles = Roles::of(self, current.user.as_ref());
+        let effective_groups = self.directory.effective_groups();
+        let organizations = effective_organizations(current, &effective_groups, roles.in_organizations);
         self.plan_user(&mut plan, current, &roles);
-        let effective_groups = directory.effective_groups();
-        plan_groups(&mut plan, current, directory, &effective_groups, policy, now);
-        plan_team_models(&mut plan, current, directory, policy);
-        let effective = effective_organizations(current, &effective_groups, roles.in_organizations);
-        plan_memberships(&mut plan, current, &effective_groups, policy, &effective);
-        plan_member_budgets(&mut plan, current, now);
-        roles::plan_organization_roles(&mut plan, current, &effective, roles.in_organizations);
-        note_others(&mut plan, current);
-        note_unknown(&mut plan, directory);
+        self.plan_groups(&mut plan, current, &effective_groups);
+        self.plan_team_models(&mut plan, current);
+        self.plan_memberships(&mut plan, current, &effective_groups, &organizations);
+        self.plan_member_budgets(&mut plan, current);
+        roles::plan_organization_roles(&mut plan, current, &organizations, roles.in_organizations);
+        self.note_others(&mut plan, current);
         plan
     }
 
@@ -94,7 +91,7 @@ impl Planner<'_> {
                 role: roles.granted.role.unwrap_or_else(|| policy.default_role()).in_row(store),
                 granted: roles.granted.clone(),
                 models: policy.user_params.models.clone(),
-                budget_reset_at: limits.budget_duration.as_ref().map(|duration| duration.next_reset(now)),
+                budget_reset_at: limits.next_reset(now),
                 limits,
             }));
             return;
@@ -121,13 +118,114 @@ impl Planner<'_> {
             plan.user = Some(UserChange::Update(update));
         }
     }
+    /// Rules 1, 2, 3 and 8: plans the organization (with `also_create_orgs`) and team of every assigned group, at every
+    /// user's sign-in. A team in another organization needs none of its own.
+    fn plan_groups(&self, plan: &mut Plan, current: &Current, effective_groups: &[GroupId]) {
+        let Self { directory, policy, now, .. } = *self;
+        let Some(GroupList::Known(assigned)) = &directory.assigned else { return };
+        for (&group, name) in assigned {
+            let alias = || alias(group, name.as_ref(), directory);
+            let exists = current.organizations.contains(&group);
+            if policy.also_create_orgs && !exists && other_organization(current, group).is_none() {
+                plan.organizations.insert(group, new_organization(alias(), policy, now));
+            }
+            match current.teams.get(&group) {
+                None => {
+                    let parent = if !policy.also_create_orgs {
+                        TeamParent::Default
+                    } else if exists {
+                        TeamParent::Existing(group, current.organization_models.get(&group))
+                    } else {
+                        TeamParent::New(group)
+                    };
+                    plan.teams.insert(group, new_team(alias(), parent, policy, now));
+                }
+                Some(None) if policy.also_create_orgs && effective_groups.binary_search(&group).is_ok() => {
+                    plan.notes.push(Note::TeamStaysStandalone { team: group });
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// `litellm.org_team_models: expand`: models written by the sync follow the organization's, and `all-org-models` of
+    /// an earlier version is replaced. Other models are left alone.
+    fn plan_team_models(&self, plan: &mut Plan, current: &Current) {
+        if self.policy.org_team_models == OrgTeamModels::Inherit {
+            return;
+        }
+        for group in self.directory.group_ids() {
+            let Some(CurrentTeamModels { models, expanded, organization }) = current.team_models.get(&group) else {
+                continue;
+            };
+            let managed =
+                *models == [ALL_ORG_MODELS] || expanded.as_ref().is_some_and(|managed| same_models(managed, models));
+            if managed && !same_models(models, organization) {
+                plan.team_models.insert(group, ModelsChange { from: models.clone(), to: organization.clone() });
+            }
+        }
+    }
+
+    /// Adds the user to the teams (and, with `also_create_orgs`, to the organizations) of the effective groups. For a
+    /// team in another organization, to that organization. `organizations`: those of the effective groups, with roles.
+    fn plan_memberships(
+        &self,
+        plan: &mut Plan,
+        current: &Current,
+        effective_groups: &[GroupId],
+        organizations: &BTreeMap<String, UserRole>,
+    ) {
+        for &group in effective_groups {
+            let team = current.teams.contains_key(&group) || plan.teams.contains_key(&group);
+            if team && !current.team_members.contains(&group) {
+                plan.add_to_teams.insert(group);
+            }
+            if !self.policy.also_create_orgs {
+                continue;
+            }
+            let own = current.organizations.contains(&group) || plan.organizations.contains_key(&group);
+            let organization = other_organization(current, group).cloned().or(own.then(|| group.to_string()));
+            let organization = organization.filter(|id| !current.organization_members.contains_key(id));
+            if let Some((id, role)) = organization.and_then(|id| organizations.get_key_value(&id)) {
+                plan.add_to_organizations.insert(id.clone(), *role);
+            }
+        }
+    }
+
+    /// Sets the budget reset of new members with a budget of their own, limited by the team's default member budget.
+    ///
+    /// LiteLLM resets the spend only if the member's row has the duration, counted from the time of joining
+    /// (`_resolve_member_budget_id`, 1.110.2).
+    fn plan_member_budgets(&self, plan: &mut Plan, current: &Current) {
+        let resets = plan.add_to_teams.iter().filter_map(|group| {
+            let duration = current.member_budget_durations.get(group)?.as_ref().filter(|text| !text.is_empty())?;
+            let next = duration.parse::<BudgetDuration>().ok().map(|duration| duration.next_reset(self.now));
+            Some((*group, BudgetReset { budget_duration: duration.clone(), budget_reset_at: next }))
+        });
+        plan.member_budgets = resets.collect();
+    }
+
+    /// Notes other rows of the same user, and unknown lists.
+    fn note_others(&self, plan: &mut Plan, current: &Current) {
+        let own = plan.user_id.clone();
+        if !current.same_email.is_empty() {
+            plan.notes.push(Note::SameEmail { own: own.clone(), user_ids: current.same_email.clone() });
+        }
+        if !current.same_sso_user_id.is_empty() {
+            plan.notes.push(Note::SameSsoUserId { own, user_ids: current.same_sso_user_id.clone() });
+        }
+        if let Some(GroupList::Unknown(unknown)) = &self.directory.assigned {
+            plan.notes.push(Note::AssignedGroupsUnknown { code: unknown.code.clone() });
+        }
+        if let GroupList::Unknown(unknown) = &self.directory.member_of {
+            plan.notes.push(Note::MemberOfUnknown { code: unknown.code.clone() });
+        }
+    }
 }
 
 /// The organization of a group's team, if it is not the group's own.
 fn other_organization(current: &Current, group: GroupId) -> Option<&String> {
-    let mut text = Uuid::encode_buffer();
-    let own: &str = group.as_uuid().as_hyphenated().encode_lower(&mut text);
-    current.teams.get(&group)?.as_ref().filter(|id| id.as_str() != own)
+    current.teams.get(&group)?.as_ref().filter(|id| **id != group.to_string())
 }
 
 /// Organizations of the effective groups, with the user's role in each.
@@ -142,124 +240,9 @@ fn effective_organizations(current: &Current, effective: &[GroupId], role: UserR
     roles
 }
 
-/// Rules 1, 2, 3 and 8: plans the organization (with `also_create_orgs`) and team of every assigned group, at every
-/// user's sign-in. A team in another organization needs none of its own.
-fn plan_groups(
-    plan: &mut Plan,
-    current: &Current,
-    directory: &Directory,
-    effective_groups: &[GroupId],
-    policy: &Policy,
-    now: DateTime<Utc>,
-) {
-    let Some(GroupList::Known(assigned)) = &directory.assigned else { return };
-    for (&group, name) in assigned {
-        let alias = || alias(group, name.as_ref(), directory);
-        let exists = current.organizations.contains(&group);
-        if policy.also_create_orgs && !exists && other_organization(current, group).is_none() {
-            plan.organizations.insert(group, new_organization(alias(), policy, now));
-        }
-        match current.teams.get(&group) {
-            None => {
-                let parent = if !policy.also_create_orgs {
-                    TeamParent::Default
-                } else if exists {
-                    TeamParent::Existing(group, current.organization_models.get(&group))
-                } else {
-                    TeamParent::New(group)
-                };
-                plan.teams.insert(group, new_team(alias(), parent, policy, now));
-            }
-            Some(None) if policy.also_create_orgs && effective_groups.binary_search(&group).is_ok() => {
-                plan.notes.push(Note::TeamStaysStandalone { team: group });
-            }
-            Some(_) => {}
-        }
-    }
-}
-
-/// `litellm.org_team_models: expand`: models written by the sync follow the organization's, and `all-org-models` of an
-/// earlier version is replaced. Other models are left alone.
-fn plan_team_models(plan: &mut Plan, current: &Current, directory: &Directory, policy: &Policy) {
-    if policy.org_team_models == OrgTeamModels::Inherit || current.team_models.is_empty() {
-        return;
-    }
-    for group in directory.group_ids() {
-        let Some(CurrentTeamModels { models, expanded, organization }) = current.team_models.get(&group) else {
-            continue;
-        };
-        let managed =
-            *models == [ALL_ORG_MODELS] || expanded.as_ref().is_some_and(|managed| same_models(managed, models));
-        if managed && !same_models(models, organization) {
-            plan.team_models.insert(group, ModelsChange { from: models.clone(), to: organization.clone() });
-        }
-    }
-}
-
 /// Compares models as sets, because LiteLLM's pages reorder them.
 fn same_models(one: &[String], other: &[String]) -> bool {
-    let set = |models: &[String]| -> BTreeSet<String> { models.iter().cloned().collect() };
-    set(one) == set(other)
-}
-
-/// Adds the user to the teams (and, with `also_create_orgs`, to the organizations) of the effective groups. For a team
-/// in another organization, to that organization.
-fn plan_memberships(
-    plan: &mut Plan,
-    current: &Current,
-    effective_groups: &[GroupId],
-    policy: &Policy,
-    effective: &BTreeMap<String, UserRole>,
-) {
-    let mut text = Uuid::encode_buffer();
-    for &group in effective_groups {
-        let team = current.teams.contains_key(&group) || plan.teams.contains_key(&group);
-        if team && !current.team_members.contains(&group) {
-            plan.add_to_teams.insert(group);
-        }
-        if !policy.also_create_orgs {
-            continue;
-        }
-        let own = current.organizations.contains(&group) || plan.organizations.contains_key(&group);
-        let own = own.then(|| &*group.as_uuid().as_hyphenated().encode_lower(&mut text));
-        let organization = other_organization(current, group).map(String::as_str).or(own);
-        let organization = organization.filter(|id| !current.organization_members.contains_key(*id));
-        if let Some((id, role)) = organization.and_then(|id| effective.get_key_value(id)) {
-            plan.add_to_organizations.insert(id.clone(), *role);
-        }
-    }
-}
-
-/// Sets the budget reset of new members with a budget of their own, limited by the team's default member budget.
-///
-/// LiteLLM resets the spend only if the member's row has the duration, counted from the time of joining
-/// (`_resolve_member_budget_id`, 1.110.2).
-fn plan_member_budgets(plan: &mut Plan, current: &Current, now: DateTime<Utc>) {
-    let resets = plan.add_to_teams.iter().filter_map(|group| {
-        let duration = current.member_budget_durations.get(group)?.as_ref().filter(|text| !text.is_empty())?;
-        let next = duration.parse::<BudgetDuration>().ok().map(|duration| duration.next_reset(now));
-        Some((*group, BudgetReset { budget_duration: duration.clone(), budget_reset_at: next }))
-    });
-    plan.member_budgets = resets.collect();
-}
-
-fn note_others(plan: &mut Plan, current: &Current) {
-    let own = plan.user_id.clone();
-    if !current.same_email.is_empty() {
-        plan.notes.push(Note::SameEmail { own: own.clone(), user_ids: current.same_email.clone() });
-    }
-    if !current.same_sso_user_id.is_empty() {
-        plan.notes.push(Note::SameSsoUserId { own, user_ids: current.same_sso_user_id.clone() });
-    }
-}
-
-fn note_unknown(plan: &mut Plan, directory: &Directory) {
-    if let Some(GroupList::Unknown(unknown)) = &directory.assigned {
-        plan.notes.push(Note::AssignedGroupsUnknown { code: unknown.code.clone() });
-    }
-    if let GroupList::Unknown(unknown) = &directory.member_of {
-        plan.notes.push(Note::MemberOfUnknown { code: unknown.code.clone() });
-    }
+    one.iter().collect::<BTreeSet<_>>() == other.iter().collect()
 }
 
 /// Name of a new team: from the assignments, else from the user's groups, else the ID.
@@ -273,7 +256,7 @@ fn alias(group: GroupId, assigned: Option<&String>, directory: &Directory) -> St
 
 fn new_organization(alias: String, policy: &Policy, now: DateTime<Utc>) -> NewOrganization {
     let params = policy.team_params.clone().unwrap_or_default();
-    let budget_reset_at = params.limits.budget_duration.as_ref().map(|duration| duration.next_reset(now));
+    let budget_reset_at = params.limits.next_reset(now);
     NewOrganization { alias, models: params.models, limits: params.limits, budget_reset_at }
 }
 
@@ -291,7 +274,6 @@ enum TeamParent<'a> {
 /// A team that follows its organization, or one with the operator's defaults.
 fn new_team(alias: String, parent: TeamParent<'_>, policy: &Policy, now: DateTime<Utc>) -> NewTeam {
     let params = policy.team_params.clone().unwrap_or_default();
-    let reset = |limits: &Limits| limits.budget_duration.as_ref().map(|duration| duration.next_reset(now));
     // Unreadable models must not become `[]`, which means all models.
     let in_organization = |id: GroupId, models: Option<&Vec<String>>| {
         let expanded = models.filter(|_| policy.org_team_models == OrgTeamModels::Expand);
@@ -309,11 +291,11 @@ fn new_team(alias: String, parent: TeamParent<'_>, policy: &Policy, now: DateTim
         organization_id,
         models,
         follows_organization,
-        budget_reset_at: reset(&params.limits),
+        budget_reset_at: params.limits.next_reset(now),
         limits: params.limits,
         access_group_ids: params.access_group_ids,
         team_member_permissions: params.team_member_permissions,
-        member_budget: params.member_limits.map(|limits| Budget { reset_at: reset(&limits), limits }),
+        member_budget: params.member_limits.map(|limits| Budget { reset_at: limits.next_reset(now), limits }),
         metadata: params.metadata,
     }
 }

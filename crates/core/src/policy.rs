@@ -4,6 +4,8 @@ mod budget;
 
 use std::collections::BTreeSet;
 
+use chrono::{DateTime, Utc};
+
 use crate::domain::{Email, Identity, TenantId, UserRole};
 
 pub use budget::{BudgetDuration, BudgetDurationError};
@@ -59,6 +61,14 @@ pub struct Limits {
     pub tpm_limit: Option<i64>,
     /// Requests per minute.
     pub rpm_limit: Option<i64>,
+}
+
+impl Limits {
+    /// Next reset of a budget that starts at `now`; `None` if the budget has no period.
+    #[must_use]
+    pub fn next_reset(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        Some(self.budget_duration.as_ref()?.next_reset(now))
+    }
 }
 
 /// Defaults of a new user.

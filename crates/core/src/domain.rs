@@ -1,12 +1,11 @@
 //! Domain types: IDs, e-mail addresses, roles. Validated when created; no I/O.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::str::FromStr;
 
-use serde::de::{self, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 /// The text is not a GUID.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,8 +16,8 @@ pub struct InvalidGuid;
 macro_rules! guid {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(Uuid);
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub struct $name(#[serde(with = "uuid::serde::hyphenated")] Uuid);
 
         impl $name {
             #[must_use]
@@ -30,21 +29,8 @@ macro_rules! guid {
         impl FromStr for $name {
             type Err = InvalidGuid;
             fn from_str(text: &str) -> Result<Self, InvalidGuid> {
-                // Only the hyphenated form: `Uuid` also accepts braces, `urn:uuid:` and bare digits.
-                if text.len() != 36 {
-                    return Err(InvalidGuid);
-                }
-                Uuid::parse_str(text).map(Self).map_err(|_| InvalidGuid)
-            }
-        }
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(self.0.as_hyphenated().encode_lower(&mut Uuid::encode_buffer()))
-            }
-        }
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.deserialize_str(GuidVisitor(PhantomData))
+                // `Uuid` itself also accepts braces, `urn:uuid:` and bare digits.
+                text.parse().map(|id: Hyphenated| Self(id.into_uuid())).map_err(|_| InvalidGuid)
             }
         }
         impl From<Uuid> for $name {
@@ -63,21 +49,6 @@ macro_rules! guid {
             }
         }
     };
-}
-
-/// Parses an ID without allocating; a sign-in reads each group's ID several times.
-struct GuidVisitor<T>(PhantomData<T>);
-
-impl<T: FromStr<Err = InvalidGuid>> Visitor<'_> for GuidVisitor<T> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a GUID")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
-        text.parse().map_err(E::custom)
-    }
 }
 
 guid! {

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::Redacted;
+use crate::sync_run::Denial;
 
 /// All facts about a user. IDs are text, because IDs created by hand need not be GUIDs.
 #[derive(Clone, Debug)]
@@ -23,8 +24,8 @@ pub struct Facts {
     pub teams: Vec<TeamFacts>,
     /// Existing organizations of the groups and memberships.
     pub organizations: Vec<OrganizationFacts>,
-    pub team_members: Vec<TeamMemberFacts>,
-    pub organization_members: Vec<OrganizationMemberFacts>,
+    pub team_members: Vec<MemberFacts>,
+    pub organization_members: Vec<MemberFacts>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -51,17 +52,9 @@ pub struct UserFacts {
 /// The user's groups.
 #[derive(Clone, Debug, Deserialize)]
 pub struct ReadingFacts {
-    pub assigned_groups: AssignedGroups,
+    /// State of the list of assigned groups at that time.
+    pub assigned_groups: ListState,
     pub groups: BTreeMap<String, GroupFacts>,
-}
-
-/// State of the list of assigned groups when the user's groups were read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AssignedGroups {
-    Known,
-    Unknown,
-    NotConfigured,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -92,18 +85,16 @@ pub struct RunFacts {
 }
 
 /// How a sign-in ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     SignedIn,
-    NoGroup,
-    GroupsUnknown,
-    EmailDomain,
-    OtherTenant,
+    #[serde(untagged)]
+    Denied(Denial),
 }
 
 /// State of a list of groups at a sign-in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ListState {
     Known,
@@ -120,7 +111,7 @@ pub struct FailureFacts {
     pub why: String,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     Organization,
@@ -154,7 +145,7 @@ pub struct OrganizationFacts {
 }
 
 /// Provenance of a membership.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
     /// Added by the sync.
@@ -163,17 +154,27 @@ pub enum Source {
     Manual,
 }
 
+/// The user's membership of a team or an organization.
 #[derive(Clone, Debug, Deserialize)]
-pub struct TeamMemberFacts {
-    pub team_id: String,
+pub struct MemberFacts {
+    #[serde(alias = "team_id", alias = "organization_id")]
+    pub id: String,
     pub role: Option<String>,
     pub source: Source,
-    /// LiteLLM only: which of the three places have the membership.
+    /// Teams of LiteLLM only: which of the three places have the membership.
     pub places: Option<Places>,
 }
 
+impl MemberFacts {
+    /// The places, if only some of them have the membership, which then does not count.
+    #[must_use]
+    pub fn partial(&self) -> Option<Places> {
+        self.places.filter(|places| !places.all())
+    }
+}
+
 /// The places of a membership in a LiteLLM database. It counts if all three have it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Places {
     /// The team's `members_with_roles`.
     pub roster: bool,
@@ -188,13 +189,6 @@ impl Places {
     pub fn all(self) -> bool {
         self.roster && self.person && self.membership
     }
-}
-
-#[derive(Clone, Debug, Deserialize)]
-pub struct OrganizationMemberFacts {
-    pub organization_id: String,
-    pub role: Option<String>,
-    pub source: Source,
 }
 
 /// A team found by ID or name.
