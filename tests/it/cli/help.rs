@@ -16,11 +16,13 @@ fn paths(command: &clap::Command, above: &[String]) -> Vec<Vec<String>> {
     [above.to_vec()].into_iter().chain(nested).collect()
 }
 
-/// The text without the default folder of LiteLLM's migrations, which depends on the machine.
+/// The text without the folder of cargo's target, which the environment can set, and without white space at the ends of lines.
 fn portable(help: &str) -> String {
-    let line = |line: &str| {
-        let line = line.split_once("[default: /").map_or(line, |(before, _)| before);
-        line.trim_end().to_owned() + "\n"
+    let line = |line: &str| match line.split_once("[default: ") {
+        Some((indent, folder)) if folder.ends_with("/litellm-schema/migrations]") => {
+            format!("{indent}[default: target/litellm-schema/migrations]\n")
+        }
+        _ => line.trim_end().to_owned() + "\n",
     };
     help.lines().map(line).collect()
 }
