@@ -77,7 +77,7 @@ struct SettingsPage<'a> {
     layout: Layout,
     checks: CheckResult,
     troubleshooting: Vec<Entry>,
-    sections: Vec<(&'static str, Vec<&'a Setting>)>,
+    sections: Vec<(&'a str, Vec<&'a Setting>)>,
 }
 
 impl SettingsPage<'_> {
@@ -116,7 +116,7 @@ impl SettingsPage<'_> {
 }
 
 /// The settings by section, in their order.
-fn sections(config: &Config) -> Vec<(&'static str, Vec<&Setting>)> {
+fn sections(config: &Config) -> Vec<(&str, Vec<&Setting>)> {
     let of_one = config.settings.chunk_by(|one, next| one.section() == next.section());
     of_one.filter_map(|settings| Some((settings.first()?.section(), settings.iter().collect()))).collect()
 }
