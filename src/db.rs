@@ -14,6 +14,7 @@ mod migrations;
 mod native;
 mod pooled_connection;
 mod read;
+mod relations;
 mod roles;
 mod session;
 mod session_details;
