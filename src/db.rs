@@ -116,25 +116,10 @@ struct ConnectionState {
 impl Db {
     /// Creates the pool. Connections are opened on demand.
     pub fn new(kind: StoreKind, url: &SecretString, max_connections: u32) -> Result<Self, DbError> {
-        Self::with(kind, url, max_connections, &[])
-    }
-
-    /// Creates a pool for migrations only: one connection without a statement timeout.
-    pub fn for_migrations(kind: StoreKind, url: &SecretString) -> Result<Self, DbError> {
-        Self::with(kind, url, 1, &[("statement_timeout", "0")])
-    }
-
-    /// `settings` override the settings of every connection.
-    fn with(
-        kind: StoreKind,
-        url: &SecretString,
-        max_connections: u32,
-        settings: &[(&str, &str)],
-    ) -> Result<Self, DbError> {
         let options: PgConnectOptions = url.expose_secret().parse().map_err(|_| DbError::Address)?;
         // Poolers do not know `extra_float_digits`, and Postgres 12 and later print exact numbers without it.
         let base_options = options.application_name("entraway").extra_float_digits(None);
-        let options = connection::with_settings(base_options.clone()).options(settings.iter().copied());
+        let options = connection::with_settings(base_options.clone());
         let generation = Arc::new(PoolGeneration::new());
         let pool = |max_connections, acquire_timeout, options| {
             let generation = generation.clone();

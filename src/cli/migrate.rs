@@ -15,7 +15,7 @@ use crate::util::sanitize::with_help;
 
 pub(super) async fn run(file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCode> {
     let config = config::load(file, env)?.config;
-    let db = Db::for_migrations(config.store, &config.database.url)?;
+    let db = Db::new(config.store, &config.database.url, 1)?;
     let mut last_message = LastMessage::default();
     let migrate = || async {
         let before = db.versions().await?;
