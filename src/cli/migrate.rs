@@ -13,7 +13,7 @@ use crate::http::server;
 use crate::util::sanitize::with_help;
 
 pub(super) async fn run(config: &Config) -> anyhow::Result<ExitCode> {
-    let db = Db::for_migrations(config.store, &config.database.url)?;
+    let db = Db::new(config.store, &config.database.url, 1)?;
     let mut last_message = LastMessage::default();
     let migrate = || async {
         let before = db.versions().await?;
