@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use crate::db::{AssertionKey, Db, DbError};
-use crate::session::{Id, UserView};
+use crate::db::{AssertionKey, Db, DbError, ForwardedUser};
+use crate::identity_headers::ids_in_header;
 use crate::util::clock::{Clock, Moment};
 use crate::util::random;
 use crate::util::single_flight::SingleFlight;
@@ -91,9 +91,9 @@ struct Claims<'a> {
     email: Option<&'a str>,
     name: Option<&'a str>,
     role: Option<&'a str>,
-    organizations: &'a [Id<'a>],
+    organizations: &'a [String],
     organizations_truncated: usize,
-    teams: &'a [Id<'a>],
+    teams: &'a [String],
     teams_truncated: usize,
 }
 
@@ -111,14 +111,14 @@ impl Assertions {
     /// signed in.
     pub async fn sign(
         &self,
-        user: &UserView<'_>,
+        user: &ForwardedUser,
         audience: &str,
         auth_time: DateTime<Utc>,
     ) -> Result<String, Arc<AssertionError>> {
         let keys = self.keys().await?;
         let now = self.clock.now();
         let key = keys.signing_key(now).ok_or(AssertionError::Key)?;
-        let (organizations, teams) = user.ids_in_headers();
+        let (organizations, teams) = (ids_in_header(&user.organizations), ids_in_header(&user.teams));
         let claims = Claims {
             iss: &self.issuer,
             aud: audience,
@@ -128,9 +128,9 @@ impl Assertions {
             iat: now.timestamp(),
             exp: (now + self.ttl).timestamp(),
             auth_time: auth_time.timestamp(),
-            email: user.email,
-            name: user.display_name,
-            role: user.user_role,
+            email: user.email.as_deref(),
+            name: user.display_name.as_deref(),
+            role: user.user_role.as_deref(),
             organizations,
             organizations_truncated: user.organizations.len() - organizations.len(),
             teams,

@@ -4,10 +4,6 @@
 //! an error; it is never treated as signed out.
 
 mod cache;
-mod compact;
-#[cfg(any(test, feature = "fuzzing"))]
-pub mod fuzzing;
-mod headers;
 mod loader;
 
 use std::sync::Arc;
@@ -18,9 +14,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
 use crate::db::{
-    Db, DbError, ListenError, NewSession, SessionChange, SessionOwner, SyncRun, TokenHash, touch_interval,
+    Db, DbError, ForwardedUser, ListenError, NewSession, SessionChange, SessionOwner, SyncRun, TokenHash,
+    touch_interval,
 };
 use crate::domain::{Identity, ObjectId};
+use crate::identity_headers::IdentityHeaders;
 use crate::observability::metrics::{Lookup, SessionEnd};
 use crate::observability::spans::Step;
 use crate::util::clock::Clock;
@@ -29,9 +27,6 @@ use crate::util::sanitize::error_chain;
 
 use cache::Cache;
 use loader::SessionLoader;
-
-pub use compact::{EncodedUser, Id, UserView};
-pub use headers::{ASSERTION, IDENTITY_HEADERS};
 
 /// How often the listening connection has to prove that it is alive.
 const PROBE_INTERVAL: Duration = Duration::from_millis(300);
@@ -54,7 +49,9 @@ pub struct Lifetimes {
 /// A session that has neither expired nor been revoked.
 #[derive(Clone)]
 pub struct LiveSession {
-    pub user: Arc<EncodedUser>,
+    pub user: Arc<ForwardedUser>,
+    /// The user's identity headers, ready to send.
+    pub headers: Arc<IdentityHeaders>,
     /// When the user signed in: `auth_time` of OpenID Connect Core 1.0, 2.
     pub auth_time: DateTime<Utc>,
 }

@@ -103,7 +103,7 @@ impl SessionLoader {
                 if let Ok(row) = &row {
                     seen.push((hash, row.last_seen_at));
                 }
-                let result = row.map(|row| Some(fill.insert(hash, &row, at)));
+                let result = row.map(|row| Some(fill.insert(hash, row, at)));
                 results.insert(hash, result.map_err(Arc::new));
             }
         });

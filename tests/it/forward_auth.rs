@@ -11,7 +11,7 @@ pub(crate) mod upstream_check;
 use std::time::{Duration, Instant};
 
 use entraway::config::Config;
-use entraway::session::IDENTITY_HEADERS;
+use entraway::identity_headers::IDENTITY_HEADERS;
 use reqwest::Method;
 use reqwest::header::HeaderMap;
 
