@@ -13,12 +13,11 @@ use std::sync::Arc;
 
 use axum::extract::{Extension, RawQuery, Request, State};
 use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use axum::{Json, Router};
 use http::header::{CACHE_CONTROL, LOCATION};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
-use serde_json::Value;
 
 use super::App;
 use super::error::WebError;
@@ -147,7 +146,7 @@ pub(super) async fn ensure_identity_headers(request: Request, next: Next) -> Res
 }
 
 /// `GET /.well-known/jwks.json`: the public keys of assertions.
-pub(super) async fn keys(State(app): State<Arc<App>>) -> Result<([(HeaderName, String); 1], Json<Value>), WebError> {
+pub(super) async fn keys(State(app): State<Arc<App>>) -> Result<impl IntoResponse, WebError> {
     let assertions = app.assertions.as_ref().ok_or(WebError::NotFound)?;
     let cache = format!("public, max-age={}", JWKS_MAX_AGE.as_secs());
     Ok(([(CACHE_CONTROL, cache)], Json(assertions.jwks().await?)))
