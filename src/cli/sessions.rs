@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 
 use super::output::{errln, outln};
 use crate::config::{self, Env};
-use crate::db::{Db, SessionOwner};
+use crate::db::{Db, SessionFilter, SessionOwner};
 use crate::util::clock::Clock;
 
 /// Maximum number of sessions in the list.
@@ -41,8 +41,8 @@ pub(super) async fn list(whose: SessionOwner, file: Option<&Path>, env: &Env) ->
 
 pub(super) async fn revoke(whose: SessionOwner, file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCode> {
     let (db, _) = store(file, env)?;
-    let revoked = db.revoke_sessions(whose).await.context("failed to revoke the sessions")?;
+    let ended = db.end_sessions(SessionFilter::Of(whose)).await.context("failed to revoke the sessions")?;
     db.close().await;
-    outln!("{revoked} {} revoked", if revoked == 1 { "session" } else { "sessions" })?;
+    outln!("{} {} revoked", ended.count, if ended.count == 1 { "session" } else { "sessions" })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -8,7 +8,7 @@ use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
 use super::roles::litellm_role;
-use super::session::TokenHash;
+use super::session::{TokenHash, slices};
 use super::{Connection, Db, DbError};
 use crate::domain::{Identity, ObjectId, StoreKind, TenantId};
 
@@ -180,8 +180,4 @@ impl SessionReader<'_> {
         self.connection = Some((since, connection));
         rows.iter().map(|row| Ok((row.try_get("token_hash")?, forwarded_session(row)))).collect()
     }
-}
-
-fn slices(hashes: &[TokenHash]) -> Vec<&[u8]> {
-    hashes.iter().map(|hash| &hash[..]).collect()
 }

@@ -24,7 +24,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("graph", &["domain", "observability", "plan::Groups", "util"]),
     ("litellm_cache", &[]),
     ("db", &["domain", "explain", "observability", "permissions", "plan", "policy", "util"]),
-    ("identity_headers", &["db"]),
+    ("identity_headers", &["db", "domain"]),
     ("session", &["db", "domain", "identity_headers", "observability", "util"]),
     ("assertion", &["db", "identity_headers", "util"]),
     ("sync", &["config", "db", "domain", "graph", "litellm_cache", "observability", "oidc", "plan", "policy", "util"]),
