@@ -56,7 +56,7 @@ pub use read::{
     UserTeam,
 };
 pub use roles::{Adoption, AdoptionState};
-pub use session::{NewSession, SessionOwner, SessionRow, TokenHash};
+pub use session::{EndedSessions, NewSession, SessionFilter, SessionOwner, SessionRow, TokenHash};
 pub use session_details::{LastSync, Me, MeOrganization, MeSession, MeTeam, MeUser};
 pub use session_listener::{ListenError, SessionChange, SessionListener};
 pub use session_lookup::{ForwardedSession, ForwardedUser, SessionReader, touch_interval};

@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 
 use super::output::{errln, outln};
 use crate::config::Config;
-use crate::db::{Db, SessionOwner};
+use crate::db::{Db, SessionFilter, SessionOwner};
 use crate::util::clock::Clock;
 
 /// Maximum number of sessions in the list.
@@ -34,8 +34,8 @@ pub(super) async fn list(owner: SessionOwner, config: &Config) -> anyhow::Result
 
 pub(super) async fn revoke(owner: SessionOwner, config: &Config) -> anyhow::Result<ExitCode> {
     let db = Db::new(config.store, &config.database.url, 1)?;
-    let revoked = db.revoke_sessions(owner).await.context("failed to revoke the sessions")?;
+    let ended = db.end_sessions(SessionFilter::Of(owner)).await.context("failed to revoke the sessions")?;
     db.close().await;
-    outln!("{revoked} {} revoked", if revoked == 1 { "session" } else { "sessions" })?;
+    outln!("{} {} revoked", ended.count, if ended.count == 1 { "session" } else { "sessions" })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -139,7 +139,7 @@ async fn authenticate(
             Ok(signed_in) => return Ok(signed_in),
             Err(error) => {
                 if let SignInError::TenantNotAllowed(identity) = &error
-                    && let Err(error) = app.sessions.revoke_of_identity(*identity).await
+                    && let Err(error) = app.sessions.end_denied(*identity).await
                 {
                     tracing::error!(
                         error = error_chain(&error),
@@ -205,7 +205,7 @@ async fn sign_in(
         }
         Err(SyncError::Db(error)) => return Err(error.into()),
     };
-    let cookie = session_cookie::open(app, headers, user, signed_in.sid.clone(), &run).await?;
+    let cookie = session_cookie::issue(app, headers, user, signed_in.sid.clone(), &run).await?;
     tracing::info!(
         tenant_id = %user.identity.tenant_id,
         organizations_created = run.applied.organizations_created.len(),

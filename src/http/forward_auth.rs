@@ -13,12 +13,11 @@ use std::sync::Arc;
 
 use axum::extract::{Extension, RawQuery, Request, State};
 use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use axum::{Json, Router};
 use http::header::{CACHE_CONTROL, LOCATION};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
-use serde_json::Value;
 
 use super::App;
 use super::error::WebError;
@@ -26,7 +25,8 @@ use super::middleware::FromProxy;
 use super::return_to::ReturnTo;
 use super::session_cookie;
 use crate::assertion::JWKS_MAX_AGE;
-use crate::session::{ASSERTION, IDENTITY_HEADERS, LiveSession};
+use crate::identity_headers::{ASSERTION, IDENTITY_HEADERS};
+use crate::session::LiveSession;
 
 pub(super) use access_requirement::AccessRequirement;
 use fast_path::FoundSession;
@@ -75,9 +75,8 @@ async fn verify(
             if trusted { ProxyKind::of(&headers, envoy.map(|_| client_target(&uri))) } else { ProxyKind::Unknown };
         return Ok(not_signed_in(&app, &proxy, &headers));
     };
-    let user = session.user.decode();
-    tracing::Span::current().record("user_id", tracing::field::display(user.identity.object_id));
-    if !requirement.is_met_by(&user) {
+    tracing::Span::current().record("user_id", tracing::field::display(session.user.identity.object_id));
+    if !requirement.is_met_by(&session.user) {
         return Err(WebError::NotInAny);
     }
     let upstream = if trusted { Upstream::of(&headers, envoy.is_some()) } else { Upstream::Unspecified };
@@ -92,12 +91,11 @@ fn client_target(uri: &Uri) -> &str {
 
 async fn allowed(app: &App, session: &LiveSession, upstream: &Upstream) -> Result<Response, WebError> {
     let mut response = StatusCode::OK.into_response();
-    let user = session.user.decode();
     let headers = response.headers_mut();
-    *headers = user.headers();
+    *headers = session.headers.to_map();
     if let (Some(assertions), Some(assertion)) = (&app.assertions, &app.config.session.assertion) {
         if let Some(audience) = upstream.audience(assertion) {
-            let signed = HeaderValue::try_from(assertions.sign(&user, audience, session.auth_time).await?);
+            let signed = HeaderValue::try_from(assertions.sign(&session.user, audience, session.auth_time).await?);
             headers.insert(ASSERTION, signed.map_err(|error| WebError::Internal(error.to_string()))?);
         } else {
             // Without an audience, any upstream would accept it.
@@ -148,7 +146,7 @@ pub(super) async fn ensure_identity_headers(request: Request, next: Next) -> Res
 }
 
 /// `GET /.well-known/jwks.json`: the public keys of assertions.
-pub(super) async fn keys(State(app): State<Arc<App>>) -> Result<([(HeaderName, String); 1], Json<Value>), WebError> {
+pub(super) async fn keys(State(app): State<Arc<App>>) -> Result<impl IntoResponse, WebError> {
     let assertions = app.assertions.as_ref().ok_or(WebError::NotFound)?;
     let cache = format!("public, max-age={}", JWKS_MAX_AGE.as_secs());
     Ok(([(CACHE_CONTROL, cache)], Json(assertions.jwks().await?)))

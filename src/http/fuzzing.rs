@@ -19,7 +19,7 @@ use super::query::Query;
 use super::return_to::ReturnTo;
 use super::trace_context;
 use crate::config::PublicUrl;
-use crate::session::UserView;
+use crate::db::ForwardedUser;
 
 const RETURN_HOST: &str = "app.example:8443";
 
@@ -225,13 +225,13 @@ pub fn callback_query(data: &[u8]) {
     }
 
     let id = uuid::Uuid::nil();
-    let user = UserView {
+    let user = ForwardedUser {
         identity: crate::domain::Identity { tenant_id: id.into(), object_id: id.into() },
         email: None,
         display_name: None,
         user_role: None,
-        organizations: vec![],
-        teams: vec![],
+        organizations: [].into(),
+        teams: [].into(),
     };
     if let Ok(requirement) = AccessRequirement::parse(Some(&text)) {
         assert_eq!(requirement.is_met_by(&user), sent.is_empty(), "{text:?} allows a user without memberships");

@@ -12,6 +12,7 @@ use super::App;
 use super::error::WebError;
 use super::query::Query;
 use super::session_cookie;
+use crate::db::SessionFilter;
 use crate::observability::metrics::SessionEnd;
 
 /// `POST /sso/logout`. The same-origin layer rejects requests of other sites.
@@ -38,7 +39,8 @@ pub(super) async fn front_channel(
 ) -> Result<StatusCode, WebError> {
     let query = Query::parse(query.as_deref(), &["sid", "iss"])?;
     let sid = query.get("sid").filter(|sid| (1..=MAX_SID).contains(&sid.len()) && !sid.contains('\0'));
-    let ended = app.sessions.revoke_by_sid(sid.ok_or(WebError::Sid)?).await?;
+    let which = SessionFilter::EntraSession(sid.ok_or(WebError::Sid)?);
+    let ended = app.sessions.end(which, SessionEnd::Entra).await?;
     if ended > 0 {
         tracing::info!(sessions = ended, "sessions ended by front-channel logout");
     }

@@ -10,6 +10,7 @@ use http::HeaderMap;
 use http::header::SET_COOKIE;
 
 use super::formatting::segment;
+use crate::db::{SessionFilter, SessionOwner};
 use crate::domain::ObjectId;
 use crate::http::App;
 use crate::http::current_user::CurrentUser;
@@ -18,6 +19,7 @@ use crate::http::layout::Layout;
 use crate::http::query::{self, Query, QueryError};
 use crate::http::session_cookie;
 use crate::http::view_model::UserDetails;
+use crate::observability::metrics::SessionEnd;
 
 /// `POST /sessions/{session}/end`: ends one of the user's own sessions. If it is the current one, the browser is signed
 /// out here, not at Entra.
@@ -84,7 +86,8 @@ pub(in crate::http) async fn end_all_of_user(
     headers: HeaderMap,
 ) -> Result<Response, WebError> {
     let Target { object_id, own, .. } = Target::read(&app, &id, &headers).await?;
-    let ended = app.sessions.revoke_all(object_id).await?;
+    let which = SessionFilter::Of(SessionOwner::One(object_id));
+    let ended = app.sessions.end(which, SessionEnd::All).await?;
     tracing::info!(%object_id, sessions = ended, "administrator ended all sessions of a user");
     if own {
         return Ok(signed_out(&app));
@@ -126,7 +129,7 @@ pub(super) fn ended(query: Option<&str>) -> Result<Option<u32>, QueryError> {
 
 async fn end(app: &App, object_id: ObjectId, name: &str) -> Result<(), WebError> {
     let is_name = name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if !is_name || !app.sessions.revoke_one(object_id, name).await? {
+    if !is_name || app.sessions.end(SessionFilter::Named(object_id, name), SessionEnd::One).await? == 0 {
         return Err(WebError::NotFound);
     }
     tracing::info!(%object_id, "session ended from a page");
