@@ -1,6 +1,7 @@
 //! The architecture, held by reading the source: who may import whom, where SQL and HTTP may be, and a few habits that
 //! no lint knows.
 
+mod http;
 mod source;
 
 use std::collections::BTreeSet;

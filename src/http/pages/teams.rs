@@ -1,19 +1,40 @@
-//! `GET /teams/{id}`: a team and its members.
+//! `GET /teams` and `GET /teams/{id}`: teams that the user may see, and one with its members.
 
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Path, State};
 use axum::response::Html;
-use http::HeaderMap;
 
+use crate::db::Team;
 use crate::explain::{self, Message, Standalone};
-use crate::http::App;
-use crate::http::current_user::CurrentUser;
 use crate::http::error::WebError;
-use crate::http::layout::Layout;
-use crate::http::list_query::{ListQuery, MEMBERS, Pager};
+use crate::http::extract::{CurrentUser, Params};
+use crate::http::layout::{Layout, html};
+use crate::http::list_query::{ListQuery, Members, Pager, Sorted};
+use crate::http::state::App;
 use crate::http::view_model::TeamDetails;
+
+#[derive(Template)]
+#[template(path = "teams.html")]
+struct TeamsPage {
+    layout: Layout,
+    query: ListQuery<Sorted>,
+    teams: Vec<Team>,
+    pager: Pager,
+    sees_all: bool,
+}
+
+pub(in crate::http) async fn list(
+    State(app): State<Arc<App>>,
+    current: CurrentUser,
+    Params(query): Params<ListQuery<Sorted>>,
+) -> Result<Html<String>, WebError> {
+    let listed = app.db.teams(&current.permissions.scope, &query.request).await?;
+    let layout = Layout::for_user(&app, &current, "/teams");
+    let pager = query.pager(&listed);
+    html(&TeamsPage { layout, query, teams: listed.rows, pager, sees_all: current.permissions.operator })
+}
 
 #[derive(Template)]
 #[template(path = "team.html")]
@@ -25,19 +46,17 @@ struct TeamPage {
     /// Whether the user may open the page of the organization.
     sees_organization: bool,
     operator: bool,
-    query: ListQuery,
+    query: ListQuery<Members>,
     pager: Pager,
 }
 
-pub(in crate::http) async fn page(
+pub(in crate::http) async fn details(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    current: CurrentUser,
+    Params(query): Params<ListQuery<Members>>,
 ) -> Result<Html<String>, WebError> {
-    let current = CurrentUser::of(&app, &headers).await?;
-    let query = ListQuery::read(query.as_deref(), MEMBERS)?;
-    let details = TeamDetails::read(&app, &current, &id, &query).await?;
+    let details = TeamDetails::read(&app, &current, &id, &query.request).await?;
     let sees_organization = match &details.team.organization_id {
         Some(id) => app.db.organization(&current.permissions.scope, id).await?.is_some(),
         None => false,
@@ -55,5 +74,5 @@ pub(in crate::http) async fn page(
     let layout = Layout::for_user(&app, &current, "/teams");
     let pager = query.pager(&details.members);
     let operator = current.permissions.operator;
-    super::page(&TeamPage { layout, details, standalone, sees_organization, operator, query, pager })
+    html(&TeamPage { layout, details, standalone, sees_organization, operator, query, pager })
 }
