@@ -56,7 +56,9 @@ impl Denial {
         }
     }
 
-    fn as_str(self) -> &'static str {
+    /// The outcome in a sync record.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::NoGroup => "no_group",
             Self::GroupsUnknown => "groups_unknown",

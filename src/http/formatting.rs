@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::db::RowLimits;
+use crate::db::{Denial, RowLimits};
 use crate::plan::ALL_ORG_MODELS;
 pub(super) use crate::util::sanitize::pluralize;
 
@@ -121,15 +121,16 @@ pub(super) fn source(source: &str) -> &'static str {
     if source == "entra" { "From Entra" } else { "Manual" }
 }
 
-/// The outcome of a sign-in.
+/// The outcome in a sync record.
 pub(super) fn outcome(outcome: &str) -> &'static str {
-    match outcome {
-        "signed_in" => "signed in",
-        "no_group" => "denied: in no assigned group",
-        "groups_unknown" => "denied: a group is required, but the groups are unknown",
-        "email_domain" => "denied: e-mail domain not allowed",
-        "other_tenant" => "denied: the user ID belongs to a user of another tenant",
-        _ => "denied",
+    let denials = [Denial::NoGroup, Denial::GroupsUnknown, Denial::EmailDomain, Denial::OtherTenant];
+    match denials.into_iter().find(|denial| denial.as_str() == outcome) {
+        Some(Denial::NoGroup) => "denied: in no assigned group",
+        Some(Denial::GroupsUnknown) => "denied: a group is required, but the groups are unknown",
+        Some(Denial::EmailDomain) => "denied: e-mail domain not allowed",
+        Some(Denial::OtherTenant) => "denied: the user ID belongs to a user of another tenant",
+        None if outcome == "signed_in" => "signed in",
+        None => "denied",
     }
 }
 

@@ -9,6 +9,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde_json::json;
 use url::form_urlencoded;
@@ -60,7 +61,7 @@ pub(in crate::http) async fn errors(
     } else {
         let layout = if through_proxy { Layout::with_absolute_urls(&app) } else { Layout::new(&app) };
         let current_path = uri.path_and_query().filter(|_| is_page && matches!(error, WebError::NotSignedIn));
-        let return_to = pending.return_to.as_deref().or(current_path.map(|path| path.as_str()));
+        let return_to = pending.return_to.as_deref().or(current_path.map(PathAndQuery::as_str));
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.extend_pairs(return_to.map(|path| ("return_to", path)));
         let page = ErrorPage { layout, message: &message, request_id: &id, query: query.finish() };
