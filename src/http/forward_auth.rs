@@ -22,6 +22,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use super::App;
 use super::error::WebError;
 use super::middleware::FromProxy;
+use super::paths::{VERIFY as PATH, is_verify};
 use super::return_to::ReturnTo;
 use super::session_cookie;
 use crate::assertion::JWKS_MAX_AGE;
@@ -34,7 +35,6 @@ pub(super) use fast_path::answer as fast_path_answer;
 pub(super) use proxy_kind::ProxyKind;
 use upstream_headers::Upstream;
 
-pub(super) const PATH: &str = "/auth/verify";
 const ENVOY: &str = "/auth/verify/envoy";
 
 /// Sign-in URL on a 401, for proxies that do not pass on a redirect. Empty if the request is not a page load.
@@ -47,11 +47,6 @@ pub(super) fn router() -> Router<Arc<App>> {
         .route(PATH, any(verify))
         .route(&format!("{ENVOY}/"), any(verify))
         .route(&format!("{ENVOY}/{{*path}}"), any(verify))
-}
-
-/// Whether a path, with the base path, is one of these routes.
-pub(super) fn is_verify(path: &str) -> bool {
-    path.split_once(PATH).is_some_and(|(_, rest)| rest.is_empty() || rest.starts_with('/'))
 }
 
 async fn verify(

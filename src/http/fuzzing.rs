@@ -12,10 +12,9 @@ use percent_encoding::percent_decode_str;
 use url::{Position, Url};
 
 use super::cookies::Cookies;
-use super::error::WebError;
 use super::forward_auth::{AccessRequirement, ProxyKind};
 use super::middleware::{forwarded_for, sent_request_id};
-use super::query::Query;
+use super::query::{Query, QueryError};
 use super::return_to::ReturnTo;
 use super::trace_context;
 use crate::config::PublicUrl;
@@ -212,7 +211,7 @@ pub fn callback_query(data: &[u8]) {
     }
     let values = |name: &str| sent.get(name).map_or(&[][..], |values| &values[..]);
     match Query::parse(Some(&text), &KNOWN) {
-        Err(WebError::DuplicateParameter(name)) => assert!(values(name).len() > 1, "{name} in {text:?} came once"),
+        Err(QueryError::Duplicate { name }) => assert!(values(name).len() > 1, "{name} in {text:?} came once"),
         Err(error) => assert_eq!(error.to_string(), "", "{text:?}"),
         Ok(query) => {
             for name in KNOWN {

@@ -1,6 +1,8 @@
 //! The architecture, held by reading the source: which module imports which, where a library may be used, and habits
 //! that no lint knows. The compiler holds the rest: `crates/core` has no dependency that does I/O.
 
+mod http;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
