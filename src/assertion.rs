@@ -6,19 +6,16 @@ use std::time::Duration;
 
 use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use chrono::{DateTime, TimeDelta, Utc};
+use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use secrecy::zeroize::Zeroizing;
 use serde::Serialize;
-use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use crate::db::{AssertionKey, Db, DbError};
-use crate::session::{Id, UserView};
+use crate::db::{AssertionKey, Db, DbError, ForwardedUser};
+use crate::identity_headers::ids_in_header;
 use crate::util::clock::{Clock, Moment};
 use crate::util::random;
 use crate::util::single_flight::SingleFlight;
@@ -71,10 +68,9 @@ struct KeySet {
 }
 
 struct Key {
-    kid: String,
     created_at: DateTime<Utc>,
     signing: EncodingKey,
-    public: Value,
+    public: Jwk,
 }
 
 /// Claims of an assertion. Lists have the same IDs as the headers; `…_truncated` is the number of IDs left out.
@@ -91,9 +87,9 @@ struct Claims<'a> {
     email: Option<&'a str>,
     name: Option<&'a str>,
     role: Option<&'a str>,
-    organizations: &'a [Id<'a>],
+    organizations: &'a [String],
     organizations_truncated: usize,
-    teams: &'a [Id<'a>],
+    teams: &'a [String],
     teams_truncated: usize,
 }
 
@@ -111,14 +107,14 @@ impl Assertions {
     /// signed in.
     pub async fn sign(
         &self,
-        user: &UserView<'_>,
+        user: &ForwardedUser,
         audience: &str,
         auth_time: DateTime<Utc>,
     ) -> Result<String, Arc<AssertionError>> {
         let keys = self.keys().await?;
         let now = self.clock.now();
         let key = keys.signing_key(now).ok_or(AssertionError::Key)?;
-        let (organizations, teams) = user.ids_in_headers();
+        let (organizations, teams) = (ids_in_header(&user.organizations), ids_in_header(&user.teams));
         let claims = Claims {
             iss: &self.issuer,
             aud: audience,
@@ -128,23 +124,22 @@ impl Assertions {
             iat: now.timestamp(),
             exp: (now + self.ttl).timestamp(),
             auth_time: auth_time.timestamp(),
-            email: user.email,
-            name: user.display_name,
-            role: user.user_role,
+            email: user.email.as_deref(),
+            name: user.display_name.as_deref(),
+            role: user.user_role.as_deref(),
             organizations,
             organizations_truncated: user.organizations.len() - organizations.len(),
             teams,
             teams_truncated: user.teams.len() - teams.len(),
         };
-        let header = Header { kid: Some(key.kid.clone()), ..Header::new(Algorithm::ES256) };
+        let header = Header { kid: key.public.common.key_id.clone(), ..Header::new(Algorithm::ES256) };
         let signed = jsonwebtoken::encode(&header, &claims, &key.signing);
         signed.map_err(|error| Arc::new(AssertionError::Signature(error)))
     }
 
-    /// The public keys, as a JWK set.
-    pub async fn jwks(&self) -> Result<Value, Arc<AssertionError>> {
-        let set = self.keys().await?;
-        Ok(json!({ "keys": set.keys.iter().map(|key| &key.public).collect::<Vec<_>>() }))
+    /// The public keys.
+    pub async fn jwks(&self) -> Result<JwkSet, Arc<AssertionError>> {
+        Ok(JwkSet { keys: self.keys().await?.keys.iter().map(|key| key.public.clone()).collect() })
     }
 
     async fn keys(&self) -> Result<Arc<KeySet>, Arc<AssertionError>> {
@@ -183,35 +178,23 @@ impl KeySet {
 fn generate(now: DateTime<Utc>) -> Result<AssertionKey, AssertionError> {
     let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())?;
     let private_key = Zeroizing::new(pkcs8.as_ref().to_vec());
-    let (x, y) = coordinates(&private_key)?;
-    Ok(AssertionKey { kid: thumbprint(&x, &y), private_key, created_at: now })
+    let (_, public) = key_pair(&private_key)?;
+    // RFC 7638.
+    let kid = public.thumbprint(ThumbprintHash::SHA256).map_err(|_| AssertionError::Key)?;
+    Ok(AssertionKey { kid, private_key, created_at: now })
 }
 
-/// The public key's coordinates in base64url.
-fn coordinates(pkcs8: &[u8]) -> Result<(String, String), AssertionError> {
-    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).map_err(|_| AssertionError::Key)?;
-    match pair.public_key().as_ref() {
-        // An uncompressed point (SEC 1, 2.3.3).
-        [4, point @ ..] if point.len() == 64 => {
-            Ok((URL_SAFE_NO_PAD.encode(&point[..32]), URL_SAFE_NO_PAD.encode(&point[32..])))
-        }
-        _ => Err(AssertionError::Key),
-    }
-}
-
-/// JWK thumbprint (RFC 7638): members in alphabetical order, without white space.
-fn thumbprint(x: &str, y: &str) -> String {
-    let members = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
-    URL_SAFE_NO_PAD.encode(Sha256::digest(members))
+fn key_pair(pkcs8: &[u8]) -> Result<(EncodingKey, Jwk), AssertionError> {
+    let signing = EncodingKey::from_ec_der(pkcs8);
+    let public = Jwk::from_encoding_key(&signing, Algorithm::ES256).map_err(|_| AssertionError::Key)?;
+    Ok((signing, public))
 }
 
 impl Key {
     fn read(key: AssertionKey) -> Result<Self, AssertionError> {
-        let (x, y) = coordinates(&key.private_key)?;
-        let public = json!({
-            "kty": "EC", "crv": "P-256", "x": x, "y": y, "use": "sig", "alg": "ES256", "kid": key.kid,
-        });
-        let signing = EncodingKey::from_ec_der(&key.private_key);
-        Ok(Self { kid: key.kid, created_at: key.created_at, signing, public })
+        let (signing, mut public) = key_pair(&key.private_key)?;
+        public.common.key_id = Some(key.kid);
+        public.common.public_key_use = Some(PublicKeyUse::Signature);
+        Ok(Self { created_at: key.created_at, signing, public })
     }
 }

@@ -40,7 +40,7 @@ pub struct Finding {
     pub what: String,
     pub found: String,
     /// How to fix it; empty if there is nothing to do.
-    pub remedy: String,
+    pub help: String,
 }
 
 /// The findings so far.
@@ -52,21 +52,20 @@ pub struct Report {
 }
 
 impl Report {
-    pub fn ok(&mut self, what: &str, found: &str) {
+    pub fn ok(&mut self, what: &str, found: impl Into<String>) {
         self.add(Severity::Ok, what, found, "");
     }
 
-    pub fn warn(&mut self, what: &str, found: &str, remedy: &str) {
-        self.add(Severity::Warn, what, found, remedy);
+    pub fn warn(&mut self, what: &str, found: impl Into<String>, help: impl Into<String>) {
+        self.add(Severity::Warn, what, found, help);
     }
 
-    pub fn fail(&mut self, what: &str, found: &str, remedy: &str) {
-        self.add(Severity::Fail, what, found, remedy);
+    pub fn fail(&mut self, what: &str, found: impl Into<String>, help: impl Into<String>) {
+        self.add(Severity::Fail, what, found, help);
     }
 
-    fn add(&mut self, level: Severity, what: &str, found: &str, remedy: &str) {
-        let [what, found, remedy] = [what, found, remedy].map(str::to_owned);
-        self.findings.push(Finding { level, what, found, remedy });
+    fn add(&mut self, level: Severity, what: &str, found: impl Into<String>, help: impl Into<String>) {
+        self.findings.push(Finding { level, what: what.to_owned(), found: found.into(), help: help.into() });
     }
 
     /// Starts a check, to name it if it times out.
@@ -78,7 +77,7 @@ impl Report {
         let seconds = TIME_LIMIT.as_secs();
         let found =
             format!("no answer within {seconds} seconds; this check and those that depend on it did not complete");
-        self.warn(self.current, &found, "Try again later, or run entraway check, which waits longer");
+        self.warn(self.current, found, "Try again later, or run entraway check, which waits longer");
     }
 }
 
@@ -132,10 +131,10 @@ pub fn caches(report: &mut Report, listeners: Result<u64, CacheError>) {
             "Check that a proxy uses this Redis, and that litellm.redis_namespace is its namespace",
         ),
         Ok(1) => report.ok(CACHES, "1 worker listens"),
-        Ok(workers) => report.ok(CACHES, &format!("{workers} workers listen")),
+        Ok(workers) => report.ok(CACHES, format!("{workers} workers listen")),
         Err(error) => report.warn(
             CACHES,
-            &error.to_string(),
+            error.to_string(),
             "Correct litellm.redis_url, or remove it: proxies then see changes within a minute",
         ),
     }
@@ -145,11 +144,11 @@ pub fn caches(report: &mut Report, listeners: Result<u64, CacheError>) {
 pub async fn entra(report: &mut Report, config: &Config, entra: &Entra, graph: &Graph, clock: &Clock) {
     report.start("Entra");
     match entra.probe().await {
-        Ok((issuer, keys)) => report.ok("Entra", &format!("issuer {issuer}, {}", pluralize(keys, "signing key"))),
-        Err(error) => return report.fail("Entra", &error_chain(&*error), error.help()),
+        Ok((issuer, keys)) => report.ok("Entra", format!("issuer {issuer}, {}", pluralize(keys, "signing key"))),
+        Err(error) => return report.fail("Entra", error_chain(&*error), error.help()),
     }
     let redirect_uri = config.server.public_url.join("/sso/callback");
-    report.ok("redirect URI", &format!("{redirect_uri} must be registered in Entra with type Web"));
+    report.ok("redirect URI", format!("{redirect_uri} must be registered in Entra with type Web"));
     app::check_credentials(report, entra, clock.now()).await;
     let home = entra.home_tenant().await.ok().flatten();
     let tenants: Vec<TenantId> = match config.entra.tenant {

@@ -18,7 +18,7 @@ use std::time::Duration;
 use backon::ConstantBuilder;
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::Env;
+use crate::config::{self, ConfigError, Env, Loaded};
 use crate::db::{DbError, SessionOwner};
 use crate::domain::ObjectId;
 use crate::http::StartError;
@@ -215,8 +215,8 @@ impl Cli {
             Err(error) if matches!(error.downcast_ref(), Some(OutputError::Closed)) => ExitCode::from(output::CLOSED),
             Err(error) => {
                 errln!("entraway: {error:#}");
-                if let Some(remedy) = help(&error) {
-                    errln!("→ {remedy}");
+                if let Some(help) = help(&error) {
+                    errln!("→ {help}");
                 }
                 ExitCode::FAILURE
             }
@@ -228,9 +228,9 @@ impl Cli {
         #[cfg(not(feature = "demo"))]
         let _ = program;
         match self.command {
-            Command::Serve { config, log } => serve::run(config.file().as_deref(), &log, env).await,
-            Command::Migrate { config } => migrate::run(config.file().as_deref(), env).await,
-            Command::Check { config } => check::run(config.file().as_deref(), env).await,
+            Command::Serve { config, log } => serve::run(&config, &log, env).await,
+            Command::Migrate { config } => migrate::run(&config.load(env)?.config).await,
+            Command::Check { config } => check::run(&config, env).await,
             #[cfg(feature = "demo")]
             Command::Demo { port, entra_port, store, litellm_migrations, without_orgs, log_level } => {
                 telemetry::init(LogFormat::Human, &log_level, None)?;
@@ -239,18 +239,18 @@ impl Cli {
                 demo::run(program, ports, migrations.as_deref(), !without_orgs).await
             }
             Command::Sessions { command: SessionsCommand::List { filter, config } } => {
-                sessions::list(filter.whose(), config.file().as_deref(), env).await
+                sessions::list(filter.owner(), &config.load(env)?.config).await
             }
             Command::Sessions { command: SessionsCommand::Revoke { filter, config } } => {
-                sessions::revoke(filter.whose(), config.file().as_deref(), env).await
+                sessions::revoke(filter.owner(), &config.load(env)?.config).await
             }
             Command::Users { command: UsersCommand::Adopt { user, config } } => {
-                users::adopt(user, config.file().as_deref(), env).await
+                users::adopt(user, &config.load(env)?.config).await
             }
             Command::Explain { user, team, config } => {
-                Box::pin(explain::run(&user, team.as_deref(), config.file().as_deref(), env)).await
+                Box::pin(explain::run(&user, team.as_deref(), &config.load(env)?.config)).await
             }
-            Command::Healthcheck { url, config } => healthcheck::run(url, config.file().as_deref(), env).await,
+            Command::Healthcheck { url, config } => healthcheck::run(url, &config, env).await,
         }
     }
 }
@@ -288,11 +288,15 @@ impl ConfigArgs {
         let default = || Some(PathBuf::from("config.yaml")).filter(|file| file.exists());
         self.config.clone().or_else(default)
     }
+
+    fn load(&self, env: &Env) -> Result<Loaded, ConfigError> {
+        config::load(self.file().as_deref(), env)
+    }
 }
 
 impl SessionFilter {
     /// clap requires exactly one of the options.
-    fn whose(&self) -> SessionOwner {
+    fn owner(&self) -> SessionOwner {
         self.user.map_or(SessionOwner::All, SessionOwner::One)
     }
 }

@@ -14,6 +14,7 @@ mod migrations;
 mod native;
 mod pooled_connection;
 mod read;
+mod relations;
 mod roles;
 mod session;
 mod session_details;
@@ -55,7 +56,7 @@ pub use read::{
     UserTeam,
 };
 pub use roles::{Adoption, AdoptionState};
-pub use session::{NewSession, SessionOwner, SessionRow, TokenHash};
+pub use session::{EndedSessions, NewSession, SessionFilter, SessionOwner, SessionRow, TokenHash};
 pub use session_details::{LastSync, Me, MeOrganization, MeSession, MeTeam, MeUser};
 pub use session_listener::{ListenError, SessionChange, SessionListener};
 pub use session_lookup::{ForwardedSession, ForwardedUser, SessionReader, touch_interval};
@@ -104,8 +105,6 @@ pub struct Pool {
 struct ConnectionState {
     /// Detected with the first connection.
     mode: OnceLock<ConnectionMode>,
-    /// Connection options without settings; used if a pooler drops or rejects the settings.
-    base_options: PgConnectOptions,
     /// The pooler shares server connections between client connections, so that LISTEN does not work.
     multiplexed: AtomicBool,
     target: Target,
@@ -114,26 +113,11 @@ struct ConnectionState {
 impl Db {
     /// Creates the pool. Connections are opened on demand.
     pub fn new(kind: StoreKind, url: &SecretString, max_connections: u32) -> Result<Self, DbError> {
-        Self::with(kind, url, max_connections, &[])
-    }
-
-    /// Creates a pool for migrations only: one connection without a statement timeout.
-    pub fn for_migrations(kind: StoreKind, url: &SecretString) -> Result<Self, DbError> {
-        Self::with(kind, url, 1, &[("statement_timeout", "0")])
-    }
-
-    /// `settings` override the settings of every connection.
-    fn with(
-        kind: StoreKind,
-        url: &SecretString,
-        max_connections: u32,
-        settings: &[(&str, &str)],
-    ) -> Result<Self, DbError> {
         let options: PgConnectOptions = url.expose_secret().parse().map_err(|_| DbError::Address)?;
         // Poolers do not know `extra_float_digits`, and Postgres 12 and later print exact numbers without it.
         let base_options = options.application_name("entraway").extra_float_digits(None);
-        let options = connection::with_settings(base_options.clone()).options(settings.iter().copied());
-        let generation = Arc::new(PoolGeneration::new());
+        let options = connection::with_settings(base_options.clone());
+        let generation = Arc::new(PoolGeneration::default());
         let pool = |max_connections, acquire_timeout, options| {
             let generation = generation.clone();
             PgPoolOptions::new()
@@ -150,12 +134,10 @@ impl Db {
         let semaphore = |count| Arc::new(Semaphore::new(usize::try_from(count).unwrap_or(Semaphore::MAX_PERMITS)));
         let queue = semaphore(queue_length);
         let write_permits = semaphore(max_writers(max_connections));
-        let target = Target::new(&base_options);
         let state = Arc::new(ConnectionState {
             mode: OnceLock::new(),
-            base_options,
             multiplexed: AtomicBool::new(false),
-            target,
+            target: Target::new(base_options),
         });
         Ok(Self { kind, pool, readiness, generation, state, queue, write_permits, metrics: Arc::default() })
     }
@@ -266,7 +248,7 @@ impl Db {
     /// Host and `sslmode`, if others on the network could read or change the connection.
     #[must_use]
     pub fn unverified_host(&self) -> Option<(String, &'static str)> {
-        connect::unverified(&self.state.base_options)
+        connect::unverified(&self.state.target.options)
     }
 
     /// The connection mode, detected with the first connection.
@@ -287,8 +269,8 @@ impl Db {
             Err(error) => return Err(DbError::Connect(target.explain(&error))),
         };
         if mode == ConnectionMode::Pooled {
-            self.pool.set_connect_options(self.state.base_options.clone());
-            self.readiness.set_connect_options(self.state.base_options.clone().application_name("entraway readiness"));
+            self.pool.set_connect_options(target.options.clone());
+            self.readiness.set_connect_options(target.options.clone().application_name("entraway readiness"));
             tracing::info!("database is behind a transaction pooler; each statement runs in its own transaction");
         }
         Ok(*self.state.mode.get_or_init(|| mode))

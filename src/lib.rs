@@ -19,7 +19,8 @@ pub mod graph;
 pub mod litellm_cache;
 pub mod oidc;
 
-// Use cases: sessions, assertions for upstreams, the sync of a sign-in, health checks.
+// Use cases: sessions, what upstreams learn of a user, the sync of a sign-in, health checks.
+pub mod identity_headers;
 pub mod session;
 
 pub mod assertion;

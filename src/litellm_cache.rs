@@ -10,7 +10,9 @@
 //! than 0 also `+select`.
 
 use std::collections::BTreeSet;
+use std::error::Error as _;
 use std::fmt;
+use std::iter::successors;
 use std::time::Duration;
 
 use redis::{AsyncConnectionConfig, Client, ErrorKind, IntoConnectionInfo, Pipeline, RedisError};
@@ -87,10 +89,7 @@ impl From<RedisError> for CacheError {
                 Self::Refused(error.code().unwrap_or_default().to_owned())
             };
         }
-        let mut cause = std::error::Error::source(&error);
-        while let Some(inner) = cause.and_then(std::error::Error::source) {
-            cause = Some(inner);
-        }
+        let cause = successors(error.source(), |cause| (*cause).source()).last();
         Self::Unreachable(cause.map_or_else(|| error.category().to_owned(), ToString::to_string))
     }
 }

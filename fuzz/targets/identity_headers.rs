@@ -1,4 +1,4 @@
-//! See `entraway::session::fuzzing`.
+//! See `entraway::identity_headers::fuzzing`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| entraway::session::fuzzing::identity_headers(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| entraway::identity_headers::fuzzing::identity_headers(data));

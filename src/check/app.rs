@@ -18,7 +18,7 @@ const ASSIGNED_GROUPS: &str = "assigned groups";
 pub(super) async fn check_credentials(report: &mut Report, entra: &Entra, now: DateTime<Utc>) {
     let credentials = match entra.credentials().await {
         Ok(credentials) => credentials,
-        Err(error) => return report.fail(AUTHENTICATION, &format!("the file {error}"), error.help()),
+        Err(error) => return report.fail(AUTHENTICATION, format!("the file {error}"), error.help()),
     };
     let found = match &credentials {
         Credentials::OneSecret => "with a client secret".to_owned(),
@@ -28,11 +28,11 @@ pub(super) async fn check_credentials(report: &mut Report, entra: &Entra, now: D
         }
         Credentials::FederatedToken => "with a federated token, read from its file at each use".to_owned(),
     };
-    report.ok(AUTHENTICATION, &found);
+    report.ok(AUTHENTICATION, found);
     if let Some(warning) = credentials.warning(now) {
-        let remedy = "Create a new one, upload it to the app registration, and then replace entra.certificate_file. No \
+        let help = "Create a new one, upload it to the app registration, and then replace entra.certificate_file. No \
                       restart is needed";
-        report.warn(AUTHENTICATION, &warning, remedy);
+        report.warn(AUTHENTICATION, warning, help);
     }
 }
 
@@ -43,11 +43,11 @@ pub(super) async fn check_app(report: &mut Report, config: &Config, entra: &Entr
     for (index, error) in entra.rejected_secrets(tenant).await.unwrap_or_default() {
         let which = if index == 0 { "first" } else { "second" };
         let found = format!("the {which} of the two client secrets: {error}{}", aadsts(&error));
-        report.warn(CREDENTIALS, &found, "Correct it, or remove it from the configuration");
+        report.warn(CREDENTIALS, found, "Correct it, or remove it from the configuration");
     }
     let token = match token {
         Ok(token) => {
-            report.ok(CREDENTIALS, &format!("Entra issues a token for tenant {tenant}"));
+            report.ok(CREDENTIALS, format!("Entra issues a token for tenant {tenant}"));
             token
         }
         Err(error) => {
@@ -56,7 +56,7 @@ pub(super) async fn check_app(report: &mut Report, config: &Config, entra: &Entr
                 _ => String::new(),
             };
             let found = format!("{}{code}", error_chain(&*error));
-            return report.fail(CREDENTIALS, &found, help(&error, &config.entra.client_auth));
+            return report.fail(CREDENTIALS, found, help(&error, &config.entra.client_auth));
         }
     };
     let Some(principal) = service_principal(&config.entra) else {
@@ -68,30 +68,30 @@ pub(super) async fn check_app(report: &mut Report, config: &Config, entra: &Entr
         );
     };
     report.start(ASSIGNED_GROUPS);
-    match graph.assigned_groups(&token, &principal).await {
-        Ok(groups) if groups.is_empty() => report.warn(
-            ASSIGNED_GROUPS,
-            "no group is assigned to the app, so users are added to no team",
-            "Assign groups in the Entra admin center under Enterprise apps > your app > Users and groups",
-        ),
-        Ok(groups) => report.ok(ASSIGNED_GROUPS, &format!("{} can be read with the app's permissions", groups.len())),
-        Err(error @ (GraphError::Forbidden { .. } | GraphError::Unauthorized { .. })) => report.fail(
-            ASSIGNED_GROUPS,
-            &error.to_string(),
+    let error = match graph.assigned_groups(&token, &principal).await {
+        Ok(groups) if groups.is_empty() => {
+            return report.warn(
+                ASSIGNED_GROUPS,
+                "no group is assigned to the app, so users are added to no team",
+                "Assign groups in the Entra admin center under Enterprise apps > your app > Users and groups",
+            );
+        }
+        Ok(groups) => {
+            return report.ok(ASSIGNED_GROUPS, format!("{} can be read with the app's permissions", groups.len()));
+        }
+        Err(error) => error,
+    };
+    let help = match error {
+        GraphError::Forbidden { .. } | GraphError::Unauthorized { .. } => {
             "Add the application permission Application.Read.All and grant admin consent. Until then the user's token is \
-             tried, which has this permission for few users",
-        ),
-        Err(error @ GraphError::NotFound { .. }) => report.fail(
-            ASSIGNED_GROUPS,
-            &error.to_string(),
-            "Set entra.service_principal_id to the object ID under Enterprise apps, not the one under App registrations",
-        ),
-        Err(error) => report.fail(
-            ASSIGNED_GROUPS,
-            &error.to_string(),
-            "Check entra.graph_url and entra.cloud, and that this machine can reach Graph. Then try again",
-        ),
-    }
+             tried, which has this permission for few users"
+        }
+        GraphError::NotFound { .. } => {
+            "Set entra.service_principal_id to the object ID under Enterprise apps, not the one under App registrations"
+        }
+        _ => "Check entra.graph_url and entra.cloud, and that this machine can reach Graph. Then try again",
+    };
+    report.fail(ASSIGNED_GROUPS, error.to_string(), help);
 }
 
 /// The AADSTS error code in parentheses, or nothing.

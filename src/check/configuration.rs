@@ -15,7 +15,7 @@ pub const NO_TRUSTED_PROXY_HELP: &str = "List the addresses or networks of the p
 /// Reports questionable settings and summarizes the policy.
 pub fn configuration(report: &mut Report, config: &Config, now: DateTime<Utc>) {
     for note in &config.warnings {
-        report.warn("configuration", &note.to_string(), "");
+        report.warn("configuration", note.to_string(), "");
     }
     if !config.server.knows_client_addresses() {
         report.warn("server.trusted_proxies", NO_TRUSTED_PROXY, NO_TRUSTED_PROXY_HELP);
@@ -35,7 +35,7 @@ fn summarize_policy(report: &mut Report, policy: &Policy, now: DateTime<Utc>) {
             let models = if params.models.is_empty() { "all models".to_owned() } else { params.models.join(", ") };
             let members = params.member_limits.as_ref().map(|each| format!("; each member: {}", limits(each, now)));
             let members = members.unwrap_or_default();
-            report.ok("default_team_params", &format!("{models}; {}{members}", limits(&params.limits, now)));
+            report.ok("default_team_params", format!("{models}; {}{members}", limits(&params.limits, now)));
         }
         None => report.warn(
             "default_team_params",
@@ -47,7 +47,7 @@ fn summarize_policy(report: &mut Report, policy: &Policy, now: DateTime<Utc>) {
     let models = if params.models.is_empty() { "all models".to_owned() } else { params.models.join(", ") };
     let role = policy.default_role();
     let limits = limits(&params.limits, now);
-    report.ok("new users", &format!("role {role} unless Entra grants an app role; {models}; {limits}"));
+    report.ok("new users", format!("role {role} unless Entra grants an app role; {models}; {limits}"));
 }
 
 fn limits(limits: &Limits, now: DateTime<Utc>) -> String {

@@ -24,17 +24,17 @@ pub async fn database(report: &mut Report, config: &Config, db: &Db, tables: Tab
         );
         report.warn(
             "database",
-            &found,
+            found,
             "Add sslmode=verify-full to database.url, and sslrootcert=/path/to/ca.pem unless a public authority issued the \
              server's certificate",
         );
     }
     match db.version().await {
-        Ok(version) => report.ok("database", &format!("Postgres {version}")),
+        Ok(version) => report.ok("database", format!("Postgres {version}")),
         Err(error) => {
-            let remedy =
+            let help =
                 error.help().unwrap_or("Check the address, that Postgres is running, and that this user may connect");
-            return report.fail("database", &error_chain(&error), remedy);
+            return report.fail("database", error_chain(&error), help);
         }
     }
     if config.store == StoreKind::LiteLlm && !check_litellm_tables(report, db).await {
@@ -49,7 +49,7 @@ pub async fn database(report: &mut Report, config: &Config, db: &Db, tables: Tab
         Ok(()) => report.ok("tables", good),
         Err(error) => report.fail(
             "tables",
-            &error_chain(&error),
+            error_chain(&error),
             "Let the database user own the schema entraway or create it: \
              CREATE SCHEMA entraway AUTHORIZATION …, or GRANT CREATE ON DATABASE … TO …",
         ),
@@ -62,13 +62,13 @@ pub async fn database(report: &mut Report, config: &Config, db: &Db, tables: Tab
     if let Some(id) = default.filter(|_| !config.policy.also_create_orgs) {
         report.start("default organization");
         match db.has_organization(id).await {
-            Ok(true) => report.ok("default organization", &format!("{id} exists")),
+            Ok(true) => report.ok("default organization", format!("{id} exists")),
             Ok(false) => report.fail(
                 "default organization",
-                &format!("there is no organization {id}, so no team can be created in it"),
+                format!("there is no organization {id}, so no team can be created in it"),
                 "Create it, or correct default_team_params.organization_id",
             ),
-            Err(error) => report.fail("default organization", &error_chain(&error), "Fix the problems above first"),
+            Err(error) => report.fail("default organization", error_chain(&error), "Fix the problems above first"),
         }
     }
 }
@@ -83,7 +83,7 @@ async fn leftovers(report: &mut Report, db: &Db) {
         Err(error) => {
             return report.warn(
                 STEP,
-                &format!("failed to count leftovers: {}", error_chain(&error)),
+                format!("failed to count leftovers: {}", error_chain(&error)),
                 "Run the check again when the database is less busy",
             );
         }
@@ -105,8 +105,8 @@ async fn leftovers(report: &mut Report, db: &Db) {
             "Remove these members in LiteLLM and add them again. To find them, see",
         ),
     ];
-    for (count, what, remedy) in kinds.into_iter().filter(|(count, ..)| *count > 0) {
-        report.warn(STEP, &format!("{count} {what}"), &format!("{remedy} {DOCS}"));
+    for (count, what, help) in kinds.into_iter().filter(|(count, ..)| *count > 0) {
+        report.warn(STEP, format!("{count} {what}"), format!("{help} {DOCS}"));
     }
 }
 
@@ -128,12 +128,12 @@ async fn check_litellm_tables(report: &mut Report, db: &Db) -> bool {
         }
         Err(DbError::NotLiteLlm(problems)) => {
             for problem in problems {
-                report.fail(STEP, &problem, "See docs/reference/litellm.md for the required tables and grants");
+                report.fail(STEP, problem, "See docs/reference/litellm.md for the required tables and grants");
             }
             false
         }
         Err(error) => {
-            report.fail(STEP, &error_chain(&error), "Check that database.url is the proxy's database");
+            report.fail(STEP, error_chain(&error), "Check that database.url is the proxy's database");
             false
         }
     }

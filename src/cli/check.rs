@@ -1,11 +1,11 @@
 //! `entraway check`: prints a line for each check, with how to fix a problem.
 
-use std::path::Path;
 use std::process::ExitCode;
 
+use super::ConfigArgs;
 use super::output::{OutputError, outln};
 use crate::check::{self, Report, Severity, Tables};
-use crate::config::{self, Config, Env, Loaded};
+use crate::config::{Config, Env, Loaded};
 use crate::db::Db;
 use crate::domain::StoreKind;
 use crate::graph::{self, Graph};
@@ -14,21 +14,21 @@ use crate::oidc::Entra;
 use crate::util::clock::Clock;
 use crate::util::http_client::HttpClient;
 
-pub(super) async fn run(file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(args: &ConfigArgs, env: &Env) -> anyhow::Result<ExitCode> {
     let mut report = Report::default();
     let mut failed = false;
-    let name = file.map_or_else(|| "environment variables only".to_owned(), |file| file.display().to_string());
-    match config::load(file, env) {
+    let name = args.file().map_or_else(|| "environment variables only".to_owned(), |file| file.display().to_string());
+    match args.load(env) {
         Err(error) => {
             for problem in &error.problems {
                 let line = problem.line.map(|line| format!(" (line {line})")).unwrap_or_default();
                 let found = format!("{}{line}: {}", problem.path, problem.message);
-                report.fail("configuration", &found, &problem.help);
+                report.fail("configuration", found, &problem.help);
             }
         }
         Ok(Loaded { config, .. }) => {
             let clock = Clock::system();
-            report.ok("configuration", &format!("read from {name}"));
+            report.ok("configuration", format!("read from {name}"));
             check::configuration(&mut report, &config, clock.now());
             failed |= print(&mut report)?;
             check_database(&mut report, &config).await;
@@ -58,8 +58,8 @@ fn print(report: &mut Report) -> Result<bool, OutputError> {
             Severity::Fail => "FAIL",
         };
         outln!("{mark}  {}: {}", finding.what, finding.found)?;
-        if !finding.remedy.is_empty() {
-            outln!("      → {}", finding.remedy)?;
+        if !finding.help.is_empty() {
+            outln!("      → {}", finding.help)?;
         }
         failed |= finding.level == Severity::Fail;
     }
@@ -70,8 +70,8 @@ async fn check_database(report: &mut Report, config: &Config) {
     match Db::new(config.store, &config.database.url, config.database.max_connections) {
         Ok(db) => check::database(report, config, &db, Tables::Migrate).await,
         Err(error) => {
-            let remedy = "Write it as postgres://user:password@host:5432/database";
-            report.fail("database", &error.to_string(), remedy);
+            let help = "Write it as postgres://user:password@host:5432/database";
+            report.fail("database", error.to_string(), help);
         }
     }
 }

@@ -1,19 +1,17 @@
 //! `entraway explain`: prints the effect of a user's groups, and the reasons.
 
 use std::fmt::{self, Write as _};
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 
 use super::output::{errln, outln};
-use crate::config::{self, Env};
+use crate::config::Config;
 use crate::db::Db;
 use crate::domain::{Redacted, is_control_or_bidi};
 use crate::explain::{self, Answer, Explanation, Kind, Message, Rules};
 
-pub(super) async fn run(user: &str, team: Option<&str>, file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCode> {
-    let config = config::load(file, env)?.config;
+pub(super) async fn run(user: &str, team: Option<&str>, config: &Config) -> anyhow::Result<ExitCode> {
     let db = Db::new(config.store, &config.database.url, 1)?;
     let facts = db.explain_facts(user).await.context("failed to read the user's data")?;
     let Some(facts) = facts else {

@@ -1,21 +1,21 @@
 //! `entraway healthcheck`: HEALTHCHECK for an image without a shell.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
 use std::process::ExitCode;
 
 use url::Url;
 
+use super::ConfigArgs;
 use super::output::{errln, outln};
-use crate::config::{self, Env};
+use crate::config::Env;
 use crate::util::http_client::HttpClient;
 
-pub(super) async fn run(url: Option<Url>, file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(url: Option<Url>, config: &ConfigArgs, env: &Env) -> anyhow::Result<ExitCode> {
     let url = if let Some(url) = url {
         url
     } else {
         let default = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080));
-        let listen = config::load(file, env).map_or(default, |loaded| loaded.config.server.listen);
+        let listen = config.load(env).map_or(default, |loaded| loaded.config.server.listen);
         Url::parse(&format!("http://{}/healthz", reachable(listen)))?
     };
     let http = HttpClient::without_proxy()?;

@@ -1,6 +1,5 @@
 //! `entraway migrate`: migrates the schema before a new version is deployed.
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
@@ -8,14 +7,13 @@ use backon::Retryable as _;
 
 use super::output::{errln, outln};
 use super::{LastMessage, RETRY_SECONDS, retry_policy};
-use crate::config::{self, Env};
+use crate::config::Config;
 use crate::db::{Db, DbError, Versions};
 use crate::http::server;
 use crate::util::sanitize::with_help;
 
-pub(super) async fn run(file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCode> {
-    let config = config::load(file, env)?.config;
-    let db = Db::for_migrations(config.store, &config.database.url)?;
+pub(super) async fn run(config: &Config) -> anyhow::Result<ExitCode> {
+    let db = Db::new(config.store, &config.database.url, 1)?;
     let mut last_message = LastMessage::default();
     let migrate = || async {
         let before = db.versions().await?;

@@ -1,7 +1,6 @@
 //! `entraway serve`: configuration → app → listeners → graceful shutdown.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,26 +12,26 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::field::display;
 
-use super::{LastMessage, LogArgs, RETRY_SECONDS, retry_policy};
+use super::{ConfigArgs, LastMessage, LogArgs, RETRY_SECONDS, retry_policy};
 use crate::check::{NO_TRUSTED_PROXY, NO_TRUSTED_PROXY_HELP};
-use crate::config::{self, Config, Env, NoteLevel, Server};
+use crate::config::{Config, Env, NoteLevel, Server};
 use crate::graph;
 use crate::http::server;
 use crate::http::{App, StartError};
 use crate::util::clock::Clock;
 use crate::util::sanitize::error_chain;
 
-pub(super) async fn run(file: Option<&Path>, log: &LogArgs, env: &Env) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(config: &ConfigArgs, log: &LogArgs, env: &Env) -> anyhow::Result<ExitCode> {
     let traces = log.start(env)?;
-    let outcome = serve(file, env).await;
+    let outcome = serve(config, env).await;
     if let Some(traces) = traces {
         traces.shut_down().await;
     }
     outcome
 }
 
-async fn serve(file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCode> {
-    let loaded = config::load(file, env)?;
+async fn serve(config: &ConfigArgs, env: &Env) -> anyhow::Result<ExitCode> {
+    let loaded = config.load(env)?;
     for note in &loaded.notes {
         match note.level {
             NoteLevel::Debug => tracing::debug!(key = note.path, reason = note.message, "setting is not used"),

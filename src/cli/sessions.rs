@@ -1,29 +1,22 @@
 //! `entraway sessions`: lists and revokes sessions.
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use chrono::TimeDelta;
 
 use super::output::{errln, outln};
-use crate::config::{self, Env};
-use crate::db::{Db, SessionOwner};
+use crate::config::Config;
+use crate::db::{Db, SessionFilter, SessionOwner};
 use crate::util::clock::Clock;
 
 /// Maximum number of sessions in the list.
 const LIST_LIMIT: u32 = 1_000;
 
-/// The database and the idle timeout of the configuration.
-fn store(file: Option<&Path>, env: &Env) -> anyhow::Result<(Db, TimeDelta)> {
-    let config = config::load(file, env)?.config;
+pub(super) async fn list(owner: SessionOwner, config: &Config) -> anyhow::Result<ExitCode> {
     let db = Db::new(config.store, &config.database.url, 1)?;
-    Ok((db, TimeDelta::from_std(config.session.idle_timeout)?))
-}
-
-pub(super) async fn list(whose: SessionOwner, file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCode> {
-    let (db, idle_timeout) = store(file, env)?;
-    let rows = db.list_sessions(whose, Clock::system().now(), idle_timeout, LIST_LIMIT + 1).await;
+    let idle_timeout = TimeDelta::from_std(config.session.idle_timeout)?;
+    let rows = db.list_sessions(owner, Clock::system().now(), idle_timeout, LIST_LIMIT + 1).await;
     db.close().await;
     let rows = rows.context("failed to read the sessions")?;
     outln!("{:<32}  {:<36}  {:<20}  {:<20}  {:<20}", "session", "user", "created", "last seen", "expires")?;
@@ -39,10 +32,10 @@ pub(super) async fn list(whose: SessionOwner, file: Option<&Path>, env: &Env) ->
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) async fn revoke(whose: SessionOwner, file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCode> {
-    let (db, _) = store(file, env)?;
-    let revoked = db.revoke_sessions(whose).await.context("failed to revoke the sessions")?;
+pub(super) async fn revoke(owner: SessionOwner, config: &Config) -> anyhow::Result<ExitCode> {
+    let db = Db::new(config.store, &config.database.url, 1)?;
+    let ended = db.end_sessions(SessionFilter::Of(owner)).await.context("failed to revoke the sessions")?;
     db.close().await;
-    outln!("{revoked} {} revoked", if revoked == 1 { "session" } else { "sessions" })?;
+    outln!("{} {} revoked", ended.count, if ended.count == 1 { "session" } else { "sessions" })?;
     Ok(ExitCode::SUCCESS)
 }

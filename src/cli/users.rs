@@ -1,18 +1,16 @@
 //! `entraway users`: confirms user rows that other programs created.
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 
 use super::output::{errln, outln};
-use crate::config::{self, Env};
+use crate::config::Config;
 use crate::db::{AdoptionState, Db};
 use crate::domain::{ObjectId, StoreKind, is_control_or_bidi};
 use crate::util::clock::Clock;
 
-pub(super) async fn adopt(user: ObjectId, file: Option<&Path>, env: &Env) -> anyhow::Result<ExitCode> {
-    let config = config::load(file, env)?.config;
+pub(super) async fn adopt(user: ObjectId, config: &Config) -> anyhow::Result<ExitCode> {
     if config.store == StoreKind::Native {
         errln!(
             "entraway: store: native has no user rows of other programs, so there is nothing to confirm. Give the \

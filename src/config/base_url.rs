@@ -1,5 +1,6 @@
 //! Base URLs of the service, Entra and Graph, and domain names.
 
+use std::fmt;
 use std::str::FromStr;
 
 use url::{Host, Url};
@@ -72,6 +73,12 @@ impl FromStr for PublicUrl {
     type Err = UrlError;
     fn from_str(text: &str) -> Result<Self, UrlError> {
         base_url(text).map(Self)
+    }
+}
+
+impl fmt::Display for PublicUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

@@ -1,88 +1,115 @@
 //! The section `entra`: tenant, app and cloud.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use url::Url;
 
 use super::base_url::{base_url, is_domain};
-use super::client_auth::client_auth;
-use super::problem::NoteLevel;
-use super::reader::{Item, Reader};
-use super::section::Section;
-use super::{Entra, Tenant};
+use super::client_auth::{ClientAuth, client_auth};
+use super::reader::Item;
+use super::section::{Section, joined};
 use crate::domain::TenantId;
+
+/// `entra`: the tenant, its app and the cloud.
+#[derive(Debug, Clone)]
+pub struct Entra {
+    pub tenant: Tenant,
+    /// Empty unless `tenant` is `organizations` or `common`.
+    pub allowed_tenants: BTreeSet<TenantId>,
+    /// The app's GUID in lower case.
+    pub client_id: String,
+    pub client_auth: ClientAuth,
+    /// Object ID of the enterprise app, a GUID in lower case. Without it no group is assigned.
+    pub service_principal_id: Option<String>,
+    /// The login host, such as `https://login.microsoftonline.com`. As text it ends with a slash only if it has no path.
+    pub authority_url: Url,
+    /// Graph's base URL with version, such as `https://graph.microsoft.com/v1.0`, without a trailing slash.
+    pub graph_url: Url,
+}
+
+/// The tenants whose users may sign in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tenant {
+    Id(TenantId),
+    /// A verified domain of the tenant, such as `contoso.onmicrosoft.com`.
+    Domain(String),
+    /// Any work or school account of the allowed tenants.
+    Organizations,
+    /// As `organizations`. Entra's page also offers personal accounts, which are in no allowed tenant.
+    Common,
+}
+
+impl Tenant {
+    /// Whether users of several tenants may sign in.
+    pub(super) fn is_multi_tenant(&self) -> bool {
+        matches!(self, Self::Organizations | Self::Common)
+    }
+}
+
+impl fmt::Display for Tenant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => id.fmt(f),
+            Self::Domain(name) => f.write_str(name),
+            Self::Organizations => f.write_str("organizations"),
+            Self::Common => f.write_str("common"),
+        }
+    }
+}
 
 /// The tenant of all personal Microsoft accounts, also called `consumers`.
 const CONSUMERS: &str = "9188040d-6c67-4c5b-b112-36a304b66dad";
 const NO_PERSONAL_ACCOUNTS: &str = "personal accounts are not supported, because they have no groups";
 
-/// Microsoft's clouds, with their login and Graph hosts.
-#[derive(Clone, Copy)]
-enum Cloud {
-    Global,
-    UsGovernment,
-    China,
+/// A cloud of Microsoft: its login host, and Graph with its version.
+#[derive(Clone, Copy, PartialEq)]
+struct Cloud {
+    authority: &'static str,
+    graph: &'static str,
 }
 
-impl Cloud {
-    const NAMES: [(&str, Self); 3] =
-        [("global", Self::Global), ("us_government", Self::UsGovernment), ("china", Self::China)];
+const GLOBAL: Cloud =
+    Cloud { authority: "https://login.microsoftonline.com", graph: "https://graph.microsoft.com/v1.0" };
+const US_GOVERNMENT: Cloud =
+    Cloud { authority: "https://login.microsoftonline.us", graph: "https://graph.microsoft.us/v1.0" };
+const CHINA: Cloud = Cloud {
+    authority: "https://login.partner.microsoftonline.cn",
+    graph: "https://microsoftgraph.chinacloudapi.cn/v1.0",
+};
 
-    fn authority(self) -> &'static str {
-        match self {
-            Self::Global => "https://login.microsoftonline.com",
-            Self::UsGovernment => "https://login.microsoftonline.us",
-            Self::China => "https://login.partner.microsoftonline.cn",
-        }
-    }
-
-    fn graph(self) -> &'static str {
-        match self {
-            Self::Global => "https://graph.microsoft.com/v1.0",
-            Self::UsGovernment => "https://graph.microsoft.us/v1.0",
-            Self::China => "https://microsoftgraph.chinacloudapi.cn/v1.0",
-        }
-    }
-}
+const TENANT_HELP: &str =
+    "Write the tenant's ID, one of its domains, or organizations or common together with entra.allowed_tenants";
+const ENDPOINT_HELP: &str = "Write a URL with a scheme, a host and an optional path";
 
 /// Reads `entra`. The second value is whether `service_principal_id` is set, valid or not.
-pub(super) fn entra<'a>(root: &mut Section<'a>, reader: &mut Reader<'a>) -> (Option<Entra>, bool) {
-    let mut section = root.section("entra", reader);
-    let tenant = section.take_or_env("tenant", "MICROSOFT_TENANT", reader);
-    if tenant.is_none() {
-        section.report_missing("tenant", "Set it in the file, or MICROSOFT_TENANT in the environment", reader);
-    }
-    let allowed_tenants = section.take("allowed_tenants");
-    let client_id = section.take_or_env("client_id", "MICROSOFT_CLIENT_ID", reader);
-    if client_id.is_none() {
-        section.report_missing("client_id", "Set it in the file, or MICROSOFT_CLIENT_ID in the environment", reader);
-    }
-    let client_auth = client_auth(&mut section, reader);
-    let service_principal = section.take_or_env("service_principal_id", "MICROSOFT_SERVICE_PRINCIPAL_ID", reader);
-    let cloud = section.take("cloud");
-    let authority_url = section.take("authority_url");
-    let graph_url = section.take_or_env("graph_url", "MICROSOFT_GRAPH_ENDPOINT", reader);
-    section.finish(reader);
-
-    let tenant_item = tenant;
-    let tenant = tenant_item.as_ref().and_then(|item| reader.parsed(item, TENANT_HELP, parse_tenant));
-    let allowed_tenants = read_allowed_tenants(tenant_item.as_ref(), tenant.as_ref(), allowed_tenants, reader);
-    let client_id = client_id.and_then(|item| guid(&item, reader));
-    let has_service_principal = service_principal.is_some();
-    let service_principal_id = service_principal.and_then(|item| {
-        let id = guid(&item, reader)?;
-        if client_id.as_ref() == Some(&id) {
-            let message = "is the client ID; it must be the object ID of the enterprise app";
-            reader.note(NoteLevel::Warning, item.path, message);
-        }
-        Some(id)
+pub(super) fn entra(root: &mut Section) -> (Option<Entra>, bool) {
+    let mut section = root.section("entra");
+    let tenant = section.required("tenant", |item| item.parsed(TENANT_HELP, parse_tenant));
+    let allowed_tenants = allowed_tenants(&mut section, tenant.as_ref());
+    let client_id = section.required("client_id", guid).map(|(_, id)| id);
+    let client_auth = client_auth(&mut section);
+    let mut has_service_principal = false;
+    let service_principal_id = section.optional("service_principal_id", |item| {
+        has_service_principal = true;
+        guid(item).inspect(|id| {
+            if client_id.as_ref() == Some(id) {
+                item.warn("is the client ID; it must be the object ID of the enterprise app");
+            }
+        })
     });
-    let cloud = cloud.map_or(Some(Cloud::Global), |item| reader.choice(&item, &Cloud::NAMES));
-    let authority_url = endpoint(authority_url, cloud.map(Cloud::authority), reader);
-    let graph_url = graph(graph_url, cloud, reader);
+    let cloud =
+        section.choice("cloud", &[("global", GLOBAL), ("us_government", US_GOVERNMENT), ("china", CHINA)], GLOBAL);
+    let authority_url = endpoint(&mut section, "authority_url", cloud.authority, |_, _| {});
+    let graph_url = endpoint(&mut section, "graph_url", cloud.graph, |item, url| {
+        if url.path() == "/" {
+            item.warn("does not end with a version such as /v1.0");
+        }
+    });
+    section.finish();
     let entra = || {
         Some(Entra {
-            tenant: tenant?,
+            tenant: tenant?.1,
             allowed_tenants: allowed_tenants?,
             client_id: client_id?,
             client_auth: client_auth?,
@@ -93,9 +120,6 @@ pub(super) fn entra<'a>(root: &mut Section<'a>, reader: &mut Reader<'a>) -> (Opt
     };
     (entra(), has_service_principal)
 }
-
-const TENANT_HELP: &str =
-    "Write the tenant's ID, one of its domains, or organizations or common together with entra.allowed_tenants";
 
 fn parse_tenant(text: &str) -> Result<Tenant, &'static str> {
     if let Ok(id) = text.parse::<TenantId>() {
@@ -111,28 +135,28 @@ fn parse_tenant(text: &str) -> Result<Tenant, &'static str> {
 }
 
 /// The allowed tenants, required with `organizations` and `common` and not allowed otherwise.
-fn read_allowed_tenants<'a>(
-    tenant_item: Option<&Item<'a>>,
-    tenant: Option<&Tenant>,
-    allowed: Option<Item<'a>>,
-    reader: &mut Reader<'a>,
-) -> Option<BTreeSet<TenantId>> {
-    let elements = allowed.as_ref().map(|item| reader.list(item)).unwrap_or_default();
-    let ids: Vec<Option<TenantId>> = elements.iter().map(|item| allowed_tenant(item, reader)).collect();
-    let multi_tenant = matches!(tenant?, Tenant::Organizations | Tenant::Common);
-    if multi_tenant && ids.is_empty() {
-        let message = "organizations and common require entra.allowed_tenants";
-        reader.problem(tenant_item?, message, "List the IDs of the tenants whose users may sign in");
-    }
-    if let Some(item) = allowed.filter(|_| !multi_tenant && !ids.is_empty()) {
-        let message = "requires organizations or common as entra.tenant, which names a single tenant";
-        reader.problem(&item, message, "Remove it, or set entra.tenant to organizations");
+fn allowed_tenants(section: &mut Section, tenant: Option<&(Item, Tenant)>) -> Option<BTreeSet<TenantId>> {
+    let item = section.take("allowed_tenants");
+    let elements = item.as_ref().map(Item::list).unwrap_or_default();
+    let ids: Vec<Option<TenantId>> = elements.iter().map(allowed_tenant).collect();
+    section.show("allowed_tenants", item.as_ref(), joined(ids.iter().flatten().collect::<BTreeSet<_>>()));
+    let (tenant_item, tenant) = tenant?;
+    match item {
+        _ if tenant.is_multi_tenant() && ids.is_empty() => {
+            let message = "organizations and common require entra.allowed_tenants";
+            tenant_item.problem(message, "List the IDs of the tenants whose users may sign in");
+        }
+        Some(item) if !tenant.is_multi_tenant() && !ids.is_empty() => {
+            let message = "requires organizations or common as entra.tenant, which names a single tenant";
+            item.problem(message, "Remove it, or set entra.tenant to organizations");
+        }
+        _ => {}
     }
     ids.into_iter().collect()
 }
 
-fn allowed_tenant<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> Option<TenantId> {
-    reader.parsed(item, "Write a tenant ID", |text| match text.parse::<TenantId>() {
+fn allowed_tenant(item: &Item) -> Option<TenantId> {
+    item.parsed("Write a tenant ID", |text| match text.parse::<TenantId>() {
         Ok(id) if id.to_string() == CONSUMERS => Err(NO_PERSONAL_ACCOUNTS.to_owned()),
         Ok(id) => Ok(id),
         Err(error) => Err(error.to_string()),
@@ -140,56 +164,17 @@ fn allowed_tenant<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> Option<Tenant
 }
 
 /// A GUID in lower case.
-fn guid<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> Option<String> {
-    let help = "Copy the ID from the Entra admin center";
-    reader.parsed(item, help, |text| text.parse::<TenantId>().map(|id| id.to_string()))
+fn guid(item: &Item) -> Option<String> {
+    item.parsed("Copy the ID from the Entra admin center", |text| text.parse::<TenantId>().map(|id| id.to_string()))
 }
 
-fn endpoint<'a>(item: Option<Item<'a>>, default: Option<&str>, reader: &mut Reader<'a>) -> Option<Url> {
-    match item {
-        Some(item) => reader.parsed(&item, "Write a URL with a scheme, a host and an optional path", base_url),
-        None => base_url(default?).ok(),
-    }
-}
-
-fn graph<'a>(item: Option<Item<'a>>, cloud: Option<Cloud>, reader: &mut Reader<'a>) -> Option<Url> {
-    let path = item.as_ref().map(|item| item.path.clone());
-    let url = endpoint(item, cloud.map(Cloud::graph), reader)?;
-    if let Some(path) = path.filter(|_| url.path() == "/") {
-        reader.note(NoteLevel::Warning, path, "does not end with a version such as /v1.0");
-    }
-    Some(url)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn clouds_have_valid_urls() {
-        for (name, cloud) in Cloud::NAMES {
-            for url in [cloud.authority(), cloud.graph()] {
-                assert!(base_url(url).is_ok(), "{name}: {url}");
-            }
-        }
-    }
-
-    #[test]
-    fn parse_tenant_accepts_id_domain_and_keywords() {
-        let id = "11111111-2222-3333-4444-AAAAAAAAAAAA";
-        for (text, expected) in [
-            (id, Tenant::Id(id.parse().unwrap())),
-            ("Contoso.onmicrosoft.com", Tenant::Domain("contoso.onmicrosoft.com".into())),
-            ("organizations", Tenant::Organizations),
-            ("COMMON", Tenant::Common),
-        ] {
-            assert_eq!(parse_tenant(text), Ok(expected), "{text}");
-        }
-        for text in ["", "contoso", "11111111-2222", "https://contoso.com", "10.0.0.1"] {
-            assert_eq!(parse_tenant(text), Err("is neither a tenant ID nor a domain"), "{text}");
-        }
-        for text in ["consumers", "Consumers", CONSUMERS] {
-            assert_eq!(parse_tenant(text), Err(NO_PERSONAL_ACCOUNTS), "{text}");
-        }
-    }
+/// A base URL that defaults to the cloud's. `check` is for a configured one.
+fn endpoint(section: &mut Section, key: &'static str, default: &str, check: impl Fn(&Item, &Url)) -> Option<Url> {
+    let item = section.take(key);
+    let url = match &item {
+        Some(item) => item.parsed(ENDPOINT_HELP, base_url).inspect(|url| check(item, url)),
+        None => base_url(default).ok(),
+    };
+    section.show(key, item.as_ref(), url.as_ref().map(Url::as_str).unwrap_or_default());
+    url
 }

@@ -2,9 +2,20 @@
 
 use std::num::NonZeroU32;
 
-use super::Limits;
-use super::reader::Reader;
 use super::section::Section;
+
+/// `limits`: concurrency and rates. Request size limits are fixed.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Maximum number of open connections.
+    pub connections: usize,
+    /// Maximum number of concurrent callbacks from Entra.
+    pub concurrent_sign_ins: usize,
+    /// Maximum requests per minute and address to each sign-in route; `None` is no limit.
+    pub sign_ins_per_address: Option<NonZeroU32>,
+    /// Maximum completed sign-ins per minute and user; `None` is no limit.
+    pub sign_ins_per_user: Option<NonZeroU32>,
+}
 
 /// Leaves room for connections to Postgres, Entra and Graph below 1,024 open files, a common process limit.
 const CONNECTIONS: u32 = 512;
@@ -15,23 +26,23 @@ const SIGN_INS_PER_ADDRESS: u32 = 600;
 /// More than a user needs per minute with all browsers.
 const SIGN_INS_PER_USER: u32 = 60;
 
-/// Reads `limits`. An invalid value is a problem, so the default returned for it is never used.
-pub(super) fn limits<'a>(root: &mut Section<'a>, reader: &mut Reader<'a>) -> Limits {
-    let mut section = root.section("limits", reader);
-    let connections = section.take("connections");
-    let concurrent_sign_ins = section.take("concurrent_sign_ins");
-    let sign_ins_per_address = section.take("sign_ins_per_address");
-    let sign_ins_per_user = section.take("sign_ins_per_user");
-    section.finish(reader);
+pub(super) fn limits(root: &mut Section) -> Limits {
+    let mut section = root.section("limits");
+    let limits = Limits {
+        connections: section.value("connections", CONNECTIONS, |item| item.integer(1..=65_536)) as usize,
+        concurrent_sign_ins: section.value("concurrent_sign_ins", CONCURRENT_SIGN_INS, |item| item.integer(1..=10_000))
+            as usize,
+        sign_ins_per_address: rate(&mut section, "sign_ins_per_address", SIGN_INS_PER_ADDRESS),
+        sign_ins_per_user: rate(&mut section, "sign_ins_per_user", SIGN_INS_PER_USER),
+    };
+    section.finish();
+    limits
+}
 
-    let connections = connections.and_then(|item| reader.integer(&item, 1..=65_536)).unwrap_or(CONNECTIONS);
-    let concurrent = concurrent_sign_ins.and_then(|item| reader.integer(&item, 1..=10_000));
-    let per_address = sign_ins_per_address.and_then(|item| reader.integer(&item, 0..=1_000_000));
-    let per_user = sign_ins_per_user.and_then(|item| reader.integer(&item, 0..=1_000_000));
-    Limits {
-        connections: connections as usize,
-        concurrent_sign_ins: concurrent.unwrap_or(CONCURRENT_SIGN_INS) as usize,
-        sign_ins_per_address: NonZeroU32::new(per_address.unwrap_or(SIGN_INS_PER_ADDRESS)),
-        sign_ins_per_user: NonZeroU32::new(per_user.unwrap_or(SIGN_INS_PER_USER)),
-    }
+/// A number per minute; 0 is no limit.
+fn rate(section: &mut Section, key: &'static str, default: u32) -> Option<NonZeroU32> {
+    let item = section.take(key);
+    let rate = item.as_ref().map_or(Some(default), |item| item.integer(0..=1_000_000)).and_then(NonZeroU32::new);
+    section.show(key, item.as_ref(), rate.map_or("no limit".to_owned(), |rate| rate.to_string()));
+    rate
 }

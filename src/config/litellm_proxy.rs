@@ -1,61 +1,67 @@
 //! The section `litellm`: the Redis of the proxies, and the models of teams in organizations.
 
+use secrecy::SecretString;
 use url::Url;
 
 use super::problem::NoteLevel;
-use super::reader::{Item, Reader};
-use super::secret::SecretSource;
-use super::section::Section;
-use super::{LiteLlm, secret};
+use super::reader::Item;
+use super::secret;
+use super::section::{NATIVE, Section};
 use crate::domain::StoreKind;
 use crate::policy::OrgTeamModels;
+
+/// `litellm`: the proxies whose database is written.
+#[derive(Debug, Clone, Default)]
+pub struct LiteLlm {
+    /// The Redis shared by the proxies, as `redis://` or `rediss://` with the password.
+    pub redis_url: Option<SecretString>,
+    /// Prefix of the proxies' Redis keys; never empty.
+    pub redis_namespace: Option<String>,
+}
 
 const HELP: &str = "Write redis://:password@host:6379 or rediss://user:password@host:6379/0, with the password \
                     percent-encoded (%40 for @)";
 
 /// Reads `litellm`. The second value is for `Policy`: always `Inherit` with the native store, whose teams inherit their
 /// organization's models.
-pub(super) fn litellm<'a>(
-    root: &mut Section<'a>,
-    store: StoreKind,
-    reader: &mut Reader<'a>,
-) -> (LiteLlm, OrgTeamModels) {
-    let mut section = root.section("litellm", reader);
-    let url = match secret::find(&mut section, "redis_url", "redis_url_file", reader) {
-        SecretSource::Absent => None,
-        given => Some(secret::text(&section, "redis_url", given, HELP, reader)),
-    };
-    let namespace = section.take("redis_namespace");
-    let models = section.take("org_team_models");
-    section.finish(reader);
-
-    if let (None, Some(item)) = (&url, &namespace) {
-        reader.note(NoteLevel::Warning, &item.path, "has no effect without litellm.redis_url");
-    }
-    let redis_url = url.flatten().filter(|(item, url)| is_redis_url(item, url, reader)).map(|(_, url)| url.into());
+pub(super) fn litellm(root: &mut Section, store: StoreKind) -> (LiteLlm, OrgTeamModels) {
+    let mut section = root.section("litellm");
+    let url = secret::take(&mut section, "redis_url", "redis_url_file");
+    let redis_url = url.as_ref().and_then(redis_url);
+    secret::show(&section, "redis_url", url.as_ref(), redis_url.is_some());
     // LiteLLM uses an empty namespace as a prefix of the channel, but not of keys.
-    let redis_namespace = namespace.and_then(|item| {
+    let redis_namespace = section.optional("redis_namespace", |item| {
+        if url.is_none() {
+            item.warn("has no effect without litellm.redis_url");
+        }
         let help = "Write the namespace of the proxies' cache, or remove the key";
-        reader.parsed(&item, help, |text| if text.is_empty() { Err("is empty") } else { Ok(text.to_owned()) })
+        item.parsed(help, |text| if text.is_empty() { Err("is empty") } else { Ok(text.to_owned()) })
     });
-    let litellm = LiteLlm { redis_url, redis_namespace };
-    let any = litellm.redis_url.is_some() || litellm.redis_namespace.is_some() || models.is_some();
-    if store == StoreKind::Native && any {
-        reader.note(NoteLevel::Warning, "litellm", "has no effect with the native store");
-    }
+    let models = section.take("org_team_models");
     let choices = [OrgTeamModels::Expand, OrgTeamModels::Inherit].map(|value| (value.as_str(), value));
-    let models = models.and_then(|item| reader.choice(&item, &choices)).unwrap_or(OrgTeamModels::Expand);
-    let models = if store == StoreKind::Native { OrgTeamModels::Inherit } else { models };
-    (litellm, models)
+    let mut org_team_models = models.as_ref().and_then(|item| item.choice(&choices)).unwrap_or(OrgTeamModels::Expand);
+    let mut shown = org_team_models.as_str();
+    if store == StoreKind::Native {
+        if redis_url.is_some() || redis_namespace.is_some() || models.is_some() {
+            section.reader.note(NoteLevel::Warning, "litellm", format!("has {NATIVE}"));
+        }
+        (org_team_models, shown) = (OrgTeamModels::Inherit, NATIVE);
+    }
+    section.show("org_team_models", models.as_ref(), shown);
+    section.finish();
+    (LiteLlm { redis_url, redis_namespace }, org_team_models)
 }
 
-fn is_redis_url(item: &Item, url: &str, reader: &mut Reader) -> bool {
-    let message = if url.starts_with("redis+unix://") || url.starts_with("unix://") {
+fn redis_url(item: &Item) -> Option<SecretString> {
+    let url = item.text()?;
+    let message = if url.is_empty() {
+        "is empty"
+    } else if url.starts_with("redis+unix://") || url.starts_with("unix://") {
         "is a Unix socket, which is not supported"
     } else if !["redis://", "rediss://"].iter().any(|scheme| url.starts_with(scheme)) {
         "must start with redis:// or rediss://"
     } else {
-        match Url::parse(url) {
+        match Url::parse(&url) {
             Ok(parsed) if !url.contains(char::is_whitespace) && parsed.has_host() => {
                 let database = parsed.path().trim_start_matches('/');
                 // redis-py accepts options such as `?ssl_cert_reqs=none`, which have no effect here.
@@ -64,12 +70,12 @@ fn is_redis_url(item: &Item, url: &str, reader: &mut Reader) -> bool {
                 } else if !database.is_empty() && database.parse::<u16>().is_err() {
                     "must have a database number or nothing as its path"
                 } else {
-                    return true;
+                    return Some(url.into());
                 }
             }
             _ => "is not a URL",
         }
     };
-    reader.problem(item, message, HELP);
-    false
+    item.problem(message, HELP);
+    None
 }

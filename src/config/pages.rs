@@ -1,13 +1,54 @@
 //! The section `pages`: the name and logo on the pages.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
+use std::sync::Arc;
 
-use super::reader::{Item, Reader};
+use super::reader::Item;
 use super::secret::display_path;
 use super::section::Section;
-use super::{Logo, LogoKind, Pages};
+
+/// `pages`: name and logo of the pages.
+#[derive(Debug, Clone, Default)]
+pub struct Pages {
+    /// Replaces Entraway in the header and in titles; at most 64 characters.
+    pub name: Option<String>,
+    pub logo: Option<Logo>,
+}
+
+/// The operator's logo. `Debug` shows only its size.
+#[derive(Clone)]
+pub struct Logo {
+    pub kind: LogoKind,
+    pub bytes: Arc<[u8]>,
+}
+
+/// The image type of a logo, detected by content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogoKind {
+    /// May contain scripts, so it must be served in a way that prevents them from running.
+    Svg,
+    Png,
+}
+
+impl fmt::Debug for Logo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Logo").field("kind", &self.kind).field("bytes", &self.bytes.len()).finish()
+    }
+}
+
+/// As the settings page shows it.
+impl fmt::Display for Logo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            LogoKind::Svg => "SVG",
+            LogoKind::Png => "PNG",
+        };
+        write!(f, "{kind}, {} bytes", self.bytes.len())
+    }
+}
 
 const MAX_NAME_CHARS: usize = 64;
 const MAX_LOGO_BYTES: usize = 256 * 1024;
@@ -18,38 +59,34 @@ const SVG_NAMESPACE: &str = "http://www.w3.org/2000/svg";
 
 const HELP: &str = "Give the path of an SVG or PNG file of at most 256 KiB";
 
-/// Reads `pages`. An invalid value is a problem, so the default returned for it is never used.
-pub(super) fn pages<'a>(root: &mut Section<'a>, reader: &mut Reader<'a>) -> Pages {
-    let mut section = root.section("pages", reader);
-    let name = section.take("name");
-    let logo = section.take("logo_file");
-    section.finish(reader);
-
-    let name = name.and_then(|item| {
-        let help = format!("Write the name of your organization or service, in at most {MAX_NAME_CHARS} characters");
-        reader.parsed(&item, &help, |text| match text.trim() {
-            "" => Err("is empty"),
-            text if text.chars().count() > MAX_NAME_CHARS => Err("is too long"),
-            text if text.contains(char::is_control) => Err("contains a line break or another control character"),
-            text => Ok(text.to_owned()),
-        })
-    });
-    Pages { name, logo: logo.and_then(|item| read_logo(&item, reader)) }
+pub(super) fn pages(root: &mut Section) -> Pages {
+    let mut section = root.section("pages");
+    let pages = Pages { name: section.optional("name", name), logo: section.optional("logo_file", logo) };
+    section.finish();
+    pages
 }
 
-fn read_logo<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> Option<Logo> {
-    let name = reader.text(item)?;
-    let shown = display_path(&name);
-    match read(&reader.dir.join(&name)) {
-        Ok(bytes) if bytes.len() > MAX_LOGO_BYTES => {
-            reader.problem(item, format!("{shown} is larger than 256 KiB"), "Use a smaller image");
-        }
+fn name(item: &Item) -> Option<String> {
+    let help = format!("Write the name of your organization or service, in at most {MAX_NAME_CHARS} characters");
+    item.parsed(&help, |text| match text.trim() {
+        "" => Err("is empty"),
+        text if text.chars().count() > MAX_NAME_CHARS => Err("is too long"),
+        text if text.contains(char::is_control) => Err("contains a line break or another control character"),
+        text => Ok(text.to_owned()),
+    })
+}
+
+fn logo(item: &Item) -> Option<Logo> {
+    let name = item.text()?;
+    let (message, help) = match read(&item.resolve(&name)) {
+        Ok(bytes) if bytes.len() > MAX_LOGO_BYTES => ("is larger than 256 KiB".to_owned(), "Use a smaller image"),
         Ok(bytes) => match kind(&bytes) {
             Ok(kind) => return Some(Logo { kind, bytes: bytes.into() }),
-            Err((message, help)) => reader.problem(item, format!("{shown} {message}"), help),
+            Err((message, help)) => (message.to_owned(), help),
         },
-        Err(error) => reader.problem(item, format!("{shown} cannot be read ({})", error.kind()), HELP),
-    }
+        Err(error) => (format!("cannot be read ({})", error.kind()), HELP),
+    };
+    item.problem(format!("{} {message}", display_path(&name)), help);
     None
 }
 
@@ -103,43 +140,4 @@ fn after_doctype(text: &str) -> Option<&str> {
     let end = text.find(['[', '>'])?;
     let (open, after) = text[end..].split_at(1);
     if open == ">" { Some(after) } else { after.split_once(']')?.1.trim_start().strip_prefix('>') }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn kind_is_detected_by_content() {
-        let svg = "<svg xmlns=\"http://www.w3.org/2000/svg\"/>";
-        let entity = "<!DOCTYPE svg PUBLIC \"x\" \"y\" [ <!ENTITY ns \"http://www.w3.org/2000/svg\"> ]>";
-        for text in [
-            svg.to_owned(),
-            format!("\u{feff}<?xml version=\"1.0\"?>\n<!-- <html> -->\n<!DOCTYPE svg>\n{svg}"),
-            format!("{entity}<svg\nxmlns=\"&ns;\"></svg>"),
-        ] {
-            assert_eq!(kind(text.as_bytes()), Ok(LogoKind::Svg), "{text}");
-        }
-        let png = [PNG_PREFIX, b"\0\0\0\x01"].concat();
-        assert_eq!(kind(&png), Ok(LogoKind::Png));
-    }
-
-    #[test]
-    fn kind_rejects_other_content() {
-        for text in [
-            "",
-            "<",
-            "<html><svg xmlns=\"http://www.w3.org/2000/svg\"/></html>",
-            "<svgx xmlns=\"http://www.w3.org/2000/svg\"/>",
-            "<!-- <svg xmlns=\"http://www.w3.org/2000/svg\"/>",
-            "<!DOCTYPE svg [ <svg xmlns=\"http://www.w3.org/2000/svg\"/>",
-            "<?xml",
-            "\u{89}PNG\r\n\u{1a}\n",
-        ] {
-            assert!(kind(text.as_bytes()).is_err_and(|(message, _)| message.starts_with("is neither")), "{text:?}");
-        }
-        assert!(kind(&PNG_PREFIX[..12]).is_err(), "a truncated PNG");
-        assert!(kind(b"\xff\xd8\xff\xe0").is_err(), "a JPEG");
-        assert!(kind(b"<svg/>").is_err_and(|(message, _)| message.contains("no SVG namespace")));
-    }
 }

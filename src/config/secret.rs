@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use super::reader::{Item, Reader};
+use super::reader::{Item, Source};
 use super::section::Section;
 
 /// A key that seals cookies: 64 bytes, written in base64. `Debug` redacts it.
@@ -60,109 +60,55 @@ impl fmt::Debug for CookieKey {
     }
 }
 
-/// Where a secret comes from.
-pub(super) enum SecretSource<'a> {
-    Absent,
-    Inline(Item<'a>),
-    File(Item<'a>),
-}
-
-impl<'a> SecretSource<'a> {
-    /// The value, or the path of the file that contains it.
-    pub(super) fn item(&self) -> Option<&Item<'a>> {
-        match self {
-            Self::Absent => None,
-            Self::Inline(item) | Self::File(item) => Some(item),
-        }
-    }
-
-    /// Replaces the source of `key` by an environment variable if that is set.
-    pub(super) fn or_variable(self, key: String, name: &'static str, reader: &mut Reader<'a>) -> Self {
-        let Some(variable) = reader.variable(name) else { return self };
-        reader.record_override(key, name);
-        if let Some(item) = self.item() {
-            reader.note_overridden(item, name);
-        }
-        Self::Inline(variable)
-    }
-}
-
-/// Finds a secret in the configuration file. Reports a problem if both keys are set.
-pub(super) fn find<'a>(
-    section: &mut Section<'a>,
-    key: &'static str,
-    file_key: &'static str,
-    reader: &mut Reader<'a>,
-) -> SecretSource<'a> {
+/// Takes a secret of the configuration file: its value, or the file that contains it. Reports a problem if both are set.
+pub(super) fn take<'a>(section: &mut Section<'a>, key: &'static str, file_key: &'static str) -> Option<Item<'a>> {
     let (inline, file) = (section.take(key), section.take(file_key));
-    if let (Some(_), Some(file)) = (&inline, &file) {
-        let path = section.path(key);
-        reader.problem(file, format!("cannot be combined with {path}"), "Keep one of the two");
+    if let (Some(inline), Some(file)) = (&inline, &file) {
+        file.problem(format!("cannot be combined with {}", inline.path), "Keep one of the two");
     }
-    match (inline, file) {
-        (Some(item), _) => SecretSource::Inline(item),
-        (None, Some(file)) => SecretSource::File(file),
-        (None, None) => SecretSource::Absent,
-    }
+    inline.or(file.map(|item| Item { source: Source::SecretFile, ..item }))
 }
 
-/// A required secret as text, with its location.
-pub(super) fn text<'a>(
-    section: &Section<'a>,
-    key: &str,
-    source: SecretSource<'a>,
-    help: &str,
-    reader: &mut Reader<'a>,
-) -> Option<(Item<'a>, String)> {
-    let (item, text) = match source {
-        SecretSource::Inline(item) => (item.clone(), reader.text(&item)),
-        SecretSource::File(item) => (item.clone(), read_file(&item, reader)),
-        SecretSource::Absent => {
-            section.report_missing(key, help, reader);
-            return None;
+/// Adds a secret to the settings page.
+pub(super) fn show(section: &Section, key: &str, item: Option<&Item>, set: bool) {
+    section.show(key, item, if set { "set" } else { "not set" });
+}
+
+/// Reads the cookie keys in order. A file has one per line.
+pub(super) fn cookie_keys(section: &mut Section) -> Vec<CookieKey> {
+    let item = take(section, "cookie_keys", "cookie_keys_file");
+    let keys: Vec<CookieKey> = match &item {
+        None => Vec::new(),
+        Some(file) if file.source == Source::SecretFile => {
+            let parse = |(number, line): (usize, String)| {
+                let report = |error| file.problem(format!("line {number} of the file {error}"), COOKIE_KEY_HELP);
+                line.parse().map_err(report).ok()
+            };
+            lines(file).into_iter().flatten().filter_map(parse).collect()
         }
+        Some(item) => item.list().iter().filter_map(|item| item.parsed(COOKIE_KEY_HELP, str::parse)).collect(),
     };
-    let text = text?;
-    if text.is_empty() {
-        reader.problem(&item, "is empty", help);
-        return None;
-    }
-    Some((item, text))
+    show(section, "cookie_keys", item.as_ref(), !keys.is_empty());
+    keys
 }
 
-/// The cookie keys in order. A file has one per line.
-pub(super) fn cookie_keys<'a>(section: &mut Section<'a>, reader: &mut Reader<'a>) -> Vec<CookieKey> {
-    match find(section, "cookie_keys", "cookie_keys_file", reader) {
-        SecretSource::Absent => Vec::new(),
-        SecretSource::Inline(item) => {
-            let elements = reader.list(&item);
-            elements.iter().filter_map(|item| reader.parsed(item, COOKIE_KEY_HELP, str::parse)).collect()
-        }
-        SecretSource::File(item) => {
-            let Some(text) = read_file(&item, reader) else { return Vec::new() };
-            let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-            lines.filter_map(|(index, line)| cookie_key_in_line(&item, index, line, reader)).collect()
-        }
-    }
+/// The lines of a secret file that are not blank, with their numbers.
+pub(super) fn lines(file: &Item) -> Option<Vec<(usize, String)>> {
+    let text = file.text()?;
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    Some(lines.map(|(index, line)| (index + 1, line.to_owned())).collect())
 }
 
-fn cookie_key_in_line(item: &Item, index: usize, line: &str, reader: &mut Reader) -> Option<CookieKey> {
-    line.parse()
-        .map_err(|error| reader.problem(item, format!("line {} of the file {error}", index + 1), COOKIE_KEY_HELP))
-        .ok()
-}
-
-/// The content of a secret file without line breaks at the end; never empty.
-pub(super) fn read_file<'a>(item: &Item<'a>, reader: &mut Reader<'a>) -> Option<String> {
-    let name = reader.text(item)?;
-    let shown = display_path(&name);
-    let help = "Give the path of a readable file that contains only the secret";
-    match std::fs::read(reader.dir.join(&name)).map(String::from_utf8) {
-        Ok(Ok(text)) if text.trim().is_empty() => reader.problem(item, format!("{shown} is empty"), help),
+/// The content of the secret file `name` without line breaks at the end; never empty.
+pub(super) fn read_file(item: &Item, name: &str) -> Option<String> {
+    let shown = display_path(name);
+    let message = match std::fs::read(item.resolve(name)).map(String::from_utf8) {
+        Ok(Ok(text)) if text.trim().is_empty() => format!("{shown} is empty"),
         Ok(Ok(text)) => return Some(text.trim_end_matches(['\n', '\r']).to_owned()),
-        Ok(Err(_)) => reader.problem(item, format!("{shown} is not text"), help),
-        Err(error) => reader.problem(item, format!("{shown} cannot be read ({})", error.kind()), help),
-    }
+        Ok(Err(_)) => format!("{shown} is not text"),
+        Err(error) => format!("{shown} cannot be read ({})", error.kind()),
+    };
+    item.problem(message, "Give the path of a readable file that contains only the secret");
     None
 }
 
@@ -179,60 +125,4 @@ fn may_be_secret(name: &str) -> bool {
     let base64 = mixed && BASE64.decode(name).is_ok();
     has(|c| !c.is_ascii_alphanumeric() && !matches!(c, '.' | '_' | '-' | '/'))
         || (name.len() >= 32 && (base64 || !name.contains('/')))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn base64(length: usize) -> String {
-        base64::prelude::BASE64_STANDARD.encode(vec![0xFB; length])
-    }
-
-    #[test]
-    fn cookie_key_accepts_each_form_of_base64() {
-        let text = base64(64);
-        let url_safe = text.replace('+', "-").replace('/', "_");
-        let broken = format!("{}\n{}\n", &text[..64], &text[64..]);
-        for form in [&text, text.trim_end_matches('='), &url_safe, &broken] {
-            let key: CookieKey = form.parse().unwrap();
-            assert_eq!(key.as_bytes(), &[0xFB; 64], "{form:?}");
-        }
-    }
-
-    #[test]
-    fn cookie_key_rejects_other_lengths_and_texts() {
-        let error = |text: &str| text.parse::<CookieKey>().unwrap_err();
-        for length in [0, 32, 63, 65] {
-            assert_eq!(error(&base64(length)), CookieKeyError::Length(length));
-        }
-        assert_eq!(error("not base64!"), CookieKeyError::NotBase64);
-    }
-
-    #[test]
-    fn cookie_key_debug_is_redacted() {
-        assert_eq!(format!("{:?}", CookieKey::from([7; 64])), "CookieKey([REDACTED])");
-    }
-
-    #[test]
-    fn secret_instead_of_path_is_detected() {
-        let key = "vrX1/6PqZ0tT8yJ+/Kd2Q9mLw3aB5cD7eF9gH1iJ2kL4mN6oP8qR0sT2uV4wX6yZ";
-        for secret in [
-            base64(64),
-            key.into(),
-            "two words".into(),
-            "postgres://u:p@h/db".into(),
-            "abc8Q~0123456789012345678901234567890".into(),
-        ] {
-            assert!(may_be_secret(&secret), "{secret}");
-        }
-        for path in [
-            "/run/secrets/client_secret",
-            "client_secret.txt",
-            "secrets/db",
-            "/var/run/secrets/entraway/client_secret_2",
-        ] {
-            assert!(!may_be_secret(path), "{path}");
-        }
-    }
 }

@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
-use sqlx::Row as _;
-use sqlx::postgres::PgRow;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::Query;
 use sqlx::types::Json;
+use sqlx::{Postgres, Row as _};
 use uuid::Uuid;
 
 use super::connection::DbConnection;
@@ -263,59 +264,58 @@ pub(super) fn put_limits(row: &mut Value, limits: &Limits) {
     row["rpm_limit"] = json!(limits.rpm_limit);
 }
 
-/// Parses group IDs that were sent to the database as GUIDs.
-pub(super) fn group_ids(ids: &[String]) -> BTreeSet<GroupId> {
-    ids.iter().filter_map(|id| id.parse().ok()).collect()
-}
-
-/// Bind values of the statement that writes a user.
-pub(super) struct UserValues<'a> {
-    /// Columns of a new user.
-    pub(super) new: Option<Value>,
-    /// Changed columns of an existing user; null leaves a column as it is.
-    pub(super) changes: Option<Value>,
-    pub(super) add_to_organizations: Vec<&'a str>,
-    pub(super) added_roles: Vec<&'a str>,
-    pub(super) change_organizations: Vec<&'a str>,
-    pub(super) change_roles: Vec<&'a str>,
-    pub(super) add_to_teams: Vec<String>,
-}
-
-impl<'a> UserValues<'a> {
-    pub(super) fn of(plan: &'a Plan) -> Self {
-        let (new, changes) = match &plan.user {
-            None => (None, None),
-            Some(UserChange::Create(new)) => {
-                let mut row = json!({
-                    "user_email": new.email, "user_alias": new.alias, "user_role": new.role,
-                    "sso_user_role": new.granted.role, "sso_user_roles": new.granted.offered,
-                    "withheld_role": new.granted.withheld,
-                    "models": new.models, "budget_reset_at": new.budget_reset_at,
-                });
-                put_limits(&mut row, &new.limits);
-                (Some(row), None)
-            }
-            Some(UserChange::Update(update)) => {
-                let mut row =
-                    json!({ "user_email": update.email, "user_alias": update.alias, "user_role": update.role });
-                if let Some(granted) = &update.granted {
-                    row["sso_user_role"] = json!(granted.role);
-                    row["sso_user_roles"] = json!(granted.offered);
-                    row["withheld_role"] = json!(granted.withheld);
-                }
-                (None, Some(row))
-            }
-        };
-        Self {
-            new,
-            changes,
-            add_to_organizations: plan.add_to_organizations.keys().map(String::as_str).collect(),
-            added_roles: plan.add_to_organizations.values().map(|role| role.as_str()).collect(),
-            change_organizations: plan.organization_roles.keys().map(String::as_str).collect(),
-            change_roles: plan.organization_roles.values().map(|role| role.as_str()).collect(),
-            add_to_teams: plan.add_to_teams.iter().map(ToString::to_string).collect(),
+/// Binds the parameters of a store's statement that writes a user: $1 key of the row, $2 now, $3 columns of a new user,
+/// $4 changed columns of an existing one (null leaves a column as it is), $5 and $6 organizations to join and roles
+/// there, $7 and $8 organizations with a new role, $9 teams to join, $10 object ID, $11 tenant.
+pub(super) fn bind_user<'q>(
+    query: Query<'q, Postgres, PgArguments>,
+    planner: &Planner<'_>,
+    plan: &'q Plan,
+) -> Query<'q, Postgres, PgArguments> {
+    let (new, changes) = match &plan.user {
+        None => (None, None),
+        Some(UserChange::Create(new)) => {
+            let mut row = json!({
+                "user_email": new.email, "user_alias": new.alias, "user_role": new.role,
+                "sso_user_role": new.granted.role, "sso_user_roles": new.granted.offered,
+                "withheld_role": new.granted.withheld,
+                "models": new.models, "budget_reset_at": new.budget_reset_at,
+            });
+            put_limits(&mut row, &new.limits);
+            (Some(row), None)
         }
-    }
+        Some(UserChange::Update(update)) => {
+            let mut row = json!({ "user_email": update.email, "user_alias": update.alias, "user_role": update.role });
+            if let Some(granted) = &update.granted {
+                row["sso_user_role"] = json!(granted.role);
+                row["sso_user_roles"] = json!(granted.offered);
+                row["withheld_role"] = json!(granted.withheld);
+            }
+            (None, Some(row))
+        }
+    };
+    query
+        .bind(plan.user_id.as_str())
+        .bind(planner.now)
+        .bind(new)
+        .bind(changes)
+        .bind(plan.add_to_organizations.keys().map(String::as_str).collect::<Vec<_>>())
+        .bind(plan.add_to_organizations.values().map(|role| role.as_str()).collect::<Vec<_>>())
+        .bind(plan.organization_roles.keys().map(String::as_str).collect::<Vec<_>>())
+        .bind(plan.organization_roles.values().map(|role| role.as_str()).collect::<Vec<_>>())
+        .bind(plan.add_to_teams.iter().map(ToString::to_string).collect::<Vec<_>>())
+        .bind(planner.entra_user.identity.object_id.to_string())
+        .bind(planner.entra_user.identity.tenant_id.as_uuid())
+}
+
+/// Reads what a store's statement wrote for a user.
+pub(super) fn written(row: &PgRow, applied: &mut Applied) -> Result<(), DbError> {
+    applied.user_created = row.try_get("user_created")?;
+    applied.user_updated = row.try_get("user_updated")?;
+    applied.organizations_joined = row.try_get::<Vec<String>, _>("organizations")?.into_iter().collect();
+    // They were sent to the database as GUIDs.
+    applied.teams_joined = row.try_get::<Vec<String>, _>("teams")?.iter().filter_map(|id| id.parse().ok()).collect();
+    Ok(())
 }
 
 /// Group IDs as bind values: Postgres parses a UUID faster than a text.

@@ -81,36 +81,31 @@ impl ConnectError {
     }
 }
 
-/// The server of `database.url` as error messages name it, and the shared probe.
+/// The server of `database.url`, and the shared probe.
 #[derive(Debug)]
 pub(super) struct Target {
-    server: String,
-    user: String,
-    database: String,
-    sslmode: PgSslMode,
+    /// Without settings; used if a pooler drops or rejects the settings.
+    pub(super) options: PgConnectOptions,
     probe: SingleFlight<(), ConnectError>,
 }
 
 impl Target {
-    pub(super) fn new(options: &PgConnectOptions) -> Self {
-        let server = match options.get_socket() {
-            Some(folder) => format!("{}/.s.PGSQL.{}", folder.display(), options.get_port()),
-            None => format!("{}:{}", options.get_host(), options.get_port()),
-        };
-        let user = options.get_username().to_owned();
-        Self {
-            server,
-            // libpq's default.
-            database: options.get_database().map_or_else(|| user.clone(), str::to_owned),
-            user,
-            sslmode: options.get_ssl_mode(),
-            probe: SingleFlight::new(Clock::system()),
+    pub(super) fn new(options: PgConnectOptions) -> Self {
+        Self { options, probe: SingleFlight::new(Clock::system()) }
+    }
+
+    /// The server as error messages name it.
+    fn server(&self) -> String {
+        let port = self.options.get_port();
+        match self.options.get_socket() {
+            Some(folder) => format!("{}/.s.PGSQL.{port}", folder.display()),
+            None => format!("{}:{port}", self.options.get_host()),
         }
     }
 
     /// Why a connection could not be opened.
     pub(super) fn explain(&self, error: &sqlx::Error) -> ConnectError {
-        let server = self.server.clone();
+        let server = self.server();
         match error {
             sqlx::Error::Database(error) => self.rejected(&**error),
             sqlx::Error::Tls(reason) => self.tls_error(reason.to_string()),
@@ -124,18 +119,22 @@ impl Target {
     }
 
     fn tls_error(&self, reason: String) -> ConnectError {
-        ConnectError::Tls { server: self.server.clone(), sslmode: sslmode_name(self.sslmode), reason }
+        ConnectError::Tls { server: self.server(), sslmode: sslmode_name(self.options.get_ssl_mode()), reason }
     }
 
     fn rejected(&self, error: &dyn DatabaseError) -> ConnectError {
-        let (server, user) = (self.server.clone(), self.user.clone());
+        let (server, user) = (self.server(), self.options.get_username().to_owned());
         let reason = error.message().to_owned();
         match error.code().as_deref().unwrap_or_default() {
             "28P01" => ConnectError::Password { server, user },
             // PgBouncer has no specific code for this.
             "08P01" if reason.contains("password authentication failed") => ConnectError::Password { server, user },
             "28000" => ConnectError::NotAllowed { server, user, reason },
-            "3D000" => ConnectError::NoDatabase { server, database: self.database.clone() },
+            // libpq's default is the user's name.
+            "3D000" => {
+                let database = self.options.get_database().map_or(user, str::to_owned);
+                ConnectError::NoDatabase { server, database }
+            }
             "53300" => ConnectError::TooManyConnections { server, reason },
             "57P03" => ConnectError::Starting { server, reason },
             _ => ConnectError::Other { server, reason },
@@ -150,7 +149,7 @@ impl Target {
     ) -> Result<Result<PgConnection, sqlx::Error>, ConnectError> {
         // Boxed: the future is 40 KB.
         let connected = timeout(limit, Box::pin(PgConnection::connect_with(options))).await;
-        connected.map_err(|_| ConnectError::Timeout { server: self.server.clone() })
+        connected.map_err(|_| ConnectError::Timeout { server: self.server() })
     }
 
     /// Whether the server accepts another connection. Concurrent callers share one attempt.

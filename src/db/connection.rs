@@ -5,8 +5,7 @@
 //! there, which begins with the settings, and statements are unnamed.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, FutureExt as _};
@@ -71,28 +70,23 @@ const INVALIDATION_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Which pooled connections may be used. After a failover, old connections lead to a read-only server; new ones reach
 /// the primary.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct PoolGeneration {
-    created_at: Instant,
-    /// Milliseconds since `created_at`: older connections are discarded.
-    valid_from: AtomicU64,
+    /// Connections opened before this time are discarded.
+    valid_from: Mutex<Option<Instant>>,
 }
 
 impl PoolGeneration {
-    pub(super) fn new() -> Self {
-        Self { created_at: Instant::now(), valid_from: AtomicU64::new(0) }
-    }
-
     /// Whether a connection of this age may be used.
     pub(super) fn is_current(&self, age: Duration) -> bool {
-        millis(self.created_at.elapsed().saturating_sub(age)) >= self.valid_from.load(Ordering::Relaxed)
+        self.valid_from().is_none_or(|time| time.elapsed() >= age)
     }
 
     /// Invalidates all pooled connections.
     pub(super) fn invalidate(&self) {
-        let now = millis(self.created_at.elapsed());
-        if now >= self.valid_from.load(Ordering::Relaxed) + millis(INVALIDATION_INTERVAL) {
-            self.valid_from.store(now, Ordering::Relaxed);
+        let mut valid_from = self.valid_from();
+        if valid_from.is_none_or(|time| time.elapsed() >= INVALIDATION_INTERVAL) {
+            *valid_from = Some(Instant::now());
             tracing::warn!("database is read-only, such as a standby; discarding pooled connections");
         }
     }
@@ -102,10 +96,20 @@ impl PoolGeneration {
             self.invalidate();
         }
     }
+
+    fn valid_from(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.valid_from.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+/// The transaction that may be open on the server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OpenTransaction {
+    None,
+    /// Behind a pooler, of one statement that is running, failed or was canceled.
+    OfStatement,
+    /// Of all further statements.
+    OfConnection,
 }
 
 /// A connection that runs each statement by itself or all in one transaction. Dropping it rolls back.
@@ -113,10 +117,7 @@ pub(super) struct DbConnection {
     /// `Some` until dropped.
     connection: Option<PoolConnection<Postgres>>,
     mode: ConnectionMode,
-    /// Whether all statements run in one transaction.
-    in_transaction: bool,
-    /// Whether a transaction may be open on the server.
-    transaction_open: bool,
+    open: OpenTransaction,
     generation: Arc<PoolGeneration>,
 }
 
@@ -128,19 +129,13 @@ impl DbConnection {
         mode: ConnectionMode,
         generation: Arc<PoolGeneration>,
     ) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            connection: Some(Box::pin(pool.acquire()).await?),
-            mode,
-            in_transaction: false,
-            transaction_open: false,
-            generation,
-        })
+        let connection = Some(Box::pin(pool.acquire()).await?);
+        Ok(Self { connection, mode, open: OpenTransaction::None, generation })
     }
 
     /// Begins a transaction for all further statements.
     pub(super) async fn begin(mut self) -> Result<Self, sqlx::Error> {
-        self.in_transaction = true;
-        self.begin_transaction().await?;
+        self.begin_transaction(OpenTransaction::OfConnection).await?;
         Ok(self)
     }
 
@@ -154,9 +149,9 @@ impl DbConnection {
         self.end_transaction("rollback").await
     }
 
-    async fn begin_transaction(&mut self) -> Result<(), sqlx::Error> {
+    async fn begin_transaction(&mut self, transaction: OpenTransaction) -> Result<(), sqlx::Error> {
         // Set before anything is sent: a canceled request cannot know how far it came.
-        self.transaction_open = true;
+        self.open = transaction;
         let begin = match self.mode {
             ConnectionMode::Direct => "begin",
             ConnectionMode::Pooled => BEGIN,
@@ -166,20 +161,20 @@ impl DbConnection {
     }
 
     async fn end_transaction(&mut self, command: &'static str) -> Result<(), sqlx::Error> {
-        if self.transaction_open {
+        if self.open != OpenTransaction::None {
             self.connection().execute(sqlx::raw_sql(command)).await?;
-            self.transaction_open = false;
+            self.open = OpenTransaction::None;
         }
         Ok(())
     }
 
     async fn run<'q, E: 'q + Execute<'q, Postgres>>(&mut self, query: E) -> Result<Vec<Step>, sqlx::Error> {
-        let steps = match self.mode {
-            ConnectionMode::Direct => self.connection().fetch_many(query).try_collect().await,
-            ConnectionMode::Pooled if self.in_transaction => {
+        let steps = match (self.mode, self.open) {
+            (ConnectionMode::Direct, _) => self.connection().fetch_many(query).try_collect().await,
+            (ConnectionMode::Pooled, OpenTransaction::OfConnection) => {
                 self.connection().fetch_many(Unnamed(query)).try_collect().await
             }
-            ConnectionMode::Pooled => self.run_in_own_transaction(query).await,
+            (ConnectionMode::Pooled, _) => self.run_in_own_transaction(query).await,
         };
         steps.inspect_err(|error| self.generation.observe(error))
     }
@@ -191,7 +186,7 @@ impl DbConnection {
     ) -> Result<Vec<Step>, sqlx::Error> {
         // Left open by a statement that failed.
         self.end_transaction("rollback").await?;
-        self.begin_transaction().await?;
+        self.begin_transaction(OpenTransaction::OfStatement).await?;
         let steps = self.connection().fetch_many(Unnamed(query)).try_collect().await?;
         self.end_transaction("commit").await?;
         Ok(steps)
@@ -208,7 +203,7 @@ impl Drop for DbConnection {
     /// network, that waits for the kernel's TCP timeout (about 15 minutes).
     fn drop(&mut self) {
         let Some(mut connection) = self.connection.take() else { return };
-        let transaction_open = self.transaction_open;
+        let transaction_open = self.open != OpenTransaction::None;
         tokio::spawn(async move {
             let deadline = Instant::now() + RELEASE_TIMEOUT;
             if transaction_open {
@@ -311,10 +306,7 @@ mod tests {
 
     #[test]
     fn invalidation_discards_only_older_connections() {
-        let generation = PoolGeneration {
-            created_at: Instant::now().checked_sub(Duration::from_mins(1)).unwrap(),
-            valid_from: AtomicU64::new(0),
-        };
+        let generation = PoolGeneration::default();
         assert!(generation.is_current(Duration::from_secs(50)));
         generation.invalidate();
         assert!(!generation.is_current(Duration::from_secs(50)), "made before");

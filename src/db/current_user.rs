@@ -3,10 +3,10 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::Row as _;
 
-use super::roles::litellm_role;
+use super::read::name_or_id;
 use super::session::TokenHash;
 use super::{Db, DbError};
-use crate::domain::{Identity, ObjectId, StoreKind, TenantId};
+use crate::domain::{Identity, ObjectId, TenantId};
 
 /// The user of an active session.
 pub struct SessionUser {
@@ -27,31 +27,18 @@ impl SessionUser {
     /// Display name, else e-mail address, else ID.
     #[must_use]
     pub fn name(&self) -> &str {
-        let name = self.display_name.as_deref().filter(|name| !name.trim().is_empty());
-        name.or(self.email.as_deref()).unwrap_or(&self.user_id)
+        name_or_id(self.display_name.as_deref(), self.email.as_deref(), &self.user_id)
     }
 }
 
-const NATIVE: &str = "select s.user_id as object_id, s.tenant_id, s.created_at, s.last_seen_at, s.expires_at,
-        u.user_id, u.user_alias, u.user_email, u.user_role,
-        array(select organization_id from entraway.organization_members m
-              where m.user_id = u.user_id and lower(m.user_role) = 'org_admin') as administers
+const SESSION_USER: &str = "
+    select s.user_id as object_id, s.tenant_id, s.created_at, s.last_seen_at, s.expires_at,
+           u.user_id, u.user_alias, u.user_email, u.user_role,
+           array(select organization_id from organization_members m
+                 where m.user_id = u.user_id and lower(m.user_role) = 'org_admin') as administers
     from entraway.sessions s
-    join entraway.users u on u.user_id = s.user_id and u.tenant_id = s.tenant_id
+         join identities u on u.object_id = s.user_id and u.tenant_id = s.tenant_id and u.is_owner
     where s.token_hash = $1 and s.expires_at > $2 and s.last_seen_at > $3";
-
-const LITELLM: &str = concat!(
-    "select s.user_id as object_id, s.tenant_id, s.created_at, s.last_seen_at, s.expires_at,
-        u.user_id, u.user_alias, u.user_email, ",
-    litellm_role!(),
-    r#" as user_role,
-        array(select organization_id from public."LiteLLM_OrganizationMembership" m
-              where m.user_id = u.user_id and lower(m.user_role) = 'org_admin') as administers
-    from entraway.sessions s
-    join entraway.litellm_users p on p.object_id = s.user_id and p.tenant_id = s.tenant_id
-    join public."LiteLLM_UserTable" u on u.user_id = p.user_id and p.object_id in (u.user_id, u.sso_user_id)
-    where s.token_hash = $1 and s.expires_at > $2 and s.last_seen_at > $3"#
-);
 
 impl Db {
     /// Loads the user of an active session. One statement, and at most once a minute a second one that updates
@@ -62,11 +49,7 @@ impl Db {
         now: DateTime<Utc>,
         idle_timeout: TimeDelta,
     ) -> Result<Option<SessionUser>, DbError> {
-        let sql = match self.kind {
-            StoreKind::Native => NATIVE,
-            StoreKind::LiteLlm => LITELLM,
-        };
-        let query = sqlx::query(sql).bind(&hash[..]).bind(now).bind(now - idle_timeout);
+        let query = sqlx::query(self.over_relations(SESSION_USER)).bind(&hash[..]).bind(now).bind(now - idle_timeout);
         let row = query.fetch_optional(&mut *self.connection().await?).await?;
         let Some(row) = row else { return Ok(None) };
         self.touch_sessions(&[(*hash, row.try_get("last_seen_at")?)], now, idle_timeout).await;

@@ -1,10 +1,9 @@
 //! The service's own tables of organizations, teams, users and memberships.
 
 use serde_json::json;
-use sqlx::Row as _;
 
 use super::DbError;
-use super::apply::{Locks, NewRow, Tables, UserValues, current, group_ids, put_limits, uuids};
+use super::apply::{Locks, NewRow, Tables, bind_user, current, put_limits, uuids, written};
 use super::connection::DbConnection;
 use crate::domain::{EntraUser, GroupId};
 use crate::plan::{Applied, Current, Directory, NewOrganization, NewTeam, Plan, Planner};
@@ -94,46 +93,44 @@ impl Tables for Native {
         plan: &Plan,
         applied: &mut Applied,
     ) -> Result<(), DbError> {
-        let identity = planner.entra_user.identity;
-        let values = UserValues::of(plan);
-        let row = sqlx::query(
+        let query = sqlx::query(
             "with made_user as (
                 insert into entraway.users (user_id, tenant_id, object_id, user_email, user_alias, user_role, sso_user_role,
                                             sso_user_roles, models, max_budget, budget_duration, budget_reset_at, metadata,
                                             created_at, updated_at)
-                select $1, $2, $3, n.user_email, n.user_alias, n.user_role, n.sso_user_role, n.sso_user_roles, n.models,
-                       n.max_budget, n.budget_duration, n.budget_reset_at, '{\"auth_provider\": \"microsoft\"}', $4, $4
-                from jsonb_to_record($5) as n(user_email text, user_alias text, user_role text, sso_user_role text,
+                select $1, $11, $10::uuid, n.user_email, n.user_alias, n.user_role, n.sso_user_role, n.sso_user_roles, n.models,
+                       n.max_budget, n.budget_duration, n.budget_reset_at, '{\"auth_provider\": \"microsoft\"}', $2, $2
+                from jsonb_to_record($3) as n(user_email text, user_alias text, user_role text, sso_user_role text,
                     sso_user_roles text[], models text[], max_budget double precision, budget_duration text, budget_reset_at timestamptz)
-                where $5 is not null
+                where $3 is not null
                 on conflict do nothing
                 returning 1
             ), changed_user as (
                 update entraway.users u
-                set user_email = coalesce($6 ->> 'user_email', u.user_email),
-                    user_alias = coalesce($6 ->> 'user_alias', u.user_alias),
-                    user_role = coalesce($6 ->> 'user_role', u.user_role),
-                    sso_user_role = case when $6 ? 'sso_user_role' then $6 ->> 'sso_user_role' else u.sso_user_role end,
-                    sso_user_roles = case when $6 ? 'sso_user_role'
-                        then array(select jsonb_array_elements_text($6 -> 'sso_user_roles')) else u.sso_user_roles end,
-                    updated_at = $4
-                where u.user_id = $1 and u.tenant_id = $2 and $6 is not null
+                set user_email = coalesce($4 ->> 'user_email', u.user_email),
+                    user_alias = coalesce($4 ->> 'user_alias', u.user_alias),
+                    user_role = coalesce($4 ->> 'user_role', u.user_role),
+                    sso_user_role = case when $4 ? 'sso_user_role' then $4 ->> 'sso_user_role' else u.sso_user_role end,
+                    sso_user_roles = case when $4 ? 'sso_user_role'
+                        then array(select jsonb_array_elements_text($4 -> 'sso_user_roles')) else u.sso_user_roles end,
+                    updated_at = $2
+                where u.user_id = $1 and u.tenant_id = $11 and $4 is not null
                 returning 1
             ), joined_organizations as (
                 insert into entraway.organization_members
                        (user_id, organization_id, user_role, sso_user_role, source, created_at, updated_at)
-                select $1, m.id, m.role, m.role, 'entra', $4, $4 from unnest($7::text[], $8::text[]) as m(id, role)
+                select $1, m.id, m.role, m.role, 'entra', $2, $2 from unnest($5::text[], $6::text[]) as m(id, role)
                 on conflict do nothing
                 returning organization_id
             ), changed_roles as (
                 update entraway.organization_members o
-                set user_role = m.role, sso_user_role = m.role, updated_at = $4
-                from unnest($9::text[], $10::text[]) as m(id, role)
+                set user_role = m.role, sso_user_role = m.role, updated_at = $2
+                from unnest($7::text[], $8::text[]) as m(id, role)
                 where o.user_id = $1 and o.organization_id = m.id
                 returning 1
             ), joined_teams as (
                 insert into entraway.team_members (user_id, team_id, role, source, created_at)
-                select $1, id, 'user', 'entra', $4 from unnest($11::text[]) as m(id)
+                select $1, id, 'user', 'entra', $2 from unnest($9::text[]) as m(id)
                 on conflict do nothing
                 returning team_id
             )
@@ -141,24 +138,7 @@ impl Tables for Native {
                    exists (select from changed_user) or exists (select from changed_roles) as user_updated,
                    (select coalesce(array_agg(organization_id), '{}') from joined_organizations) as organizations,
                    (select coalesce(array_agg(team_id), '{}') from joined_teams) as teams",
-        )
-        .bind(identity.object_id.to_string())
-        .bind(identity.tenant_id.as_uuid())
-        .bind(identity.object_id.as_uuid())
-        .bind(planner.now)
-        .bind(values.new)
-        .bind(values.changes)
-        .bind(values.add_to_organizations)
-        .bind(values.added_roles)
-        .bind(values.change_organizations)
-        .bind(values.change_roles)
-        .bind(values.add_to_teams)
-        .fetch_one(connection)
-        .await?;
-        applied.user_created = row.try_get("user_created")?;
-        applied.user_updated = row.try_get("user_updated")?;
-        applied.organizations_joined = row.try_get::<Vec<String>, _>("organizations")?.into_iter().collect();
-        applied.teams_joined = group_ids(&row.try_get::<Vec<String>, _>("teams")?);
-        Ok(())
+        );
+        written(&bind_user(query, planner, plan).fetch_one(connection).await?, applied)
     }
 }

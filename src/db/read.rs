@@ -31,3 +31,8 @@ pub struct RowLimits {
     pub tpm_limit: Option<i64>,
     pub rpm_limit: Option<i64>,
 }
+
+/// Display name, else e-mail address, else ID.
+pub(super) fn name_or_id<'a>(display_name: Option<&'a str>, email: Option<&'a str>, id: &'a str) -> &'a str {
+    display_name.filter(|name| !name.trim().is_empty()).or(email).unwrap_or(id)
+}

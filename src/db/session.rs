@@ -3,7 +3,9 @@
 //! Every statement that ends a session notifies all replicas through `entraway.tell_sessions`.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::Row as _;
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, Postgres, Row as _};
 
 use super::apply::should_retry;
 use super::sync_record::{bind_record, record};
@@ -38,6 +40,39 @@ pub enum SessionOwner {
     All,
 }
 
+/// Which sessions to end, whether active or expired.
+#[derive(Clone, Copy)]
+pub enum SessionFilter<'a> {
+    Of(SessionOwner),
+    /// Those of this identity. A user of another tenant with the same object ID keeps theirs.
+    Identity(Identity),
+    /// A user's session with this name in [`SessionRow`].
+    Named(ObjectId, &'a str),
+    Tokens(&'a [TokenHash]),
+    /// Those opened in one session of Entra's (`sid` claim).
+    EntraSession(&'a str),
+}
+
+impl SessionFilter<'_> {
+    /// The user, if the filter names one.
+    #[must_use]
+    pub fn user(self) -> Option<ObjectId> {
+        match self {
+            Self::Of(SessionOwner::One(user)) | Self::Named(user, _) => Some(user),
+            Self::Identity(identity) => Some(identity.object_id),
+            Self::Of(SessionOwner::All) | Self::Tokens(_) | Self::EntraSession(_) => None,
+        }
+    }
+}
+
+/// Sessions that ended.
+#[derive(Debug)]
+pub struct EndedSessions {
+    pub count: usize,
+    /// The users of these sessions.
+    pub users: Vec<ObjectId>,
+}
+
 /// An active session as operators see it. Contains nothing that can be used to sign in.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct SessionRow {
@@ -49,141 +84,84 @@ pub struct SessionRow {
     pub expires_at: DateTime<Utc>,
 }
 
-impl SessionOwner {
-    fn user_id(self) -> Option<String> {
-        match self {
-            Self::One(user) => Some(user.to_string()),
-            Self::All => None,
-        }
-    }
-}
-
 impl Db {
-    /// Opens a session, ends the sessions it replaces and those beyond the limit, and stores the sync record.
+    /// Inserts a session and the sync record, and ends the sessions that the session replaces and those beyond the limit.
     ///
-    /// One statement, retried if it loses a race. Returns the users whose sessions ended.
-    pub async fn open_session(&self, session: &NewSession, run: &SyncRun) -> Result<Vec<ObjectId>, DbError> {
+    /// One statement, retried if it loses a race.
+    pub async fn insert_session(&self, session: &NewSession, run: &SyncRun) -> Result<EndedSessions, DbError> {
         let mut attempts = 0;
         loop {
-            let outcome = self.open_session_once(session, run).await;
+            let outcome = self.insert_session_once(session, run).await;
             if !should_retry(&mut attempts, &outcome) {
                 return outcome;
             }
         }
     }
 
-    async fn open_session_once(&self, session: &NewSession, run: &SyncRun) -> Result<Vec<ObjectId>, DbError> {
+    async fn insert_session_once(&self, session: &NewSession, run: &SyncRun) -> Result<EndedSessions, DbError> {
+        // The record binds the user ($1), the tenant ($2) and its other columns (to $27).
         let query = sqlx::query(record!(
             ", opened as (
                 insert into entraway.sessions
-                    (token_hash, user_id, tenant_id, sid, created_at, last_seen_at, expires_at, sign_in_address)
-                values ($28, $1, $2, $29, $30, $30, $31, $35)
-                returning user_id
+                    (user_id, tenant_id, token_hash, sid, sign_in_address, created_at, last_seen_at, expires_at)
+                values ($1, $2, $28, $29, $30, $31, $31, $32)
+                returning user_id, token_hash, created_at
             ), ended as materialized (
-                select entraway.end_other_sessions(user_id, $28, $32, $33, $30, $34) as whose from opened
+                select entraway.end_other_sessions(user_id, token_hash, $33, $34, created_at, $35) as whose from opened
             ), notified as materialized (
                 select entraway.tell_sessions(whose) from ended where whose <> '{}'
             )
-            select whose, (select count(*) from notified) from ended"
+            select whose as user_ids, cardinality(whose)::bigint as sessions, (select count(*) from notified) from ended"
         ));
-        let row = bind_record(query, session.identity, run)
+        let query = bind_record(query, session.identity, run)
             .bind(&session.token_hash[..])
             .bind(&session.sid)
+            .bind(&session.sign_in_address)
             .bind(session.created_at)
             .bind(session.expires_at)
-            .bind(session.replaces.iter().map(|hash| &hash[..]).collect::<Vec<_>>())
+            .bind(slices(&session.replaces))
             .bind(i32::try_from(session.max_sessions).unwrap_or(i32::MAX))
-            .bind(session.idle_cutoff)
-            .bind(&session.sign_in_address)
-            .fetch_one(&mut *self.connection_to_write().await?)
-            .await?;
-        Ok(object_ids(&row.try_get::<Vec<String>, _>("whose")?))
+            .bind(session.idle_cutoff);
+        self.fetch_ended(query).await
     }
 
-    /// Ends sessions. Returns their users.
-    pub async fn end_sessions(&self, hashes: &[TokenHash]) -> Result<Vec<ObjectId>, DbError> {
-        let hashes: Vec<&[u8]> = hashes.iter().map(|hash| &hash[..]).collect();
-        let ended = sqlx::query_scalar(
-            "with ended as (delete from entraway.sessions where token_hash = any($1) returning user_id),
-                  notified as (select entraway.tell_sessions(array(select user_id from ended)))
-             select user_id from ended cross join notified",
-        )
-        .bind(hashes)
-        .fetch_all(&mut *self.connection_to_write().await?)
-        .await?;
-        Ok(object_ids(&ended))
-    }
-
-    /// Ends the sessions of an Entra session (the `sid` claim). Returns their users.
-    pub async fn end_sessions_of_sid(&self, sid: &str) -> Result<Vec<ObjectId>, DbError> {
-        let ended = sqlx::query_scalar(
-            "with ended as (delete from entraway.sessions where sid = $1 returning user_id),
-                  notified as (select entraway.tell_sessions(array(select user_id from ended)))
-             select user_id from ended cross join notified",
-        )
-        .bind(sid)
-        .fetch_all(&mut *self.connection_to_write().await?)
-        .await?;
-        Ok(object_ids(&ended))
-    }
-
-    /// Ends all sessions of an identity and returns their number. A user of another tenant with the same object ID
-    /// keeps theirs.
-    pub async fn end_sessions_of_identity(&self, identity: Identity) -> Result<usize, DbError> {
+    /// Ends sessions.
+    ///
+    /// One statement, retried if it loses a race.
+    pub async fn end_sessions(&self, which: SessionFilter<'_>) -> Result<EndedSessions, DbError> {
         let mut attempts = 0;
         loop {
-            let outcome = self.end_sessions_of_identity_once(identity).await;
+            let outcome = self.end_sessions_once(which).await;
             if !should_retry(&mut attempts, &outcome) {
                 return outcome;
             }
         }
     }
 
-    async fn end_sessions_of_identity_once(&self, identity: Identity) -> Result<usize, DbError> {
-        let ended: i64 = sqlx::query_scalar(
-            "with to_end as materialized (
-                select token_hash from entraway.sessions
-                where user_id = $1 and tenant_id = $2 order by token_hash for update
-             ), ended as (
-                delete from entraway.sessions where token_hash in (select token_hash from to_end) returning user_id
-             ), notified as materialized (select entraway.tell_sessions(array(select user_id from ended)))
-             select (select count(*) from ended) from notified",
-        )
-        .bind(identity.object_id.to_string())
-        .bind(identity.tenant_id.as_uuid())
-        .fetch_one(&mut *self.connection_to_write().await?)
-        .await?;
-        Ok(usize::try_from(ended).unwrap_or_default())
+    async fn end_sessions_once(&self, which: SessionFilter<'_>) -> Result<EndedSessions, DbError> {
+        let query = match which {
+            SessionFilter::Of(SessionOwner::All) => delete_sessions("true"),
+            SessionFilter::Of(SessionOwner::One(user)) => delete_sessions("user_id = $1").bind(user.to_string()),
+            SessionFilter::Identity(Identity { tenant_id, object_id }) => {
+                delete_sessions("user_id = $1 and tenant_id = $2").bind(object_id.to_string()).bind(tenant_id.as_uuid())
+            }
+            SessionFilter::Named(user, name) => {
+                delete_sessions("user_id = $1 and encode(substring(token_hash for 16), 'hex') = $2")
+                    .bind(user.to_string())
+                    .bind(name)
+            }
+            SessionFilter::Tokens(hashes) => delete_sessions("token_hash = any($1)").bind(slices(hashes)),
+            SessionFilter::EntraSession(sid) => delete_sessions("sid = $1").bind(sid),
+        };
+        self.fetch_ended(query).await
     }
 
-    /// Ends sessions, active or expired. Returns their number.
-    pub async fn revoke_sessions(&self, whose: SessionOwner) -> Result<i64, DbError> {
-        let ended = sqlx::query_scalar(
-            "with ended as (
-                delete from entraway.sessions where $1::text is null or user_id = $1 returning user_id
-             ), notified as (select entraway.tell_sessions(array(select user_id from ended)))
-             select (select count(*) from ended) from notified",
-        )
-        .bind(whose.user_id())
-        .fetch_one(&mut *self.connection_to_write().await?)
-        .await?;
-        Ok(ended)
-    }
-
-    /// Ends a user's session by its name in [`SessionRow`]. Returns whether it existed.
-    pub async fn end_session_of(&self, user: ObjectId, session: &str) -> Result<bool, DbError> {
-        let ended: i64 = sqlx::query_scalar(
-            "with ended as (
-                delete from entraway.sessions
-                where user_id = $1 and encode(substring(token_hash for 16), 'hex') = $2 returning user_id
-             ), notified as (select entraway.tell_sessions(array(select user_id from ended)))
-             select (select count(*) from ended) from notified",
-        )
-        .bind(user.to_string())
-        .bind(session)
-        .fetch_one(&mut *self.connection_to_write().await?)
-        .await?;
-        Ok(ended > 0)
+    async fn fetch_ended(&self, query: Query<'_, Postgres, PgArguments>) -> Result<EndedSessions, DbError> {
+        let row = query.fetch_one(&mut *self.connection_to_write().await?).await?;
+        // Sessions belong to object IDs only.
+        let users = row.try_get::<Vec<String>, _>("user_ids")?.iter().filter_map(|id| id.parse().ok()).collect();
+        let count = usize::try_from(row.try_get::<i64, _>("sessions")?).unwrap_or_default();
+        Ok(EndedSessions { count, users })
     }
 
     /// Active sessions at `now`, newest first, at most `limit`.
@@ -200,7 +178,7 @@ impl Db {
              where ($1::text is null or user_id = $1) and expires_at > $2 and last_seen_at > $3
              order by created_at desc, token_hash limit $4",
         )
-        .bind(whose.user_id())
+        .bind(SessionFilter::Of(whose).user().map(|user| user.to_string()))
         .bind(now)
         .bind(now - idle_timeout)
         .bind(i64::from(limit))
@@ -210,7 +188,24 @@ impl Db {
     }
 }
 
-/// Sessions belong to object IDs only.
-fn object_ids(user_ids: &[String]) -> Vec<ObjectId> {
-    user_ids.iter().filter_map(|id| id.parse().ok()).collect()
+/// Deletes the sessions that meet an SQL condition and notifies all replicas.
+fn delete_sessions<'q>(condition: &'static str) -> Query<'q, Postgres, PgArguments> {
+    // Locks rows in the same order as `entraway.end_other_sessions`.
+    let sql = format!(
+        "with to_end as materialized (
+            select token_hash from entraway.sessions where {condition} order by token_hash for update
+         ), ended as (
+            delete from entraway.sessions where token_hash in (select token_hash from to_end) returning user_id
+         ), notified as materialized (
+            select entraway.tell_sessions(array(select user_id from ended))
+         )
+         select array(select distinct user_id from ended) as user_ids, (select count(*) from ended) as sessions
+         from notified"
+    );
+    sqlx::query(AssertSqlSafe(sql))
+}
+
+/// Token hashes as a parameter.
+pub(super) fn slices(hashes: &[TokenHash]) -> Vec<&[u8]> {
+    hashes.iter().map(|hash| &hash[..]).collect()
 }

@@ -2,7 +2,6 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
-use sqlx::Row as _;
 use sqlx::types::Json;
 
 use super::roles::litellm_role;
@@ -11,7 +10,7 @@ use super::{Db, DbError};
 use crate::domain::StoreKind;
 
 /// A session with its user, organizations, teams and last sync.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Me {
     pub user: MeUser,
     pub organizations: Vec<MeOrganization>,
@@ -44,7 +43,7 @@ pub struct MeTeam {
     pub role: String,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct MeSession {
     pub created_at: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,
@@ -78,17 +77,20 @@ pub struct LastSync {
 macro_rules! session_query {
     ($role:expr, $user:literal, $organizations:literal, $teams:literal, $team_role:literal) => {
         concat!(
-            "select s.created_at, s.last_seen_at, s.expires_at,
-                json_build_object('user_id', u.user_id, 'tenant_id', s.tenant_id, 'email', u.user_email,
-                                  'display_name', u.user_alias, 'user_role', ",
+            "select s.last_seen_at, json_build_object(
+                'session', json_build_object('created_at', s.created_at, 'expires_at', s.expires_at),
+                'user', json_build_object('user_id', u.user_id, 'tenant_id', s.tenant_id, 'email', u.user_email,
+                                          'display_name', u.user_alias, 'user_role', ",
             $role,
-            ") as user_row,
+            "),
+                'organizations',
                 (select coalesce(json_agg(json_build_object('organization_id', o.organization_id,
                             'organization_alias', o.organization_alias, 'user_role', m.user_role)
                             order by o.organization_alias, o.organization_id), '[]')
                  from ",
             $organizations,
-            ") as organizations,
+            "),
+                'teams',
                 (select coalesce(json_agg(json_build_object('team_id', t.team_id,
                             'team_alias', coalesce(t.team_alias, t.team_id),
                             'organization_id', t.organization_id, 'role', ",
@@ -97,7 +99,8 @@ macro_rules! session_query {
                             order by t.team_alias, t.team_id), '[]')
                  from ",
             $teams,
-            ") as teams,
+            "),
+                'last_sync',
                 (select json_build_object('started_at', r.started_at, 'assigned_groups', r.assigned_groups,
                             'member_of', r.member_of, 'organizations_created', cardinality(r.organizations_created),
                             'teams_created', cardinality(r.teams_created),
@@ -105,7 +108,9 @@ macro_rules! session_query {
                             'user_created', r.user_created, 'user_updated', r.user_updated,
                             'failures', jsonb_array_length(r.failures))
                  from entraway.sync_runs r
-                 where r.user_id = s.user_id and r.tenant_id = s.tenant_id and r.outcome = 'signed_in' order by r.started_at desc limit 1) as last_sync
+                 where r.user_id = s.user_id and r.tenant_id = s.tenant_id and r.outcome = 'signed_in'
+                 order by r.started_at desc limit 1)
+             )
              from entraway.sessions s join ",
             $user,
             "
@@ -144,7 +149,7 @@ impl Db {
         now: DateTime<Utc>,
         idle_timeout: TimeDelta,
     ) -> Result<Option<Me>, DbError> {
-        let row = sqlx::query(match self.kind {
+        let row: Option<(DateTime<Utc>, Json<Me>)> = sqlx::query_as(match self.kind {
             StoreKind::Native => NATIVE_SESSION,
             StoreKind::LiteLlm => LITELLM_SESSION,
         })
@@ -153,13 +158,8 @@ impl Db {
         .bind(now - idle_timeout)
         .fetch_optional(&mut *self.connection().await?)
         .await?;
-        let Some(row) = row else { return Ok(None) };
-        self.touch_sessions(&[(*hash, row.try_get("last_seen_at")?)], now, idle_timeout).await;
-        let Json(user) = row.try_get("user_row")?;
-        let Json(organizations) = row.try_get("organizations")?;
-        let Json(teams) = row.try_get("teams")?;
-        let last_sync: Option<Json<LastSync>> = row.try_get("last_sync")?;
-        let session = MeSession { created_at: row.try_get("created_at")?, expires_at: row.try_get("expires_at")? };
-        Ok(Some(Me { user, organizations, teams, session, last_sync: last_sync.map(|Json(sync)| sync) }))
+        let Some((last_seen_at, Json(me))) = row else { return Ok(None) };
+        self.touch_sessions(&[(*hash, last_seen_at)], now, idle_timeout).await;
+        Ok(Some(me))
     }
 }

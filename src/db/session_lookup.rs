@@ -1,5 +1,6 @@
 //! Session lookups for forward auth: many sessions in one statement, one index lookup each.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -7,7 +8,7 @@ use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
 use super::roles::litellm_role;
-use super::session::TokenHash;
+use super::session::{TokenHash, slices};
 use super::{Connection, Db, DbError};
 use crate::domain::{Identity, ObjectId, StoreKind, TenantId};
 
@@ -27,9 +28,9 @@ pub struct ForwardedUser {
     pub display_name: Option<String>,
     pub user_role: Option<String>,
     /// IDs, sorted.
-    pub organizations: Vec<String>,
-    /// IDs, sorted.
-    pub teams: Vec<String>,
+    pub organizations: Arc<[String]>,
+    /// IDs, sorted. Usually those of the organizations, and then shared, since both are created from the same groups.
+    pub teams: Arc<[String]>,
 }
 
 /// An active session with its user.
@@ -95,13 +96,15 @@ fn forwarded_session(row: &PgRow) -> Result<ForwardedSession, DbError> {
     let user_id: &str = row.try_get("user_id")?;
     let object_id: ObjectId = user_id.parse().map_err(|_| DbError::UserId)?;
     let tenant_id = TenantId::from(row.try_get::<uuid::Uuid, _>("tenant_id")?);
+    let ids = |column| row.try_get::<Vec<String>, _>(column);
+    let (organizations, teams): (Arc<[_]>, _) = (ids("organizations")?.into(), ids("teams")?);
     let user = ForwardedUser {
         identity: Identity { tenant_id, object_id },
         email: row.try_get("sign_in_address")?,
         display_name: row.try_get("user_alias")?,
         user_role: row.try_get("user_role")?,
-        organizations: row.try_get("organizations")?,
-        teams: row.try_get("teams")?,
+        teams: if teams[..] == organizations[..] { organizations.clone() } else { teams.into() },
+        organizations,
     };
     Ok(ForwardedSession {
         user,
@@ -177,8 +180,4 @@ impl SessionReader<'_> {
         self.connection = Some((since, connection));
         rows.iter().map(|row| Ok((row.try_get("token_hash")?, forwarded_session(row)))).collect()
     }
-}
-
-fn slices(hashes: &[TokenHash]) -> Vec<&[u8]> {
-    hashes.iter().map(|hash| &hash[..]).collect()
 }

@@ -9,7 +9,6 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use sha2::{Digest as _, Sha256};
 
-use super::App;
 use super::error::WebError;
 use crate::config::{Logo, LogoKind};
 
@@ -23,8 +22,9 @@ const REVALIDATE: &str = "no-cache";
 /// The name of the operator's logo.
 const LOGO: &str = "logo";
 
-/// All assets.
-pub(super) struct Assets(Vec<Asset>);
+/// All assets. Clones are cheap.
+#[derive(Clone)]
+pub(super) struct Assets(Arc<[Asset]>);
 
 struct Asset {
     name: &'static str,
@@ -49,7 +49,7 @@ impl Assets {
             };
             Asset::new(LOGO, content_type, Bytes::from_owner(logo.bytes.clone()))
         }));
-        Self(assets)
+        Self(assets.into())
     }
 
     /// The versioned path of an asset, without the base path of the public URL.
@@ -91,13 +91,13 @@ impl Asset {
 
 /// `GET /assets/{version}/{name}`. A logo opened directly cannot run scripts: the content security policy forbids it.
 pub(super) async fn get_version(
-    State(app): State<Arc<App>>,
+    State(assets): State<Assets>,
     Path((version, name)): Path<(String, String)>,
 ) -> Result<Response, WebError> {
-    app.assets.response(&name, |asset| if asset.version == version { IMMUTABLE } else { REVALIDATE })
+    assets.response(&name, |asset| if asset.version == version { IMMUTABLE } else { REVALIDATE })
 }
 
 /// `GET /assets/{name}`, for pages of older versions and for other programs.
-pub(super) async fn get(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<Response, WebError> {
-    app.assets.response(&name, |_| ONE_HOUR)
+pub(super) async fn get(State(assets): State<Assets>, Path(name): Path<String>) -> Result<Response, WebError> {
+    assets.response(&name, |_| ONE_HOUR)
 }

@@ -1,31 +1,17 @@
-//! Errors of handlers. Each becomes a status, a page or `application/problem+json`, and one log line.
+//! Errors of handlers. Each becomes a status, a page or `application/problem+json`, and one log line, all of which the
+//! middleware `errors` writes.
 
-mod log_once;
 mod messages;
-mod page;
-
-pub(super) use log_once::LogOnce;
-
-use messages::ErrorMessage;
-use page::ProblemPage;
 
 use std::any::Any;
 use std::sync::Arc;
 
-use askama::Template as _;
-use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use serde_json::json;
+use http::StatusCode;
+use strum::{Display, EnumDiscriminants, IntoStaticStr, VariantNames};
 use tower_http::csrf::ProtectionError;
 
-use super::layout::Layout;
-use super::middleware::RequestId;
 use super::query::QueryError;
-use super::{App, forward_auth, metrics};
 use crate::assertion::AssertionError;
 use crate::config::ClientAuth;
 use crate::db::DbError;
@@ -34,8 +20,20 @@ use crate::plan::Directory;
 use crate::sync_run::{Denial, SyncRun};
 use crate::util::sanitize::{error_chain, sanitize_for_log, with_help};
 
+pub(super) use messages::ErrorMessage;
+
 /// Why a request failed. `Display` is the log line; `message` has the text for users.
-#[derive(Debug, thiserror::Error)]
+///
+/// `ErrorCode` has the stable names of the variants, for error pages, the API, the log, metrics and records of failed
+/// sign-ins. Clients rely on them: a renamed variant has to keep its name by `serialize`.
+#[derive(Debug, thiserror::Error, EnumDiscriminants)]
+#[strum_discriminants(
+    name(ErrorCode),
+    vis(pub(super)),
+    doc = "The stable name of an error.",
+    derive(Display, IntoStaticStr, VariantNames),
+    strum(serialize_all = "snake_case")
+)]
 pub(super) enum WebError {
     #[error("no such page")]
     NotFound,
@@ -60,10 +58,13 @@ pub(super) enum WebError {
     #[error("the user does not meet the access requirement")]
     NotInAny,
     #[error("login state unknown: this browser has no cookie for it")]
+    #[strum_discriminants(strum(serialize = "attempt_unknown"))]
     LoginStateUnknown,
     #[error("login state expired")]
+    #[strum_discriminants(strum(serialize = "attempt_expired"))]
     LoginStateExpired,
     #[error("login state already used")]
+    #[strum_discriminants(strum(serialize = "attempt_used"))]
     LoginStateReused,
     #[error("the callback has neither a code nor an error")]
     CodeMissing,
@@ -89,7 +90,7 @@ pub(super) enum WebError {
     #[error("Entra rejects the app's client authentication or scopes ({error}). {help}. Entra: {description}")]
     AppRefused { error: String, description: String, help: &'static str },
     #[error("{0}")]
-    Credential(String),
+    CredentialUnusable(String),
     #[error("Entra is not available: {0}")]
     EntraUnavailable(String),
     #[error("the tenant is not allowed (entra.allowed_tenants)")]
@@ -97,7 +98,7 @@ pub(super) enum WebError {
     #[error("ID token rejected: {0}")]
     IdToken(IdTokenError),
     #[error("the e-mail domain is not allowed")]
-    EmailDomain,
+    EmailDomainNotAllowed,
     #[error("the user is in no assigned group")]
     NoGroup,
     #[error("a group is required, but the user's groups are unknown: {0}")]
@@ -127,7 +128,7 @@ pub(super) enum WebError {
     Internal(String),
     /// A rejection by a layer that has no error of its own.
     #[error("rejected with status {0}")]
-    Status(StatusCode),
+    Refused(StatusCode),
 }
 
 fn proxy_hint(untrusted_forwarded_for: bool) -> &'static str {
@@ -138,22 +139,58 @@ fn proxy_hint(untrusted_forwarded_for: bool) -> &'static str {
     }
 }
 
-/// An error in a response's extensions, and where the user was going.
+impl ErrorCode {
+    /// The name, as in an error page.
+    pub(super) fn as_str(self) -> &'static str {
+        self.into()
+    }
+}
+
+/// An error in a response's extensions, and where the user was going. The middleware `errors` writes it.
 #[derive(Clone)]
-struct PendingError {
-    error: Arc<WebError>,
-    return_to: Option<String>,
+pub(super) struct PendingError {
+    pub(super) error: Arc<WebError>,
+    pub(super) return_to: Option<String>,
+}
+
+impl PendingError {
+    pub(super) fn new(error: WebError) -> Self {
+        Self { error: Arc::new(error), return_to: None }
+    }
+}
+
+impl IntoResponse for PendingError {
+    fn into_response(self) -> Response {
+        let mut response = self.error.message().status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl IntoResponse for WebError {
+    fn into_response(self) -> Response {
+        PendingError::new(self).into_response()
+    }
+}
+
+/// The error in a response that the middleware `errors` has not written yet.
+pub(super) fn code(response: &Response) -> Option<ErrorCode> {
+    response.extensions().get::<PendingError>().map(|pending| (&*pending.error).into())
 }
 
 impl WebError {
     /// The error as a response whose sign-in link leads to `path`.
     pub(super) fn returning_to(self, path: &str) -> Response {
-        into_pending_response(PendingError { error: Arc::new(self), return_to: Some(path.to_owned()) })
+        PendingError { return_to: Some(path.to_owned()), ..PendingError::new(self) }.into_response()
     }
 
-    /// Whether users and crawlers cause this in normal operation, so that it is not a warning.
-    fn is_expected(&self) -> bool {
-        matches!(self, Self::NotFound | Self::Canceled | Self::ConsentDeclined)
+    /// The stable name. More specific than `ErrorCode` for rejected ID tokens and queries.
+    pub(super) fn code(&self) -> &'static str {
+        match self {
+            Self::IdToken(error) => error.code(),
+            Self::Query(error) | Self::Requirement(error) => error.code(),
+            other => ErrorCode::from(other).as_str(),
+        }
     }
 
     /// The error for a user that the policy denies.
@@ -164,7 +201,7 @@ impl WebError {
                 let unknown = run.directory.as_ref().and_then(Directory::unknown);
                 Self::GroupsUnknown(unknown.map(|unknown| unknown.code.clone()).unwrap_or_default())
             }
-            Denial::EmailDomain => Self::EmailDomain,
+            Denial::EmailDomain => Self::EmailDomainNotAllowed,
             Denial::OtherTenant => Self::OtherTenant,
         }
     }
@@ -203,7 +240,9 @@ impl WebError {
         let help = error.help(client_auth);
         let (error, description) = match error {
             TokenError::Refused { error, description } => (error, description),
-            TokenError::Credential { .. } => return Self::Credential(format!("{}; {help}", error_chain(&error))),
+            TokenError::Credential { .. } => {
+                return Self::CredentialUnusable(format!("{}; {help}", error_chain(&error)));
+            }
             error => return Self::EntraUnavailable(error_chain(&error)),
         };
         let description = description.as_deref().unwrap_or_default();
@@ -244,96 +283,6 @@ impl WebError {
     }
 }
 
-impl IntoResponse for WebError {
-    fn into_response(self) -> Response {
-        into_pending_response(PendingError { error: Arc::new(self), return_to: None })
-    }
-}
-
-/// Puts the error into the response's extensions. `render` writes it once the request is known.
-fn into_pending_response(pending: PendingError) -> Response {
-    let mut response = pending.error.message().status.into_response();
-    response.extensions_mut().insert(pending);
-    response
-}
-
-/// The error code of a response that `render` has not written yet.
-pub(super) fn code(response: &Response) -> Option<&'static str> {
-    response.extensions().get::<PendingError>().map(|pending| pending.error.message().code)
-}
-
-/// Middleware that writes and logs errors: a page for browsers, `application/problem+json` (RFC 9457) for clients that
-/// accept JSON.
-pub(super) async fn render(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let wants_json = wants_json(request.uri().path(), request.headers());
-    let through_proxy = forward_auth::is_verify(request.uri().path());
-    // After signing in, the user returns to the page that they opened.
-    let current_path = request.uri().path_and_query().filter(|_| request.method() == Method::GET && !through_proxy);
-    let current_path = current_path.map(ToString::to_string);
-    let uri = request.uri().clone();
-    let id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
-    let mut response = next.run(request).await;
-    let pending = match response.extensions_mut().remove::<PendingError>() {
-        Some(pending) => pending,
-        None if (response.status().is_client_error() || response.status().is_server_error())
-            && !response.headers().contains_key(CONTENT_TYPE) =>
-        {
-            PendingError { error: Arc::new(WebError::Status(response.status())), return_to: None }
-        }
-        None => return response,
-    };
-    let return_to =
-        pending.return_to.or_else(|| current_path.filter(|_| matches!(*pending.error, WebError::NotSignedIn)));
-    let (error, message) = (&*pending.error, pending.error.message());
-    let code = message.code;
-    metrics::record_error(&app.metrics, error);
-    // The path is a field because the request's access-log line may be below the configured level.
-    let path = sanitize_for_log(uri.path());
-    // An outage is logged once a minute. The access log has every failed request.
-    let repeated = matches!(error, WebError::DatabaseUnavailable(text) if !app.database_log.is_new(text));
-    if repeated {
-        tracing::debug!(code, path, %error, "request failed");
-    } else if message.status.is_server_error() {
-        tracing::error!(code, path, %error, "request failed");
-    } else if message.status == StatusCode::UNAUTHORIZED {
-        // Normal before every sign-in.
-        tracing::debug!(code, path, %error, "request failed");
-    } else if error.is_expected() {
-        tracing::info!(code, path, %error, "request failed");
-    } else {
-        tracing::warn!(code, path, %error, "request failed");
-    }
-    let (kind, body) = if wants_json {
-        let mut problem = json!({
-            "type": format!("urn:entraway:problem:{}", message.code), "code": message.code, "title": message.title,
-            "status": message.status.as_u16(), "detail": message.detail, "remedy": message.help, "request_id": &*id,
-        });
-        if let Some(parameter) = &message.parameter {
-            problem["parameter"] = json!(parameter);
-        }
-        ("application/problem+json", problem.to_string())
-    } else {
-        let layout = if through_proxy { Layout::with_absolute_urls(&app) } else { Layout::new(&app) };
-        let page = ProblemPage::new(layout, &message, &id, return_to.as_deref());
-        ("text/html; charset=utf-8", page.render().unwrap_or_else(|_| message.detail.to_string()))
-    };
-    *response.status_mut() = message.status;
-    *response.body_mut() = Body::from(body);
-    let headers = response.headers_mut();
-    headers.remove(CONTENT_LENGTH);
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    if let Some(seconds) = message.retry_after {
-        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    response
-}
-
-fn wants_json(path: &str, headers: &HeaderMap) -> bool {
-    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    let json = accept.contains("application/json") || accept.contains("application/problem+json");
-    path.contains("/api/") || (json && !accept.contains("text/html"))
-}
-
 /// Response of `CsrfLayer` to a request of another site.
 pub(super) fn cross_origin(_error: ProtectionError) -> Response {
     WebError::CrossOrigin.into_response()
@@ -346,25 +295,27 @@ pub(super) fn panicked(payload: Box<dyn Any + Send>) -> Response {
     WebError::Internal(format!("a handler panicked: {}", text.unwrap_or_default())).into_response()
 }
 
-impl From<DbError> for WebError {
-    fn from(error: DbError) -> Self {
+impl From<&DbError> for WebError {
+    fn from(error: &DbError) -> Self {
         match error {
             DbError::OtherTenant => Self::OtherTenant,
             DbError::Busy => Self::Busy,
-            _ if error.is_unavailable() => Self::DatabaseUnavailable(with_help(&error, error.help())),
-            _ => Self::Internal(error_chain(&error)),
+            _ if error.is_unavailable() => Self::DatabaseUnavailable(with_help(error, error.help())),
+            _ => Self::Internal(error_chain(error)),
         }
+    }
+}
+
+impl From<DbError> for WebError {
+    fn from(error: DbError) -> Self {
+        Self::from(&error)
     }
 }
 
 /// For results that several requests share.
 impl From<Arc<DbError>> for WebError {
     fn from(error: Arc<DbError>) -> Self {
-        match &*error {
-            DbError::Busy => Self::Busy,
-            _ if error.is_unavailable() => Self::DatabaseUnavailable(with_help(&*error, error.help())),
-            _ => Self::Internal(error_chain(&*error)),
-        }
+        Self::from(&*error)
     }
 }
 

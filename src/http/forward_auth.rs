@@ -13,20 +13,21 @@ use std::sync::Arc;
 
 use axum::extract::{Extension, RawQuery, Request, State};
 use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use axum::{Json, Router};
 use http::header::{CACHE_CONTROL, LOCATION};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
-use serde_json::Value;
 
 use super::App;
 use super::error::WebError;
 use super::middleware::FromProxy;
+use super::paths::{VERIFY as PATH, is_verify};
 use super::return_to::ReturnTo;
 use super::session_cookie;
 use crate::assertion::JWKS_MAX_AGE;
-use crate::session::{ASSERTION, IDENTITY_HEADERS, LiveSession};
+use crate::identity_headers::{ASSERTION, IDENTITY_HEADERS};
+use crate::session::LiveSession;
 
 pub(super) use access_requirement::AccessRequirement;
 use fast_path::FoundSession;
@@ -34,7 +35,6 @@ pub(super) use fast_path::answer as fast_path_answer;
 pub(super) use proxy_kind::ProxyKind;
 use upstream_headers::Upstream;
 
-pub(super) const PATH: &str = "/auth/verify";
 const ENVOY: &str = "/auth/verify/envoy";
 
 /// Sign-in URL on a 401, for proxies that do not pass on a redirect. Empty if the request is not a page load.
@@ -47,11 +47,6 @@ pub(super) fn router() -> Router<Arc<App>> {
         .route(PATH, any(verify))
         .route(&format!("{ENVOY}/"), any(verify))
         .route(&format!("{ENVOY}/{{*path}}"), any(verify))
-}
-
-/// Whether a path, with the base path, is one of these routes.
-pub(super) fn is_verify(path: &str) -> bool {
-    path.split_once(PATH).is_some_and(|(_, rest)| rest.is_empty() || rest.starts_with('/'))
 }
 
 async fn verify(
@@ -75,9 +70,8 @@ async fn verify(
             if trusted { ProxyKind::of(&headers, envoy.map(|_| client_target(&uri))) } else { ProxyKind::Unknown };
         return Ok(not_signed_in(&app, &proxy, &headers));
     };
-    let user = session.user.decode();
-    tracing::Span::current().record("user_id", tracing::field::display(user.identity.object_id));
-    if !requirement.is_met_by(&user) {
+    tracing::Span::current().record("user_id", tracing::field::display(session.user.identity.object_id));
+    if !requirement.is_met_by(&session.user) {
         return Err(WebError::NotInAny);
     }
     let upstream = if trusted { Upstream::of(&headers, envoy.is_some()) } else { Upstream::Unspecified };
@@ -92,12 +86,11 @@ fn client_target(uri: &Uri) -> &str {
 
 async fn allowed(app: &App, session: &LiveSession, upstream: &Upstream) -> Result<Response, WebError> {
     let mut response = StatusCode::OK.into_response();
-    let user = session.user.decode();
     let headers = response.headers_mut();
-    *headers = user.headers();
+    *headers = session.headers.to_map();
     if let (Some(assertions), Some(assertion)) = (&app.assertions, &app.config.session.assertion) {
         if let Some(audience) = upstream.audience(assertion) {
-            let signed = HeaderValue::try_from(assertions.sign(&user, audience, session.auth_time).await?);
+            let signed = HeaderValue::try_from(assertions.sign(&session.user, audience, session.auth_time).await?);
             headers.insert(ASSERTION, signed.map_err(|error| WebError::Internal(error.to_string()))?);
         } else {
             // Without an audience, any upstream would accept it.
@@ -148,7 +141,7 @@ pub(super) async fn ensure_identity_headers(request: Request, next: Next) -> Res
 }
 
 /// `GET /.well-known/jwks.json`: the public keys of assertions.
-pub(super) async fn keys(State(app): State<Arc<App>>) -> Result<([(HeaderName, String); 1], Json<Value>), WebError> {
+pub(super) async fn keys(State(app): State<Arc<App>>) -> Result<impl IntoResponse, WebError> {
     let assertions = app.assertions.as_ref().ok_or(WebError::NotFound)?;
     let cache = format!("public, max-age={}", JWKS_MAX_AGE.as_secs());
     Ok(([(CACHE_CONTROL, cache)], Json(assertions.jwks().await?)))

@@ -12,14 +12,13 @@ use percent_encoding::percent_decode_str;
 use url::{Position, Url};
 
 use super::cookies::Cookies;
-use super::error::WebError;
 use super::forward_auth::{AccessRequirement, ProxyKind};
 use super::middleware::{forwarded_for, sent_request_id};
-use super::query::Query;
+use super::query::{Query, QueryError};
 use super::return_to::ReturnTo;
 use super::trace_context;
 use crate::config::PublicUrl;
-use crate::session::UserView;
+use crate::db::ForwardedUser;
 
 const RETURN_HOST: &str = "app.example:8443";
 
@@ -212,7 +211,7 @@ pub fn callback_query(data: &[u8]) {
     }
     let values = |name: &str| sent.get(name).map_or(&[][..], |values| &values[..]);
     match Query::parse(Some(&text), &KNOWN) {
-        Err(WebError::DuplicateParameter(name)) => assert!(values(name).len() > 1, "{name} in {text:?} came once"),
+        Err(QueryError::Duplicate { name }) => assert!(values(name).len() > 1, "{name} in {text:?} came once"),
         Err(error) => assert_eq!(error.to_string(), "", "{text:?}"),
         Ok(query) => {
             for name in KNOWN {
@@ -225,13 +224,13 @@ pub fn callback_query(data: &[u8]) {
     }
 
     let id = uuid::Uuid::nil();
-    let user = UserView {
+    let user = ForwardedUser {
         identity: crate::domain::Identity { tenant_id: id.into(), object_id: id.into() },
         email: None,
         display_name: None,
         user_role: None,
-        organizations: vec![],
-        teams: vec![],
+        organizations: [].into(),
+        teams: [].into(),
     };
     if let Ok(requirement) = AccessRequirement::parse(Some(&text)) {
         assert_eq!(requirement.is_met_by(&user), sent.is_empty(), "{text:?} allows a user without memberships");

@@ -11,9 +11,10 @@ use serde::Serialize;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::App;
-use crate::db::DbError;
-use crate::util::clock::Moment;
+use super::log_once::LogOnce;
+use crate::db::{Db, DbError};
+use crate::oidc::Entra;
+use crate::util::clock::{Clock, Moment};
 use crate::util::sanitize::error_chain;
 
 /// How long a result is shared. The database is queried once in this time, however many clients ask.
@@ -42,38 +43,41 @@ enum ComponentState {
     Failing,
 }
 
-/// Caches the last result.
-#[derive(Default)]
+/// Checks the parts that a sign-in needs, and caches the last result. Clones share it.
+#[derive(Clone)]
 pub(super) struct ReadinessCheck {
-    last: Mutex<Option<(Moment, Readiness)>>,
+    pub(super) db: Db,
+    pub(super) entra: Arc<Entra>,
+    pub(super) clock: Clock,
+    pub(super) database_log: Arc<LogOnce>,
+    pub(super) last: Arc<Mutex<Option<(Moment, Readiness)>>>,
 }
 
 impl ReadinessCheck {
     /// Returns the last result or a new one. Concurrent requests share one check.
-    async fn get(&self, app: &App) -> Readiness {
+    async fn get(&self) -> Readiness {
         let mut last = self.last.lock().await;
         if let Some((at, readiness)) = *last
-            && at.age(app.clock.moment()) < TTL
+            && at.age(self.clock.moment()) < TTL
         {
             return readiness;
         }
-        let before = last.map(|(_, readiness)| readiness);
-        let readiness = check(app, before).await;
-        *last = Some((app.clock.moment(), readiness));
+        let readiness = self.check(last.map(|(_, readiness)| readiness)).await;
+        *last = Some((self.clock.moment(), readiness));
         readiness
     }
-}
 
-async fn check(app: &App, before: Option<Readiness>) -> Readiness {
-    let postgres = async { timeout(TIMEOUT, app.db.ready()).await.unwrap_or(Err(DbError::Timeout)) };
-    let (postgres, entra) = tokio::join!(postgres, app.entra.ready());
-    // With help for the operator, and once a minute: requests of users report the same failure.
-    if let Err(error) = &postgres {
-        app.database_log.database(error);
+    async fn check(&self, before: Option<Readiness>) -> Readiness {
+        let postgres = async { timeout(TIMEOUT, self.db.ready()).await.unwrap_or(Err(DbError::Timeout)) };
+        let (postgres, entra) = tokio::join!(postgres, self.entra.ready());
+        // With help for the operator, and once a minute: requests of users report the same failure.
+        if let Err(error) = &postgres {
+            self.database_log.database(error);
+        }
+        let postgres = if postgres.is_ok() { ComponentState::Ok } else { ComponentState::Failing };
+        let entra = entra_state(before.map(|before| before.entra), entra.err());
+        Readiness { ready: postgres == ComponentState::Ok && entra == ComponentState::Ok, postgres, entra }
     }
-    let postgres = if postgres.is_ok() { ComponentState::Ok } else { ComponentState::Failing };
-    let entra = entra_state(before.map(|before| before.entra), entra.err());
-    Readiness { ready: postgres == ComponentState::Ok && entra == ComponentState::Ok, postgres, entra }
 }
 
 /// Logs changes of Entra's state.
@@ -98,10 +102,10 @@ pub(super) async fn alive() -> Json<Alive> {
 }
 
 /// `GET /readyz`: 200 if users can sign in; otherwise 503 with the state of each part.
-pub(super) async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Readiness>) {
+pub(super) async fn ready(State(readiness): State<ReadinessCheck>) -> (StatusCode, Json<Readiness>) {
     // In a task, so that a canceled probe does not cancel the check. Otherwise a failure to fetch Entra's keys would
     // never be cached, and each probe would wait for it.
-    let check = tokio::spawn(async move { app.readiness.get(&app).await });
+    let check = tokio::spawn(async move { readiness.get().await });
     let failing = Readiness { ready: false, postgres: ComponentState::Failing, entra: ComponentState::Failing };
     let readiness = check.await.unwrap_or(failing);
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

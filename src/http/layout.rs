@@ -1,10 +1,12 @@
 //! Layout of every page: brand, navigation, signed-in user.
 
-use std::sync::Arc;
+use askama::Template;
+use axum::response::Html;
 
-use super::App;
 use super::assets::Assets;
-use super::current_user::CurrentUser;
+use super::error::WebError;
+use super::extract::CurrentUser;
+use super::state::App;
 
 /// Data of the layout.
 pub(super) struct Layout {
@@ -12,7 +14,7 @@ pub(super) struct Layout {
     pub(super) base: String,
     /// The name of the service (`pages.name`).
     pub(super) brand: String,
-    pub(super) assets: Arc<Assets>,
+    pub(super) assets: Assets,
     /// The signed-in user; `None` on public pages.
     pub(super) signed_in: Option<NavUser>,
 }
@@ -75,4 +77,9 @@ impl Layout {
         let nav_items = nav_items.map(|(item, name, _)| NavItem { path: item, name, current: item == path }).collect();
         Self { signed_in: Some(NavUser { name: current.user.name().to_owned(), nav_items }), ..Self::new(app) }
     }
+}
+
+/// Renders a page.
+pub(super) fn html(page: &impl Template) -> Result<Html<String>, WebError> {
+    page.render().map(Html).map_err(|error| WebError::Internal(format!("failed to render a page: {error}")))
 }

@@ -4,20 +4,14 @@ mod rate;
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::sync::Arc;
 
 use axum::body::HttpBody;
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::Response;
 use governor::Quota;
 use http::header::COOKIE;
 use http::{HeaderMap, HeaderValue};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::App;
 use super::error::WebError;
-use super::middleware::ClientIp;
 use crate::config::Config;
 use crate::domain::Identity;
 use crate::util::clock::Clock;
@@ -76,6 +70,11 @@ impl RequestLimits {
         own && self.records.count(&()).is_ok()
     }
 
+    /// Counts a request from an address. If the limit is exceeded, returns the seconds until the next one is allowed.
+    pub(super) fn count_request(&self, address: IpAddr, path: &str) -> Result<(), u64> {
+        self.per_address.as_ref().map_or(Ok(()), |limit| limit.count_address(address, path))
+    }
+
     /// Counts a sign-in of an authenticated user. Each writes a record and a session, so without a limit one account
     /// could fill the tables.
     pub(super) fn count_user(&self, identity: Identity) -> Result<(), WebError> {
@@ -86,14 +85,6 @@ impl RequestLimits {
     /// Permit to finish a sign-in, released on drop.
     pub(super) fn sign_in_permit(&self) -> Result<SemaphorePermit<'_>, WebError> {
         self.sign_ins.try_acquire().map_err(|_| WebError::TooManySignIns)
-    }
-}
-
-/// Middleware that rejects requests that are too large.
-pub(super) async fn size_limits(request: Request, next: Next) -> Result<Response, WebError> {
-    match too_large(&request) {
-        Some(error) => Err(error),
-        None => Ok(next.run(request).await),
     }
 }
 
@@ -116,20 +107,4 @@ pub(super) fn too_large<B: HttpBody>(request: &http::Request<B>) -> Option<WebEr
 /// Size of the headers in HTTP/1.1, with `: ` and CRLF.
 fn encoded_len(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
-}
-
-/// Middleware that limits requests per client address and path.
-pub(super) async fn rate_limit(
-    State(app): State<Arc<App>>,
-    request: Request,
-    next: Next,
-) -> Result<Response, WebError> {
-    let client = request.extensions().get::<ClientIp>();
-    if let (Some(limit), Some(ClientIp { address: Some(address), untrusted_forwarded_for })) =
-        (&app.limits.per_address, client)
-        && let Err(seconds) = limit.count_address(*address, request.uri().path())
-    {
-        return Err(WebError::TooManyRequests { seconds, untrusted_forwarded_for: *untrusted_forwarded_for });
-    }
-    Ok(next.run(request).await)
 }

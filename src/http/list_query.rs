@@ -1,5 +1,7 @@
 //! The query of a list: search, order, page; and the links to other pages.
 
+use std::marker::PhantomData;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Datelike as _, Utc};
@@ -7,27 +9,49 @@ use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
 use uuid::Uuid;
 
-use super::query::{Query, QueryError};
+use super::query::{Parameters, Query, QueryError};
 use crate::db::{Cursor, Key, PAGE_SIZE, Page, PagePosition, PageRequest, Sort};
 
 /// Maximum of `?limit=`.
 const MAX_LIMIT: usize = 100;
 
-/// Parameters of `/teams`, `/organizations` and `/people`, besides `after`, `before` and `limit`.
-pub(super) const SORTED: &[&str] = &["search", "sort"];
+/// Parameters that are not filters of one list.
+const COMMON: &[&str] = &["search", "sort", "after", "before", "limit"];
 
-/// Parameters of lists of members, which are sorted by creation.
-pub(super) const MEMBERS: &[&str] = &["search"];
+/// A kind of list: its parameters, and what its filters accept.
+pub(super) trait List {
+    /// Names of all parameters. Lists without `sort` show the newest rows first.
+    const NAMES: &'static [&'static str];
+    /// Whether IDs of rows are UUIDs, so that a cursor with another ID is an error.
+    const UUIDS: bool = false;
 
-/// A parsed query.
-pub(super) struct ListQuery {
-    pub(super) search: String,
-    pub(super) sort: Sort,
-    /// Rows per page, from 1 to 100.
-    pub(super) limit: usize,
-    position: PagePosition,
+    /// Checks the value of a filter.
+    fn check(_name: &'static str, _value: &str) -> Result<(), QueryError> {
+        Ok(())
+    }
+}
+
+/// `/teams`, `/organizations` and `/people`.
+pub(super) struct Sorted;
+
+impl List for Sorted {
+    const NAMES: &'static [&'static str] = COMMON;
+}
+
+/// Members of a team or an organization.
+pub(super) struct Members;
+
+impl List for Members {
+    const NAMES: &'static [&'static str] = &["search", "after", "before", "limit"];
+}
+
+/// The query of a list.
+pub(super) struct ListQuery<L> {
+    /// The page for the database.
+    pub(super) request: PageRequest,
     /// Values of the list's own filters.
     filters: Vec<(&'static str, String)>,
+    list: PhantomData<L>,
 }
 
 /// Queries of the links to the previous and the next page.
@@ -50,12 +74,12 @@ enum EncodedCursor {
     Time(DateTime<Utc>, String),
 }
 
-impl ListQuery {
-    /// Parses `after`, `before`, `limit` and the parameters of this list, such as `SORTED`. Other parameters are
-    /// errors.
-    pub(super) fn read(query: Option<&str>, own: &[&'static str]) -> Result<Self, QueryError> {
-        let query = Query::parse_strict(query, &[own, &["after", "before", "limit"]].concat())?;
+impl<L: List> Parameters for ListQuery<L> {
+    const NAMES: &'static [&'static str] = L::NAMES;
+
+    fn read(query: &Query) -> Result<Self, QueryError> {
         let sort = match query.value("sort") {
+            None if !Self::is_sortable() => Sort::Newest,
             None | Some("name") => Sort::Name,
             Some("newest") => Sort::Newest,
             Some(_) => return Err(QueryError::Value { name: "sort", allowed: "name, newest" }),
@@ -65,41 +89,39 @@ impl ListQuery {
             Some(Ok(limit @ 1..=MAX_LIMIT)) => limit,
             Some(_) => return Err(QueryError::Value { name: "limit", allowed: "a whole number from 1 to 100" }),
         };
+        let cursor = |text: &str| {
+            let fits = |cursor: &Cursor| {
+                matches!((sort, &cursor.key), (Sort::Name, Key::Name(_)) | (Sort::Newest, Key::Time(_)))
+                    && (!L::UUIDS || Uuid::parse_str(&cursor.id).is_ok())
+            };
+            decode_cursor(text).filter(fits)
+        };
         let position = match (query.value("after"), query.value("before")) {
             (None, None) => PagePosition::First,
-            (Some(after), None) => PagePosition::After(decode_cursor(after).ok_or(AFTER)?),
-            (None, Some(before)) => PagePosition::Before(decode_cursor(before).ok_or(BEFORE)?),
+            (Some(after), None) => PagePosition::After(cursor(after).ok_or(AFTER)?),
+            (None, Some(before)) => PagePosition::Before(cursor(before).ok_or(BEFORE)?),
             (Some(_), Some(_)) => return Err(QueryError::Conflict { name: "before", other: "after" }),
         };
         let mut filters = Vec::new();
-        for &name in own.iter().filter(|name| !SORTED.contains(name)) {
-            filters.extend(query.text(name)?.map(|text| (name, text.to_owned())));
+        for &name in L::NAMES.iter().filter(|name| !COMMON.contains(name)) {
+            if let Some(text) = query.text(name)? {
+                L::check(name, text)?;
+                filters.push((name, text.to_owned()));
+            }
         }
-        let search = query.text("search")?.unwrap_or_default().to_owned();
-        Ok(Self { search, sort, limit, position, filters })
+        let search = query.text("search")?.map(ToOwned::to_owned);
+        Ok(Self { request: PageRequest { search, sort, position, limit }, filters, list: PhantomData })
+    }
+}
+
+impl<L: List> ListQuery<L> {
+    fn is_sortable() -> bool {
+        L::NAMES.contains(&"sort")
     }
 
-    /// The page request for the database. A cursor of another order is an error.
-    pub(super) fn page_request(&self, sort: Sort) -> Result<PageRequest, QueryError> {
-        self.check_cursor(|cursor| {
-            matches!((sort, &cursor.key), (Sort::Name, Key::Name(_)) | (Sort::Newest, Key::Time(_)))
-        })?;
-        let search = Some(self.search.clone()).filter(|search| !search.is_empty());
-        Ok(PageRequest { search, sort, position: self.position.clone(), limit: self.limit })
-    }
-
-    /// Like `page_request`, for sync records: newest first, with UUIDs as IDs.
-    pub(super) fn sync_page_request(&self) -> Result<PageRequest, QueryError> {
-        self.check_cursor(|cursor| Uuid::parse_str(&cursor.id).is_ok())?;
-        self.page_request(Sort::Newest)
-    }
-
-    fn check_cursor(&self, fits: impl Fn(&Cursor) -> bool) -> Result<(), QueryError> {
-        match &self.position {
-            PagePosition::After(cursor) if !fits(cursor) => Err(AFTER),
-            PagePosition::Before(cursor) if !fits(cursor) => Err(BEFORE),
-            _ => Ok(()),
-        }
+    /// The search text, or an empty one.
+    pub(super) fn search(&self) -> &str {
+        self.request.search.as_deref().unwrap_or_default()
     }
 
     /// The value of one of the list's own filters.
@@ -109,26 +131,26 @@ impl ListQuery {
 
     /// Whether the newest rows come first.
     pub(super) fn newest(&self) -> bool {
-        self.sort == Sort::Newest
+        self.request.sort == Sort::Newest
     }
 
     /// `limit` if it is not the default, so that a search can keep it.
     pub(super) fn non_default_limit(&self) -> Option<usize> {
-        Some(self.limit).filter(|limit| *limit != PAGE_SIZE)
+        Some(self.request.limit).filter(|limit| *limit != PAGE_SIZE)
     }
 
     /// Whether this is the first page without search and filters.
     pub(super) fn is_unfiltered_first_page(&self) -> bool {
-        self.search.is_empty() && self.filters.is_empty() && matches!(self.position, PagePosition::First)
+        self.search().is_empty() && self.filters.is_empty() && matches!(self.request.position, PagePosition::First)
     }
 
     pub(super) fn pager<T>(&self, listed: &Page<T>) -> Pager {
         let link = |name: &'static str, cursor: &Cursor| {
             let mut query = form_urlencoded::Serializer::new(String::new());
-            if !self.search.is_empty() {
-                query.append_pair("search", &self.search);
+            if !self.search().is_empty() {
+                query.append_pair("search", self.search());
             }
-            if self.newest() {
+            if Self::is_sortable() && self.newest() {
                 query.append_pair("sort", "newest");
             }
             if let Some(limit) = self.non_default_limit() {

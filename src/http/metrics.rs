@@ -12,7 +12,8 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 
 use super::error::{self, WebError};
-use super::{App, forward_auth};
+use super::paths;
+use super::state::App;
 use crate::observability::metrics::{
     CONTENT_TYPE as TEXT, Connection, ForwardAuth, GraphList, GroupKind, Label as _, Limit, Metrics, Part, Route, Row,
     SignIn, StatusClass, StoreRefusal, Unknown,
@@ -51,7 +52,7 @@ async fn metrics(State(app): State<Arc<App>>) -> Result<Response, StatusCode> {
 
 /// Classifies a request by its path, with the base path.
 fn route(path: &str, base: &str) -> Route {
-    if forward_auth::is_verify(path) {
+    if paths::is_verify(path) {
         return Route::Verify;
     }
     match path.strip_prefix(base).unwrap_or(path) {
@@ -91,8 +92,7 @@ pub(super) fn record_sign_in(metrics: &Metrics, response: &Response, time: Durat
     let redirect = response.extensions().get::<SignIn>().copied();
     let outcome = match error::code(response) {
         None => redirect.unwrap_or(SignIn::SignedIn),
-        Some(code) if code.starts_with("id_token") => SignIn::IdToken,
-        Some(code) => SignIn::named(code).unwrap_or(SignIn::Other),
+        Some(code) => SignIn::named(code.into()).unwrap_or(SignIn::Other),
     };
     metrics.sign_ins.add(outcome);
     if outcome == SignIn::SignedIn {

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use url::form_urlencoded;
 
-use super::error::WebError;
 use crate::util::sanitize::sanitize_for_log;
 
 /// Maximum length of a text parameter, in bytes: longer than any name.
@@ -31,27 +30,45 @@ pub(super) enum QueryError {
     Conflict { name: &'static str, other: &'static str },
 }
 
+/// The parameters of one route, as a type. The extractors `Params` and `SsoParams` read it.
+pub(super) trait Parameters: Sized {
+    /// Names of all parameters.
+    const NAMES: &'static [&'static str];
+
+    /// Reads the values. `query` holds no other parameters.
+    fn read(query: &Query) -> Result<Self, QueryError>;
+}
+
+/// A route without parameters.
+impl Parameters for () {
+    const NAMES: &'static [&'static str] = &[];
+
+    fn read(_: &Query) -> Result<Self, QueryError> {
+        Ok(())
+    }
+}
+
 impl Query {
-    /// For `/sso/…`: ignores unknown parameters, which LiteLLM's clients and Entra may send.
-    pub(super) fn parse(query: Option<&str>, known: &[&'static str]) -> Result<Self, WebError> {
-        let mut found = BTreeMap::new();
-        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-            if let Some(known) = known.iter().find(|known| **known == name)
-                && found.insert(*known, value.into_owned()).is_some()
-            {
-                return Err(WebError::DuplicateParameter(known));
-            }
-        }
-        Ok(Self(found))
+    /// Ignores unknown parameters.
+    pub(super) fn parse(query: Option<&str>, known: &[&'static str]) -> Result<Self, QueryError> {
+        Self::collect(query, known, |_| Ok(()))
     }
 
-    /// For pages and the API: an unknown parameter is an error, since a misspelled filter must not return unfiltered
-    /// results.
+    /// Rejects unknown parameters.
     pub(super) fn parse_strict(query: Option<&str>, known: &[&'static str]) -> Result<Self, QueryError> {
+        Self::collect(query, known, |name| Err(QueryError::Unknown { name: name.to_owned(), known: known.to_vec() }))
+    }
+
+    fn collect(
+        query: Option<&str>,
+        known: &[&'static str],
+        on_unknown: impl Fn(&str) -> Result<(), QueryError>,
+    ) -> Result<Self, QueryError> {
         let mut found = BTreeMap::new();
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             let Some(known) = known.iter().find(|known| **known == name) else {
-                return Err(QueryError::Unknown { name: name.into_owned(), known: known.to_vec() });
+                on_unknown(&name)?;
+                continue;
             };
             if found.insert(*known, value.into_owned()).is_some() {
                 return Err(QueryError::Duplicate { name: known });
@@ -60,8 +77,14 @@ impl Query {
         Ok(Self(found))
     }
 
+    /// The value as sent.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
+    }
+
+    /// Like `get`, owned.
+    pub(super) fn owned(&self, name: &str) -> Option<String> {
+        self.0.get(name).cloned()
     }
 
     /// The trimmed value; `None` if it is absent or empty, as in forms.
@@ -78,11 +101,6 @@ impl Query {
             text => Ok(text),
         }
     }
-}
-
-/// Rejects every parameter, for a page or an API route that takes none.
-pub(super) fn none(query: Option<&str>) -> Result<(), QueryError> {
-    Query::parse_strict(query, &[]).map(drop)
 }
 
 fn list(known: &[&str]) -> String {

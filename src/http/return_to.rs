@@ -111,14 +111,6 @@ mod tests {
     }
 
     #[test]
-    fn return_to_keeps_path_and_query_under_public_url() {
-        assert_eq!(parse("https://sso.example", "/a/b?x=1&y=%2F#z").unwrap(), "https://sso.example/a/b?x=1&y=%2F#z");
-        assert_eq!(parse("https://sso.example", "/").unwrap(), "https://sso.example/");
-        assert_eq!(parse("https://sso.example/in", "/in/a").unwrap(), "https://sso.example/in/a");
-        assert_eq!(parse("https://sso.example/in", "/in").unwrap(), "https://sso.example/in");
-    }
-
-    #[test]
     fn return_to_keeps_url_on_our_or_configured_host() {
         for to in ["https://sso.example/out?x#y", "https://sso.example", "https://app.example:8443/a?b=c&d=https://e"] {
             let expected = if to.ends_with("example") { format!("{to}/") } else { to.to_owned() };
@@ -184,33 +176,5 @@ mod tests {
         assert_eq!(parse("https://sso.example", app).as_deref(), Some(app), "another application's own route");
         let other = "https://sso.example/sso/x";
         assert_eq!(parse("https://sso.example/in", other).as_deref(), Some(other), "not below our path");
-    }
-
-    #[test]
-    fn return_to_rejects_other_destinations() {
-        for text in [
-            "",
-            "a",
-            "https://evil.example/",
-            "//evil.example",
-            "/\\evil.example",
-            "\\\\evil.example",
-            "/\t/evil.example",
-            "/\n/evil.example",
-            "javascript:alert(1)",
-            "/.//evil.example",
-            "/a/..//evil.example",
-            " /a",
-            "/a b",
-            "///evil.example",
-            "http:/evil.example",
-            "?x",
-            "#x",
-        ] {
-            assert_eq!(parse("https://sso.example", text), None, "{text:?} must be rejected");
-        }
-        for text in ["/", "/out", "/in/../out", "/inside", "/in/%2e%2e/out"] {
-            assert_eq!(parse("https://sso.example/in", text), None, "{text:?} is not below /in");
-        }
     }
 }

@@ -23,7 +23,8 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::http::{App, StartError};
+use super::{forward_auth, router};
+use crate::http::state::{App, StartError};
 use crate::util::sanitize::error_chain;
 
 pub use metrics_listener::serve_metrics;
@@ -70,12 +71,12 @@ pub async fn serve_with(
     stop: CancellationToken,
     timeouts: ConnectionTimeouts,
 ) -> Result<(), StartError> {
-    let router = TowerToHyperService::new(super::router(&app)?);
+    let router = TowerToHyperService::new(router::router(&app)?);
     let shared = app.clone();
     let answer = move |mut request: Request<Incoming>| {
         let (app, router) = (shared.clone(), router.clone());
         async move {
-            match super::fast_path(&app, &mut request).await {
+            match forward_auth::fast_path_answer(&app, &mut request).await {
                 Some(response) => Ok(response),
                 None => router.call(request).await,
             }

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use super::App;
 use super::cookies::Cookies;
 use super::error::WebError;
-use crate::db::{DbError, Me, NewSession, SessionUser, TokenHash};
+use crate::db::{DbError, Me, NewSession, SessionFilter, SessionUser, TokenHash};
 use crate::domain::EntraUser;
 use crate::observability::metrics::SessionEnd;
 use crate::session::LiveSession;
@@ -21,7 +21,7 @@ use crate::util::random;
 
 /// Opens a session for a user who was authenticated and synced. Returns the cookie. Replaces any session that this
 /// browser had, of any user.
-pub(super) async fn open(
+pub(super) async fn issue(
     app: &App,
     headers: &HeaderMap,
     user: &EntraUser,
@@ -81,7 +81,7 @@ pub(super) async fn signed_in(app: &App, headers: &HeaderMap) -> Result<Option<L
 pub(super) async fn end(app: &App, headers: &HeaderMap, why: SessionEnd) -> Result<(), DbError> {
     match &token_hashes(app, headers)[..] {
         [] => Ok(()),
-        hashes => app.sessions.revoke(hashes, why).await,
+        hashes => app.sessions.end(SessionFilter::Tokens(hashes), why).await.map(drop),
     }
 }
 

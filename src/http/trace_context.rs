@@ -3,6 +3,8 @@
 //!
 //! They are not sent to Entra or Graph, which would reveal our trace IDs. Those requests have a `client-request-id`.
 
+use std::ops::Range;
+
 use http::HeaderMap;
 
 use crate::observability::spans::Parent;
@@ -22,30 +24,21 @@ pub(super) fn parent(headers: &HeaderMap) -> Option<Parent> {
 
 /// Parses `version-trace-parent-flags` in lower-case hexadecimal. Later versions may append fields.
 fn parse(text: &[u8]) -> Option<Parent> {
-    let (head, rest) = text.split_at_checked(55)?;
-    let [version, trace, parent, flags] = fields(head)?;
-    let (version, flags) = (number(version)?, number(flags)?);
-    let known = match version {
-        0 => rest.is_empty(),
-        0xff => false,
-        _ => rest.is_empty() || rest.starts_with(b"-"),
+    let number = |at: Range<usize>| {
+        let digits = text.get(at)?;
+        let valid = digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+        u128::from_str_radix(str::from_utf8(digits).ok().filter(|_| valid)?, 16).ok()
     };
-    let (trace_id, span_id) = (number(trace)?, u64::try_from(number(parent)?).ok()?);
-    let valid = known && trace_id != 0 && span_id != 0;
+    let (version, trace_id, flags) = (number(0..2)?, number(3..35)?, number(53..55)?);
+    let span_id = u64::try_from(number(36..52)?).ok()?;
+    let dashes = [2, 35, 52].iter().all(|at| text[*at] == b'-');
+    let complete = match (version, text.get(55)) {
+        (0xff, _) => false,
+        (_, None) => true,
+        (version, Some(next)) => version > 0 && *next == b'-',
+    };
+    let valid = dashes && complete && trace_id != 0 && span_id != 0;
     valid.then_some(Parent { trace_id, span_id, sampled: flags & 1 == 1, state: None })
-}
-
-fn fields(head: &[u8]) -> Option<[&[u8]; 4]> {
-    let mut parts = head.split(|byte| *byte == b'-');
-    let fields = [parts.next()?, parts.next()?, parts.next()?, parts.next()?];
-    let lengths = fields.map(<[u8]>::len);
-    (lengths == [2, 32, 16, 2] && parts.next().is_none()).then_some(fields)
-}
-
-fn number(digits: &[u8]) -> Option<u128> {
-    let lower = digits.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let text = std::str::from_utf8(digits).ok().filter(|_| lower)?;
-    u128::from_str_radix(text, 16).ok()
 }
 
 /// Several header lines are one list.

@@ -1,18 +1,21 @@
 //! View models of one organization, team or user: data of a page, and of the API as JSON, limited by the permissions of
 //! the current user.
 
+mod sync;
+
 use serde::Serialize;
 
-use super::App;
-use super::current_user::CurrentUser;
 use super::error::WebError;
-use super::list_query::ListQuery;
+use super::extract::CurrentUser;
+use super::state::App;
 use crate::db::{
     Member, Organization, Page, PageRequest, SessionRow, Sort, SyncFilter, SyncRow, Team, UserOrganization, UserRow,
     UserTeam,
 };
 use crate::domain::{ObjectId, Redacted};
 use crate::explain::{self, RoleReport, TeamOrigin, UserFacts};
+
+pub(super) use sync::{SyncView, read_syncs};
 
 /// A team, how it was created, and a page of its members.
 pub(super) struct TeamDetails {
@@ -24,12 +27,17 @@ pub(super) struct TeamDetails {
 }
 
 impl TeamDetails {
-    pub(super) async fn read(app: &App, current: &CurrentUser, id: &str, query: &ListQuery) -> Result<Self, WebError> {
+    pub(super) async fn read(
+        app: &App,
+        current: &CurrentUser,
+        id: &str,
+        members: &PageRequest,
+    ) -> Result<Self, WebError> {
         let id = plain(id)?;
         let team = app.db.team(&current.permissions.scope, id).await?.ok_or(WebError::NotFound)?;
         let sees_others = current.permissions.administers(team.organization_id.as_deref());
         let only = (!sees_others).then_some(current.user.user_id.as_str());
-        let members = app.db.team_members(id, only, &query.page_request(Sort::Newest)?).await?;
+        let members = app.db.team_members(id, only, members).await?;
         let creation = app.db.team_origin(id).await?;
         Ok(Self { team, creation, members, sees_others })
     }
@@ -45,7 +53,12 @@ pub(super) struct OrganizationDetails {
 }
 
 impl OrganizationDetails {
-    pub(super) async fn read(app: &App, current: &CurrentUser, id: &str, query: &ListQuery) -> Result<Self, WebError> {
+    pub(super) async fn read(
+        app: &App,
+        current: &CurrentUser,
+        id: &str,
+        members: &PageRequest,
+    ) -> Result<Self, WebError> {
         let id = plain(id)?;
         let scope = &current.permissions.scope;
         let organization = app.db.organization(scope, id).await?.ok_or(WebError::NotFound)?;
@@ -53,7 +66,7 @@ impl OrganizationDetails {
         let teams = app.db.teams_of_organization(scope, id, &newest).await?;
         let sees_others = current.permissions.administers(Some(id));
         let only = (!sees_others).then_some(current.user.user_id.as_str());
-        let members = app.db.organization_members(id, only, &query.page_request(Sort::Newest)?).await?;
+        let members = app.db.organization_members(id, only, members).await?;
         Ok(Self { organization, teams, members, sees_others })
     }
 }
@@ -102,14 +115,15 @@ impl UserDetails {
     }
 
     /// The newest sync records of the user.
-    pub(super) async fn syncs(&self, app: &App) -> Result<Vec<SyncRow>, WebError> {
+    pub(super) async fn syncs(&self, app: &App, current: &CurrentUser) -> Result<Vec<SyncRow>, WebError> {
         let Some(object_id) = self.user.object_id.clone() else { return Ok(Vec::new()) };
         let filter = SyncFilter {
             object_id: Some(object_id),
             user_id: Some(self.user.user_id.clone()),
             ..SyncFilter::default()
         };
-        Ok(app.db.syncs(&filter, &PageRequest { limit: MAX_SYNCS, ..PageRequest::default() }).await?.rows)
+        let request = PageRequest { limit: MAX_SYNCS, ..PageRequest::default() };
+        Ok(read_syncs(app, current, &filter, &request).await?.rows)
     }
 
     /// The live sessions of the user.

@@ -11,7 +11,7 @@ use std::fmt;
 use prometheus_client::encoding::prometheus_text;
 use prometheus_client::registry::Registry;
 
-pub use instruments::{Counter, Gauge, GaugeGuard, Histogram, Kind, Metric};
+pub use instruments::{Counter, Gauge, GaugeGuard, Histogram, Kind, Metric, Series};
 pub use labels::{
     Connection, EntraCall, EntraOutcome, ForwardAuth, GraphCall, GraphList, GroupKind, Label, Limit, Lookup, Part,
     Route, Row, SessionEnd, SignIn, StatusClass, StoreRefusal, Unknown,
@@ -66,8 +66,7 @@ impl Metrics {
     pub fn new() -> Self {
         let mut registry = Registry::default();
         let mut r = Registrar { registry: &mut registry, list: Vec::new() };
-        let version = [("version", env!("CARGO_PKG_VERSION"))];
-        r.info("entraway_build_info", "Always 1; the label has the version", version);
+        r.info("entraway_build_info", "Always 1; the label has the version", ("version", env!("CARGO_PKG_VERSION")));
         Self {
             sign_ins_begun: r.counter("entraway_sign_ins_begun", "Sign-ins that were started"),
             sign_ins: r.counter(

@@ -10,7 +10,7 @@ use serde::Serialize;
 use url::Url;
 
 use super::error::TokenError;
-use crate::client_auth::{Certificate, CredentialError, federated_token};
+use crate::client_auth::{self, Certificate, CredentialError, federated_token};
 use crate::config;
 use crate::util::clock::Clock;
 use crate::util::random;
@@ -208,6 +208,5 @@ async fn read_file<T: Send + 'static>(
     parse: impl FnOnce(&[u8]) -> Result<T, CredentialError> + Send + 'static,
 ) -> Result<T, CredentialError> {
     let path = path.to_owned();
-    let result = tokio::task::spawn_blocking(move || parse(&std::fs::read(path)?));
-    result.await.map_err(std::io::Error::other)?
+    tokio::task::spawn_blocking(move || client_auth::read(&path, parse)).await.map_err(std::io::Error::other)?
 }

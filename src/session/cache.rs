@@ -12,15 +12,15 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache as QuickCache;
 
 use super::LiveSession;
-use super::compact::EncodedUser;
-use crate::db::{ForwardedSession, TokenHash};
+use crate::db::{ForwardedSession, ForwardedUser, TokenHash};
 use crate::domain::ObjectId;
+use crate::identity_headers::IdentityHeaders;
 use crate::util::clock::Moment;
 
 /// Maximum number of cached sessions. Others are read from the database at each request.
 const MAX_SESSIONS: usize = 100_000;
-/// Maximum size of all cached users in bytes. Users in many teams take more of it.
-const MAX_USER_BYTES: u64 = 64 * 1024 * 1024;
+/// Maximum size of all cached users in bytes: enough for [`MAX_SESSIONS`] users in a few teams each.
+const MAX_USER_BYTES: u64 = 128 * 1024 * 1024;
 /// Number of recent invalidations that are known by user: more than occur while one query runs.
 const MAX_RECENT_INVALIDATIONS: usize = 1_000;
 
@@ -38,15 +38,21 @@ struct CachedSession {
 #[derive(Clone)]
 struct CachedUser {
     version: u64,
-    encoded: Arc<EncodedUser>,
+    user: Arc<ForwardedUser>,
+    headers: Arc<IdentityHeaders>,
 }
 
 #[derive(Clone)]
 struct ByteWeighter;
 
 impl Weighter<ObjectId, CachedUser> for ByteWeighter {
-    fn weight(&self, _: &ObjectId, user: &CachedUser) -> u64 {
-        user.encoded.weight()
+    /// Approximate bytes in memory.
+    fn weight(&self, _: &ObjectId, cached: &CachedUser) -> u64 {
+        let ForwardedUser { email, display_name, user_role, organizations, teams, .. } = &*cached.user;
+        let texts = [email, display_name, user_role].into_iter().flatten().chain(&**organizations).chain(&**teams);
+        // Each text is an allocation of its own. The rest are the structures around the texts.
+        let bytes = texts.map(|text| text.len() + 32).sum::<usize>() + cached.headers.total_length() + 600;
+        bytes as u64
     }
 }
 
@@ -113,7 +119,7 @@ impl Cache {
             return None;
         }
         let user = self.users.get(&session.user)?;
-        let live = || LiveSession { user: user.encoded, auth_time: session.auth_time };
+        let live = || LiveSession { user: user.user, headers: user.headers, auth_time: session.auth_time };
         (user.version == session.version).then(live)
     }
 
@@ -147,25 +153,25 @@ impl Cache {
 
 impl Fill<'_> {
     /// Caches a session that was read, unless its user was invalidated meanwhile. Returns the session in either case.
-    pub(super) fn insert(&self, hash: TokenHash, session: &ForwardedSession, read_at: Moment) -> LiveSession {
-        let ForwardedSession { user: caller, created_at, expires_at, .. } = session;
+    pub(super) fn insert(&self, hash: TokenHash, row: ForwardedSession, read_at: Moment) -> LiveSession {
+        let ForwardedSession { user, created_at: auth_time, expires_at, .. } = row;
         let Self { cache, invalidations } = *self;
-        let id = caller.identity.object_id;
-        let encoded = EncodedUser::encode(caller);
+        let id = user.identity.object_id;
+        let headers = Arc::new(IdentityHeaders::new(&user));
+        let user = Arc::new(user);
         let mut history = cache.history();
         if history.may_have_invalidated(invalidations, id) {
-            return LiveSession { user: Arc::new(encoded), auth_time: *created_at };
+            return LiveSession { user, headers, auth_time };
         }
         // An unchanged user retains the version, so that the user's other cached sessions still count.
-        let user = cache.users.get(&id).filter(|cached| *cached.encoded == encoded).unwrap_or_else(|| {
+        let cached = cache.users.get(&id).filter(|cached| cached.user == user).unwrap_or_else(|| {
             history.last_version += 1;
-            CachedUser { version: history.last_version, encoded: Arc::new(encoded) }
+            CachedUser { version: history.last_version, user, headers }
         });
-        let CachedUser { version, encoded } = user.clone();
-        cache.users.insert(id, user);
-        let (auth_time, expires_at) = (*created_at, *expires_at);
+        cache.users.insert(id, cached.clone());
+        let CachedUser { version, user, headers } = cached;
         cache.sessions.insert(hash, CachedSession { user: id, version, read_at, auth_time, expires_at });
-        LiveSession { user: encoded, auth_time }
+        LiveSession { user, headers, auth_time }
     }
 }
 
@@ -174,7 +180,6 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
-    use crate::db::ForwardedUser;
     use crate::domain::Identity;
     use crate::util::clock::Clock;
 
@@ -182,15 +187,15 @@ mod tests {
     const MAX_AGE: Duration = Duration::from_mins(1);
 
     fn session(role: &str, expires_at: DateTime<Utc>) -> ForwardedSession {
-        let caller = ForwardedUser {
+        let user = ForwardedUser {
             identity: Identity { tenant_id: uuid::Uuid::from_u128(1).into(), object_id: user_id() },
             email: None,
             display_name: None,
             user_role: Some(role.to_owned()),
-            organizations: vec![],
-            teams: vec![],
+            organizations: [].into(),
+            teams: [].into(),
         };
-        ForwardedSession { user: caller, created_at: expires_at, last_seen_at: expires_at, expires_at }
+        ForwardedSession { user, created_at: expires_at, last_seen_at: expires_at, expires_at }
     }
 
     fn user_id() -> ObjectId {
@@ -198,15 +203,15 @@ mod tests {
     }
 
     fn role(found: Option<LiveSession>) -> Option<String> {
-        found.and_then(|session| session.user.decode().user_role.map(str::to_owned))
+        found.and_then(|session| session.user.user_role.as_deref().map(str::to_owned))
     }
 
     #[test]
     fn invalidation_drops_all_sessions_of_the_user() {
         let (cache, now, at) = (Cache::new(), DateTime::<Utc>::UNIX_EPOCH, Clock::system().moment());
         let (a, b) = ([1; 32], [2; 32]);
-        cache.begin_fill().insert(a, &session("x", now + MINUTE * 9), at);
-        cache.begin_fill().insert(b, &session("x", now + MINUTE * 9), at);
+        cache.begin_fill().insert(a, session("x", now + MINUTE * 9), at);
+        cache.begin_fill().insert(b, session("x", now + MINUTE * 9), at);
         for hash in [a, b, a] {
             assert_eq!(role(cache.get(&hash, now, at, MAX_AGE)).as_deref(), Some("x"), "session {}", hash[0]);
         }
@@ -215,7 +220,7 @@ mod tests {
             assert!(cache.get(&hash, now, at, MAX_AGE).is_none(), "session {} was invalidated", hash[0]);
         }
         // A new read of one session does not restore the other, which may have been revoked.
-        cache.begin_fill().insert(a, &session("y", now + MINUTE * 9), at);
+        cache.begin_fill().insert(a, session("y", now + MINUTE * 9), at);
         assert_eq!(role(cache.get(&a, now, at, MAX_AGE)).as_deref(), Some("y"));
         assert!(cache.get(&b, now, at, MAX_AGE).is_none(), "the other session has to be read again");
     }
@@ -225,14 +230,14 @@ mod tests {
         let (cache, now, at) = (Cache::new(), DateTime::<Utc>::UNIX_EPOCH, Clock::system().moment());
         let fill = cache.begin_fill();
         cache.invalidate(user_id());
-        assert_eq!(fill.insert([1; 32], &session("x", now + MINUTE), at).user.decode().user_role, Some("x"));
+        assert_eq!(role(Some(fill.insert([1; 32], session("x", now + MINUTE), at))).as_deref(), Some("x"));
         assert!(cache.get(&[1; 32], now, at, MAX_AGE).is_none(), "the row may be older than the invalidation");
 
         // Nor does it replace what a later read of the same user cached.
         let late = cache.begin_fill();
         cache.invalidate(user_id());
-        cache.begin_fill().insert([2; 32], &session("x", now + MINUTE), at);
-        late.insert([1; 32], &session("x", now + MINUTE), at);
+        cache.begin_fill().insert([2; 32], session("x", now + MINUTE), at);
+        late.insert([1; 32], session("x", now + MINUTE), at);
         assert!(cache.get(&[1; 32], now, at, MAX_AGE).is_none(), "a late read of a revoked session");
         assert!(cache.get(&[2; 32], now, at, MAX_AGE).is_some(), "the other session is still cached");
     }
@@ -244,14 +249,14 @@ mod tests {
         let is_cached = || cache.get(&[1; 32], now, at, MAX_AGE).is_some();
         let fill = cache.begin_fill();
         others(1_000);
-        fill.insert([1; 32], &session("x", now + MINUTE), at);
+        fill.insert([1; 32], session("x", now + MINUTE), at);
         assert!(is_cached(), "a thousand others were invalidated");
         cache.clear();
 
         let fill = cache.begin_fill();
         cache.invalidate(user_id());
         others(999);
-        fill.insert([1; 32], &session("x", now + MINUTE), at);
+        fill.insert([1; 32], session("x", now + MINUTE), at);
         assert!(!is_cached(), "invalidated, then 999 others");
 
         for users in ["more than the history has", "all"] {
@@ -261,7 +266,7 @@ mod tests {
             } else {
                 others(1_001);
             }
-            fill.insert([1; 32], &session("x", now + MINUTE), at);
+            fill.insert([1; 32], session("x", now + MINUTE), at);
             assert!(!is_cached(), "{users}");
         }
     }
@@ -270,7 +275,7 @@ mod tests {
     fn lookup_ignores_old_and_expired_sessions() {
         let (cache, now, at) = (Cache::new(), DateTime::<Utc>::UNIX_EPOCH, Clock::system().moment());
         let found = |now, at, max_age| cache.get(&[1; 32], now, at, max_age).is_some();
-        cache.begin_fill().insert([1; 32], &session("x", now + MINUTE * 2), at);
+        cache.begin_fill().insert([1; 32], session("x", now + MINUTE * 2), at);
         assert!(!found(now, at, Duration::ZERO), "an age of zero means never");
         assert!(found(now, at.after(Duration::from_millis(59_999)), MAX_AGE));
         assert!(!found(now, at.after(MAX_AGE), MAX_AGE), "a minute old");

@@ -7,14 +7,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::LiveSession;
 use super::cache::Cache;
-use crate::db::{Db, DbError, SessionReader, TokenHash, touch_interval};
+use crate::db::{Db, DbError, SessionReader, TokenHash};
 use crate::util::clock::Clock;
 
 /// Maximum number of concurrent batch queries. More than one, so that a slow query does not block all lookups.
@@ -94,39 +94,38 @@ impl SessionLoader {
 
     async fn load_batch(&self, reader: &mut SessionReader<'_>, batch: Vec<Waiter>) {
         let hashes: Vec<TokenHash> = batch.iter().map(|waiter| waiter.hash).collect();
-        let (now, at) = (self.clock.now(), self.clock.moment());
+        let (now, read_at, idle_timeout) = (self.clock.now(), self.clock.moment(), self.idle_timeout);
         let fill = self.cache.begin_fill();
-        let rows = reader.read(&hashes, now, self.idle_timeout).await.map_err(Arc::new);
-        let (mut results, mut seen) = (HashMap::new(), Vec::new());
-        let loaded = rows.map(|rows| {
-            for (hash, row) in rows {
-                if let Ok(row) = &row {
-                    seen.push((hash, row.last_seen_at));
-                }
-                let result = row.map(|row| Some(fill.insert(hash, &row, at)));
-                results.insert(hash, result.map_err(Arc::new));
+        let rows = match reader.read(&hashes, now, idle_timeout).await {
+            Ok(rows) => rows,
+            Err(error) => {
+                let error = Arc::new(error);
+                return reply(batch, |_| Err(error.clone()));
             }
-        });
-        for Waiter { hash, reply } in batch {
-            let result = match &loaded {
-                Ok(()) => results.get(&hash).cloned().unwrap_or(Ok(None)),
-                Err(error) => Err(error.clone()),
-            };
-            // Fails only if the request was canceled.
-            let _ = reply.send(result);
+        };
+        let mut results: HashMap<TokenHash, LookupResult> = HashMap::new();
+        let mut seen = Vec::new();
+        for (hash, row) in rows {
+            let session = row.map(|row| {
+                seen.push((hash, row.last_seen_at));
+                fill.insert(hash, row, read_at)
+            });
+            results.insert(hash, session.map(Some).map_err(Arc::new));
         }
-        self.touch(seen, now);
-    }
-
-    /// Updates `last_seen_at` in the background; requests do not wait for it.
-    fn touch(&self, seen: Vec<(TokenHash, DateTime<Utc>)>, now: DateTime<Utc>) {
-        let (db, idle_timeout) = (self.db.clone(), self.idle_timeout);
-        if seen.iter().any(|(_, at)| *at < now - touch_interval(idle_timeout)) {
-            tokio::spawn(async move { db.touch_sessions(&seen, now, idle_timeout).await });
-        }
+        reply(batch, |hash| results.get(hash).cloned().unwrap_or(Ok(None)));
+        // In the background: requests do not wait for it.
+        let db = self.db.clone();
+        tokio::spawn(async move { db.touch_sessions(&seen, now, idle_timeout).await });
     }
 
     fn queue(&self) -> MutexGuard<'_, Vec<Waiter>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn reply(batch: Vec<Waiter>, result: impl Fn(&TokenHash) -> LookupResult) {
+    for waiter in batch {
+        // Fails only if the request was canceled.
+        let _ = waiter.reply.send(result(&waiter.hash));
     }
 }

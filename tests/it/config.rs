@@ -83,6 +83,17 @@ fn said_with(yaml: &str, env: &Env) -> Vec<String> {
     }
 }
 
+/// Each file with the one problem that it has, for a snapshot.
+#[track_caller]
+fn problems_of<F: AsRef<str>>(files: impl IntoIterator<Item = F>) -> String {
+    let problem = |yaml: &str| {
+        let lines = said(yaml);
+        assert_eq!(lines.len(), 1, "{yaml}\nmust have one problem, but has: {lines:#?}");
+        format!("{}\n→ {}\n\n", yaml.trim_end(), lines[0])
+    };
+    files.into_iter().map(|yaml| problem(yaml.as_ref())).collect()
+}
+
 /// That exactly one line is said, and that it begins so.
 #[track_caller]
 fn assert_said(yaml: &str, begin: &str) {

@@ -1,6 +1,8 @@
 //! The architecture, held by reading the source: which module imports which, where a library may be used, and habits
 //! that no lint knows. The compiler holds the rest: `crates/core` has no dependency that does I/O.
 
+mod http;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -18,8 +20,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("graph", &["observability", "util"]),
     ("litellm_cache", &[]),
     ("oidc", &["client_auth", "config", "observability", "util"]),
-    ("session", &["db", "observability", "util"]),
-    ("assertion", &["db", "session", "util"]),
+    ("identity_headers", &["db"]),
+    ("session", &["db", "identity_headers", "observability", "util"]),
+    ("assertion", &["db", "identity_headers", "util"]),
     ("sync", &["config", "db", "graph", "litellm_cache", "observability", "oidc", "util"]),
     ("check", &["config", "db", "graph", "litellm_cache", "oidc", "sync", "util"]),
     (
@@ -30,6 +33,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "config",
             "db",
             "graph",
+            "identity_headers",
             "litellm_cache",
             "observability",
             "oidc",

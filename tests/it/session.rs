@@ -1,4 +1,4 @@
-//! Sessions: what they hold, how long they last, how they end.
+//! Sessions: their data, lifetime and end.
 
 mod cookies;
 mod denied_signin;
@@ -130,7 +130,7 @@ async fn signin_issues_new_token_and_ends_old_session(#[values(Native, LiteLlm)]
     let elsewhere = world.sign_in(&service, alice).await;
     let mut browser = world.sign_in(&service, alice).await;
     let mut tokens = BTreeSet::from([elsewhere.cookies["entraway"].clone(), browser.cookies["entraway"].clone()]);
-    // The same person again, and then somebody else.
+    // The same user again, and then another one.
     for person in [alice, bob] {
         let mut old = browser.clone();
         assert_eq!(browser.sign_in(&world.simulator, &service, person).await.status, 303);
@@ -165,7 +165,7 @@ async fn session_ends_when_user_row_is_deleted(#[values(Native, LiteLlm)] store:
     world.by_hand(DELETE_USER, &[&alice]).await;
     assert_eq!(browser.me(&service).await.status, 401);
     assert_eq!(browser.get(service.at("/")).await.status, 200);
-    // Whoever has the same id in another tenant is another person.
+    // The same object ID in another tenant is another user.
     let mut browser = world.sign_in(&service, alice).await;
     world.sql("update {identities} set tenant_id = gen_random_uuid()").await;
     assert_eq!(browser.me(&service).await.status, 401);

@@ -150,6 +150,11 @@ impl PrivateCluster {
         create.await.map_err(|source| ClusterError::CreateDatabase { name: name.to_owned(), source })
     }
 
+    /// What `create database … template …` is to end with in this cluster; possibly empty.
+    pub fn copy_strategy(&self) -> &'static str {
+        self.strategy
+    }
+
     /// Stops Postgres and removes the folder, as dropping does; blocks until that is done.
     pub fn stop(self) {
         drop(self);

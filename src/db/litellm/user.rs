@@ -5,7 +5,7 @@ use sqlx::types::Json;
 
 use super::PROXY_ADMIN;
 use crate::db::DbError;
-use crate::db::apply::{UserValues, group_ids};
+use crate::db::apply::{bind_user, written};
 use crate::db::connection::DbConnection;
 use crate::plan::{Applied, Plan, Planner, UserChange};
 
@@ -17,8 +17,6 @@ pub(super) async fn write(
     plan: &Plan,
     applied: &mut Applied,
 ) -> Result<(), DbError> {
-    let identity = planner.entra_user.identity;
-    let values = UserValues::of(plan);
     // Whether to store the granted roles; and, for a row that becomes this user's, whether another program created it.
     let (remembers_roles, premade) = match &plan.user {
         None => (false, None),
@@ -37,7 +35,7 @@ pub(super) async fn write(
     //
     // The rows are locked so that no team is deleted meanwhile, which no foreign key would notice. The order of the IDs
     // is that of the proxy's spend writer, which takes no other lock.
-    let row = sqlx::query(
+    let query = sqlx::query(
         r#"with now as (
             select $2::timestamptz at time zone 'UTC' as now
         ), user_row as materialized (
@@ -170,28 +168,15 @@ pub(super) async fn write(
                (select coalesce(array_agg(team_id), '{}') from team) as teams,
                (select coalesce(json_object_agg(team_id, team_alias), '{}') from team) as aliases
         from notified"#,
-    )
-    .bind(plan.user_id.as_str())
-    .bind(planner.now)
-    .bind(values.new)
-    .bind(values.changes)
-    .bind(values.add_to_organizations)
-    .bind(values.added_roles)
-    .bind(values.change_organizations)
-    .bind(values.change_roles)
-    .bind(values.add_to_teams)
-    .bind(identity.object_id.to_string())
-    .bind(identity.tenant_id.as_uuid())
-    .bind(remembers_roles)
-    .bind(PROXY_ADMIN)
-    .bind(premade)
-    .bind(Json(&plan.member_budgets))
-    .fetch_one(connection)
-    .await?;
-    applied.user_created = row.try_get("user_created")?;
-    applied.user_updated = row.try_get("user_updated")?;
-    applied.organizations_joined = row.try_get::<Vec<String>, _>("organizations")?.into_iter().collect();
-    applied.teams_joined = group_ids(&row.try_get::<Vec<String>, _>("teams")?);
+    );
+    let row = bind_user(query, planner, plan)
+        .bind(remembers_roles)
+        .bind(PROXY_ADMIN)
+        .bind(premade)
+        .bind(Json(&plan.member_budgets))
+        .fetch_one(connection)
+        .await?;
+    written(&row, applied)?;
     Json(applied.aliases_joined) = row.try_get("aliases")?;
     if applied.teams_joined != plan.add_to_teams {
         // A team was deleted after it was read, without the proxy's lock.

@@ -29,14 +29,13 @@ pub struct FailedSignInRow {
 }
 
 const FAILED_SIGN_INS: ListSource = ListSource {
-    columns: "f.sign_in_id::text as id, f.failed_at, f.code, f.aadsts, f.request_id",
+    columns: "f.failed_at, f.code, f.aadsts, f.request_id",
     from: "entraway.failed_sign_ins f",
     id: "f.sign_in_id",
-    id_cast: "::uuid",
     name: "f.code",
     created: "f.failed_at",
-    zone: "",
     words: "entraway.words(f.code)",
+    records: true,
 };
 
 impl Db {

@@ -72,21 +72,23 @@ pub struct Page<T> {
     pub next: Option<Cursor>,
 }
 
-/// SQL parts of a list.
+/// SQL parts of a list, over the [relations](crate::db::relations).
 pub(super) struct ListSource {
     pub(super) columns: &'static str,
     pub(super) from: &'static str,
     pub(super) id: &'static str,
-    /// Cast from text to the type of `id`.
-    pub(super) id_cast: &'static str,
     /// Lower-case name, as in the index.
     pub(super) name: &'static str,
     pub(super) created: &'static str,
-    /// Converts a timestamp to the type of `created` and back.
-    pub(super) zone: &'static str,
     /// Search vector, as in the index.
     pub(super) words: &'static str,
+    /// Whether the rows are records of this service, which have UUIDs and no timestamps of the store.
+    pub(super) records: bool,
 }
+
+/// Name and search vector of a user `u`.
+pub(super) const USER_NAME: &str = "lower(coalesce(nullif(u.user_alias, ''), u.user_email, u.user_id))";
+pub(super) const USER_WORDS: &str = "entraway.words(coalesce(u.user_alias, '') || ' ' || coalesce(u.user_email, ''))";
 
 pub(super) type Builder = QueryBuilder<Postgres>;
 
@@ -105,11 +107,7 @@ impl Db {
     where
         T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
     {
-        let mut query = Builder::new("");
-        if request.search.is_some() {
-            query.push("select * from (");
-        }
-        select(&mut query, source);
+        let mut query = self.select(source, if request.search.is_some() { "select * from (" } else { "" });
         only(&mut query);
         let backward = matches!(request.position, PagePosition::Before(_));
         let (key, name, upward) = match request.sort {
@@ -120,9 +118,9 @@ impl Db {
             query.push(" and (").push(key).push(", ").push(source.id).push(if upward { ") > (" } else { ") < (" });
             match &cursor.key {
                 Key::Name(name) => query.push_bind(name.clone()),
-                Key::Time(time) => query.push_bind(*time).push("::timestamptz").push(source.zone),
+                Key::Time(time) => query.push_bind(*time).push("::timestamptz").push(self.zone(source)),
             };
-            query.push(", ").push_bind(cursor.id.clone()).push(source.id_cast).push(")");
+            query.push(", ").push_bind(cursor.id.clone()).push(if source.records { "::uuid)" } else { ")" });
         }
         let direction = if upward { "" } else { " desc" };
         if let Some(text) = &request.search {
@@ -162,25 +160,25 @@ impl Db {
     where
         T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
     {
-        let mut query = Builder::new("");
-        select(&mut query, source);
+        let mut query = self.select(source, "");
         query.push(" and ").push(source.id).push(" = ").push_bind(id.to_owned());
         only(&mut query);
         let row = query.build().fetch_optional(&mut *self.connection().await?).await?;
         Ok(row.as_ref().map(T::from_row).transpose()?)
     }
-}
 
-fn select(query: &mut Builder, source: &ListSource) {
-    query
-        .push("select ")
-        .push(source.columns)
-        .push(", ")
-        .push(source.name)
-        .push(" as sort_name, ")
-        .push(source.created)
-        .push(source.zone);
-    query.push(" as sort_time from ").push(source.from).push(" where true");
+    fn select(&self, source: &ListSource, start: &str) -> Builder {
+        let ListSource { columns, from, id, name, created, .. } = source;
+        let (relations, zone) = (self.relations(), self.zone(source));
+        Builder::new(format!(
+            "{relations}{start}select {columns}, {id}::text as id, {name} as sort_name, {created}{zone} as sort_time
+             from {from} where true"
+        ))
+    }
+
+    fn zone(&self, source: &ListSource) -> &'static str {
+        if source.records { "" } else { self.to_timestamp() }
+    }
 }
 
 /// Matches word prefixes or a complete ID.

@@ -9,7 +9,6 @@ use uuid::Uuid;
 
 use super::list::{Builder, ListSource, Page, PageRequest, Sort};
 use crate::db::{Db, DbError};
-use crate::domain::StoreKind;
 
 /// Filter for sync records.
 #[derive(Clone, Debug, Default)]
@@ -116,38 +115,25 @@ macro_rules! troubled {
     };
 }
 
-const NATIVE: ListSource = ListSource {
-    columns: "r.run_id::text as id, r.user_id as object_id, r.tenant_id, u.user_id,
+const SYNCS: ListSource = ListSource {
+    columns: "r.user_id as object_id, r.tenant_id, u.user_id,
               coalesce(nullif(u.user_alias, ''), u.user_email, u.user_id) as name, r.started_at, r.outcome,
               r.assigned_groups, r.assigned_groups_read, r.assigned_groups_why,
               r.member_of, r.member_of_read, r.member_of_why,
               r.organizations_created, r.teams_created, r.organizations_joined, r.teams_joined,
               r.team_models_updated, r.user_created, r.user_updated, r.role_changes, r.failures, r.notes, r.retries,
               r.entra_ms, r.graph_ms, r.plan_ms, r.store_ms",
-    from: "entraway.sync_runs r
-           left join entraway.users u on u.user_id = r.user_id and u.tenant_id = r.tenant_id",
+    from: "entraway.sync_runs r left join identities u on u.object_id = r.user_id and u.tenant_id = r.tenant_id",
     id: "r.run_id",
-    id_cast: "::uuid",
     name: "r.user_id",
     created: "r.started_at",
-    zone: "",
     words: "entraway.words(r.user_id)",
-};
-
-const LITELLM: ListSource = ListSource {
-    from: r#"entraway.sync_runs r
-             left join entraway.litellm_users p on p.object_id = r.user_id and p.tenant_id = r.tenant_id
-             left join public."LiteLLM_UserTable" u on u.user_id = p.user_id"#,
-    ..NATIVE
+    records: true,
 };
 
 impl Db {
     /// A page of the records that match a filter, newest first.
     pub async fn syncs(&self, filter: &SyncFilter, request: &PageRequest) -> Result<Page<SyncRow>, DbError> {
-        let source = match self.kind {
-            StoreKind::Native => &NATIVE,
-            StoreKind::LiteLlm => &LITELLM,
-        };
         let only = |query: &mut Builder| {
             if let Some(object_id) = &filter.object_id {
                 query.push(" and r.user_id = ").push_bind(object_id.clone());
@@ -162,7 +148,7 @@ impl Db {
                 query.push(concat!(" and ", troubled!()));
             }
         };
-        self.list(source, &PageRequest { sort: Sort::Newest, search: None, ..request.clone() }, only).await
+        self.list(&SYNCS, &PageRequest { sort: Sort::Newest, search: None, ..request.clone() }, only).await
     }
 
     /// When the user last signed in with all groups known.
@@ -185,20 +171,11 @@ impl Db {
 
     /// Names of existing teams and organizations by ID.
     pub async fn group_names(&self, ids: &[String]) -> Result<BTreeMap<String, String>, DbError> {
-        let sql = match self.kind {
-            StoreKind::Native => {
-                "select organization_id, organization_alias from entraway.organizations where organization_id = any($1)
-                 union all select team_id, team_alias from entraway.teams where team_id = any($1)"
-            }
-            StoreKind::LiteLlm => {
-                r#"select organization_id, organization_alias from public."LiteLLM_OrganizationTable"
-                   where organization_id = any($1)
-                   union all select team_id, coalesce(team_alias, team_id) from public."LiteLLM_TeamTable"
-                   where team_id = any($1)"#
-            }
-        };
-        let names: Vec<(String, String)> =
-            sqlx::query_as(sql).bind(ids).fetch_all(&mut *self.connection().await?).await?;
+        let sql = "
+            select organization_id, organization_alias from organizations where organization_id = any($1)
+            union all select team_id, team_alias from teams where team_id = any($1)";
+        let query = sqlx::query_as(self.over_relations(sql)).bind(ids);
+        let names: Vec<(String, String)> = query.fetch_all(&mut *self.connection().await?).await?;
         Ok(names.into_iter().collect())
     }
 }

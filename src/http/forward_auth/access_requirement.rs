@@ -2,10 +2,10 @@
 
 use url::form_urlencoded;
 
+use crate::db::ForwardedUser;
 use crate::domain::UserRole;
 use crate::http::error::WebError;
 use crate::http::query::QueryError;
-use crate::session::{Id, UserView};
 
 /// Allowed values of `role`.
 const ROLES: &str = "proxy_admin, proxy_admin_viewer, org_admin, internal_user, internal_user_viewer";
@@ -49,11 +49,11 @@ impl AccessRequirement {
         Ok(Self(requirements))
     }
 
-    pub(in crate::http) fn is_met_by(&self, user: &UserView<'_>) -> bool {
+    pub(in crate::http) fn is_met_by(&self, user: &ForwardedUser) -> bool {
         let meets = |requirement: &Requirement| match requirement {
-            Requirement::Team(id) => user.teams.contains(&Id::parse(id)),
-            Requirement::Organization(id) => user.organizations.contains(&Id::parse(id)),
-            Requirement::Role(role) => user.user_role == Some(role.as_str()),
+            Requirement::Team(id) => user.teams.contains(id),
+            Requirement::Organization(id) => user.organizations.contains(id),
+            Requirement::Role(role) => user.user_role.as_deref() == Some(role.as_str()),
         };
         self.0.is_empty() || self.0.iter().any(meets)
     }

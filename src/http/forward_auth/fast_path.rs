@@ -15,10 +15,10 @@ use http::header::CACHE_CONTROL;
 use http::{HeaderValue, Request, Response};
 
 use super::{AccessRequirement, App, session_cookie};
-use crate::db::DbError;
+use crate::db::{DbError, ForwardedUser};
 use crate::http::{limits, metrics, middleware};
 use crate::observability::spans;
-use crate::session::{LiveSession, UserView};
+use crate::session::LiveSession;
 
 /// The result of the session lookup, for the regular route. It is not repeated there.
 #[derive(Clone)]
@@ -37,10 +37,10 @@ pub(in crate::http) async fn answer<B: HttpBody>(app: &App, request: &mut Reques
         return None;
     }
     let requirement = request.uri().query().map(|query| AccessRequirement::parse(Some(query))).transpose().ok()?;
-    let allowed = |user: &UserView<'_>| requirement.as_ref().is_none_or(|requirement| requirement.is_met_by(user));
+    let allowed = |user: &ForwardedUser| requirement.as_ref().is_none_or(|requirement| requirement.is_met_by(user));
     let started_at = Instant::now();
     let session = match session_cookie::signed_in(app, request.headers()).await {
-        Ok(Some(session)) if allowed(&session.user.decode()) => session,
+        Ok(Some(session)) if allowed(&session.user) => session,
         other => {
             request.extensions_mut().insert(FoundSession(other));
             request.extensions_mut().insert(middleware::StartedAt(started_at));
@@ -51,7 +51,7 @@ pub(in crate::http) async fn answer<B: HttpBody>(app: &App, request: &mut Reques
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
-    *headers = session.user.decode().headers();
+    *headers = session.headers.to_map();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     middleware::restrict_to_same_origin(headers);
     headers.insert(

@@ -9,7 +9,7 @@ use tracing::Instrument as _;
 use tracing::field::display;
 
 use super::{ClientIp, FromProxy, RequestId};
-use crate::http::{forward_auth, trace_context};
+use crate::http::{paths, trace_context};
 use crate::observability::spans;
 use crate::util::sanitize::sanitize_for_log;
 
@@ -24,9 +24,13 @@ pub(in crate::http) fn is_debug_enabled() -> bool {
 
 /// Logs each request and records it in a trace. The path is logged without its query, which may hold a code or a state,
 /// and without e-mail addresses. A trace context counts only from a trusted proxy.
-pub(in crate::http) async fn access_log(request: Request, next: Next) -> Response {
-    let id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
-    let client = request.extensions().get::<ClientIp>().and_then(|client| client.address).map(display);
+pub(in crate::http) async fn access_log(
+    RequestId(id): RequestId,
+    client: ClientIp,
+    request: Request,
+    next: Next,
+) -> Response {
+    let client = client.address.map(display);
     let from_proxy = request.extensions().get::<FromProxy>().is_some_and(|from| from.0);
     let method = request.method().clone();
     let path = sanitize_for_log(request.uri().path());
@@ -42,7 +46,7 @@ pub(in crate::http) async fn access_log(request: Request, next: Next) -> Respons
         let status = response.status().as_u16();
         spans::answered(&span, status);
         // Proxies send a forward-auth request for every image of every page: only failures are logged at info.
-        if forward_auth::is_verify(&path) && !response.status().is_server_error() {
+        if paths::is_verify(&path) && !response.status().is_server_error() {
             tracing::debug!(%method, path, status, ms, client, "answered");
         } else {
             tracing::info!(%method, path, status, ms, client, "answered");

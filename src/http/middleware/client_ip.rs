@@ -1,25 +1,35 @@
 //! The client's IP address, behind trusted proxies or without one.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 
-use crate::http::App;
+use crate::http::state::App;
 
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// The client of a request, as a request extension.
-#[derive(Clone, Copy, Debug)]
+/// The client of a request, as a request extension and an extractor.
+#[derive(Clone, Copy, Debug, Default)]
 pub(in crate::http) struct ClientIp {
     /// The peer's address, or the one that a trusted proxy names. If the proxy names none, all its clients share the
     /// proxy's address.
     pub(in crate::http) address: Option<IpAddr>,
     /// Whether an untrusted peer sent `X-Forwarded-For`. The header was ignored.
     pub(in crate::http) untrusted_forwarded_for: bool,
+}
+
+impl<S: Sync> FromRequestParts<S> for ClientIp {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get().copied().unwrap_or_default())
+    }
 }
 
 /// Whether the peer is one of `server.trusted_proxies`, as a request extension.

@@ -1,21 +1,31 @@
 //! Request IDs: in the log, on error pages, and in every response.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
 
-use crate::http::App;
+use crate::http::state::App;
 
 pub(in crate::http) static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The ID by which users and operators refer to a request, as a request extension.
-#[derive(Clone, Debug)]
+/// The ID by which users and operators refer to a request, as a request extension and an extractor.
+#[derive(Clone, Debug, Default)]
 pub(in crate::http) struct RequestId(pub(in crate::http) Arc<str>);
+
+impl<S: Sync> FromRequestParts<S> for RequestId {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get().cloned().unwrap_or_default())
+    }
+}
 
 /// Adds a [`RequestId`] to every request, and the same ID to its response.
 pub(in crate::http) async fn request_id(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {

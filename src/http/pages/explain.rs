@@ -4,20 +4,32 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Path, State};
 use axum::response::Html;
-use http::HeaderMap;
 use serde::Serialize;
 
 use crate::domain::Redacted;
 use crate::explain::{
     self, Answer, Case, Explanation, GroupReport, Kind, ListReport, ListState, Rules, Source, Verdict,
 };
-use crate::http::App;
-use crate::http::current_user::CurrentUser;
 use crate::http::error::WebError;
-use crate::http::layout::Layout;
-use crate::http::query::Query;
+use crate::http::extract::{CurrentUser, Params};
+use crate::http::layout::{Layout, html};
+use crate::http::query::{Parameters, Query, QueryError};
+use crate::http::state::App;
+
+/// The query: a name or an ID of a team to explain.
+pub(in crate::http) struct ExplainQuery {
+    team: Option<String>,
+}
+
+impl Parameters for ExplainQuery {
+    const NAMES: &'static [&'static str] = &["team"];
+
+    fn read(query: &Query) -> Result<Self, QueryError> {
+        Ok(Self { team: query.text("team")?.map(ToOwned::to_owned) })
+    }
+}
 
 /// The explanation, on the page and as JSON.
 #[derive(Serialize)]
@@ -38,9 +50,8 @@ impl Explained {
         app: &App,
         current: &CurrentUser,
         id: &str,
-        query: Option<&str>,
+        query: &ExplainQuery,
     ) -> Result<Self, WebError> {
-        let query = Query::parse_strict(query, &["team"])?;
         let operator = current.permissions.operator;
         if !operator && !current.is_self(id) {
             return Err(WebError::NotFound);
@@ -50,7 +61,7 @@ impl Explained {
         let rules =
             Rules { policy: &app.config.policy, store: app.config.store, nested_groups, for_operator: operator };
         let explanation = explain::explain(&facts, rules);
-        let answer = match query.text("team")? {
+        let answer = match &query.team {
             None => None,
             Some(team) => {
                 let called = if operator { Some(app.db.teams_called(team).await?) } else { None };
@@ -143,11 +154,10 @@ impl ExplainPage {
 pub(in crate::http) async fn page(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
+    current: CurrentUser,
+    Params(query): Params<ExplainQuery>,
 ) -> Result<Html<String>, WebError> {
-    let current = CurrentUser::of(&app, &headers).await?;
-    let explained = Explained::read(&app, &current, &id, query.as_deref()).await?;
+    let explained = Explained::read(&app, &current, &id, &query).await?;
     let layout = Layout::for_user(&app, &current, "/people");
-    super::page(&ExplainPage { layout, current, explained })
+    html(&ExplainPage { layout, current, explained })
 }

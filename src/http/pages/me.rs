@@ -4,16 +4,14 @@ use askama::Template;
 use axum::response::Html;
 use http::HeaderMap;
 
-use super::formatting;
-use super::syncs::SyncView;
 use crate::db::SessionRow;
 use crate::explain::RoleReport;
-use crate::http::App;
-use crate::http::current_user::CurrentUser;
 use crate::http::error::WebError;
-use crate::http::layout::Layout;
-use crate::http::session_cookie;
-use crate::http::view_model::UserDetails;
+use crate::http::extract::CurrentUser;
+use crate::http::layout::{Layout, html};
+use crate::http::state::App;
+use crate::http::view_model::{SyncView, UserDetails};
+use crate::http::{formatting, session_cookie};
 
 #[derive(Template)]
 #[template(path = "me.html")]
@@ -40,8 +38,9 @@ pub(super) async fn page(
 ) -> Result<Html<String>, WebError> {
     let details = UserDetails::read(app, &current, &current.user.user_id).await?;
     let sessions = details.sessions(app, &current).await?;
-    let syncs = details.syncs(app).await?;
-    let last_sync = SyncView::all(app, &current, syncs.into_iter().take(1).collect()).await?.pop();
+    let mut syncs = details.syncs(app, &current).await?;
+    syncs.truncate(1);
+    let last_sync = SyncView::all(app, syncs).await?.pop();
     let as_of = match &last_sync {
         Some(sync) if sync.row.assigned_groups == "unknown" || sync.row.member_of == "unknown" => {
             let known = app.db.last_known_sync(&sync.row.object_id, sync.row.tenant_id).await?;
@@ -52,7 +51,7 @@ pub(super) async fn page(
     let layout = Layout::for_user(app, &current, "/");
     let this_session = session_cookie::name(app, headers).await?;
     let role = details.role(app);
-    super::page(&MePage { layout, current, details, role, last_sync, as_of, sessions, this_session, ended })
+    html(&MePage { layout, current, details, role, last_sync, as_of, sessions, this_session, ended })
 }
 
 impl MePage {

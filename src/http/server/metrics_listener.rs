@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{ConnectionTimeouts, accept, serve_connection};
-use crate::http::App;
+use crate::http::router;
+use crate::http::state::App;
 
 /// Maximum number of connections: a few scrapers with one or two each.
 const MAX_CONNECTIONS: usize = 16;
@@ -25,7 +26,7 @@ const TIMEOUTS: ConnectionTimeouts = ConnectionTimeouts {
 /// Serves the metrics until `stop`, which is canceled after the service has stopped, so that the shutdown can be
 /// observed.
 pub async fn serve_metrics(app: Arc<App>, listener: TcpListener, stop: CancellationToken) {
-    let router = TowerToHyperService::new(crate::http::metrics_router(&app));
+    let router = TowerToHyperService::new(router::metrics_router(&app));
     let answer = move |request| router.call(request);
     let connections = TaskTracker::new();
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));

@@ -1,8 +1,11 @@
 //! Counters, gauges and histograms. Every combination of label values has a series, created at the start.
 
+use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use prometheus_client::encoding::EncodeMetric;
+use prometheus_client::metrics::TypedMetric;
 use prometheus_client::metrics::counter::Counter as CounterSeries;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge as GaugeSeries;
@@ -37,11 +40,20 @@ pub enum Kind {
     Histogram,
 }
 
-/// Number of events.
-pub struct Counter<L> {
-    series: Box<[CounterSeries]>,
+/// All series of a metric with the labels `L`.
+pub struct Series<L, M> {
+    series: Box<[M]>,
     labels: PhantomData<fn(L)>,
 }
+
+impl<L: Labels, M> Series<L, M> {
+    fn of(&self, labels: L) -> &M {
+        &self.series[labels.index()]
+    }
+}
+
+/// Number of events.
+pub type Counter<L> = Series<L, CounterSeries>;
 
 impl<L: Labels> Counter<L> {
     pub fn add(&self, labels: L) {
@@ -49,29 +61,24 @@ impl<L: Labels> Counter<L> {
     }
 
     pub fn add_many(&self, labels: L, count: usize) {
-        if let Some(series) = self.series.get(labels.index()) {
-            series.inc_by(count as u64);
-        }
+        self.of(labels).inc_by(count as u64);
     }
 }
 
 /// Current value.
-pub struct Gauge<L> {
-    series: Box<[GaugeSeries]>,
-    labels: PhantomData<fn(L)>,
-}
+pub type Gauge<L> = Series<L, GaugeSeries>;
 
 impl<L: Labels> Gauge<L> {
     pub fn set(&self, labels: L, value: impl TryInto<i64>) {
-        if let (Some(series), Ok(value)) = (self.series.get(labels.index()), value.try_into()) {
-            series.set(value);
+        if let Ok(value) = value.try_into() {
+            self.of(labels).set(value);
         }
     }
 
     /// Increments the gauge until the guard is dropped.
     #[must_use]
     pub fn guard(&self, labels: L) -> GaugeGuard {
-        let series = self.series.get(labels.index()).cloned().unwrap_or_default();
+        let series = self.of(labels).clone();
         series.inc();
         GaugeGuard(series)
     }
@@ -87,16 +94,11 @@ impl Drop for GaugeGuard {
 }
 
 /// Distribution of durations, in seconds.
-pub struct Histogram<L> {
-    series: Box<[HistogramSeries]>,
-    labels: PhantomData<fn(L)>,
-}
+pub type Histogram<L> = Series<L, HistogramSeries>;
 
 impl<L: Labels> Histogram<L> {
     pub fn observe(&self, labels: L, duration: Duration) {
-        if let Some(series) = self.series.get(labels.index()) {
-            series.observe(duration.as_secs_f64());
-        }
+        self.of(labels).observe(duration.as_secs_f64());
     }
 }
 
@@ -108,40 +110,44 @@ pub(super) struct Registrar<'a> {
 
 impl Registrar<'_> {
     pub(super) fn counter<L: Labels>(&mut self, name: &'static str, help: &'static str) -> Counter<L> {
-        self.describe::<L>(format!("{name}_total"), Kind::Counter, help);
-        let family = Family::<LabelSet, CounterSeries>::default();
-        self.registry.register(name, help, family.clone());
-        let series = L::sets().iter().map(|set| family.get_or_create(set).clone()).collect();
-        Counter { series, labels: PhantomData }
+        self.register(name, help, Kind::Counter, CounterSeries::default)
     }
 
     pub(super) fn gauge<L: Labels>(&mut self, name: &'static str, help: &'static str) -> Gauge<L> {
-        self.describe::<L>(name.to_owned(), Kind::Gauge, help);
-        let family = Family::<LabelSet, GaugeSeries>::default();
-        self.registry.register(name, help, family.clone());
-        let series = L::sets().iter().map(|set| family.get_or_create(set).clone()).collect();
-        Gauge { series, labels: PhantomData }
+        self.register(name, help, Kind::Gauge, GaugeSeries::default)
     }
 
     pub(super) fn histogram<L: Labels>(&mut self, name: &'static str, help: &'static str) -> Histogram<L> {
-        self.describe::<L>(name.to_owned(), Kind::Histogram, help);
-        let create: fn() -> HistogramSeries = || HistogramSeries::new(BUCKETS);
-        let family = Family::<LabelSet, HistogramSeries, _>::new_with_constructor(create);
-        self.registry.register(name, help, family.clone());
-        let series = L::sets().iter().map(|set| family.get_or_create(set).clone()).collect();
-        Histogram { series, labels: PhantomData }
+        self.register(name, help, Kind::Histogram, || HistogramSeries::new(BUCKETS))
     }
 
     /// A gauge that is always 1 and has its information in a label.
-    pub(super) fn info(&mut self, name: &'static str, help: &'static str, label: [(&'static str, &'static str); 1]) {
-        let labels = label.iter().map(|(name, value)| (*name, vec![*value])).collect();
+    pub(super) fn info(&mut self, name: &'static str, help: &'static str, label: (&'static str, &'static str)) {
+        let labels = vec![(label.0, vec![label.1])];
         self.list.push(Metric { name: name.to_owned(), kind: Kind::Gauge, labels, help });
         let family = Family::<LabelSet, GaugeSeries>::default();
         self.registry.register(name, help, family.clone());
-        family.get_or_create(&label.to_vec()).set(1);
+        family.get_or_create(&vec![label]).set(1);
     }
 
-    fn describe<L: Labels>(&mut self, name: String, kind: Kind, help: &'static str) {
-        self.list.push(Metric { name, kind, labels: L::values(), help });
+    fn register<L, M>(&mut self, name: &str, help: &'static str, kind: Kind, create: fn() -> M) -> Series<L, M>
+    where
+        L: Labels,
+        M: EncodeMetric + TypedMetric + Clone + Debug + Send + Sync + 'static,
+    {
+        let suffix = if kind == Kind::Counter { "_total" } else { "" };
+        self.list.push(Metric { name: format!("{name}{suffix}"), kind, labels: L::values(), help });
+        let family = Family::<LabelSet, M, fn() -> M>::new_with_constructor(create);
+        self.registry.register(name, help, family.clone());
+        let series = combinations(&L::values()).iter().map(|set| family.get_or_create(set).clone()).collect();
+        Series { series, labels: PhantomData }
     }
+}
+
+/// All combinations of label values, in the order of [`Labels::index`].
+fn combinations(labels: &[(&'static str, Vec<&'static str>)]) -> Vec<LabelSet> {
+    labels.iter().fold(vec![LabelSet::new()], |sets, (name, values)| {
+        let with = |set: &LabelSet, value| [&set[..], &[(*name, value)]].concat();
+        sets.iter().flat_map(|set| values.iter().map(move |value| with(set, *value))).collect()
+    })
 }

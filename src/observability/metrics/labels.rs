@@ -16,10 +16,8 @@ pub trait Label: Copy + 'static {
 
 /// The labels of a metric: none, one, or two.
 pub trait Labels: Copy {
-    /// Index of these values in [`Labels::sets`].
+    /// Index among all combinations of label values; the last label varies fastest.
     fn index(self) -> usize;
-    /// All combinations of label values.
-    fn sets() -> Vec<Vec<(&'static str, &'static str)>>;
     /// Each label with its values.
     fn values() -> Vec<(&'static str, Vec<&'static str>)>;
 }
@@ -27,10 +25,6 @@ pub trait Labels: Copy {
 impl Labels for () {
     fn index(self) -> usize {
         0
-    }
-
-    fn sets() -> Vec<Vec<(&'static str, &'static str)>> {
-        vec![Vec::new()]
     }
 
     fn values() -> Vec<(&'static str, Vec<&'static str>)> {
@@ -43,10 +37,6 @@ impl<A: Label> Labels for A {
         Label::index(self)
     }
 
-    fn sets() -> Vec<Vec<(&'static str, &'static str)>> {
-        A::VALUES.iter().map(|(_, value)| vec![(A::NAME, *value)]).collect()
-    }
-
     fn values() -> Vec<(&'static str, Vec<&'static str>)> {
         vec![(A::NAME, A::VALUES.iter().map(|(_, value)| *value).collect())]
     }
@@ -55,11 +45,6 @@ impl<A: Label> Labels for A {
 impl<A: Label, B: Label> Labels for (A, B) {
     fn index(self) -> usize {
         Label::index(self.0) * B::VALUES.len() + Label::index(self.1)
-    }
-
-    fn sets() -> Vec<Vec<(&'static str, &'static str)>> {
-        let both = |a| B::VALUES.iter().map(move |(_, b)| vec![(A::NAME, a), (B::NAME, *b)]);
-        A::VALUES.iter().flat_map(|(_, a)| both(*a)).collect()
     }
 
     fn values() -> Vec<(&'static str, Vec<&'static str>)> {

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use entraway::session::IDENTITY_HEADERS;
+use entraway::identity_headers::IDENTITY_HEADERS;
 use reqwest::Method;
 use reqwest::header::LOCATION;
 use sha2::{Digest as _, Sha256};

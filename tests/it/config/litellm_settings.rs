@@ -15,12 +15,13 @@ fn proxy_only_keys_are_ignored_with_a_note() {
     let yaml = "litellm_settings:\n  drop_params: true\n  callbacks: [otel]\n  default_team_settings: [{team_id: x}]\n  \
                 cache_params: {password: \"${NONE}\"}\n";
     let notes = notes(yaml, NoteLevel::Debug);
-    let mut expected = ["drop_params", "callbacks", "cache_params"]
-        .map(|key| format!("litellm_settings.{key}: is a LiteLLM key and is ignored"))
-        .to_vec();
-    let said = "is a LiteLLM key and is ignored, except max_budget of the first entry";
-    expected.push(format!("litellm_settings.default_team_settings: {said}"));
-    assert_eq!(notes, expected);
+    let expected = [
+        "default_team_settings: is a LiteLLM key and is ignored, except max_budget of the first entry",
+        "drop_params: is a LiteLLM key and is ignored",
+        "callbacks: is a LiteLLM key and is ignored",
+        "cache_params: is a LiteLLM key and is ignored",
+    ];
+    assert_eq!(notes, expected.map(|note| format!("litellm_settings.{note}")));
 }
 
 /// A section as proxies of 1.110 have it.
@@ -31,6 +32,8 @@ litellm_settings:
   callbacks: [prometheus, otel]
   success_callback: ["langfuse"]
   drop_params: true
+  set_verbose: false
+  default_fallbacks: [gpt-4]
   num_retries: 2
   request_timeout: 600
   cache: true
@@ -91,6 +94,9 @@ fn misspelled_litellm_settings_key_is_rejected() {
         "config.yaml:1: litellm_settings.Default-Team-Params: unknown key",
     );
     for (slip, meant) in [
+        ("default-team-params", "default_team_params"),
+        ("entra_group_also_create_org", "entra_groups_also_create_orgs"),
+        ("default_internal_user_parms", "default_internal_user_params"),
         ("default_team_setings", "default_team_settings"),
         ("max_internal_users_budget", "max_internal_user_budget"),
         ("internal_user_budget_durations", "internal_user_budget_duration"),

@@ -39,6 +39,37 @@ fn logo_is_read_next_to_config_and_typed_by_content() {
 }
 
 #[test]
+fn svg_may_have_a_prolog_and_a_document_type() {
+    let folder = Folder::new("svg");
+    let kind = |content: &str| {
+        folder.write("logo", content);
+        let loaded = folder.load("pages: {logo_file: logo}", &least());
+        loaded.map(|loaded| loaded.config.pages.logo.unwrap().kind).map_err(|error| error.to_string())
+    };
+    let svg = "<svg xmlns=\"http://www.w3.org/2000/svg\"/>";
+    let entity = "<!DOCTYPE svg PUBLIC \"x\" \"y\" [ <!ENTITY ns \"http://www.w3.org/2000/svg\"> ]>";
+    for text in [
+        svg.to_owned(),
+        format!("\u{feff}<?xml version=\"1.0\"?>\n<!-- <html> -->\n<!DOCTYPE svg>\n{svg}"),
+        format!("{entity}<svg\nxmlns=\"&ns;\"></svg>"),
+    ] {
+        assert_eq!(kind(&text), Ok(LogoKind::Svg), "{text}");
+    }
+    for text in [
+        "",
+        "<",
+        "<html><svg xmlns=\"http://www.w3.org/2000/svg\"/></html>",
+        "<svgx xmlns=\"http://www.w3.org/2000/svg\"/>",
+        "<!-- <svg xmlns=\"http://www.w3.org/2000/svg\"/>",
+        "<!DOCTYPE svg [ <svg xmlns=\"http://www.w3.org/2000/svg\"/>",
+        "<?xml",
+        "\u{89}PNG\r\n\u{1a}\n",
+    ] {
+        assert!(kind(text).is_err_and(|message| message.contains("is neither")), "{text:?}");
+    }
+}
+
+#[test]
 fn unusable_logo_is_rejected_with_key_and_fix() {
     let folder = Folder::new("bad-logo");
     let padding = "x".repeat(256 * 1024 - SVG.len() - 7);

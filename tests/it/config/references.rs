@@ -56,3 +56,24 @@ fn variable_value_cannot_change_the_yaml_structure() {
     assert_eq!(lines.len(), 1, "{lines:#?}");
     assert!(lines[0].contains("access.allowed_email_domains[0]: is not a domain"), "{lines:#?}");
 }
+
+#[test]
+fn other_dollar_signs_are_text() {
+    let env = and(and(least(), "A", "x${B}"), "EMPTY", "");
+    let name = |text: &str| read(&format!("pages: {{name: '{text}'}}"), &env);
+    for (text, expanded) in [
+        ("<${A}|${A}>", "<x${B}|x${B}>"),
+        ("a$b", "a$b"),
+        ("$A", "$A"),
+        ("$", "$"),
+        ("$$", "$$"),
+        ("$${A}", "${A}"),
+        ("é$é", "é$é"),
+    ] {
+        assert_eq!(name(text).unwrap().config.pages.name.as_deref(), Some(expanded), "{text}");
+    }
+    for text in ["${", "${A", "${9A}", "${S3 cret}", "${A:-S3cret}", "${EMPTY}"] {
+        let error = name(text).unwrap_err().to_string();
+        assert!(error.starts_with("config.yaml:1: pages.name: ") && !error.contains("S3"), "{text} gave {error}");
+    }
+}

@@ -227,3 +227,31 @@ fn invalid_cookie_key_names_its_index_and_size() {
         "{error}"
     );
 }
+
+#[test]
+fn cookie_key_accepts_each_form_of_base64() {
+    let text = key(0xFB);
+    let url_safe = text.replace('+', "-").replace('/', "_");
+    let broken = format!("{}\\n{}\\n", &text[..64], &text[64..]);
+    for form in [&text, text.trim_end_matches('='), &url_safe, &broken] {
+        let keys = good(&format!("session: {{cookie_keys: [\"{form}\"]}}")).session.cookie_keys;
+        assert_eq!(keys[0].as_bytes(), &[0xFB; 64], "{form:?}");
+        assert_eq!(format!("{keys:?}"), "[CookieKey([REDACTED])]");
+    }
+    let begin = "config.yaml:1: session.cookie_keys[0]: is not base64. Create one with: openssl";
+    assert_said("session: {cookie_keys: ['not base64!']}", begin);
+}
+
+#[test]
+fn path_that_may_be_a_secret_is_not_repeated() {
+    let key = "vrX1/6PqZ0tT8yJ+/Kd2Q9mLw3aB5cD7eF9gH1iJ2kL4mN6oP8qR0sT2uV4wX6yZ";
+    let secrets = [&*self::key(0xFB), key, "two words", "postgres://u:p@h/db", "abc8Q~0123456789012345678901234567890"];
+    let paths = ["/run/secrets/client_secret", "client_secret.txt", "secrets/db", "/var/run/entraway/client_secret_2"];
+    for (names, shown) in [(&secrets[..], false), (&paths, true)] {
+        for name in names {
+            let said = said(&format!("session: {{cookie_keys_file: '{name}'}}")).concat();
+            assert_eq!(said.contains(&format!("{name:?} cannot be read")), shown, "{said}");
+            assert_eq!(said.contains("the file (the value does not look like a path) cannot"), !shown, "{said}");
+        }
+    }
+}

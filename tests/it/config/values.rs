@@ -18,12 +18,8 @@ fn max_connections_requires_an_integer_in_range() {
     for (value, read) in [("1", 1), ("1000", 1000)] {
         assert_eq!(good(&format!("database: {{max_connections: {value}}}")).database.max_connections, read);
     }
-    for value in ["0", "1001", "-1", "1.0", "99999999999999999999", "\"10\"", "true", "[10]"] {
-        assert_said(
-            &format!("database: {{max_connections: {value}}}"),
-            "config.yaml:1: database.max_connections: must be a whole number",
-        );
-    }
+    let values = ["0", "1001", "-1", "1.0", "99999999999999999999", "\"10\"", "true", "[10]"];
+    insta::assert_snapshot!(problems_of(values.map(|value| format!("database: {{max_connections: {value}}}"))));
 }
 
 #[test]
@@ -56,7 +52,6 @@ fn limits_require_integers_and_only_rates_can_be_zero() {
             );
         }
     }
-    assert_said("limits: {sign_ins: 3}", "config.yaml:1: limits.sign_ins: unknown key. Valid keys: connections, ");
 }
 
 #[test]
@@ -71,6 +66,29 @@ fn clients_are_distinguishable_unless_a_proxy_is_unnamed() {
     }
     let local = and(least(), "PROXY_BASE_URL", "http://localhost:8080");
     assert!(read("", &local).unwrap().config.server.knows_client_addresses(), "people come without a proxy");
+}
+
+#[test]
+fn tenant_is_an_id_a_domain_or_a_keyword() {
+    let tenant = |text: &str| {
+        let mut env = least();
+        env.remove("MICROSOFT_TENANT");
+        let yaml = format!("entra: {{tenant: '{text}', allowed_tenants: [{ID}]}}");
+        let single = yaml.replace(&format!(", allowed_tenants: [{ID}]"), "");
+        read(&single, &env).or_else(|_| read(&yaml, &env)).map(|loaded| loaded.config.entra.tenant)
+    };
+    let id = "11111111-2222-3333-4444-AAAAAAAAAAAA";
+    for (text, expected) in [
+        (id, Tenant::Id(id.parse().unwrap())),
+        ("Contoso.onmicrosoft.com", Tenant::Domain("contoso.onmicrosoft.com".into())),
+        ("organizations", Tenant::Organizations),
+        ("COMMON", Tenant::Common),
+    ] {
+        assert_eq!(tenant(text).unwrap(), expected, "{text}");
+    }
+    let personal = "9188040d-6c67-4c5b-b112-36a304b66dad";
+    let invalid = ["", "contoso", "11111111-2222", "https://contoso.com", "10.0.0.1", "Consumers", personal];
+    insta::assert_snapshot!(invalid.map(|text| tenant(text).unwrap_err().to_string() + "\n").concat());
 }
 
 #[test]
@@ -112,9 +130,8 @@ fn cloud_selects_hosts_and_urls_override_them() {
     assert_eq!(entra.authority_url.as_str(), "http://127.0.0.1:9/x");
     assert_eq!(entra.graph_url.as_str(), "http://[::1]:9/v1.0");
     for key in ["authority_url", "graph_url"] {
-        for url in ["http://login.example.com", "https://u:p@e.com", "https://e.com?x", "https://e.com#x", "e.com"] {
-            assert_said(&format!("entra:\n  {key}: {url}\n"), &format!("config.yaml:2: entra.{key}: "));
-        }
+        let urls = ["http://login.example.com", "https://u:p@e.com", "https://e.com?x", "https://e.com#x", "e.com"];
+        insta::assert_snapshot!(problems_of(urls.map(|url| format!("entra:\n  {key}: {url}"))));
     }
 }
 
@@ -124,20 +141,8 @@ fn durations_require_a_unit_and_a_range() {
         let ttl = good(&format!("sync: {{assigned_groups_ttl: {value}}}")).sync.assigned_groups_ttl;
         assert_eq!(ttl, Duration::from_secs(seconds), "{value}");
     }
-    for (value, expected) in [
-        ("60", "is a number without a unit. Write 60s"),
-        ("\"60\"", "is a number without a unit. Add a unit"),
-        ("soon", "is not a duration"),
-        ("1.5", "is not a duration"),
-        ("true", "is not a duration"),
-        ("61m", "must be from 0s to 1h"),
-        ("-1s", "is not a duration"),
-    ] {
-        assert_said(
-            &format!("sync: {{assigned_groups_ttl: {value}}}"),
-            &format!("config.yaml:1: sync.assigned_groups_ttl: {expected}"),
-        );
-    }
+    let values = ["60", "\"60\"", "soon", "1.5", "true", "61m", "-1s", "0", "\"0\"", "\"\"", "[60s]"];
+    insta::assert_snapshot!(problems_of(values.map(|value| format!("sync: {{assigned_groups_ttl: {value}}}"))));
 }
 
 #[test]
@@ -146,12 +151,12 @@ fn idle_timeout_cannot_exceed_the_lifetime() {
     assert_eq!((session.idle_timeout, session.lifetime), (Duration::from_hours(4), Duration::from_hours(4)));
     good("session: {idle_timeout: 1m, lifetime: 1m}");
     good("session: {idle_timeout: 30d, lifetime: 30d}");
-    assert_said(
+    insta::assert_snapshot!(problems_of([
         "session: {idle_timeout: 25h}",
-        "config.yaml:1: session.idle_timeout: is longer than session.lifetime (1day)",
-    );
-    assert_said("session: {idle_timeout: 59s}", "config.yaml:1: session.idle_timeout: must be from 1m to 30days");
-    assert_said("session: {lifetime: 31d}", "config.yaml:1: session.lifetime: must be from 1m to 30days");
+        "session: {idle_timeout: 59s}",
+        "session: {lifetime: 31d}",
+        "session: {idle_timeout: 25h, lifetime: 31d}",
+    ]));
 }
 
 #[test]
@@ -172,12 +177,8 @@ fn require_group_needs_a_service_principal_id() {
 fn email_domains_are_normalized() {
     let policy = good("access: {allowed_email_domains: [Contoso.COM, \"@fabrikam.com\"]}").policy;
     assert_eq!(policy.allowed_email_domains.into_iter().collect::<Vec<_>>(), ["contoso.com", "fabrikam.com"]);
-    for value in ["[\"\"]", "[\"*\"]", "[a@b.com]", "[localhost]", "contoso.com", "[4]", "[~]"] {
-        assert_said(
-            &format!("access: {{allowed_email_domains: {value}}}"),
-            "config.yaml:1: access.allowed_email_domains",
-        );
-    }
+    let values = ["[\"\"]", "[\"*\"]", "[a@b.com]", "[localhost]", "contoso.com", "[4]", "[~]"];
+    insta::assert_snapshot!(problems_of(values.map(|value| format!("access: {{allowed_email_domains: {value}}}"))));
 }
 
 #[test]

@@ -66,7 +66,7 @@ async fn responses_have_security_headers_and_no_store() {
 
 /// The routes as the router names them, each with something in place of its variables.
 fn routes() -> Vec<String> {
-    let source = include_str!("../../../src/http.rs");
+    let source = include_str!("../../../src/http/router.rs");
     let routes = source.split(".route(\"").skip(1).map(|rest| rest.split('"').next().unwrap());
     routes
         .map(|route| route.replace("{name}", "entraway.css").replace("{*path}", "a/b").replace(['{', '}'], ""))
@@ -82,7 +82,7 @@ async fn every_route_and_method_has_security_headers() {
     let mut paths = routes();
     assert!(
         paths.len() > 8 && paths.iter().any(|path| path == "/sso/callback"),
-        "the routes of src/http.rs: {paths:?}"
+        "the routes of src/http/router.rs: {paths:?}"
     );
     paths.extend(["/nothing", "/assets/%ff", "/%00", "//", "/assets/nothing.css"].map(str::to_owned));
     for path in paths {

@@ -1,4 +1,4 @@
-//! `?group=…&team=…&organization=…&role=…`: only for those who are in any of these.
+//! Access requirements: `?group=…&team=…&organization=…&role=…`, of which one has to match.
 
 use super::{alice, tells_nobody, verify};
 use crate::support::sql_fixtures::{MAKE_ORGANIZATION, MAKE_TEAM};
@@ -23,7 +23,7 @@ async fn access_requirement_any_match_passes_and_none_is_403() {
         (403, format!("group={other}")),
         (403, format!("team={other}&organization={other}")),
         (403, "role=proxy_admin&role=proxy_admin_viewer".to_owned()),
-        // Ids are compared to the letter, as the database has them.
+        // IDs are compared exactly.
         (403, format!("team={}", group.to_string().to_uppercase())),
         (403, format!("team={group}%20")),
         (403, "team=%27%20or%201=1--".to_owned()),
@@ -34,8 +34,8 @@ async fn access_requirement_any_match_passes_and_none_is_403() {
             assert_eq!(answer.code(), "not_in_any");
             tells_nobody(&answer);
         }
-        let nobody = verify(&mut Browser::new(), &service, &format!("/auth/verify?{query}"), &[]).await;
-        assert_eq!(nobody.status, 401, "{query}, for nobody");
+        let anonymous = verify(&mut Browser::new(), &service, &format!("/auth/verify?{query}"), &[]).await;
+        assert_eq!(anonymous.status, 401, "{query}, without a session");
     }
 }
 
@@ -67,8 +67,8 @@ async fn access_requirement_denies_teams_of_other_users() {
     let world = World::new().await;
     let service = world.service().await;
     let mut browser = alice(&world, &service).await;
-    world.by_hand(MAKE_TEAM, &[&"t-1", &"Somebody else's"]).await;
-    world.by_hand(MAKE_ORGANIZATION, &[&"o-1", &"Somebody else's"]).await;
+    world.by_hand(MAKE_TEAM, &[&"t-1", &"Others"]).await;
+    world.by_hand(MAKE_ORGANIZATION, &[&"o-1", &"Others"]).await;
     for query in ["team=t-1", "organization=o-1", "group=t-1", "group=o-1"] {
         let answer = verify(&mut browser, &service, &format!("/auth/verify?{query}"), &[]).await;
         assert_eq!(answer.status, 403, "{query}: {answer:#?}");

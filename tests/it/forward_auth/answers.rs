@@ -1,4 +1,4 @@
-//! 200 with the identity, 401 for nobody, and every header on every answer.
+//! 200 with the identity, 401 without a session, and every identity header on every answer.
 
 use reqwest::Method;
 use rstest::rstest;
@@ -16,7 +16,7 @@ async fn verify_returns_identity_headers_for_any_method(#[values(Native, LiteLlm
     let mut browser = world.sign_in(&service, person).await;
     for method in ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND"] {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
-        // As a form of another site that the proxy guards: that is the upstream's to judge.
+        // As a form of another site behind the proxy: the upstream decides about the origin.
         let request =
             browser.request(method.clone(), service.at("/auth/verify")).header("Origin", "https://app.example");
         let answer = browser.send(request).await;
@@ -83,7 +83,7 @@ async fn verify_email_header_is_only_the_signin_address(#[values(Native, LiteLlm
         assert_eq!(answer.status, 200, "{answer:#?}");
         one(&answer.headers, "x-auth-request-email").to_owned()
     };
-    // Nobody verifies the mail, and an administrator of any tenant can enter one for a user.
+    // The `email` claim is not verified: an administrator of any tenant can enter any address.
     change("no-address");
     let mut first = world.sign_in(&service, person).await;
     assert_eq!(told(&mut first).await, "", "from the database");
@@ -150,10 +150,10 @@ async fn verify_rejects_session_of_deleted_user(#[values(Native, LiteLlm)] store
     let id = person.to_string();
     world.by_hand(DELETE_USER, &[&id]).await;
     if store == LiteLlm {
-        // The proxy's own tables tell of nothing: what is remembered counts for a minute, as in the proxy itself.
+        // LiteLLM's tables do not notify: a cached session counts for a minute, as in the proxy itself.
         world.clock.advance(chrono::TimeDelta::seconds(61));
     }
-    super::until("she is nobody", async || status(&mut browser, &service).await == 401).await;
+    super::until("the session is rejected", async || status(&mut browser, &service).await == 401).await;
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The signed statement of who somebody is, checked as an upstream checks it.
+//! Assertions, verified as an upstream verifies them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,12 +27,12 @@ pub(crate) async fn keys(service: &Service) -> JwkSet {
     serde_json::from_str(&answer.body).unwrap()
 }
 
-/// The claims, if one of these keys signed them; times are looked at by the tests themselves.
+/// The claims, if one of these keys signed them. The tests check the times themselves.
 fn checked(assertion: &str, keys: &JwkSet) -> Result<Value, String> {
     checked_by(AUDIENCE, assertion, keys)
 }
 
-/// The same at the upstream that expects this audience.
+/// The same for an upstream that expects this audience.
 fn checked_by(audience: &str, assertion: &str, keys: &JwkSet) -> Result<Value, String> {
     let header = jsonwebtoken::decode_header(assertion).unwrap();
     assert_eq!(header.alg, Algorithm::ES256);
@@ -48,7 +48,7 @@ async fn assertion(browser: &mut Browser, service: &Service) -> String {
     assertion_for(browser, service, "/auth/verify", &[]).await
 }
 
-/// The assertion on the answer to a proxy that tells this much of the request.
+/// The assertion in the answer to a proxy that sends these headers.
 async fn assertion_for(browser: &mut Browser, service: &Service, path: &str, told: &[(&str, &str)]) -> String {
     let answer = verify(browser, service, path, told).await;
     assert_eq!(answer.status, 200, "{answer:#?}");
@@ -105,7 +105,7 @@ async fn assertion_verifies_at_an_upstream() {
 /// A header's name and value.
 type Line = (&'static str, String);
 
-/// As each proxy names the host of an upstream: the proxy, the path that it asks, its headers.
+/// How each proxy names the host of an upstream: the proxy, the path that it requests, its headers.
 fn named(host: &str) -> [(&'static str, &'static str, Vec<Line>); 3] {
     let proto = ("x-forwarded-proto", "https".to_owned());
     let uri = ("x-forwarded-uri", "/x".to_owned());
@@ -223,7 +223,7 @@ async fn assertion_keys_rotate_and_overlap_in_the_jwks() {
 
     world.clock.advance(TimeDelta::minutes(11));
     let second = assertion(&mut browser, &service).await;
-    assert_ne!(kid(&second), kid(&first), "everybody has had time to learn of the new key");
+    assert_ne!(kid(&second), kid(&first), "upstreams have had time to fetch the new key");
     let published = keys(&service).await;
     for (which, token) in [("old", &late), ("new", &second)] {
         checked(token, &published).unwrap_or_else(|error| panic!("what the {which} key signed: {error}"));
@@ -246,7 +246,7 @@ async fn deleted_assertion_key_signs_nothing_after_a_minute() {
     assertion(&mut browser, &service).await;
     let keys = keys(&service).await;
     sqlx::query("delete from entraway.assertion_keys").execute(&world.pool).await.unwrap();
-    // An operator's way to take a key that was stolen out of use: within a minute there is another one.
+    // An operator deletes a stolen key. Within a minute, another one signs.
     world.clock.advance(TimeDelta::seconds(61));
     let another = assertion(&mut browser, &service).await;
     checked(&token, &keys).unwrap();

@@ -1,4 +1,4 @@
-//! Many who are not in memory, at the same moment: they are looked up together, and each is told what holds for them alone.
+//! Concurrent lookups of sessions that are not cached: they are batched, and each gets the answer for its own user.
 
 use std::time::Duration;
 
@@ -10,10 +10,9 @@ use super::{alice, one, status, until, verify};
 use crate::support::scene::{many_assigned, person, until_it_waits};
 use crate::support::{Browser, LiteLlm, Native, StoreKind, World, join_all};
 
-/// Everybody whose question arrives while this is held waits for the database.
+/// Lookups wait for the database while this lock is held.
 const LOCK: &str = "lock table entraway.sessions in access exclusive mode";
 
-/// A row that nobody can read is somebody's own trouble.
 #[tokio::test]
 async fn unreadable_session_does_not_fail_its_batch() {
     let world = World::of(LiteLlm).await;
@@ -44,7 +43,7 @@ async fn unreadable_session_does_not_fail_its_batch() {
         status(&mut again.1, &service),
         free
     );
-    assert_eq!(answers, (200, 500, 200, 500, ()), "Bob, Alice whose id is none, and both again");
+    assert_eq!(answers, (200, 500, 200, 500, ()), "Bob, Alice with an unreadable ID, and both again");
 }
 
 #[tokio::test]
@@ -55,13 +54,13 @@ async fn canceled_lookups_do_not_fail_other_waiters() {
     let second = world.service().await;
     let mut lock = world.pool.begin().await.unwrap();
     sqlx::query(LOCK).execute(&mut *lock).await.unwrap();
-    // As many as there are questions, and more, leave without an answer.
+    // More requests than concurrent batches are canceled before their answer.
     let impatient = (0..10).map(|_| async {
         let mut browser = browser.clone();
         tokio::time::timeout(Duration::from_millis(300), status(&mut browser, &second)).await
     });
     let left = join_all(impatient).await;
-    assert!(left.iter().all(Result::is_err), "the lock keeps everybody waiting: {left:?}");
+    assert!(left.iter().all(Result::is_err), "the lock keeps all lookups waiting: {left:?}");
     until_it_waits(&world).await;
     let free = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
@@ -69,12 +68,12 @@ async fn canceled_lookups_do_not_fail_other_waiters() {
     };
     let stayed = join_all((0..10).map(|_| async { status(&mut browser.clone(), &second).await }));
     let (stayed, ()) = tokio::join!(stayed, free);
-    assert_eq!(stayed, [200; 10], "those who came behind them and stayed");
+    assert_eq!(stayed, [200; 10], "lookups that came later and were not canceled");
     let known = async || second.app.sessions().cached_count() == 1;
-    until("Alice is remembered", known).await;
+    until("the session is cached", known).await;
 }
 
-/// Questions that follow one another share a connection for a while, and then take another one: the same, if there is but one.
+/// Consecutive lookups share a connection for a while and then acquire another one, which may be the same.
 #[tokio::test]
 async fn held_connection_is_released_before_acquiring_another() {
     let world = World::new().await;
@@ -83,13 +82,13 @@ async fn held_connection_is_released_before_acquiring_another() {
     let mut callers = store.session_reader();
     for n in 0..3 {
         let found = callers.read(&[[0; 32]], world.clock.now(), TimeDelta::hours(1)).await;
-        let found = found.unwrap_or_else(|error| panic!("question {n} on the one connection: {error}"));
-        assert!(found.is_empty(), "nobody has that token");
+        let found = found.unwrap_or_else(|error| panic!("lookup {n} on the only connection: {error}"));
+        assert!(found.is_empty(), "no session has that token");
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
 }
 
-/// Many sessions at once.
+/// Many sessions.
 mod slow {
     use super::*;
 
@@ -104,17 +103,17 @@ mod slow {
             let who = person(&world, &format!("Person {n}"), &groups[n % 4..=n % 4 + n % 2]);
             browsers.push((who, world.sign_in(&first, who).await));
         }
-        // A session that was, and one that never was.
+        // A session that has ended, and a browser without one.
         let mut gone = browsers[0].1.clone();
         sqlx::query("delete from entraway.sessions where user_id = $1")
             .bind(browsers.remove(0).0.to_string())
             .execute(&world.pool)
             .await
             .unwrap();
-        let mut nobody = Browser::new();
+        let mut anonymous = Browser::new();
 
         world.clock.advance(TimeDelta::minutes(5));
-        // Nobody is known to this one.
+        // The cache of this replica is empty.
         let second = world.service().await;
         world.statements().await;
         let mut lock = world.pool.begin().await.unwrap();
@@ -128,16 +127,16 @@ mod slow {
             let header = |name| one(&answer.headers, name).to_owned();
             (*who, answer.status.as_u16(), header("x-auth-request-user"), header("x-auth-request-teams"))
         });
-        let (answers, gone, nobody, ()) =
-            tokio::join!(join_all(asks), status(&mut gone, &second), status(&mut nobody, &second), free);
+        let (answers, gone, anonymous, ()) =
+            tokio::join!(join_all(asks), status(&mut gone, &second), status(&mut anonymous, &second), free);
         let rows = world.rows().await;
         for (who, status, user, teams) in answers {
-            assert_eq!((status, user), (200, who.to_string()), "{who} was told about somebody else");
+            assert_eq!((status, user), (200, who.to_string()), "{who} got the answer of another user");
             let mut expected = rows.teams_of(who);
             expected.sort();
             assert_eq!(teams, expected.join(","), "the teams of {who}");
         }
-        assert_eq!((gone, nobody), (401, 401), "who has no session is nobody, whoever asks beside them");
+        assert_eq!((gone, anonymous), (401, 401), "no session, in a batch with live ones");
 
         let left_behind = async || {
             sqlx::query_scalar::<_, i64>(
@@ -147,11 +146,11 @@ mod slow {
             .await
             .unwrap()
         };
-        until("each idle clock was moved", async || left_behind().await == 0).await;
+        until("each last_seen_at is updated", async || left_behind().await == 0).await;
         let statements = world.statements().await;
         for what in ["select s.token_hash", "update entraway.sessions set last_seen_at"] {
             let calls: i64 = statements.iter().filter(|(sql, _)| sql.starts_with(what)).map(|(_, calls)| calls).sum();
-            assert!((1..=10).contains(&calls), "{calls} times «{what} …» for 40 who came at once: {statements:#?}");
+            assert!((1..=10).contains(&calls), "{calls} times «{what} …» for 40 concurrent lookups: {statements:#?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Each proxy asks in its own way, and is answered in it: a redirect where the browser gets it, a 401 elsewhere.
+//! Proxy kinds: a redirect to the sign-in if the proxy passes it to the browser, a 401 otherwise.
 
 use reqwest::header::LOCATION;
 
@@ -7,7 +7,7 @@ use crate::support::{Answer, Browser, World};
 
 const PAGE_SIZE: (&str, &str) = ("accept", "text/html,application/xhtml+xml");
 
-/// A host that people may be sent back to, as the configuration's check would ask for it.
+/// A return host, in the form that the configuration accepts.
 fn with_an_app(config: &mut entraway::config::Config) {
     trusting(config);
     config.server.public_url = "https://sso.contoso.example".parse().unwrap();
@@ -30,7 +30,7 @@ fn leads_to(answer: &Answer, expected: &str) {
     tells_nobody(answer);
 }
 
-/// What Traefik and Caddy send along.
+/// The headers of Traefik and Caddy.
 fn forwarded<'a>(host: &'a str, uri: &'a str) -> [(&'a str, &'a str); 4] {
     [
         ("x-forwarded-method", "GET"),
@@ -51,7 +51,7 @@ async fn redirecting_proxies_return_to_destination_after_signin() {
     let answer = verify(&mut browser, &service, "/auth/verify", &headers).await;
     leads_to(&answer, &sign_in(Some(&format!("https://app.contoso.example{uri}"))));
 
-    // All the way: the browser follows, signs in, and is sent to where it was going.
+    // The browser follows the redirect, signs in, and arrives at the requested page.
     let (alice, _) = world.alice();
     let begun = browser.get(service.here(&answer.location())).await;
     let callback = browser.pick(&world.simulator, &service, &begun.location(), alice).await;
@@ -94,7 +94,7 @@ async fn nginx_gets_401_with_the_signin_url_header() {
     let world = World::new().await;
     let service = world.service_with(with_an_app).await;
     let original = ("x-original-url", "https://app.contoso.example/a?b=c");
-    // A client's own `X-Forwarded-…` comes through nginx.
+    // nginx passes on a client's own `X-Forwarded-…`.
     let mut headers = forwarded("evil.example", "/x").to_vec();
     headers.extend([PAGE_SIZE, original]);
     let answer = verify(&mut Browser::new(), &service, "/auth/verify", &headers).await;

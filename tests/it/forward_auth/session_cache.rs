@@ -1,4 +1,4 @@
-//! What is remembered in memory, and how it is forgotten: on every replica, within a second.
+//! The session cache: a change invalidates it on every replica within a second.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use super::{alice, one, remembers, status, trusting, until, verify};
 use crate::support::sql_fixtures::MAKE_TEAM;
 use crate::support::{Answer, LiteLlm, Native, StoreKind, World};
 
-/// Ends all sessions as nobody should: the database tells nobody of it. So whoever still gets in is remembered.
+/// Deletes all sessions without a notification. A session that is still accepted comes from the cache.
 async fn delete_sessions_silently(world: &World) {
     sqlx::query("delete from entraway.sessions").execute(&world.pool).await.unwrap();
 }
@@ -28,12 +28,12 @@ async fn cached_session_is_used_for_at_most_a_minute(#[values(Native, LiteLlm)] 
     for _ in 0..10 {
         assert_eq!(status(&mut browser, &service).await, 200);
     }
-    assert_eq!(world.statements().await, [], "ten questions about a session that is known");
+    assert_eq!(world.statements().await, [], "ten requests with a cached session");
     delete_sessions_silently(&world).await;
     world.clock.advance(TimeDelta::seconds(55));
-    assert_eq!(status(&mut browser, &service).await, 200, "nobody told of it");
+    assert_eq!(status(&mut browser, &service).await, 200, "there was no notification");
     world.clock.advance(TimeDelta::seconds(6));
-    assert_eq!(status(&mut browser, &service).await, 401, "what is a minute old is read anew");
+    assert_eq!(status(&mut browser, &service).await, 401, "a minute-old entry is read again");
 }
 
 const FOR_PAGES: [&str; 5] = [
@@ -44,11 +44,11 @@ const FOR_PAGES: [&str; 5] = [
     "x-frame-options",
 ];
 
-/// Whoever may pass is told so before any layer, unless there is a body, which goes the whole way.
+/// An allowed request without a body takes the fast path; one with a body takes the regular route.
 #[rstest]
 #[tokio::test]
 async fn verify_response_is_the_same_on_and_off_the_fast_path(#[values(Native, LiteLlm)] store: StoreKind) {
-    // Another test's log, which hears of all threads, would have every answer go the whole way.
+    // A test that logs at debug level, in any thread, would disable the fast path.
     let _quiet = tracing::subscriber::set_default(tracing::subscriber::NoSubscriber::default());
     let world = World::of(store).await;
     let service = world.service_with(trusting).await;
@@ -69,33 +69,33 @@ async fn verify_response_is_the_same_on_and_off_the_fast_path(#[values(Native, L
             assert_eq!(
                 (before, service.app.sessions().cached_count()),
                 (0, 1),
-                "the first one was read, and then kept"
+                "the first one was read and then cached"
             );
         }
-        let remembered = verify(&mut browser, &service, path, &asked).await;
-        assert_eq!(headers(&read), headers(&remembered), "{path}");
+        let cached = verify(&mut browser, &service, path, &asked).await;
+        assert_eq!(headers(&read), headers(&cached), "{path}");
         let with_body =
             browser.request(Method::GET, service.at(path)).header("x-request-id", "from-the-proxy").body("x");
-        let whole_way = browser.send(with_body).await;
-        // What tells a browser what a page may do is on the whole way alone: so each of the two was gone here.
+        let regular = browser.send(with_body).await;
+        // Only the regular route adds headers for pages, so the two requests took different ways.
         let (for_pages, rest): (Vec<_>, Vec<_>) =
-            headers(&whole_way).into_iter().partition(|(name, _)| FOR_PAGES.contains(&name.as_str()));
-        assert_eq!(headers(&remembered), rest, "{path}");
+            headers(&regular).into_iter().partition(|(name, _)| FOR_PAGES.contains(&name.as_str()));
+        assert_eq!(headers(&cached), rest, "{path}");
         assert_eq!(for_pages.len(), FOR_PAGES.len(), "{path}: {for_pages:?}");
-        assert_eq!(one(&remembered.headers, "x-request-id"), "from-the-proxy");
-        for answer in [&read, &remembered, &whole_way] {
+        assert_eq!(one(&cached.headers, "x-request-id"), "from-the-proxy");
+        for answer in [&read, &cached, &regular] {
             assert_eq!(one(&answer.headers, "cross-origin-resource-policy"), "same-origin", "{path}");
             assert_eq!(one(&answer.headers, "x-content-type-options"), "nosniff", "{path}");
         }
     }
     let twice = [("x-request-id", "from-the-proxy"), ("x-request-id", "from-the-client")];
     let answer = verify(&mut browser, &service, "/auth/verify", &twice).await;
-    assert!(!one(&answer.headers, "x-request-id").starts_with("from-the"), "of two ids one may be the client's");
+    assert!(!one(&answer.headers, "x-request-id").starts_with("from-the"), "of two IDs, one may be the client's");
     let (one_id, another) = (
         one(&verify(&mut browser, &service, "/auth/verify", &[]).await.headers, "x-request-id").to_owned(),
         one(&verify(&mut browser, &service, "/auth/verify", &[]).await.headers, "x-request-id").to_owned(),
     );
-    assert_ne!(one_id, another, "each answer has an id of its own");
+    assert_ne!(one_id, another, "each answer has its own ID");
 }
 
 #[tokio::test]
@@ -107,7 +107,7 @@ async fn expired_session_is_rejected_from_cache() {
     world.clock.advance(TimeDelta::seconds(50));
     assert_eq!(status(&mut browser, &service).await, 200);
     world.clock.advance(TimeDelta::seconds(41));
-    assert_eq!(status(&mut browser, &service).await, 401, "after 90 seconds, 41 of them remembered");
+    assert_eq!(status(&mut browser, &service).await, 401, "after 90 seconds, 41 of them cached");
 }
 
 #[tokio::test]
@@ -118,7 +118,7 @@ async fn idle_timeout_applies_to_cached_sessions() {
     remembers(&service).await;
     for _ in 0..30 {
         world.clock.advance(TimeDelta::seconds(20));
-        assert_eq!(status(&mut used, &service).await, 200, "used all the time, for ten minutes");
+        assert_eq!(status(&mut used, &service).await, 200, "used for ten minutes");
     }
     world.clock.advance(TimeDelta::seconds(241));
     assert_eq!(status(&mut used, &service).await, 401, "not used for four minutes");
@@ -139,7 +139,7 @@ async fn signout_reaches_other_replicas_within_a_second(#[values(Native, LiteLlm
     browser.post(here.at("/sso/logout")).await;
     assert_eq!(status(&mut old, &here).await, 401, "where the sign-out was");
     let begin = Instant::now();
-    until("the other replica knows", async || status(&mut old, &elsewhere).await == 401).await;
+    until("the other replica rejects the session", async || status(&mut old, &elsewhere).await == 401).await;
     assert!(begin.elapsed() < Duration::from_secs(1), "it took {:?}", begin.elapsed());
 }
 
@@ -197,7 +197,7 @@ async fn manual_changes_reach_cached_sessions_within_a_second() {
         ("delete from entraway.organization_members", "organizations", String::new()),
         ("truncate entraway.team_members", "teams", String::new()),
     ] {
-        // Remembered as it was.
+        // Caches the state before the change.
         assert_eq!(status(&mut browser, &service).await, 200);
         let begin = Instant::now();
         sqlx::query(AssertSqlSafe(sql.to_owned())).execute(&world.pool).await.unwrap();
@@ -208,14 +208,14 @@ async fn manual_changes_reach_cached_sessions_within_a_second() {
         .await;
         assert!(begin.elapsed() < Duration::from_secs(1), "{sql}: it took {:?}", begin.elapsed());
     }
-    // Spend is nothing that sessions tell.
+    // A change of spend does not notify.
     assert_eq!(status(&mut browser, &service).await, 200);
     sqlx::query("update entraway.team_members set spend = spend + 1").execute(&world.pool).await.unwrap();
     sqlx::query("update entraway.users set spend = spend + 1").execute(&world.pool).await.unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;
     world.statements().await;
     assert_eq!(status(&mut browser, &service).await, 200);
-    assert_eq!(world.statements().await, [], "what was spent makes nobody read anew");
+    assert_eq!(world.statements().await, [], "a change of spend invalidates no session");
 }
 
 #[tokio::test]
@@ -227,11 +227,11 @@ async fn cache_is_not_used_while_the_listener_is_disconnected() {
     assert_eq!(status(&mut browser, &service).await, 200);
     world.database_goes_away().await;
     until("the loss is noticed", async || !service.app.sessions().is_caching()).await;
-    assert_eq!(status(&mut browser, &service).await, 503, "unknown is not nobody, and not what was before");
+    assert_eq!(status(&mut browser, &service).await, 503, "an unknown session is neither signed out nor stale");
     world.database_comes_back().await;
     delete_sessions_silently(&world).await;
     remembers(&service).await;
-    assert_eq!(status(&mut browser, &service).await, 401, "what happened meanwhile is not missed");
+    assert_eq!(status(&mut browser, &service).await, 401, "a change during the outage is not missed");
 }
 
 #[tokio::test]
@@ -242,7 +242,7 @@ async fn stalled_listener_is_detected_within_a_second() {
     remembers(&service).await;
     assert_eq!(status(&mut browser, &service).await, 200);
     delete_sessions_silently(&world).await;
-    // Stopped, not ended: no packet comes that would tell of it.
+    // Stopped, not terminated: the connection stays open without any packet.
     let pid: i32 = sqlx::query_scalar(
         "select pid from pg_stat_activity where datname = current_database() and application_name = 'entraway listens'",
     )
@@ -255,7 +255,7 @@ async fn stalled_listener_is_detected_within_a_second() {
     };
     signal("-STOP");
     let begin = Instant::now();
-    until("nothing is answered from memory", async || status(&mut browser, &service).await == 401).await;
+    until("the cache is not used", async || status(&mut browser, &service).await == 401).await;
     let took = begin.elapsed();
     signal("-CONT");
     assert!(took < Duration::from_millis(1_300), "it took {took:?}");
@@ -281,8 +281,8 @@ async fn session_limit_evicts_the_oldest_session(#[values(Native, LiteLlm)] stor
     for browser in &mut browsers {
         statuses.push(status(browser, &service).await);
     }
-    assert_eq!(statuses, [401, 200, 200, 200], "the oldest has to go");
-    // Somebody else's are somebody else's.
+    assert_eq!(statuses, [401, 200, 200, 200], "the oldest ends");
+    // Another user has a limit of their own.
     let bob = world.simulator.edit(|directory| directory.person("Bob", |_| {}));
     let mut bob = world.sign_in(&service, bob).await;
     assert_eq!(status(&mut bob, &service).await, 200);
@@ -313,7 +313,7 @@ async fn concurrent_signins_replace_expired_sessions() {
         browsers.push(world.sign_in(&service, person).await);
     }
     for round in 0..3 {
-        // As on a Monday: each replaces its own session, and wants the others', which are over as well.
+        // Each sign-in replaces its own expired session and also tries to delete the other expired ones.
         world.clock.advance(TimeDelta::hours(25));
         let sign_ins = browsers.iter_mut().map(|browser| async {
             let answer = browser.sign_in(&world.simulator, &service, person).await;
@@ -338,7 +338,7 @@ async fn front_channel_logout_ends_only_sessions_of_its_sid() {
         browsers.push(world.sign_in(&service, person).await);
     }
     world.simulator.clear_faults();
-    // Without `sid`, as Entra's tokens come where the claim was not asked for.
+    // Without `sid`, as in Entra's tokens if the claim is not requested.
     world.simulator.next_id_token(|token| drop(token.claims.remove("sid")));
     browsers.push(world.sign_in(&service, person).await);
     let logout = |query: &str| service.at(&format!("/sso/frontchannel-logout{query}"));
@@ -350,7 +350,7 @@ async fn front_channel_logout_ends_only_sessions_of_its_sid() {
         all
     };
     assert_eq!(statuses(&mut browsers).await, [200; 4]);
-    // In a frame no cookie comes along; if one does, it counts for nothing.
+    // A frame sends no cookie. If one arrives, it is ignored.
     let long = format!("?sid={}", "x".repeat(129));
     for (expected, query) in [
         (400, ""),
@@ -372,7 +372,11 @@ async fn front_channel_logout_ends_only_sessions_of_its_sid() {
     let known = crate::support::Browser::new().get(logout("?sid=11111111-aaaa&iss=x")).await;
     let unknown = crate::support::Browser::new().get(logout("?sid=44444444-dddd")).await;
     assert_eq!((known.status.as_u16(), known.body.as_str()), (200, ""));
-    assert_eq!((unknown.status, unknown.body), (known.status, known.body), "it tells nobody which sessions there are");
+    assert_eq!(
+        (unknown.status, unknown.body),
+        (known.status, known.body),
+        "the answer does not reveal which sessions exist"
+    );
     assert_eq!(statuses(&mut browsers).await, [401, 401, 200, 200]);
     let post = browsers[2].request(Method::POST, logout("?sid=22222222-bbbb"));
     assert_eq!(browsers[2].clone().send(post).await.status, 405);
@@ -390,7 +394,7 @@ async fn expiry_job_runs_on_one_replica_at_a_time() {
         .await
         .unwrap();
     assert!(ours, "the lock is free");
-    assert_eq!(service.app.delete_expired().await.unwrap(), 0, "while another one is at it, it is left to that one");
+    assert_eq!(service.app.delete_expired().await.unwrap(), 0, "another replica holds the lock");
     assert_eq!(world.traces().await.sessions, 1);
     other.rollback().await.unwrap();
     assert!(service.app.delete_expired().await.unwrap() > 0);

@@ -1,6 +1,8 @@
 //! Sign-ins, and what their syncs write.
 
 use entra_simulator::{Endpoint, EntraError, Fault, FaultRule, TokenKind};
+use entraway::db::{SessionFilter, SessionOwner};
+use entraway::observability::metrics::SessionEnd;
 use rstest::rstest;
 
 use super::{Watch, moved};
@@ -154,7 +156,9 @@ async fn ended_sessions_are_counted_by_reason() {
         .fetch_one(&world.pool)
         .await
         .unwrap();
-    assert!(service.app.sessions().revoke_one(alice.as_uuid().into(), &name).await.unwrap());
+    let end = async |which, why| service.app.sessions().end(which, why).await.unwrap();
+    let alice = alice.as_uuid().into();
+    assert_eq!(end(SessionFilter::Named(alice, &name), SessionEnd::One).await, 1);
     assert_eq!(ended("one_ended").await, 1);
     let sid: String = sqlx::query_scalar("select sid from entraway.sessions where sid is not null")
         .fetch_one(&world.pool)
@@ -162,7 +166,7 @@ async fn ended_sessions_are_counted_by_reason() {
         .unwrap();
     assert_eq!(Browser::new().get(service.at(&format!("/sso/frontchannel-logout?sid={sid}"))).await.status, 200);
     assert_eq!(ended("entra_signed_out").await, 1);
-    assert_eq!(service.app.sessions().revoke_all(alice.as_uuid().into()).await.unwrap(), 1);
+    assert_eq!(end(SessionFilter::Of(SessionOwner::One(alice)), SessionEnd::All).await, 1);
     assert_eq!(ended("all_ended").await, 1);
     assert_eq!(watch.read().await.of("entraway_sessions_opened_total"), 5);
 }

@@ -1,4 +1,4 @@
-//! Whatever stands in the cookie header: a session, or none, and never an error of ours.
+//! Any cookie header is a session or none, and never an internal error.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -90,7 +90,7 @@ async fn cookie_name_with_unicode_space_is_ignored() {
         "\u{b}", "\u{c}",
     ] {
         for name in [format!("{space}__Host-entraway"), format!("__Host-entraway{space}")] {
-            // Of control characters an HTTP header holds the tab alone.
+            // An HTTP header can contain no control character but the tab.
             let Ok(planted) = HeaderValue::from_bytes(format!("{name}={eves}").as_bytes()) else { continue };
             let planted = String::from_utf8(planted.as_bytes().to_vec()).unwrap();
             assert_eq!(statuses(&service, planted.as_bytes()).await, [401; 3], "{name:?}: signed in as Eve");
@@ -130,7 +130,7 @@ async fn valid_session_is_found_beside_invalid_session_cookies() {
     world.statements().await;
     let flood = format!("{}; {good}", dead_pairs(200));
     assert_eq!(statuses(&service, flood.as_bytes()).await, [401; 3], "more than are looked at");
-    assert_eq!(world.statements().await, [], "nobody has the service look up hundreds of tokens");
+    assert_eq!(world.statements().await, [], "hundreds of tokens cause no lookup");
 }
 
 #[tokio::test]
@@ -146,7 +146,7 @@ async fn two_valid_session_cookies_are_rejected() {
         let both = format!("entraway={one}; entraway={other}");
         assert_eq!(statuses(&service, both.as_bytes()).await, [401; 3], "either may be the planted one");
     }
-    // The way out is to sign in: that ends both, and the planted cookie no longer hides anything.
+    // A sign-in ends both sessions, so that the planted cookie has no effect.
     browser.cookies.insert("entraway".to_owned(), format!("{alices}; entraway={eves}"));
     assert_eq!(browser.sign_in(&world.simulator, &service, alice).await.status, 303);
     let both = format!("entraway={eves}; entraway={}", browser.cookies["entraway"]);
@@ -178,7 +178,7 @@ async fn session_is_found_among_other_cookies() {
         vec![format!("a=b; {good}; c=d").into_bytes()],
         vec![format!("{good};c=d;;").into_bytes()],
         vec![b"a=b".to_vec(), good.clone().into_bytes()],
-        // A line that is no text is passed over, and the others count.
+        // A line that is not text is ignored.
         vec![b"other=\xff".to_vec(), good.clone().into_bytes()],
         vec![format!("entraway-attempt-x=y; xentraway=z; {good}").into_bytes()],
     ] {
@@ -215,7 +215,7 @@ async fn non_ascii_cookie_of_other_app_does_not_hide_session() {
 async fn clearing_of_forged_login_state_cookies_is_bounded() {
     let world = World::new().await;
     let service = world.service().await;
-    // As many as are let in.
+    // As many as are allowed.
     let many: Vec<String> = (0..450).map(|n| format!("entraway-attempt-{n:012}=x")).collect();
     let mut browser = crate::support::Browser::new();
     let request = browser.request(reqwest::Method::GET, service.at("/sso/login")).header("Cookie", many.join("; "));

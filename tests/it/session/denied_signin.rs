@@ -1,4 +1,4 @@
-//! A sign-in that is refused for a known reason ends the sessions that the user has elsewhere; any other ends none.
+//! A sign-in that is denied for a known reason ends the user's other sessions; any other denial ends none.
 
 use entra_simulator::{Endpoint, EntraError, Fault, FaultRule, ObjectId, Signing, TenantId};
 use entraway::config::Tenant;
@@ -13,13 +13,13 @@ async fn verify(browser: &mut Browser, service: &Service) -> u16 {
     browser.get(service.at("/auth/verify")).await.status.as_u16()
 }
 
-/// Waits until a replica answers from memory, and has it do so once for this session.
+/// Waits until a replica caches sessions, and has it cache this one.
 async fn remember(service: &Service, browser: &mut Browser) {
     until("sessions are remembered", async || service.app.sessions().is_caching()).await;
     assert_eq!(verify(browser, service).await, 200);
 }
 
-/// That a session is over everywhere.
+/// Checks that a session has ended on all replicas.
 async fn ends(services: &[&Service], browser: &mut Browser, how: &str) {
     for service in services {
         until(how, async || verify(browser, service).await == 401).await;
@@ -57,7 +57,7 @@ async fn denial_for_missing_group_ends_sessions_everywhere(#[values(Native, Lite
         ends(&[&here, &elsewhere], browser, "her sessions are over").await;
     }
     for service in [&here, &elsewhere] {
-        assert_eq!(verify(&mut of_bob, service).await, 200, "and nobody else's");
+        assert_eq!(verify(&mut of_bob, service).await, 200, "another user's session goes on");
     }
     assert_eq!(world.last_run().await["outcome"], "no_group");
     let metric = "entraway_sessions_ended_total{why=\"sign_in_refused\"} 2";
@@ -82,7 +82,7 @@ async fn denial_for_email_domain_ends_sessions(#[values(Native, LiteLlm)] store:
     ends(&[&narrower, &before], &mut browser, "the session is over").await;
 }
 
-/// A partner's tenant that was allowed, and is no more.
+/// A tenant that is no longer allowed.
 struct Partner {
     world: World,
     before: Service,
@@ -161,7 +161,7 @@ async fn denial_spares_same_object_id_of_another_tenant(#[values(Native, LiteLlm
     let (service, narrower) = (open(&[]).await, open(&["fabrikam.example"]).await);
     let mut browser = world.sign_in(&service, alice).await;
     remember(&service, &mut browser).await;
-    // Who administers a tenant can give anybody any object id there.
+    // The administrator of a tenant can choose any object ID for a user there.
     world.simulator.next_id_token(move |token| _ = token.claims.insert("oid".into(), json!(alice)));
     refused(&world, &service, pat, "other_tenant").await;
     refused(&world, &narrower, pat, "email_domain_not_allowed").await;
@@ -191,7 +191,7 @@ async fn failure_without_proven_denial_ends_no_session(#[values(Native, LiteLlm)
     }
 }
 
-/// Entra says "not assigned" of nobody by name: only the browser's own session can be meant.
+/// Entra's "not assigned" does not identify the user, so only the browser's own session ends.
 #[tokio::test]
 async fn missing_assignment_ends_session_of_that_browser_only() {
     let world = World::new().await;

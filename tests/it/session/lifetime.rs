@@ -21,7 +21,7 @@ async fn session_ends_after_idle_timeout() {
     world.clock.advance(TimeDelta::minutes(121));
     assert_eq!(used.me(&service).await.status, 401, "after two hours without use");
     assert_eq!(used.get(service.at("/")).await.status, 200, "the front page is the way in again");
-    assert!(!used.get(service.at("/")).await.body.contains("Alice"), "and shows nobody");
+    assert!(!used.get(service.at("/")).await.body.contains("Alice"), "and shows no user");
 }
 
 #[tokio::test]

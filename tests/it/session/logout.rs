@@ -1,4 +1,4 @@
-//! Signing out: here, then at Entra, and only when the person's own page asks for it.
+//! Sign-out: here, then at Entra, and only on a request of our own page.
 
 use entra_simulator::{Endpoint, Fault, FaultRule};
 use reqwest::Method;
@@ -15,7 +15,7 @@ async fn signout_ends_session_and_continues_at_entra() {
     let mut old = browser.clone();
 
     let answer = browser.post(service.at("/sso/logout")).await;
-    // `post` names the instance's own address as its origin, as Sec-Fetch-Site says it may.
+    // `post` sends the service's own address as its origin.
     assert_eq!(answer.status, 303, "{answer:#?}");
     let entra = answer.location();
     let tenant = world.simulator.edit(|directory| directory.tenant_id);
@@ -33,7 +33,7 @@ async fn signout_ends_session_and_continues_at_entra() {
     assert_eq!(elsewhere.clone().me(&service).await.status, 200, "another browser's session goes on");
     assert_eq!(world.traces().await.sessions, 1);
 
-    // Entra sends the browser on to our page.
+    // Entra redirects the browser to our page.
     let back = browser.get(entra).await.location();
     assert_eq!(back.as_str(), "http://127.0.0.1:1/signed-out");
     let page = browser.get(service.here(&back)).await;
@@ -104,7 +104,7 @@ async fn cross_site_signout_is_rejected() {
         assert!(answer.set_cookies().is_empty(), "{headers:?}: {:?}", answer.set_cookies());
         assert_eq!(browser.me(&service).await.status, 200, "{headers:?}: the session lives");
     }
-    // The way of our own page, in browsers that say so and in older ones.
+    // A request of our own page, with and without Fetch Metadata.
     for headers in [
         &[("Sec-Fetch-Site", "same-origin"), ("Origin", "https://sso.example.com")][..],
         &[("Origin", "https://sso.example.com")],
@@ -123,14 +123,14 @@ async fn signout_succeeds_without_entra() {
     let mut browser = world.sign_in(&service, alice).await;
     let mut old = browser.clone();
     world.simulator.fault(FaultRule::on(Endpoint::Discovery, Fault::status(503)));
-    // An instance that never heard of Entra's addresses.
+    // A replica that has never fetched Entra's metadata.
     let replica = world.service().await;
     let answer = browser.post(replica.at("/sso/logout")).await;
     assert_eq!((answer.status.as_u16(), answer.location().as_str()), (303, "http://127.0.0.1:1/signed-out"));
     assert!(browser.cookies.is_empty());
     assert_eq!(old.me(&service).await.status, 401);
 
-    // One that did still knows them.
+    // One that has fetched it still has it.
     world.simulator.clear_faults();
     let mut browser = world.sign_in(&service, alice).await;
     world.simulator.stop();

@@ -1,42 +1,66 @@
-//! Drops each test's database after the test: a full run would otherwise leave more than a thousand, of 8 MB each.
+//! Creates and drops the databases of tests over one connection. A full run would otherwise leave more than a thousand, of
+//! 8 MB each.
 
 use std::sync::OnceLock;
 use std::thread;
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
 
-/// Drops the database when it is dropped itself, in a background thread, which outlives the test's runtime.
-pub(super) struct DropOnDrop(String, &'static UnboundedSender<String>);
+enum Command {
+    Create { name: String, template: &'static str, done: oneshot::Sender<sqlx::Result<()>> },
+    Drop { name: String },
+}
 
-impl DropOnDrop {
-    /// `url` leads to another database of the same cluster. The first call decides the cluster.
-    pub(super) fn new(url: String, database: String) -> Self {
-        static NAMES: OnceLock<UnboundedSender<String>> = OnceLock::new();
-        let names = NAMES.get_or_init(|| {
+/// A database of one test. It is dropped in the background when this is dropped.
+pub(super) struct TestDatabase {
+    name: String,
+    commands: &'static UnboundedSender<Command>,
+}
+
+impl TestDatabase {
+    /// Creates a database. `url` is of another database of the same cluster; the first call decides the cluster.
+    pub(super) async fn create(url: String, name: String, template: &'static str, strategy: &'static str) -> Self {
+        static COMMANDS: OnceLock<UnboundedSender<Command>> = OnceLock::new();
+        let commands = COMMANDS.get_or_init(|| {
             let (sender, receiver) = unbounded_channel();
-            thread::spawn(move || drop_all(&url, receiver));
+            // It outlives the runtime of the test, and ends with the process.
+            thread::spawn(move || execute_all(&url, strategy, receiver));
             sender
         });
-        Self(database, names)
+        let (done, created) = oneshot::channel();
+        commands.send(Command::Create { name: name.clone(), template, done }).ok().unwrap();
+        created.await.unwrap().unwrap();
+        Self { name, commands }
     }
 }
 
-impl Drop for DropOnDrop {
+impl Drop for TestDatabase {
     fn drop(&mut self) {
         // The thread ends only with the process.
-        let _ = self.1.send(std::mem::take(&mut self.0));
+        let _ = self.commands.send(Command::Drop { name: std::mem::take(&mut self.name) });
     }
 }
 
-fn drop_all(url: &str, mut names: UnboundedReceiver<String>) {
+fn execute_all(url: &str, strategy: &str, mut commands: UnboundedReceiver<Command>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut connection = PgConnection::connect(url).await.unwrap();
-        while let Some(name) = names.recv().await {
-            let drop = format!("drop database if exists {name} with (force)");
-            // A database that stays is removed with the cluster.
-            let _ = sqlx::raw_sql(AssertSqlSafe(drop)).execute(&mut connection).await;
+        while let Some(command) = commands.recv().await {
+            match command {
+                Command::Create { name, template, done } => {
+                    let create = format!("create database {name} template {template}{strategy}");
+                    let created = sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut connection).await;
+                    // The test may have ended.
+                    let _ = done.send(created.map(drop));
+                }
+                Command::Drop { name } => {
+                    let drop = format!("drop database if exists {name} with (force)");
+                    // A database that stays is removed with the cluster.
+                    let _ = sqlx::raw_sql(AssertSqlSafe(drop)).execute(&mut connection).await;
+                }
+            }
         }
     });
 }

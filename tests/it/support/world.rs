@@ -22,7 +22,7 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
 
-use super::database::DropOnDrop;
+use super::database::TestDatabase;
 use super::{Answer, Browser, Rows};
 
 const NATIVE_TEMPLATE: &str = "native_template";
@@ -99,7 +99,7 @@ pub(crate) struct World {
     pub(crate) database: String,
     pub(crate) database_name: String,
     pub(crate) pool: PgPool,
-    _database: Option<DropOnDrop>,
+    _database: Option<TestDatabase>,
 }
 
 /// A running instance of the service.
@@ -146,15 +146,16 @@ impl World {
                 (LITELLM_TEMPLATE, as_entraway(&url))
             }
         };
-        cluster.create_database(&database_name, Some(template)).await.unwrap();
-        let guard = DropOnDrop::new(cluster.url("postgres"), database_name.clone());
-        Self { _database: Some(guard), ..Self::on(kind, database, &url, database_name).await }
+        let postgres = cluster.url("postgres");
+        let test_database =
+            TestDatabase::create(postgres, database_name.clone(), template, cluster.copy_strategy()).await;
+        Self { _database: Some(test_database), ..Self::on(kind, database, &url, database_name).await }
     }
 
     /// A world on a database that is there, with an address for the service and one for whoever may do anything.
     pub(crate) async fn on(kind: StoreKind, database: String, url: &str, database_name: String) -> Self {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let pool = PgPoolOptions::new().max_connections(2).connect(url).await.unwrap();
+        let pool = PgPoolOptions::new().max_connections(2).connect_lazy(url).unwrap();
         let clock = Clock::system();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let now = clock.clone();

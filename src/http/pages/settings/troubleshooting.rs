@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::domain::StoreKind;
-use crate::http::pages::formatting::period;
+use crate::http::formatting::period;
 use crate::policy::Limits;
 
 const FLAG: &str = "litellm_settings.entra_groups_also_create_orgs";

@@ -93,7 +93,7 @@ async fn explain_reads_no_large_table_in_full(#[values(Native, LiteLlm)] store: 
     let costs: Vec<(String, i64, i64)> = sqlx::query_as(
         "select left(query, 60), calls, (shared_blks_hit + shared_blks_read) / calls from pg_stat_statements
          where dbid = (select oid from pg_database where datname = $1) and toplevel
-           and (query like '%reading as materialized%' or query like '%team_alias as name%')
+           and (query like '%reading as materialized%' or query like '%own_alias as name%')
            and query not like '%pg_stat_statements%'",
     )
     .bind(&scene.world.database_name)

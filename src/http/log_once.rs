@@ -14,13 +14,13 @@ const REPEAT: Duration = Duration::from_mins(1);
 const MAX_FAILURES: usize = 16;
 
 /// Recently logged failures and when they were logged.
-pub(in crate::http) struct LogOnce {
+pub(super) struct LogOnce {
     clock: Clock,
     logged: Mutex<Vec<(Moment, String)>>,
 }
 
 impl LogOnce {
-    pub(in crate::http) fn new(clock: Clock) -> Self {
+    pub(super) fn new(clock: Clock) -> Self {
         Self { clock, logged: Mutex::default() }
     }
 
@@ -40,7 +40,7 @@ impl LogOnce {
     }
 
     /// Logs a database failure outside of a request, such as one found by `/readyz`.
-    pub(in crate::http) fn database(&self, error: &DbError) {
+    pub(super) fn database(&self, error: &DbError) {
         let text = with_help(error, error.help());
         if self.is_new(&text) {
             tracing::error!(code = error.code(), error = text, "database not available");

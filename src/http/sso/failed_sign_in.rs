@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use super::App;
-use super::error::WebError;
-use super::middleware::RequestId;
 use crate::db::FailedSignIn;
+use crate::http::error::WebError;
+use crate::http::middleware::RequestId;
+use crate::http::state::App;
 use crate::util::sanitize::error_chain;
 
 /// Records a failure with its code, the time and the request ID, and nothing about the user or the client. `aadsts` is
@@ -22,7 +22,7 @@ pub(super) async fn record(
     }
     let failed = FailedSignIn {
         failed_at: app.clock.now(),
-        code: error.message().code,
+        code: error.code(),
         // Anyone can put a number into the address. Real numbers are no longer than this.
         aadsts: aadsts.filter(|number| number.len() <= 10),
         request_id: request_id.0.to_string(),

@@ -10,11 +10,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use http::{HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
 
-use super::App;
-use super::cookies::SealedCookie;
-use super::error::WebError;
-use super::return_to::ReturnTo;
 use crate::db::DbError;
+use crate::http::cookies::SealedCookie;
+use crate::http::error::WebError;
+use crate::http::return_to::ReturnTo;
+use crate::http::state::App;
 use crate::observability::spans::Step;
 use crate::oidc::LoginSecrets;
 use crate::util::random;

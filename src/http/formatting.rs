@@ -5,10 +5,11 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::db::RowLimits;
 use crate::plan::ALL_ORG_MODELS;
-pub(in crate::http) use crate::util::sanitize::pluralize;
+use crate::sync_run::Denial;
+pub(super) use crate::util::sanitize::pluralize;
 
 /// `2 minutes ago`, `today 09:12 UTC`, `yesterday 17:02 UTC`, `2026-11-20 17:02 UTC`.
-pub(in crate::http) fn ago(now: &DateTime<Utc>, then: &DateTime<Utc>) -> String {
+pub(super) fn ago(now: &DateTime<Utc>, then: &DateTime<Utc>) -> String {
     let age = *now - *then;
     let days = (now.date_naive() - then.date_naive()).num_days();
     match (age, days) {
@@ -23,22 +24,18 @@ pub(in crate::http) fn ago(now: &DateTime<Utc>, then: &DateTime<Utc>) -> String 
 }
 
 /// `2026-11-20 17:02 UTC`.
-pub(in crate::http) fn full(time: &DateTime<Utc>) -> String {
+pub(super) fn full(time: &DateTime<Utc>) -> String {
     time.format("%Y-%m-%d %H:%M UTC").to_string()
 }
 
 /// For `<time datetime="…">`.
-pub(in crate::http) fn machine(time: &DateTime<Utc>) -> String {
+pub(super) fn machine(time: &DateTime<Utc>) -> String {
     time.format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// Models of a team. `all-org-models` means those of its organization, whose list is `inherited`; `organization` is the
 /// ID of the organization.
-pub(in crate::http) fn team_models(
-    models: &[String],
-    organization: Option<&str>,
-    inherited: Option<&[String]>,
-) -> String {
+pub(super) fn team_models(models: &[String], organization: Option<&str>, inherited: Option<&[String]>) -> String {
     if !models.iter().any(|model| model == ALL_ORG_MODELS) {
         return self::models(models);
     }
@@ -54,12 +51,12 @@ pub(in crate::http) fn team_models(
 }
 
 /// Models of a user or an organization. An empty list allows all.
-pub(in crate::http) fn models(models: &[String]) -> String {
+pub(super) fn models(models: &[String]) -> String {
     if models.is_empty() { "all models".to_owned() } else { models.join(", ") }
 }
 
 /// A budget.
-pub(in crate::http) fn budget(limits: &RowLimits) -> String {
+pub(super) fn budget(limits: &RowLimits) -> String {
     match (&limits.max_budget, &limits.budget_duration) {
         (None, _) => "no budget".to_owned(),
         (Some(max), Some(duration)) => format!("${max} per {}", period(duration)),
@@ -68,7 +65,7 @@ pub(in crate::http) fn budget(limits: &RowLimits) -> String {
 }
 
 /// A duration in LiteLLM's notation, such as `30d`: `30 days`, or `day` for `1d`. Other texts are returned unchanged.
-pub(in crate::http) fn period(duration: &str) -> String {
+pub(super) fn period(duration: &str) -> String {
     let (number, unit) = duration.split_at(duration.find(|c: char| !c.is_ascii_digit()).unwrap_or(duration.len()));
     let unit = match unit {
         "s" => "second",
@@ -87,12 +84,12 @@ pub(in crate::http) fn period(duration: &str) -> String {
 }
 
 /// Time of the next reset of a budget, if it is reset.
-pub(in crate::http) fn reset(limits: &RowLimits) -> Option<&DateTime<Utc>> {
+pub(super) fn reset(limits: &RowLimits) -> Option<&DateTime<Utc>> {
     limits.max_budget.and(limits.budget_duration.as_ref()).and(limits.budget_reset_at.as_ref())
 }
 
 /// Tokens and requests per minute.
-pub(in crate::http) fn rates(limits: &RowLimits) -> String {
+pub(super) fn rates(limits: &RowLimits) -> String {
     match (limits.tpm_limit, limits.rpm_limit) {
         (None, None) => "no limit".to_owned(),
         (Some(tokens), None) => format!("{} per minute", counted(tokens, "token")),
@@ -104,16 +101,14 @@ pub(in crate::http) fn rates(limits: &RowLimits) -> String {
 }
 
 /// `10,000`.
-pub(in crate::http) fn thousands(number: i64) -> String {
-    let digits = number.unsigned_abs().to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
+pub(super) fn thousands(number: i64) -> String {
+    let mut text = number.to_string();
+    let first_digit = usize::from(number < 0);
+    // From the right, before each third digit.
+    for at in (first_digit + 1..text.len()).rev().skip(2).step_by(3) {
+        text.insert(at, ',');
     }
-    if number < 0 { format!("-{text}") } else { text }
+    text
 }
 
 /// `1 token`, `10,000 tokens`.
@@ -123,19 +118,20 @@ fn counted(number: i64, one: &str) -> String {
 }
 
 /// The source of a membership.
-pub(in crate::http) fn source(source: &str) -> &'static str {
+pub(super) fn source(source: &str) -> &'static str {
     if source == "entra" { "From Entra" } else { "Manual" }
 }
 
-/// The outcome of a sign-in.
-pub(in crate::http) fn outcome(outcome: &str) -> &'static str {
-    match outcome {
-        "signed_in" => "signed in",
-        "no_group" => "denied: in no assigned group",
-        "groups_unknown" => "denied: a group is required, but the groups are unknown",
-        "email_domain" => "denied: e-mail domain not allowed",
-        "other_tenant" => "denied: the user ID belongs to a user of another tenant",
-        _ => "denied",
+/// The outcome in a sync record.
+pub(super) fn outcome(outcome: &str) -> &'static str {
+    let denials = [Denial::NoGroup, Denial::GroupsUnknown, Denial::EmailDomain, Denial::OtherTenant];
+    match denials.into_iter().find(|denial| denial.as_str() == outcome) {
+        Some(Denial::NoGroup) => "denied: in no assigned group",
+        Some(Denial::GroupsUnknown) => "denied: a group is required, but the groups are unknown",
+        Some(Denial::EmailDomain) => "denied: e-mail domain not allowed",
+        Some(Denial::OtherTenant) => "denied: the user ID belongs to a user of another tenant",
+        None if outcome == "signed_in" => "signed in",
+        None => "denied",
     }
 }
 
@@ -143,7 +139,7 @@ pub(in crate::http) fn outcome(outcome: &str) -> &'static str {
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// Encodes an ID as a path segment.
-pub(in crate::http) fn segment(id: &str) -> String {
+pub(super) fn segment(id: &str) -> String {
     utf8_percent_encode(id, SEGMENT).to_string()
 }
 

@@ -3,19 +3,21 @@
 
 use std::sync::Arc;
 
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use http::header::SET_COOKIE;
 use http::{HeaderMap, StatusCode};
 
-use super::App;
-use super::error::WebError;
-use super::query::Query;
-use super::session_cookie;
+use crate::db::SessionFilter;
+use crate::http::error::WebError;
+use crate::http::extract::SsoParams;
+use crate::http::query::{Parameters, Query, QueryError};
+use crate::http::session_cookie;
+use crate::http::state::App;
 use crate::observability::metrics::SessionEnd;
 
 /// `POST /sso/logout`. The same-origin layer rejects requests of other sites.
-pub(super) async fn end(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, WebError> {
+pub(in crate::http) async fn end(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, WebError> {
     session_cookie::end(&app, &headers, SessionEnd::SignedOut).await?;
     let back = app.config.server.public_url.join("/signed-out");
     // The session here has ended. If Entra is not available, show our own page.
@@ -28,17 +30,30 @@ pub(super) async fn end(State(app): State<Arc<App>>, headers: HeaderMap) -> Resu
 /// Maximum length of a `sid`. Entra's are GUIDs.
 const MAX_SID: usize = 128;
 
+/// `sid`: the session at Entra that has ended. `iss` is known, since it must not be sent twice.
+pub(in crate::http) struct FrontChannelQuery {
+    sid: Option<String>,
+}
+
+impl Parameters for FrontChannelQuery {
+    const NAMES: &'static [&'static str] = &["sid", "iss"];
+
+    fn read(query: &Query) -> Result<Self, QueryError> {
+        Ok(Self { sid: query.owned("sid") })
+    }
+}
+
 /// `GET /sso/frontchannel-logout?sid=…`, which Entra loads in a hidden frame (OpenID Connect Front-Channel Logout 1.0).
 ///
 /// The request has no cookie and can be forged, so it ends only the sessions with this `sid` and does not reveal
 /// whether there were any.
-pub(super) async fn front_channel(
+pub(in crate::http) async fn front_channel(
     State(app): State<Arc<App>>,
-    RawQuery(query): RawQuery,
+    SsoParams(query): SsoParams<FrontChannelQuery>,
 ) -> Result<StatusCode, WebError> {
-    let query = Query::parse(query.as_deref(), &["sid", "iss"])?;
-    let sid = query.get("sid").filter(|sid| (1..=MAX_SID).contains(&sid.len()) && !sid.contains('\0'));
-    let ended = app.sessions.revoke_by_sid(sid.ok_or(WebError::Sid)?).await?;
+    let sid = query.sid.filter(|sid| (1..=MAX_SID).contains(&sid.len()) && !sid.contains('\0'));
+    let sid = sid.ok_or(WebError::Sid)?;
+    let ended = app.sessions.end(SessionFilter::EntraSession(&sid), SessionEnd::Entra).await?;
     if ended > 0 {
         tracing::info!(sessions = ended, "sessions ended by front-channel logout");
     }

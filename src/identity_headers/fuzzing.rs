@@ -3,8 +3,7 @@
 
 use percent_encoding::percent_decode_str;
 
-use super::compact::EncodedUser;
-use super::headers::IDENTITY_HEADERS;
+use super::{IDENTITY_HEADERS, IdentityHeaders, ids_in_header};
 use crate::db::ForwardedUser;
 use crate::domain::Identity;
 
@@ -17,36 +16,27 @@ pub fn identity_headers(data: &[u8]) {
     let (email, display_name, user_role) = (fields.next(), fields.next(), fields.next());
     let id = uuid::Uuid::nil();
     let identity = Identity { tenant_id: id.into(), object_id: id.into() };
-    let row =
-        ForwardedUser { identity, email, display_name, user_role, organizations: vec![], teams: fields.collect() };
-    let encoded = EncodedUser::encode(&row);
-    let user = encoded.decode();
-    let headers: Vec<(String, String)> = user
-        .headers()
-        .iter()
-        .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
-        .collect();
+    let user =
+        ForwardedUser { identity, email, display_name, user_role, organizations: [].into(), teams: fields.collect() };
+    let headers = IdentityHeaders::new(&user).to_map();
 
     assert_eq!(headers.len(), IDENTITY_HEADERS.len(), "each header occurs once");
     for (name, value) in &headers {
-        assert!(value.bytes().all(|b| b.is_ascii_graphic()), "{name}: {value:?}");
+        assert!(value.as_bytes().iter().all(u8::is_ascii_graphic), "{name}: {value:?}");
         assert!(value.len() <= 1_500, "{name} has {} bytes", value.len());
     }
-    let value = |name: &str| {
-        let found = headers.iter().find(|(known, _)| known == name);
-        found.map(|(_, value)| value.clone()).unwrap_or_default()
-    };
+    let value = |name: &str| headers[format!("x-auth-request-{name}")].to_str().unwrap_or_default();
     let decode = |value: &str| percent_decode_str(value).decode_utf8().map(String::from).ok();
-    for (name, text) in [("email", &row.email), ("name", &row.display_name), ("role", &row.user_role)] {
-        let (value, text) = (value(&format!("x-auth-request-{name}")), text.as_deref().unwrap_or_default());
-        let decoded = decode(&value);
+    for (name, text) in [("email", &user.email), ("name", &user.display_name), ("role", &user.user_role)] {
+        let (value, text) = (value(name), text.as_deref().unwrap_or_default());
+        let decoded = decode(value);
         let complete = decoded.as_deref() == Some(text);
         let truncated = value.len() > 460 && decoded.is_some_and(|decoded| text.starts_with(&decoded));
         assert!(complete || truncated, "{name}: {value:?} was encoded from {text:?}");
     }
-    let (teams, omitted) = (value("x-auth-request-teams"), value("x-auth-request-teams-truncated"));
-    let (listed, omitted) = (user.ids_in_headers().1, omitted.parse().unwrap_or(0));
-    assert_eq!(listed.len() + omitted, row.teams.len(), "{teams:?}");
+    let (teams, omitted) = (value("teams"), value("teams-truncated").parse().unwrap_or(0));
+    let listed = ids_in_header(&user.teams);
+    assert_eq!(listed.len() + omitted, user.teams.len(), "{teams:?}");
     let ids: Vec<_> = teams.split(',').filter(|_| !listed.is_empty()).map(decode).collect();
     assert_eq!(ids, listed.iter().map(|id| Some(id.to_string())).collect::<Vec<_>>(), "{teams:?}");
 }

@@ -2,32 +2,44 @@
 
 use std::sync::Arc;
 
-use axum::extract::{RawQuery, State};
+use axum::extract::State;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue};
 
-use super::App;
-use super::error::WebError;
 use super::login_state::LoginState;
-use super::query::Query;
-use super::return_to::ReturnTo;
+use crate::http::error::WebError;
+use crate::http::extract::SsoParams;
+use crate::http::query::{Parameters, Query, QueryError};
+use crate::http::return_to::ReturnTo;
+use crate::http::state::App;
 
-/// Query: `return_to` is the destination after the sign-in; with `prompt=select_account`, the user can choose another
-/// account. Other parameters, which LiteLLM's clients may send, are ignored.
-pub(super) async fn start(
+pub(in crate::http) struct LoginQuery {
+    /// The destination after the sign-in.
+    return_to: Option<String>,
+    /// Whether the user can choose another account (`prompt=select_account`).
+    select_account: bool,
+}
+
+impl Parameters for LoginQuery {
+    const NAMES: &'static [&'static str] = &["return_to", "prompt"];
+
+    fn read(query: &Query) -> Result<Self, QueryError> {
+        Ok(Self { return_to: query.owned("return_to"), select_account: query.get("prompt") == Some("select_account") })
+    }
+}
+
+pub(in crate::http) async fn start(
     State(app): State<Arc<App>>,
-    RawQuery(query): RawQuery,
+    SsoParams(query): SsoParams<LoginQuery>,
     headers: HeaderMap,
 ) -> Result<Response, WebError> {
     let public_url = &app.config.server.public_url;
-    let query = Query::parse(query.as_deref(), &["return_to", "prompt"])?;
-    let return_to = match query.get("return_to") {
+    let return_to = match query.return_to.as_deref() {
         None | Some("") => ReturnTo::home(public_url),
         Some(text) => ReturnTo::parse(text, public_url, &app.config.return_hosts).ok_or(WebError::ReturnTo)?,
     };
-    let select_account = query.get("prompt") == Some("select_account");
-    let (login_state, cookies) = LoginState::start(&app, &headers, return_to, select_account);
+    let (login_state, cookies) = LoginState::start(&app, &headers, return_to, query.select_account);
     redirect_to_entra(&app, &login_state, cookies).await
 }
 

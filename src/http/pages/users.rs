@@ -1,0 +1,76 @@
+//! `GET /people` and `GET /people/{id}`: users that the user may see, and one with their organizations and teams; for
+//! operators and the user, also sessions and syncs.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{Path, State};
+use axum::response::Html;
+
+use super::sessions::Ended;
+use crate::db::{SessionRow, UserRow};
+use crate::explain::RoleReport;
+use crate::http::error::WebError;
+use crate::http::extract::{CurrentUser, Params};
+use crate::http::layout::{Layout, html};
+use crate::http::list_query::{ListQuery, Pager, Sorted};
+use crate::http::state::App;
+use crate::http::view_model::{SyncView, UserDetails};
+
+#[derive(Template)]
+#[template(path = "users.html")]
+struct UsersPage {
+    layout: Layout,
+    query: ListQuery<Sorted>,
+    users: Vec<UserRow>,
+    pager: Pager,
+    sees_all: bool,
+}
+
+pub(in crate::http) async fn list(
+    State(app): State<Arc<App>>,
+    current: CurrentUser,
+    Params(query): Params<ListQuery<Sorted>>,
+) -> Result<Html<String>, WebError> {
+    let listed = app.db.users(&current.permissions.scope, &query.request).await?;
+    let layout = Layout::for_user(&app, &current, "/people");
+    let pager = query.pager(&listed);
+    html(&UsersPage { layout, query, users: listed.rows, pager, sees_all: current.permissions.operator })
+}
+
+#[derive(Template)]
+#[template(path = "user.html")]
+struct UserPage {
+    layout: Layout,
+    current: CurrentUser,
+    details: UserDetails,
+    role: RoleReport,
+    /// `None` unless the current user is an operator or this user.
+    activity: Option<Activity>,
+    /// Number of sessions that the form on this page has just ended.
+    ended: Option<u32>,
+}
+
+struct Activity {
+    sessions: Vec<SessionRow>,
+    syncs: Vec<SyncView>,
+}
+
+pub(in crate::http) async fn details(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    current: CurrentUser,
+    Params(Ended(ended)): Params<Ended>,
+) -> Result<Html<String>, WebError> {
+    let details = UserDetails::read(&app, &current, &id).await?;
+    let activity = if current.permissions.operator || current.is_self(&id) {
+        let sessions = details.sessions(&app, &current).await?;
+        let syncs = SyncView::all(&app, details.syncs(&app, &current).await?).await?;
+        Some(Activity { sessions, syncs })
+    } else {
+        None
+    };
+    let layout = Layout::for_user(&app, &current, "/people");
+    let role = details.role(&app);
+    html(&UserPage { layout, current, details, role, activity, ended })
+}
