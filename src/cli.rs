@@ -90,7 +90,7 @@ enum Command {
         /// LiteLLM's migrations, for --store litellm; "script/setup --litellm" downloads them.
         #[arg(long, value_name = "FOLDER", default_value_os_t = pg_sandbox::litellm_migrations())]
         litellm_migrations: PathBuf,
-        /// PagePosition `entra_groups_also_create_orgs` off: groups become standalone teams, as in LiteLLM.
+        /// Turn `entra_groups_also_create_orgs` off: groups become standalone teams, as in LiteLLM.
         #[arg(long)]
         without_orgs: bool,
         /// Log level: error, warn, info, debug, or a filter such as "info,entraway=debug".
