@@ -213,7 +213,9 @@ impl<'a> Section<'a> {
     /// for settings without effect.
     pub(super) fn ignore_with_native_store(&mut self, keys: &[&str]) {
         let items = self.take_matching(|key| keys.contains(&key));
-        items.iter().for_each(|item| item.warn(format!("has {NATIVE}")));
+        for item in &items {
+            item.warn(format!("has {NATIVE}"));
+        }
         self.without_effect.extend(items);
     }
 

@@ -56,7 +56,7 @@ pub(super) fn session(root: &mut Section, server: Option<&Server>) -> Session {
         cache_ttl: section.duration("cache_ttl", &(Duration::ZERO..=MINUTE), SECOND),
         cookie_domain: section.optional("cookie_domain", |item| cookie_domain(item, server)),
         cookie_keys: secret::cookie_keys(&mut section),
-        assertion: section.optional("assertion", |item| assertion(item, server)),
+        assertion: section.optional("assertion", |item| Some(assertion(item, server))),
     };
     section.finish();
     session
@@ -97,7 +97,7 @@ pub(super) fn covers(domain: &str, host: &str) -> bool {
     host == domain || host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'))
 }
 
-fn assertion(item: &Item, server: Option<&Server>) -> Option<Assertion> {
+fn assertion(item: &Item, server: Option<&Server>) -> Assertion {
     let mut section = Section::of(item);
     let audience = section.take("audience");
     if audience.is_none() && server.is_some_and(|server| server.trusted_proxies.is_empty()) {
@@ -110,7 +110,7 @@ fn assertion(item: &Item, server: Option<&Server>) -> Option<Assertion> {
     let range = Duration::from_secs(5)..=Duration::from_mins(10);
     let ttl = section.take("ttl").and_then(|item| item.duration(&range)).unwrap_or(MINUTE);
     section.finish();
-    Some(Assertion { audience, audiences, ttl })
+    Assertion { audience, audiences, ttl }
 }
 
 const AUDIENCE_HELP: &str = "Write the aud that the upstream expects, such as its address";
