@@ -150,22 +150,20 @@ async fn apply_once<T: Tables>(db: &Db, planner: &Planner<'_>, locks: &Locks) ->
     let mut applied = Applied { user_id: plan.user_id.clone(), ..Applied::default() };
     if !plan.organizations.is_empty() {
         let rows = plan.organizations.iter().map(|(id, new)| T::organization(*id, new, planner)).collect();
-        let inserted = insert_rows(&mut transaction, T::ORGANIZATIONS, "organization_id", rows, None).await?;
-        let failed = inserted.failures("organization", |id| plan.organizations.get(&id).map(|new| new.alias.clone()));
-        plan = planner.without_organizations(plan, &inserted.rejected.keys().copied().collect());
+        let inserted = insert_rows(&mut transaction, T::ORGANIZATIONS, "organization", rows, None).await?;
+        plan = planner.without_organizations(plan, &inserted.rejected());
         applied.organizations_created = inserted.created;
-        applied.failures.extend(failed);
+        applied.failures.extend(inserted.failures);
     }
     if !plan.teams.is_empty() {
         let rows = plan.teams.iter().map(|(id, new)| T::team(*id, new, planner)).collect();
         let follows = plan.teams.iter().filter(|(_, new)| new.follows_organization);
         let expanded = follows.map(|(id, new)| (id.to_string(), json!(new.models))).collect();
         let provenance = TeamProvenance { planner, rejected: &applied.failures, expanded };
-        let inserted = insert_rows(&mut transaction, T::TEAMS, "team_id", rows, Some(provenance)).await?;
-        let failed = inserted.failures("team", |id| plan.teams.get(&id).map(|new| new.alias.clone()));
-        plan = planner.without_teams(plan, &inserted.rejected.keys().copied().collect());
+        let inserted = insert_rows(&mut transaction, T::TEAMS, "team", rows, Some(provenance)).await?;
+        plan = planner.without_teams(plan, &inserted.rejected());
         applied.teams_created = inserted.created;
-        applied.failures.extend(failed);
+        applied.failures.extend(inserted.failures);
     }
     if !plan.team_models.is_empty() {
         T::write_team_models(&mut transaction, planner, &plan, &mut applied).await?;
@@ -177,21 +175,15 @@ async fn apply_once<T: Tables>(db: &Db, planner: &Planner<'_>, locks: &Locks) ->
     Ok(Outcome::Done(Box::new(Applied { notes: plan.notes, role_changes: plan.role_changes, ..applied })))
 }
 
-/// Rows that were created, and rows that the database rejected, with the reason.
+/// Rows that were created, and those that the database rejected.
 struct Inserted {
     created: BTreeSet<GroupId>,
-    rejected: BTreeMap<GroupId, String>,
+    failures: Vec<Failure>,
 }
 
 impl Inserted {
-    fn failures(&self, kind: &'static str, alias: impl Fn(GroupId) -> Option<String>) -> Vec<Failure> {
-        let failure = |(&id, why): (&GroupId, &String)| Failure {
-            kind,
-            id,
-            alias: alias(id).unwrap_or_default(),
-            why: why.clone(),
-        };
-        self.rejected.iter().map(failure).collect()
+    fn rejected(&self) -> BTreeSet<GroupId> {
+        self.failures.iter().map(|failure| failure.id).collect()
     }
 }
 
@@ -207,14 +199,16 @@ struct TeamProvenance<'a> {
 async fn insert_rows(
     connection: &mut DbConnection,
     table: &str,
-    key: &str,
+    kind: &'static str,
     new: Vec<NewRow>,
     provenance: Option<TeamProvenance<'_>>,
 ) -> Result<Inserted, DbError> {
-    let (mut rows, mut budgets) = (Vec::new(), Map::new());
+    let (key, alias) = (format!("{kind}_id"), format!("{kind}_alias"));
+    let (mut rows, mut budgets, mut aliases) = (Vec::new(), Map::new(), BTreeMap::new());
     for NewRow { row, budget } in new {
-        if let (Some(budget), Some(id)) = (budget, row[key].as_str()) {
-            budgets.insert(id.to_owned(), budget);
+        if let (Some(id), Some(alias)) = (row[&key].as_str(), row[&alias].as_str()) {
+            budgets.extend(budget.map(|budget| (id.to_owned(), budget)));
+            aliases.insert(id.to_owned(), alias.to_owned());
         }
         rows.push(row);
     }
@@ -245,14 +239,17 @@ async fn insert_rows(
     .bind(provenance.as_ref().map(|provenance| Value::Object(provenance.expanded.clone())))
     .fetch_all(connection)
     .await?;
-    let mut inserted = Inserted { created: BTreeSet::new(), rejected: BTreeMap::new() };
-    for (id, refused) in outcome {
-        let Ok(id) = id.parse() else { continue };
+    let mut inserted = Inserted { created: BTreeSet::new(), failures: Vec::new() };
+    for (key, refused) in outcome {
+        let Ok(id) = key.parse() else { continue };
         match refused {
             None => _ = inserted.created.insert(id),
-            Some(why) => _ = inserted.rejected.insert(id, why),
+            Some(why) => {
+                inserted.failures.push(Failure { kind, id, alias: aliases.remove(&key).unwrap_or_default(), why });
+            }
         }
     }
+    inserted.failures.sort_by_key(|failure| failure.id);
     Ok(inserted)
 }
 
