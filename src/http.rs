@@ -1,7 +1,7 @@
 //! The HTTP service: routes, middleware, pages, shared state and the server. The only module that uses axum.
 //!
 //! The groups below are in reading order: a module imports only from its own group and from those above it, and no two
-//! files import each other.
+//! modules import each other.
 
 // Values read from requests and written into responses.
 mod cookies;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::db::{DbError, Page, PageRequest, RoleChange, SyncFilter, SyncRow};
+use crate::db::{DbError, FailedGroup, Page, PageRequest, RoleChange, SyncFilter, SyncRow};
 use crate::http::extract::CurrentUser;
 use crate::http::formatting;
 use crate::http::state::App;
@@ -121,23 +121,21 @@ fn list_line([one, what]: [&str; 2], state: &str, read: Option<i32>, why: Option
 fn written(row: &SyncRow, names: &BTreeMap<String, String>) -> Vec<Change> {
     let name = |id: &String| names.get(id).unwrap_or(id).clone();
     let mut parts = Vec::new();
-    let mut add = |text: String, ids: &[&String]| {
-        parts.push(Change { text, names: ids.iter().map(|id| name(id)).collect() });
-    };
+    let mut add = |text: String, names: Vec<String>| parts.push(Change { text, names });
     if row.user_created {
-        add("account created".to_owned(), &[]);
+        add("account created".to_owned(), Vec::new());
     }
-    let joined: Vec<&String> = row.teams_joined.iter().collect();
-    if !joined.is_empty() {
-        add("added to".to_owned(), &joined);
+    if !row.teams_joined.is_empty() {
+        add("added to".to_owned(), row.teams_joined.iter().map(name).collect());
     }
-    let only: Vec<&String> = row.organizations_joined.iter().filter(|id| !row.teams_joined.contains(id)).collect();
+    // The organization of a group has the same ID and name as its team, which is listed already.
+    let only: Vec<_> = row.organizations_joined.iter().filter(|id| !row.teams_joined.contains(id)).map(name).collect();
     if !only.is_empty() {
-        add("added to the organization".to_owned(), &only);
+        add("added to the organization".to_owned(), only);
     }
     for (made, one) in [(&row.organizations_created, "organization"), (&row.teams_created, "team")] {
         if !made.is_empty() {
-            add(format!("{} created", formatting::pluralize(made.len(), one)), &[]);
+            add(format!("{} created", formatting::pluralize(made.len(), one)), Vec::new());
         }
     }
     // The first role of a new account is not a change: the page shows the role.
@@ -145,27 +143,23 @@ fn written(row: &SyncRow, names: &BTreeMap<String, String>) -> Vec<Change> {
     for RoleChange { scope, before, after } in changed {
         let scope = if scope == "global" { String::new() } else { format!(" in {}", name(scope)) };
         let before = before.as_deref().filter(|before| !before.is_empty()).unwrap_or("none");
-        add(format!("role{scope}: {before} → {after}"), &[]);
+        add(format!("role{scope}: {before} → {after}"), Vec::new());
     }
-    let updated: Vec<&String> = row.team_models_updated.iter().collect();
-    if !updated.is_empty() {
-        add("updated models of".to_owned(), &updated);
+    if !row.team_models_updated.is_empty() {
+        add("updated models of".to_owned(), row.team_models_updated.iter().map(name).collect());
     }
     if row.user_updated {
-        add("details and roles updated".to_owned(), &[]);
+        add("details and roles updated".to_owned(), Vec::new());
     }
     parts
 }
 
-fn failure_line(failed: &crate::db::FailedGroup) -> String {
-    match (&failed.alias, &failed.why) {
-        (Some(alias), Some(why)) => format!("failed to create the {} {alias}: {why}", failed.kind),
-        _ => format!("failed to create {} {}; your administrator sees why", article(&failed.kind), failed.kind),
+fn failure_line(FailedGroup { kind, alias, why, .. }: &FailedGroup) -> String {
+    let article = if kind == "organization" { "an" } else { "a" };
+    match (alias, why) {
+        (Some(alias), Some(why)) => format!("failed to create the {kind} {alias}: {why}"),
+        _ => format!("failed to create {article} {kind}; your administrator sees why"),
     }
-}
-
-fn article(kind: &str) -> &'static str {
-    if kind == "organization" { "an" } else { "a" }
 }
 
 /// A note of the plan: something that it skipped on purpose.

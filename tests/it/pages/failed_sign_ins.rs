@@ -1,5 +1,7 @@
 //! `GET /syncs/failed`: sign-ins that failed before the user was known, recorded within limits, for operators.
 
+use std::time::Instant;
+
 use chrono::TimeDelta;
 use entra_simulator::{Endpoint, EntraError, Fault, FaultRule, TokenKind};
 use reqwest::header::ACCEPT;
@@ -77,6 +79,7 @@ async fn failed_signins_are_recorded_within_limits() {
     let world = World::new().await;
     let service =
         world.service_with(|config| config.server.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap()]).await;
+    let begin = Instant::now();
     for _ in 0..15 {
         assert_eq!(cancel(&world, &service, "192.0.2.1").await.code(), "consent_declined");
     }
@@ -86,10 +89,13 @@ async fn failed_signins_are_recorded_within_limits() {
             cancel(&world, &service, &format!("198.51.100.{network}")).await;
         }
     }
-    assert_eq!(recorded(&world).await.len(), 200, "as many as all may cause in an hour");
+    let in_total = recorded(&world).await.len();
+    // On a slow machine, one more becomes free every 18 seconds.
+    let allowed = 200..=200 + usize::try_from(begin.elapsed().as_secs() / 18).unwrap();
+    assert!(allowed.contains(&in_total), "as many as all may cause in an hour: {in_total}, not {allowed:?}");
     world.clock.advance(TimeDelta::hours(1));
     cancel(&world, &service, "192.0.2.1").await;
-    assert_eq!(recorded(&world).await.len(), 201);
+    assert_eq!(recorded(&world).await.len(), in_total + 1);
 }
 
 #[rstest]
