@@ -218,11 +218,11 @@ pub fn metrics_router(app: &Arc<App>) -> Router {
 }
 
 /// Answers a forward-auth request from memory, before routing. `None`: the router has to answer it.
-pub async fn fast_path<B: axum::body::HttpBody>(
+pub fn fast_path<B: axum::body::HttpBody>(
     app: &App,
-    request: &mut http::Request<B>,
+    request: &http::Request<B>,
 ) -> Option<http::Response<axum::body::Body>> {
-    forward_auth::fast_path_answer(app, request).await
+    forward_auth::fast_path_answer(app, request)
 }
 
 /// All routes, below the base path of the public URL, with their layers.

@@ -5,7 +5,7 @@ mod client_ip;
 mod request_id;
 mod security_headers;
 
-pub(super) use access_log::{StartedAt, access_log, is_debug_enabled};
+pub(super) use access_log::{access_log, is_debug_enabled};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(super) use client_ip::forwarded_for;
 pub(super) use client_ip::{ClientIp, FromProxy, client_ip};

@@ -72,10 +72,10 @@ pub async fn serve_with(
 ) -> Result<(), StartError> {
     let router = TowerToHyperService::new(super::router(&app)?);
     let shared = app.clone();
-    let answer = move |mut request: Request<Incoming>| {
+    let answer = move |request: Request<Incoming>| {
         let (app, router) = (shared.clone(), router.clone());
         async move {
-            match super::fast_path(&app, &mut request).await {
+            match super::fast_path(&app, &request) {
                 Some(response) => Ok(response),
                 None => router.call(request).await,
             }
