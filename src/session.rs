@@ -64,9 +64,7 @@ impl Sessions {
     /// The session of a token; `None` if it does not exist or has ended. A failed lookup is an error.
     pub async fn find(&self, hash: &TokenHash) -> Result<Option<LiveSession>, Arc<DbError>> {
         let lookups = &self.db.metrics().session_lookups;
-        if let Some(max_age) = self.max_cache_age()
-            && let Some(session) = self.cache.get(hash, self.clock.now(), self.clock.moment(), max_age)
-        {
+        if let Some(session) = self.find_cached(hash) {
             lookups.add(Lookup::Memory);
             return Ok(Some(session));
         }
@@ -77,6 +75,12 @@ impl Sessions {
             Err(_) => Lookup::Failed,
         });
         outcome
+    }
+
+    /// The session of a token, if it is cached. Not counted as a lookup.
+    #[must_use]
+    pub fn find_cached(&self, hash: &TokenHash) -> Option<LiveSession> {
+        self.cache.get(hash, self.clock.now(), self.clock.moment(), self.max_cache_age()?)
     }
 
     /// Opens a session and stores the sync record. Invalidates the user, because the sign-in may have changed the row, and

@@ -30,7 +30,6 @@ use crate::identity_headers::{ASSERTION, IDENTITY_HEADERS};
 use crate::session::LiveSession;
 
 pub(super) use access_requirement::AccessRequirement;
-use fast_path::FoundSession;
 pub(super) use fast_path::answer as fast_path_answer;
 pub(super) use proxy_kind::ProxyKind;
 use upstream_headers::Upstream;
@@ -52,7 +51,6 @@ pub(super) fn router() -> Router<Arc<App>> {
 async fn verify(
     State(app): State<Arc<App>>,
     Extension(FromProxy(trusted)): Extension<FromProxy>,
-    found: Option<Extension<FoundSession>>,
     RawQuery(query): RawQuery,
     uri: Uri,
     headers: HeaderMap,
@@ -61,11 +59,7 @@ async fn verify(
     let envoy = uri.path().strip_prefix(ENVOY);
     let requirement =
         if envoy.is_none() { AccessRequirement::parse(query.as_deref())? } else { AccessRequirement::default() };
-    let session = match found {
-        Some(Extension(FoundSession(session))) => session,
-        None => session_cookie::signed_in(&app, &headers).await,
-    };
-    let Some(session) = session? else {
+    let Some(session) = session_cookie::signed_in(&app, &headers).await? else {
         let proxy =
             if trusted { ProxyKind::of(&headers, envoy.map(|_| client_target(&uri))) } else { ProxyKind::Unknown };
         return Ok(not_signed_in(&app, &proxy, &headers));

@@ -8,7 +8,7 @@ mod request_id;
 mod security_headers;
 mod size_limits;
 
-pub(super) use access_log::{StartedAt, access_log, is_debug_enabled};
+pub(super) use access_log::{access_log, is_debug_enabled};
 #[cfg(any(test, feature = "fuzzing"))]
 pub(super) use client_ip::forwarded_for;
 pub(super) use client_ip::{ClientIp, FromProxy, client_ip};

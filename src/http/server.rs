@@ -73,10 +73,10 @@ pub async fn serve_with(
 ) -> Result<(), StartError> {
     let router = TowerToHyperService::new(router::router(&app)?);
     let shared = app.clone();
-    let answer = move |mut request: Request<Incoming>| {
+    let answer = move |request: Request<Incoming>| {
         let (app, router) = (shared.clone(), router.clone());
         async move {
-            match forward_auth::fast_path_answer(&app, &mut request).await {
+            match forward_auth::fast_path_answer(&app, &request) {
                 Some(response) => Ok(response),
                 None => router.call(request).await,
             }

@@ -68,6 +68,14 @@ pub(super) async fn name(app: &App, headers: &HeaderMap) -> Result<Option<String
     Ok(hash.map(|hash| hash[..16].iter().fold(String::new(), |name, byte| format!("{name}{byte:02x}"))))
 }
 
+/// The session of a request for forward auth, if it is cached and the request has no other session token.
+pub(super) fn cached(app: &App, headers: &HeaderMap) -> Option<LiveSession> {
+    match &token_hashes(app, headers)[..] {
+        [hash] => app.sessions.find_cached(hash),
+        _ => None,
+    }
+}
+
 /// The session of a request for forward auth, from memory if it is cached.
 pub(super) async fn signed_in(app: &App, headers: &HeaderMap) -> Result<Option<LiveSession>, Arc<DbError>> {
     match &token_hashes(app, headers)[..] {

@@ -20,7 +20,7 @@ use crate::util::clock::Moment;
 /// Maximum number of cached sessions. Others are read from the database at each request.
 const MAX_SESSIONS: usize = 100_000;
 /// Maximum size of all cached users in bytes: enough for [`MAX_SESSIONS`] users in a few teams each.
-const MAX_USER_BYTES: u64 = 128 * 1024 * 1024;
+const MAX_USER_BYTES: u64 = 160 * 1024 * 1024;
 /// Number of recent invalidations that are known by user: more than occur while one query runs.
 const MAX_RECENT_INVALIDATIONS: usize = 1_000;
 
@@ -49,7 +49,8 @@ impl Weighter<ObjectId, CachedUser> for ByteWeighter {
     /// Approximate bytes in memory.
     fn weight(&self, _: &ObjectId, cached: &CachedUser) -> u64 {
         let ForwardedUser { email, display_name, user_role, organizations, teams, .. } = &*cached.user;
-        let texts = [email, display_name, user_role].into_iter().flatten().chain(&**organizations).chain(&**teams);
+        let teams = if Arc::ptr_eq(teams, organizations) { &[][..] } else { teams };
+        let texts = [email, display_name, user_role].into_iter().flatten().chain(&**organizations).chain(teams);
         // Each text is an allocation of its own. The rest are the structures around the texts.
         let bytes = texts.map(|text| text.len() + 32).sum::<usize>() + cached.headers.total_length() + 600;
         bytes as u64

@@ -6,8 +6,6 @@
 //! too.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Instant;
 
 use axum::body::{Body, HttpBody};
 use axum::extract::ConnectInfo;
@@ -15,18 +13,13 @@ use http::header::CACHE_CONTROL;
 use http::{HeaderValue, Request, Response};
 
 use super::{AccessRequirement, App, session_cookie};
-use crate::db::{DbError, ForwardedUser};
 use crate::http::{limits, metrics, middleware};
+use crate::observability::metrics::Lookup;
 use crate::observability::spans;
-use crate::session::LiveSession;
 
-/// The result of the session lookup, for the regular route. It is not repeated there.
-#[derive(Clone)]
-pub(super) struct FoundSession(pub(super) Result<Option<LiveSession>, Arc<DbError>>);
-
-/// Answers an allowed request. `None` if the regular route has to: another path, no session, an access requirement that
-/// is not met, a body, an assertion to sign, a log or trace that records all requests.
-pub(in crate::http) async fn answer<B: HttpBody>(app: &App, request: &mut Request<B>) -> Option<Response<Body>> {
+/// Answers an allowed request. `None` if the regular route has to: another path, no cached session, an access
+/// requirement that is not met, a body, an assertion to sign, a log or trace that records all requests.
+pub(in crate::http) fn answer<B: HttpBody>(app: &App, request: &Request<B>) -> Option<Response<Body>> {
     if request.uri().path() != app.verify_path
         || app.assertions.is_some()
         || !request.body().is_end_stream()
@@ -36,27 +29,20 @@ pub(in crate::http) async fn answer<B: HttpBody>(app: &App, request: &mut Reques
     {
         return None;
     }
-    let requirement = request.uri().query().map(|query| AccessRequirement::parse(Some(query))).transpose().ok()?;
-    let allowed = |user: &ForwardedUser| requirement.as_ref().is_none_or(|requirement| requirement.is_met_by(user));
-    let started_at = Instant::now();
-    let session = match session_cookie::signed_in(app, request.headers()).await {
-        Ok(Some(session)) if allowed(&session.user) => session,
-        other => {
-            request.extensions_mut().insert(FoundSession(other));
-            request.extensions_mut().insert(middleware::StartedAt(started_at));
-            return None;
-        }
-    };
+    let requirement = AccessRequirement::parse(request.uri().query()).ok()?;
+    let session = session_cookie::cached(app, request.headers())?;
+    if !requirement.is_met_by(&session.user) {
+        return None;
+    }
+    app.metrics.session_lookups.add(Lookup::Memory);
     metrics::record_fast_path(&app.metrics);
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
+    let request_id = middleware::request_id_for(app, peer, request.headers());
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
     *headers = session.headers.to_map();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     middleware::restrict_to_same_origin(headers);
-    headers.insert(
-        middleware::X_REQUEST_ID.clone(),
-        HeaderValue::from_str(&middleware::request_id_for(app, peer, request.headers())).ok()?,
-    );
+    headers.insert(middleware::X_REQUEST_ID.clone(), HeaderValue::from_str(&request_id).ok()?);
     Some(response)
 }

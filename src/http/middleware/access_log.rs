@@ -13,10 +13,6 @@ use crate::http::{paths, trace_context};
 use crate::observability::spans;
 use crate::util::sanitize::sanitize_for_log;
 
-/// When handling of the request began, if that was before all layers.
-#[derive(Clone, Copy)]
-pub(in crate::http) struct StartedAt(pub(in crate::http) Instant);
-
 /// Whether successful forward-auth requests are logged, too.
 pub(in crate::http) fn is_debug_enabled() -> bool {
     tracing::enabled!(tracing::Level::DEBUG)
@@ -38,7 +34,7 @@ pub(in crate::http) async fn access_log(
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let traced = spans::request(&method, route, parent.as_ref());
     let trace_id = spans::id(&traced, parent.as_ref());
-    let started_at = request.extensions().get::<StartedAt>().map_or_else(Instant::now, |started| started.0);
+    let started_at = Instant::now();
     let span = traced.clone();
     async move {
         let response = next.run(request).await;
