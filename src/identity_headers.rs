@@ -39,7 +39,7 @@ const ENCODE_SET: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b',');
 pub struct IdentityHeaders([HeaderValue; 9]);
 
 impl IdentityHeaders {
-    #[expect(clippy::expect_used, reason = "everything but visible ASCII was encoded")]
+    #[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "everything but visible ASCII was encoded")]
     #[must_use]
     pub fn new(user: &ForwardedUser) -> Self {
         let omitted = |ids: &[String]| match ids.len() - ids_in_header(ids).len() {
