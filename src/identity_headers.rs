@@ -39,6 +39,7 @@ const ENCODE_SET: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b',');
 pub struct IdentityHeaders([HeaderValue; 9]);
 
 impl IdentityHeaders {
+    #[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "everything but visible ASCII was encoded")]
     #[must_use]
     pub fn new(user: &ForwardedUser) -> Self {
         let omitted = |ids: &[String]| match ids.len() - ids_in_header(ids).len() {
@@ -60,10 +61,8 @@ impl IdentityHeaders {
         ];
         // All values share one allocation, because many users are cached.
         let mut shared = Bytes::from(texts.concat());
-        let mut values = texts.map(|text| {
-            // Unwrap safety: everything but visible ASCII was encoded.
-            HeaderValue::from_maybe_shared(shared.split_to(text.len())).expect("visible ASCII")
-        });
+        let mut values =
+            texts.map(|text| HeaderValue::from_maybe_shared(shared.split_to(text.len())).expect("visible ASCII"));
         let [.., organizations, _, teams, _, _] = &mut values;
         if same_lists {
             *teams = organizations.clone();
