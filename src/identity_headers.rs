@@ -39,7 +39,6 @@ const ENCODE_SET: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b',');
 pub struct IdentityHeaders([HeaderValue; 9]);
 
 impl IdentityHeaders {
-    #[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "everything but visible ASCII was encoded")]
     #[must_use]
     pub fn new(user: &ForwardedUser) -> Self {
         let omitted = |ids: &[String]| match ids.len() - ids_in_header(ids).len() {
@@ -61,8 +60,7 @@ impl IdentityHeaders {
         ];
         // All values share one allocation, because many users are cached.
         let mut shared = Bytes::from(texts.concat());
-        let mut values =
-            texts.map(|text| HeaderValue::from_maybe_shared(shared.split_to(text.len())).expect("visible ASCII"));
+        let mut values = texts.map(|text| header_value(shared.split_to(text.len())));
         let [.., organizations, _, teams, _, _] = &mut values;
         if same_lists {
             *teams = organizations.clone();
@@ -86,6 +84,11 @@ impl IdentityHeaders {
     pub fn total_length(&self) -> usize {
         self.0.iter().map(HeaderValue::len).sum()
     }
+}
+
+fn header_value(text: Bytes) -> HeaderValue {
+    // Unwrap safety: everything but visible ASCII was encoded.
+    HeaderValue::from_maybe_shared(text).expect("visible ASCII")
 }
 
 /// The IDs of a list that fit into its header.

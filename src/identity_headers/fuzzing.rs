@@ -38,7 +38,7 @@ pub fn identity_headers(data: &[u8]) {
     let listed = ids_in_header(&user.teams);
     assert_eq!(listed.len() + omitted, user.teams.len(), "{teams:?}");
     let ids: Vec<_> = teams.split(',').filter(|_| !listed.is_empty()).map(decode).collect();
-    assert_eq!(ids, listed.iter().map(|id| Some(id.to_string())).collect::<Vec<_>>(), "{teams:?}");
+    assert_eq!(ids, listed.iter().cloned().map(Some).collect::<Vec<_>>(), "{teams:?}");
 }
 
 #[cfg(test)]
