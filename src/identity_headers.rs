@@ -86,8 +86,8 @@ impl IdentityHeaders {
     }
 }
 
+#[expect(clippy::expect_used, reason = "everything but visible ASCII was encoded")]
 fn header_value(text: Bytes) -> HeaderValue {
-    // Unwrap safety: everything but visible ASCII was encoded.
     HeaderValue::from_maybe_shared(text).expect("visible ASCII")
 }
 
