@@ -1,12 +1,11 @@
 //! How much is too much: each limit just below and just above it, and that whoever was refused can come again.
 
-mod connections;
 mod database;
 mod per_address;
 mod per_user;
 mod sign_ins;
 mod sizes;
-mod timeouts;
+mod slow;
 
 use std::time::Duration;
 

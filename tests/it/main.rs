@@ -25,7 +25,6 @@ mod limits;
 mod litellm;
 mod metrics;
 mod pages;
-mod pg;
 mod plan;
 mod session;
 mod sign_in;

@@ -10,4 +10,5 @@ mod graph_faults;
 mod litellm_cache;
 mod litellm_proxy;
 mod ops;
+mod pg;
 mod proxies;

@@ -6,7 +6,7 @@ mod collector;
 mod export;
 mod log;
 #[cfg(feature = "otlp")]
-mod outage;
+mod slow;
 #[cfg(feature = "otlp")]
 mod variables;
 

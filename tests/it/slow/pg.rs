@@ -141,7 +141,7 @@ impl Owner {
         // As root, it is another user who makes the folder in it.
         fs::set_permissions(&temp, fs::Permissions::from_mode(0o1777)).unwrap();
         let process = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "pg::owner_of_a_cluster", "--nocapture"])
+            .args(["--exact", "slow::pg::owner_of_a_cluster", "--nocapture"])
             .env(OWNER, "1")
             .env("TMPDIR", &temp)
             .stdout(Stdio::piped())

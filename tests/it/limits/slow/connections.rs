@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 
-use super::{PATIENCE, connect, raw, rest, status};
+use crate::limits::{PATIENCE, connect, raw, rest, status};
 use crate::support::{Browser, Service, World};
 
 const SHORT: Duration = Duration::from_millis(300);

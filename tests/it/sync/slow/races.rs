@@ -12,12 +12,12 @@ use serde_json::json;
 use sqlx::{AssertSqlSafe, PgTransaction};
 use tokio::task::JoinSet;
 
-use super::support::{assigned, give_roles, ids, many_assigned, organization_by_hand, person, until_it_waits};
 use crate::support::sql_fixtures::{
     DELETE_ORGANIZATION, DELETE_SOME_ORGANIZATIONS, DELETE_SOME_TEAMS, DELETE_SOME_TEAMS_AND_ORGANIZATIONS,
     DELETE_TEAM, DELETE_USER, Deed, MAKE_USER, PUT_IN_TEAM, TAKE_OUT_OF_TEAM,
 };
 use crate::support::{Answer, Browser, LiteLlm, Native, Service, StoreKind, World};
+use crate::sync::support::{assigned, give_roles, ids, many_assigned, organization_by_hand, person, until_it_waits};
 
 /// Signs the person in while `transaction` holds what the sign-in needs; `meanwhile` runs in it before it is committed.
 async fn held(

@@ -8,8 +8,8 @@ use rstest::rstest;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-use super::support::{ids, many_assigned, person};
 use crate::support::{Answer, Browser, LiteLlm, Native, Service, StoreKind, World};
+use crate::sync::support::{ids, many_assigned, person};
 
 /// Two instances with an app and a pool each.
 async fn two_instances(world: &World) -> [Arc<Service>; 2] {

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::collector::{Collector, SILENCE};
-use super::{Scene, behind_a_proxy};
+use crate::trace::collector::{Collector, SILENCE};
+use crate::trace::{Scene, behind_a_proxy};
 
 /// So that spans are sent at once, and a queue is soon full.
 fn eager(endpoint: &str) -> Vec<(&'static str, String)> {

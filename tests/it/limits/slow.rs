@@ -1,0 +1,4 @@
+//! Tests that wait for time limits to pass.
+
+mod connections;
+mod timeouts;

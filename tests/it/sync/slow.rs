@@ -1,0 +1,4 @@
+//! Many sign-ins at once, which takes long.
+
+mod concurrency;
+mod races;

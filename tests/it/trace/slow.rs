@@ -1,0 +1,3 @@
+//! Tests that wait for time limits to pass.
+
+mod outage;
