@@ -113,7 +113,7 @@ async fn lane(world: &World, instances: &[Service; 2], people: &People, first: u
     for (n, (person, _)) in people.iter().enumerate().skip(first).step_by(AT_ONCE) {
         let answer = Browser::new().sign_in(&world.simulator, &instances[n / AT_ONCE % 2], *person).await;
         if answer.status != 303 {
-            refused.push(format!("person {n}: {} {}", answer.status, answer.code()));
+            refused.push(format!("user {n}: {} {}", answer.status, answer.code()));
         }
     }
     refused

@@ -195,7 +195,7 @@ async fn abandoned_transaction_does_not_leak_into_the_next(
     assert_eq!(sessions().await, 2, "sessions of two users");
     let (begun, go_on) = proxy.hold_begin();
     tokio::select! {
-        one = Try::of_somebody_new(&world.simulator, &base, group) => panic!("the sign-in ended with {:?} without a BEGIN", one.came),
+        one = Try::of_somebody_new(&world.simulator, &base, group) => panic!("no BEGIN: {:?}", one.came),
         begun = begun => begun.unwrap(),
     }
     // Gives the service time to notice that the browser disconnected.

@@ -211,7 +211,7 @@ async fn pgbouncer_signin_storm_loses_nothing_and_leaves_no_state(
         let mut browser = Browser::new();
         let answer = browser.sign_in(&world.simulator, here, person).await;
         if answer.status != 303 {
-            return Some(format!("person {n}: {} {}", answer.status, answer.code_or_nothing()));
+            return Some(format!("user {n}: {} {}", answer.status, answer.code_or_nothing()));
         }
         let told = verify(&mut browser, there).await;
         let who = told.headers.get("x-auth-request-user").and_then(|who| who.to_str().ok());
