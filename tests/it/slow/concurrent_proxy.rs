@@ -1,5 +1,5 @@
-//! A `LiteLLM` proxy goes on in the database that the service writes to: it adds and deletes members, flushes what was
-//! spent, edits rows. Nothing of either side may be lost, and neither may stop the other.
+//! A LiteLLM proxy uses the service's database at the same time: it adds and deletes members, flushes spend and edits
+//! rows. No write of either side may be lost, and neither may block the other.
 
 mod proxy;
 mod races;
@@ -13,15 +13,14 @@ use serde_json::Value;
 use crate::support::World;
 use crate::support::scene::{many_assigned, person};
 
-/// Who is in which team, as `team / user`, by each of the three places where the proxy looks; sorted, and whoever is
-/// there twice is listed twice.
+/// Memberships as `team/user` in each of LiteLLM's three places, sorted. Duplicates are kept.
 #[derive(Debug, PartialEq, Eq)]
 struct Memberships {
-    /// The team's `members_with_roles`.
+    /// `members_with_roles` of teams.
     rosters: Vec<String>,
-    /// The user's `teams`.
+    /// `teams` of users.
     users: Vec<String>,
-    /// The table of memberships.
+    /// The membership table.
     rows: Vec<String>,
 }
 
@@ -47,24 +46,24 @@ impl Memberships {
         Self { rosters, users, rows }
     }
 
-    /// The same in all three places.
+    /// The same memberships in all three places.
     fn everywhere(mut list: Vec<String>) -> Self {
         list.sort();
         Self { rosters: list.clone(), users: list.clone(), rows: list }
     }
 }
 
-/// `team / user` for each of these teams.
+/// `team/user` for each of these teams.
 fn in_teams(user: &dyn ToString, teams: &[GroupId]) -> Vec<String> {
     teams.iter().map(|team| format!("{team}/{}", user.to_string())).collect()
 }
 
-/// The sync records' `retries`, added up.
+/// Sum of `retries` over all sync records.
 async fn retries(world: &World) -> i64 {
     sqlx::query_scalar("select coalesce(sum(retries), 0) from entraway.sync_runs").fetch_one(&world.pool).await.unwrap()
 }
 
-/// The rows of one of the proxy's tables by their key, whole.
+/// Complete rows of one of the proxy's tables, by key.
 async fn rows(world: &World, sql: &'static str) -> BTreeMap<String, Value> {
     let rows: Vec<(String, Value)> = sqlx::query_as(sql).fetch_all(&world.pool).await.unwrap();
     rows.into_iter().collect()

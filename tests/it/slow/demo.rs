@@ -1,4 +1,4 @@
-//! `entraway demo`: it shows what it promises, and leaves nothing behind, however it ends.
+//! `entraway demo` works as it advertises and leaves no files or processes behind, however it ends.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,9 +10,9 @@ use url::Url;
 use crate::cli::program::{Folder, Program};
 use crate::support::Browser;
 
-/// The demo on any free ports, once it has told where it is.
+/// Starts the demo on free ports. Returns the program, its URL and its output.
 pub(crate) async fn demo(folder: &Folder, more: &[&str]) -> (Program, Url, String) {
-    // Another test of this process may have done so.
+    // Fails if another test of this process has installed it.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let args = [&["demo", "--port", "0", "--entra-port", "0"], more].concat();
     let mut program = Program::start(folder, &args, &[]);
@@ -21,12 +21,12 @@ pub(crate) async fn demo(folder: &Folder, more: &[&str]) -> (Program, Url, Strin
             Some(program.stdout()).filter(|said| said.contains("Press Ctrl-C to stop"))
         })
         .await;
-    let (_, rest) = stdout.split_once("Entraway is running. Open  ").expect("the address is told");
+    let (_, rest) = stdout.split_once("Entraway is running. Open  ").expect("the demo prints its URL");
     let url = rest.split_whitespace().next().unwrap().parse().unwrap();
     (program, url, stdout)
 }
 
-/// That no process names the folder and nothing is in it.
+/// Asserts that no process refers to the folder and that it is empty.
 async fn assert_nothing_left(folder: &Folder) {
     let name = folder.path().to_str().unwrap();
     let mut left = String::new();
@@ -44,7 +44,7 @@ async fn assert_nothing_left(folder: &Folder) {
         left = format!("{files} files, processes {naming:?}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    panic!("the demo is gone, but not within 20 s: {left}");
+    panic!("the demo did not clean up within 20 s: {left}");
 }
 
 #[tokio::test]
@@ -61,10 +61,10 @@ async fn demo_prints_url_users_and_psql_command() {
         "Create groups, change their members and assign them:  http://127.0.0.1:",
         "Nothing is kept",
     ] {
-        assert!(said.contains(sentence), "the demo does not say {sentence:?}:\n{said}");
+        assert!(said.contains(sentence), "the demo does not print {sentence:?}:\n{said}");
     }
 
-    // As a person does: the front page, Entra's list of people, Alice; and then her page.
+    // As a user: the front page, Entra's account picker, Alice, and her page.
     let mut browser = Browser::new();
     let page = browser.get(url.clone()).await;
     assert_eq!(page.status, 200, "{page:#?}");
@@ -81,7 +81,7 @@ async fn demo_prints_url_users_and_psql_command() {
     assert_eq!(me["teams"].as_array().map(Vec::len), Some(3), "{me:#}");
     assert_eq!(me["organizations"].as_array().map(Vec::len), Some(3), "{me:#}");
 
-    // The line for the database, as a shell takes it.
+    // The printed psql command, run by a shell.
     let (_, rest) = said.split_once("Connect to the database").unwrap();
     let psql = rest.lines().map(str::trim).find(|line| line.contains(" -d ")).expect("a command line");
     let question = "select team_alias from entraway.teams join entraway.team_members using (team_id) order by 1";
@@ -95,11 +95,11 @@ async fn demo_prints_url_users_and_psql_command() {
     let ended = program.end_within(Duration::from_secs(20)).await;
     assert_eq!(ended.code, 0, "{ended:?}");
     assert!(ended.stdout.ends_with("Stopped. Nothing was kept.\n"), "{ended:?}");
-    assert_eq!(ended.stderr, "", "all went well, so nothing is logged");
+    assert_eq!(ended.stderr, "", "no log lines on success");
     assert_nothing_left(&folder).await;
 }
 
-/// Runs the command lines that the demo prints for its configuration, as a shell takes them.
+/// Runs the printed subcommands for the demo's configuration in a shell.
 fn the_subcommands_work(folder: &Folder, said: &str) {
     let (_, rest) = said.split_once("Try the other subcommands with this demo's configuration, ").unwrap();
     let (file, rest) = rest.split_once(":\n").unwrap();

@@ -1,5 +1,5 @@
-//! What compose.yaml and deploy/kubernetes ask for: read by their own tools, held against the schemas of what reads them,
-//! against the image and against the service itself.
+//! compose.yaml and deploy/kubernetes: parsed by their own tools and checked against published schemas, the image and
+//! the service.
 
 mod compose;
 mod image;
@@ -17,7 +17,7 @@ use crate::docs::markdown::root;
 
 const SETUP: &str = "script/setup --deploy installs it";
 
-/// A published schema. The same place as in script/setup.
+/// A published schema, from the folder that script/setup downloads to.
 #[track_caller]
 fn schema(name: &str) -> Value {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
@@ -26,7 +26,7 @@ fn schema(name: &str) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-/// What the schema has against it.
+/// Validation errors.
 fn objections(validator: &Validator, value: &Value) -> Vec<String> {
     validator.iter_errors(value).map(|error| format!("{}: {error}", error.instance_path())).collect()
 }
@@ -44,19 +44,19 @@ fn output(program: &str, command: &mut Command) -> Output {
     command.output().unwrap_or_else(|error| panic!("{program}: {error}; {SETUP}"))
 }
 
-/// A list of texts.
+/// The strings of an array.
 #[track_caller]
 fn texts(value: &Value) -> Vec<&str> {
-    let list = value.as_array().unwrap_or_else(|| panic!("no list: {value}"));
+    let list = value.as_array().unwrap_or_else(|| panic!("not a list: {value}"));
     list.iter().map(|text| text.as_str().unwrap()).collect()
 }
 
-/// Reads a configuration with these files at the places that it names; gives what it amounts to.
+/// Loads a configuration, with its secret files replaced by temporary files with these contents.
 #[track_caller]
 fn configuration(yaml: &str, secrets: &[(&str, &str)], folder: &Path, env: &Env) -> Config {
     let mut yaml = yaml.to_owned();
     for (path, secret) in secrets {
-        assert!(yaml.contains(path), "the configuration does not name {path}, which is mounted:\n{yaml}");
+        assert!(yaml.contains(path), "the configuration does not use the mounted {path}:\n{yaml}");
         let here = folder.join(Path::new(path).file_name().unwrap());
         fs::write(&here, secret).unwrap();
         yaml = yaml.replace(path, here.to_str().unwrap());

@@ -1,4 +1,5 @@
-//! Parts that are really broken, and what becomes of sign-ins and sessions meanwhile and afterwards.
+//! Real faults of the components around the service, and their effect on sign-ins and sessions, during and after the
+//! fault.
 
 mod cluster;
 mod disk;

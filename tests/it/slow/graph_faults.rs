@@ -1,4 +1,5 @@
-//! Graph in every kind of trouble. Unknown is never empty: nothing is lost, nothing is made up, and the person gets in.
+//! Graph failures: an unknown list is never treated as empty. No membership is lost or invented, and the user can sign
+//! in.
 
 mod delegated;
 mod pages;
@@ -15,20 +16,20 @@ use serde_json::{Value, json};
 
 use crate::support::{Browser, Service, World};
 
-/// Alice signed in well, and much has changed in Entra since: she left a group, another is not assigned any more, and
-/// there is a new one, with her in it.
+/// Alice has signed in once. Since then, she left a group, an assigned group was deleted, and she was added to a new
+/// group.
 struct Scene {
     world: World,
     service: Service,
     alice: ObjectId,
-    /// Alice was and is in it.
+    /// Alice was and is a member.
     kept: GroupId,
-    /// Alice was in it.
+    /// Alice was a member.
     left: GroupId,
     new: GroupId,
 }
 
-/// Which list is in trouble.
+/// The list that fails.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum List {
     Assigned,
@@ -71,7 +72,7 @@ impl Scene {
         Self { world, service, alice, kept, left, new }
     }
 
-    /// Signs Alice in, who finds out that the list is unknown, while the store holds all that it held.
+    /// Signs Alice in and asserts that the list is unknown and that the store keeps its rows.
     async fn finds_unknown(&self, list: List, said: &str, how: &str) {
         match list {
             List::Assigned => self.finds_assigned_unknown(said, how).await,
@@ -85,9 +86,9 @@ impl Scene {
         let mut after = self.world.traces().await;
         before.take_groups(self.alice);
         let groups = after.take_groups(self.alice);
-        assert_eq!(groups, Some(self.groups_of_unknown_assignment()), "{how}: her own groups, which are known");
+        assert_eq!(groups, Some(self.groups_of_unknown_assignment()), "{how}: the user's own groups are known");
         (after.sessions, after.runs) = (before.sessions, before.runs);
-        assert_eq!(after, before, "{how}: not a row may be written");
+        assert_eq!(after, before, "{how}: no row may be written");
 
         let run = self.world.last_run().await;
         assert_eq!(run["assigned_groups"], "unknown", "{how}: {run:#}");
@@ -97,8 +98,8 @@ impl Scene {
         self.is_told(&mut browser, "which groups are assigned to this application", how).await;
     }
 
-    /// What is kept of Alice's groups while nobody knows which groups are assigned: of the one that was assigned before, that
-    /// it was.
+    /// Alice's stored groups while the assigned groups are unknown. A group that was assigned before is still marked as
+    /// assigned.
     fn groups_of_unknown_assignment(&self) -> Value {
         json!({
             self.kept.to_string(): { "name": "Production LLM Evals", "assigned": true },
@@ -109,17 +110,17 @@ impl Scene {
     async fn finds_member_of_unknown(&self, said: &str, how: &str) {
         let (before, readings) = (self.world.rows().await, self.world.readings().await);
         let mut browser = self.signs_in(how).await;
-        assert_eq!(self.world.readings().await, readings, "{how}: what is kept of her groups is what was told before");
+        assert_eq!(self.world.readings().await, readings, "{how}: the stored groups are unchanged");
         let after = self.world.rows().await;
-        assert_eq!(after.users, before.users, "{how}: people");
-        assert_eq!(after.organization_members, before.organization_members, "{how}: nobody joins an organization");
-        assert_eq!(after.team_members, before.team_members, "{how}: nobody joins a team");
+        assert_eq!(after.users, before.users, "{how}: users");
+        assert_eq!(after.organization_members, before.organization_members, "{how}: no organization member is added");
+        assert_eq!(after.team_members, before.team_members, "{how}: no team member is added");
         let id = self.new.to_string();
         for (kind, after, before) in
             [("organizations", after.organizations, before.organizations), ("teams", after.teams, before.teams)]
         {
             assert!(before.iter().all(|(id, row)| after.get(id) == Some(row)), "{how}: {kind} were changed");
-            assert!(after.contains_key(&id), "{how}: what is assigned is known, so {kind} are created");
+            assert!(after.contains_key(&id), "{how}: assigned groups are known, so {kind} are created");
             let most = before.len() + usize::from(!before.contains_key(&id));
             assert_eq!(after.len(), most, "{how}: {kind}");
         }
@@ -135,24 +136,24 @@ impl Scene {
     async fn signs_in(&self, how: &str) -> Browser {
         let mut browser = Browser::new();
         let answer = browser.sign_in(&self.world.simulator, &self.service, self.alice).await;
-        assert_eq!(answer.status, 303, "{how}: the person gets in: {answer:#?}");
+        assert_eq!(answer.status, 303, "{how}: the user can sign in: {answer:#?}");
         browser
     }
 
-    /// Alice's page and `/api/me` tell of the trouble, and of the teams that she has all the same.
+    /// Asserts that Alice's page and `/api/me` show a warning and her existing teams.
     async fn is_told(&self, browser: &mut Browser, warning: &str, how: &str) {
         let page = browser.get(self.service.at("/")).await;
         assert_eq!(page.body.matches(WARNING).count(), 1, "{how}: {}", page.body);
         assert!(page.body.contains(&format!("{WARNING}Microsoft did not report {warning}")), "{how}: {}", page.body);
-        assert!(page.body.contains(" Your teams are as of "), "{how}: all was known before: {}", page.body);
+        assert!(page.body.contains(" Your teams are as of "), "{how}: the page dates the teams: {}", page.body);
         let me = browser.me(&self.service).await.json();
         assert_eq!(teams(&me), sorted([self.kept, self.left]), "{how}: {me:#}");
     }
 
-    /// Everything works again, so the next sign-in makes up for what this one could not do.
+    /// Clears the faults and asserts that the next sign-in applies all changes.
     async fn recovers(&self) {
         self.world.simulator.clear_faults();
-        let mut browser = self.signs_in("after the trouble").await;
+        let mut browser = self.signs_in("after recovery").await;
         let run = self.world.last_run().await;
         assert_eq!((&run["assigned_groups"], &run["member_of"]), (&json!("known"), &json!("known")), "{run:#}");
         assert_eq!(run["assigned_groups_why"], Value::Null);
@@ -163,14 +164,14 @@ impl Scene {
     }
 }
 
-/// How a warning begins on a page.
+/// Start of a warning on a page.
 const WARNING: &str = "<div class=\"notice warn\" role=\"status\"><p><strong>Warning:</strong> ";
 
 fn text<'a>(run: &'a Value, name: &str) -> &'a str {
     run[name].as_str().unwrap_or_default()
 }
 
-/// The ids of the teams in `/api/me`.
+/// Team IDs in `/api/me`.
 fn teams(me: &Value) -> Vec<String> {
     let mut ids: Vec<String> =
         me["teams"].as_array().unwrap().iter().map(|team| team["team_id"].as_str().unwrap().to_owned()).collect();

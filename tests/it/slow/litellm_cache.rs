@@ -1,4 +1,4 @@
-//! The caches of LiteLLM proxies, with a real Redis: what they hear, what goes from Redis, and what a broken one costs.
+//! Cache invalidation of LiteLLM proxies through a real Redis: messages, deleted copies, and Redis failures.
 
 mod auth;
 mod outage;
@@ -9,19 +9,19 @@ use std::collections::BTreeSet;
 use crate::support::redis::{Redis, RedisConnection};
 use entraway::litellm_cache::{CacheError, LiteLlmCache, keys};
 
-/// LiteLLM's, as its own source names it.
+/// LiteLLM's channel name.
 const CHANNEL: &str = "litellm_proxy.auth_cache_invalidation";
 
 fn cache(url: &str, namespace: Option<&str>) -> LiteLlmCache {
-    LiteLlmCache::new(&url.into(), namespace.map(str::to_owned)).expect("the address can be read")
+    LiteLlmCache::new(&url.into(), namespace.map(str::to_owned)).expect("a valid Redis URL")
 }
 
-/// A sign-in's keys: one person, one team, one organization.
+/// The cache keys of a sign-in with one user, one team and one organization.
 fn some_keys() -> BTreeSet<String> {
     keys("u-1", [("t-1", Some("Ä \"team\"\n"))], ["o-1"])
 }
 
-/// What a listener heard, in its order; and nothing else was to be heard.
+/// The next `count` messages in order. Asserts that no more arrive.
 async fn heard(listener: &mut RedisConnection, channel: &str, count: usize) -> Vec<serde_json::Value> {
     let mut heard = Vec::new();
     for _ in 0..count {
@@ -42,14 +42,14 @@ async fn each_worker_gets_each_key_once_in_litellm_format() {
         for worker in &mut workers {
             assert_eq!(worker.ask(&format!("SUBSCRIBE {channel}")).await[0], "subscribe");
         }
-        cache.evict(&some_keys()).await.expect("Redis is there");
+        cache.evict(&some_keys()).await.expect("Redis is reachable");
         cache.evict(&BTreeSet::new()).await.expect("nothing to do");
-        // The keys are the workers' own, without the namespace, and there is no other field: `new_value` would set them.
+        // Without the namespace, because workers add it themselves. No other field: a `new_value` would be stored.
         let expected: Vec<_> = some_keys().iter().map(|key| serde_json::json!({ "cache_key": key })).collect();
         for worker in &mut workers {
             assert_eq!(heard(worker, &channel, expected.len()).await, expected, "with namespace {namespace:?}");
         }
-        assert_eq!(cache.ready().await, Ok(2), "as many as listen");
+        assert_eq!(cache.ready().await, Ok(2), "number of listeners");
     }
 }
 
@@ -78,7 +78,7 @@ async fn redis_copies_are_deleted_before_workers_are_notified() {
         }
         let mut monitor = server.connect().await;
         assert_eq!(monitor.ask("MONITOR").await, ["+OK"]);
-        cache(&server.url(""), namespace).evict(&some_keys()).await.expect("Redis is there");
+        cache(&server.url(""), namespace).evict(&some_keys()).await.expect("Redis is reachable");
 
         let mut left = redis.ask("KEYS *").await;
         left.sort();
@@ -92,7 +92,7 @@ async fn redis_copies_are_deleted_before_workers_are_notified() {
             commands.push(line.split('"').nth(1).unwrap_or_default().to_owned());
         }
         let expected = [vec!["DEL"; some_keys().len()], vec!["PUBLISH"; some_keys().len()]].concat();
-        assert_eq!(commands, expected, "these commands alone, and in this order");
+        assert_eq!(commands, expected, "exactly these commands in this order");
     }
 }
 
@@ -103,7 +103,7 @@ async fn database_number_of_redis_url_is_used() {
     redis.ask("SET u-1 x").await;
     redis.ask("SELECT 3").await;
     redis.ask("SET u-1 x").await;
-    cache(&format!("{}/3", server.url("")), None).evict(&some_keys()).await.expect("Redis is there");
+    cache(&format!("{}/3", server.url("")), None).evict(&some_keys()).await.expect("Redis is reachable");
     assert_eq!(redis.ask("EXISTS u-1").await, [":0"], "in database 3");
     redis.ask("SELECT 0").await;
     assert_eq!(redis.ask("EXISTS u-1").await, [":1"], "in database 0");
@@ -115,7 +115,7 @@ async fn invalidation_of_5000_keys_leaves_no_connection() {
     let cache = cache(&server.url(""), None);
     let keys: BTreeSet<String> = (0..5000).map(|number| format!("team_id:{number}")).collect();
     for _ in 0..3 {
-        cache.evict(&keys).await.expect("Redis is there");
+        cache.evict(&keys).await.expect("Redis is reachable");
     }
     let mut redis = server.connect().await;
     for _ in 0..100 {
@@ -124,5 +124,5 @@ async fn invalidation_of_5000_keys_leaves_no_connection() {
         }
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
-    panic!("connections are left: {:?}", redis.ask("CLIENT LIST").await);
+    panic!("connections left open: {:?}", redis.ask("CLIENT LIST").await);
 }

@@ -1,7 +1,6 @@
-//! A real LiteLLM proxy on the database that Entraway writes: what it makes of our rows, and we of its.
+//! A real LiteLLM proxy on the same database: it reads our rows, and the service reads its rows.
 //!
-//! The slow tier: the proxy takes 30 to 150 s to start and about 750 MB. `cargo test --test it -- --skip slow::` leaves
-//! it out.
+//! Slow: the proxy takes 30 to 150 s to start and uses about 750 MB. `cargo test --test it -- --skip slow::` skips it.
 
 mod fixture;
 mod members;

@@ -44,8 +44,7 @@ fn rules() -> Vec<Rule> {
 
 const RUNBOOK: &str = "docs/how-to/respond-to-alerts.md";
 
-/// What is wrong with the metrics that an expression names: unknown ones, labels that they do not have, values that those
-/// cannot have.
+/// Errors in an expression: unknown metrics, unknown labels, and label values that never occur.
 fn wrong(expression: &str, metrics: &[Metric]) -> Vec<String> {
     let mut wrong = Vec::new();
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -106,7 +105,7 @@ fn promtool(arguments: &[&str]) {
     let ended = Command::new("promtool").args(arguments).current_dir(root()).output();
     let ended = ended.expect("promtool is installed: script/setup --promtool does that");
     let said = String::from_utf8_lossy(&ended.stdout).into_owned() + &String::from_utf8_lossy(&ended.stderr);
-    assert!(ended.status.success(), "promtool {arguments:?} says:\n{said}");
+    assert!(ended.status.success(), "promtool {arguments:?} failed:\n{said}");
 }
 
 #[test]
@@ -116,8 +115,11 @@ fn alert_rules_fire_for_their_fault_only() {
     let tests = read(RULE_TESTS);
     for Rule { alert, .. } in rules() {
         let names = |before: &str| tests.matches(&format!("{before}alertname: {alert}")).count();
-        assert!(names("eval_time: 50m, ") == 1, "{alert} is not looked for on a good day, in {RULE_TESTS}");
-        assert!(names("\n        ") >= 1, "{alert} is never seen to fire, in {RULE_TESTS}");
+        assert!(
+            names("eval_time: 50m, ") == 1,
+            "{RULE_TESTS} does not assert that {alert} stays silent on a healthy day"
+        );
+        assert!(names("\n        ") >= 1, "{RULE_TESTS} does not test that {alert} fires");
     }
 }
 
@@ -127,7 +129,7 @@ fn alerts_name_existing_metrics_and_runbooks() {
     let runbook = document(RUNBOOK);
     let anchors = runbook.anchors();
     let rules = rules();
-    assert!(rules.len() > 10, "{RULES} is not read as it should be");
+    assert!(rules.len() > 10, "{RULES} has too few rules; was it parsed correctly?");
     for Rule { alert, expr, labels, annotations } in &rules {
         assert_eq!(wrong(expr, metrics.list()), [""; 0], "{alert}: {expr}");
         assert!(["critical", "warning"].contains(&labels["severity"].as_str().unwrap_or_default()), "{alert}");
@@ -141,7 +143,7 @@ fn alerts_name_existing_metrics_and_runbooks() {
     assert_eq!(headings, alerts, "left: the headings of {RUNBOOK}; right: {RULES}");
 }
 
-/// All texts under this key, however deep.
+/// Collects all strings under this key at any depth.
 fn texts<'a>(value: &'a Value, key: &str, found: &mut Vec<&'a str>) {
     match value {
         Value::Object(map) => {
@@ -173,12 +175,12 @@ fn dashboard_shows_every_metric() {
     let mut all = String::new();
     for panel in &panels {
         let title = panel["title"].as_str().unwrap();
-        assert!(ids.insert(panel["id"].as_i64().unwrap()), "{title}: its id is another's, too");
+        assert!(ids.insert(panel["id"].as_i64().unwrap()), "{title}: duplicate panel ID");
         assert_eq!(panel["datasource"]["uid"], "${datasource}", "{title}");
         assert!(panel["gridPos"]["w"].as_i64().unwrap() <= 24, "{title}");
         let mut expressions = Vec::new();
         texts(&panel["targets"], "expr", &mut expressions);
-        assert!(!expressions.is_empty(), "{title} shows nothing");
+        assert!(!expressions.is_empty(), "{title} has no expression");
         for expression in expressions {
             assert_eq!(wrong(expression, metrics.list()), [""; 0], "{title}: {expression}");
             assert!(expression.contains("entraway_"), "{title}: {expression}");
@@ -186,13 +188,12 @@ fn dashboard_shows_every_metric() {
             all.push('\n');
         }
     }
-    // Grafana can be asked for the rest: these are the limits that are drawn in, or alerts of their own.
     let missing: Vec<&str> =
         metrics.list().iter().map(|metric| &*metric.name).filter(|name| !all.contains(name)).collect();
     assert_eq!(missing, [""; 0], "metrics that no panel shows");
 }
 
-/// A metric's row in the document.
+/// A metric's row in the reference.
 fn row(metric: &Metric) -> String {
     let kind = match metric.kind {
         Kind::Counter => "counter",
@@ -200,7 +201,7 @@ fn row(metric: &Metric) -> String {
         Kind::Histogram => "histogram",
     };
     let label = |(name, values): &(&str, Vec<&str>)| {
-        // The version of this document's own time says nothing.
+        // The version changes with each release, so the reference does not list it.
         let values = if *name == "version" { Vec::new() } else { values.clone() };
         let values: Vec<String> = values.iter().map(|value| format!("`{value}`")).collect();
         if values.is_empty() { format!("`{name}`") } else { format!("`{name}`: {}", values.join(", ")) }

@@ -1,5 +1,5 @@
-//! The recipes of docs/how-to/proxies, run as they stand there with the real proxies: people sign in through them, and what
-//! reaches the application is what Entraway said and nothing of the client's own.
+//! The recipes of docs/how-to/proxies, run unchanged with the real proxies: users sign in through them, and the
+//! application receives only Entraway's identity headers, never the client's.
 
 mod caddy;
 mod client;
@@ -21,13 +21,13 @@ use client::Client;
 use recipe::Proxy;
 use upstream::Upstream;
 
-/// What every recipe is about.
+/// Hosts of the recipes.
 const SSO: &str = "https://sso.example.com";
 const APP: &str = "https://app.example.com";
-/// A second application, where a recipe is written for two.
+/// The second application of recipes for two.
 const OTHER: &str = "https://other.example.com";
 
-/// Everything around a proxy: the world, Entraway, an application that tells what reached it.
+/// The environment of a proxy: a world, Entraway, and an application that records requests.
 pub(crate) struct Scene {
     pub(crate) world: World,
     pub(crate) service: Service,
@@ -61,11 +61,11 @@ impl Scene {
     }
 }
 
-/// Signs in through the proxy, beginning at a page of the application's; gives the browser and that page.
+/// Signs in through the proxy, starting at a page of the application. Returns the browser and the final URL.
 async fn signs_in(scene: &Scene, proxy: &Proxy, page: &str) -> (Client, String) {
     let mut client = Client::new(proxy.port);
     let begun = client.page(page).await;
-    assert_eq!(begun.status, StatusCode::FOUND, "the page leads to the sign-in: {begun:#?}\n{}", proxy.log());
+    assert_eq!(begun.status, StatusCode::FOUND, "the page redirects to the sign-in: {begun:#?}\n{}", proxy.log());
     assert_eq!(begun.location().origin().ascii_serialization(), SSO);
     let entra = client.page(begun.location().as_str()).await;
     assert_eq!(entra.status, StatusCode::SEE_OTHER, "{entra:#?}\n{}", proxy.log());
@@ -76,11 +76,11 @@ async fn signs_in(scene: &Scene, proxy: &Proxy, page: &str) -> (Client, String) 
     (client, to)
 }
 
-/// The identity headers that reached the application, by name; of two under one name both.
+/// Identity headers that reached the application, by name. Duplicates are kept.
 fn identity(reached: &[(String, String)]) -> BTreeMap<String, Vec<String>> {
     let mut identity: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (name, value) in reached {
-        // A framework that makes variables of headers cannot tell these apart.
+        // CGI-style frameworks map both spellings to the same variable.
         let name = name.to_ascii_lowercase().replace('_', "-");
         if name.starts_with("x-auth-request") {
             identity.entry(name).or_default().push(value.clone());
@@ -90,7 +90,7 @@ fn identity(reached: &[(String, String)]) -> BTreeMap<String, Vec<String>> {
     identity
 }
 
-/// Names under which a client may try to tell who it is.
+/// Forged identity headers.
 const CLAIMS: &[(&str, &str)] = &[
     ("X-Auth-Request-User", "evil"),
     ("x-auth-request-user", "evil"),
@@ -113,13 +113,10 @@ const CLAIMS: &[(&str, &str)] = &[
 fn documented_upstream_check_is_the_tested_code() {
     let shown = recipe::recipe("docs/reference/forward-auth.md", "rust");
     let tested = include_str!("../forward_auth/upstream_check.rs");
-    assert!(
-        tested.contains(shown.trim_end()),
-        "docs/reference/forward-auth.md shows other code than the tests run:\n{shown}"
-    );
+    assert!(tested.contains(shown.trim_end()), "docs/reference/forward-auth.md differs from the tested code:\n{shown}");
 }
 
-/// The whole suite, the same for each proxy.
+/// The complete suite for one proxy.
 async fn guards(scene: &Scene, proxy: &Proxy) {
     comes_back_to_where_it_was_going(scene, proxy).await;
     nobody_gets_in_without_a_session(scene, proxy).await;
@@ -130,7 +127,7 @@ async fn guards(scene: &Scene, proxy: &Proxy) {
 async fn comes_back_to_where_it_was_going(scene: &Scene, proxy: &Proxy) {
     let page = format!("{APP}/reports?q=a%20b&to=https://evil.example/&x=1");
     let (mut client, to) = signs_in(scene, proxy, &page).await;
-    assert_eq!(to, page, "the person comes to where they were going");
+    assert_eq!(to, page, "the sign-in leads back to the page");
     for method in [Method::GET, Method::POST, Method::PUT, Method::DELETE] {
         let answer = client.send(method.clone(), &page, &[("accept", "*/*")]).await;
         assert_eq!(answer.status, StatusCode::OK, "{method}: {answer:#?}\n{}", proxy.log());
@@ -147,7 +144,7 @@ async fn comes_back_to_where_it_was_going(scene: &Scene, proxy: &Proxy) {
         ];
         let expected: BTreeMap<String, Vec<String>> =
             expected.iter().map(|(name, value)| ((*name).to_owned(), vec![(*value).to_owned()])).collect();
-        assert_eq!(identity(&reached.headers), expected, "{method}: who reached the application");
+        assert_eq!(identity(&reached.headers), expected, "{method}: identity headers at the application");
     }
 }
 
@@ -158,9 +155,13 @@ async fn nobody_gets_in_without_a_session(scene: &Scene, proxy: &Proxy) {
         ("a page", 302, vec![("accept", "text/html")]),
         ("a navigation", 302, vec![("sec-fetch-mode", "navigate")]),
         ("a script's request", 401, vec![("accept", "application/json")]),
-        ("a script's request of today", 401, vec![("accept", "text/html"), ("sec-fetch-mode", "cors")]),
-        ("a script's request of old", 401, vec![("accept", "text/html"), ("x-requested-with", "XMLHttpRequest")]),
-        ("a token of nobody's", 401, vec![("cookie", "__Secure-entraway=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")]),
+        ("a script's request with fetch metadata", 401, vec![("accept", "text/html"), ("sec-fetch-mode", "cors")]),
+        (
+            "a script's request with X-Requested-With",
+            401,
+            vec![("accept", "text/html"), ("x-requested-with", "XMLHttpRequest")],
+        ),
+        ("an unknown token", 401, vec![("cookie", "__Secure-entraway=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")]),
     ] {
         for method in [Method::GET, Method::POST] {
             let answer = Client::new(proxy.port).send(method.clone(), &page, &headers).await;
@@ -168,12 +169,12 @@ async fn nobody_gets_in_without_a_session(scene: &Scene, proxy: &Proxy) {
             let links = answer.body.matches("href=\"/").count();
             assert_eq!(
                 links, 0,
-                "a page under the application's address leads to the application's own: {}",
+                "a page of Entraway on the application's host must not use relative links: {}",
                 answer.body
             );
         }
     }
-    // Where the sign-in leads is the proxy's to say.
+    // The client cannot choose the destination of the sign-in.
     let lies = [
         ("accept", "text/html"),
         ("x-original-url", "https://evil.example/"),
@@ -186,7 +187,7 @@ async fn nobody_gets_in_without_a_session(scene: &Scene, proxy: &Proxy) {
     let answer = Client::new(proxy.port).send(Method::GET, &page, &lies).await;
     let to = answer.location();
     assert_eq!(to.as_str(), format!("{SSO}/sso/login?return_to=https%3A%2F%2Fapp.example.com%2Fsecret"));
-    assert_eq!(scene.upstream.count(), before, "something of that reached the application");
+    assert_eq!(scene.upstream.count(), before, "a request reached the application");
 }
 
 async fn nothing_of_a_clients_own_gets_through(scene: &Scene, proxy: &Proxy) {
@@ -198,7 +199,7 @@ async fn nothing_of_a_clients_own_gets_through(scene: &Scene, proxy: &Proxy) {
     for claim in CLAIMS {
         let answer = client.send(Method::GET, &page, &[*claim]).await;
         assert_eq!(answer.status, StatusCode::OK, "{claim:?}: {answer:#?}\n{}", proxy.log());
-        assert_eq!(identity(&scene.upstream.last().headers), honest, "{claim:?} changed who reached the application");
+        assert_eq!(identity(&scene.upstream.last().headers), honest, "{claim:?} changed the identity headers");
         let twice = [*claim, (claim.0, "another"), ("connection", claim.0)];
         let answer = client.send(Method::GET, &page, &twice).await;
         assert_eq!(answer.status, StatusCode::OK, "{claim:?} twice, with Connection: {answer:#?}\n{}", proxy.log());
@@ -206,7 +207,7 @@ async fn nothing_of_a_clients_own_gets_through(scene: &Scene, proxy: &Proxy) {
         let nobody = Client::new(proxy.port).send(Method::GET, &page, &[*claim]).await;
         assert_eq!(nobody.status, StatusCode::UNAUTHORIZED, "{claim:?} without a session: {nobody:#?}");
     }
-    assert!(scene.upstream.count() >= before + CLAIMS.len(), "the application was reached each time");
+    assert!(scene.upstream.count() >= before + CLAIMS.len(), "each request reached the application");
 }
 
 async fn a_sign_out_ends_it(scene: &Scene, proxy: &Proxy) {
@@ -217,20 +218,20 @@ async fn a_sign_out_ends_it(scene: &Scene, proxy: &Proxy) {
     let out = client.send(Method::POST, &format!("{SSO}/sso/logout"), &out).await;
     assert_eq!(out.status, StatusCode::SEE_OTHER, "{out:#?}");
     assert_eq!(client.page(&page).await.status, StatusCode::FOUND, "the browser has to sign in again");
-    assert_eq!(old.page(&page).await.status, StatusCode::FOUND, "and so has whoever copied the cookie");
+    assert_eq!(old.page(&page).await.status, StatusCode::FOUND, "and so does a copy of the cookie");
 }
 
-/// As an operator whose applications check assertions.
+/// Enables assertions.
 fn asserting(config: &mut Config) {
     let (audience, audiences) = (None, BTreeMap::new());
     config.session.assertion = Some(Assertion { audience, audiences, ttl: Duration::from_mins(1) });
 }
 
-/// A recipe with two applications: what one of them is sent about a user is refused by the other.
+/// With two applications, an assertion for one of them is rejected by the other.
 async fn binds_assertions_to_their_upstream(scene: &Scene, other: &Upstream, proxy: &Proxy) {
     let (mut client, page) = signs_in(scene, proxy, &format!("{APP}/x")).await;
     let keys = keys(&scene.service).await;
-    // A page of the one application has its user's browser name the other one.
+    // A page of one application can make the browser send headers that name the other.
     let lies: [&[(&str, &str)]; 4] = [
         &[],
         &[("x-forwarded-host", "other.example.com"), ("x-forwarded-proto", "https"), ("x-forwarded-uri", "/x")],
@@ -248,15 +249,15 @@ async fn binds_assertions_to_their_upstream(scene: &Scene, other: &Upstream, pro
             let claims = claims.unwrap_or_else(|error| panic!("{url} with {lie:?}: {error}"));
             assert_eq!((&claims["sub"], &claims["aud"]), (&scene.alice.to_string().into(), &own.into()));
             let replayed = verify(&assertion, &format!("{SSO}/"), not, &keys);
-            replayed.expect_err("an assertion that another application was sent");
+            replayed.expect_err("an assertion for another application");
         }
     }
 }
 
-/// A recipe that is narrowed to a team, as its comment says it can be.
+/// A recipe with a team requirement, as its comment describes.
 async fn lets_only_the_team_pass(scene: &Scene, proxy: &Proxy, expected: StatusCode) {
     let (mut client, page) = signs_in(scene, proxy, &format!("{APP}/x")).await;
-    // The client's own query is the application's, and not asked of us.
+    // The client's query belongs to the application and must not change the requirement.
     for query in [String::new(), format!("?team={}", scene.group), "?role=internal_user".to_owned()] {
         let before = scene.upstream.count();
         let answer = client.page(&format!("{page}{query}")).await;
@@ -264,7 +265,7 @@ async fn lets_only_the_team_pass(scene: &Scene, proxy: &Proxy, expected: StatusC
         assert_eq!(
             scene.upstream.count() > before,
             expected == StatusCode::OK,
-            "{query}: was the application reached?"
+            "{query}: whether the request reached the application"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! axe-core, run in a page: what keeps people from reading or using it. `script/setup --browser` fetches it.
+//! Accessibility checks with axe-core. `script/setup --browser` fetches it.
 
 use std::path::PathBuf;
 
@@ -8,10 +8,10 @@ use super::look::LOOKS;
 use super::scene::Scene;
 use super::webdriver::WebDriver;
 
-/// WCAG's levels A and AA, up to 2.2, and what is good practice besides.
+/// WCAG levels A and AA up to 2.2, and best practices.
 const RULES: [&str; 6] = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
 
-/// One line for each rule and place. axe leaves this rule about the size of what is clicked out unless it is asked for.
+/// Formats one line per rule and element. The rule target-size is off by default.
 const RUN: &str = r"
 const [tags, done] = arguments;
 const lines = (kind, results) => results.flatMap(rule => rule.nodes.map(node =>
@@ -23,7 +23,7 @@ axe.run(document, options).then(
     error => done({ error: String(error) }));
 ";
 
-/// Where `script/setup --browser` puts it: in cargo's target folder, as with LiteLLM's migrations.
+/// The axe-core script from `script/setup --browser`, in cargo's target folder.
 fn source() -> String {
     let target = std::env::var_os("CARGO_TARGET_DIR").filter(|target| !target.is_empty());
     let target = target.map_or_else(|| PathBuf::from("target"), PathBuf::from);
@@ -32,14 +32,14 @@ fn source() -> String {
         .unwrap_or_else(|error| panic!("{}: {error}; script/setup --browser fetches it", file.display()))
 }
 
-/// What axe finds on the page, a line each: the rule, what to do, where, and the element. Also what it cannot decide by
-/// itself, such as a contrast with a picture: the page is to be such that it can.
+/// Violations on the current page, one line each: rule, help, selector, element. Includes undecided results, such as
+/// contrast over an image: pages must allow a decision.
 pub(super) async fn findings(browser: &WebDriver) -> Vec<String> {
     browser.script(&source(), json!([])).await.unwrap();
     let run = json!({ "script": RUN, "args": [RULES] });
     let found = browser.call("/execute/async", run).await.unwrap();
-    assert_eq!(found["error"], Value::Null, "axe did not come to an end");
-    assert!(found["passed"].as_u64() > Some(5), "axe tried next to no rule: {found}");
+    assert_eq!(found["error"], Value::Null, "axe failed");
+    assert!(found["passed"].as_u64() > Some(5), "axe passed too few rules: {found}");
     let lines = found["lines"].as_array().unwrap();
     lines.iter().map(|line| line.as_str().unwrap().to_owned()).collect()
 }
@@ -72,6 +72,6 @@ async fn axe_reports_violation_and_element() {
     for expected in expected {
         assert!(findings.iter().any(|line| line.contains(expected)), "no {expected:?} in {findings:#?}");
     }
-    assert!(!findings.iter().any(|line| line.contains("document-title")), "what is there is not missed: {findings:#?}");
+    assert!(!findings.iter().any(|line| line.contains("document-title")), "false positive: {findings:#?}");
     browser.quit().await;
 }

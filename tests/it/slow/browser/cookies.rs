@@ -1,4 +1,4 @@
-//! Cookies that a sibling host and a page over plain http plant in a real browser.
+//! Cookies planted in a real browser by a sibling host and by a plain-http page.
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -13,10 +13,10 @@ use super::scene::pick;
 use super::webdriver::WebDriver;
 use crate::slow::proxies::{Scene, nginx};
 
-/// White space that browsers keep in a cookie's name, and that `char::is_whitespace` knows.
+/// White space that browsers keep in cookie names. `char::is_whitespace` matches it.
 const SPACES: [&str; 3] = ["\u{2000}", "\u{a0}", "\u{3000}"];
 
-/// A server without TLS that plants a session's token under names that look like ours.
+/// A plain-http server that sets a session token under names similar to ours.
 struct Planter {
     port: u16,
     _stop: DropGuard,
@@ -42,19 +42,19 @@ async fn plant(State(token): State<String>, request: Request) -> Response {
     };
     let mut response = "planted".into_response();
     for space in SPACES {
-        // The longer path comes first in the `Cookie` header.
+        // The cookie with the longer path comes first in the `Cookie` header.
         for path in ["/", "/api"] {
             let cookie = format!("{space}__Host-entraway={token}{scope}; Path={path}");
             response.headers_mut().append(SET_COOKIE, HeaderValue::from_bytes(cookie.as_bytes()).unwrap());
         }
-        // What a browser refuses without https.
+        // Browsers refuse this name without https.
         let refused = HeaderValue::from_bytes(format!("__Host-entraway={token}; Path=/").as_bytes()).unwrap();
         response.headers_mut().append(SET_COOKIE, refused);
     }
     response
 }
 
-/// How many cookies with a name that ends in ours the browser holds, and how many that have just our name.
+/// Number of cookies with names that end in ours, and number with exactly our name.
 async fn held(browser: &WebDriver) -> (usize, usize) {
     let all = browser.devtools("Storage.getCookies", json!({})).await;
     let names = || all["cookies"].as_array().unwrap().iter().map(|cookie| cookie["name"].as_str().unwrap());
@@ -62,10 +62,10 @@ async fn held(browser: &WebDriver) -> (usize, usize) {
     (like, names().filter(|name| *name == "__Host-entraway").count())
 }
 
-/// What `/api/me` says in this browser.
+/// The response of `/api/me` in this browser.
 async fn me(browser: &WebDriver) -> Value {
     browser.go("https://sso.example.com/api/me").await;
-    serde_json::from_str(&browser.text_of("//pre").await).unwrap_or_else(|error| panic!("{error}: no JSON"))
+    serde_json::from_str(&browser.text_of("//pre").await).unwrap_or_else(|error| panic!("{error}: not JSON"))
 }
 
 #[tokio::test]
@@ -91,8 +91,8 @@ async fn planted_cookies_neither_sign_in_nor_lock_out() {
         browser.go(url).await;
         browser.until_text("planted").await;
     }
-    assert_eq!(held(&browser).await, (4 * SPACES.len(), 0), "the browser takes what looks like ours, and not ours");
-    assert_eq!(me(&browser).await["code"], "not_signed_in", "the visitor is signed in as Eve");
+    assert_eq!(held(&browser).await, (4 * SPACES.len(), 0), "the browser accepts the similar names only");
+    assert_eq!(me(&browser).await["code"], "not_signed_in", "the planted cookies do not sign in");
 
     browser.go("https://sso.example.com/").await;
     browser.click("//a[contains(., 'Sign in with Microsoft')]").await;

@@ -1,5 +1,4 @@
-//! Without a mouse: all that can be clicked is reached with the Tab key, in the order in which one reads, and one sees
-//! where one is.
+//! Keyboard use: the Tab key reaches all controls in reading order, and the focus is visible.
 
 use serde_json::{Value, json};
 
@@ -7,14 +6,14 @@ use super::look::{Device, LOOKS, Look, Theme};
 use super::scene::Scene;
 use super::webdriver::{Key, WebDriver};
 
-/// What can be used, in the order of the page; it is kept in the page for `FOCUS`.
+/// Usable controls in page order. Stored in the page for `FOCUS`.
 const USABLE: &str = r"
 const shown = element => element.checkVisibility({ visibilityProperty: true });
 window.usable = [...document.querySelectorAll('a[href], button, input:not([type=hidden]), select, textarea, summary')].filter(shown);
 return window.usable.map(element => element.outerHTML.slice(0, 160));
 ";
 
-/// Where the focus is: the number among what can be used; and why one would not see that, if so.
+/// The focused element: its index among the usable controls, and why its focus is not visible, if so.
 const FOCUS: &str = r"
 const element = document.activeElement;
 if (!element || element === document.body) return null;
@@ -26,13 +25,13 @@ return { number: window.usable.indexOf(element), html: element.outerHTML.slice(0
     unseen: !outlined ? 'no outline of 2 pixels' : !inside ? 'out of sight' : null };
 ";
 
-/// What is wrong with the page for whoever has only the Tab key, a line each.
+/// Problems for keyboard users, one line each.
 async fn hindrances(browser: &WebDriver) -> Vec<String> {
     let usable = browser.script(USABLE, json!([])).await.unwrap();
     let usable: Vec<&str> = usable.as_array().unwrap().iter().filter_map(Value::as_str).collect();
     let mut wrong = Vec::new();
     let mut reached = Vec::new();
-    // After the last one the focus leaves the page. One that never does so is a trap.
+    // The focus leaves the page after the last control. If it does not, the loop limit ends a focus trap.
     for _ in 0..usable.len() * 2 + 2 {
         browser.press(Key::Tab).await;
         let focus = browser.script(FOCUS, json!([])).await.unwrap();
@@ -46,7 +45,7 @@ async fn hindrances(browser: &WebDriver) -> Vec<String> {
         match focus["number"].as_u64() {
             Some(number) if reached.contains(&number) => break,
             Some(number) => reached.push(number),
-            None => wrong.push(format!("the focus stops at what cannot be used: {html}")),
+            None => wrong.push(format!("the focus stops at an element that is not a control: {html}")),
         }
     }
     for (number, html) in (0..).zip(&usable) {
@@ -101,6 +100,6 @@ async fn first_tab_stop_is_the_skip_link() {
     assert_eq!(first, "Skip to the content");
     browser.press(Key::Enter).await;
     let now = browser.script("return document.activeElement.id", json!([])).await.unwrap();
-    assert_eq!(now, "main", "the focus after that link");
+    assert_eq!(now, "main", "focus after following the link");
     scene.end().await;
 }

@@ -1,5 +1,4 @@
-//! What is around every page stays in its place from one page to the next, also where the one has a scrollbar and the
-//! other has none.
+//! Brand, navigation and content keep their position on every page, with or without a scrollbar.
 
 use serde_json::{Value, json};
 
@@ -8,8 +7,8 @@ use super::pages::PAGES;
 use super::scene::Scene;
 use super::webdriver::WebDriver;
 
-/// Left edges and widths of the brand, the navigation and the content, and the width of the page; then whether there
-/// is something to scroll. Text in front of them is for the message of a failure.
+/// Left edges and widths of brand, navigation and content, the page width, and whether the page scrolls. The labels are
+/// for failure messages.
 const PLACES: &str = r"
 const of = element => {
     const { left, width } = element.getBoundingClientRect();
@@ -33,7 +32,7 @@ async fn navigation_stays_in_its_place_on_every_page() {
     browser.forget().await;
     scene.sign_in("Alice Arden").await;
     browser.look(Look(Theme::Light, Device::Desk)).await;
-    // They take room from the page, as on most desks.
+    // Visible scrollbars reduce the width of the page, as on most desktops.
     browser.devtools("Emulation.setScrollbarsHidden", json!({ "hidden": false })).await;
 
     let mut first: Option<Value> = None;
@@ -41,7 +40,7 @@ async fn navigation_stays_in_its_place_on_every_page() {
     for page in PAGES.iter().filter(|page| page.who == Some("Alice Arden")) {
         scene.visit(page.path).await;
         let found = places(browser).await;
-        // An error page has no navigation.
+        // Error pages have no navigation.
         if found["places"].as_array().is_some_and(|places| places.len() < 5) {
             continue;
         }
@@ -49,9 +48,9 @@ async fn navigation_stays_in_its_place_on_every_page() {
         let expected = first.get_or_insert_with(|| found["places"].clone());
         assert_eq!(found["places"], *expected, "{} ({})", page.name, page.path);
     }
-    assert!(long > 3 && short > 0, "{long} pages scroll and {short} do not: both have to be there");
+    assert!(long > 3 && short > 0, "{long} pages scroll and {short} do not: the test needs both");
 
-    // Each cause of a shift would be noticed: that there is no room for the scrollbar, and a heavier current entry.
+    // Control: the check detects each cause of a shift, missing room for the scrollbar and a bold current entry.
     scene.visit("/teams?search=unheard-of").await;
     for cause in [
         "document.documentElement.style.scrollbarGutter = 'auto'",

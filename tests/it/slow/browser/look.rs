@@ -1,4 +1,4 @@
-//! How somebody looks at a page: by day or at night, at a desk or on a phone, with scripts or without; and a picture.
+//! Appearance of a page: theme, device size, scripts on or off; and screenshots.
 
 use std::fmt;
 
@@ -17,14 +17,14 @@ pub(super) enum Theme {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Device {
     Desk,
-    /// 768 pixels: the widest window in which tables become cards.
+    /// 768 pixels: the widest viewport in which tables become cards.
     Tablet,
     Phone,
-    /// 320 pixels: the narrowest phone, and a desk's window at 400 % (WCAG 1.4.10).
+    /// 320 pixels: the narrowest phone, and a desktop window at 400 % zoom (WCAG 1.4.10).
     Narrow,
 }
 
-/// A theme that the person prefers, and the size of what is in front of them.
+/// Preferred theme and device size.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Look(pub(super) Theme, pub(super) Device);
 
@@ -36,7 +36,7 @@ pub(super) const LOOKS: [Look; 4] = [
 ];
 
 impl fmt::Display for Look {
-    /// Also a part of a file's name.
+    /// Used in file names, too.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(theme, device) = self;
         f.write_str(match theme {
@@ -53,7 +53,7 @@ impl fmt::Display for Look {
 }
 
 impl WebDriver {
-    /// From the next page on. Nothing moves, so that each look at the page finds the same.
+    /// Sets the appearance from the next page on. Disables animations, so that results are reproducible.
     pub(super) async fn look(&self, Look(theme, device): Look) {
         let theme = match theme {
             Theme::Light => "light",
@@ -72,21 +72,21 @@ impl WebDriver {
         self.devtools("Emulation.setEmulatedMedia", json!({ "features": features })).await;
         let size = json!({ "width": width, "height": height, "deviceScaleFactor": scale, "mobile": mobile });
         self.devtools("Emulation.setDeviceMetricsOverride", size).await;
-        // They are of the system's own width.
+        // Scrollbars have a system-dependent width.
         self.devtools("Emulation.setScrollbarsHidden", json!({ "hidden": true })).await;
     }
 
-    /// Whether pages may run scripts from the next one on; what we ask the page for is not hindered.
+    /// Allows or blocks scripts of pages from the next page on. The driver's scripts still run.
     pub(super) async fn allow_scripts(&self, allow: bool) {
         self.devtools("Emulation.setScriptExecutionDisabled", json!({ "value": !allow })).await;
     }
 
-    /// What is in the window, as PNG.
+    /// PNG of the viewport.
     pub(super) async fn window(&self) -> Vec<u8> {
         self.picture(json!({ "format": "png" })).await
     }
 
-    /// The whole page as PNG, down to its end.
+    /// PNG of the whole page.
     pub(super) async fn whole_page(&self) -> Vec<u8> {
         let size = self.devtools("Page.getLayoutMetrics", json!({})).await["cssContentSize"].take();
         let clip = json!({ "x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1 });

@@ -1,4 +1,4 @@
-//! A page is read from top to bottom, not sideways: from the narrowest phone to a desk, even with the longest names.
+//! Pages never scroll horizontally, from the narrowest phone to a desktop, even with the longest names.
 
 use serde_json::json;
 
@@ -15,7 +15,7 @@ const WIDTHS: [Look; 5] = [
     Look(Theme::Light, Device::Desk),
 ];
 
-/// What reaches past the right edge, the innermost of it, if one can scroll there.
+/// Innermost elements beyond the right edge, if the page scrolls horizontally.
 const SIDEWAYS: &str = r"
 const width = document.documentElement.clientWidth;
 if (document.documentElement.scrollWidth <= width) return [];
@@ -24,7 +24,7 @@ const right = node => {
     range.selectNode(node);
     return range.getBoundingClientRect().right;
 };
-// An element, or its text alone.
+// The element or its text nodes.
 const wide = element => [element, ...element.childNodes].some(node => right(node) > width + 0.5);
 const outside = [...document.body.querySelectorAll('*')].filter(element => wide(element) && ![...element.children].some(wide));
 return [`${document.documentElement.scrollWidth} pixels wide`, ...outside.map(element => element.outerHTML.slice(0, 160))];
@@ -54,7 +54,7 @@ async fn pages_do_not_scroll_horizontally_at_any_width() {
         })
         .await;
     assert!(wrong.is_empty(), "templates or assets/entraway.css:\n{}", wrong.join("\n"));
-    assert!(shown, "the long name was on no page");
+    assert!(shown, "no page shows the long name");
     scene.end().await;
 }
 

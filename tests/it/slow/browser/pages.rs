@@ -1,6 +1,6 @@
-//! Every page there is. A page that is in this list is looked at by axe, on a phone, with the keyboard, and in pictures.
+//! All pages. Each page of this list is checked with axe, on a phone and by keyboard, and is captured in screenshots.
 
-/// Who looks at it: somebody of the demo's tenant, or nobody yet.
+/// The signed-in user of the demo's tenant, if any.
 pub(super) type Who = Option<&'static str>;
 
 const NOBODY: Who = None;
@@ -9,11 +9,11 @@ const MEMBER: Who = Some("Bob Birch");
 const IN_NOTHING: Who = Some("Erin Ellis");
 
 pub(super) struct Page {
-    /// In messages and in the names of pictures.
+    /// Used in messages and in names of screenshots.
     pub(super) name: &'static str,
     pub(super) path: &'static str,
     pub(super) who: Who,
-    /// That this page was shown and not another, such as an error: its title begins with this.
+    /// Start of the expected title, to detect error pages.
     pub(super) title: &'static str,
 }
 
@@ -21,9 +21,9 @@ const fn page(name: &'static str, path: &'static str, who: Who, title: &'static 
     Page { name, path, who, title }
 }
 
-/// Those of one person beside each other, since each other person is a sign-in. The ids are the sample directory's:
-/// Alice's ends with 1, Bob's with 2, Dave's with 4; of the groups, that of "Data Science" with 2, and that of "Prompt
-/// Analysts", whose team stands alone, with 7.
+/// Pages grouped by user, because each change of user costs a sign-in. IDs are those of the sample directory: Alice's
+/// ends with 1, Bob's with 2, Dave's with 4; the group "Data Science" ends with 2, and "Prompt Analysts", whose team is
+/// standalone, with 7.
 pub(super) const PAGES: &[Page] = &[
     page("sign-in", "/", NOBODY, "Sign in"),
     page("signed-out", "/signed-out", NOBODY, "Signed out"),

@@ -1,21 +1,21 @@
-//! Each role's view: Erin is given one role after the other, and looks at what she then sees.
+//! The view of each role: Erin gets one role after the other.
 
 use super::scene::Scene;
 
-/// What somebody with a role sees.
+/// Expected view of a role.
 struct View {
     role: &'static str,
     places: &'static [&'static str],
     teams: &'static [&'static str],
-    /// Where the navigation has them.
+    /// Visible users, if the navigation has an entry for users.
     people: Option<&'static [&'static str]>,
-    /// Which of the pages `UNEQUAL` are there for her.
+    /// Which pages of `UNEQUAL` are visible.
     pages: [bool; 4],
     ends_sessions: bool,
 }
 
-/// Pages that not everybody may know of, and what they are called: the settings; Alice, who is in Erin's organization;
-/// Bob, who is in another; and why Alice is where she is.
+/// Pages that depend on the role, with their titles: settings; Alice, in Erin's organization; Bob, in another one; and
+/// Alice's explanation.
 const UNEQUAL: [(&str, &str); 4] = [
     ("/settings", "Settings"),
     ("/people/40000000-0000-4000-8000-000000000001", "Alice Arden"),
@@ -97,13 +97,13 @@ async fn each_role(demo_with: &[&str]) {
         assert_eq!(scene.names().await, view.teams, "{role}: teams");
         if let Some(people) = view.people {
             scene.navigate("Users").await;
-            assert_eq!(scene.names().await, people, "{role}: people");
+            assert_eq!(scene.names().await, people, "{role}: users");
         }
         for ((path, title), there) in UNEQUAL.into_iter().zip(view.pages) {
             scene.visit(path).await;
             let expected = if there { title } else { "Page not found" };
             let shown = scene.browser.title().await;
-            assert!(shown.starts_with(expected), "{role}: {path} shows {shown:?} and not {expected:?}");
+            assert!(shown.starts_with(expected), "{role}: {path} shows {shown:?}, not {expected:?}");
             if title == "Alice Arden" && there {
                 let ends = scene.browser.texts("//a[starts-with(normalize-space(), 'End all sessions')]").await;
                 assert_eq!(!ends.is_empty(), view.ends_sessions, "{role}: whether Alice's sessions can be ended");

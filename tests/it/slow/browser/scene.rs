@@ -1,4 +1,4 @@
-//! The demo and a browser that looks at it.
+//! The demo and a browser.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -11,7 +11,7 @@ use crate::slow::demo::demo;
 
 const EVERYBODY: [&str; 6] = ["Alice Arden", "Bob Birch", "Carol Cheng", "Dave Diallo", "Erin Ellis", "Gil Guest"];
 
-/// The database does not let an organization of this name in.
+/// Trigger that rejects an organization with this name.
 const REFUSE: &str = "
 create function refuse() returns trigger language plpgsql as
 $$ begin raise exception 'no customer of this name'; end $$;
@@ -19,8 +19,8 @@ create trigger refuse before insert on entraway.organizations for each row
 when (new.organization_alias = 'Prompt Analysts') execute function refuse();
 ";
 
-/// What was synced, was synced a day ago; since then somebody has signed in now and then, and it changed nothing, but twice
-/// the organization was refused again.
+/// Moves the existing sync runs back by a day and adds sign-ins since then. They changed nothing, except for two with
+/// the rejected organization.
 const A_DAY_OF_SIGN_INS: &str = "
 update entraway.sync_runs set started_at = started_at - interval '23 hours';
 insert into entraway.sync_runs select later.*
@@ -42,11 +42,11 @@ from (values (1, 'not_assigned', '50105'), (2, 'consent_declined', '65004'), (3,
 
 pub(super) struct Scene {
     pub(super) browser: WebDriver,
-    /// The front page's address, with a slash at the end.
+    /// URL of the front page, with a trailing slash.
     pub(super) service: String,
-    /// Where the simulated Entra is administered.
+    /// URL of the simulated Entra's admin page.
     desk: String,
-    /// The command that looks into the database, as the demo prints it.
+    /// The psql command that the demo prints.
     psql: String,
     program: Program,
     _folder: Folder,
@@ -56,7 +56,7 @@ impl Scene {
     pub(super) async fn begin(demo_with: &[&str]) -> Self {
         let folder = Folder::new();
         let (program, service, said) = demo(&folder, demo_with).await;
-        let (_, rest) = said.split_once("assign them:  ").expect("the demo tells where the simulated Entra is");
+        let (_, rest) = said.split_once("assign them:  ").expect("the demo prints the URL of the simulated Entra");
         let desk = rest.split_whitespace().next().unwrap().to_owned();
         let (_, rest) = said.split_once("Connect to the database").expect("the demo prints a psql command");
         let psql = rest.lines().map(str::trim).find(|line| line.contains(" -d ")).expect("a command line").to_owned();
@@ -68,7 +68,7 @@ impl Scene {
         self.program.terminate().await;
     }
 
-    /// Signs somebody in from the front page, and waits for their page.
+    /// Signs a user in from the front page and waits for the user's page.
     pub(super) async fn sign_in(&self, name: &str) {
         self.sign_in_with(&self.browser, name).await;
     }
@@ -85,50 +85,50 @@ impl Scene {
         browser.until_text("Last sync").await;
     }
 
-    /// Picks somebody at the simulated Entra, and waits for their page.
+    /// Picks an account at the simulated Entra and waits for the user's page.
     pub(super) async fn pick(&self, name: &str) {
         pick(&self.browser, name).await;
         self.browser.until_text("Last sync").await;
     }
 
-    /// Goes to a page of the service by its path.
+    /// Opens a page of the service by path.
     pub(super) async fn visit(&self, path: &str) {
         self.browser.go(&format!("{}{path}", self.service.trim_end_matches('/'))).await;
     }
 
-    /// Clicks an entry of the navigation, other than "Me", and waits for its page.
+    /// Clicks a navigation entry other than "Me" and waits for its page.
     pub(super) async fn navigate(&self, place: &str) {
         self.browser.click(&format!("//nav[@aria-label='Main']//a[normalize-space()='{place}']")).await;
         self.browser.until_title(place).await;
     }
 
-    /// Clicks what a list on the page calls so, and waits for its page.
+    /// Clicks a name in a list and waits for its page.
     pub(super) async fn open(&self, name: &str) {
         self.browser.click(&format!("//main//tbody//th//a[normalize-space()='{name}']")).await;
         self.browser.until_title(name).await;
     }
 
-    /// What stands in a list's row about this one, cell by cell.
+    /// Cells of the list row with this name.
     pub(super) async fn row(&self, name: &str) -> Vec<String> {
         self.browser.texts(&format!("//main//tr[th[contains(., '{name}')]]/*")).await
     }
 
-    /// What a list names, in its order.
+    /// Names in a list, in order.
     pub(super) async fn names(&self) -> Vec<String> {
         self.browser.texts("//main//tbody/tr/th").await
     }
 
-    /// The entries of the navigation.
+    /// Navigation entries.
     pub(super) async fn places(&self) -> Vec<String> {
         self.browser.texts("//nav[@aria-label='Main']//a").await
     }
 
-    /// Goes to the simulated Entra's administration.
+    /// Opens the simulated Entra's admin page.
     pub(super) async fn to_the_desk(&self) {
         self.browser.go(&self.desk).await;
     }
 
-    /// Makes a group there.
+    /// Creates a group on the admin page.
     pub(super) async fn new_group(&self, name: &str) {
         self.to_the_desk().await;
         self.browser.type_into("//input[@id='new-group']", name).await;
@@ -136,7 +136,7 @@ impl Scene {
         self.browser.until_sent().await;
     }
 
-    /// Fills in and sends a form on the card of a person or a group there.
+    /// Submits a form on the card of a user or group on the admin page.
     pub(super) async fn at_the_desk(&self, card: &str, form: &str, choice: &str) {
         self.to_the_desk().await;
         let form = format!("//section[.//h3[normalize-space()='{card}']]//form[contains(@action, '/{form}')]");
@@ -145,13 +145,13 @@ impl Scene {
         self.browser.until_sent().await;
     }
 
-    /// What stands in the table below a heading.
+    /// Text of the section with this heading.
     pub(super) async fn table(&self, heading: &str) -> String {
         self.browser.text_of(&format!("//section[h2[normalize-space()='{heading}']]")).await
     }
 
-    /// The demo after a day of work: lists are not empty, one organization was refused, so that its team stands alone and
-    /// a sign-in has had trouble, and the chart has something to show.
+    /// The demo after a day of use: lists have entries, one organization was rejected (so its team is standalone and a
+    /// sign-in has failures), and the chart has data.
     pub(super) async fn after_a_day() -> Self {
         let scene = Self::begin(&[]).await;
         scene.sql(REFUSE);
@@ -164,7 +164,7 @@ impl Scene {
         scene
     }
 
-    /// What somebody does with psql.
+    /// Runs SQL with psql.
     fn sql(&self, sql: &str) {
         let mut psql = Command::new("sh");
         psql.args(["-c", &format!("{} -q -v ON_ERROR_STOP=1", self.psql)]).stdin(Stdio::piped()).stderr(Stdio::piped());
@@ -174,7 +174,7 @@ impl Scene {
         assert!(done.status.success(), "{}: {}", self.psql, String::from_utf8_lossy(&done.stderr));
     }
 
-    /// Shows each page in each of these looks, to the person whom the list names.
+    /// Opens each page in each of these looks as the user in the list.
     pub(super) async fn each_page(&self, looks: &[Look], mut look_at: impl AsyncFnMut(&Page, Look)) {
         let mut who = None;
         self.browser.forget().await;
@@ -191,14 +191,14 @@ impl Scene {
                 self.visit(page.path).await;
                 let title = self.browser.title().await;
                 let Page { name, path, .. } = page;
-                assert!(title.starts_with(page.title), "{path} shows {title:?} and not the page {name:?}");
+                assert!(title.starts_with(page.title), "{path} shows {title:?}, not the page {name:?}");
                 look_at(page, *look).await;
             }
         }
     }
 }
 
-/// Picks somebody at the simulated Entra.
+/// Picks an account at the simulated Entra.
 pub(super) async fn pick(browser: &WebDriver, name: &str) {
     browser.until_text("Pick an account").await;
     browser.click(&format!("//*[self::a or self::button][contains(., '{name}')]")).await;

@@ -1,4 +1,4 @@
-//! A picture of each page, for whoever wants to see what they look like. `script/screenshots` runs this.
+//! Screenshots of each page. `script/screenshots` runs this.
 
 use std::fs;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ const LOOKS: [Look; 6] = [
     Look(Theme::Light, Device::Narrow),
 ];
 
-/// What the README shows, as far as it fits into the window.
+/// Screenshots in the README, limited to the viewport.
 const README: [(&str, Look); 3] = [
     ("syncs", Look(Theme::Light, Device::Desk)),
     ("explain-team", Look(Theme::Dark, Device::Desk)),
@@ -23,9 +23,9 @@ const README: [(&str, Look); 3] = [
 ];
 
 #[tokio::test]
-#[ignore = "it checks nothing: script/screenshots runs it for its pictures"]
+#[ignore = "no assertions: script/screenshots runs it for the screenshots"]
 async fn screenshots_are_written_for_each_page_and_theme() {
-    let folder = PathBuf::from(std::env::var_os("SCREENSHOTS").expect("script/screenshots says where to"));
+    let folder = PathBuf::from(std::env::var_os("SCREENSHOTS").expect("script/screenshots sets the folder"));
     let scene = Scene::after_a_day().await;
     scene
         .each_page(&LOOKS, async |page, look| {

@@ -1,4 +1,4 @@
-//! With scripts switched off, the pages and the sign-in are the same.
+//! Pages and sign-in work without JavaScript.
 
 use super::scene::Scene;
 
@@ -11,7 +11,7 @@ async fn signin_and_signout_work_without_javascript() {
     assert_eq!(browser.text().await, "scripts are on");
     browser.allow_scripts(false).await;
     browser.go(page).await;
-    assert_eq!(browser.text().await, "scripts are off", "the test itself: the browser runs scripts all the same");
+    assert_eq!(browser.text().await, "scripts are off", "control: the browser still runs scripts");
 
     scene.sign_in("Alice Arden").await;
     assert!(scene.table("Teams").await.contains("Data Science"), "{}", browser.text().await);

@@ -1,4 +1,4 @@
-//! Sessions in two browsers: one ends the other.
+//! Sessions in two browsers: one revokes the other.
 
 use super::scene::{Scene, pick};
 use super::webdriver::WebDriver;
@@ -14,7 +14,11 @@ async fn sessions_page_signs_out_another_browser() {
     browser.until_count(sessions, 2).await;
     browser.click(&format!("{sessions}[not(contains(., 'this browser'))]//button[normalize-space()='Sign out']")).await;
     browser.until_count(sessions, 1).await;
-    assert!(scene.table("My sessions").await.contains("this browser"), "one ended oneself: {}", browser.text().await);
+    assert!(
+        scene.table("My sessions").await.contains("this browser"),
+        "the current session was revoked: {}",
+        browser.text().await
+    );
 
     other.click("//nav[@aria-label='Main']//a[normalize-space()='Teams']").await;
     other.until_title("Not signed in").await;

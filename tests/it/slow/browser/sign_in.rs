@@ -1,4 +1,4 @@
-//! Sign-ins that do not go straight through: expired, in two tabs, Back, canceled. Each keeps its destination.
+//! Interrupted sign-ins: expired, in two tabs, Back, canceled. Each keeps its destination.
 
 use chrono::TimeDelta;
 use serde_json::json;
@@ -7,7 +7,7 @@ use super::scene::pick;
 use super::webdriver::WebDriver;
 use crate::support::{Service, World};
 
-/// A world whose clock can be moved, and a browser that uses the service at its own address.
+/// A world with an adjustable clock, and a browser that opens the service directly.
 struct Stage {
     world: World,
     service: Service,
@@ -26,14 +26,14 @@ impl Stage {
         self.browser.go(self.service.at(path).as_str()).await;
     }
 
-    /// Opens a page without a session, and goes on to Entra from there.
+    /// Opens a page without a session and continues to Entra.
     async fn start(&self, path: &str) {
         self.visit(path).await;
         self.browser.until_title("Not signed in").await;
         self.again().await;
     }
 
-    /// "Sign in again", which is on every page of a failure.
+    /// Clicks "Sign in again", which is on every error page.
     async fn again(&self) {
         self.browser.click("//a[normalize-space()='Sign in again']").await;
         self.browser.until_text("Pick an account").await;
@@ -58,7 +58,7 @@ async fn browser_expired_signin_restarts_once() {
     stage.start("/teams").await;
     stage.world.clock.advance(TimeDelta::minutes(11));
     stage.pick_alice().await;
-    // Sent to Entra once more, without a click on a page of ours.
+    // Redirected to Entra again without a page of ours in between.
     stage.browser.until_text("Pick an account").await;
     stage.pick_alice().await;
     stage.browser.until_title("Teams").await;
@@ -104,8 +104,8 @@ async fn browser_back_after_signin_leads_home() {
     stage.back().await;
     stage.pick_alice().await;
     stage.browser.until_title("Alice Arden").await;
-    assert!(stage.signed_in().await, "the session goes on");
-    assert_eq!(stage.world.sessions_and_runs().await, (1, 1), "and it is the same");
+    assert!(stage.signed_in().await, "the session still exists");
+    assert_eq!(stage.world.sessions_and_runs().await, (1, 1), "no second session");
     stage.browser.quit().await;
 }
 
@@ -124,7 +124,7 @@ async fn browser_canceled_signin_can_be_retried() {
     stage.pick_alice().await;
     browser.until_title("Teams").await;
 
-    // Back instead of the button: the attempt is over, and its destination is not lost.
+    // Back instead of the button: the login state is consumed, but the destination is kept.
     browser.forget().await;
     stage.start("/teams").await;
     cancel().await;

@@ -23,7 +23,7 @@ async fn browser_two_tabs_sign_in_and_share_signout() {
     browser.click("//button[normalize-space()='Sign out']").await;
     browser.until_text("You are signed out").await;
     browser.show_tab(&second).await;
-    assert!(browser.text().await.contains("Last sync"), "what the tab showed, it still shows");
+    assert!(browser.text().await.contains("Last sync"), "the tab still shows its page");
     browser.go(&scene.service).await;
     browser.until_text("Sign in with Microsoft").await;
     scene.end().await;

@@ -1,4 +1,4 @@
-//! Chromium without a screen, told what to do over WebDriver (W3C). `script/setup --browser` installs both programs.
+//! Headless Chromium, controlled through WebDriver (W3C). `script/setup --browser` installs both programs.
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-/// The name under which WebDriver hands out elements.
+/// WebDriver's key for element references.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
-/// Longer than a page takes on a machine that has other things to do.
+/// Generous time limit, because the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy)]
@@ -26,14 +26,15 @@ pub(super) struct WebDriver {
 }
 
 impl Drop for WebDriver {
-    /// The driver and the browser that it started: both are in the driver's process group.
+    /// Kills the driver's process group, which contains the browser.
     fn drop(&mut self) {
         let _ = Command::new("kill").args(["-9", "--", &format!("-{}", self.driver.id())]).status();
         let _ = self.driver.wait();
     }
 }
 
-/// A driver, and its port. It takes one that is free by IPv4, and gives up where somebody else has it by IPv6.
+/// Starts a driver and returns its port. It picks a free IPv4 port and exits if the IPv6 port is in use, so this
+/// retries.
 fn started() -> (Child, u16) {
     let mut all_said = Vec::new();
     for _ in 0..5 {
@@ -56,7 +57,7 @@ fn started() -> (Child, u16) {
         let _ = driver.kill();
         let _ = driver.wait();
     }
-    panic!("chromedriver does not start: {all_said:#?}");
+    panic!("chromedriver did not start: {all_said:#?}");
 }
 
 impl WebDriver {
@@ -64,15 +65,15 @@ impl WebDriver {
         Self::start_with(&[]).await
     }
 
-    /// With more arguments for Chromium.
+    /// Starts Chromium with additional arguments.
     pub(super) async fn start_with(more: &[&str]) -> Self {
-        // Another test of this process may have done so.
+        // Fails if another test of this process has installed it.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let (driver, port) = started();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let session = format!("http://127.0.0.1:{port}/session");
         let mut browser = Self { driver, http, session };
-        // As root there is no sandbox; and a browser at rest asks for nothing outside.
+        // The sandbox does not work as root. The other arguments prevent background requests.
         let args = [
             "--headless=new",
             "--no-sandbox",
@@ -89,7 +90,7 @@ impl WebDriver {
         let capabilities = json!({
             "goog:chromeOptions": { "args": args },
             "goog:loggingPrefs": { "browser": "ALL" },
-            // axe has much to look at, and the machine may have other things to do.
+            // axe takes long on a busy machine.
             "timeouts": { "script": 120_000 },
         });
         let begun = browser.call("", json!({ "capabilities": { "alwaysMatch": capabilities } })).await;
@@ -98,7 +99,7 @@ impl WebDriver {
         browser
     }
 
-    /// One command; what it gives, or WebDriver's error.
+    /// Executes a WebDriver command. Returns its result or WebDriver's error.
     pub(super) async fn call(&self, command: &str, body: Value) -> Result<Value, Value> {
         let response = self.http.post(format!("{}{command}", self.session)).json(&body).send().await.unwrap();
         let good = response.status().is_success();
@@ -107,25 +108,26 @@ impl WebDriver {
         if good { Ok(value) } else { Err(value) }
     }
 
-    /// What a function's body, run in the page, returns. No policy of the page's and no script being off hinders that.
+    /// Runs a function body in the page and returns its result. Works regardless of the page's policy and of disabled
+    /// scripts.
     pub(super) async fn script(&self, script: &str, args: Value) -> Result<Value, Value> {
         self.call("/execute/sync", json!({ "script": script, "args": args })).await
     }
 
-    /// A command of Chromium's own, for which WebDriver has none.
+    /// A Chromium DevTools command, for features that WebDriver lacks.
     pub(super) async fn devtools(&self, command: &str, params: Value) -> Value {
         let done = self.call("/goog/cdp/execute", json!({ "cmd": command, "params": params })).await;
         done.unwrap_or_else(|error| panic!("{command}: {}", error["message"]))
     }
 
-    /// Tries until it goes well: pages come and go while we look.
+    /// Retries until success, because pages change meanwhile.
     async fn until<T>(&self, what: &str, mut attempt: impl AsyncFnMut() -> Result<T, Value>) -> T {
         let begin = Instant::now();
         loop {
             match attempt().await {
                 Ok(value) => return value,
                 Err(error) if begin.elapsed() > PATIENCE => {
-                    panic!("{what}: {}; the page says\n{}", error["message"], self.text().await)
+                    panic!("{what}: {}; the page's text:\n{}", error["message"], self.text().await)
                 }
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             }
@@ -136,7 +138,7 @@ impl WebDriver {
         self.call("/url", json!({ "url": url })).await.unwrap();
     }
 
-    /// All that a person can read on the page.
+    /// Visible text of the page.
     pub(super) async fn text(&self) -> String {
         let script = "return document.body ? document.body.innerText : ''";
         let text = self.script(script, json!([])).await.unwrap_or_default();
@@ -148,7 +150,7 @@ impl WebDriver {
         title.as_str().unwrap().to_owned()
     }
 
-    /// Presses a key, on whatever has the focus.
+    /// Sends a key to the focused element.
     pub(super) async fn press(&self, key: Key) {
         let key = match key {
             Key::Tab => "\u{e004}",
@@ -164,17 +166,17 @@ impl WebDriver {
         self.until(&format!("no {text:?}"), look).await;
     }
 
-    /// Until the page is one whose title begins so.
+    /// Waits for a page whose title starts with this.
     pub(super) async fn until_title(&self, title: &str) {
         let look = async || {
-            // Of a page that is still being read the title is there before the rest.
+            // While a page loads, the title is present before the rest.
             let now = self.script("return document.readyState === 'complete' ? document.title : ''", json!([])).await?;
             if now.as_str().is_some_and(|now| now.starts_with(title)) { Ok(()) } else { Err(json!({ "message": now })) }
         };
         self.until(&format!("no page {title:?}"), look).await;
     }
 
-    /// Until there are so many of these on the page.
+    /// Waits until this many elements match.
     pub(super) async fn until_count(&self, xpath: &str, count: usize) {
         let look = async || {
             let texts = self.read_all(xpath).await?;
@@ -183,7 +185,7 @@ impl WebDriver {
         self.until(&format!("not {count} of {xpath}"), look).await;
     }
 
-    /// What stands in each of these; there may be none.
+    /// Texts of all matching elements.
     pub(super) async fn texts(&self, xpath: &str) -> Vec<String> {
         self.read_all(xpath).await.unwrap()
     }
@@ -196,7 +198,7 @@ impl WebDriver {
         Ok(texts.as_array().into_iter().flatten().map(|text| text.as_str().unwrap_or_default().to_owned()).collect())
     }
 
-    /// Until a form of the simulated Entra was answered: that leads back to the card which it changed.
+    /// Waits for the response to a form of the simulated Entra, which redirects to the changed card.
     pub(super) async fn until_sent(&self) {
         let look = async || {
             let hash = self.script("return location.hash", json!([])).await?;
@@ -234,7 +236,7 @@ impl WebDriver {
         Ok(found[ELEMENT].as_str().unwrap_or_default().to_owned())
     }
 
-    /// Another tab, with the same cookies, in front from now on; gives what `show_tab` knows it by.
+    /// Opens another tab with the same cookies and switches to it. Returns its handle.
     pub(super) async fn new_tab(&self) -> String {
         let tab = self.call("/window/new", json!({ "type": "tab" })).await.unwrap();
         let tab = tab["handle"].as_str().unwrap().to_owned();
@@ -242,7 +244,7 @@ impl WebDriver {
         tab
     }
 
-    /// The tab in front.
+    /// Handle of the current tab.
     pub(super) async fn tab(&self) -> String {
         let response = self.http.get(format!("{}/window", self.session)).send().await.unwrap();
         let answer: Value = response.json().await.unwrap();
@@ -253,12 +255,12 @@ impl WebDriver {
         self.call("/window", json!({ "handle": tab })).await.unwrap();
     }
 
-    /// Makes the browser nobody's: it forgets who was signed in, here and at the simulated Entra.
+    /// Deletes all cookies: signs out here and at the simulated Entra.
     pub(super) async fn forget(&self) {
         self.devtools("Network.clearBrowserCookies", json!({})).await;
     }
 
-    /// What the browser's console holds, but for answers with an error's status, which the console lists too.
+    /// Messages in the browser's console, without those for error status codes.
     pub(super) async fn complaints(&self) -> Vec<String> {
         let log = self.call("/se/log", json!({ "type": "browser" })).await.unwrap();
         let entries = log.as_array().cloned().unwrap_or_default();
@@ -266,7 +268,7 @@ impl WebDriver {
         entries.iter().map(text).filter(|line| !line.contains("the server responded with a status of")).collect()
     }
 
-    /// Closes the browser; dropping does the same, less kindly.
+    /// Closes the browser gracefully; dropping kills it.
     pub(super) async fn quit(self) {
         let _ = self.http.delete(&self.session).send().await;
     }

@@ -1,5 +1,5 @@
-//! What `LiteLLM` 1.109.1 does to its tables: its locks and its statements in its order, with what it computes between
-//! them computed here, and a breath between them, so that others get in between.
+//! LiteLLM 1.109.1's writes: its locks and statements in its order, with the same computations between them. Short
+//! pauses let other transactions interleave.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use sqlx::{PgPool, PgTransaction};
 
 use crate::support::World;
 
-/// `TEAM_ADVISORY_LOCK_SQL`.
+/// LiteLLM's `TEAM_ADVISORY_LOCK_SQL`.
 pub(super) const LOCK_TEAM: &str = "select pg_advisory_xact_lock(hashtext($1)) is null as locked";
-/// `USER_ROWS_LOCK_SQL`.
+/// LiteLLM's `USER_ROWS_LOCK_SQL`.
 const LOCK_USERS: &str = r#"select user_id from "LiteLLM_UserTable" where user_id = any($1::text[])
     order by user_id collate "C" for update"#;
-/// The upsert that Prisma makes of `_upsert_user_row`.
+/// The upsert that Prisma generates for `_upsert_user_row`.
 pub(super) const UPSERT_USER: &str = r#"insert into "LiteLLM_UserTable" (user_id, teams, models, user_role)
     values ($1, array[$2], '{}', 'internal_user')
     on conflict (user_id) do update set user_id = $1, updated_at = now()"#;
@@ -22,7 +22,7 @@ const ROSTER: &str = r#"select members_with_roles from "LiteLLM_TeamTable" where
 const WRITE_ROSTER: &str =
     r#"update "LiteLLM_TeamTable" set members_with_roles = $2, updated_at = now() where team_id = $1"#;
 
-/// One of the proxy's workers, with a few connections of its own.
+/// A proxy worker with its own connections.
 #[derive(Clone)]
 pub(super) struct Proxy {
     pool: PgPool,
@@ -38,12 +38,12 @@ impl Proxy {
         Self { pool: PgPoolOptions::new().max_connections(6).connect_with(options).await.unwrap() }
     }
 
-    /// A transaction; what the tests of single races do by hand is done in it.
+    /// Begins a transaction for tests that execute single statements.
     pub(super) async fn begin(&self) -> sqlx::Result<PgTransaction<'static>> {
         self.pool.begin().await
     }
 
-    /// `/team/member_add` of one person: `_add_team_members_to_team`.
+    /// `/team/member_add` for one user: `_add_team_members_to_team`.
     pub(super) async fn add(&self, team: &str, user: &str) -> sqlx::Result<()> {
         let mut tx = self.pool.begin().await?;
         sqlx::query(LOCK_TEAM).bind(team).execute(&mut *tx).await?;
@@ -54,7 +54,7 @@ impl Proxy {
         let push = r#"update "LiteLLM_UserTable" set teams = array_append(teams, $2), updated_at = now()
                       where user_id = $1 and not (teams @> array[$2])"#;
         sqlx::query(push).bind(user).bind(team).execute(&mut *tx).await?;
-        // An upsert with nothing to update, which Prisma makes a look and an insertion of.
+        // Prisma executes an upsert without updates as a select and an insert.
         let is_member = r#"select 1 from "LiteLLM_TeamMembership" where user_id = $1 and team_id = $2"#;
         if sqlx::query(is_member).bind(user).bind(team).fetch_optional(&mut *tx).await?.is_none() {
             let join = r#"insert into "LiteLLM_TeamMembership" (user_id, team_id) values ($1, $2)"#;
@@ -89,7 +89,7 @@ impl Proxy {
         tx.commit().await
     }
 
-    /// The flush of what was spent: a transaction each for users, teams and members, each in the order of the ids.
+    /// Flush of spend: one transaction each for users, teams and members, in the order of their IDs.
     pub(super) async fn flush(&self, teams: &[String], users: &[String]) -> sqlx::Result<()> {
         let mut tx = self.pool.begin().await?;
         for user in users {
@@ -129,7 +129,7 @@ impl Proxy {
         tx.commit().await
     }
 
-    /// `/user/update` and `/team/update`: a row is read, and its metadata is written back with one key more.
+    /// `/user/update` and `/team/update`: reads a row and writes its metadata back with one more key.
     pub(super) async fn edit(&self, team: &str, user: &str, key: &str) -> sqlx::Result<()> {
         let metadata: Option<Value> =
             sqlx::query_scalar(r#"select metadata from "LiteLLM_UserTable" where user_id = $1"#)
@@ -154,7 +154,7 @@ impl Proxy {
     }
 }
 
-/// `/team/delete` of one team, up to the commit: `delete_validated_team_rows`.
+/// `/team/delete` for one team without the commit: `delete_validated_team_rows`.
 pub(super) async fn delete_team(tx: &mut PgTransaction<'_>, team: &str) -> sqlx::Result<()> {
     sqlx::query(LOCK_TEAM).bind(team).execute(&mut **tx).await?;
     sqlx::query(r#"delete from "LiteLLM_TeamTable" where team_id = $1"#).bind(team).execute(&mut **tx).await?;

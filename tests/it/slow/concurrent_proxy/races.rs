@@ -1,5 +1,5 @@
-//! One sign-in and one transaction of the proxy, held at the very moment where they meet: the sign-in succeeds, and no
-//! membership is half.
+//! One sign-in and one proxy transaction, paused where they conflict: the sign-in succeeds, and no membership is
+//! partial.
 
 use std::time::Duration;
 
@@ -13,21 +13,21 @@ use super::{Memberships, in_teams, many_assigned, person};
 use crate::support::scene::until_it_waits;
 use crate::support::{Service, World, join_all};
 
-/// A group whose team and organization are there, and the database with a service.
+/// A service and a proxy on one database, with one group.
 struct Scene {
     world: World,
     service: Service,
     proxy: Proxy,
     group: GroupId,
-    /// In the group, and not here yet.
+    /// In the group, not signed in yet.
     alice: ObjectId,
 }
 
-/// `made`: another person has signed in, so that the group is a team already.
+/// `made`: another user has signed in, so that the group's team exists.
 async fn scene(made: bool) -> Scene {
     let world = World::of(StoreKind::LiteLlm).await;
-    // Whoever waits for a lock looks for a deadlock once, after this time: by then the circle has to be closed, also on
-    // a busy machine.
+    // Postgres checks for a deadlock once per lock wait, after this time. The cycle must be complete by then, even on a
+    // busy machine.
     sqlx::raw_sql(
         "do $$ begin execute format('alter database %I set deadlock_timeout = %L', current_database(), '2s'); end $$",
     )
@@ -45,7 +45,7 @@ async fn scene(made: bool) -> Scene {
 }
 
 impl Scene {
-    /// A transaction of the proxy in which these statements were executed, and which never gives way in a deadlock.
+    /// A proxy transaction that has executed these statements and is never the victim of a deadlock.
     async fn holding(&self, statements: &[(&'static str, &[&str])]) -> PgTransaction<'static> {
         let mut tx = self.proxy.begin().await.unwrap();
         sqlx::query("set local deadlock_timeout = '1min'").execute(&mut *tx).await.unwrap();
@@ -53,7 +53,7 @@ impl Scene {
         tx
     }
 
-    /// Signs Alice in, which has to succeed. While she waits for the proxy, it executes the other statements and
+    /// Signs Alice in, which must succeed. While the sign-in waits for the proxy, executes the other statements and
     /// commits.
     async fn sign_in_meanwhile(&self, mut tx: PgTransaction<'static>, then: &[(&'static str, &[&str])]) {
         let proxy = async {
@@ -68,18 +68,19 @@ impl Scene {
 
     async fn assert_retried(&self) {
         let run = self.world.last_run().await;
-        assert!(run["retries"].as_i64().unwrap() >= 1, "the transaction that lost is counted in its record: {run:#}");
+        assert!(run["retries"].as_i64().unwrap() >= 1, "the sync record counts the retry: {run:#}");
     }
 
-    /// Alice is in these teams, wholly, and nobody else is in any; and nothing failed.
+    /// Asserts that Alice is in exactly these teams in all three places, that no other user is in any, and that no
+    /// failure is recorded.
     async fn assert_whole(&self, teams: &[GroupId]) {
         let expected = Memberships::everywhere(in_teams(&self.alice, teams));
-        assert_eq!(Memberships::read(&self.world).await, expected, "who is in which team, in all three places");
+        assert_eq!(Memberships::read(&self.world).await, expected, "memberships in all three places");
         let run = self.world.last_run().await;
-        assert_eq!(run["failures"], json!([]), "failures of the sign-in's record: {run:#}");
+        assert_eq!(run["failures"], json!([]), "failures in the sync record: {run:#}");
     }
 
-    /// Rows of ours that would be left over from a transaction that was tried again.
+    /// Number of budgets without an organization, which a retried transaction could leave behind.
     async fn budgets_of_nobody(&self) -> i64 {
         sqlx::query_scalar(
             r#"select count(*) from public."LiteLLM_BudgetTable" b where not exists (
@@ -110,7 +111,7 @@ const NEW_ORGANIZATION: &str = r#"insert into "LiteLLM_OrganizationTable"
     (organization_id, organization_alias, budget_id, created_by, updated_by)
     values ($1, 'Of the proxy', $1, 'a', 'a')"#;
 
-/// An administrator's script, say: the proxy itself takes no team's row before a person's.
+/// For example an administrator's script: the proxy itself never locks a team row before a user row.
 #[tokio::test]
 async fn deadlock_over_team_and_user_is_retried() {
     let scene = scene(true).await;
@@ -129,10 +130,10 @@ async fn deadlock_over_team_and_user_is_retried() {
     .fetch_one(&scene.world.pool)
     .await
     .unwrap();
-    assert_eq!(sums, (1.0, 1.0), "what the other transaction wrote to the person and the team");
+    assert_eq!(sums, (1.0, 1.0), "spend written by the other transaction");
 }
 
-/// `/team/new` inserts the row first and takes the team's lock after that; the sign-in the other way round.
+/// `/team/new` inserts the row before it takes the team's lock; the sign-in does the opposite.
 #[tokio::test]
 async fn deadlock_over_team_created_by_both_is_retried() {
     let scene = scene(false).await;
@@ -145,8 +146,8 @@ async fn deadlock_over_team_created_by_both_is_retried() {
         .fetch_one(&scene.world.pool)
         .await
         .unwrap();
-    assert_eq!(alias, "Of the proxy", "the proxy's team is the one, and it is left as it is");
-    assert_eq!(scene.budgets_of_nobody().await, 0, "budgets without an owner");
+    assert_eq!(alias, "Of the proxy", "the proxy's team stays unchanged");
+    assert_eq!(scene.budgets_of_nobody().await, 0, "budgets without an organization");
 }
 
 #[tokio::test]
@@ -164,14 +165,14 @@ async fn user_created_concurrently_by_proxy_is_one_row() {
         .fetch_all(&scene.world.pool)
         .await
         .unwrap();
-        assert_eq!(users.len(), 1, "rows of one person: {users:?}");
-        assert_eq!(users[0].0, user_id.unwrap_or(&alice), "the proxy's row is the one");
-        assert!(users[0].1.is_some(), "and has Entra's e-mail now: {users:?}");
+        assert_eq!(users.len(), 1, "rows of one user: {users:?}");
+        assert_eq!(users[0].0, user_id.unwrap_or(&alice), "the proxy's row is used");
+        assert!(users[0].1.is_some(), "Entra's email is added: {users:?}");
         let created = &scene.world.last_run().await["user_created"];
-        assert_eq!(created, &json!(false), "the record does not boast of the proxy's row");
+        assert_eq!(created, &json!(false), "the sync record does not claim the proxy's row");
         if let Some(user_id) = user_id {
             let expected = Memberships::everywhere(in_teams(&user_id, &[scene.group]));
-            assert_eq!(Memberships::read(&scene.world).await, expected, "memberships are of the row's key");
+            assert_eq!(Memberships::read(&scene.world).await, expected, "memberships use the key of the proxy's row");
         } else {
             scene.assert_whole(&[scene.group]).await;
         }
@@ -191,7 +192,11 @@ async fn user_added_concurrently_to_another_team_is_in_both() {
     scene.assert_retried().await;
     let mut both = in_teams(&alice, &[scene.group]);
     both.push(format!("by-hand/{alice}"));
-    assert_eq!(Memberships::read(&scene.world).await, Memberships::everywhere(both), "the proxy's team and Entra's");
+    assert_eq!(
+        Memberships::read(&scene.world).await,
+        Memberships::everywhere(both),
+        "the proxy's team and Entra's team"
+    );
 }
 
 #[tokio::test]
@@ -210,7 +215,7 @@ async fn organization_created_concurrently_by_proxy_is_joined() {
     .await
     .unwrap();
     assert_eq!(joined, [("Of the proxy".to_owned(), scene.alice.to_string())]);
-    assert_eq!(scene.budgets_of_nobody().await, 0, "the budget that was meant for ours");
+    assert_eq!(scene.budgets_of_nobody().await, 0, "budgets without an organization");
 }
 
 #[tokio::test]
@@ -235,13 +240,13 @@ async fn team_deleted_concurrently_by_proxy_is_recreated() {
     scene.sign_in_meanwhile(tx, &[]).await;
     scene.assert_whole(&[scene.group]).await;
     let created = &scene.world.last_run().await["teams_created"];
-    assert_eq!(created, &json!([scene.group]), "teams that the sign-in made");
+    assert_eq!(created, &json!([scene.group]), "teams created by the sign-in");
 }
 
-/// Without a service principal nothing is assigned, and nothing made.
+/// Without a service principal no group is assigned, so the team is not created again.
 #[tokio::test]
 async fn unassigned_team_deleted_concurrently_leaves_no_membership() {
-    // By the proxy, under the team's lock; and by somebody with psql, who knows no lock but the row's.
+    // Deleted by the proxy under the team's lock, or with psql, which takes only the row lock.
     for by_the_proxy in [true, false] {
         let mut scene = scene(true).await;
         scene.service = scene.world.service_with(|config| config.entra.service_principal_id = None).await;
@@ -255,11 +260,11 @@ async fn unassigned_team_deleted_concurrently_leaves_no_membership() {
         scene.sign_in_meanwhile(tx, &[]).await;
         scene.assert_whole(&[]).await;
         let joined = &scene.world.last_run().await["teams_joined"];
-        assert_eq!(joined, &json!([]), "teams that the record says were joined; deleted by the proxy: {by_the_proxy}");
+        assert_eq!(joined, &json!([]), "teams_joined in the sync record; deleted by the proxy: {by_the_proxy}");
     }
 }
 
-/// How many of the service's connections wait for a lock, and how many of them for one that this backend holds.
+/// Number of the service's connections that wait for a lock, and of those that wait for this backend.
 async fn waiting(world: &World, backend: i32) -> (i64, i64) {
     sqlx::query_as(
         "select count(*), count(*) filter (where $1 = any(pg_blocking_pids(pid))) from pg_stat_activity
@@ -282,11 +287,11 @@ async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    panic!("it did not come to this: {what}");
+    panic!("condition not reached: {what}");
 }
 
-/// Two scripts, each of which locks a team's row before the person's: the first one's deadlock is over when the
-/// sign-in comes to the second's.
+/// Two scripts lock a team row before the user row. The sign-in meets the second one after resolving the first
+/// deadlock.
 #[tokio::test]
 async fn two_deadlocks_in_a_row_are_retried() {
     let scene = scene(true).await;
@@ -320,8 +325,8 @@ async fn two_deadlocks_in_a_row_are_retried() {
     scene.assert_whole(&groups).await;
 }
 
-/// Signs two people in side by side (or one twice) while the test holds this table against insertions. Once one of
-/// them is about to insert, the other waits for that one, and not half-way in its own work.
+/// Signs two users in concurrently (or one twice) while this table is locked against inserts. When one sign-in is about
+/// to insert, the other must wait for it before it has written anything.
 async fn side_by_side(scene: &Scene, table: &'static str, people: [ObjectId; 2]) {
     let mut tx = scene.proxy.begin().await.unwrap();
     run(&mut tx, &[(table, &[])]).await;
@@ -330,17 +335,17 @@ async fn side_by_side(scene: &Scene, table: &'static str, people: [ObjectId; 2])
         until("both sign-ins wait", async || waiting(&scene.world, backend).await.0 == 2).await;
         let for_the_table = waiting(&scene.world, backend).await.1;
         tx.commit().await.unwrap();
-        assert_eq!(for_the_table, 1, "both were about to insert, without a lock of ours: src/db/litellm.rs, lock");
+        assert_eq!(for_the_table, 1, "both sign-ins tried to insert without taking our lock: src/db/litellm.rs, lock");
     };
     let first = async { _ = scene.world.sign_in(&scene.service, people[0]).await };
     let second = async { _ = scene.world.sign_in(&scene.service, people[1]).await };
     let all: [std::pin::Pin<Box<dyn Future<Output = ()> + '_>>; 3] =
         [Box::pin(proxy), Box::pin(first), Box::pin(second)];
     join_all(all).await;
-    assert_eq!(super::retries(&scene.world).await, 0, "sign-ins of ours lose no race against each other");
+    assert_eq!(super::retries(&scene.world).await, 0, "concurrent sign-ins cause no retries");
 }
 
-/// How many sync records tell that they made something.
+/// Number of sync records that report a creation.
 async fn makers(world: &World) -> i64 {
     let sql = "select count(*) from entraway.sync_runs
                where user_created or organizations_created <> '{}' or teams_created <> '{}'";
@@ -353,7 +358,7 @@ async fn concurrent_first_signins_create_one_row_without_retry() {
     let carol = person(&scene.world, "Carol Cedar", &[]);
     let before = makers(&scene.world).await;
     side_by_side(&scene, r#"lock table "LiteLLM_UserTable" in share mode"#, [carol; 2]).await;
-    assert_eq!(makers(&scene.world).await - before, 1, "records that tell of a person who was made");
+    assert_eq!(makers(&scene.world).await - before, 1, "sync records that report a created user");
 }
 
 #[tokio::test]
@@ -369,6 +374,6 @@ async fn concurrent_signins_create_new_groups_without_retry() {
     .fetch_one(&scene.world.pool)
     .await
     .unwrap();
-    assert_eq!(made, (1, 1, 1), "organizations, teams, and records that tell of making them");
-    assert_eq!(scene.budgets_of_nobody().await, 0, "budgets without an owner");
+    assert_eq!(made, (1, 1, 1), "organizations, teams, and sync records that report creating them");
+    assert_eq!(scene.budgets_of_nobody().await, 0, "budgets without an organization");
 }

@@ -1,4 +1,4 @@
-//! Two hundred people sign in at two instances while a proxy is busy with the same teams and the same people.
+//! Two hundred users sign in at two replicas while a proxy writes to the same teams and users.
 
 use std::sync::Arc;
 
@@ -10,16 +10,16 @@ use super::proxy::Proxy;
 use super::{Memberships, in_teams, many_assigned, person, retries, rows};
 use crate::support::{Browser, Service, World, join_all};
 
-/// So many sign in at the same moment; the others follow as these are done.
+/// Number of concurrent sign-ins.
 const AT_ONCE: usize = 20;
 
-/// Somebody in every roster whom neither side knows, with a key that neither side knows.
+/// A member of each team who is unknown to the service and to the proxy, with an unknown key in the roster entry.
 const KEEPER: &str = "keeper";
 
 type People = Vec<(ObjectId, Vec<GroupId>)>;
 
-/// The teams, each with a keeper on its roster and something in its metadata, and everybody's groups. The first of the
-/// people has signed in, so that the teams are there.
+/// Creates the groups and users. The first user has signed in, so that the teams exist; each team has a keeper in its
+/// roster and a key in its metadata.
 async fn scene(world: &World, service: &Service) -> (Vec<GroupId>, People) {
     let groups = many_assigned(world, 8);
     let people: People = (0..200)
@@ -44,9 +44,9 @@ fn keeper() -> Value {
     json!({ "user_id": KEEPER, "role": "admin", "since": { "by": ["hand"] } })
 }
 
-/// One of three administrators who add forty people of their own each to three teams, take every other out of one again
-/// and every third out of all, and add forty of those who are signing in, each to a team of theirs and to another one.
-/// Gives the memberships that are left, and those of the people signing in that are none of Entra's.
+/// One of three proxy administrators. Adds forty new users to three teams each, removes a third of them from one team
+/// and a third from all, and adds forty of the users that sign in to one team of theirs and one other team. Returns the
+/// remaining memberships, and those of the users that sign in which do not come from Entra.
 async fn administrator(proxy: Proxy, nr: usize, teams: Vec<GroupId>, people: Arc<People>) -> sqlx::Result<Vec<String>> {
     let mut left = Vec::new();
     for n in 0..40 {
@@ -74,7 +74,7 @@ async fn administrator(proxy: Proxy, nr: usize, teams: Vec<GroupId>, people: Arc
     Ok(left)
 }
 
-/// What the proxy does by itself until it is told to stop. Gives how often.
+/// Flushes spend like the proxy's background job until stopped. Returns the number of rounds.
 async fn upkeep(
     proxy: Proxy,
     teams: Vec<GroupId>,
@@ -107,13 +107,13 @@ async fn edits(proxy: Proxy, teams: Vec<GroupId>, people: Arc<People>, stop: Can
     Ok(rounds)
 }
 
-/// Signs in every twentieth of the people, one after the other. Gives what went wrong.
+/// Signs in every twentieth user, one after the other. Returns the failures.
 async fn lane(world: &World, instances: &[Service; 2], people: &People, first: usize) -> Vec<String> {
     let mut refused = Vec::new();
     for (n, (person, _)) in people.iter().enumerate().skip(first).step_by(AT_ONCE) {
         let answer = Browser::new().sign_in(&world.simulator, &instances[n / AT_ONCE % 2], *person).await;
         if answer.status != 303 {
-            refused.push(format!("person {n}: {} {}", answer.status, answer.code()));
+            refused.push(format!("user {n}: {} {}", answer.status, answer.code()));
         }
     }
     refused
@@ -136,12 +136,12 @@ async fn signin_storm_beside_busy_proxy_loses_nothing() {
     let refused = join_all((0..AT_ONCE).map(|first| lane(&world, &instances, &people, first))).await.concat();
     let mut expected: Vec<String> = people.iter().flat_map(|(person, groups)| in_teams(person, groups)).collect();
     for administrator in administrators {
-        expected.extend(administrator.await.unwrap().expect("the proxy's administrators see no error"));
+        expected.extend(administrator.await.unwrap().expect("the proxy's administrators get no errors"));
     }
     stop.cancel();
     let mut rounds = Vec::new();
     for task in by_itself {
-        rounds.push(task.await.unwrap().expect("the proxy sees no error where it flushes and edits"));
+        rounds.push(task.await.unwrap().expect("the proxy's flushes and edits succeed"));
     }
 
     let deadlocks: i64 =
@@ -163,17 +163,14 @@ async fn signin_storm_beside_busy_proxy_loses_nothing() {
         let lost: Vec<_> = expected.iter().filter(|one| !now.contains(one)).collect();
         assert!(lost.is_empty(), "lost in {place} ({said}): {lost:#?}");
         let more: Vec<_> = now.iter().filter(|one| !expected.contains(one)).collect();
-        assert!(more.is_empty(), "not gone from {place} ({said}): {more:#?}");
-        assert_eq!(now.len(), expected.len(), "somebody is there twice in {place} ({said}): {now:#?}");
+        assert!(more.is_empty(), "unexpected in {place} ({said}): {more:#?}");
+        assert_eq!(now.len(), expected.len(), "duplicates in {place} ({said}): {now:#?}");
     }
     let sql = r#"select team_id, to_jsonb(t) from public."LiteLLM_TeamTable" t"#;
     for (id, team) in rows(&world, sql).await {
         assert_eq!(team["metadata"]["by_hand"], json!({ "kept": 1 }), "metadata of team {id} ({said})");
         let keepers = team["members_with_roles"].as_array().unwrap().iter().filter(|one| one["user_id"] == KEEPER);
-        assert_eq!(keepers.collect::<Vec<_>>(), [&keeper()], "an entry with an unknown key in team {id} ({said})");
+        assert_eq!(keepers.collect::<Vec<_>>(), [&keeper()], "roster entry with an unknown key in team {id} ({said})");
     }
-    assert_eq!(
-        deadlocks, 0,
-        "locks are taken in the proxy's order, so that neither waits for the other in a circle: {said}"
-    );
+    assert_eq!(deadlocks, 0, "locks must be taken in the proxy's order to avoid deadlocks: {said}");
 }

@@ -1,4 +1,4 @@
-//! compose.yaml, and the configuration that it mounts.
+//! compose.yaml and its configuration file.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -20,7 +20,7 @@ fn compose() -> Value {
     yaml(&file("compose.yaml"))
 }
 
-/// The services, by name.
+/// The services with their names.
 fn services(compose: &Value) -> Vec<(&String, &Value)> {
     compose["services"].as_object().unwrap().iter().collect()
 }
@@ -32,7 +32,8 @@ fn names(value: &Value) -> Vec<&str> {
     }
 }
 
-/// `docker-compose config` in a copy of what it reads, with files of secrets and without these variables.
+/// Runs `docker-compose config` in a copy of the files with all variables but these. Returns whether it succeeded, and
+/// its output.
 fn config_without(missing: &[&str]) -> (bool, String) {
     let folder = Folder::new();
     fs::copy(root().join("compose.yaml"), folder.path().join("compose.yaml")).unwrap();
@@ -49,7 +50,7 @@ fn config_without(missing: &[&str]) -> (bool, String) {
 fn compose_file_conforms_to_the_compose_specification() {
     let validator = jsonschema::validator_for(&schema("compose-spec.json")).unwrap();
     assert_eq!(objections(&validator, &compose()), Vec::<String>::new());
-    // The schema is looked at, and not passed over.
+    // Control: the schema rejects an unknown key.
     let mut wrong = compose();
     wrong["services"]["entraway"]["read_onyl"] = json!(true);
     assert_ne!(objections(&validator, &wrong), Vec::<String>::new());
@@ -72,12 +73,12 @@ fn docker_compose_accepts_file_and_names_missing_ids() {
 fn containers_run_with_least_privileges() {
     let compose = compose();
     for (name, service) in services(&compose) {
-        assert_eq!(service["read_only"], true, "{name}: its root can be written to");
+        assert_eq!(service["read_only"], true, "{name}: the root file system is writable");
         assert_eq!(texts(&service["cap_drop"]), ["ALL"], "{name}");
         assert_eq!(texts(&service["security_opt"]), ["no-new-privileges:true"], "{name}");
         let added = service.get("cap_add").map(texts).unwrap_or_default();
         let needed: &[&str] = if name == "caddy" { &["NET_BIND_SERVICE"] } else { &[] };
-        assert_eq!(added, needed, "{name}: rights of the kernel's");
+        assert_eq!(added, needed, "{name}: added capabilities");
         for forbidden in ["privileged", "network_mode", "pid", "devices"] {
             assert!(service.get(forbidden).is_none(), "{name}: {forbidden}");
         }
@@ -88,7 +89,7 @@ fn containers_run_with_least_privileges() {
         let environment = service["environment"].as_object().into_iter().flatten();
         let told: Vec<_> = environment.filter(|(_, value)| value.as_str().is_some_and(secret)).collect();
         let file = |(name, _): &(&String, &Value)| name.ends_with("_FILE");
-        assert!(told.iter().all(file), "{name}: secrets are files, and not in the environment: {told:?}");
+        assert!(told.iter().all(file), "{name}: secrets must be files, not environment variables: {told:?}");
     }
     for name in ["entraway", "migrate"] {
         let user = format!("{0}:{0}", image::UID);
@@ -109,7 +110,7 @@ fn only_caddy_is_published_and_postgres_is_internal() {
     assert_eq!(names(&compose["services"]["postgres"]["networks"]), ["database"]);
     assert_eq!(on("database"), BTreeSet::from(["entraway", "migrate", "postgres"]));
     assert_eq!(on("front"), BTreeSet::from(["caddy", "entraway"]));
-    assert_eq!(compose["networks"]["database"]["internal"], true, "Postgres has a way out");
+    assert_eq!(compose["networks"]["database"]["internal"], true, "Postgres's network is not internal");
     let published: Vec<_> =
         services(&compose).into_iter().filter(|(_, service)| service.get("ports").is_some()).collect();
     assert_eq!(published.len(), 1, "{published:?}");
@@ -136,22 +137,22 @@ fn compose_commands_and_mounts_exist() {
     for name in ["migrate", "entraway"] {
         let service = &compose["services"][name];
         let words = texts(&service["command"]);
-        assert!(Cli::command().find_subcommand(words[0]).is_some(), "{name} runs {words:?}");
+        assert!(Cli::command().find_subcommand(words[0]).is_some(), "{name}: unknown subcommand {words:?}");
         let mounts = texts(&service["volumes"]);
         assert_eq!(mounts, [format!("./deploy/compose/config.yaml:{folder}/config.yaml:ro")], "{name}");
     }
     let check = texts(&compose["services"]["entraway"]["healthcheck"]["test"]);
-    assert_eq!(check[..2], ["CMD", &program], "the health check runs the program, as there is no shell");
+    assert_eq!(check[..2], ["CMD", &program], "the image has no shell, so the health check must run the program");
     assert!(Cli::command().find_subcommand(check[2]).is_some(), "{check:?}");
     for (name, service) in services(&compose) {
         let mounts = service.get("volumes").map(texts).unwrap_or_default();
         for here in mounts.iter().filter_map(|mount| mount.split(':').next()?.strip_prefix("./")) {
-            assert!(root().join(here).is_file(), "{name} mounts {here}, which is not there");
+            assert!(root().join(here).is_file(), "{name} mounts {here}, which does not exist");
         }
     }
     let ignored = file(".gitignore");
     for path in ["/deploy/compose/secrets", "/.env"] {
-        assert!(ignored.lines().any(|line| line == path), "{path} could get into the repository");
+        assert!(ignored.lines().any(|line| line == path), "{path} is not ignored by Git");
     }
 }
 
@@ -161,7 +162,7 @@ fn compose_config_is_valid_and_trusts_only_caddy() {
     let env: Env = IDS.iter().map(|name| ((*name).to_owned(), ID.to_owned())).collect();
     let env: Env = env.into_iter().chain([("SSO_HOST".to_owned(), "sso.localhost".to_owned())]).collect();
     let given = compose["services"]["entraway"]["environment"].as_object().unwrap();
-    assert_eq!(given.keys().collect::<Vec<_>>(), env.keys().collect::<Vec<_>>(), "what the service is given");
+    assert_eq!(given.keys().collect::<Vec<_>>(), env.keys().collect::<Vec<_>>(), "the service's environment");
     let folder = Folder::new();
     let secrets = [("/run/secrets/database_url", DATABASE_URL), ("/run/secrets/client_secret", "abc8Q~placeholder")];
     let mounted: Vec<String> =

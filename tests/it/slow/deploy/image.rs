@@ -1,4 +1,4 @@
-//! What Dockerfile makes: as far as those who run it have to know, and, for script/image-test, at work.
+//! The image that the Dockerfile builds: facts that the deployments rely on, and a run for script/image-test.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -12,23 +12,20 @@ use super::file;
 use crate::cli::program::{CONFIG, DATABASE_PASSWORD, Journey, Program, environment, with};
 use crate::support::{World, cluster};
 
-/// The user of the `nonroot` images of distroless.
+/// User ID of the distroless `nonroot` images.
 pub(super) const UID: i64 = 65532;
 
-/// The port that the image says it listens on.
+/// The port that the image exposes.
 pub(super) fn port() -> i64 {
     let text = file("Dockerfile");
-    let port = text.lines().find_map(|line| line.strip_prefix("EXPOSE ")).expect("the image says its port");
+    let port = text.lines().find_map(|line| line.strip_prefix("EXPOSE ")).expect("the Dockerfile has an EXPOSE");
     port.trim().parse().unwrap()
 }
 
-/// Where the program is, and where it looks for config.yaml.
+/// Path of the program and working directory, which contains config.yaml.
 pub(super) fn places() -> (String, String) {
     let text = file("Dockerfile");
-    assert!(
-        text.contains(":nonroot@sha256:"),
-        "the image's user is {UID} no more: look through deploy/ and compose.yaml"
-    );
+    assert!(text.contains(":nonroot@sha256:"), "the image no longer runs as {UID}: check deploy/ and compose.yaml");
     let last = |name: &str| text.lines().filter_map(|line| line.strip_prefix(name)).next_back().unwrap().to_owned();
     (last("COPY --from=build /entraway "), last("WORKDIR "))
 }
@@ -45,15 +42,15 @@ fn third_party_images_are_pinned_by_digest() {
         let (name, digest) = image.split_once("@sha256:").unwrap_or_else(|| panic!("{image} has no digest"));
         assert!(digest.len() == 64 && digest.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')), "{image}");
         let tag = name.rsplit_once('/').unwrap().1;
-        assert!(tag.contains(':'), "the tag tells a person what the digest is: {image}");
+        assert!(tag.contains(':'), "a tag must document the digest: {image}");
     }
 }
 
-/// The commands of a process whose root is the image, read-only, and which can gain no right. `$0` is the image.
+/// Runs the program with the image as read-only root, unprivileged and without new privileges. `$0` is the image.
 const ENTER: &str = r#"mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" &&
     exec setpriv --no-new-privs chroot --userspec=65532:65532 --groups= "$0" /entraway "$@""#;
 
-/// The image's program with these arguments, in a mount namespace of its own.
+/// Runs the image's program with these arguments in its own mount namespace.
 fn command(image: &Path, args: &[&str], env: &[(&str, String)]) -> Command {
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c", ENTER]).arg(image).args(args);
@@ -62,7 +59,7 @@ fn command(image: &Path, args: &[&str], env: &[(&str, String)]) -> Command {
     command
 }
 
-/// Postgres by TCP: its socket is outside of the image.
+/// Forwards a TCP port to Postgres, because its socket is outside of the image.
 async fn by_tcp(cluster: &Path) -> u16 {
     let socket = cluster.join(".s.PGSQL.5432");
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -73,7 +70,7 @@ async fn by_tcp(cluster: &Path) -> u16 {
             let socket = socket.clone();
             tokio::spawn(async move {
                 let mut inside = UnixStream::connect(&socket).await.unwrap();
-                // Either side may close.
+                // Either side may close the connection.
                 let _ = tokio::io::copy_bidirectional(&mut outside, &mut inside).await;
             });
         }
@@ -81,15 +78,15 @@ async fn by_tcp(cluster: &Path) -> u16 {
     port
 }
 
-/// What the kernel says of a process.
+/// A field of `/proc/PID/status`.
 fn status(pid: u32, name: &str) -> String {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("the kernel tells it");
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a field of /proc/PID/status");
     line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[tokio::test]
-#[ignore = "needs root and the release build: script/image-test makes it and runs this"]
+#[ignore = "needs root and the release build: script/image-test builds it and runs this"]
 async fn image_migrates_and_serves_read_only_and_unprivileged() {
     let image = PathBuf::from(std::env::var_os("ENTRAWAY_IMAGE_ROOT").expect("script/image-test runs this"));
     let config = image.join("etc/entraway/config.yaml");
@@ -105,7 +102,7 @@ async fn image_migrates_and_serves_read_only_and_unprivileged() {
 
     let ended = Program::spawn(command(&image, &args("migrate"), &env)).end_within(Duration::from_secs(40)).await;
     assert_eq!(ended.code, 0, "{ended:?}");
-    // The image has no traces in it, and says so where somebody asks for them.
+    // The image is built without tracing and must log that if tracing is requested.
     let asked = [env.clone(), vec![("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1".to_owned())]].concat();
     let mut program = Program::spawn(command(&image, &args("serve"), &asked));
     let base = program.ready().await;
@@ -117,8 +114,8 @@ async fn image_migrates_and_serves_read_only_and_unprivileged() {
     }
     let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap();
     let root = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>()).rfind(|line| line[4] == "/");
-    let options = root.expect("it has a root")[5].to_owned();
-    assert!(options.split(',').any(|option| option == "ro"), "its root can be written to: {options}");
+    let options = root.expect("a root mount")[5].to_owned();
+    assert!(options.split(',').any(|option| option == "ro"), "the root file system is writable: {options}");
 
     let env = with(env, "LISTEN", &format!("127.0.0.1:{}", base.port().unwrap()));
     let health = Program::spawn(command(&image, &args("healthcheck"), &env)).end_within(Duration::from_secs(10)).await;

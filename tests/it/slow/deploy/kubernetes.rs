@@ -1,4 +1,4 @@
-//! deploy/kubernetes, as kubectl puts it together, and the configuration in it.
+//! deploy/kubernetes as built by kubectl, and the configuration in its config map.
 
 use std::process::Command;
 
@@ -13,10 +13,10 @@ use crate::cli::program::Folder;
 use crate::docs::markdown::root;
 use crate::support::{Browser, World};
 
-/// The oldest version that has all we ask for, and the newest that there is a schema of.
+/// Oldest version that supports all used fields, and newest version with a published schema.
 const VERSIONS: [&str; 2] = ["1.30", "1.37"];
 
-/// Everything that `kubectl apply -k` would send.
+/// All resources that `kubectl apply -k` would send.
 fn manifests() -> Vec<Value> {
     let home = Folder::new();
     let mut command = Command::new("kubectl");
@@ -30,8 +30,8 @@ fn manifests() -> Vec<Value> {
 #[track_caller]
 fn of_kind<'a>(manifests: &'a [Value], kind: &str) -> &'a Value {
     let mut found = manifests.iter().filter(|manifest| manifest["kind"] == kind);
-    let one = found.next().unwrap_or_else(|| panic!("there is no {kind}"));
-    assert!(found.next().is_none(), "there is more than one {kind}");
+    let one = found.next().unwrap_or_else(|| panic!("no {kind}"));
+    assert!(found.next().is_none(), "more than one {kind}");
     one
 }
 
@@ -39,7 +39,7 @@ fn pod(manifests: &[Value]) -> &Value {
     &of_kind(manifests, "Deployment")["spec"]["template"]["spec"]
 }
 
-/// The service's container, and the one that goes before it.
+/// The service's container and its init container.
 fn containers(pod: &Value) -> [&Value; 2] {
     let (service, before) = (&pod["containers"], &pod["initContainers"]);
     for list in [service, before] {
@@ -48,14 +48,14 @@ fn containers(pod: &Value) -> [&Value; 2] {
     [&service[0], &before[0]]
 }
 
-/// The schema of a resource in one version, where no key may stand that is not known.
+/// Schema of a resource in one version, without unknown keys.
 fn validator(definitions: &Value, manifest: &Value) -> Validator {
     let api = manifest["apiVersion"].as_str().unwrap();
     let (group, version) = api.rsplit_once('/').unwrap_or(("", api));
     let wanted = json!([{ "group": group, "kind": manifest["kind"], "version": version }]);
     let all = definitions["$defs"].as_object().unwrap();
     let found = all.iter().find(|(_, schema)| schema["x-kubernetes-group-version-kind"] == wanted);
-    let (name, _) = found.unwrap_or_else(|| panic!("there is no {api} {} any more", manifest["kind"]));
+    let (name, _) = found.unwrap_or_else(|| panic!("{api} {} does not exist in this version", manifest["kind"]));
     let schema = json!({ "$ref": format!("#/$defs/{name}"), "$defs": all });
     jsonschema::draft202012::new(&schema).unwrap()
 }
@@ -71,7 +71,7 @@ fn manifests_conform_to_the_kubernetes_schema() {
             let found = objections(&validator, manifest);
             assert_eq!(found, Vec::<String>::new(), "{} in Kubernetes {version}", manifest["kind"]);
             if manifest["kind"] == "Deployment" {
-                // The schema is looked at, and not passed over.
+                // Control: the schema rejects an unknown key.
                 let mut wrong = manifest.clone();
                 wrong["spec"]["template"]["spec"]["containers"][0]["securityContext"]["readOnlyRoot"] = json!(true);
                 assert_ne!(objections(&validator, &wrong), Vec::<String>::new());
@@ -137,14 +137,14 @@ fn rolling_update_keeps_replicas_available() {
         &of_kind(&manifests, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"],
         &of_kind(&manifests, "Service")["spec"]["selector"],
     ] {
-        assert_eq!(selector, labels, "whom it means");
+        assert_eq!(selector, labels, "selector");
     }
     let pod = pod(&manifests);
     let [service, _] = containers(pod);
     let sleeps = service["lifecycle"]["preStop"]["sleep"]["seconds"].as_i64().unwrap();
-    // Requests under way get 15 seconds: src/http/server.rs.
+    // Graceful shutdown takes up to 15 seconds: src/http/server.rs.
     let grace = pod["terminationGracePeriodSeconds"].as_i64().unwrap();
-    assert!(sleeps > 0 && grace > sleeps + 15, "{sleeps} s and 15 s do not fit into {grace} s");
+    assert!(sleeps > 0 && grace > sleeps + 15, "{sleeps} s and 15 s exceed the grace period of {grace} s");
 }
 
 #[test]
@@ -157,14 +157,14 @@ fn ports_match_image_and_metrics_are_prometheus_only() {
     ]);
     assert_eq!(service["ports"], ports);
     let published = json!([{ "name": "http", "port": image::port(), "targetPort": "http" }]);
-    assert_eq!(of_kind(&manifests, "Service")["spec"]["ports"], published, "the service publishes no metrics");
+    assert_eq!(of_kind(&manifests, "Service")["spec"]["ports"], published, "the Service does not expose metrics");
     let annotations = &of_kind(&manifests, "Deployment")["spec"]["template"]["metadata"]["annotations"];
     assert_eq!(annotations["prometheus.io/port"], "9464");
     let rules = of_kind(&manifests, "NetworkPolicy")["spec"]["ingress"].as_array().unwrap();
     for (port, whose) in [("http", "ingress-nginx"), ("metrics", "monitoring")] {
         let may: Vec<_> = rules.iter().filter(|rule| rule["ports"].to_string().contains(port)).collect();
-        assert_eq!(may.len(), 1, "who may ask at {port}: {may:?}");
-        assert!(may[0]["from"].to_string().contains(whose), "who may ask at {port}: {}", may[0]);
+        assert_eq!(may.len(), 1, "rules for {port}: {may:?}");
+        assert!(may[0]["from"].to_string().contains(whose), "sources for {port}: {}", may[0]);
     }
     assert_eq!(rules.len(), 2, "{rules:?}");
     let backend = &of_kind(&manifests, "Ingress")["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"];
@@ -172,8 +172,8 @@ fn ports_match_image_and_metrics_are_prometheus_only() {
 
     for (container, words) in [(service, ["serve"]), (before, ["migrate"])] {
         assert_eq!(container["args"], json!(words));
-        assert!(Cli::command().find_subcommand(words[0]).is_some(), "{words:?} is no subcommand");
-        assert!(container.get("command").is_none(), "the image's own program is run");
+        assert!(Cli::command().find_subcommand(words[0]).is_some(), "{words:?} is not a subcommand");
+        assert!(container.get("command").is_none(), "the image's entry point must be used");
     }
 }
 
@@ -203,7 +203,7 @@ fn config_map_is_valid_and_its_secret_files_exist() {
     let secret = yaml(&file("deploy/kubernetes/secret.example.yaml"));
     let volumes = json!([
         { "name": "config", "configMap": { "name": map["metadata"]["name"] } },
-        // Readable for owner and group.
+        // Readable by owner and group.
         { "name": "secrets", "secret": { "secretName": secret["metadata"]["name"], "defaultMode": 0o440 } },
     ]);
     assert_eq!(pod["volumes"], volumes);
@@ -227,10 +227,13 @@ fn config_map_is_valid_and_its_secret_files_exist() {
     let place = Folder::new();
     let config = configuration(text, &secrets.collect::<Vec<_>>(), place.path(), &Env::new());
     assert_eq!(i64::from(config.server.listen.port()), image::port());
-    assert!(config.server.listen.ip().is_unspecified(), "it listens where nobody in the cluster gets to");
-    assert!(!config.server.trusted_proxies.is_empty(), "sign-ins are counted by the client's address");
-    let metrics = config.server.metrics_listen.expect("Prometheus reads the metrics");
-    assert!(metrics.ip().is_unspecified() && metrics.port() == 9464, "the port that the manifests name: {metrics}");
+    assert!(
+        config.server.listen.ip().is_unspecified(),
+        "the service listens on an address that is unreachable in the cluster"
+    );
+    assert!(!config.server.trusted_proxies.is_empty(), "rate limiting needs the client's address");
+    let metrics = config.server.metrics_listen.expect("a metrics listener");
+    assert!(metrics.ip().is_unspecified() && metrics.port() == 9464, "the port in the manifests: {metrics}");
     let host = config.server.public_url.as_url().host_str().unwrap().to_owned();
     let ingress = &of_kind(&manifests, "Ingress")["spec"];
     assert_eq!(ingress["rules"][0]["host"], host);

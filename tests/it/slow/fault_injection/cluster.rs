@@ -1,4 +1,4 @@
-//! A Postgres of a test's own, which it may stop, crash and start again, on a small disk if need be.
+//! A private Postgres cluster that a test can stop, crash and restart, optionally on a small disk.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::MetadataExt as _;
@@ -13,8 +13,8 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use super::storm::LONG;
 use crate::support::{World, furnish};
 
-/// Runs Postgres with the arguments that it had before, for as long as standard input stays open: it ends with the test,
-/// however that ends.
+/// Runs Postgres with its previous arguments until standard input closes, which happens when the test ends for any
+/// reason.
 const RUN: &str = r#"
 eval "exec $(cat "$1/data/postmaster.opts")" </dev/null >>"$1/log" 2>&1 &
 while read -r _; do :; done
@@ -22,28 +22,29 @@ kill -INT $!
 wait
 "#;
 
-/// Mounts a small disk, which nobody else sees and which goes with whoever runs on it, and becomes the rest of the words.
+/// Mounts a small disk in a private mount namespace, which disappears with the process, and executes the remaining
+/// arguments.
 const ON_A_SMALL_DISK: &str = r#"
 mkdir -p "$1" && chown "$3:$4" "$1" && mount -t tmpfs -o "size=$2,mode=0700,uid=$3,gid=$4" none "$1" || {
-    echo "no disk of $2 can be mounted at $1: may this user make a namespace for mounts?" >&2
+    echo "cannot mount a disk of $2 at $1: is this user allowed to create mount namespaces?" >&2
     exit 1
 }
 shift 4
 exec "$@"
 "#;
 
-/// How Postgres is stopped.
+/// How to stop Postgres.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Stop {
-    /// As an operator does: sessions are cut, and what was written is put in order.
+    /// Fast shutdown: sessions are terminated and a checkpoint is written.
     Orderly,
-    /// At once, as in a crash: the next start replays the log.
+    /// Kill without cleanup: the next start replays the WAL.
     Crash,
 }
 
 pub(super) struct Cluster {
     private: PrivateCluster,
-    /// What runs Postgres since it was first stopped.
+    /// The shell that runs Postgres after the first stop.
     shell: Option<Child>,
 }
 
@@ -51,12 +52,13 @@ impl Cluster {
     pub(super) async fn start() -> Self {
         let private = PrivateCluster::start(Durability::Fast).await.unwrap();
         let cluster = Self { private, shell: None };
-        // A test's Postgres is fast and forgets what it committed last if it crashes: here that would be a finding.
+        // Test clusters run with asynchronous commit, which loses recent commits in a crash. These tests must detect
+        // lost commits.
         cluster.administer("alter role all set synchronous_commit = on").await;
         cluster
     }
 
-    /// Whether this machine lets us mount a disk that nobody else sees; some containers do not.
+    /// Whether this machine allows mounting a private disk; some containers do not.
     pub(super) fn may_have_a_small_disk() -> bool {
         let root = fs::metadata("/proc/self").unwrap().uid() == 0;
         let words = if root { &["--mount"][..] } else { &["--user", "--map-root-user", "--mount"] };
@@ -65,10 +67,10 @@ impl Cluster {
         tried.is_ok_and(|status| status.success())
     }
 
-    /// The same, and the database of [`Cluster::world`] is on a disk of this size.
+    /// Starts a cluster where the database of [`Cluster::world`] is on a disk of this size.
     pub(super) async fn on_a_small_disk(size: &str) -> Self {
         let mut cluster = Self::start().await;
-        // A vacuum would make room of its own accord.
+        // A vacuum would free space during the test.
         cluster.administer("alter system set autovacuum = off").await;
         cluster.stop(Stop::Orderly).await;
         cluster.run(Some(size)).await;
@@ -77,7 +79,7 @@ impl Cluster {
         cluster
     }
 
-    /// A world on a database of this store in it.
+    /// Creates a world on a new database for this store.
     pub(super) async fn world(&self, kind: StoreKind) -> World {
         let name = format!("{kind:?}").to_lowercase();
         let address = furnish(&self.private, kind, &name).await;
@@ -87,7 +89,7 @@ impl Cluster {
         World::on(kind, address, &self.private.url(&name), name).await
     }
 
-    /// Stops it; back when it is gone.
+    /// Stops Postgres and waits until it has ended.
     pub(super) async fn stop(&mut self, how: Stop) {
         let pid = self.pid();
         let signal = match how {
@@ -97,13 +99,13 @@ impl Cluster {
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success(), "kill {signal} {pid}");
         let begin = Instant::now();
         while self.pid_file().exists() {
-            assert!(begin.elapsed() < LONG, "Postgres does not stop:\n{}", self.log_end());
+            assert!(begin.elapsed() < LONG, "Postgres did not stop:\n{}", self.log_end());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         self.reap();
     }
 
-    /// Starts it again; back when it takes connections.
+    /// Starts Postgres again and waits until it accepts connections.
     pub(super) async fn start_again(&mut self) {
         self.run(None).await;
     }
@@ -116,7 +118,8 @@ impl Cluster {
         let mut words = Vec::new();
         let mut say = |text: &str| words.extend(text.split(' ').map(str::to_owned));
         if small_disk.is_some() {
-            // Whoever is not root is so in a namespace of their own, and then no more: Postgres does not run as root.
+            // Without root, a user namespace grants the rights to mount. They are dropped afterwards: Postgres refuses
+            // to run as root.
             say(if root { "unshare --mount" } else { "unshare --user --map-root-user --mount" });
             say("sh -c SCRIPT small-disk PLACE SIZE");
             say(&if root { format!("{uid} {gid}") } else { "0 0".to_owned() });
@@ -148,14 +151,14 @@ impl Cluster {
                 Err(error) => {
                     let ended = self.shell.as_mut().and_then(|shell| shell.try_wait().unwrap());
                     let waits = ended.is_none() && begin.elapsed() < LONG;
-                    assert!(waits, "Postgres does not start again ({error}):\n{}", self.log_end());
+                    assert!(waits, "Postgres did not start again ({error}):\n{}", self.log_end());
                 }
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
-    /// Runs one statement as the superuser, beside all worlds.
+    /// Runs one statement as the superuser, outside of all worlds.
     pub(super) async fn administer(&self, sql: &str) {
         let mut connection = PgConnection::connect(&self.private.url("postgres")).await.unwrap();
         sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.unwrap();
@@ -181,7 +184,7 @@ impl Cluster {
         lines[lines.len().saturating_sub(20)..].join("\n")
     }
 
-    /// Ends what ran Postgres, and Postgres if it still runs.
+    /// Ends the shell that runs Postgres, and thereby Postgres.
     fn reap(&mut self) {
         let Some(mut shell) = self.shell.take() else { return };
         drop(shell.stdin.take());

@@ -1,4 +1,4 @@
-//! The disk of Postgres is full: nothing more can be written, and all that is there can be read.
+//! Postgres's disk is full: writes fail, reads succeed.
 
 use chrono::TimeDelta;
 use entra_simulator::GroupId;
@@ -14,24 +14,24 @@ use crate::errors::shown;
 use crate::support::scene::many_assigned;
 use crate::support::{Browser, LiteLlm, Native, Service, World};
 
-/// More than the tables of either store take.
+/// Larger than the tables of either store.
 const DISK: &str = "40m";
 
 const ONE_ATTEMPT: &str = "insert into entraway.used_attempts values (left(md5(random()::text), 12), now())";
 
-/// Writes until the disk is full.
+/// Writes rows until the disk is full.
 async fn fill(pool: &PgPool, sql: &str) {
     for _ in 0..100_000 {
         let Err(error) = sqlx::query(AssertSqlSafe(sql.to_owned())).execute(pool).await else { continue };
         let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-        assert_eq!(code.as_deref(), Some("53100"), "not for want of room: {error}");
+        assert_eq!(code.as_deref(), Some("53100"), "not a disk-full error: {error}");
         return;
     }
-    panic!("the disk has no end: is the database on the small one?");
+    panic!("the disk never became full: is the database on the small disk?");
 }
 
-/// Takes all room that is left, but for the ends of the tables' last pages. Postgres itself lets go of a file now and then,
-/// so this is done again before each step.
+/// Fills the disk, except for free space in the tables' last pages. Postgres releases files now and then, so this is
+/// repeated before each step.
 async fn fill_the_disk(pool: &PgPool) {
     for rows in [5_000, 100, 1] {
         fill(pool, &format!("insert into filler select repeat('x', 1000) from generate_series(1, {rows})")).await;
@@ -43,7 +43,7 @@ struct Part {
     service: Service,
     group: GroupId,
     known: Try,
-    /// Somebody who is about to come back from Entra.
+    /// A browser that is about to return from Entra.
     late: (Browser, Url),
 }
 
@@ -65,7 +65,7 @@ impl Part {
         Self { world, service, group, known, late: (browser, callback) }
     }
 
-    /// Whoever is signed in goes on, also where the idle clock is due and cannot be written.
+    /// Asserts that existing sessions keep working, even if updating `last_seen_at` is due and fails.
     async fn known_sessions_go_on(&mut self, when: &str) {
         for path in ["/auth/verify", "/api/me", "/", "/teams"] {
             let answer = self.known.browser.get(self.service.at(path)).await;
@@ -73,7 +73,7 @@ impl Part {
         }
         self.world.clock.advance(TimeDelta::seconds(61));
         let answer = self.known.browser.get(self.service.at("/auth/verify")).await;
-        assert_eq!(answer.status, 200, "{when}: read anew: {answer:#?}");
+        assert_eq!(answer.status, 200, "{when}: after last_seen_at is due: {answer:#?}");
     }
 
     async fn is_refused(&self, one: &[Try], when: &str) {
@@ -83,7 +83,7 @@ impl Part {
     }
 }
 
-/// Somebody signs in of whom all rows are there, until there is no room for one more session and its record.
+/// Signs in an existing user until the disk has no room for another session and its sync record.
 async fn comes_until_refused(part: &Part, filler: &PgPool) -> Try {
     let Part { world, service, known, .. } = part;
     for _ in 0..200 {
@@ -95,13 +95,13 @@ async fn comes_until_refused(part: &Part, filler: &PgPool) -> Try {
             return one;
         }
     }
-    panic!("two hundred sessions on a full disk: is the database on the small one?");
+    panic!("two hundred sessions fit on a full disk: is the database on the small disk?");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn full_disk_fails_signins_atomically_and_keeps_sessions() {
     if !Cluster::may_have_a_small_disk() {
-        eprintln!("no disk was filled: this machine lets nobody mount one");
+        eprintln!("skipped: this machine does not allow mounting a disk");
         return;
     }
     let cluster = Cluster::on_a_small_disk(DISK).await;
@@ -109,7 +109,7 @@ async fn full_disk_fails_signins_atomically_and_keeps_sessions() {
     for kind in [Native, LiteLlm] {
         parts.push(Part::new(cluster.world(kind).await).await);
     }
-    // All are on one disk.
+    // All parts share one disk.
     let filler = parts[0].world.pool.clone();
     parts[0].world.sql("create table filler (content text)").await;
     for part in &mut parts {
@@ -119,7 +119,7 @@ async fn full_disk_fails_signins_atomically_and_keeps_sessions() {
         fill_the_disk(&filler).await;
         let wide = vec![Try::of_somebody_new(&part.world.simulator, &base, part.group).await];
         part.is_refused(&wide, "two hundred new groups").await;
-        assert_eq!(part.world.rows().await.teams.len(), teams, "not one of the new groups' teams is there");
+        assert_eq!(part.world.rows().await.teams.len(), teams, "teams after the refused sign-in");
         part.known_sessions_go_on("no room for new groups").await;
 
         part.world.simulator.edit(|directory| new.into_iter().for_each(|group| directory.remove_group(group)));
@@ -131,7 +131,7 @@ async fn full_disk_fails_signins_atomically_and_keeps_sessions() {
                 .for_each(|group| directory.remove_group(*group));
         });
         let nothing_new = vec![comes_until_refused(part, &filler).await];
-        part.is_refused(&nothing_new, "nothing is new, and there is no room for a session").await;
+        part.is_refused(&nothing_new, "no new groups, no room for a session").await;
         part.known_sessions_go_on("no room for sessions").await;
 
         fill_the_disk(&filler).await;
@@ -145,9 +145,12 @@ async fn full_disk_fails_signins_atomically_and_keeps_sessions() {
     for part in &mut parts {
         let (browser, callback) = &mut part.late;
         let answer = browser.get(callback.clone()).await;
-        assert_eq!(answer.status, 303, "there is room again, so loading the page again finishes it: {answer:#?}");
+        assert_eq!(
+            answer.status, 303,
+            "reloading the callback completes the sign-in once the disk has room: {answer:#?}"
+        );
         let mut tries = vec![Try::of_somebody_new(&part.world.simulator, &part.service.at("/"), part.group).await];
         everybody_gets_in_now(&part.world, &part.service.at("/"), &mut tries).await;
-        part.known_sessions_go_on("there is room again").await;
+        part.known_sessions_go_on("the disk has room again").await;
     }
 }

@@ -1,4 +1,4 @@
-//! A primary is killed and its standby promoted, behind the real HAProxy, which finds the one that can be written to.
+//! A primary is killed and its standby promoted, behind a real HAProxy that finds the writable server.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -21,7 +21,7 @@ use crate::support::redis::free_port;
 use crate::support::scene::{many_assigned, person};
 use crate::support::{Browser, LiteLlm, Native, Service, StoreKind, World, cluster};
 
-/// Runs Postgres for as long as standard input stays open: it ends with the test, however that ends.
+/// Runs Postgres until standard input closes, which happens when the test ends for any reason.
 const RUN: &str = r#"
 "$1" -D "$2/data" -c unix_socket_directories="$2" -c port=5432 -c listen_addresses= -c max_connections=400 -c fsync=off >"$2/log" 2>&1 </dev/null &
 while read -r _; do :; done
@@ -29,7 +29,7 @@ kill -QUIT $!
 wait
 "#;
 
-/// A copy of a primary that follows it.
+/// A streaming standby of a primary.
 struct Standby {
     folder: Folder,
     shell: Child,
@@ -47,7 +47,7 @@ impl Standby {
         let owner = fs::metadata(primary.folder()).unwrap();
         let folder = Folder::new();
         std::os::unix::fs::chown(folder.path(), Some(owner.uid()), Some(owner.gid())).unwrap();
-        // Postgres takes no folder that others may enter.
+        // Postgres refuses a data directory that other users can access.
         let copy = tokio::process::Command::new("pg_basebackup")
             .args(["--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast", "--no-sync", "-U", "postgres"])
             .args(["-h", primary.folder().to_str().unwrap(), "-p", "5432", "-D"])
@@ -79,7 +79,7 @@ impl Standby {
         let begin = Instant::now();
         while standby.connect("postgres").await.is_err() {
             let log = fs::read_to_string(standby.folder.path().join("log")).unwrap_or_default();
-            assert!(begin.elapsed() < LIMIT, "the standby does not start:\n{log}");
+            assert!(begin.elapsed() < LIMIT, "the standby did not start:\n{log}");
             sleep(Duration::from_millis(20)).await;
         }
         standby
@@ -99,7 +99,7 @@ impl Standby {
     }
 }
 
-/// The process that a cluster's postmaster is, and its program.
+/// A cluster's postmaster: process ID and program.
 pub(super) fn running(folder: &Path) -> (String, PathBuf) {
     let pid = fs::read_to_string(folder.join("data/postmaster.pid")).unwrap();
     let pid = pid.lines().next().unwrap().to_owned();
@@ -127,7 +127,7 @@ async fn signins_resume_after_standby_promotion_without_loss() {
     primary.create_database("entraway", None).await.unwrap();
     administer(&primary.url("postgres"), "create role haproxy login").await;
     let standby = Standby::follow(&primary).await;
-    // What is answered is on both from now on.
+    // From now on, commits are synchronous: acknowledged ones are on both servers.
     administer(
         &primary.url("postgres"),
         "alter system set synchronous_standby_names = '*'; select pg_reload_conf();
@@ -156,7 +156,7 @@ async fn signins_resume_after_standby_promotion_without_loss() {
     let first = world.sign_in(&service, people[0]).await;
     assert_eq!(asked(&first, &service).await, 200);
 
-    // People go on signing in, whatever happens; who was let in is to be found afterwards.
+    // Users keep signing in. Each acknowledged sign-in must be found afterwards.
     let mut let_in = vec![people[0]];
     let mut next = people[1..].iter().copied();
     for person in next.by_ref().take(5) {
@@ -164,13 +164,13 @@ async fn signins_resume_after_standby_promotion_without_loss() {
         let_in.push(person);
     }
     let killed = Command::new("kill").args(["-KILL", &running(primary.folder()).0]).status().unwrap();
-    assert!(killed.success(), "the primary is killed");
+    assert!(killed.success(), "kill of the primary");
     let begin = Instant::now();
     while asked(&first, &service).await == 200 {
-        assert!(begin.elapsed() < LIMIT, "a session is taken from memory while the database is away");
+        assert!(begin.elapsed() < LIMIT, "a cached session is used during the database outage");
         sleep(Duration::from_millis(20)).await;
     }
-    assert_eq!(asked(&first, &service).await, 503, "nobody is signed out because the database is away");
+    assert_eq!(asked(&first, &service).await, 503, "an outage does not sign users out");
     let refused = world.try_sign_in(&service, next.next().unwrap()).await;
     assert_eq!((refused.status.as_u16(), refused.code().as_str()), (503, "database_unavailable"), "{refused:#?}");
     assert!(refused.headers.contains_key("retry-after"), "{refused:#?}");
@@ -186,8 +186,8 @@ async fn signins_resume_after_standby_promotion_without_loss() {
             break;
         }
         assert_eq!(answer.status, 503, "{answer:#?}");
-        // The goal is five seconds; a busy machine may take longer, but nobody has to restart anything.
-        assert!(promoted.elapsed() < LIMIT, "sign-ins do not resume; the standby says:\n{}", standby.log());
+        // The goal is five seconds. A busy machine may take longer, but no restart is needed.
+        assert!(promoted.elapsed() < LIMIT, "sign-ins do not resume; the standby's log:\n{}", standby.log());
         sleep(Duration::from_millis(50)).await;
     }
     println!(
@@ -198,7 +198,7 @@ async fn signins_resume_after_standby_promotion_without_loss() {
     while asked(&first, &service).await != 200 {
         assert!(
             promoted.elapsed() < LIMIT,
-            "a session of before the promotion is gone: {}",
+            "a session from before the promotion is lost: {}",
             asked(&first, &service).await
         );
         sleep(Duration::from_millis(20)).await;
@@ -207,12 +207,12 @@ async fn signins_resume_after_standby_promotion_without_loss() {
     let there: Vec<String> =
         sqlx::query_scalar("select user_id from entraway.sessions").fetch_all(&mut connection).await.unwrap();
     for person in let_in {
-        assert!(there.contains(&person.to_string()), "{person} was let in before and has no session any more");
+        assert!(there.contains(&person.to_string()), "the session of {person} is lost");
     }
     connection.close().await.unwrap();
 }
 
-/// As where an address led to a standby for a while: connections of then go nowhere, and are not kept.
+/// A server becomes read-only, as when an address temporarily leads to a standby. Its connections must be discarded.
 #[rstest]
 #[tokio::test]
 async fn read_only_server_connections_are_discarded(#[values(Native, LiteLlm)] store: StoreKind) {
@@ -227,7 +227,7 @@ async fn read_only_server_connections_are_discarded(#[values(Native, LiteLlm)] s
          select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}' and application_name like 'entraway%'"
     );
     sqlx::raw_sql(AssertSqlSafe(reads)).execute(&mut eyes).await.unwrap();
-    // Each of its connections has seen a server that only reads.
+    // Every pooled connection has seen the read-only server.
     let begin = Instant::now();
     loop {
         let refused = world.try_sign_in(&service, alice).await;
@@ -237,9 +237,9 @@ async fn read_only_server_connections_are_discarded(#[values(Native, LiteLlm)] s
             assert_eq!(ready.json()["postgres"], "failing", "{ready:#?}");
             break;
         }
-        assert!(begin.elapsed() < LIMIT, "it is ready at a database that only reads: {ready:#?}");
+        assert!(begin.elapsed() < LIMIT, "ready with a read-only database: {ready:#?}");
     }
-    // Nor is the one that listens kept, which nobody tells anything there.
+    // The listener is replaced as well: a standby delivers no notifications.
     let listens =
         format!("select pid from pg_stat_activity where datname = '{name}' and application_name = 'entraway listens'");
     let mut listener = None::<i32>;
@@ -251,7 +251,7 @@ async fn read_only_server_connections_are_discarded(#[values(Native, LiteLlm)] s
             break;
         }
         listener = listener.or(now);
-        assert!(begin.elapsed() < LIMIT, "{listener:?} listens at a database that only reads");
+        assert!(begin.elapsed() < LIMIT, "{listener:?} still listens at a read-only database");
         world.try_sign_in(&service, alice).await;
         sleep(Duration::from_millis(50)).await;
     }
@@ -259,7 +259,7 @@ async fn read_only_server_connections_are_discarded(#[values(Native, LiteLlm)] s
     sqlx::raw_sql(AssertSqlSafe(writes)).execute(&mut eyes).await.unwrap();
     let begin = Instant::now();
     while world.try_sign_in(&service, alice).await.status != 303 {
-        assert!(begin.elapsed() < LIMIT, "the connections of before are kept, though they lead nowhere");
+        assert!(begin.elapsed() < LIMIT, "connections to the read-only server are kept");
         sleep(Duration::from_millis(100)).await;
     }
     println!("sign-ins resumed after {:?}", begin.elapsed());

@@ -1,4 +1,4 @@
-//! A HAProxy of the test's own, with the settings of docs/how-to/make-highly-available.md.
+//! A private HAProxy with the settings of docs/how-to/make-highly-available.md.
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -11,20 +11,18 @@ use url::Url;
 use crate::cli::program::Folder;
 use crate::docs::markdown::document;
 
-/// What takes a moment on a quiet machine may take far longer on a busy one, but not this long.
+/// Generous time limit, because the machine may be busy.
 pub(super) const LIMIT: Duration = Duration::from_mins(1);
 
-/// The settings below a heading of docs/how-to/make-highly-available.md.
+/// HAProxy settings below a heading of docs/how-to/make-highly-available.md.
 pub(super) fn settings(heading: &str) -> String {
     let page = document("docs/how-to/make-highly-available.md");
     let mut blocks = page.blocks().into_iter().filter(|block| block.language == "haproxy");
     let block = blocks.find(|block| block.headings.last().is_some_and(|last| last == heading));
-    block
-        .unwrap_or_else(|| panic!("docs/how-to/make-highly-available.md has no settings of HAProxy below {heading}"))
-        .text
+    block.unwrap_or_else(|| panic!("docs/how-to/make-highly-available.md has no HAProxy settings below {heading}")).text
 }
 
-/// A text with each of these in another one's place; all of them have to be there.
+/// Replaces each first string by the second. Panics if one is missing.
 #[track_caller]
 pub(super) fn replaced(mut text: String, pairs: &[(&str, &str)]) -> String {
     for (theirs, ours) in pairs {
@@ -34,7 +32,7 @@ pub(super) fn replaced(mut text: String, pairs: &[(&str, &str)]) -> String {
     text
 }
 
-/// It ends with the test.
+/// A running HAProxy. Stopped on drop.
 pub(super) struct HaProxy {
     folder: Folder,
     process: Child,
@@ -48,7 +46,7 @@ impl Drop for HaProxy {
 }
 
 impl HaProxy {
-    /// Starts it; back when all of these servers are up, as `backend/server`.
+    /// Starts HAProxy and waits until all of these servers (`backend/server`) are up.
     pub(super) async fn start(settings: &str, servers: &[&str]) -> Self {
         let folder = Folder::new();
         let socket = folder.path().join("socket");
@@ -69,7 +67,7 @@ impl HaProxy {
         started
     }
 
-    /// Waits until HAProxy takes a server, named `backend/server`, for up or down.
+    /// Waits until HAProxy reports this state (UP or DOWN) for a server (`backend/server`).
     pub(super) async fn until(&mut self, server: &str, state: &str) {
         let begin = Instant::now();
         loop {
@@ -80,7 +78,7 @@ impl HaProxy {
             let ended = self.process.try_wait().unwrap();
             assert!(
                 ended.is_none() && begin.elapsed() < LIMIT,
-                "{server} is {found:?} and not {state}; HAProxy says:\n{}",
+                "{server} is {found:?}, not {state}; HAProxy's log:\n{}",
                 fs::read_to_string(self.folder.path().join("log")).unwrap()
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -99,7 +97,7 @@ impl HaProxy {
     }
 }
 
-/// `host:port` of an address.
+/// `host:port` of a URL.
 pub(super) fn authority(url: &Url) -> String {
     format!("{}:{}", url.host_str().unwrap(), url.port().unwrap())
 }

@@ -1,21 +1,21 @@
-//! What a process takes of the machine, and whether that grows.
+//! Resource use of a process, and whether it grows.
 
 use std::fs;
 
 use sqlx::PgPool;
 
-/// What a process takes at a moment.
+/// Resource use at one time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sample {
-    /// What it keeps in memory, in KiB.
+    /// Resident memory in KiB.
     memory: u64,
     files: u64,
-    /// Of all replicas, to the database.
+    /// Connections of all replicas to the database.
     connections: u64,
 }
 
 impl Sample {
-    /// Nothing where the database cannot be asked just now.
+    /// Takes a sample. `None` if the database does not respond.
     pub(super) async fn take(pid: u32, pool: &PgPool) -> Option<Self> {
         let count = "select count(*) from pg_stat_activity where application_name like 'entraway%'";
         let connections: i64 = sqlx::query_scalar(count).fetch_one(pool).await.ok()?;
@@ -27,17 +27,17 @@ impl Sample {
     }
 }
 
-/// What is more in the last quarter than it ever was in the second one. The first is for what is filled once.
+/// Resources whose use in the last quarter exceeds the maximum of the second quarter. The first quarter is warm-up.
 pub(super) fn findings(samples: &[Sample]) -> Vec<String> {
     let quarter = samples.len() / 4;
-    assert!(quarter > 0, "there are too few samples: {samples:?}");
+    assert!(quarter > 0, "too few samples: {samples:?}");
     let (early, late) = (&samples[quarter..2 * quarter], &samples[samples.len() - quarter..]);
     let grown = |what: &str, of: fn(&Sample) -> u64, room: fn(u64) -> u64| {
         let before = early.iter().map(of).max().unwrap_or_default();
         let mut after: Vec<u64> = late.iter().map(of).collect();
         after.sort_unstable();
         let after = after[after.len() / 2];
-        (after > before + room(before)).then(|| format!("{what}: {before} at most before, and {after} now"))
+        (after > before + room(before)).then(|| format!("{what}: at most {before} before, {after} now"))
     };
     let findings = [
         grown("KiB of memory", |sample| sample.memory, |before| 4_096 + before / 8),
@@ -66,6 +66,6 @@ fn leak_check_finds_each_kind_of_leak() {
         (series(|_| 30_000, |_| 40, |n| 5 + n / 2), "connections to the database"),
     ] {
         let found = findings(&samples);
-        assert!(found.len() == 1 && found[0].starts_with(what), "a leak of {what} is not seen: {found:?}");
+        assert!(found.len() == 1 && found[0].starts_with(what), "leak of {what} not found: {found:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Somebody holds a lock in the database that a sign-in needs: it ends in time, and nobody else waits with it.
+//! Another session holds a database lock that a sign-in needs: the sign-in times out, and other requests do not wait.
 
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,10 @@ use super::storm::{LONG, until};
 use crate::support::scene::{assigned, person, until_it_waits};
 use crate::support::{Browser, LiteLlm, Native, StoreKind, World, join_all};
 
-/// docs/reference/limits.md: a lock in the database, after as long a wait for a connection; and what a busy machine adds.
+/// Limits of docs/reference/limits.md (lock timeout and connection timeout), plus a margin for a busy machine.
 const IN_TIME: Duration = Duration::from_secs(8 + 5 + 7);
 
-/// Far below the time for which anybody waits for a lock.
+/// Well below the lock timeout.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
 #[rstest]
@@ -34,16 +34,16 @@ async fn signin_blocked_on_user_row_fails_while_others_continue(#[values(Native,
     let waiting = tokio::spawn(async move { (browser.get(callback).await, begin.elapsed()) });
     until_it_waits(&world).await;
     for path in ["/auth/verify", "/api/me", "/", "/teams"] {
-        assert_eq!(known.get(service.at(path)).await.status, 200, "{path} of the very person, in another browser");
+        assert_eq!(known.get(service.at(path)).await.status, 200, "{path} of the same user in another browser");
     }
     let mut other = world.sign_in(&service, bob).await;
-    assert_eq!(other.get(service.at("/auth/verify")).await.status, 200, "somebody else signs in meanwhile");
-    assert!(!waiting.is_finished(), "and the sign-in waits all the time");
+    assert_eq!(other.get(service.at("/auth/verify")).await.status, 200, "another user signs in meanwhile");
+    assert!(!waiting.is_finished(), "the blocked sign-in still waits");
 
     let (answer, took) = waiting.await.unwrap();
     assert_eq!((answer.status.as_u16(), answer.code().as_str()), (503, "database_unavailable"), "{answer:#?}");
     assert!(answer.headers.contains_key("retry-after"), "{answer:#?}");
-    assert!(took < IN_TIME, "it was told so after {took:?}");
+    assert!(took < IN_TIME, "the sign-in failed only after {took:?}");
     held.rollback().await.unwrap();
     world.sign_in(&service, alice).await;
     assert_eq!(world.rows().await.teams_of(alice).len(), 2);
@@ -77,23 +77,23 @@ async fn blocked_signins_leave_connections_for_reads(#[values(Native, LiteLlm)] 
         .map(|(callback, mut browser)| tokio::spawn(async move { browser.get(callback).await }))
         .collect();
     until_it_waits(&world).await;
-    until("as many hang as may", async || service.app.db().pool().in_use >= 3).await;
+    until("all sign-in permits are in use", async || service.app.db().pool().in_use >= 3).await;
     let begin = Instant::now();
     for browser in &mut known {
-        // Not in memory yet: each is read from the database.
+        // Not cached yet: each session is read from the database.
         let answer = browser.get(service.at("/auth/verify")).await;
-        assert_eq!(answer.status, 200, "somebody who is signed in: {answer:#?}");
+        assert_eq!(answer.status, 200, "existing session: {answer:#?}");
     }
     for path in ["/api/me", "/", "/teams"] {
         let answer = known[0].get(service.at(path)).await;
-        assert_eq!(answer.status, 200, "{path} of somebody who is signed in: {answer:#?}");
+        assert_eq!(answer.status, 200, "{path} with an existing session: {answer:#?}");
     }
-    assert!(!signing_in.iter().all(tokio::task::JoinHandle::is_finished), "the sign-ins still hang");
+    assert!(!signing_in.iter().all(tokio::task::JoinHandle::is_finished), "the sign-ins are still blocked");
 
     held.rollback().await.unwrap();
     let answers = join_all(signing_in.into_iter().map(async |one| one.await.unwrap())).await;
     let took = begin.elapsed();
-    assert!(took < IN_TIME, "the last one was answered after {took:?}");
+    assert!(took < IN_TIME, "the last response took {took:?}");
     for answer in &answers {
         match answer.status.as_u16() {
             303 => {}
@@ -101,7 +101,7 @@ async fn blocked_signins_leave_connections_for_reads(#[values(Native, LiteLlm)] 
                 assert_eq!(answer.code(), "database_unavailable", "{answer:#?}");
                 assert!(answer.headers.contains_key("retry-after"), "{answer:#?}");
             }
-            _ => panic!("neither in nor told to come back: {answer:#?}"),
+            _ => panic!("neither signed in nor asked to retry: {answer:#?}"),
         }
     }
     let last = person(&world, "Last", &[group]);
@@ -124,12 +124,12 @@ async fn locked_session_row_does_not_block_requests(#[values(Native, LiteLlm)] s
         assert_eq!(browser.get(service.at(path)).await.status, 200, "{path}");
     }
     let took = begin.elapsed();
-    assert!(took < AT_ONCE, "the row of the session is held by somebody, and its person waited for {took:?}");
+    assert!(took < AT_ONCE, "requests waited {took:?} for the locked session row");
     held.rollback().await.unwrap();
     let seen = "select last_seen_at from entraway.sessions";
     let before: chrono::DateTime<chrono::Utc> = sqlx::query_scalar(seen).fetch_one(&world.pool).await.unwrap();
     assert_eq!(browser.get(service.at("/api/me")).await.status, 200);
     let after: chrono::DateTime<chrono::Utc> = sqlx::query_scalar(seen).fetch_one(&world.pool).await.unwrap();
-    assert!(after > before, "once nobody holds it the clock moves: {before} and {after}");
+    assert!(after > before, "last_seen_at is updated after the lock is released: {before}, {after}");
     assert!(begin.elapsed() < LONG);
 }

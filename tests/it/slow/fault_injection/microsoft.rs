@@ -1,5 +1,5 @@
-//! Entra or Graph is away, slow or asks for patience, and many people come at once: who is signed in notices nothing, and
-//! all together ask no more than is due.
+//! Entra or Graph is down, slow or throttling while many users sign in: existing sessions are unaffected, and the
+//! number of requests to Microsoft stays bounded.
 
 use std::time::Duration;
 
@@ -13,11 +13,11 @@ use crate::support::{Answer, Browser, Service, World, join_all};
 
 const PEOPLE: usize = 40;
 
-/// A test's service has three seconds for a list. Where Graph asks for one of patience, and the backoff comes on top, that
-/// is once at the beginning and twice more.
+/// Attempts per list. A test's service has a budget of three seconds per list; with a Retry-After of one second and the
+/// backoff that is one attempt and two retries.
 const TRIES: usize = 3;
 
-/// Somebody who is signed in and remembered, in a browser.
+/// A browser with a cached session.
 async fn known(world: &World, service: &Service, person: ObjectId) -> Browser {
     let mut browser = world.sign_in(service, person).await;
     until("sessions are remembered", async || service.app.sessions().is_caching()).await;
@@ -25,14 +25,14 @@ async fn known(world: &World, service: &Service, person: ObjectId) -> Browser {
     browser
 }
 
-/// Whoever is signed in is answered, as a proxy asks and on pages.
+/// Asserts that an existing session works for forward auth and pages.
 async fn go_on(browser: &mut Browser, service: &Service) {
     for path in ["/auth/verify", "/api/me", "/", "/teams"] {
         assert_eq!(browser.get(service.at(path)).await.status, 200, "{path} needs neither Entra nor Graph");
     }
 }
 
-/// People who were sent back from Entra and have only to come in.
+/// Browsers that were redirected back from Entra, each with its callback URL.
 async fn at_the_door(world: &World, service: &Service) -> Vec<(Browser, Url)> {
     let mut waiting = Vec::new();
     for number in 0..PEOPLE {
@@ -45,7 +45,7 @@ async fn at_the_door(world: &World, service: &Service) -> Vec<(Browser, Url)> {
     waiting
 }
 
-/// All of them come in at the same moment, while somebody who is signed in goes on.
+/// Opens all callbacks at once while an existing session keeps working.
 async fn all_come_in(waiting: Vec<(Browser, Url)>, known: &mut Browser, service: &Service) -> Vec<(Browser, Answer)> {
     let come = join_all(waiting.into_iter().map(async |(mut browser, callback)| {
         let answer = browser.get(callback).await;
@@ -75,20 +75,20 @@ async fn throttled_graph_lets_users_in_within_retry_budget() {
     }
     let waiting = at_the_door(&world, &service).await;
     for (mut browser, answer) in all_come_in(waiting, &mut known, &service).await {
-        assert_eq!(answer.status, 303, "a list that is unknown keeps nobody outside: {answer:#?}");
+        assert_eq!(answer.status, 303, "an unknown list does not block the sign-in: {answer:#?}");
         let page = browser.get(service.at("/")).await;
-        assert!(page.body.contains("Microsoft did not report which groups"), "the page says so: {}", page.body);
+        assert!(page.body.contains("Microsoft did not report which groups"), "the page reports it: {}", page.body);
     }
     let (own, shared) = (asked(&world, Endpoint::MemberOf), asked(&world, Endpoint::AssignedTo));
-    assert!((PEOPLE..=TRIES * PEOPLE).contains(&own), "{PEOPLE} people asked {own} times for their own groups");
-    // One reading for all, or another one for those who came too late for it.
-    assert!((1..=3 * TRIES).contains(&shared), "{PEOPLE} people asked {shared} times which groups are assigned");
+    assert!((PEOPLE..=TRIES * PEOPLE).contains(&own), "{own} requests for the groups of {PEOPLE} users");
+    // One shared fetch, and possibly further ones for sign-ins that arrived after it.
+    assert!((1..=3 * TRIES).contains(&shared), "{shared} requests for the assigned groups, for {PEOPLE} users");
 
     world.simulator.clear_faults();
     let mut well = world.sign_in(&service, alice).await;
     assert!(
         !well.get(service.at("/")).await.body.contains("Microsoft did not report"),
-        "and the next sign-in is as ever"
+        "the next sign-in is unaffected"
     );
 }
 
@@ -102,8 +102,8 @@ async fn graph_is_not_retried_when_retry_after_exceeds_budget() {
     for (_, answer) in all_come_in(waiting, &mut known, &service).await {
         assert_eq!(answer.status, 303, "{answer:#?}");
     }
-    assert_eq!(asked(&world, Endpoint::MemberOf), PEOPLE, "once for each sign-in");
-    assert!(asked(&world, Endpoint::AssignedTo) <= PEOPLE, "and no more than that for what they share");
+    assert_eq!(asked(&world, Endpoint::MemberOf), PEOPLE, "one request per sign-in");
+    assert!(asked(&world, Endpoint::AssignedTo) <= PEOPLE, "at most as many for the shared list");
 }
 
 #[tokio::test]
@@ -116,13 +116,17 @@ async fn hanging_token_endpoint_is_called_once_per_signin() {
     for (browser, answer) in all_come_in(waiting, &mut known, &service).await {
         assert_eq!((answer.status.as_u16(), answer.code().as_str()), (503, "entra_unavailable"), "{answer:#?}");
         assert!(answer.headers.contains_key("retry-after"), "{answer:#?}");
-        assert!(answer.body.contains("Try again in a moment"), "a page with advice: {}", answer.body);
+        assert!(answer.body.contains("Try again in a moment"), "the page advises to retry: {}", answer.body);
         tells_nothing(&world, &answer);
         let session = browser.cookies.keys().find(|name| !name.contains("-attempt-"));
         assert_eq!(session, None, "no session");
     }
-    assert_eq!(asked(&world, Endpoint::Token), PEOPLE, "a code is redeemed once, and not again by itself");
-    assert_eq!(asked(&world, Endpoint::MemberOf) + asked(&world, Endpoint::AssignedTo), 0, "nobody knows who they are");
+    assert_eq!(asked(&world, Endpoint::Token), PEOPLE, "each code is redeemed once, without retries");
+    assert_eq!(
+        asked(&world, Endpoint::MemberOf) + asked(&world, Endpoint::AssignedTo),
+        0,
+        "no Graph request without an ID token"
+    );
     go_on(&mut known, &service).await;
     world.simulator.clear_faults();
     world.sign_in(&service, alice).await;
@@ -142,7 +146,7 @@ async fn concurrent_logins_share_failed_key_fetches() {
         let fresh = world.service().await;
         let how = format!("{endpoint:?} with {fault:?}");
         world.simulator.clear_requests();
-        // Slow as well, so that all of them ask before there is an answer.
+        // Slow as well, so that all sign-ins start before the first response.
         world.simulator.fault(FaultRule::on(Endpoint::Discovery, first).times(1));
         world.simulator.fault(FaultRule::on(endpoint, fault));
         let answers = join_all((0..PEOPLE).map(async |_| Browser::new().get(fresh.at("/sso/login")).await)).await;
@@ -154,7 +158,7 @@ async fn concurrent_logins_share_failed_key_fetches() {
             );
         }
         let readings = asked(&world, Endpoint::Discovery);
-        assert!(readings <= 4, "{how}: {PEOPLE} people at once caused {readings} readings");
+        assert!(readings <= 4, "{how}: {PEOPLE} concurrent sign-ins caused {readings} fetches");
         go_on(&mut known, &fresh).await;
         shown(&world, (503, "entra_unavailable"), async || (Browser::new(), fresh.at("/sso/login"))).await;
         world.simulator.clear_faults();

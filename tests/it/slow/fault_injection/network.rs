@@ -1,4 +1,4 @@
-//! The network between the service and Postgres breaks, at every step of a sign-in and at random.
+//! The network between the service and Postgres fails, at every step of a sign-in and at random.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,7 @@ use crate::support::{Browser, LiteLlm, Native, Service, StoreKind, World, join_a
 
 const TIMES: usize = 15;
 
-/// A service with one connection, behind a network, and somebody who signed in.
+/// A service with one database connection through the proxy, and one user who signed in.
 async fn scene(store: StoreKind) -> (World, Proxy, Service, GroupId) {
     let mut world = World::of(store).await;
     let proxy = Proxy::start().await;
@@ -31,7 +31,7 @@ async fn scene(store: StoreKind) -> (World, Proxy, Service, GroupId) {
     (world, proxy, service, group)
 }
 
-/// One newcomer signs in while this gets lost; gives them, and whether it was.
+/// Signs in a new user while this message is lost. Returns the user and whether the message was lost.
 async fn with(scene: &(World, Proxy, Service, GroupId), lost: Lost) -> (Vec<Try>, bool) {
     let (world, proxy, service, group) = scene;
     proxy.lose(lost);
@@ -42,12 +42,12 @@ async fn with(scene: &(World, Proxy, Service, GroupId), lost: Lost) -> (Vec<Try>
     (tries, was_lost)
 }
 
-/// As nobody else signs in, the groups that are new are there together with the person, or not at all.
+/// Asserts that the new groups and the user are both stored or both missing. Valid because no other user signs in.
 async fn all_or_nothing_is_there(world: &World, one: &Try, lost: Lost) {
     nothing_is_half(world, std::slice::from_ref(one), &format!("{lost:?}")).await;
     let rows = world.rows().await;
     let there = one.groups.iter().all(|group| rows.teams.contains_key(&group.to_string()));
-    assert_eq!(there, rows.users.contains_key(&one.person.to_string()), "{lost:?}: new groups, and who brought them");
+    assert_eq!(there, rows.users.contains_key(&one.person.to_string()), "{lost:?}: new groups and their user");
 }
 
 #[rstest]
@@ -56,11 +56,11 @@ async fn signin_is_atomic_under_connection_loss(#[values(Native, LiteLlm)] store
     let scene = scene(store).await;
     for lost in [Lost::Question, Lost::Answer] {
         for n in 1.. {
-            assert!(n < 200, "a sign-in has no end of words with the database");
+            assert!(n < 200, "a sign-in never ran out of messages to the database");
             let (mut tries, was_lost) = with(&scene, lost(n)).await;
             everybody_gets_in_now(&scene.0, &scene.2.at("/"), &mut tries).await;
             if !was_lost {
-                assert!(n > 6, "a sign-in asks more of the database than {n} things: does it go through the proxy?");
+                assert!(n > 6, "a sign-in sends more than {n} messages: does it go through the proxy?");
                 break;
             }
         }
@@ -73,8 +73,8 @@ async fn lost_commit_writes_nothing_and_lost_reply_writes_all(#[values(Native, L
     let scene = scene(store).await;
     for (lost, written) in [(Lost::Commit, false), (Lost::AnswerToCommit, true)] {
         let (mut tries, was_lost) = with(&scene, lost).await;
-        assert!(was_lost, "{lost:?}: there was a COMMIT");
-        assert!(matches!(tries[0].came, Came::Refused { .. }), "{lost:?}: nobody knows, so nobody is let in");
+        assert!(was_lost, "{lost:?}: a COMMIT was sent");
+        assert!(matches!(tries[0].came, Came::Refused { .. }), "{lost:?}: an unknown outcome does not sign in");
         until("Postgres is done", async || {
             scene.0.rows().await.users.contains_key(&tries[0].person.to_string()) == written
         })
@@ -82,7 +82,7 @@ async fn lost_commit_writes_nothing_and_lost_reply_writes_all(#[values(Native, L
         all_or_nothing_is_there(&scene.0, &tries[0], lost).await;
         let before = scene.0.versions().await;
         everybody_gets_in_now(&scene.0, &scene.2.at("/"), &mut tries).await;
-        assert_eq!(scene.0.versions().await == before, written, "{lost:?}: what is there is not written again");
+        assert_eq!(scene.0.versions().await == before, written, "{lost:?}: existing rows are not written again");
     }
 }
 
@@ -105,13 +105,13 @@ async fn random_connection_loss_leaves_no_partial_signin(#[values(Native, LiteLl
         let status = answer.status.as_u16();
         assert!(
             status == 200 || status == 503 && answer.headers.contains_key("retry-after"),
-            "turn {turn}: {answer:#?}"
+            "round {turn}: {answer:#?}"
         );
     }
     storm.until_more_are_in(10).await;
     let mut tries = storm.end().await;
     let refused = tries.iter().filter(|one| one.came != Came::In).count();
-    assert!(refused > 0, "{TIMES} cuts, and nobody noticed one (seed {})", chance.seed);
+    assert!(refused > 0, "no request failed in {TIMES} cuts (seed {})", chance.seed);
     all_refusals_are_for_want_of_the_database(&tries);
     nothing_is_half(&world, &tries, &format!("seed {}", chance.seed)).await;
     everybody_gets_in_now(&world, &service.at("/"), &mut tries).await;
@@ -119,7 +119,7 @@ async fn random_connection_loss_leaves_no_partial_signin(#[values(Native, LiteLl
     assert_eq!(known.get(service.at("/auth/verify")).await.status, 200);
 }
 
-/// As when another server takes over, or a firewall forgets: the connections are gone, and new ones can be had.
+/// A failover or a firewall that dropped its state: connections are gone, and new ones can be opened.
 #[tokio::test]
 async fn idle_connection_loss_does_not_fail_forward_auth() {
     let mut world = World::new().await;
@@ -130,13 +130,13 @@ async fn idle_connection_loss_does_not_fail_forward_auth() {
     let browser = world.sign_in(&service, alice).await;
     let ask = async || browser.clone().get(service.at("/auth/verify")).await.status.as_u16();
     for turn in 0..20 {
-        // At once, before anybody else has found out about the last cut.
-        assert_eq!(join_all((0..6).map(|_| ask())).await, [200; 6], "turn {turn}, after the cut of the one before");
+        // Concurrently, before any request has noticed the previous cut.
+        assert_eq!(join_all((0..6).map(|_| ask())).await, [200; 6], "round {turn}, after the previous cut");
         proxy.cut();
     }
 }
 
-/// As a host that has no power any more, or a firewall that drops: nothing arrives, and no end of it.
+/// A host without power or a firewall that drops packets: nothing arrives, and connections do not end.
 #[tokio::test]
 async fn pool_recovers_when_network_stalls_under_load() {
     let mut world = World::new().await;
@@ -155,7 +155,7 @@ async fn pool_recovers_when_network_stalls_under_load() {
     };
     let (asked, ()) = tokio::join!(join_all((0..12).map(|_| ask())), falls_silent);
     assert_eq!(asked, [503; 12], "all connections were in use when the network fell silent");
-    until("there is an answer again", async || ask().await == 200).await;
+    until("requests succeed again", async || ask().await == 200).await;
 }
 
 #[tokio::test]
@@ -164,7 +164,7 @@ async fn pool_recovers_when_network_stalls_after_a_reply() {
     let proxy = Proxy::start().await;
     world.database = proxy.address(&world);
     let service = world.service_with(|config| config.database.max_connections = 1).await;
-    // Nobody has this token, which is found out from the database each time.
+    // This token is unknown, so each request queries the database.
     let cookie = format!("entraway={}", "A".repeat(43));
     let ask = async || {
         let mut browser = Browser::new();
@@ -172,14 +172,14 @@ async fn pool_recovers_when_network_stalls_after_a_reply() {
         browser.send(request).await.status.as_u16()
     };
     for turn in 0..3 {
-        assert_eq!(ask().await, 401, "turn {turn}");
-        // The pool has not taken the connection back yet, most times.
+        assert_eq!(ask().await, 401, "round {turn}");
+        // Usually before the connection is returned to the pool.
         proxy.silence();
-        until("there is an answer again", async || ask().await == 401).await;
+        until("requests succeed again", async || ask().await == 401).await;
     }
 }
 
-/// As where a browser leaves just then: whether Postgres has begun, nobody knows who gives up.
+/// The browser disconnects during BEGIN, so the service cannot know whether Postgres started the transaction.
 #[rstest]
 #[tokio::test]
 async fn abandoned_transaction_does_not_leak_into_the_next(
@@ -192,23 +192,23 @@ async fn abandoned_transaction_does_not_leak_into_the_next(
     let sessions = async || -> i64 {
         sqlx::query_scalar("select count(*) from entraway.sessions").fetch_one(&world.pool).await.unwrap()
     };
-    assert_eq!(sessions().await, 2, "of two people");
+    assert_eq!(sessions().await, 2, "sessions of two users");
     let (begun, go_on) = proxy.hold_begin();
     tokio::select! {
-        one = Try::of_somebody_new(&world.simulator, &base, group) => panic!("came {:?} without a BEGIN", one.came),
+        one = Try::of_somebody_new(&world.simulator, &base, group) => panic!("no BEGIN: {:?}", one.came),
         begun = begun => begun.unwrap(),
     }
-    // Their connection is closed, and the service notices.
+    // Gives the service time to notice that the browser disconnected.
     tokio::time::sleep(Duration::from_secs(1)).await;
     if answered {
         go_on.send(()).unwrap();
     } else {
         drop(go_on);
     }
-    // Without the answer, the only connection is given up before there is another one.
+    // Without the reply, the service discards its only connection before it opens another one.
     let begin = Instant::now();
     while known.browser.post(service.at("/sso/logout")).await.status != 303 {
-        assert!(begin.elapsed() < LONG, "nobody can sign out");
+        assert!(begin.elapsed() < LONG, "sign-out still fails");
     }
-    assert_eq!(sessions().await, 1, "one was ended, and whoever left was given none");
+    assert_eq!(sessions().await, 1, "one session was ended, and the abandoned sign-in created none");
 }

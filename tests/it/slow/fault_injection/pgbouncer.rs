@@ -1,5 +1,5 @@
-//! The real PgBouncer in transaction mode, with the settings of docs/how-to/make-highly-available.md and fewer connections to the database
-//! than our instances have to it.
+//! A real PgBouncer in transaction mode, with the settings of docs/how-to/make-highly-available.md and fewer server
+//! connections than our instances have client connections.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -19,16 +19,16 @@ use crate::support::redis::free_port;
 use crate::support::scene::{many_assigned, person};
 use crate::support::{Answer, Browser, LiteLlm, Native, Service, StoreKind, World, cluster, join_all};
 
-/// So many connections PgBouncer has to the database; an instance has five to PgBouncer.
+/// Number of PgBouncer's connections to the database. An instance has five connections to PgBouncer.
 const POOL: usize = 3;
 
-/// So many are on their way at once.
+/// Number of concurrent sign-ins.
 const LANES: usize = 10;
 
-/// What takes a moment on a quiet machine may take far longer on a busy one, but not this long.
+/// Generous time limit, because the machine may be busy.
 const LIMIT: Duration = Duration::from_mins(1);
 
-/// A PgBouncer before one world's database; it ends with the test.
+/// A PgBouncer in front of one world's database. Stopped on drop.
 struct PgBouncer {
     port: u16,
     folder: Folder,
@@ -42,7 +42,7 @@ impl Drop for PgBouncer {
 }
 
 impl PgBouncer {
-    /// With more settings than the page's, if there are any.
+    /// Starts PgBouncer with the page's settings and `more`.
     async fn start(world: &World, more: &str) -> Self {
         let page = document("docs/how-to/make-highly-available.md");
         let mut blocks = page.blocks().into_iter().filter(|block| block.language == "ini");
@@ -69,7 +69,8 @@ impl PgBouncer {
         started
     }
 
-    /// As who runs Postgres: it refuses root, and only they may enter the folder with the socket.
+    /// Runs as the owner of the cluster: PgBouncer refuses to run as root, and only the owner can enter the socket's
+    /// folder.
     async fn run(folder: &Folder) -> Child {
         let owner = fs::metadata(cluster().await.folder()).unwrap();
         let log = fs::File::options().create(true).append(true).open(folder.path().join("log")).unwrap();
@@ -95,7 +96,7 @@ impl PgBouncer {
         let _ = self.process.wait();
     }
 
-    /// Cuts all connections at once, and takes new ones a while later.
+    /// Cuts all connections and accepts new ones after the delay.
     async fn restart(&mut self, after: Duration) {
         self.kill();
         tokio::time::sleep(after).await;
@@ -103,7 +104,7 @@ impl PgBouncer {
         self.until_it_answers().await;
     }
 
-    /// The world's database through this.
+    /// URL of the world's database through PgBouncer.
     fn url(&self, world: &World) -> String {
         let user = match world.kind {
             Native => "postgres",
@@ -116,8 +117,7 @@ impl PgBouncer {
         fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
 
-    /// Each of the connections that PgBouncer has to the database, all of them held at the same moment: what is left
-    /// there of those who had it before.
+    /// Session state left on PgBouncer's server connections. Holds all of them at once, so that each is inspected.
     async fn leftovers(&self, world: &World) -> Vec<(i32, i64, i64, String)> {
         let options: PgConnectOptions = self.url(world).parse().unwrap();
         let options = options.extra_float_digits(None);
@@ -140,7 +140,7 @@ impl PgBouncer {
     }
 }
 
-/// A world whose database is reached through PgBouncer, except by the test's own eyes.
+/// A world whose services reach the database through PgBouncer. The test's own connections are direct.
 async fn behind(kind: StoreKind, more: &str) -> (World, PgBouncer) {
     let mut world = World::of(kind).await;
     let pooler = PgBouncer::start(&world, more).await;
@@ -148,13 +148,13 @@ async fn behind(kind: StoreKind, more: &str) -> (World, PgBouncer) {
     (world, pooler)
 }
 
-/// Nothing of ours stays with a connection that others get next, and no lock stays anywhere.
+/// Asserts that no session state stays on shared connections and that no advisory lock stays held.
 async fn nothing_is_left(world: &World, pooler: &PgBouncer) {
     for (pid, statements, channels, time_out) in pooler.leftovers(world).await {
         assert_eq!(
             (statements, channels, time_out.as_str()),
             (0, 0, "0"),
-            "prepared statements, channels listened to and the time-out that the database's connection {pid} still has"
+            "prepared statements, LISTEN channels and lock timeout left on server connection {pid}"
         );
     }
     let locks: i64 = sqlx::query_scalar(
@@ -164,10 +164,10 @@ async fn nothing_is_left(world: &World, pooler: &PgBouncer) {
     .fetch_one(&world.pool)
     .await
     .unwrap();
-    assert_eq!(locks, 0, "advisory locks that nobody waits for any more");
+    assert_eq!(locks, 0, "advisory locks left behind");
 }
 
-/// Forty people in three of ten groups each.
+/// Forty users in three of ten groups each.
 fn people(world: &World) -> Vec<(ObjectId, Vec<GroupId>)> {
     let groups = many_assigned(world, 10);
     (0..40)
@@ -184,8 +184,8 @@ async fn everybody_is_in_their_teams(world: &World, people: &[(ObjectId, Vec<Gro
     for (person, groups) in people {
         let mut expected: Vec<String> = groups.iter().map(ToString::to_string).collect();
         expected.sort();
-        assert_eq!(rows.teams_of(*person), expected, "the teams of {person}");
-        assert_eq!(rows.organizations_of(*person), expected, "the organizations of {person}");
+        assert_eq!(rows.teams_of(*person), expected, "teams of {person}");
+        assert_eq!(rows.organizations_of(*person), expected, "organizations of {person}");
     }
 }
 
@@ -194,7 +194,7 @@ async fn verify(browser: &mut Browser, service: &Service) -> Answer {
     browser.send(request).await
 }
 
-/// How the page has it; and as it is often set up for other programs, so that the settings are dropped without a word.
+/// A common setting for other applications. It silently drops our startup options.
 const DROPS_SETTINGS: &str = "ignore_startup_parameters = extra_float_digits,options";
 
 #[rstest]
@@ -211,16 +211,16 @@ async fn pgbouncer_signin_storm_loses_nothing_and_leaves_no_state(
         let mut browser = Browser::new();
         let answer = browser.sign_in(&world.simulator, here, person).await;
         if answer.status != 303 {
-            return Some(format!("person {n}: {} {}", answer.status, answer.code_or_nothing()));
+            return Some(format!("user {n}: {} {}", answer.status, answer.code_or_nothing()));
         }
         let told = verify(&mut browser, there).await;
         let who = told.headers.get("x-auth-request-user").and_then(|who| who.to_str().ok());
         if who != Some(&person.to_string()) {
-            return Some(format!("person {n} was taken for {who:?}, with {}", told.status));
+            return Some(format!("user {n} was identified as {who:?}, with status {}", told.status));
         }
         if n.is_multiple_of(2) {
             let left = browser.post(there.at("/sso/logout")).await;
-            return (left.status != 303).then(|| format!("person {n} cannot sign out: {}", left.status));
+            return (left.status != 303).then(|| format!("user {n} cannot sign out: {}", left.status));
         }
         None
     };
@@ -233,11 +233,11 @@ async fn pgbouncer_signin_storm_loses_nothing_and_leaves_no_state(
     }))
     .await;
     let refused: Vec<String> = refused.into_iter().flatten().collect();
-    assert_eq!(refused, [""; 0], "PgBouncer says:\n{}", pooler.log());
+    assert_eq!(refused, [""; 0], "PgBouncer's log:\n{}", pooler.log());
     everybody_is_in_their_teams(&world, &people).await;
     let sessions: i64 =
         sqlx::query_scalar("select count(*) from entraway.sessions").fetch_one(&world.pool).await.unwrap();
-    assert_eq!(sessions, 20, "sessions of those who did not sign out");
+    assert_eq!(sessions, 20, "sessions of users who did not sign out");
     nothing_is_left(&world, &pooler).await;
 }
 
@@ -257,13 +257,10 @@ async fn signins_recover_after_pgbouncer_restart(#[values(Native, LiteLlm)] stor
                 return refusals;
             }
             let refusal = (answer.status.as_u16(), answer.code());
-            assert_eq!(refusal, (503, "database_unavailable".to_owned()), "person {n}: {answer:#?}");
-            assert!(
-                answer.headers.contains_key("retry-after"),
-                "person {n} is not told when to come back: {answer:#?}"
-            );
+            assert_eq!(refusal, (503, "database_unavailable".to_owned()), "user {n}: {answer:#?}");
+            assert!(answer.headers.contains_key("retry-after"), "user {n} gets no Retry-After: {answer:#?}");
             refusals += 1;
-            assert!(begin.elapsed() < LIMIT, "person {n} cannot sign in again");
+            assert!(begin.elapsed() < LIMIT, "user {n} cannot sign in again");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }));
@@ -279,7 +276,7 @@ async fn signins_recover_after_pgbouncer_restart(#[values(Native, LiteLlm)] stor
     nothing_is_left(&world, &pooler).await;
 }
 
-/// Behind PgBouncer nobody hears of it from the database: what is remembered counts for `session.cache_ttl`.
+/// LISTEN does not work in transaction mode, so replicas cache sessions for `session.cache_ttl` only.
 #[rstest]
 #[tokio::test]
 async fn signout_reaches_other_replica_after_cache_ttl(#[values("", DROPS_SETTINGS)] more: &str) {
@@ -288,26 +285,26 @@ async fn signout_reaches_other_replica_after_cache_ttl(#[values("", DROPS_SETTIN
     let (here, elsewhere) = (world.service().await, world.service().await);
     let begin = Instant::now();
     while !(here.app.sessions().is_caching() && elsewhere.app.sessions().is_caching()) {
-        assert!(begin.elapsed() < LIMIT, "no session is remembered behind PgBouncer");
+        assert!(begin.elapsed() < LIMIT, "sessions are not cached behind PgBouncer");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    assert!(!elsewhere.app.sessions().is_listening(), "nobody can listen through PgBouncer in transaction mode");
+    assert!(!elsewhere.app.sessions().is_listening(), "LISTEN does not work through PgBouncer in transaction mode");
     let mut browser = world.sign_in(&here, alice).await;
     let mut old = browser.clone();
     assert_eq!(verify(&mut old, &elsewhere).await.status, 200);
     let read_at = Instant::now();
     assert_eq!(browser.post(here.at("/sso/logout")).await.status, 303);
-    assert_eq!(verify(&mut old, &here).await.status, 401, "where the sign-out was");
+    assert_eq!(verify(&mut old, &here).await.status, 401, "on the replica of the sign-out");
     while verify(&mut old, &elsewhere).await.status != 401 {
-        // A second and not more, but the machine may be busy.
-        assert!(read_at.elapsed() < Duration::from_secs(5), "another replica still takes it from memory");
+        // The TTL is one second, but the machine may be busy.
+        assert!(read_at.elapsed() < Duration::from_secs(5), "the other replica still uses its cached session");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     println!("known elsewhere {:?} after it was last read", read_at.elapsed());
     nothing_is_left(&world, &pooler).await;
 }
 
-/// The database ends a wait for a lock after eight seconds, as it does without PgBouncer.
+/// The lock timeout of eight seconds applies as it does on a direct connection.
 #[rstest]
 #[tokio::test]
 async fn lock_timeout_applies_through_pgbouncer(#[values("", DROPS_SETTINGS)] more: &str) {
@@ -320,8 +317,8 @@ async fn lock_timeout_applies_through_pgbouncer(#[values("", DROPS_SETTINGS)] mo
     let answer = world.try_sign_in(&service, alice).await;
     assert_eq!((answer.status.as_u16(), answer.code().as_str()), (503, "database_unavailable"), "{answer:#?}");
     let waited = begin.elapsed();
-    assert!(waited > Duration::from_secs(7), "after {waited:?} it was something else: {}", pooler.log());
-    assert!(waited < Duration::from_secs(40), "the lock's time limit of 8 s is not in force: {waited:?}");
+    assert!(waited > Duration::from_secs(7), "failed after {waited:?}, before the lock timeout: {}", pooler.log());
+    assert!(waited < Duration::from_secs(40), "the lock timeout of 8 s is not in force: {waited:?}");
     lock.rollback().await.unwrap();
     world.sign_in(&service, alice).await;
     nothing_is_left(&world, &pooler).await;
@@ -346,7 +343,7 @@ async fn migrate_and_serve_work_through_pgbouncer(#[values(Native, LiteLlm)] sto
     let newest = sqlx::migrate!().iter().last().unwrap().version;
     let migrate = ["migrate", "--config", config.as_str()];
     for ended in join_all((0..3).map(|_| run(&folder, &migrate, &env))).await {
-        assert_eq!(ended.code, 0, "{ended:?}; PgBouncer says:\n{}", pooler.log());
+        assert_eq!(ended.code, 0, "{ended:?}; PgBouncer's log:\n{}", pooler.log());
         assert!(ended.stdout.contains(&format!("at version {newest}")), "{ended:?}");
     }
     nothing_is_left(&world, &pooler).await;

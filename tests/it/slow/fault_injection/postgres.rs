@@ -1,4 +1,4 @@
-//! Postgres is stopped, and crashes, in the middle of a storm of sign-ins.
+//! Postgres is stopped and crashes during many concurrent sign-ins.
 
 use entra_simulator::GroupId;
 use reqwest::Method;
@@ -18,7 +18,7 @@ struct Part {
 }
 
 impl Part {
-    /// A service on a world of its own, where somebody is signed in and remembered.
+    /// Starts a service in its own world with one cached session.
     async fn new(world: World) -> Self {
         let group = everybodys_group(&world);
         let service = world.service_with(any_number).await;
@@ -32,34 +32,31 @@ impl Part {
         Storm::at(&self.world, &self.service, self.group)
     }
 
-    /// The loss is noticed, and from then on nobody is told anything of which we are not sure.
+    /// Asserts that the service notices the outage and then serves nothing from the cache.
     async fn is_without_a_database(&mut self) {
         let Self { service, known, .. } = self;
-        until("proxies are told to come back", async || {
+        until("forward auth returns 503", async || {
             let answer = verify(known, service).await;
-            assert!(
-                [200, 503].contains(&answer.status.as_u16()),
-                "a session that is known is never nobody's: {answer:#?}"
-            );
+            assert!([200, 503].contains(&answer.status.as_u16()), "an outage never signs a user out: {answer:#?}");
             answer.status == 503
         })
         .await;
-        assert!(!service.app.sessions().is_caching(), "no connection listens, so nothing in memory counts");
+        assert!(!service.app.sessions().is_caching(), "the cache is off without a listener");
         for path in ["/auth/verify", "/api/me", "/", "/teams"] {
             let answer = known.get(service.at(path)).await;
             assert_eq!((answer.status.as_u16(), answer.code().as_str()), (503, "database_unavailable"), "{path}");
             assert!(answer.headers.contains_key("retry-after"), "{path}: {answer:#?}");
         }
-        assert_eq!(Browser::new().get(service.at("/healthz")).await.status, 200, "the process is well");
-        // A result is shared for a second.
-        until("and not ready", async || Browser::new().get(service.at("/readyz")).await.status == 503).await;
+        assert_eq!(Browser::new().get(service.at("/healthz")).await.status, 200, "liveness");
+        // A readiness result is reused for a second.
+        until("the service is not ready", async || Browser::new().get(service.at("/readyz")).await.status == 503).await;
     }
 
     async fn is_well_again(&mut self) {
         let Self { service, known, .. } = self;
-        until("proxies are answered", async || verify(known, service).await.status == 200).await;
+        until("forward auth works again", async || verify(known, service).await.status == 200).await;
         until("sessions are remembered", async || service.app.sessions().is_caching()).await;
-        until("it is ready", async || Browser::new().get(service.at("/readyz")).await.status == 200).await;
+        until("the service is ready", async || Browser::new().get(service.at("/readyz")).await.status == 200).await;
     }
 }
 

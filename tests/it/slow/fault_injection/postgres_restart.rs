@@ -1,4 +1,4 @@
-//! Chance that can be repeated, and a Postgres that is restarted under everybody's hands.
+//! Reproducible random numbers, and a Postgres that restarts during use.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -9,7 +9,7 @@ use pg_sandbox::PrivateCluster;
 
 use super::failover::running;
 
-/// The same numbers for the same seed (`SplitMix64`).
+/// Pseudorandom numbers from a seed (`SplitMix64`).
 pub(super) struct Dice(u64);
 
 impl Dice {
@@ -26,7 +26,8 @@ impl Dice {
     }
 }
 
-/// A Postgres that may have been restarted: whoever started it first does not know it any more, so it is stopped here.
+/// A cluster that may have been restarted. Its original watchdog does not know the new process, so dropping this stops
+/// it.
 pub(super) struct Restarted(pub(super) PrivateCluster);
 
 impl Drop for Restarted {
@@ -44,7 +45,7 @@ impl Drop for Restarted {
     }
 }
 
-/// Cuts all sessions and starts it again with the arguments that it had; back when it takes connections.
+/// Terminates all sessions, restarts Postgres with its previous arguments, and waits until it accepts connections.
 pub(super) async fn restart_postgres(cluster: &PrivateCluster) {
     let folder = cluster.folder();
     let owner = fs::metadata(folder).unwrap();
@@ -68,5 +69,5 @@ pub(super) async fn restart_postgres(cluster: &PrivateCluster) {
         .unwrap();
     let log = fs::read_to_string(folder.join("log")).unwrap_or_default();
     let end: Vec<&str> = log.lines().rev().take(20).collect();
-    assert!(done.success(), "Postgres was not restarted; the end of its log, the last line first: {end:#?}");
+    assert!(done.success(), "Postgres was not restarted; its log, last line first: {end:#?}");
 }

@@ -1,4 +1,4 @@
-//! Three instances behind the real HAProxy, which asks them in turn: nobody is tied to one of them.
+//! Three replicas behind a real HAProxy with round robin: sessions and sign-ins are not bound to a replica.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::cli::program::Journey;
 use crate::support::redis::free_port;
 use crate::support::{Answer, Browser, LiteLlm, Native, Service, StoreKind, World};
 
-/// Three instances, and the address that all of them are behind.
+/// Starts three replicas behind HAProxy. Returns HAProxy's URL, too.
 async fn behind_haproxy(world: &World) -> (Vec<Service>, HaProxy, Url) {
     let port = free_port();
     let base = Url::parse(&format!("http://127.0.0.1:{port}")).unwrap();
@@ -55,7 +55,7 @@ async fn signin_started_at_one_replica_finishes_at_another(#[values(Native, Lite
     let callback = picked.headers()["location"].to_str().unwrap().parse().unwrap();
     let finished = browser.get(callback).await;
     assert_eq!(finished.status, 303, "{finished:#?}");
-    assert_ne!(who(&begun), who(&finished), "HAProxy asks another instance each time");
+    assert_ne!(who(&begun), who(&finished), "HAProxy uses another replica for each request");
     let mut answered = Vec::new();
     for _ in 0..3 {
         let me = browser.get(base.join("/api/me").unwrap()).await;
@@ -64,7 +64,7 @@ async fn signin_started_at_one_replica_finishes_at_another(#[values(Native, Lite
         answered.push(who(&me).to_owned());
     }
     answered.sort();
-    assert_eq!(answered, ["one", "three", "two"], "who was asked");
+    assert_eq!(answered, ["one", "three", "two"], "replicas that answered");
 }
 
 #[tokio::test]
@@ -77,9 +77,9 @@ async fn signout_reaches_all_replicas_within_a_second() {
     let old = journey.browser.clone();
     let begin = Instant::now();
     for service in &services {
-        // From memory, from now on.
+        // Cached from now on.
         while !service.app.sessions().is_listening() {
-            assert!(begin.elapsed() < super::haproxy::LIMIT, "an instance does not listen");
+            assert!(begin.elapsed() < super::haproxy::LIMIT, "a replica does not listen");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         assert_eq!(status(&old, service).await, 200);
@@ -89,12 +89,12 @@ async fn signout_reaches_all_replicas_within_a_second() {
     let begin = Instant::now();
     for service in &services {
         while status(&old, service).await != 401 {
-            // A second, and not more; but the machine may be busy. What is remembered for a minute does not pass.
-            assert!(begin.elapsed() < Duration::from_secs(5), "an instance still takes the session for one");
+            // Expected within a second, but the machine may be busy. A session cached for a minute would still fail.
+            assert!(begin.elapsed() < Duration::from_secs(5), "a replica still accepts the session");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
-    println!("all know of a sign-out after {:?}", begin.elapsed());
+    println!("sign-out reached all replicas after {:?}", begin.elapsed());
 }
 
 async fn status(browser: &Browser, service: &Service) -> u16 {

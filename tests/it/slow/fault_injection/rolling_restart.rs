@@ -1,4 +1,4 @@
-//! All replicas are replaced one after the other while people sign in and proxies ask: nobody notices.
+//! All replicas are restarted one after the other during sign-ins and forward-auth requests: no request fails.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -14,10 +14,10 @@ use crate::support::redis::free_port;
 use crate::support::scene::{many_assigned, person};
 use crate::support::{Browser, World, join_all};
 
-/// So many ask who is signed in, each on a connection of its own, again and again: enough for one of them to ask a replica
-/// just when it closes the connection.
+/// Number of clients that send forward-auth requests in a loop, each on its own connection. High enough that one sends
+/// a request just when a replica closes the connection.
 const ASKING: usize = 24;
-/// So many sign people in.
+/// Number of clients that sign in users.
 const SIGNING_IN: usize = 2;
 
 #[derive(Default)]
@@ -27,7 +27,7 @@ struct Load {
     signed_in: AtomicUsize,
 }
 
-/// Asks until the load is over; gives what was not answered as it has to be.
+/// Sends forward-auth requests until the load ends. Returns the unexpected results.
 async fn asks(load: &Load, base: &Url, browser: &Browser) -> Vec<String> {
     let browser = browser.clone();
     let mut wrong = Vec::new();
@@ -36,15 +36,15 @@ async fn asks(load: &Load, base: &Url, browser: &Browser) -> Vec<String> {
         let request = browser.request(Method::GET, base.join("/auth/verify").unwrap()).header("cookie", &cookie);
         match request.send().await {
             Ok(answer) if answer.status() == 200 => {}
-            Ok(answer) => wrong.push(format!("asked, and the answer was {}", answer.status())),
-            Err(error) => wrong.push(format!("asked, and there was no answer: {error}")),
+            Ok(answer) => wrong.push(format!("forward auth returned {}", answer.status())),
+            Err(error) => wrong.push(format!("forward auth failed: {error}")),
         }
         load.asked.fetch_add(1, Ordering::Relaxed);
     }
     wrong
 }
 
-/// Signs people in until the load is over, each with a browser of their own.
+/// Signs users in until the load ends, each with a new browser. Returns the unexpected results.
 async fn sign_in(load: &Load, world: &World, base: &Url, people: &[ObjectId]) -> Vec<String> {
     let mut wrong = Vec::new();
     for person in people.iter().cycle() {
@@ -53,11 +53,7 @@ async fn sign_in(load: &Load, world: &World, base: &Url, people: &[ObjectId]) ->
         }
         let (_, answer) = Journey::whole(world, base, *person).await;
         if answer.status != 303 {
-            wrong.push(format!(
-                "{person} came back, and the answer was {} {}",
-                answer.status,
-                answer.code_or_nothing()
-            ));
+            wrong.push(format!("the callback of {person} returned {} {}", answer.status, answer.code_or_nothing()));
         }
         load.signed_in.fetch_add(1, Ordering::Relaxed);
     }
@@ -116,10 +112,10 @@ async fn rolling_restart_loses_no_request() {
                 old.signal("TERM");
                 let ended = old.end_within(LIMIT).await;
                 assert_eq!(ended.code, 0, "{ended:?}");
-                assert!(!ended.stderr.contains("in flight"), "requests were cut: {ended:?}");
+                assert!(!ended.stderr.contains("in flight"), "requests were canceled: {ended:?}");
                 programs.push(start(ports[n]).await);
                 proxy.until(server, "UP").await;
-                // However slow the machine is, each restart sees a part of the load.
+                // Each restart sees some of the load, even on a slow machine.
                 while load.asked.load(Ordering::Relaxed) < before.0 + 20
                     || load.signed_in.load(Ordering::Relaxed) < before.1 + 2
                 {
@@ -133,6 +129,6 @@ async fn rolling_restart_loses_no_request() {
     let (unanswered, refused, ()) = tokio::join!(asking, signing_in, restarts);
     let wrong: Vec<String> = unanswered.into_iter().chain(refused).flatten().collect();
     let (asked, signed_in) = (load.asked.load(Ordering::Relaxed), load.signed_in.load(Ordering::Relaxed));
-    println!("{asked} questions and {signed_in} sign-ins in six restarts");
-    assert_eq!(wrong, [""; 0], "of {asked} questions and {signed_in} sign-ins");
+    println!("{asked} forward-auth requests and {signed_in} sign-ins in six restarts");
+    assert_eq!(wrong, [""; 0], "of {asked} forward-auth requests and {signed_in} sign-ins");
 }

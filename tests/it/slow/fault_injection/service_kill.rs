@@ -1,4 +1,4 @@
-//! The service itself is killed with no warning, again and again, in the middle of a storm.
+//! The service is killed repeatedly during many concurrent sign-ins.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,12 +9,12 @@ use super::storm::{Came, Chance, Storm, everybody_gets_in_now, everybodys_group,
 use crate::cli::program::{CONFIG, Folder, Program, environment};
 use crate::support::{LiteLlm, Native, StoreKind, World};
 
-/// In each store.
+/// Number of kills per store.
 const TIMES: usize = 10;
 
-/// Returns once Postgres has done what dead connections asked for.
+/// Waits until Postgres has ended the connections of killed services.
 async fn until_postgres_is_done(world: &World) {
-    until("Postgres ends the connections of the dead", async || {
+    until("Postgres ends the connections of killed services", async || {
         let sql = "select count(*) from pg_stat_activity
                    where datname = current_database() and application_name like 'entraway%'";
         let count: i64 = sqlx::query_scalar(sql).fetch_one(&world.pool).await.unwrap();
@@ -49,7 +49,7 @@ async fn killed_service_leaves_no_partial_signin(#[values(Native, LiteLlm)] stor
         program.signal("KILL");
         drop(program);
         until_postgres_is_done(&world).await;
-        nothing_is_half(&world, &[], &format!("killed for time {turn}, seed {}", chance.seed)).await;
+        nothing_is_half(&world, &[], &format!("kill {turn}, seed {}", chance.seed)).await;
         let (new, at) = start().await;
         program = new;
         *place.lock().unwrap() = Some(at);
@@ -58,14 +58,14 @@ async fn killed_service_leaves_no_partial_signin(#[values(Native, LiteLlm)] stor
     let mut tries = storm.end().await;
     nothing_is_half(&world, &tries, &format!("after {TIMES} times, seed {}", chance.seed)).await;
     let broken = tries.iter().filter(|one| one.came == Came::Broken).count();
-    assert!(broken > 0, "{TIMES} times, and nobody was signing in (seed {})", chance.seed);
+    assert!(broken > 0, "{TIMES} kills interrupted no sign-in (seed {})", chance.seed);
     for one in &tries {
         assert!(!matches!(one.came, Came::Refused { .. }), "{}: {:?} (seed {})", one.person, one.came, chance.seed);
     }
     let at = place.lock().unwrap().clone().unwrap();
     for one in tries.iter_mut().filter(|one| one.came == Came::In) {
         let answer = one.browser.get(at.join("/auth/verify").unwrap()).await;
-        assert_eq!(answer.status, 200, "whoever got a session keeps it (seed {}): {answer:#?}", chance.seed);
+        assert_eq!(answer.status, 200, "issued sessions survive (seed {}): {answer:#?}", chance.seed);
     }
     everybody_gets_in_now(&world, &at, &mut tries).await;
     assert_eq!(program.terminate().await.code, 0);

@@ -1,5 +1,5 @@
-//! People sign in, ask and leave while one thing after the other breaks, at random: afterwards nothing is lost, and what
-//! the service takes of the machine has not grown. Twenty seconds in the test run; `script/soak` does it for longer.
+//! Users sign in, send requests and sign out while random faults occur: no data is lost and no resource leaks. Runs
+//! twenty seconds in the test run; `script/soak` runs it longer.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -21,19 +21,19 @@ use crate::support::redis::free_port;
 use crate::support::scene::{many_assigned, person};
 use crate::support::{Answer, Browser, Native, World, join_all};
 
-/// A kill is noted before it happens, and takes so long at most.
+/// Time after a recorded kill during which failed requests are expected.
 const KILLING: Duration = Duration::from_secs(2);
 const SERVERS: [&str; 3] = ["entraway/one", "entraway/two", "entraway/three"];
 
-/// So many people are at it at the same time.
+/// Number of concurrent users.
 const PEOPLE: usize = 6;
 
-/// A number out of the environment.
+/// Reads a number from the environment.
 fn setting(name: &str, otherwise: u64) -> u64 {
     let Some(text) = std::env::var_os(name) else { return otherwise };
     text.to_str()
         .and_then(|text| text.parse().ok())
-        .unwrap_or_else(|| panic!("{name} is no number: {}", text.display()))
+        .unwrap_or_else(|| panic!("{name} is not a number: {}", text.display()))
 }
 
 struct Soak {
@@ -41,12 +41,12 @@ struct Soak {
     cluster: Restarted,
     base: Url,
     over: AtomicBool,
-    /// When a replica was last killed: an answer may be cut then, or a finished sign-in asked for once more.
+    /// When a replica was last killed. Responses may be lost then, and a callback may be sent twice.
     killed: Mutex<Option<Instant>>,
     counts: [AtomicUsize; 4],
 }
 
-/// What is counted.
+/// Counted events.
 #[derive(Clone, Copy)]
 enum What {
     SignedIn,
@@ -64,14 +64,14 @@ impl Soak {
         self.counts[what as usize].load(Ordering::Relaxed)
     }
 
-    /// Who was refused waits a little.
+    /// Counts a refusal and waits a little.
     async fn refused(&self) {
         self.count(What::Refused);
         sleep(Duration::from_millis(300)).await;
     }
 
-    /// Whether a replica was killed since. What it was about to answer is lost; HAProxy asks again where that is allowed,
-    /// and the attempt was used up already.
+    /// Whether a replica was killed since then. Its response is lost; where HAProxy retries the request, the login
+    /// state may already be consumed.
     fn killed_since(&self, asked: Instant) -> bool {
         self.killed.lock().unwrap().is_some_and(|at| at + KILLING > asked)
     }
@@ -80,7 +80,7 @@ impl Soak {
         self.base.join(path).unwrap()
     }
 
-    /// Sends a request as a browser does; nothing where it was refused for the time being, which counts.
+    /// Sends a request as a browser. `None` if it was refused temporarily, which is counted.
     async fn send(&self, browser: &mut Browser, request: RequestBuilder) -> Result<Option<Answer>, String> {
         let cookies: Vec<String> = browser.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let answer = async {
@@ -96,7 +96,7 @@ impl Soak {
                 if no_replica_is_ready || answer.headers.contains_key("retry-after") {
                     Ok(None)
                 } else {
-                    Err(format!("a refusal does not say when to come again: {answer:#?}"))
+                    Err(format!("a 503 without Retry-After: {answer:#?}"))
                 }
             }
             Ok(answer) if answer.status == 502 && self.killed_since(asked) => {
@@ -111,7 +111,7 @@ impl Soak {
                 self.refused().await;
                 Ok(None)
             }
-            Err(error) => Err(format!("no answer, and nobody was killed meanwhile: {error}")),
+            Err(error) => Err(format!("no response although no replica was killed: {error}")),
         }
     }
 
@@ -120,7 +120,7 @@ impl Soak {
         self.send(browser, request).await
     }
 
-    /// Signs somebody in with a new browser; nothing where that was refused for the time being.
+    /// Signs a user in with a new browser. `None` if the sign-in was refused temporarily.
     async fn sign_in(&self, person: ObjectId) -> Result<Option<Browser>, String> {
         let mut browser = Browser::new();
         let Some(begun) = self.get(&mut browser, self.at("/sso/login")).await? else { return Ok(None) };
@@ -142,8 +142,8 @@ impl Soak {
         }
     }
 
-    /// Signs in, asks a while, leaves or stays away, and comes again.
-    /// `stays` is signed in all the time.
+    /// Signs in, sends requests, signs out or keeps the session, and starts again. `stays` keeps its session
+    /// throughout.
     async fn lives(&self, number: u64, people: &[ObjectId], stays: &Browser) -> Vec<String> {
         let (mut dice, mut stays) = (Dice::new(number), stays.clone());
         let mut wrong = Vec::new();
@@ -164,7 +164,7 @@ impl Soak {
     async fn asks(&self, browser: &mut Browser) -> Result<(), String> {
         let Some(answer) = self.get(browser, self.at("/auth/verify")).await? else { return Ok(()) };
         self.count(What::Asked);
-        if answer.status == 200 { Ok(()) } else { Err(format!("somebody who is signed in was told {}", answer.status)) }
+        if answer.status == 200 { Ok(()) } else { Err(format!("an existing session got {}", answer.status)) }
     }
 
     async fn visit(&self, person: ObjectId, dice: &mut Dice) -> Result<(), String> {
@@ -189,7 +189,7 @@ impl Soak {
     }
 }
 
-/// Breaks one thing after the other until the time is over.
+/// Causes one fault after the other until the time is over.
 async fn breaks(
     soak: &Soak,
     programs: &mut [Option<Program>],
@@ -219,11 +219,11 @@ async fn breaks(
             3 => {
                 let cut =
                     "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'entraway%'";
-                // The test's own connection may be one that a restart ended.
+                // The test's own connection may have been ended by a restart.
                 let _ = sqlx::raw_sql(cut).execute(&soak.world.pool).await;
                 "cut of all connections"
             }
-            // The first replica is measured, and stays.
+            // The first replica is measured and therefore kept.
             4 => {
                 let n = 1 + dice.below(2);
                 *soak.killed.lock().unwrap() = Some(Instant::now());
@@ -235,7 +235,7 @@ async fn breaks(
                 let n = 1 + dice.below(2);
                 let old = programs[n].take().unwrap();
                 old.signal("TERM");
-                assert_eq!(old.end_within(LIMIT).await.code, 0, "a replica did not end in order");
+                assert_eq!(old.end_within(LIMIT).await.code, 0, "a replica did not shut down cleanly");
                 programs[n] = Some(start(n).await);
                 "end of a replica"
             }
@@ -246,7 +246,7 @@ async fn breaks(
     println!("broken: {done:?}");
 }
 
-/// Looks at the first replica, twice a second.
+/// Samples the first replica twice a second.
 async fn watches(soak: &Soak, pid: u32) -> Vec<Sample> {
     let mut samples = Vec::new();
     while !soak.over.load(Ordering::Relaxed) {
@@ -260,7 +260,7 @@ async fn watches(soak: &Soak, pid: u32) -> Vec<Sample> {
 async fn random_faults_lose_nothing_and_leak_nothing() {
     let seconds = setting("ENTRAWAY_SOAK_SECONDS", 20);
     let seed = setting("ENTRAWAY_SOAK_SEED", u64::from(uuid::Uuid::new_v4().as_fields().0));
-    println!("soak: {seconds} s; to do the same again: ENTRAWAY_SOAK_SEED={seed}");
+    println!("soak: {seconds} s; to repeat: ENTRAWAY_SOAK_SEED={seed}");
     let cluster = Restarted(PrivateCluster::start(Durability::Fast).await.unwrap());
     cluster.0.create_database("soak", None).await.unwrap();
     let url = cluster.0.url("soak");
@@ -315,7 +315,7 @@ async fn random_faults_lose_nothing_and_leak_nothing() {
     let mut stay = Vec::new();
     for n in 0..PEOPLE {
         let stays = person(&soak.world, &format!("Stays {n}"), &groups[..2]);
-        stay.push(soak.sign_in(stays).await.unwrap().expect("nothing is broken yet"));
+        stay.push(soak.sign_in(stays).await.unwrap().expect("no fault so far"));
     }
     let ids: Vec<ObjectId> = people.iter().map(|(person, _)| *person).collect();
     let lives = join_all(stay.iter().zip(seed + 1..).map(|(stays, number)| soak.lives(number, &ids, stays)));
@@ -323,16 +323,16 @@ async fn random_faults_lose_nothing_and_leak_nothing() {
         let until = Instant::now() + Duration::from_secs(seconds);
         breaks(&soak, &mut programs, start, seed, until).await;
         soak.world.simulator.clear_faults();
-        // All is whole again: so are the replicas, by themselves.
+        // After the last fault, the replicas recover without a restart.
         for server in SERVERS {
             proxy.until(server, "UP").await;
         }
-        // However slow the machine is, there was something to break: a sign-in and five questions a second, where there are
-        // ten and a hundred on two cores.
+        // Requires a minimum load even on a slow machine: one sign-in and five requests per second. Two cores reach ten
+        // and a hundred.
         let (sign_ins, questions) = (usize::try_from(seconds).unwrap(), usize::try_from(5 * seconds).unwrap());
         let begin = Instant::now();
         while soak.counted(What::SignedIn) < sign_ins || soak.counted(What::Asked) < questions {
-            assert!(begin.elapsed() < LIMIT, "seed {seed}: hardly anybody can sign in and ask");
+            assert!(begin.elapsed() < LIMIT, "seed {seed}: too few sign-ins and requests succeed");
             sleep(Duration::from_millis(50)).await;
         }
         soak.over.store(true, Ordering::Relaxed);
@@ -341,20 +341,20 @@ async fn random_faults_lose_nothing_and_leak_nothing() {
 
     let [signed_in, asked, left, refused] =
         [What::SignedIn, What::Asked, What::Left, What::Refused].map(|what| soak.counted(what));
-    println!("{signed_in} signed in, {asked} questions, {left} left, {refused} refused for a while");
-    assert!(refused < signed_in + asked, "seed {seed}: it answered less than it refused");
+    println!("{signed_in} sign-ins, {asked} requests, {left} sign-outs, {refused} temporary refusals");
+    assert!(refused < signed_in + asked, "seed {seed}: more refusals than successes");
     let wrong: Vec<String> = wrong.into_iter().flatten().collect();
     assert!(wrong.is_empty(), "seed {seed}: {wrong:#?}");
     for person in &ids {
         let answer = soak.sign_in(*person).await;
-        assert!(matches!(answer, Ok(Some(_))), "seed {seed}: afterwards {person} cannot sign in: {:?}", answer.err());
+        assert!(matches!(answer, Ok(Some(_))), "seed {seed}: {person} cannot sign in afterwards: {:?}", answer.err());
     }
     let rows = soak.world.rows().await;
     assert_eq!((rows.organizations.len(), rows.teams.len()), (20, 20), "seed {seed}: organizations and teams");
     for (person, groups) in &people {
         let mut expected: Vec<String> = groups.iter().map(ToString::to_string).collect();
         expected.sort();
-        assert_eq!(rows.teams_of(*person), expected, "seed {seed}: the teams of {person}");
+        assert_eq!(rows.teams_of(*person), expected, "seed {seed}: teams of {person}");
     }
     println!("{:?} … {:?}", samples.first(), samples.last());
     let grown = findings(&samples);

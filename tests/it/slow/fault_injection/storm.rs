@@ -1,4 +1,4 @@
-//! A storm of sign-ins while something breaks, and how to tell that nothing in the store is half.
+//! Many concurrent sign-ins during a fault, and assertions that none is stored partially.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,16 +16,16 @@ use crate::support::scene::assigned;
 pub(super) use crate::support::scene::{LONG, until};
 use crate::support::{Answer, Browser, LiteLlm, Service, World, join_all};
 
-/// So many sign in at a time: more than a test's service has connections to the database.
+/// Number of concurrent sign-ins. More than a test's service has database connections.
 const AT_A_TIME: usize = 6;
 
-/// After a failure, or an outage of a second would have thousands of newcomers.
+/// Pause after a failure. Limits the number of new users during an outage.
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// Where the service is at a moment; nowhere while it is started anew.
+/// URL of the service. `None` while it restarts.
 pub(super) type Place = Arc<Mutex<Option<Url>>>;
 
-/// What came of a sign-in.
+/// Outcome of a sign-in.
 #[derive(Debug, PartialEq)]
 pub(super) enum Came {
     In,
@@ -34,11 +34,11 @@ pub(super) enum Came {
         code: String,
         says_when: bool,
     },
-    /// The service was gone in the middle of it, or at its beginning.
+    /// The connection to the service failed at some step.
     Broken,
 }
 
-/// Somebody's first sign-in.
+/// A user's first sign-in.
 pub(super) struct Try {
     pub(super) person: ObjectId,
     pub(super) groups: BTreeSet<GroupId>,
@@ -47,12 +47,12 @@ pub(super) struct Try {
 }
 
 impl Try {
-    /// Somebody new, in a group of everybody's and in one that nobody has seen before; tries once.
+    /// Signs in a new user with the common group and a new group. Tries once.
     pub(super) async fn of_somebody_new(simulator: &EntraSimulator, base: &Url, everybodys: GroupId) -> Self {
         Self::once(simulator, base, everybodys, 1).await
     }
 
-    /// Every so many of them are in a group that nobody has seen before.
+    /// Signs in a new user. Every `every`-th user is in a new group, too.
     async fn once(simulator: &EntraSimulator, base: &Url, everybodys: GroupId, every: usize) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -74,7 +74,7 @@ impl Try {
         this
     }
 
-    /// Tries with a new attempt.
+    /// Repeats the sign-in with a new login state.
     pub(super) async fn again(&mut self, simulator: &EntraSimulator, base: &Url) {
         self.came = match sign_in(&mut self.browser, simulator, base, self.person).await {
             Ok(answer) if answer.status == 303 => Came::In,
@@ -88,7 +88,7 @@ impl Try {
     }
 }
 
-/// The whole way through Entra and back, as far as the service goes along.
+/// A complete sign-in through Entra, up to the first failure.
 async fn sign_in(
     browser: &mut Browser,
     simulator: &EntraSimulator,
@@ -105,12 +105,12 @@ async fn sign_in(
     browser.try_send(browser.request(Method::GET, callback)).await
 }
 
-/// All newcomers have one address: that is nothing to stop them here.
+/// Disables the rate limit, because all users have the same address.
 pub(super) fn any_number(config: &mut Config) {
     config.limits.sign_ins_per_address = None;
 }
 
-/// Newcomers who sign in, some at a time, until it is ended.
+/// Signs in new users concurrently until it is ended.
 pub(super) struct Storm {
     workers: JoinSet<Vec<Try>>,
     stop: CancellationToken,
@@ -119,7 +119,7 @@ pub(super) struct Storm {
 }
 
 impl Storm {
-    /// At one service that stays where it is.
+    /// Starts against one service with a fixed address.
     pub(super) fn at(world: &World, service: &Service, everybodys: GroupId) -> Self {
         Self::begin(&world.simulator, &Arc::new(Mutex::new(Some(service.at("/")))), everybodys)
     }
@@ -152,32 +152,32 @@ impl Storm {
         Self { workers, stop, inside, outside }
     }
 
-    /// Waits until so many more came in.
+    /// Waits for `count` more successful sign-ins.
     pub(super) async fn until_more_are_in(&self, count: usize) {
         let before = self.inside.load(Ordering::Relaxed);
         until("more sign-ins succeed", async || self.inside.load(Ordering::Relaxed) >= before + count).await;
     }
 
-    /// Waits until so many more were refused.
+    /// Waits for `count` more refused sign-ins.
     pub(super) async fn until_more_are_refused(&self, count: usize) {
         let before = self.outside.load(Ordering::Relaxed);
         until("more sign-ins are refused", async || self.outside.load(Ordering::Relaxed) >= before + count).await;
     }
 
-    /// Lets those who are under way finish; gives what came of all.
+    /// Waits for running sign-ins. Returns all results.
     pub(super) async fn end(self) -> Vec<Try> {
         self.stop.cancel();
         self.workers.join_all().await.into_iter().flatten().collect()
     }
 }
 
-/// A group that everybody is in.
+/// A group that all users are in.
 pub(super) fn everybodys_group(world: &World) -> GroupId {
     let [group] = assigned(world, ["Everybody"]);
     group
 }
 
-/// Whoever was refused was told to come back later, and because of the database.
+/// Asserts that each refusal is `database_unavailable` with a Retry-After.
 #[track_caller]
 pub(super) fn all_refusals_are_for_want_of_the_database(tries: &[Try]) {
     for one in tries {
@@ -185,12 +185,12 @@ pub(super) fn all_refusals_are_for_want_of_the_database(tries: &[Try]) {
             Came::In => {}
             Came::Refused { status: 503, code, says_when: true }
                 if code == "database_unavailable" || code == "busy" => {}
-            other => panic!("{} was neither let in nor told to come back: {other:?}", one.person),
+            other => panic!("{} was neither signed in nor asked to retry: {other:?}", one.person),
         }
     }
 }
 
-/// Whoever is in is wholly so, in every table, and of whoever is not, all was written or nothing.
+/// Asserts that successful sign-ins are complete in every table, and others complete or absent.
 pub(super) async fn nothing_is_half(world: &World, tries: &[Try], when: &str) {
     let rows = world.rows().await;
     let keys = |rows: &std::collections::BTreeMap<String, serde_json::Value>| rows.keys().cloned().collect::<Vec<_>>();
@@ -200,28 +200,24 @@ pub(super) async fn nothing_is_half(world: &World, tries: &[Try], when: &str) {
         let user = rows.users.get(&person.to_string());
         let expected = if user.is_some() { theirs } else { Vec::new() };
         assert!(user.is_some() || *came != Came::In, "{when}: {person} has a session and no row");
-        assert_eq!(rows.teams_of(*person), expected, "{when}: the teams of {person}, who came {came:?}");
-        assert_eq!(
-            rows.organizations_of(*person),
-            expected,
-            "{when}: the organizations of {person}, who came {came:?}"
-        );
+        assert_eq!(rows.teams_of(*person), expected, "{when}: teams of {person} ({came:?})");
+        assert_eq!(rows.organizations_of(*person), expected, "{when}: organizations of {person} ({came:?})");
         let known = user.map(|user| user["object_id"].as_str().unwrap().to_owned());
-        assert!(known.is_none_or(|id| id == person.to_string()), "{when}: whose row it is was not kept: {user:?}");
+        assert!(known.is_none_or(|id| id == person.to_string()), "{when}: wrong object ID in the row: {user:?}");
     }
     let mut halves = vec![(
-        "sessions without their sync records, or the other way round",
+        "sessions without sync records, or sync records without sessions",
         "select count(*) from (select user_id, count(*) from entraway.sessions group by 1) s
          full join (select user_id, count(*) from entraway.sync_runs where outcome = 'signed_in' group by 1) r
               using (user_id, count) where s is null or r is null",
     )];
     halves.push((
-        "teams of which nobody knows how they came to be",
+        "teams without provenance",
         "select count(*) from {teams} where team_id not in (select team_id from entraway.made_teams)",
     ));
     if world.kind == LiteLlm {
         halves.push((
-            "budgets of no organization",
+            "budgets without an organization",
             r#"select count(*) from public."LiteLLM_BudgetTable" b
                where not exists (select from {organizations} o where o.budget_id = b.budget_id)"#,
         ));
@@ -233,20 +229,20 @@ pub(super) async fn nothing_is_half(world: &World, tries: &[Try], when: &str) {
     }
 }
 
-/// Everybody who was refused tries again, and gets in; then all are wholly there.
+/// Retries each refused sign-in, which must succeed, and asserts that all are complete.
 pub(super) async fn everybody_gets_in_now(world: &World, base: &Url, tries: &mut [Try]) {
     for some in tries.chunks_mut(AT_A_TIME) {
         let late = some.iter_mut().filter(|one| one.came != Came::In);
         join_all(late.map(async |one| {
             one.again(&world.simulator, base).await;
-            assert_eq!(one.came, Came::In, "{} tries again when all is well", one.person);
+            assert_eq!(one.came, Came::In, "{} retries after recovery", one.person);
         }))
         .await;
     }
     nothing_is_half(world, tries, "in the end").await;
 }
 
-/// Numbers that look like chance, from a seed which a failure tells.
+/// Pseudorandom numbers. Failures print the seed.
 pub(super) struct Chance {
     pub(super) seed: u64,
     state: u64,
@@ -258,7 +254,7 @@ impl Chance {
         Self { seed, state: seed | 1 }
     }
 
-    /// Up to this long.
+    /// A random duration up to `most`.
     pub(super) fn time(&mut self, most: Duration) -> Duration {
         self.state ^= self.state << 13;
         self.state ^= self.state >> 7;

@@ -1,4 +1,4 @@
-//! A network between the service and Postgres, which loses what it is told to.
+//! A TCP proxy between the service and Postgres that loses chosen messages.
 
 use std::future::pending;
 use std::sync::{Arc, Mutex};
@@ -10,16 +10,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{World, cluster};
 
-/// What gets lost, with the connection that it was on. What comes in one piece counts as one.
+/// The message to lose, together with its connection. Each read from a socket counts as one message.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Lost {
-    /// The n-th that the service sends does not arrive.
+    /// The n-th message of the service.
     Question(usize),
-    /// The n-th that Postgres sends does not arrive; what it answers was done.
+    /// The n-th message of Postgres. Its statement was executed.
     Answer(usize),
-    /// A COMMIT does not arrive.
+    /// A COMMIT, before it reaches Postgres.
     Commit,
-    /// A COMMIT arrives, and its answer does not.
+    /// The reply to a COMMIT.
     AnswerToCommit,
 }
 
@@ -29,15 +29,15 @@ enum Way {
     ToService,
 }
 
-/// Says that a BEGIN arrived, and waits for the word to go on.
+/// Reports that a BEGIN arrived, and waits for permission to continue.
 type Hold = (oneshot::Sender<()>, oneshot::Receiver<()>);
 
 struct State {
     lose: Option<Lost>,
     hold: Option<Hold>,
-    /// Cuts all connections that are open.
+    /// Cuts all open connections.
     cut: CancellationToken,
-    /// Nothing arrives any more on the connections that are open, and neither end hears of it.
+    /// Drops everything on open connections without closing them.
     silence: CancellationToken,
 }
 
@@ -47,7 +47,7 @@ pub(super) struct Proxy {
 }
 
 impl Proxy {
-    /// In front of the Postgres of all tests; it ends with the test's runtime.
+    /// Starts a proxy in front of the shared test cluster. It ends with the test's runtime.
     pub(super) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -80,24 +80,24 @@ impl Proxy {
         Self { port, state }
     }
 
-    /// The address of a world's database behind it.
+    /// URL of a world's database through the proxy.
     pub(super) fn address(&self, world: &World) -> String {
         let (user, _) = world.database.split_once('@').unwrap();
         format!("{user}@127.0.0.1:{}/{}?sslmode=disable", self.port, world.database_name)
     }
 
-    /// From now on this gets lost, once, on a connection that does not only listen.
+    /// Loses this message once, on a connection that is not the listener's.
     pub(super) fn lose(&self, lost: Lost) {
         self.state.lock().unwrap().lose = Some(lost);
     }
 
-    /// Nothing gets lost any more; whether something was.
+    /// Stops losing messages. Returns whether one was lost.
     pub(super) fn has_lost(&self) -> bool {
         self.state.lock().unwrap().lose.take().is_none()
     }
 
-    /// The next BEGIN arrives at Postgres, and then nothing passes on its connection until the second of these speaks; for
-    /// ever, where that one is dropped. The first says when.
+    /// Forwards the next BEGIN to Postgres, then blocks its connection until the sender is used; forever if the sender
+    /// is dropped. The receiver reports when the BEGIN arrived.
     pub(super) fn hold_begin(&self) -> (oneshot::Receiver<()>, oneshot::Sender<()>) {
         let ((begun, told), (go_on, release)) = (oneshot::channel(), oneshot::channel());
         self.state.lock().unwrap().hold = Some((begun, release));
@@ -110,17 +110,17 @@ impl Proxy {
         std::mem::take(&mut state.cut).cancel();
     }
 
-    /// On all connections that there are nothing arrives any more, as if the other host had no power. New ones are good.
+    /// Drops everything on existing connections, like a host without power. New connections work.
     pub(super) fn silence(&self) {
         let mut state = self.state.lock().unwrap();
         std::mem::take(&mut state.silence).cancel();
     }
 }
 
-/// Carries what either side says until one of them ends or something is to be lost; then both are cut.
+/// Forwards both directions until one side closes or the message to lose appears; then closes both sides.
 async fn carry(service: &mut TcpStream, postgres: &mut UnixStream, state: &Mutex<State>) {
     let (mut question, mut answer) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
-    // The name of the connection that listens is in the first piece.
+    // The first message contains the listener's application name.
     let mut listens = None;
     let mut commits = false;
     loop {
@@ -156,7 +156,7 @@ fn holds(piece: &[u8], word: &[u8]) -> bool {
     piece.windows(word.len()).any(|window| window == word)
 }
 
-/// Whether this piece is the one to lose. `commits`: it is a COMMIT, or the answer to one.
+/// Whether to lose this message. `commits`: it is a COMMIT or the reply to one.
 fn loses(state: &Mutex<State>, way: Way, commits: bool) -> bool {
     let lose = &mut state.lock().unwrap().lose;
     let now = match lose {

@@ -1,4 +1,4 @@
-//! Where the app itself may not read the assignments, the person may perhaps.
+//! If the app may not read assignments, the user's delegated token may.
 
 use entra_simulator::{Endpoint, EntraError, Fault, FaultRule, TokenKind};
 use rstest::rstest;
@@ -7,7 +7,7 @@ use serde_json::json;
 use super::Scene;
 use crate::support::{LiteLlm, Native, StoreKind, World};
 
-/// With which kinds of tokens the assignments were asked for.
+/// Token kinds of the requests for assignments.
 fn tokens(scene: &Scene) -> Vec<TokenKind> {
     scene.world.simulator.requests_to(Endpoint::AssignedTo).iter().filter_map(|seen| seen.token).collect()
 }
@@ -27,12 +27,12 @@ async fn delegated_token_is_used_when_the_app_is_forbidden(#[values(Native, Lite
         directory.app_permissions.application_read = false;
         directory.app_permissions.delegated_application_read = true;
     });
-    finds_all(&scene, "403 as the app, 200 as the person").await;
+    finds_all(&scene, "403 as the app, 200 as the user").await;
     let asked = [TokenKind::AppOnly, TokenKind::AppOnly, TokenKind::Delegated];
-    assert_eq!(tokens(&scene), asked, "as the app, once more with a new token, then as the person");
+    assert_eq!(tokens(&scene), asked, "as the app, again with a new token, then as the user");
 }
 
-/// One user's token may show more than another's.
+/// Users' tokens may see different lists.
 #[tokio::test]
 async fn delegated_list_is_used_only_for_its_own_user() {
     let world = World::new().await;
@@ -52,13 +52,16 @@ async fn delegated_list_is_used_only_for_its_own_user() {
     world.simulator.edit(|directory| directory.app_permissions.delegated_application_read = false);
     world.sign_in(&service, bob).await;
     let run = world.last_run().await;
-    assert_eq!(run["assigned_groups"], "unknown", "his token may not read them, whatever hers could: {run:#}");
+    assert_eq!(
+        run["assigned_groups"], "unknown",
+        "Bob's token may not read assignments; Alice's list must not be used: {run:#}"
+    );
     world.simulator.edit(|directory| directory.app_permissions.delegated_application_read = true);
     world.sign_in(&service, bob).await;
-    assert_eq!(world.last_run().await["assigned_groups"], "known", "his own reading counts");
+    assert_eq!(world.last_run().await["assigned_groups"], "known", "Bob's own list is used");
     let kinds: Vec<_> =
         world.simulator.requests_to(Endpoint::AssignedTo).iter().filter_map(|seen| seen.token).collect();
-    assert_eq!(kinds, [TokenKind::Delegated; 2], "that the app may not is remembered for a minute");
+    assert_eq!(kinds, [TokenKind::Delegated; 2], "the app's denial is cached for a minute");
 }
 
 #[rstest]
@@ -68,9 +71,9 @@ async fn delegated_token_is_used_when_app_token_is_rejected(#[values(Native, Lit
     scene.world.simulator.edit(|directory| directory.app_permissions.delegated_application_read = true);
     let refused = FaultRule::on(Endpoint::AssignedTo, Fault::status(401)).token(TokenKind::AppOnly);
     scene.world.simulator.fault(refused);
-    finds_all(&scene, "401 as the app, 200 as the person").await;
+    finds_all(&scene, "401 as the app, 200 as the user").await;
     let asked = [TokenKind::AppOnly, TokenKind::AppOnly, TokenKind::Delegated];
-    assert_eq!(tokens(&scene), asked, "as the app, once more with a new token, then as the person");
+    assert_eq!(tokens(&scene), asked, "as the app, again with a new token, then as the user");
 }
 
 #[rstest]
@@ -95,7 +98,7 @@ async fn list_is_unknown_when_app_and_user_are_forbidden(#[values(Native, LiteLl
     let why = run["assigned_groups_why"].as_str().unwrap();
     assert!(why.contains("as the user: Graph denied access (403)"), "{why}");
     let asked = [TokenKind::AppOnly, TokenKind::AppOnly, TokenKind::Delegated];
-    assert_eq!(tokens(&scene), asked, "as the app, once more with a new token, then as the person");
+    assert_eq!(tokens(&scene), asked, "as the app, again with a new token, then as the user");
     scene.world.simulator.edit(|directory| directory.app_permissions.application_read = true);
     scene.recovers().await;
 }
@@ -123,7 +126,7 @@ async fn delegated_failure_does_not_hide_the_app_denial(#[values(Native, LiteLlm
     let broken = FaultRule::on(Endpoint::AssignedTo, Fault::Html).token(TokenKind::Delegated);
     scene.world.simulator.fault(broken);
     let said = "(403): a permission or its admin consent is missing; as the user: Graph's response is invalid";
-    scene.finds_assigned_unknown(said, "403 as the app, HTML as the person").await;
+    scene.finds_assigned_unknown(said, "403 as the app, HTML as the user").await;
 }
 
 #[rstest]
@@ -132,5 +135,9 @@ async fn group_names_hidden_from_user_come_from_assignments(#[values(Native, Lit
     let scene = Scene::new(store).await;
     scene.world.simulator.edit(|directory| directory.app_permissions.delegated_group_member_read = false);
     finds_all(&scene, "memberOf with ids only").await;
-    assert_eq!(scene.world.rows().await.teams[&scene.new.to_string()]["team_alias"], "New", "the assignment names it");
+    assert_eq!(
+        scene.world.rows().await.teams[&scene.new.to_string()]["team_alias"],
+        "New",
+        "the name comes from the assignment"
+    );
 }

@@ -1,4 +1,4 @@
-//! Long lists: every page counts, or none.
+//! Paged lists: a list is known only if all pages were read.
 
 use entra_simulator::{Endpoint, Fault, FaultRule, Group, GroupId, GroupKind, Member, ObjectId};
 use rstest::rstest;
@@ -8,10 +8,10 @@ use uuid::Uuid;
 use super::List;
 use crate::support::{Browser, LiteLlm, Native, StoreKind, World};
 
-/// Two pages of 999 and a third.
+/// Two full pages of 999 and a third page.
 const MANY: usize = 2_003;
 
-/// Many groups, all of them assigned, with Alice in every one of them.
+/// Creates many assigned groups with Alice as their member.
 fn many(world: &World) -> (ObjectId, Vec<GroupId>) {
     world.simulator.edit(|directory| {
         let alice = directory.person("Alice Arden", |_| {});
@@ -48,10 +48,10 @@ async fn all_pages_are_read_and_a_failed_page_discards_all(#[values(Native, Lite
         let pages: Vec<usize> = world.simulator.requests_to(list.endpoint()).iter().map(|seen| seen.page).collect();
         assert_eq!(pages, [1, 2, 3], "{list:?}");
         let first = world.simulator.requests_to(list.endpoint()).remove(0).path;
-        assert!(first.contains("top=999"), "{list:?}: as few pages as Graph allows: {first}");
+        assert!(first.contains("top=999"), "{list:?}: maximum page size: {first}");
     }
 
-    // A new group on the first page, which is read well; the second or third is not.
+    // The first page has a new group and is read; the second or third page fails.
     world.simulator.edit(|directory| {
         let new = directory.group("New");
         directory.put(alice, new);
@@ -71,19 +71,19 @@ async fn all_pages_are_read_and_a_failed_page_discards_all(#[values(Native, Lite
         assert_eq!((&run["assigned_groups"], &run["member_of"]), (&json!("unknown"), &json!("unknown")), "{run:#}");
         let mut after = world.traces().await;
         (after.sessions, after.runs) = (before.sessions, before.runs);
-        // No list was read to its end, so that nothing is kept of it either.
-        assert!(after == before, "page {page} with {fault:?}: not a row may be written");
+        // Neither list was read completely, so nothing of it is stored.
+        assert!(after == before, "page {page} with {fault:?}: no row may be written");
         assert_eq!(browser.me(&service).await.json()["teams"].as_array().unwrap().len(), MANY, "page {page}");
         world.simulator.clear_faults();
     }
 
-    // One failure on the second page is made good by asking again, for that page only.
+    // A single failure of the second page is retried for that page only.
     world.simulator.clear_requests();
     world.simulator.fault(FaultRule::on(Endpoint::MemberOf, Fault::status(500)).page(2).times(1));
     world.sign_in(&service, alice).await;
     let pages: Vec<usize> = world.simulator.requests_to(Endpoint::MemberOf).iter().map(|seen| seen.page).collect();
     assert_eq!(pages, [1, 2, 2, 3]);
-    assert_eq!(world.rows().await.teams_of(alice).len(), MANY + 1, "the new one too");
+    assert_eq!(world.rows().await.teams_of(alice).len(), MANY + 1, "including the new group");
 }
 
 #[rstest]
@@ -103,7 +103,7 @@ async fn empty_page_with_next_link_is_followed(#[values(Native, LiteLlm)] store:
         assert_eq!(
             world.simulator.requests_to(list.endpoint()).len(),
             4,
-            "{list:?}: three empty pages and the real one"
+            "{list:?}: three empty pages and the full one"
         );
     }
 }
@@ -119,5 +119,5 @@ async fn empty_list_is_known(#[values(Native, LiteLlm)] store: StoreKind) {
     assert_eq!((&run["assigned_groups"], &run["assigned_groups_read"]), (&json!("known"), &json!(0)));
     assert_eq!((&run["member_of"], &run["member_of_read"]), (&json!("known"), &json!(0)));
     let page = browser.get(service.at("/")).await;
-    assert!(!page.body.contains("class=\"warning\""), "nothing is wrong: {}", page.body);
+    assert!(!page.body.contains("class=\"warning\""), "no warning: {}", page.body);
 }

@@ -1,4 +1,4 @@
-//! `access.require_group`: unknown is not "nobody", but it opens no door either. That it did not is recorded.
+//! `access.require_group`: an unknown list is not treated as empty, but denies the sign-in. The denial is recorded.
 
 use entra_simulator::{Fault, FaultRule};
 use rstest::rstest;
@@ -28,7 +28,7 @@ async fn require_group_denies_on_unknown_lists_and_records_it(#[values(Native, L
             let how = format!("{lists:?} with {fault:?}");
             assert_eq!((answer.status.as_u16(), answer.code().as_str()), (503, "groups_unknown"), "{how}");
             let seconds: u64 = answer.headers["retry-after"].to_str().unwrap().parse().unwrap();
-            assert!((1..=60).contains(&seconds), "{how}: come back in {seconds} s");
+            assert!((1..=60).contains(&seconds), "{how}: Retry-After {seconds} s");
             let session = browser.cookies.keys().find(|name| !name.contains("-attempt-"));
             assert_eq!(session, None, "{how}");
             assert_eq!(browser.me(&service).await.status, 401, "{how}");
@@ -40,14 +40,18 @@ async fn require_group_denies_on_unknown_lists_and_records_it(#[values(Native, L
             if !lists.contains(&List::MemberOf) {
                 before.take_groups(scene.alice);
                 let groups = after.take_groups(scene.alice);
-                assert_eq!(groups, Some(scene.groups_of_unknown_assignment()), "{how}: her own groups were told");
+                assert_eq!(
+                    groups,
+                    Some(scene.groups_of_unknown_assignment()),
+                    "{how}: the user's own groups are known"
+                );
             }
-            assert_eq!(after, before.and_refused("groups_unknown"), "{how}: nothing is written but the record of that");
+            assert_eq!(after, before.and_refused("groups_unknown"), "{how}: only the denial is recorded");
             scene.world.simulator.clear_faults();
         }
     }
     let mut browser = scene.world.sign_in(&service, scene.alice).await;
-    assert_eq!(browser.me(&service).await.status, 200, "once it is known that she is in a group");
+    assert_eq!(browser.me(&service).await.status, 200, "after recovery");
 }
 
 #[rstest]
@@ -70,13 +74,13 @@ async fn require_group_denies_users_without_effective_group(#[values(Native, Lit
     {
         let answer = world.try_sign_in(&service, person).await;
         assert_eq!((answer.status.as_u16(), answer.code().as_str()), (403, "no_group"), "{how}");
-        assert!(!answer.headers.contains_key("retry-after"), "{how}: waiting does not help");
+        assert!(!answer.headers.contains_key("retry-after"), "{how}: no Retry-After for a permanent denial");
         let mut after = world.traces().await;
         let groups = after.take_groups(person).unwrap();
         let groups: Vec<&Value> = groups.as_object().unwrap().values().collect();
-        assert_eq!(groups, [&json!({ "name": group, "assigned": false })], "{how}: what was read");
+        assert_eq!(groups, [&json!({ "name": group, "assigned": false })], "{how}: stored groups");
         before = before.and_refused("no_group");
-        assert_eq!(after, before, "{how}: nothing is written but the record of that");
+        assert_eq!(after, before, "{how}: only the denial is recorded");
         before = world.traces().await;
     }
     world.sign_in(&service, alice).await;

@@ -1,4 +1,4 @@
-//! Faults that pass: the list is known in the end.
+//! Transient faults: the list is known after retries.
 
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ async fn transient_graph_fault_is_retried(#[values(Native, LiteLlm)] store: Stor
         for list in List::BOTH {
             scene.world.simulator.fault(FaultRule::on(list.endpoint(), fault.clone()).times(1));
         }
-        scene.signs_in(&format!("{fault:?}, once at each list")).await;
+        scene.signs_in(&format!("{fault:?}, once per list")).await;
         let run = scene.world.last_run().await;
         assert_eq!(
             (&run["assigned_groups_read"], &run["member_of_read"]),
@@ -47,7 +47,7 @@ async fn several_transient_faults_in_a_row_are_retried(#[values(Native, LiteLlm)
             scene.world.simulator.fault(FaultRule::on(list.endpoint(), fault).times(1));
         }
     }
-    scene.signs_in("three troubles in a row").await;
+    scene.signs_in("three faults in a row").await;
     for list in List::BOTH {
         assert_eq!(
             scene.world.simulator.requests_to(list.endpoint()).len(),
@@ -69,9 +69,9 @@ async fn retry_waits_for_retry_after(#[values(Native, LiteLlm)] store: StoreKind
     }
     let begin = Instant::now();
     scene.signs_in("429 with a Retry-After of a second").await;
-    assert!(begin.elapsed() >= Duration::from_secs(1), "asked again after {:?}", begin.elapsed());
+    assert!(begin.elapsed() >= Duration::from_secs(1), "retried after {:?}", begin.elapsed());
     for list in List::BOTH {
-        assert_eq!(scene.world.simulator.requests_to(list.endpoint()).len(), 2, "{list:?}: once, and once again");
+        assert_eq!(scene.world.simulator.requests_to(list.endpoint()).len(), 2, "{list:?}: one retry");
     }
     scene.recovers().await;
 }
@@ -99,5 +99,5 @@ async fn retry_after_zero_still_backs_off() {
     world.simulator.fault(FaultRule::on(Endpoint::MemberOf, Fault::throttled(0)));
     world.sign_in(&service, alice).await;
     let asked = world.simulator.requests_to(Endpoint::MemberOf).len();
-    assert!((2..30).contains(&asked), "Graph was asked {asked} times in three seconds");
+    assert!((2..30).contains(&asked), "{asked} requests to Graph in three seconds");
 }

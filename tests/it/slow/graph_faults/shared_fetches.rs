@@ -1,4 +1,4 @@
-//! How often Graph is asked, and with what: sign-ins use one reading together, the two lists are read side by side.
+//! Number and kind of Graph requests: sign-ins share a fetch of the assignments, and both lists are read concurrently.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -28,7 +28,7 @@ async fn signins_share_one_assignments_fetch_within_the_ttl(#[values(Native, Lit
         world.sign_in(&service, alice).await;
     }
     assert_eq!(readings(&world), 1, "within a minute");
-    assert_eq!(world.simulator.requests_to(Endpoint::MemberOf).len(), 4, "whose member one is, is asked each time");
+    assert_eq!(world.simulator.requests_to(Endpoint::MemberOf).len(), 4, "memberships are fetched for each sign-in");
     world.clock.advance(TimeDelta::seconds(61));
     let new = world.simulator.edit(|directory| {
         let new = directory.group("New");
@@ -37,7 +37,7 @@ async fn signins_share_one_assignments_fetch_within_the_ttl(#[values(Native, Lit
     });
     world.sign_in(&service, alice).await;
     assert_eq!(readings(&world), 2, "after a minute");
-    assert!(world.rows().await.teams.contains_key(&new.to_string()), "what is new shows then");
+    assert!(world.rows().await.teams.contains_key(&new.to_string()), "the new group is visible then");
 }
 
 #[tokio::test]
@@ -48,19 +48,19 @@ async fn expired_assignments_do_not_replace_a_failed_fetch() {
     world.sign_in(&service, alice).await;
     world.simulator.fault(FaultRule::on(Endpoint::AssignedTo, Fault::Html));
     world.sign_in(&service, alice).await;
-    assert_eq!(world.last_run().await["assigned_groups"], "known", "nobody asks within the minute");
+    assert_eq!(world.last_run().await["assigned_groups"], "known", "no fetch within the minute");
     world.clock.advance(TimeDelta::seconds(61));
     for turn in 2..=3 {
         world.sign_in(&service, alice).await;
         assert_eq!(world.last_run().await["assigned_groups"], "unknown");
-        assert_eq!(readings(&world), turn, "a failure is not kept");
+        assert_eq!(readings(&world), turn, "a failure is not cached");
     }
     world.simulator.clear_faults();
     world.sign_in(&service, alice).await;
-    assert_eq!(world.last_run().await["assigned_groups"], "known", "nor does it last");
+    assert_eq!(world.last_run().await["assigned_groups"], "known", "the next fetch succeeds");
 }
 
-/// So many browsers that were sent back from Entra and have only to come in.
+/// Browsers that were redirected back from Entra, each with its callback URL.
 async fn at_the_door(world: &World, service: &Service, person: ObjectId, count: usize) -> Vec<(Browser, Url)> {
     let mut waiting = Vec::new();
     for _ in 0..count {
@@ -79,7 +79,7 @@ async fn concurrent_signins_share_one_fetch_without_caching() {
     let service = with_ttl(&world, 0).await;
     world.sign_in(&service, alice).await;
     world.sign_in(&service, alice).await;
-    assert_eq!(readings(&world), 2, "one after the other, each reads");
+    assert_eq!(readings(&world), 2, "sequential sign-ins do not share");
 
     for fault in [None, Some(Fault::status(404))] {
         world.simulator.clear_requests();
@@ -93,9 +93,9 @@ async fn concurrent_signins_share_one_fetch_without_caching() {
         let statuses =
             join_all(waiting.into_iter().map(async |(mut browser, url)| browser.get(url).await.status.as_u16())).await;
         assert_eq!(statuses, [303; 20], "{fault:?}");
-        // The first asks; those who came meanwhile asked before its answer was there, and share it.
-        assert!(readings(&world) <= 4, "{} readings for twenty people ({fault:?})", readings(&world));
-        assert_eq!(world.simulator.requests_to(Endpoint::MemberOf).len(), 20, "each has a list of their own");
+        // The first sign-in fetches; those that arrive before its response share it.
+        assert!(readings(&world) <= 4, "{} fetches for twenty sign-ins ({fault:?})", readings(&world));
+        assert_eq!(world.simulator.requests_to(Endpoint::MemberOf).len(), 20, "memberships are fetched for each user");
     }
 }
 
@@ -133,7 +133,7 @@ async fn both_lists_are_requested_concurrently() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = with_ttl(&world, 0).await;
-    // The app has its token from here on.
+    // The service has its app token from here on.
     world.sign_in(&service, alice).await;
     world.simulator.clear_requests();
     let delay = Duration::from_secs(2);
@@ -145,15 +145,15 @@ async fn both_lists_are_requested_concurrently() {
     let asked = |endpoint| !world.simulator.requests_to(endpoint).is_empty();
     let begin = Instant::now();
     while !(asked(Endpoint::AssignedTo) || asked(Endpoint::MemberOf)) {
-        assert!(begin.elapsed() < Duration::from_secs(10), "nobody asks Graph");
+        assert!(begin.elapsed() < Duration::from_secs(10), "no request to Graph");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let first = Instant::now();
     while !(asked(Endpoint::AssignedTo) && asked(Endpoint::MemberOf)) {
-        assert!(first.elapsed() < delay, "the second list is asked for only after the first has answered");
+        assert!(first.elapsed() < delay, "the second list is requested only after the first response");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert!(!signing_in.is_finished(), "both are under way");
+    assert!(!signing_in.is_finished(), "both requests are in flight");
     assert_eq!(signing_in.await.unwrap().status, 303);
     assert_eq!(world.last_run().await["assigned_groups"], "known");
 }
@@ -172,14 +172,14 @@ async fn graph_requests_are_plain_and_have_unique_ids() {
         .collect();
     assert_eq!(graph.len(), 4);
     for seen in &graph {
-        assert_eq!(seen.consistency_level, None, "the index behind ConsistencyLevel may be old: {seen:?}");
+        assert_eq!(seen.consistency_level, None, "the index behind ConsistencyLevel may be stale: {seen:?}");
         assert_eq!(seen.method, "GET", "{seen:?}");
         assert!(seen.user_agent.as_deref().is_some_and(|agent| agent.starts_with("entraway/")), "{seen:?}");
         let kind = if seen.endpoint == Endpoint::MemberOf { TokenKind::Delegated } else { TokenKind::AppOnly };
         assert_eq!(seen.token, Some(kind), "{seen:?}");
     }
     let ids: BTreeSet<_> = graph.iter().filter_map(|seen| seen.client_request_id.clone()).collect();
-    assert_eq!(ids.len(), graph.len(), "each request has an id of its own");
+    assert_eq!(ids.len(), graph.len(), "request IDs are unique");
     let paths: Vec<&str> =
         graph.iter().filter(|seen| seen.endpoint == Endpoint::MemberOf).map(|seen| seen.path.as_str()).collect();
     assert!(

@@ -1,4 +1,4 @@
-//! The app's own token: when there is none, and how often it is asked for.
+//! The app token: failures to get one, and how often it is requested.
 
 use chrono::TimeDelta;
 use entra_simulator::{Endpoint, EntraError, Fault, FaultRule, TokenKind};
@@ -14,21 +14,21 @@ async fn assignments_are_unknown_without_an_app_token(#[values(Native, LiteLlm)]
     let scene = Scene::new(store).await;
     let invalid = EntraError::new("invalid_client", 7_000_222, "The provided client secret keys are expired.");
     for (how, said, fault) in [
-        ("a secret that has expired", "Entra refused: invalid_client", Fault::Entra(invalid)),
+        ("an expired secret", "Entra refused: invalid_client", Fault::Entra(invalid)),
         ("503 in JSON", "Entra refused: temporarily_unavailable", Fault::status(503)),
         ("429 in JSON", "Entra refused: temporarily_unavailable", Fault::throttled(60)),
         ("HTML", "token response cannot be parsed", Fault::Html),
-        ("half of the JSON", "token response cannot be parsed", Fault::MalformedJson),
+        ("truncated JSON", "token response cannot be parsed", Fault::MalformedJson),
         ("a broken connection", "token endpoint could not be reached", Fault::CutBody),
     ] {
-        // A new instance, which has no token yet.
+        // A new service has no app token yet.
         let service = scene.world.service().await;
         scene.world.simulator.fault(FaultRule::on(Endpoint::Token, fault).token(TokenKind::AppOnly));
         let mut browser = scene.world.sign_in(&service, scene.alice).await;
         let run = scene.world.last_run().await;
         assert_eq!(run["assigned_groups"], "unknown", "{how}: {run:#}");
         assert!(super::text(&run, "assigned_groups_why").contains(said), "{how}: {run:#}");
-        assert_eq!(run["member_of"], "known", "{how}: the person's own list needs no such token");
+        assert_eq!(run["member_of"], "known", "{how}: the user's own list does not need an app token");
         scene.is_told(&mut browser, "which groups are assigned", how).await;
         scene.world.simulator.clear_faults();
     }
@@ -62,18 +62,18 @@ async fn app_token_refused_by_graph_is_not_reused(#[values(Native, LiteLlm)] sto
     };
     scene.world.simulator.revoke_tokens();
     scene.recovers().await;
-    assert_eq!(new_tokens(), 1, "a new token in place of the revoked one");
+    assert_eq!(new_tokens(), 1, "a new token replaces the revoked one");
 
-    // A token has the permissions of the time when it was issued: once the administrator consents, a new one is needed.
+    // A token keeps the permissions from its issue time. After an administrator's consent a new token is needed.
     scene.world.simulator.edit(|directory| directory.app_permissions.application_read = false);
     scene.signs_in("without consent").await;
     assert_eq!(scene.world.last_run().await["assigned_groups"], "unknown");
-    assert_eq!(new_tokens(), 2, "a new one was tried before the app gave up");
+    assert_eq!(new_tokens(), 2, "a new token is tried before the list is unknown");
     scene.world.simulator.edit(|directory| directory.app_permissions.application_read = true);
     scene.recovers().await;
     let so_far = new_tokens();
     scene.recovers().await;
-    assert_eq!(new_tokens(), so_far, "a token that works is kept");
+    assert_eq!(new_tokens(), so_far, "a working token is reused");
 }
 
 #[rstest]
@@ -88,7 +88,7 @@ async fn revoked_app_token_is_replaced_within_the_signin(#[values(Native, LiteLl
 
     world.sign_in(&service, alice).await;
 
-    assert_eq!(world.rows().await.teams_of(alice), [group.to_string()], "the app asked for a new token and went on");
+    assert_eq!(world.rows().await.teams_of(alice), [group.to_string()], "the sign-in continued with a new token");
     assert_eq!(world.last_run().await["assigned_groups"], "known");
 }
 
@@ -106,7 +106,7 @@ async fn transient_token_endpoint_error_is_not_cached(#[values(Native, LiteLlm)]
     assert_eq!(world.last_run().await["assigned_groups"], "unknown");
     world.sign_in(&service, alice).await;
 
-    assert_eq!(world.rows().await.teams_of(alice), [group.to_string()], "the next sign-in asked again");
+    assert_eq!(world.rows().await.teams_of(alice), [group.to_string()], "the next sign-in requested a token again");
 }
 
 #[rstest]

@@ -1,4 +1,4 @@
-//! Faults that are known at once for what they are.
+//! Faults that are not retried.
 
 use entra_simulator::{Fault, FaultRule};
 use rstest::rstest;
@@ -31,7 +31,7 @@ async fn graph_error_status_makes_the_list_unknown(#[values(Native, LiteLlm)] st
             ("no content", "response is invalid", Fault::status(299)),
             ("429 with a Retry-After of an hour", "429", Fault::throttled(3_600)),
             ("503 with a Retry-After of a minute", "503", after(503, 60)),
-            ("500 with a Retry-After beyond all time", "500", after(500, u64::MAX)),
+            ("500 with an overflowing Retry-After", "500", after(500, u64::MAX)),
         ] {
             scene.world.simulator.fault(FaultRule::on(list.endpoint(), fault));
             scene.finds_unknown(list, said, &format!("{list:?} with {how}")).await;
@@ -56,23 +56,23 @@ async fn malformed_graph_response_makes_the_list_unknown(#[values(Native, LiteLl
         let id = if list == List::Assigned { "principalId" } else { "id" };
         for (how, fault) in [
             ("HTML", Fault::Html),
-            ("half of the JSON", Fault::MalformedJson),
-            ("no value", Fault::MissingValue),
+            ("truncated JSON", Fault::MalformedJson),
+            ("no `value`", Fault::MissingValue),
             ("a null value", says(json!({ "value": null }))),
-            ("a value that is no list", says(json!({ "value": { "0": group } }))),
-            ("no object but a list", says(json!([group]))),
+            ("a value that is not a list", says(json!({ "value": { "0": group } }))),
+            ("a list instead of an object", says(json!([group]))),
             ("null", says(Value::Null)),
             ("text", says(json!("value"))),
-            ("an error that came as 200", says(json!({ "error": { "code": "UnknownError", "message": "" } }))),
-            ("an entry that is no object", says(json!({ "value": [group, null] }))),
+            ("an error with status 200", says(json!({ "error": { "code": "UnknownError", "message": "" } }))),
+            ("an entry that is not an object", says(json!({ "value": [group, null] }))),
             ("an entry without a type", says(json!({ "value": [group, {}] }))),
-            ("a group whose id is no GUID", but(id, json!("1"))),
+            ("a group whose id is not a GUID", but(id, json!("1"))),
             ("a group whose id is null", but(id, Value::Null)),
             ("a group whose id is a number", but(id, json!(7))),
             ("a group whose name is an object", but("displayName", json!({}))),
-            ("a next page that is no text", says(json!({ "value": [group], "@odata.nextLink": 2 }))),
-            ("a next page that is no address", says(json!({ "value": [group], "@odata.nextLink": "next" }))),
-            ("a next page by its path", says(json!({ "value": [group], "@odata.nextLink": "/v1.0/me/memberOf" }))),
+            ("a next link that is not a string", says(json!({ "value": [group], "@odata.nextLink": 2 }))),
+            ("a next link that is not a URL", says(json!({ "value": [group], "@odata.nextLink": "next" }))),
+            ("a relative next link", says(json!({ "value": [group], "@odata.nextLink": "/v1.0/me/memberOf" }))),
         ] {
             let odd_name = how == "a group whose name is an object" && list == List::Assigned;
             let fault = if odd_name { but("principalDisplayName", json!({})) } else { fault };
@@ -94,7 +94,7 @@ async fn looping_pages_make_the_list_unknown(#[values(Native, LiteLlm)] store: S
             .finds_unknown(
                 list,
                 "pages repeat or exceed the limit",
-                &format!("{list:?} whose next page is the same one"),
+                &format!("{list:?} whose next page is the same page"),
             )
             .await;
         scene.world.simulator.clear_faults();

@@ -1,4 +1,4 @@
-//! Passwords, users with few rights, TLS, and servers that are not the right one.
+//! Redis authentication, ACLs, TLS, and unsuitable servers.
 
 use super::*;
 
@@ -9,7 +9,7 @@ async fn redis_password_from_url_is_used_and_never_shown() {
     cache(&server.url(right), None).evict(&some_keys()).await.expect("the password is right");
     assert_eq!(cache(&server.url(right), None).ready().await, Ok(0));
     for wrong in ["", ":S3cret@", "nobody:S3cret@", "default:S3cret@"] {
-        // With a database to select, that is the first thing to be refused where there is no password.
+        // With a database number, Redis refuses the SELECT first if there is no password.
         for database in ["", "/3"] {
             let cache = cache(&format!("{}{database}", server.url(wrong)), None);
             let error = cache.evict(&some_keys()).await.expect_err(wrong);
@@ -91,10 +91,12 @@ async fn untrusted_redis_certificate_is_rejected() {
     let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
     let files = ["--tls-cert-file", certificate, "--tls-key-file", key, "--tls-ca-cert-file", certificate];
     let server = Redis::start(&[&["--tls-port", &port, "--tls-auth-clients", "no"], &files[..]].concat());
-    let error = cache(&format!("rediss://127.0.0.1:{port}"), None).ready().await.expect_err("nobody vouches for it");
+    let error =
+        cache(&format!("rediss://127.0.0.1:{port}"), None).ready().await.expect_err("the certificate is not trusted");
     assert!(error.to_string().starts_with("Redis cannot be reached: invalid peer certificate"), "{error}");
 
-    let error = cache(&format!("rediss://127.0.0.1:{}", server.port), None).ready().await.expect_err("no TLS there");
+    let error =
+        cache(&format!("rediss://127.0.0.1:{}", server.port), None).ready().await.expect_err("the server has no TLS");
     assert!(matches!(error, CacheError::Unreachable(_) | CacheError::Timeout), "{error:?}");
     std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -1,4 +1,4 @@
-//! A Redis that is away, comes back, hangs, or is none.
+//! Redis that is down, restarts, hangs, or is a different server.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 
-/// What a busy machine may add to a time-out.
+/// Tolerance for timeouts on a busy machine.
 const SLACK: Duration = Duration::from_secs(2);
 
 #[tokio::test]
@@ -16,17 +16,17 @@ async fn invalidation_recovers_after_redis_restart() {
     let server = Redis::start(&[]);
     let port = server.port;
     let cache = cache(&server.url(""), None);
-    cache.evict(&some_keys()).await.expect("Redis is there");
+    cache.evict(&some_keys()).await.expect("Redis is reachable");
     drop(server);
     let began = Instant::now();
-    let error = cache.evict(&some_keys()).await.expect_err("Redis is gone");
+    let error = cache.evict(&some_keys()).await.expect_err("Redis is down");
     assert!(matches!(&error, CacheError::Unreachable(why) if why.contains("refused")), "{error:?}");
     assert!(began.elapsed() < TIMEOUT + SLACK, "took {:?}", began.elapsed());
 
-    let server = Redis::on(port, &[]).expect("nobody took the port meanwhile");
+    let server = Redis::on(port, &[]).expect("the port is still free");
     let mut worker = server.connect().await;
     worker.ask(&format!("SUBSCRIBE {CHANNEL}")).await;
-    cache.evict(&some_keys()).await.expect("the very next call finds Redis again");
+    cache.evict(&some_keys()).await.expect("the next call reconnects");
     heard(&mut worker, CHANNEL, some_keys().len()).await;
 }
 
@@ -53,18 +53,19 @@ async fn silent_redis_delays_concurrent_signins_by_one_timeout() {
             assert_eq!(sign_in.await.unwrap(), Err(CacheError::Timeout));
         }
         let took = began.elapsed();
-        assert!(took >= TIMEOUT && took < TIMEOUT + SLACK, "twenty at once took {took:?}");
+        assert!(took >= TIMEOUT && took < TIMEOUT + SLACK, "twenty concurrent calls took {took:?}");
     }
     listening.abort();
 }
 
 #[tokio::test]
 async fn unresolvable_redis_host_is_reported_unreachable() {
-    let error = cache("redis://nowhere.invalid", None).ready().await.expect_err("there is no such host");
+    let error = cache("redis://nowhere.invalid", None).ready().await.expect_err("the host does not exist");
     assert!(matches!(error, CacheError::Unreachable(_) | CacheError::Timeout), "{error:?}");
 }
 
-/// What this server says to any two commands. A cluster needs three servers and seconds to come about.
+/// A server that replies with `answer` to any two commands. Simulates replies of a cluster, which would need three
+/// servers.
 async fn saying(answer: &'static str) -> LiteLlmCache {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -72,7 +73,7 @@ async fn saying(answer: &'static str) -> LiteLlmCache {
         while let Ok((mut connection, _)) = listener.accept().await {
             connection.readable().await.unwrap();
             connection.write_all(answer.as_bytes()).await.unwrap();
-            // Open until the other side is done.
+            // Keep the connection open until the client is done.
             tokio::time::sleep(TIMEOUT).await;
         }
     });

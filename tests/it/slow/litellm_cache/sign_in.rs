@@ -1,4 +1,5 @@
-//! Sign-ins over the proxies' tables: what their workers hear of them, when, and what it costs where nobody listens.
+//! Sign-ins with the LiteLLM store: which messages the proxies' workers get and when, and the cost of an unreachable
+//! Redis.
 
 use entra_simulator::{GroupId, ObjectId};
 use entraway::domain::StoreKind;
@@ -11,7 +12,7 @@ use crate::support::{Service, World};
 
 struct Scene {
     world: World,
-    /// Assigned, and a team and an organization already, as Bob has signed in. Alice is in the first.
+    /// Assigned groups whose teams and organizations exist, because Bob has signed in. Alice is in the first.
     groups: [GroupId; 2],
     alice: ObjectId,
 }
@@ -37,7 +38,7 @@ impl Scene {
         self.world.service_with(|config| config.litellm.redis_url = Some(redis_url.into())).await
     }
 
-    /// The keys of the person, and of a team and organization that they joined.
+    /// Cache keys of Alice and of a team and organization she was added to.
     fn keys(&self, group: GroupId, alias: &str) -> BTreeSet<String> {
         let user = self.alice;
         let team = [
@@ -62,12 +63,12 @@ async fn listener(server: &Redis) -> RedisConnection {
     listener
 }
 
-/// The keys that a listener heard of since it last listened.
+/// Keys in the next `count` messages.
 async fn told(listener: &mut RedisConnection, count: usize) -> BTreeSet<String> {
     let messages = heard(listener, CHANNEL, count).await;
     let keys: BTreeSet<String> =
         messages.iter().map(|message| message["cache_key"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(keys.len(), count, "each key once: {messages:?}");
+    assert_eq!(keys.len(), count, "duplicate keys: {messages:?}");
     keys
 }
 
@@ -83,21 +84,25 @@ async fn workers_are_notified_of_exactly_the_written_rows() {
 
     scene.world.sign_in(&service, scene.alice).await;
     assert_eq!(told(&mut worker, 7).await, scene.keys(scene.groups[0], "Research"), "the first sign-in");
-    assert_eq!(redis.ask(&format!("EXISTS {}", scene.alice)).await, [":0"], "the person's copy in Redis");
-    assert_eq!(redis.ask(&format!("EXISTS team_id:{}", scene.groups[1])).await, [":1"], "a team's that was not joined");
+    assert_eq!(redis.ask(&format!("EXISTS {}", scene.alice)).await, [":0"], "Alice's copy in Redis");
+    assert_eq!(
+        redis.ask(&format!("EXISTS team_id:{}", scene.groups[1])).await,
+        [":1"],
+        "the other team's copy in Redis"
+    );
 
     scene.world.sign_in(&service, scene.alice).await;
-    assert!(worker.is_silent().await, "a second sign-in wrote nothing, but the workers were told");
+    assert!(worker.is_silent().await, "a second sign-in writes nothing, but workers were notified");
 
-    // A name of JSON's and Postgres' quotes, as the table has it.
+    // The second group's name contains characters that JSON and Postgres quote.
     scene.world.simulator.edit(|directory| directory.put(scene.alice, scene.groups[1]));
     scene.world.sign_in(&service, scene.alice).await;
-    assert_eq!(told(&mut worker, 7).await, scene.keys(scene.groups[1], "Data: \"Ä\""), "one more group");
+    assert_eq!(told(&mut worker, 7).await, scene.keys(scene.groups[1], "Data: \"Ä\""), "after adding a group");
 
     let update = r#"update public."LiteLLM_UserTable" set user_email = 'old@contoso.example' where user_id = $1"#;
     sqlx::query(update).bind(scene.alice.to_string()).execute(&scene.world.pool).await.unwrap();
     scene.world.sign_in(&service, scene.alice).await;
-    assert_eq!(told(&mut worker, 1).await, BTreeSet::from([scene.alice.to_string()]), "the person's row alone");
+    assert_eq!(told(&mut worker, 1).await, BTreeSet::from([scene.alice.to_string()]), "only the user's row");
 }
 
 #[tokio::test]
@@ -130,7 +135,7 @@ async fn workers_are_notified_of_both_keys_of_a_user() {
     let group = scene.groups[0];
     let expected = [
         "of the proxy".to_owned(),
-        // Under this one a proxy holds whom its own sign-in looked for.
+        // The proxy caches a user of its own SSO under this key, too.
         scene.alice.to_string(),
         format!("team_id:{group}"),
         "team_alias:Research".to_owned(),
@@ -148,7 +153,7 @@ async fn workers_are_notified_after_the_commit() {
     let scene = scene().await;
     let service = scene.service(server.url("")).await;
     let mut worker = listener(&server).await;
-    // The commit itself takes its time: a message that came before it would find nothing.
+    // Delays the commit, so that a message sent before it would find the old rows.
     scene
         .world
         .sql(
@@ -163,7 +168,7 @@ async fn workers_are_notified_after_the_commit() {
         scene.is_member().await
     };
     let (there, _browser) = tokio::join!(hearing, scene.world.sign_in(&service, scene.alice));
-    assert!(there, "the workers were told before the transaction was committed, and would keep the old rows");
+    assert!(there, "workers were notified before the commit and would cache the old rows");
 }
 
 #[tokio::test]
@@ -172,7 +177,7 @@ async fn workers_are_not_notified_of_failed_transaction() {
     let scene = scene().await;
     let service = scene.service(server.url("")).await;
     let mut worker = listener(&server).await;
-    // When all is written, and only the commit is left.
+    // Fails the transaction at the commit, after all writes.
     scene
         .world
         .sql(
@@ -182,18 +187,18 @@ async fn workers_are_not_notified_of_failed_transaction() {
         )
         .await;
     let answer = scene.world.try_sign_in(&service, scene.alice).await;
-    assert!(answer.status.is_server_error(), "the database refuses the commit: {answer:#?}");
+    assert!(answer.status.is_server_error(), "the commit fails: {answer:#?}");
     assert!(!scene.is_member().await, "nothing is written");
-    assert!(worker.is_silent().await, "the workers were told of what is not there");
+    assert!(worker.is_silent().await, "workers were notified of rolled back changes");
 
     scene.world.sql("drop trigger refuse on entraway.litellm_users").await;
     scene.world.sign_in(&service, scene.alice).await;
-    assert_eq!(told(&mut worker, 7).await, scene.keys(scene.groups[0], "Research"), "once it succeeds");
+    assert_eq!(told(&mut worker, 7).await, scene.keys(scene.groups[0], "Research"), "after a successful sign-in");
 }
 
 #[tokio::test]
 async fn unreachable_redis_delays_signin_by_its_timeout_at_most() {
-    // The system takes connections for it, and nobody ever answers.
+    // The kernel accepts connections to this listener, but it never replies.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let gone = format!("127.0.0.1:{}", free_port());
     for address in [gone, silent.local_addr().unwrap().to_string()] {
@@ -201,11 +206,11 @@ async fn unreachable_redis_delays_signin_by_its_timeout_at_most() {
         let scene = scene().await;
         let service = scene.service(url.clone()).await;
         let sign_in = scene.world.sign_in(&service, scene.alice);
-        // Far more than a busy machine needs for the rest.
+        // Far more than the rest of the sign-in takes on a busy machine.
         let browser = tokio::time::timeout(TIMEOUT * 20, sign_in).await;
         assert!(browser.is_ok(), "the sign-in waits for {url}");
-        assert!(scene.is_member().await, "the rows are written although {url} could not be told");
+        assert!(scene.is_member().await, "the rows are written although {url} is unreachable");
         let me = browser.unwrap().me(&service).await;
-        assert_eq!(me.status, 200, "and the person is signed in: {me:#?}");
+        assert_eq!(me.status, 200, "the user is signed in: {me:#?}");
     }
 }

@@ -1,4 +1,4 @@
-//! What a test of these has: a tenant of its own, and an instance of Entraway on the proxy's database.
+//! Test scene: a private tenant, and a service on the proxy's database.
 
 use entra_simulator::{GroupId, ObjectId};
 use entraway::domain::StoreKind;
@@ -7,23 +7,23 @@ use serde_json::{Value, json};
 use super::Proxy;
 use crate::support::{Browser, Service, World, as_entraway};
 
-/// With organizations and two of the proxy's three models.
+/// Settings with organizations and two of the proxy's three models.
 pub(super) const SETTINGS: &str =
     "  entra_groups_also_create_orgs: true\n  default_team_params: {models: [gpt-4, gpt-3.5-turbo]}\n";
 
 pub(super) struct Scene {
     pub(super) proxy: &'static Proxy,
-    /// Its pool has all rights in the database that all these tests share: look for ids of this test only.
+    /// Its pool has full access to a database shared by all tests of this module: query only the IDs of this test.
     pub(super) world: World,
     pub(super) service: Service,
 }
 
-/// An empty tenant and an instance with these `litellm_settings`; nothing where no proxy is installed.
+/// An empty tenant and a service with these `litellm_settings`. `None` if no proxy is installed.
 pub(super) async fn scene(settings: &str) -> Option<Scene> {
     let proxy = super::proxy().await?;
     let (url, name) = (&proxy.database, super::proxy::DATABASE.to_owned());
     let world = World::on(StoreKind::LiteLlm, as_entraway(url), url, name).await;
-    // The proxy refuses addresses at special-use domains, such as the simulator's own.
+    // The proxy rejects email addresses at special-use domains, such as the simulator's default.
     world.simulator.edit(|directory| "example.com".clone_into(&mut directory.tenant_domain));
     let service = service(proxy, &world, settings).await;
     Some(Scene { proxy, world, service })
@@ -36,7 +36,7 @@ async fn service(proxy: &Proxy, world: &World, settings: &str) -> Service {
 }
 
 impl Scene {
-    /// Another instance on the same tenant, as after a change of the configuration.
+    /// Starts another service on the same tenant, as after a configuration change.
     pub(super) async fn restart(&mut self, settings: &str) {
         self.service = service(self.proxy, &self.world, settings).await;
     }
@@ -45,13 +45,13 @@ impl Scene {
         self.world.sign_in(&self.service, person).await
     }
 
-    /// A key that this user may use in this team, made by the proxy's administrator.
+    /// Creates a key for this user and team as the proxy's administrator.
     pub(super) async fn key(&self, user: ObjectId, team: GroupId) -> String {
         key_of(&self.proxy.admin("/key/generate", json!({"user_id": user, "team_id": team})).await)
     }
 }
 
-/// The key in the answer of `/key/generate`.
+/// The key in a response of `/key/generate`.
 pub(super) fn key_of(answer: &Value) -> String {
     answer["key"].as_str().unwrap_or_else(|| panic!("no key in {answer}")).to_owned()
 }

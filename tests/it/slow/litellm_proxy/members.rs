@@ -1,4 +1,4 @@
-//! Memberships and budgets that the proxy and Entraway write into the same team.
+//! Memberships and budgets that the proxy and the service write for the same team.
 
 use entra_simulator::{GroupId, ObjectId};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use crate::litellm::support::{json as value, places, take_text, take_time, team}
 use crate::support::join_all;
 use crate::support::scene::{assigned, person};
 
-/// The membership of a team without the user's id, with its budget's row in place of the budget's id.
+/// A membership row without the user ID, with the budget row instead of its ID.
 async fn membership(scene: &Scene, user: ObjectId, team: GroupId) -> Value {
     let sql = r#"select to_jsonb(m) - 'user_id' || jsonb_build_object('budget', to_jsonb(b))
         from public."LiteLLM_TeamMembership" m left join public."LiteLLM_BudgetTable" b using (budget_id)
@@ -46,7 +46,7 @@ async fn membership_equals_that_of_member_add() {
         assert_eq!(member["role"], "user", "{member}");
         keys.push(member.as_object().unwrap().keys().cloned().collect());
     }
-    assert_eq!((keys.len(), &keys[0]), (2, &keys[1]), "the same keys in the roster");
+    assert_eq!((keys.len(), &keys[0]), (2, &keys[1]), "keys of the roster entries");
 }
 
 #[tokio::test]
@@ -58,7 +58,7 @@ async fn shared_member_budget_is_that_of_member_add() {
 
     let written = membership(&scene, ours, group).await;
     assert_eq!(written["budget"]["max_budget"], 5.0, "{written}");
-    assert_eq!(written, membership(&scene, theirs, group).await, "one row for all members");
+    assert_eq!(written, membership(&scene, theirs, group).await, "one budget for all members");
 }
 
 #[tokio::test]
@@ -69,7 +69,7 @@ async fn own_member_budget_equals_that_of_member_add() {
     let [group] = assigned(&scene.world, ["Own budgets"]);
     let first = person(&scene.world, "Own Anna", &[group]);
     scene.sign_in(first).await;
-    // With default models of members each member gets a budget row of their own.
+    // With default member models, each member gets a separate budget row.
     let models = json!({"team_id": group, "default_team_member_models": ["gpt-4"]});
     scene.proxy.admin("/team/update", models).await;
     let ours = person(&scene.world, "Own Bela", &[group]);
@@ -101,7 +101,7 @@ async fn concurrent_member_adds_and_signins_lose_nothing() {
     scene.sign_in(first).await;
     let signed_in: Vec<ObjectId> =
         (0..8).map(|n| person(&scene.world, &format!("Concurrent Signed {n}"), &groups)).collect();
-    // Each has their row before, so that only memberships are written at the same time.
+    // The user rows are created first, so that only memberships are written concurrently.
     let mut added = Vec::new();
     for n in 0..8 {
         let user = person(&scene.world, &format!("Concurrent Added {n}"), &[]);
@@ -126,7 +126,7 @@ async fn concurrent_member_adds_and_signins_lose_nothing() {
     }
     for group in groups {
         let roster = team(&scene.world, &group).await["members_with_roles"].as_array().unwrap().len();
-        assert_eq!(roster, 17, "the first user, eight of each kind");
+        assert_eq!(roster, 17, "the first user and eight of each kind");
     }
 }
 
@@ -137,7 +137,7 @@ async fn member_added_in_the_proxy_stays_a_member() {
 
     scene.sign_in(theirs).await;
 
-    assert_eq!(places(&scene.world, &theirs, &group).await, [1, 1, 1], "Entra does not have them in the group");
+    assert_eq!(places(&scene.world, &theirs, &group).await, [1, 1, 1], "the user is not in the group in Entra");
     let key = scene.key(theirs, group).await;
     assert_eq!(scene.proxy.ask(&key, "gpt-4").await.status, 200);
 }
@@ -164,7 +164,7 @@ async fn deleted_team_is_created_again_with_its_members() {
     )
     .await;
     let expected = json!({"teams": [], "memberships": 0, "budgets": 1, "organizations": 1});
-    assert_eq!(left, expected, "what /team/delete leaves");
+    assert_eq!(left, expected, "rows left by /team/delete");
     assert_eq!(scene.proxy.ask(&key, "gpt-4").await.status, 401, "the team's keys are deleted with it");
 
     scene.sign_in(user).await;
@@ -186,14 +186,14 @@ async fn member_removed_in_the_proxy_is_added_again() {
     scene.sign_in(user).await;
     let key = scene.key(user, group).await;
     scene.proxy.admin("/team/member_delete", json!({"team_id": group, "user_id": user})).await;
-    assert_eq!(places(&scene.world, &user, &group).await, [0, 0, 0], "what /team/member_delete leaves");
+    assert_eq!(places(&scene.world, &user, &group).await, [0, 0, 0], "rows left by /team/member_delete");
     let left = r#"select to_jsonb(count(*)) from public."LiteLLM_OrganizationMembership" where user_id = $1"#;
     assert_eq!(value(&scene.world, left, &[&user]).await, 1);
 
     scene.sign_in(user).await;
 
     assert_eq!(places(&scene.world, &user, &group).await, [1, 1, 1]);
-    assert_eq!(scene.proxy.ask(&key, "gpt-4").await.status, 401, "their keys of the team were deleted");
+    assert_eq!(scene.proxy.ask(&key, "gpt-4").await.status, 401, "the user's keys for the team are deleted");
 }
 
 #[tokio::test]
@@ -203,7 +203,7 @@ async fn deleted_user_is_created_again_in_their_teams() {
     let user = person(&scene.world, "Deleted Bela", &[group]);
     scene.sign_in(user).await;
     scene.proxy.admin("/user/delete", json!({"user_ids": [user]})).await;
-    assert_eq!(places(&scene.world, &user, &group).await, [0, 0, 0], "what /user/delete leaves");
+    assert_eq!(places(&scene.world, &user, &group).await, [0, 0, 0], "rows left by /user/delete");
     let left = r#"select to_jsonb(count(*)) from public."LiteLLM_OrganizationMembership" where user_id = $1"#;
     assert_eq!(value(&scene.world, left, &[&user]).await, 0);
 

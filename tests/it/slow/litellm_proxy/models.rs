@@ -1,4 +1,4 @@
-//! Which models a synced team's keys may call.
+//! Models that keys of a synced team can use.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use super::{Scene, scene};
 use crate::litellm::support::{by_hand, team};
 use crate::support::scene::{assigned, person, until};
 
-/// The status of a call of each model with this key.
+/// Status codes of a call to each model with this key.
 async fn statuses<const N: usize>(scene: &Scene, key: &str, models: [&str; N]) -> [u16; N] {
     let mut statuses = [0; N];
     for (status, model) in statuses.iter_mut().zip(models) {
@@ -43,7 +43,7 @@ async fn team_follows_changed_models_of_the_organization() {
     scene.sign_in(user).await;
     let keys = [scene.key(user, followed).await, scene.key(user, edited).await];
     assert_eq!(statuses(&scene, &keys[0], ["gpt-4", "gpt-4o"]).await, [200, 403]);
-    // An administrator of the proxy narrows one of the teams.
+    // An administrator restricts one of the teams in the proxy.
     scene.proxy.admin("/team/update", json!({"team_id": edited, "models": ["gpt-4"]})).await;
     // Changing an organization through the proxy needs a license, so it is done in its table.
     let sql =
@@ -55,7 +55,7 @@ async fn team_follows_changed_models_of_the_organization() {
     scene.sign_in(user).await;
 
     assert_eq!(team(&scene.world, &followed).await["models"], json!(["gpt-4o", "gpt-3.5-turbo"]));
-    assert_eq!(team(&scene.world, &edited).await["models"], json!(["gpt-4"]), "edited by hand: left alone");
+    assert_eq!(team(&scene.world, &edited).await["models"], json!(["gpt-4"]), "a manual change is kept");
     until("the proxy sees the team's new models", async || {
         statuses(&scene, &keys[0], ["gpt-4", "gpt-4o"]).await == [403, 200]
     })
@@ -91,7 +91,7 @@ async fn default_access_groups_add_their_models() {
     assert_eq!(team(&scene.world, &group).await["access_group_ids"], json!([id]));
     let key = scene.key(user, group).await;
     assert_eq!(statuses(&scene, &key, ["gpt-4", "gpt-4o", "gpt-3.5-turbo"]).await, [200, 200, 403]);
-    // The proxy's own list is completed from the teams, which Entraway leaves to it.
+    // The proxy derives its list from the teams; the service does not write it.
     let shown = scene.proxy.get(&format!("/v1/access_group/{id}")).await;
     assert_eq!(shown.body["assigned_team_ids"], json!([group]), "{}", shown.body);
 }

@@ -1,4 +1,4 @@
-//! The proxy that `script/litellm-proxy` installs, started once for all tests of the run.
+//! The proxy that `script/litellm-proxy` installs. Started once per test run.
 
 use std::fs;
 use std::io::Write as _;
@@ -17,33 +17,33 @@ use crate::support::redis::free_port;
 
 const WATCHDOG: &str = include_str!("watchdog.sh");
 const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/litellm-proxy/config.yaml");
-/// What the proxy's schema has beyond the migrations that `script/setup --litellm` fetches.
+/// Differences between the proxy's schema and the migrations that `script/setup --litellm` fetches.
 const SCHEMA_DELTA: &str = include_str!("../../../litellm-proxy/schema-delta.sql");
 pub(super) const DATABASE: &str = "litellm_proxy";
 const MASTER_KEY: &str = "sk-master-of-the-tests";
 
-/// On a quiet machine it takes 30 s; the first start also compiles its Python files.
+/// Startup takes 30 s on an idle machine. The first start also compiles its Python files.
 const START_LIMIT: Duration = Duration::from_mins(8);
 
-/// A running proxy. It is never dropped: its watchdog stops it when this process ends.
+/// A running proxy. Never dropped: its watchdog stops it when this process ends.
 pub(super) struct Proxy {
     address: String,
-    /// Its database, with all rights.
+    /// Database URL with full access.
     pub(super) database: String,
-    /// The Redis with which proxies, and Entraway, drop each other's caches.
+    /// Redis for cache invalidation between proxies and the service.
     pub(super) redis_url: String,
     folder: PathBuf,
     watchdog: Child,
 }
 
-/// An answer of the proxy.
+/// A response of the proxy.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) body: Value,
 }
 
-/// The proxy, or nothing, with a message, where it is not installed.
+/// The proxy. `None` if it is not installed, with a message.
 pub(super) async fn proxy() -> Option<&'static Proxy> {
     static PROXY: OnceCell<Option<Result<Proxy, String>>> = OnceCell::const_new();
     let started = PROXY.get_or_init(async || match installation() {
@@ -54,7 +54,7 @@ pub(super) async fn proxy() -> Option<&'static Proxy> {
         Some(Ok(proxy)) => Some(proxy),
         Some(Err(why)) => panic!("the LiteLLM proxy did not start: {why}"),
         None => {
-            // Not `eprintln!`: the test harness would keep that to itself.
+            // Not `eprintln!`, which the test harness captures.
             let _ = writeln!(
                 std::io::stderr(),
                 "skipped: no LiteLLM proxy is installed; script/setup --litellm-proxy installs it"
@@ -64,11 +64,11 @@ pub(super) async fn proxy() -> Option<&'static Proxy> {
     }
 }
 
-/// Where `script/litellm-proxy` installs it: in cargo's target folder, as with LiteLLM's migrations.
+/// Installation folder of `script/litellm-proxy`, in cargo's target folder.
 fn installation() -> Option<PathBuf> {
     let target = std::env::var_os("CARGO_TARGET_DIR").filter(|target| !target.is_empty());
     let target = target.map_or_else(|| PathBuf::from("target"), PathBuf::from);
-    // Written last, so what has it is complete.
+    // The installer writes this file last.
     let complete = target.join("litellm-proxy/pin");
     complete.exists().then(|| fs::canonicalize(target.join("litellm-proxy")).unwrap())
 }
@@ -79,7 +79,7 @@ impl Proxy {
         reason = "the proxy's engine is started by node, which is on the machine's PATH"
     )]
     async fn start(installed: &Path) -> Result<Self, String> {
-        // For the HTTP client, which is built before any other part that would do this.
+        // Required before the HTTP client is built.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let database = litellm_database(DATABASE).await;
         let mut connection = PgConnection::connect(&database).await.unwrap();
@@ -93,7 +93,7 @@ impl Proxy {
         watchdog.args(["-c", &script.join("\n"), "entraway-litellm-proxy"]).arg(&folder).arg(redis_port.to_string());
         watchdog.arg(installed.join("venv/bin/python")).arg(installed.join("venv/bin/litellm"));
         watchdog.args(["--config", CONFIG, "--host", "127.0.0.1", "--port", &port.to_string()]);
-        // Nothing of the machine's: a proxy, say, or the key of a real provider.
+        // Clear the environment: it could contain an HTTP proxy or a real provider's key.
         let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/bin:/bin".to_owned());
         watchdog.env_clear().env("PATH", format!("{}:{path}", installed.join("venv/bin").display()));
         watchdog.env("HOME", &folder).env("LC_ALL", "C.UTF-8").env("DATABASE_URL", &database);
@@ -118,7 +118,7 @@ impl Proxy {
         if proxy.is_ready().await { Ok(proxy) } else { Err(proxy.log_end()) }
     }
 
-    /// True once it answers, false if it ended or took too long.
+    /// Waits until the proxy responds. False if it ended or timed out.
     async fn is_ready(&mut self) -> bool {
         let begin = Instant::now();
         while begin.elapsed() < START_LIMIT && matches!(self.watchdog.try_wait(), Ok(None)) {
@@ -149,7 +149,7 @@ impl Proxy {
         Answer { status, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) }
     }
 
-    /// A management call as its administrator, which has to succeed; gives the answer's body.
+    /// A management call as the administrator. Must succeed; returns the body.
     #[track_caller]
     pub(super) fn admin<'a>(&'a self, path: &'a str, body: Value) -> impl Future<Output = Value> + 'a {
         let caller = std::panic::Location::caller();
@@ -160,7 +160,7 @@ impl Proxy {
         }
     }
 
-    /// The same that may fail.
+    /// Like `admin`, but may fail.
     pub(super) async fn try_admin(&self, path: &str, body: Value) -> Answer {
         self.call(MASTER_KEY, Method::POST, path, Some(body)).await
     }
@@ -169,14 +169,14 @@ impl Proxy {
         self.call(MASTER_KEY, Method::GET, path, None).await
     }
 
-    /// Asks a model with this key.
+    /// Sends a chat completion request with this key.
     pub(super) async fn ask(&self, key: &str, model: &str) -> Answer {
         let body = serde_json::json!({"model": model, "messages": [{"role": "user", "content": "hello"}]});
         self.call(key, Method::POST, "/chat/completions", Some(body)).await
     }
 }
 
-/// A client of its own for each call: one that is kept belongs to the runtime of the test that made it.
+/// Creates a client for each call, because a client is bound to the runtime of the test that created it.
 fn http() -> reqwest::Client {
     let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).timeout(Duration::from_mins(2));
     http.build().unwrap()

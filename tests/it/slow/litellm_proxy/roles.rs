@@ -1,4 +1,4 @@
-//! Roles of our rows in the proxy's eyes.
+//! Effect of our role assignments in the proxy.
 
 use entra_simulator::ObjectId;
 use reqwest::Method;
@@ -9,7 +9,7 @@ use super::{Scene, key_of, scene};
 use crate::litellm::support::{change, give_roles, user};
 use crate::support::scene::{assigned, person, until};
 
-/// A key of the user's own, in no team, made by the proxy's administrator.
+/// Creates a key for this user without a team, as the proxy's administrator.
 async fn own_key(scene: &Scene, user: ObjectId) -> String {
     key_of(&scene.proxy.admin("/key/generate", json!({"user_id": user})).await)
 }
@@ -69,12 +69,12 @@ async fn changed_app_role_takes_effect_in_proxy_at_once() {
     scene.sign_in(member).await;
     let key = own_key(&scene, member).await;
     let refused = post(&scene, &key, "/key/generate", json!({"user_id": member})).await;
-    assert!([401, 403].contains(&refused.status), "a viewer makes no key: {} {}", refused.status, refused.body);
+    assert!([401, 403].contains(&refused.status), "a viewer cannot create keys: {} {}", refused.status, refused.body);
 
     give_roles(&scene.world, member, &["internal_user"]);
     scene.sign_in(member).await;
 
-    // Without the message through Redis it would be up to 60 s.
+    // Without cache invalidation through Redis this would take up to 60 s.
     let begin = std::time::Instant::now();
     until("the proxy sees the new role", async || {
         post(&scene, &key, "/key/generate", json!({"user_id": member})).await.status == 200
@@ -90,9 +90,9 @@ async fn admin_role_written_by_proxy_sso_is_lowered() {
     let admin = person(&scene.world, "Roles Dora", &[group]);
     give_roles(&scene.world, admin, &["internal_user", "proxy_admin"]);
     scene.sign_in(admin).await;
-    assert_eq!(user(&scene.world, &admin).await["user_role"], "internal_user", "the first role of the token");
+    assert_eq!(user(&scene.world, &admin).await["user_role"], "internal_user", "the first role in the token");
     let key = own_key(&scene, admin).await;
-    // As the proxy's own sign-in: from 1.110 it writes the highest role of the token.
+    // The proxy's own SSO writes the highest role of the token since 1.110.
     scene.proxy.admin("/user/update", json!({"user_id": admin, "user_role": "proxy_admin"})).await;
     scene.sign_in(admin).await;
 
@@ -100,7 +100,7 @@ async fn admin_role_written_by_proxy_sso_is_lowered() {
     scene.sign_in(admin).await;
 
     assert_eq!(user(&scene.world, &admin).await["user_role"], "internal_user");
-    until("the proxy sees that the user is no administrator", async || {
+    until("the proxy sees that the user is not an administrator", async || {
         let listed = scene.proxy.call(&key, Method::GET, "/user/list", None).await;
         [401, 403].contains(&listed.status)
     })
@@ -113,7 +113,7 @@ async fn premade_user_is_not_raised_to_admin() {
     let [group] = assigned(&scene.world, ["Made in advance"]);
     let admin = person(&scene.world, "Roles Emil", &[group]);
     give_roles(&scene.world, admin, &["proxy_admin"]);
-    // Another administrator of teams makes the row under the object id, and keeps a key of it.
+    // Another administrator creates the row with the object ID and keeps its key.
     let made = scene.proxy.admin("/user/new", json!({"user_id": admin, "user_role": "internal_user"})).await;
     let key = key_of(&made);
 

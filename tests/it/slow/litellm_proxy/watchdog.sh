@@ -1,9 +1,9 @@
-# Runs a LiteLLM proxy and its Redis for as long as standard input stays open, then kills both and removes their folder.
+# Runs a LiteLLM proxy and its Redis until standard input closes, then kills both and removes their folder.
 #
 #   sh -c THIS entraway-litellm-proxy FOLDER REDIS_PORT COMMAND [ARGUMENTS...]
 #
-# The test run holds the other end of standard input. However it ends, the kernel closes that end, as in
-# crates/pg-sandbox/src/watchdog.sh. KILL goes to the whole process group: the proxy starts processes of its own.
+# The test run holds the other end of standard input, which the kernel closes when the run ends for any reason, as in
+# crates/pg-sandbox/src/watchdog.sh. KILL goes to the process group, because the proxy starts child processes.
 
 umask 077
 folder=$1

@@ -1,4 +1,4 @@
-//! docs/how-to/proxies/caddy.md with the real Caddy.
+//! docs/how-to/proxies/caddy.md with a real Caddy.
 
 use reqwest::StatusCode;
 
@@ -18,7 +18,7 @@ async fn run(scene: &Scene, text: &str) -> Proxy {
     let text = text.replace("entraway:8080", &scene.entraway());
     Proxy::start(Workplace::new(), |place, port| {
         let folder = place.path().display().to_string();
-        // Its own certificates instead of the world's, on a port of the test's, and nothing outside of the folder.
+        // Self-signed certificates, a test port, and all files in the folder.
         let global = format!(
             "{{\n\tadmin off\n\tlocal_certs\n\tskip_install_trust\n\tauto_https disable_redirects\n\t\
              default_bind 127.0.0.1\n\thttps_port {port}\n\tstorage file_system {folder}/storage\n}}\n"
@@ -47,7 +47,7 @@ async fn caddy_recipe_admits_only_signed_in_users() {
 async fn compose_caddyfile_supports_signin_over_tls() {
     let scene = Scene::new().await;
     let ours = std::fs::read_to_string(root().join("deploy/compose/Caddyfile")).unwrap();
-    // The browser of these tests looks for an application, too.
+    // The test client waits for an application host, too.
     let proxy = run(&scene, &format!("{ours}\napp.example.com {{\n\trespond 204\n}}\n")).await;
     let mut client = Client::new(proxy.port);
     let entra = client.page(&format!("{SSO}/sso/login")).await;

@@ -1,4 +1,4 @@
-//! A browser that finds the hosts of the recipes at a proxy on this machine, over TLS.
+//! A browser that resolves the recipes' hosts to a local proxy over TLS.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,7 +10,7 @@ use url::Url;
 
 use crate::support::Answer;
 
-/// Keeps cookies for `example.com` as a whole.
+/// Sends its cookies to all hosts of `example.com`.
 #[derive(Clone)]
 pub(super) struct Client {
     http: reqwest::Client,
@@ -23,7 +23,7 @@ impl Client {
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
-            // HTTP/2 has no `Connection`, with which a client says what a proxy is not to hand on.
+            // HTTP/2 has no `Connection` header, with which a client can make a proxy drop headers.
             .http1_only()
             .tls_danger_accept_invalid_certs(true)
             .resolve("sso.example.com", address)
@@ -34,13 +34,13 @@ impl Client {
         Self { http, cookies: BTreeMap::new() }
     }
 
-    /// Whether both hosts can be talked to.
+    /// Whether both hosts respond.
     pub(super) async fn is_answered(&self) -> bool {
         let sso = self.http.get("https://sso.example.com/healthz").send().await;
         sso.is_ok() && self.http.get("https://app.example.com/").send().await.is_ok()
     }
 
-    /// As a page load.
+    /// Requests a URL as a page load.
     pub(super) async fn page(&mut self, url: &str) -> Answer {
         self.send(Method::GET, url, &[("accept", "text/html,application/xhtml+xml")]).await
     }
@@ -59,7 +59,7 @@ impl Client {
         answer
     }
 
-    /// Picks a person at the simulated Entra; gives the callback's address.
+    /// Picks a user at the simulated Entra. Returns the callback URL.
     pub(super) async fn pick(&self, simulator: &EntraSimulator, entra: &Url, person: ObjectId) -> Url {
         let response = self.http.get(simulator.pick_url(entra, person)).send().await.unwrap();
         response.headers()[LOCATION].to_str().unwrap().parse().unwrap()

@@ -1,4 +1,4 @@
-//! docs/how-to/proxies/nginx.md with the real nginx.
+//! docs/how-to/proxies/nginx.md with a real nginx.
 
 use reqwest::StatusCode;
 
@@ -21,7 +21,7 @@ pub(crate) async fn start(scene: &Scene, change: impl Fn(String) -> String) -> P
         let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|what| format!("    {what}_temp_path {folder}/{what};\n"))
             .concat();
-        // What is around a server in nginx.conf, for one process that stays in the foreground.
+        // The rest of nginx.conf, for a single foreground process.
         let whole = format!(
             "daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log stderr warn;\nevents {{}}\nhttp {{\n    \
              access_log off;\n{temporary}{servers}}}\n"
@@ -47,7 +47,7 @@ async fn nginx_upstreams_cannot_replay_assertions() {
     let scene = Scene::with(asserting).await;
     let other = Upstream::start().await;
     let proxy = start(&scene, |text| {
-        // The application's server once more, for the second one.
+        // Duplicates the application's server for the second application.
         let at = text.rfind("server {").unwrap();
         let second = text[at..].replace("app.example.com", "other.example.com");
         let second = second.replace(&authority(&scene.upstream.url), &authority(&other.url));

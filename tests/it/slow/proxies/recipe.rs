@@ -1,4 +1,4 @@
-//! A recipe out of the documents, and a proxy of the test's own that runs it.
+//! A recipe of the documentation, and a private proxy that runs it.
 
 use std::fs;
 use std::io::Read as _;
@@ -14,10 +14,10 @@ use super::client::Client;
 use crate::docs::markdown;
 use crate::support::pem;
 
-/// What takes a moment on a quiet machine may take far longer on a busy one, but not this long.
+/// Generous time limit, because the machine may be busy.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// The one block of this language in a document.
+/// The only code block of this language in a document.
 pub(super) fn recipe(document: &str, language: &str) -> String {
     let document = markdown::document(document);
     let mut blocks = document.blocks().into_iter().filter(|block| block.language == language);
@@ -26,12 +26,12 @@ pub(super) fn recipe(document: &str, language: &str) -> String {
     block.text
 }
 
-/// `host:port` of an address.
+/// `host:port` of a URL.
 pub(super) fn authority(url: &Url) -> String {
     format!("{}:{}", url.host_str().unwrap(), url.port().unwrap())
 }
 
-/// A folder for a proxy's files, gone with the test.
+/// A folder for a proxy's files. Deleted on drop.
 pub(super) struct Workplace(PathBuf);
 
 impl Workplace {
@@ -47,14 +47,14 @@ impl Workplace {
         &self.0
     }
 
-    /// Writes a file; gives its path.
+    /// Writes a file and returns its path.
     pub(super) fn file(&self, name: &str, text: &str) -> String {
         let path = self.0.join(name);
         fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
     }
 
-    /// A certificate for the hosts of the recipes, and its key: the paths of both.
+    /// Creates a certificate for the recipes' hosts. Returns the paths of certificate and key.
     pub(super) fn certificate(&self) -> (String, String) {
         let names = ["sso", "app", "other"].map(|host| format!("{host}.example.com"));
         let made = rcgen::generate_simple_self_signed(names).unwrap();
@@ -72,7 +72,7 @@ impl Drop for Workplace {
     }
 }
 
-/// A running proxy; it ends with the test.
+/// A running proxy. Stopped on drop.
 pub(crate) struct Proxy {
     pub(crate) port: u16,
     process: Child,
@@ -87,7 +87,7 @@ impl Drop for Proxy {
 }
 
 impl Proxy {
-    /// Starts it on a free port, and waits until it answers there.
+    /// Starts the proxy on a free port and waits until it responds.
     pub(super) async fn start(place: Workplace, command: impl Fn(&Workplace, u16) -> Command) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut command = command(&place, port);
@@ -105,7 +105,7 @@ impl Proxy {
         proxy
     }
 
-    /// What it had to say.
+    /// The proxy's log.
     pub(super) fn log(&self) -> String {
         let mut log = String::new();
         fs::File::open(self.place.path().join("log")).unwrap().read_to_string(&mut log).unwrap();

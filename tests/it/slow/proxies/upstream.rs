@@ -1,4 +1,4 @@
-//! An application behind a proxy: it answers everybody, and remembers what reached it.
+//! An application behind a proxy. Accepts every request and records it.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use url::Url;
 
-/// A request as it arrived.
+/// A received request.
 #[derive(Clone, Debug)]
 pub(super) struct Reached {
     pub(super) method: String,
@@ -36,7 +36,7 @@ impl Upstream {
         Self { url, all, _stop: stop.drop_guard() }
     }
 
-    /// How many requests arrived.
+    /// Number of received requests.
     pub(super) fn count(&self) -> usize {
         self.all.lock().unwrap().len()
     }
