@@ -1,4 +1,4 @@
-//! Attacks on forward auth: whoever is nobody passes as nobody, and whoever is somebody as nobody else.
+//! Attacks on forward auth: unauthenticated requests are not let through, and no request passes as another user.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -26,7 +26,7 @@ impl Siege {
         browser.send(request).await
     }
 
-    /// The answer is of this status, tells nobody's identity, leads nowhere but to the sign-in, and leaves no trace.
+    /// The response has this status, reveals no identity, redirects only to the sign-in, and has no side effects.
     async fn passes_nobody(
         &mut self,
         how: &str,
@@ -42,13 +42,13 @@ impl Siege {
         for name in IDENTITY_HEADERS {
             let values: Vec<_> = answer.headers.get_all(&name).iter().collect();
             let told = values.iter().any(|value| !value.is_empty());
-            assert!(!told, "{how}: {name} tells {values:?}");
-            // What is none of our answers for a proxy need not have them.
-            assert!(status == 404 || values.len() == 1, "{how}: {name} is there {} times", values.len());
+            assert!(!told, "{how}: {name} reveals {values:?}");
+            // Responses of other routes need no forward auth headers.
+            assert!(status == 404 || values.len() == 1, "{how}: {name} occurs {} times", values.len());
         }
         for name in [LOCATION.as_str(), "x-auth-request-sign-in"] {
             let to = answer.headers.get(name).map_or("", |to| to.to_str().unwrap());
-            assert!(to.is_empty() || to == "http://127.0.0.1:1/sso/login", "{how}: {name} leads to {to}");
+            assert!(to.is_empty() || to == "http://127.0.0.1:1/sso/login", "{how}: {name} redirects to {to}");
         }
         assert!(answer.set_cookies().is_empty(), "{how}: a cookie is set");
         self.leaks_nothing(how, &answer);
@@ -167,7 +167,7 @@ async fn verify_rejects_requests_without_a_valid_session() {
     ] {
         siege.passes_nobody(how, status, &mut alices.clone(), path, &[]).await;
     }
-    assert_eq!(siege.asks(&mut alices, "/verify", &[]).await.status, 200, "Alice's own session is good");
+    assert_eq!(siege.asks(&mut alices, "/verify", &[]).await.status, 200, "Alice's own session is valid");
     siege.stands(40).await;
 }
 

@@ -1,5 +1,5 @@
-//! Names and addresses that whoever may name a group or a person in Entra can choose: kept as text or made harmless,
-//! never read as anything else, and in no line of the log.
+//! Malicious names and addresses, which users can choose in Entra: stored as text or sanitized, never interpreted, and
+//! never logged.
 
 use entra_simulator::ObjectId;
 use rstest::rstest;
@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use super::Siege;
 use crate::support::{Browser, LiteLlm, Native, StoreKind};
 
-/// What becomes of a name.
+/// Expected treatment of a name.
 enum Becomes {
     Itself,
     Text(&'static str),
-    /// As many of its characters as Entra allows.
+    /// Truncated to the number of characters that Entra allows.
     Cut,
     Nothing,
 }
@@ -71,7 +71,7 @@ fn names() -> Vec<(&'static str, String, Becomes)> {
     .into()
 }
 
-/// What is kept of it.
+/// Stored form of the name.
 fn kept(name: &str, becomes: &Becomes) -> Option<String> {
     match becomes {
         Itself => Some(name.to_owned()),
@@ -81,7 +81,7 @@ fn kept(name: &str, becomes: &Becomes) -> Option<String> {
     }
 }
 
-/// Makes a person with this name and these addresses.
+/// Creates a user with this name and these addresses.
 fn person(siege: &Siege, name: &str, upn: &str, email: Option<&str>) -> ObjectId {
     siege.world.simulator.edit(|directory| {
         directory.person(name, |person| {
@@ -91,7 +91,7 @@ fn person(siege: &Siege, name: &str, upn: &str, email: Option<&str>) -> ObjectId
     })
 }
 
-/// The person signs in, and the page they come to.
+/// Signs the user in; returns the browser and the front page.
 async fn enters(siege: &mut Siege, how: &str, person: ObjectId) -> (Browser, String) {
     siege.names(how);
     let (mut browser, callback) = siege.comes_back(person).await;
@@ -104,7 +104,7 @@ async fn enters(siege: &mut Siege, how: &str, person: ObjectId) -> (Browser, Str
     (browser, page.body)
 }
 
-/// What a browser shows of text in HTML; the text must hold nothing that a browser would take for HTML.
+/// Decodes HTML text as a browser shows it. The text must contain no markup.
 fn shown(html: &str) -> String {
     assert!(!html.contains(['<', '>', '"', '\'']), "HTML in the text {html}");
     let text = html.replace("&#60;", "<").replace("&#62;", ">").replace("&#34;", "\"").replace("&#39;", "'");
@@ -116,9 +116,9 @@ fn between<'a>(page: &'a str, from: &str, to: &str) -> &'a str {
     rest.split_once(to).unwrap_or_else(|| panic!("no {to} in {page}")).0
 }
 
-/// No line of the log may hold it.
+/// Registers the name as a secret of the log check.
 fn hide(siege: &mut Siege, name: &str) {
-    // Shorter ones stand there for other reasons.
+    // Shorter names can occur in the log for other reasons.
     if name.len() > 14 {
         siege.secrets.add("name", name);
     }
@@ -157,7 +157,7 @@ async fn invalid_email_is_not_stored_or_shown(#[values(Native, LiteLlm)] store: 
     siege.stands(15).await;
 }
 
-/// Sign-ins with each of the names.
+/// One sign-in per name.
 mod slow {
     use super::*;
 
@@ -223,7 +223,7 @@ mod slow {
             assert!(sync.contains(&format!("added to {kept}")), "{how}: {sync}");
             let before = siege.world.versions().await;
             siege.world.sign_in(&siege.service, member).await;
-            assert_eq!(siege.world.versions().await, before, "{how}: the second sign-in knows it again");
+            assert_eq!(siege.world.versions().await, before, "{how}: the second sign-in changes nothing");
             siege.world.simulator.edit(|directory| directory.remove_group(group));
             hide(&mut siege, &name);
             if kept != id {

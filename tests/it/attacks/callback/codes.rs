@@ -1,4 +1,4 @@
-//! Codes that are not this attempt's, or not good any more.
+//! Authorization codes of another sign-in, or no longer valid.
 
 use entra_simulator::{Endpoint, EntraError, Fault, FaultRule, TokenKind};
 

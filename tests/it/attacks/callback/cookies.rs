@@ -1,4 +1,4 @@
-//! Cookies that were moved, altered, doubled, sealed by others, or called by another name.
+//! Cookies that were moved, altered, duplicated, sealed with another key, or renamed.
 
 use entraway::config::CookieKey;
 
@@ -39,7 +39,7 @@ async fn callback_rejects_swapped_or_altered_cookies() {
         }
         siege.refuses(how, UNKNOWN, &mut altered, one.clone()).await;
     }
-    assert_eq!(good.clone().get(one).await.status, 303, "as they were, they open");
+    assert_eq!(good.clone().get(one).await.status, 303, "unaltered cookies are accepted");
     siege.stands(11).await;
 }
 
@@ -59,7 +59,7 @@ async fn callback_ignores_planted_duplicate_cookies() {
             *value = change(value).replace("NAME", name);
         }
         let answer = browser.get(callback).await;
-        assert_eq!(answer.status, 303, "{how}: a sibling host keeps people from signing in: {answer:#?}");
+        assert_eq!(answer.status, 303, "{how}: a sibling host blocks the sign-in: {answer:#?}");
         siege.names(how);
         siege.secrets.add_cookies(&browser);
     }
@@ -99,8 +99,8 @@ async fn callback_rejects_renamed_cookies() {
         other.cookies.insert(name, value.clone());
         siege.refuses(how, UNKNOWN, &mut other, callback.clone()).await;
     }
-    assert_eq!(eve.clone().me(&siege.service).await.status, 200, "as it was, the session is one");
-    assert_eq!(good.clone().get(callback).await.status, 303, "as it was, the attempt is one");
+    assert_eq!(eve.clone().me(&siege.service).await.status, 200, "the unaltered session is valid");
+    assert_eq!(good.clone().get(callback).await.status, 303, "the unaltered login state is valid");
     siege.stands(12).await;
 }
 
