@@ -1,4 +1,4 @@
-//! `entraway explain`: why somebody is in a team, and why not in another one.
+//! `entraway explain`: why a user is in a team, or is not.
 
 use entraway::domain::StoreKind;
 use rstest::rstest;
@@ -58,7 +58,7 @@ async fn explain_command_answers_from_the_database_alone(#[values(Native, LiteLl
         assert!(answered.contains(answer), "of {team}: {answered}");
     }
     assert_eq!(world.versions().await, before, "it only reads");
-    assert_eq!(world.simulator.requests().len(), 0, "nothing is asked of Entra");
+    assert_eq!(world.simulator.requests().len(), 0, "no requests to Entra");
 }
 
 #[tokio::test]
