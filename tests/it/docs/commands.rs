@@ -8,7 +8,7 @@ use entraway::cli::Cli;
 
 use super::markdown::{Block, document, documents, root};
 
-/// A command as the reader types it, in words, with its place.
+/// A command as typed, split into words, with its position.
 struct Typed {
     place: String,
     words: Vec<String>,
