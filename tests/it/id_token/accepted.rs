@@ -1,4 +1,4 @@
-//! Tokens that are right, be it only just.
+//! Valid tokens, including edge cases.
 
 use serde_json::json;
 
