@@ -56,7 +56,11 @@ async fn believes_none(mut siege: Siege, at_least: usize, lists: &[Endpoint], li
     }
     siege.world.sign_in(&siege.service, siege.alice).await;
     let run = siege.world.last_run().await;
-    assert_eq!((&run["assigned_groups"], &run["member_of"]), (&json!("known"), &json!("known")), "the correct lists are known again");
+    assert_eq!(
+        (&run["assigned_groups"], &run["member_of"]),
+        (&json!("known"), &json!("known")),
+        "the correct lists are known again"
+    );
     siege.stands(at_least).await;
 }
 

@@ -96,7 +96,10 @@ async fn private_key_and_assertions_are_never_logged() {
     }
     assert!(log.contains("AADSTS700027"), "Entra's message for the operator:\n{log}");
     let reason = "the app cannot authenticate: ";
-    assert!(log.contains(reason) && log.contains("credential\\\" contains neither"), "the file and its problem:\n{log}");
+    assert!(
+        log.contains(reason) && log.contains("credential\\\" contains neither"),
+        "the file and its problem:\n{log}"
+    );
 }
 
 #[tokio::test]

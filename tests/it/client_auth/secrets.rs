@@ -42,7 +42,11 @@ async fn either_secret_redeems_the_code_and_is_tried_first_next() {
         let service = service(&scene, order).await;
         scene.signs_in(&service).await;
         let expected = if order[0] == OLD { vec![OLD] } else { vec![NEW, OLD] };
-        assert_eq!(sent_for_codes(&scene), expected, "{order:?}: the code is redeemed with the secret that Entra knows");
+        assert_eq!(
+            sent_for_codes(&scene),
+            expected,
+            "{order:?}: the code is redeemed with the secret that Entra knows"
+        );
         scene.signs_in(&service).await;
         assert_eq!(sent_for_codes(&scene), [OLD], "{order:?}: the invalid secret is not tried again");
 

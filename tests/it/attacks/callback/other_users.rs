@@ -112,10 +112,7 @@ async fn callback_accepts_only_get_at_its_exact_path() {
         let url = siege.service.at(&format!("{path}?{query}"));
         siege.refuses(how, (404, "not_found"), &mut browser, url).await;
     }
-    assert!(
-        siege.world.simulator.requests_to(Endpoint::Token).is_empty(),
-        "none of them caused a request to Entra"
-    );
+    assert!(siege.world.simulator.requests_to(Endpoint::Token).is_empty(), "none of them caused a request to Entra");
     assert_eq!(browser.get(callback).await.status, 303, "the login state is still valid");
     siege.stands(7).await;
 }

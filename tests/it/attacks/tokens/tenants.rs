@@ -108,7 +108,11 @@ async fn pages_hide_records_of_same_object_id_in_other_tenant(#[values(Native, L
         world.simulator.clear_faults();
     };
     comes(&closed, "no_group").await;
-    assert_eq!(world.readings().await[&alice.to_string()]["tenant_id"], json!(partner), "no other user has that ID yet");
+    assert_eq!(
+        world.readings().await[&alice.to_string()]["tenant_id"],
+        json!(partner),
+        "no other user has that ID yet"
+    );
     let mut browser = world.sign_in(&open, alice).await;
     let hers = world.readings().await;
     assert_eq!(hers[&alice.to_string()]["tenant_id"], json!(home), "the admitted user has the ID");
