@@ -1,5 +1,5 @@
-//! Two versions of the service at one database, as during a rollout and after a way back: the older one goes on, and
-//! starts.
+//! Two versions of the service with one database, as during a rollout or after a rollback: the older one still works
+//! and starts.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde_json::json;
 use super::support::{assigned, ids, person};
 use crate::support::{LiteLlm, Native, StoreKind, World};
 
-/// The statement with which versions before the store `litellm` make rows.
+/// The statement that versions before the store `litellm` use to insert rows.
 #[rstest]
 #[tokio::test]
 async fn older_version_can_still_insert_rows(#[values(Native, LiteLlm)] store: StoreKind) {
@@ -30,7 +30,7 @@ async fn older_version_can_still_insert_rows(#[values(Native, LiteLlm)] store: S
             .fetch_all(&world.pool)
             .await
             .expect("the migrations have to leave insert_rows callable with three arguments");
-    assert_eq!(made, [("a".to_owned(), None)], "the key of each row, and why it was refused");
+    assert_eq!(made, [("a".to_owned(), None)], "the key of each row, and why it was rejected");
     assert_eq!(world.rows().await.teams["a"]["team_alias"], "A");
 }
 
