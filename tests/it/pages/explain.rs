@@ -155,7 +155,7 @@ async fn explain_covers_left_groups_and_removed_memberships(#[values(Native, Lit
 
     scene.world.sign_in(&scene.service, alice).await;
     let report = scene.explain(&alice, "").await;
-    assert_eq!(group(&report, taken)["verdict"]["situation"], "joined", "as the text had it: {report:#}");
+    assert_eq!(group(&report, taken)["verdict"]["situation"], "joined", "as the page announced: {report:#}");
 }
 
 #[rstest]
