@@ -1,4 +1,4 @@
-//! The configuration: what is read, and the messages about problems.
+//! Loading of the configuration, and messages about its problems.
 
 use std::num::NonZeroU32;
 use std::path::Path;

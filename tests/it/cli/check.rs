@@ -46,7 +46,7 @@ pub(crate) async fn check(world: &World, yaml: &str, env: &[(&str, String)]) -> 
     {
         assert!(!ended.all().contains(secret), "a secret is printed: {ended:?}");
     }
-    assert_eq!(ended.stderr, "", "what check finds goes to standard output");
+    assert_eq!(ended.stderr, "", "check writes only to standard output");
     ended
 }
 

@@ -115,7 +115,7 @@ async fn outage_is_logged_once_with_its_reason() {
     // A broken connection is a different failure than none.
     assert!(told == 1 && errors.len() <= 2, "{errors:#?}");
     let answered = log.iter().filter(|line| line["message"] == "answered" && line["status"] == 503).count();
-    assert_eq!(answered, 7, "each request has its line all the same: {ended:?}");
+    assert_eq!(answered, 7, "each request still has its line: {ended:?}");
     tells_no_secret_and_no_time_out(&ended);
 }
 

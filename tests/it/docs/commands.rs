@@ -35,7 +35,7 @@ fn commands(block: &Block) -> Vec<Vec<String>> {
     parts.map(words).filter(|words| !words.is_empty()).collect()
 }
 
-/// The words up to a comment, without `NAME=value` in front.
+/// The words of a command up to a comment, without leading `NAME=value`.
 fn words(text: &str) -> Vec<String> {
     let all = text.split_whitespace().take_while(|word| !word.starts_with('#'));
     let all = all.map(|word| word.trim_matches(['"', '\'', '(', ')']).to_owned());

@@ -56,7 +56,7 @@ pub(in crate::docs) const OWNER: &str = r"
         end loop;
     end $$";
 
-/// A cluster of its own, since all databases of a cluster share the role of the grants.
+/// Has its own cluster, since all databases of a cluster share the role of the grants.
 #[tokio::test]
 async fn litellm_guide_leads_from_grants_to_removal() {
     let cluster = PrivateCluster::start(Durability::Fast).await.unwrap();

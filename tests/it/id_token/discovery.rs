@@ -60,7 +60,7 @@ async fn foreign_discovery_document_blocks_signin() {
         let mut browser = Browser::new();
         let answer = browser.get(service.at("/sso/login")).await;
         assert_eq!((answer.status.as_u16(), answer.code().as_str()), (503, "entra_unavailable"), "{name} is {value}");
-        assert!(browser.cookies.is_empty(), "{name} is {value}: no attempt was begun");
+        assert!(browser.cookies.is_empty(), "{name} is {value}: no sign-in was started");
         // Results are shared for a second.
         world.clock.advance(chrono::TimeDelta::seconds(1));
         let ready = browser.get(service.at("/readyz")).await;

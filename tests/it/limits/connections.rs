@@ -26,7 +26,7 @@ async fn ask(stream: &mut TcpStream) -> String {
     stream.write_all(HEALTH).await.unwrap();
     let mut answer = Vec::new();
     while !String::from_utf8_lossy(&answer).contains(ALIVE) {
-        let read = timeout(PATIENCE, stream.read_buf(&mut answer)).await.expect("an answer").unwrap();
+        let read = timeout(PATIENCE, stream.read_buf(&mut answer)).await.expect("a response").unwrap();
         assert!(read > 0, "the connection ended with {}", String::from_utf8_lossy(&answer));
     }
     String::from_utf8(answer).unwrap()
@@ -130,7 +130,7 @@ async fn connection_over_limit_waits_for_free_slot() {
     let mut third = connect(&service).await;
     third.write_all(HEALTH).await.unwrap();
     let mut answer = Vec::new();
-    assert!(timeout(SHORT, third.read_buf(&mut answer)).await.is_err(), "it was answered: {answer:?}");
+    assert!(timeout(SHORT, third.read_buf(&mut answer)).await.is_err(), "a response was sent: {answer:?}");
     ask(&mut first).await;
     drop(second);
     timeout(PATIENCE, third.read_buf(&mut answer)).await.expect("a connection slot became free").unwrap();

@@ -155,7 +155,7 @@ async fn endless_chunked_body_is_not_read() {
     let (mut reading, mut writing) = stream.split();
     let mut answer = [0; 12];
     tokio::io::AsyncReadExt::read_exact(&mut reading, &mut answer).await.unwrap();
-    assert_eq!(&answer, b"HTTP/1.1 303", "it is answered without its body");
+    assert_eq!(&answer, b"HTTP/1.1 303", "the response does not wait for the body");
     let endless = async { while writing.write_all(chunk.as_bytes()).await.is_ok() {} };
     let ended = tokio::time::timeout(super::PATIENCE, endless).await;
     assert!(ended.is_ok(), "an endless body is still being read");

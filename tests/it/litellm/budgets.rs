@@ -105,10 +105,10 @@ async fn new_member_gets_existing_budget_from_team_metadata() {
         let alice = person(&world, "Alice Arden", &[group]);
         team_by_hand(&world, &group, ", metadata", &format!(", '{metadata}'")).await;
         world.sign_in(&service, alice).await;
-        assert_eq!(budget_of(&world, &alice, &group).await, expected, "where the metadata are {metadata}");
-        assert_eq!(places(&world, &alice, &group).await, [1, 1, 1], "where the metadata are {metadata}");
+        assert_eq!(budget_of(&world, &alice, &group).await, expected, "with the metadata {metadata}");
+        assert_eq!(places(&world, &alice, &group).await, [1, 1, 1], "with the metadata {metadata}");
         let is: Value = serde_json::from_str(metadata).unwrap();
-        assert_eq!(team(&world, &group).await["metadata"], is, "the metadata stay");
+        assert_eq!(team(&world, &group).await["metadata"], is, "the metadata is unchanged");
     }
     assert_eq!(all(&world, BUDGET).await.len(), 1, "no budget replaces a missing one");
 }
@@ -148,7 +148,7 @@ async fn team_with_member_models_gives_each_member_own_budget() {
         assert_eq!(joined, take_time(&mut budget, "updated_at"));
         let duration: BudgetDuration = "30d".parse().unwrap();
         let reset = take_time(&mut budget, "budget_reset_at");
-        assert_eq!(reset, duration.next_reset(joined), "counted from when they join, as the proxy does");
+        assert_eq!(reset, duration.next_reset(joined), "counted from when they were added, as in the proxy");
         assert_eq!(
             budget,
             json!({

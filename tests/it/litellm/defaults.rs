@@ -37,7 +37,7 @@ async fn orgs_off_puts_new_team_in_default_org_without_members() {
     let team = team(&world, &group).await;
     assert_eq!((&team["organization_id"], &team["models"]), (&json!("the company's"), &json!(["gpt-4"])));
     assert_eq!(places(&world, &alice, &group).await, [1, 1, 1]);
-    assert_eq!(all(&world, ORGANIZATION_MEMBER).await, [] as [Value; 0], "the proxy makes no such membership either");
+    assert_eq!(all(&world, ORGANIZATION_MEMBER).await, [] as [Value; 0], "the proxy creates no such membership either");
     assert_eq!(versions(&world, &[ORGANIZATION]).await, before);
     assert_eq!(failures(&world).await, [""; 0]);
 }

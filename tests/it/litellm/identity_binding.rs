@@ -74,7 +74,7 @@ async fn row_bound_by_sso_user_id_is_not_rebound() {
 
     bob_gets_his_own(&world, &service, &"key", bob).await;
 
-    assert_eq!(browser.me(&service).await.status, 401, "the row no longer names Alice: src/db/session.rs");
+    assert_eq!(browser.me(&service).await.status, 401, "the row no longer names Alice: src/db/session_details.rs");
     let mut browser = world.sign_in(&service, alice).await;
     assert_eq!(browser.me(&service).await.json()["user"]["user_id"], json!(alice), "she gets her own row");
 }
@@ -123,8 +123,12 @@ async fn object_id_key_wins_over_earlier_sso_user_id_binding() {
     let me = browser.me(&service).await.json();
     assert_eq!(me["user"]["user_id"], json!(alice), "the key wins: src/db/litellm.rs, read: {me:#}");
     assert_eq!(me["user"]["user_role"], "internal_user_viewer", "Bob's role came from Entra for Bob: {me:#}");
-    assert_eq!(remembered(&world).await, json!({ alice.to_string(): alice }), "person.rs, forgotten_users");
-    assert_eq!(bobs.me(&service).await.status, 401, "Bob's session shows her row: src/db/session.rs");
+    assert_eq!(
+        remembered(&world).await,
+        json!({ alice.to_string(): alice }),
+        "src/db/litellm/user.rs, forgotten_users"
+    );
+    assert_eq!(bobs.me(&service).await.status, 401, "Bob's session shows her row: src/db/session_details.rs");
     bob_gets_his_own_role_and_row(&world, &service, alice, bob).await;
 }
 
@@ -169,7 +173,7 @@ async fn session_ends_when_sso_user_id_of_row_changes() {
         assert_eq!(browser.me(&service).await.json()["user"]["user_id"], "key", "the scene");
         let sql = format!(r#"update public."LiteLLM_UserTable" set sso_user_id = {other} where user_id = 'key'"#);
         by_hand(&world, &sql, &[]).await;
-        assert_eq!(browser.me(&service).await.status, 401, "sso_user_id is {why}: src/db/session.rs");
+        assert_eq!(browser.me(&service).await.status, 401, "sso_user_id is {why}: src/db/session_details.rs");
     }
 }
 
@@ -181,7 +185,11 @@ async fn session_of_another_tenant_with_same_object_id_is_rejected() {
     let mut browser = world.sign_in(&service, alice).await;
     assert_eq!(browser.me(&service).await.status, 200);
     by_hand(&world, "update entraway.sessions set tenant_id = $1::uuid", &[&Uuid::new_v4()]).await;
-    assert_eq!(browser.me(&service).await.status, 401, "src/db/session.rs, LITELLM_SESSION: the tenant counts, too");
+    assert_eq!(
+        browser.me(&service).await.status,
+        401,
+        "src/db/session_details.rs, LITELLM_SESSION: the tenant counts, too"
+    );
 }
 
 #[tokio::test]

@@ -185,7 +185,7 @@ async fn existing_organization_keeps_budget_and_all_values() {
     let service = with_team_params(&world, true, PARAMS).await;
     world.sign_in(&service, alice).await;
     assert_eq!(versions(&world, &[BUDGET, ORGANIZATION]).await, before, "both are unchanged, and no other is created");
-    assert_eq!(team(&world, &group).await["organization_id"], json!(group), "the team goes into it");
+    assert_eq!(team(&world, &group).await["organization_id"], json!(group), "the team is created in it");
     assert_eq!(all(&world, ORGANIZATION_MEMBER).await[0]["organization_id"], json!(group));
 }
 

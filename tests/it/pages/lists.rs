@@ -96,7 +96,7 @@ async fn search_matches_word_prefixes_and_whole_ids(#[values(Native, LiteLlm)] s
         [("min", 1), ("a", 2), ("ada.min", 1), ("ada.min@contoso", 1), (vera.as_str(), 1), ("contoso", 5)]
     {
         let found = walk(&mut cast, "people", &format!("search={search}")).await.len();
-        assert_eq!(found, expected, "people that {search:?} finds, by name, address or id");
+        assert_eq!(found, expected, "users that {search:?} finds, by name, address or ID");
     }
 }
 

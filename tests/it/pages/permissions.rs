@@ -81,7 +81,7 @@ async fn lists_contain_only_visible_rows(#[values(Native, LiteLlm)] store: Store
             "the organizations that {who} sees"
         );
         let seen = actor.json(service, "/api/people").await;
-        assert_eq!(names(&seen, "people", "display_name"), people, "the people that {who} sees");
+        assert_eq!(names(&seen, "people", "display_name"), people, "the users that {who} sees");
         for (path, column, expected) in
             [("/teams", "teams", groups), ("/organizations", "organizations", groups), ("/people", "people", people)]
         {

@@ -75,7 +75,7 @@ async fn only_admins_can_revoke_other_sessions(#[values(Native, LiteLlm)] store:
     assert_eq!(ends(&asked), [all.as_str()], "the confirmation posts to the same path");
     assert_eq!(again[0].me(&cast.service).await.status, 200, "the confirmation page ends nothing");
     for actor in [&mut cast.vera, &mut cast.olga, &mut cast.bob] {
-        assert_eq!(actor.get(&cast.service, &all).await.status, 404, "only administrators are asked");
+        assert_eq!(actor.get(&cast.service, &all).await.status, 404, "only administrators see the confirmation");
     }
     let answer = cast.ada.browser.post(cast.service.at(&all)).await;
     assert_eq!((answer.status.as_u16(), answer.location().query()), (303, Some("ended=2")));

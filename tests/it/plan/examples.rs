@@ -144,7 +144,7 @@ fn team_in_another_organization_is_joined_there() {
     let role = alice.plan().add_to_organizations["sales"];
     assert_eq!(role, UserRole::InternalUser, "it has other teams, which a member of one team does not administer");
     alice.policy.also_create_orgs = false;
-    assert_eq!(alice.plan().add_to_organizations, [].into(), "without organizations none is joined");
+    assert_eq!(alice.plan().add_to_organizations, [].into(), "without organizations she is added to none");
 }
 
 #[test]

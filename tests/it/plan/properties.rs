@@ -176,12 +176,12 @@ proptest! {
         let plan = case.plan();
         let after = afterwards(&case, &plan).current;
         for id in &plan.add_to_teams {
-            prop_assert!(after.teams.contains_key(id), "joins team {id}, which does not exist: {plan:#?}");
+            prop_assert!(after.teams.contains_key(id), "adds to team {id}, which does not exist: {plan:#?}");
         }
         let mut there: BTreeSet<String> = after.organizations.iter().map(ToString::to_string).collect();
         there.extend(case.current.teams.values().flatten().cloned());
         for id in plan.add_to_organizations.keys() {
-            prop_assert!(there.contains(id), "joins organization {id}, which does not exist: {plan:#?}");
+            prop_assert!(there.contains(id), "adds to organization {id}, which does not exist: {plan:#?}");
         }
         for (id, team) in &plan.teams {
             let default = case.policy.team_params.as_ref().and_then(|params| params.organization_id.clone());
@@ -331,7 +331,7 @@ proptest! {
             prop_assert_eq!(&team.models, &models, "team {} has no organization to take its models from", id);
         }
         prop_assert_eq!(plan.teams.keys().collect::<Vec<_>>(), left.teams.keys().collect::<Vec<_>>());
-        prop_assert_eq!(&plan.add_to_teams, &left.add_to_teams, "teams are still joined");
+        prop_assert_eq!(&plan.add_to_teams, &left.add_to_teams, "team memberships are still added");
         let others = |plan: Plan| failed.iter().fold(plan, |plan, id| leaving_out(plan, *id, &case.current));
         prop_assert_eq!(others(plan), others(left.clone()), "other groups than {:?}", failed);
 

@@ -79,7 +79,7 @@ proptest! {
             Some(UserChange::Update(update)) => update.role,
             None => None,
         };
-        prop_assert_ne!(written.as_deref(), Some("org_admin"), "LiteLLM refuses it as a global role");
+        prop_assert_ne!(written.as_deref(), Some("org_admin"), "LiteLLM rejects it as a global role");
     }
 
     #[test]

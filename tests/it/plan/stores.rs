@@ -266,7 +266,7 @@ async fn check(kind: StoreKind) {
         let case = writable(case().new_tree(&mut runner).unwrap().current(), kind);
         write(&world, &case).await;
         let before = store.read(&case.person, &case.directory).await.unwrap();
-        assert_eq!(before, told(case.current.clone(), &case, kind), "what is read of case {n}: {case:#?}");
+        assert_eq!(before, told(case.current.clone(), &case, kind), "the rows that are read in case {n}: {case:#?}");
 
         let plan = case.planner().plan(&before);
         if !plan.is_empty() {

@@ -31,7 +31,11 @@ async fn app_role_maps_to_organization_role(#[values(Native, LiteLlm)] store: St
         world.sign_in(&service, alice).await;
         assert_eq!(role_in(&world, alice, &group).await, expected, "for the app role {app_role}");
         let rows = world.rows().await;
-        assert_eq!(rows.team_members[&format!("{alice}/{group}")]["role"], "user", "in the team everybody is a user");
+        assert_eq!(
+            rows.team_members[&format!("{alice}/{group}")]["role"],
+            "user",
+            "in the team every member is a user"
+        );
     }
 }
 

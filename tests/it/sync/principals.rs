@@ -79,7 +79,7 @@ async fn directory_role_or_admin_unit_is_no_group(#[values(Native, LiteLlm)] sto
 
         let rows = world.rows().await;
         assert_eq!(rows.teams.len(), 2);
-        assert!(rows.teams_of(alice).is_empty(), "with nested_groups: {nested} she joined {:?}", rows.teams_of(alice));
+        assert!(rows.teams_of(alice).is_empty(), "with nested_groups: {nested} she is in {:?}", rows.teams_of(alice));
         assert!(rows.organizations_of(alice).is_empty(), "with nested_groups: {nested}");
         assert_eq!(world.last_run().await["member_of_read"], 0, "with nested_groups: {nested}");
     }

@@ -228,7 +228,7 @@ async fn user_groups_are_stored_only_when_changed(#[values(Native, LiteLlm)] sto
         let (row, since, version) = kept(&world).await;
         assert_eq!(row, expected, "{how}");
         if differs {
-            assert_eq!(since, world.last_run().await["started_at"], "{how}: the time since when");
+            assert_eq!(since, world.last_run().await["started_at"], "{how}: the start time");
             assert_ne!(Some(&(since.clone(), version.clone())), last.as_ref(), "{how}");
         } else {
             assert_eq!(Some(&(since.clone(), version.clone())), last.as_ref(), "{how}: it is not written again");
@@ -253,7 +253,7 @@ async fn stored_groups_are_confirmed_daily_and_expire_in_90_days(#[values(Native
     world.sign_in(&service, alice).await;
     let (row_then, since_then, version_then) = kept(&world).await;
     assert_eq!((row_then, since_then), (row, since), "nothing else has changed");
-    assert_ne!(version_then, version, "it is confirmed");
+    assert_ne!(version_then, version, "the row is confirmed");
     let left = async || -> i64 {
         sqlx::query_scalar("select count(*) from entraway.person_groups").fetch_one(&world.pool).await.unwrap()
     };

@@ -72,7 +72,7 @@ async fn litellm_row_has_internal_user_for_org_admin() {
     give_roles(&world, alice, &["org_admin"]);
     let service = world.service().await;
     let mut browser = world.sign_in(&service, alice).await;
-    assert_eq!(role(&world, alice).await, "internal_user", "LiteLLM refuses org_admin as a global role");
+    assert_eq!(role(&world, alice).await, "internal_user", "LiteLLM rejects org_admin as a global role");
     assert_eq!(role_in(&world, alice, group).await, "org_admin");
 
     // The page shows the role from Entra.
@@ -228,7 +228,7 @@ async fn manual_global_role_leaves_organization_roles(#[values(Native, LiteLlm)]
     }
     world.simulator.edit(|directory| directory.put(alice, later));
     world.sign_in(&service, alice).await;
-    assert_eq!(role_in(&world, alice, later).await, "internal_user", "nor does it come with a new membership");
+    assert_eq!(role_in(&world, alice, later).await, "internal_user", "a new membership does not give it either");
 }
 
 #[rstest]

@@ -44,7 +44,7 @@ async fn service_starts_on_database_migrated_by_newer_version(#[values(Native, L
                values (29991231000001, 'of a newer version', true, '\\x00', 1)";
     sqlx::query(sql).execute(&world.pool).await.unwrap();
     let started = App::build(world.config(), world.clock.clone(), Duration::from_secs(3)).await;
-    assert!(started.is_ok(), "src/db.rs, set_ignore_missing: {:?}", started.err());
+    assert!(started.is_ok(), "src/db/migrations.rs, set_ignore_missing: {:?}", started.err());
     world.sign_in(&world.service().await, alice).await;
     assert_eq!(world.rows().await.teams_of(alice), ids(&[group]));
 }

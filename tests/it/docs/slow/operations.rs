@@ -134,7 +134,7 @@ async fn sessions(pool: &PgPool) -> i64 {
     sqlx::query_scalar("select count(*) from entraway.sessions").fetch_one(pool).await.unwrap()
 }
 
-/// A cluster of its own, since all databases of a cluster share roles.
+/// Has its own cluster, since all databases of a cluster share roles.
 #[tokio::test]
 async fn commands_of_the_guides_work_in_order() {
     let cluster = PrivateCluster::start(Durability::Fast).await.unwrap();
