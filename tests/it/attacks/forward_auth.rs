@@ -75,7 +75,7 @@ async fn verify_rejects_requests_without_a_valid_session() {
     let alice = siege.alice.to_string();
 
     let mut cases = vec![
-        case("a user whom nobody signed in", "/verify", &[("x-auth-request-user", &alice)]),
+        case("a forged user header", "/verify", &[("x-auth-request-user", &alice)]),
         case("a role by header", "/verify", &[("x-auth-request-role", "proxy_admin")]),
         case("teams by header", "/verify", &[("x-auth-request-teams", "a,b")]),
         case("organizations by header", "/verify", &[("x-auth-request-organizations", "a,b")]),
@@ -201,13 +201,13 @@ async fn verify_grants_only_own_identity_and_memberships() {
         ("a name in capitals", "TEAM=GROUP"),
         ("an empty team", "team="),
         ("an empty role", "role="),
-        ("a role that there is not", "role=root"),
+        ("an unknown role", "role=root"),
         ("a known name beside an unknown one", "role=internal_user&admin=true"),
         ("a name with NUL", "team%00=GROUP"),
     ] {
         siege.passes_nobody(how, 400, &mut eves.clone(), &group(query), &[]).await;
     }
-    siege.names("whom she claims to be");
+    siege.names("forged identity headers");
     let claims: Vec<_> =
         IDENTITY_HEADERS.iter().map(|name| (name.as_str().to_owned(), siege.alice.to_string())).collect();
     let mut request = eves.request(Method::GET, siege.at("/auth/verify"));

@@ -82,17 +82,17 @@ async fn callback_rejects_renamed_cookies() {
     let session = &eve.cookies["__Host-entraway"];
     siege.secrets.add("cookie", session);
     for (how, name, value) in [
-        ("an attempt without the prefix that binds it to the host", bare.to_owned(), value),
-        ("an attempt with another prefix", format!("__Secure-{bare}"), value),
-        ("an attempt with the prefix in small letters", format!("__host-{bare}"), value),
-        ("an attempt by its name in capitals", name.to_uppercase(), value),
-        ("an attempt for a session", "__Host-entraway".to_owned(), value),
-        ("a session for an attempt", name.clone(), session),
+        ("a login state without the __Host- prefix", bare.to_owned(), value),
+        ("a login state with another prefix", format!("__Secure-{bare}"), value),
+        ("a login state with a lower-case prefix", format!("__host-{bare}"), value),
+        ("a login state with an upper-case name", name.to_uppercase(), value),
+        ("a login state as a session", "__Host-entraway".to_owned(), value),
+        ("a session as a login state", name.clone(), session),
         ("a session without the prefix", "entraway".to_owned(), session),
         ("a session with another prefix", "__Secure-entraway".to_owned(), session),
-        ("a session with the prefix in small letters", "__host-entraway".to_owned(), session),
-        ("a session by another name that ends so", "x__Host-entraway".to_owned(), session),
-        ("a session with something behind it", "__Host-entraway".to_owned(), &format!("{session}A")),
+        ("a session with a lower-case prefix", "__host-entraway".to_owned(), session),
+        ("a session in a cookie with the same suffix", "x__Host-entraway".to_owned(), session),
+        ("a session with trailing data", "__Host-entraway".to_owned(), &format!("{session}A")),
         ("half of a session", "__Host-entraway".to_owned(), &session[..20].to_owned()),
     ] {
         let mut other = Browser::new();

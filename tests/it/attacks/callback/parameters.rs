@@ -26,10 +26,10 @@ async fn callback_rejects_unknown_or_altered_state() {
         ("a state with a NUL in it", with(&callback, "state", &state.replace('.', "\0"))),
         ("a state in capitals", with(&callback, "state", &state.to_uppercase())),
         ("the state of another browser", with(&callback, "state", &other)),
-        ("its attempt's name with another's secret", with(&callback, "state", &format!("{id}.{other_secret}"))),
-        ("another attempt's name with its secret", with(&callback, "state", &format!("{other_id}.{secret}"))),
-        ("its attempt's name with no secret", with(&callback, "state", id)),
-        ("its attempt's name with half the secret", with(&callback, "state", &state[..30])),
+        ("its login state ID with another secret", with(&callback, "state", &format!("{id}.{other_secret}"))),
+        ("another login state ID with its secret", with(&callback, "state", &format!("{other_id}.{secret}"))),
+        ("its login state ID without a secret", with(&callback, "state", id)),
+        ("its login state ID with half the secret", with(&callback, "state", &state[..30])),
     ] {
         siege.refuses(how, (400, "attempt_unknown"), &mut browser, url).await;
     }
@@ -168,8 +168,8 @@ async fn callback_error_text_is_not_shown_or_logged() {
         ("an address in percents", "server_error", "User account eve%40evil.example does not exist"),
         ("a line of a log", "server_error", "x\r\n2026-01-01T00:00:00.000000Z  INFO signed in user_id=1"),
         ("a line end of Unicode", "server_error", "x\u{2028}2026-01-01T00:00:00.000000Z  INFO signed in"),
-        ("letters turned around", "server_error", "x\u{202e}nigol\u{2066}y\u{2069}"),
-        ("colours of a terminal", "server_error", "x\u{1b}[2J\u{1b}]0;eve\u{7}"),
+        ("bidi controls", "server_error", "x\u{202e}nigol\u{2066}y\u{2069}"),
+        ("terminal escapes", "server_error", "x\u{1b}[2J\u{1b}]0;eve\u{7}"),
         ("JSON", "server_error", "\",\"level\":\"ERROR\",\"code\":\"internal"),
         ("HTML", "server_error", "<script src=//evil.example></script>"),
         ("five kilobytes", "server_error", &"x".repeat(5_000)),

@@ -63,7 +63,7 @@ async fn id_token_with_wrong_kid_alg_or_typ_is_rejected() {
         wrong("no alg", "id_token_malformed", |token| {
             token.header.remove("alg");
         }),
-        wrong("a critical extension that nobody knows", "id_token_malformed", |token| {
+        wrong("an unknown critical extension", "id_token_malformed", |token| {
             token.header.insert("crit".into(), json!(["urn:example:unheard-of"]));
         }),
         wrong("the type of another kind of token", "id_token_malformed", |token| {
