@@ -21,7 +21,7 @@ use url::Url;
 use crate::errors::tells_nothing;
 use crate::support::{Answer, Browser, Log, PhishingSite, Secrets, Service, StoreKind, World, no_address_is_in};
 
-/// Outcome of the sync record of a denied sign-in. Only users whom Entra authenticated get one.
+/// Outcome of the sync record of a denied sign-in. Only users that Entra authenticated get one.
 fn recorded(code: &str) -> Option<&'static str> {
     match code {
         "email_domain_not_allowed" => Some("email_domain"),

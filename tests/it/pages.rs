@@ -20,7 +20,7 @@ use entra_simulator::{GroupId, ObjectId};
 use crate::support::scene::{assigned, person};
 use crate::support::{Answer, Browser, Service, StoreKind, World};
 
-/// Two groups and users of each kind, all of whom have signed in: Alice and Olga in "Platform", Bob in "Data"; Olga is
+/// Two groups and users of each kind. All have signed in: Alice and Olga in "Platform", Bob in "Data"; Olga is
 /// `org_admin`, Vera `proxy_admin_viewer` and Ada `proxy_admin`, both in no group.
 struct Cast {
     world: World,

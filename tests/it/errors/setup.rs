@@ -1,4 +1,4 @@
-//! Configuration mistakes and bugs: the user learns whom to contact; the details are only in the log.
+//! Configuration mistakes and bugs: the page refers the user to an administrator; details are only in the log.
 
 use entra_simulator::{Endpoint, EntraError, Fault, FaultRule, TokenKind};
 use entraway::config::ClientAuth;

@@ -108,7 +108,7 @@ async fn forwarded_for_from_trusted_proxy_is_rate_limited() {
         ("with a port", ["192.0.2.1", "192.0.2.1:4711", "192.0.2.1:4712", "192.0.2.1"]),
         ("written as IPv6", ["192.0.2.1", "::ffff:192.0.2.1", "::ffff:c000:201", "192.0.2.1, ::ffff:10.0.0.1"]),
         ("one network", ["2001:db8:1:2::1", "2001:db8:1:2::2", "[2001:db8:1:2:f::]:4711", "2001:db8:1:2:ffff::"]),
-        ("nobody: the proxy's own", ["", "rubbish", "10.0.0.1", "rubbish, 10.0.0.1"]),
+        ("no client address: the proxy's own", ["", "rubbish", "10.0.0.1", "rubbish, 10.0.0.1"]),
     ] {
         let service = world.service_with(behind_a_proxy).await;
         assert_eq!(begun(&service, same).await, 3, "{how}");

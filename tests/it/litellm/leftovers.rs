@@ -109,7 +109,7 @@ async fn roster_member_keeps_former_budget_and_is_counted() {
     let sql = r#"update public."LiteLLM_TeamTable" set metadata = '{}' where team_id = $1"#;
     by_hand(&world, sql, &[&group]).await;
     let old = budget_of(&world, &alice, &group).await;
-    // A partial membership of a user whom an administrator put on the roster.
+    // A partial membership of a user that an administrator put on the roster.
     by_hand(&world, r#"update public."LiteLLM_UserTable" set teams = '{}' where user_id = $1"#, &[&alice]).await;
     world.sign_in(&service, alice).await;
     assert_eq!(budget_of(&world, &alice, &group).await, old);

@@ -89,7 +89,7 @@ async fn connection_gauges_follow_usage() {
     let watch = Watch::new(&service).await;
     let mut browser = world.sign_in(&service, alice).await;
     let idle = |numbers: &Numbers| numbers.of(r#"entraway_postgres_connections{state="in_use"}"#) == 0;
-    let numbers = until(&watch, "nobody uses the database", idle).await;
+    let numbers = until(&watch, "the database is idle", idle).await;
     assert_eq!(numbers.of("entraway_postgres_connections_most"), 2);
     assert!((1..=2).contains(&numbers.of(r#"entraway_postgres_connections{state="idle"}"#)));
     assert_eq!(numbers.of("entraway_connections_most"), 7);

@@ -272,7 +272,7 @@ async fn check(kind: StoreKind) {
         if !plan.is_empty() {
             written += 1;
             let applied = store.apply(&case.planner(), &plan).await.unwrap();
-            let said = format!("what is said to be written of case {n}: {case:#?}\n{applied:#?}");
+            let said = format!("the reported changes of case {n}: {case:#?}\n{applied:#?}");
             assert_eq!(applied.failures, [], "{said}");
             assert_eq!(applied.retries, 0, "{said}");
             assert_eq!(applied.user_id, plan.user_id, "{said}");
