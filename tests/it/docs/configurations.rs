@@ -34,8 +34,8 @@ fn environment(yaml: &str) -> Env {
     names.map(|name| (name.clone(), value(&name))).collect()
 }
 
-/// The problems of a configuration of the documents. A partial one can leave sections to the environment, and secret files do
-/// not exist on this machine.
+/// The problems of a configuration in the documents. A partial one may leave sections to the environment, and its
+/// secret files do not exist on this machine.
 fn problems(yaml: &str) -> Vec<Problem> {
     let whole = ["server", "database", "entra"].iter().all(|section| sections(yaml).contains(section));
     let parsed = config::parse(Some(yaml), &root().join("example.yaml"), &environment(yaml));

@@ -18,7 +18,7 @@ fn groups() -> Vec<Modules> {
     groups.filter(|group| !group.is_empty() && !group.contains("fuzzing")).collect()
 }
 
-/// The first names behind a path such as `crate::http::`: of `a::B` that is `a`, of `{a, b::{C, D}}` they are `a` and `b`.
+/// The first names behind a path such as `crate::http::`: `a` for `a::B`, and `a` and `b` for `{a, b::{C, D}}`.
 fn names(rest: &str) -> Vec<String> {
     let rest = rest.split(';').next().unwrap();
     let mut depth = 0;

@@ -37,7 +37,7 @@ case "$*" in
 esac
 "#;
 
-/// Replaces kubectl: it creates objects locally, builds kustomizations, and accepts the commands that wait for a cluster.
+/// Replaces kubectl: creates objects locally, builds kustomizations, and accepts the commands that wait for a cluster.
 const KUBECTL: &str = r#"#!/bin/sh
 case "$*" in
 'apply -k '*) exec "$REAL_KUBECTL" kustomize "$3" ;;
