@@ -1,4 +1,4 @@
-//! The way to Entra and back, and where it leads. Who tries to finish what is not theirs is among the attacks.
+//! Redirects to Entra and back. Attempts to complete another user's sign-in are among the attack tests.
 
 mod cookies;
 mod login;
@@ -8,7 +8,7 @@ mod stale;
 
 use url::Url;
 
-/// The address with one parameter of its query changed, or added.
+/// The URL with one query parameter replaced or added.
 pub(crate) fn with(url: &Url, name: &str, value: &str) -> Url {
     let mut url = without(url, name);
     url.query_pairs_mut().append_pair(name, value);

@@ -1,4 +1,4 @@
-//! The real program, started as an operator starts it: what it prints, how it ends, and what it must never say.
+//! The real program, started as an operator starts it: its output, its exit codes, and what it must not reveal.
 
 pub(crate) mod check;
 mod check_litellm;

@@ -1,4 +1,4 @@
-//! How the app proves to Entra that it is the app, for the code and for its own token; the simulator checks it all.
+//! How the app authenticates to Entra for the code and for its app-only token. The simulator verifies it.
 
 mod certificate;
 mod federated;
@@ -31,7 +31,7 @@ impl Scene {
         Self { world, alice, folder: Folder::new() }
     }
 
-    /// Writes the file that the app authenticates with.
+    /// Writes the file with which the app authenticates.
     fn write(&self, content: &str) -> PathBuf {
         self.folder.file("credential", content).into()
     }
@@ -41,13 +41,13 @@ impl Scene {
         self.world.service_with(|config| config.entra.client_auth = way(path)).await
     }
 
-    /// Signs in, and has the app read what is assigned with a token of its own.
+    /// Signs in, and checks that the assigned groups were read with an app-only token.
     async fn signs_in(&self, service: &Service) {
         self.world.sign_in(service, self.alice).await;
-        assert_eq!(self.world.last_run().await["assigned_groups"], "known", "with the app's own token");
+        assert_eq!(self.world.last_run().await["assigned_groups"], "known", "with the app-only token");
     }
 
-    /// That the sign-in ends so, and that nothing is left of it.
+    /// Asserts that the sign-in fails with this code and writes nothing.
     async fn refuses(&self, service: &Service, code: &str, how: &str) -> Answer {
         let before = self.world.traces().await;
         let answer = self.world.try_sign_in(service, self.alice).await;
@@ -58,19 +58,19 @@ impl Scene {
         answer
     }
 
-    /// What was sent to token endpoints, and to which; then forgotten.
+    /// Takes the requests to token endpoints: the kind of token, the endpoint and the credentials.
     fn sent(&self) -> Vec<(TokenKind, String, Vec<AppCredential>)> {
         let seen = self.world.simulator.requests_to(Endpoint::Token);
         self.world.simulator.clear_requests();
         seen.into_iter().map(|seen| (seen.token.unwrap(), seen.path, seen.app_credentials)).collect()
     }
 
-    /// The assertions that were sent; nothing else may have been.
+    /// Takes the assertions that were sent. No other credential may have been sent.
     #[track_caller]
     fn assertions(&self) -> Vec<String> {
         let only = |(_, _, credentials): (_, _, Vec<AppCredential>)| match &credentials[..] {
             [AppCredential::Assertion(token)] => token.clone(),
-            other => panic!("an assertion and no secret has to be sent, and was: {other:?}"),
+            other => panic!("expected only an assertion, not {other:?}"),
         };
         self.sent().into_iter().map(only).collect()
     }

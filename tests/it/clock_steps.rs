@@ -1,4 +1,4 @@
-//! The wall clock is stepped, as by NTP after a start with a wrong date: ages go on, nobody is kept out or in.
+//! The wall clock is stepped, as by NTP after a start with a wrong date. Ages and expiry are unaffected.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ async fn signin_works_after_each_step_of_the_wall_clock() {
     }
 }
 
-/// The machine came up with tomorrow's date, and Entra could not be read then.
+/// The machine started with tomorrow's date, and Entra could not be read then.
 #[tokio::test]
 async fn failed_discovery_is_retried_after_wall_clock_steps_back() {
     let world = World::new().await;
@@ -49,14 +49,14 @@ async fn signing_keys_are_refreshed_by_elapsed_time_only() {
     world.sign_in(&service, alice).await;
     world.clock.step_wall_clock(TimeDelta::days(2));
     world.sign_in(&service, alice).await;
-    assert_eq!(readings(), 1, "the calendar says that they are two days old, and they are not");
+    assert_eq!(readings(), 1, "the wall clock suggests an age of two days, which is wrong");
     world.clock.step_wall_clock(TimeDelta::days(-3));
     world.clock.advance(TimeDelta::hours(25));
     world.sign_in(&service, alice).await;
-    assert_eq!(readings(), 2, "a day has passed, whatever the calendar says");
+    assert_eq!(readings(), 2, "a day has passed, regardless of the wall clock");
 }
 
-/// A session that was deleted without a notification, which memory may outlive by a minute and no longer.
+/// A session that was deleted without a notification may stay cached for one minute.
 #[tokio::test]
 async fn revoked_session_is_refused_after_wall_clock_steps_back() {
     for step in [TimeDelta::hours(-1), TimeDelta::days(-1)] {
@@ -69,7 +69,7 @@ async fn revoked_session_is_refused_after_wall_clock_steps_back() {
         sqlx::query("delete from entraway.sessions").execute(&world.pool).await.unwrap();
         world.clock.step_wall_clock(step);
         world.clock.advance(TimeDelta::seconds(61));
-        assert_eq!(verify(&mut browser, &service).await, 401, "what is a minute old is read anew, after {step}");
+        assert_eq!(verify(&mut browser, &service).await, 401, "after a minute it is read again, after {step}");
     }
 }
 

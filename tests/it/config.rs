@@ -1,4 +1,4 @@
-//! The configuration as an operator meets it: what is read, and what is said about what cannot be.
+//! Loading of the configuration, and messages about its problems.
 
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -39,7 +39,7 @@ mod whole_files;
 const ID: &str = "11111111-1111-4111-8111-111111111111";
 const OTHER_ID: &str = "22222222-2222-4222-8222-222222222222";
 
-/// The least that is needed, as environment.
+/// The minimal configuration, from environment variables.
 fn least() -> Env {
     env(&[
         ("PROXY_BASE_URL", "https://sso.example.com"),
@@ -63,13 +63,13 @@ fn read(yaml: &str, env: &Env) -> Result<Loaded, ConfigError> {
     parse(Some(yaml), Path::new("config.yaml"), env)
 }
 
-/// The configuration of a file on top of which the environment gives what it lacks.
+/// The configuration of a file, with missing settings from the minimal environment.
 #[track_caller]
 fn good(yaml: &str) -> Config {
-    read(yaml, &least()).unwrap_or_else(|error| panic!("must be read:\n{yaml}\nbut:\n{error}")).config
+    read(yaml, &least()).unwrap_or_else(|error| panic!("must be accepted:\n{yaml}\nbut:\n{error}")).config
 }
 
-/// The lines that are said about such a file.
+/// The problems of such a file, one per line.
 #[track_caller]
 fn said(yaml: &str) -> Vec<String> {
     said_with(yaml, &least())
@@ -78,12 +78,12 @@ fn said(yaml: &str) -> Vec<String> {
 #[track_caller]
 fn said_with(yaml: &str, env: &Env) -> Vec<String> {
     match read(yaml, env) {
-        Ok(_) => panic!("must be refused:\n{yaml}"),
+        Ok(_) => panic!("must be rejected:\n{yaml}"),
         Err(error) => error.to_string().lines().map(str::to_owned).collect(),
     }
 }
 
-/// Each file with the one problem that it has, for a snapshot.
+/// Each file with its single problem, for a snapshot.
 #[track_caller]
 fn problems_of<F: AsRef<str>>(files: impl IntoIterator<Item = F>) -> String {
     let problem = |yaml: &str| {
@@ -94,7 +94,7 @@ fn problems_of<F: AsRef<str>>(files: impl IntoIterator<Item = F>) -> String {
     files.into_iter().map(|yaml| problem(yaml.as_ref())).collect()
 }
 
-/// That exactly one line is said, and that it begins so.
+/// Asserts that there is exactly one problem, and that it begins with `begin`.
 #[track_caller]
 fn assert_said(yaml: &str, begin: &str) {
     let lines = said(yaml);
@@ -103,22 +103,22 @@ fn assert_said(yaml: &str, begin: &str) {
 
 #[track_caller]
 fn notes(yaml: &str, level: NoteLevel) -> Vec<String> {
-    let loaded = read(yaml, &least()).unwrap_or_else(|error| panic!("must be read:\n{yaml}\nbut:\n{error}"));
+    let loaded = read(yaml, &least()).unwrap_or_else(|error| panic!("must be accepted:\n{yaml}\nbut:\n{error}"));
     loaded.notes.iter().filter(|note| note.level == level).map(ToString::to_string).collect()
 }
 
-/// The client secrets; there has to be nothing else.
+/// The client secrets. The configuration must use no other client authentication.
 #[track_caller]
 fn secrets_of(config: &Config) -> Vec<&str> {
     match &config.entra.client_auth {
         ClientAuth::Secrets { primary, secondary } => {
             [primary].into_iter().chain(secondary).map(ExposeSecret::expose_secret).collect()
         }
-        other => panic!("a client secret is expected, not {other:?}"),
+        other => panic!("expected client secrets, not {other:?}"),
     }
 }
 
-/// A cookie key whose bytes are all the same.
+/// A cookie key that repeats one byte.
 fn key(byte: u8) -> String {
     base64::prelude::BASE64_STANDARD.encode([byte; 64])
 }

@@ -1,5 +1,5 @@
-//! The documents are tested: configurations are loaded, queries run, commands exist with their options, links lead
-//! somewhere, and the example has every key.
+//! Tests of the documents: configurations load, queries run, commands and their options exist, links resolve, and the
+//! example has every key.
 
 mod certificate;
 mod commands;

@@ -1,4 +1,4 @@
-//! Errors as people and programs see them: what happened, what to do now, and nothing of the insides.
+//! Errors as users and programs see them: what happened and what to do next, without internal details.
 
 mod denials;
 pub(crate) mod headers;
@@ -15,8 +15,8 @@ use uuid::Uuid;
 
 use crate::support::{Answer, Browser, Service, World};
 
-/// Has the same error shown to a browser and to a program, checks both, and gives the page. `prepare` gives a browser
-/// and the address that it has to open.
+/// Requests the same error as a browser and as a program, checks both, and returns the page. `prepare` returns a
+/// browser and the URL to open.
 pub(crate) async fn shown(
     world: &World,
     (status, code): (u16, &str),
@@ -40,23 +40,23 @@ pub(crate) async fn shown(
     assert_eq!(answer.status.as_u16(), status, "{code}");
     assert_eq!((problem["code"].as_str(), problem["status"].as_u64()), (Some(code), Some(status.into())));
     assert_eq!(problem["type"], format!("urn:entraway:problem:{code}"));
-    assert_eq!(problem["title"], words.title, "{code}: the same words in both");
-    assert_eq!(problem["detail"], words.what, "{code}: the same words in both");
-    assert_eq!(problem["remedy"], words.remedy, "{code}: the same words in both");
+    assert_eq!(problem["title"], words.title, "{code}: the same text in both");
+    assert_eq!(problem["detail"], words.what, "{code}: the same text in both");
+    assert_eq!(problem["remedy"], words.remedy, "{code}: the same text in both");
     assert_eq!(problem["request_id"], answer.headers["x-request-id"].to_str().unwrap(), "{code}");
 
     for answer in [&page, &answer] {
         tells_nothing(world, answer);
         headers::are_safe(answer, code);
         let later = [429, 503].contains(&status);
-        assert_eq!(answer.headers.contains_key("retry-after"), later, "{code}: Retry-After, and only with 429 and 503");
+        assert_eq!(answer.headers.contains_key("retry-after"), later, "{code}: Retry-After only with 429 and 503");
         let opens = answer.set_cookies().iter().any(|cookie| cookie.starts_with("entraway="));
-        assert!(!opens, "{code}: an error comes with no session: {:?}", answer.set_cookies());
+        assert!(!opens, "{code}: an error opens no session: {:?}", answer.set_cookies());
     }
     page
 }
 
-/// What a page says.
+/// The texts of an error page.
 struct Words {
     title: String,
     what: String,
@@ -79,7 +79,7 @@ fn words(page: &Answer) -> Words {
     }
 }
 
-/// Nothing of Entra's own text, of secrets, of people or of the program.
+/// Asserts that the response contains no text of Entra's, no secrets, no personal data and no internal names.
 pub(crate) fn tells_nothing(world: &World, answer: &Answer) {
     let directory = world.simulator.edit(|directory| directory.clone());
     let people: Vec<&str> = directory.people.iter().filter_map(|person| person.email.as_deref()).collect();
@@ -104,14 +104,14 @@ pub(crate) fn tells_nothing(world: &World, answer: &Answer) {
         "Graph.",
         "access_token",
     ];
-    // The links of a page that a proxy shows begin with the public URL, which anybody may know.
+    // Links begin with the public URL, which is not a secret.
     let body = answer.body.replace("\"http://127.0.0.1:1/", "\"/");
     for secret in inside.into_iter().chain(people).chain([directory.client_secret.as_str(), &directory.client_id]) {
         assert!(!body.contains(secret), "{secret:?} is in {body}");
     }
 }
 
-/// A new browser that comes back from Entra, where this person was picked.
+/// A new browser that returns from Entra, where this user was picked.
 async fn comes_back(world: &World, service: &Service, person: ObjectId) -> (Browser, Url) {
     let mut browser = Browser::new();
     let entra = browser.begin(service).await;
@@ -119,7 +119,7 @@ async fn comes_back(world: &World, service: &Service, person: ObjectId) -> (Brow
     (browser, callback)
 }
 
-/// The same, but from this address of Entra's.
+/// The same, from this Entra URL.
 async fn comes_back_from(service: &Service, address: impl Fn(&Url) -> Url) -> (Browser, Url) {
     let mut browser = Browser::new();
     let entra = browser.begin(service).await;

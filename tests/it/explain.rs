@@ -1,4 +1,4 @@
-//! Why somebody is where they are: each situation, from facts made by hand.
+//! Explanations of a user's memberships: each case, from facts built by hand.
 
 mod answers;
 mod groups;
@@ -21,7 +21,7 @@ const ALICE: &str = "00000000-0000-0000-0000-0000000000a1";
 const THEN: &str = "2026-11-20T10:00:00Z";
 const NOW: &str = "2026-11-26T10:00:00Z";
 
-/// What a test says of the facts; what it does not say is as after a sign-in at which all went well.
+/// The facts of a test. The defaults are those after a successful sign-in.
 struct Scene {
     facts: Facts,
     policy: Policy,
@@ -42,7 +42,7 @@ fn run(at: &str, outcome: &str, lists: [&str; 2]) -> RunFacts {
 }
 
 impl Scene {
-    /// Alice is in the group, which is assigned, and in the organization and the team that came of it.
+    /// Alice is in the assigned group, and in its organization and team.
     fn new() -> Self {
         let group = json!({ GROUP: { "name": "Evals", "assigned": true } });
         let facts = Facts {
@@ -129,12 +129,12 @@ fn team(id: &str, organization: Option<&str>, made: Option<&Value>) -> Value {
 fn says(words: &Message, parts: &[&str]) {
     let text = format!("{}|{}|{}", words.what, words.rule, words.remedy.as_deref().unwrap_or("no remedy"));
     for part in parts {
-        assert!(text.contains(part), "the words do not say {part:?}: {text}");
+        assert!(text.contains(part), "the text does not contain {part:?}: {text}");
     }
-    assert!(!text.contains("  ") && !text.contains(" ."), "the sentences are not put together well: {text}");
+    assert!(!text.contains("  ") && !text.contains(" ."), "the sentences are joined badly: {text}");
 }
 
-/// All combinations of what can be there and what can be known.
+/// All combinations of existing rows and known lists.
 #[test]
 fn every_group_has_exactly_one_verdict() {
     let mut seen = BTreeSet::new();

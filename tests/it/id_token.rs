@@ -1,5 +1,5 @@
-//! ID tokens that are right, be it only just; the keys that they are signed with, and where those come from. The wrong
-//! ones are among the attacks.
+//! Valid ID tokens, including edge cases, and the signing keys and their source. Invalid tokens are in the attack
+//! tests.
 
 mod accepted;
 mod discovery;

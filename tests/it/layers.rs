@@ -1,5 +1,5 @@
-//! The architecture, held by reading the source: which module imports which, where a library may be used, and habits
-//! that no lint knows. The compiler holds the rest: `crates/core` has no dependency that does I/O.
+//! Architecture tests on the source: allowed imports, where libraries may be used, and patterns that no lint covers.
+//! The compiler checks the rest: `crates/core` has no dependency that does I/O.
 
 mod http;
 
@@ -9,8 +9,8 @@ use std::path::Path;
 
 use crate::docs::markdown::root;
 
-/// What each module may import, in the order of lib.rs. Modules of `crates/core` may be imported everywhere. Change it
-/// only together with the picture in docs/explanation/request-flow.md.
+/// The allowed imports of each module, in the order of lib.rs. Modules of `crates/core` may be imported everywhere.
+/// Keep the diagram in docs/explanation/request-flow.md in sync.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("util", &[]),
     ("client_auth", &[]),
@@ -73,7 +73,7 @@ const LONGEST_FILE: usize = 500;
 
 /// A source file.
 struct Source {
-    /// As in `src/http/error.rs`.
+    /// Such as `src/http/error.rs`.
     path: String,
     text: String,
 }
@@ -106,7 +106,7 @@ impl Source {
         (1..).zip(code.lines()).filter(|(_, line)| !line.trim_start().starts_with("//"))
     }
 
-    /// Modules that the code names, each with its line.
+    /// Modules that the code imports, each with its line number.
     fn imports(&self) -> Vec<(usize, &str)> {
         let depth = self.path.matches('/').count();
         let from_root = if self.module() == "main" { "entraway::" } else { "crate::" };
@@ -146,12 +146,12 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// Whether a line has this path, and not as the end of a longer name.
+/// Whether a line contains this path, and not as the end of a longer name.
 fn names(line: &str, path: &str) -> bool {
     line.match_indices(path).any(|(at, _)| !line[..at].ends_with(is_word))
 }
 
-/// Fails with every finding, one a line.
+/// Fails with every finding, one per line.
 #[track_caller]
 fn assert_none(rule: &str, findings: &[String]) {
     assert!(findings.is_empty(), "{rule}:\n{}", findings.join("\n"));

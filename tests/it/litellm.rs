@@ -1,5 +1,5 @@
-//! The store in a LiteLLM proxy's own tables, on the proxy's real schema and with the rights of docs/litellm-grants.sql
-//! alone: its rows as the proxy writes them, and nothing else of the proxy's touched.
+//! The store in a LiteLLM proxy's tables, on the proxy's real schema and with only the privileges of
+//! docs/litellm-grants.sql. Rows look as if the proxy wrote them, and its other rows stay unchanged.
 
 mod budgets;
 mod defaults;

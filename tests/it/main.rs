@@ -1,4 +1,4 @@
-//! The integration tests: one binary, so that one private Postgres serves them all. Each test has a database of its own.
+//! The integration tests: one binary, so that they share one private Postgres. Each test has its own database.
 #![cfg(feature = "demo")]
 #![expect(
     clippy::expect_used,

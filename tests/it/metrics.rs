@@ -1,5 +1,5 @@
-//! What is counted, read as Prometheus reads it: each thing that happens moves the very counters that tell of it, and no
-//! other; and nothing of what is read names anybody.
+//! Metrics, read as Prometheus reads them: each event moves exactly its own counters, and the output identifies no
+//! users.
 
 mod exposition;
 mod graph;
@@ -18,13 +18,13 @@ use url::Url;
 
 use crate::support::{Browser, Service};
 
-/// Where the metrics of an instance are read.
+/// Reads the metrics of an instance.
 struct Watch {
     url: Url,
     _stop: DropGuard,
 }
 
-/// The series and their values.
+/// The series with their values.
 #[derive(Clone, Debug)]
 struct Numbers {
     text: String,
@@ -46,13 +46,13 @@ impl Watch {
         assert_eq!(answer.headers[CONTENT_TYPE], "text/plain; version=0.0.4; charset=utf-8");
         let lines = answer.body.lines().filter(|line| !line.starts_with('#'));
         let pair = |line: &str| line.rsplit_once(' ').map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let pair = |line| pair(line).unwrap_or_else(|| panic!("no number: {line}"));
+        let pair = |line| pair(line).unwrap_or_else(|| panic!("not a number: {line}"));
         Numbers { series: lines.map(pair).collect(), text: answer.body }
     }
 }
 
 impl Numbers {
-    /// A number that is whole.
+    /// An integer.
     #[track_caller]
     fn of(&self, series: &str) -> i64 {
         self.parsed(series)
@@ -70,7 +70,7 @@ impl Numbers {
         value.parse().unwrap_or_else(|error| panic!("{series} is {value}: {error:?}"))
     }
 
-    /// The counters that were moved since, with by how much; without those that move by themselves.
+    /// The counters that changed since `before`, and by how much, without those that change on their own.
     fn since(&self, before: &Self) -> BTreeMap<&str, i64> {
         let counts = |name: &str| {
             let metric = name.split('{').next().unwrap_or_default();
@@ -82,7 +82,7 @@ impl Numbers {
     }
 }
 
-/// As `Numbers::since` gives it.
+/// The expected result of `Numbers::since`.
 fn moved<const N: usize>(counters: [(&str, i64); N]) -> BTreeMap<&str, i64> {
     counters.into()
 }

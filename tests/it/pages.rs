@@ -1,4 +1,4 @@
-//! Pages and `/api` over HTTP: what they show, and to whom.
+//! Pages and `/api` over HTTP: what they show, and to which users.
 
 mod api;
 mod details;
@@ -20,7 +20,7 @@ use entra_simulator::{GroupId, ObjectId};
 use crate::support::scene::{assigned, person};
 use crate::support::{Answer, Browser, Service, StoreKind, World};
 
-/// Two groups and a person of each kind, all of whom have signed in: Alice and Olga in "Platform", Bob in "Data"; Olga is
+/// Two groups and users of each kind. All have signed in: Alice and Olga in "Platform", Bob in "Data"; Olga is
 /// `org_admin`, Vera `proxy_admin_viewer` and Ada `proxy_admin`, both in no group.
 struct Cast {
     world: World,
@@ -34,7 +34,7 @@ struct Cast {
     ada: Actor,
 }
 
-/// A person with a browser that is signed in.
+/// A user with a signed-in browser.
 struct Actor {
     id: ObjectId,
     browser: Browser,
@@ -64,12 +64,12 @@ impl Cast {
 }
 
 impl Actor {
-    /// A page.
+    /// Requests a page.
     async fn get(&mut self, service: &Service, path: &str) -> Answer {
         self.browser.get(service.at(path)).await
     }
 
-    /// A page that is there.
+    /// Requests a page, which must exist.
     #[track_caller]
     fn page<'a>(&'a mut self, service: &'a Service, path: &'a str) -> impl Future<Output = String> + 'a {
         let caller = std::panic::Location::caller();
@@ -80,7 +80,7 @@ impl Actor {
         }
     }
 
-    /// JSON that is there.
+    /// Requests JSON, which must exist.
     #[track_caller]
     fn json<'a>(&'a mut self, service: &'a Service, path: &'a str) -> impl Future<Output = serde_json::Value> + 'a {
         let caller = std::panic::Location::caller();
@@ -92,7 +92,7 @@ impl Actor {
     }
 }
 
-/// What a person reads of a page: without its tags, on one line.
+/// The visible text of a page, on one line.
 fn text(html: &str) -> String {
     let (_, main) = html.split_once("<main").expect("a page has a main part");
     let mut text = String::new();
@@ -112,7 +112,7 @@ fn text(html: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The links of a table's first column: which rows there are, by id.
+/// The links in a table's first column, which identify the rows.
 fn row_ids(html: &str, place: &str) -> Vec<String> {
     let marker = format!("<th scope=\"row\"><a href=\"/{place}/");
     html.split(&marker).skip(1).map(|rest| rest.split('"').next().unwrap_or_default().to_owned()).collect()

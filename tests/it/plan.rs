@@ -1,6 +1,5 @@
-//! What the planner promises, as properties of generated cases and as a few examples to read. No I/O: a plan is a pure
-//! function, and what becomes of the store is told by a model of a few lines. That the real stores do as the model does
-//! is shown with a few of the same cases.
+//! Planner tests: properties of generated cases, and a few examples. They need no I/O: a plan is a pure function, and a
+//! small model applies it. Some of the same cases show that the real stores behave like the model.
 
 mod corpus;
 mod examples;

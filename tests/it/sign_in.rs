@@ -1,4 +1,4 @@
-//! The main job: sign in, and find organizations, teams and memberships in the database.
+//! The main flow: a sign-in creates organizations, teams and memberships in the database.
 
 use chrono::TimeDelta;
 use entra_simulator::{Endpoint, Fault, FaultRule, ObjectId};
@@ -34,7 +34,7 @@ async fn signin_creates_organizations_teams_and_memberships(#[values(Native, Lit
     assert_eq!(team["organization_id"], json!(evals));
     assert_eq!(team["models"], models_of_team(store, &["gpt-4", "gpt-3.5-turbo"]));
     assert_eq!(team["tpm_limit"], 10_000);
-    assert!(rows.teams.contains_key(&other.to_string()), "a group that Alice is not in has its team too");
+    assert!(rows.teams.contains_key(&other.to_string()), "a group that Alice is not in has its team, too");
     assert_eq!(rows.teams_of(alice), [evals.to_string()]);
     assert_eq!(rows.organizations_of(alice), [evals.to_string()]);
     assert_eq!(rows.users[&alice.to_string()]["user_role"], "internal_user");
@@ -45,7 +45,7 @@ async fn signin_creates_organizations_teams_and_memberships(#[values(Native, Lit
     assert_eq!(me["last_sync"]["assigned_groups"], "known");
 }
 
-/// Somebody else made the schema, for a user who may do no more than own it.
+/// The schema was created by another role; the database user only owns it.
 #[tokio::test]
 async fn database_user_owning_only_the_schema_is_sufficient() {
     let world = World::new().await;
@@ -72,7 +72,7 @@ async fn home_page_shows_changes_of_the_signin(#[values(Native, LiteLlm)] store:
     let (alice, group) = world.alice();
     let erin = world.simulator.edit(|directory| directory.person("Erin Ellis", |_| {}));
     let service = world.service().await;
-    // Her sign-in created an organization and a team of a group that is none of hers.
+    // Her sign-in created an organization and a team of a group that she is not in.
     assert_eq!(last_sync(&world, &service, erin).await, "just now: account created.");
 
     world.sql("update {teams} set organization_id = null").await;
@@ -98,7 +98,7 @@ async fn home_page_shows_changes_of_the_signin(#[values(Native, LiteLlm)] store:
     assert_eq!(rest, changed);
 }
 
-/// What the page of somebody who has just signed in tells of that, as it is read.
+/// The "Last sync" line of the front page right after a sign-in.
 async fn last_sync(world: &World, service: &Service, person: ObjectId) -> String {
     let page = world.sign_in(service, person).await.get(service.at("/")).await.body;
     let (_, section) = page.split_once("<h2>Last sync</h2>").expect("the page has that section");
@@ -107,7 +107,7 @@ async fn last_sync(world: &World, service: &Service, person: ObjectId) -> String
     text.trim().to_owned()
 }
 
-/// While Microsoft does not tell a list, the page tells as of when the teams are, and that nothing is lost.
+/// While Microsoft does not return a list, the page shows the age of the team data, and that no membership is lost.
 #[rstest]
 #[tokio::test]
 async fn home_page_names_unknown_lists(#[values(Native, LiteLlm)] store: StoreKind) {
@@ -139,7 +139,7 @@ async fn home_page_names_unknown_lists(#[values(Native, LiteLlm)] store: StoreKi
         let whole = format!("</strong> {said} You were not added to new teams. You keep the teams that you had.</p>");
         assert!(page.contains(&whole), "{lists:?}: {page}");
         for insides in ["Authorization_RequestDenied", "Insufficient privileges"] {
-            assert!(!page.contains(insides), "what Graph said is for administrators: {page}");
+            assert!(!page.contains(insides), "Graph's message is for administrators: {page}");
         }
         world.simulator.clear_faults();
     }

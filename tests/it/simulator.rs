@@ -1,4 +1,4 @@
-//! The simulator over HTTP: sign-in, tokens, Graph's lists, every fault, the pages.
+//! The Entra simulator over HTTP: sign-in, tokens, Graph's lists, every fault, and its pages.
 
 mod client_assertion;
 

@@ -1,5 +1,5 @@
-//! A world for a test: a database of its own in the private Postgres, a simulated Entra, and any number of instances of
-//! the real service, talked to over HTTP by a browser that keeps cookies.
+//! The test environment: a database in the private Postgres, a simulated Entra, and instances of the real service,
+//! accessed over HTTP by a browser with cookies.
 
 mod browser;
 mod certificates;

@@ -1,4 +1,4 @@
-//! The rules of the sync, one by one: what groups become, what is left alone, what fails without harm, and what it costs.
+//! The rules of the sync: rows of groups, existing rows, partial failures, and cost.
 
 mod access;
 mod existing;

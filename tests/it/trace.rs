@@ -1,4 +1,4 @@
-//! Traces: the trace of a request in the log and at a collector, and the reference of the spans.
+//! Traces: trace IDs in the log, spans at a collector, and the documented list of spans.
 
 #[cfg(feature = "otlp")]
 mod collector;
@@ -20,7 +20,7 @@ use crate::cli::program::{CONFIG, Folder, Journey, Program, environment};
 use crate::docs::markdown::{assert_rows, document};
 use crate::support::{Answer, Browser, World};
 
-/// The trace of a proxy, as it tells of it.
+/// The trace ID that a proxy sends.
 const TRACE_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const SPAN_ID: &str = "00f067aa0ba902b7";
 
@@ -28,14 +28,14 @@ fn traceparent() -> String {
     format!("00-{TRACE_ID}-{SPAN_ID}-01")
 }
 
-/// Behind a proxy on this machine, which is what the tests then are.
+/// The configuration with this machine as a trusted proxy, which is where the tests' requests come from.
 fn behind_a_proxy() -> String {
     let config = CONFIG.replacen("metrics_listen: null", "metrics_listen: null, trusted_proxies: [127.0.0.1]", 1);
     assert_ne!(config, CONFIG);
     config
 }
 
-/// The program with a world around it, and somebody to sign in.
+/// A running program, its world, and a user.
 struct Scene {
     world: World,
     alice: ObjectId,
@@ -60,7 +60,7 @@ impl Scene {
         send(&mut Browser::new(), self.base.join(path).unwrap(), headers).await
     }
 
-    /// All the way, where the callback comes with these headers.
+    /// Completes a sign-in whose callback has these headers.
     async fn sign_in(&self, headers: &[(&'static str, &str)]) -> (Journey, Url) {
         let mut journey = Journey::begin(&self.base).await;
         let callback = journey.pick(&self.world, self.alice).await;

@@ -1,4 +1,4 @@
-//! The way back from Entra, with somebody else's answer, cookie or browser, or with one that is made up.
+//! Callbacks with another user's response, cookie or browser, or with forged ones.
 
 mod codes;
 mod cookies;

@@ -1,4 +1,4 @@
-//! Attacks on forward auth: whoever is nobody passes as nobody, and whoever is somebody as nobody else.
+//! Attacks on forward auth: unauthenticated requests are not let through, and no request passes as another user.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -26,7 +26,7 @@ impl Siege {
         browser.send(request).await
     }
 
-    /// The answer is of this status, tells nobody's identity, leads nowhere but to the sign-in, and leaves no trace.
+    /// The response has this status, reveals no identity, redirects only to the sign-in, and has no side effects.
     async fn passes_nobody(
         &mut self,
         how: &str,
@@ -42,13 +42,13 @@ impl Siege {
         for name in IDENTITY_HEADERS {
             let values: Vec<_> = answer.headers.get_all(&name).iter().collect();
             let told = values.iter().any(|value| !value.is_empty());
-            assert!(!told, "{how}: {name} tells {values:?}");
-            // What is none of our answers for a proxy need not have them.
-            assert!(status == 404 || values.len() == 1, "{how}: {name} is there {} times", values.len());
+            assert!(!told, "{how}: {name} reveals {values:?}");
+            // Responses of other routes need no forward auth headers.
+            assert!(status == 404 || values.len() == 1, "{how}: {name} occurs {} times", values.len());
         }
         for name in [LOCATION.as_str(), "x-auth-request-sign-in"] {
             let to = answer.headers.get(name).map_or("", |to| to.to_str().unwrap());
-            assert!(to.is_empty() || to == "http://127.0.0.1:1/sso/login", "{how}: {name} leads to {to}");
+            assert!(to.is_empty() || to == "http://127.0.0.1:1/sso/login", "{how}: {name} redirects to {to}");
         }
         assert!(answer.set_cookies().is_empty(), "{how}: a cookie is set");
         self.leaks_nothing(how, &answer);
@@ -75,7 +75,7 @@ async fn verify_rejects_requests_without_a_valid_session() {
     let alice = siege.alice.to_string();
 
     let mut cases = vec![
-        case("a user whom nobody signed in", "/verify", &[("x-auth-request-user", &alice)]),
+        case("a forged user header", "/verify", &[("x-auth-request-user", &alice)]),
         case("a role by header", "/verify", &[("x-auth-request-role", "proxy_admin")]),
         case("teams by header", "/verify", &[("x-auth-request-teams", "a,b")]),
         case("organizations by header", "/verify", &[("x-auth-request-organizations", "a,b")]),
@@ -167,7 +167,7 @@ async fn verify_rejects_requests_without_a_valid_session() {
     ] {
         siege.passes_nobody(how, status, &mut alices.clone(), path, &[]).await;
     }
-    assert_eq!(siege.asks(&mut alices, "/verify", &[]).await.status, 200, "Alice's own session is good");
+    assert_eq!(siege.asks(&mut alices, "/verify", &[]).await.status, 200, "Alice's own session is valid");
     siege.stands(40).await;
 }
 
@@ -201,13 +201,13 @@ async fn verify_grants_only_own_identity_and_memberships() {
         ("a name in capitals", "TEAM=GROUP"),
         ("an empty team", "team="),
         ("an empty role", "role="),
-        ("a role that there is not", "role=root"),
+        ("an unknown role", "role=root"),
         ("a known name beside an unknown one", "role=internal_user&admin=true"),
         ("a name with NUL", "team%00=GROUP"),
     ] {
         siege.passes_nobody(how, 400, &mut eves.clone(), &group(query), &[]).await;
     }
-    siege.names("whom she claims to be");
+    siege.names("forged identity headers");
     let claims: Vec<_> =
         IDENTITY_HEADERS.iter().map(|name| (name.as_str().to_owned(), siege.alice.to_string())).collect();
     let mut request = eves.request(Method::GET, siege.at("/auth/verify"));

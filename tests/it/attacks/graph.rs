@@ -1,5 +1,4 @@
-//! A Graph, or somebody in its place, that lies, and an Entra that sends us elsewhere: our tokens go nowhere, and what is
-//! no proper list is none.
+//! Forged responses from Graph and Entra: tokens are sent nowhere else, and a malformed list counts as unknown.
 
 use entra_simulator::{Endpoint, Fault, FaultRule, ObjectId, TokenKind};
 use reqwest::header::{HeaderName, HeaderValue};
@@ -8,7 +7,7 @@ use uuid::Uuid;
 
 use super::Siege;
 
-/// What is said in place of a list, and what the record of the sync has to say of it.
+/// A response in place of a list, and the reason that the sync record must contain.
 type Lie = (String, &'static str, Fault);
 
 const NO_LIST: &str = "response is invalid";
@@ -19,8 +18,8 @@ fn answer(status: u16, headers: &[(&'static str, &str)], body: impl Into<Vec<u8>
     Fault::Answer { status, headers: headers.iter().map(header).collect(), body: body.into() }
 }
 
-/// Alice, who has all her groups already, signs in while Graph tells each of these lies in place of a list. She gets
-/// in, the list is unknown, and not a row is written.
+/// Alice is in her teams already and signs in while Graph returns each of these responses in place of a list. The
+/// sign-in succeeds, the list is unknown, and no row is written.
 async fn believes_none(mut siege: Siege, at_least: usize, lists: &[Endpoint], lies: impl Fn(&Siege) -> Vec<Lie>) {
     siege.world.sign_in(&siege.service, siege.alice).await;
     let before = siege.world.traces().await;
@@ -45,9 +44,9 @@ async fn believes_none(mut siege: Siege, at_least: usize, lists: &[Endpoint], li
                 let groups = after.take_groups(siege.alice).unwrap();
                 let groups: Vec<&Value> = groups.as_object().unwrap().values().collect();
                 let known = json!({ "name": "Production LLM Evals", "assigned": true });
-                assert_eq!(groups, [&known], "{how}: her group, of which it was known before that it is assigned");
+                assert_eq!(groups, [&known], "{how}: her group, which was known to be assigned");
             } else {
-                assert_eq!(after.readings, kept, "{how}: what is kept of her groups is what was told before");
+                assert_eq!(after.readings, kept, "{how}: the stored groups are those of the last known list");
             }
             after.readings.clone_from(&before.readings);
             (after.sessions, after.runs) = (before.sessions, before.runs);
@@ -57,7 +56,11 @@ async fn believes_none(mut siege: Siege, at_least: usize, lists: &[Endpoint], li
     }
     siege.world.sign_in(&siege.service, siege.alice).await;
     let run = siege.world.last_run().await;
-    assert_eq!((&run["assigned_groups"], &run["member_of"]), (&json!("known"), &json!("known")), "and then the truth");
+    assert_eq!(
+        (&run["assigned_groups"], &run["member_of"]),
+        (&json!("known"), &json!("known")),
+        "the correct lists are known again"
+    );
     siege.stands(at_least).await;
 }
 
@@ -86,7 +89,7 @@ async fn graph_token_is_never_sent_to_another_host() {
         ];
         let said = |link: &str| match link {
             _ if link.starts_with("//") => NO_LIST,
-            // Who parses as browsers do stays at Graph's own host, which knows no such path.
+            // A browser-like URL parser stays on Graph's own host, which has no such path.
             _ if link.contains('\\') => "(404)",
             _ => "Graph's",
         };
@@ -107,7 +110,7 @@ async fn graph_token_is_never_sent_to_another_host() {
 async fn hostile_graph_list_is_unknown() {
     believes_none(Siege::new().await, 30, &LISTS, |_| {
         let (one, two) = (Uuid::new_v4(), Uuid::new_v4());
-        // Both an entry of `memberOf` and one of `appRoleAssignedTo`.
+        // Valid both as an entry of `memberOf` and of `appRoleAssignedTo`.
         let entry = |id: &str| {
             format!(
                 r##"{{"@odata.type":"#microsoft.graph.group","id":"{id}","displayName":"Eve's",
@@ -188,7 +191,7 @@ async fn non_group_objects_grant_no_membership() {
         siege.world.simulator.fault(FaultRule::on(Endpoint::MemberOf, lie));
         siege.world.sign_in(&siege.service, siege.eve).await;
         let joined = teams(&siege.world.rows().await, siege.eve);
-        assert_eq!(joined, (Vec::new(), Vec::new()), "{how} let Eve into teams and organizations");
+        assert_eq!(joined, (Vec::new(), Vec::new()), "{how} added Eve to teams or organizations");
         siege.world.simulator.clear_faults();
     }
     siege.stands(10).await;

@@ -1,5 +1,5 @@
-//! Names and addresses that whoever may name a group or a person in Entra can choose: kept as text or made harmless,
-//! never read as anything else, and in no line of the log.
+//! Malicious names and addresses, which users can choose in Entra: stored as text or sanitized, never interpreted, and
+//! never logged.
 
 use entra_simulator::ObjectId;
 use rstest::rstest;
@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use super::Siege;
 use crate::support::{Browser, LiteLlm, Native, StoreKind};
 
-/// What becomes of a name.
+/// Expected treatment of a name.
 enum Becomes {
     Itself,
     Text(&'static str),
-    /// As many of its characters as Entra allows.
+    /// Truncated to the number of characters that Entra allows.
     Cut,
     Nothing,
 }
@@ -43,35 +43,35 @@ fn names() -> Vec<(&'static str, String, Becomes)> {
         ("many alphabets", "Zürich 東京 Ελλάδα 🦀👩‍👩‍👧‍👦", Itself),
         ("from right to left", "פרויקט مشروع", Itself),
         ("letters that look like others", "Аdmіnѕ", Itself),
-        ("a blank without width", "Adm\u{200b}ins", Itself),
+        ("a zero-width space", "Adm\u{200b}ins", Itself),
         ("no character of Unicode", "Adm\u{fffe}ins\u{10ffff}", Itself),
         ("a header", "Sales\r\nSet-Cookie: entraway=1", Text("SalesSet-Cookie: entraway=1")),
         ("a line of the log", "x\n2026-01-01T00:00:00.000000Z  INFO in", Text("x2026-01-01T00:00:00.000000Z  INFO in")),
         ("a NUL", "Fin\u{0}ance", Text("Finance")),
         ("controls around it", "\u{0}\u{1}Sales\r\n\t", Text("Sales")),
-        ("controls of the second kind", "\u{7f}\u{85}Delete\u{9f}", Text("Delete")),
-        ("colours of a terminal", "Al\u{1b}[31m\u{1b}]0;x\u{7}ice", Text("Al[31m]0;xice")),
+        ("C1 controls", "\u{7f}\u{85}Delete\u{9f}", Text("Delete")),
+        ("terminal escapes", "Al\u{1b}[31m\u{1b}]0;x\u{7}ice", Text("Al[31m]0;xice")),
         ("blanks around it", "  In the middle \u{a0}", Text("In the middle")),
-        ("letters turned around", "tax\u{202e}nimda\u{202c} office", Text("taxnimda office")),
-        ("letters apart from the others", "\u{2067}a\u{2069}\u{2066}b\u{2069}\u{2069}c", Text("abc")),
+        ("bidi controls", "tax\u{202e}nimda\u{202c} office", Text("taxnimda office")),
+        ("bidi isolates", "\u{2067}a\u{2069}\u{2066}b\u{2069}\u{2069}c", Text("abc")),
         ("line ends of Unicode", "a\u{2028}b\u{2029}c", Text("abc")),
         ("ten kilobytes", &"x".repeat(10_000), Cut),
         ("ten kilobytes of crabs", &crabs, Cut),
-        ("accents upon accents", &format!("e{}", "\u{301}".repeat(5_000)), Cut),
-        ("as long as may be", &"é".repeat(256), Itself),
+        ("stacked accents", &format!("e{}", "\u{301}".repeat(5_000)), Cut),
+        ("the maximum length", &"é".repeat(256), Itself),
         ("nothing", "", Nothing),
         ("blanks alone", " \u{3000} ", Nothing),
-        ("controls alone", "\u{0}\u{1}", Nothing),
-        ("blanks without width alone", "\u{200b}\u{200d}\u{feff}", Nothing),
-        ("what turns letters around alone", "\u{202e}\u{202c}\u{200f}", Nothing),
+        ("only controls", "\u{0}\u{1}", Nothing),
+        ("only zero-width spaces", "\u{200b}\u{200d}\u{feff}", Nothing),
+        ("only bidi controls", "\u{202e}\u{202c}\u{200f}", Nothing),
         ("letters that are blank", "\u{3164}\u{2800}\u{115f}", Nothing),
-        ("marks that nobody sees", "\u{e0041}\u{e0064}\u{fe0f}", Nothing),
+        ("invisible marks", "\u{e0041}\u{e0064}\u{fe0f}", Nothing),
     ]
     .map(|(how, name, becomes)| (how, name.to_owned(), becomes))
     .into()
 }
 
-/// What is kept of it.
+/// Stored form of the name.
 fn kept(name: &str, becomes: &Becomes) -> Option<String> {
     match becomes {
         Itself => Some(name.to_owned()),
@@ -81,7 +81,7 @@ fn kept(name: &str, becomes: &Becomes) -> Option<String> {
     }
 }
 
-/// Makes a person with this name and these addresses.
+/// Creates a user with this name and these addresses.
 fn person(siege: &Siege, name: &str, upn: &str, email: Option<&str>) -> ObjectId {
     siege.world.simulator.edit(|directory| {
         directory.person(name, |person| {
@@ -91,7 +91,7 @@ fn person(siege: &Siege, name: &str, upn: &str, email: Option<&str>) -> ObjectId
     })
 }
 
-/// The person signs in, and the page they come to.
+/// Signs the user in; returns the browser and the front page.
 async fn enters(siege: &mut Siege, how: &str, person: ObjectId) -> (Browser, String) {
     siege.names(how);
     let (mut browser, callback) = siege.comes_back(person).await;
@@ -104,7 +104,7 @@ async fn enters(siege: &mut Siege, how: &str, person: ObjectId) -> (Browser, Str
     (browser, page.body)
 }
 
-/// What a browser shows of text in HTML; the text must hold nothing that a browser would take for HTML.
+/// Decodes HTML text as a browser shows it. The text must contain no markup.
 fn shown(html: &str) -> String {
     assert!(!html.contains(['<', '>', '"', '\'']), "HTML in the text {html}");
     let text = html.replace("&#60;", "<").replace("&#62;", ">").replace("&#34;", "\"").replace("&#39;", "'");
@@ -116,9 +116,9 @@ fn between<'a>(page: &'a str, from: &str, to: &str) -> &'a str {
     rest.split_once(to).unwrap_or_else(|| panic!("no {to} in {page}")).0
 }
 
-/// No line of the log may hold it.
+/// Registers the name as a secret of the log check.
 fn hide(siege: &mut Siege, name: &str) {
-    // Shorter ones stand there for other reasons.
+    // Shorter names can occur in the log for other reasons.
     if name.len() > 14 {
         siege.secrets.add("name", name);
     }
@@ -138,8 +138,8 @@ async fn invalid_email_is_not_stored_or_shown(#[values(Native, LiteLlm)] store: 
         ("two of them", "alice@contoso-sim.example,eve@evil.example", None),
         ("a script", "<script>alert(1)</script>@evil.example", None),
         ("a script in quotes", "\"<script>alert(1)</script>\"@evil.example", None),
-        ("letters turned around", "\u{202e}ecila@contoso-sim.example", None),
-        ("a blank without width", "alice\u{200b}@contoso-sim.example", None),
+        ("bidi controls", "\u{202e}ecila@contoso-sim.example", None),
+        ("a zero-width space", "alice\u{200b}@contoso-sim.example", None),
         ("no name in front", "@contoso-sim.example", None),
         ("no address", "alice", None),
         ("SQL", "o'brien'--@evil.example", Some("o'brien'--@evil.example")),
@@ -157,7 +157,7 @@ async fn invalid_email_is_not_stored_or_shown(#[values(Native, LiteLlm)] store: 
     siege.stands(15).await;
 }
 
-/// Sign-ins with each of the names.
+/// One sign-in per name.
 mod slow {
     use super::*;
 
@@ -223,7 +223,7 @@ mod slow {
             assert!(sync.contains(&format!("added to {kept}")), "{how}: {sync}");
             let before = siege.world.versions().await;
             siege.world.sign_in(&siege.service, member).await;
-            assert_eq!(siege.world.versions().await, before, "{how}: the second sign-in knows it again");
+            assert_eq!(siege.world.versions().await, before, "{how}: the second sign-in changes nothing");
             siege.world.simulator.edit(|directory| directory.remove_group(group));
             hide(&mut siege, &name);
             if kept != id {

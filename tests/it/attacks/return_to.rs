@@ -1,13 +1,13 @@
-//! Open redirects: whatever `return_to` says, the way through Entra ends under the public URL, or does not begin.
+//! Open redirects: whether or not `return_to` is accepted, a sign-in never leaves the public URL.
 
 use url::{Url, form_urlencoded};
 
 use super::Siege;
 use crate::support::Browser;
 
-/// As somebody would write them, each with a name that is itself. `HOST` is the attacker's, `OURS` the public URL's.
+/// Unencoded values; each is also the name of its case. `HOST` is the attacker's, `OURS` the public URL's.
 const TEXTS: [&str; 62] = [
-    // Another host, plainly.
+    // Another host.
     "https://HOST/",
     "http://HOST",
     "HTTPS://HOST/",
@@ -21,7 +21,7 @@ const TEXTS: [&str; 62] = [
     "HOST/sso/login",
     ".HOST",
     "@HOST",
-    // Another host, to a browser that forgives much.
+    // Another host to a lenient URL parser such as a browser's.
     "https:HOST",
     "https:/HOST",
     "http:///HOST",
@@ -50,7 +50,7 @@ const TEXTS: [&str; 62] = [
     "\u{ff0f}\u{ff0f}HOST",
     "/\u{3002}HOST",
     "https://HOST\u{2044}OURS",
-    // Another host, by way of ours.
+    // Another host that contains ours.
     "https://OURS@HOST/",
     "https://OURS:pw@HOST/",
     "https://OURS.HOST/",
@@ -61,7 +61,7 @@ const TEXTS: [&str; 62] = [
     "https://HOST%2f@OURS/",
     "//OURS@HOST/",
     "OURS:443@HOST",
-    // Another host, once the path is walked.
+    // Another host after the path is normalized.
     "/..//HOST",
     "/.//HOST",
     "/a/..//HOST",
@@ -69,14 +69,14 @@ const TEXTS: [&str; 62] = [
     "/%2e%2e//HOST",
     "/%2e//HOST",
     "/.;//HOST",
-    // No host at all.
+    // No host.
     "javascript:alert(document.cookie)",
     "JaVaScRiPt://OURS/%0aalert(1)",
     "data:text/html;base64,PHNjcmlwdD4=",
     "blob:https://HOST/1",
 ];
 
-/// As they stand in the query, percents and all.
+/// Raw query values, including percent-encoding.
 const QUERIES: [&str; 14] = [
     "%2f%2fHOST",
     "%2f%5cHOST",
@@ -115,8 +115,8 @@ async fn lead_nowhere_else(public_url: &str) {
         let begun = browser.get(login.clone()).await;
         if begun.status != 303 {
             siege.refuses(&how, (400, "return_to"), &mut browser, login).await;
-            assert!(browser.cookies.is_empty(), "{how}: an attempt was begun");
-            assert!(!begun.body.contains(&host), "{how}: the page repeats it: {}", begun.body);
+            assert!(browser.cookies.is_empty(), "{how}: a sign-in was started");
+            assert!(!begun.body.contains(&host), "{how}: the page repeats the host: {}", begun.body);
             continue;
         }
         siege.names(&how);
@@ -125,13 +125,13 @@ async fn lead_nowhere_else(public_url: &str) {
         let answer = browser.get(callback).await;
         assert_eq!(answer.status, 303, "{how}: {answer:#?}");
         siege.secrets.are_not_in(&how, answer.headers["location"].to_str().unwrap());
-        // Read as a browser would, which forgives more than we do: relative to the page at hand.
+        // Resolved relative to the page as a browser does, which is more lenient than our parser.
         let arrives = ours.join(answer.headers["location"].to_str().unwrap()).unwrap();
-        assert_eq!(arrives.origin(), ours.origin(), "{how} leads to {arrives}");
+        assert_eq!(arrives.origin(), ours.origin(), "{how} redirects to {arrives}");
         let path = arrives.path();
-        assert!(path.strip_prefix(&base).is_some_and(|rest| rest.starts_with('/')), "{how} leads to {arrives}");
-        assert!(!path.starts_with("//"), "{how} leads to {arrives}, which is a host to whoever takes its path alone");
-        assert!(answer.headers.get_all("location").iter().count() == 1, "{how}: two ways: {answer:#?}");
+        assert!(path.strip_prefix(&base).is_some_and(|rest| rest.starts_with('/')), "{how} redirects to {arrives}");
+        assert!(!path.starts_with("//"), "{how} redirects to {arrives}, whose path alone is a scheme-relative URL");
+        assert!(answer.headers.get_all("location").iter().count() == 1, "{how}: two Location headers: {answer:#?}");
     }
     siege.stands(60).await;
 }

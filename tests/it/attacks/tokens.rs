@@ -1,4 +1,4 @@
-//! Wrong ID tokens: each is refused for its own reason.
+//! Invalid ID tokens: each is rejected with its own code.
 
 mod claims;
 mod encoding;
@@ -13,17 +13,17 @@ use entra_simulator::IdToken;
 
 use super::Siege;
 
-/// What makes a token wrong.
+/// Makes a token invalid.
 type Change = Arc<dyn Fn(&mut IdToken) + Send + Sync>;
 
-/// A wrong token: what is the matter with it, the code it is refused with, and how it is made.
+/// An invalid token: the defect, the expected error code, and the change that causes it.
 type Wrong = (&'static str, &'static str, Change);
 
 fn wrong(how: &'static str, code: &'static str, change: impl Fn(&mut IdToken) + Send + Sync + 'static) -> Wrong {
     (how, code, Arc::new(change))
 }
 
-/// Tries to sign Alice in with each of the wrong tokens, and at last with a right one.
+/// Tries to sign Alice in with each invalid token, then with a valid one.
 async fn refuses_each(mut siege: Siege, at_least: usize, all: Vec<Wrong>) {
     for (how, code, change) in all {
         siege.world.simulator.next_id_token(move |token| change(token));
@@ -32,11 +32,11 @@ async fn refuses_each(mut siege: Siege, at_least: usize, all: Vec<Wrong>) {
     siege.stands(at_least).await;
 }
 
-/// Alice's sign-in as the simulator is set up now is refused with this code.
+/// Alice's sign-in with the current simulator state is rejected with this code.
 async fn refuses(siege: &mut Siege, how: &str, code: &str) {
     let (mut browser, callback) = siege.comes_back(siege.alice).await;
     siege.refuses(how, (403, code), &mut browser, callback).await;
-    // The consumed attempt stays, so that its destination is not lost.
+    // The consumed login state stays, so that its destination is not lost.
     let session = browser.cookies.keys().find(|name| !name.contains("-attempt-"));
     assert_eq!(session, None, "a token with {how} left a cookie");
 }

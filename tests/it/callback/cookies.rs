@@ -1,4 +1,4 @@
-//! The cookies themselves: what a browser is told of them.
+//! Attributes of the cookies.
 
 use reqwest::Method;
 use url::Url;
@@ -14,7 +14,7 @@ fn read(cookie: &str) -> (String, usize, Vec<String>) {
     (name.to_owned(), value.len(), attributes)
 }
 
-/// The address below a public URL, whose path (if it has one) stands in front of ours.
+/// Starts a sign-in below a public URL, whose path (if any) precedes ours.
 async fn begin(browser: &mut Browser, service: &Service, base: &str) -> (Url, Vec<String>) {
     let answer = browser.get(service.at(&format!("{base}/sso/login"))).await;
     assert_eq!(answer.status, 303, "{answer:#?}");
@@ -55,7 +55,7 @@ async fn cookie_names_and_attributes_follow_the_public_url() {
         let attributes: Vec<String> = expected.iter().map(ToString::to_string).collect();
         assert_eq!(session, (format!("{prefix}entraway"), 43, attributes), "{public_url}: no Max-Age, so no longer");
         let gone = answer.set_cookies().into_iter().map(read).find(|(_, length, _)| *length == 0).unwrap();
-        assert_eq!(gone.0, name, "{public_url}: the attempt's cookie is taken away");
+        assert_eq!(gone.0, name, "{public_url}: the login state cookie is deleted");
         assert!(gone.2.contains(&"Max-Age=0".to_owned()), "{public_url}: {gone:?}");
         assert!(expected.iter().all(|one| gone.2.contains(&(*one).to_owned())), "{public_url}: {gone:?}");
 

@@ -48,7 +48,7 @@ async fn authorization_request_has_pkce_and_nonce_and_no_secret() {
 
     let again = browser.begin(&service).await;
     for name in ["state", "nonce", "code_challenge"] {
-        assert_ne!(parameter(&again, name), sent[name], "a new {name} for each attempt");
+        assert_ne!(parameter(&again, name), sent[name], "a new {name} for each sign-in");
     }
     for secret in ["nonce", "code_challenge"] {
         let in_cookies = browser.cookies.values().any(|value| value.contains(&sent[secret]));

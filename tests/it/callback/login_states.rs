@@ -1,4 +1,4 @@
-//! Several tabs, several replicas, and the keys that they share.
+//! Sign-ins in several tabs and on several replicas, and the cookie keys that replicas share.
 
 use chrono::TimeDelta;
 use entraway::config::CookieKey;
@@ -27,7 +27,7 @@ async fn signins_in_several_tabs_finish_in_any_order() {
         assert_eq!(answer.status, 303, "tab {tab}: {answer:#?}");
         assert_eq!(browser.me(&service).await.status, 200, "after tab {tab}");
     }
-    assert_eq!(browser.cookies.keys().collect::<Vec<_>>(), ["entraway"], "all attempts are over");
+    assert_eq!(browser.cookies.keys().collect::<Vec<_>>(), ["entraway"], "all login states are deleted");
     assert_eq!(world.traces().await.sessions, 1, "each sign-in of a browser ends the session it had before");
 }
 
@@ -85,8 +85,8 @@ async fn signin_started_on_one_replica_finishes_on_another() {
         let callback = browser.pick(&world.simulator, &other, &entra, alice).await;
         let answer = browser.get(callback).await;
         assert_eq!(answer.status, 303, "with the keys {keys:?}: {answer:#?}");
-        assert_eq!(browser.me(&one).await.status, 200, "the session is good on both");
-        assert_eq!(browser.me(&other).await.status, 200, "the session is good on both");
+        assert_eq!(browser.me(&one).await.status, 200, "the session is valid on both");
+        assert_eq!(browser.me(&other).await.status, 200, "the session is valid on both");
     }
 }
 
@@ -101,7 +101,7 @@ async fn login_state_opens_only_with_the_key_that_sealed_it() {
         let entra = browser.begin(from).await;
         let callback = browser.pick(&world.simulator, to, &entra, alice).await;
         if works {
-            assert_eq!(browser.get(callback).await.status, 303, "a key that is in both lists opens");
+            assert_eq!(browser.get(callback).await.status, 303, "a key in both lists opens the cookie");
             assert_eq!(browser.me(&old).await.status, 200, "a session needs no key");
         } else {
             let answer = browser.get(callback).await;
@@ -119,7 +119,7 @@ async fn ninth_login_state_evicts_the_oldest() {
     let mut attempts = Vec::new();
     for count in 1..=12 {
         attempts.push(browser.begin(&service).await);
-        assert_eq!(browser.cookies.len(), count.min(8), "attempts after {count} begins");
+        assert_eq!(browser.cookies.len(), count.min(8), "login states after {count} sign-in starts");
         world.clock.advance(TimeDelta::seconds(1));
     }
     let id = |entra| parameter(entra, "state")[..12].to_owned();
@@ -160,5 +160,5 @@ async fn login_state_cookies_stay_below_8_kib_in_total() {
     }
     let bytes: usize = browser.cookies.iter().map(|(name, value)| name.len() + value.len()).sum();
     assert!(bytes < 8_192, "{} cookies take {bytes} bytes, more than a proxy allows", browser.cookies.len());
-    assert!(browser.cookies.len() >= 2, "the newest attempts are kept");
+    assert!(browser.cookies.len() >= 2, "the newest login states are kept");
 }

@@ -1,4 +1,4 @@
-//! Where a person is sent after the sign-in: where they were going, and nowhere else.
+//! Where a user is redirected after the sign-in: to the requested page, and to no other site.
 
 use url::form_urlencoded;
 
@@ -36,7 +36,7 @@ async fn return_to_path_is_the_destination_after_signin() {
     }
 }
 
-/// Such a link would begin a sign-in at the end of each sign-in.
+/// A link to such a page would start a new sign-in at the end of each sign-in.
 #[tokio::test]
 async fn return_to_signin_route_is_rejected() {
     let world = World::new().await;
@@ -48,7 +48,7 @@ async fn return_to_signin_route_is_rejected() {
                 let mut browser = Browser::new();
                 let answer = browser.get(service.at(&format!("{base}{}", query(&to)))).await;
                 assert_eq!((answer.status.as_u16(), answer.code().as_str()), (400, "return_to"), "{to}");
-                assert!(browser.cookies.is_empty(), "{to}: a sign-in was begun");
+                assert!(browser.cookies.is_empty(), "{to}: a sign-in was started");
             }
         }
     }
@@ -83,7 +83,7 @@ async fn return_to_other_host_or_malformed_is_rejected() {
         let mut browser = Browser::new();
         let answer = browser.get(service.at(&query(return_to))).await;
         assert_eq!((answer.status.as_u16(), answer.code().as_str()), (400, "return_to"), "{return_to:?}");
-        assert!(browser.cookies.is_empty(), "{return_to:?} began an attempt");
+        assert!(browser.cookies.is_empty(), "{return_to:?} started a sign-in");
         assert!(!answer.body.contains("evil.example"), "{return_to:?} is repeated: {}", answer.body);
     }
     let answer = Browser::new().get(service.at("/sso/login?return_to=/a&return_to=/b")).await;
@@ -125,7 +125,7 @@ async fn login_state_cookie_never_exceeds_4_kib() {
         }
         for cookie in answer.set_cookies() {
             let (pair, _) = cookie.split_once(';').unwrap();
-            assert!(pair.len() <= 4_096, "{begins}… makes a cookie of {} bytes", pair.len());
+            assert!(pair.len() <= 4_096, "{begins}… creates a cookie of {} bytes", pair.len());
         }
     }
 }

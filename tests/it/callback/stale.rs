@@ -7,7 +7,7 @@ use url::Url;
 use super::{parameter, with, without};
 use crate::support::{Answer, Browser, Service, World};
 
-/// Starts a sign-in with a destination; gives the browser and the callback's address.
+/// Starts a sign-in with a destination; returns the browser and the callback URL.
 async fn comes_back(world: &World, service: &Service, user: ObjectId) -> (Browser, Url) {
     let mut browser = Browser::new();
     let entra =
@@ -16,7 +16,7 @@ async fn comes_back(world: &World, service: &Service, user: ObjectId) -> (Browse
     (browser, callback)
 }
 
-/// The login state of an answer that sends the browser to Entra.
+/// The login state in a redirect to Entra.
 #[track_caller]
 fn state_of(answer: &Answer) -> String {
     assert_eq!(answer.status, 303, "{answer:#?}");
@@ -104,12 +104,12 @@ async fn callback_repeated_while_signed_in_redirects() {
     let signed_in = browser.cookies.clone();
 
     let back = browser.get(callback.clone()).await;
-    assert_eq!(back.location().as_str(), "http://127.0.0.1:1/", "the attempt is forgotten, so home");
+    assert_eq!(back.location().as_str(), "http://127.0.0.1:1/", "the login state is lost, so the front page");
     let stranger = with(&callback, "state", "abcdefghijkl.x");
     assert_eq!(browser.get(stranger).await.location().as_str(), "http://127.0.0.1:1/");
     browser.cookies.extend(attempt);
     let back = browser.get(callback).await;
-    assert_eq!(back.location().as_str(), DESTINATION, "where the attempt is still known");
+    assert_eq!(back.location().as_str(), DESTINATION, "the login state is still known");
     browser.cookies.retain(|name, _| signed_in.contains_key(name));
     assert_eq!(browser.cookies, signed_in, "the session is the same");
     assert_eq!(world.sessions_and_runs().await, (1, 1));
@@ -123,7 +123,7 @@ async fn callback_after_failure_keeps_the_destination() {
     let (mut browser, callback) = comes_back(&world, &service, alice).await;
     let canceled = with(&without(&callback, "code"), "error", "access_denied");
     assert_eq!(browser.get(canceled).await.code(), "canceled");
-    // Back to Entra, and an account picked after all.
+    // Back to Entra to pick an account after all.
     let page = browser.get(callback.clone()).await;
     assert_eq!((page.status.as_u16(), page.code().as_str()), (400, "attempt_used"), "{page:#?}");
     assert!(page.body.contains("return_to=%2Fteams"), "{}", page.body);

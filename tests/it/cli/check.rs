@@ -1,4 +1,4 @@
-//! `entraway check`: each thing that can be wrong has its line, its remedy and its exit code.
+//! `entraway check`: each possible problem has its line, its help and its exit code.
 
 use entra_simulator::Directory;
 use entraway::domain::StoreKind;
@@ -35,7 +35,7 @@ pub(super) async fn world_of(kind: StoreKind) -> World {
     world
 }
 
-/// Checks with this file and environment; no secret may be said, whatever comes of it.
+/// Runs `check` with this file and environment. The output must contain no secret.
 pub(crate) async fn check(world: &World, yaml: &str, env: &[(&str, String)]) -> Ended {
     let folder = Folder::new();
     let config = folder.file("entraway.yaml", yaml);
@@ -44,13 +44,13 @@ pub(crate) async fn check(world: &World, yaml: &str, env: &[(&str, String)]) -> 
     for secret in
         [DATABASE_PASSWORD, &client_secret, &world.simulator.edit(|directory| directory.client_secret.clone())]
     {
-        assert!(!ended.all().contains(secret), "a secret is told: {ended:?}");
+        assert!(!ended.all().contains(secret), "a secret is printed: {ended:?}");
     }
-    assert_eq!(ended.stderr, "", "what check finds goes to standard output");
+    assert_eq!(ended.stderr, "", "check writes only to standard output");
     ended
 }
 
-/// That there is such a line, and directly below it what to do.
+/// Asserts that the output has such a line, followed by its help.
 #[track_caller]
 pub(crate) fn assert_told(ended: &Ended, mark: &str, step: &str, found: &str, remedy: &str) {
     let lines: Vec<&str> = ended.stdout.lines().collect();
@@ -59,11 +59,11 @@ pub(crate) fn assert_told(ended: &Ended, mark: &str, step: &str, found: &str, re
     let at = at.unwrap_or_else(|| panic!("no line \"{begin}… {found} …\":\n{}", ended.stdout));
     if !remedy.is_empty() {
         let below = lines[at + 1];
-        assert!(below.starts_with("      → ") && below.contains(remedy), "{remedy:?} is no remedy in {below:?}");
+        assert!(below.starts_with("      → ") && below.contains(remedy), "{remedy:?} is not the help in {below:?}");
     }
 }
 
-/// That this one step fails and no other, and that the program says so by its exit code.
+/// Asserts that only this step fails, and that the exit code reports it.
 #[track_caller]
 pub(crate) fn assert_only_failure(ended: &Ended, step: &str, found: &str, remedy: &str) {
     assert_told(ended, "FAIL", step, found, remedy);

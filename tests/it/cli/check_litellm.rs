@@ -1,5 +1,4 @@
-//! `entraway check` and `entraway serve` with the database of a LiteLLM proxy, with what is missing there, and with the
-//! Redis of its workers.
+//! `entraway check` and `entraway serve` with a LiteLLM proxy's database, with parts of it missing, and with its Redis.
 
 use std::time::Duration;
 
@@ -20,16 +19,16 @@ const TABLES: [&str; 6] = [
     "LiteLLM_TeamMembership",
 ];
 
-/// One assigned group, and the database of a proxy with no more rights than the documentation grants.
+/// One assigned group, and a proxy's database with only the documented grants.
 async fn world() -> World {
     world_of(StoreKind::LiteLlm).await
 }
 
-/// The configuration with more team params, such as `, tags: [a]`.
+/// The configuration with additional team params, such as `, tags: [a]`.
 fn config(team_params: &str) -> String {
     let yaml =
         format!("{CONFIG}store: litellm\n").replace("tpm_limit: 10000}", &format!("tpm_limit: 10000{team_params}}}"));
-    assert!(yaml.contains(team_params), "the test's own configuration has other team params now");
+    assert!(yaml.contains(team_params), "the test's configuration no longer has these team params");
     yaml
 }
 
@@ -37,7 +36,7 @@ fn config_with_redis(url: &str, more: &str) -> String {
     format!("{}litellm:\n  redis_url: \"{url}\"\n{more}", config(""))
 }
 
-/// The environment with a database that is empty, as nobody's migrations ran there; and its superuser's address.
+/// The environment with an empty database, in which no migrations ran, and its superuser's URL.
 async fn empty_database(world: &World) -> (Vec<(&'static str, String)>, String) {
     let name = format!("{}_empty", world.database_name);
     let cluster = cluster().await;
@@ -70,7 +69,7 @@ async fn check_accepts_litellm_database_with_least_privileges() {
         assert_told(&ended, "ok", step, found, "");
     }
     assert!(!ended.stdout.contains("warn"), "{}", ended.stdout);
-    assert!(!ended.stdout.contains("LiteLLM's caches"), "nobody asked for Redis: {}", ended.stdout);
+    assert!(!ended.stdout.contains("LiteLLM's caches"), "no Redis is configured: {}", ended.stdout);
     assert_eq!(world.sessions_and_runs().await, (0, 0), "check writes no data");
 }
 
@@ -91,7 +90,7 @@ async fn check_reports_each_missing_litellm_table() {
     assert_eq!(ended.stdout.matches("FAIL  ").count(), TABLES.len(), "nothing else is wrong:\n{}", ended.stdout);
     assert_eq!(ended.code, 1);
     assert_told(&ended, "ok", "assigned groups", "1 can be read", "");
-    assert!(!has_our_schema(&url).await, "a schema was made in somebody else's database");
+    assert!(!has_our_schema(&url).await, "a schema was created in a database that is not LiteLLM's");
 }
 
 #[tokio::test]
@@ -101,12 +100,12 @@ async fn serve_exits_when_litellm_tables_are_missing() {
     let folder = Folder::new();
     let file = folder.file("entraway.yaml", &config(""));
     let program = Program::start(&folder, &["serve", "--config", &file], &env);
-    // Far less than the half minute that it waits for a database to come up.
+    // Far less than the 30 seconds that it waits for a database to start.
     let ended = program.end_within(Duration::from_secs(10)).await;
     assert_eq!(ended.code, 1, "{ended:?}");
     let errors: Vec<&str> = ended.stderr.lines().filter(|line| line.starts_with("entraway: ")).collect();
-    assert_eq!(errors.len(), 1, "one line tells what is wrong: {ended:?}");
-    assert!(ended.stderr.trim_end().ends_with(errors[0]), "and it is the last one: {ended:?}");
+    assert_eq!(errors.len(), 1, "one line reports the problem: {ended:?}");
+    assert!(ended.stderr.trim_end().ends_with(errors[0]), "it is the last line: {ended:?}");
     assert!(
         errors[0]
             .starts_with("entraway: the database's LiteLLM tables cannot be used (see docs/reference/litellm.md): "),
@@ -116,7 +115,7 @@ async fn serve_exits_when_litellm_tables_are_missing() {
         assert_eq!(errors[0].matches(&format!("missing table public.\"{table}\"")).count(), 1, "{table}: {errors:?}");
     }
     assert!(!ended.all().contains("retrying for") && !ended.all().contains(DATABASE_PASSWORD), "{ended:?}");
-    assert!(!has_our_schema(&url).await, "a schema was made in somebody else's database");
+    assert!(!has_our_schema(&url).await, "a schema was created in a database that is not LiteLLM's");
 }
 
 #[tokio::test]
@@ -170,7 +169,7 @@ async fn check_fails_when_default_organization_is_missing() {
     let remedy = "Create it, or correct default_team_params.organization_id";
     assert_only_failure(&ended, "default organization", found, remedy);
 
-    // Where each team has an organization of its own, nobody needs it.
+    // Not needed if each team has its own organization.
     let ended = check(&world, &yaml, &environment(&world)).await;
     let found = "default_team_params.organization_id: has no effect with entra_groups_also_create_orgs";
     assert_told(&ended, "warn", "configuration", found, "");
@@ -317,7 +316,7 @@ mod slow {
             let ended = check(&world, &config_with_redis(&url, ""), &environment(&world)).await;
             assert_told(&ended, "warn", "LiteLLM's caches", found, remedy);
             assert_ready(&ended);
-            assert!(!ended.all().contains(secret), "the password of Redis is told: {ended:?}");
+            assert!(!ended.all().contains(secret), "the Redis password is printed: {ended:?}");
         }
     }
 }

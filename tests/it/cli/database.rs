@@ -1,4 +1,4 @@
-//! A database that cannot be used: what is wrong and what to do, once, and never that a pool timed out.
+//! Unusable databases: the cause and the fix are reported once, never only as a pool timeout.
 
 use std::fs;
 
@@ -12,14 +12,14 @@ use super::check::{assert_only_failure, check, world_of};
 use super::program::{CONFIG, DATABASE_PASSWORD, Ended, Folder, Journey, Program, environment, run, with};
 use crate::support::{Native, World};
 
-/// A way in which no connection comes about.
+/// A reason why no connection can be opened.
 struct Case {
     url: String,
     found: &'static str,
     remedy: &'static str,
 }
 
-/// A cluster of its own, since it asks for passwords.
+/// Has its own cluster, which requires passwords.
 struct Scene {
     world: World,
     cluster: PrivateCluster,
@@ -76,7 +76,7 @@ impl Scene {
 fn tells_no_secret_and_no_time_out(ended: &Ended) {
     let all = ended.all();
     for hidden in [DATABASE_PASSWORD, "wr0ng", "timed out"] {
-        assert!(!all.contains(hidden), "{hidden:?} is told: {ended:?}");
+        assert!(!all.contains(hidden), "{hidden:?} is printed: {ended:?}");
     }
 }
 
@@ -92,7 +92,7 @@ async fn sessions_command_fails_with_the_remedy() {
     tells_no_secret_and_no_time_out(&ended);
 }
 
-/// A service at work: its database goes away under it, and many requests meet that.
+/// The database of a running service stops while it serves many requests.
 #[tokio::test]
 async fn outage_is_logged_once_with_its_reason() {
     let world = World::new().await;
@@ -112,10 +112,10 @@ async fn outage_is_logged_once_with_its_reason() {
     let errors: Vec<&serde_json::Value> = log.iter().filter(|line| line["level"] == "ERROR").collect();
     let reason = "is not currently accepting connections";
     let told = errors.iter().filter(|line| line["error"].to_string().contains(reason)).count();
-    // A connection that broke is another failure than that there is none.
+    // A broken connection is a different failure than none.
     assert!(told == 1 && errors.len() <= 2, "{errors:#?}");
     let answered = log.iter().filter(|line| line["message"] == "answered" && line["status"] == 503).count();
-    assert_eq!(answered, 7, "each request has its line all the same: {ended:?}");
+    assert_eq!(answered, 7, "each request still has its line: {ended:?}");
     tells_no_secret_and_no_time_out(&ended);
 }
 
@@ -126,7 +126,7 @@ async fn exhausted_pool_error_names_max_connections() {
     store.ready().await.unwrap();
     let mut lock = world.pool.begin().await.unwrap();
     sqlx::raw_sql("lock table entraway.sessions in access exclusive mode").execute(&mut *lock).await.unwrap();
-    // The first has the one connection and waits for the lock; the second waits for the connection.
+    // The first holds the only connection and waits for the lock; the second waits for the connection.
     let (_, second) = tokio::join!(store.delete_expired(Clock::system().now(), TimeDelta::hours(1)), async {
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
         let second = store.version().await;
@@ -137,7 +137,7 @@ async fn exhausted_pool_error_names_max_connections() {
     assert!(second.unwrap_err().help().unwrap().contains("database.max_connections"));
 }
 
-/// Waits for time-outs.
+/// Tests that wait for timeouts.
 mod slow {
     use super::*;
 
@@ -151,7 +151,7 @@ mod slow {
         }
     }
 
-    /// Both wait for half a minute, try again all the time, and tell a reason once.
+    /// Both commands retry for 30 seconds and report each reason once.
     #[tokio::test]
     async fn serve_and_migrate_log_connection_failure_once() {
         let scene = Scene::new().await;

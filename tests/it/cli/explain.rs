@@ -1,4 +1,4 @@
-//! `entraway explain`: why somebody is in a team, and why not in another one.
+//! `entraway explain`: why a user is in a team, or is not.
 
 use entraway::domain::StoreKind;
 use rstest::rstest;
@@ -42,7 +42,7 @@ async fn explain_command_answers_from_the_database_alone(#[values(Native, LiteLl
         &format!("  team Production LLM Evals ({evals})\n    Added by Entraway at a sign-in"),
         &format!("  organization Production LLM Evals ({evals})\n    Added by Entraway at a sign-in"),
     ] {
-        assert!(told.stdout.contains(line), "it does not say {line:?}:\n{}", told.stdout);
+        assert!(told.stdout.contains(line), "the output does not contain {line:?}:\n{}", told.stdout);
     }
     assert!(!told.stdout.contains("Why not in") && !told.stdout.contains("Member of"), "{}", told.stdout);
 
@@ -57,8 +57,8 @@ async fn explain_command_answers_from_the_database_alone(#[values(Native, LiteLl
         let (answered, _) = answered.split_once("\nRole\n").unwrap();
         assert!(answered.contains(answer), "of {team}: {answered}");
     }
-    assert_eq!(world.versions().await, before, "it only reads");
-    assert_eq!(world.simulator.requests().len(), 0, "nothing is asked of Entra");
+    assert_eq!(world.versions().await, before, "it writes nothing");
+    assert_eq!(world.simulator.requests().len(), 0, "no requests to Entra");
 }
 
 #[tokio::test]

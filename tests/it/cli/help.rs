@@ -1,4 +1,4 @@
-//! What the program says about itself.
+//! `--help` and `--version`.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use entraway::cli::Cli;
 
 use super::program::{Folder, run};
 
-/// The arguments of a command and of all commands below it.
+/// The arguments of a command and of all its subcommands.
 fn paths(command: &clap::Command, above: &[String]) -> Vec<Vec<String>> {
     let nested = command.get_subcommands().flat_map(|nested| {
         let path = [above, &[nested.get_name().to_owned()]].concat();
@@ -16,7 +16,7 @@ fn paths(command: &clap::Command, above: &[String]) -> Vec<Vec<String>> {
     [above.to_vec()].into_iter().chain(nested).collect()
 }
 
-/// The text without the folder of cargo's target, which the environment can set, and without white space at the ends of lines.
+/// The text without cargo's target directory, which the environment can set, and without trailing white space.
 fn portable(help: &str) -> String {
     let line = |line: &str| match line.split_once("[default: ") {
         Some((indent, folder)) if folder.ends_with("/litellm-schema/migrations]") => {

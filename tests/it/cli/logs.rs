@@ -1,5 +1,5 @@
-//! What the log holds, at its most talkative: enough to find every failure by its request id, and nothing that opens a
-//! door or names a person.
+//! The log at its most verbose level: every failure can be found by its request ID, and no secrets or personal data
+//! occur.
 
 use std::collections::BTreeMap;
 use std::net::TcpStream;
@@ -15,11 +15,11 @@ use super::redis::REDIS_PASSWORD;
 use crate::support::redis::free_port;
 use crate::support::{Answer, Secrets, World, no_address_is_in};
 
-/// Everything that happened, and must not be in the log.
+/// Everything that happened, and what must not be in the log.
 #[derive(Default)]
 struct Happened {
     secrets: Secrets,
-    /// Request ids with the status of the answer.
+    /// Request IDs with the status of the response.
     requests: BTreeMap<String, StatusCode>,
 }
 
@@ -33,10 +33,10 @@ impl Happened {
     fn answered(&mut self, answer: &Answer, status: u16) {
         assert_eq!(answer.status, status, "{answer:#?}");
         let id = answer.headers["x-request-id"].to_str().unwrap().to_owned();
-        assert!(self.requests.insert(id, answer.status).is_none(), "each request has an id of its own");
+        assert!(self.requests.insert(id, answer.status).is_none(), "each request has its own ID");
     }
 
-    /// Follows a person to Entra and back, up to the callback's answer.
+    /// Follows a user to Entra and back, up to the callback's response.
     async fn sign_in(&mut self, world: &World, base: &Url, person: ObjectId, status: u16) -> (Journey, Url, Answer) {
         let mut journey = Journey::begin(base).await;
         self.begun(&journey);
@@ -92,7 +92,7 @@ async fn the_log_is_clean(kind: StoreKind, yaml: &str) -> Ended {
     assert_eq!(ended.code, 0);
     assert_eq!(ended.stdout, "", "the log goes to standard error");
     let log = ended.log();
-    assert!(log.iter().any(|line| line["level"] == "DEBUG"), "the log was not at its most talkative");
+    assert!(log.iter().any(|line| line["level"] == "DEBUG"), "the log was not at its most verbose level");
     happened.secrets.are_not_in("the log", &ended.stderr);
     no_address_is_in("the log", &ended.stderr);
     assert_requests_told(&log, &happened);
@@ -106,7 +106,7 @@ async fn all_goes_well(world: &World, base: &Url, alice: ObjectId, happened: &mu
         happened.answered(&answer, if path.starts_with("/sso") { 303 } else { 200 });
         happened.secrets.add_cookies(&journey.browser);
     }
-    // Addresses in paths and in queries, of pages that are there and of some that are not.
+    // Personal data in paths and queries, of existing and of missing pages.
     for (path, status) in [
         ("/teams", 200),
         ("/syncs", 200),
@@ -120,7 +120,7 @@ async fn all_goes_well(world: &World, base: &Url, alice: ObjectId, happened: &mu
     ] {
         happened.answered(&journey.browser.get(base.join(path).unwrap()).await, status);
     }
-    // The same code once more: the attempt is over, and the browser is signed in.
+    // The same code again: the login state is consumed, and the browser is signed in.
     happened.answered(&journey.browser.get(callback).await, 303);
     let logout = journey.browser.request(Method::POST, base.join("/sso/logout").unwrap());
     let answer = journey.browser.send(logout.header("Sec-Fetch-Site", "same-origin")).await;
@@ -128,7 +128,7 @@ async fn all_goes_well(world: &World, base: &Url, alice: ObjectId, happened: &mu
 }
 
 async fn entra_says_no(world: &World, base: &Url, alice: ObjectId, happened: &mut Happened) {
-    // A token that answers another attempt, and one that is none at all.
+    // A token for another login state, and a text that is not a token.
     world.simulator.next_id_token(|token| _ = token.claims.insert("nonce".to_owned(), json!("another")));
     let (_, _, answer) = happened.sign_in(world, base, alice, 403).await;
     assert!(answer.body.contains("id_token_nonce"), "{answer:#?}");
@@ -136,7 +136,7 @@ async fn entra_says_no(world: &World, base: &Url, alice: ObjectId, happened: &mu
     happened.sign_in(world, base, alice, 403).await;
     world.simulator.clear_faults();
 
-    // Descriptions that name people, as Entra's do.
+    // Error descriptions with personal data, like Entra's.
     let described = "AADSTS50020: User account 'eve@evil.example' from identity provider 'live.com' does not exist";
     for (error, status) in [("access_denied", 403), ("invalid_request", 403), ("server_error", 503)] {
         let mut journey = Journey::begin(base).await;
@@ -167,7 +167,7 @@ async fn graph_says_no(world: &World, base: &Url, alice: ObjectId, happened: &mu
         }
     }
     world.simulator.clear_faults();
-    // The app's own token is refused: a warning, and no failure of the request.
+    // The app-only token is rejected: a warning, and no failure of the request.
     let fault =
         FaultRule::on(Endpoint::Token, Fault::Entra(EntraError::new("invalid_client", 7_000_222, "a@b.example")));
     world.simulator.fault(fault.token(TokenKind::AppOnly));
@@ -180,7 +180,7 @@ async fn the_browser_is_wrong(world: &World, base: &Url, alice: ObjectId, happen
     happened.begun(&journey);
     let callback = journey.pick(world, alice).await;
     happened.secrets.add_callback(&callback);
-    // Somebody else's browser, a code twice, no code, an address for afterwards that leads elsewhere.
+    // Another browser, a reused code, no code, and a `return_to` that leads elsewhere.
     let mut other = Journey::begin(base).await;
     happened.begun(&other);
     happened.answered(&other.browser.get(callback.clone()).await, 400);
@@ -190,7 +190,7 @@ async fn the_browser_is_wrong(world: &World, base: &Url, alice: ObjectId, happen
     happened.answered(&journey.browser.get(journey.answer(&[])).await, 400);
     for (path, status) in [
         ("/sso/login?return_to=https://evil.example/me@home", 400),
-        // Where there are pages, whoever is not signed in is not told whether there is this one.
+        // Without a session, a request does not learn whether this page exists.
         ("/people/alice.arden@contoso-sim.example", 401),
         ("/people/alice.arden%40contoso-sim.example", 401),
         ("/people?search=alice.arden@contoso-sim.example", 401),
@@ -212,31 +212,31 @@ fn assert_requests_told(log: &[Value], happened: &Happened) {
     for (request, status) in &happened.requests {
         let lines: Vec<&Value> = log.iter().filter(|line| id(line).as_ref() == Some(request)).collect();
         let answered: Vec<&&Value> = lines.iter().filter(|line| line["message"] == "answered").collect();
-        assert_eq!(answered.len(), 1, "one line for the answer {status} to request {request}: {lines:#?}");
+        assert_eq!(answered.len(), 1, "one line for the response {status} to request {request}: {lines:#?}");
         assert_eq!(answered[0]["status"], status.as_u16(), "{answered:#?}");
         let loud = lines.iter().filter(|line| line["level"] == "WARN" || line["level"] == "ERROR").count();
         if status.is_client_error() || status.is_server_error() {
             let expected = match status.as_u16() {
-                // How everybody begins: nothing to be told aloud.
+                // Every sign-in starts with a 401, so it is logged at debug level.
                 401 => "DEBUG",
-                // Anybody causes these.
+                // Any client can cause these.
                 404 => "INFO",
                 ..500 => "WARN",
                 _ => "ERROR",
             };
             let times = usize::from(expected == "WARN" || expected == "ERROR");
-            assert_eq!(loud, times, "request {request} failed with {status}, which is told so often: {lines:#?}");
+            assert_eq!(loud, times, "request {request} failed with {status}, which is logged this often: {lines:#?}");
             let failure = lines.iter().find(|line| line["code"].is_string()).expect("a code");
             assert_eq!(failure["level"], expected, "{failure:#}");
             assert_eq!(failure["path"], answered[0]["path"], "the failure's own line has the path: {failure:#}");
         }
     }
     for line in log.iter().filter(|line| line["message"] == "answered" || line["message"] == "signed in") {
-        assert!(id(line).is_some_and(|id| id.len() == 36), "a line of a request without its id: {line:#}");
+        assert!(id(line).is_some_and(|id| id.len() == 36), "a request's log line without its ID: {line:#}");
     }
     let unknown = log.iter().filter(|line| line["message"].to_string().contains("failed to read a list of groups"));
-    assert!(unknown.clone().count() >= 6, "Graph's refusals are told");
-    assert!(unknown.clone().all(|line| id(line).is_some()), "by the sign-in that they happened in");
+    assert!(unknown.clone().count() >= 6, "Graph's errors are logged");
+    assert!(unknown.clone().all(|line| id(line).is_some()), "each has the request ID of its sign-in");
 }
 
 #[tokio::test]
@@ -252,14 +252,14 @@ async fn human_log_has_no_color_without_a_terminal() {
     assert!(ended.stderr.contains(" INFO "), "{}", ended.stderr);
 }
 
-/// The log at a level while a page that is not there is asked for, a sign-in fails, and Microsoft is away; with the
-/// request IDs of the three answers.
+/// Requests a missing page, fails a sign-in, and makes Microsoft unavailable. Returns the log at this level and the
+/// request IDs of the three responses.
 async fn log_at(level: &str) -> (Vec<Value>, [String; 3]) {
     let world = World::new().await;
     let folder = Folder::new();
     let config = folder.file("entraway.yaml", CONFIG);
     let args = ["serve", "--config", &config, "--log-level", level, "--log-format", "json"];
-    // Below "info" no line says that the program is ready, and where.
+    // Below "info", no line reports the address on which the program listens.
     let listen = format!("127.0.0.1:{}", free_port());
     let base = Url::parse(&format!("http://{listen}")).unwrap();
     let mut program = Program::start(&folder, &args, &with(environment(&world), "LISTEN", &listen));
@@ -289,7 +289,7 @@ async fn log_lines_carry_the_request_id_at_every_level() {
         let expected = if level == "error" { Vec::new() } else { line("WARN", "/sso/callback") };
         assert_eq!(lines_of(&failed), expected, "{level}: {log:#?}");
         let expected = if level == "info" { line("INFO", "/no/such/page") } else { Vec::new() };
-        assert_eq!(lines_of(&missing), expected, "{level}: a page that is not there is no warning: {log:#?}");
+        assert_eq!(lines_of(&missing), expected, "{level}: a missing page is no warning: {log:#?}");
     }
 }
 
@@ -304,12 +304,12 @@ mod slow {
     #[tokio::test]
     async fn log_has_no_secret_or_email_with_litellm_store_and_redis() {
         let redis = redis::start();
-        // The second one is out of reach, which is told at each sign-in that writes.
+        // The second one is unreachable, which each sign-in that writes reports.
         for url in [address(redis.port), address(1)] {
             let yaml = format!("{CONFIG}store: litellm\nlitellm: {{redis_url: \"{url}\"}}\n");
             let ended = the_log_is_clean(StoreKind::LiteLlm, &yaml).await;
             let told = ended.log().iter().any(|line| line.to_string().contains("Redis cannot be reached"));
-            assert_eq!(told, url == address(1), "the Redis at {url} is told of: {ended:?}");
+            assert_eq!(told, url == address(1), "the Redis at {url} is reported: {ended:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `entraway migrate`: an empty database, an older one, a newer one, a foreign one, and several programs at once.
+//! `entraway migrate`: an empty, an older, a newer and a foreign database, and several programs at once.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use sqlx::{AssertSqlSafe, PgPool};
 use super::program::{CONFIG, DATABASE_PASSWORD, Ended, Folder, Journey, Program, environment, run, with};
 use crate::support::{LiteLlm, Native, StoreKind, World};
 
-/// The migrations of this version, the oldest first.
+/// The migrations of this version, oldest first.
 fn known() -> Vec<i64> {
     sqlx::migrate!().iter().map(|migration| migration.version).collect()
 }
 
-/// A database in which Entraway never ran, and may make its schema; and a folder with the configuration.
+/// A database in which Entraway never ran but may create its schema, and a folder with the configuration.
 async fn never_served(store: StoreKind) -> (World, Folder, String) {
     let world = World::of(store).await;
     define(&world, "drop schema entraway cascade").await;
@@ -39,7 +39,7 @@ async fn migrate(world: &World, folder: &Folder, config: &str) -> Ended {
     run(folder, &["migrate", "--config", config], &environment(world)).await
 }
 
-/// The one line that it says, where all went well.
+/// The single line that a successful run prints.
 #[track_caller]
 fn line(ended: &Ended) -> &str {
     assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{ended:?}");
@@ -90,7 +90,7 @@ async fn migrate_upgrades_older_tables_and_keeps_rows(#[values(Native, LiteLlm)]
     assert_eq!(alias, "A");
 }
 
-/// The tables as the oldest version makes them.
+/// Creates the tables of the oldest version.
 async fn of_the_oldest_version(world: &World) -> PgPool {
     let pool = PgPool::connect(&world.database).await.unwrap();
     sqlx::raw_sql("create schema entraway").execute(&pool).await.unwrap();
@@ -155,7 +155,7 @@ async fn migrate_creates_nothing_when_litellm_column_is_missing() {
     assert!(ended.stderr.contains("missing column LiteLLM_TeamTable.admins"), "{ended:?}");
     let made: bool =
         sqlx::query_scalar("select to_regnamespace('entraway') is not null").fetch_one(&world.pool).await.unwrap();
-    assert!(!made, "a schema was made in a database that cannot be served");
+    assert!(!made, "a schema was created in a database that cannot be served");
 }
 
 #[tokio::test]
@@ -167,7 +167,7 @@ async fn migrate_reports_missing_create_privilege() {
     assert!(ended.stderr.contains("the schema entraway does not exist and could not be created"), "{ended:?}");
 }
 
-/// Those of a service are cut after ten seconds, which is too short for an index on many rows.
+/// A service's statements time out after ten seconds, which is too short for an index on many rows.
 #[tokio::test]
 async fn migrate_has_a_lock_timeout_and_no_statement_timeout() {
     let (world, folder, config) = never_served(Native).await;
@@ -184,8 +184,8 @@ async fn migrate_has_a_lock_timeout_and_no_statement_timeout() {
     line(&migrate(&world, &folder, &config).await);
     let seen: Vec<String> =
         sqlx::query_scalar("select distinct setting from public.seen order by 1").fetch_all(&world.pool).await.unwrap();
-    // Where every sign-in would wait behind a table that is to be changed, it waits shorter.
-    assert_eq!(json!(seen), json!(["0 3s", "0 8s"]), "the time-outs under which tables were made");
+    // The lock timeout is shorter, because every sign-in queues behind a table that waits to be altered.
+    assert_eq!(json!(seen), json!(["0 3s", "0 8s"]), "the timeouts under which tables were created");
 }
 
 #[tokio::test]
@@ -201,10 +201,10 @@ async fn migrate_waits_for_the_database_until_sigterm() {
     assert!(!ended.all().contains(DATABASE_PASSWORD), "{ended:?}");
 }
 
-/// Older ones came before there was a version that could go on beside them.
+/// Older versions did not support rolling upgrades.
 const FIRST_VERSION: i64 = 20_261_126_000_001;
 
-/// The first statement that takes something away which the version before may read or call.
+/// The first statement that removes something which the previous version may read or call.
 fn takes_away(sql: &str) -> Option<String> {
     let code: Vec<&str> = sql.lines().map(|line| line.split("--").next().unwrap()).collect();
     let code = code.join(" ").to_lowercase();
@@ -245,7 +245,7 @@ fn migrations_remove_nothing_the_previous_version_uses() {
         assert_eq!(
             takes_away(migration.sql.as_str()),
             None,
-            "{} {}: replicas of the version before go on beside it: expand now, contract a version later",
+            "{} {}: replicas of the previous version still run: expand now, contract one version later",
             migration.version,
             migration.description
         );

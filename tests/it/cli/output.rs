@@ -1,4 +1,4 @@
-//! Output that cannot be written: a reader that closed the pipe, as `head` does, and a full disk.
+//! Output that cannot be written: a closed pipe, as with `head`, and a full disk.
 
 use std::fs::{File, OpenOptions};
 use std::process::{Command, Output, Stdio};
@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 use super::program::{CONFIG, Folder, environment};
 use crate::support::{Native, World};
 
-/// A pipe whose reader is gone.
+/// A pipe whose reader is closed.
 fn closed_pipe() -> Stdio {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
@@ -21,7 +21,7 @@ fn command(folder: &Folder, args: &[&str], env: &[(&str, String)]) -> Command {
     command
 }
 
-/// Runs it on a thread of its own: the world's simulator answers on ours.
+/// Runs the command on its own thread, because the simulator runs on the test's.
 async fn ended(mut command: Command) -> Output {
     tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }
@@ -52,7 +52,7 @@ async fn subcommands_exit_silently_when_stdout_is_closed() {
         assert_eq!((ended.status.code(), &*said), (Some(141), ""), "entraway {}", args.join(" "));
     }
     let left: i64 = sqlx::query_scalar("select count(*) from entraway.sessions").fetch_one(&world.pool).await.unwrap();
-    assert_eq!(left, 0, "`sessions revoke` did its work all the same");
+    assert_eq!(left, 0, "`sessions revoke` still revoked the sessions");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The program as another process: its folder, its environment, what it says, how it ends; and a sign-in through it.
+//! The program as a separate process: its folder, environment, output and exit code; and a sign-in through it.
 
 use std::fs;
 use std::io::Read;
@@ -21,10 +21,10 @@ use url::Url;
 
 use crate::support::{Answer, Browser, World};
 
-/// In the database's address. The private Postgres asks for no password, and takes any.
+/// Password in the database URL. The private Postgres uses trust authentication and accepts any.
 pub(crate) const DATABASE_PASSWORD: &str = "db-Passw0rd-S3cret";
 
-/// A folder for one program's configuration and temporary files, gone with the test.
+/// A folder for one program's configuration and temporary files. Deleted with the test.
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {
@@ -33,7 +33,7 @@ impl Folder {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = PathBuf::from(format!("/tmp/entraway-cli-{}-{number}", std::process::id()));
         fs::create_dir(&path).unwrap();
-        // Started by root, the demo's Postgres runs as another user, who has to get in.
+        // If started by root, the demo's Postgres runs as another user, which needs access.
         fs::set_permissions(&path, fs::Permissions::from_mode(0o1777)).unwrap();
         Self(path)
     }
@@ -42,7 +42,7 @@ impl Folder {
         &self.0
     }
 
-    /// Writes a file; gives its path.
+    /// Writes a file; returns its path.
     pub(crate) fn file(&self, name: &str, text: &str) -> String {
         let path = self.0.join(name);
         fs::write(&path, text).unwrap();
@@ -56,10 +56,10 @@ impl Drop for Folder {
     }
 }
 
-/// How a program ended, and all it said.
+/// The exit code and the output of a program.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    /// As a shell has it: 128 and the signal's number where one ended it.
+    /// As in a shell: 128 plus the signal number if a signal ended it.
     pub(crate) code: i32,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
@@ -70,15 +70,15 @@ impl Ended {
         self.stdout.clone() + &self.stderr
     }
 
-    /// The log, a line at a time. Each of them has to be JSON.
+    /// The lines of the log. Each must be JSON.
     #[track_caller]
     pub(crate) fn log(&self) -> Vec<Value> {
-        let read = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("no JSON ({error}): {line}"));
+        let read = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("not JSON ({error}): {line}"));
         self.stderr.lines().map(read).collect()
     }
 }
 
-/// A program at work, in a process group of its own, as a shell would start it.
+/// A running program in its own process group, as a shell would start it.
 pub(crate) struct Program {
     process: Child,
     said: [Arc<Mutex<Vec<u8>>>; 2],
@@ -86,7 +86,7 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Starts it in a folder, with this environment and no other.
+    /// Starts it in a folder, with this environment only.
     pub(crate) fn start(folder: &Folder, args: &[&str], env: &[(&str, String)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_entraway"));
         command
@@ -99,7 +99,7 @@ impl Program {
         Self::spawn(command)
     }
 
-    /// Starts another command, which becomes the program.
+    /// Starts another command that executes the program.
     pub(crate) fn spawn(mut command: Command) -> Self {
         let mut process = command
             .stdin(Stdio::null())
@@ -126,7 +126,7 @@ impl Program {
         String::from_utf8_lossy(&self.said[1].lock().unwrap()).into_owned()
     }
 
-    /// Waits until this gives something; says what the program said if it does not.
+    /// Waits until `look` returns a value; panics with the program's output if it does not.
     pub(crate) async fn until<T>(&mut self, what: &str, mut look: impl FnMut(&Self) -> Option<T>) -> T {
         let start = Instant::now();
         loop {
@@ -135,18 +135,18 @@ impl Program {
             }
             let ended = self.process.try_wait().unwrap();
             if ended.is_some() || start.elapsed() > Duration::from_secs(30) {
-                // What it said last may still be on its way to us.
+                // The last output may not have arrived yet.
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 let found = look(self);
                 return found.unwrap_or_else(|| {
-                    panic!("no {what}; ended: {ended:?}; it said\n{}\n{}", self.stdout(), self.stderr())
+                    panic!("no {what}; ended: {ended:?}; output:\n{}\n{}", self.stdout(), self.stderr())
                 });
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
-    /// The address that a service logs when it is ready.
+    /// The URL that a service logs when it is ready.
     pub(crate) async fn ready(&mut self) -> Url {
         let listen = self
             .until("line \"ready for sign-ins\"", |program| {
@@ -165,14 +165,14 @@ impl Program {
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success(), "{kill}");
     }
 
-    /// Waits for the end, but no longer than this.
+    /// Waits for the exit, at most this long.
     pub(crate) async fn end_within(mut self, limit: Duration) -> Ended {
         let start = Instant::now();
         let status = loop {
             if let Some(status) = self.process.try_wait().unwrap() {
                 break status;
             }
-            assert!(start.elapsed() < limit, "not ended within {limit:?}\n{}\n{}", self.stdout(), self.stderr());
+            assert!(start.elapsed() < limit, "still running after {limit:?}\n{}\n{}", self.stdout(), self.stderr());
             tokio::time::sleep(Duration::from_millis(5)).await;
         };
         for reader in std::mem::take(&mut self.readers) {
@@ -182,7 +182,7 @@ impl Program {
         Ended { code, stdout: self.stdout(), stderr: self.stderr() }
     }
 
-    /// Asks it to end as a container's runtime does.
+    /// Sends SIGTERM, as a container runtime does.
     pub(crate) async fn terminate(self) -> Ended {
         self.signal("TERM");
         self.end_within(Duration::from_secs(10)).await
@@ -191,7 +191,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // Gone already, as a rule.
+        // It has usually exited already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -207,12 +207,12 @@ fn gather(mut from: impl Read + Send + 'static, to: &Arc<Mutex<Vec<u8>>>) -> Joi
     })
 }
 
-/// Runs a command to its end.
+/// Runs a command until it exits.
 pub(crate) async fn run(folder: &Folder, args: &[&str], env: &[(&str, String)]) -> Ended {
     Program::start(folder, args, env).end_within(Duration::from_secs(40)).await
 }
 
-/// A configuration of which every value comes from the environment.
+/// A configuration that takes every value from the environment.
 pub(crate) const CONFIG: &str = r#"
 server: {public_url: "http://127.0.0.1:1", listen: "${LISTEN}", metrics_listen: null}
 database: {url: "${DB}", max_connections: 4}
@@ -231,7 +231,7 @@ litellm_settings:
   default_internal_user_params: {user_role: internal_user, max_budget: 10, budget_duration: 30d}
 "#;
 
-/// The environment that `CONFIG` names.
+/// The environment variables that `CONFIG` uses.
 pub(crate) fn environment(world: &World) -> Vec<(&'static str, String)> {
     let directory = world.simulator.edit(|directory| directory.clone());
     vec![
@@ -248,43 +248,43 @@ pub(crate) fn environment(world: &World) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// With one value changed.
+/// Changes one value.
 pub(crate) fn with(mut env: Vec<(&'static str, String)>, name: &str, value: &str) -> Vec<(&'static str, String)> {
     env.iter_mut().find(|(known, _)| *known == name).unwrap().1 = value.into();
     env
 }
 
-/// The database's address, with a password in it.
+/// The database URL with a password.
 pub(crate) fn database(world: &World) -> String {
     let address = world.database.replacen('@', &format!(":{DATABASE_PASSWORD}@"), 1);
     assert!(address.contains(DATABASE_PASSWORD), "{address}");
     address
 }
 
-/// A person on the way through Entra and back.
+/// A user's sign-in through Entra.
 pub(crate) struct Journey {
     pub(crate) browser: Browser,
-    /// Where Entraway sent the browser to.
+    /// Entra's URL to which the browser was redirected.
     pub(crate) entra: Url,
     base: Url,
 }
 
 impl Journey {
-    /// As far as Entra's door.
+    /// Starts a sign-in and stops at Entra.
     pub(crate) async fn begin(base: &Url) -> Self {
         let mut browser = Browser::new();
         let answer = browser.get(base.join("/sso/login").unwrap()).await;
-        assert_eq!(answer.status, 303, "the sign-in did not begin: {answer:#?}");
+        assert_eq!(answer.status, 303, "the sign-in did not start: {answer:#?}");
         Self { browser, entra: answer.location(), base: base.clone() }
     }
 
-    /// What a parameter of Entra's address holds.
+    /// A parameter of Entra's URL.
     pub(crate) fn asked(&self, name: &str) -> String {
         let found = self.entra.query_pairs().find(|(key, _)| key == name);
         found.unwrap_or_else(|| panic!("no {name} in {}", self.entra)).1.into_owned()
     }
 
-    /// Picks the person; gives the callback's address at this very program.
+    /// Picks the user; returns the callback URL of this program.
     pub(crate) async fn pick(&self, world: &World, person: ObjectId) -> Url {
         let answer =
             self.browser.request(Method::GET, world.simulator.pick_url(&self.entra, person)).send().await.unwrap();
@@ -294,14 +294,14 @@ impl Journey {
         callback
     }
 
-    /// The callback with these parameters, and this attempt's `state`.
+    /// The callback URL with these parameters and the `state` of this sign-in.
     pub(crate) fn answer(&self, parameters: &[(&str, &str)]) -> Url {
         let mut callback = self.base.join("/sso/callback").unwrap();
         callback.query_pairs_mut().extend_pairs(parameters).append_pair("state", &self.asked("state"));
         callback
     }
 
-    /// All the way.
+    /// Completes the sign-in.
     pub(crate) async fn whole(world: &World, base: &Url, person: ObjectId) -> (Self, Answer) {
         let mut journey = Self::begin(base).await;
         let callback = journey.pick(world, person).await;

@@ -1,4 +1,4 @@
-//! `entraway serve` at work: people sign in through the real program, and it ends in order.
+//! `entraway serve`: users sign in through the real program, and it shuts down cleanly.
 
 use std::time::{Duration, Instant};
 
@@ -37,12 +37,12 @@ async fn serve_signs_users_in_and_stops_on_sigterm() {
     assert_eq!(me["teams"][0]["team_alias"], "Production LLM Evals");
     assert_eq!(me["organizations"][0]["organization_alias"], "Production LLM Evals");
 
-    // With the browser's connection still open: nobody waits for it.
+    // The browser's idle connection does not delay the shutdown.
     let ended = program.terminate().await;
     assert_eq!(ended.code, 0, "{ended:?}");
     let messages: Vec<String> = ended.log().iter().map(|line| line["message"].to_string()).collect();
     assert!(messages.last().unwrap().contains("stopped"), "the last line of the log: {messages:?}");
-    assert!(!messages.iter().any(|message| message.contains("in flight")), "nothing was under way: {messages:?}");
+    assert!(!messages.iter().any(|message| message.contains("in flight")), "no request was in flight: {messages:?}");
 }
 
 #[tokio::test]
@@ -70,15 +70,15 @@ async fn serve_finishes_signin_in_progress_on_shutdown() {
     let begin = Instant::now();
     tokio::time::sleep(Duration::from_millis(300)).await;
     let late = reqwest::get(base.join("/healthz").unwrap()).await;
-    assert!(late.is_err(), "a new connection was taken after SIGTERM: {late:?}");
+    assert!(late.is_err(), "a new connection was accepted after SIGTERM: {late:?}");
 
     let (answer, browser) = signing_in.await.unwrap();
-    assert_eq!(answer.status, 303, "the sign-in was cut: {answer:#?}");
+    assert_eq!(answer.status, 303, "the sign-in was interrupted: {answer:#?}");
     let session = browser.cookies.keys().any(|name| name == "entraway");
-    assert!(session, "no session came of it: {:?}", browser.cookies.keys());
+    assert!(session, "no session was created: {:?}", browser.cookies.keys());
     let ended = program.end_within(Duration::from_secs(10)).await;
     assert_eq!(ended.code, 0, "{ended:?}");
-    assert!(begin.elapsed() < Duration::from_secs(6), "it took {:?} to end", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(6), "it took {:?} to exit", begin.elapsed());
     assert_eq!(world.sessions_and_runs().await, (1, 1), "the session and the sync record are in the database");
     assert_eq!(world.rows().await.teams_of(alice).len(), 1, "the membership is in the database");
 }
@@ -86,7 +86,7 @@ async fn serve_finishes_signin_in_progress_on_shutdown() {
 #[tokio::test]
 async fn two_instances_share_the_generated_cookie_key() {
     let (world, folder, config, alice) = alice().await;
-    // A key of their own, from the database, which both have to make at the same moment.
+    // Both generate a cookie key in the database at the same moment.
     let config_without_key = CONFIG.replace("session: {cookie_keys: [\"${KEY}\"]}", "session: {}");
     assert_ne!(config_without_key, CONFIG);
     let (_, config) = (config, folder.file("without-key.yaml", &config_without_key));
@@ -99,7 +99,7 @@ async fn two_instances_share_the_generated_cookie_key() {
     callback.set_port(at_two.port()).unwrap();
     assert_eq!(journey.browser.get(callback).await.status, 303, "{}\n{}", one.stderr(), two.stderr());
     let me = journey.browser.get(at_one.join("/api/me").unwrap()).await;
-    assert_eq!(me.status, 200, "the session is good at both: {me:#?}");
+    assert_eq!(me.status, 200, "the session is valid at both: {me:#?}");
 }
 
 #[tokio::test]
@@ -112,11 +112,11 @@ async fn healthcheck_reports_liveness() {
     let url = base.join("/healthz").unwrap();
     let alive = run(&folder, &["healthcheck", "--url", url.as_str()], &[]).await;
     assert_eq!((alive.code, alive.stdout.as_str()), (0, "alive\n"), "{alive:?}");
-    // At the port that the configuration names.
+    // Uses the port of the configuration.
     let env = with(env, "LISTEN", &format!("0.0.0.0:{}", base.port().unwrap()));
     let alive = run(&folder, &["healthcheck", "--config", &config], &env).await;
     assert_eq!((alive.code, alive.stdout.as_str()), (0, "alive\n"), "{alive:?}");
-    // And from config.yaml in the folder, as in a container.
+    // Reads config.yaml in the working directory, as in a container.
     folder.file("config.yaml", CONFIG);
     let alive = run(&folder, &["healthcheck"], &env).await;
     assert_eq!(alive.code, 0, "{alive:?}");
@@ -135,13 +135,13 @@ async fn healthcheck_ignores_proxy_environment() {
     let (world, folder, config, _) = alice().await;
     let mut program = Program::start(&folder, &["serve", "--config", &config], &environment(&world));
     let url = program.ready().await.join("/healthz").unwrap();
-    // As it stands in many containers, for the way to Entra. Nobody listens there.
+    // Many containers set a proxy for the connection to Entra. Nothing listens at this address.
     let proxy = ["HTTP_PROXY", "http_proxy", "ALL_PROXY"].map(|name| (name, "http://127.0.0.1:1".to_owned()));
     let alive = run(&folder, &["healthcheck", "--url", url.as_str()], &proxy).await;
     assert_eq!(alive.code, 0, "{alive:?}");
 }
 
-/// On other systems 127.0.0.1 is the only such address.
+/// On other systems 127.0.0.1 is the only loopback address.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn healthcheck_uses_the_configured_listen_address() {
@@ -180,9 +180,9 @@ async fn log_warns_of_missing_trusted_proxies() {
     let ended = program.terminate().await;
     let log = ended.log();
     let refusals: Vec<_> = log.iter().filter(|line| line["code"] == "too_many_requests").collect();
-    assert_eq!(refusals.len(), 1, "one request was refused, and told once: {ended:?}");
+    assert_eq!(refusals.len(), 1, "one request was rejected, and logged once: {ended:?}");
     assert!(refusals[0]["error"].to_string().contains("server.trusted_proxies"), "{}", refusals[0]);
-    assert!(!ended.stderr.contains("a proxy terminates TLS"), "at a loopback address there is none: {ended:?}");
+    assert!(!ended.stderr.contains("a proxy terminates TLS"), "not on a loopback address: {ended:?}");
 
     let by_https = folder.file("https.yaml", &CONFIG.replace("http://127.0.0.1:1", "https://sso.example.com"));
     let mut program = Program::start(&folder, &["serve", "--config", &by_https], &environment(&world));

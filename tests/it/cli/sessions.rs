@@ -1,4 +1,4 @@
-//! `entraway sessions`: who is signed in, and how that ends.
+//! `entraway sessions`: lists and revokes sessions.
 
 use entraway::domain::StoreKind;
 use rstest::rstest;
@@ -29,7 +29,7 @@ async fn sessions_command_lists_and_revokes_sessions(#[values(Native, LiteLlm)] 
     assert_eq!((listed.code, listed.stderr.as_str()), (0, ""), "{listed:?}");
     assert_eq!(listed.stdout.lines().count(), 4, "a heading and three sessions: {}", listed.stdout);
     assert_eq!((listed.stdout.matches(&alice).count(), listed.stdout.matches(&bob).count()), (2, 1));
-    assert!(!listed.stdout.contains('@'), "no address is told: {}", listed.stdout);
+    assert!(!listed.stdout.contains('@'), "no address is printed: {}", listed.stdout);
     let listed = entraway(&["list", "--user", &bob]).await;
     assert_eq!(listed.stdout.matches(&bob).count(), 1, "{listed:?}");
     assert!(!listed.stdout.contains(&alice), "{listed:?}");

@@ -1,14 +1,14 @@
-//! How `entraway serve` comes up, or says why it does not.
+//! How `entraway serve` starts, or reports why it cannot.
 
 use std::time::Duration;
 
 use super::program::{CONFIG, DATABASE_PASSWORD, Folder, Program, database, environment, run, with};
 use crate::support::{Browser, World};
 
-/// Nobody listens there, and nobody without root could.
+/// Nothing listens there: the port requires root.
 const NOWHERE: &str = "http://127.0.0.1:1";
 
-/// The names that people who come from LiteLLM have set already.
+/// Only the variables that LiteLLM's users have set already.
 fn names_alone(world: &World) -> Vec<(&'static str, String)> {
     let directory = world.simulator.edit(|directory| directory.clone());
     vec![
@@ -18,7 +18,7 @@ fn names_alone(world: &World) -> Vec<(&'static str, String)> {
         ("MICROSOFT_SERVICE_PRINCIPAL_ID", directory.service_principal_id),
         ("PROXY_BASE_URL", "http://localhost:8080".to_owned()),
         ("DATABASE_URL", database(world)),
-        // No test asks Microsoft anything.
+        // Tests send no requests to Microsoft.
         ("HTTPS_PROXY", NOWHERE.to_owned()),
     ]
 }
@@ -30,11 +30,11 @@ async fn check_and_serve_start_from_environment_alone() {
     let checked = run(&folder, &["check"], &env).await;
     assert!(checked.stdout.contains("ok    configuration: read from environment variables only"), "{}", checked.stdout);
     assert!(checked.stdout.contains("ok    tables: "), "{}", checked.stdout);
-    assert!(checked.stdout.contains("FAIL  Entra: "), "nothing but Entra is out of reach: {}", checked.stdout);
-    assert_eq!(checked.stdout.matches("FAIL").count(), 2, "that line, and the verdict: {}", checked.stdout);
+    assert!(checked.stdout.contains("FAIL  Entra: "), "only Entra is unreachable: {}", checked.stdout);
+    assert_eq!(checked.stdout.matches("FAIL").count(), 2, "that line and the summary: {}", checked.stdout);
     assert_eq!(checked.code, 1);
 
-    // Its port is 8080, which this machine may be using for something else.
+    // Its port is 8080, which may be in use on this machine.
     let mut program = Program::start(&folder, &["serve"], &env);
     let came_up = program
         .until("sign of life", |program| {
@@ -83,11 +83,11 @@ async fn serve_reports_all_config_problems_without_secrets() {
             "litellm_settings.default_team_params.budget_duration",
             "litellm_settings.default_internal_user_params.user_role",
         ] {
-            assert!(said.contains(place), "{subcommand} does not tell of {place}:\n{said}");
+            assert!(said.contains(place), "{subcommand} does not name {place}:\n{said}");
         }
         assert!(said.contains("Did you mean listen?") && said.contains("Did you mean access?"), "{said}");
         for secret in secrets {
-            assert!(!said.contains(secret), "{subcommand} tells {secret}:\n{said}");
+            assert!(!said.contains(secret), "{subcommand} prints {secret}:\n{said}");
         }
     }
 }
@@ -99,7 +99,7 @@ async fn serve_names_each_unset_variable() {
     let ended = run(&folder, &["serve", "--config", &config], &[]).await;
     assert_eq!(ended.code, 1);
     for name in ["LISTEN", "DB", "TENANT", "CLIENT", "SECRET", "PRINCIPAL", "AUTHORITY", "GRAPH", "KEY", "ORGS"] {
-        assert!(ended.stderr.contains(&format!("Set {name}\n")), "{name} is not told of:\n{}", ended.stderr);
+        assert!(ended.stderr.contains(&format!("Set {name}\n")), "{name} is not reported:\n{}", ended.stderr);
     }
 }
 
@@ -109,7 +109,7 @@ async fn serve_without_config_names_required_variables() {
     assert_eq!(ended.code, 1);
     for name in ["PROXY_BASE_URL", "DATABASE_URL", "MICROSOFT_TENANT", "MICROSOFT_CLIENT_ID", "MICROSOFT_CLIENT_SECRET"]
     {
-        assert!(ended.stderr.contains(name), "{name} is not told of:\n{}", ended.stderr);
+        assert!(ended.stderr.contains(name), "{name} is not reported:\n{}", ended.stderr);
     }
 }
 
@@ -123,7 +123,7 @@ async fn serve_fails_on_missing_config_file() {
 #[tokio::test]
 async fn serve_rejects_invalid_log_filter() {
     let folder = Folder::new();
-    // A misspelt level would otherwise pass for the name of a module, and nothing would be logged at all.
+    // A misspelled level would otherwise be taken for a module name, and nothing would be logged.
     for filter in ["a=b=c", "entraway=loud", "wran", "info,debgu", ""] {
         let ended = run(&folder, &["serve", "--log-level", filter], &[]).await;
         assert_eq!(ended.code, 1, "{filter:?}: {ended:?}");

@@ -1,4 +1,4 @@
-//! `entraway users adopt`: an operator confirms a row that another program made.
+//! `entraway users adopt`: an operator confirms a row that another program created.
 
 use entra_simulator::ObjectId;
 use entraway::domain::StoreKind;
@@ -29,7 +29,7 @@ async fn users_adopt_reports_its_result_and_is_idempotent() {
     assert_eq!((told.code, told.stderr.as_str()), (0, ""), "{told:?}");
     let expected = format!("user {alice}: confirmed row {alice} (role internal_user, created 2026-01-02T03:04:05Z)\n");
     assert!(told.stdout.starts_with(&expected), "{told:?}");
-    assert!(!told.stdout.contains('@'), "no address is told: {told:?}");
+    assert!(!told.stdout.contains('@'), "no address is printed: {told:?}");
     world.sign_in(&service, alice).await;
     assert_eq!(world.rows().await.users[&alice.to_string()]["user_role"], "proxy_admin");
 

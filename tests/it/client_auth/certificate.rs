@@ -31,7 +31,7 @@ async fn certificate_redeems_code_and_gets_app_token() {
         scene.world.simulator.edit(|directory| (directory.client_id.clone(), directory.tenant_id));
     let endpoint = scene.world.simulator.authority_url().join(&format!("/{tenant}/oauth2/v2.0/token")).unwrap();
     let assertions = scene.assertions();
-    assert_eq!(assertions.len(), 2, "one for the code, one for the app's own token");
+    assert_eq!(assertions.len(), 2, "one for the code, one for the app-only token");
     let mut ids = Vec::new();
     for assertion in &assertions {
         let (header, claims) = decoded(assertion);
@@ -42,11 +42,11 @@ async fn certificate_redeems_code_and_gets_app_token() {
         );
         let time = |name: &str| claims[name].as_i64().unwrap();
         let good_for = time("exp") - time("nbf");
-        assert!((300..=600).contains(&good_for), "five to ten minutes, and not {good_for} seconds");
+        assert!((300..=600).contains(&good_for), "five to ten minutes, not {good_for} seconds");
         assert!(time("nbf") < time("iat") && time("iat") < time("exp"), "{claims}");
         ids.push(claims["jti"].as_str().unwrap().parse::<Uuid>().unwrap());
     }
-    assert_ne!(ids[0], ids[1], "each has an id of its own");
+    assert_ne!(ids[0], ids[1], "each has its own ID");
 }
 
 #[tokio::test]
@@ -65,7 +65,7 @@ async fn certificate_works_with_the_organizations_endpoint() {
     let audience = |assertion: &String| decoded(assertion).1["aud"].as_str().unwrap().to_owned();
     let audiences: Vec<String> = scene.assertions().iter().map(audience).collect();
     let endpoint = |tenant: &str| format!("{}{tenant}/oauth2/v2.0/token", scene.world.simulator.authority_url());
-    assert_eq!(audiences, [endpoint("organizations"), endpoint(&tenant.to_string())], "the endpoint that is called");
+    assert_eq!(audiences, [endpoint("organizations"), endpoint(&tenant.to_string())], "the called endpoint");
 }
 
 #[tokio::test]
@@ -112,7 +112,7 @@ async fn broken_certificate_file_is_used_again_after_repair() {
     for (how, content) in [("half of it", &pem[..pem.len() / 2]), ("nothing", ""), ("something else", "S3cret")] {
         scene.write(content);
         scene.refuses(&service, "credential_unusable", how).await;
-        assert_eq!(scene.sent().len(), 0, "{how}: Entra is not asked");
+        assert_eq!(scene.sent().len(), 0, "{how}: no request to Entra");
     }
     fs::remove_file(scene.folder.path().join("credential")).unwrap();
     scene.refuses(&service, "credential_unusable", "no file").await;

@@ -1,4 +1,4 @@
-//! The app authenticates with a token of another identity provider, which lies in a file.
+//! The app authenticates with a token of another identity provider, which is in a file.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use super::Scene;
 const CLUSTER: &str = "https://oidc.cluster.example/";
 const SUBJECT: &str = "system:serviceaccount:sso:entraway";
 
-/// A scene whose app registration trusts the cluster, with a good token in the file.
+/// A scene whose app registration trusts the cluster, with a valid token in the file.
 async fn scene() -> (Scene, Issuer) {
     let scene = Scene::new().await;
     let cluster = Issuer::new(CLUSTER);
@@ -32,7 +32,7 @@ async fn federated_token_redeems_code_and_gets_app_token() {
         scene.write(&content);
         let service = scene.service(ClientAuth::FederatedToken).await;
         scene.signs_in(&service).await;
-        assert_eq!(scene.assertions(), [token.clone(), token.clone()], "the file's content and nothing else");
+        assert_eq!(scene.assertions(), [token.clone(), token.clone()], "only the file's content");
     }
 }
 
@@ -49,7 +49,7 @@ async fn federated_token_file_is_read_at_each_use() {
     let rotated = cluster.token(SUBJECT, Issuer::AUDIENCE, now(&scene));
     scene.write(&rotated);
     scene.signs_in(&service).await;
-    assert_eq!(scene.assertions(), [rotated.clone(), rotated], "the new one, for the code and for the app");
+    assert_eq!(scene.assertions(), [rotated.clone(), rotated], "the new one, for the code and for the app-only token");
 }
 
 #[tokio::test]
@@ -80,7 +80,7 @@ async fn missing_federated_token_file_is_used_again_after_repair() {
     }
     fs::remove_file(scene.folder.path().join("credential")).unwrap();
     scene.refuses(&service, "credential_unusable", "no file").await;
-    assert_eq!(scene.sent().len(), 0, "Entra is not asked");
+    assert_eq!(scene.sent().len(), 0, "no request to Entra");
 
     scene.write(&cluster.token(SUBJECT, Issuer::AUDIENCE, now(&scene)));
     scene.signs_in(&service).await;

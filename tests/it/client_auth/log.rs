@@ -1,4 +1,4 @@
-//! What the log holds, at its most talkative, while the app authenticates with files that come and go.
+//! The log at its most verbose level while the app's credential files change.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::Scene;
 use crate::cli::program::{CONFIG, Journey, Program, environment};
 use crate::support::Certified;
 
-/// Runs the program with this file for the app's credential, and has somebody sign in; gives the log.
+/// Runs the program with this credential file and signs users in; returns the log.
 async fn log_of(scene: &Scene, key: &str, good: &str, bad: &[&str]) -> String {
     scene.write(good);
     let yaml = CONFIG.replace("client_secret: \"${SECRET}\"", &format!("{key}: credential"));
@@ -32,16 +32,16 @@ async fn sign_in(scene: &Scene, base: &Url, status: u16) {
     assert_eq!(answer.status, status, "{answer:#?}");
 }
 
-/// The signatures and the claims of what was sent.
+/// The signatures and claims of the assertions that were sent.
 fn parts_sent(scene: &Scene) -> Vec<String> {
     let mut parts = Vec::new();
     for seen in scene.world.simulator.requests_to(Endpoint::Token) {
         for credential in seen.app_credentials {
-            let AppCredential::Assertion(token) = credential else { panic!("no secret has to be sent") };
+            let AppCredential::Assertion(token) = credential else { panic!("a client secret was sent") };
             parts.extend(token.split('.').skip(1).map(str::to_owned));
         }
     }
-    assert!(parts.len() >= 4, "the code and the app's own token were asked for");
+    assert!(parts.len() >= 4, "requests for the code and for the app-only token");
     parts
 }
 
@@ -94,9 +94,12 @@ async fn private_key_and_assertions_are_never_logged() {
     for secret in [parts_sent(&scene), good.secrets(), unknown.secrets()].concat() {
         assert!(!log.contains(&secret), "{secret} is in the log:\n{log}");
     }
-    assert!(log.contains("AADSTS700027"), "Entra's own words for the operator:\n{log}");
+    assert!(log.contains("AADSTS700027"), "Entra's message for the operator:\n{log}");
     let reason = "the app cannot authenticate: ";
-    assert!(log.contains(reason) && log.contains("credential\\\" contains neither"), "the file and its fault:\n{log}");
+    assert!(
+        log.contains(reason) && log.contains("credential\\\" contains neither"),
+        "the file and its problem:\n{log}"
+    );
 }
 
 #[tokio::test]
@@ -113,6 +116,6 @@ async fn federated_token_is_never_logged() {
     for secret in secrets {
         assert!(!log.contains(&secret), "{secret} is in the log:\n{log}");
     }
-    assert!(log.contains("AADSTS70021"), "Entra's own words for the operator:\n{log}");
-    assert!(log.contains("contains no token"), "the file and its fault:\n{log}");
+    assert!(log.contains("AADSTS70021"), "Entra's message for the operator:\n{log}");
+    assert!(log.contains("contains no token"), "the file and its problem:\n{log}");
 }

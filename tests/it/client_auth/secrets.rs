@@ -1,4 +1,4 @@
-//! Two client secrets at once, so that one can follow the other without a moment in which nobody can sign in.
+//! Two client secrets at once, so that a secret can be replaced without failed sign-ins.
 
 use entra_simulator::{AppCredential, Endpoint, EntraError, Fault, FaultRule, TokenKind};
 use entraway::config::ClientAuth;
@@ -9,13 +9,13 @@ use crate::support::{Browser, Service, join_all};
 const OLD: &str = "0ld~secret-that-nobody-may-see";
 const NEW: &str = "n3w~secret-that-nobody-may-see";
 
-/// A service that knows these two, in this order.
+/// A service with these two secrets in this order.
 async fn service(scene: &Scene, [one, other]: [&str; 2]) -> Service {
     let way = ClientAuth::Secrets { primary: one.into(), secondary: Some(other.into()) };
     scene.world.service_with(|config| config.entra.client_auth = way).await
 }
 
-/// Entra takes these, and knows that those have ended.
+/// Makes Entra accept these secrets and report those as expired.
 fn entra_takes(scene: &Scene, secret: &str, second: Option<&str>, ended: &[&str]) {
     scene.world.simulator.edit(|directory| {
         secret.clone_into(&mut directory.client_secret);
@@ -24,11 +24,11 @@ fn entra_takes(scene: &Scene, secret: &str, second: Option<&str>, ended: &[&str]
     });
 }
 
-/// The secrets that were sent for codes, in their order.
+/// The secrets that were sent with codes, in order.
 fn sent_for_codes(scene: &Scene) -> Vec<String> {
     let of_code = |(kind, _, credentials): (TokenKind, String, Vec<AppCredential>)| match &credentials[..] {
         [AppCredential::Secret(secret)] => (kind == TokenKind::Delegated).then(|| secret.clone()),
-        other => panic!("one secret has to be sent, and was: {other:?}"),
+        other => panic!("expected one secret, not {other:?}"),
     };
     scene.sent().into_iter().filter_map(of_code).collect()
 }
@@ -37,22 +37,26 @@ fn sent_for_codes(scene: &Scene) -> Vec<String> {
 async fn either_secret_redeems_the_code_and_is_tried_first_next() {
     for order in [[OLD, NEW], [NEW, OLD]] {
         let scene = Scene::new().await;
-        // The new one is in the file before Entra knows it.
+        // The new secret is in the file before Entra knows it.
         entra_takes(&scene, OLD, None, &[]);
         let service = service(&scene, order).await;
         scene.signs_in(&service).await;
         let expected = if order[0] == OLD { vec![OLD] } else { vec![NEW, OLD] };
-        assert_eq!(sent_for_codes(&scene), expected, "{order:?}: the code is redeemed with the one that Entra knows");
+        assert_eq!(
+            sent_for_codes(&scene),
+            expected,
+            "{order:?}: the code is redeemed with the secret that Entra knows"
+        );
         scene.signs_in(&service).await;
-        assert_eq!(sent_for_codes(&scene), [OLD], "{order:?}: nothing is tried in vain twice");
+        assert_eq!(sent_for_codes(&scene), [OLD], "{order:?}: the invalid secret is not tried again");
 
         entra_takes(&scene, OLD, Some(NEW), &[]);
         scene.signs_in(&service).await;
-        assert_eq!(sent_for_codes(&scene), [OLD], "{order:?}: both are good, so the one that worked");
+        assert_eq!(sent_for_codes(&scene), [OLD], "{order:?}: both are valid, so the one that worked");
 
         entra_takes(&scene, NEW, None, &[OLD]);
         scene.signs_in(&service).await;
-        assert_eq!(sent_for_codes(&scene), [OLD, NEW], "{order:?}: the same code, with the other secret");
+        assert_eq!(sent_for_codes(&scene), [OLD, NEW], "{order:?}: the same code with the other secret");
         scene.signs_in(&service).await;
         assert_eq!(sent_for_codes(&scene), [NEW], "{order:?}: from now on the new one");
     }
@@ -73,7 +77,7 @@ async fn app_token_request_uses_the_secret_that_worked() {
     let secret = |secret: &str| AppCredential::Secret(secret.to_owned());
     let expected =
         [(TokenKind::Delegated, secret(OLD)), (TokenKind::Delegated, secret(NEW)), (TokenKind::AppOnly, secret(NEW))];
-    assert_eq!(sent, expected, "what one request found out helps the next");
+    assert_eq!(sent, expected, "the next request uses the result of the first");
 }
 
 #[tokio::test]
@@ -97,7 +101,7 @@ async fn concurrent_signins_succeed_during_secret_rotation() {
         }
         scene.sent();
         scene.signs_in(&service).await;
-        assert_eq!(sent_for_codes(&scene), [good], "the good one goes first now");
+        assert_eq!(sent_for_codes(&scene), [good], "the valid one is now tried first");
     }
 }
 

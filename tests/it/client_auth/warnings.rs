@@ -1,5 +1,4 @@
-//! What an operator is told before a certificate ends: by `check`, by the log at the start, and not by `/readyz`, which anybody
-//! can read.
+//! Warnings before a certificate expires: in `check` and in the log at startup, but not in `/readyz`, which is public.
 
 use chrono::TimeDelta;
 use entraway::config::ClientAuth;
@@ -9,11 +8,11 @@ use super::Scene;
 use crate::cli::program::{CONFIG, Folder, Program, environment, run};
 use crate::support::{Browser, Certified, Service, World};
 
-/// What the log says at the start. `/readyz` says nothing of it.
+/// The warnings of the log at startup. `/readyz` reports none.
 async fn warnings(service: &Service) -> Vec<String> {
     let answer = Browser::new().get(service.at("/readyz")).await;
     let expected = json!({ "ready": true, "postgres": "ok", "entra": "ok" });
-    assert_eq!((answer.status.as_u16(), answer.json()), (200, expected), "a warning does not stop");
+    assert_eq!((answer.status.as_u16(), answer.json()), (200, expected), "a warning does not fail readiness");
     service.app.warnings().await
 }
 
@@ -24,7 +23,7 @@ async fn certificate_warning_starts_thirty_days_before_expiry() {
     let end = certificate.last_day();
     scene.write(&certificate.pem());
     let service = scene.service(ClientAuth::Certificate).await;
-    // The certificate's end was fixed a moment ago, and is cut to the second.
+    // The expiry was computed a moment ago and is truncated to seconds.
     scene.world.clock.advance(TimeDelta::hours(-1));
     assert_eq!(warnings(&service).await, [""; 0], "40 days before");
     scene.world.clock.advance(TimeDelta::days(9));
@@ -60,7 +59,7 @@ async fn client_secrets_cause_no_expiry_warning() {
     assert_eq!(warnings(&service).await, [""; 0]);
 }
 
-/// The configuration of the programs here, but with these keys in place of the secret.
+/// The programs' configuration with these keys instead of the client secret.
 fn config(keys: &str) -> String {
     let secret = "  client_secret: \"${SECRET}\"\n";
     assert!(CONFIG.contains(secret));
@@ -74,7 +73,7 @@ async fn world() -> World {
     world
 }
 
-/// What `check` says with these keys.
+/// The exit code and the output of `check` with these keys.
 async fn check(world: &World, folder: &Folder, keys: &str) -> (i32, String) {
     let file = folder.file("entraway.yaml", &config(keys));
     let ended = run(folder, &["check", "--config", &file], &environment(world)).await;
@@ -134,7 +133,7 @@ async fn check_names_certificate_and_warns_of_expiry() {
     }
 }
 
-/// As Entra's pages show it.
+/// As in the Azure portal.
 fn thumbprint(certificate: &Certified) -> String {
     use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
     let sha1 = digest(&SHA1_FOR_LEGACY_USE_ONLY, &certificate.der);
@@ -158,7 +157,7 @@ async fn check_names_which_of_two_secrets_is_rejected() {
             "warn  client credentials: the {which} of the two client secrets: Entra refused: invalid_client (AADSTS7000215)"
         );
         assert_lines(&said, &[way, &refused, &taken]);
-        assert_eq!(code, 0, "people can sign in: {said}");
+        assert_eq!(code, 0, "users can sign in: {said}");
         assert!(!said.contains("wr0ng~") && !said.contains(&good), "{said}");
     }
     world.simulator.edit(|directory| directory.second_client_secret = Some("an0ther~secret".to_owned()));

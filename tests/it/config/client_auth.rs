@@ -1,4 +1,4 @@
-//! How the app authenticates: exactly one way, and what is said about the files.
+//! Client authentication: exactly one method, and the problems of its files.
 
 use chrono::TimeDelta;
 use entraway::util::clock::Clock;
@@ -26,7 +26,7 @@ fn credential_files_resolve_relative_to_the_config() {
     assert_eq!(path, folder.path().join("token"));
 }
 
-/// The least, without a client secret.
+/// The minimal environment, without a client secret.
 fn without_secrets_of_entra() -> Env {
     and(without_secrets(), "DATABASE_URL", "postgres://db/entraway")
 }
@@ -74,7 +74,7 @@ fn two_client_secrets_load_from_list_or_file_lines() {
     }
     for one in ["[S3cret]", "[S3cret, S3cret]"] {
         let config = folder.load(&format!("entra: {{client_secret: {one}}}"), &env).unwrap().config;
-        assert_eq!(secrets_of(&config), ["S3cret"], "{one}: the same twice is one");
+        assert_eq!(secrets_of(&config), ["S3cret"], "{one}: duplicates count once");
     }
 }
 

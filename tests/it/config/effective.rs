@@ -1,4 +1,4 @@
-//! The effective configuration as it is shown: every key, its value, and where that came from; and never a secret.
+//! The effective configuration as shown: every key with its value and origin, without secrets.
 
 use entraway::config::Setting;
 
@@ -13,7 +13,7 @@ fn setting(config: &Config, key: &str) -> Setting {
     found.unwrap_or_else(|| panic!("{key} is not among the settings")).clone()
 }
 
-/// The value and the origin, as they are shown.
+/// The displayed value and origin.
 #[track_caller]
 fn shown(config: &Config, key: &str) -> (String, String) {
     let Setting { value, origin, .. } = setting(config, key);
@@ -24,7 +24,7 @@ fn pair(value: &str, origin: &str) -> (String, String) {
     (value.to_owned(), origin.to_owned())
 }
 
-/// The keys of the example that have a value, in its order; `url_file` beside `url` is the same setting.
+/// The keys of the example that have a value, in its order. `url_file` is the same setting as `url`.
 fn keys_of_the_example() -> Vec<String> {
     let mut path: Vec<(usize, &str)> = Vec::new();
     let mut keys = Vec::new();
@@ -45,7 +45,7 @@ fn keys_of_the_example() -> Vec<String> {
 fn settings_list_every_example_key_in_order() {
     let keys: Vec<String> = good("").settings.iter().map(|setting| setting.key.clone()).collect();
     let expected = keys_of_the_example();
-    assert!(expected.len() > 50, "the example is not read as it should be: {expected:?}");
+    assert!(expected.len() > 50, "too few keys were found in the example: {expected:?}");
     assert_eq!(keys, expected, "left: the settings page; right: config.example.yaml");
 }
 
@@ -72,7 +72,7 @@ fn file_settings_show_line_and_variables() {
         assert_eq!(shown(&config, key), pair(value, origin), "{key}");
     }
     let null = good("server: {listen: null}\n");
-    assert_eq!(setting(&null, "server.listen").origin, "default", "null is as good as absent");
+    assert_eq!(setting(&null, "server.listen").origin, "default", "null counts as absent");
     let off = good("server:\n  metrics_listen: null\n");
     assert_eq!(shown(&off, "server.metrics_listen"), pair("none", "file, line 2"), "here null is a value");
     let literal = good("litellm_settings: {default_team_params: {models: [\"$${X}\"]}}");
@@ -221,7 +221,7 @@ fn litellm_only_settings_show_no_effect_with_native_store() {
     assert_eq!(shown(&native, duration), pair("none", "default"));
     let litellm = good(&format!("{params}store: litellm\n"));
     assert_eq!(shown(&litellm, budget), pair("5", "file, line 3"));
-    assert_eq!(shown(&litellm, duration), pair("30d", "file, line 4"), "it is the team's where it has none");
+    assert_eq!(shown(&litellm, duration), pair("30d", "file, line 4"), "the team's duration is the default");
     assert_eq!(shown(&litellm, "litellm_settings.default_team_params.tags"), pair("a, b", "file, line 5"));
     assert_eq!(shown(&litellm, "litellm_settings.default_team_params.metadata"), pair("none", "default"));
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Reads a file whose `entra.tenant` counts, with this `access.home_tenant`.
+/// Reads a file with this `entra.tenant`, `entra.allowed_tenants` and `access.home_tenant`.
 fn home(tenant: &str, allowed: &str, home: &str) -> Result<Config, String> {
     let mut env = least();
     env.remove("MICROSOFT_TENANT");

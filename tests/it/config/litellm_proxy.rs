@@ -1,4 +1,4 @@
-//! The section `litellm`: the Redis through which proxies are told.
+//! The section `litellm`: the Redis that notifies proxies of changes.
 
 use entraway::policy::OrgTeamModels;
 

@@ -1,4 +1,4 @@
-//! The section that may be a LiteLLM proxy's own.
+//! The section `litellm_settings`, which can be copied from a LiteLLM proxy's configuration.
 
 use super::*;
 
@@ -24,7 +24,7 @@ fn proxy_only_keys_are_ignored_with_a_note() {
     assert_eq!(notes, expected.map(|note| format!("litellm_settings.{note}")));
 }
 
-/// A section as proxies of 1.110 have it.
+/// A section as in the configuration of LiteLLM 1.110.
 const OF_A_PROXY: &str = r#"
 store: litellm
 litellm_settings:
@@ -80,7 +80,7 @@ fn real_proxy_section_is_accepted_with_warnings() {
     expected.push("litellm_settings.default_internal_user_params.teams".to_owned());
     let mut sorted = warned.clone();
     sorted.sort_by_key(|place| expected.iter().position(|known| known == place));
-    assert_eq!(sorted, expected, "and no other warning");
+    assert_eq!(sorted, expected, "no other warnings");
 }
 
 #[test]
@@ -215,12 +215,12 @@ fn legacy_team_budget_applies_when_new_key_is_unset() {
     assert_eq!(older("[{max_budget: 5}]", "{max_budget: 7}"), Some(7.0));
     assert_eq!(older("[{max_budget: 5}]", "{max_budget: 0}"), Some(0.0));
     for none in ["[{team_id: x}, {max_budget: 9}]", "[{max_budget: null}]", "[]", "[x]", "{max_budget: 5}", "x"] {
-        assert_eq!(older(none, "null"), None, "LiteLLM finds none there: {none}");
+        assert_eq!(older(none, "null"), None, "LiteLLM finds none: {none}");
     }
     assert_eq!(
         older("[{langfuse_secret: \"${NO_SUCH}\", key: os.environ/NO_SUCH, max_budget: 5}]", "null"),
         Some(5.0),
-        "what is the proxy's own is not looked at"
+        "keys of the proxy alone are ignored"
     );
     assert_said(
         "litellm_settings:\n  default_team_settings:\n  - team_id: x\n    max_budget: -1\n",
@@ -240,7 +240,7 @@ fn legacy_user_budget_applies_when_new_key_is_unset() {
     assert_eq!(limits("  default_max_internal_user_budget: 7\n"), (Some(7.0), None));
     assert_eq!(limits("  default_max_internal_user_budget: 7\n  max_internal_user_budget: 5\n"), (Some(5.0), None));
     let newer = format!("{old}  default_internal_user_params: {{max_budget: 1}}\n");
-    assert_eq!(limits(&newer), (Some(1.0), monthly), "each key by itself");
+    assert_eq!(limits(&newer), (Some(1.0), monthly), "each key on its own");
     let newer = format!("{old}  default_internal_user_params: {{max_budget: 0, budget_duration: 1d}}\n");
     assert_eq!(limits(&newer), (Some(0.0), Some("1d".to_owned())));
     assert_said(

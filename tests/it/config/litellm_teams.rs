@@ -1,4 +1,4 @@
-//! What a new team gets beside models and limits: keys of a LiteLLM proxy that one store knows, or both, or neither.
+//! Settings of a new team beyond models and limits: LiteLLM keys that one store, both or neither supports.
 
 use entraway::domain::StoreKind;
 use serde_json::{Value, json};
@@ -9,11 +9,11 @@ const PLACE: &str = "litellm_settings.default_team_params";
 const PEOPLE: &str = "litellm_settings.default_internal_user_params";
 const NATIVE: &str = "has no effect with the native store";
 
-/// What LiteLLM reads in each of the two sections, and Entraway accepts without applying it.
+/// Keys that LiteLLM reads in both sections, and that Entraway accepts without applying them.
 const NOT_APPLIED: [&str; 4] = ["guardrails", "object_permission", "soft_budget", "tpd_limit"];
 const NOT_APPLIED_TO_USERS: [&str; 4] = ["guardrails", "object_permission", "soft_budget", "teams"];
 
-/// All that LiteLLM 1.110.2 reads in `default_team_params` (`NewTeamRequest` and what it is made of) and is not ours.
+/// The other keys that LiteLLM 1.110.2 reads in `default_team_params` (`NewTeamRequest` and its base classes).
 const NOT_OURS: [&str; 33] = [
     "admins",
     "allowed_passthrough_routes",
@@ -45,13 +45,13 @@ const NOT_OURS: [&str; 33] = [
     "team_member_key_duration",
     "team_member_model_max_budget",
     "tpm_limit_type",
-    // Of other versions, or in metadata.
+    // Keys of other versions, or in metadata.
     "allow_team_guardrail_config",
     "logging",
     "max_parallel_requests",
 ];
 
-/// The same for `default_internal_user_params`: `NewUserRequest` and what it is made of.
+/// The same for `default_internal_user_params`: `NewUserRequest` and its base classes.
 const NOT_OURS_OF_PEOPLE: [&str; 21] = [
     "agent_id",
     "aliases",
@@ -76,7 +76,7 @@ const NOT_OURS_OF_PEOPLE: [&str; 21] = [
     "team_id",
 ];
 
-/// And what of it changes nothing in a person's row.
+/// Those of them that do not affect a user's row.
 const WITHOUT_EFFECT_ON_PEOPLE: [&str; 9] = [
     "auto_create_key",
     "available_teams",
@@ -89,7 +89,7 @@ const WITHOUT_EFFECT_ON_PEOPLE: [&str; 9] = [
     "user_id",
 ];
 
-/// A file with these team params, whose first line is the file's third, for one of the stores.
+/// A file for this store with these team params on line 3.
 fn team(store: StoreKind, yaml: &str) -> String {
     section("default_team_params", store, yaml)
 }
@@ -155,7 +155,7 @@ fn metadata_keeps_json_types() {
             "{a: 9223372036854775807, b: 18446744073709551615, c: -9223372036854775808}",
             json!({"a": i64::MAX, "b": u64::MAX, "c": i64::MIN}),
         ),
-        // As JavaScript reads them, and Python writes them.
+        // As JavaScript reads and Python writes it.
         (
             "{a: 18446744073709551616, b: -9223372036854775809}",
             json!({"a": 18_446_744_073_709_551_616.0, "b": -9_223_372_036_854_775_809.0}),
@@ -168,7 +168,7 @@ fn metadata_keeps_json_types() {
     ] {
         assert_eq!(Value::Object(params(&format!("metadata: {yaml}")).metadata), expected, "{yaml}");
     }
-    assert!(params("metadata: null").metadata.is_empty(), "null is as good as absent");
+    assert!(params("metadata: null").metadata.is_empty(), "null counts as absent");
 }
 
 #[test]
@@ -233,7 +233,11 @@ fn metadata_member_budget_id_is_dropped_with_a_warning() {
         format!("{PLACE}.metadata.team_member_budget_id: is managed by the proxy and is ignored, as in the proxy");
     assert_eq!(notes(&yaml, NoteLevel::Warning), [expected]);
     let metadata = good(&yaml).policy.team_params.unwrap().metadata;
-    assert_eq!(Value::Object(metadata), json!({"a": {"team_member_budget_id": "b-2"}}), "deeper it is anybody's");
+    assert_eq!(
+        Value::Object(metadata),
+        json!({"a": {"team_member_budget_id": "b-2"}}),
+        "the key is reserved only at the top level"
+    );
 }
 
 #[test]
@@ -264,9 +268,9 @@ fn member_limits_are_set_only_by_their_own_keys() {
     assert_eq!(
         members("{max_budget: 5, budget_duration: 30d, tpm_limit: 7}"),
         None,
-        "the team's limits are no member's"
+        "the team's limits do not apply to members"
     );
-    assert_eq!(members("{team_member_budget: null, team_member_rpm_limit: null}"), None, "null is as good as absent");
+    assert_eq!(members("{team_member_budget: null, team_member_rpm_limit: null}"), None, "null counts as absent");
 
     let all = "{team_member_budget: 2.5, team_member_budget_duration: 1mo, team_member_tpm_limit: 0, \
                team_member_rpm_limit: 9223372036854775807}";
@@ -277,13 +281,10 @@ fn member_limits_are_set_only_by_their_own_keys() {
         rpm_limit: Some(i64::MAX),
     };
     assert_eq!(members(all), Some(expected.clone()));
-    assert_eq!(params(all).limits, Limits::default(), "and a member's are not the team's");
+    assert_eq!(params(all).limits, Limits::default(), "member limits do not apply to the team");
 
     let of_team = members("{budget_duration: 1mo, team_member_rpm_limit: 1}").expect("a key is there");
-    assert_eq!(
-        of_team.budget_duration, expected.budget_duration,
-        "the team's, where the members have none of their own"
-    );
+    assert_eq!(of_team.budget_duration, expected.budget_duration, "the team's duration is the default for members");
     let own = members("{budget_duration: 30d, team_member_budget_duration: 1mo}").expect("a key is there");
     assert_eq!(own, Limits { budget_duration: expected.budget_duration, ..Limits::default() });
     assert_eq!(
@@ -354,11 +355,11 @@ fn unsupported_team_params_are_rejected_with_litellm_store() {
             assert_eq!(notes(&team(StoreKind::Native, &yaml), NoteLevel::Warning), [expected]);
         }
         let nothing = team(StoreKind::LiteLlm, &format!("{key}: null"));
-        assert_eq!(notes(&nothing, NoteLevel::Warning), [] as [&str; 0], "null is as good as absent");
+        assert_eq!(notes(&nothing, NoteLevel::Warning), [] as [&str; 0], "null counts as absent");
     }
     let all = NOT_OURS.map(|key| format!("{key}: 1")).join("\n    ");
     let lines = said(&team(StoreKind::LiteLlm, &all));
-    assert_eq!(lines.len(), NOT_OURS.len(), "all of them at once: {lines:#?}");
+    assert_eq!(lines.len(), NOT_OURS.len(), "all of them are reported: {lines:#?}");
     for (index, key) in NOT_OURS.iter().enumerate() {
         let begin = format!("config.yaml:{}: {PLACE}.{key}: ", index + 3);
         assert!(lines.iter().any(|line| line.starts_with(&begin)), "no line begins {begin:?}: {lines:#?}");
@@ -391,7 +392,7 @@ fn params_that_are_not_applied_warn() {
                 assert_eq!(notes(&section(name, StoreKind::Native, &yaml), NoteLevel::Warning), expected);
             }
             let nothing = section(name, StoreKind::LiteLlm, &format!("{key}: null"));
-            assert_eq!(notes(&nothing, NoteLevel::Warning), [] as [&str; 0], "null is as good as absent");
+            assert_eq!(notes(&nothing, NoteLevel::Warning), [] as [&str; 0], "null counts as absent");
         }
     }
 }
@@ -426,7 +427,7 @@ fn unsupported_user_params_are_rejected_with_litellm_store() {
         let expected = format!("{PEOPLE}.{key}: is a LiteLLM key that has no effect here");
         assert_eq!(notes(&people(StoreKind::Native, &yaml), NoteLevel::Warning), [expected]);
         let nothing = people(StoreKind::LiteLlm, &format!("{key}: null"));
-        assert_eq!(notes(&nothing, NoteLevel::Warning), [] as [&str; 0], "null is as good as absent");
+        assert_eq!(notes(&nothing, NoteLevel::Warning), [] as [&str; 0], "null counts as absent");
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is said about a configuration that is wrong, and in which order.
+//! Messages about configuration problems, and their order.
 
 use super::*;
 

@@ -1,8 +1,8 @@
-//! Secrets: their files, and that nobody ever sees them.
+//! Secrets and their files; secrets are never shown.
 
 use super::*;
 
-/// A folder of its own that goes with the test.
+/// A folder that is deleted with the test.
 pub(super) struct Folder(std::path::PathBuf);
 
 impl Folder {
@@ -88,7 +88,7 @@ fn secret_given_inline_and_as_file_is_rejected() {
     }
 }
 
-/// Everything that anybody could see of it.
+/// All printed forms of the result.
 pub(super) fn seen(result: &Result<Loaded, ConfigError>) -> String {
     match result {
         Ok(loaded) => format!("{loaded:?} {loaded:#?} {:?}", loaded.config),
@@ -191,7 +191,7 @@ fn secrets_from_environment_and_files_are_never_shown() {
             "ENTRA_GROUPS_ALSO_CREATE_ORGS",
             "MICROSOFT_SERVICE_PRINCIPAL_ID",
         ]) {
-            // What is read there is no secret, and `Debug` may show it.
+            // The value is not a secret, so `Debug` may show it.
             let secret = !matches!(name, "PROXY_ADMIN_ID");
             let seen = seen(&load(None, &and(least(), name, value)));
             assert!(!secret || !seen.contains("S3"), "{name}={value} gave {seen}");

@@ -1,4 +1,4 @@
-//! Where a session counts: its cookie's domain, the hosts that people may be sent back to, assertions.
+//! Where a session is valid: the cookie's domain, allowed hosts of `return_to`, assertions.
 
 use super::*;
 
@@ -79,7 +79,11 @@ fn return_host_must_receive_the_session_cookie() {
     );
     let hosts: Vec<_> = config.return_hosts.iter().map(String::as_str).collect();
     assert_eq!(hosts, ["app.example.com", "wiki.example.com:8443", "x.example.com"]);
-    assert_eq!(good("access: {return_hosts: ['sso.example.com:8443']}").return_hosts.len(), 1, "its own host's port");
+    assert_eq!(
+        good("access: {return_hosts: ['sso.example.com:8443']}").return_hosts.len(),
+        1,
+        "another port of the service's own host"
+    );
     for (session, host) in
         [("{}", "app.example.com"), ("{cookie_domain: example.com}", "app.example.org"), ("{}", "example.com")]
     {

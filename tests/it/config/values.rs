@@ -1,4 +1,4 @@
-//! Each key: what it takes, and what it refuses.
+//! Valid and invalid values of each key.
 
 use super::*;
 
@@ -65,7 +65,7 @@ fn clients_are_distinguishable_unless_a_proxy_is_unnamed() {
         assert_eq!(good(&format!("server: {server}")).server.knows_client_addresses(), apart, "{server}");
     }
     let local = and(least(), "PROXY_BASE_URL", "http://localhost:8080");
-    assert!(read("", &local).unwrap().config.server.knows_client_addresses(), "people come without a proxy");
+    assert!(read("", &local).unwrap().config.server.knows_client_addresses(), "a localhost URL needs no proxy");
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn allowed_tenants_are_required_only_for_an_open_endpoint() {
         assert!(error.starts_with("config.yaml:1: entra.allowed_tenants: requires organizations or common"), "{error}");
     }
     let error = open("common", "[9188040d-6c67-4c5b-b112-36a304b66dad, x]").unwrap_err();
-    assert_eq!(error.problems.len(), 2, "personal accounts and what is no id are refused: {error}");
+    assert_eq!(error.problems.len(), 2, "personal accounts and invalid IDs are rejected: {error}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Whole configurations: the environment alone, the example, no file at all.
+//! Whole configurations: only the environment, the example, no file.
 
 use super::*;
 
@@ -53,7 +53,7 @@ fn every_variable_is_read_and_overrides_the_file() {
     let admins: Vec<_> = config.policy.admin_user_ids.into_iter().collect();
     assert_eq!(admins, [OTHER_ID, "aaaaaaaa-1111-4111-8111-111111111111"]);
     assert!(config.policy.also_create_orgs);
-    assert_eq!(notes.len(), 9, "each value of the file that lost is noted: {notes:#?}");
+    assert_eq!(notes.len(), 9, "each overridden value of the file is noted: {notes:#?}");
     assert!(notes.iter().all(|note| note.level == NoteLevel::Debug), "{notes:#?}");
 }
 
@@ -73,7 +73,7 @@ fn example_loads_and_states_the_defaults() {
     expected.policy.also_create_orgs = config.policy.also_create_orgs;
     expected.policy.team_params = config.policy.team_params.clone();
     expected.policy.user_params = config.policy.user_params.clone();
-    // Where each value came from is another matter.
+    // The origins of the values differ.
     expected.settings = config.settings.clone();
     assert_eq!(format!("{config:#?}"), format!("{expected:#?}"), "a value of the example is not the default");
 

@@ -1,4 +1,4 @@
-//! Runs the commands for a certificate of docs/how-to/set-up-entra.md, and loads the configuration with it.
+//! Runs the certificate commands of docs/how-to/set-up-entra.md, and loads the configuration with their result.
 
 use std::process::Command;
 
@@ -13,7 +13,7 @@ fn certificate_commands_create_a_usable_file() {
     let blocks = document.blocks();
     let make = blocks.iter().find(|block| block.text.contains("openssl req")).expect("the commands are shown");
     let folder = Folder::new();
-    // openssl is there wherever Postgres's packages are.
+    // openssl is installed together with Postgres's packages.
     let ended = Command::new("sh").args(["-euc", &make.text]).current_dir(folder.path()).output().unwrap();
     assert!(ended.status.success(), "docs/how-to/set-up-entra.md:{}: {ended:?}", make.line);
 

@@ -8,7 +8,7 @@ use entraway::cli::Cli;
 
 use super::markdown::{Block, document, documents, root};
 
-/// A command as the reader types it, in words, with its place.
+/// A command as typed, split into words, with its position.
 struct Typed {
     place: String,
     words: Vec<String>,
@@ -35,7 +35,7 @@ fn commands(block: &Block) -> Vec<Vec<String>> {
     parts.map(words).filter(|words| !words.is_empty()).collect()
 }
 
-/// The words up to a comment, without `NAME=value` in front.
+/// The words of a command up to a comment, without leading `NAME=value`.
 fn words(text: &str) -> Vec<String> {
     let all = text.split_whitespace().take_while(|word| !word.starts_with('#'));
     let all = all.map(|word| word.trim_matches(['"', '\'', '(', ')']).to_owned());

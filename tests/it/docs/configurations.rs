@@ -9,7 +9,7 @@ use entraway::config::{self, ConfigError, Env, Problem};
 
 use super::markdown::{document, documents, root};
 
-/// The keys on the first level of a YAML text.
+/// The top-level keys of a YAML text.
 fn sections(yaml: &str) -> Vec<&str> {
     let key = |line: &'_ str| !line.starts_with([' ', '#', '-', '\t']);
     yaml.lines().filter(|line| key(line)).filter_map(|line| Some(line.split_once(':')?.0)).collect()
@@ -34,8 +34,8 @@ fn environment(yaml: &str) -> Env {
     names.map(|name| (name.clone(), value(&name))).collect()
 }
 
-/// The problems of a configuration of the documents. A partial one can leave sections to the environment, and secret files do
-/// not exist on this machine.
+/// The problems of a configuration in the documents. A partial one may leave sections to the environment, and its
+/// secret files do not exist on this machine.
 fn problems(yaml: &str) -> Vec<Problem> {
     let whole = ["server", "database", "entra"].iter().all(|section| sections(yaml).contains(section));
     let parsed = config::parse(Some(yaml), &root().join("example.yaml"), &environment(yaml));
@@ -69,7 +69,7 @@ fn configurations_in_documents_load() {
             wrong.extend(problems(&block.text).iter().map(place));
         }
     }
-    assert!(wrong.is_empty(), "configurations that the loader refuses:\n{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "configurations that the loader rejects:\n{}", wrong.join("\n"));
     assert!(seen > 0, "the documents have no configuration");
 }
 
@@ -80,9 +80,8 @@ pub(super) fn keys(section: &str) -> Vec<String> {
     let yaml = path.iter().rev().fold(format!("{{{unknown}: 1}}"), |yaml, part| format!("{{{part}: {yaml}}}"));
     let ConfigError { problems, .. } = config::parse(Some(&yaml), "x.yaml".as_ref(), &BTreeMap::new()).unwrap_err();
     let problem = problems.iter().find(|problem| problem.message == "unknown key" && problem.path.ends_with(&unknown));
-    let problem =
-        problem.unwrap_or_else(|| panic!("the loader does not mind an unknown key in {section:?}: {problems:?}"));
-    let known = problem.help.strip_prefix("Valid keys: ").expect("the loader lists what it knows");
+    let problem = problem.unwrap_or_else(|| panic!("the loader accepts an unknown key in {section:?}: {problems:?}"));
+    let known = problem.help.strip_prefix("Valid keys: ").expect("the loader lists the valid keys");
     known.split(", ").map(str::to_owned).collect()
 }
 
@@ -127,7 +126,7 @@ fn reference_lists_each_key_of_the_loader() {
     assert!(missing.is_empty(), "docs/reference/configuration.md does not list {missing:?}");
 }
 
-/// Whether the key stands in that section of the example, by the indentation of its lines.
+/// Whether the key is in that section of the example, by the indentation of its lines.
 fn named(example: &str, section: &str, key: &str) -> bool {
     let mut path: Vec<(usize, &str)> = Vec::new();
     for line in example.lines().filter(|line| !line.trim_start().starts_with('#')) {

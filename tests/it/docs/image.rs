@@ -7,7 +7,7 @@ use entraway::cli::Cli;
 
 use super::markdown::{documents, root};
 
-/// The instructions, each in one line.
+/// The instructions, each on one line.
 fn instructions() -> Vec<String> {
     let text = fs::read_to_string(root().join("Dockerfile")).unwrap();
     let lines = text.lines().filter(|line| !line.trim_start().starts_with('#') && !line.trim().is_empty());
@@ -38,7 +38,7 @@ fn image_has_no_demo_and_no_root() {
     assert_eq!(copies, 1, "the image contains only the program");
 }
 
-/// By `docker build --build-arg FEATURES=…` and by cargo.
+/// Features are selected with `docker build --build-arg FEATURES=…` and with cargo.
 #[test]
 fn features_in_documents_exist() {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
@@ -57,7 +57,7 @@ fn features_in_documents_exist() {
             }
         }
     }
-    assert!(seen > 0, "no page says how to build with a feature");
+    assert!(seen > 0, "no page describes how to build with a feature");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::process::Command;
 use super::markdown::document;
 use crate::cli::program::Folder;
 
-/// Replaces cargo, which would build for minutes: it links the program of this test run where cargo installs it.
+/// Replaces cargo, which would build for minutes: it installs a link to the program of this test run.
 const CARGO: &str = r#"#!/bin/sh
 [ "$*" = 'install --path . --locked' ] || { echo "cargo $* is not part of this test" >&2; exit 1; }
 mkdir -p "$HOME/.cargo/bin"
@@ -18,7 +18,7 @@ exec ln -s "$PROGRAM" "$HOME/.cargo/bin/entraway"
 fn readme_install_puts_binary_into_path() {
     let blocks = document("README.md").blocks();
     let block = blocks.iter().find(|block| block.headings.last().is_some_and(|heading| heading == "Install"));
-    let block = block.expect("README.md says how to install");
+    let block = block.expect("README.md has an install command");
     let folder = Folder::new();
     let cargo = folder.file("cargo", CARGO);
     fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).unwrap();

@@ -7,7 +7,7 @@ use entraway::http::ERROR_CODES;
 
 use super::markdown::{document, root};
 
-/// All of the product's code, without the simulated Entra ID.
+/// The product's source code, without the Entra simulator.
 pub(super) fn sources() -> String {
     fn read(folder: &Path, text: &mut String) {
         for path in fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path()) {
@@ -28,7 +28,7 @@ pub(super) fn sources() -> String {
     text
 }
 
-/// The codes in the rows of a page, behind a status or, in a table of codes, in the first cell.
+/// Checks error codes of a page: they exist, and there are at least `at_least`.
 fn assert_codes_exist(name: &str, at_least: usize, codes: &[&str]) {
     let sources = sources();
     for code in codes {

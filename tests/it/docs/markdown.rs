@@ -1,4 +1,4 @@
-//! The documents and their parts, for tests.
+//! The documents and their parts.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ pub(crate) struct Document {
 pub(crate) struct Block {
     /// Such as `yaml`; empty if the fence names none.
     pub(crate) language: String,
-    /// Of the fence.
+    /// Line of the fence.
     pub(crate) line: usize,
     pub(crate) text: String,
     /// The headings above it, the nearest last.
@@ -133,8 +133,8 @@ impl Document {
     }
 }
 
-/// Compares the rows of a table of a document with those that the code has. With `UPDATE_DOCS` in the environment it writes
-/// them instead. The rows follow each other, and each begins with `prefix`.
+/// Compares the rows of a table in a document with `expected`, or writes them if `UPDATE_DOCS` is set. The rows are
+/// consecutive, and each begins with `prefix`.
 #[track_caller]
 pub(crate) fn assert_rows(name: &str, prefix: &str, expected: &[String]) {
     let document = document(name);

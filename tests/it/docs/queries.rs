@@ -56,7 +56,7 @@ pub(in crate::docs) const OWNER: &str = r"
         end loop;
     end $$";
 
-/// A cluster of its own, since all databases of a cluster share the role of the grants.
+/// Has its own cluster, since all databases of a cluster share the role of the grants.
 #[tokio::test]
 async fn litellm_guide_leads_from_grants_to_removal() {
     let cluster = PrivateCluster::start(Durability::Fast).await.unwrap();
@@ -71,7 +71,7 @@ async fn litellm_guide_leads_from_grants_to_removal() {
         .blocks()
         .into_iter()
         .find(|block| block.text.contains("psql"))
-        .expect("how to run the grants");
+        .expect("the command that runs the grants");
     let done = Command::new("sh")
         .args(["-c", &command.text])
         .current_dir(root())
@@ -84,7 +84,7 @@ async fn litellm_guide_leads_from_grants_to_removal() {
     let (alice, _) = world.alice();
     let service = world.service().await;
     world.sign_in(&service, alice).await;
-    // The owner removes Entraway, too. Its connections do not prevent that.
+    // The owner can remove Entraway, even while it is connected.
     let pool = PgPool::connect(&url.replacen("postgres://postgres@", "postgres://owner@", 1)).await.unwrap();
     run(&pool, "docs/reference/litellm.md", |_| true).await;
     run(&pool, "docs/how-to/use-with-litellm.md", |_| true).await;
@@ -97,5 +97,5 @@ async fn litellm_guide_leads_from_grants_to_removal() {
     .fetch_one(&world.pool)
     .await
     .unwrap();
-    assert_eq!((left, people), (0, 1), "left of Entraway; Alice with her team");
+    assert_eq!((left, people), (0, 1), "no schema of Entraway is left; Alice is still in her team");
 }

@@ -1,4 +1,4 @@
-//! Files, routes, metrics and configuration keys that the documents name between backticks exist.
+//! Files, routes, metrics and configuration keys in backticks exist.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,7 +10,7 @@ use entraway::observability::spans::{ATTRIBUTES, Step};
 use super::configurations::keys;
 use super::markdown::{documents, root};
 
-/// A text between backticks, with its place.
+/// A text in backticks, with its position.
 struct Code {
     place: String,
     text: String,
@@ -30,7 +30,7 @@ fn codes() -> Vec<Code> {
     codes
 }
 
-/// Panics with all that `wrong` finds.
+/// Panics with all problems that `wrong` finds.
 #[track_caller]
 fn check(what: &str, wrong: impl Fn(&str) -> Option<String>) {
     let found: Vec<String> = codes()
@@ -93,7 +93,7 @@ fn metrics_in_documents_exist() {
     let exists = |base: &str| metrics.list().iter().any(|metric| metric.name.contains(base));
     check("metrics", |text| {
         let name = text.split(['{', ' ', '[', '(']).next()?.strip_prefix("entraway_")?;
-        // Tables and roles can begin the same way.
+        // Tables and roles can begin with the same prefix.
         let shaped =
             ["_total", "_seconds", "_open", "_most", "_waiting", "_usable"].iter().any(|end| name.ends_with(end));
         let base =
@@ -105,7 +105,7 @@ fn metrics_in_documents_exist() {
 #[test]
 fn keys_in_documents_exist() {
     let top = keys("");
-    // Names of spans look the same.
+    // Span names look the same.
     let span = |path: &str| Step::ALL.iter().any(|(_, name, _)| *name == path) || ATTRIBUTES.contains(&path);
     check("keys", |text| {
         let path = text.split([':', ' ', '=']).next()?;
@@ -126,7 +126,7 @@ fn keys_in_documents_exist() {
 fn routes_in_documents_exist() {
     let source = super::limits::sources();
     let mut routes: Vec<&str> = source.split(".route(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
-    // `/api` stands for all routes below it; the others are not string literals in the source.
+    // `/api` stands for all routes below it. The others are not string literals in the source.
     routes.extend(["/api", "/auth/verify", "/auth/verify/envoy", "/metrics"]);
     let is = |route: &str, path: &str| {
         let (route, path): (Vec<&str>, Vec<&str>) = (route.split('/').collect(), path.split('/').collect());

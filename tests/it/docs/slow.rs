@@ -1,3 +1,3 @@
-//! Commands of the documents that need other programs.
+//! Commands in the documents that need other programs.
 
 mod operations;

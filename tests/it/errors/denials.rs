@@ -1,4 +1,4 @@
-//! Who may not enter, and is told why and whom to ask.
+//! Users who are denied, and the instructions they get.
 
 use entra_simulator::{Endpoint, EntraError, Fault, FaultRule, TenantId};
 use entraway::config::Tenant;
@@ -22,10 +22,10 @@ async fn canceled_signin_is_distinguished_from_missing_consent(#[values(Native, 
     })
     .await;
     assert!(page.body.contains("<h1>You canceled the sign-in</h1>"), "{}", page.body);
-    assert!(!page.body.contains("administrator"), "nothing that an administrator has to do: {}", page.body);
+    assert!(!page.body.contains("administrator"), "no action of an administrator: {}", page.body);
     world.simulator.edit(|directory| directory.change_person(alice, |person| person.consents = false));
     shown(&world, (403, "consent_declined"), async || comes_back(&world, &service, alice).await).await;
-    // As Entra sends it where there is no number: personal accounts, identity providers behind it.
+    // Entra sends no number for personal accounts and federated identity providers.
     for query in ["error=access_denied&error_subcode=cancel", "error=access_denied", "error=x&error_subcode=cancel"] {
         let page = shown(&world, (403, "canceled"), async || {
             let (browser, callback) = comes_back_from(&service, |entra| world.simulator.refuse_url(entra)).await;
@@ -105,7 +105,7 @@ async fn signin_with_other_email_domain_is_denied(#[values(Native, LiteLlm)] sto
         shown(&world, (403, "email_domain_not_allowed"), async || comes_back(&world, &service, person).await).await;
     }
     let recorded = (0..6).fold(before, |before, _| before.and_refused("email_domain"));
-    assert_eq!(world.traces().await, recorded, "nothing is written but the records of that, two for each person");
+    assert_eq!(world.traces().await, recorded, "only the denials are recorded, two for each user");
     world.sign_in(&service, alice).await;
 }
 
@@ -124,8 +124,8 @@ async fn signin_without_group_is_denied_with_a_remedy(#[values(Native, LiteLlm)]
     let outcomes = ["no_group", "no_group", "groups_unknown", "groups_unknown"];
     let recorded = outcomes.into_iter().fold(before, RowCounts::and_refused);
     let mut after = world.traces().await;
-    assert_eq!(after.take_groups(bob), Some(json!({})), "he is in no group, as Microsoft told while it did");
-    assert_eq!(after, recorded, "nothing is written but the records of that");
+    assert_eq!(after.take_groups(bob), Some(json!({})), "the last known list has no groups");
+    assert_eq!(after, recorded, "only the denials are recorded");
 }
 
 #[rstest]
@@ -139,9 +139,9 @@ async fn signin_is_denied_when_object_id_is_of_other_tenant(#[values(Native, Lit
     let before = world.traces().await;
     shown(&world, (403, "other_tenant"), async || comes_back(&world, &service, alice).await).await;
     let mut recorded = before.and_refused("other_tenant").and_refused("other_tenant");
-    // The refused identity's own session ends with that.
+    // The denial revokes the user's session.
     recorded.sessions = 0;
-    assert_eq!(world.traces().await, recorded, "nothing is written but the records of that");
+    assert_eq!(world.traces().await, recorded, "only the denials are recorded");
 }
 
 #[tokio::test]

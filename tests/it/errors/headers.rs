@@ -1,16 +1,16 @@
-//! The headers that keep a page to itself, on every answer.
+//! Security headers on every response.
 
 use reqwest::Method;
 
 use crate::support::{Answer, Browser, World};
 
-/// An answer that nobody frames, stores, sniffs or runs a script on.
+/// Asserts that the response cannot be framed, cached or sniffed, and runs no script.
 pub(crate) fn are_safe(answer: &Answer, what: &str) {
     keep_to_themselves(answer, what);
     assert_eq!(answer.headers["cache-control"], "no-store", "{what}");
 }
 
-/// The same for what may be stored.
+/// The same for cacheable responses.
 pub(crate) fn keep_to_themselves(answer: &Answer, what: &str) {
     let header = |name: &str| {
         let value = answer.headers.get(name).unwrap_or_else(|| panic!("{what}: no {name} in {answer:#?}"));
@@ -32,7 +32,7 @@ pub(crate) fn keep_to_themselves(answer: &Answer, what: &str) {
     assert_eq!(header("cross-origin-resource-policy"), "same-origin", "{what}");
     let opener = answer.headers.get("cross-origin-opener-policy").map(|value| value.to_str().unwrap());
     let expected = if answer.status.is_redirection() { None } else { Some("same-origin") };
-    assert_eq!(opener, expected, "{what}: nobody holds our pages' windows, and a redirect leaves them alone");
+    assert_eq!(opener, expected, "{what}: pages have no opener, and a redirect does not change that");
     for part in ["camera=()", "geolocation=()", "microphone=()"] {
         assert!(header("permissions-policy").contains(part), "{what}: {part}");
     }
@@ -64,7 +64,7 @@ async fn responses_have_security_headers_and_no_store() {
     are_safe(&somebody.post(service.at("/sso/logout")).await, "POST /sso/logout");
 }
 
-/// The routes as the router names them, each with something in place of its variables.
+/// The routes of the router, with a value for each variable.
 fn routes() -> Vec<String> {
     let source = include_str!("../../../src/http/router.rs");
     let routes = source.split(".route(\"").skip(1).map(|rest| rest.split('"').next().unwrap());
@@ -133,7 +133,7 @@ async fn page_assets_exist_with_correct_types() {
         let parts: Vec<&str> = link.split('/').collect();
         let &["", "assets", version, name] = &parts[..] else { panic!("no version: {link}") };
         assert!(version.len() == 16 && version.bytes().all(|byte| byte.is_ascii_hexdigit()), "{link}");
-        // Pages of another version, before it and during a rollout, find the file too; but nothing keeps it as theirs.
+        // Pages of other versions find the file during a rollout, but the response is not cached under their version.
         for (path, cache) in [
             (format!("/assets/{name}"), "public, max-age=3600"),
             (format!("/assets/0123456789abcdef/{name}"), "no-cache"),
@@ -143,7 +143,7 @@ async fn page_assets_exist_with_correct_types() {
             assert_eq!(other.headers["cache-control"], cache, "{path}");
         }
         let elsewhere = answer.body.replace("http://www.w3.org/", "").contains("://");
-        assert!(!elsewhere, "{link} loads nothing from elsewhere");
+        assert!(!elsewhere, "{link} loads nothing from other origins");
         assert!(!answer.body.contains("@import") && !answer.body.contains("<script"), "{link}");
     }
 }

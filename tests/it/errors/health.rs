@@ -1,4 +1,4 @@
-//! `/healthz` and `/readyz`: alive, and ready, with the state of each part and no more.
+//! `/healthz` and `/readyz`: liveness, and readiness with only the state of each dependency.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Browser, LiteLlm, Native, Service, StoreKind, World};
 
-/// Asks once the last result no longer counts; gives the status and the body.
+/// Requests `/readyz` after the last result expired; returns the status and the body.
 async fn ready(world: &World, service: &Service) -> (u16, Value) {
     world.clock.advance(TimeDelta::seconds(1));
     ask(service).await
@@ -21,7 +21,7 @@ async fn ask(service: &Service) -> (u16, Value) {
     (answer.status.as_u16(), answer.json())
 }
 
-/// What is answered with these states, and nothing else.
+/// The response with these states.
 fn states(postgres: &str, entra: &str) -> (u16, Value) {
     let ready = (postgres, entra) == ("ok", "ok");
     (if ready { 200 } else { 503 }, json!({ "ready": ready, "postgres": postgres, "entra": entra }))
@@ -51,7 +51,7 @@ async fn database_outage_fails_readyz_and_not_healthz(#[values(Native, LiteLlm)]
     is_alive(&service).await;
     assert_eq!(ready(&world, &service).await, states("failing", "ok"));
     world.database_comes_back().await;
-    assert_eq!(ready(&world, &service).await, states("ok", "ok"), "it comes back by itself");
+    assert_eq!(ready(&world, &service).await, states("ok", "ok"), "it recovers");
 }
 
 #[rstest]
@@ -77,7 +77,7 @@ async fn missing_entra_keys_fail_readyz_and_not_healthz() {
         is_alive(&service).await;
         assert_eq!(ready(&world, &service).await, states("ok", "failing"), "{endpoint:?} with {fault:?}");
         world.simulator.clear_faults();
-        assert_eq!(ready(&world, &service).await, states("ok", "ok"), "it comes back by itself");
+        assert_eq!(ready(&world, &service).await, states("ok", "ok"), "it recovers");
     }
 }
 
@@ -130,7 +130,7 @@ async fn readyz_succeeds_while_the_pool_is_exhausted() {
     crate::support::scene::until_it_waits(&world).await;
     for _ in 0..3 {
         let begin = std::time::Instant::now();
-        assert_eq!(ready(&world, &service).await, states("ok", "ok"), "a pool that is in use is no failure");
+        assert_eq!(ready(&world, &service).await, states("ok", "ok"), "a busy pool is no failure");
         assert!(begin.elapsed() < Duration::from_secs(2), "it took {:?}", begin.elapsed());
     }
     lock.rollback().await.unwrap();

@@ -1,4 +1,4 @@
-//! Attempts that cannot be finished: the page leads back to the sign-in, and from there to where the person was going.
+//! Sign-ins that cannot be completed: the page links to a new sign-in that keeps the destination.
 
 use chrono::TimeDelta;
 use entra_simulator::Signing;
@@ -18,7 +18,7 @@ async fn unusable_login_state_page_offers_signin(#[values(Native, LiteLlm)] stor
         let (_, callback) = comes_back(&world, &service, alice).await;
         (Browser::new(), callback)
     };
-    // The first time, an expired attempt is started again.
+    // The first time, an expired login state leads to a new sign-in.
     let late = async || {
         let (mut browser, callback) = comes_back(&world, &service, alice).await;
         world.clock.advance(TimeDelta::minutes(11));
@@ -87,7 +87,7 @@ async fn retry_after_failed_signin_keeps_the_destination() {
     assert!(!page.body.contains("<script"), "{}", page.body);
     let (_, rest) = page.body.split_once("<a class=\"button\" href=\"").unwrap();
     let link = rest.split_once('"').unwrap().0.replace("&amp;", "&").replace("&#38;", "&");
-    assert!(page.body.contains("prompt=select_account"), "the other link, to another account: {}", page.body);
+    assert!(page.body.contains("prompt=select_account"), "a second link for another account: {}", page.body);
 
     world.simulator.clear_faults();
     let entra = browser.get(service.at(&link)).await.location();

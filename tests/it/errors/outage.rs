@@ -1,4 +1,4 @@
-//! Entra or the database is away: people are told to come back, and can.
+//! Outages of Entra or the database: users are asked to retry, and can.
 
 use entra_simulator::{Endpoint, Fault, FaultRule, TokenKind};
 use rstest::rstest;
@@ -84,12 +84,16 @@ async fn database_outage_is_503_and_signin_finishes_afterwards() {
     assert_eq!(
         (answer.status.as_u16(), answer.code().as_str()),
         (503, "database_unavailable"),
-        "not 401: nobody knows"
+        "not 401: the session could not be checked"
     );
     let answer = signed_in.post(service.at("/sso/logout")).await;
-    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (503, "database_unavailable"), "it did not happen");
-    assert!(signed_in.cookies.contains_key("entraway"), "so the cookie stays, to try again");
-    // What needs no database goes on.
+    assert_eq!(
+        (answer.status.as_u16(), answer.code().as_str()),
+        (503, "database_unavailable"),
+        "the sign-out did not happen"
+    );
+    assert!(signed_in.cookies.contains_key("entraway"), "the cookie stays for a retry");
+    // Pages that need no database still work.
     assert_eq!(Browser::new().get(service.at("/")).await.status, 200);
     assert_eq!(Browser::new().get(service.at("/sso/login")).await.status, 303);
 
@@ -97,9 +101,9 @@ async fn database_outage_is_503_and_signin_finishes_afterwards() {
     assert_eq!(refused.status, 503);
     world.database_comes_back().await;
     let answer = waiting.get(callback).await;
-    assert_eq!(answer.status, 303, "the attempt is still good: {answer:#?}");
+    assert_eq!(answer.status, 303, "the login state is still valid: {answer:#?}");
     assert_eq!(waiting.me(&service).await.status, 200);
-    assert_eq!(signed_in.me(&service).await.status, 200, "and so is the session of before");
+    assert_eq!(signed_in.me(&service).await.status, 200, "the previous session is still valid");
 }
 
 #[rstest]
@@ -114,13 +118,13 @@ async fn database_loss_during_signin_opens_no_session(#[values(Native, LiteLlm)]
     let (answer, ()) = tokio::join!(browser.get(callback.clone()), async {
         let begin = std::time::Instant::now();
         while world.simulator.requests_to(Endpoint::MemberOf).is_empty() {
-            assert!(begin.elapsed().as_secs() < 10, "Graph is not asked");
+            assert!(begin.elapsed().as_secs() < 10, "no request to Graph");
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
         world.database_goes_away().await;
     });
     assert_eq!((answer.status.as_u16(), answer.code().as_str()), (503, "database_unavailable"), "{answer:#?}");
-    // The consumed attempt stays, so that its destination is not lost.
+    // The consumed login state stays, so that its destination is not lost.
     let session = browser.cookies.keys().find(|name| !name.contains("-attempt-"));
     assert_eq!(session, None, "no session");
     world.database_comes_back().await;

@@ -1,4 +1,4 @@
-//! Nothing that comes with a request, or from Entra, stands on a page.
+//! Pages never contain input from a request or from Entra.
 
 use entra_simulator::{Endpoint, EntraError, Fault, FaultRule, TokenKind};
 use url::form_urlencoded;
@@ -29,7 +29,7 @@ async fn entra_error_parameters_are_not_reflected() {
             let url = service.at(&format!("/sso/callback?{}", query.finish()));
             let answer = if json { browser.get_json(url).await } else { browser.get(url).await };
             assert!(!answer.status.is_redirection() && !answer.status.is_success(), "{name}: {answer:#?}");
-            assert!(!reflects(&answer.body), "{name} is repeated: {}", answer.body);
+            assert!(!reflects(&answer.body), "{name} is reflected: {}", answer.body);
             tells_nothing(&world, &answer);
         }
     }

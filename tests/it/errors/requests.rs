@@ -1,4 +1,4 @@
-//! Requests that nobody can answer, and the id by which one talks about a request.
+//! Requests that no route handles, and request IDs.
 
 use entraway::config::Config;
 use reqwest::Method;
@@ -82,13 +82,13 @@ fn trusting(networks: &[&str]) -> impl FnOnce(&mut Config) {
     move |config| config.server.trusted_proxies = networks
 }
 
-/// Sends a request with this id; gives the id in the answer's header and on its page.
+/// Sends a request with this ID; returns the ID in the response's header and on its page.
 async fn id_of(service: &crate::support::Service, id: &str) -> String {
     let mut browser = Browser::new();
     let request = browser.request(Method::GET, service.at("/nothing")).header("X-Request-Id", id);
     let answer = browser.send(request.header("X-Forwarded-For", "203.0.113.7")).await;
     let given = answer.headers["x-request-id"].to_str().unwrap().to_owned();
-    assert_eq!(words(&answer).request_id, given, "the page shows the id of the header");
+    assert_eq!(words(&answer).request_id, given, "the page shows the ID of the header");
     assert_eq!(answer.headers.get_all("x-request-id").iter().count(), 1, "one id");
     given
 }
@@ -101,7 +101,7 @@ async fn request_id_is_accepted_only_from_a_trusted_proxy() {
         let service = world.service_with(trusting(networks)).await;
         let given = id_of(&service, theirs).await;
         assert!(Uuid::parse_str(&given).is_ok(), "from an untrusted peer {theirs} became {given}");
-        assert_ne!(given, id_of(&service, theirs).await, "each request has its own");
+        assert_ne!(given, id_of(&service, theirs).await, "each request has its own ID");
     }
     let service = world.service_with(trusting(&["127.0.0.0/8"])).await;
     assert_eq!(id_of(&service, theirs).await, theirs);
@@ -109,7 +109,7 @@ async fn request_id_is_accepted_only_from_a_trusted_proxy() {
     let twice = browser.request(Method::GET, service.at("/nothing")).header("X-Request-Id", "from-the-client");
     let answer = browser.send(twice.header("X-Request-Id", theirs)).await;
     let given = answer.headers["x-request-id"].to_str().unwrap();
-    assert!(Uuid::parse_str(given).is_ok(), "of two ids one may be the client's: {given}");
+    assert!(Uuid::parse_str(given).is_ok(), "one of the two IDs may be the client's: {given}");
     let long = "x".repeat(65);
     for odd in ["short", "with a blank", "<script>alert(1)</script>", "a\"b'c&d<e>", "ümläute-0123456789", "", &long]
     {

@@ -1,4 +1,4 @@
-//! Mistakes of the operator, and of ours: the person learns whom to tell, the rest stays in the log.
+//! Configuration mistakes and bugs: the page refers the user to an administrator; details are only in the log.
 
 use entra_simulator::{Endpoint, EntraError, Fault, FaultRule, TokenKind};
 use entraway::config::ClientAuth;
@@ -73,6 +73,6 @@ async fn missing_table_is_an_internal_error_without_its_name(#[values(Native, Li
     assert_eq!((answer.status.as_u16(), answer.code().as_str()), (500, "internal"));
     super::tells_nothing(&world, &answer);
     world.sql("alter table entraway.elsewhere rename to sync_runs").await;
-    assert_eq!(browser.me(&service).await.status, 200, "whoever was signed in still is");
+    assert_eq!(browser.me(&service).await.status, 200, "the previous session is still valid");
     world.sign_in(&service, alice).await;
 }

@@ -27,7 +27,7 @@ fn explain_answers_the_team_question_in_each_case() {
     says(&answer.findings[0].words, &["Users and groups"]);
 
     let answer = scene.ask("Platform", &[("p1", "Platform"), ("p2", "Platform")]);
-    assert_eq!(answer.findings.len(), 2, "two teams of one name are two answers: {answer:#?}");
+    assert_eq!(answer.findings.len(), 2, "two teams of the same name give two findings: {answer:#?}");
     assert_eq!(answer.findings[0].case, Case::NotAmongGroups);
     says(
         &answer.findings[0].words,
@@ -42,7 +42,7 @@ fn explain_answers_the_team_question_in_each_case() {
     let (there, absent) = (scene.ask("Platform", &[("p1", "Platform")]), scene.ask("Nobody's", &[]));
     assert_eq!(
         there.findings[0].words, absent.findings[0].words,
-        "who sees no other teams does not learn which there are"
+        "a user without access to other teams does not learn that they exist"
     );
     assert!(!there.findings[0].words.what.contains("no team with it"), "{there:#?}");
 

@@ -1,4 +1,4 @@
-//! What came of a group, and why a membership is there.
+//! The outcome of each group, and the reason for each membership.
 
 use entraway::domain::StoreKind;
 use entraway::explain::{Case, Kind, MembershipWhy, OrganizationVerdict, Places, Source, Standalone, Verdict};
@@ -93,7 +93,7 @@ fn database_error_of_organization_is_for_operators_only() {
     );
     scene.for_operator = false;
     let text = serde_json::to_string(&scene.explain()).unwrap();
-    assert!(!text.contains("billable"), "the database's words are for operators: {text}");
+    assert!(!text.contains("billable"), "the database's message is for operators: {text}");
     says(&scene.group().words, &["an operator finds the reason in the sync record"]);
 }
 
@@ -143,10 +143,14 @@ fn group_organization_is_that_of_its_existing_team() {
         let memberships = scene.explain().memberships;
         memberships.into_iter().find(|one| one.kind == Kind::Organization).unwrap().why
     };
-    assert_eq!(membership(&scene), MembershipWhy::FromEntra, "the group leads there");
+    assert_eq!(membership(&scene), MembershipWhy::FromEntra, "the group maps to it");
     scene.facts.organization_members.clear();
     scene.facts.organizations.clear();
-    assert_eq!(scene.group().organization, Some(OrganizationVerdict::NotInIt), "and none is made for the group");
+    assert_eq!(
+        scene.group().organization,
+        Some(OrganizationVerdict::NotInIt),
+        "no organization is created for the group"
+    );
 }
 
 #[test]

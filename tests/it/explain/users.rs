@@ -1,4 +1,4 @@
-//! The person: their role, their last sign-in, and how much is known of their groups.
+//! The user: role, last sign-in, and whether the groups are known.
 
 use entraway::explain::{Case, ListFacts, MembershipWhy, RoleWhy, SignIn, Verdict};
 use serde_json::json;
@@ -11,7 +11,7 @@ fn unknown_assigned_list_leaves_assignment_unknown() {
         scene.groups("unknown", &json!({ GROUP: { "name": "Evals", "assigned": null } }));
         scene.facts.newest = Some(run(NOW, "signed_in", ["unknown", "known"]));
         scene.facts.complete = Some(run(THEN, "signed_in", ["known", "known"]));
-        // It was known once, but not together with the person's groups: nothing of it is kept.
+        // The list was known once, but not together with the user's groups, so no groups are stored.
         scene.facts.assigned_groups = read(json!({ "as_of": THEN, "unknown_since": NOW }));
     });
     assert_eq!(scene.group().verdict, Verdict::AssignmentUnknown { in_team: true });
@@ -92,7 +92,7 @@ fn missing_or_denied_signin_is_explained() {
         let explanation = refused.explain();
         says(&explanation.sign_in.words, &["Denied at 2026-11-26 10:00:00 UTC", part]);
         assert_eq!(refused.group().verdict, Verdict::UserDenied { at: NOW.parse().unwrap() });
-        assert!(refused.ask("Evals", &[]).notes[0].contains("Denied"), "the answer notes that they were refused");
+        assert!(refused.ask("Evals", &[]).notes[0].contains("Denied"), "the answer notes the denial");
     }
 }
 

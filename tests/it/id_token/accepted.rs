@@ -1,4 +1,4 @@
-//! Tokens that are right, be it only just.
+//! Valid tokens, including edge cases.
 
 use serde_json::json;
 
@@ -32,7 +32,7 @@ async fn object_id_in_upper_case_is_the_same_user() {
     });
     let mut browser = world.sign_in(&service, alice).await;
     assert_eq!(browser.me(&service).await.json()["user"]["user_id"], json!(alice));
-    assert_eq!(world.rows().await, before, "nothing new for the same person");
+    assert_eq!(world.rows().await, before, "no new rows for the same user");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Entra's discovery document and key set: a wrong one is as good as none.
+//! Entra's discovery document and JWKS: an invalid one counts as unavailable.
 
 use entra_simulator::{Endpoint, Fault, FaultRule};
 use entraway::config::Tenant;
@@ -45,12 +45,12 @@ async fn foreign_discovery_document_blocks_signin() {
         ("jwks_uri", json!("file:///etc/passwd")),
         ("end_session_endpoint", json!("http://evil.example/logout")),
         ("token_endpoint", json!("not an address")),
-        // By https, but another host's: it would receive the app's credential, the codes and the browsers.
+        // HTTPS but another host, which would receive the app's credential, the codes and the browsers.
         ("token_endpoint", json!("https://evil.example/token")),
         ("authorization_endpoint", json!("https://evil.example/authorize")),
         ("jwks_uri", json!("https://evil.example/keys")),
         ("end_session_endpoint", json!("https://evil.example/logout")),
-        // And another port's.
+        // Another port.
         ("end_session_endpoint", json!("http://127.0.0.1:1/logout")),
     ];
     for (name, value) in cases {
@@ -60,8 +60,8 @@ async fn foreign_discovery_document_blocks_signin() {
         let mut browser = Browser::new();
         let answer = browser.get(service.at("/sso/login")).await;
         assert_eq!((answer.status.as_u16(), answer.code().as_str()), (503, "entra_unavailable"), "{name} is {value}");
-        assert!(browser.cookies.is_empty(), "{name} is {value}: no attempt was begun");
-        // A result is shared for a second.
+        assert!(browser.cookies.is_empty(), "{name} is {value}: no sign-in was started");
+        // Results are shared for a second.
         world.clock.advance(chrono::TimeDelta::seconds(1));
         let ready = browser.get(service.at("/readyz")).await;
         assert_eq!(ready.status, 503, "{name} is {value}");

@@ -1,4 +1,4 @@
-//! Entra's keys change, and people do not notice.
+//! Key rotation at Entra does not disturb users.
 
 use chrono::TimeDelta;
 use entra_simulator::{Endpoint, Fault, FaultRule, Signing};
@@ -23,7 +23,7 @@ async fn signin_succeeds_after_key_rotation() {
 async fn signin_in_progress_survives_key_rotation() {
     let world = World::new().await;
     let (alice, _) = world.alice();
-    // The keys were read a moment ago, when the sign-in began.
+    // The keys were read a moment ago, at the start of the sign-in.
     let service = world.service().await;
     let mut browser = Browser::new();
     let entra = browser.begin(&service).await;
@@ -66,7 +66,7 @@ async fn unknown_key_fetches_the_jwks_at_most_once_a_minute() {
         }
         most += 1;
         let readings = world.simulator.requests_to(Endpoint::Keys).len();
-        assert!(readings <= most, "{readings} readings up to minute {minute}, at most {most} were due");
+        assert!(readings <= most, "{readings} readings up to minute {minute}, at most {most} are allowed");
         world.clock.advance(TimeDelta::seconds(61));
     }
     refused().await;
@@ -98,7 +98,7 @@ async fn stale_keys_verify_while_entra_is_unavailable() {
         world.simulator.fault(FaultRule::on(endpoint, Fault::status(503)));
         let answer = world.try_sign_in(&service, alice).await;
         assert_eq!(answer.status, 303, "without {endpoint:?}: {answer:#?}");
-        assert_eq!(world.simulator.requests_to(endpoint).len(), 1, "{endpoint:?} was asked, and failed");
+        assert_eq!(world.simulator.requests_to(endpoint).len(), 1, "{endpoint:?} was requested, and failed");
         world.simulator.clear_faults();
         world.simulator.clear_requests();
         world.clock.advance(TimeDelta::seconds(61));
@@ -106,10 +106,10 @@ async fn stale_keys_verify_while_entra_is_unavailable() {
     world.simulator.rotate_keys();
     world.simulator.fault(FaultRule::on(Endpoint::Keys, Fault::status(503)));
     let answer = world.try_sign_in(&service, alice).await;
-    assert!(!answer.status.is_redirection(), "a key that is not known is no key: {answer:#?}");
+    assert!(!answer.status.is_redirection(), "a token with an unknown key is rejected: {answer:#?}");
     world.simulator.clear_faults();
     let answer = world.try_sign_in(&service, alice).await;
-    assert_eq!(answer.status, 303, "Entra is well again, and its new key is wanted now: {answer:#?}");
+    assert_eq!(answer.status, 303, "Entra is available again, and its new key is read now: {answer:#?}");
 }
 
 #[tokio::test]
@@ -125,5 +125,5 @@ async fn stale_keys_are_refetched_at_most_once_a_minute() {
         world.sign_in(&service, alice).await;
     }
     let asked = world.simulator.requests_to(Endpoint::Discovery).len();
-    assert_eq!(asked, 1, "five sign-ins with keys of yesterday asked {asked} times");
+    assert_eq!(asked, 1, "five sign-ins with expired keys caused {asked} reads");
 }

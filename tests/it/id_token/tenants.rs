@@ -1,4 +1,4 @@
-//! Which tenants may sign in: one by its id or its domain, or several by `organizations` and `common`.
+//! Tenants that may sign in: one by its ID or its domain, or several with `organizations` or `common`.
 
 use entra_simulator::{ObjectId, TenantId};
 use entraway::config::Tenant;
@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::support::{World, tenants};
 
-/// A person of another company.
+/// A user of another tenant.
 pub(crate) fn stranger(world: &World) -> (ObjectId, TenantId) {
     let tenant = TenantId::from(Uuid::new_v4());
     let person =

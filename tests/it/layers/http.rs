@@ -1,4 +1,4 @@
-//! Imports inside `src/http` go one way: to the groups of `src/http.rs` above, and never in a circle.
+//! Imports inside `src/http` go only to the groups above in `src/http.rs`, and contain no cycles.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -18,7 +18,7 @@ fn groups() -> Vec<Modules> {
     groups.filter(|group| !group.is_empty() && !group.contains("fuzzing")).collect()
 }
 
-/// The first names behind a path such as `crate::http::`: of `a::B` that is `a`, of `{a, b::{C, D}}` they are `a` and `b`.
+/// The first names behind a path such as `crate::http::`: `a` for `a::B`, and `a` and `b` for `{a, b::{C, D}}`.
 fn names(rest: &str) -> Vec<String> {
     let rest = rest.split(';').next().unwrap();
     let mut depth = 0;
@@ -36,7 +36,7 @@ fn names(rest: &str) -> Vec<String> {
     list.split(',').map(first).collect()
 }
 
-/// What the files of each module take from the other modules of `http`.
+/// The modules of `http` that each module uses.
 fn imports(modules: &Modules) -> BTreeMap<String, Modules> {
     let mut imports: BTreeMap<String, Modules> = BTreeMap::new();
     let mut paths = vec![root()];
@@ -69,7 +69,7 @@ fn imports_inside_http_go_one_way() {
     imports.retain(|module, _| all.contains(module));
     assert!(imports["middleware"].contains("error") && imports["pages"].contains("state"), "{imports:#?}");
     for mut group in groups {
-        // Takes the modules of the group one by one, each after those that it uses.
+        // Takes each module of the group after those that it uses.
         while let Some(next) = group.iter().find(|module| imports[*module].is_subset(&below)).cloned() {
             group.remove(&next);
             below.insert(next);

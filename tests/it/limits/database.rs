@@ -1,4 +1,4 @@
-//! How many wait for the database.
+//! The maximum number of requests that wait for the database.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ async fn requests_are_rejected_when_database_queue_is_full() {
     let (alice, _) = world.alice();
     let service = world.service_with(|config| config.database.max_connections = 1).await;
     let browser = world.sign_in(&service, alice).await;
-    // The one connection waits for this lock, and everybody else for the connection.
+    // One request holds the connection and waits for this lock; the others wait for the connection.
     let mut lock = world.pool.begin().await.unwrap();
     sqlx::query("lock table entraway.sessions in access exclusive mode").execute(&mut *lock).await.unwrap();
     let free = async {
@@ -25,6 +25,6 @@ async fn requests_are_rejected_when_database_queue_is_full() {
     let (answers, ()) = tokio::join!(join_all(asks), free);
     let good = answers.iter().filter(|(status, ..)| *status == 200).count();
     let busy = answers.iter().filter(|answer| **answer == (503, true, "busy".to_owned())).count();
-    assert_eq!((good, busy), (21, 19), "one connection, twenty in line, the others refused: {answers:?}");
-    assert_eq!(browser.clone().me(&service).await.status, 200, "and afterwards there is room again");
+    assert_eq!((good, busy), (21, 19), "one has the connection, twenty wait, the others are rejected: {answers:?}");
+    assert_eq!(browser.clone().me(&service).await.status, 200, "requests are accepted again");
 }

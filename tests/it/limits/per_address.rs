@@ -1,4 +1,4 @@
-//! Requests from one address, and whose address that is.
+//! Requests per client address, and how that address is determined.
 
 use std::num::NonZeroU32;
 
@@ -18,14 +18,14 @@ fn behind_a_proxy(config: &mut Config) {
     config.server.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap(), "10.0.0.0/8".parse().unwrap()];
 }
 
-/// A request from somebody whom the peer names so.
+/// A request with this `X-Forwarded-For`.
 async fn named(service: &Service, path: &str, forwarded_for: &str) -> Answer {
     let mut browser = Browser::new();
     let request = browser.request(Method::GET, service.at(path)).header("X-Forwarded-For", forwarded_for);
     browser.send(request).await
 }
 
-/// Begins four sign-ins, with these `X-Forwarded-For` in turn; gives how many were not refused.
+/// Starts four sign-ins with these `X-Forwarded-For` values in turn; returns how many were accepted.
 async fn begun(service: &Service, forwarded_for: [&str; 4]) -> usize {
     let mut begun = 0;
     for value in forwarded_for {
@@ -44,10 +44,10 @@ async fn signins_per_address_are_limited_with_retry_after() {
     let url = service.at("/sso/login");
     let page = shown(&world, (429, "too_many_requests"), async || (Browser::new(), url.clone())).await;
     let seconds: i64 = page.headers["retry-after"].to_str().unwrap().parse().unwrap();
-    assert!((1..=20).contains(&seconds), "a third of a minute at the most, not {seconds} s");
+    assert!((1..=20).contains(&seconds), "at most 20 seconds, not {seconds} s");
     world.clock.advance(TimeDelta::seconds(seconds));
     Browser::new().begin(&service).await;
-    assert_eq!(Browser::new().get(url).await.status, 429, "one was free again, not all");
+    assert_eq!(Browser::new().get(url).await.status, 429, "one more is allowed, not all");
     for path in ["/", "/api/me", "/healthz", "/readyz", "/assets/entraway.css", "/signed-out"] {
         assert_ne!(Browser::new().get(service.at(path)).await.status, 429, "{path} is not counted");
     }
@@ -108,13 +108,13 @@ async fn forwarded_for_from_trusted_proxy_is_rate_limited() {
         ("with a port", ["192.0.2.1", "192.0.2.1:4711", "192.0.2.1:4712", "192.0.2.1"]),
         ("written as IPv6", ["192.0.2.1", "::ffff:192.0.2.1", "::ffff:c000:201", "192.0.2.1, ::ffff:10.0.0.1"]),
         ("one network", ["2001:db8:1:2::1", "2001:db8:1:2::2", "[2001:db8:1:2:f::]:4711", "2001:db8:1:2:ffff::"]),
-        ("nobody: the proxy's own", ["", "rubbish", "10.0.0.1", "rubbish, 10.0.0.1"]),
+        ("no client address: the proxy's own", ["", "rubbish", "10.0.0.1", "rubbish, 10.0.0.1"]),
     ] {
         let service = world.service_with(behind_a_proxy).await;
         assert_eq!(begun(&service, same).await, 3, "{how}");
-        // Others are not refused for it, unless they share its place: once in 65,536 times.
+        // Other addresses have their own limit, except for hash collisions: one in 65,536.
         let others = ["198.51.100.1", "198.51.100.2", "2001:db8:1:3::1", "2001:db8:2:2::1"];
-        assert!(begun(&service, others).await >= 3, "{how}: others have their own");
+        assert!(begun(&service, others).await >= 3, "{how}: other addresses have their own limit");
     }
 }
 
@@ -147,7 +147,7 @@ mod slow {
             let more = if minute == 0 { 600 } else { 500 };
             for person in 0..more {
                 let answer = named(&service, "/sso/login", "192.0.2.1").await;
-                assert_eq!(answer.status, 303, "person {person} of minute {minute}: {answer:#?}");
+                assert_eq!(answer.status, 303, "user {person} of minute {minute}: {answer:#?}");
             }
             world.clock.advance(TimeDelta::minutes(1));
         }

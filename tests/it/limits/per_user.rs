@@ -1,4 +1,4 @@
-//! Sign-ins and sync records of one user: one account fills neither time nor tables.
+//! Limits on the sign-ins and sync records of one user.
 
 use std::num::NonZeroU32;
 
@@ -33,12 +33,12 @@ async fn completed_signins_per_user_are_limited(#[values(Native, LiteLlm)] store
     });
     let page = page.await;
     let seconds: i64 = page.headers["retry-after"].to_str().unwrap().parse().unwrap();
-    assert!((1..=20).contains(&seconds), "a third of a minute at the most, not {seconds} s");
+    assert!((1..=20).contains(&seconds), "at most 20 seconds, not {seconds} s");
     assert_eq!(world.traces().await, before, "neither a session nor a record");
     world.sign_in(&service, bob).await;
     world.clock.advance(TimeDelta::seconds(seconds));
     world.sign_in(&service, alice).await;
-    assert_eq!(world.try_sign_in(&service, alice).await.status, 429, "one was free again, not all");
+    assert_eq!(world.try_sign_in(&service, alice).await.status, 429, "one more is allowed, not all");
 }
 
 #[rstest]

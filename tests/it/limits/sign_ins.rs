@@ -1,4 +1,4 @@
-//! Sign-ins at the same time: beyond the bound people are told to come back, and can.
+//! Concurrent sign-ins: above the limit users are asked to retry, and can.
 
 use std::time::Duration;
 
@@ -16,14 +16,14 @@ fn one_at_a_time(config: &mut Config) {
     config.limits.concurrent_sign_ins = 1;
 }
 
-/// While this is held, every sign-in stops at its last step.
+/// Blocks every sign-in at its last step while the transaction is open.
 async fn hold_sessions(world: &World) -> Transaction<'static, Postgres> {
     let mut held = world.pool.begin().await.unwrap();
     sqlx::raw_sql("lock table entraway.sessions in exclusive mode").execute(&mut *held).await.unwrap();
     held
 }
 
-/// A browser that comes back from Entra.
+/// A browser that returns from Entra.
 async fn comes_back(world: &World, service: &Service, name: &str) -> (Browser, Url) {
     let somebody = person(world, name, &[]);
     let mut browser = Browser::new();
@@ -45,11 +45,11 @@ async fn signin_over_concurrency_limit_can_be_retried() {
     let whose = (second.clone(), second_callback.clone());
     let page = shown(&world, (503, "too_many_sign_ins"), async || whose.clone()).await;
     assert!(page.headers["retry-after"].to_str().unwrap().parse::<u64>().unwrap() > 0);
-    assert!(page.body.contains("return_to=%2Fa%2Fb"), "a way back to where the person was going: {}", page.body);
-    assert!(page.set_cookies().is_empty(), "the attempt stays in the browser: {:?}", page.set_cookies());
+    assert!(page.body.contains("return_to=%2Fa%2Fb"), "a link that keeps the destination: {}", page.body);
+    assert!(page.set_cookies().is_empty(), "the login state stays in the browser: {:?}", page.set_cookies());
     for path in ["/", "/sso/login", "/api/me", "/healthz"] {
         let answer = Browser::new().get(service.at(path)).await;
-        assert_ne!(answer.status, 503, "{path} needs no place among the sign-ins: {answer:#?}");
+        assert_ne!(answer.status, 503, "{path} needs no sign-in permit: {answer:#?}");
     }
     held.rollback().await.unwrap();
 
@@ -80,7 +80,7 @@ async fn aborted_signin_releases_its_permit() {
         assert_eq!((answer.status.as_u16(), answer.code().as_str()), (503, "too_many_sign_ins"));
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    panic!("the place of a browser that went away was never given back");
+    panic!("the permit of a disconnected browser was never released");
 }
 
 #[tokio::test]
@@ -131,21 +131,21 @@ mod slow {
             match answer.status.as_u16() {
                 303 => inside.push(browser),
                 503 => refused.push((browser, callback)),
-                _ => panic!("neither in nor told to come back: {answer:#?}"),
+                _ => panic!("neither signed in nor asked to retry: {answer:#?}"),
             }
         }
-        assert!(inside.len() >= 4, "only {} came in of the first wave", inside.len());
-        assert!(!refused.is_empty(), "{PEOPLE} at once, and the bound of 4 refused nobody");
+        assert!(inside.len() >= 4, "only {} users of the first wave signed in", inside.len());
+        assert!(!refused.is_empty(), "{PEOPLE} at once, and the limit of 4 rejected none");
         assert_eq!(
             world.sessions_and_runs().await.0,
             i64::try_from(inside.len()).unwrap(),
-            "who was refused has no session"
+            "a rejected user has no session"
         );
 
         world.simulator.clear_faults();
         for (mut browser, callback) in refused {
             let answer = browser.get(callback).await;
-            assert_eq!(answer.status, 303, "after the storm: {answer:#?}");
+            assert_eq!(answer.status, 303, "after the burst: {answer:#?}");
             inside.push(browser);
         }
         for browser in &mut inside {

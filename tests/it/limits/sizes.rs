@@ -1,4 +1,4 @@
-//! Addresses, headers, cookies and bodies.
+//! Sizes of URLs, headers, cookies and bodies.
 
 use std::fmt::Write as _;
 
@@ -10,12 +10,12 @@ use crate::support::{Browser, Service, World};
 
 const KB: usize = 1024;
 
-/// A request with headers of exactly so many bytes, line ends included; they begin with `first`.
+/// A request with exactly this many bytes of headers, line ends included. The headers begin with `first`.
 fn with_headers(first: &str, bytes: usize) -> String {
     let mut headers = format!("Host: sso.example\r\nConnection: close\r\n{first}");
     let mut number = 0;
     while headers.len() < bytes {
-        // 4 KB each, so that the last one is neither too short nor too long.
+        // 4 KB per header, so that the last one is neither too short nor too long.
         let left = bytes - headers.len();
         let line = if left < 6 * KB { left } else { 4 * KB };
         write!(headers, "X-{number:02}: {}\r\n", "x".repeat(line - "X-00: \r\n".len())).unwrap();
@@ -65,11 +65,11 @@ async fn oversized_header_is_rejected_before_it_is_complete() {
     stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: sso.example\r\nX: ").await.unwrap();
     let megabyte = "x".repeat(1024 * KB);
     let _ = stream.write_all(megabyte.as_bytes()).await;
-    // The rest was never read, so the answer may be lost; but the connection is over.
+    // The rest was never read, so the response may be lost, but the connection is closed.
     let mut answer = Vec::new();
     let reading = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut answer);
     let ended = tokio::time::timeout(super::PATIENCE, reading).await;
-    assert!(ended.is_ok(), "a request without an end is still being read");
+    assert!(ended.is_ok(), "an endless request is still being read");
     let answer = String::from_utf8_lossy(&answer);
     assert!(answer.is_empty() || status(&answer) == 431, "{answer}");
     assert_eq!(Browser::new().get(service.at("/healthz")).await.status, 200);
@@ -93,7 +93,7 @@ async fn cookies_over_16_kb_are_rejected_with_remedy() {
     let (alice, _) = world.alice();
     let service = world.service().await;
     let mut signed_in = world.sign_in(&service, alice).await;
-    // Other applications' cookies beside the session's.
+    // Other applications' cookies beside the session cookie.
     let sent = |browser: &Browser| -> usize {
         browser.cookies.iter().map(|(name, value)| name.len() + 1 + value.len() + 2).sum::<usize>() - 2
     };
@@ -111,7 +111,7 @@ async fn cookies_over_16_kb_are_rejected_with_remedy() {
     let page = shown(&world, (431, "cookies_too_long"), async || (too_many.clone(), url.clone())).await;
     assert!(page.body.contains("Delete the cookies of this site"), "{}", page.body);
 
-    // The sum counts, not the longest line.
+    // The limit applies to the sum, not to the longest line.
     let line = format!("Cookie: a={}\r\n", "x".repeat(6 * KB));
     let headers = line.repeat(3);
     let answer = raw(&service, &format!("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n")).await;
@@ -119,7 +119,7 @@ async fn cookies_over_16_kb_are_rejected_with_remedy() {
     assert!(answer.contains("cookies_too_long"), "{answer}");
 }
 
-/// A request with a body that is announced, of which only so much is sent.
+/// A request that announces a body and sends only this many bytes of it.
 async fn announcing(service: &Service, (method, path): (&str, &str), announced: &str, sent: usize) -> String {
     let head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nSec-Fetch-Site: same-origin\r\n");
     raw(service, &format!("{head}Content-Length: {announced}\r\n\r\n{}", "x".repeat(sent))).await
@@ -134,7 +134,7 @@ async fn body_over_16_kb_is_rejected_by_content_length() {
     {
         let answer = announcing(&service, route, "16384", 16 * KB).await;
         assert_eq!(status(&answer), good, "{route:?}: {answer}");
-        // Nobody waits for it to come.
+        // Rejected without waiting for the body.
         for announced in ["16385", "99999999999999"] {
             let answer = announcing(&service, route, announced, 0).await;
             assert_eq!(status(&answer), 413, "{route:?} with {announced}: {answer}");
@@ -155,10 +155,10 @@ async fn endless_chunked_body_is_not_read() {
     let (mut reading, mut writing) = stream.split();
     let mut answer = [0; 12];
     tokio::io::AsyncReadExt::read_exact(&mut reading, &mut answer).await.unwrap();
-    assert_eq!(&answer, b"HTTP/1.1 303", "it is answered without its body");
+    assert_eq!(&answer, b"HTTP/1.1 303", "the response does not wait for the body");
     let endless = async { while writing.write_all(chunk.as_bytes()).await.is_ok() {} };
     let ended = tokio::time::timeout(super::PATIENCE, endless).await;
-    assert!(ended.is_ok(), "somebody takes a body without an end");
+    assert!(ended.is_ok(), "an endless body is still being read");
 }
 
 #[tokio::test]
@@ -171,7 +171,7 @@ async fn invalid_http_is_rejected() {
         assert_eq!(status(&raw(&service, request).await), 400, "{request:?}");
     }
     let mut stream = connect(&service).await;
-    // HTTP/2 is for the proxy in front: nobody asked for it, and it is not even answered.
+    // HTTP/2 is the job of the reverse proxy. The preface gets no response.
     stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
     assert_eq!(rest(&mut stream).await, "");
 }

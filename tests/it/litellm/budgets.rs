@@ -1,4 +1,4 @@
-//! What the members of a team may spend in it: a budget that they share, or one of each member's own.
+//! Member budgets of a team: one shared budget, or one per member.
 
 use entraway::policy::BudgetDuration;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use super::support::{
 };
 use crate::support::World;
 
-/// The budget of a person's membership.
+/// The budget of a user's membership.
 async fn budget_of(world: &World, person: &dyn ToString, team: &dyn ToString) -> Value {
     let sql = r#"select to_jsonb(m) -> 'budget_id' from public."LiteLLM_TeamMembership" m where user_id = $1 and team_id = $2"#;
     query(world, sql, &[person, team]).await
@@ -38,7 +38,7 @@ async fn new_team_members_share_budget_named_in_team_metadata() {
     assert!(digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()), "the budget is named {id}");
     assert_eq!(take_time(&mut budget, "created_at"), take_time(&mut budget, "updated_at"));
     let midnight = take_time(&mut budget, "budget_reset_at");
-    assert!(midnight > before && midnight.format("%T").to_string() == "00:00:00", "starts anew at {midnight}");
+    assert!(midnight > before && midnight.format("%T").to_string() == "00:00:00", "resets at {midnight}");
     assert_eq!(
         budget,
         json!({
@@ -53,7 +53,7 @@ async fn new_team_members_share_budget_named_in_team_metadata() {
     assert_eq!(
         (&team["max_budget"], &team["tpm_limit"]),
         (&json!(100), &Value::Null),
-        "the team's own limits are apart"
+        "the team's own limits are separate"
     );
     for who in [alice, bob] {
         assert_eq!(budget_of(&world, &who, &group).await, json!(id), "each membership refers to it");
@@ -105,12 +105,12 @@ async fn new_member_gets_existing_budget_from_team_metadata() {
         let alice = person(&world, "Alice Arden", &[group]);
         team_by_hand(&world, &group, ", metadata", &format!(", '{metadata}'")).await;
         world.sign_in(&service, alice).await;
-        assert_eq!(budget_of(&world, &alice, &group).await, expected, "where the metadata are {metadata}");
-        assert_eq!(places(&world, &alice, &group).await, [1, 1, 1], "where the metadata are {metadata}");
+        assert_eq!(budget_of(&world, &alice, &group).await, expected, "with the metadata {metadata}");
+        assert_eq!(places(&world, &alice, &group).await, [1, 1, 1], "with the metadata {metadata}");
         let is: Value = serde_json::from_str(metadata).unwrap();
-        assert_eq!(team(&world, &group).await["metadata"], is, "the metadata stay");
+        assert_eq!(team(&world, &group).await["metadata"], is, "the metadata is unchanged");
     }
-    assert_eq!(all(&world, BUDGET).await.len(), 1, "no budget is made in place of a missing one");
+    assert_eq!(all(&world, BUDGET).await.len(), 1, "no budget replaces a missing one");
 }
 
 #[tokio::test]
@@ -148,7 +148,7 @@ async fn team_with_member_models_gives_each_member_own_budget() {
         assert_eq!(joined, take_time(&mut budget, "updated_at"));
         let duration: BudgetDuration = "30d".parse().unwrap();
         let reset = take_time(&mut budget, "budget_reset_at");
-        assert_eq!(reset, duration.next_reset(joined), "counted from when they join, as the proxy does");
+        assert_eq!(reset, duration.next_reset(joined), "counted from when they were added, as in the proxy");
         assert_eq!(
             budget,
             json!({
@@ -162,7 +162,7 @@ async fn team_with_member_models_gives_each_member_own_budget() {
         );
         ids.insert(id);
     }
-    assert_eq!(ids.len(), own.len(), "each membership has a budget of its own");
+    assert_eq!(ids.len(), own.len(), "each membership has its own budget");
     assert_eq!(all(&world, BUDGET).await.len(), 1 + own.len());
 }
 
@@ -206,6 +206,6 @@ async fn existing_membership_keeps_its_budget() {
     let service = plain(&world, false).await;
     world.sign_in(&service, alice).await;
     assert_eq!(all(&world, TEAM_MEMBER).await, before, "the row in the table of memberships");
-    assert_eq!(all(&world, BUDGET).await, [] as [Value; 0], "a budget of nobody");
+    assert_eq!(all(&world, BUDGET).await, [] as [Value; 0], "an orphaned budget");
     assert_eq!(places(&world, &alice, &group).await, [1, 1, 1]);
 }

@@ -1,4 +1,4 @@
-//! `default_team_params` beyond limits: the default organization, what members may do, metadata and tags.
+//! `default_team_params` other than limits: the default organization, member permissions, metadata and tags.
 
 use serde_json::{Value, json};
 
@@ -37,7 +37,7 @@ async fn orgs_off_puts_new_team_in_default_org_without_members() {
     let team = team(&world, &group).await;
     assert_eq!((&team["organization_id"], &team["models"]), (&json!("the company's"), &json!(["gpt-4"])));
     assert_eq!(places(&world, &alice, &group).await, [1, 1, 1]);
-    assert_eq!(all(&world, ORGANIZATION_MEMBER).await, [] as [Value; 0], "the proxy makes no such membership either");
+    assert_eq!(all(&world, ORGANIZATION_MEMBER).await, [] as [Value; 0], "the proxy creates no such membership either");
     assert_eq!(versions(&world, &[ORGANIZATION]).await, before);
     assert_eq!(failures(&world).await, [""; 0]);
 }
@@ -51,17 +51,17 @@ async fn missing_default_organization_fails_teams_until_created() {
     world.sign_in(&service, alice).await;
     let why = "team/Evals/23503: insert or update on table \"LiteLLM_TeamTable\" violates foreign key constraint \
                \"LiteLLM_TeamTable_organization_id_fkey\"";
-    assert_eq!(failures(&world).await, [why, why], "the record tells of both");
+    assert_eq!(failures(&world).await, [why, why], "the record reports both");
     for table in [TEAM, TEAM_MEMBER] {
-        assert_eq!(all(&world, table).await, [] as [Value; 0], "nothing half is left in {table}");
+        assert_eq!(all(&world, table).await, [] as [Value; 0], "no partial rows in {table}");
     }
-    assert_eq!(user(&world, &alice).await["teams"], json!([]), "she is in no team that is not there");
+    assert_eq!(user(&world, &alice).await["teams"], json!([]), "she is in no missing team");
 
     organization_by_hand(&world).await;
     world.sign_in(&service, alice).await;
     assert_eq!(failures(&world).await, [""; 0]);
     for group in [one, two] {
-        assert_eq!(places(&world, &alice, &group).await, [1, 1, 1], "it heals by itself");
+        assert_eq!(places(&world, &alice, &group).await, [1, 1, 1], "the next sign-in repairs it");
         assert_eq!(team(&world, &group).await["organization_id"], "the company's");
     }
 }
@@ -99,7 +99,7 @@ async fn member_permissions_and_tags_are_written_for_the_proxy() {
         json!({ "cost_center": 4711, "ä": { "deep": [1, null, "x'"] }, "tags": ["eu", "a, b"] }),
         "tags are a key of the metadata, and team_member_budget_id is the proxy's own"
     );
-    assert_eq!(all(&world, ORGANIZATION).await[0]["metadata"], json!({}), "they are the team's alone");
+    assert_eq!(all(&world, ORGANIZATION).await[0]["metadata"], json!({}), "they apply only to the team");
 }
 
 #[tokio::test]
@@ -115,5 +115,5 @@ async fn existing_team_gets_no_default_params() {
     let mut after = team(&world, &group).await;
     after["members_with_roles"] = before["members_with_roles"].clone();
     after["updated_at"] = before["updated_at"].clone();
-    assert_eq!(after, before, "all but the roster and the time of the change");
+    assert_eq!(after, before, "everything except the roster and updated_at");
 }

@@ -1,4 +1,4 @@
-//! The rights of docs/litellm-grants.sql: enough for everything, nothing beyond, and the same that a start demands.
+//! The privileges of docs/litellm-grants.sql: sufficient, minimal, and equal to those that are checked at startup.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use crate::support::{Service, World};
 
 const SCRIPT: &str = include_str!("../../../docs/litellm-grants.sql");
 
-/// A right to a column.
+/// A privilege on a column.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Right {
     table: String,
@@ -37,7 +37,7 @@ impl Right {
     }
 }
 
-/// What the script grants on the proxy's tables, read from its text.
+/// The privileges that the script grants on the proxy's tables, parsed from its text.
 fn granted() -> BTreeSet<Right> {
     let text: Vec<&str> = SCRIPT.lines().filter(|line| !line.starts_with("--")).collect();
     let text = text.join("\n");
@@ -73,7 +73,7 @@ async fn role_has_exactly_the_granted_privileges() {
     let has: Vec<[String; 3]> = serde_json::from_value(query(&world, sql, &[]).await).unwrap();
     let has: BTreeSet<Right> =
         has.into_iter().map(|[table, privilege, column]| Right { table, privilege, column }).collect();
-    assert_eq!(has, granted(), "left: what the role may do; right: what docs/litellm-grants.sql says");
+    assert_eq!(has, granted(), "left: the privileges of the role; right: those in docs/litellm-grants.sql");
 
     let sql = "select jsonb_build_object(
         'tables', (select jsonb_agg(c.relname || ' ' || privilege) from pg_class c,
@@ -150,7 +150,7 @@ async fn role_is_denied_everything_beyond_the_grants() {
 async fn startup_names_each_missing_privilege() {
     let world = world().await;
     let service = world.service().await;
-    service.app.db().check_tables().await.expect("with all rights all is well");
+    service.app.db().check_tables().await.expect("all privileges are sufficient");
     for right in granted() {
         right.revoke(&world).await;
         let Right { table, privilege, column } = &right;
@@ -165,8 +165,8 @@ async fn startup_names_each_missing_privilege() {
     }
 }
 
-/// A person's life: a first sign-in with new groups and with existing teams of both kinds, and one where everything
-/// changes; after each a look at all the pages. What went wrong on the way, if anything did.
+/// A first sign-in with new groups and with existing teams of both kinds, and one that changes everything, each
+/// followed by a visit to all pages. Returns the first error, if any.
 async fn life(world: &World, service: &Service) -> Option<String> {
     let groups: [GroupId; 3] = assigned(world, ["New", "Existing", "Limits models"]);
     for (team, models) in [(groups[1], "{}"), (groups[2], "{gpt-4}")] {
@@ -181,7 +181,7 @@ async fn life(world: &World, service: &Service) -> Option<String> {
                 .await;
             let sql = r#"update public."LiteLLM_OrganizationTable" set models = '{gpt-5}' where organization_id = $1"#;
             by_hand(world, sql, &[&groups[0]]).await;
-            // As in a team that was deleted and created again: a membership with the former team's budget.
+            // As in a team that was deleted and recreated: a membership with the former team's budget.
             let sql = r#"with budget as (
                     insert into public."LiteLLM_BudgetTable" (budget_id, created_by, updated_by)
                     values ('team-old-budget-' || md5($1), 'a', 'a') returning budget_id
@@ -227,7 +227,7 @@ async fn life(world: &World, service: &Service) -> Option<String> {
     None
 }
 
-/// Nobody's life is disturbed by what was before.
+/// Removes all groups in Entra, so that the next run starts without them.
 fn forget(world: &World) {
     world.simulator.edit(|directory| {
         for group in directory.groups.clone() {
@@ -254,7 +254,7 @@ mod slow {
     async fn each_granted_privilege_is_needed() {
         let world = world().await;
         let service = with_team_params(&world, true, "max_budget: 5, team_member_budget: 1").await;
-        assert_eq!(life(&world, &service).await, None, "with all rights all is well");
+        assert_eq!(life(&world, &service).await, None, "all privileges are sufficient");
         let mut superfluous = Vec::new();
         for right in granted() {
             forget(&world);
@@ -265,11 +265,7 @@ mod slow {
             right.grant(&world).await;
         }
         forget(&world);
-        assert_eq!(life(&world, &service).await, None, "all rights were given back");
-        assert_eq!(
-            superfluous,
-            [],
-            "docs/litellm-grants.sql and src/db/litellm/columns.rs: nothing fails without these"
-        );
+        assert_eq!(life(&world, &service).await, None, "all privileges were restored");
+        assert_eq!(superfluous, [], "docs/litellm-grants.sql and src/db/litellm/columns.rs: these are not needed");
     }
 }

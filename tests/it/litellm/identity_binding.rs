@@ -1,5 +1,5 @@
-//! Whose a row is when two people could claim it: the proxy's own sign-in and administrators write `sso_user_id`, and
-//! nobody may get into another person's row, or keep it, by that.
+//! Which user a row belongs to if two could claim it. The proxy's sign-in and its administrators write `sso_user_id`,
+//! which must never give access to another user's row.
 
 use entra_simulator::{ObjectId, TenantId};
 use entraway::config::Tenant;
@@ -14,13 +14,13 @@ use crate::support::{Service, World, tenants};
 
 const REBIND: &str = r#"update public."LiteLLM_UserTable" set sso_user_id = $2 where user_id = $1"#;
 
-/// As `object id -> key of the row`, all that is remembered, in the order of the object ids.
+/// All stored bindings as `object id -> key of the row`, ordered by object ID.
 async fn remembered(world: &World) -> Value {
     let sql = "select jsonb_object_agg(object_id, user_id) from entraway.litellm_users";
     query(world, sql, &[]).await
 }
 
-/// Signs Bob in, who must not get into Alice's row, which names him: its key is `key`.
+/// Signs Bob in. He must not get Alice's row, whose key is `key` and whose `sso_user_id` names him.
 async fn bob_gets_his_own(world: &World, service: &Service, key: &dyn ToString, bob: ObjectId) {
     let (row, memory) = (user_version(world, key).await, remembered(world).await);
     let mut browser = world.sign_in(service, bob).await;
@@ -28,18 +28,18 @@ async fn bob_gets_his_own(world: &World, service: &Service, key: &dyn ToString, 
     let me = browser.me(service).await.json();
     assert_eq!(me["user"]["user_id"], json!(bob), "Bob is shown another row than his own: {me:#}");
     let own = user(world, &bob).await;
-    assert_eq!(own["sso_user_id"], Value::Null, "the column is unique and taken: src/db/litellm/person.rs, made_user");
-    assert_ne!(own["user_role"], "proxy_admin", "what Alice may do is not inherited: {own:#}");
+    assert_eq!(own["sso_user_id"], Value::Null, "the column is unique and taken: src/db/litellm/user.rs, made_user");
+    assert_ne!(own["user_role"], "proxy_admin", "Alice's role is not inherited: {own:#}");
     let mut expected = memory;
     expected[bob.to_string()] = json!(bob);
-    assert_eq!(remembered(world).await, expected, "what is remembered of Alice stays, and Bob's is added");
+    assert_eq!(remembered(world).await, expected, "Alice's binding stays, and Bob's is added");
     let note = json!({ "note": "same_sso_user_id", "own": bob, "user_ids": [key.to_string()] });
-    assert_eq!(world.last_run().await["notes"][0], note, "the operator is told, in the record");
+    assert_eq!(world.last_run().await["notes"][0], note, "the record notes it for the operator");
 
     let before = world.versions().await;
     world.sign_in(service, bob).await;
     assert_eq!(world.versions().await, before, "Bob's repeated sign-in has nothing to write");
-    assert_eq!(world.last_run().await["notes"][0], note, "and the record tells again");
+    assert_eq!(world.last_run().await["notes"][0], note, "the record notes it again");
 }
 
 #[tokio::test]
@@ -59,7 +59,7 @@ async fn row_keyed_by_object_id_is_not_rebound_by_sso_user_id() {
     assert_eq!(me["user"]["user_id"], json!(alice), "Alice's session still shows Alice: {me:#}");
     let before = versions(&world, &WRITTEN).await;
     world.sign_in(&service, alice).await;
-    assert_eq!(versions(&world, &WRITTEN).await, before, "and her next sign-in has nothing to write");
+    assert_eq!(versions(&world, &WRITTEN).await, before, "her next sign-in has nothing to write");
 }
 
 #[tokio::test]
@@ -74,9 +74,9 @@ async fn row_bound_by_sso_user_id_is_not_rebound() {
 
     bob_gets_his_own(&world, &service, &"key", bob).await;
 
-    assert_eq!(browser.me(&service).await.status, 401, "the row no longer names Alice: src/db/session.rs");
+    assert_eq!(browser.me(&service).await.status, 401, "the row no longer names Alice: src/db/session_details.rs");
     let mut browser = world.sign_in(&service, alice).await;
-    assert_eq!(browser.me(&service).await.json()["user"]["user_id"], json!(alice), "so she gets one of her own");
+    assert_eq!(browser.me(&service).await.json()["user"]["user_id"], json!(alice), "she gets her own row");
 }
 
 #[tokio::test]
@@ -94,7 +94,7 @@ async fn row_is_not_rebound_to_user_of_another_tenant() {
     bob_gets_his_own(&world, &service, &alice, bob).await;
 }
 
-/// Bob is in a row whose key is Alice's object id, with the role that Entra gives him; she was never here.
+/// Bob is in a row whose key is Alice's object ID, with his role from Entra. Alice never signed in.
 async fn bob_in_her_row(world: &World, service: &Service) -> (ObjectId, ObjectId, crate::support::Browser) {
     let (alice, bob) = (person(world, "Alice Arden", &[]), person(world, "Bob Birch", &[]));
     user_by_hand(world, &alice, ", sso_user_id", &format!(", '{bob}'")).await;
@@ -122,9 +122,13 @@ async fn object_id_key_wins_over_earlier_sso_user_id_binding() {
 
     let me = browser.me(&service).await.json();
     assert_eq!(me["user"]["user_id"], json!(alice), "the key wins: src/db/litellm.rs, read: {me:#}");
-    assert_eq!(me["user"]["user_role"], "internal_user_viewer", "Bob's role was Entra's word for Bob: {me:#}");
-    assert_eq!(remembered(&world).await, json!({ alice.to_string(): alice }), "person.rs, forgotten_users");
-    assert_eq!(bobs.me(&service).await.status, 401, "Bob's session shows her row: src/db/session.rs");
+    assert_eq!(me["user"]["user_role"], "internal_user_viewer", "Bob's role came from Entra for Bob: {me:#}");
+    assert_eq!(
+        remembered(&world).await,
+        json!({ alice.to_string(): alice }),
+        "src/db/litellm/user.rs, forgotten_users"
+    );
+    assert_eq!(bobs.me(&service).await.status, 401, "Bob's session shows her row: src/db/session_details.rs");
     bob_gets_his_own_role_and_row(&world, &service, alice, bob).await;
 }
 
@@ -135,12 +139,12 @@ async fn bob_gets_his_own_role_and_row(world: &World, service: &Service, alice: 
     assert_eq!(
         (&me["user"]["user_id"], &me["user"]["user_role"]),
         (&json!(bob), &json!("proxy_admin")),
-        "Bob's next sign-in gives him a row of his own: {me:#}"
+        "Bob's next sign-in gives him his own row: {me:#}"
     );
-    assert_eq!(user_version(world, &alice).await, row, "and leaves hers alone");
+    assert_eq!(user_version(world, &alice).await, row, "her row is unchanged");
 }
 
-/// The role in the row and the one that Entra gives are the same before and after: only whose it is changes.
+/// The role in the row and the role from Entra are the same before and after. Only the row's owner changes.
 #[tokio::test]
 async fn rebound_row_loses_role_when_entra_no_longer_gives_it() {
     let world = world().await;
@@ -154,7 +158,7 @@ async fn rebound_row_loses_role_when_entra_no_longer_gives_it() {
     assert_eq!(
         user(&world, &alice).await["user_role"],
         "internal_user_viewer",
-        "core, plan_user: with the row it has to be remembered that the role was Entra's for her, too"
+        "core, plan_user: the binding must also store her role from Entra"
     );
 }
 
@@ -169,7 +173,7 @@ async fn session_ends_when_sso_user_id_of_row_changes() {
         assert_eq!(browser.me(&service).await.json()["user"]["user_id"], "key", "the scene");
         let sql = format!(r#"update public."LiteLLM_UserTable" set sso_user_id = {other} where user_id = 'key'"#);
         by_hand(&world, &sql, &[]).await;
-        assert_eq!(browser.me(&service).await.status, 401, "sso_user_id is {why}: src/db/session.rs");
+        assert_eq!(browser.me(&service).await.status, 401, "sso_user_id is {why}: src/db/session_details.rs");
     }
 }
 
@@ -181,7 +185,11 @@ async fn session_of_another_tenant_with_same_object_id_is_rejected() {
     let mut browser = world.sign_in(&service, alice).await;
     assert_eq!(browser.me(&service).await.status, 200);
     by_hand(&world, "update entraway.sessions set tenant_id = $1::uuid", &[&Uuid::new_v4()]).await;
-    assert_eq!(browser.me(&service).await.status, 401, "src/db/session.rs, LITELLM_SESSION: the tenant counts, too");
+    assert_eq!(
+        browser.me(&service).await.status,
+        401,
+        "src/db/session_details.rs, LITELLM_SESSION: the tenant counts, too"
+    );
 }
 
 #[tokio::test]
@@ -196,8 +204,8 @@ async fn manually_recreated_row_belongs_to_new_sso_user_id() {
     by_hand(&world, r#"delete from public."LiteLLM_UserTable" where user_id = $1"#, &[&"key"]).await;
     user_by_hand(&world, &"key", ", sso_user_id, created_at", &format!(", '{bob}', '2026-11-11'")).await;
     let mut browser_of_bob = world.sign_in(&service, bob).await;
-    assert_eq!(browser_of_bob.me(&service).await.json()["user"]["user_id"], "key", "it is another row: his");
-    assert_eq!(browser.me(&service).await.status, 401, "what Alice's session was for is gone");
+    assert_eq!(browser_of_bob.me(&service).await.json()["user"]["user_id"], "key", "it is another row, which is his");
+    assert_eq!(browser.me(&service).await.status, 401, "the row of Alice's session is gone");
     world.sign_in(&service, alice).await;
     assert_eq!(remembered(&world).await, json!({ alice.to_string(): alice, bob.to_string(): "key" }));
 }

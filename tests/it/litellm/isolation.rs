@@ -1,12 +1,12 @@
-//! What is ours is in the schema `entraway`, and the proxy's own schema is as if we were not there: its migrations and
-//! backups need not know us.
+//! Entraway's tables are in the schema `entraway`, and the proxy's own schema is unchanged, so that the proxy's
+//! migrations and backups are not affected.
 
 use serde_json::{Value, json};
 
 use super::support::{WRITTEN, assigned, define, give_roles, json as query, person, versions, with_team_params, world};
 use crate::support::{Browser, World};
 
-/// All that the catalog tells of `public` and of the whole database, without what a vacuum changes.
+/// The catalog of `public` and of the whole database, without statistics that a vacuum changes.
 async fn catalog(world: &World) -> Value {
     let sql = "
         with ours as (select oid, relname from pg_class where relnamespace = 'public'::regnamespace),
@@ -35,7 +35,7 @@ async fn catalog(world: &World) -> Value {
     query(world, sql, &[]).await
 }
 
-/// Every row's version in every table of the proxy's, but these.
+/// Versions of all rows in the proxy's tables, except in `without`.
 async fn all_versions(world: &World, without: &[&str]) -> Vec<String> {
     let sql = "select jsonb_agg(relname order by relname) from pg_class
                where relnamespace = 'public'::regnamespace and relkind in ('r', 'p')";
@@ -57,13 +57,13 @@ async fn proxy_schema_is_unchanged_by_migrations_and_signins() {
         let after = catalog(&world).await;
         let (was, is) = (before.as_object().unwrap(), after.as_object().unwrap());
         let changed: Vec<&String> = was.keys().chain(is.keys()).filter(|key| was.get(*key) != is.get(*key)).collect();
-        assert!(changed.is_empty(), "{when}, these are not as before: {changed:#?}");
+        assert!(changed.is_empty(), "{when}, these have changed: {changed:#?}");
     };
 
     let rows = all_versions(&world, &[]).await;
     let service = with_team_params(&world, true, "max_budget: 5, team_member_budget: 1").await;
     differences("after the start").await;
-    assert_eq!(all_versions(&world, &[]).await, rows, "a start writes no row of the proxy's");
+    assert_eq!(all_versions(&world, &[]).await, rows, "startup writes no row of the proxy's");
 
     for roles in [&[][..], &["org_admin"], &["internal_user"]] {
         give_roles(&world, alice, roles);
@@ -71,7 +71,7 @@ async fn proxy_schema_is_unchanged_by_migrations_and_signins() {
         world.sign_in(&service, bob).await;
     }
     differences("after sign-ins").await;
-    assert_eq!(all_versions(&world, &WRITTEN).await, others, "a sign-in writes to six tables of the proxy's alone");
+    assert_eq!(all_versions(&world, &WRITTEN).await, others, "a sign-in writes to only six of the proxy's tables");
     assert_eq!(
         query(&world, "select jsonb_agg(nspname order by nspname) from pg_namespace where nspname !~ '^pg_'", &[])
             .await,
@@ -99,7 +99,7 @@ async fn startup_pages_and_expiry_job_change_no_proxy_row() {
     assert!(stranger.get(second.at("/sso/callback?code=x&state=y")).await.status.is_client_error());
     assert_eq!(browser.post(second.at("/sso/logout")).await.status, 303);
     world.clock.advance(chrono::TimeDelta::days(400));
-    assert!(second.app.delete_expired().await.unwrap() > 0, "there was something of ours to clean up");
+    assert!(second.app.delete_expired().await.unwrap() > 0, "there were expired rows to delete");
     assert_eq!(all_versions(&world, &[]).await, before);
 }
 

@@ -1,4 +1,4 @@
-//! Rows that deleted teams and organizations left behind: what a sign-in repairs, what it leaves alone, what is counted.
+//! Leftover rows of deleted teams and organizations: repaired at a sign-in, left alone, or only counted.
 
 use entra_simulator::{GroupId, ObjectId};
 use entraway::db::{Db, Leftovers};
@@ -10,8 +10,8 @@ use super::support::{
 };
 use crate::support::{Service, World};
 
-/// What LiteLLM 1.110.2's `/organization/delete` does: teams, memberships of the organization, the organization; and
-/// neither the teams' memberships, nor the list in the person's row, nor budgets.
+/// Does what LiteLLM 1.110.2's `/organization/delete` does: deletes teams, organization memberships and the
+/// organization, but not team memberships, the list in the user's row, or budgets.
 async fn delete_organization(world: &World, id: &dyn ToString) {
     for table in ["LiteLLM_TeamTable", "LiteLLM_OrganizationMembership", "LiteLLM_OrganizationTable"] {
         by_hand(world, &format!(r#"delete from public."{table}" where organization_id = $1"#), &[id]).await;
@@ -57,7 +57,7 @@ async fn member_of_recreated_team_gets_its_budget() {
     world.sign_in(&service, alice).await;
 
     let new = shared_budget(&world, &group).await;
-    assert!(new.is_string() && new != old, "the new team has a budget of its own: {new}");
+    assert!(new.is_string() && new != old, "the new team has its own budget: {new}");
     assert_eq!(budget_of(&world, &alice, &group).await, new);
     assert_eq!(places(&world, &alice, &group).await, [1, 1, 1]);
     let spend = r#"select to_jsonb(spend) from public."LiteLLM_TeamMembership" where user_id = $1"#;
@@ -65,7 +65,7 @@ async fn member_of_recreated_team_gets_its_budget() {
     assert_eq!(leftovers(&world).await, Leftovers::default());
     let before = world.versions().await;
     world.sign_in(&service, alice).await;
-    assert_eq!(world.versions().await, before, "a repetition writes");
+    assert_eq!(world.versions().await, before, "a repeated sign-in writes");
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn manual_budget_survives_recreated_team() {
                                      values ($2, 'bob', 'bob'))
                      update public."LiteLLM_TeamMembership" set budget_id = $2 where user_id = $1"#;
         if budget.starts_with("team-") {
-            // The default member budget of a team that is there.
+            // The default member budget of an existing team.
             let metadata = format!(", '{{\"team_member_budget_id\": \"{budget}\"}}'");
             team_by_hand(&world, &"another", ", metadata", &metadata).await;
         }
@@ -109,7 +109,7 @@ async fn roster_member_keeps_former_budget_and_is_counted() {
     let sql = r#"update public."LiteLLM_TeamTable" set metadata = '{}' where team_id = $1"#;
     by_hand(&world, sql, &[&group]).await;
     let old = budget_of(&world, &alice, &group).await;
-    // Half a membership of somebody whom an administrator put on the roster.
+    // A partial membership of a user that an administrator put on the roster.
     by_hand(&world, r#"update public."LiteLLM_UserTable" set teams = '{}' where user_id = $1"#, &[&alice]).await;
     world.sign_in(&service, alice).await;
     assert_eq!(budget_of(&world, &alice, &group).await, old);
@@ -139,5 +139,5 @@ async fn provenance_of_deleted_membership_is_deleted() {
         directory.put(alice, other);
     });
     world.sign_in(&service, alice).await;
-    assert_eq!(query(&world, sql, &[&alice]).await, json!([other]), "nothing is said of a row that is gone");
+    assert_eq!(query(&world, sql, &[&alice]).await, json!([other]), "a deleted row is not reported");
 }

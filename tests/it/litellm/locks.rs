@@ -1,4 +1,4 @@
-//! A proxy at work beside us: what it locks we wait for, and what it wrote meanwhile is still there.
+//! A concurrent proxy: a sign-in waits for its locks and keeps what it wrote meanwhile.
 
 use entra_simulator::GroupId;
 use serde_json::json;
@@ -10,7 +10,7 @@ use super::support::{
 };
 use crate::support::World;
 
-/// A proxy's transaction that adds a member, as far as its first statement: the team's lock.
+/// A proxy's transaction that adds a member, up to its first statement, which locks the team.
 async fn proxy_begins(world: &World, group: GroupId) -> Transaction<'static, Postgres> {
     let mut transaction = world.pool.begin().await.unwrap();
     step(&mut transaction, "select pg_advisory_xact_lock(hashtext($1))", &[&group]).await;
@@ -35,7 +35,7 @@ async fn member_added_concurrently_by_proxy_stays_on_roster() {
     let service = plain(&world, false).await;
 
     let mut proxy = proxy_begins(&world, group).await;
-    // The proxy has read the roster, and writes the whole of it at the end.
+    // The proxy has read the roster, and writes all of it at the end.
     let (_, ()) = tokio::join!(world.sign_in(&service, alice), async {
         until_it_waits(&world).await;
         let bob = json!([{ "user_id": "bob", "user_email": null, "role": "admin" }]);
@@ -50,7 +50,7 @@ async fn member_added_concurrently_by_proxy_stays_on_roster() {
             { "user_id": alice, "user_email": ALICE, "role": "user" },
         ])
     );
-    assert_eq!(world.last_run().await["retries"], 0, "the lock was waited for, and no race lost");
+    assert_eq!(world.last_run().await["retries"], 0, "it waited for the lock and lost no race");
 }
 
 #[tokio::test]
@@ -79,7 +79,7 @@ async fn user_added_concurrently_by_proxy_is_in_team_once() {
     assert_eq!(failures(&world).await, [""; 0]);
 }
 
-/// Also where the person's row is the proxy's and names them as its `sso_user_id`.
+/// Also for a row that the proxy created, which names the user in `sso_user_id`.
 #[tokio::test]
 async fn concurrent_proxy_spend_is_not_lost() {
     for own_key in [true, false] {
@@ -111,7 +111,7 @@ async fn concurrent_proxy_spend_is_not_lost() {
     }
 }
 
-/// The order is the bytes', whatever the database sorts by; here by English, in which `~` comes first.
+/// Rows are locked in byte order, independent of the database's collation. In English, `~` sorts first.
 #[tokio::test]
 async fn user_rows_are_locked_in_bytewise_key_order() {
     let world = world().await;
@@ -119,14 +119,14 @@ async fn user_rows_are_locked_in_bytewise_key_order() {
     let alice = person(&world, "Alice Arden", &[group]);
     team_by_hand(&world, &group, "", "").await;
     define(&world, r#"alter table public."LiteLLM_UserTable" alter user_id type text collate "en-x-icu""#).await;
-    // The higher one is also the first in the table.
+    // The higher key is also the first row of the table.
     user_by_hand(&world, &"~ of the proxy", ", sso_user_id", &format!(", '{alice}'")).await;
     user_by_hand(&world, &alice, "", "").await;
     let service = plain(&world, false).await;
 
     let spend = r#"update public."LiteLLM_UserTable" set spend = spend + 5 where user_id = $1"#;
     let mut proxy = world.pool.begin().await.unwrap();
-    // In a deadlock it is not the proxy that gives way.
+    // Postgres must not cancel the proxy's transaction in a deadlock.
     step(&mut proxy, "set local deadlock_timeout = '1min'", &[]).await;
     step(&mut proxy, spend, &[&alice]).await;
     let (_, ()) = tokio::join!(world.sign_in(&service, alice), async {

@@ -1,4 +1,4 @@
-//! What one finds in a database that people and programs have written to for years.
+//! Malformed rows, as left in a database by years of use.
 
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ async fn team_with_missing_organization_is_joined_unchanged() {
     let world = world().await;
     let [group] = assigned(&world, ["Evals"]);
     let alice = person(&world, "Alice Arden", &[group]);
-    // Some databases came to be without their foreign keys.
+    // Some databases were created without foreign keys.
     define(
         &world,
         r#"alter table public."LiteLLM_TeamTable" drop constraint "LiteLLM_TeamTable_organization_id_fkey""#,
@@ -39,7 +39,7 @@ async fn team_with_missing_organization_is_joined_unchanged() {
     let mut browser = world.sign_in(&service, alice).await;
     assert_eq!(team(&world, &group).await["organization_id"], "deleted long ago");
     assert_eq!(places(&world, &alice, &group).await, [1, 1, 1]);
-    assert_eq!(all(&world, ORGANIZATION).await.len(), 1, "the group's own organization is made beside it");
+    assert_eq!(all(&world, ORGANIZATION).await.len(), 1, "the group's own organization is created beside it");
     assert_eq!(browser.me(&service).await.json()["teams"][0]["organization_id"], "deleted long ago");
     let before = versions(&world, &WRITTEN).await;
     world.sign_in(&service, alice).await;
@@ -66,7 +66,7 @@ async fn signin_handles_huge_metadata_and_team_lists() {
     assert_eq!(team(&world, &group).await["metadata"], metadata);
     let teams = user(&world, &alice).await["teams"].as_array().unwrap().clone();
     assert_eq!((teams.len(), &teams[50_000]), (50_001, &json!(group)));
-    assert_eq!(browser.me(&service).await.json()["teams"].as_array().unwrap().len(), 1, "teams that are not there");
+    assert_eq!(browser.me(&service).await.json()["teams"].as_array().unwrap().len(), 1, "missing teams");
 }
 
 #[tokio::test]
@@ -102,7 +102,7 @@ async fn organization_ids_with_special_characters_are_shown() {
         .collect();
     assert_eq!(roles, [(&json!(""), &Value::Null), (&json!("o'dd \"id\" \\ \n{}"), &json!("org_admin"))]);
     let page = browser.get(service.at("/")).await;
-    assert_eq!(page.status, 200, "lists of models that are null, too: {page:#?}");
+    assert_eq!(page.status, 200, "models that are null: {page:#?}");
     assert!(!page.body.contains("<b>&</b>"), "a name is text, not markup");
     let link = "<a href=\"/organizations/o%27dd%20%22id%22%20%5C%20%0A%7B%7D\">&#60;b&#62;&#38;&#60;/b&#62;</a>";
     assert!(page.body.contains(link), "{}", page.body);
@@ -113,7 +113,7 @@ async fn organization_ids_with_special_characters_are_shown() {
         assert!(all[list].as_array().unwrap().iter().all(|row| row["models"] == json!([])), "null is empty: {all:#}");
     }
     let own = browser.get(service.at("/organizations/o%27dd%20%22id%22%20%5C%20%0A%7B%7D")).await;
-    assert_eq!(own.status, 200, "an organization with an odd id has its own page: {own:#?}");
+    assert_eq!(own.status, 200, "an organization with an unusual ID has its own page: {own:#?}");
     assert!(own.body.contains("<dd>all models</dd>"), "{}", own.body);
 }
 
@@ -125,7 +125,7 @@ async fn user_row_with_empty_or_uppercase_key_is_not_matched() {
     user_by_hand(&world, &"", ", sso_user_id", ", ''").await;
     let service = plain(&world, true).await;
     world.sign_in(&service, alice).await;
-    assert_eq!(all(&world, USER).await.len(), 3, "a row of her own is made");
+    assert_eq!(all(&world, USER).await.len(), 3, "she gets her own row");
 }
 
 #[tokio::test]
@@ -204,7 +204,7 @@ async fn manually_deleted_team_and_organization_are_recreated() {
     let alice = person(&world, "Alice Arden", &[group]);
     let service = plain(&world, true).await;
     world.sign_in(&service, alice).await;
-    // What is left over of memberships makes no difference.
+    // Leftover memberships make no difference.
     by_hand(&world, r#"delete from public."LiteLLM_TeamTable" where team_id = $1"#, &[&group]).await;
     world.sign_in(&service, alice).await;
     assert_eq!(places(&world, &alice, &group).await, [1, 1, 1], "the team");

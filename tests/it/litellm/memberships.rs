@@ -1,5 +1,5 @@
-//! The three places of a team membership: the team's roster, the person's own list, the table of memberships. Half a
-//! membership, as a proxy that crashed half-way or an administrator leaves it, is made whole.
+//! A team membership is in three columns: the team's roster, the user's own list, and the membership table. A partial
+//! membership, as left by a crashed proxy or an administrator, is completed.
 
 use serde_json::{Value, json};
 
@@ -39,17 +39,17 @@ async fn partial_membership_is_completed_without_duplicates() {
 
         world.sign_in(&service, alice).await;
 
-        assert_eq!(places(&world, &alice, &group).await, [1, 1, 1], "roster, own list, table, where {was:?} was there");
+        assert_eq!(places(&world, &alice, &group).await, [1, 1, 1], "roster, own list, table, after {was:?}");
         let joined = &world.last_run().await["teams_joined"];
         let expected = if was == [1, 1, 1] { json!([]) } else { json!([group]) };
-        assert_eq!(*joined, expected, "the record, where {was:?} was there");
+        assert_eq!(*joined, expected, "the record, after {was:?}");
         if half & IN_TABLE != 0 {
             let sql = r#"select to_jsonb(spend) from public."LiteLLM_TeamMembership" where user_id = $1"#;
-            assert_eq!(super::support::json(&world, sql, &[&alice]).await, json!(7), "what was spent stays");
+            assert_eq!(super::support::json(&world, sql, &[&alice]).await, json!(7), "the spend stays");
         }
         let before = versions(&world, &WRITTEN).await;
         world.sign_in(&service, alice).await;
-        assert_eq!(versions(&world, &WRITTEN).await, before, "a repetition writes, where {was:?} was there at first");
+        assert_eq!(versions(&world, &WRITTEN).await, before, "a repeated sign-in writes, after {was:?}");
     }
 }
 
@@ -66,10 +66,10 @@ async fn team_admin_keeps_role_when_membership_is_completed() {
 
     let mut browser = world.sign_in(&service, alice).await;
 
-    assert_eq!(team(&world, &group).await["members_with_roles"], roster, "the roster is as it was");
+    assert_eq!(team(&world, &group).await["members_with_roles"], roster, "the roster is unchanged");
     assert_eq!(places(&world, &alice, &group).await, [1, 1, 1]);
     let me = browser.me(&service).await.json();
-    assert_eq!(me["teams"][0]["role"], "admin", "and the person's own page says so: {me:#}");
+    assert_eq!(me["teams"][0]["role"], "admin", "the user's own page shows it: {me:#}");
 }
 
 #[tokio::test]
@@ -95,7 +95,7 @@ async fn roster_and_metadata_of_others_stay_byte_identical() {
     assert_eq!(after[1], before[1], "the metadata, as text");
 }
 
-/// Roster and metadata as Postgres writes them.
+/// Roster and metadata as text.
 async fn texts(world: &crate::support::World, group: &dyn ToString) -> [String; 2] {
     let sql = r#"select jsonb_build_array(members_with_roles::text, metadata::text)
                  from public."LiteLLM_TeamTable" where team_id = $1"#;
@@ -118,9 +118,9 @@ async fn roster_entry_with_email_only_is_not_the_user() {
     assert_eq!(
         team(&world, &group).await["members_with_roles"],
         json!([invited, { "user_id": alice, "user_email": ALICE, "role": "user" }]),
-        "an address is no proof of being somebody"
+        "an address is no proof of identity"
     );
-    assert_eq!(browser.me(&service).await.json()["teams"][0]["role"], "user", "and gives no rights");
+    assert_eq!(browser.me(&service).await.json()["teams"][0]["role"], "user", "and grants no role");
 }
 
 #[tokio::test]
@@ -160,7 +160,11 @@ async fn memberships_not_given_by_entra_are_kept() {
     world.sign_in(&service, alice).await;
     assert_eq!(all(&world, TEAM_MEMBER).await, members);
     assert_eq!(places(&world, &alice, &left).await, [1, 1, 1], "a group that she is no longer in");
-    assert_eq!(places(&world, &alice, &"by hand").await, [0, 1, 0], "half a membership that is none of Entra's groups");
+    assert_eq!(
+        places(&world, &alice, &"by hand").await,
+        [0, 1, 0],
+        "a partial membership of a team that is no Entra group"
+    );
 }
 
 #[tokio::test]
@@ -176,10 +180,10 @@ async fn left_team_loses_provenance_and_can_be_joined_again() {
     };
     let mut both = [group.to_string(), other.to_string()];
     both.sort();
-    assert_eq!(given().await, json!(both), "src/db/litellm/person.rs, gave_teams");
+    assert_eq!(given().await, json!(both), "src/db/litellm/user.rs, gave_teams");
 
     world.simulator.edit(|directory| directory.take_out(alice, group));
-    // As the proxy takes a member out: of all three places.
+    // The proxy removes a member from all three columns.
     for sql in [
         r#"update public."LiteLLM_TeamTable" set members_with_roles = '[]' where team_id = $1"#,
         r#"update public."LiteLLM_UserTable" set teams = array_remove(teams, $1)"#,
@@ -189,18 +193,22 @@ async fn left_team_loses_provenance_and_can_be_joined_again() {
     }
     let before = world.versions().await;
     world.sign_in(&service, alice).await;
-    assert_eq!(world.versions().await, before, "for that alone nothing is written");
+    assert_eq!(world.versions().await, before, "nothing is written for that alone");
     let rename = async |address: &str| {
         super::support::change(&world, alice, |alice| address.clone_into(&mut alice.upn));
         world.sign_in(&service, alice).await;
     };
     rename("alice@contoso-sim.example").await;
-    assert_eq!(given().await, json!([other]), "src/db/litellm/person.rs, forgotten_teams");
-    assert_eq!(places(&world, &alice, &group).await, [0, 0, 0], "and she is not in it again");
+    assert_eq!(given().await, json!([other]), "src/db/litellm/user.rs, forgotten_teams");
+    assert_eq!(places(&world, &alice, &group).await, [0, 0, 0], "she is not added again");
 
     world.simulator.edit(|directory| directory.put(alice, group));
     rename("alice.again@contoso-sim.example").await;
-    assert_eq!(places(&world, &alice, &group).await, [1, 1, 1], "whoever is in the group again is in the team");
+    assert_eq!(
+        places(&world, &alice, &group).await,
+        [1, 1, 1],
+        "a user who is in the group again is added to the team"
+    );
     assert_eq!(world.last_run().await["teams_joined"], json!([group]));
-    assert_eq!(given().await, json!(both), "and that is remembered once: src/db/litellm/person.rs, gave_teams");
+    assert_eq!(given().await, json!(both), "it is stored once: src/db/litellm/user.rs, gave_teams");
 }

@@ -1,4 +1,4 @@
-//! Organizations and the budgets that they refer to: both are made, or neither.
+//! Organizations and their budgets: both are created, or neither.
 
 use entra_simulator::GroupId;
 use serde_json::{Value, json};
@@ -11,17 +11,17 @@ use crate::support::World;
 
 const PARAMS: &str = "max_budget: 5, budget_duration: 7d, models: [gpt-4]";
 
-/// Every budget belongs to somebody, and every organization has one of its own.
+/// Every budget is in use, and every organization has its own.
 async fn assert_no_orphans(world: &World) {
     let sql = r#"select jsonb_agg(b.budget_id) from public."LiteLLM_BudgetTable" b
         where not exists (select from public."LiteLLM_OrganizationTable" o where o.budget_id = b.budget_id)
           and not exists (select from public."LiteLLM_TeamTable" t where t.metadata ->> 'team_member_budget_id' = b.budget_id)
           and not exists (select from public."LiteLLM_TeamMembership" m where m.budget_id = b.budget_id)"#;
     let orphans = super::support::json(world, sql, &[]).await;
-    assert_eq!(orphans, Value::Null, "budgets of nobody: entraway.insert_rows in migrations/, own_budgets");
+    assert_eq!(orphans, Value::Null, "orphaned budgets: entraway.insert_rows in migrations/, own_budgets");
 }
 
-/// Refuses rows of these names, in four ways that the database knows.
+/// Rejects rows with these names, in four ways.
 const REFUSALS: &str = r#"
     create function refuse() returns trigger language plpgsql as $$ begin raise exception 'not here'; end $$;
     create function skip() returns trigger language plpgsql as $$ begin return null; end $$;
@@ -30,7 +30,7 @@ const REFUSALS: &str = r#"
     create trigger silent before insert on public."$TABLE" for each row when (new.$NAME = 'Silent') execute function skip();
     alter table public."$TABLE" add constraint good check ($NAME <> 'Check')"#;
 
-/// Refuses a row only when the transaction is to be committed.
+/// Rejects a row only at commit.
 const REFUSAL_AT_COMMIT: &str = r#"
     create function refuse() returns trigger language plpgsql as $$ begin raise exception 'too late'; end $$;
     create constraint trigger late after insert on public."$TABLE" deferrable initially deferred
@@ -74,14 +74,14 @@ async fn rejected_organization_leaves_standalone_team_and_no_budget() {
             "{organizations:#?}"
         );
         assert_no_orphans(&world).await;
-        assert_eq!(all(&world, BUDGET).await.len(), 1, "the budget of the good organization");
+        assert_eq!(all(&world, BUDGET).await.len(), 1, "the budget of the accepted organization");
         for group in groups {
             let team = team(&world, &group).await;
             let organization = if group == good { json!(good) } else { Value::Null };
             assert_eq!(
                 (&team["organization_id"], &team["models"]),
                 (&organization, &json!(["gpt-4"])),
-                "the team of a refused organization is what it would be without the flag: {team:#}"
+                "the team of a rejected organization is the same as without the flag: {team:#}"
             );
             assert_eq!(places(&world, &alice, &group).await, [1, 1, 1], "she is in {}", team["team_alias"]);
         }
@@ -94,7 +94,7 @@ async fn organization_is_not_created_when_its_budget_is_rejected() {
     let world = world().await;
     let groups = assigned(&world, ["One", "Two"]);
     let alice = person(&world, "Alice Arden", &groups);
-    // Lets the first budget pass and no other; organizations are made in the order of their ids.
+    // Accepts only the first budget. Organizations are created in the order of their IDs.
     define(
         &world,
         r#"create function first() returns boolean language sql as
@@ -143,22 +143,22 @@ async fn rejected_team_leaves_no_member_budget() {
 
         let teams = all(&world, TEAM).await;
         assert_eq!((teams.len(), &teams[0]["team_id"]), (1, &json!(good)), "{teams:#?}");
-        assert_eq!(all(&world, BUDGET).await.len(), 1, "the budget of the good team's members");
+        assert_eq!(all(&world, BUDGET).await.len(), 1, "the budget of the accepted team's members");
         assert_no_orphans(&world).await;
         for group in bad {
-            assert_eq!(places(&world, &alice, &group).await, [0, 0, 0], "nobody is in a team that is not there");
+            assert_eq!(places(&world, &alice, &group).await, [0, 0, 0], "no membership of a missing team");
         }
         assert_eq!(places(&world, &alice, &good).await, [1, 1, 1]);
         assert_failures(&world, whys).await;
     }
 }
 
-/// The record's failures, each ending so, in the order of their kinds and names.
+/// Asserts the record's failures by the ends of their messages, ordered by kind and name.
 async fn assert_failures(world: &World, whys: &[&str]) {
     let mut failures = failures(world).await;
     failures.sort();
     let fits = failures.len() == whys.len() && failures.iter().zip(whys).all(|(failure, why)| failure.ends_with(why));
-    assert!(fits, "the record has the failures {failures:#?}, and not {whys:#?}");
+    assert!(fits, "the record has the failures {failures:#?}, not {whys:#?}");
 }
 
 #[tokio::test]
@@ -184,8 +184,8 @@ async fn existing_organization_keeps_budget_and_all_values() {
     let before = versions(&world, &[BUDGET, ORGANIZATION]).await;
     let service = with_team_params(&world, true, PARAMS).await;
     world.sign_in(&service, alice).await;
-    assert_eq!(versions(&world, &[BUDGET, ORGANIZATION]).await, before, "neither is touched, and no other is made");
-    assert_eq!(team(&world, &group).await["organization_id"], json!(group), "the team goes into it");
+    assert_eq!(versions(&world, &[BUDGET, ORGANIZATION]).await, before, "both are unchanged, and no other is created");
+    assert_eq!(team(&world, &group).await["organization_id"], json!(group), "the team is created in it");
     assert_eq!(all(&world, ORGANIZATION_MEMBER).await[0]["organization_id"], json!(group));
 }
 
@@ -199,7 +199,7 @@ async fn organization_without_limits_gets_unlimited_budget() {
     let (organizations, budgets) = (all(&world, ORGANIZATION).await, all(&world, BUDGET).await);
     assert_eq!(organizations[0]["budget_id"], budgets[0]["budget_id"]);
     let id = budgets[0]["budget_id"].as_str().unwrap();
-    assert_eq!((id.len(), &id[14..15]), (36, "4"), "a random UUID as the proxy's own: {id}");
+    assert_eq!((id.len(), &id[14..15]), (36, "4"), "a random UUID like the proxy's: {id}");
     assert_no_orphans(&world).await;
 }
 
@@ -217,7 +217,7 @@ async fn rejected_user_row_rolls_back_whole_signin() {
     let answer = world.try_sign_in(&service, alice).await;
     assert!(answer.status.is_server_error(), "{answer:#?}");
     for table in [BUDGET, ORGANIZATION, TEAM, USER] {
-        assert_eq!(all(&world, table).await, [] as [Value; 0], "what the transaction wrote to {table} is undone");
+        assert_eq!(all(&world, table).await, [] as [Value; 0], "what the transaction wrote to {table} is rolled back");
     }
     assert_eq!(world.sessions_and_runs().await, (0, 0));
 }

@@ -1,5 +1,5 @@
-//! Rows that are older than the user's first sign-in: others made them, perhaps with keys on them, so an operator role waits
-//! until an operator confirms the row.
+//! Rows that existed before the user's first sign-in. Another program created them, possibly with keys, so an operator
+//! role is withheld until an operator confirms the row.
 
 use entra_simulator::ObjectId;
 use entraway::db::{AdoptionState, Db};
@@ -46,11 +46,11 @@ async fn premade_row_gets_operator_role_after_adopt_only(
     give_roles(&world, alice, &[operator, "internal_user"]);
     let service = plain(&world, true).await;
 
-    // What is remembered at the first sign-in must not make the row ours at the second.
+    // The binding stored at the first sign-in must not confirm the row at the second.
     for n in 0..2 {
         let mut browser = world.sign_in(&service, alice).await;
         assert_eq!(role(&world, &key).await, "internal_user", "the next valid role, at sign-in {n}");
-        assert!(notes(&world).await.contains(&withheld(operator)), "the record says so at sign-in {n}");
+        assert!(notes(&world).await.contains(&withheld(operator)), "the record notes it at sign-in {n}");
         let me = browser.me(&service).await.json();
         assert_eq!((&me["user"]["user_id"], &me["user"]["user_role"]), (&json!(key), &json!("internal_user")));
         assert_eq!(browser.get(service.at("/settings")).await.status, 404, "no operator's page");
@@ -73,7 +73,7 @@ async fn premade_row_gets_operator_role_after_adopt_only(
 
     give_roles(&world, alice, &[]);
     world.sign_in(&service, alice).await;
-    assert_eq!(role(&world, &key).await, "internal_user_viewer", "it goes with the app role");
+    assert_eq!(role(&world, &key).await, "internal_user_viewer", "it is removed with the app role");
 }
 
 #[tokio::test]
@@ -89,10 +89,10 @@ async fn premade_row_withholds_admin_user_ids_and_later_roles() {
     assert_eq!(notes(&world).await, [withheld("proxy_admin")]);
 
     world.sign_in(&service, bob).await;
-    assert_eq!(notes(&world).await, [] as [Value; 0], "nothing is withheld where Entra gives no operator role");
+    assert_eq!(notes(&world).await, [] as [Value; 0], "no role is withheld if Entra gives no operator role");
     give_roles(&world, bob, &["proxy_admin"]);
     world.sign_in(&service, bob).await;
-    assert_eq!(role(&world, &bob).await, "internal_user", "the row is as old as before");
+    assert_eq!(role(&world, &bob).await, "internal_user", "the row still predates the sign-in");
     assert_eq!(notes(&world).await, [withheld("proxy_admin")]);
 }
 
@@ -124,7 +124,7 @@ async fn recreated_row_needs_another_confirmation() {
     assert_eq!(adopt(&world, alice).await, None, "there is no row yet");
     give_roles(&world, alice, &["proxy_admin"]);
     world.sign_in(&service, alice).await;
-    assert_eq!(role(&world, &alice).await, "proxy_admin", "the service made this row itself");
+    assert_eq!(role(&world, &alice).await, "proxy_admin", "the service created this row");
     assert_eq!(adopt(&world, alice).await, Some(AdoptionState::NotNeeded));
 
     let delete = r#"delete from public."LiteLLM_UserTable" where user_id = $1"#;
@@ -132,14 +132,14 @@ async fn recreated_row_needs_another_confirmation() {
         by_hand(&world, delete, &[&alice]).await;
         user_by_hand(&world, &alice, ", user_role, created_at", &format!(", 'internal_user', '{day}'")).await;
         world.sign_in(&service, alice).await;
-        assert_eq!(role(&world, &alice).await, "internal_user", "another program made the row of {day}");
+        assert_eq!(role(&world, &alice).await, "internal_user", "another program created the row of {day}");
         assert_eq!(adopt(&world, alice).await, Some(AdoptionState::Confirmed), "of {day}");
         world.sign_in(&service, alice).await;
         assert_eq!(role(&world, &alice).await, "proxy_admin", "the row of {day} is confirmed");
     }
     by_hand(&world, delete, &[&alice]).await;
     world.sign_in(&service, alice).await;
-    assert_eq!(role(&world, &alice).await, "proxy_admin", "a row that the service makes needs no confirmation");
+    assert_eq!(role(&world, &alice).await, "proxy_admin", "a row that the service creates needs no confirmation");
 }
 
 #[tokio::test]

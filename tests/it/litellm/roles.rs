@@ -1,4 +1,4 @@
-//! Roles in the proxy's rows: what Entra gives follows Entra, what somebody set by hand stays.
+//! Roles in the proxy's rows: roles from Entra follow Entra, roles set by hand stay.
 
 use serde_json::{Value, json};
 
@@ -52,14 +52,18 @@ async fn manual_roles_stay_until_entra_gives_one() {
         assert_eq!(
             role(&world, &alice).await,
             "proxy_admin",
-            "what Entra gave is gone already; this is somebody's own"
+            "the role from Entra is gone already; this one was set by hand"
         );
         assert_eq!(organization_role(&world, &alice).await, json!(["org_admin"]));
     }
     give_roles(&world, alice, &["internal_user_viewer"]);
     world.sign_in(&service, alice).await;
-    assert_eq!(role(&world, &alice).await, "internal_user_viewer", "what Entra gives now counts");
-    assert_eq!(organization_role(&world, &alice).await, json!(["org_admin"]), "but not what was set by hand elsewhere");
+    assert_eq!(role(&world, &alice).await, "internal_user_viewer", "Entra's current role applies");
+    assert_eq!(
+        organization_role(&world, &alice).await,
+        json!(["org_admin"]),
+        "but does not replace the one set by hand"
+    );
 }
 
 #[tokio::test]
@@ -77,14 +81,14 @@ async fn proxy_row_keeps_its_role_until_entra_gives_one() {
         user_by_hand(&world, &alice, ", user_role, user_alias", &format!(", {there}, 'Alice'")).await;
         for _ in 0..2 {
             world.sign_in(&service, alice).await;
-            assert_eq!(role(&world, &alice).await, expected, "where it was {there}");
+            assert_eq!(role(&world, &alice).await, expected, "after {there}");
         }
         give_roles(&world, alice, &["internal_user_viewer"]);
         world.sign_in(&service, alice).await;
-        assert_eq!(role(&world, &alice).await, "internal_user_viewer", "Entra's word counts, where it was {there}");
+        assert_eq!(role(&world, &alice).await, "internal_user_viewer", "Entra's role applies, after {there}");
         give_roles(&world, alice, &[]);
         world.sign_in(&service, alice).await;
-        assert_eq!(role(&world, &alice).await, "internal_user_viewer", "and goes to the default, where it was {there}");
+        assert_eq!(role(&world, &alice).await, "internal_user_viewer", "without it the default applies, after {there}");
     }
 }
 
@@ -130,7 +134,7 @@ async fn manually_recreated_org_membership_keeps_its_role() {
         assert_eq!(
             organization_role(&world, &alice).await,
             json!(["org_admin"]),
-            "it is not the row that the sync made: src/db/litellm.rs, read, row_created_at; with {given:?}"
+            "it is not the row that the sync created: src/db/litellm.rs, read, row_created_at; with {given:?}"
         );
     }
 }

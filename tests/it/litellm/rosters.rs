@@ -1,4 +1,4 @@
-//! Columns of lists that hold no list: what the proxy's own defaults and administrators leave there.
+//! List columns without a list, as left by the proxy's own defaults and by administrators.
 
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ async fn empty_object_or_null_roster_becomes_a_list() {
         assert_eq!(
             team(&world, &group).await["members_with_roles"],
             json!([{ "user_id": alice, "user_email": ALICE, "role": "user" }]),
-            "where the roster was {empty}"
+            "after the roster was {empty}"
         );
         assert_eq!(places(&world, &alice, &group).await, [1, 1, 1]);
     }
@@ -40,14 +40,14 @@ async fn non_list_roster_content_is_kept_as_an_entry() {
         assert_eq!(
             team(&world, &group).await["members_with_roles"],
             json!([was, { "user_id": alice, "user_email": ALICE, "role": "user" }]),
-            "src/db/litellm/person.rs, enrolled"
+            "src/db/litellm/user.rs, enrolled"
         );
         let before = versions(&world, &WRITTEN).await;
         world.sign_in(&service, alice).await;
         assert_eq!(
             versions(&world, &WRITTEN).await,
             before,
-            "{content}: then it is a roster, and nothing is to be done"
+            "{content}: it is a roster now, and nothing is left to do"
         );
     }
 }
@@ -75,11 +75,11 @@ async fn team_list_with_nulls_and_duplicates_only_grows() {
     let service = plain(&world, true).await;
     let mut browser = world.sign_in(&service, alice).await;
     let teams = json!([null, "gone", group, null, group, "o'dd \"", other]);
-    assert_eq!(user(&world, &alice).await["teams"], teams, "what is there stays, in its order");
+    assert_eq!(user(&world, &alice).await["teams"], teams, "existing entries stay, in order");
     assert_eq!(browser.me(&service).await.json()["teams"].as_array().unwrap().len(), 2, "each team once on the page");
     let before = versions(&world, &WRITTEN).await;
     world.sign_in(&service, alice).await;
-    assert_eq!(versions(&world, &WRITTEN).await, before, "and then nothing is to be done");
+    assert_eq!(versions(&world, &WRITTEN).await, before, "nothing is left to do");
 }
 
 #[tokio::test]
@@ -114,7 +114,7 @@ async fn later_team_roster_gets_email_from_user_row() {
     assert_eq!(
         team(&world, &later).await["members_with_roles"],
         json!([{ "user_id": alice, "user_email": ALICE, "role": "user" }]),
-        "src/db/litellm/person.rs, enrolled: the address of the row, where none is written"
+        "src/db/litellm/user.rs, enrolled: the address of the row, if none is written"
     );
 }
 

@@ -1,5 +1,5 @@
-//! The rows of a first sign-in, whole, with every column that the proxy's tables have, defaults included. Where one of
-//! these fails after a change of LiteLLM's schema, compare src/db/litellm/columns.rs with the new schema.
+//! Complete rows of a first sign-in, with every column of the proxy's tables, defaults included. If a test fails after
+//! a change of LiteLLM's schema, compare src/db/litellm/columns.rs with the new schema.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use entraway::policy::BudgetDuration;
@@ -11,7 +11,7 @@ use super::support::{
 };
 use crate::support::World;
 
-/// The bounds of a sign-in; the columns hold milliseconds.
+/// Start and end of a sign-in, truncated to milliseconds like the columns.
 struct Span(DateTime<Utc>, DateTime<Utc>);
 
 impl Span {
@@ -21,16 +21,16 @@ impl Span {
         Self(begin, world.clock.now() + TimeDelta::milliseconds(1))
     }
 
-    /// Takes both times out of the row: the same moment, within the sign-in.
+    /// Removes both timestamps from the row: they are equal and within the sign-in.
     #[track_caller]
     fn take_times(&self, row: &mut Value) {
         let made = take_time(row, "created_at");
         let changed = take_time(row, "updated_at");
-        assert!(made >= self.0 && made <= self.1, "made at {made} UTC, and not between {} and {}", self.0, self.1);
+        assert!(made >= self.0 && made <= self.1, "created at {made} UTC, not between {} and {}", self.0, self.1);
         assert_eq!(made, changed, "created_at and updated_at of {row}");
     }
 
-    /// When a budget of `30d` starts anew.
+    /// The reset time of a `30d` budget.
     fn reset(&self) -> DateTime<Utc> {
         "30d".parse::<BudgetDuration>().unwrap().next_reset(self.1)
     }
@@ -73,7 +73,7 @@ fn user_row(id: &str, team: &str) -> Value {
 #[tokio::test]
 async fn first_signin_with_orgs_writes_same_rows_as_proxy() {
     let world = world().await;
-    // A proxy's Postgres may have any time zone; its columns without one hold UTC.
+    // A proxy's Postgres may use any time zone; its columns without time zone hold UTC.
     define(&world, &format!("alter database {} set timezone = 'Asia/Kolkata'", world.database_name)).await;
     let [evals] = assigned(&world, ["Production LLM Evals"]);
     let alice = person(&world, "Alice Arden", &[evals]);
@@ -84,7 +84,7 @@ async fn first_signin_with_orgs_writes_same_rows_as_proxy() {
     let (group, id) = (evals.to_string(), alice.to_string());
     let mut budget = only(&world, BUDGET).await;
     span.take_times(&mut budget);
-    assert_eq!(take_time(&mut budget, "budget_reset_at"), span.reset(), "the organization's budget starts anew");
+    assert_eq!(take_time(&mut budget, "budget_reset_at"), span.reset(), "the organization's budget reset");
     let budget_id = take_text(&mut budget, "budget_id");
     assert_eq!(
         budget,
@@ -111,7 +111,7 @@ async fn first_signin_with_orgs_writes_same_rows_as_proxy() {
 
     let mut team = only(&world, TEAM).await;
     span.take_times(&mut team);
-    assert_eq!(take_time(&mut team, "budget_reset_at"), span.reset(), "the team's budget starts anew");
+    assert_eq!(take_time(&mut team, "budget_reset_at"), span.reset(), "the team's budget reset");
     assert_eq!(
         team,
         team_row(&group, Some(&group), &["gpt-4", "gpt-3.5-turbo"], &id),
@@ -120,20 +120,20 @@ async fn first_signin_with_orgs_writes_same_rows_as_proxy() {
 
     let mut user = only(&world, USER).await;
     span.take_times(&mut user);
-    assert_eq!(take_time(&mut user, "budget_reset_at"), span.reset(), "the person's budget starts anew");
-    assert_eq!(user, user_row(&id, &group), "a person: src/db/litellm/person.rs, made_user");
+    assert_eq!(take_time(&mut user, "budget_reset_at"), span.reset(), "the user's budget reset");
+    assert_eq!(user, user_row(&id, &group), "a user: src/db/litellm/user.rs, made_user");
 
     let mut member = only(&world, ORGANIZATION_MEMBER).await;
     span.take_times(&mut member);
     assert_eq!(
         member,
         json!({ "user_id": id, "organization_id": group, "user_role": "internal_user", "spend": 0, "budget_id": null }),
-        "a membership of an organization: src/db/litellm/person.rs, joined_organizations"
+        "a membership of an organization: src/db/litellm/user.rs, joined_organizations"
     );
     assert_eq!(
         only(&world, TEAM_MEMBER).await,
         json!({ "user_id": id, "team_id": group, "spend": 0, "total_spend": 0, "budget_id": null }),
-        "a membership of a team: src/db/litellm/person.rs, memberships"
+        "a membership of a team: src/db/litellm/user.rs, memberships"
     );
 }
 
@@ -150,12 +150,12 @@ async fn first_signin_without_orgs_creates_no_organization_rows() {
     let (group, id) = (evals.to_string(), alice.to_string());
     let mut team = only(&world, TEAM).await;
     span.take_times(&mut team);
-    assert_eq!(take_time(&mut team, "budget_reset_at"), span.reset(), "the team's budget starts anew");
+    assert_eq!(take_time(&mut team, "budget_reset_at"), span.reset(), "the team's budget reset");
     assert_eq!(team, team_row(&group, None, &["gpt-4", "gpt-3.5-turbo"], &id), "src/db/litellm.rs, team");
     let mut user = only(&world, USER).await;
     span.take_times(&mut user);
-    assert_eq!(take_time(&mut user, "budget_reset_at"), span.reset(), "the person's budget starts anew");
-    assert_eq!(user, user_row(&id, &group), "src/db/litellm/person.rs, made_user");
+    assert_eq!(take_time(&mut user, "budget_reset_at"), span.reset(), "the user's budget reset");
+    assert_eq!(user, user_row(&id, &group), "src/db/litellm/user.rs, made_user");
     for table in [BUDGET, ORGANIZATION, ORGANIZATION_MEMBER] {
         assert_eq!(all(&world, table).await, [] as [Value; 0], "without the flag there is nothing in {table}");
     }
@@ -173,7 +173,7 @@ async fn repeated_signin_writes_no_proxy_row() {
     assert_eq!(
         versions(&world, &WRITTEN).await,
         before,
-        "the read in src/db/litellm.rs told that something was to be done, or something was written twice"
+        "the read in src/db/litellm.rs reported work to do, or a row was written twice"
     );
 }
 

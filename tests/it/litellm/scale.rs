@@ -1,4 +1,4 @@
-//! A team as large as a company.
+//! A team with as many members as a company.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use super::support::{
     TEAM, TEAM_MEMBER, USER, assigned, by_hand, json, person, places, plain, team_by_hand, versions, world,
 };
 
-/// Far more than a sign-in takes, on a machine that does much else.
+/// Far longer than a sign-in takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 #[tokio::test]
@@ -41,7 +41,11 @@ async fn signin_joins_team_of_20000_members_within_time_limit() {
     let begin = Instant::now();
     let mut browser = world.sign_in(&service, alice).await;
     let repeating = begin.elapsed();
-    assert_eq!(versions(&world, &[USER, TEAM, TEAM_MEMBER]).await, versions_before, "a repetition writes nothing");
+    assert_eq!(
+        versions(&world, &[USER, TEAM, TEAM_MEMBER]).await,
+        versions_before,
+        "a repeated sign-in writes nothing"
+    );
 
     let begin = Instant::now();
     let me = browser.me(&service).await;

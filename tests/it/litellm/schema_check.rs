@@ -1,4 +1,5 @@
-//! A database that is not a proxy's, or not one that this version knows: said by name before anything is made there.
+//! Databases that are not a proxy's, or whose schema this version does not support: reported by name before anything is
+//! created.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use super::support::{assigned, define, person, places, plain, world};
 use crate::cli::program::{CONFIG, Folder, run};
 use crate::support::{Browser, World};
 
-/// What a start complains of.
+/// The problems that startup reports.
 async fn complaints(world: &World) -> Vec<String> {
     match App::build(world.config(), world.clock.clone(), Duration::from_secs(3)).await {
         Err(StartError::Db(DbError::NotLiteLlm(problems))) => problems,
@@ -18,7 +19,7 @@ async fn complaints(world: &World) -> Vec<String> {
     }
 }
 
-/// As a database in which Entraway never ran, and may make its schema.
+/// Resets the database to one in which Entraway never ran but may create its schema.
 async fn never_served(world: &World) {
     define(
         world,
@@ -42,11 +43,11 @@ async fn startup_rejects_database_without_litellm_tables() {
     let mut expected = tables.to_vec();
     expected.sort();
     assert_eq!(complaints, expected);
-    assert!(!has_our_schema(&world).await, "a schema was made in a foreign database");
+    assert!(!has_our_schema(&world).await, "a schema was created in a foreign database");
 
     define(&world, "drop schema public").await;
     assert_eq!(self::complaints(&world).await.len(), 6, "without a schema public");
-    assert!(!has_our_schema(&world).await, "a schema was made in a foreign database");
+    assert!(!has_our_schema(&world).await, "a schema was created in a foreign database");
 }
 
 #[tokio::test]
@@ -76,7 +77,7 @@ async fn startup_names_each_schema_problem_and_creates_nothing() {
             ][..],
         ),
         ("revoke usage on schema public from public, entraway", &["missing privilege USAGE on schema public"]),
-        // What a newer proxy can add without harm.
+        // Harmless additions of a newer proxy.
         (
             r#"alter table public."LiteLLM_TeamTable" add "new" text, add newer text not null default 'x',
                    add newest bigint not null generated always as identity, add double bigint not null
@@ -92,7 +93,7 @@ async fn startup_names_each_schema_problem_and_creates_nothing() {
         assert_eq!(
             has_our_schema(&world).await,
             expected.is_empty(),
-            "our schema is made only where all is well: {sql}"
+            "our schema is created only without problems: {sql}"
         );
     }
 }
@@ -134,7 +135,7 @@ async fn check_command_names_schema_problems_and_creates_nothing() {
         "{ended:?}"
     );
     assert_eq!(ended.code, 1);
-    assert!(!has_our_schema(&world).await, "check made a schema in a database that cannot be served");
+    assert!(!has_our_schema(&world).await, "check created a schema in a database that cannot be served");
 
     define(
         &world,
@@ -156,7 +157,7 @@ async fn readyz_fails_while_a_column_is_missing_and_recovers() {
     let service = plain(&world, true).await;
     world.sign_in(&service, alice).await;
     let ready = async || {
-        // A result is shared for a second.
+        // Results are shared for a second.
         world.clock.advance(chrono::TimeDelta::seconds(1));
         let answer = Browser::new().get(service.at("/readyz")).await;
         (answer.status.as_u16(), answer.json()["postgres"].clone())
@@ -169,7 +170,7 @@ async fn readyz_fails_while_a_column_is_missing_and_recovers() {
     let answer = world.try_sign_in(&service, bob).await;
     assert!(answer.status.is_server_error(), "{answer:#?}");
     define(&world, r#"alter table public."LiteLLM_TeamTable" rename column roster to members_with_roles"#).await;
-    assert_eq!(ready().await.0, 200, "by itself");
+    assert_eq!(ready().await.0, 200, "it recovers");
     world.sign_in(&service, bob).await;
     assert_eq!(places(&world, &bob, &group).await, [1, 1, 1]);
 }

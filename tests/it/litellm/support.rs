@@ -1,4 +1,4 @@
-//! Words for these tests: what is in the proxy's tables, what its administrator did by hand, and who is in which group.
+//! Helpers: reads the proxy's tables, changes them by hand, and sets up users and groups.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use entra_simulator::{ObjectId, User};
@@ -16,15 +16,15 @@ pub(crate) const USER: &str = "LiteLLM_UserTable";
 pub(crate) const ORGANIZATION_MEMBER: &str = "LiteLLM_OrganizationMembership";
 pub(crate) const TEAM_MEMBER: &str = "LiteLLM_TeamMembership";
 
-/// The tables of the proxy that a sign-in may write.
+/// The proxy's tables that a sign-in may write.
 pub(crate) const WRITTEN: [&str; 6] = [BUDGET, ORGANIZATION, TEAM, USER, ORGANIZATION_MEMBER, TEAM_MEMBER];
 
-/// A proxy's database that is ready for us, and an empty tenant.
+/// A prepared proxy database and an empty tenant.
 pub(crate) async fn world() -> World {
     World::of(StoreKind::LiteLlm).await
 }
 
-/// An instance with `entra_groups_also_create_orgs` on or off, and no other setting.
+/// An instance with `entra_groups_also_create_orgs` on or off, and no other settings.
 pub(crate) async fn plain(world: &World, on: bool) -> Service {
     world.service_of(world.config_of(&format!("  entra_groups_also_create_orgs: {on}\n"))).await
 }
@@ -35,12 +35,12 @@ pub(crate) async fn with_team_params(world: &World, on: bool, params: &str) -> S
     world.service_of(world.config_of(&settings)).await
 }
 
-/// Changes a person in Entra.
+/// Changes a user in Entra.
 pub(crate) fn change(world: &World, person: ObjectId, change: impl FnOnce(&mut User)) {
     world.simulator.edit(|directory| directory.change_person(person, change)).unwrap();
 }
 
-/// Sets the app roles that the person alone is given.
+/// Sets the app roles that are assigned directly to the user.
 pub(crate) fn give_roles(world: &World, person: ObjectId, roles: &[&str]) {
     change(world, person, |person| person.app_roles = roles.iter().copied().map(str::to_owned).collect());
 }
@@ -48,23 +48,23 @@ pub(crate) fn give_roles(world: &World, person: ObjectId, roles: &[&str]) {
 /// The address of `person("Alice Arden", …)`.
 pub(crate) const ALICE: &str = "alice.arden@contoso-sim.example";
 
-/// Runs a statement as somebody with psql would; `$1` and so on are texts. Something has to change.
+/// Runs a statement as an operator would with psql. `$1` and so on are text. It must change something.
 pub(crate) async fn by_hand(world: &World, sql: &str, values: &[&dyn ToString]) {
     let mut query = sqlx::query(AssertSqlSafe(sql.to_owned()));
     for value in values {
         query = query.bind(value.to_string());
     }
     let done = query.execute(&world.pool).await.unwrap_or_else(|error| panic!("{error} in {sql}"));
-    assert_ne!(done.rows_affected(), 0, "the statement that sets the scene changed nothing: {sql}");
+    assert_ne!(done.rows_affected(), 0, "the setup statement changed nothing: {sql}");
 }
 
-/// A statement that defines something.
+/// Runs a DDL statement.
 pub(crate) async fn define(world: &World, sql: &str) {
     let done = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&world.pool).await;
     done.unwrap_or_else(|error| panic!("{error} in {sql}"));
 }
 
-/// A team made by hand as the proxy makes it, with these columns besides, as `, metadata` and `, '{"a": 1}'`.
+/// A team created by hand, like the proxy's, with additional columns such as `, metadata` and `, '{"a": 1}'`.
 pub(crate) async fn team_by_hand(world: &World, id: &dyn ToString, columns: &str, values: &str) {
     let sql = format!(
         r#"insert into public."LiteLLM_TeamTable" (team_id, team_alias, members_with_roles, updated_at{columns})
@@ -73,7 +73,7 @@ pub(crate) async fn team_by_hand(world: &World, id: &dyn ToString, columns: &str
     by_hand(world, &sql, &[id]).await;
 }
 
-/// A person's row made by hand, with an address or without.
+/// A user's row created by hand, with or without an address.
 pub(crate) async fn user_by_hand(world: &World, user_id: &dyn ToString, columns: &str, values: &str) {
     let sql = format!(
         r#"insert into public."LiteLLM_UserTable" (user_id, updated_at{columns}) values ($1, '2026-01-01'{values})"#
@@ -81,7 +81,7 @@ pub(crate) async fn user_by_hand(world: &World, user_id: &dyn ToString, columns:
     by_hand(world, &sql, &[user_id]).await;
 }
 
-/// A JSON value of the database.
+/// Runs a query that returns one JSON value.
 pub(crate) async fn json(world: &World, sql: &str, values: &[&dyn ToString]) -> Value {
     let mut query = sqlx::query_scalar(AssertSqlSafe(sql.to_owned()));
     for value in values {
@@ -96,7 +96,7 @@ fn ids(values: &[&dyn ToString]) -> String {
     values.iter().map(|value| value.to_string()).collect::<Vec<_>>().join(", ")
 }
 
-/// The whole rows of a table, in the order of their text.
+/// All rows of a table, sorted by their text.
 pub(crate) async fn all(world: &World, table: &str) -> Vec<Value> {
     let sql = format!(r#"select jsonb_agg(to_jsonb(t) order by to_jsonb(t)::text) from public."{table}" t"#);
     json(world, &sql, &[]).await.as_array().cloned().unwrap_or_default()
@@ -110,7 +110,7 @@ pub(crate) async fn user(world: &World, id: &dyn ToString) -> Value {
     json(world, r#"select to_jsonb(t) from public."LiteLLM_UserTable" t where user_id = $1"#, &[id]).await
 }
 
-/// The three places of a team membership: how often the person is in the roster, in their own list, in the table.
+/// The three columns of a team membership: how often the user is on the roster, in their own list, and in the table.
 pub(crate) async fn places(world: &World, user_id: &dyn ToString, team_id: &dyn ToString) -> [i64; 3] {
     let sql = r#"select jsonb_build_array(
             (select count(*) from public."LiteLLM_TeamTable" t, jsonb_array_elements(t.members_with_roles) member
@@ -121,7 +121,7 @@ pub(crate) async fn places(world: &World, user_id: &dyn ToString, team_id: &dyn 
     serde_json::from_value(json(world, sql, &[user_id, team_id]).await).unwrap()
 }
 
-/// Place and version of each row of a table: whatever writes to it changes them, also one that writes the same values.
+/// Location and version of each row of a table. Any write changes them, even one of the same values.
 pub(crate) async fn versions(world: &World, tables: &[&str]) -> Vec<String> {
     let mut versions = Vec::new();
     for table in tables {
@@ -131,7 +131,7 @@ pub(crate) async fn versions(world: &World, tables: &[&str]) -> Vec<String> {
     versions
 }
 
-/// Place and version of a person's row.
+/// Location and version of a user's row.
 pub(crate) async fn user_version(world: &World, user_id: &dyn ToString) -> Value {
     let sql = r#"select to_jsonb(ctid || ' ' || xmin) from public."LiteLLM_UserTable" where user_id = $1"#;
     json(world, sql, &[user_id]).await
@@ -145,19 +145,19 @@ pub(crate) async fn failures(world: &World) -> Vec<String> {
     run["failures"].as_array().unwrap().iter().map(each).collect()
 }
 
-/// Takes a time out of a row and gives it back; the proxy's columns have no time zone, and hold UTC.
+/// Removes a timestamp from a row and returns it. The proxy's columns have no time zone and hold UTC.
 #[track_caller]
 pub(crate) fn take_time(row: &mut Value, column: &str) -> DateTime<Utc> {
     let taken =
         row.as_object_mut().and_then(|row| row.remove(column)).unwrap_or_else(|| panic!("no {column} in {row}"));
-    let text = taken.as_str().unwrap_or_else(|| panic!("{column} is {taken}, which is no time, in {row}"));
+    let text = taken.as_str().unwrap_or_else(|| panic!("{column} is {taken}, which is not a timestamp, in {row}"));
     text.parse::<NaiveDateTime>().unwrap_or_else(|error| panic!("{column} is {taken}: {error}")).and_utc()
 }
 
-/// Takes a text out of a row, such as an id made by chance.
+/// Removes a text from a row, such as a random ID.
 #[track_caller]
 pub(crate) fn take_text(row: &mut Value, column: &str) -> String {
     let taken =
         row.as_object_mut().and_then(|row| row.remove(column)).unwrap_or_else(|| panic!("no {column} in {row}"));
-    taken.as_str().unwrap_or_else(|| panic!("{column} is {taken}, which is no text, in {row}")).to_owned()
+    taken.as_str().unwrap_or_else(|| panic!("{column} is {taken}, which is not text, in {row}")).to_owned()
 }

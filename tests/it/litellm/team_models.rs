@@ -1,5 +1,5 @@
-//! The models of teams in organizations: LiteLLM does not know the word `all-org-models`, so a team names its
-//! organization's models and follows them.
+//! Models of teams in organizations. LiteLLM has no `all-org-models`, so a team lists its organization's models and
+//! follows their changes.
 
 use entra_simulator::{GroupId, ObjectId};
 use entraway::policy::OrgTeamModels;
@@ -12,7 +12,7 @@ use crate::support::{Service, World};
 
 const MODELS: &str = "models: [gpt-4, o3]";
 
-/// A team of Alice's that the sync made in an organization of its own, with `MODELS`.
+/// A team of Alice's that the sync created in its own organization, with `MODELS`.
 struct Scene {
     world: World,
     service: Service,
@@ -44,7 +44,7 @@ impl Scene {
         team(&self.world, &self.group).await["models"].clone()
     }
 
-    /// What a sign-in's record says of the teams whose models it updated.
+    /// Signs Alice in; returns the teams whose models the record reports as updated.
     async fn sign_in(&self) -> Value {
         self.world.sign_in(&self.service, self.alice).await;
         self.world.last_run().await["team_models_updated"].clone()
@@ -57,7 +57,7 @@ async fn new_team_names_models_of_its_organization() {
     assert_eq!(scene.models().await, json!(["gpt-4", "o3"]));
     let before = versions(&scene.world, &[TEAM]).await;
     assert_eq!(scene.sign_in().await, json!([]));
-    assert_eq!(versions(&scene.world, &[TEAM]).await, before, "a repetition writes the team");
+    assert_eq!(versions(&scene.world, &[TEAM]).await, before, "a repeated sign-in writes the team");
 }
 
 #[tokio::test]
@@ -71,7 +71,7 @@ async fn inherit_writes_all_org_models_and_expand_repairs_it() {
     let [other] = assigned(&scene.world, ["Other"]);
     scene.sign_in().await;
     assert_eq!(team(&scene.world, &other).await["models"], json!(["all-org-models"]));
-    assert_eq!(scene.models().await, json!(["gpt-4", "o3"]), "what was expanded stays");
+    assert_eq!(scene.models().await, json!(["gpt-4", "o3"]), "expanded models stay");
     scene.organization_gets("{gpt-5}").await;
     assert_eq!(scene.sign_in().await, json!([]), "inherit changes no team");
 
@@ -88,14 +88,14 @@ async fn team_from_older_version_is_expanded() {
     let scene = Scene::new().await;
     scene.team_gets("{all-org-models}").await;
     scene.world.sql("update entraway.made_teams set expanded_models = null").await;
-    // The record of a newcomer, who was not there when the team was made.
+    // The record of a new user, who did not exist when the team was created.
     let bob = person(&scene.world, "Bob Birch", &[]);
     scene.world.sign_in(&scene.service, bob).await;
-    assert_eq!(scene.models().await, json!(["gpt-4", "o3"]), "whoever signs in first after the upgrade");
+    assert_eq!(scene.models().await, json!(["gpt-4", "o3"]), "the first user to sign in after the upgrade");
     assert_eq!(scene.world.last_run().await["team_models_updated"], json!([scene.group]));
     assert_eq!(scene.world.last_run().await["touched"], json!([scene.group]));
     scene.organization_gets("{gpt-5}").await;
-    assert_eq!(scene.sign_in().await, json!([scene.group]), "and the team follows from then on");
+    assert_eq!(scene.sign_in().await, json!([scene.group]), "the team follows from then on");
     assert_eq!(scene.models().await, json!(["gpt-5"]));
 }
 
@@ -116,7 +116,7 @@ async fn team_models_follow_organization_until_changed_manually() {
     scene.team_gets("{b,a}").await;
     assert_eq!(scene.sign_in().await, json!([]), "the same models");
     scene.organization_gets("{c}").await;
-    assert_eq!(scene.sign_in().await, json!([scene.group]), "another order is no other list");
+    assert_eq!(scene.sign_in().await, json!([scene.group]), "another order is not another list");
     let after = team(&scene.world, &scene.group).await;
     for (column, value) in before.as_object().unwrap() {
         let expected = if column == "models" { &json!(["c"]) } else { value };
@@ -127,7 +127,7 @@ async fn team_models_follow_organization_until_changed_manually() {
     scene.organization_gets("{e}").await;
     let before = scene.world.versions().await;
     assert_eq!(scene.sign_in().await, json!([]));
-    assert_eq!(scene.models().await, json!(["d"]), "what was set by hand stays");
+    assert_eq!(scene.models().await, json!(["d"]), "models set by hand stay");
     assert_eq!(scene.world.versions().await, before, "a row was written to");
 }
 
@@ -137,7 +137,7 @@ async fn manual_team_models_are_left_alone() {
     let [manual] = assigned(&scene.world, ["By hand"]);
     let columns = ", organization_id, models";
     team_by_hand(&scene.world, &manual, columns, &format!(", '{}', '{{all-org-models}}'", scene.group)).await;
-    // One that was deleted and created again with the very models that the sync wrote.
+    // Deleted and recreated with exactly the models that the sync wrote.
     let sql = r#"update public."LiteLLM_TeamTable" set created_at = created_at + interval '1 hour' where team_id = $1"#;
     by_hand(&scene.world, sql, &[&scene.group]).await;
     scene.organization_gets("{gpt-5}").await;
@@ -170,7 +170,7 @@ async fn unreadable_organization_models_grant_nothing() {
         scene.sign_in().await;
         assert_eq!(scene.models().await, json!(["all-org-models"]), "not [], which is all models: {models}");
         scene.organization_gets("{gpt-4,o3}").await;
-        assert_eq!(scene.sign_in().await, json!([scene.group]), "mended with the organization: {models}");
+        assert_eq!(scene.sign_in().await, json!([scene.group]), "repaired with the organization: {models}");
     }
 }
 

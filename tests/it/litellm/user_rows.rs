@@ -1,4 +1,4 @@
-//! A person's row among those that the proxy and its administrators make: found by the object id and never by an address.
+//! A user's row among those that the proxy and its administrators create: found by the object ID, never by an address.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::support::{
 };
 use crate::support::World;
 
-/// What is remembered of people beside the proxy's tables.
+/// The stored bindings of users.
 async fn remembered(world: &World) -> Value {
     let sql = "select jsonb_agg(jsonb_build_object('object_id', object_id, 'user_id', user_id,
                                                    'sso_user_role', sso_user_role) order by object_id)
@@ -35,12 +35,12 @@ async fn row_with_object_id_key_is_used_and_keeps_values() {
     before["teams"] = json!([group]);
     before["updated_at"] = Value::Null;
     after["updated_at"] = Value::Null;
-    assert_eq!(after, before, "all but the list of teams: nothing of default_internal_user_params is given to her");
+    assert_eq!(after, before, "only the list of teams changes: default_internal_user_params does not apply to her");
     let expected = json!([{ "object_id": alice, "user_id": alice, "sso_user_role": null }]);
-    assert_eq!(remembered(&world).await, expected, "it is remembered whose the row is");
+    assert_eq!(remembered(&world).await, expected, "the binding is stored");
     let versions_before = versions(&world, &WRITTEN).await;
     world.sign_in(&service, alice).await;
-    assert_eq!(versions(&world, &WRITTEN).await, versions_before, "and then nothing is to be done");
+    assert_eq!(versions(&world, &WRITTEN).await, versions_before, "nothing is left to do");
 }
 
 #[tokio::test]
@@ -55,7 +55,7 @@ async fn row_with_object_id_as_sso_user_id_is_used_under_own_key() {
     let mut browser = world.sign_in(&service, alice).await;
 
     let rows = all(&world, USER).await;
-    assert_eq!(rows.len(), 1, "no second row is made: {rows:#?}");
+    assert_eq!(rows.len(), 1, "no second row is created: {rows:#?}");
     assert_eq!((&rows[0]["user_id"], &rows[0]["user_email"]), (&json!(key), &json!(ALICE)));
     assert_eq!(places(&world, &key, &group).await, [1, 1, 1], "memberships go to the row's key");
     assert_eq!(
@@ -77,7 +77,7 @@ async fn row_with_object_id_as_sso_user_id_is_used_under_own_key() {
     assert_eq!(me["organizations"][0]["user_role"], "org_admin", "the role in the organization follows: {me:#}");
     let before = versions(&world, &WRITTEN).await;
     world.sign_in(&service, alice).await;
-    assert_eq!(versions(&world, &WRITTEN).await, before, "and then nothing is to be done");
+    assert_eq!(versions(&world, &WRITTEN).await, before, "nothing is left to do");
 }
 
 #[tokio::test]
@@ -88,12 +88,12 @@ async fn row_with_object_id_key_wins_over_sso_user_id() {
     user_by_hand(&world, &"another key", ", sso_user_id", &format!(", '{alice}'")).await;
     let service = plain(&world, true).await;
     world.sign_in(&service, alice).await;
-    assert_eq!(places(&world, &"another key", &group).await, [1, 1, 1], "as long as there is no other");
+    assert_eq!(places(&world, &"another key", &group).await, [1, 1, 1], "while there is no other row");
 
     user_by_hand(&world, &alice, "", "").await;
     let before = user_version(&world, &"another key").await;
     let mut browser = world.sign_in(&service, alice).await;
-    assert_eq!(user_version(&world, &"another key").await, before, "the other row is left alone");
+    assert_eq!(user_version(&world, &"another key").await, before, "the other row is unchanged");
     assert_eq!(places(&world, &alice, &group).await, [1, 1, 1]);
     let me = browser.me(&service).await.json();
     assert_eq!(me["user"]["user_id"], json!(alice), "{me:#}");
@@ -123,17 +123,14 @@ async fn row_with_same_email_is_left_alone() {
 
         assert_eq!(user_version(&world, &"bob").await, before, "the row with {address}");
         let own = user(&world, &alice).await;
-        assert_eq!(
-            own["user_role"], "internal_user_viewer",
-            "an administrator's rights are not inherited by {address}"
-        );
+        assert_eq!(own["user_role"], "internal_user_viewer", "{address} does not inherit an administrator's role");
         assert_eq!(places(&world, &alice, &group).await, [1, 1, 1]);
         assert_eq!(browser.me(&service).await.json()["user"]["user_role"], "internal_user_viewer");
         let run = world.last_run().await;
         assert_eq!(
             run["notes"],
             json!([{ "note": "same_email", "own": alice, "user_ids": ["bob"] }]),
-            "the record tells of {address}"
+            "the record reports {address}"
         );
         assert!(!run.to_string().contains('@'), "the record names no address: {run:#}");
     }
@@ -182,7 +179,7 @@ async fn litellm_email_follows_entra_and_is_never_cleared() {
     });
     let before = versions(&world, &[USER]).await;
     world.sign_in(&service, alice).await;
-    assert_eq!(versions(&world, &[USER]).await, before, "what Entra no longer tells is kept");
+    assert_eq!(versions(&world, &[USER]).await, before, "an address that Entra no longer reports is kept");
 }
 
 #[tokio::test]
@@ -195,7 +192,7 @@ async fn blank_alias_is_filled_and_existing_alias_kept() {
         let alice = person(&world, "Alice Arden", &[]);
         user_by_hand(&world, &alice, ", user_alias", &format!(", {alias}")).await;
         world.sign_in(&service, alice).await;
-        assert_eq!(user(&world, &alice).await["user_alias"], expected, "where it was {alias}");
+        assert_eq!(user(&world, &alice).await["user_alias"], expected, "after {alias}");
     }
 }
 
@@ -219,7 +216,7 @@ async fn same_object_id_in_another_tenant_is_denied() {
         assert_eq!(world.refusals().await, refusals, "the row is deleted: {deleted}");
         let records = i64::try_from(refusals.len()).unwrap();
         assert_eq!(world.sessions_and_runs().await, (0, records), "no session; the row is deleted: {deleted}");
-        assert_eq!(world.readings().await, BTreeMap::new(), "what Entra tells of somebody else is not kept as hers");
+        assert_eq!(world.readings().await, BTreeMap::new(), "another user's groups are not stored as hers");
         if !deleted {
             assert_eq!(versions(&world, &WRITTEN).await, before);
         }
@@ -235,16 +232,16 @@ async fn deleted_user_row_ends_session_and_is_recreated_at_signin() {
     let service = plain(&world, true).await;
     let mut browser = world.sign_in(&service, alice).await;
     assert_eq!(browser.me(&service).await.status, 200);
-    // As the proxy deletes a user: the table of memberships and the roster are sometimes left as they are.
+    // The proxy sometimes deletes a user without the membership table and the roster.
     by_hand(&world, r#"delete from public."LiteLLM_OrganizationMembership" where user_id = $1"#, &[&alice]).await;
     by_hand(&world, r#"delete from public."LiteLLM_UserTable" where user_id = $1"#, &[&alice]).await;
-    assert_eq!(browser.me(&service).await.status, 401, "nobody is signed in whom the proxy does not know");
+    assert_eq!(browser.me(&service).await.status, 401, "a user without a row is not signed in");
 
     give_roles(&world, alice, &[]);
     let mut browser = world.sign_in(&service, alice).await;
     let me = browser.me(&service).await.json();
     assert_eq!(me["user"]["user_role"], "internal_user_viewer", "nothing is left of the role: {me:#}");
     assert_eq!(me["organizations"][0]["user_role"], "internal_user_viewer", "{me:#}");
-    assert_eq!(places(&world, &alice, &group).await, [1, 1, 1], "what was left of the membership is made whole");
+    assert_eq!(places(&world, &alice, &group).await, [1, 1, 1], "the partial membership is completed");
     assert_eq!(world.last_run().await["user_created"], true);
 }

@@ -1,4 +1,4 @@
-//! The text: all that is listed, as Prometheus wants it.
+//! The exposition format: all registered metrics, valid for Prometheus.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ async fn metrics_text_lists_exactly_the_registered_metrics() {
     let metrics = Metrics::new();
     let listed: Vec<String> =
         metrics.list().iter().map(|metric| format!("{} {}", metric.name, kind(metric.kind))).collect();
-    assert_eq!(told, listed, "left: the text; right: src/observability/metrics.rs");
+    assert_eq!(told, listed, "left: the output; right: src/observability/metrics.rs");
     for metric in metrics.list() {
         let combinations: usize = metric.labels.iter().map(|(_, values)| values.len()).product();
         let name = if metric.kind == Kind::Histogram { format!("{}_count", metric.name) } else { metric.name.clone() };
@@ -39,7 +39,7 @@ fn metric_names_follow_conventions_and_series_stay_few() {
     let mut series = 0;
     for metric in metrics.list() {
         let name = &*metric.name;
-        assert!(names.insert(name), "{name} is there twice");
+        assert!(names.insert(name), "{name} occurs twice");
         assert!(name.starts_with("entraway_"), "{name}");
         assert!(!metric.help.ends_with('.') && !metric.help.is_empty(), "{name}: the library writes the full stop");
         assert_eq!(name.ends_with("_total"), metric.kind == Kind::Counter, "{name}");
@@ -50,7 +50,7 @@ fn metric_names_follow_conventions_and_series_stay_few() {
         }
         series += metric.labels.iter().map(|(_, values)| values.len()).product::<usize>();
     }
-    assert!(series < 300, "{series} series, each of which every instance is asked for every few seconds");
+    assert!(series < 300, "{series} series, which Prometheus scrapes from every instance");
 }
 
 #[tokio::test]
@@ -71,12 +71,12 @@ async fn certificate_expiry_and_usability_are_exported() {
     folder.file("certificate.pem", "nothing");
     let numbers = watch.read().await;
     assert_eq!(numbers.of("entraway_credential_usable"), 0);
-    assert_eq!(numbers.of("entraway_credential_end_timestamp_seconds"), ends, "it is as it was known last");
+    assert_eq!(numbers.of("entraway_credential_end_timestamp_seconds"), ends, "the last known value stays");
 
     let secret = world.service().await;
     let numbers = Watch::new(&secret).await.read().await;
     assert_eq!(numbers.of("entraway_credential_usable"), 1);
-    assert_eq!(numbers.of("entraway_credential_end_timestamp_seconds"), 0, "when a secret ends, only Entra knows");
+    assert_eq!(numbers.of("entraway_credential_end_timestamp_seconds"), 0, "only Entra knows when a secret expires");
 }
 
 /// With promtool.
@@ -104,6 +104,9 @@ mod slow {
         promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
         let ended = promtool.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&ended.stdout).into_owned() + &String::from_utf8_lossy(&ended.stderr);
-        assert!(ended.status.success() && said.trim().is_empty(), "promtool check metrics says:\n{said}\nof\n{text}");
+        assert!(
+            ended.status.success() && said.trim().is_empty(),
+            "promtool check metrics printed:\n{said}\nof\n{text}"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Calls to Graph and Entra: each try by how it ended, and lists that stay unknown.
+//! Calls to Graph and Entra: each attempt by its result, and lists that stay unknown.
 
 use entra_simulator::{Endpoint, Fault, FaultRule, TokenKind};
 use rstest::rstest;

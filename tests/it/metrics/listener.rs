@@ -1,4 +1,4 @@
-//! Where metrics are read, and where not.
+//! The metrics listener: where metrics are served, and where not.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ async fn metrics_and_pages_are_on_separate_listeners() {
         }
         for path in ["/", "/metrics/", "/metrics/x", "/healthz", "/api/me", "/sso/login", "/auth/verify"] {
             let answer = browser.get(watch.url.join(path).unwrap()).await;
-            assert_eq!((answer.status.as_u16(), &*answer.body), (404, ""), "{path} where the metrics are");
+            assert_eq!((answer.status.as_u16(), &*answer.body), (404, ""), "{path} on the metrics listener");
         }
         for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS] {
             let request = browser.request(method.clone(), watch.url.clone());
@@ -35,7 +35,7 @@ async fn metrics_and_pages_are_on_separate_listeners() {
     }
 }
 
-/// The configuration with this address for the metrics.
+/// The configuration with this `metrics_listen`.
 fn config(address: &str) -> String {
     let changed = CONFIG.replace("metrics_listen: null", &format!("metrics_listen: '{address}'"));
     assert_ne!(changed, CONFIG);
@@ -56,13 +56,13 @@ async fn serve_exposes_metrics_at_configured_address() {
     assert!(answer.body.contains("entraway_build_info{version=\""), "{answer:#?}");
     assert_eq!(Browser::new().get(base.join("/metrics").unwrap()).await.status, 404);
 
-    // One that reads does not keep the program.
+    // An open connection does not delay the shutdown.
     let mut reader = Browser::new();
     reader.get(metrics.clone()).await;
     program.signal("TERM");
     let ended = program.end_within(Duration::from_secs(10)).await;
     assert_eq!(ended.code, 0, "{ended:?}");
-    assert!(reader.request(Method::GET, metrics).send().await.is_err(), "it is gone");
+    assert!(reader.request(Method::GET, metrics).send().await.is_err(), "the listener is closed");
 }
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn metrics_address_in_use_is_reported_with_its_key() {
 async fn default_metrics_port_in_use_does_not_stop_service() {
     let (world, folder) = (World::new().await, Folder::new());
     let begin = Instant::now();
-    // Another test's program may have it for a moment.
+    // The program of another test may hold the port for a moment.
     let _taken = loop {
         match TcpListener::bind("127.0.0.1:9464") {
             Ok(taken) => break taken,

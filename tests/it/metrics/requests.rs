@@ -1,4 +1,4 @@
-//! Proxies' questions, the database behind them, and what is refused.
+//! Metrics of forward auth, the database, and rejected requests.
 
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use rstest::rstest;
 use super::{Numbers, Watch, moved};
 use crate::support::{Browser, LiteLlm, Native, Service, StoreKind, World};
 
-/// Waits until a reading of the metrics is such.
+/// Polls the metrics until `is_so` holds.
 async fn until(watch: &Watch, what: &str, is_so: impl Fn(&Numbers) -> bool) -> Numbers {
     let begin = Instant::now();
     loop {
@@ -58,7 +58,7 @@ async fn forward_auth_is_counted_by_status_and_lookup_source(#[values(Native, Li
     let refused = [
         (r#"entraway_requests_total{route="verify",status="4xx"}"#, 2),
         (r#"entraway_forward_auth_answers_total{status="401"}"#, 2),
-        // The other one had no cookie.
+        // The other request had no cookie.
         (r#"entraway_session_lookups_total{answer="nobody"}"#, 1),
     ];
     assert_eq!(watch.read().await.since(&before), moved(refused));
@@ -89,15 +89,15 @@ async fn connection_gauges_follow_usage() {
     let watch = Watch::new(&service).await;
     let mut browser = world.sign_in(&service, alice).await;
     let idle = |numbers: &Numbers| numbers.of(r#"entraway_postgres_connections{state="in_use"}"#) == 0;
-    let numbers = until(&watch, "nobody uses the database", idle).await;
+    let numbers = until(&watch, "the database is idle", idle).await;
     assert_eq!(numbers.of("entraway_postgres_connections_most"), 2);
     assert!((1..=2).contains(&numbers.of(r#"entraway_postgres_connections{state="idle"}"#)));
     assert_eq!(numbers.of("entraway_connections_most"), 7);
-    assert_eq!(numbers.of("entraway_connections_open"), 1, "the browser's, and not the one that reads this");
+    assert_eq!(numbers.of("entraway_connections_open"), 1, "the browser's, not that of the metrics client");
     assert_eq!(numbers.of("entraway_postgres_waiting"), 0);
     assert!(numbers.of("entraway_start_time_seconds") > 1_700_000_000);
 
-    // Three who want to read a table that is locked.
+    // Three requests wait to read a locked table.
     let mut lock = world.pool.begin().await.unwrap();
     sqlx::query("lock table entraway.sessions").execute(&mut *lock).await.unwrap();
     let url = service.at("/api/me");

@@ -1,4 +1,4 @@
-//! Nothing of what is read opens a door or names anybody, whatever was asked for before.
+//! Metrics contain no secrets and no personal data, regardless of earlier requests.
 
 use entra_simulator::{Endpoint, EntraError, Fault, FaultRule};
 use reqwest::Method;
@@ -78,5 +78,5 @@ async fn metrics_contain_no_identifiers_or_secrets(#[values(Native, LiteLlm)] st
     secrets.are_not_in("/metrics", &text);
     no_address_is_in("/metrics", &text);
     let lower = text.to_lowercase();
-    assert!(!lower.contains("sesame"), "what came from outside is in it: {text}");
+    assert!(!lower.contains("sesame"), "it contains outside input: {text}");
 }

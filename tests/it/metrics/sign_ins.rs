@@ -1,4 +1,4 @@
-//! Sign-ins, and what their syncs write.
+//! Metrics of sign-ins and of the rows that their syncs write.
 
 use entra_simulator::{Endpoint, EntraError, Fault, FaultRule, TokenKind};
 use entraway::db::{SessionFilter, SessionOwner};
@@ -46,11 +46,11 @@ async fn signin_and_its_written_rows_are_counted_once(#[values(Native, LiteLlm)]
         (r#"entraway_rows_written_total{kind="team_member"}"#, 2),
         (r#"entraway_rows_written_total{kind="person"}"#, 1),
     ]);
-    assert_eq!(first.since(&before), expected, "the first one");
+    assert_eq!(first.since(&before), expected, "the first sign-in");
 
     world.sign_in(&service, alice).await;
     let repeat = watch.read().await;
-    assert_eq!(repeat.since(&first), moved(always), "the same once more, which writes nothing");
+    assert_eq!(repeat.since(&first), moved(always), "a repeated sign-in, which writes nothing");
     assert!(repeat.of("entraway_postgres_seconds_count") > first.of("entraway_postgres_seconds_count"));
     let spent = repeat.real("entraway_sign_in_seconds_sum");
     let parts: f64 = ["entra", "graph", "plan", "postgres"]
@@ -65,7 +65,7 @@ async fn signin_and_its_written_rows_are_counted_once(#[values(Native, LiteLlm)]
     world.sign_in(&service, alice).await;
     let changed =
         watch.read().await.since(&repeat).get(r#"entraway_rows_written_total{kind="person_change"}"#).copied();
-    assert_eq!(changed, Some(1), "a new address is a row that changes");
+    assert_eq!(changed, Some(1), "a new address changes a row");
 }
 
 #[rstest]
@@ -85,7 +85,7 @@ async fn rejected_organization_is_counted_at_each_signin(#[values(Native, LiteLl
         let numbers = watch.read().await;
         assert_eq!(numbers.of(r#"entraway_groups_refused_total{kind="organization"}"#), times);
         assert_eq!(numbers.of(r#"entraway_groups_refused_total{kind="team"}"#), 0);
-        assert_eq!(numbers.of(r#"entraway_rows_written_total{kind="organization"}"#), 1, "the good one, once");
+        assert_eq!(numbers.of(r#"entraway_rows_written_total{kind="organization"}"#), 1, "the accepted one, once");
     }
 }
 
@@ -122,7 +122,7 @@ async fn failed_signins_are_counted_under_the_shown_code() {
         world.simulator.clear_faults();
     }
 
-    // Somebody who never left for Entra.
+    // A callback without a sign-in.
     let before = watch.read().await;
     let answer = Browser::new().get(service.at("/sso/callback?state=x&code=y")).await;
     assert_eq!(answer.code(), "attempt_unknown", "{answer:#?}");
@@ -146,12 +146,12 @@ async fn ended_sessions_are_counted_by_reason() {
     let mut browser = world.sign_in(&service, alice).await;
     browser.post(service.at("/sso/logout")).await;
     assert_eq!(ended("signed_out").await, 1);
-    assert_eq!(ended("new_sign_in").await, 0, "there was no other one");
+    assert_eq!(ended("new_sign_in").await, 0, "there was no other session");
 
     for _ in 0..4 {
         world.sign_in(&service, alice).await;
     }
-    assert_eq!(ended("new_sign_in").await, 1, "three at a time is what a person may have");
+    assert_eq!(ended("new_sign_in").await, 1, "a user may have three sessions");
     let name: String = sqlx::query_scalar("select encode(substring(token_hash for 16), 'hex') from entraway.sessions")
         .fetch_one(&world.pool)
         .await

@@ -1,4 +1,4 @@
-//! `/api`: every answer is what `/api/openapi.json` says.
+//! `/api`: every response conforms to `/api/openapi.json`.
 
 use jsonschema::Validator;
 use rstest::rstest;
@@ -14,22 +14,22 @@ fn document() -> Value {
     serde_json::from_str(DOCUMENT).unwrap()
 }
 
-/// Follows a reference to a component, such as `#/components/responses/NoSession`.
+/// Resolves a reference to a component, such as `#/components/responses/NoSession`.
 fn resolve<'d>(document: &'d Value, value: &'d Value) -> &'d Value {
     value["$ref"].as_str().map_or(value, |path| document.pointer(path.trim_start_matches('#')).unwrap())
 }
 
-/// What an answer to this route with this status has to be.
+/// The schema of a response of this route with this status.
 pub(super) fn validator(route: &str, status: u16, media_type: &str) -> Validator {
     let document = document();
     let response = resolve(&document, &document["paths"][route]["get"]["responses"][status.to_string()]);
     let schema = response["content"][media_type]["schema"].clone();
-    assert!(!schema.is_null(), "openapi.json knows no {media_type} with status {status} at {route}");
+    assert!(!schema.is_null(), "openapi.json has no {media_type} with status {status} at {route}");
     let whole = json!({ "allOf": [schema], "components": document["components"] });
     jsonschema::draft202012::options().should_validate_formats(true).build(&whole).unwrap()
 }
 
-/// Asks, and holds the answer against the document; gives it.
+/// Sends a request, validates the response, and returns it.
 async fn ask(actor: &mut Actor, service: &Service, route: &str, path: &str, status: u16) -> Value {
     let answer = actor.browser.get_json(service.at(path)).await;
     assert_eq!(answer.status, status, "{path}: {answer:#?}");
@@ -40,7 +40,7 @@ async fn ask(actor: &mut Actor, service: &Service, route: &str, path: &str, stat
         .iter_errors(&body)
         .map(|error| format!("{} {error}", error.instance_path()))
         .collect();
-    assert!(problems.is_empty(), "{path} is not what openapi.json says:\n{}\n{body:#}", problems.join("\n"));
+    assert!(problems.is_empty(), "{path} does not conform to openapi.json:\n{}\n{body:#}", problems.join("\n"));
     body
 }
 
@@ -48,7 +48,7 @@ async fn ask(actor: &mut Actor, service: &Service, route: &str, path: &str, stat
 #[tokio::test]
 async fn api_responses_match_openapi_document(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut cast = Cast::of(store).await;
-    // All kinds of values: a team that stands alone, one made by hand with a member by hand, failures, notes, unknown lists.
+    // All kinds of values: a standalone team, one created by hand with a manual member, failures, notes, unknown lists.
     cast.world.by_hand(MAKE_TEAM, &[&"by-hand", &"By hand"]).await;
     cast.world.by_hand(PUT_IN_TEAM, &[&cast.alice.id, &"by-hand", &"admin"]).await;
     cast.world.simulator.edit(|directory| {
@@ -86,7 +86,7 @@ async fn api_responses_match_openapi_document(#[values(Native, LiteLlm)] store: 
     let syncs = ask(&mut cast.ada, &cast.service, "/api/syncs", "/api/syncs?trouble=1", 200).await;
     let outcomes: Vec<&str> =
         syncs["syncs"].as_array().unwrap().iter().map(|sync| sync["outcome"].as_str().unwrap()).collect();
-    assert_eq!(outcomes, ["no_group", "signed_in"], "the refused person, and the refused organization: {syncs:#}");
+    assert_eq!(outcomes, ["no_group", "signed_in"], "the denied user, and the rejected organization: {syncs:#}");
     let standalone = ask(&mut cast.ada, &cast.service, "/api/teams/{id}", "/api/teams/by-hand", 200).await;
     assert_eq!((&standalone["team"]["organization_id"], &standalone["made"]), (&Value::Null, &Value::Null));
     assert_eq!(standalone["members"][0]["source"], "manual");
@@ -121,7 +121,7 @@ async fn openapi_document_is_public_and_lists_every_route() {
     assert_eq!(documented, answered, "left: assets/openapi.json; right: the routes in src/http/router.rs");
 }
 
-/// A parameter that is documented is taken, and no other: the error for an unknown one lists the same names.
+/// Documented parameters are accepted, and no others: the error for an unknown one lists the same names.
 #[tokio::test]
 async fn routes_accept_only_documented_parameters() {
     let mut cast = Cast::of(Native).await;
@@ -144,7 +144,7 @@ async fn routes_accept_only_documented_parameters() {
     }
 }
 
-/// A schema that lets everything pass would make the test above one that cannot fail.
+/// A schema that accepts everything would make the test above meaningless.
 #[test]
 fn openapi_schemas_reject_missing_and_unknown_keys() {
     let good = json!({ "type": "t", "code": "c", "title": "t", "status": 401, "detail": "d", "remedy": "r", "request_id": "i" });
@@ -157,9 +157,9 @@ fn openapi_schemas_reject_missing_and_unknown_keys() {
     }
     let mut bad = good.clone();
     bad["more"] = json!(1);
-    assert!(!validator.is_valid(&bad), "with a key that nobody knows");
+    assert!(!validator.is_valid(&bad), "with an unknown key");
     let document = document();
     for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
-        assert_eq!(schema["additionalProperties"], false, "{name} lets unknown keys pass");
+        assert_eq!(schema["additionalProperties"], false, "{name} accepts unknown keys");
     }
 }

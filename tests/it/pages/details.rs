@@ -1,4 +1,4 @@
-//! One team, organization or person: what its page says.
+//! Pages of one team, organization or user.
 
 use rstest::rstest;
 
@@ -50,7 +50,7 @@ async fn manually_changed_limits_are_shown(#[values(Native, LiteLlm)] store: Sto
 #[tokio::test]
 async fn standalone_team_page_explains_why(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut cast = Cast::of(store).await;
-    // By hand; before the flag; refused by the database.
+    // Created by hand; before the flag; rejected by the database.
     cast.world.by_hand(MAKE_TEAM, &[&"by-hand", &"By hand"]).await;
     let [before] = assigned(&cast.world, ["Before"]);
     let off = cast.world.service_with(|config| config.policy.also_create_orgs = false).await;
@@ -74,7 +74,7 @@ async fn standalone_team_page_explains_why(#[values(Native, LiteLlm)] store: Sto
     // The same with organizations off.
     let page = cast.ada.browser.get(off.at(&format!("/teams/{before}"))).await.body;
     assert!(text(&page).contains("The team is standalone: groups do not become organizations"), "{}", text(&page));
-    // Taken out by somebody.
+    // Removed from its organization by hand.
     cast.world.by_hand("update {teams} set organization_id = null where team_id = $1", &[&cast.platform]).await;
     let page = text(&cast.ada.page(&cast.service, &format!("/teams/{}", cast.platform)).await);
     assert!(page.contains("in an organization; since then, it was removed"), "{page}");

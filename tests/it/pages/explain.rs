@@ -1,4 +1,4 @@
-//! `/people/{id}/explain`: what came of each group, and why somebody is in a team and not in another one.
+//! `/people/{id}/explain`: the outcome of each group, and why a user is in a team or not.
 
 mod permissions;
 mod slow {
@@ -14,7 +14,7 @@ use crate::support::scene::{assigned, person};
 use crate::support::sql_fixtures::{MAKE_TEAM, MAKE_USER, PUT_IN_TEAM, TAKE_OUT_OF_TEAM};
 use crate::support::{Browser, LiteLlm, Native, Service, World};
 
-/// A world with an operator who looks.
+/// A world with a signed-in operator.
 struct Scene {
     world: World,
     service: Service,
@@ -35,7 +35,7 @@ impl Scene {
         Self { world, service, operator }
     }
 
-    /// The report as the operator gets it, with an answer about this team, if one is asked about.
+    /// The report for the operator, with an answer about this team, if any.
     async fn explain(&mut self, id: &dyn ToString, team: &str) -> Value {
         let url = self.service.at(&format!("/api/people/{}/explain", id.to_string()));
         let answer = self.operator.get_json(with_team(url, team)).await;
@@ -44,11 +44,11 @@ impl Scene {
         let validator = super::api::validator("/api/people/{id}/explain", 200, "application/json");
         let problems: Vec<String> =
             validator.iter_errors(&report).map(|error| format!("{} {error}", error.instance_path())).collect();
-        assert!(problems.is_empty(), "not what openapi.json says:\n{}\n{report:#}", problems.join("\n"));
+        assert!(problems.is_empty(), "does not conform to openapi.json:\n{}\n{report:#}", problems.join("\n"));
         report
     }
 
-    /// What the page says, without tags.
+    /// The visible text of the page.
     async fn page(&mut self, id: &dyn ToString, team: &str) -> String {
         let url = self.service.at(&format!("/people/{}/explain", id.to_string()));
         let answer = self.operator.get(with_team(url, team)).await;
@@ -73,7 +73,7 @@ fn of_id<'a>(report: &'a Value, list: &str, id: &dyn ToString) -> Vec<&'a Value>
     report[list].as_array().unwrap().iter().filter(|one| one["id"] == id.to_string().as_str()).collect()
 }
 
-/// What came of a group.
+/// The outcome of a group.
 #[track_caller]
 fn group(report: &Value, id: GroupId) -> &Value {
     let found = of_id(report, "groups", &id);
@@ -81,7 +81,7 @@ fn group(report: &Value, id: GroupId) -> &Value {
     found[0]
 }
 
-/// The situations of the memberships of this id, the organization's first.
+/// The reasons of the memberships with this ID, the organization's first.
 fn whys<'a>(report: &'a Value, id: &dyn ToString) -> Vec<&'a str> {
     of_id(report, "memberships", id).into_iter().map(|one| one["why"]["situation"].as_str().unwrap()).collect()
 }
@@ -89,7 +89,7 @@ fn whys<'a>(report: &'a Value, id: &dyn ToString) -> Vec<&'a str> {
 #[track_caller]
 fn says(text: &str, parts: &[&str]) {
     for part in parts {
-        assert!(text.contains(part), "the page does not say {part:?}:\n{text}");
+        assert!(text.contains(part), "the page does not contain {part:?}:\n{text}");
     }
 }
 
@@ -155,7 +155,7 @@ async fn explain_covers_left_groups_and_removed_memberships(#[values(Native, Lit
 
     scene.world.sign_in(&scene.service, alice).await;
     let report = scene.explain(&alice, "").await;
-    assert_eq!(group(&report, taken)["verdict"]["situation"], "joined", "as the words had it: {report:#}");
+    assert_eq!(group(&report, taken)["verdict"]["situation"], "joined", "as the page announced: {report:#}");
 }
 
 #[rstest]
@@ -174,7 +174,7 @@ async fn explain_shows_age_of_data_when_graph_fails(#[values(Native, LiteLlm)] s
     let report = scene.explain(&alice, "New").await;
     let reading = &report["readings"]["member_of"];
     assert_eq!((&reading["state"], &reading["as_of"]), (&"unknown".into(), &first), "{report:#}");
-    assert_eq!(group(&report, evals)["verdict"]["situation"], "joined", "nothing was taken away: {report:#}");
+    assert_eq!(group(&report, evals)["verdict"]["situation"], "joined", "nothing was removed: {report:#}");
     assert_eq!(report["answer"]["findings"][0]["case"], "not_among_groups", "{report:#}");
     says(
         report["answer"]["notes"][0].as_str().unwrap(),
@@ -232,7 +232,7 @@ async fn explain_quotes_database_error_for_operators_only(#[values(Native, LiteL
     let hers = browser.get(scene.service.at(&format!("/people/{alice}/explain"))).await;
     assert_eq!(hers.status, 200, "{hers:#?}");
     says(&hers.body, &["The database rejected its organization at"]);
-    assert!(!hers.body.contains("billable"), "what the database said is for operators: {}", hers.body);
+    assert!(!hers.body.contains("billable"), "the database's message is for operators: {}", hers.body);
 
     scene.world.sql("drop trigger refuse on {organizations}").await;
     scene.world.sign_in(&scene.service, alice).await;
@@ -241,7 +241,7 @@ async fn explain_quotes_database_error_for_operators_only(#[values(Native, LiteL
     assert_eq!(
         group(&report, refused)["standalone"]["situation"],
         "organization_refused",
-        "why it stays alone: {report:#}"
+        "why it stays standalone: {report:#}"
     );
 }
 
@@ -281,7 +281,7 @@ async fn explain_distinguishes_manual_and_managed_memberships(#[values(Native, L
     assert_eq!((&by_hand["source"], &by_hand["role"]), (&"manual".into(), &"admin".into()), "{report:#}");
     assert_eq!(by_hand["why"]["of_their_group"], false, "{report:#}");
     let team = of_id(&report, "memberships", &evals)[1];
-    assert_eq!(team["why"]["of_their_group"], true, "it was there before Entra said so: {report:#}");
+    assert_eq!(team["why"]["of_their_group"], true, "it existed before Entra reported it: {report:#}");
     assert_eq!(whys(&report, &evals), ["from_entra", "by_hand"], "{report:#}");
     let page = scene.page(&alice, "Skunk Works").await;
     says(&page, &["In it: The user is in the team. Added by hand", "A membership added by hand is left as it is."]);
@@ -341,7 +341,7 @@ async fn explain_covers_denied_and_never_signed_in_users(#[values(Native, LiteLl
     let staff = scene.world.simulator.edit(|directory| directory.group("All Staff"));
     let eve = person(&scene.world, "Eve", &[staff]);
     let strict = scene.world.service_with(|config| config.policy.require_group = true).await;
-    assert_eq!(scene.world.try_sign_in(&strict, eve).await.status, 403, "the scene: nobody without a group");
+    assert_eq!(scene.world.try_sign_in(&strict, eve).await.status, 403, "the scene: a group is required");
 
     let report = scene.explain(&eve, "All Staff").await;
     assert_eq!(report["sign_in"]["state"]["outcome"], "no_group", "{report:#}");

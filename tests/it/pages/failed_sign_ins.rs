@@ -12,7 +12,7 @@ use super::api::validator;
 use super::{Cast, text};
 use crate::support::{Answer, Browser, LiteLlm, Native, Service, StoreKind, World};
 
-/// Starts a sign-in and cancels it at Microsoft, from this client address.
+/// Starts a sign-in from this client address and cancels it at Microsoft.
 async fn cancel(world: &World, service: &Service, client: &str) -> Answer {
     let mut browser = Browser::new();
     let entra = browser.begin(service).await;
@@ -63,7 +63,7 @@ async fn failed_signin_is_recorded_without_identity(#[values(Native, LiteLlm)] s
     assert_eq!(recorded(&world).await, expected, "the code, Entra's number, the request ID, and nothing else");
     assert_eq!(world.traces().await, before, "and nothing else is written");
 
-    // What belongs to no sign-in of this browser is no failed sign-in.
+    // A callback without a login state of this browser is not a failed sign-in.
     let mut browser = Browser::new();
     assert_eq!(browser.get(service.at("/sso/callback?state=x&error=access_denied")).await.code(), "attempt_unknown");
     world.sign_in(&service, alice).await;
@@ -83,16 +83,16 @@ async fn failed_signins_are_recorded_within_limits() {
     for _ in 0..15 {
         assert_eq!(cancel(&world, &service, "192.0.2.1").await.code(), "consent_declined");
     }
-    assert_eq!(recorded(&world).await.len(), 10, "as many as one address may cause in an hour");
+    assert_eq!(recorded(&world).await.len(), 10, "the hourly limit of one address");
     for network in 0..25 {
         for _ in 0..10 {
             cancel(&world, &service, &format!("198.51.100.{network}")).await;
         }
     }
     let in_total = recorded(&world).await.len();
-    // On a slow machine, one more becomes free every 18 seconds.
+    // On a slow machine, one more becomes available every 18 seconds.
     let allowed = 200..=200 + usize::try_from(begin.elapsed().as_secs() / 18).unwrap();
-    assert!(allowed.contains(&in_total), "as many as all may cause in an hour: {in_total}, not {allowed:?}");
+    assert!(allowed.contains(&in_total), "the hourly limit of all addresses: {in_total}, not {allowed:?}");
     world.clock.advance(TimeDelta::hours(1));
     cancel(&world, &service, "192.0.2.1").await;
     assert_eq!(recorded(&world).await.len(), in_total + 1);
@@ -126,7 +126,7 @@ async fn failed_signins_page_is_for_operators_and_filtered(#[values(Native, Lite
             .iter_errors(&body)
             .map(|error| format!("{} {error}", error.instance_path()))
             .collect();
-        assert!(problems.is_empty(), "not what openapi.json says: {problems:?}");
+        assert!(problems.is_empty(), "does not conform to openapi.json: {problems:?}");
         let page = cast.vera.page(&cast.service, &format!("/syncs/failed?{query}")).await;
         for id in [&first, &second, &third] {
             assert_eq!(

@@ -1,4 +1,4 @@
-//! The front page of somebody who is signed in.
+//! The front page of a signed-in user.
 
 use chrono::TimeDelta;
 use entra_simulator::{Endpoint, Fault, FaultRule};
@@ -12,7 +12,7 @@ use crate::support::{LiteLlm, Native, StoreKind};
 async fn home_page_shows_user_memberships_and_last_sync(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut cast = Cast::of(store).await;
     let page = text(&cast.alice.page(&cast.service, "/").await);
-    // LiteLLM knows no word for an organization's models: the team names them.
+    // LiteLLM has no value for "the organization's models", so the team lists them.
     let inherited = if store == Native { " (inherited from its organization)" } else { "" };
     let team = format!("Platform Platform user From Entra gpt-4, gpt-3.5-turbo{inherited} $100 per 30 days");
     for said in [
@@ -56,7 +56,7 @@ async fn home_page_hides_names_of_other_failed_groups(#[values(Native, LiteLlm)]
     cast.alice.browser.sign_in(&cast.world.simulator, &cast.service, cast.alice.id).await;
     for path in ["/", "/syncs", "/api/syncs", "/api/me"] {
         let body = cast.alice.page(&cast.service, path).await;
-        assert!(!body.contains("Top Secret") && !body.contains("P0001"), "{path} tells too much: {body}");
+        assert!(!body.contains("Top Secret") && !body.contains("P0001"), "{path} reveals too much: {body}");
     }
     let page = text(&cast.alice.page(&cast.service, "/").await);
     assert!(page.contains("Some groups could not be set up completely. Your administrator sees why."), "{page}");
@@ -92,5 +92,5 @@ async fn custom_name_and_logo_are_on_every_page() {
         assert!(policy.contains("default-src 'none'") && !policy.contains("script-src"), "no script runs: {policy}");
     }
     let none = browser.get(cast.service.at("/assets/logo")).await;
-    assert_eq!(none.status, 404, "without a logo there is none");
+    assert_eq!(none.status, 404, "without a configured logo");
 }

@@ -1,4 +1,4 @@
-//! Long lists: a page at a time, in one order, found by the beginnings of words.
+//! Long lists: pages in one order, searched by the beginnings of words.
 
 use std::collections::BTreeSet;
 
@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 use super::{Cast, text};
 use crate::support::{LiteLlm, Native, StoreKind};
 
-/// Names in which case, accents, marks and equal names matter; most are far from the first page.
+/// Names with differing case, accents, marks and duplicates; most are far from the first page.
 const MAKE_TEAMS: &str = "insert into {teams} (team_id, team_alias, created_at)
     select 'made-' || n, (array['Team', 'team', 'Évaluation', 'Zebra/One', 'Ops & \"Co\"', 'Same'])[n % 6 + 1]
                          || case when n % 6 = 5 then '' else ' ' || lpad(n::text, 3, '0') end,
            timestamp '2026-01-01' + n / 3 * interval '1 minute'
     from generate_series(1, 171) n where $1 = ''";
 
-/// All rows of a list, page after page, forward; and then the whole way back.
+/// Collects all rows of a list, page by page, forward and then backward.
 async fn walk(cast: &mut Cast, list: &str, query: &str) -> Vec<String> {
     let id = |row: &Value| ["team_id", "user_id"].iter().find_map(|key| row[key].as_str().map(str::to_owned)).unwrap();
     let mut pages: Vec<Vec<String>> = Vec::new();
@@ -36,7 +36,7 @@ async fn walk(cast: &mut Cast, list: &str, query: &str) -> Vec<String> {
         previous = body["previous"].as_str().map(str::to_owned);
     }
     back.reverse();
-    assert_eq!(back.concat(), pages[..pages.len() - 1].concat(), "backward is forward turned around: {query}");
+    assert_eq!(back.concat(), pages[..pages.len() - 1].concat(), "backward is the reverse of forward: {query}");
     pages.concat()
 }
 
@@ -96,7 +96,7 @@ async fn search_matches_word_prefixes_and_whole_ids(#[values(Native, LiteLlm)] s
         [("min", 1), ("a", 2), ("ada.min", 1), ("ada.min@contoso", 1), (vera.as_str(), 1), ("contoso", 5)]
     {
         let found = walk(&mut cast, "people", &format!("search={search}")).await.len();
-        assert_eq!(found, expected, "people that {search:?} finds, by name, address or id");
+        assert_eq!(found, expected, "users that {search:?} finds, by name, address or ID");
     }
 }
 
@@ -121,7 +121,7 @@ async fn invalid_parameters_are_named_with_allowed_values() {
         ("/teams", "search=a&search=b", "duplicate_parameter", "search", "once"),
         ("/teams", long.as_str(), "parameter_value", "search", "300 bytes"),
         ("/teams", "search=a%00b", "parameter_value", "search", "without NUL"),
-        // A place in a list by name, where the order is by age.
+        // A cursor of the order by name, in the order by age.
         ("/teams", "sort=newest&after=eyJuIjpbImEiLCJiIl19", "parameter_value", "after", "same order"),
         ("/syncs", "after=eyJ0IjpbIjIwMjYtMDEtMDFUMDA6MDA6MDBaIiwibm8gdXVpZCJdfQ", "parameter_value", "after", "next"),
         ("/syncs", "group=a%00b", "parameter_value", "group", "without NUL"),
@@ -143,7 +143,7 @@ async fn invalid_parameters_are_named_with_allowed_values() {
         assert_eq!((answer.status.as_u16(), answer.code().as_str()), (400, code), "{path}");
         let page = text(&answer.body);
         assert!(page.contains(&format!("“{parameter}”")) && page.contains(allowed), "{path}: {page}");
-        assert!(answer.body.contains("<a class=\"button\" href=\"?\">"), "a way back: {}", answer.body);
+        assert!(answer.body.contains("<a class=\"button\" href=\"?\">"), "a link to the list: {}", answer.body);
     }
     for path in ["/", "/settings", "/api/me", "/api/openapi.json"] {
         let answer = cast.ada.get(&cast.service, &format!("{path}?x=1")).await;
@@ -175,13 +175,13 @@ async fn limit_sets_page_size_and_is_kept_in_links() {
     let page = cast.ada.page(&cast.service, "/teams?search=team&limit=10").await;
     assert_eq!(super::row_ids(&page, "teams").len(), 10);
     assert!(text(&page).contains("10 per page"), "{}", text(&page));
-    assert!(page.contains("name=\"limit\" value=\"10\""), "another search keeps it");
+    assert!(page.contains("name=\"limit\" value=\"10\""), "another search keeps the limit");
     let (_, rest) = page.split_once("rel=\"next\" href=\"").expect("a next page");
     let next = rest.split('"').next().unwrap().replace("&#38;", "&");
     assert!(next.starts_with("?search=team&limit=10&after="), "{next}");
 }
 
-/// What a client sends does not become part of a page, unless it is an identifier.
+/// Client input does not become part of a page unless it is an identifier.
 #[tokio::test]
 async fn unsafe_parameter_names_are_not_echoed() {
     let mut cast = Cast::of(Native).await;
@@ -199,7 +199,7 @@ async fn next_link_keeps_search_and_names_are_escaped() {
     let mut cast = Cast::of(Native).await;
     cast.world.by_hand(MAKE_TEAMS, &[&""]).await;
     let page = cast.ada.page(&cast.service, "/teams?search=t%26m&sort=newest").await;
-    assert!(page.contains("value=\"t&#38;m\""), "the search stands in its field: {page}");
+    assert!(page.contains("value=\"t&#38;m\""), "the search field keeps its text: {page}");
     let page = cast.ada.page(&cast.service, "/teams?search=team&sort=newest").await;
     let (_, rest) = page.split_once("rel=\"next\" href=\"").expect("a next page");
     let next = rest.split('"').next().unwrap().replace("&#38;", "&");

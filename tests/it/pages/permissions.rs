@@ -1,4 +1,4 @@
-//! Who sees what: the same on pages and in `/api`. What one may not know of is not found.
+//! Permissions: the same on pages and in `/api`. Inaccessible objects are reported as not found.
 
 use rstest::rstest;
 use serde_json::Value;
@@ -7,7 +7,7 @@ use super::{Actor, Cast, text};
 use crate::support::sql_fixtures::{MAKE_TEAM, PUT_IN_TEAM};
 use crate::support::{Browser, LiteLlm, Native, Service, StoreKind};
 
-/// The status of a page and of its JSON, which must agree.
+/// The status of a page and of its JSON, which must be equal.
 async fn status(actor: &mut Actor, service: &Service, path: &str) -> u16 {
     let page = actor.get(service, path).await.status.as_u16();
     let json = actor.browser.get_json(service.at(&format!("/api{path}"))).await.status.as_u16();
@@ -75,9 +75,13 @@ async fn lists_contain_only_visible_rows(#[values(Native, LiteLlm)] store: Store
         let teams = actor.json(service, "/api/teams").await;
         assert_eq!(names(&teams, "teams", "team_alias"), groups, "the teams that {who} sees");
         let organizations = actor.json(service, "/api/organizations").await;
-        assert_eq!(names(&organizations, "organizations", "organization_alias"), groups, "the organizations of {who}");
+        assert_eq!(
+            names(&organizations, "organizations", "organization_alias"),
+            groups,
+            "the organizations that {who} sees"
+        );
         let seen = actor.json(service, "/api/people").await;
-        assert_eq!(names(&seen, "people", "display_name"), people, "the people that {who} sees");
+        assert_eq!(names(&seen, "people", "display_name"), people, "the users that {who} sees");
         for (path, column, expected) in
             [("/teams", "teams", groups), ("/organizations", "organizations", groups), ("/people", "people", people)]
         {
@@ -123,7 +127,7 @@ async fn org_admin_sees_only_memberships_of_own_organization(#[values(Native, Li
         let body = actor.json(&cast.service, &format!("/api{path}")).await;
         assert_eq!(body["teams"].as_array().unwrap().len(), if seen { 2 } else { 1 }, "{who}: {body:#}");
         let sessions = page.contains("id=\"sessions\"");
-        assert_eq!(sessions, who != "Olga", "sessions and syncs are not an org_admin's to see: {who}");
+        assert_eq!(sessions, who != "Olga", "sessions and syncs are not visible to an org_admin: {who}");
     }
 }
 

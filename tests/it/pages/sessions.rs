@@ -1,11 +1,11 @@
-//! Ending sessions from a page: one's own, and as an administrator somebody's.
+//! Ending sessions from a page: users their own, administrators those of any user.
 
 use rstest::rstest;
 
 use super::{Cast, text};
 use crate::support::{LiteLlm, Native, StoreKind};
 
-/// What the forms that end a session post to, in the order of the page.
+/// The targets of the forms that end a session, in page order.
 fn ends(page: &str) -> Vec<String> {
     let forms = page.split("<form method=\"post\" action=\"").skip(1);
     forms.map(|rest| rest.split('"').next().unwrap().to_owned()).filter(|path| path.ends_with("/end")).collect()
@@ -35,7 +35,7 @@ async fn own_sessions_are_listed_and_can_be_ended(#[values(Native, LiteLlm)] sto
     let answer = cast.alice.browser.post(cast.service.at(&listed[1])).await;
     assert_eq!((answer.status.as_u16(), answer.location().path()), (303, "/signed-out"));
     assert_eq!(cast.alice.browser.me(&cast.service).await.status, 401);
-    assert!(cast.alice.browser.cookies.is_empty(), "the cookie of a session that has ended is taken away");
+    assert!(cast.alice.browser.cookies.is_empty(), "the cookie of a session that has ended is deleted");
 }
 
 #[rstest]
@@ -46,7 +46,7 @@ async fn only_admins_can_revoke_other_sessions(#[values(Native, LiteLlm)] store:
     let mut forms = ends(&cast.ada.page(&cast.service, &path).await);
     assert_eq!(forms.len(), 1, "one for the one session: {forms:?}");
     forms.push(format!("{path}/sessions/end"));
-    assert_eq!(ends(&cast.vera.page(&cast.service, &path).await), Vec::<String>::new(), "who may only look");
+    assert_eq!(ends(&cast.vera.page(&cast.service, &path).await), Vec::<String>::new(), "a viewer cannot end sessions");
     let own = ends(&cast.alice.page(&cast.service, "/").await).remove(0);
     for actor in [&mut cast.vera, &mut cast.olga, &mut cast.bob] {
         for form in forms.iter().chain([&own]) {
@@ -73,9 +73,9 @@ async fn only_admins_can_revoke_other_sessions(#[values(Native, LiteLlm)] store:
     let asked = cast.ada.page(&cast.service, &all).await;
     assert!(text(&asked).contains("2 sessions will end"), "{}", text(&asked));
     assert_eq!(ends(&asked), [all.as_str()], "the confirmation posts to the same path");
-    assert_eq!(again[0].me(&cast.service).await.status, 200, "asking ends nothing");
+    assert_eq!(again[0].me(&cast.service).await.status, 200, "the confirmation page ends nothing");
     for actor in [&mut cast.vera, &mut cast.olga, &mut cast.bob] {
-        assert_eq!(actor.get(&cast.service, &all).await.status, 404, "only administrators are asked");
+        assert_eq!(actor.get(&cast.service, &all).await.status, 404, "only administrators see the confirmation");
     }
     let answer = cast.ada.browser.post(cast.service.at(&all)).await;
     assert_eq!((answer.status.as_u16(), answer.location().query()), (303, Some("ended=2")));
@@ -86,7 +86,7 @@ async fn only_admins_can_revoke_other_sessions(#[values(Native, LiteLlm)] store:
     for browser in &mut again {
         assert_eq!(browser.me(&cast.service).await.status, 401, "all of Alice's sessions have ended");
     }
-    assert_eq!(cast.bob.browser.me(&cast.service).await.status, 200, "and nobody else's");
+    assert_eq!(cast.bob.browser.me(&cast.service).await.status, 200, "Bob's session is still valid");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The page with the settings: who sees it, what was found, what is answered, and that no secret stands in it.
+//! The settings page: access, check results, and no secrets.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,7 +20,7 @@ use crate::support::{Answer, Browser, LiteLlm, Native, Service, StoreKind, World
 const DATABASE_PASSWORD: &str = "db-Passw0rd-S3cret";
 const FLAG: &str = "litellm_settings.entra_groups_also_create_orgs";
 
-/// A person with this app role, or none.
+/// A user with this app role, or none.
 fn with_role(world: &World, name: &str, role: Option<&str>) -> ObjectId {
     let person = person(world, name, &[]);
     let roles = role.map(str::to_owned).into_iter().collect();
@@ -28,13 +28,13 @@ fn with_role(world: &World, name: &str, role: Option<&str>) -> ObjectId {
     person
 }
 
-/// A browser in which an administrator is signed in.
+/// A browser with a signed-in administrator.
 async fn administrator(world: &World, service: &Service) -> Browser {
     let person = with_role(world, "Ada Admin", Some("proxy_admin"));
     world.sign_in(service, person).await
 }
 
-/// The page, which has to come.
+/// The page, which must load.
 #[track_caller]
 fn load<'a>(browser: &'a mut Browser, service: &'a Service) -> impl Future<Output = Answer> + 'a {
     let caller = std::panic::Location::caller();
@@ -46,7 +46,7 @@ fn load<'a>(browser: &'a mut Browser, service: &'a Service) -> impl Future<Outpu
     }
 }
 
-/// What a piece of HTML says, without its tags.
+/// The visible text of a piece of HTML.
 fn text(html: &str) -> String {
     let mut text: String = html.split('<').map(|part| part.split_once('>').map_or(part, |(_, text)| text)).collect();
     for (escaped, plain) in [("&#60;", "<"), ("&#62;", ">"), ("&#34;", "\""), ("&#39;", "'"), ("&#38;", "&")] {
@@ -55,7 +55,7 @@ fn text(html: &str) -> String {
     text.trim().to_owned()
 }
 
-/// The rows of the page's tables; the cells of each.
+/// The cells of the rows of the page's tables.
 fn rows(page: &Answer) -> Vec<Vec<String>> {
     let rows = page.body.split("<tr><th scope=\"row\">").skip(1).filter_map(|rest| Some(rest.split_once("</tr>")?.0));
     let cell = |cell: &str| text(cell.split_once("\">").map_or(cell, |(_, cell)| cell));
@@ -67,7 +67,7 @@ fn rows(page: &Answer) -> Vec<Vec<String>> {
     rows.map(cells).collect()
 }
 
-/// That a step has this result, and that what was found holds these words.
+/// Asserts that a step has this result, with a message that contains these texts.
 #[track_caller]
 fn assert_found(page: &Answer, result: &str, what: &str, words: &[&str]) {
     let rows = rows(page);
@@ -141,7 +141,7 @@ async fn settings_page_shows_result_of_each_check(#[values(Native, LiteLlm)] sto
     assert!(statements.iter().any(|(sql, _)| sql.contains("current_setting")), "the check ran: {statements:#?}");
     let writes = |sql: &str| ["_sqlx_migrations", "create ", "insert "].iter().any(|word| sql.contains(word));
     let written: Vec<_> = statements.iter().filter(|(sql, _)| writes(&sql.to_lowercase())).collect();
-    assert!(written.is_empty(), "looking at the page brings no table up to date: {written:#?}");
+    assert!(written.is_empty(), "viewing the page runs no migration: {written:#?}");
 }
 
 #[tokio::test]
@@ -290,7 +290,7 @@ async fn hanging_settings_check_does_not_block_login() {
     let service = world.service().await;
     let mut browser = administrator(&world, &service).await;
     world.simulator.fault(FaultRule::on(Endpoint::Discovery, Fault::Hang(Duration::from_mins(1))));
-    // The check gives up after four seconds, which may be over before a busy machine comes to the sign-in.
+    // The check times out after four seconds, possibly before a busy machine reaches the sign-in.
     for _ in 0..5 {
         world.clock.advance(TimeDelta::seconds(16));
         let before = world.simulator.requests_to(Endpoint::Discovery).len();
@@ -305,12 +305,12 @@ async fn hanging_settings_check_does_not_block_login() {
             _ = &mut page => continue,
             () = begin => {}
         }
-        // Had it waited for the check, the page would come now.
+        // If the sign-in had waited for the check, the page would be loaded by now.
         if timeout(Duration::from_secs(1), page).await.is_err() {
             return;
         }
     }
-    panic!("no sign-in began long before the check was over: does it wait for what the check reads?");
+    panic!("no sign-in started before the check ended: does it wait for the check?");
 }
 
 #[tokio::test]

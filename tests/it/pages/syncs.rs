@@ -1,4 +1,4 @@
-//! `GET /syncs`: every sign-in's record, filtered, and the chart.
+//! `GET /syncs`: the record of every sign-in, filters, and the chart.
 
 use chrono::TimeDelta;
 use rstest::rstest;
@@ -54,7 +54,7 @@ async fn sync_records_are_filtered_by_user_group_and_trouble(#[values(Native, Li
     let page = text(&cast.ada.page(&cast.service, "/syncs?trouble=1").await);
     assert!(page.contains(&format!("{stranger} denied: in no assigned group")), "{page}");
     let explained = text(&cast.ada.page(&cast.service, &format!("/syncs?person={stranger}")).await);
-    assert!(explained.contains("0 groups of the user"), "what was read of the refused person: {explained}");
+    assert!(explained.contains("0 groups of the user"), "the lists that were read for the denied user: {explained}");
 }
 
 #[tokio::test]
@@ -70,12 +70,12 @@ async fn sync_chart_counts_signins_per_hour() {
     let page = ada.get(cast.service.at("/syncs")).await.body;
     assert!(page.contains("Sign-ins per hour in the last 24 hours: 8, 2 of them with problems."), "{page}");
     assert!(page.contains("Maximum: 5 at "), "{page}");
-    assert_eq!(page.matches("class=\"bar\"").count(), 2, "two hours in which sign-ins went well");
-    assert_eq!(page.matches("class=\"bar bad\"").count(), 1, "one hour in which some did not");
+    assert_eq!(page.matches("class=\"bar\"").count(), 2, "two hours with successful sign-ins");
+    assert_eq!(page.matches("class=\"bar bad\"").count(), 1, "one hour with failures");
     cast.world.clock.advance(TimeDelta::hours(23));
     let mut ada = cast.world.sign_in(&cast.service, cast.ada.id).await;
     let page = ada.get(cast.service.at("/syncs")).await.body;
-    assert!(page.contains("in the last 24 hours: 4, 2 of them with problems."), "older ones have left it: {page}");
+    assert!(page.contains("in the last 24 hours: 4, 2 of them with problems."), "older ones are not counted: {page}");
     let page = cast.alice.get(&cast.service, "/syncs").await;
-    assert!(!page.body.contains("class=\"chart\""), "it is for who sees all");
+    assert!(!page.body.contains("class=\"chart\""), "only operators see the chart");
 }

@@ -1,4 +1,4 @@
-//! The first pages after an upgrade, on what an older version left behind.
+//! The first pages after an upgrade, with rows of an older version.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use super::{Actor, text};
 use crate::support::scene::{assigned, person};
 use crate::support::{Native, World, cluster};
 
-/// Those that were there before there were pages.
+/// Number of migrations of the last version without pages.
 const OLDER: usize = 3;
 
 #[tokio::test]
@@ -31,7 +31,7 @@ async fn older_records_are_found_and_missing_data_is_unknown() {
     let admin = vec!["proxy_admin".to_owned()];
     world.simulator.edit(|directory| directory.change_person(ada, |person| person.app_roles = admin)).unwrap();
     let tenant = world.simulator.edit(|directory| directory.tenant_id);
-    // As the older version writes: it knows none of the new columns.
+    // As the older version writes it, without the new columns.
     sqlx::query(
         "with made as (
             insert into entraway.users (user_id, tenant_id, object_id, user_alias) values ($1, $2, $1::uuid, 'Alice Arden')
@@ -55,7 +55,7 @@ async fn older_records_are_found_and_missing_data_is_unknown() {
     .await
     .unwrap();
 
-    // A database whose own time-outs are short: bringing the tables up to date takes as long as it takes.
+    // A database with short timeouts: migrations ignore them.
     let role = "alter role postgres in database before_pages set statement_timeout = '1ms'";
     sqlx::raw_sql(role).execute(&pool).await.unwrap();
     let stores = [(); 2].map(|()| Db::new(Native, &url.as_str().into(), 1).unwrap());
@@ -67,12 +67,12 @@ async fn older_records_are_found_and_missing_data_is_unknown() {
     let service = world.service().await;
     let mut operator = Actor { id: ada, browser: world.sign_in(&service, ada).await };
     let body = operator.json(&service, &format!("/api/syncs?group={group}&person={alice}")).await;
-    assert_eq!(body["syncs"].as_array().unwrap().len(), 3, "made and joined, failed, noted: {body:#}");
+    assert_eq!(body["syncs"].as_array().unwrap().len(), 3, "created, failed, noted: {body:#}");
     assert!(body["syncs"].as_array().unwrap().iter().all(|sync| sync["entra_ms"].is_null()), "{body:#}");
     let page = text(&operator.page(&service, &format!("/people/{alice}/explain?team=Old")).await);
     assert!(page.contains("The user's groups are not stored: an older version"), "{page}");
     assert!(page.contains("Not known: The user's groups are unknown."), "{page}");
-    assert!(!page.contains("not one of the user's groups"), "unknown is not nobody: {page}");
+    assert!(!page.contains("not one of the user's groups"), "unknown is not empty: {page}");
     world.sign_in(&service, alice).await;
     let page = text(&operator.page(&service, &format!("/people/{alice}/explain?team=Old")).await);
     assert!(page.contains("In it: The user is in the team."), "{page}");

@@ -9,7 +9,7 @@ use super::from_bytes::plan_and_apply;
 fn fuzz_seed_plans_are_idempotent_and_remove_nothing() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/plan");
     let files: Vec<_> = fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()).collect();
-    assert!(!files.is_empty(), "{} holds no seed", folder.display());
+    assert!(!files.is_empty(), "{} contains no seed", folder.display());
     for file in files {
         println!("{}", file.display());
         plan_and_apply(&fs::read(&file).unwrap());

@@ -1,4 +1,4 @@
-//! The same rules, one at a time, for whoever wants to read how a sign-in becomes a plan.
+//! The same rules, one example each.
 
 use entraway::domain::{EntraUser, StoreKind, UserRole};
 use entraway::plan::{
@@ -72,7 +72,7 @@ fn standalone_team_stays_when_its_organization_is_created() {
     let mut alice = alice();
     alice.current.teams.insert(group(1), None);
     let plan = alice.plan();
-    assert!(!plan.teams.contains_key(&group(1)), "what exists is not planned: {plan:#?}");
+    assert!(!plan.teams.contains_key(&group(1)), "an existing team is not planned: {plan:#?}");
     assert!(plan.organizations.contains_key(&group(1)));
     assert!(
         plan.add_to_teams.contains(&group(1)) && plan.add_to_organizations.contains_key(&group(1).to_string()),
@@ -97,7 +97,7 @@ fn new_team_gets_models_of_existing_organization() {
     alice.current.organization_models = [(group(1), vec!["claude".into(), "gpt-5".into()])].into();
     let plan = alice.plan();
     assert_eq!(plan.teams[&group(1)].models, ["claude", "gpt-5"]);
-    // What cannot be read is not "all models".
+    // Unreadable models are not "all models".
     let unreadable = &plan.teams[&group(2)];
     assert_eq!((&unreadable.models[..], unreadable.follows_organization), (&["all-org-models".to_owned()][..], false));
 }
@@ -139,12 +139,12 @@ fn team_in_another_organization_is_joined_there() {
     assert!(plan.organizations.is_empty(), "{plan:#?}");
     assert!(plan.add_to_organizations.keys().eq(&["sales"]), "{plan:#?}");
     alice.current.organizations = [group(1)].into();
-    assert!(alice.plan().add_to_organizations.keys().eq(&["sales"]), "one of the group's own is left alone");
+    assert!(alice.plan().add_to_organizations.keys().eq(&["sales"]), "the group's own organization is left alone");
     alice.person.app_roles = vec!["org_admin".to_owned()];
     let role = alice.plan().add_to_organizations["sales"];
-    assert_eq!(role, UserRole::InternalUser, "other teams are in it, which a member of one does not administer");
+    assert_eq!(role, UserRole::InternalUser, "it has other teams, which a member of one team does not administer");
     alice.policy.also_create_orgs = false;
-    assert_eq!(alice.plan().add_to_organizations, [].into(), "no organizations, none is joined");
+    assert_eq!(alice.plan().add_to_organizations, [].into(), "without organizations she is added to none");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! A sign-in made of any bytes, and what holds for it. The target in `fuzz/` includes this file, the generator and the
-//! model.
+//! Runs a sign-in generated from arbitrary bytes, and checks the rules. The target in `fuzz/` includes this file, the
+//! generator and the model.
 
 use std::collections::BTreeSet;
 
@@ -10,10 +10,10 @@ use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 use super::generate::{Case, case, config, identity};
 use super::model::apply_to;
 
-/// Applying a plan leaves nothing to do, takes nothing away, and makes nothing of a list that is not known.
+/// Applying a plan leaves nothing to do, removes nothing, and creates nothing from an unknown list.
 pub(super) fn plan_and_apply(data: &[u8]) {
-    // The bytes are where the dice begin. They cannot be the dice themselves: the generator divides them among its parts,
-    // and a part whose share is used up draws zeros, of which a fair number is never made.
+    // The bytes only seed the generator. As its random numbers they would not suffice: it splits them among its parts,
+    // and a part that runs out draws zeros, of which no valid number is built.
     let mut seed = [0; 32];
     for (index, byte) in data.iter().enumerate() {
         seed[index % 32] ^= byte.rotate_left(u32::try_from(index / 32 % 8).unwrap_or_default());
@@ -28,8 +28,8 @@ pub(super) fn plan_and_apply(data: &[u8]) {
     assert!(again.is_empty(), "after {plan:#?}\na second sign-in still plans {again:#?}");
 
     let before = &case.current;
-    assert!(before.organizations.is_subset(&after.organizations), "organizations are gone: {plan:#?}");
-    assert!(before.team_members.is_subset(&after.team_members), "memberships of teams are gone: {plan:#?}");
+    assert!(before.organizations.is_subset(&after.organizations), "organizations were removed: {plan:#?}");
+    assert!(before.team_members.is_subset(&after.team_members), "team memberships were removed: {plan:#?}");
     for (id, change) in &plan.team_models {
         let set = |models: &[String]| models.iter().cloned().collect::<BTreeSet<String>>();
         let ours = before.team_models[id].expanded.as_deref().is_some_and(|ours| set(ours) == set(&change.from));
@@ -39,11 +39,11 @@ pub(super) fn plan_and_apply(data: &[u8]) {
         );
     }
     let same = before.teams.iter().all(|(id, organization)| after.teams.get(id) == Some(organization));
-    assert!(same, "teams are gone or were moved: {plan:#?}");
+    assert!(same, "teams were removed or moved: {plan:#?}");
     for (id, member) in &before.organization_members {
         let now = after.organization_members.get(id);
         let by_hand = member.sso_user_role.is_none();
-        assert!(now.is_some_and(|now| !by_hand || now == member), "the membership of {id} is not as it was: {plan:#?}");
+        assert!(now.is_some_and(|now| !by_hand || now == member), "the membership of {id} changed: {plan:#?}");
     }
 
     let unknown = |reading: Option<&GroupList>| matches!(reading, Some(GroupList::Unknown(_)));
@@ -52,6 +52,6 @@ pub(super) fn plan_and_apply(data: &[u8]) {
     }
     if unknown(case.directory.assigned.as_ref()) || unknown(Some(&case.directory.member_of)) {
         let joins = !plan.add_to_organizations.is_empty() || !plan.add_to_teams.is_empty();
-        assert!(!joins, "joined by an unknown list: {plan:#?}");
+        assert!(!joins, "added from an unknown list: {plan:#?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Generated sign-ins in a universe of five groups: so small that everything meets everything.
+//! Generated sign-ins with five groups: few enough for every combination to occur.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,13 +16,13 @@ use proptest::sample::select;
 use proptest::test_runner::Config;
 use uuid::Uuid;
 
-/// Each property is tried with 256 cases, or with more by `PROPTEST_CASES`. A failure prints its smallest case and writes no file.
+/// Each property runs 256 cases, or more with `PROPTEST_CASES`. A failure prints its smallest case and writes no file.
 pub(super) fn config() -> Config {
     let default = Config::default();
     Config { failure_persistence: None, cases: default.cases.max(256), ..default }
 }
 
-/// All that one plan depends on.
+/// The input of one plan.
 #[derive(Clone, Debug)]
 pub(super) struct Case {
     pub(super) current: Current,
@@ -52,7 +52,7 @@ impl Case {
         Self { directory: Directory { assigned, ..self.directory.clone() }, ..self.clone() }
     }
 
-    /// The same sign-in of somebody who is in these groups.
+    /// The same sign-in of a user in these groups.
     pub(super) fn being_in(&self, member_of: GroupList) -> Self {
         Self { directory: Directory { member_of, ..self.directory.clone() }, ..self.clone() }
     }
@@ -97,14 +97,14 @@ fn directory() -> impl Strategy<Value = Directory> {
     (option::weighted(0.8, reading()), reading()).prop_map(|(assigned, member_of)| Directory { assigned, member_of })
 }
 
-/// A role column: one of ours, or what somebody wrote by hand.
+/// A role column: one of our roles, or a text set by hand.
 fn role_text() -> impl Strategy<Value = Option<String>> {
     let ours = UserRole::ALL.map(|role| Some(role.as_str()));
     let by_hand = [Some("Proxy_Admin"), Some("team"), Some(""), None];
     select([&ours[..], &by_hand[..]].concat()).prop_map(|text| text.map(str::to_owned))
 }
 
-/// A role with the one that the sync gave: half of the time they are the same.
+/// A role and the one from the sync: equal half of the time.
 fn roles() -> impl Strategy<Value = (Option<String>, Option<String>)> {
     let given = option::of(select(UserRole::ALL.to_vec()).prop_map(|role| role.as_str().to_owned()));
     prop_oneof![given.clone().prop_map(|role| (role.clone(), role)), (role_text(), given)]
@@ -114,7 +114,7 @@ fn email() -> impl Strategy<Value = Option<String>> {
     select(vec![None, Some("a@contoso.example"), Some("b@contoso.example")]).prop_map(|email| email.map(str::to_owned))
 }
 
-/// A row of ours, or of somebody who writes to the same database: under another key, and not yet known to be whose.
+/// A user row of ours or of another program: with another key, or without a known owner.
 fn user() -> impl Strategy<Value = CurrentUserRow> {
     let alias = select(vec![None, Some(""), Some(" "), Some("Al"), Some("Alice")]);
     let key = prop_oneof![3 => Just(identity().object_id.to_string()), 1 => Just("made-by-hand".to_owned())];
@@ -136,7 +136,7 @@ fn user() -> impl Strategy<Value = CurrentUserRow> {
     )
 }
 
-/// The models of teams and organizations: the word of the native store, what the sync wrote, what an administrator did.
+/// Models of teams and organizations: the native store's keyword, written by the sync, or set by an administrator.
 fn team_models() -> impl Strategy<Value = BTreeMap<GroupId, CurrentTeamModels>> {
     let list = || {
         prop_oneof![
@@ -153,7 +153,7 @@ fn team_models() -> impl Strategy<Value = BTreeMap<GroupId, CurrentTeamModels>> 
     btree_map(any_group(), each, 0..=4)
 }
 
-/// What of teams and organizations only LiteLLM's tables hold.
+/// Values of teams and organizations that only LiteLLM's tables hold.
 fn of_litellm() -> impl Strategy<Value = OfLiteLlm> {
     let durations = select(vec![None, Some("30d"), Some("1h"), Some("every now and then"), Some("")]);
     let durations = durations.prop_map(|text| text.map(str::to_owned));
@@ -163,8 +163,8 @@ fn of_litellm() -> impl Strategy<Value = OfLiteLlm> {
 type OfLiteLlm =
     (BTreeMap<GroupId, Vec<String>>, BTreeMap<GroupId, CurrentTeamModels>, BTreeMap<GroupId, Option<String>>);
 
-/// What the store may hold, also what is not quite right in it: a member of a team that is not there, an organization
-/// made by hand under an id that is no GUID.
+/// Contents of the store, including inconsistent ones: a member of a missing team, or an organization created by hand
+/// whose ID is no GUID.
 fn current() -> impl Strategy<Value = Current> {
     let organization =
         || prop_oneof![4 => any_group().prop_map(|id| id.to_string()), 1 => Just("made-by-hand".to_owned())];
@@ -281,7 +281,7 @@ pub(super) fn case() -> impl Strategy<Value = Case> {
     )
 }
 
-/// The same case, its maps and sets built in another order. The order of app roles counts unless rank decides.
+/// The same case with its maps and sets built in another order. The order of app roles is kept unless rank decides.
 pub(super) fn shuffled(case: &Case, seed: u64) -> Case {
     let mut dice = seed | 1;
     let mut case = case.clone();

@@ -1,9 +1,9 @@
-//! What the store holds after a plan was applied: the shortest possible store.
+//! Model of the store: applies a plan in memory.
 
 use entraway::domain::{TenantId, UserRole};
 use entraway::plan::{Current, CurrentOrganizationMember, CurrentTeamModels, CurrentUserRow, Plan, UserChange};
 
-/// Applies a plan. What is there already is overwritten, so that a plan that names it does not go unnoticed.
+/// Applies a plan. Existing rows are overwritten, so that a plan that names them does not go unnoticed.
 pub(super) fn apply_to(current: &Current, plan: &Plan, tenant_id: TenantId) -> Current {
     let mut after = current.clone();
     match &plan.user {
@@ -22,10 +22,10 @@ pub(super) fn apply_to(current: &Current, plan: &Plan, tenant_id: TenantId) -> C
             });
         }
         Some(UserChange::Update(update)) => {
-            let user = after.user.as_mut().expect("only a person who is there is updated");
+            let user = after.user.as_mut().expect("only an existing user is updated");
             if update.adopted {
                 user.tenant_id = Some(tenant_id);
-                // What is remembered of the row was another user's, and goes with the change of its owner.
+                // The stored roles were the previous owner's and are removed with the change of owner.
                 (user.sso_role, user.withheld_role) = (None, None);
                 user.offered_roles.clear();
             }

@@ -1,4 +1,4 @@
-//! What holds for every sign-in: groups, teams, organizations and who joins them.
+//! Properties of every sign-in: groups, teams, organizations and memberships.
 
 use std::collections::BTreeSet;
 
@@ -18,17 +18,17 @@ fn known(reading: &GroupList) -> BTreeSet<GroupId> {
     }
 }
 
-/// The case a moment later, when its plan was applied.
+/// The case after its plan was applied.
 fn afterwards(case: &Case, plan: &Plan) -> Case {
     Case { current: apply_to(&case.current, plan, identity().tenant_id), ..case.clone() }
 }
 
-/// The organization of a group's team, if it is another one than the group's.
+/// The organization of a group's team, if it is not the group's own.
 fn elsewhere(current: &Current, group: GroupId) -> Option<&String> {
     current.teams.get(&group)?.as_ref().filter(|id| **id != group.to_string())
 }
 
-/// The organization that a group leads to.
+/// The organization of a group.
 fn organization_of(current: &Current, group: GroupId) -> String {
     elsewhere(current, group).cloned().unwrap_or_else(|| group.to_string())
 }
@@ -38,14 +38,14 @@ fn set(models: &[String]) -> BTreeSet<&String> {
     models.iter().collect()
 }
 
-/// The plan without what it says about one group.
+/// The plan without one group.
 fn leaving_out(mut plan: Plan, group: GroupId, current: &Current) -> Plan {
     plan.organizations.remove(&group);
     plan.teams.remove(&group);
     plan.team_models.remove(&group);
     plan.add_to_teams.remove(&group);
     plan.member_budgets.remove(&group);
-    // Its organizations may be joined with another role, since another group's team may have been moved there.
+    // Another role in its organizations is possible, since another group's team may have been moved there.
     for id in [group.to_string(), organization_of(current, group)] {
         plan.add_to_organizations.remove(&id);
         plan.organization_roles.remove(&id);
@@ -67,7 +67,7 @@ proptest! {
 
     #[test]
     fn plan_is_empty_iff_it_changes_nothing(case in case()) {
-        // Whole, and each part of it alone: a plan with nothing but one membership is rare, and most easily forgotten.
+        // The whole plan, and each part alone: a plan with only one membership is rare and easily missed.
         let whole = case.plan();
         let parts = [
             Plan { organizations: whole.organizations.clone(), ..Plan::default() },
@@ -83,7 +83,7 @@ proptest! {
         ];
         for plan in parts {
             let changes = afterwards(&case, &plan).current != case.current;
-            prop_assert_eq!(plan.is_empty(), !changes, "the sync writes what is not empty: {:#?}", plan);
+            prop_assert_eq!(plan.is_empty(), !changes, "the sync writes plans that are not empty: {:#?}", plan);
             let nothing = !plan.creates() && plan.team_models.is_empty() && !plan.writes_user();
             prop_assert_eq!(plan.is_empty(), nothing, "{:#?}", plan);
         }
@@ -100,13 +100,13 @@ proptest! {
         }
         for id in plan.add_to_organizations.keys() {
             let member = current.organization_members.contains_key(id);
-            prop_assert!(!member, "the person is in organization {id} and joins it: {plan:#?}");
+            prop_assert!(!member, "the user is in organization {id} already: {plan:#?}");
         }
         for id in &plan.add_to_teams {
-            prop_assert!(!current.team_members.contains(id), "the person is in team {id} and joins it: {plan:#?}");
+            prop_assert!(!current.team_members.contains(id), "the user is in team {id} already: {plan:#?}");
         }
         let created = matches!(plan.user, Some(UserChange::Create(_)));
-        prop_assert_eq!(created, current.user.is_none(), "exactly who is not there is created: {:#?}", plan);
+        prop_assert_eq!(created, current.user.is_none(), "exactly a missing user is created: {:#?}", plan);
     }
 
     #[test]
@@ -117,7 +117,7 @@ proptest! {
             prop_assert!(after.teams.contains_key(&id), "no team for the assigned group {id}: {plan:#?}");
             if let Some(other) = elsewhere(&case.current, id) {
                 let none = !plan.organizations.contains_key(&id);
-                prop_assert!(none, "the team is in {other}, and an organization is made for {id}: {plan:#?}");
+                prop_assert!(none, "the team is in {other}, and an organization is created for {id}: {plan:#?}");
             } else {
                 let organization = after.organizations.contains(&id) || !case.policy.also_create_orgs;
                 prop_assert!(organization, "no organization for the assigned group {id}: {plan:#?}");
@@ -129,19 +129,19 @@ proptest! {
     fn user_ends_in_all_effective_groups(case in case()) {
         let plan = case.plan();
         let after = afterwards(&case, &plan).current;
-        // Without a service principal: in what exists under the ids of their groups.
+        // Without a service principal: in existing teams with the IDs of their groups.
         let effective_groups = match &case.directory.assigned {
             None => known(&case.directory.member_of),
             Some(assigned) => known(assigned).intersection(&known(&case.directory.member_of)).copied().collect(),
         };
         for id in effective_groups {
             let in_team = after.team_members.contains(&id) || !after.teams.contains_key(&id);
-            prop_assert!(in_team, "the person did not join team {id}: {plan:#?}");
+            prop_assert!(in_team, "the user was not added to team {id}: {plan:#?}");
             let nothing_to_join = elsewhere(&case.current, id).is_none() && !after.organizations.contains(&id);
             let in_organization = after.organization_members.contains_key(&organization_of(&case.current, id))
                 || nothing_to_join
                 || !case.policy.also_create_orgs;
-            prop_assert!(in_organization, "the person did not join organization {id}: {plan:#?}");
+            prop_assert!(in_organization, "the user was not added to organization {id}: {plan:#?}");
         }
     }
 
@@ -153,12 +153,12 @@ proptest! {
             member_of.contains(id) && case.directory.assigned.as_ref().is_none_or(|assigned| known(assigned).contains(id))
         };
         for id in &plan.add_to_teams {
-            prop_assert!(counts(id), "the person is not in group {id} or it is not assigned, but joined: {plan:#?}");
+            prop_assert!(counts(id), "added, although the user is not in group {id} or it is not assigned: {plan:#?}");
         }
         let leads: BTreeSet<String> =
             member_of.iter().filter(|id| counts(id)).map(|id| organization_of(&case.current, *id)).collect();
         for id in plan.add_to_organizations.keys() {
-            prop_assert!(leads.contains(id), "no group that counts leads to organization {id}: {plan:#?}");
+            prop_assert!(leads.contains(id), "no effective group has organization {id}: {plan:#?}");
         }
     }
 
@@ -176,12 +176,12 @@ proptest! {
         let plan = case.plan();
         let after = afterwards(&case, &plan).current;
         for id in &plan.add_to_teams {
-            prop_assert!(after.teams.contains_key(id), "joins team {id}, which does not exist: {plan:#?}");
+            prop_assert!(after.teams.contains_key(id), "adds to team {id}, which does not exist: {plan:#?}");
         }
         let mut there: BTreeSet<String> = after.organizations.iter().map(ToString::to_string).collect();
         there.extend(case.current.teams.values().flatten().cloned());
         for id in plan.add_to_organizations.keys() {
-            prop_assert!(there.contains(id), "joins organization {id}, which does not exist: {plan:#?}");
+            prop_assert!(there.contains(id), "adds to organization {id}, which does not exist: {plan:#?}");
         }
         for (id, team) in &plan.teams {
             let default = case.policy.team_params.as_ref().and_then(|params| params.organization_id.clone());
@@ -192,7 +192,7 @@ proptest! {
         }
         for id in plan.organization_roles.keys() {
             let member = case.current.organization_members.contains_key(id);
-            prop_assert!(member, "the role in {id} changes, where the person is not: {plan:#?}");
+            prop_assert!(member, "the role in {id} changes without a membership: {plan:#?}");
         }
     }
 
@@ -306,7 +306,7 @@ proptest! {
         narrow.current.organization_models.retain(|id, _| asked.contains(id));
         narrow.current.team_models.retain(|id, _| asked.contains(id));
         narrow.current.member_budget_durations.retain(|id, _| asked.contains(id));
-        prop_assert_eq!(case.plan(), narrow.plan(), "the store is asked about {:?} only", asked);
+        prop_assert_eq!(case.plan(), narrow.plan(), "the store is read only for {:?}", asked);
     }
 
     #[test]
@@ -325,13 +325,13 @@ proptest! {
                 || left.add_to_organizations.contains_key(&id.to_string())
                 || left.teams.get(id).is_some_and(|team| team.organization_id == Some(id.to_string()))
         };
-        prop_assert!(!failed.iter().any(refers), "{failed:?} could not be made, but the plan says {left:#?}");
+        prop_assert!(!failed.iter().any(refers), "{failed:?} could not be created, but the plan is {left:#?}");
         let models = case.policy.team_params.clone().unwrap_or_default().models;
         for (id, team) in left.teams.iter().filter(|(id, _)| failed.contains(id)) {
             prop_assert_eq!(&team.models, &models, "team {} has no organization to take its models from", id);
         }
         prop_assert_eq!(plan.teams.keys().collect::<Vec<_>>(), left.teams.keys().collect::<Vec<_>>());
-        prop_assert_eq!(&plan.add_to_teams, &left.add_to_teams, "teams are joined all the same");
+        prop_assert_eq!(&plan.add_to_teams, &left.add_to_teams, "team memberships are still added");
         let others = |plan: Plan| failed.iter().fold(plan, |plan, id| leaving_out(plan, *id, &case.current));
         prop_assert_eq!(others(plan), others(left.clone()), "other groups than {:?}", failed);
 
@@ -354,7 +354,7 @@ proptest! {
         let failed: BTreeSet<GroupId> = chosen.map(|(id, _)| *id).collect();
         let left = case.planner().without_teams(plan.clone(), &failed);
         let refers = |id: &GroupId| left.teams.contains_key(id) || left.add_to_teams.contains(id);
-        prop_assert!(!failed.iter().any(refers), "{failed:?} could not be made, but the plan says {left:#?}");
+        prop_assert!(!failed.iter().any(refers), "{failed:?} could not be created, but the plan is {left:#?}");
         prop_assert_eq!((&plan.organizations, &plan.add_to_organizations), (&left.organizations, &left.add_to_organizations));
         let others = |plan: Plan| failed.iter().fold(plan, |plan, id| leaving_out(plan, *id, &case.current));
         prop_assert_eq!(others(plan), others(left), "other groups than {:?}", failed);

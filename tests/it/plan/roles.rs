@@ -1,4 +1,4 @@
-//! Who gets which role: Entra's word, the default, and what somebody set by hand.
+//! The user's role: from Entra, the default, or set by hand.
 
 use entraway::domain::{StoreKind, UserRole};
 use entraway::plan::{Note, RoleChange, RoleScope, UserChange, organization_role};
@@ -11,13 +11,13 @@ use super::model::apply_to;
 
 const OPERATORS: [&str; 2] = ["proxy_admin", "proxy_admin_viewer"];
 
-/// The person's role after the sign-in, and the part of it that is Entra's.
+/// The user's role after the sign-in, and the role from Entra.
 fn afterwards(case: &Case) -> (Option<String>, Option<String>) {
     let user = apply_to(&case.current, &case.plan(), identity().tenant_id).user.unwrap();
     (user.role, user.sso_role)
 }
 
-/// The role of a row to which Entra gives none. Not even the default raises an unconfirmed row to an operator's.
+/// The role without one from Entra. Even the default does not give an unconfirmed row an operator role.
 fn fallback(case: &Case) -> UserRole {
     let default = case.policy.default_role();
     let below = |text: &Option<String>| text.as_deref().and_then(UserRole::parse) < Some(default);
@@ -38,7 +38,7 @@ proptest! {
             prop_assert_eq!(sso_role.as_deref(), given.map(UserRole::as_str), "without the operator role");
             return Ok(());
         }
-        prop_assert_eq!(sso_role.as_deref(), granted.map(UserRole::as_str), "the part that is Entra's");
+        prop_assert_eq!(sso_role.as_deref(), granted.map(UserRole::as_str), "the role from Entra");
         if let Some(granted) = granted {
             let expected = granted.in_row(case.store);
             prop_assert_eq!(role.as_deref(), Some(expected.as_str()), "{:?}", case.person.app_roles);
@@ -54,7 +54,7 @@ proptest! {
         let (role, sso_role) = afterwards(&case);
         let rank = |text: &Option<String>| text.as_deref().and_then(UserRole::parse).filter(|role| role.is_operator());
         prop_assert!(rank(&role) <= before.filter(|role| role.is_operator()), "{before:?} rose to {role:?}");
-        prop_assert!(rank(&sso_role) <= rank(&role), "{sso_role:?} was given, the row says {role:?}");
+        prop_assert!(rank(&sso_role) <= rank(&role), "{sso_role:?} was given, but the row has {role:?}");
     }
 
     #[test]
@@ -79,7 +79,7 @@ proptest! {
             Some(UserChange::Update(update)) => update.role,
             None => None,
         };
-        prop_assert_ne!(written.as_deref(), Some("org_admin"), "LiteLLM refuses it as a global role");
+        prop_assert_ne!(written.as_deref(), Some("org_admin"), "LiteLLM rejects it as a global role");
     }
 
     #[test]
@@ -132,16 +132,16 @@ proptest! {
         let default = case.policy.default_role();
         let by_hand = user.role.as_deref().is_some_and(|role| {
             let offered = user.sso_role.as_deref() == Some(role) || user.offered_roles.contains(role);
-            // There the row of an org_admin says internal_user, and says org_admin only if an older version wrote it.
+            // In LiteLLM, an org_admin's row has internal_user. Only older versions wrote org_admin.
             let org_admin = user.sso_role.as_deref() == Some("org_admin") && role == "internal_user";
             let older = default == UserRole::OrgAdmin && role == "org_admin";
             !offered && !(litellm && (org_admin || older))
         });
         let default = Some(fallback(&case).to_string());
         prop_assert_eq!(role, if by_hand { user.role.clone() } else { default }, "{:?}", user);
-        prop_assert_eq!(sso_role, None, "nothing of it is Entra's now");
+        prop_assert_eq!(sso_role, None, "the role is no longer from Entra");
         let told = case.plan().notes.contains(&Note::RoleSetByHandStays);
-        prop_assert_eq!(told, by_hand && user.sso_role.is_some(), "the record tells when Entra's role was overruled");
+        prop_assert_eq!(told, by_hand && user.sso_role.is_some(), "the record notes an overridden role from Entra");
     }
 
     #[test]
@@ -187,7 +187,7 @@ proptest! {
         let after = apply_to(&case.current, &case.plan(), identity().tenant_id).user.unwrap();
         let told = case.person.email.as_ref().map(|email| email.as_str().to_owned().into());
         let known = before.as_ref().and_then(|user| user.email.clone());
-        prop_assert_eq!(after.email, told.or(known), "the newest address that Entra told");
+        prop_assert_eq!(after.email, told.or(known), "the newest address from Entra");
         let alias = before.and_then(|user| user.alias);
         let kept = alias.as_ref().is_some_and(|alias| !alias.trim().is_empty());
         let expected = if kept { alias } else { case.person.name.clone().or(alias) };

@@ -1,4 +1,4 @@
-//! Generated sign-ins against both real stores: what a store holds after a plan was applied is what the model says.
+//! Generated sign-ins against both real stores: applying a plan has the same result as in the model.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,12 +14,12 @@ use super::generate::{Case, case, identity};
 use super::model::apply_to;
 use crate::support::World;
 
-/// Organizations that are there in every case: one made by hand, and the operator's default one.
+/// Organizations of every case: one created by hand, and the operator's default one.
 const OTHERS: [&str; 2] = ["made-by-hand", "default-organization"];
 
 const CASES: usize = 40;
 
-/// The same case without what cannot be written into this store, by whatever hand.
+/// The case without rows that this store cannot hold.
 fn writable(mut case: Case, kind: StoreKind) -> Case {
     case.store = kind;
     let Current {
@@ -34,15 +34,15 @@ fn writable(mut case: Case, kind: StoreKind) -> Case {
         same_email,
         same_sso_user_id,
     } = &mut case.current;
-    // `sso_user_id` is unique there, and the person's own row has it.
+    // `sso_user_id` is unique, and the user's own row has it.
     same_sso_user_id.clear();
-    // Foreign keys; in a LiteLLM database a member of nothing is no member to the read either.
+    // Foreign keys. In a LiteLLM database, the read ignores memberships of missing rows.
     let is_there =
         |id: &str| OTHERS.contains(&id) || organizations.iter().any(|organization| organization.to_string() == id);
     for organization in teams.values_mut() {
         organization.take_if(|id| !is_there(id));
     }
-    // An organization has one list of models; a team's is read if it is another one.
+    // An organization has one list of models; that of another organization than the group's is read with the team.
     for id in organizations.iter().filter(|id| !teams.contains_key(id)) {
         organization_models.entry(*id).or_default();
     }
@@ -68,13 +68,13 @@ fn writable(mut case: Case, kind: StoreKind) -> Case {
             organization_members.clear();
             team_members.clear();
         }
-        // Its rows have the object id as their key, are of a known tenant, and e-mails are nobody's business.
+        // In this store the key is the object ID, the tenant is known, and e-mail addresses are not compared.
         (StoreKind::Native, Some(user)) => {
             user.user_id = identity().object_id.to_string().into();
             user.tenant_id = Some(identity().tenant_id);
             (user.unconfirmed, user.withheld_role) = (false, None);
         }
-        // What Entra gave is remembered together with whose row it is.
+        // The role from Entra is stored together with the row's owner.
         (StoreKind::LiteLlm, Some(user)) => {
             if user.tenant_id.is_none() {
                 (user.sso_role, user.withheld_role) = (None, None);
@@ -88,7 +88,7 @@ fn writable(mut case: Case, kind: StoreKind) -> Case {
     case
 }
 
-/// What a store tells of it: it is asked about the directory's groups alone.
+/// The result of reading the case from the store, which reads only the directory's groups.
 fn told(mut current: Current, case: &Case, kind: StoreKind) -> Current {
     let asked = case.directory.group_ids();
     current.organizations.retain(|id| asked.contains(id));
@@ -130,7 +130,7 @@ const EMPTY_LITELLM: &str = r#"truncate "LiteLLM_BudgetTable", "LiteLLM_Organiza
         "LiteLLM_UserTable", "LiteLLM_OrganizationMembership", "LiteLLM_TeamMembership", entraway.litellm_users,
         entraway.litellm_organization_members, entraway.litellm_team_members, entraway.litellm_adopted_rows,
         entraway.made_teams cascade"#;
-/// Where the person is in a team by halves, it is in one of the three places, by turns.
+/// A partial membership is in one or two of the three columns, in rotation.
 const LITELLM: &str = r#"with budget as (
         insert into "LiteLLM_BudgetTable" (budget_id, budget_duration, created_by, updated_by)
         values ('by-hand', null, 'a', 'a')
@@ -192,7 +192,7 @@ const LITELLM: &str = r#"with budget as (
     select $1 #>> '{users,0,user_id}', key, '2026-11-01 09:00', value ->> 1, now()
     from jsonb_each($1 -> 'organization_members') where value ->> 1 is not null"#;
 
-/// Writes what the case's store holds, as somebody with psql would, in the place of what was there.
+/// Replaces the store's rows with those of the case.
 async fn write(world: &World, case: &Case) {
     let current = &case.current;
     let user = |user: &entraway::plan::CurrentUserRow| {
@@ -241,7 +241,7 @@ async fn write(world: &World, case: &Case) {
     sqlx::query(fill).bind(all).execute(&world.pool).await.unwrap();
 }
 
-/// Rosters and lists of teams in which somebody is twice; of the native store there are none.
+/// Number of duplicates in rosters and in lists of teams. The native store has none.
 async fn doubles(world: &World) -> i64 {
     sqlx::query_scalar(match world.kind {
         StoreKind::Native => "select 0::bigint",
@@ -259,20 +259,20 @@ async fn doubles(world: &World) -> i64 {
 async fn check(kind: StoreKind) {
     let world = World::of(kind).await;
     let store = Db::new(kind, &world.database.as_str().into(), 2).unwrap();
-    // The same cases in every run, whatever is set in the environment.
+    // The same cases in every run, regardless of the environment.
     let mut runner = TestRunner::deterministic();
     let mut written = 0;
     for n in 0..CASES {
         let case = writable(case().new_tree(&mut runner).unwrap().current(), kind);
         write(&world, &case).await;
         let before = store.read(&case.person, &case.directory).await.unwrap();
-        assert_eq!(before, told(case.current.clone(), &case, kind), "what is read of case {n}: {case:#?}");
+        assert_eq!(before, told(case.current.clone(), &case, kind), "the rows that are read in case {n}: {case:#?}");
 
         let plan = case.planner().plan(&before);
         if !plan.is_empty() {
             written += 1;
             let applied = store.apply(&case.planner(), &plan).await.unwrap();
-            let said = format!("what is said to be written of case {n}: {case:#?}\n{applied:#?}");
+            let said = format!("the reported changes of case {n}: {case:#?}\n{applied:#?}");
             assert_eq!(applied.failures, [], "{said}");
             assert_eq!(applied.retries, 0, "{said}");
             assert_eq!(applied.user_id, plan.user_id, "{said}");
@@ -289,7 +289,7 @@ async fn check(kind: StoreKind) {
             told(apply_to(&case.current, &plan, identity().tenant_id), &case, kind),
             "left: the {kind:?} store, right: the model, after case {n}: {case:#?}\n{plan:#?}"
         );
-        assert_eq!(doubles(&world).await, 0, "somebody is somewhere twice after case {n}: {case:#?}\n{plan:#?}");
+        assert_eq!(doubles(&world).await, 0, "duplicate members after case {n}: {case:#?}\n{plan:#?}");
         let again = case.planner().plan(&after);
         assert!(again.is_empty(), "a second sign-in still plans, after case {n}: {case:#?}\n{again:#?}");
     }

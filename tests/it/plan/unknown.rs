@@ -1,4 +1,4 @@
-//! Unknown is never empty: what a list that could not be read may and may not do.
+//! Unknown is not empty: the effects of a list that could not be read.
 
 use entraway::domain::UserRole;
 use entraway::plan::{GroupList, Note, Plan};
@@ -7,7 +7,7 @@ use proptest::test_runner::TestCaseError;
 
 use super::generate::{case, config, groups, unknown};
 
-/// That the first plan changes nothing which the second does not.
+/// Asserts that the first plan changes nothing that the second does not.
 fn no_more_than(less: &Plan, more: &Plan) -> Result<(), TestCaseError> {
     let text = || format!("unknown: {less:#?}\nknown: {more:#?}");
     prop_assert!(less.organizations.keys().all(|id| more.organizations.contains_key(id)), "{}", text());
@@ -17,8 +17,8 @@ fn no_more_than(less: &Plan, more: &Plan) -> Result<(), TestCaseError> {
     prop_assert!(joins, "{}", text());
     let models = less.team_models.iter().all(|(id, change)| more.team_models.get(id) == Some(change));
     prop_assert!(models, "{}", text());
-    // The user's own row comes from the ID token, which is known. In organizations roles are lowered all the same, but not
-    // below what the known lists give: those may show that the organization holds other teams as well.
+    // The user's own row comes from the ID token, which is known. Roles in organizations are still lowered, but not
+    // below those of the known lists, which may show other teams in the organization.
     prop_assert_eq!(&less.user, &more.user, "{}", text());
     let lowered_as_far = |(id, role)| more.organization_roles.get(id).is_some_and(|known| known <= role);
     let roles = less.organization_roles.iter().all(lowered_as_far);
@@ -34,9 +34,9 @@ proptest! {
         let plan = case.assigning(Some(unknown())).plan();
         let touched = plan.organizations.len() + plan.teams.len() + plan.add_to_organizations.len() + plan.add_to_teams.len();
         let touched = touched + plan.team_models.len();
-        prop_assert_eq!(touched, 0, "no list of assigned groups, no groups: {:#?}", plan);
+        prop_assert_eq!(touched, 0, "without assigned groups none are created: {:#?}", plan);
         let told = plan.notes.contains(&Note::AssignedGroupsUnknown { code: "graph_throttled".into() });
-        prop_assert!(told, "the record has to say so: {plan:#?}");
+        prop_assert!(told, "the record must report it: {plan:#?}");
         no_more_than(&plan, &case.assigning(Some(GroupList::Known(groups))).plan())?;
     }
 
@@ -44,13 +44,13 @@ proptest! {
     fn unknown_member_list_joins_nothing_but_still_creates(case in case(), groups in groups()) {
         let plan = case.being_in(unknown()).plan();
         let joined = plan.add_to_organizations.len() + plan.add_to_teams.len();
-        prop_assert_eq!(joined, 0, "no list of the person's groups, no memberships: {:#?}", plan);
+        prop_assert_eq!(joined, 0, "without the user's groups no memberships are added: {:#?}", plan);
         let told = plan.notes.contains(&Note::MemberOfUnknown { code: "graph_throttled".into() });
-        prop_assert!(told, "the record has to say so: {plan:#?}");
+        prop_assert!(told, "the record must report it: {plan:#?}");
         let known = case.being_in(GroupList::Known(groups)).plan();
         no_more_than(&plan, &known)?;
-        prop_assert!(plan.teams.keys().eq(known.teams.keys()), "what is created does not depend on the person's groups");
-        prop_assert!(plan.organizations.keys().eq(known.organizations.keys()), "nor do organizations");
+        prop_assert!(plan.teams.keys().eq(known.teams.keys()), "created teams do not depend on the user's groups");
+        prop_assert!(plan.organizations.keys().eq(known.organizations.keys()), "nor do created organizations");
     }
 
     #[test]
@@ -68,7 +68,7 @@ proptest! {
     fn empty_or_unknown_assigned_list_has_no_effective_groups(case in case()) {
         for assigned in [unknown(), GroupList::Known([].into())] {
             let case = case.assigning(Some(assigned));
-            prop_assert!(case.directory.effective_groups().is_empty(), "{:?} lets groups pass", case.directory);
+            prop_assert!(case.directory.effective_groups().is_empty(), "{:?} has effective groups", case.directory);
             prop_assert_ne!(case.directory.in_assigned_group(), Some(true), "{:?}", case.directory);
         }
     }

@@ -1,4 +1,4 @@
-//! What the simulator asks of an assertion: everything that Entra asks.
+//! The simulator verifies client assertions as strictly as Entra.
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use aws_lc_rs::hmac;
@@ -16,7 +16,7 @@ use crate::support::Certified;
 
 const BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// An assertion that is good in every way, to be spoiled in one.
+/// A valid assertion, in which a test makes one part invalid.
 struct Forge {
     header: Map<String, Value>,
     claims: Map<String, Value>,
@@ -57,7 +57,7 @@ impl Forge {
     }
 }
 
-/// A world whose app has this certificate and no good client secret.
+/// A world whose app has this certificate and no valid client secret.
 async fn world(certificate: &Certified) -> World {
     let world = World::start(Directory::sample()).await;
     world.simulator.edit(|directory| directory.certificates.push(certificate.der.clone()));
@@ -68,7 +68,7 @@ fn certificate() -> Certified {
     Certified::from_until(noon() - TimeDelta::days(1), noon() + TimeDelta::days(1))
 }
 
-/// Redeems a fresh code with the assertion.
+/// Redeems a new code with the assertion.
 async fn redeem(world: &World, token: &str) -> (u16, Value) {
     let tenant = world.tenant();
     let bob = world.simulator.edit(|directory| directory.people[1].id);
@@ -232,5 +232,5 @@ async fn second_secret_is_accepted_and_expired_one_has_own_code() {
     let answer = world.pick(&tenant, bob).await;
     let code = value(&answer, "code");
     assert_eq!(world.redeem(&tenant, code, &[("client_secret", "the second")]).await.0, 200);
-    assert!(!world.app_token().await.is_empty(), "the first is good as well");
+    assert!(!world.app_token().await.is_empty(), "the first is valid, too");
 }

@@ -1,4 +1,4 @@
-//! One of each fault.
+//! One test of each kind of fault.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! The pages: what the person at the demo sees and does.
+//! The simulator's pages, as the demo uses them.
 
 use entra_simulator::{Directory, Member};
 use reqwest::Response;

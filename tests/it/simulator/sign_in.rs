@@ -1,4 +1,4 @@
-//! The code flow, the app's own token, and what Graph then tells.
+//! The authorization code flow, the app-only token, and the results of Graph.
 
 use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents};
 use base64::Engine as _;
@@ -17,7 +17,7 @@ fn part(token: &str, at: usize) -> Value {
     serde_json::from_slice(&bytes).unwrap()
 }
 
-/// Whether a key in the key set of the tenant verifies the token.
+/// Whether a key in the tenant's JWKS verifies the token.
 async fn verifies(world: &World, token: &str) -> bool {
     let keys: Value = world.get(&format!("/{}/discovery/v2.0/keys", world.tenant())).await.json().await.unwrap();
     let header = part(token, 0);
@@ -107,7 +107,7 @@ async fn token_endpoint_rejects_invalid_requests() {
         assert_eq!((got, &body["error_codes"]), (status, &json!([aadsts])), "{change:?}");
         assert!(body["error_description"].as_str().unwrap().starts_with(&format!("AADSTS{aadsts}: ")));
     }
-    // HTTP Basic is as good as the body.
+    // HTTP Basic is accepted like parameters in the body.
     let (id, secret) = world.simulator.edit(|directory| (directory.client_id.clone(), directory.client_secret.clone()));
     let response = world
         .client
@@ -160,7 +160,7 @@ async fn disallowed_users_get_an_error_redirect_or_page() {
     let world = World::start(directory).await;
     let tenant = world.tenant();
 
-    // Dave is in the assigned group only through another one, which Entra does not count.
+    // Dave is in the assigned group only through a nested one, which Entra does not count.
     let answer = world.pick(&tenant, named(&world, "Dave Diallo")).await;
     assert_eq!(value(&answer, "error"), "access_denied");
     assert!(value(&answer, "error_description").starts_with("AADSTS50105"));
@@ -282,7 +282,7 @@ async fn assignment_list_requires_the_permission() {
     world.simulator.edit(|directory| directory.app_permissions.application_read = false);
     let (status, body) = world.graph_json(&token, &list).await;
     assert_eq!((status, &body["error"]["code"]), (403, &json!("Authorization_RequestDenied")));
-    // It may read itself all the same.
+    // The app may still read its own service principal.
     assert_eq!(world.graph_json(&token, &format!("/v1.0/servicePrincipals/{principal}")).await.0, 200);
     world.simulator.revoke_tokens();
     assert_eq!(world.graph_json(&token, &list).await.0, 401);

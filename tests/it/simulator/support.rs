@@ -1,4 +1,4 @@
-//! A running simulator and a client that does what the product does.
+//! A running simulator, and a client that sends the product's requests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +32,7 @@ impl World {
     }
 
     pub(crate) async fn with(directory: Directory, change: impl FnOnce(&mut Options)) -> Self {
-        // Fails where another test has installed it already, and that one will do.
+        // Fails if another test has installed it already, which is fine.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut options = Options::new(directory, Arc::new(noon));
@@ -50,7 +50,7 @@ impl World {
         self.client.get(self.url(path)).send().await.unwrap()
     }
 
-    /// The address the product would send the browser to.
+    /// The authorization URL to which the product redirects.
     pub(crate) fn authorize_url(&self, tenant: &str) -> Url {
         let mut url = self.url(&format!("/{tenant}/oauth2/v2.0/authorize"));
         let client_id = self.simulator.edit(|directory| directory.client_id.clone());
@@ -137,7 +137,7 @@ impl World {
     }
 }
 
-/// The parameters of a redirect back to the product.
+/// The parameters of the redirect back to the product.
 pub(crate) fn answer(response: &Response) -> Vec<(String, String)> {
     assert_eq!(response.status(), 302);
     let url = Url::parse(response.headers()["location"].to_str().unwrap()).unwrap();
@@ -149,7 +149,7 @@ pub(crate) fn value<'a>(answer: &'a [(String, String)], name: &str) -> &'a str {
     &answer.iter().find(|(key, _)| key == name).unwrap_or_else(|| panic!("no {name} in {answer:?}")).1
 }
 
-/// The ids in a list.
+/// The IDs in a list.
 pub(crate) fn ids(body: &Value) -> Vec<&str> {
     body["value"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap()).collect()
 }

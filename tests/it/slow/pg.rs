@@ -1,5 +1,4 @@
-//! The private cluster is there when it says so, holds what it is given, and leaves nothing behind, however its
-//! owner ends.
+//! The private cluster: ready when it reports so, keeps its data, and leaves nothing behind, however its owner ends.
 
 mod migrations;
 
@@ -14,7 +13,7 @@ use std::time::{Duration, Instant};
 use pg_sandbox::{ClusterError, Durability, PrivateCluster};
 use sqlx::{Connection, PgConnection};
 
-/// Tells this very program, started again, to be the owner that a test does away with.
+/// Makes this program, started again, act as the owner that a test kills.
 const OWNER: &str = "ENTRAWAY_TEST_OWNER";
 
 #[tokio::test]
@@ -43,7 +42,7 @@ async fn private_cluster_serves_databases_and_leaves_nothing() {
             .unwrap();
     assert_eq!(preloaded == "pg_stat_statements", available);
 
-    // A template with a table in it, under a name that has to be quoted, and then several copies at once.
+    // A template with a table, under a name that needs quoting, and several concurrent copies.
     let template = "a \"template\", ü/?";
     cluster.create_database(template, None).await.unwrap();
     let mut inside = PgConnection::connect(&cluster.url(template)).await.unwrap();
@@ -63,14 +62,14 @@ async fn private_cluster_serves_databases_and_leaves_nothing() {
     let again = cluster.create_database("a", None).await;
     assert!(matches!(again, Err(ClusterError::CreateDatabase { name, .. }) if name == "a"));
 
-    // The line for a person, as a shell takes it.
+    // The printed command, as a shell runs it.
     let command = format!("{} -At -c 'select word from greeting'", cluster.psql(template));
     let looked = Command::new("sh").args(["-c", &command]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&looked.stdout), "hello\n", "{command}: {looked:?}");
 
     let folder = cluster.folder().to_owned();
     assert!(!processes_naming(&folder).is_empty());
-    // With a connection open: nobody waits for it.
+    // An open connection does not delay the stop.
     cluster.stop();
     assert!(!folder.exists());
     assert_eq!(processes_naming(&folder), [] as [String; 0]);
@@ -117,7 +116,7 @@ fn sigkill_during_cluster_start_leaves_nothing() {
     }
 }
 
-/// Not a test: what `Owner` starts. As a test, without the variable, it passes at once.
+/// Not a test, but the process that `Owner` starts. Run as a test, without the variable, it passes at once.
 #[tokio::test]
 async fn owner_of_a_cluster() {
     if std::env::var_os(OWNER).is_some() {
@@ -127,8 +126,8 @@ async fn owner_of_a_cluster() {
     }
 }
 
-/// Another process that owns a cluster, in a process group of its own as a shell would start it, and the folder that
-/// all of its temporary files are in.
+/// A process that owns a cluster, in its own process group as a shell would start it, and the folder with all its
+/// temporary files.
 struct Owner {
     process: Child,
     temp: PathBuf,
@@ -138,7 +137,7 @@ impl Owner {
     fn start(name: &str) -> Self {
         let temp = PathBuf::from(format!("/tmp/entraway-owner-{}-{name}", std::process::id()));
         fs::create_dir(&temp).unwrap();
-        // As root, it is another user who makes the folder in it.
+        // If run as root, another user creates the cluster in it.
         fs::set_permissions(&temp, fs::Permissions::from_mode(0o1777)).unwrap();
         let process = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "slow::pg::owner_of_a_cluster", "--nocapture"])
@@ -164,7 +163,7 @@ impl Owner {
 
     /// Sends a signal to the whole process group, as a terminal does.
     fn send(&mut self, signal: &str) {
-        // The shell's own `kill`: not each machine has the program.
+        // The shell's builtin `kill`, because not every machine has the program.
         let kill = format!("kill -s {signal} -- -{}", self.process.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
         self.process.wait().unwrap();
@@ -178,7 +177,7 @@ impl Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        // Either may be gone already, and a failed test shall say why it failed.
+        // Either may be gone already. Ignoring errors keeps the reason of a failed test visible.
         let _ = self.process.kill();
         let _ = self.process.wait();
         let _ = fs::remove_dir_all(&self.temp);
@@ -193,8 +192,8 @@ fn until(what: &str, happened: impl Fn() -> bool) {
     }
 }
 
-/// The command lines of all processes that name this folder. From `/proc` where there is one: not each machine has
-/// `ps`.
+/// The command lines of all processes that name this folder. Read from `/proc` if it exists, because not every machine
+/// has `ps`.
 fn processes_naming(folder: &Path) -> Vec<String> {
     let folder = folder.to_str().unwrap();
     let lines: Vec<String> = if let Ok(processes) = fs::read_dir("/proc") {

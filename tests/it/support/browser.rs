@@ -1,4 +1,4 @@
-//! A browser without a screen: it keeps cookies and follows the way through Entra.
+//! A headless browser that stores cookies and signs in through Entra.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use url::Url;
 
 use super::Service;
 
-/// An answer with its body read.
+/// A response with its body.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -19,19 +19,19 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// Sends a request and reads the answer to its end.
+    /// Sends a request and reads the whole response.
     pub(crate) async fn read(request: RequestBuilder) -> Self {
         Self::try_read(request).await.unwrap()
     }
 
-    /// The same where the server may be gone in the middle of it.
+    /// The same, if the server may stop while responding.
     pub(crate) async fn try_read(request: RequestBuilder) -> reqwest::Result<Self> {
         let response = request.send().await?;
         let (status, headers) = (response.status(), response.headers().clone());
         Ok(Self { status, headers, body: response.text().await? })
     }
 
-    /// Puts the cookies that it sets among these, and takes away those that it takes away.
+    /// Applies the response's `Set-Cookie` headers to `cookies`.
     pub(crate) fn keep_cookies(&self, cookies: &mut BTreeMap<String, String>) {
         for cookie in self.set_cookies() {
             let (pair, attributes) = cookie.split_once(';').unwrap();
@@ -44,10 +44,10 @@ impl Answer {
         }
     }
 
-    /// Where a redirect leads.
+    /// The target of a redirect.
     #[track_caller]
     pub(crate) fn location(&self) -> Url {
-        let location = self.headers.get(LOCATION).unwrap_or_else(|| panic!("no redirect but {self:#?}"));
+        let location = self.headers.get(LOCATION).unwrap_or_else(|| panic!("not a redirect: {self:#?}"));
         location.to_str().unwrap().parse().unwrap()
     }
 
@@ -56,18 +56,18 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in {self:#?}"))
     }
 
-    /// The error's code, on a page or in JSON.
+    /// The error code, on a page or in JSON.
     #[track_caller]
     pub(crate) fn code(&self) -> String {
         if let Ok(Value::Object(problem)) = serde_json::from_str(&self.body) {
             return problem["code"].as_str().unwrap().to_owned();
         }
         let (_, rest) =
-            self.body.split_once("<dt>Code</dt><dd><code>").unwrap_or_else(|| panic!("no error in {self:#?}"));
+            self.body.split_once("<dt>Code</dt><dd><code>").unwrap_or_else(|| panic!("no error code in {self:#?}"));
         rest.split_once('<').unwrap().0.to_owned()
     }
 
-    /// The same, or nothing where the answer is no error.
+    /// The same, or an empty text if the response is no error.
     pub(crate) fn code_or_nothing(&self) -> String {
         if self.status.is_client_error() || self.status.is_server_error() { self.code() } else { String::new() }
     }
@@ -77,7 +77,7 @@ impl Answer {
     }
 }
 
-/// Keeps cookies as a browser does, but knows one host only: the service's. Clones share nothing.
+/// Stores cookies as a browser does, but for one host only: the service's. Clones are independent.
 #[derive(Clone)]
 pub(crate) struct Browser {
     http: reqwest::Client,
@@ -87,7 +87,7 @@ pub(crate) struct Browser {
 impl Browser {
     pub(crate) fn new() -> Self {
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
-        // It never meets TLS, and reading the system's certificates takes longer than most tests.
+        // It never uses TLS, and loading the system's certificates takes longer than most tests.
         let http = http.tls_certs_only([]).build().unwrap();
         Self { http, cookies: BTreeMap::new() }
     }
@@ -96,12 +96,12 @@ impl Browser {
         self.http.request(method, url)
     }
 
-    /// Sends a request with our cookies and keeps those that come back.
+    /// Sends a request with the stored cookies, and stores those of the response.
     pub(crate) async fn send(&mut self, request: RequestBuilder) -> Answer {
         self.try_send(request).await.unwrap()
     }
 
-    /// The same where the server may be gone in the middle of it.
+    /// The same, if the server may stop while responding.
     pub(crate) async fn try_send(&mut self, request: RequestBuilder) -> reqwest::Result<Answer> {
         let cookies: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let request = if cookies.is_empty() { request } else { request.header(COOKIE, cookies.join("; ")) };
@@ -110,33 +110,33 @@ impl Browser {
         Ok(answer)
     }
 
-    /// As a page load.
+    /// Requests a page.
     pub(crate) async fn get(&mut self, url: Url) -> Answer {
         let request = self.request(Method::GET, url).header(ACCEPT, "text/html,application/xhtml+xml,*/*;q=0.8");
         self.send(request).await
     }
 
-    /// As a program that asks for JSON.
+    /// Requests JSON.
     pub(crate) async fn get_json(&mut self, url: Url) -> Answer {
         let request = self.request(Method::GET, url).header(ACCEPT, "application/json");
         self.send(request).await
     }
 
-    /// As a form of the page at hand does.
+    /// Submits a form of the service's own pages.
     pub(crate) async fn post(&mut self, url: Url) -> Answer {
         let origin = url.origin().ascii_serialization();
         let request = self.request(Method::POST, url).header("Origin", origin).header("Sec-Fetch-Site", "same-origin");
         self.send(request).await
     }
 
-    /// Begins a sign-in; gives Entra's address that the browser was sent to.
+    /// Starts a sign-in; returns Entra's URL to which the browser was redirected.
     pub(crate) async fn begin(&mut self, service: &Service) -> Url {
         let answer = self.get(service.at("/sso/login")).await;
-        assert_eq!(answer.status, StatusCode::SEE_OTHER, "sign-in did not begin: {answer:#?}");
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "the sign-in did not start: {answer:#?}");
         answer.location()
     }
 
-    /// Picks a person at the simulated Entra; gives the callback's address, as this instance of the service has it.
+    /// Picks a user at the simulated Entra; returns the callback URL of this instance.
     pub(crate) async fn pick(
         &self,
         simulator: &EntraSimulator,
@@ -147,11 +147,11 @@ impl Browser {
         let response = self.http.get(simulator.pick_url(entra, person)).send().await.unwrap();
         let location = response.headers().get(LOCATION).map(|value| value.to_str().unwrap().to_owned());
         let status = response.status();
-        let location = location.unwrap_or_else(|| panic!("the simulated Entra answered {status} and no redirect"));
+        let location = location.unwrap_or_else(|| panic!("the simulated Entra responded {status} without a redirect"));
         service.here(&location.parse().unwrap())
     }
 
-    /// The whole way, up to the callback's answer.
+    /// Completes a sign-in; returns the callback's response.
     pub(crate) async fn sign_in(&mut self, simulator: &EntraSimulator, service: &Service, person: ObjectId) -> Answer {
         let entra = self.begin(service).await;
         let callback = self.pick(simulator, service, &entra, person).await;

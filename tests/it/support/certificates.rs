@@ -1,4 +1,4 @@
-//! Keys and certificates as an operator makes them.
+//! Keys and certificates like those that operators create.
 
 use std::cell::Cell;
 use std::sync::{Arc, Mutex};
@@ -20,7 +20,7 @@ pub(crate) struct Certified {
 }
 
 impl Certified {
-    /// One that began yesterday and lasts for so many days.
+    /// Valid from yesterday, for this many days.
     pub(crate) fn for_days(days: i64) -> Self {
         let now = Clock::system().now();
         Self::from_until(now - TimeDelta::days(1), now + TimeDelta::days(days))
@@ -38,12 +38,12 @@ impl Certified {
         Self { der, key: key.serialize_der(), until }
     }
 
-    /// The day on which it ends.
+    /// The day on which it expires.
     pub(crate) fn last_day(&self) -> String {
         self.until.format("%Y-%m-%d").to_string()
     }
 
-    /// The name by which an assertion names it.
+    /// The thumbprint with which an assertion names it.
     pub(crate) fn sha256(&self) -> String {
         URL_SAFE_NO_PAD.encode(Sha256::digest(&self.der))
     }
@@ -53,14 +53,14 @@ impl Certified {
         pem("PRIVATE KEY", &self.key) + &pem("CERTIFICATE", &self.der)
     }
 
-    /// Anything that nobody may see: each line of the key.
+    /// The secret parts: each line of the key.
     pub(crate) fn secrets(&self) -> Vec<String> {
         pem("PRIVATE KEY", &self.key).lines().filter(|line| line.len() == 64).map(str::to_owned).collect()
     }
 }
 
-/// An RSA key that no other certificate of this test has. To generate one is slow, so the tests share them: each test runs in
-/// a thread of its own, and counts from the first key again.
+/// An RSA key that no other certificate of this test has. Generation is slow, so tests share the keys: each test runs
+/// in its own thread and starts with the first key.
 fn next_key() -> Arc<KeyPair> {
     static KEYS: Mutex<Vec<Arc<KeyPair>>> = Mutex::new(Vec::new());
     thread_local! {
@@ -74,7 +74,7 @@ fn next_key() -> Arc<KeyPair> {
     keys[nth].clone()
 }
 
-/// In lines of 64 letters, as openssl writes it.
+/// Wraps at 64 letters, as openssl does.
 pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     let text = STANDARD.encode(der);
     let lines: Vec<&str> = text.as_bytes().chunks(64).map(|line| str::from_utf8(line).unwrap()).collect();

@@ -1,5 +1,5 @@
-//! Creates and drops the databases of tests over one connection. A full run would otherwise leave more than a thousand, of
-//! 8 MB each.
+//! Creates and drops the databases of tests over one connection. Without dropping, a full run would leave more than a
+//! thousand databases of 8 MB.
 
 use std::sync::OnceLock;
 use std::thread;
@@ -13,19 +13,19 @@ enum Command {
     Drop { name: String },
 }
 
-/// A database of one test. It is dropped in the background when this is dropped.
+/// The database of one test. Dropped in the background together with this value.
 pub(super) struct TestDatabase {
     name: String,
     commands: &'static UnboundedSender<Command>,
 }
 
 impl TestDatabase {
-    /// Creates a database. `url` is of another database of the same cluster; the first call decides the cluster.
+    /// Creates a database. `url` is of another database of the same cluster. The first call decides the cluster.
     pub(super) async fn create(url: String, name: String, template: &'static str, strategy: &'static str) -> Self {
         static COMMANDS: OnceLock<UnboundedSender<Command>> = OnceLock::new();
         let commands = COMMANDS.get_or_init(|| {
             let (sender, receiver) = unbounded_channel();
-            // It outlives the runtime of the test, and ends with the process.
+            // Outlives the test's runtime, and ends with the process.
             thread::spawn(move || execute_all(&url, strategy, receiver));
             sender
         });
@@ -38,7 +38,7 @@ impl TestDatabase {
 
 impl Drop for TestDatabase {
     fn drop(&mut self) {
-        // The thread ends only with the process.
+        // The thread ends with the process.
         let _ = self.commands.send(Command::Drop { name: std::mem::take(&mut self.name) });
     }
 }
@@ -57,7 +57,7 @@ fn execute_all(url: &str, strategy: &str, mut commands: UnboundedReceiver<Comman
                 }
                 Command::Drop { name } => {
                     let drop = format!("drop database if exists {name} with (force)");
-                    // A database that stays is removed with the cluster.
+                    // Remaining databases are removed with the cluster.
                     let _ = sqlx::raw_sql(AssertSqlSafe(drop)).execute(&mut connection).await;
                 }
             }

@@ -1,8 +1,8 @@
-//! Many things at the same moment, on the test's own task, so that they may borrow.
+//! Runs futures concurrently on the test's own task, so that they can borrow.
 
 use std::task::Poll;
 
-/// Runs all of them side by side; gives what came of each, in their order.
+/// Runs all futures concurrently; returns their results in order.
 pub(crate) async fn join_all<F: Future>(all: impl IntoIterator<Item = F>) -> Vec<F::Output> {
     let mut running: Vec<_> = all.into_iter().map(|one| (Box::pin(one), None)).collect();
     std::future::poll_fn(|context| {

@@ -1,4 +1,4 @@
-//! What the service logs while a test runs.
+//! Captures the service's log during a test.
 
 use std::cell::RefCell;
 use std::io::{self, Write};
@@ -12,15 +12,15 @@ thread_local! {
     static KEPT: RefCell<Option<Arc<Mutex<Vec<u8>>>>> = const { RefCell::new(None) };
 }
 
-/// All that is logged on this test's thread while this lives, at the most talkative level that operators are told of. A
-/// test's runtime has one thread, so these are the lines of its own instances of the service, and nobody else's.
+/// Captures everything that is logged on this test's thread while this value lives, at level DEBUG. A test's runtime
+/// has one thread, so the lines come only from its own instances of the service.
 pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
     pub(crate) fn new() -> Self {
         static STARTED: Once = Once::new();
         STARTED.call_once(|| {
-            // Asked anew for each line: most threads keep none.
+            // Evaluated for each line, because most threads capture none.
             let kept = dynamic_filter_fn(|_, _| KEPT.try_with(|kept| kept.borrow().is_some()).unwrap_or(false));
             let lines = fmt::layer().with_ansi(false).with_target(false).with_writer(|| Here);
             registry().with(lines.with_filter(kept).with_filter(LevelFilter::DEBUG)).init();
@@ -41,7 +41,7 @@ impl Drop for Log {
     }
 }
 
-/// The end of this thread's log.
+/// Writes to this thread's log.
 struct Here;
 
 impl Write for Here {

@@ -1,11 +1,11 @@
-//! An address that nobody should ever visit.
+//! A site that no request should ever reach.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::net::TcpListener;
 
-/// A listener that counts who comes.
+/// A listener that counts connections.
 pub(crate) struct PhishingSite {
     /// Scheme, host and port.
     pub(crate) origin: String,

@@ -1,4 +1,4 @@
-//! What the store holds, row by row.
+//! The rows of the store.
 
 use std::collections::BTreeMap;
 
@@ -9,20 +9,19 @@ use sqlx::PgPool;
 
 use super::World;
 
-/// The rows of all tables that a sync writes, without what differs from run to run (times). They look the same whatever
-/// the store is: as the native store's.
+/// The rows of all tables that a sync writes, without timestamps. LiteLLM's rows are converted to the native form.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Rows {
     pub(crate) organizations: BTreeMap<String, Value>,
     pub(crate) teams: BTreeMap<String, Value>,
     pub(crate) users: BTreeMap<String, Value>,
-    /// By `user id / organization id`.
+    /// Keyed by `user id / organization id`.
     pub(crate) organization_members: BTreeMap<String, Value>,
-    /// By `user id / team id`.
+    /// Keyed by `user id / team id`.
     pub(crate) team_members: BTreeMap<String, Value>,
 }
 
-/// The models of a team in an organization of its own that has these: LiteLLM does not know the word `all-org-models`.
+/// The models of a team in its own organization with these models. LiteLLM has no `all-org-models`.
 pub(crate) fn models_of_team(store: StoreKind, organization: &[&str]) -> Value {
     match store {
         StoreKind::Native => serde_json::json!(["all-org-models"]),
@@ -39,8 +38,8 @@ const NATIVE: &str = "
         from entraway.organization_members t),
     (select coalesce(jsonb_object_agg(user_id || '/' || team_id, to_jsonb(t) - 'created_at'), '{}') from entraway.team_members t)";
 
-/// An organization's limits are in its budget's row. A membership of a team is in three places: `half` tells which of
-/// them do not have it, or have it twice.
+/// An organization's limits are in its budget's row. A team membership is in three columns: `half` lists those that
+/// lack it or have it twice.
 const LITELLM: &str = r#"
     with organizations as (
         select o.organization_id, o.organization_alias, o.models, b.max_budget, b.budget_duration,
@@ -93,7 +92,7 @@ const NATIVE_VERSIONS: &str = "
     union all select 'made team ' || team_id || ' ' || ctid || ' ' || xmin from entraway.made_teams
     order by 1";
 
-/// The roster is a part of the team's row here.
+/// The roster is part of the team's row.
 const LITELLM_VERSIONS: &str = r#"
     select 'organization ' || organization_id || ' ' || ctid || ' ' || xmin from public."LiteLLM_OrganizationTable"
     union all select 'budget ' || budget_id || ' ' || ctid || ' ' || xmin from public."LiteLLM_BudgetTable"
@@ -129,7 +128,7 @@ impl Rows {
         }
     }
 
-    /// Every row's place and version: any insert, update or delete changes it, also one that writes the same values.
+    /// Location and version of every row. Any insert, update or delete changes them, even one of the same values.
     pub(crate) async fn versions(pool: &PgPool, kind: StoreKind) -> Vec<String> {
         let sql = match kind {
             StoreKind::Native => NATIVE_VERSIONS,
@@ -138,26 +137,23 @@ impl Rows {
         sqlx::query_scalar(sql).fetch_all(pool).await.unwrap()
     }
 
-    /// The ids of the teams that a person is in.
+    /// The IDs of the user's teams.
     pub(crate) fn teams_of(&self, user: ObjectId) -> Vec<String> {
         members_of(&self.team_members, &user.to_string())
     }
 
-    /// The ids of the organizations that a person is in.
+    /// The IDs of the user's organizations.
     pub(crate) fn organizations_of(&self, user: ObjectId) -> Vec<String> {
         members_of(&self.organization_members, &user.to_string())
     }
 }
 
-/// No test leaves a membership in some of its places only.
+/// Asserts that no membership is partial.
 fn whole(mut members: BTreeMap<String, Value>) -> BTreeMap<String, Value> {
     for (id, member) in &mut members {
         let missing = member.as_object_mut().unwrap().remove("half");
         let missing = missing.as_ref().and_then(Value::as_str).unwrap_or_default();
-        assert_eq!(
-            missing, "",
-            "a membership of a team that LiteLLM's three places do not agree on, user/team {id}: left is where it is not"
-        );
+        assert_eq!(missing, "", "a partial team membership in LiteLLM, user/team {id}; left: where it is missing");
     }
     members
 }
@@ -170,7 +166,7 @@ fn members_of(rows: &BTreeMap<String, Value>, user: &str) -> Vec<String> {
         .collect()
 }
 
-/// Alice is in a group's team, as LiteLLM has it, and then something happens to that.
+/// The rows after Alice was added to a team in LiteLLM and this SQL was run.
 async fn after(sql: &'static str) -> Rows {
     let world = World::of(StoreKind::LiteLlm).await;
     let (alice, _) = world.alice();
@@ -179,7 +175,7 @@ async fn after(sql: &'static str) -> Rows {
     world.rows().await
 }
 
-/// The tests are only as good as the eyes that they look with.
+/// These tests check the check itself.
 #[tokio::test]
 #[should_panic(expected = "LiteLLM_UserTable.teams")]
 async fn membership_check_fails_when_user_row_lacks_team() {

@@ -1,4 +1,4 @@
-//! Setting the scene: which groups are assigned, who is in them; and waiting for a sign-in to come to a lock.
+//! Test setup: assigned groups and their members; and waiting for a sign-in to reach a lock.
 
 use std::time::{Duration, Instant};
 
@@ -6,10 +6,10 @@ use entra_simulator::{GroupId, ObjectId};
 
 use super::World;
 
-/// Far longer than anything here takes on a busy machine.
+/// Far longer than any step takes on a busy machine.
 pub(crate) const LONG: Duration = Duration::from_mins(1);
 
-/// Makes groups and assigns them to the app.
+/// Creates groups and assigns them to the app.
 pub(crate) fn assigned<const N: usize>(world: &World, names: [&str; N]) -> [GroupId; N] {
     world.simulator.edit(|directory| {
         names.map(|name| {
@@ -20,7 +20,7 @@ pub(crate) fn assigned<const N: usize>(world: &World, names: [&str; N]) -> [Grou
     })
 }
 
-/// Makes this many groups and assigns them to the app.
+/// Creates this many groups and assigns them to the app.
 pub(crate) fn many_assigned(world: &World, count: usize) -> Vec<GroupId> {
     world.simulator.edit(|directory| {
         let make = |n| {
@@ -32,7 +32,7 @@ pub(crate) fn many_assigned(world: &World, count: usize) -> Vec<GroupId> {
     })
 }
 
-/// Makes a person who is in these groups.
+/// Creates a user in these groups.
 pub(crate) fn person(world: &World, name: &str, groups: &[GroupId]) -> ObjectId {
     world.simulator.edit(|directory| {
         let person = directory.person(name, |_| {});
@@ -43,7 +43,7 @@ pub(crate) fn person(world: &World, name: &str, groups: &[GroupId]) -> ObjectId 
     })
 }
 
-/// Waits until it is so.
+/// Polls until `is_so` holds.
 #[track_caller]
 pub(crate) fn until<'a>(what: &'a str, mut is_so: impl AsyncFnMut() -> bool + 'a) -> impl Future<Output = ()> + 'a {
     let caller = std::panic::Location::caller();
@@ -56,7 +56,7 @@ pub(crate) fn until<'a>(what: &'a str, mut is_so: impl AsyncFnMut() -> bool + 'a
     }
 }
 
-/// Returns once some connection of the service waits for a lock.
+/// Waits until a connection of the service waits for a lock.
 pub(crate) async fn until_it_waits(world: &World) {
     for _ in 0..2_000 {
         let waiting: bool = sqlx::query_scalar(
@@ -71,5 +71,5 @@ pub(crate) async fn until_it_waits(world: &World) {
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    panic!("the sign-in did not come to the lock that the test holds: does the store still take it?");
+    panic!("the sign-in did not reach the lock that the test holds: does the store still acquire it?");
 }

@@ -1,4 +1,4 @@
-//! What opens a door or names a person, to be looked for where it must not be.
+//! Searches texts for secrets and personal data.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,9 +12,9 @@ use super::Browser;
 /// Every secret that was used in a test.
 #[derive(Default)]
 pub(crate) struct Secrets {
-    /// With what they are.
+    /// Each secret with its kind.
     known: BTreeMap<String, &'static str>,
-    /// SHA-256 of the PKCE verifiers, in base64url: nobody but Entraway and Entra ever see a verifier.
+    /// SHA-256 of the PKCE verifiers, in base64url. Only Entraway and Entra see the verifiers themselves.
     challenges: BTreeSet<String>,
 }
 
@@ -25,7 +25,7 @@ impl Secrets {
         self.known.insert(secret, what);
     }
 
-    /// Those of the address at Entra that a browser was sent to.
+    /// Adds the secrets of the redirect to Entra.
     pub(crate) fn add_request(&mut self, entra: &Url) {
         let sent: BTreeMap<String, String> = entra.query_pairs().into_owned().collect();
         self.add("second half of a state", sent["state"].split_once('.').unwrap().1);
@@ -33,7 +33,7 @@ impl Secrets {
         self.challenges.insert(sent["code_challenge"].clone());
     }
 
-    /// That of the address which a browser came back with.
+    /// Adds the secrets of the callback URL.
     pub(crate) fn add_callback(&mut self, callback: &Url) {
         self.add("code", callback.query_pairs().find(|(name, _)| name == "code").expect("a code").1);
     }
@@ -44,29 +44,29 @@ impl Secrets {
         }
     }
 
-    /// None of them stands in the text, and no token of anybody's.
+    /// Asserts that the text contains none of them, and no token at all.
     #[track_caller]
     pub(crate) fn are_not_in(&self, place: &str, text: &str) {
         for (secret, what) in &self.known {
             stands_not_in(place, text, what, secret);
         }
-        // Every token of ours and of Entra's begins so.
+        // All our tokens and Entra's begin with this.
         stands_not_in(place, text, "token", "eyJ");
         stands_not_in(place, text, "bearer token", "Bearer ");
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         for word in text.split(|c| !plain(c)).filter(|word| word.len() >= 43) {
             for start in 0..=word.len() - 43 {
                 let hash = URL_SAFE_NO_PAD.encode(Sha256::digest(&word[start..start + 43]));
-                assert!(!self.challenges.contains(&hash), "{place} holds a PKCE verifier: {word}");
+                assert!(!self.challenges.contains(&hash), "{place} contains a PKCE verifier: {word}");
             }
         }
     }
 }
 
-/// No e-mail address stands in the text.
+/// Asserts that the text contains no e-mail address.
 #[track_caller]
 pub(crate) fn no_address_is_in(place: &str, text: &str) {
-    // A log holds statements, and this is how Postgres writes "contains" and "matches".
+    // Logged SQL statements contain the operators `@>` and `@@`.
     let text = text.replace(" @> ", " .. ").replace(" @@ to_tsquery(", " .. to_tsquery(");
     stands_not_in(place, &text, "address", "@");
     stands_not_in(place, &text, "address", "%40");
@@ -76,6 +76,6 @@ pub(crate) fn no_address_is_in(place: &str, text: &str) {
 fn stands_not_in(place: &str, text: &str, what: &str, secret: &str) {
     if let Some(at) = text.find(secret) {
         let line = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
-        panic!("{place} holds a {what}, {secret}: {}", text[line..].lines().next().unwrap_or_default());
+        panic!("{place} contains a {what}, {secret}: {}", text[line..].lines().next().unwrap_or_default());
     }
 }

@@ -1,4 +1,4 @@
-//! What somebody does with psql, in the tables of either store.
+//! Changes made by hand with psql, in the tables of either store.
 
 use entraway::domain::StoreKind;
 use sqlx::postgres::Postgres;
@@ -6,8 +6,8 @@ use sqlx::{AssertSqlSafe, Executor};
 
 use super::World;
 
-/// The tables that mean the same in both stores, each with its name in the native one and in LiteLLM's. As far as the
-/// tests name columns of theirs, they are called the same. `{identities}` is where it stands whose the accounts are.
+/// Tables that exist in both stores: the placeholder, the native name and LiteLLM's name. The columns that tests use
+/// have the same names. `{identities}` is the table with the users' object IDs.
 const TABLES: [(&str, &str, &str); 5] = [
     ("{organizations}", "entraway.organizations", r#"public."LiteLLM_OrganizationTable""#),
     ("{teams}", "entraway.teams", r#"public."LiteLLM_TeamTable""#),
@@ -16,7 +16,7 @@ const TABLES: [(&str, &str, &str); 5] = [
     ("{identities}", "entraway.users", "entraway.litellm_users"),
 ];
 
-/// A statement, which names tables as above or is another one with each store; `$1` and so on are texts.
+/// A statement with placeholders for tables, or a separate one for each store. `$1` and so on are text.
 #[derive(Clone, Copy)]
 pub(crate) struct Deed {
     native: &'static str,
@@ -54,7 +54,7 @@ pub(crate) const MAKE_TEAM: Deed = Deed {
         values ($1, $2, '{}', '{}', '[]', '{}')",
 };
 
-/// `$1` is the person, `$2` the tenant, `$3` the role, `$4` the address.
+/// `$1` is the user, `$2` the tenant, `$3` the role, `$4` the address.
 pub(crate) const MAKE_USER: Deed = Deed {
     native: "insert into {users} (user_id, tenant_id, object_id, user_role, user_email)
         values ($1, $2::uuid, $1::uuid, $3, $4)",
@@ -64,7 +64,7 @@ pub(crate) const MAKE_USER: Deed = Deed {
         insert into {users} (user_id, sso_user_id, user_role, user_email, models) values ($1, $1, $3, $4, '{}')",
 };
 
-/// `$1` is the person, `$2` the team, `$3` the role; they have spent something already.
+/// `$1` is the user, `$2` the team, `$3` the role. The member has some spend.
 pub(crate) const PUT_IN_TEAM: Deed = Deed {
     native: "insert into entraway.team_members (user_id, team_id, role, spend) values ($1, $2, $3, 4)",
     litellm: r#"with roster as (
@@ -77,7 +77,7 @@ pub(crate) const PUT_IN_TEAM: Deed = Deed {
         insert into public."LiteLLM_TeamMembership" (user_id, team_id, spend) values ($1, $2, 4)"#,
 };
 
-/// `$1` is the person, `$2` the team.
+/// `$1` is the user, `$2` the team.
 pub(crate) const TAKE_OUT_OF_TEAM: Deed = Deed {
     native: "delete from entraway.team_members where user_id = $1 and team_id = $2",
     litellm: r#"with roster as (
@@ -91,7 +91,7 @@ pub(crate) const TAKE_OUT_OF_TEAM: Deed = Deed {
         delete from public."LiteLLM_TeamMembership" where user_id = $1 and team_id = $2"#,
 };
 
-/// `$1` is the team. As with the proxy's own page, LiteLLM's memberships go with it.
+/// `$1` is the team. LiteLLM's memberships are deleted, as by the proxy's own page.
 pub(crate) const DELETE_TEAM: Deed = Deed {
     native: "delete from {teams} where team_id = $1",
     litellm: r#"with lists as (
@@ -102,14 +102,14 @@ pub(crate) const DELETE_TEAM: Deed = Deed {
         delete from {teams} where team_id = $1"#,
 };
 
-/// `$1` is the organization. LiteLLM's foreign keys want the memberships to go with it.
+/// `$1` is the organization. LiteLLM's foreign keys require that its memberships are deleted.
 pub(crate) const DELETE_ORGANIZATION: Deed = Deed {
     native: "delete from {organizations} where organization_id = $1",
     litellm: "with memberships as (delete from {organization_members} where organization_id = $1)
         delete from {organizations} where organization_id = $1",
 };
 
-/// `$1` is the person. What is remembered of them beside LiteLLM's tables stays: nobody there knows of it.
+/// `$1` is the user. The rows in Entraway's own tables stay, since LiteLLM does not know them.
 pub(crate) const DELETE_USER: Deed = Deed {
     native: "delete from {users} where user_id = $1",
     litellm: r#"with rosters as (
@@ -150,7 +150,7 @@ pub(crate) const DELETE_SOME_ORGANIZATIONS: Deed = Deed {
         delete from {organizations} where organization_id in (select organization_id from chosen)",
 };
 
-/// About half of both at the same moment.
+/// About half of both in one statement.
 pub(crate) const DELETE_SOME_TEAMS_AND_ORGANIZATIONS: Deed = Deed {
     native: "with organizations as (delete from {organizations} where random() < 0.5)
         delete from {teams} where random() < 0.5",
@@ -171,7 +171,7 @@ pub(crate) const DELETE_SOME_TEAMS_AND_ORGANIZATIONS: Deed = Deed {
         delete from {teams} where team_id in (select team_id from chosen)"#,
 };
 
-/// All organizations, all teams and all memberships.
+/// All organizations, teams and memberships.
 pub(crate) const DELETE_ALL_GROUPS: Deed = Deed {
     native: "truncate {organizations}, {teams} cascade",
     litellm: r#"delete from {organization_members};
@@ -182,7 +182,7 @@ pub(crate) const DELETE_ALL_GROUPS: Deed = Deed {
 };
 
 impl World {
-    /// The statement as it is for this world's store.
+    /// The statement for this world's store.
     pub(crate) fn statement(&self, deed: impl Into<Deed>) -> String {
         let deed = deed.into();
         let sql = match self.kind {
@@ -196,17 +196,17 @@ impl World {
         TABLES.into_iter().fold(sql.to_owned(), name)
     }
 
-    /// Runs SQL as somebody with psql would: any number of statements, without values.
+    /// Runs SQL as an operator would with psql: any number of statements, without values.
     pub(crate) async fn sql(&self, sql: impl Into<Deed>) {
         sqlx::raw_sql(AssertSqlSafe(self.statement(sql))).execute(&self.pool).await.unwrap();
     }
 
-    /// Runs one statement as somebody with psql would.
+    /// Runs one statement as an operator would with psql.
     pub(crate) async fn by_hand(&self, deed: impl Into<Deed>, values: &[&dyn ToString]) {
         self.by_hand_on(&self.pool, deed, values).await;
     }
 
-    /// The same in a transaction or on a connection of one's own.
+    /// The same on a given connection or transaction.
     pub(crate) async fn by_hand_on(
         &self,
         on: impl Executor<'_, Database = Postgres>,
@@ -219,6 +219,6 @@ impl World {
             query = query.bind(value.to_string());
         }
         let done = query.execute(on).await.unwrap();
-        assert_ne!(done.rows_affected(), 0, "the statement that sets the scene changed nothing: {sql}");
+        assert_ne!(done.rows_affected(), 0, "the setup statement changed nothing: {sql}");
     }
 }

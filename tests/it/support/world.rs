@@ -1,4 +1,4 @@
-//! The database, the simulated Entra and the instances of the service that one test has for itself.
+//! The world of a test: its database, its simulated Entra, and instances of the service.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -27,10 +27,11 @@ use super::{Answer, Browser, Rows};
 
 const NATIVE_TEMPLATE: &str = "native_template";
 const LITELLM_TEMPLATE: &str = "litellm_template";
-/// What an operator would run in a LiteLLM proxy's database. Every test of that store runs with these rights alone.
+/// The grants that an operator runs in a LiteLLM proxy's database. All tests of that store run with only these
+/// privileges.
 const GRANTS: &str = include_str!("../../../docs/litellm-grants.sql");
 
-/// One cluster for the whole run. It is never dropped: its watchdog clears up when this process ends.
+/// One cluster for the whole run. It is never dropped: its watchdog removes it when this process ends.
 static CLUSTER: OnceCell<PrivateCluster> = OnceCell::const_new();
 
 pub(crate) async fn cluster() -> &'static PrivateCluster {
@@ -46,7 +47,7 @@ pub(crate) async fn cluster() -> &'static PrivateCluster {
         .await
 }
 
-/// A template with LiteLLM's own migrations, made when the first test asks for it.
+/// A template with LiteLLM's migrations, created on first use.
 async fn litellm_template() {
     static MADE: OnceCell<()> = OnceCell::const_new();
     MADE.get_or_init(async || {
@@ -55,7 +56,7 @@ async fn litellm_template() {
     .await;
 }
 
-/// Creates a database like those of the LiteLLM tests; returns its address with all rights.
+/// Creates a database like those of the LiteLLM tests; returns its superuser URL.
 pub(crate) async fn litellm_database(name: &str) -> String {
     litellm_template().await;
     let cluster = cluster().await;
@@ -63,7 +64,7 @@ pub(crate) async fn litellm_database(name: &str) -> String {
     cluster.url(name)
 }
 
-/// Makes a database with all tables of this store; gives its address as the service has it.
+/// Creates a database with all tables of this store; returns its URL for the service.
 pub(crate) async fn furnish(cluster: &PrivateCluster, kind: StoreKind, name: &str) -> String {
     cluster.create_database(name, None).await.unwrap();
     let mut url = cluster.url(name);
@@ -80,22 +81,22 @@ pub(crate) async fn furnish(cluster: &PrivateCluster, kind: StoreKind, name: &st
     url
 }
 
-/// The address of a database for the user of the grants.
+/// The database URL for the user of the grants.
 pub(crate) fn as_entraway(url: &str) -> String {
     url.replacen("postgres://postgres@", "postgres://entraway@", 1)
 }
 
-/// Tenants of the simulator, as the configuration has them.
+/// Converts the simulator's tenant IDs to the configuration's.
 pub(crate) fn tenants(ids: impl IntoIterator<Item = TenantId>) -> BTreeSet<domain::TenantId> {
     ids.into_iter().map(|id| id.as_uuid().into()).collect()
 }
 
-/// All that one test has for itself.
+/// The environment of one test.
 pub(crate) struct World {
     pub(crate) simulator: EntraSimulator,
     pub(crate) clock: Clock,
     pub(crate) kind: StoreKind,
-    /// The database's address, and its name.
+    /// The database's URL and name.
     pub(crate) database: String,
     pub(crate) database_name: String,
     pub(crate) pool: PgPool,
@@ -111,12 +112,12 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// An address of this very instance, whatever its public URL is.
+    /// A URL of this instance, regardless of its public URL.
     pub(crate) fn at(&self, path: &str) -> Url {
         Url::parse(&format!("http://{}{path}", self.address)).unwrap()
     }
 
-    /// An address under the public URL, as this instance has it.
+    /// Replaces the public origin of a URL with this instance's.
     pub(crate) fn here(&self, url: &Url) -> Url {
         assert_eq!(url.origin(), self.public_url.origin(), "{url} is not under the public URL");
         let mut url = url.clone();
@@ -128,7 +129,7 @@ impl Service {
 }
 
 impl World {
-    /// A migrated database, and an empty tenant.
+    /// A migrated database and an empty tenant.
     pub(crate) async fn new() -> Self {
         Self::of(StoreKind::Native).await
     }
@@ -152,7 +153,7 @@ impl World {
         Self { _database: Some(test_database), ..Self::on(kind, database, &url, database_name).await }
     }
 
-    /// A world on a database that is there, with an address for the service and one for whoever may do anything.
+    /// A world on an existing database, with a URL for the service and one with all privileges.
     pub(crate) async fn on(kind: StoreKind, database: String, url: &str, database_name: String) -> Self {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let pool = PgPoolOptions::new().max_connections(2).connect_lazy(url).unwrap();
@@ -164,7 +165,7 @@ impl World {
         Self { simulator, clock, kind, database, database_name, pool, _database: None }
     }
 
-    /// The settings that a test may change: organizations are on, with the defaults of the README.
+    /// The default settings, which a test may change: organizations are on, with the defaults of the README.
     pub(crate) fn config(&self) -> Config {
         self.config_of(
             "  entra_groups_also_create_orgs: true
@@ -174,7 +175,7 @@ impl World {
         )
     }
 
-    /// As an operator's file with this `litellm_settings` section.
+    /// The settings of a file with this `litellm_settings` section.
     pub(crate) fn config_of(&self, litellm_settings: &str) -> Config {
         let directory = self.simulator.edit(|directory| directory.clone());
         let yaml = format!(
@@ -202,7 +203,7 @@ impl World {
         config::parse(Some(&yaml), Path::new("test.yaml"), &BTreeMap::new()).unwrap().config
     }
 
-    /// An instance of the service with the settings of `config()`.
+    /// An instance with the settings of `config()`.
     pub(crate) async fn service(&self) -> Service {
         self.service_with(|_| {}).await
     }
@@ -214,17 +215,17 @@ impl World {
         self.service_of(config).await
     }
 
-    /// An instance with these settings; it has three seconds for a list of groups.
+    /// An instance with these settings. Its time limit for a list of groups is three seconds.
     pub(crate) async fn service_of(&self, config: Config) -> Service {
         Self::service_at(config, self.clock.clone(), ConnectionTimeouts::default()).await
     }
 
-    /// The same that has this much patience with connections.
+    /// The same with these connection timeouts.
     pub(crate) async fn patient_service(&self, config: Config, patience: ConnectionTimeouts) -> Service {
         Self::service_at(config, self.clock.clone(), patience).await
     }
 
-    /// The same with a clock of its own.
+    /// The same with its own clock.
     pub(crate) async fn service_at(config: Config, clock: Clock, patience: ConnectionTimeouts) -> Service {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         Self::serve(config, clock, patience, listener).await
@@ -248,7 +249,7 @@ impl World {
         Self::serve(config, self.clock.clone(), ConnectionTimeouts::default(), listener).await
     }
 
-    /// Signs a person in with a new browser, which has to succeed.
+    /// Signs a user in with a new browser, which must succeed.
     #[track_caller]
     pub(crate) fn sign_in<'a>(&'a self, service: &'a Service, person: ObjectId) -> impl Future<Output = Browser> + 'a {
         let caller = std::panic::Location::caller();
@@ -260,7 +261,7 @@ impl World {
         }
     }
 
-    /// Tries to sign a person in with a new browser; gives the callback's answer.
+    /// Tries to sign a user in with a new browser; returns the callback's response.
     pub(crate) async fn try_sign_in(&self, service: &Service, person: ObjectId) -> Answer {
         Browser::new().sign_in(&self.simulator, service, person).await
     }
@@ -269,7 +270,7 @@ impl World {
         Rows::read(&self.pool, self.kind).await
     }
 
-    /// Every row's place and version, as words that begin with what it is.
+    /// Location and version of every row, as texts that begin with the kind of row.
     pub(crate) async fn versions(&self) -> Vec<String> {
         Rows::versions(&self.pool, self.kind).await
     }
@@ -282,7 +283,7 @@ impl World {
             .unwrap()
     }
 
-    /// The newest sync record of a user, by the order in which they were written: for tests that step the clock.
+    /// The newest sync record of a user by insertion order, for tests that step the clock.
     pub(crate) async fn last_run_of(&self, user: ObjectId) -> serde_json::Value {
         sqlx::query_scalar("select to_jsonb(r) from entraway.sync_runs r where user_id = $1 order by ctid desc limit 1")
             .bind(user.to_string())
@@ -291,7 +292,7 @@ impl World {
             .unwrap()
     }
 
-    /// How many rows of ours there are that a refused sign-in must not add to.
+    /// The number of sessions and of sync records.
     pub(crate) async fn sessions_and_runs(&self) -> (i64, i64) {
         sqlx::query_as("select (select count(*) from entraway.sessions), (select count(*) from entraway.sync_runs)")
             .fetch_one(&self.pool)
@@ -299,13 +300,13 @@ impl World {
             .unwrap()
     }
 
-    /// The statements that were run in this test's database since the last call, with how often; without the test's own.
+    /// The statements in this test's database since the last call, with their counts, except the test's own.
     pub(crate) async fn statements(&self) -> Vec<(String, i64)> {
         let pool = PgPool::connect(&cluster().await.url("postgres")).await.unwrap();
         let statements = sqlx::query_as(
             "select query, calls from pg_stat_statements
              where dbid = (select oid from pg_database where datname = $1) and toplevel
-               -- Not what the listening connection does, whenever it begins.
+               -- Without those of the listening connection, which can run at any time.
                and query !~* '^(listen|unlisten|select pg_notify)' order by query",
         )
         .bind(&self.database_name)

@@ -1,4 +1,4 @@
-//! Who may enter: `require_group`, `allowed_email_domains`. Whoever may not leaves the record of that, and no other trace.
+//! Access rules: `require_group` and `allowed_email_domains`. A denied sign-in leaves only its record.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ async fn for_domain(world: &World, domain: &str) -> Service {
     world.service_with(|config| config.policy.allowed_email_domains = domains).await
 }
 
-/// Whoever is refused for their address is not asked about.
+/// A sign-in that is denied for its address causes no Graph request.
 async fn assert_nothing_read(world: &World, person: ObjectId) {
     let run = world.last_run().await;
     assert_eq!(run["user_id"], json!(person), "{run:#}");
@@ -26,10 +26,10 @@ async fn assert_nothing_read(world: &World, person: ObjectId) {
         assert_eq!(run[list], "not_read", "{run:#}");
         assert_eq!([&run[format!("{list}_read")], &run[format!("{list}_why")]], [&Value::Null; 2], "{run:#}");
     }
-    assert_eq!(groups_kept(world, person).await, None, "no groups of theirs are known");
+    assert_eq!(groups_kept(world, person).await, None, "no groups are stored");
     let asked =
         world.simulator.requests_to(Endpoint::MemberOf).len() + world.simulator.requests_to(Endpoint::AssignedTo).len();
-    assert_eq!(asked, 0, "Graph was asked");
+    assert_eq!(asked, 0, "requests to Graph");
 }
 
 #[rstest]
@@ -66,8 +66,12 @@ async fn required_group_denies_nonmember_and_records_only_that(#[values(Native, 
         assert_eq!((&run["user_id"], &run["outcome"]), (&json!(stranger), &json!("no_group")), "{run:#}");
         let read =
             ["assigned_groups", "assigned_groups_read", "member_of", "member_of_read"].map(|column| &run[column]);
-        assert_eq!(read, [&json!("known"), &json!(2), &json!("known"), &json!(groups.len())], "what was read: {run:#}");
-        assert_eq!(groups_kept(&world, stranger).await, Some(kept), "their groups, all of which are known");
+        assert_eq!(
+            read,
+            [&json!("known"), &json!(2), &json!("known"), &json!(groups.len())],
+            "the lists that were read: {run:#}"
+        );
+        assert_eq!(groups_kept(&world, stranger).await, Some(kept), "all their groups are stored");
     }
 }
 

@@ -1,4 +1,4 @@
-//! What exists is left as it is: no row is renamed, moved, limited anew, doubled or removed.
+//! Existing rows stay: none is renamed, moved, duplicated, removed, or given new limits.
 
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -25,10 +25,14 @@ async fn standalone_team_stays_when_orgs_are_turned_on(#[values(Native, LiteLlm)
     assert_eq!(versions(&world, "team member").await, member, "the membership's row was written to");
     let rows = world.rows().await;
     assert_eq!(rows.teams[&group.to_string()]["organization_id"], Value::Null);
-    assert_eq!(rows.organizations[&group.to_string()]["organization_alias"], "Research", "its organization is made");
-    assert_eq!(rows.organizations_of(alice), ids(&[group]), "and the person joins it");
+    assert_eq!(rows.organizations[&group.to_string()]["organization_alias"], "Research", "its organization is created");
+    assert_eq!(rows.organizations_of(alice), ids(&[group]), "the user is added to it");
     let run = world.last_run().await;
-    assert_eq!(run["notes"], json!([{ "note": "team_stays_standalone", "team": group }]), "the operator is told");
+    assert_eq!(
+        run["notes"],
+        json!([{ "note": "team_stays_standalone", "team": group }]),
+        "the record notes it for the operator"
+    );
 }
 
 #[rstest]
@@ -64,8 +68,8 @@ async fn team_stays_in_organization_when_orgs_are_turned_off(#[values(Native, Li
     let rows = world.rows().await;
     assert_eq!(rows.teams[&group.to_string()]["organization_id"], json!(group));
     assert_eq!(rows.teams[&group.to_string()]["models"], models_of_team(store, &["gpt-4", "gpt-3.5-turbo"]));
-    assert_eq!(rows.teams_of(bob), ids(&[group]), "Bob joins the team");
-    assert!(rows.organizations_of(bob).is_empty(), "and, without the flag, no organization");
+    assert_eq!(rows.teams_of(bob), ids(&[group]), "Bob is added to the team");
+    assert!(rows.organizations_of(bob).is_empty(), "without the flag, Bob is added to no organization");
     assert_eq!(rows.organizations_of(alice), ids(&[group]), "Alice keeps hers");
 }
 
@@ -93,7 +97,7 @@ async fn manual_organization_and_team_keep_all_values(#[values(Native, LiteLlm)]
 
     let after = world.rows().await;
     assert_eq!(after.organizations, before.organizations);
-    assert_eq!(after.teams, before.teams, "the team stays in the organization that it was put into");
+    assert_eq!(after.teams, before.teams, "the team stays in the organization that it was moved to");
     let organizations_only =
         versions(&world, "organization ").await.into_iter().filter(|row| !row.starts_with("organization member"));
     assert!(organizations_only.eq(organizations), "an organization's row was written to");
@@ -101,7 +105,7 @@ async fn manual_organization_and_team_keep_all_values(#[values(Native, LiteLlm)]
         Native => {
             assert_eq!(versions(&world, &format!("team {group}")).await, team, "the team's row was written to");
         }
-        // There the team's row holds its roster, too, and Alice is new in it. That the rest is as before is said above.
+        // LiteLLM's team row contains the roster, to which Alice was added. Its other columns were compared above.
         LiteLlm => assert_ne!(versions(&world, &format!("team {group}")).await, team, "Alice is on the roster"),
     }
     assert_eq!((after.teams_of(alice), after.organizations_of(alice)), (ids(&[group]), vec!["elsewhere".to_owned()]));
@@ -122,7 +126,7 @@ async fn user_joins_organization_the_team_was_moved_to(#[values(Native, LiteLlm)
     let mut browser = world.sign_in(&on, alice).await;
 
     let rows = world.rows().await;
-    assert_eq!(rows.organizations.keys().collect::<Vec<_>>(), ["sales & more"], "no organization of the groups' own");
+    assert_eq!(rows.organizations.keys().collect::<Vec<_>>(), ["sales & more"], "the groups have no own organization");
     assert_eq!((rows.teams_of(alice), rows.organizations_of(alice)), (ids(&[hers]), vec!["sales & more".to_owned()]));
     let member = &rows.organization_members[&format!("{alice}/sales & more")];
     assert_eq!((&member["source"], &member["user_role"]), (&json!("entra"), &json!("internal_user")));
@@ -133,14 +137,14 @@ async fn user_joins_organization_the_team_was_moved_to(#[values(Native, LiteLlm)
 
     let before = world.versions().await;
     world.sign_in(&on, alice).await;
-    assert_eq!(world.versions().await, before, "a repetition writes");
+    assert_eq!(world.versions().await, before, "a repeated sign-in writes");
 
     let bob = person(&world, "Bob Birch", &[hers]);
     world.sign_in(&with_flag(&world, false).await, bob).await;
-    assert!(world.rows().await.organizations_of(bob).is_empty(), "without the flag, the team alone");
+    assert!(world.rows().await.organizations_of(bob).is_empty(), "without the flag, only the team");
     world.simulator.edit(|directory| directory.unassign(hers));
     world.sign_in(&on, bob).await;
-    assert!(world.rows().await.organizations_of(bob).is_empty(), "a group that does not count leads nowhere");
+    assert!(world.rows().await.organizations_of(bob).is_empty(), "a group that is not effective adds no organization");
 }
 
 #[rstest]
@@ -163,7 +167,7 @@ async fn manual_memberships_are_not_changed_or_duplicated(#[values(Native, LiteL
     world.simulator.edit(|directory| directory.put(alice, group));
     world.sign_in(&service, alice).await;
 
-    assert_eq!(world.versions().await, before, "now that Entra agrees there is nothing to write");
+    assert_eq!(world.versions().await, before, "Entra agrees now, so nothing is written");
     let rows = world.rows().await;
     assert_eq!(rows.team_members[&format!("{alice}/{group}")]["source"], "manual");
     assert_eq!(rows.team_members[&format!("{alice}/{group}")]["role"], "admin");
@@ -212,7 +216,7 @@ async fn deleted_team_or_organization_is_recreated(#[values(Native, LiteLlm)] st
     assert_eq!(
         rows.teams[&no_organization.to_string()]["organization_id"],
         Value::Null,
-        "one that was left behind stays"
+        "an existing standalone team stays"
     );
     assert_eq!(rows.teams_of(alice), ids(&[no_team, no_organization]));
     assert_eq!(rows.organizations_of(alice), ids(&[no_team, no_organization]));
@@ -262,7 +266,7 @@ async fn toggling_orgs_changes_no_existing_row(#[values(Native, LiteLlm)] store:
         assert_eq!(
             world.rows().await.organizations.len(),
             2,
-            "its organization is made when the flag is on, and stays"
+            "its organization is created when the flag is on, and stays"
         );
     }
 }
@@ -289,5 +293,5 @@ async fn lost_group_or_assignment_keeps_existing_rows(#[values(Native, LiteLlm)]
 
     let bob = person(&world, "Bob Birch", &[unassigned]);
     world.sign_in(&service, bob).await;
-    assert!(world.rows().await.teams_of(bob).is_empty(), "nobody new joins a group that is not assigned any more");
+    assert!(world.rows().await.teams_of(bob).is_empty(), "no user is added to a group that is no longer assigned");
 }

@@ -1,4 +1,4 @@
-//! Which groups count: empty ones, many, none, groups within groups.
+//! Effective groups: empty ones, many, none, and nested groups.
 
 use entra_simulator::{Endpoint, Fault, FaultRule};
 use rstest::rstest;
@@ -19,7 +19,7 @@ async fn empty_group_gets_organization_and_team_without_members(#[values(Native,
     assert_eq!(rows.organizations.keys().cloned().collect::<Vec<_>>(), ids(&[empty]));
     assert_eq!(rows.teams.keys().cloned().collect::<Vec<_>>(), ids(&[empty]));
     assert!(rows.organization_members.is_empty() && rows.team_members.is_empty());
-    assert_eq!(rows.users.len(), 1, "whoever is in no group is a user all the same");
+    assert_eq!(rows.users.len(), 1, "a user without groups still gets a row");
 }
 
 #[rstest]
@@ -32,7 +32,7 @@ async fn user_in_over_one_page_of_groups_is_in_all_teams(#[values(Native, LiteLl
 
     for endpoint in [Endpoint::AssignedTo, Endpoint::MemberOf] {
         let pages: Vec<usize> = world.simulator.requests_to(endpoint).iter().map(|request| request.page).collect();
-        assert_eq!(pages, [1, 2], "the test means to read two pages of {endpoint:?}");
+        assert_eq!(pages, [1, 2], "the test needs two pages of {endpoint:?}");
     }
     let rows = world.rows().await;
     assert_eq!((rows.organizations.len(), rows.teams.len()), (1_100, 1_100));
@@ -116,7 +116,7 @@ async fn nested_groups_join_outer_groups_through_cycles(#[values(Native, LiteLlm
         directory.nest(middle, top);
         directory.nest(bottom, middle);
         directory.nest(top, bottom);
-        // A group between that is not assigned does not cut the way.
+        // An unassigned group in between does not interrupt the nesting.
         directory.unassign(middle);
     });
     let alice = person(&world, "Alice Arden", &[bottom]);

@@ -1,4 +1,4 @@
-//! Names as people type them, and as nobody should: what reaches the tables is always a text that they can hold.
+//! Unusual names: the tables always receive text that they can store.
 
 use entra_simulator::GroupId;
 use rstest::rstest;

@@ -1,4 +1,4 @@
-//! The role inside an organization: `org_admin` is a right over the organizations that the sync gave, and goes with it.
+//! Roles inside organizations: `org_admin` applies to organizations from the sync, and is removed with the app role.
 
 use entra_simulator::{GroupId, ObjectId};
 use rstest::rstest;
@@ -31,7 +31,11 @@ async fn app_role_maps_to_organization_role(#[values(Native, LiteLlm)] store: St
         world.sign_in(&service, alice).await;
         assert_eq!(role_in(&world, alice, &group).await, expected, "for the app role {app_role}");
         let rows = world.rows().await;
-        assert_eq!(rows.team_members[&format!("{alice}/{group}")]["role"], "user", "in the team everybody is a user");
+        assert_eq!(
+            rows.team_members[&format!("{alice}/{group}")]["role"],
+            "user",
+            "in the team every member is a user"
+        );
     }
 }
 
@@ -82,7 +86,7 @@ async fn org_admin_is_removed_in_organizations_of_left_groups(#[values(Native, L
     world.sign_in(&service, alice).await;
 
     assert_eq!(world.rows().await.organizations_of(alice), ids(&[group]), "the membership stays");
-    assert_eq!(role_in(&world, alice, &group).await, "internal_user", "the right does not");
+    assert_eq!(role_in(&world, alice, &group).await, "internal_user", "the role does not");
 }
 
 #[rstest]
@@ -99,7 +103,7 @@ async fn org_admin_is_removed_while_orgs_are_off(#[values(Native, LiteLlm)] stor
     assert_eq!(role_in(&world, alice, &group).await, "internal_user");
 }
 
-/// Alice is in a group's organization, and by hand in one of no group.
+/// Alice is in a group's organization, and by hand in an organization of no group.
 async fn with_a_manual_membership(store: StoreKind) -> (World, ObjectId, GroupId) {
     let world = World::of(store).await;
     let [group] = assigned(&world, ["Research"]);

@@ -1,4 +1,4 @@
-//! What groups become, to the last column: organizations on or off, default params given or not.
+//! Complete rows of groups, with organizations on or off, and with or without default params.
 
 use chrono::{DateTime, Utc};
 use entra_simulator::{GroupId, ObjectId};
@@ -12,11 +12,11 @@ const TEAM_PARAMS: &str = "  default_team_params: {models: [gpt-4, gpt-3.5-turbo
                            budget_duration: 30d, tpm_limit: 10000, rpm_limit: 1000}\n";
 const USER_PARAMS: &str = "  default_internal_user_params: {user_role: internal_user, max_budget: 10, \
                            budget_duration: 30d, models: [gpt-3.5-turbo]}\n";
-/// 30 days are a calendar month: the budget of somebody who comes at the end of January starts anew on the first.
+/// 30 days count as a calendar month: a budget created at the end of January resets on the first.
 const NOW: &str = "2031-01-31T23:30:00Z";
 const RESET: &str = "2031-02-01T00:00:00+00:00";
 
-/// What the store holds after Alice, who is in `hers` and not in `other`, signed in for the first time.
+/// The store after the first sign-in of Alice, who is in `hers` and not in `other`.
 struct After {
     store: StoreKind,
     rows: Rows,
@@ -42,7 +42,7 @@ async fn after(store: StoreKind, settings: &str) -> After {
     After { store, rows: world.rows().await, alice, tenant, hers, other }
 }
 
-/// A row's limits: all of the defaults, or none.
+/// Sets a row's limits to the defaults, or to none.
 fn with_limits(mut row: Value, given: bool) -> Value {
     row["max_budget"] = if given { json!(100) } else { Value::Null };
     row["budget_duration"] = if given { json!("30d") } else { Value::Null };
@@ -67,7 +67,7 @@ fn team(id: GroupId, alias: &str, organization: Option<GroupId>, models: &Value,
 }
 
 impl After {
-    /// Both groups are organizations with these models, and teams inside them; Alice is in hers.
+    /// Asserts that both groups are organizations with these models and have teams inside them; Alice is in hers.
     fn assert_organizations(&self, models: &[&str], limits: bool) {
         let Self { store, rows, alice, hers, other, .. } = self;
         for (id, alias) in [(*hers, "Production LLM Evals"), (*other, "Other")] {
@@ -84,11 +84,11 @@ impl After {
             "source": "entra", "spend": 0,
         });
         assert_eq!(membership, &expected, "Alice's membership of the organization");
-        assert_eq!(rows.organization_members.len(), 1, "she joins no organization but her group's");
+        assert_eq!(rows.organization_members.len(), 1, "she is only in her group's organization");
         self.assert_team_membership();
     }
 
-    /// Both groups are standalone teams with these models, and nothing else; Alice is in hers.
+    /// Asserts that both groups are only standalone teams with these models; Alice is in hers.
     fn assert_standalone_teams(&self, models: &[&str], limits: bool) {
         let rows = &self.rows;
         for (id, alias) in [(self.hers, "Production LLM Evals"), (self.other, "Other")] {
@@ -97,7 +97,7 @@ impl After {
         }
         assert_eq!(rows.teams.len(), 2);
         assert!(rows.organizations.is_empty(), "without the flag there are no organizations");
-        assert!(rows.organization_members.is_empty(), "without the flag nobody is in an organization");
+        assert!(rows.organization_members.is_empty(), "without the flag there are no organization members");
         self.assert_team_membership();
     }
 
@@ -105,7 +105,7 @@ impl After {
         let Self { rows, alice, hers, .. } = self;
         let expected = json!({ "user_id": alice, "team_id": hers, "role": "user", "source": "entra", "spend": 0 });
         assert_eq!(rows.team_members[&format!("{alice}/{hers}")], expected, "Alice's membership of the team");
-        assert_eq!(rows.teams_of(*alice), ids(&[*hers]), "she joins no team but her group's");
+        assert_eq!(rows.teams_of(*alice), ids(&[*hers]), "she is only in her group's team");
     }
 }
 
@@ -184,5 +184,5 @@ async fn new_user_without_defaults_is_viewer_without_budget(#[values(Native, Lit
         assert_eq!(user[column], Value::Null, "{column} in {user:#}");
     }
     let membership = rows.organization_members.values().next().unwrap();
-    assert_eq!(membership["user_role"], "internal_user_viewer", "who may only look may only look there too");
+    assert_eq!(membership["user_role"], "internal_user_viewer", "a viewer is a viewer there, too");
 }

@@ -1,4 +1,4 @@
-//! What is assigned or listed without being a group, and an app whose service principal is not configured.
+//! Principals that are not groups, and an app without a configured service principal.
 
 use entra_simulator::{GroupId, Member, OtherKind, OtherObject, Principal};
 use rstest::rstest;
@@ -13,7 +13,7 @@ async fn unnamed(world: &World) -> Service {
     world.service_with(|config| config.entra.service_principal_id = None).await
 }
 
-/// Puts a directory role and an administrative unit into the tenant, with the ids of two groups.
+/// Adds a directory role and an administrative unit to the tenant, with the IDs of two groups.
 fn pretenders(world: &World, role: GroupId, unit: GroupId, member: Member) {
     let template_id = Uuid::new_v4();
     let object = |id: GroupId, kind, name: &str| OtherObject {
@@ -55,7 +55,7 @@ async fn assigned_user_or_service_principal_is_no_group(#[values(Native, LiteLlm
     world.simulator.edit(|directory| {
         directory.assign_principal(Principal::User(alice), Some("internal_user"));
         directory.assign_principal(Principal::ServicePrincipal(Uuid::new_v4()), Some("internal_user"));
-        // An id alone makes no group of it, not even one that the person is in.
+        // A group's ID does not make a principal a group, even if the user is in that group.
         directory.assign_principal(Principal::ServicePrincipal(unassigned.as_uuid()), None);
     });
     world.sign_in(&world.service().await, alice).await;
@@ -79,7 +79,7 @@ async fn directory_role_or_admin_unit_is_no_group(#[values(Native, LiteLlm)] sto
 
         let rows = world.rows().await;
         assert_eq!(rows.teams.len(), 2);
-        assert!(rows.teams_of(alice).is_empty(), "with nested_groups: {nested} she joined {:?}", rows.teams_of(alice));
+        assert!(rows.teams_of(alice).is_empty(), "with nested_groups: {nested} she is in {:?}", rows.teams_of(alice));
         assert!(rows.organizations_of(alice).is_empty(), "with nested_groups: {nested}");
         assert_eq!(world.last_run().await["member_of_read"], 0, "with nested_groups: {nested}");
     }
@@ -103,7 +103,7 @@ async fn signin_without_service_principal_only_joins_existing(#[values(Native, L
 
     let rows = world.rows().await;
     assert_eq!((rows.organizations.len(), rows.teams.len()), (2, 3), "nothing was created");
-    assert_eq!((&rows.organizations, &rows.teams), (&before.organizations, &before.teams), "or changed");
+    assert_eq!((&rows.organizations, &rows.teams), (&before.organizations, &before.teams), "nothing was changed");
     assert_eq!(rows.teams_of(alice), ids(&[both, only_team]));
     assert_eq!(rows.organizations_of(alice), ids(&[both, only_organization]));
     let run = world.last_run().await;

@@ -1,4 +1,4 @@
-//! The sync record: one row a sign-in, which says what was read, written, left alone, and how long it took.
+//! The sync record: one row per sign-in, with the lists read, the rows written and left alone, and the duration.
 
 use std::collections::BTreeMap;
 
@@ -11,13 +11,13 @@ use super::support::{assigned, failures, ids, person, time, with_flag};
 use crate::support::sql_fixtures::DELETE_ALL_GROUPS;
 use crate::support::{LiteLlm, Native, StoreKind, World};
 
-/// The newest record without what no test can foretell; that part is checked here.
+/// The newest record without its variable columns, which are checked here.
 async fn record(world: &World) -> Value {
     let mut run = world.last_run().await;
     let columns = run.as_object_mut().unwrap();
     assert!(columns.remove("run_id").unwrap().as_str().unwrap().len() == 36);
     let age = world.clock.now() - time(&columns.remove("started_at").unwrap());
-    assert!((0..60).contains(&age.num_seconds()), "the record says that it began {age} ago");
+    assert!((0..60).contains(&age.num_seconds()), "the recorded start is {age} ago");
     for column in ["entra_ms", "graph_ms", "plan_ms", "store_ms"] {
         let took = columns.remove(column).unwrap().as_f64().unwrap();
         assert!(took > 0.0 && took < 60_000.0, "{column} is {took}");
@@ -92,7 +92,7 @@ async fn users_see_their_own_last_sync(#[values(Native, LiteLlm)] store: StoreKi
     assert_eq!(told["last_sync"]["teams_created"], 2);
     let told = bobs.me(&service).await.json();
     assert_eq!(told["last_sync"]["teams_joined"], json!([his]));
-    assert_eq!(told["last_sync"]["teams_created"], 0, "Alice's sign-in made them");
+    assert_eq!(told["last_sync"]["teams_created"], 0, "Alice's sign-in created them");
 }
 
 #[rstest]
@@ -108,8 +108,8 @@ async fn record_without_orgs_names_only_teams(#[values(Native, LiteLlm)] store: 
     assert_eq!((&run["teams_created"], &run["teams_joined"]), (&json!([group]), &json!([group])));
 }
 
-/// How each team came to be, by its name: whether organizations were on, and why its organization could not be made. Each
-/// was made by a sign-in whose record says so.
+/// The origin of each team by name: whether organizations were on, and why its organization was rejected. Checks that
+/// the record of a sign-in lists its creation.
 async fn made(world: &World, groups: &[(&'static str, GroupId)]) -> BTreeMap<&'static str, (bool, Option<String>)> {
     let sql = "select m.team_id, m.organizations_on, m.organization_refused,
                       exists (select from entraway.sync_runs r
@@ -118,13 +118,13 @@ async fn made(world: &World, groups: &[(&'static str, GroupId)]) -> BTreeMap<&'s
     let rows: Vec<(String, bool, Option<String>, bool)> = sqlx::query_as(sql).fetch_all(&world.pool).await.unwrap();
     let made = rows.into_iter().map(|(id, on, refused, recorded)| {
         let (name, _) = groups.iter().find(|(_, group)| group.to_string() == id).expect("a team of a group");
-        assert!(recorded, "no sync record says when {name} was made");
+        assert!(recorded, "no sync record has the creation of {name}");
         (*name, (on, refused))
     });
     made.collect()
 }
 
-/// A database that refuses the organization of the group "Refused".
+/// The database rejects the organization of the group "Refused".
 const REFUSE: &str = "create function refuse() returns trigger language plpgsql as $$ begin
         if new.organization_alias = 'Refused' then raise exception 'no'; end if; return new;
     end $$;
@@ -165,16 +165,16 @@ async fn record_lists_touched_groups_and_origin_of_each_team(#[values(Native, Li
     let after = world.versions().await;
     let rewritten: Vec<&String> =
         before.iter().filter(|version| version.starts_with("made team") && !after.contains(version)).collect();
-    assert_eq!(rewritten, [] as [&String; 0], "how the others came to be is not written again");
+    assert_eq!(rewritten, [] as [&String; 0], "the origin of the others is not written again");
 
-    // What was deleted is made anew, and that is how it came to be.
+    // A deleted team is created again, with a new origin.
     world.sql(DELETE_ALL_GROUPS).await;
     world.sign_in(&with_flag(&world, false).await, alice).await;
     let told = groups.map(|(name, _)| (name, (false, None))).into();
     assert_eq!(made(&world, &groups).await, told);
 }
 
-/// What is kept of a person's groups, without the times; since when; and the row's version.
+/// The stored groups of the user without times; the time since when; and the row's version.
 async fn kept(world: &World) -> (Value, Value, String) {
     let sql = "select to_jsonb(g), xmin || ' ' || ctid from entraway.person_groups g";
     let (mut row, version): (Value, String) = sqlx::query_as(sql).fetch_one(&world.pool).await.unwrap();
@@ -228,7 +228,7 @@ async fn user_groups_are_stored_only_when_changed(#[values(Native, LiteLlm)] sto
         let (row, since, version) = kept(&world).await;
         assert_eq!(row, expected, "{how}");
         if differs {
-            assert_eq!(since, world.last_run().await["started_at"], "{how}: since when");
+            assert_eq!(since, world.last_run().await["started_at"], "{how}: the start time");
             assert_ne!(Some(&(since.clone(), version.clone())), last.as_ref(), "{how}");
         } else {
             assert_eq!(Some(&(since.clone(), version.clone())), last.as_ref(), "{how}: it is not written again");
@@ -248,21 +248,21 @@ async fn stored_groups_are_confirmed_daily_and_expire_in_90_days(#[values(Native
     let (row, since, version) = kept(&world).await;
     world.clock.advance(TimeDelta::hours(23));
     world.sign_in(&service, alice).await;
-    assert_eq!(kept(&world).await, (row.clone(), since.clone(), version.clone()), "it is not a day yet");
+    assert_eq!(kept(&world).await, (row.clone(), since.clone(), version.clone()), "less than a day has passed");
     world.clock.advance(TimeDelta::hours(2));
     world.sign_in(&service, alice).await;
     let (row_then, since_then, version_then) = kept(&world).await;
     assert_eq!((row_then, since_then), (row, since), "nothing else has changed");
-    assert_ne!(version_then, version, "it is confirmed");
+    assert_ne!(version_then, version, "the row is confirmed");
     let left = async || -> i64 {
         sqlx::query_scalar("select count(*) from entraway.person_groups").fetch_one(&world.pool).await.unwrap()
     };
     world.clock.advance(TimeDelta::days(89));
     service.app.delete_expired().await.unwrap();
-    assert_eq!(left().await, 1, "89 days after it was confirmed");
+    assert_eq!(left().await, 1, "89 days after the confirmation");
     world.clock.advance(TimeDelta::days(2));
     service.app.delete_expired().await.unwrap();
-    assert_eq!(left().await, 0, "with the sync records it goes");
+    assert_eq!(left().await, 0, "it is deleted together with the sync records");
 }
 
 #[rstest]

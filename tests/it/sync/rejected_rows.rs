@@ -1,4 +1,4 @@
-//! Rows that the database refuses: each costs its own group something, and nobody the sign-in.
+//! Rows that the database rejects: only their own group is affected, and the sign-in succeeds.
 
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -74,15 +74,15 @@ async fn an_organization_is_refused(store: StoreKind, obstacle: &'static str, fa
     let run = world.last_run().await;
     assert_eq!(failures(&run), [failure]);
     assert_eq!(run["failures"][0]["id"], json!(refused));
-    assert_eq!(run["organizations_created"], json!(ids(&[good, other])), "what failed was not created");
+    assert_eq!(run["organizations_created"], json!(ids(&[good, other])), "the failed one was not created");
     assert_eq!(run["teams_created"], json!(ids(&[good, refused, other])));
     let text = run.to_string();
     let secret = world.simulator.edit(|directory| directory.client_secret.clone());
     for word in [&secret, &world.database, "eyJ", "Bearer", "password", "@contoso"] {
-        assert!(!text.contains(word), "the record holds {word}: {text}");
+        assert!(!text.contains(word), "the record contains {word}: {text}");
     }
     let me = browser.me(&service).await.json();
-    assert_eq!(me["last_sync"]["failures"], 1, "the person is told how many, and no more");
+    assert_eq!(me["last_sync"]["failures"], 1, "the user sees only the number");
 }
 
 #[rstest]
@@ -97,14 +97,14 @@ async fn rejected_organization_is_created_at_a_later_signin(#[values(Native, Lit
     let before = world.versions().await;
 
     world.sign_in(&service, alice).await;
-    assert_eq!(world.versions().await, before, "as long as it is refused nothing changes");
-    assert_eq!(failures(&world.last_run().await).len(), 1, "but it was tried again, and the record says so");
+    assert_eq!(world.versions().await, before, "nothing changes while it is rejected");
+    assert_eq!(failures(&world.last_run().await).len(), 1, "the retry is recorded");
 
     world.sql("drop trigger refuse on {organizations}").await;
     let team = versions(&world, &format!("team {refused}")).await;
     world.sign_in(&service, alice).await;
     let rows = world.rows().await;
-    assert!(rows.organizations.contains_key(&refused.to_string()), "the organization was made now");
+    assert!(rows.organizations.contains_key(&refused.to_string()), "the organization is created now");
     assert_eq!(rows.organizations_of(alice), ids(&[good, refused]));
     assert_eq!(versions(&world, &format!("team {refused}")).await, team, "the team's row was written to");
     let run = world.last_run().await;
@@ -114,7 +114,7 @@ async fn rejected_organization_is_created_at_a_later_signin(#[values(Native, Lit
 
     let before = world.versions().await;
     world.sign_in(&service, alice).await;
-    assert_eq!(world.versions().await, before, "and then all is said and done");
+    assert_eq!(world.versions().await, before, "nothing is left to do");
 }
 
 #[rstest]
@@ -130,7 +130,7 @@ async fn rejected_team_affects_only_its_group_and_is_retried(#[values(Native, Li
     let rows = world.rows().await;
     assert_eq!(rows.teams.keys().cloned().collect::<Vec<_>>(), ids(&[good]));
     assert_eq!(rows.teams_of(alice), ids(&[good]));
-    assert_eq!(rows.organizations_of(alice), ids(&[good, refused]), "the organization could be made, and is joined");
+    assert_eq!(rows.organizations_of(alice), ids(&[good, refused]), "the organization was created, and Alice is in it");
     let run = world.last_run().await;
     assert_eq!(failures(&run), ["team/Refused/P0420: no more teams"]);
     assert_eq!(run["failures"][0]["id"], json!(refused));
@@ -183,7 +183,7 @@ async fn user_signs_in_when_all_groups_are_rejected(#[values(Native, LiteLlm)] s
     assert!(rows.organizations.is_empty() && rows.teams.is_empty());
     assert_eq!(rows.users[&alice.to_string()]["user_role"], "internal_user");
     assert_eq!(failures(&world.last_run().await).len(), 6, "three organizations and three teams");
-    assert_eq!(browser.me(&service).await.status, 200, "the session is good");
+    assert_eq!(browser.me(&service).await.status, 200, "the session is valid");
 }
 
 #[rstest]

@@ -1,5 +1,5 @@
-//! Rules of roles beyond one sign-in: what else the token offered, whose token it is, where a role in an organization may
-//! rise, and what is recorded of a change.
+//! Role rules beyond one sign-in: other roles that the token offered, the home tenant, when a role in an organization
+//! may rise, and recorded changes.
 
 use entra_simulator::{Endpoint, Fault, FaultRule, GroupId, ObjectId, TenantId};
 use entraway::config::Tenant;
@@ -31,15 +31,15 @@ async fn role_offered_by_token_is_not_treated_as_manual(#[values(Native, LiteLlm
     let service = world.service().await;
     world.sign_in(&service, alice).await;
     assert_eq!(role(&world, alice).await, "internal_user", "the first one of the token");
-    // As the proxy's own sign-in, which takes the highest.
+    // The proxy's own sign-in uses the highest role.
     set_by_hand(&world, alice, "proxy_admin").await;
 
     give_roles(&world, alice, &[]);
     world.sign_in(&service, alice).await;
-    assert_eq!(role(&world, alice).await, "internal_user", "the default: Entra gives no role any more");
+    assert_eq!(role(&world, alice).await, "internal_user", "the default: Entra no longer gives a role");
     assert_eq!(world.last_run().await["notes"], json!([]));
 
-    // What the last token did not offer is set by hand.
+    // A role that the last token did not offer counts as set by hand.
     set_by_hand(&world, alice, "proxy_admin").await;
     world.sign_in(&service, alice).await;
     assert_eq!(role(&world, alice).await, "proxy_admin");
@@ -72,10 +72,10 @@ async fn litellm_row_has_internal_user_for_org_admin() {
     give_roles(&world, alice, &["org_admin"]);
     let service = world.service().await;
     let mut browser = world.sign_in(&service, alice).await;
-    assert_eq!(role(&world, alice).await, "internal_user", "LiteLLM refuses org_admin as a global role");
+    assert_eq!(role(&world, alice).await, "internal_user", "LiteLLM rejects org_admin as a global role");
     assert_eq!(role_in(&world, alice, group).await, "org_admin");
 
-    // What is shown is the role that Entra gives.
+    // The page shows the role from Entra.
     let me = browser.me(&service).await.json();
     assert_eq!(me["user"]["user_role"], "org_admin", "{me:#}");
     let answer = browser.get(service.at("/auth/verify?role=org_admin")).await;
@@ -86,7 +86,7 @@ async fn litellm_row_has_internal_user_for_org_admin() {
     let shown = browser.get(service.at(&format!("/api/people/{alice}"))).await.json();
     assert_eq!(shown["user_role"], "org_admin", "{shown:#}");
 
-    // Another role in the row, set by hand, is what it is.
+    // A different role in the row counts as set by hand.
     set_by_hand(&world, alice, "internal_user_viewer").await;
     give_roles(&world, alice, &[]);
     let mut browser = world.sign_in(&service, alice).await;
@@ -101,7 +101,7 @@ async fn litellm_row_of_older_version_is_corrected() {
     give_roles(&world, alice, &["org_admin"]);
     let service = world.service().await;
     world.sign_in(&service, alice).await;
-    // An older version wrote this, and remembered no offered roles.
+    // Written by an older version, which stored no offered roles.
     set_by_hand(&world, alice, "org_admin").await;
     world.sql("update entraway.litellm_users set sso_user_roles = '{}'").await;
     world.sign_in(&service, alice).await;
@@ -112,10 +112,10 @@ async fn litellm_row_of_older_version_is_corrected() {
     world.sql("update entraway.litellm_users set sso_user_roles = '{}'").await;
     give_roles(&world, alice, &[]);
     world.sign_in(&service, alice).await;
-    assert_eq!(role(&world, alice).await, "internal_user", "the default, when Entra gives it no longer");
+    assert_eq!(role(&world, alice).await, "internal_user", "the default, when Entra no longer gives it");
 }
 
-/// A service of two tenants, of which the first one is home; with a user of the other one.
+/// A service of two tenants, of which the first is the home tenant, and a user of the other one.
 async fn of_two_tenants(world: &World, admins: &[ObjectId]) -> (Service, ObjectId) {
     let partner = TenantId::from(Uuid::new_v4());
     let pat = world.simulator.edit(|directory| directory.person("Pat Partner", |pat| pat.tenant_id = Some(partner)));
@@ -149,12 +149,12 @@ async fn foreign_operator_role_does_not_count(#[values(Native, LiteLlm)] store: 
         assert_eq!(role(&world, pat).await, expected, "of another tenant, listed as administrator, with {roles:?}");
         assert_eq!(browser.get(service.at("/settings")).await.status, 404, "with {roles:?}");
     }
-    // The proxy's own sign-in knows no home tenant.
+    // The proxy's own sign-in has no home tenant.
     give_roles(&world, pat, &["proxy_admin"]);
     world.sign_in(&service, pat).await;
     set_by_hand(&world, pat, "proxy_admin").await;
     world.sign_in(&service, pat).await;
-    assert_eq!(role(&world, pat).await, "internal_user", "what the token offered is not set by hand");
+    assert_eq!(role(&world, pat).await, "internal_user", "a role that the token offered does not count as set by hand");
 
     give_roles(&world, alice, &["proxy_admin"]);
     for user in [alice, bob] {
@@ -209,7 +209,7 @@ async fn unknown_list_lowers_organization_role_but_raises_none(
     assert_eq!(role_in(&world, alice, group).await, "internal_user", "not raised while a list is unknown");
     give_roles(&world, alice, &["internal_user_viewer"]);
     world.sign_in(&service, alice).await;
-    assert_eq!(role_in(&world, alice, group).await, "internal_user_viewer", "lowered all the same");
+    assert_eq!(role_in(&world, alice, group).await, "internal_user_viewer", "still lowered");
 }
 
 #[rstest]
@@ -228,7 +228,7 @@ async fn manual_global_role_leaves_organization_roles(#[values(Native, LiteLlm)]
     }
     world.simulator.edit(|directory| directory.put(alice, later));
     world.sign_in(&service, alice).await;
-    assert_eq!(role_in(&world, alice, later).await, "internal_user", "nor does it come with a new membership");
+    assert_eq!(role_in(&world, alice, later).await, "internal_user", "a new membership does not give it either");
 }
 
 #[rstest]
@@ -254,7 +254,7 @@ async fn role_changes_are_recorded_with_before_and_after(#[values(Native, LiteLl
     assert_eq!((&run["role_changes"], &run["touched"]), (&expected, &json!([group])), "{run:#}");
     let page = browser.get(service.at("/syncs")).await.body;
     for said in ["role: internal_user → org_admin", "role in Research: internal_user → org_admin"] {
-        assert!(page.contains(said), "the page does not say {said:?}: {page}");
+        assert!(page.contains(said), "the page does not contain {said:?}: {page}");
     }
     let told = browser.get(service.at("/api/syncs")).await.json();
     assert_eq!(told["syncs"][0]["role_changes"], expected, "{told:#}");

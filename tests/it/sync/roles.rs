@@ -1,4 +1,4 @@
-//! A person's role: from Entra's app roles, from the list of administrators, by hand, or the default.
+//! A user's role: from Entra's app roles, the list of administrators, set by hand, or the default.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::support::{assigned, give_roles, person};
 use crate::support::{LiteLlm, Native, Service, StoreKind, World};
 
-/// The person's role, and the part of it that Entra gives.
+/// The user's role, and the role from Entra.
 async fn role(world: &World, person: ObjectId) -> (Value, Value) {
     let user = world.rows().await.users[&person.to_string()].clone();
     (user["user_role"].clone(), user["sso_user_role"].clone())
@@ -20,7 +20,7 @@ fn given(role: &str) -> (Value, Value) {
     (json!(role), json!(role))
 }
 
-/// The same in a store: LiteLLM refuses `org_admin` as a global role, so its row says `internal_user`.
+/// The same in this store: LiteLLM rejects `org_admin` as a global role, so its row has `internal_user`.
 fn given_in(store: StoreKind, role: &str) -> (Value, Value) {
     let row = if store == LiteLlm && role == "org_admin" { "internal_user" } else { role };
     (json!(row), json!(role))
@@ -92,7 +92,7 @@ async fn role_follows_entra_at_every_signin(#[values(Native, LiteLlm)] store: St
         let mut browser = world.sign_in(&service, alice).await;
         assert_eq!(role(&world, alice).await, expected, "with the app roles {roles:?}");
         let told = if expected.1.is_null() { &expected.0 } else { &expected.1 };
-        assert_eq!(&browser.me(&service).await.json()["user"]["user_role"], told, "what the user is told");
+        assert_eq!(&browser.me(&service).await.json()["user"]["user_role"], told, "the role that the user sees");
     }
 }
 
@@ -139,7 +139,11 @@ async fn manual_role_survives_removed_app_role(#[values(Native, LiteLlm)] store:
     give_roles(&world, alice, &[]);
     world.sign_in(&service, alice).await;
     assert_eq!(role(&world, alice).await, by_default("proxy_admin"));
-    assert_eq!(world.last_run().await["notes"], json!([{ "note": "role_set_by_hand_stays" }]), "the operator is told");
+    assert_eq!(
+        world.last_run().await["notes"],
+        json!([{ "note": "role_set_by_hand_stays" }]),
+        "the record notes it for the operator"
+    );
 
     world.sign_in(&service, alice).await;
     assert_eq!(role(&world, alice).await, by_default("proxy_admin"), "and it stays");
@@ -201,7 +205,7 @@ async fn listed_admin_is_admin_until_removed_from_the_list(#[values(Native, Lite
     world.sign_in(&not_listed, alice).await;
     world.sign_in(&not_listed, bob).await;
     assert_eq!(role(&world, alice).await, by_default("internal_user"));
-    assert_eq!(role(&world, bob).await, given("internal_user_viewer"), "his app role counts again");
+    assert_eq!(role(&world, bob).await, given("internal_user_viewer"), "his app role applies again");
 }
 
 #[rstest]

@@ -1,5 +1,5 @@
-//! Two versions of the service at one database, as during a rollout and after a way back: the older one goes on, and
-//! starts.
+//! Two versions of the service with one database, as during a rollout or after a rollback: the older one still works
+//! and starts.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde_json::json;
 use super::support::{assigned, ids, person};
 use crate::support::{LiteLlm, Native, StoreKind, World};
 
-/// The statement with which versions before the store `litellm` make rows.
+/// The statement that versions before the store `litellm` use to insert rows.
 #[rstest]
 #[tokio::test]
 async fn older_version_can_still_insert_rows(#[values(Native, LiteLlm)] store: StoreKind) {
@@ -30,7 +30,7 @@ async fn older_version_can_still_insert_rows(#[values(Native, LiteLlm)] store: S
             .fetch_all(&world.pool)
             .await
             .expect("the migrations have to leave insert_rows callable with three arguments");
-    assert_eq!(made, [("a".to_owned(), None)], "the key of each row, and why it was refused");
+    assert_eq!(made, [("a".to_owned(), None)], "the key of each row, and why it was rejected");
     assert_eq!(world.rows().await.teams["a"]["team_alias"], "A");
 }
 
@@ -44,7 +44,7 @@ async fn service_starts_on_database_migrated_by_newer_version(#[values(Native, L
                values (29991231000001, 'of a newer version', true, '\\x00', 1)";
     sqlx::query(sql).execute(&world.pool).await.unwrap();
     let started = App::build(world.config(), world.clock.clone(), Duration::from_secs(3)).await;
-    assert!(started.is_ok(), "src/db.rs, set_ignore_missing: {:?}", started.err());
+    assert!(started.is_ok(), "src/db/migrations.rs, set_ignore_missing: {:?}", started.err());
     world.sign_in(&world.service().await, alice).await;
     assert_eq!(world.rows().await.teams_of(alice), ids(&[group]));
 }

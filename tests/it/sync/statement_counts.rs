@@ -1,8 +1,8 @@
-//! What a sign-in costs the database: nothing is written twice, and the number of statements does not grow with the
-//! number of groups.
+//! Database cost of a sign-in: nothing is written twice, and the number of statements does not grow with the number of
+//! groups.
 //!
-//! Counted is what Postgres itself has executed in the test's database between two readings of `pg_stat_statements`:
-//! statements that a client sent, `BEGIN` and `COMMIT` among them; not those that run inside a function.
+//! Counts the statements that clients sent according to `pg_stat_statements`, including `BEGIN` and `COMMIT`, but not
+//! those inside functions.
 
 use std::collections::BTreeMap;
 
@@ -16,19 +16,19 @@ use crate::support::{LiteLlm, Native, Service, StoreKind, World};
 /// The statements of one sign-in.
 #[derive(Debug, PartialEq)]
 struct Cost {
-    /// Each statement's first words, with how often it ran.
+    /// The first words of each statement, with its count.
     statements: BTreeMap<String, i64>,
 }
 
-/// Postgres shows a statement with its literals or with `$1` in their place, depending on which connection prepared it
-/// when; so what is before the first of them has to do.
+/// Postgres records a statement with literals or with `$1`, depending on the connection that prepared it first. So only
+/// the text before the first of them is compared.
 fn first_words(query: &str) -> String {
     let beginning = query.split(['$', '\'']).next().unwrap_or_default();
     beginning.split_whitespace().take(6).collect::<Vec<_>>().join(" ")
 }
 
 impl Cost {
-    /// Signs the person in, with no other statement in between.
+    /// Signs the user in, with no other statement in between.
     async fn of(world: &World, service: &Service, person: ObjectId) -> Self {
         Self::of_any(world, async || _ = world.sign_in(service, person).await).await
     }
@@ -52,19 +52,19 @@ impl Cost {
         these.map(|(_, calls)| calls).sum()
     }
 
-    /// All but the statement that uses the attempt up and the one that keeps the record and opens the session, if one is
-    /// opened; both must be there.
+    /// All statements except the one that consumes the login state and the one that stores the record and opens the
+    /// session. Both must exist.
     #[track_caller]
     fn of_the_sync(&self) -> i64 {
         let (attempt, session) = (self.calls("insert into entraway.used_attempts"), self.calls("with run as"));
-        assert_eq!((attempt, session), (1, 1), "one attempt used up, one record kept: {self:#?}");
+        assert_eq!((attempt, session), (1, 1), "one login state consumed, one record stored: {self:#?}");
         self.all() - attempt - session
     }
 
     #[track_caller]
     fn assert_writes_nothing(&self) {
         assert_eq!(self.calls("begin"), 0, "a sign-in that changes nothing opens no transaction: {self:#?}");
-        assert_eq!(self.of_the_sync(), 1, "it only reads what is there: {self:#?}");
+        assert_eq!(self.of_the_sync(), 1, "it only reads: {self:#?}");
         assert!(self.all() <= 4, "{self:#?}");
     }
 
@@ -92,7 +92,7 @@ async fn repeated_signin_opens_no_transaction(#[values(Native, LiteLlm)] store: 
 
     assert_eq!(world.versions().await, before, "a row was written to");
     assert_eq!(world.rows().await, rows);
-    assert_eq!(world.readings().await, readings, "what is kept of her groups");
+    assert_eq!(world.readings().await, readings, "her stored groups");
     assert_did_nothing(&world.last_run().await);
     assert!(rows.teams.contains_key(&other.to_string()));
 }
@@ -143,7 +143,7 @@ async fn repeated_signin_writes_nothing_after_manual_changes(#[values(Native, Li
     assert_eq!(world.versions().await, before);
 }
 
-/// How many statements the sync of the first sign-in of all takes.
+/// Maximum number of statements of the very first sign-in.
 fn first_at_most(store: StoreKind) -> i64 {
     match store {
         Native => 8,
@@ -151,7 +151,7 @@ fn first_at_most(store: StoreKind) -> i64 {
     }
 }
 
-/// The costs of the first sign-in of all, of the second person's, and of that person's again.
+/// The costs of the very first sign-in, of the second user's, and of that user's repeated one.
 async fn costs(store: StoreKind, groups: usize) -> [Cost; 3] {
     let world = World::of(store).await;
     let all = many_assigned(&world, groups);
@@ -172,8 +172,8 @@ async fn costs(store: StoreKind, groups: usize) -> [Cost; 3] {
 async fn statement_count_is_independent_of_group_count(#[values(Native, LiteLlm)] store: StoreKind) {
     let few = costs(store, 1).await;
     let [first, newcomer, again] = &few;
-    // Read, begin, lock, read again, organizations, teams, the person's rows, commit; with LiteLLM's tables also the
-    // proxy's locks of the teams, and the lock of the person's row.
+    // Read, begin, lock, read again, organizations, teams, the user's rows, commit; with LiteLLM's tables also the
+    // proxy's team locks and the lock of the user's row.
     first.assert_one_transaction(first_at_most(store));
     // The same without organizations and teams.
     newcomer.assert_one_transaction(first_at_most(store) - 2);
@@ -206,7 +206,7 @@ async fn opening_session_reads_only_sessions_of_that_user() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service_with(|config| config.database.max_connections = 1).await;
-    // Postgres knows for certain that there is next to nothing, and keeps the plan that it makes for this.
+    // Postgres plans for an almost empty table, and keeps that plan.
     world.sql("vacuum (analyze) entraway.sessions").await;
     let mut browser = world.sign_in(&service, alice).await;
     world
@@ -218,12 +218,12 @@ async fn opening_session_reads_only_sessions_of_that_user() {
         .await;
     for _ in 0..3 {
         world.sign_in(&service, alice).await;
-        // This one's session replaces the one that the browser has.
+        // This session replaces the browser's previous one.
         assert_eq!(browser.sign_in(&world.simulator, &service, alice).await.status, 303);
     }
     let mut looked_at = 0;
     until("Postgres counts the sign-ins", async || {
-        // A connection tells of its deeds a second later, if it is used then. This finds no session to look at.
+        // A connection reports its statistics when it is used after a second. This request finds no session to read.
         browser.cookies.insert("entraway".to_owned(), "A".repeat(43));
         assert_eq!(browser.get(service.at("/api/me")).await.status, 401);
         let sql = "select n_tup_ins, seq_tup_read + idx_tup_fetch from pg_stat_user_tables where relname = 'sessions'";
@@ -232,5 +232,5 @@ async fn opening_session_reads_only_sessions_of_that_user() {
         inserted == 3_007
     })
     .await;
-    assert!(looked_at < 300, "seven sign-ins looked at {looked_at} sessions: see entraway.end_other_sessions");
+    assert!(looked_at < 300, "seven sign-ins read {looked_at} sessions: see entraway.end_other_sessions");
 }

@@ -1,5 +1,5 @@
-//! Databases to which an operator added rules of their own that do not raise an error where one expects it: triggers
-//! that pass a row over in silence, unique names, constraints that are checked at commit.
+//! Rules that an operator added to the database, which fail in unusual ways: triggers that silently skip a row, unique
+//! names, constraints that are checked at commit.
 
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ async fn organization_skipped_by_trigger_leaves_standalone_team(#[values(Native,
     assert_eq!(rows.teams_of(alice), ids(&[good, skipped]));
     assert_eq!(rows.organizations_of(alice), ids(&[good]));
     let run = world.last_run().await;
-    assert_eq!(run["failures"].as_array().unwrap().len(), 1, "the record tells of it: {run:#}");
+    assert_eq!(run["failures"].as_array().unwrap().len(), 1, "the record reports it: {run:#}");
     assert_eq!((&run["failures"][0]["kind"], &run["failures"][0]["id"]), (&json!("organization"), &json!(skipped)));
 }
 
@@ -54,7 +54,7 @@ async fn team_skipped_by_trigger_fails_only_that_team(#[values(Native, LiteLlm)]
     assert_eq!(rows.teams_of(alice), ids(&[good]));
     assert_eq!(rows.organizations_of(alice), ids(&[good, skipped]));
     let run = world.last_run().await;
-    assert_eq!(run["failures"].as_array().unwrap().len(), 1, "the record tells of it: {run:#}");
+    assert_eq!(run["failures"].as_array().unwrap().len(), 1, "the record reports it: {run:#}");
     assert_eq!((&run["failures"][0]["kind"], &run["failures"][0]["id"]), (&json!("team"), &json!(skipped)));
 }
 
@@ -71,7 +71,7 @@ async fn duplicate_organization_name_leaves_standalone_team(#[values(Native, Lit
 
     let rows = world.rows().await;
     assert_eq!(rows.teams_of(alice), ids(&[good, one, two]), "she is in all three teams");
-    assert_eq!(rows.organizations_of(alice).len(), 2, "and in the organizations that could be made");
+    assert_eq!(rows.organizations_of(alice).len(), 2, "and in the organizations that could be created");
     let failures = failures(&world.last_run().await);
     let expected = "organization/Twin/23505: duplicate key value violates unique constraint \"one_name\"";
     assert_eq!(failures, [expected]);

@@ -1,4 +1,4 @@
-//! A person's row: who it belongs to, what of it follows Entra, and what is left as somebody set it.
+//! A user's row: its owner, the columns that follow Entra, and those that stay as set by hand.
 
 use entra_simulator::{ObjectId, User};
 use rstest::rstest;
@@ -9,7 +9,7 @@ use super::support::{assert_did_nothing, assert_refused, assigned, ids, person};
 use crate::support::sql_fixtures::MAKE_USER;
 use crate::support::{LiteLlm, Native, StoreKind, World};
 
-/// Changes the person in Entra.
+/// Changes the user in Entra.
 fn change(world: &World, person: ObjectId, change: impl FnOnce(&mut User)) {
     world.simulator.edit(|directory| directory.change_person(person, change)).unwrap();
 }
@@ -68,7 +68,7 @@ async fn alias_is_filled_when_blank_and_never_replaced(#[values(Native, LiteLlm)
     change(&world, alice, |alice| "alice@contoso-sim.example".clone_into(&mut alice.upn));
     let service = world.service().await;
     world.sign_in(&service, alice).await;
-    assert_eq!(user(&world, alice).await["user_alias"], Value::Null, "Entra told no name");
+    assert_eq!(user(&world, alice).await["user_alias"], Value::Null, "Entra reported no name");
 
     change(&world, alice, |alice| "Alice Arden".clone_into(&mut alice.name));
     world.sign_in(&service, alice).await;
@@ -76,11 +76,11 @@ async fn alias_is_filled_when_blank_and_never_replaced(#[values(Native, LiteLlm)
 
     change(&world, alice, |alice| "Alice Birch".clone_into(&mut alice.name));
     world.sign_in(&service, alice).await;
-    assert_eq!(user(&world, alice).await["user_alias"], "Alice Arden", "an alias that is there stays");
+    assert_eq!(user(&world, alice).await["user_alias"], "Alice Arden", "an existing alias stays");
 
     world.by_hand("update {users} set user_alias = '  ' where user_id = $1", &[&alice]).await;
     world.sign_in(&service, alice).await;
-    assert_eq!(user(&world, alice).await["user_alias"], "Alice Birch", "blanks are no alias");
+    assert_eq!(user(&world, alice).await["user_alias"], "Alice Birch", "a blank alias is replaced");
 }
 
 #[rstest]
@@ -103,7 +103,7 @@ async fn manual_values_survive_a_user_row_update(#[values(Native, LiteLlm)] stor
     world.sign_in(&service, alice).await;
 
     expected["user_email"] = json!("new@contoso-sim.example");
-    assert_eq!(user(&world, alice).await, expected, "nothing but the address may differ");
+    assert_eq!(user(&world, alice).await, expected, "only the address may differ");
 }
 
 #[rstest]
@@ -122,7 +122,7 @@ async fn users_with_same_email_stay_separate(#[values(Native, LiteLlm)] store: S
     let rows = world.rows().await;
     assert_eq!(rows.users.len(), 2);
     assert_eq!((rows.teams_of(alice), rows.teams_of(bob)), (ids(&[hers]), ids(&[his])));
-    assert_eq!(browser.me(&service).await.json()["user"]["user_id"], json!(alice), "her session is still hers");
+    assert_eq!(browser.me(&service).await.json()["user"]["user_id"], json!(alice), "her session is still valid");
 }
 
 #[rstest]
@@ -139,12 +139,12 @@ async fn email_does_not_bind_existing_account(#[values(Native, LiteLlm)] store: 
     let mut browser = world.sign_in(&service, alice).await;
 
     let rows = world.rows().await;
-    assert_eq!(rows.users[&boss.to_string()], before, "the account with that address was not touched");
-    assert_eq!(rows.users[&alice.to_string()]["user_role"], "internal_user", "and gave her nothing");
+    assert_eq!(rows.users[&boss.to_string()], before, "the account with that address is unchanged");
+    assert_eq!(rows.users[&alice.to_string()]["user_role"], "internal_user", "it gave her no role");
     assert_eq!(browser.me(&service).await.json()["user"]["user_id"], json!(alice));
     let told = match store {
         Native => json!([]),
-        // There an account can be anybody's, who may have meant it for her; so the operator is told.
+        // In LiteLLM an administrator may have created the account for her, so the record notes it for the operator.
         LiteLlm => json!([{ "note": "same_email", "own": alice, "user_ids": [boss] }]),
     };
     assert_eq!(world.last_run().await["notes"], told);
@@ -163,12 +163,12 @@ async fn object_id_of_another_tenants_user_is_denied(#[values(Native, LiteLlm)] 
 
     assert_refused(&answer, 403, "other_tenant");
     let recorded = before.and_refused("other_tenant");
-    assert_eq!(world.traces().await, recorded, "not even the groups were created; but it is recorded");
+    assert_eq!(world.traces().await, recorded, "only the denial is recorded, and no group was created");
     let run = world.last_run().await;
     assert_eq!(
         run["tenant_id"],
         json!(world.simulator.edit(|directory| directory.tenant_id)),
-        "the one that came: {run:#}"
+        "the tenant of the user who signed in: {run:#}"
     );
     assert_did_nothing(&run);
 }

@@ -1,4 +1,4 @@
-//! A collector: takes what is sent by OTLP over HTTP, and keeps it.
+//! A collector that stores OTLP requests over HTTP.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -16,7 +16,7 @@ use prost::Message as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// Stands for no answer at all.
+/// Status for a collector that never responds.
 pub(super) const SILENCE: u16 = 0;
 
 #[derive(Clone, Default)]
@@ -26,19 +26,19 @@ struct Kept {
 }
 
 pub(super) struct Collector {
-    /// As the variable wants it: without the path.
+    /// Base URL without the path, as the environment variable requires it.
     pub(super) endpoint: String,
     kept: Kept,
     _stop: DropGuard,
 }
 
-/// A span, as tests look at it.
+/// A span as the tests compare it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Sent {
     pub(super) name: String,
     pub(super) trace_id: String,
     pub(super) span_id: String,
-    /// Empty where it has none.
+    /// Empty if it has none.
     pub(super) parent: String,
     pub(super) state: String,
     /// 1: internal, 2: server, 3: client.
@@ -48,7 +48,7 @@ pub(super) struct Sent {
 }
 
 impl Collector {
-    /// One that answers with this status.
+    /// A collector that responds with this status.
     pub(super) async fn answering(status: u16) -> Self {
         let kept = Kept::default();
         kept.status.store(status, Ordering::SeqCst);
@@ -59,7 +59,7 @@ impl Collector {
                 tokio::time::sleep(Duration::from_mins(5)).await;
             }
             if status == 200 {
-                let request = ExportTraceServiceRequest::decode(body).expect("the body is a request of OTLP");
+                let request = ExportTraceServiceRequest::decode(body).expect("the body is an OTLP request");
                 keep.got.lock().unwrap().push((headers, request));
             }
             StatusCode::from_u16(status).unwrap()
@@ -82,12 +82,12 @@ impl Collector {
         self.kept.status.store(status, Ordering::SeqCst);
     }
 
-    /// The variables that make a program send its spans here, all of them when it ends.
+    /// The variables that make a program send its spans here, all at shutdown.
     pub(super) fn variables(&self) -> Vec<(&'static str, String)> {
         vec![
             ("OTEL_EXPORTER_OTLP_ENDPOINT", self.endpoint.clone()),
             ("OTEL_BSP_SCHEDULE_DELAY", "600000".to_owned()),
-            // Not sooner because there are many, either.
+            // A large batch is not sent earlier, either.
             ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "2048".to_owned()),
         ]
     }
@@ -96,11 +96,11 @@ impl Collector {
         self.kept.got.lock().unwrap().iter().map(|(headers, _)| headers.clone()).collect()
     }
 
-    /// What is said of whom the spans are of.
+    /// The resource attributes of the spans.
     pub(super) fn resources(&self) -> Vec<BTreeMap<String, String>> {
         let got = self.kept.got.lock().unwrap();
         let all = got.iter().flat_map(|(_, request)| &request.resource_spans);
-        all.map(|spans| plain(&spans.resource.as_ref().expect("spans are of somebody").attributes)).collect()
+        all.map(|spans| plain(&spans.resource.as_ref().expect("spans have a resource").attributes)).collect()
     }
 
     pub(super) fn spans(&self) -> Vec<Sent> {
@@ -109,7 +109,7 @@ impl Collector {
         scopes
             .flat_map(|scope| &scope.spans)
             .map(|span| {
-                assert!(span.events.is_empty() && span.links.is_empty(), "no event belongs into {span:#?}");
+                assert!(span.events.is_empty() && span.links.is_empty(), "no events or links in {span:#?}");
                 Sent {
                     name: span.name.clone(),
                     trace_id: hex(&span.trace_id),
@@ -124,7 +124,7 @@ impl Collector {
             .collect()
     }
 
-    /// All that came, without what is chance: that may hold any word.
+    /// Everything received, without random values, which may contain any text.
     pub(super) fn text(&self) -> String {
         let mut got = self.kept.got.lock().unwrap().clone();
         let requests = got.iter_mut().map(|(_, request)| {

@@ -1,5 +1,4 @@
-//! What a collector gets: each request with its steps, in the trace of a trusted proxy; and nothing that opens a door or
-//! names anybody.
+//! Exported spans: each request with its steps, in the trace of a trusted proxy, without secrets or personal data.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,7 +29,7 @@ async fn signin_spans_join_trace_of_trusted_proxy() {
     scene.sign_in(&[("traceparent", &traceparent()), ("tracestate", "vendor=1"), ("tracestate", "other=2")]).await;
     let ended = scene.program.terminate().await;
     assert_eq!(ended.code, 0, "{ended:?}");
-    // All of them came with the end, and in good time.
+    // All spans were sent at shutdown, before its timeout.
     let all = collector.spans();
     let (trace, rest): (Vec<Sent>, Vec<Sent>) = all.into_iter().partition(|span| span.trace_id == TRACE_ID);
 
@@ -54,14 +53,14 @@ async fn signin_spans_join_trace_of_trusted_proxy() {
     let lists = ["graph.member_of", "graph.assigned_groups"].map(|name| one(&trace, name).span_id.clone());
     let pages: Vec<&Sent> = trace.iter().filter(|span| span.name == "graph.request").collect();
     let parents: BTreeSet<&String> = pages.iter().map(|span| &span.parent).collect();
-    assert_eq!(parents, lists.iter().collect(), "each list takes a request: {pages:#?}");
-    assert_eq!(trace.len(), 1 + 9 + 2, "and nothing else: {trace:#?}");
+    assert_eq!(parents, lists.iter().collect(), "each list has one request: {pages:#?}");
+    assert_eq!(trace.len(), 1 + 9 + 2, "no other spans: {trace:#?}");
 
-    // Nobody spoke of a trace when it began: that one is of our own.
+    // The sign-in started without a trace, so it has its own.
     let login = one(&rest, "GET /sso/login");
     assert_eq!((login.parent.as_str(), login.trace_id.len()), ("", 32), "{login:#?}");
     assert_eq!(one(&rest, "entra.discovery").parent, login.span_id);
-    // The log has the same ids.
+    // The log has the same IDs.
     for (path, trace_id) in [("/sso/login", login.trace_id.as_str()), ("/sso/callback", TRACE_ID)] {
         let log = ended.log();
         let line = log.iter().find(|line| line["message"] == "answered" && line["path"] == path).unwrap();
@@ -87,7 +86,7 @@ async fn unsampled_trace_is_not_exported() {
     one(&spans, "GET /healthz");
     assert_eq!(spans.len(), 1, "{spans:#?}");
     let line = log.iter().find(|line| line["message"] == "answered" && line["path"] == "/signed-out").unwrap();
-    assert_eq!(line["span"]["trace_id"], TRACE_ID, "the log has its id all the same: {line:#}");
+    assert_eq!(line["span"]["trace_id"], TRACE_ID, "the log still has its ID: {line:#}");
 }
 
 #[tokio::test]
@@ -109,7 +108,7 @@ async fn untrusted_or_malformed_traceparent_starts_new_trace() {
         let spans = collector.spans();
         assert_eq!(spans.len(), requests.len(), "each is traced: {spans:#?}");
         let traces: BTreeSet<&String> = spans.iter().map(|span| &span.trace_id).collect();
-        assert_eq!(traces.len(), requests.len(), "in a trace of its own: {spans:#?}");
+        assert_eq!(traces.len(), requests.len(), "in its own trace: {spans:#?}");
         for span in &spans {
             assert_ne!(span.trace_id, TRACE_ID);
             assert_eq!((span.parent.as_str(), span.state.as_str()), ("", ""), "{span:#?}");
@@ -199,6 +198,6 @@ async fn spans_contain_no_identifiers_or_secrets() {
     let known = BTreeSet::from(ATTRIBUTES);
     for span in &spans {
         let keys: BTreeSet<&str> = span.attributes.keys().map(String::as_str).collect();
-        assert!(keys.is_subset(&known), "an attribute that is not on the list: {span:#?}");
+        assert!(keys.is_subset(&known), "an undocumented attribute: {span:#?}");
     }
 }

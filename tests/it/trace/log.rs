@@ -1,4 +1,4 @@
-//! The trace in the log, with which a proxy's trace is found again; and the log's own form, which spans do not touch.
+//! Trace IDs in the log, to find a proxy's trace; spans do not change the log format.
 
 use entra_simulator::{Endpoint, Fault, FaultRule};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{Scene, TRACE_ID, behind_a_proxy, traceparent};
 use crate::cli::program::CONFIG;
 
-/// The trace ids of the lines about answers to this path.
+/// The trace IDs of the log lines about responses to this path.
 #[track_caller]
 fn trace_ids(log: &[Value], path: &str) -> Vec<Option<String>> {
     let lines: Vec<&Value> = log.iter().filter(|line| line["message"] == "answered" && line["path"] == path).collect();
@@ -33,13 +33,13 @@ async fn log_has_trace_id_from_trusted_proxy_only() {
         let log = ended.log();
         let expected = trusted.then(|| TRACE_ID.to_owned());
         assert_eq!(trace_ids(&log, "/healthz"), [expected], "trusted: {trusted}");
-        assert_eq!(trace_ids(&log, "/signed-out"), [const { None }; 5], "trusted: {trusted}; nothing sound came");
+        assert_eq!(trace_ids(&log, "/signed-out"), [const { None }; 5], "trusted: {trusted}; no valid header was sent");
     }
 }
 
 #[tokio::test]
 async fn log_line_inside_a_span_names_the_request() {
-    // Also where somebody is collecting spans: nobody listens at this address.
+    // Also with a configured collector. Nothing listens at this address.
     for variables in [vec![], vec![("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1".to_owned())]] {
         for filter in ["info,entraway=trace", "info,entraway=trace,entraway::observability::spans=trace"] {
             let scene = Scene::new(CONFIG, &variables, &["--log-level", filter]).await;
@@ -47,7 +47,7 @@ async fn log_line_inside_a_span_names_the_request() {
             scene.sign_in(&[]).await;
             let log = scene.program.terminate().await.log();
             let line =
-                log.iter().find(|line| line["message"] == "retrying Graph request").expect("the second try is told");
+                log.iter().find(|line| line["message"] == "retrying Graph request").expect("the retry is logged");
             assert_eq!(line["span"]["name"], "request", "with {filter}: {line:#}");
             assert!(line["span"]["request_id"].is_string(), "with {filter}: {line:#}");
         }
@@ -69,6 +69,6 @@ async fn otlp_variables_without_feature_log_a_warning() {
     for variables in [vec![], vec![("OTEL_EXPORTER_OTLP_ENDPOINT", String::new())]] {
         let scene = Scene::new(CONFIG, &variables, &[]).await;
         let ended = scene.program.terminate().await;
-        assert!(!ended.stderr.contains("otlp"), "nobody asked for traces: {ended:?}");
+        assert!(!ended.stderr.contains("otlp"), "no traces are configured: {ended:?}");
     }
 }

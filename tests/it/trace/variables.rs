@@ -1,4 +1,4 @@
-//! OpenTelemetry's own variables: those that are read, and those that ask for what cannot be done.
+//! OpenTelemetry's variables: supported ones, and unsupported values.
 
 use super::collector::Collector;
 use super::{Scene, TRACE_ID, behind_a_proxy, traceparent};
@@ -27,7 +27,7 @@ async fn otel_service_name_headers_and_sampler_are_used() {
     let ended = scene.program.terminate().await;
     assert!(!ended.all().contains("Key-of-the-collector"), "a secret is in the log: {ended:?}");
     let traces: Vec<String> = collector.spans().into_iter().map(|span| span.trace_id).collect();
-    assert_eq!(traces, [TRACE_ID], "only what the proxy keeps");
+    assert_eq!(traces, [TRACE_ID], "only the sampled trace");
     let resource = collector.resources().remove(0);
     assert_eq!(resource["service.name"], "sso");
     assert_eq!(resource["deployment.environment.name"], "test");

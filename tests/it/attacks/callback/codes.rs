@@ -1,4 +1,4 @@
-//! Codes that are not this attempt's, or not good any more.
+//! Authorization codes of another sign-in, or no longer valid.
 
 use entra_simulator::{Endpoint, EntraError, Fault, FaultRule, TokenKind};
 
@@ -40,7 +40,7 @@ async fn callback_rejects_code_that_entra_refuses() {
         ("Conditional Access", EntraError::new("invalid_grant", 53003, "Blocked."), (403, "entra_refused")),
         ("no consent", EntraError::new("invalid_grant", 65001, "No consent."), (403, "consent_required")),
         ("one more step", EntraError::mfa_required(), (403, "interaction_required")),
-        ("an error that nobody knows", EntraError::new("unheard_of", 1, "<b>Unheard of</b>"), (400, "code_refused")),
+        ("an unknown error", EntraError::new("unheard_of", 1, "<b>Unheard of</b>"), (400, "code_refused")),
     ] {
         siege.world.simulator.fault(FaultRule::on(Endpoint::Token, Fault::Entra(error)).token(TokenKind::Delegated));
         let (mut browser, callback) = siege.comes_back(siege.alice).await;

@@ -1,4 +1,4 @@
-//! Cookies that were moved, altered, doubled, sealed by others, or called by another name.
+//! Cookies that were moved, altered, duplicated, sealed with another key, or renamed.
 
 use entraway::config::CookieKey;
 
@@ -39,7 +39,7 @@ async fn callback_rejects_swapped_or_altered_cookies() {
         }
         siege.refuses(how, UNKNOWN, &mut altered, one.clone()).await;
     }
-    assert_eq!(good.clone().get(one).await.status, 303, "as they were, they open");
+    assert_eq!(good.clone().get(one).await.status, 303, "unaltered cookies are accepted");
     siege.stands(11).await;
 }
 
@@ -59,7 +59,7 @@ async fn callback_ignores_planted_duplicate_cookies() {
             *value = change(value).replace("NAME", name);
         }
         let answer = browser.get(callback).await;
-        assert_eq!(answer.status, 303, "{how}: a sibling host keeps people from signing in: {answer:#?}");
+        assert_eq!(answer.status, 303, "{how}: a sibling host blocks the sign-in: {answer:#?}");
         siege.names(how);
         siege.secrets.add_cookies(&browser);
     }
@@ -82,25 +82,25 @@ async fn callback_rejects_renamed_cookies() {
     let session = &eve.cookies["__Host-entraway"];
     siege.secrets.add("cookie", session);
     for (how, name, value) in [
-        ("an attempt without the prefix that binds it to the host", bare.to_owned(), value),
-        ("an attempt with another prefix", format!("__Secure-{bare}"), value),
-        ("an attempt with the prefix in small letters", format!("__host-{bare}"), value),
-        ("an attempt by its name in capitals", name.to_uppercase(), value),
-        ("an attempt for a session", "__Host-entraway".to_owned(), value),
-        ("a session for an attempt", name.clone(), session),
+        ("a login state without the __Host- prefix", bare.to_owned(), value),
+        ("a login state with another prefix", format!("__Secure-{bare}"), value),
+        ("a login state with a lower-case prefix", format!("__host-{bare}"), value),
+        ("a login state with an upper-case name", name.to_uppercase(), value),
+        ("a login state as a session", "__Host-entraway".to_owned(), value),
+        ("a session as a login state", name.clone(), session),
         ("a session without the prefix", "entraway".to_owned(), session),
         ("a session with another prefix", "__Secure-entraway".to_owned(), session),
-        ("a session with the prefix in small letters", "__host-entraway".to_owned(), session),
-        ("a session by another name that ends so", "x__Host-entraway".to_owned(), session),
-        ("a session with something behind it", "__Host-entraway".to_owned(), &format!("{session}A")),
+        ("a session with a lower-case prefix", "__host-entraway".to_owned(), session),
+        ("a session in a cookie with the same suffix", "x__Host-entraway".to_owned(), session),
+        ("a session with trailing data", "__Host-entraway".to_owned(), &format!("{session}A")),
         ("half of a session", "__Host-entraway".to_owned(), &session[..20].to_owned()),
     ] {
         let mut other = Browser::new();
         other.cookies.insert(name, value.clone());
         siege.refuses(how, UNKNOWN, &mut other, callback.clone()).await;
     }
-    assert_eq!(eve.clone().me(&siege.service).await.status, 200, "as it was, the session is one");
-    assert_eq!(good.clone().get(callback).await.status, 303, "as it was, the attempt is one");
+    assert_eq!(eve.clone().me(&siege.service).await.status, 200, "the unaltered session is valid");
+    assert_eq!(good.clone().get(callback).await.status, 303, "the unaltered login state is valid");
     siege.stands(12).await;
 }
 

@@ -1,4 +1,4 @@
-//! Two people and their browsers: one tries to become the other, or to make the other work under a wrong name.
+//! Two users and their browsers: one tries to become the other, or to sign the other in as a different user.
 
 use entra_simulator::Endpoint;
 use serde_json::json;
@@ -17,10 +17,10 @@ async fn signin_replaces_planted_session() {
     of_alice.cookies.insert("entraway".into(), planted.clone());
     let answer = of_alice.sign_in(&siege.world.simulator, &siege.service, siege.alice).await;
     assert_eq!(answer.status, 303, "{answer:#?}");
-    assert_ne!(of_alice.cookies["entraway"], planted, "Eve's token became Alice's");
+    assert_ne!(of_alice.cookies["entraway"], planted, "the planted token became Alice's");
     assert_eq!(of_alice.me(&siege.service).await.json()["user"]["user_id"], json!(siege.alice));
     siege.names("a planted session of one's own");
-    assert_eq!(of_eve.me(&siege.service).await.status, 401, "who planted a token is signed out with it");
+    assert_eq!(of_eve.me(&siege.service).await.status, 401, "the planted session is revoked");
     siege.secrets.add_cookies(&of_alice);
     siege.stands(1).await;
 }
@@ -35,11 +35,11 @@ async fn signin_replaces_session_of_another_user() {
     assert_eq!(answer.status, 303, "{answer:#?}");
     siege.names("another person in the same browser");
     let me = browser.me(&siege.service).await.json();
-    assert_eq!((&me["user"]["user_id"], &me["teams"]), (&json!(siege.eve), &json!([])), "Eve, and nothing of Alice's");
+    assert_eq!((&me["user"]["user_id"], &me["teams"]), (&json!(siege.eve), &json!([])), "Eve, without Alice's teams");
     assert_eq!(of_alice.me(&siege.service).await.status, 401, "Alice's session ended");
     let mut after = siege.world.rows().await;
     after.users.remove(&siege.eve.to_string()).expect("Eve has a row of her own");
-    assert_eq!(after, before, "nothing of Alice's was touched");
+    assert_eq!(after, before, "Alice's rows are unchanged");
     siege.stands(1).await;
 }
 
@@ -112,10 +112,7 @@ async fn callback_accepts_only_get_at_its_exact_path() {
         let url = siege.service.at(&format!("{path}?{query}"));
         siege.refuses(how, (404, "not_found"), &mut browser, url).await;
     }
-    assert!(
-        siege.world.simulator.requests_to(Endpoint::Token).is_empty(),
-        "none of them was worth a question to Entra"
-    );
-    assert_eq!(browser.get(callback).await.status, 303, "and the attempt is as good as it was");
+    assert!(siege.world.simulator.requests_to(Endpoint::Token).is_empty(), "none of them caused a request to Entra");
+    assert_eq!(browser.get(callback).await.status, 303, "the login state is still valid");
     siege.stands(7).await;
 }

@@ -1,4 +1,4 @@
-//! Answers that belong to no attempt of this browser, or to none that is open.
+//! Callback parameters that belong to no login state of this browser, or to one that is no longer open.
 
 use chrono::TimeDelta;
 use url::Url;
@@ -26,15 +26,15 @@ async fn callback_rejects_unknown_or_altered_state() {
         ("a state with a NUL in it", with(&callback, "state", &state.replace('.', "\0"))),
         ("a state in capitals", with(&callback, "state", &state.to_uppercase())),
         ("the state of another browser", with(&callback, "state", &other)),
-        ("its attempt's name with another's secret", with(&callback, "state", &format!("{id}.{other_secret}"))),
-        ("another attempt's name with its secret", with(&callback, "state", &format!("{other_id}.{secret}"))),
-        ("its attempt's name with no secret", with(&callback, "state", id)),
-        ("its attempt's name with half the secret", with(&callback, "state", &state[..30])),
+        ("its login state ID with another secret", with(&callback, "state", &format!("{id}.{other_secret}"))),
+        ("another login state ID with its secret", with(&callback, "state", &format!("{other_id}.{secret}"))),
+        ("its login state ID without a secret", with(&callback, "state", id)),
+        ("its login state ID with half the secret", with(&callback, "state", &state[..30])),
     ] {
         siege.refuses(how, (400, "attempt_unknown"), &mut browser, url).await;
     }
     let answer = browser.get(callback).await;
-    assert_eq!(answer.status, 303, "none of that harmed the real attempt: {answer:#?}");
+    assert_eq!(answer.status, 303, "the real login state is unaffected: {answer:#?}");
     siege.stands(13).await;
 }
 
@@ -48,7 +48,7 @@ async fn callback_rejects_state_from_another_browser() {
     let mut busy = Browser::new();
     siege.begin(&mut busy).await;
     siege.refuses("a browser with an attempt of its own", (400, "attempt_unknown"), &mut busy, callback.clone()).await;
-    assert_eq!(browser.get(callback).await.status, 303, "the browser that began it finishes it");
+    assert_eq!(browser.get(callback).await.status, 303, "the browser that started the sign-in completes it");
     siege.stands(2).await;
 }
 
@@ -65,7 +65,7 @@ async fn login_state_is_consumed_once_across_replicas() {
         let mut again = keeps_its_cookies.clone();
         siege.refuses(how, (400, "attempt_used"), &mut again, url).await;
     }
-    assert_eq!(browser.me(&siege.service).await.status, 200, "the first time still counts");
+    assert_eq!(browser.me(&siege.service).await.status, 200, "the first sign-in is still valid");
     siege.stands(2).await;
 }
 
@@ -93,7 +93,7 @@ async fn login_state_expires_after_ten_minutes() {
     let answer = late.get(callback.clone()).await;
     let again = answer.location();
     assert_ne!(parameter(&again, "state"), parameter(&callback, "state"), "started again: {answer:#?}");
-    assert_eq!(siege.world.traces().await, before, "the late answer itself opens no session");
+    assert_eq!(siege.world.traces().await, before, "the late callback opens no session");
     let callback = siege.pick(&late, &again, siege.alice).await;
     siege.world.clock.advance(TimeDelta::minutes(11));
     siege.refuses("after eleven minutes, once more", (400, "attempt_expired"), &mut late, callback).await;
@@ -127,7 +127,7 @@ async fn callback_rejects_duplicate_parameters() {
         siege.refuses(&extra, (400, "duplicate_parameter"), &mut browser, add(&extra)).await;
     }
     let answer = browser.get(add("session_state=x&session_state=y&odd")).await;
-    assert_eq!(answer.status, 303, "what we do not look at may come as it likes: {answer:#?}");
+    assert_eq!(answer.status, 303, "parameters that are not read are ignored: {answer:#?}");
     siege.stands(7).await;
 }
 
@@ -168,8 +168,8 @@ async fn callback_error_text_is_not_shown_or_logged() {
         ("an address in percents", "server_error", "User account eve%40evil.example does not exist"),
         ("a line of a log", "server_error", "x\r\n2026-01-01T00:00:00.000000Z  INFO signed in user_id=1"),
         ("a line end of Unicode", "server_error", "x\u{2028}2026-01-01T00:00:00.000000Z  INFO signed in"),
-        ("letters turned around", "server_error", "x\u{202e}nigol\u{2066}y\u{2069}"),
-        ("colours of a terminal", "server_error", "x\u{1b}[2J\u{1b}]0;eve\u{7}"),
+        ("bidi controls", "server_error", "x\u{202e}nigol\u{2066}y\u{2069}"),
+        ("terminal escapes", "server_error", "x\u{1b}[2J\u{1b}]0;eve\u{7}"),
         ("JSON", "server_error", "\",\"level\":\"ERROR\",\"code\":\"internal"),
         ("HTML", "server_error", "<script src=//evil.example></script>"),
         ("five kilobytes", "server_error", &"x".repeat(5_000)),
@@ -186,7 +186,7 @@ async fn callback_error_text_is_not_shown_or_logged() {
     siege.stands(13).await;
 }
 
-/// The address as the browser knows it, so that another instance can make it its own.
+/// Rewrites the origin to the public one that the browser knows, so that another instance can replace it with its own.
 fn with_public_origin(url: &Url) -> Url {
     let mut url = url.clone();
     url.set_port(Some(1)).unwrap();

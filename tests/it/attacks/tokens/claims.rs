@@ -1,4 +1,4 @@
-//! Claims: whose token it is, for whom, when, and in answer to what.
+//! Claims: subject, audience, times and nonce.
 
 use entra_simulator::IdToken;
 use serde_json::{Value, json};
@@ -156,6 +156,6 @@ async fn rejected_id_token_keeps_the_existing_session() {
     });
     let answer = browser.sign_in(&world.simulator, &service, alice).await;
     assert_eq!((answer.status.as_u16(), answer.code().as_str()), (403, "id_token_version"));
-    assert_eq!(world.traces().await, before, "the session of before, and nothing else");
-    assert_eq!(browser.me(&service).await.status, 200, "who was signed in still is");
+    assert_eq!(world.traces().await, before, "only the previous session");
+    assert_eq!(browser.me(&service).await.status, 200, "the previous session is still valid");
 }

@@ -1,4 +1,4 @@
-//! Tokens whose very text is wrong: what is said twice, what is no token, what is missing.
+//! Malformed tokens: duplicate members, texts that are not tokens, missing parts.
 
 use std::sync::Arc;
 
@@ -66,7 +66,7 @@ async fn id_token_with_duplicate_header_field_is_rejected() {
     siege.stands(6).await;
 }
 
-/// The JSON object with one member more.
+/// The JSON object with one additional member.
 fn twice(object: &str, name: &str, value: &Value, in_front: bool) -> String {
     let member = format!("\"{name}\":{value}");
     let inner = object.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap();

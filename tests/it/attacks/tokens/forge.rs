@@ -1,4 +1,4 @@
-//! A key of the test's own: for tokens which the simulator, writing proper JSON, cannot write.
+//! A signing key of the test, for tokens that the simulator cannot produce because it writes valid JSON.
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
@@ -17,22 +17,22 @@ impl Forge {
         Self(KeyPair::generate(KeySize::Rsa2048).unwrap())
     }
 
-    /// The public key as a member of a key set.
+    /// The public key as an entry of a JWKS.
     pub(super) fn jwk(&self) -> Value {
         // `RSAPublicKey` of 2048 bits with the usual exponent: two headers and a zero, 256 bytes, five bytes.
         let der = self.0.public_key().as_ref();
-        assert_eq!((der.len(), &der[265..]), (270, &[2, 3, 1, 0, 1][..]), "another form of DER than expected");
+        assert_eq!((der.len(), &der[265..]), (270, &[2, 3, 1, 0, 1][..]), "unexpected DER encoding");
         json!({ "kty": "RSA", "use": "sig", "kid": KID, "n": URL_SAFE_NO_PAD.encode(&der[9..265]), "e": "AQAB" })
     }
 
-    /// Entra publishes this key, and no other, until the faults are cleared.
+    /// Makes Entra publish only this key until the faults are cleared.
     pub(super) fn publish(&self, simulator: &EntraSimulator) {
         let keys = json!({ "keys": [self.jwk()] });
         simulator
             .fault(FaultRule::on(Endpoint::Keys, Fault::Status { status: 200, retry_after: None, body: Some(keys) }));
     }
 
-    /// A token whose header and payload are these texts.
+    /// Signs a token with this header and payload.
     pub(super) fn sign(&self, header: &str, payload: &str) -> String {
         let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
         let mut signature = vec![0; self.0.public_modulus_len()];
@@ -40,7 +40,7 @@ impl Forge {
         format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
-    /// The token signed by this key, its header and payload as texts that may be changed.
+    /// Re-signs the token with this key after `change` edits its header and payload texts.
     pub(super) fn rewrite(&self, token: &mut IdToken, change: impl Fn(&mut String, &mut String)) {
         token.header.insert("kid".to_owned(), json!(KID));
         let text = |part: &Map<String, Value>| Value::Object(part.clone()).to_string();

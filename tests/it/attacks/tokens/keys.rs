@@ -1,4 +1,4 @@
-//! Keys that Entra publishes, but not for this: no token is good because some key of the set fits it.
+//! Published keys that are not valid for this token: a matching key in the JWKS is not sufficient.
 
 use std::sync::Arc;
 

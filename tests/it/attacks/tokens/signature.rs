@@ -1,4 +1,4 @@
-//! Signatures: only one of Entra's published keys, under its own name, with RS256.
+//! Signatures: only RS256 with one of Entra's published keys under its own key ID.
 
 use std::sync::Arc;
 
@@ -63,7 +63,7 @@ async fn id_token_with_wrong_kid_alg_or_typ_is_rejected() {
         wrong("no alg", "id_token_malformed", |token| {
             token.header.remove("alg");
         }),
-        wrong("a critical extension that nobody knows", "id_token_malformed", |token| {
+        wrong("an unknown critical extension", "id_token_malformed", |token| {
             token.header.insert("crit".into(), json!(["urn:example:unheard-of"]));
         }),
         wrong("the type of another kind of token", "id_token_malformed", |token| {
@@ -115,8 +115,8 @@ async fn id_token_with_empty_or_foreign_signature_is_rejected() {
         }),
         ("its payload changed after it was signed", "id_token_signature", |token| {
             let parts: Vec<&str> = token.split('.').collect();
-            // The last character of a payload in base64 stands for its closing brace; a blank before it changes nothing
-            // but the bytes.
+            // The last base64 character of the payload encodes its closing brace. A space before the brace changes only
+            // the bytes.
             let payload = String::from_utf8(base64_decode(parts[1])).unwrap();
             let payload = format!("{} }}", payload.strip_suffix('}').unwrap());
             format!("{}.{}.{}", parts[0], base64_encode(&payload), parts[2])

@@ -1,4 +1,4 @@
-//! Tokens of other tenants, and tokens that mix two of them.
+//! Tokens of other tenants, and tokens that mix two tenants.
 
 use entra_simulator::{Endpoint, Fault, FaultRule, IdToken, Signing, TenantId};
 use entraway::config::{Config, Tenant};
@@ -11,10 +11,10 @@ use crate::attacks::Siege;
 use crate::id_token::stranger;
 use crate::support::{LiteLlm, Native, Service, StoreKind, World, tenants};
 
-/// The tenant of all personal accounts.
+/// Tenant of all personal Microsoft accounts.
 const CONSUMERS: &str = "9188040d-6c67-4c5b-b112-36a304b66dad";
 
-/// Has the token claim this tenant and this issuer.
+/// Sets the token's tenant and issuer claims.
 fn claim(token: &mut IdToken, tenant: &str, issuer: &str) {
     token.claims.insert("tid".into(), json!(tenant));
     token.claims.insert("iss".into(), json!(issuer));
@@ -33,7 +33,7 @@ async fn open_endpoint_rejects_tenants_that_are_not_allowed() {
         let (mut browser, callback) = siege.comes_back(mallory).await;
         siege.refuses("a tenant that is not allowed", (403, "tenant_not_allowed"), &mut browser, callback).await;
 
-        // Who is administrator of their own tenant can give anybody any object id there.
+        // An administrator of another tenant can choose any object ID there.
         siege.world.sign_in(&siege.service, siege.alice).await;
         let (alice, theirs) = (siege.alice, partner);
         let pat = siege
@@ -67,7 +67,7 @@ async fn open_endpoint_rejects_tenants_that_are_not_allowed() {
             wrong("the key of personal accounts", "id_token_unknown_key", |token| {
                 token.signing = Signing::PersonalAccountsKey;
             }),
-            // Not even with their own tenant's name: that one is not allowed.
+            // Not even with its own tenant ID: that tenant is not allowed.
             wrong("a personal account", "tenant_not_allowed", move |token| {
                 token.signing = Signing::PersonalAccountsKey;
                 claim(token, CONSUMERS, &personal);
@@ -77,7 +77,7 @@ async fn open_endpoint_rejects_tenants_that_are_not_allowed() {
     }
 }
 
-/// What is recorded of somebody with Alice's id in another tenant is not told as hers, whoever came first.
+/// Records of a user with Alice's object ID in another tenant are never shown as hers, in either order.
 #[rstest]
 #[tokio::test]
 async fn pages_hide_records_of_same_object_id_in_other_tenant(#[values(Native, LiteLlm)] store: StoreKind) {
@@ -96,7 +96,7 @@ async fn pages_hide_records_of_same_object_id_in_other_tenant(#[values(Native, L
         world.service_with(open).await
     };
     let (open, closed) = (service(false).await, service(true).await);
-    // In the other tenant Graph tells lists, too: there is no group in them.
+    // Graph returns lists for the other tenant, too; they contain no group.
     let none = Fault::Status { status: 200, retry_after: None, body: Some(json!({ "value": [] })) };
     let comes = async |service: &Service, code: &str| {
         for list in [Endpoint::AssignedTo, Endpoint::MemberOf] {
@@ -108,10 +108,14 @@ async fn pages_hide_records_of_same_object_id_in_other_tenant(#[values(Native, L
         world.simulator.clear_faults();
     };
     comes(&closed, "no_group").await;
-    assert_eq!(world.readings().await[&alice.to_string()]["tenant_id"], json!(partner), "nobody else has that id yet");
+    assert_eq!(
+        world.readings().await[&alice.to_string()]["tenant_id"],
+        json!(partner),
+        "no other user has that ID yet"
+    );
     let mut browser = world.sign_in(&open, alice).await;
     let hers = world.readings().await;
-    assert_eq!(hers[&alice.to_string()]["tenant_id"], json!(home), "who is let in has the id");
+    assert_eq!(hers[&alice.to_string()]["tenant_id"], json!(home), "the admitted user has the ID");
     let known = json!({ group.to_string(): { "name": "Production LLM Evals", "assigned": true } });
     assert_eq!(hers[&alice.to_string()]["groups"], known);
     let told = browser.me(&open).await.json();
@@ -120,8 +124,8 @@ async fn pages_hide_records_of_same_object_id_in_other_tenant(#[values(Native, L
     comes(&closed, "no_group").await;
 
     assert_eq!(world.refusals().await, ["no_group", "other_tenant", "no_group"]);
-    assert_eq!(world.readings().await, hers, "what is kept of Alice's groups");
-    assert_eq!(browser.me(&open).await.json(), told, "what /api/me tells");
+    assert_eq!(world.readings().await, hers, "the stored groups of Alice");
+    assert_eq!(browser.me(&open).await.json(), told, "the response of /api/me");
     let page = browser.get(open.at("/")).await.body;
     assert!(page.contains("added to Production LLM Evals"), "her own last sync: {page}");
     let syncs = browser.get_json(open.at("/api/syncs")).await.json();
@@ -162,8 +166,8 @@ async fn allowed_email_domain_checks_upn_and_not_email_claim() {
         ("an address within another", "<eve@evil.example>cfo@contoso-sim.example"),
         ("quotes around another address", "\"eve@evil.example\"@contoso-sim.example"),
         ("a comment", "cfo(eve)@contoso-sim.example"),
-        ("letters that nobody sees", "\u{200b}cfo@contoso-sim.example"),
-        ("letters that turn the others around", "\u{202e}ofc@contoso-sim.example"),
+        ("invisible letters", "\u{200b}cfo@contoso-sim.example"),
+        ("bidi controls", "\u{202e}ofc@contoso-sim.example"),
         ("a NUL behind the name", "eve@evil.example\0@contoso-sim.example"),
     ] {
         siege.world.simulator.next_id_token(move |token| {

@@ -1,5 +1,5 @@
-//! Runs the commands of the guides for operators, one page after the other, with `sh` and a real database in which a user
-//! has signed in. Instead of a daemon or a cluster, the real client program reads what would be sent.
+//! Runs the commands of the operator guides in order, with `sh` and a real database in which a user has signed in. The
+//! real client programs validate their input instead of sending it to a daemon or a cluster.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -28,7 +28,7 @@ const PAGES: [&str; 6] = [
 ];
 const DATABASE: &str = "docs/reference/database.md";
 
-/// Replaces `docker`: docker-compose reads what would be asked of compose.
+/// Replaces `docker`: docker-compose validates the compose files.
 const DOCKER: &str = r#"#!/bin/sh
 case "$*" in
 'compose up '*) exec docker-compose --file compose.yaml config --quiet ;;
@@ -37,7 +37,7 @@ case "$*" in
 esac
 "#;
 
-/// Replaces kubectl: it creates objects locally, builds kustomizations, and accepts the commands that wait for a cluster.
+/// Replaces kubectl: creates objects locally, builds kustomizations, and accepts the commands that wait for a cluster.
 const KUBECTL: &str = r#"#!/bin/sh
 case "$*" in
 'apply -k '*) exec "$REAL_KUBECTL" kustomize "$3" ;;
@@ -134,7 +134,7 @@ async fn sessions(pool: &PgPool) -> i64 {
     sqlx::query_scalar("select count(*) from entraway.sessions").fetch_one(pool).await.unwrap()
 }
 
-/// A cluster of its own, since all databases of a cluster share roles.
+/// Has its own cluster, since all databases of a cluster share roles.
 #[tokio::test]
 async fn commands_of_the_guides_work_in_order() {
     let cluster = PrivateCluster::start(Durability::Fast).await.unwrap();
@@ -172,8 +172,8 @@ async fn commands_of_the_guides_work_in_order() {
                     .fetch_one(&world.pool)
                     .await
                     .unwrap();
-            assert_eq!(after, 0, "the dump took the place of what was there");
-            assert_eq!(sessions(&world.pool).await, 0, "sessions of the dump are alive again");
+            assert_eq!(after, 0, "the dump replaced the rows");
+            assert_eq!(sessions(&world.pool).await, 0, "the sessions of the dump are valid again");
             let said = String::from_utf8(ended.stdout).unwrap();
             assert!(said.contains("up to date: nothing to do") && said.contains("1 session revoked"), "{said}");
             world.sign_in(&world.service().await, alice).await;
@@ -182,7 +182,7 @@ async fn commands_of_the_guides_work_in_order() {
     }
     assert!(ran >= 12, "{PAGES:?} have only {ran} blocks of commands");
     for made in ["entraway.dump", "all.dump", "app.pem", "deploy/compose/secrets/database_url"] {
-        assert!(folder.path().join(made).is_file(), "{made} was not made");
+        assert!(folder.path().join(made).is_file(), "{made} was not created");
     }
     assert_eq!(fs::read_to_string(folder.path().join("client_secret")).unwrap(), "abc8Q~old\nabc8Q~new\n");
     assert_installed_unit_starts(&folder.path().join("installed"));

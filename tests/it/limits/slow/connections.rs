@@ -1,4 +1,4 @@
-//! Connections: how long each may keep its place, and how many there may be.
+//! Connections: time limits and the maximum number.
 
 use std::time::{Duration, Instant};
 
@@ -21,12 +21,12 @@ async fn service(world: &World, timeouts: ConnectionTimeouts, connections: usize
     world.patient_service(config, timeouts).await
 }
 
-/// Asks whether the service is alive, which it has to be; gives the answer.
+/// Requests `/healthz`, which must succeed; returns the response.
 async fn ask(stream: &mut TcpStream) -> String {
     stream.write_all(HEALTH).await.unwrap();
     let mut answer = Vec::new();
     while !String::from_utf8_lossy(&answer).contains(ALIVE) {
-        let read = timeout(PATIENCE, stream.read_buf(&mut answer)).await.expect("an answer").unwrap();
+        let read = timeout(PATIENCE, stream.read_buf(&mut answer)).await.expect("a response").unwrap();
         assert!(read > 0, "the connection ended with {}", String::from_utf8_lossy(&answer));
     }
     String::from_utf8(answer).unwrap()
@@ -39,15 +39,15 @@ async fn slow_request_is_closed_after_request_timeout() {
     let begin = Instant::now();
     let mut stream = connect(&service).await;
     stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n").await.unwrap();
-    // Each byte on its own is in time.
+    // Each byte arrives within the limit.
     let trickling = async {
         while stream.write_all(b"a").await.is_ok() {
             sleep(SHORT / 10).await;
         }
     };
-    assert!(timeout(PATIENCE, trickling).await.is_ok(), "a request may trickle in for ever");
-    assert!(begin.elapsed() >= SHORT, "it had its time");
-    // In two parts, but in time.
+    assert!(timeout(PATIENCE, trickling).await.is_ok(), "a slow request is never timed out");
+    assert!(begin.elapsed() >= SHORT, "closed too early");
+    // In two parts, within the limit.
     let mut stream = connect(&service).await;
     stream.write_all(&HEALTH[..10]).await.unwrap();
     stream.write_all(&HEALTH[10..]).await.unwrap();
@@ -65,7 +65,7 @@ async fn idle_connection_is_closed_before_and_after_first_request() {
     let mut idle = connect(&service).await;
     ask(&mut idle).await;
     ask(&mut idle).await;
-    assert_eq!(rest(&mut idle).await, "", "nothing was asked, and nothing said");
+    assert_eq!(rest(&mut idle).await, "", "no request, no response");
 }
 
 #[tokio::test]
@@ -75,7 +75,7 @@ async fn connection_closes_gracefully_at_maximum_lifetime() {
     let mut stream = connect(&service).await;
     let begin = Instant::now();
     while begin.elapsed() < PATIENCE {
-        // The end may come between two requests; what was sent before is answered.
+        // The connection may be closed between two requests; requests sent before are answered.
         if stream.write_all(HEALTH).await.is_err() {
             break;
         }
@@ -89,11 +89,11 @@ async fn connection_closes_gracefully_at_maximum_lifetime() {
         if answer.is_empty() {
             break;
         }
-        assert!(String::from_utf8_lossy(&answer).contains(ALIVE), "half an answer");
+        assert!(String::from_utf8_lossy(&answer).contains(ALIVE), "an incomplete response");
         sleep(SHORT / 30).await;
     }
-    assert!(begin.elapsed() >= SHORT, "it had its time");
-    assert!(begin.elapsed() < PATIENCE, "a connection that is never idle never ends");
+    assert!(begin.elapsed() >= SHORT, "closed too early");
+    assert!(begin.elapsed() < PATIENCE, "a busy connection is never closed");
 }
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn connection_is_closed_when_client_stops_reading() {
     let world = World::new().await;
     let timeouts = ConnectionTimeouts { request: LONG, connection: Duration::from_secs(4), last: SHORT };
     let service = service(&world, timeouts, 1).await;
-    // A client with little room for answers.
+    // A client with a small receive buffer.
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4_096).unwrap();
     let url = service.at("/");
@@ -115,9 +115,9 @@ async fn connection_is_closed_when_client_stops_reading() {
             Err(_) => break Ok(()),
         }
     };
-    stuck.expect("the answers fit into somebody's buffers: ask for more of them");
+    stuck.expect("the responses fit into the socket buffers: send more requests");
     let next = raw(&service, "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
-    assert_eq!(status(&next), 200, "the only place is free again");
+    assert_eq!(status(&next), 200, "the only connection slot is free again");
 }
 
 #[tokio::test]
@@ -130,10 +130,10 @@ async fn connection_over_limit_waits_for_free_slot() {
     let mut third = connect(&service).await;
     third.write_all(HEALTH).await.unwrap();
     let mut answer = Vec::new();
-    assert!(timeout(SHORT, third.read_buf(&mut answer)).await.is_err(), "it was answered: {answer:?}");
+    assert!(timeout(SHORT, third.read_buf(&mut answer)).await.is_err(), "a response was sent: {answer:?}");
     ask(&mut first).await;
     drop(second);
-    timeout(PATIENCE, third.read_buf(&mut answer)).await.expect("a place became free").unwrap();
+    timeout(PATIENCE, third.read_buf(&mut answer)).await.expect("a connection slot became free").unwrap();
     assert_eq!(status(&String::from_utf8_lossy(&answer)), 200);
 }
 
@@ -142,7 +142,7 @@ async fn signin_succeeds_with_connection_limit_of_one() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = service(&world, ConnectionTimeouts::default(), 1).await;
-    // A browser opens a connection for each request here, and there is room for one at a time.
+    // This browser opens one connection per request, and the limit is one.
     let mut browser = Browser::new();
     let answer = browser.sign_in(&world.simulator, &service, alice).await;
     assert_eq!(answer.status, 303, "{answer:#?}");

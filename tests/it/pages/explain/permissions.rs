@@ -1,4 +1,4 @@
-//! Who may see it: the person themself, and operators.
+//! Access to the explanation: the user and operators.
 
 use entraway::domain::StoreKind;
 use rstest::rstest;
@@ -31,7 +31,7 @@ async fn explain_is_visible_to_the_user_and_operators_only(#[values(Native, Lite
         let hers = alice_at.get_json(of(&erin)).await;
         assert_eq!(hers.status, 404, "Alice of Erin: {hers:#?}");
         let nobody = alice_at.get_json(of(&"00000000-0000-0000-0000-000000000001")).await;
-        assert_eq!((nobody.status, nobody.code()), (hers.status, hers.code()), "of nobody: {nobody:#?}");
+        assert_eq!((nobody.status, nobody.code()), (hers.status, hers.code()), "an unknown user: {nobody:#?}");
         for unknown in ["00000000-0000-0000-0000-000000000001", "a%00b", "%20", "x"] {
             let nobody = scene.operator.get_json(of(&unknown)).await;
             assert_eq!(nobody.status, 404, "{unknown}: {nobody:#?}");
@@ -60,6 +60,6 @@ async fn explain_does_not_reveal_team_existence_to_users(#[values(Native, LiteLl
         let answer = browser.get_json(with_team(url.clone(), team)).await.json();
         findings.push(answer["answer"]["findings"].clone());
     }
-    assert_eq!((&findings[0], &findings[2]), (&findings[1], &findings[1]), "the answers tell a team that is there");
+    assert_eq!((&findings[0], &findings[2]), (&findings[1], &findings[1]), "the answers reveal an existing team");
     assert_eq!(findings[0][0]["case"], "not_among_groups");
 }

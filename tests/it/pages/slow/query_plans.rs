@@ -1,5 +1,5 @@
-//! Lists stay fast: on generated data, Postgres' own plans of the statements that pages really run, written to its log by
-//! `auto_explain` while they run. No large table is read as a whole, and no page reads many rows more than it shows.
+//! Query plans of lists on generated data, as logged by `auto_explain` while the pages run. No large table is scanned,
+//! and no page reads many more rows than it shows.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::support::{LiteLlm, Native, World, cluster};
 
 const INDEXES: &str = include_str!("../../../../docs/litellm-indexes.sql");
 
-/// 20,000 organizations with a team each, 100,000 people, one of the teams with half of them, and 100,000 sync records.
+/// 20,000 organizations with a team each, 100,000 users, half of them in one team, and 100,000 sync records.
 const FILL_NATIVE: &str = "
     insert into entraway.organizations (organization_id, organization_alias, created_at)
     select 'g' || n, 'Group ' || md5(n::text), timestamp '2020-01-01' + n * interval '1 minute'
@@ -29,7 +29,7 @@ const FILL_NATIVE: &str = "
     insert into entraway.organization_members (user_id, organization_id, created_at)
     select user_id, team_id, created_at from entraway.team_members where team_id ~ '^g';";
 
-/// The same, with the roster of the large team in all three places.
+/// The same, with the large team's members in all three columns.
 const FILL_LITELLM: &str = r#"
     insert into public."LiteLLM_BudgetTable" (budget_id, created_by, updated_by) values ('b', 'x', 'x');
     insert into public."LiteLLM_OrganizationTable"
@@ -63,7 +63,7 @@ const FILL_SYNCS: &str = "
            1, 1, case when n % 50 = 0 then array['g' || n % 20000 + 1] else '{}' end
     from generate_series(1, 100000) n;";
 
-/// Which tables are large here.
+/// The large tables.
 const LARGE: [&str; 12] = [
     "organizations",
     "teams",
@@ -79,7 +79,7 @@ const LARGE: [&str; 12] = [
     "litellm_users",
 ];
 
-/// A page has 50 rows; what they are joined with, and what a search of one word finds, comes on top.
+/// A page has 50 rows; joined rows and the matches of a one-word search come on top.
 const MOST_ROWS: f64 = 1_500.0;
 
 #[tokio::test]
@@ -93,19 +93,19 @@ async fn native_pages_scan_no_large_table() {
 #[tokio::test]
 async fn litellm_pages_scan_no_large_table_with_documented_indexes() {
     let mut cast = Cast::of(LiteLlm).await;
-    // Each statement of the script by itself: it cannot be run in a transaction.
+    // Runs each statement on its own, because the script cannot run in a transaction.
     let script: String = INDEXES.lines().filter(|line| !line.starts_with("--")).collect::<Vec<_>>().join("\n");
     for statement in script.split(';').filter(|statement| !statement.trim().is_empty()) {
         sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&cast.world.pool).await.unwrap();
     }
     fill(&cast.world, &[FILL_LITELLM, FILL_SYNCS]).await;
     let mut findings = look_at_everything(&mut cast).await;
-    // A roster is one value in LiteLLM's own tables, which has to be read as a whole.
+    // In LiteLLM's tables a roster is one value, which must be read as a whole.
     findings.retain(|finding| !(finding.starts_with("/teams/g1") && finding.contains("jsonb_array_elements")));
     assert!(findings.is_empty(), "{}", findings.join("\n"));
 }
 
-/// The look for trouble finds it, where there is some.
+/// The check finds a missing index.
 #[tokio::test]
 async fn plan_check_detects_missing_litellm_indexes() {
     let mut cast = Cast::of(LiteLlm).await;
@@ -121,7 +121,7 @@ async fn fill(world: &World, scripts: &[&'static str]) {
         sqlx::raw_sql(*script).execute(&world.pool).await.unwrap();
     }
     sqlx::raw_sql("analyze").execute(&world.pool).await.unwrap();
-    // For connections that begin from now on; those of the service are ended.
+    // Applies to new connections; the service's are terminated.
     let database = &world.database_name;
     for setting in [
         "session_preload_libraries = 'auto_explain'",
@@ -169,7 +169,7 @@ async fn look_at_everything(cast: &mut Cast) -> Vec<String> {
     ] {
         findings.extend(look(&mut cast.ada, &cast.service, &cast.world, path).await);
         if ["/teams", "/people", "/teams?sort=newest", "/teams/g1", "/syncs"].contains(&path) {
-            // A page further on.
+            // The next page.
             let body = cast.ada.json(&cast.service, &format!("/api{path}")).await;
             let and = if path.contains('?') { '&' } else { '?' };
             let next = format!("{path}{and}after={}", body["next"].as_str().expect("a next page"));
@@ -184,11 +184,11 @@ async fn look_at_everything(cast: &mut Cast) -> Vec<String> {
     findings
 }
 
-/// Opens a page and reads its statements' plans in the log.
+/// Opens a page and reads the plans of its statements in the log.
 async fn look(actor: &mut Actor, service: &crate::support::Service, world: &World, path: &str) -> Vec<String> {
     let log = cluster().await.folder().join("log");
     let begin = std::fs::metadata(&log).unwrap().len();
-    // The first answer after the connections were ended may be an error.
+    // The first response after the connections were terminated may be an error.
     let mut answer = actor.get(service, path).await;
     for _ in 0..20 {
         if answer.status == 200 {
@@ -219,13 +219,13 @@ async fn look(actor: &mut Actor, service: &crate::support::Service, world: &Worl
     findings
 }
 
-/// Another test may look at its own database at the same time.
+/// Another test may query its own database at the same time.
 fn is_ours(plan: &Value, world: &World) -> bool {
     let text = plan["Query Text"].as_str().unwrap_or_default();
     (world.kind == LiteLlm) == text.contains("LiteLLM_") || text.contains("entraway.sync_runs r where")
 }
 
-/// The plans in a piece of Postgres' log: JSON below a line that ends with `plan:`, each line with a tab before it.
+/// The plans in an excerpt of Postgres' log: JSON below a line that ends with `plan:`, indented with tabs.
 fn plans_in(log: &str) -> Vec<Value> {
     let pieces = log.split(" plan:\n").skip(1);
     let json = |piece: &str| piece.lines().take_while(|line| line.starts_with('\t')).collect::<Vec<_>>().join("\n");

@@ -1,5 +1,4 @@
-//! Another program's migrations run as Prisma would run them, LiteLLM's own among them; where that fails, the error
-//! says which file or what to do.
+//! Migrations of another program run as Prisma would run them, including LiteLLM's. Errors name the file or the fix.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +6,7 @@ use std::path::{Path, PathBuf};
 use pg_sandbox::{ClusterError, Durability, PrivateCluster, litellm_migrations};
 use sqlx::{Connection, PgConnection};
 
-/// How many are in the package that script/litellm-schema.txt pins.
+/// Number of migrations in the package that script/litellm-schema.txt pins.
 const OF_LITELLM: usize = 220;
 
 #[tokio::test]
@@ -16,9 +15,9 @@ async fn litellm_migrations_create_its_tables() {
     cluster.create_database("litellm", None).await.unwrap();
     let applied = cluster.apply_migrations("litellm", &litellm_migrations()).await;
     let applied = applied.unwrap_or_else(|error| panic!("{error}: {error:?}"));
-    assert_eq!(applied, OF_LITELLM, "a new pin in script/litellm-schema.txt? Then change the number in this test");
+    assert_eq!(applied, OF_LITELLM, "if script/litellm-schema.txt has a new pin, update the number in this test");
 
-    // As the tests of each database get it, since a copy takes a third of the time.
+    // A copy, as the tests use, because it takes a third of the time.
     cluster.create_database("copy", Some("litellm")).await.unwrap();
     let kind: String = sqlx::query_scalar(
         "select data_type from information_schema.columns where table_schema = 'public' \
@@ -35,13 +34,13 @@ async fn migrations_run_in_bytewise_name_order() {
     let cluster = PrivateCluster::start(Durability::Fast).await.unwrap();
     cluster.create_database("ordered", None).await.unwrap();
     let folder = Folder::new("order");
-    // A locale would put "a" before "B", and pass over the space and the underscore.
+    // A locale would sort "a" before "B" and ignore the space and the underscore.
     let names = ["20250101_B", "20250101_a b", "20250101_a_b", "20250101_ab", "20250101_é"];
     for name in names.iter().rev() {
         folder.migration(name, &format!("insert into ran (name) values ('{name}');"));
     }
     folder.migration("2024_first", "create table ran (place serial, name text); insert into ran (name) values ('');");
-    // By itself, since it may not be in a transaction.
+    // Alone in its file, because it cannot run in a transaction.
     folder.migration("2026_last", "-- an index\ncreate index concurrently ran_name on ran (name);");
     fs::write(folder.path.join("migration_lock.toml"), "provider = \"postgresql\"").unwrap();
 
@@ -51,10 +50,7 @@ async fn migrations_run_in_bytewise_name_order() {
         .fetch_all(&mut connect(&cluster, "ordered").await)
         .await
         .unwrap();
-    assert_eq!(
-        ran, names,
-        "the order is not that of the bytes, see `migrations` in crates/pg-sandbox/src/migrations.rs"
-    );
+    assert_eq!(ran, names, "the order is not the byte order, see `migrations` in crates/pg-sandbox/src/migrations.rs");
 }
 
 #[tokio::test]
@@ -80,7 +76,7 @@ async fn failed_migration_names_file_or_remedy() {
         .fetch_all(&mut connect(&cluster, "postgres").await)
         .await
         .unwrap();
-    assert_eq!(tables, ["good"], "a file is a transaction, and the first that is refused is the last that is tried");
+    assert_eq!(tables, ["good"], "each file is a transaction, and the first failure stops the run");
 
     fs::remove_dir_all(folder.path.join("1 good")).unwrap();
     fs::remove_file(folder.path.join("2 broken/migration.sql")).unwrap();
@@ -117,7 +113,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // A failed test shall say why it failed.
+        // Ignoring errors keeps the reason of a failed test visible.
         let _ = fs::remove_dir_all(&self.path);
     }
 }

@@ -1,4 +1,4 @@
-//! Many people at once, at two instances of the service over one database: each thing is made once, and nobody is lost.
+//! Concurrent sign-ins at two instances with one database: each row is created once, and no membership is lost.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,15 +11,15 @@ use tokio::task::JoinSet;
 use crate::support::{Answer, Browser, LiteLlm, Native, Service, StoreKind, World};
 use crate::sync::support::{ids, many_assigned, person};
 
-/// Two instances with an app and a pool each.
+/// Two instances, each with its own app and pool.
 async fn two_instances(world: &World) -> [Arc<Service>; 2] {
     let instances = [Arc::new(world.service().await), Arc::new(world.service().await)];
     assert!(!Arc::ptr_eq(&instances[0].app, &instances[1].app), "two instances are two apps");
-    assert_ne!(instances[0].at("/"), instances[1].at("/"), "and two addresses");
+    assert_ne!(instances[0].at("/"), instances[1].at("/"), "two instances have two addresses");
     instances
 }
 
-/// Brings everybody to the callback, by turns at either instance, and then lets all of them in at the same moment.
+/// Brings all users to the callback, alternating between the instances, and completes all sign-ins at once.
 async fn all_at_once(world: &World, instances: &[Arc<Service>; 2], people: &[ObjectId]) -> Vec<Answer> {
     let mut callbacks = Vec::new();
     for (n, person) in people.iter().enumerate() {
@@ -47,13 +47,13 @@ async fn runs(world: &World) -> Vec<Value> {
     sqlx::query_scalar("select to_jsonb(r) from entraway.sync_runs r").fetch_all(&world.pool).await.unwrap()
 }
 
-/// The ids that a column of the records lists, over all of them.
+/// The IDs in a column of all records.
 fn listed<'a>(runs: &'a [Value], column: &str) -> Vec<&'a str> {
     let each = |run: &'a Value| run[column].as_array().unwrap().iter().map(|id| id.as_str().unwrap());
     runs.iter().flat_map(each).collect()
 }
 
-/// Fifty people, each in five of forty groups.
+/// Fifty users, each in five of forty groups.
 fn company(world: &World) -> (Vec<GroupId>, Vec<(ObjectId, Vec<GroupId>)>) {
     let groups = many_assigned(world, 40);
     let employee = |n: usize| {
@@ -81,7 +81,7 @@ async fn concurrent_signins_create_each_group_once(#[values(Native, LiteLlm)] st
         .fetch_one(&world.pool)
         .await
         .unwrap();
-        assert!(connections > 5, "each instance has a pool of five, and {connections} are more than one pool's");
+        assert!(connections > 5, "each instance has a pool of five, so {connections} connections must exceed one pool");
         let rows = world.rows().await;
         assert_eq!(rows.organizations.keys().cloned().collect::<Vec<_>>(), ids(&groups), "round {round}");
         assert_eq!(rows.teams.keys().cloned().collect::<Vec<_>>(), ids(&groups), "round {round}");
@@ -103,7 +103,7 @@ async fn concurrent_signins_create_each_group_once(#[values(Native, LiteLlm)] st
 
         let before = world.versions().await;
         assert_all_in(&all_at_once(&world, &instances, &everybody).await);
-        assert_eq!(world.versions().await, before, "when all of them come again there is nothing to write");
+        assert_eq!(world.versions().await, before, "repeated sign-ins have nothing to write");
     }
 }
 
@@ -125,8 +125,8 @@ async fn concurrent_signins_of_one_user_create_one_user_row(#[values(Native, Lit
         assert_eq!(world.sessions_and_runs().await, (10, 10));
         let runs = runs(&world).await;
         let creators = runs.iter().filter(|run| run["user_created"] == true).count();
-        assert_eq!(creators, 1, "one of them made the user");
-        assert_eq!(listed(&runs, "teams_joined").len(), 5, "each membership was made once");
+        assert_eq!(creators, 1, "one of them created the user");
+        assert_eq!(listed(&runs, "teams_joined").len(), 5, "each membership was created once");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Somebody deletes rows with psql in the very moment of a sign-in: it succeeds, and what is missing is made again.
+//! Rows are deleted with psql during a sign-in: it succeeds, and missing rows are created again.
 //!
 //! Each test holds the sign-in at a lock, so that the deletion falls exactly between two of its steps.
 
@@ -19,7 +19,7 @@ use crate::support::sql_fixtures::{
 use crate::support::{Answer, Browser, LiteLlm, Native, Service, StoreKind, World};
 use crate::sync::support::{assigned, give_roles, ids, many_assigned, organization_by_hand, person, until_it_waits};
 
-/// Signs the person in while `transaction` holds what the sign-in needs; `meanwhile` runs in it before it is committed.
+/// Signs the user in while `transaction` holds a lock that the sign-in needs. Runs `meanwhile` in it before the commit.
 async fn held(
     world: &World,
     service: &Service,
@@ -39,7 +39,7 @@ async fn held(
     sign_in.await.unwrap()
 }
 
-/// A transaction in which a statement was executed already.
+/// A transaction in which a statement was executed.
 async fn transaction(world: &World, deed: impl Into<Deed>, id: &dyn ToString) -> PgTransaction<'static> {
     let mut transaction = world.pool.begin().await.unwrap();
     world.by_hand_on(&mut *transaction, deed, &[id]).await;
@@ -48,7 +48,7 @@ async fn transaction(world: &World, deed: impl Into<Deed>, id: &dyn ToString) ->
 
 const PERSONS_LOCK: &str = "select pg_advisory_xact_lock(hashtext('entraway.person'), hashtext($1))";
 
-/// A group whose organization and team exist, because Bob signed in, and Alice, who has not been here yet.
+/// A group whose organization and team exist, because Bob signed in, and Alice, who has not signed in yet.
 async fn scene(store: StoreKind) -> (World, Service, GroupId, ObjectId) {
     let world = World::of(store).await;
     let [group] = assigned(&world, ["Research"]);
@@ -140,10 +140,10 @@ async fn manual_membership_created_concurrently_is_kept(#[values(Native, LiteLlm
     let member = &rows.team_members[&format!("{alice}/{group}")];
     assert_eq!((&member["role"], &member["source"]), (&json!("admin"), &json!("manual")));
     assert_eq!(rows.users[&alice.to_string()]["user_role"], "proxy_admin");
-    assert_eq!(rows.organizations_of(alice), ids(&[group]), "and what was missing is written");
+    assert_eq!(rows.organizations_of(alice), ids(&[group]), "missing rows are created");
 }
 
-/// The record tells what was left alone when the rows were written, not what was seen before the locks.
+/// The record reports rows that were left alone when rows were written, not what was read before the locks.
 #[rstest]
 #[tokio::test]
 async fn manual_change_during_sync_is_noted_in_record(#[values(Native, LiteLlm)] store: StoreKind) {
@@ -164,7 +164,7 @@ async fn manual_change_during_sync_is_noted_in_record(#[values(Native, LiteLlm)]
     );
 }
 
-/// Deletes about half of all teams and organizations, three times; a sign-in can lose no more than three races to it.
+/// Deletes about half of all teams and organizations, three times. A sign-in can lose at most three races to it.
 async fn vandalize(pool: sqlx::PgPool, deeds: [String; 3], gives_way: &'static [&'static str]) {
     for sql in deeds {
         tokio::time::sleep(Duration::from_millis(15)).await;
@@ -185,10 +185,10 @@ async fn signins_succeed_while_rows_are_deleted_at_random(#[values(Native, LiteL
     for round in 1..=4 {
         let deeds = [DELETE_SOME_TEAMS, DELETE_SOME_ORGANIZATIONS, DELETE_SOME_TEAMS_AND_ORGANIZATIONS];
         let deeds = deeds.map(|deed| world.statement(deed));
-        // Where they meet a sign-in in a deadlock, Postgres may choose them as those who have to give way.
+        // In a deadlock with a sign-in, Postgres may cancel this transaction.
         let gives_way: &[&str] = match store {
             Native => &["40P01"],
-            // There no organization goes that somebody is joining: the foreign keys do not delete its members.
+            // An organization is not deleted while a user is being added: the foreign keys do not cascade.
             LiteLlm => &["40P01", "23001", "23503"],
         };
         let vandal = tokio::spawn(vandalize(world.pool.clone(), deeds, gives_way));
@@ -208,7 +208,7 @@ async fn signins_succeed_while_rows_are_deleted_at_random(#[values(Native, LiteL
     }
     let rows = world.rows().await;
     for person in &people {
-        assert_eq!(rows.teams_of(*person), ids(&groups), "once it is quiet, one sign-in makes good");
+        assert_eq!(rows.teams_of(*person), ids(&groups), "afterwards one sign-in repairs everything");
         assert_eq!(rows.organizations_of(*person), ids(&groups));
     }
 }

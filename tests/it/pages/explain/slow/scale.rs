@@ -1,5 +1,5 @@
-//! In a large database: everything is found by a key or an index, in one statement, and one more for a team that is asked
-//! about. Counted is what Postgres touched, in pages of 8 kB.
+//! A large database: everything is found by a key or an index, in one statement, and one more if a team is asked about.
+//! The cost is the number of 8 kB pages that Postgres touched.
 
 use entraway::domain::StoreKind;
 use rstest::rstest;
@@ -9,10 +9,10 @@ use super::super::Scene;
 use crate::support::scene::{assigned, person};
 use crate::support::{LiteLlm, Native, cluster};
 
-/// Whoever reads one of the tables from end to end touches more than this.
+/// A sequential scan of any of the tables touches more pages than this.
 const MOST: i64 = 180;
 
-/// Teams, organizations, people with a membership of each, and what is kept of their sign-ins.
+/// Teams, organizations, users with a membership of each, and the records of their sign-ins.
 const MANY_NATIVE: &str = "insert into entraway.organizations (organization_id, organization_alias)
             select 'o' || n, 'Organization ' || n || repeat('x', 150) from generate_series(1, 30000) n;
         insert into entraway.teams (team_id, team_alias, organization_id)
@@ -73,7 +73,7 @@ const MANY_LITELLM: &str = r#"insert into public."LiteLLM_BudgetTable" (budget_i
 async fn explain_reads_no_large_table_in_full(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut scene = Scene::new(store).await;
     if store == LiteLlm {
-        // As docs/litellm-indexes.sql has it; before there are rows that change, whose older versions would have it wait.
+        // As in docs/litellm-indexes.sql. Created before rows change, because it would have to wait for older versions.
         let index = r#"create index on public."LiteLLM_TeamTable" (lower(coalesce(team_alias, team_id)), team_id)"#;
         scene.world.sql(index).await;
     }
@@ -83,7 +83,7 @@ async fn explain_reads_no_large_table_in_full(#[values(Native, LiteLlm)] store: 
     scene.world.sql(if store == Native { MANY_NATIVE } else { MANY_LITELLM }).await;
     scene.world.statements().await;
 
-    // More often than it takes until Postgres makes one plan for all.
+    // Often enough for Postgres to switch to a generic plan.
     for _ in 0..7 {
         let report = scene.explain(&alice, "Team 7").await;
         assert_eq!(report["memberships"].as_array().unwrap().len(), 4, "{report:#}");
