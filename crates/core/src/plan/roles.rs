@@ -12,7 +12,7 @@ pub(super) struct Roles {
     pub(super) granted: GrantedRoles,
     /// Role in the row afterwards. A text, because a role set by hand may be any.
     pub(super) row: String,
-    /// Role in organizations: the granted one, else the default, whatever is set by hand in the row.
+    /// Role in organizations: the granted one, otherwise the default. A role set by hand in the row does not count.
     pub(super) in_organizations: UserRole,
     /// Entra granted a role before and grants none now, and the row has another role that was set by hand.
     keeps_manual_role: bool,

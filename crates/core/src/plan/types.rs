@@ -185,7 +185,7 @@ pub enum UserChange {
 pub struct NewUser {
     pub email: Option<Email>,
     pub alias: Option<String>,
-    /// Role as the row says it; never `org_admin` in a LiteLLM database.
+    /// Role in the row; never `org_admin` in a LiteLLM database.
     pub role: UserRole,
     pub granted: GrantedRoles,
     pub models: Vec<String>,
