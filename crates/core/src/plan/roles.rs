@@ -99,7 +99,7 @@ fn stored_roles(user: &CurrentUserRow) -> BTreeSet<&str> {
     user.offered_roles.iter().chain(&user.sso_role).map(String::as_str).collect()
 }
 
-/// The role that a row and the granted role mean together: a LiteLLM row cannot say `org_admin` itself.
+/// The role that results from a row and the granted role: a LiteLLM row cannot contain `org_admin`.
 fn effective_role<'a>(row: Option<&'a str>, granted: Option<&'a str>, store: StoreKind) -> Option<&'a str> {
     let admin = UserRole::OrgAdmin;
     if row == Some(admin.in_row(store).as_str()) && granted == Some(admin.as_str()) { granted } else { row }
