@@ -1,4 +1,4 @@
-//! How long `serve` takes until `/readyz` reports ready.
+//! Time from the start of `serve` until `/readyz` reports ready.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ pub(crate) async fn run(cluster: &PrivateCluster) -> anyhow::Result<String> {
     let entra = Simulator::start(Scene { people: 1, groups: 1, in_groups: 1, operator: false })?;
     let (folder, client) = (Folder::new()?, client()?);
     let mut times = Vec::new();
-    // The first one makes the tables.
+    // The first run migrates the database and is not measured.
     for _ in 0..=RUNS {
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let config = service::config(&cluster.url("begin"), StoreKind::Native, &entra.facts, port);

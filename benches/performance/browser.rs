@@ -1,4 +1,4 @@
-//! Browsers that sign people in.
+//! Browsers that sign users in.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,15 +13,15 @@ use tokio::task::JoinSet;
 use crate::service::{PUBLIC_URL, Service};
 use crate::simulator::Simulator;
 
-/// One sign-in that went well.
+/// A successful sign-in.
 pub(crate) struct SignIn {
-    /// What the session's cookie sends.
+    /// The session cookie as a request sends it.
     pub(crate) cookie: String,
-    /// From the return to the answer that opens the session.
+    /// Time from the callback request to the response with the session.
     pub(crate) callback: Duration,
 }
 
-/// The whole way of one browser: begin, pick, come back.
+/// Runs a whole sign-in: start, account picker, callback.
 pub(crate) async fn sign_in(entra: &Simulator, service: &Service, person: ObjectId) -> anyhow::Result<SignIn> {
     let client = service.client();
     let begun = client.get(format!("{}/sso/login", service.url())).send().await?;
@@ -31,12 +31,12 @@ pub(crate) async fn sign_in(entra: &Simulator, service: &Service, person: Object
     let came_back = Instant::now();
     let done = client.get(address).header(COOKIE, cookie).send().await?;
     let callback = came_back.elapsed();
-    ensure!(done.status() == 303, "a sign-in ended with {}", done.status());
+    ensure!(done.status() == 303, "sign-in returned {}", done.status());
     let session = cookies(&done).find(|cookie| cookie.starts_with("entraway="));
     Ok(SignIn { cookie: session.context("no session")?, callback })
 }
 
-/// Each as it is sent back.
+/// The cookies that a response sets, in the form of a request's `Cookie` header.
 pub(crate) fn cookies(response: &Response) -> impl Iterator<Item = String> {
     let lines = response.headers().get_all(SET_COOKIE).iter();
     lines.filter_map(|cookie| Some(cookie.to_str().ok()?.split(';').next()?.to_owned()))
@@ -46,19 +46,19 @@ pub(crate) fn location(response: &Response) -> anyhow::Result<&str> {
     Ok(response.headers().get(LOCATION).context("no redirect")?.to_str()?)
 }
 
-/// A client that follows no redirect.
+/// A client that does not follow redirects.
 pub(crate) fn client() -> anyhow::Result<Client> {
     Ok(Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build()?)
 }
 
-/// What a storm of sign-ins gave.
+/// Results of a storm of sign-ins.
 pub(crate) struct Storm {
     pub(crate) a_second: f64,
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
 }
 
-/// Signs people in, one after another, so many at a time.
+/// Runs sign-ins with a limit of concurrent ones.
 pub(crate) async fn storm(
     entra: &Arc<Simulator>,
     service: &Arc<Service>,
@@ -100,7 +100,7 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     share(values, 0.5)
 }
 
-/// What this share of the values is below.
+/// The given quantile of the values.
 pub(crate) fn share(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

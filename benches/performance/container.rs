@@ -1,4 +1,4 @@
-//! The size of the image, and whether it works: the output of `script/image-test`.
+//! Size and function of the container image: the output of `script/image-test`.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -10,7 +10,7 @@ pub(crate) async fn run() -> anyhow::Result<String> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("script/image-test");
     let output = Command::new(&script).stderr(Stdio::inherit()).output().await?;
     let said = String::from_utf8_lossy(&output.stdout);
-    ensure!(output.status.success(), "script/image-test ended with {}:\n{said}", output.status);
+    ensure!(output.status.success(), "script/image-test failed with {}:\n{said}", output.status);
     let size = |what: &str| {
         let line = said.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(": "));
         line.with_context(|| format!("script/image-test does not print the size of {what}:\n{said}"))

@@ -1,4 +1,4 @@
-//! `/auth/verify` for somebody who is remembered: beside a bare route of the same process, Apache with
+//! `/auth/verify` with a cached session, compared with a bare route of the same process, with Apache and
 //! `mod_auth_openidc`, and behind nginx.
 pub(crate) mod beside;
 mod cold;

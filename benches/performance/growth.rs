@@ -1,4 +1,4 @@
-//! The same sign-ins over a small database and a large one.
+//! The same sign-ins with a small and a large database.
 
 use std::fmt::Write as _;
 
@@ -16,10 +16,10 @@ use crate::simulator::{Scene, Simulator};
 
 const GROUPS: usize = 10;
 const RUNS: usize = 15;
-/// Those of the beginning, those of the first round, and those of the second.
+/// Users of the warm-up and of two measurements.
 const SCENE: Scene = Scene { people: RUNS * 3, groups: GROUPS, in_groups: GROUPS, operator: false };
 
-/// Alive, of all people, last used some hours ago. The indexes are made afterwards, which takes a tenth of the time.
+/// Active sessions of all users, last used some hours ago. Creating the indexes afterwards takes a tenth of the time.
 const SESSIONS: &str = "do $$
     declare
         indexes text[] := array(select indexdef from pg_indexes where schemaname = 'entraway' and tablename = 'sessions'
@@ -59,7 +59,7 @@ const MEMBERS: [(StoreKind, &str); 2] = [
     ),
 ];
 
-/// A database that was filled, and the service in front of it.
+/// A filled database and its service.
 struct Filled {
     store: StoreKind,
     database: String,
@@ -68,14 +68,14 @@ struct Filled {
     pool: PgPool,
 }
 
-/// Of one kind of sign-in.
+/// Measurements of one kind of sign-in.
 #[derive(Default)]
 struct Kind {
     statements: i64,
     own_ms: Vec<f64>,
 }
 
-/// Its first sign-ins and its repeats.
+/// First sign-ins and repeats.
 type Kinds = [Kind; 2];
 
 pub(crate) async fn run(cluster: &PrivateCluster) -> anyhow::Result<String> {
@@ -90,7 +90,7 @@ pub(crate) async fn run(cluster: &PrivateCluster) -> anyhow::Result<String> {
     for store in [StoreKind::Native, StoreKind::LiteLlm] {
         let small = Filled::new(cluster, store, 10, 1_000, 1_000).await?;
         let large = Filled::new(cluster, store, 100_000, 1_000_000, 10_000_000).await?;
-        // Makes the teams, and lets statements be prepared and caches be filled.
+        // Warm-up: creates the teams, prepares statements and fills caches.
         by_turns(&small, &large, 0).await?;
         let before = by_turns(&small, &large, 1).await?;
         large.enlarge_a_team().await?;
@@ -115,7 +115,7 @@ pub(crate) async fn run(cluster: &PrivateCluster) -> anyhow::Result<String> {
     Ok(page)
 }
 
-/// Somebody at the one, somebody at the other, until all of this part of the people were at both; twice.
+/// Signs all users of this part in, alternately with the two databases; twice.
 async fn by_turns(small: &Filled, large: &Filled, part: usize) -> anyhow::Result<[Kinds; 2]> {
     let mut kinds = <[Kinds; 2]>::default();
     for kind in 0..2 {
@@ -147,7 +147,7 @@ impl Filled {
         Ok(filled)
     }
 
-    /// Postgres knows its tables, and does not write them to the disk while others are measured.
+    /// Updates statistics and writes a checkpoint, so that Postgres does neither during a measurement.
     async fn settle(&self) -> anyhow::Result<()> {
         sqlx::raw_sql("vacuum analyze").execute(&self.pool).await?;
         sqlx::raw_sql("checkpoint").execute(&self.pool).await?;

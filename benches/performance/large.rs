@@ -1,10 +1,10 @@
-//! Databases of any size, in either store.
+//! Databases of a given size for either store.
 
 use anyhow::Context as _;
 use entraway::domain::StoreKind;
 use sqlx::{AssertSqlSafe, PgPool};
 
-/// Alphabetical and temporal order have nothing to do with each other, and names nothing with ids.
+/// Test data. Alphabetical order is unrelated to creation order, and names to IDs.
 const FILL: [(StoreKind, &str); 2] = [
     (
         StoreKind::Native,
@@ -53,8 +53,8 @@ const FILL: [(StoreKind, &str); 2] = [
     ),
 ];
 
-/// Makes so many teams, each in its organization, and so many people with a membership of each kind. A fifth of the people in
-/// the native store are in one team; where there are LiteLLM's tables, with the indexes of `docs/litellm-indexes.sql`.
+/// Creates teams, each with an organization, and users with one membership of each kind. In the native store, a fifth
+/// of the users are in one team. LiteLLM's tables get the indexes of `docs/litellm-indexes.sql`.
 pub(crate) async fn fill(pool: &PgPool, store: StoreKind, teams: usize, people: usize) -> anyhow::Result<()> {
     let (_, sql) = FILL.into_iter().find(|(kind, _)| *kind == store).context("a store without data")?;
     let sql = sql.replace("PEOPLE", &people.to_string()).replace("TEAMS", &teams.to_string());

@@ -1,5 +1,5 @@
-//! Measures the release program, with a private Postgres with default durability and the simulated Entra ID in separate
-//! processes, and writes `docs/reference/performance.md`. Run it with `script/bench`.
+//! Measures the release build with a private Postgres with default durability. The simulated Entra ID runs in a
+//! separate process. Writes `docs/reference/performance.md`. Run it with `script/bench`.
 
 mod begin;
 mod browser;
@@ -24,7 +24,7 @@ use sqlx::PgPool;
 
 use page::Part;
 
-/// The parts, each with its name on the command line and its heading in the page.
+/// The parts: name on the command line and heading on the page.
 const PARTS: [(&str, &str); 9] = [
     ("forward-auth", "Forward auth from memory"),
     ("cold", "Forward auth from the database"),
@@ -37,31 +37,31 @@ const PARTS: [(&str, &str); 9] = [
     ("container", "Container"),
 ];
 
-/// Written by hand and kept.
+/// Written by hand and preserved.
 const BY_HAND: &str = "Goals and limits";
 
 const HELP: &str = "\
-Measures, and writes docs/reference/performance.md.
+Runs the benchmarks and writes docs/reference/performance.md.
 
 Usage: script/bench [PART…]
 
-Without PART, measures all; otherwise only those, and keeps the text of the others:
+Without PART, measures all parts; otherwise only the given ones, and preserves the others on the page:
 
-  forward-auth   /auth/verify from memory, beside a bare route, Apache with mod_auth_openidc, and behind nginx
-  cold           /auth/verify from the database, beside pgbench
-  sign-in        one sign-in, with 1 to 1,000 groups
-  storm          2,000 people at once
-  growth         sign-ins over a large database
-  memory         idle, for each session, after 100,000 sign-ins
-  start          until /readyz
-  pages          lists over 100,000 teams and 1,000,000 people
-  container      how large the image is, and whether it works; needs root
+  forward-auth   /auth/verify with a cached session; compared with a bare route, Apache and mod_auth_openidc; behind nginx
+  cold           /auth/verify with sessions that are not cached, compared with pgbench
+  sign-in        single sign-ins with 1 to 1,000 groups
+  storm          concurrent sign-ins of 2,000 users
+  growth         sign-ins with a large database
+  memory         idle, per session, after 100,000 sign-ins
+  start          time until /readyz reports ready
+  pages          lists of 100,000 teams and 1,000,000 users
+  container      size and function of the image; needs root
 ";
 
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    // Cargo adds an option of its own.
+    // Cargo adds the option `--bench`.
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [simulator::COMMAND, scene] => simulator::run(scene).await.map(|()| ExitCode::SUCCESS),
@@ -98,7 +98,7 @@ async fn measure(wanted: &[String]) -> anyhow::Result<()> {
             "pages" => pages::run(&cluster).await?,
             _ => container::run().await?,
         };
-        // Each at once: what comes later may fail.
+        // Written after each part, because a later one may fail.
         page::write(Part { heading, text }, &headings, &postgres)?;
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Resident memory: idle, for each session that is remembered, and after very many sign-ins.
+//! Resident memory: idle, per cached session, and after many sign-ins.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::service::Service;
 use crate::sign_in::start;
 use crate::simulator::{Scene, Simulator};
 
-/// As many as are remembered at most.
+/// Maximum number of cached sessions.
 const SESSIONS: usize = 100_000;
 const SIGN_INS: usize = 100_000;
 const AT_ONCE: usize = 64;
@@ -29,7 +29,7 @@ pub(crate) async fn run(cluster: &PrivateCluster) -> anyhow::Result<String> {
     Ok(page)
 }
 
-/// Asks for each of very many sessions once.
+/// Sends one request for each of many sessions.
 async fn remembered(cluster: &PrivateCluster, page: &mut String) -> anyhow::Result<()> {
     eprintln!("memory of sessions …");
     cluster.create_database("memory", None).await?;
@@ -41,7 +41,7 @@ async fn remembered(cluster: &PrivateCluster, page: &mut String) -> anyhow::Resu
     sqlx::raw_sql(FILL).execute(&pool).await?;
     let all: Arc<[String]> = sqlx::query_scalar::<_, String>(TOKENS).fetch_all(&pool).await?.into();
     ensure!(all.len() == SESSIONS, "{} sessions", all.len());
-    // Buffers and connections, which the first thousand need as well, are no session's.
+    // The first thousand sessions include buffers and connections and are not counted.
     let first = 1_000;
     ask(&service, &all, 0..first).await?;
     let before = service.memory("VmRSS")?;
@@ -59,7 +59,7 @@ async fn ask(service: &Arc<Service>, tokens: &Arc<[String]>, which: std::ops::Ra
             for n in which.skip(worker).step_by(AT_ONCE) {
                 let request = service.client().get(format!("{}/auth/verify", service.url()));
                 let response = request.header(COOKIE, format!("entraway={}", tokens[n])).send().await?;
-                ensure!(response.status() == 200, "a session was answered {}", response.status());
+                ensure!(response.status() == 200, "forward auth returned {}", response.status());
             }
             Ok(())
         });

@@ -1,4 +1,4 @@
-//! Writes results into `docs/reference/performance.md`, each part under its heading, and keeps the other parts.
+//! Updates parts of `docs/reference/performance.md` and preserves the others.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -10,7 +10,7 @@ pub(crate) struct Part {
     pub(crate) text: String,
 }
 
-/// Prints the part and writes it into the page, where all stand in the order of `headings`.
+/// Prints the part and writes it to the page, with all parts in the order of `headings`.
 pub(crate) fn write(part: Part, headings: &[&str], postgres: &str) -> anyhow::Result<()> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference/performance.md");
     let before = std::fs::read_to_string(&path)?;
@@ -37,7 +37,7 @@ pub(crate) fn write(part: Part, headings: &[&str], postgres: &str) -> anyhow::Re
     Ok(())
 }
 
-/// The day, and the commit.
+/// Date and commit.
 fn of() -> String {
     let day = version("date", "+%Y-%m-%d").unwrap_or_else(|| "on an unknown day".to_owned());
     let commit =
@@ -65,7 +65,7 @@ fn machine(postgres: &str) -> String {
     )
 }
 
-/// What a program says of its version, in its first line.
+/// First line of a program's version output.
 fn version(program: &str, option: &str) -> Option<String> {
     let output = Command::new(program).arg(option).output().ok()?;
     let said = [output.stdout, output.stderr].concat();

@@ -1,5 +1,5 @@
-//! The pages of somebody who sees everything, over 100,000 teams, 1,000,000 people and as many memberships and sync
-//! records, in either store; the litellm store with the indexes of `docs/litellm-indexes.sql`.
+//! Pages of an operator with 100,000 teams, 1,000,000 users and as many memberships and sync records, in either store.
+//! LiteLLM's tables have the indexes of `docs/litellm-indexes.sql`.
 
 use std::fmt::Write as _;
 use std::time::Instant;
@@ -19,10 +19,10 @@ use crate::simulator::Scene;
 
 const TEAMS: usize = 100_000;
 const PEOPLE: usize = 1_000_000;
-/// Each page is loaded this often.
+/// Number of loads per page.
 const LOADS: usize = 200;
 
-/// How long a page takes, from the request to the whole answer.
+/// Time from the request to the end of the response.
 struct Page {
     what: String,
     path: String,
@@ -57,7 +57,7 @@ pub(crate) async fn run(cluster: &PrivateCluster) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// Fills a database and loads the pages.
+/// Fills a database and loads all pages.
 async fn load_all(cluster: &PrivateCluster, database: &str, store: StoreKind) -> anyhow::Result<Vec<Page>> {
     let scene = Scene { people: 1, groups: 0, in_groups: 0, operator: true };
     let (entra, service, pool) = start(cluster, database, store, scene).await?;
@@ -100,9 +100,9 @@ async fn load(service: &Service, cookie: &str, what: &str, path: &str) -> anyhow
     for n in 0..LOADS + 5 {
         let begin = Instant::now();
         let response = service.get(path, cookie).await?;
-        ensure!(response.status() == 200, "{path} answered {}", response.status());
+        ensure!(response.status() == 200, "{path} returned {}", response.status());
         response.bytes().await?;
-        // The first ones prepare statements and fill caches.
+        // The first loads prepare statements and fill caches.
         if n >= 5 {
             times.push(ms(begin.elapsed()));
         }
@@ -112,13 +112,13 @@ async fn load(service: &Service, cookie: &str, what: &str, path: &str) -> anyhow
     Ok(Page { what: what.to_owned(), path, p50_ms, p99_ms })
 }
 
-/// The page behind the first one that begins with this name.
+/// Path of a page in the middle of the list.
 async fn after_the_middle(service: &Service, cookie: &str, path: &str) -> anyhow::Result<String> {
-    // Half of the names begin with a digit up to 7.
+    // Names are hexadecimal: half of them begin with a digit up to 7.
     let search = if path == "/teams" { "group 8" } else { "person 8" };
     let cursor = serde_json::to_vec(&json!({ "n": [search, ""] }))?;
     let path = format!("{path}?after={}", URL_SAFE_NO_PAD.encode(cursor));
     let body = service.get(&path, cookie).await?.text().await?;
-    ensure!(body.contains("rel=\"prev\"") && body.contains("rel=\"next\""), "{path} is in the middle of no list");
+    ensure!(body.contains("rel=\"prev\"") && body.contains("rel=\"next\""), "{path} is not in the middle of a list");
     Ok(path)
 }

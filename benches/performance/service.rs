@@ -1,4 +1,4 @@
-//! The service in a process of its own, and what Linux tells of that.
+//! The service in a separate process, and its resource usage as reported by Linux.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -15,20 +15,20 @@ use reqwest::{Client, Response};
 use crate::browser;
 use crate::simulator::Facts;
 
-/// Where browsers believe it to be.
+/// The service's URL for browsers.
 pub(crate) const PUBLIC_URL: &str = "http://127.0.0.1:1";
 
-/// It ends with this value.
+/// A running service. It stops on drop.
 pub(crate) struct Service {
     child: Child,
     address: String,
-    /// The address of the bare route, if this program has one.
+    /// URL of the bare route, if the program has one.
     bare: Option<String>,
     client: Client,
     _folder: Folder,
 }
 
-/// A folder of ours, which is gone with this value.
+/// A temporary folder, removed on drop.
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {
@@ -44,7 +44,7 @@ impl Folder {
         &self.0
     }
 
-    /// Writes a file; gives its path.
+    /// Writes a file and returns its path.
     pub(crate) fn file(&self, name: &str, text: &str) -> anyhow::Result<PathBuf> {
         let path = self.0.join(name);
         std::fs::write(&path, text)?;
@@ -66,12 +66,12 @@ impl Drop for Service {
 }
 
 impl Service {
-    /// The program, optimized as in the image, once it is ready.
+    /// Starts the program, optimized as in the image, and waits until it is ready.
     pub(crate) async fn start(database: &str, store: StoreKind, entra: &Facts) -> anyhow::Result<Self> {
         Self::run(Command::new(env!("CARGO_BIN_EXE_entraway")).arg("serve"), database, store, entra).await
     }
 
-    /// Some program that serves when it is given the options of `entraway serve`.
+    /// Runs a program that accepts the options of `entraway serve`.
     pub(crate) async fn run(
         command: &mut Command,
         database: &str,
@@ -83,7 +83,7 @@ impl Service {
         let mut child = command.args(["--log-format", "json", "--config"]).arg(&file).stderr(Stdio::piped()).spawn()?;
         let stderr = child.stderr.take().context("no standard error")?;
         let (tell, told) = mpsc::channel();
-        // Reads to the end, so that logging never waits for us.
+        // Reads to the end, so that logging never blocks.
         std::thread::spawn(move || {
             let mut bare = None;
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
@@ -106,22 +106,22 @@ impl Service {
         &self.client
     }
 
-    /// `http://` and host and port.
+    /// `http://` with host and port.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The same of the bare route.
+    /// URL of the bare route.
     pub(crate) fn bare_url(&self) -> anyhow::Result<String> {
         Ok(format!("http://{}", self.bare.as_ref().context("this program has no bare route")?))
     }
 
-    /// A page, with cookies.
+    /// Requests a page with a cookie.
     pub(crate) async fn get(&self, path: &str, cookie: &str) -> anyhow::Result<Response> {
         Ok(self.client.get(format!("{}{path}", self.url())).header(COOKIE, cookie).send().await?)
     }
 
-    /// Resident, in bytes: `VmRSS` now, `VmHWM` at most so far.
+    /// Resident memory in bytes: `VmRSS` is the current value, `VmHWM` the peak.
     pub(crate) fn memory(&self, what: &str) -> anyhow::Result<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let mut lines = status.lines();
@@ -130,23 +130,23 @@ impl Service {
         Ok(kib * 1024.0)
     }
 
-    /// What the process has had of the processors so far, in milliseconds; in steps of ten.
+    /// CPU time of the process so far, in milliseconds, with a resolution of ten.
     pub(crate) fn processor_ms(&self) -> anyhow::Result<f64> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
         let (_, fields) = stat.rsplit_once(')').context("no name in stat")?;
-        // User's and system's, the 14th and 15th of all fields.
+        // User and system time: fields 14 and 15.
         let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
         Ok(ticks.sum::<Result<f64, _>>()? * 10.0)
     }
 }
 
-/// The value of a key in a line of the log.
+/// Value of a key in a log line.
 fn value(line: &str, key: &str) -> Option<String> {
     let (_, rest) = line.split_once(&format!("\"{key}\":\""))?;
     rest.split('"').next().map(str::to_owned)
 }
 
-/// Port 0: any that is free.
+/// A configuration. Port 0 selects any free port.
 pub(crate) fn config(database: &str, store: StoreKind, entra: &Facts, port: u16) -> String {
     let Facts { tenant_id, client_id, client_secret, service_principal_id, authority_url, graph_url, .. } = entra;
     format!(
@@ -162,7 +162,7 @@ pub(crate) fn config(database: &str, store: StoreKind, entra: &Facts, port: u16)
     )
 }
 
-/// As it is written in the configuration.
+/// Name of the store in the configuration.
 pub(crate) fn name(store: StoreKind) -> &'static str {
     match store {
         StoreKind::Native => "native",

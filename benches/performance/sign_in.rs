@@ -1,4 +1,4 @@
-//! One sign-in at a time: what it asks of Postgres, how long it takes, and what of the processor it has.
+//! Single sign-ins: SQL statements, duration and CPU time.
 
 use std::fmt::Write as _;
 
@@ -13,27 +13,27 @@ use crate::simulator::{Scene, Simulator};
 
 const GROUPS: [usize; 5] = [1, 10, 50, 200, 1_000];
 const RUNS: usize = 15;
-/// Repeats after which Postgres has made its plans: it makes up its mind with the sixth on each of the connections.
+/// Repeats until Postgres uses generic plans: on each connection, it decides at the sixth execution.
 const SETTLING: usize = 60;
-/// Repeats whose share of the processor is measured, which Linux tells in steps of 10 ms.
+/// Repeats per CPU time measurement. Linux reports CPU time in steps of 10 ms.
 const REPEATS: usize = 200;
 const ROUNDS: usize = 3;
 
-/// The same with LiteLLM 1.109.1 itself, measured with its real routes on a similar machine.
+/// LiteLLM 1.109.1 with its real routes, measured on a similar machine.
 const LITELLM: &str = "\
 For comparison, LiteLLM 1.109.1 itself on a similar machine with the same rows: 58, 346, 1,627 and 6,436 SQL statements and 0.12, 0.64,
 2.7 and 10.2 s for the first sign-in with 1, 10, 50 and 200 groups; 211 statements and 0.45 s for a repeat with 200. It creates no
 organizations.
 ";
 
-/// One kind of sign-in: medians.
+/// Medians of one kind of sign-in.
 struct Kind {
-    /// Of the whole sign-in, by Postgres' own count.
+    /// For the whole sign-in, counted by Postgres.
     statements: i64,
     transactions: i64,
-    /// From the browser's return to the answer.
+    /// Time from the callback request to the response.
     callback_ms: f64,
-    /// The same without the time in which Entra and Graph were waited for.
+    /// The callback without waiting for Entra and Graph.
     own_ms: f64,
     store_ms: f64,
 }
@@ -94,7 +94,7 @@ async fn scene(cluster: &PrivateCluster, store: StoreKind, groups: usize, page: 
     Ok(())
 }
 
-/// A database, somebody to sign in, and the service between them.
+/// Starts a service with a new database and users to sign in.
 pub(crate) async fn start(
     cluster: &PrivateCluster,
     database: &str,
@@ -113,14 +113,14 @@ pub(crate) async fn start(
     Ok((entra, service, pool))
 }
 
-/// So that the next ones have the disk and the caches to themselves.
+/// Frees the disk and the caches for later measurements.
 pub(crate) async fn drop_database(cluster: &PrivateCluster, database: &str) -> anyhow::Result<()> {
     let pool = PgPool::connect(&cluster.url("postgres")).await?;
     sqlx::raw_sql(AssertSqlSafe(format!("drop database {database} with (force)"))).execute(&pool).await?;
     Ok(())
 }
 
-/// Makes either store empty.
+/// Empties either store.
 const EMPTY: &str = r#"do $$ begin
     truncate entraway.organizations, entraway.teams, entraway.users, entraway.sessions, entraway.litellm_users,
              entraway.litellm_organization_members, entraway.litellm_team_members cascade;
@@ -130,17 +130,17 @@ const EMPTY: &str = r#"do $$ begin
     end if;
 end $$"#;
 
-/// What is in the store before a measured sign-in.
+/// Content of the store before a measured sign-in.
 #[derive(Clone, Copy)]
 enum Before {
     Nothing,
-    /// The groups, and a person who made them.
+    /// The groups, created by a sign-in of this user.
     Groups(ObjectId),
-    /// The person's own rows too.
+    /// Also the user's own rows.
     Everything(ObjectId),
 }
 
-/// Signs one person in several times, each time with the same before it.
+/// Signs a user in several times, each time with the same initial state.
 async fn measure(
     pool: &PgPool,
     entra: &Simulator,
@@ -177,11 +177,11 @@ async fn prepare(
             sqlx::raw_sql(EMPTY).execute(pool).await?;
             sign_in(entra, service, other).await?;
         }
-        // Each repeat finds what the one before it found.
+        // A repeat does not change the state.
         Before::Everything(person) if run == 0 => {
             sqlx::raw_sql(EMPTY).execute(pool).await?;
             sign_in(entra, service, person).await?;
-            // Postgres does so at a moment of its own, within a minute or so, and plans are made anew after it.
+            // Otherwise autovacuum would analyze within a minute and invalidate the plans.
             sqlx::raw_sql("analyze").execute(pool).await?;
             for _ in 0..SETTLING {
                 sign_in(entra, service, person).await?;
@@ -192,7 +192,7 @@ async fn prepare(
     Ok(())
 }
 
-/// How many statements were run since the count began, and how many of them were a `BEGIN`.
+/// Number of statements since the reset of the statistics, and how many of them were `BEGIN`.
 pub(crate) async fn counted(pool: &PgPool) -> anyhow::Result<(i64, i64)> {
     Ok(sqlx::query_as(
         "select coalesce(sum(calls), 0)::bigint, coalesce(sum(calls) filter (where query ilike 'begin%'), 0)::bigint
@@ -204,7 +204,7 @@ pub(crate) async fn counted(pool: &PgPool) -> anyhow::Result<(i64, i64)> {
     .await?)
 }
 
-/// What the last sign-in waited for Entra and Graph, and for Postgres.
+/// Time that the last sign-in waited for Entra and Graph, and for Postgres.
 pub(crate) async fn last_run(pool: &PgPool) -> anyhow::Result<(f64, f64)> {
     Ok(sqlx::query_as("select entra_ms + graph_ms, store_ms from entraway.sync_runs order by started_at desc limit 1")
         .fetch_one(pool)

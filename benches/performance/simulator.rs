@@ -1,4 +1,4 @@
-//! The simulated Entra and Graph in a process of their own: this program once more, under another command.
+//! The simulated Entra and Graph in a separate process: this program with another command.
 
 use std::io::{BufRead as _, BufReader, Read as _, stdin};
 use std::process::{Child, Command, Stdio};
@@ -14,17 +14,17 @@ use uuid::Uuid;
 
 pub(crate) const COMMAND: &str = "simulate";
 
-/// Who and what there is: each person is in as many of the groups, which are all assigned.
+/// Number of users and groups. Each user is in `in_groups` of the groups, which are all assigned.
 #[derive(Clone, Copy, Default, Serialize, Deserialize)]
 pub(crate) struct Scene {
     pub(crate) people: usize,
     pub(crate) groups: usize,
     pub(crate) in_groups: usize,
-    /// Whether the first person has the app role `proxy_admin`.
+    /// Whether the first user has the app role `proxy_admin`.
     pub(crate) operator: bool,
 }
 
-/// What somebody has to know who signs people in there.
+/// Data of the simulator that clients need.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Facts {
     pub(crate) tenant_id: String,
@@ -34,11 +34,11 @@ pub(crate) struct Facts {
     pub(crate) authority_url: Url,
     pub(crate) graph_url: Url,
     people: Vec<Uuid>,
-    /// Their ids.
+    /// Group IDs.
     pub(crate) groups: Vec<String>,
 }
 
-/// It ends with this value.
+/// A running simulator. It stops on drop.
 pub(crate) struct Simulator {
     child: Child,
     pub(crate) facts: Facts,
@@ -67,7 +67,7 @@ impl Simulator {
         self.facts.people.iter().copied().map(ObjectId::from).collect()
     }
 
-    /// The address that answers an authorization request as if this person had been picked on its page.
+    /// URL that answers an authorization request as if this user had been picked.
     pub(crate) fn pick_url(&self, authorize_url: &Url, person: ObjectId) -> Url {
         let mut url = self.facts.authority_url.clone();
         url.set_path("/simulator/authorize");
@@ -77,7 +77,7 @@ impl Simulator {
     }
 }
 
-/// The process itself: tells the facts, and goes on until nobody holds its standard input any more.
+/// The simulator process: prints its facts as JSON and runs until standard input is closed.
 pub(crate) async fn run(scene: &str) -> anyhow::Result<()> {
     let scene: Scene = serde_json::from_str(scene)?;
     let mut directory = Directory::new("contoso-sim.example");

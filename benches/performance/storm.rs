@@ -1,4 +1,4 @@
-//! Everybody at once: Monday morning, with new groups.
+//! Many concurrent sign-ins with new groups, as on a Monday morning.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -15,9 +15,9 @@ use crate::simulator::Scene;
 
 const SCENE: Scene = Scene { people: 2_000, groups: 40, in_groups: 10, operator: false };
 const AT_ONCE: usize = 64;
-/// Of each person, and not in the first storm.
+/// Repeats per user, after the first storm.
 const REPEATS: usize = 5;
-/// Storms on a new database each, of both stores by turns.
+/// Storms per store, each with a new database; stores alternate.
 const ROUNDS: usize = 3;
 
 const LITELLM: &str = "\
@@ -53,7 +53,7 @@ pub(crate) async fn run(cluster: &PrivateCluster) -> anyhow::Result<String> {
             let sessions = i64::try_from(people * (1 + REPEATS))?;
             let memberships = i64::try_from(people * in_groups)?;
             let expected = (i64::try_from(groups)?, i64::try_from(people)?, memberships, memberships, sessions);
-            ensure!(rows == expected, "after the storm there are {rows:?}, and not {expected:?}");
+            ensure!(rows == expected, "rows after the storm: {rows:?}, expected {expected:?}");
             drop((service, entra));
             pool.close().await;
             drop_database(cluster, &database).await?;
@@ -69,7 +69,7 @@ pub(crate) async fn run(cluster: &PrivateCluster) -> anyhow::Result<String> {
     Ok(page)
 }
 
-/// Teams in an organization, people, memberships of both kinds, and sync records.
+/// Numbers of teams in an organization, users, memberships of both kinds, and sync records.
 async fn rows(pool: &PgPool, store: StoreKind) -> anyhow::Result<(i64, i64, i64, i64, i64)> {
     let sql = match store {
         StoreKind::Native => {

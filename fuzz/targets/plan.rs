@@ -1,6 +1,6 @@
-//! The generator, the model and the property are those of the tests.
+//! Uses the generator, the model and the property of the tests.
 #![no_main]
-#![expect(dead_code, reason = "the tests need more of these files")]
+#![expect(dead_code, reason = "only the tests use all of these files")]
 
 #[path = "../../tests/it/plan/from_bytes.rs"]
 mod from_bytes;

@@ -1,5 +1,6 @@
-//! The service and, on another listener of the same process, a bare axum route that answers 204: what a route costs at least;
-//! and one that answers with headers like those of an identity, which stand in the program: what these cost whoever sends them.
+//! Runs the service and, on another listener of the same process, two axum routes for comparison. One answers 204, the
+//! minimum cost of a route. The other also returns constant headers like those of an identity, the minimum cost of such
+//! a response.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -13,12 +14,12 @@ use tokio::net::TcpListener;
 
 pub(crate) const COMMAND: &str = "beside";
 
-/// Five groups' ids.
+/// IDs of five groups.
 const IDS: &str = "00000000-0000-4000-8000-000000000000,00000000-0000-4000-8000-000000000001,\
                    00000000-0000-4000-8000-000000000002,00000000-0000-4000-8000-000000000003,\
                    00000000-0000-4000-8000-000000000004";
 
-/// As `/auth/verify` answers.
+/// Response headers like those of `/auth/verify`.
 const HEADERS: [(&str, &str); 11] = [
     ("x-auth-request-user", "00000000-0000-4000-8000-000000000000"),
     ("x-auth-request-email", "person.0000@contoso-sim.example"),
@@ -33,7 +34,7 @@ const HEADERS: [(&str, &str); 11] = [
     ("x-request-id", "00000000-0000-4000-8000-000000000000"),
 ];
 
-/// Takes the options of `entraway serve`.
+/// Runs both. Takes the options of `entraway serve`.
 pub(crate) async fn run(options: &[String]) -> anyhow::Result<ExitCode> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     eprintln!("{{\"bare\":\"{}\"}}", listener.local_addr()?);

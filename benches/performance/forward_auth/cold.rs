@@ -1,5 +1,5 @@
-//! `/auth/verify` for sessions that nobody has asked for yet: each is one reading of the database, beside what `pgbench`
-//! gets of the same server.
+//! `/auth/verify` with sessions that are not cached, each of which needs a database read, compared with `pgbench` on
+//! the same server.
 
 use std::fmt::Write as _;
 use std::process::Stdio;
@@ -19,8 +19,8 @@ const SESSIONS: usize = 100_000;
 const SECONDS: usize = 4;
 const ROUNDS: usize = 3;
 
-/// Each of a person of its own, who is in three of a thousand organizations and teams. Asked for in another order than that
-/// in which they were made: what a token hashes to has nothing to do with its number.
+/// Each session has its own user, who is in three of a thousand organizations and teams. They are used in another order
+/// than that of their creation, because token hashes are random.
 pub(crate) const FILL: &str = "
     insert into entraway.organizations (organization_id, organization_alias, models)
     select md5('g' || n)::uuid, 'Group ' || n, '{}' from generate_series(0, 999) n;
@@ -40,12 +40,12 @@ pub(crate) const FILL: &str = "
          rtrim(translate(encode(sha256(n::text::bytea), 'base64'), '+/', '-_'), '=') token;
 ";
 
-/// The tokens of those sessions.
+/// Tokens of these sessions.
 pub(crate) const TOKENS: &str = "
     select rtrim(translate(encode(sha256(n::text::bytea), 'base64'), '+/', '-_'), '=') from generate_series(1, 100000) n
     order by md5(n::text)";
 
-/// Each thread of wrk has its own half, and says so where it comes to its end.
+/// Each thread of wrk has its own half of the sessions and fails if they run out.
 const SCRIPT: &str = r#"
 local tokens, thread = {}, 0
 function setup(it) it:set("thread_number", thread); thread = thread + 1 end
@@ -59,7 +59,7 @@ function init()
 end
 function request()
     position = position + 1
-    if position > #tokens then io.stderr:write("no session is left\n"); os.exit(1) end
+    if position > #tokens then io.stderr:write("no sessions left\n"); os.exit(1) end
     return wrk.format("GET", nil, { Cookie = "entraway=" .. tokens[position] })
 end
 "#;
@@ -68,12 +68,12 @@ pub(crate) async fn run(cluster: &PrivateCluster) -> anyhow::Result<String> {
     cluster.create_database("cold", None).await?;
     let url = cluster.url("cold");
     let entra = Simulator::start(Scene { people: 1, groups: 1, in_groups: 1, operator: false })?;
-    // Makes the tables.
+    // Migrates the database.
     drop(Service::start(&url, StoreKind::Native, &entra.facts).await?);
     let pool = PgPool::connect(&url).await?;
     sqlx::raw_sql("create extension pg_stat_statements").execute(&pool).await?;
     sqlx::raw_sql(FILL).execute(&pool).await?;
-    // As days after: nothing of the filling is left to do for whoever reads.
+    // As after some days: reads find no pending work of the inserts.
     sqlx::raw_sql("vacuum analyze").execute(&pool).await?;
     sqlx::raw_sql("checkpoint").execute(&pool).await?;
     let folder = Folder::new()?;
@@ -88,7 +88,7 @@ pub(crate) async fn run(cluster: &PrivateCluster) -> anyhow::Result<String> {
     for _ in 0..ROUNDS {
         simple.push(transactions(&url, "simple").await?);
         prepared.push(transactions(&url, "prepared").await?);
-        // A new process remembers nobody.
+        // A new process has an empty cache.
         let service = Service::start(&url, StoreKind::Native, &entra.facts).await?;
         sqlx::query("select pg_stat_statements_reset()").execute(&pool).await?;
         let load = wrk::run(&format!("{}/auth/verify", service.url()), "", Some(&script), SECONDS).await?;
@@ -121,7 +121,7 @@ pub(crate) async fn run(cluster: &PrivateCluster) -> anyhow::Result<String> {
 async fn transactions(url: &str, mode: &str) -> anyhow::Result<f64> {
     let text = pgbench(url, &["-S", "-n", "-M", mode, "-c32", "-j2", &format!("-T{SECONDS}")]).await?;
     let line = text.lines().find_map(|line| line.strip_prefix("tps = "));
-    let line = line.with_context(|| format!("pgbench said: {text}"))?;
+    let line = line.with_context(|| format!("unexpected output of pgbench: {text}"))?;
     Ok(line.split_whitespace().next().unwrap_or_default().parse()?)
 }
 

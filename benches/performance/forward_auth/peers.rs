@@ -1,4 +1,4 @@
-//! What people would use instead, and what they put in front: Apache with `mod_auth_openidc`, and nginx.
+//! Alternatives and proxies for comparison: Apache with `mod_auth_openidc`, and nginx.
 
 use std::fmt::Write as _;
 use std::net::TcpListener;
@@ -12,7 +12,7 @@ use crate::browser::{client, cookies, location};
 use crate::service::Folder;
 use crate::simulator::{Facts, Simulator};
 
-/// A server that is stopped by its own process group's end: killing the first process takes the others along.
+/// A server with worker processes, which is stopped on drop.
 struct Server {
     child: Child,
     folder: Folder,
@@ -20,7 +20,7 @@ struct Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Both end their own workers at SIGTERM, and would leave them at SIGKILL.
+        // At SIGTERM, both servers stop their workers; at SIGKILL, they would leave them running.
         let _ = Command::new("kill").arg(self.child.id().to_string()).status();
         let _ = self.child.wait();
     }
@@ -28,10 +28,10 @@ impl Drop for Server {
 
 impl Server {
     async fn start(folder: Folder, command: &mut Command, port: u16) -> anyhow::Result<Self> {
-        let server = Self { child: command.spawn().context("a peer cannot be started")?, folder };
+        let server = Self { child: command.spawn().context("failed to start the server")?, folder };
         let begin = Instant::now();
         while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-            ensure!(begin.elapsed() < Duration::from_secs(10), "{command:?} does not listen");
+            ensure!(begin.elapsed() < Duration::from_secs(10), "{command:?} does not listen on its port");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         Ok(server)
@@ -42,7 +42,7 @@ fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-/// Somebody is signed in there.
+/// Apache with a signed-in user.
 pub(super) struct Apache {
     pub(super) url: String,
     pub(super) cookie: String,
@@ -56,7 +56,8 @@ impl Apache {
         folder.file("www/verify", "")?;
         let Facts { tenant_id, client_id, client_secret, authority_url, .. } = &entra.facts;
         let path = folder.path().display();
-        // A process whose threads are all busy would close connections: each has more of them than there are connections.
+        // Each process has more threads than there are connections: a process whose threads are all busy would close
+        // some.
         let file = folder.file(
             "apache.conf",
             &format!(
@@ -93,13 +94,13 @@ async fn sign_in(entra: &Simulator, url: &str) -> anyhow::Result<String> {
     let picked = client.get(entra.pick_url(&location(&begun)?.parse()?, entra.people()[0])).send().await?;
     let done = client.get(location(&picked)?).header(COOKIE, state.join("; ")).send().await?;
     let session = cookies(&done).find(|cookie| cookie.starts_with("mod_auth_openidc_session="));
-    let cookie = session.with_context(|| format!("Apache opened no session: {done:?}"))?;
+    let cookie = session.with_context(|| format!("Apache created no session: {done:?}"))?;
     let status = client.get(url).header(COOKIE, &cookie).send().await?.status();
-    ensure!(status == 200, "Apache does not know its own session: {status}");
+    ensure!(status == 200, "Apache rejected its own session: {status}");
     Ok(cookie)
 }
 
-/// With a page for each of those that it can ask.
+/// nginx in front of one page per auth service.
 pub(super) struct Nginx {
     url: String,
     _server: Server,

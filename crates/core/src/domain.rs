@@ -234,10 +234,10 @@ impl UserRole {
         matches!(self, Self::ProxyAdmin | Self::ProxyAdminViewer)
     }
 
-    /// The role as the store's user row says it.
+    /// The role to write into the store's user row.
     ///
-    /// LiteLLM rejects `org_admin` as a global role (`/user/update` answers 422, `/key/generate` 401). There the row
-    /// says `internal_user`, and organization memberships say `org_admin`.
+    /// LiteLLM rejects `org_admin` as a global role (`/user/update` answers 422, `/key/generate` 401). Its row gets
+    /// `internal_user`, and the organization memberships get `org_admin`.
     #[must_use]
     pub fn in_row(self, store: StoreKind) -> Self {
         match (store, self) {
@@ -278,7 +278,7 @@ mod tests {
             ("gus_fabrikam.com#EXT#@contoso.onmicrosoft.com", "fabrikam.com"),
             ("jürgen@bücher.example", "bücher.example"),
         ] {
-            let email = Email::parse(text).unwrap_or_else(|| panic!("{text:?} is an address"));
+            let email = Email::parse(text).unwrap_or_else(|| panic!("{text:?} must be an address"));
             assert_eq!((email.as_str(), email.home_domain()), (text.trim().to_lowercase().as_str(), Some(domain)));
         }
         for text in [
@@ -305,7 +305,7 @@ mod tests {
             "a@b\u{ad}c",
             &format!("{}@b", "x".repeat(320)),
         ] {
-            assert_eq!(Email::parse(text), None, "{text:?} is no address");
+            assert_eq!(Email::parse(text), None, "{text:?} must not be an address");
         }
     }
 
@@ -326,7 +326,7 @@ mod tests {
             ("x_evil.example#EXT#y_contoso.com#EXT#@contoso.onmicrosoft.com", None),
             ("#EXT#@contoso.onmicrosoft.com", None),
         ] {
-            let email = Email::parse(text).unwrap_or_else(|| panic!("{text:?} is an address"));
+            let email = Email::parse(text).unwrap_or_else(|| panic!("{text:?} must be an address"));
             assert_eq!(email.home_domain(), domain, "{text}");
         }
     }

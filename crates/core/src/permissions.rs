@@ -28,8 +28,8 @@ pub enum Scope {
 impl Permissions {
     /// Determines the permissions.
     ///
-    /// `administers`: organizations in which the membership says `org_admin`. That applies to these organizations
-    /// whatever the user's own role is. An unknown role grants nothing.
+    /// `administers`: organizations in which the user has the role `org_admin`, independent of the user's own role. An
+    /// unknown role grants nothing.
     #[must_use]
     pub fn of(user_id: &str, user_role: Option<&str>, administers: &[String]) -> Self {
         let role = user_role.and_then(UserRole::parse);

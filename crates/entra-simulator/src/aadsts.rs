@@ -1,4 +1,4 @@
-//! Entra's errors: the AADSTS code and text, as the token endpoint, a redirect or a page says them.
+//! Entra's errors: AADSTS codes and texts, as in responses of the token endpoint, redirects and pages.
 
 use axum::Json;
 use axum::http::StatusCode;
@@ -7,24 +7,24 @@ use serde_json::{Value, json};
 
 use crate::call::Call;
 
-/// One error of Entra.
+/// An Entra error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntraError {
-    /// Of the token endpoint's answer or the page; a redirect has none.
+    /// HTTP status of the token endpoint's response or the page. A redirect does not use it.
     pub status: u16,
-    /// OAuth's code, such as `invalid_grant`.
+    /// OAuth error code, such as `invalid_grant`.
     pub error: String,
-    /// The number behind `AADSTS`.
+    /// Number after `AADSTS`.
     pub code: u32,
-    /// What follows the number in `error_description`.
+    /// Text after the number in `error_description`.
     pub text: String,
     pub suberror: Option<String>,
-    /// A claims challenge: JSON as text.
+    /// Claims challenge: JSON as text.
     pub claims: Option<String>,
 }
 
 impl EntraError {
-    /// An error of the token endpoint: 401 for `invalid_client`, else 400.
+    /// Creates a token endpoint error with status 401 for `invalid_client`, otherwise 400.
     pub fn new(error: &str, code: u32, text: impl Into<String>) -> Self {
         Self {
             status: if error == "invalid_client" { 401 } else { 400 },
@@ -36,7 +36,7 @@ impl EntraError {
         }
     }
 
-    /// `interaction_required` with a claims challenge, as Conditional Access asks for a second factor.
+    /// `interaction_required` with a claims challenge, as Conditional Access requests a second factor.
     pub fn mfa_required() -> Self {
         Self {
             suberror: Some("basic_action".to_owned()),
@@ -53,7 +53,7 @@ impl EntraError {
         }
     }
 
-    /// What the endpoint would answer with this status.
+    /// The token endpoint's error for an HTTP status.
     pub(crate) fn of_status(status: u16) -> Self {
         let (error, code, text) = match status {
             400 => (
@@ -69,7 +69,7 @@ impl EntraError {
         Self { status, ..Self::new(error, code, text) }
     }
 
-    /// No such tenant.
+    /// The tenant does not exist.
     pub(crate) fn unknown_tenant(tenant: &str) -> Self {
         Self::new(
             "invalid_tenant",
@@ -84,7 +84,7 @@ impl EntraError {
 
     /// `error_description`.
     pub(crate) fn description(&self, call: &Call) -> String {
-        // Some live answers have blanks where the others have line ends.
+        // Some of Entra's errors have blanks instead of line ends.
         let end = if matches!(self.code, 7_000_215 | 90002) { " " } else { "\r\n" };
         format!(
             "AADSTS{}: {}{end}Trace ID: {}{end}Correlation ID: {}{end}Timestamp: {}",
@@ -96,7 +96,7 @@ impl EntraError {
         )
     }
 
-    /// The answer of an endpoint that speaks JSON.
+    /// Response of an endpoint that returns JSON.
     pub(crate) fn to_response(&self, call: &Call, origin: &str) -> Response {
         let mut body = json!({
             "error": self.error,

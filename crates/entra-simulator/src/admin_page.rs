@@ -1,4 +1,4 @@
-//! The admin page: users of the demo change the directory here, as an administrator would in the Entra portal.
+//! The admin page: users of the demo change the directory here, as an administrator would in the Entra admin center.
 
 use std::sync::Arc;
 
@@ -20,11 +20,11 @@ use crate::page;
 use crate::request_log::Endpoint;
 use crate::state::{Inner, SimulatorState};
 
-/// How many of the last requests the page shows.
+/// Number of recent requests on the page.
 const RECENT: usize = 12;
 
 pub(crate) fn router() -> Router<Arc<SimulatorState>> {
-    // Some other site in the same browser must not change the directory.
+    // Rejects cross-site requests: another site in the same browser must not change the directory.
     let forms = Router::new()
         .route("/simulator/admin/put", post(put))
         .route("/simulator/admin/take-out", post(take_out))
@@ -57,12 +57,12 @@ struct PersonRow {
     initials: String,
     account: String,
     notes: Vec<&'static str>,
-    /// The roles that the next ID token will claim.
+    /// Roles in the next ID token.
     roles: Vec<String>,
-    /// The role which the person's own assignment gives.
+    /// Role that is assigned to the user directly.
     own_role: String,
     groups: Vec<Named>,
-    /// Groups the person is in only through other groups.
+    /// Groups the user is in only through nested groups.
     through: Vec<String>,
     other_groups: Vec<Named>,
 }
@@ -190,7 +190,7 @@ fn other_rows(directory: &Directory) -> Vec<OtherRow> {
     directory.other_objects.iter().map(row).collect()
 }
 
-/// What the product asked lately, the newest first.
+/// Recent requests of the product, newest first.
 fn recent(inner: &Inner) -> Vec<RecentRow> {
     let asked = inner
         .request_log
@@ -200,7 +200,7 @@ fn recent(inner: &Inner) -> Vec<RecentRow> {
     let row = |request: &crate::request_log::LoggedRequest| RecentRow {
         at: if request.endpoint.is_graph() { "Graph" } else { "Entra" },
         method: request.method.clone(),
-        // Queries of sign-ins are long and full of what only machines read.
+        // Without the query: those of sign-ins are long and not readable.
         path: match request.endpoint {
             Endpoint::Authorize => request.path.split('?').next().unwrap_or_default().to_owned(),
             _ => request.path.clone(),
@@ -218,7 +218,7 @@ struct Membership {
 #[derive(Deserialize)]
 struct GroupForm {
     group: GroupId,
-    /// Empty: default access.
+    /// Empty means default access.
     #[serde(default)]
     role: String,
 }
@@ -231,7 +231,7 @@ struct NewGroup {
 #[derive(Deserialize)]
 struct RoleForm {
     person: ObjectId,
-    /// Empty: none.
+    /// Empty means no role.
     #[serde(default)]
     role: String,
 }
@@ -277,7 +277,7 @@ async fn role(State(state): State<Arc<SimulatorState>>, Form(form): Form<RoleFor
     back(&form.person)
 }
 
-/// To the row that changed.
+/// Redirects to the changed row.
 fn back(id: &impl ToString) -> Redirect {
     Redirect::to(&format!("/#{}", id.to_string()))
 }

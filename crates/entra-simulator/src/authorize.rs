@@ -1,4 +1,4 @@
-//! The authorization endpoint: what is asked, who is picked, and the redirect back.
+//! The authorization endpoint: validates the request, shows the account picker, and redirects back.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub(crate) fn router() -> Router<Arc<SimulatorState>> {
         .route("/simulator/authorize", get(picked).post(picked_posted))
 }
 
-/// How the answer travels.
+/// How the response is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
     Query,
@@ -31,7 +31,7 @@ enum Mode {
     FormPost,
 }
 
-/// Where answers go, once the redirect address is known to be good.
+/// Where the response is sent, after the redirect URI was validated.
 #[derive(Clone, Debug)]
 struct Back {
     redirect_uri: Url,
@@ -39,7 +39,7 @@ struct Back {
     state: Option<String>,
 }
 
-/// A request in order.
+/// A valid authorization request.
 #[derive(Clone, Debug)]
 struct Asked {
     back: Back,
@@ -51,11 +51,11 @@ struct Asked {
     scopes: Vec<String>,
 }
 
-/// Why there is no code.
+/// Why no code is issued.
 enum AuthorizeError {
-    /// Told here, for there is nowhere to send it.
+    /// Shown on a page, because no redirect URI is valid.
     Here(EntraError),
-    /// Told to the app.
+    /// Sent to the redirect URI.
     Back(Box<Back>, EntraError),
 }
 
@@ -86,12 +86,12 @@ impl Back {
             }
             Mode::FormPost => return page::form_post(url.as_str(), answer),
         }
-        // Entra answers 302; axum has no such redirect of its own.
+        // Entra answers 302; axum has no such redirect.
         (axum::http::StatusCode::FOUND, [("location", url.to_string())]).into_response()
     }
 }
 
-/// Checks a request as Entra does before it shows the account picker.
+/// Validates a request as Entra does before it shows the account picker.
 fn check(
     state: &SimulatorState,
     directory: &Directory,
@@ -205,8 +205,9 @@ async fn picker_posted(
     picker(state, tenant, fault, params, call).await
 }
 
-/// The person's answer to the picker: `person=<object id or UPN>`, or `answer=refuse` or `answer=cancel`. The rest
-/// of the query is the authorization request's; `tenant` is the segment its path had, the directory's own if absent.
+/// The user's choice in the picker: `person=<object ID or UPN>`, `answer=refuse` or `answer=cancel`. The other
+/// parameters are the authorization request's; `tenant` is the tenant segment of its path, by default the directory's
+/// own.
 async fn picked(
     State(state): State<Arc<SimulatorState>>,
     fault: Option<Extension<EntraError>>,
@@ -240,7 +241,7 @@ async fn picked_posted(
     picked(state, fault, params, call).await
 }
 
-/// The person who may have a code.
+/// The user who receives a code.
 fn admit(directory: &Directory, asked: &Asked, params: &Params) -> Result<User, AuthorizeError> {
     let denied = |code, text: String, suberror: Option<&str>| {
         let error =
@@ -281,7 +282,7 @@ fn admit(directory: &Directory, asked: &Asked, params: &Params) -> Result<User, 
     Ok(person.clone())
 }
 
-/// Whether the tenant segment serves the person: guests belong to the tenant that invited them.
+/// Whether the tenant segment serves the user. Guests belong to the tenant that invited them.
 fn may_use(directory: &Directory, person: &User, authority: Authority) -> bool {
     match authority {
         Authority::Tenant(tenant) => directory.tenant_of(person) == tenant,

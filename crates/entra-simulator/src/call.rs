@@ -1,4 +1,4 @@
-//! One request to the simulator: its ids, its time and its parameters, which answers and errors repeat.
+//! IDs, time and parameters of a request to the simulator, which responses and errors repeat.
 
 use std::convert::Infallible;
 
@@ -9,12 +9,12 @@ use chrono::{DateTime, Utc};
 use url::form_urlencoded;
 use uuid::Uuid;
 
-/// The ids and the time of a request.
+/// IDs and time of a request.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     /// Graph's `request-id`, Entra's trace id.
     pub(crate) request_id: Uuid,
-    /// The caller's own id for the request, or ours where it sent none; Entra's correlation id.
+    /// The client's own request ID, or a new one if it sent none; Entra's correlation ID.
     pub(crate) client_request_id: String,
     pub(crate) at: DateTime<Utc>,
 }
@@ -27,12 +27,12 @@ impl Call {
         Self { request_id, client_request_id, at }
     }
 
-    /// Entra's way to write a time.
+    /// Timestamp in Entra's format.
     pub(crate) fn timestamp(&self) -> String {
         self.at.format("%Y-%m-%d %H:%M:%SZ").to_string()
     }
 
-    /// Adds what Graph, or Entra, puts on every answer.
+    /// Adds the headers that are on every response of Graph or Entra.
     pub(crate) fn mark(&self, headers: &mut HeaderMap, graph: bool) {
         let text = |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("invalid"));
         let request_id = text(&self.request_id.to_string());
@@ -57,12 +57,12 @@ impl<S: Sync> FromRequestParts<S> for Call {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         let put_there = parts.extensions.get::<Self>().cloned();
-        // The middleware in front of every handler put it there; without it the ids differ, which does no harm.
+        // Set by the middleware. Without it, the IDs differ, which is harmless.
         Ok(put_there.unwrap_or_else(|| Self::new(&parts.headers, DateTime::UNIX_EPOCH)))
     }
 }
 
-/// The parameters of a query or of a form, in the order sent.
+/// Parameters of a query or a form, in the order sent.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Params(pub(crate) Vec<(String, String)>);
 
@@ -71,13 +71,13 @@ impl Params {
         Self(form_urlencoded::parse(text).into_owned().collect())
     }
 
-    /// The first of this name, unless it is empty: Entra takes an empty parameter for a missing one.
+    /// First parameter of this name. An empty one counts as missing, as in Entra.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         let first = self.0.iter().find(|(key, _)| key == name);
         first.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
     }
 
-    /// The same again as text, without the named ones.
+    /// Encodes the parameters again, without those in `names`.
     pub(crate) fn text_without(&self, names: &[&str]) -> String {
         let kept = self.0.iter().filter(|(key, _)| !names.contains(&key.as_str()));
         form_urlencoded::Serializer::new(String::new()).extend_pairs(kept).finish()

@@ -1,5 +1,5 @@
-//! Client assertions: a JWT instead of a client secret, signed with a certificate of the app, or by an identity provider
-//! that the app registration trusts. Everything is checked that Entra checks.
+//! Client assertions: a JWT instead of a client secret, signed with a certificate of the app or by a trusted identity
+//! provider. Checks everything that Entra checks.
 
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use aws_lc_rs::signature::{
@@ -18,10 +18,10 @@ use crate::call::Params;
 use crate::directory::Directory;
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-/// Clocks may differ by so much.
+/// Allowed clock skew.
 const SKEW_SECONDS: i64 = 300;
 
-/// An assertion taken apart; nothing of it is believed yet.
+/// A decoded assertion, not yet verified.
 struct Assertion<'a> {
     header: Map<String, Value>,
     claims: Map<String, Value>,
@@ -29,8 +29,8 @@ struct Assertion<'a> {
     signature: Vec<u8>,
 }
 
-/// Checks the assertion of a token request, where there is one. `endpoints` are the addresses of the endpoint that was
-/// asked: the assertion has to be for one of them.
+/// Verifies the assertion of a token request, if it has one. `endpoints` are the valid audiences: the addresses of the
+/// token endpoint.
 pub(crate) fn check(
     directory: &Directory,
     form: &Params,
@@ -87,7 +87,7 @@ impl<'a> Assertion<'a> {
         self.in_header("x5t#S256").or_else(|| self.in_header("x5t"))
     }
 
-    /// Signed by the app itself, with one of its certificates.
+    /// Verifies an assertion that the app signed with one of its certificates.
     fn check_own(&self, directory: &Directory, endpoints: &[String], now: DateTime<Utc>) -> Result<(), EntraError> {
         let refuse = |code: u32, text: String| Err(EntraError::new("invalid_client", code, text));
         let algorithm: &'static dyn VerificationAlgorithm = match self.in_header("alg").unwrap_or_default() {
@@ -149,7 +149,7 @@ impl<'a> Assertion<'a> {
         self.check_time(now)
     }
 
-    /// Signed by another identity provider, for Entra, about one of its own subjects.
+    /// Verifies an assertion of another identity provider about one of its subjects.
     fn check_federated(&self, directory: &Directory, now: DateTime<Utc>) -> Result<(), EntraError> {
         let (issuer, subject, audiences) = (self.claim("iss"), self.claim("sub"), self.audiences());
         let credential = directory.federated_credentials.iter().find(|credential| {

@@ -1,4 +1,4 @@
-//! What was given out: authorization codes and access tokens, each good for what it was given for.
+//! Issued authorization codes and access tokens.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use crate::ids::{ObjectId, TenantId};
 
 use crate::id_token::opaque;
 
-/// The tenant segment of an address.
+/// The tenant segment of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Authority {
     Tenant(TenantId),
@@ -17,7 +17,7 @@ pub(crate) enum Authority {
     Common,
 }
 
-/// What an authorization code stands for.
+/// Data of an authorization code.
 #[derive(Clone, Debug)]
 pub(crate) struct Grant {
     pub(crate) authority: Authority,
@@ -49,12 +49,12 @@ pub(crate) enum Holder {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AccessToken {
     pub(crate) holder: Holder,
-    /// The tenant whose objects it opens.
+    /// Tenant whose objects it can read.
     pub(crate) tenant: TenantId,
     pub(crate) expires: DateTime<Utc>,
 }
 
-/// Everything given out so far.
+/// Everything issued so far.
 #[derive(Debug, Default)]
 pub(crate) struct Issued {
     codes: HashMap<String, Grant>,
@@ -63,8 +63,9 @@ pub(crate) struct Issued {
 
 impl Issued {
     pub(crate) fn add_code(&mut self, grant: Grant) -> String {
-        // An hour, not the ten minutes a code is good for: an old code is told from an unknown one.
-        // Looked through now and then only, as the tokens below: there may be very many.
+        // Kept for an hour, although a code is valid for ten minutes: an expired code gets another error than an
+        // unknown one. Only every thousandth call cleans up, because there may be very many codes. The same applies to
+        // tokens below.
         if self.codes.len().is_multiple_of(1_000) {
             let oldest = grant.issued - Duration::hours(1);
             self.codes.retain(|_, old| old.issued > oldest);
@@ -82,7 +83,7 @@ impl Issued {
         if self.tokens.len().is_multiple_of(1_000) {
             self.tokens.retain(|_, old| old.expires > now - Duration::days(1));
         }
-        // It looks like a JWT but cannot be decoded: clients must not parse Graph's tokens.
+        // Looks like a JWT but cannot be decoded: clients must not parse Graph's tokens.
         let text = format!("eyJ0eXAiOiJKV1QiLCJub25jZSI6InNpbSJ9.{}.{}", opaque(32), opaque(32));
         self.tokens.insert(text.clone(), token);
         text

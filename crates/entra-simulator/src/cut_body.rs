@@ -1,4 +1,4 @@
-//! A body that breaks off: some bytes, a pause, then a broken connection.
+//! A response body that breaks off: some bytes, a pause, then a closed connection.
 
 use std::io;
 use std::pin::Pin;
@@ -31,7 +31,8 @@ impl AsyncRead for CutBody {
     }
 }
 
-/// Without the pause the server would drop these bytes with the connection, and the client see no answer at all.
+/// Creates the body. Without the pause, the server would drop the bytes with the connection, and the client would see
+/// no response at all.
 pub(crate) fn cut_body(bytes: Bytes, pause: Duration) -> Body {
     Body::from_stream(ReaderStream::new(CutBody { left: bytes, pause: Box::pin(sleep(pause)) }))
 }

@@ -1,49 +1,49 @@
-//! The directory that the simulator serves: the company, its people, groups and assignments to the enterprise app.
+//! The simulated directory: the tenant, its users, groups, and assignments to the enterprise app.
 
 use uuid::Uuid;
 
 use crate::federation::FederatedCredential;
 use crate::ids::{GroupId, ObjectId, TenantId};
 
-/// One Entra tenant with one enterprise app in it.
+/// An Entra tenant with one enterprise app.
 #[derive(Clone, Debug)]
 pub struct Directory {
     pub tenant_id: TenantId,
-    /// A verified domain; it can stand for the tenant's id in every address.
+    /// A verified domain; can replace the tenant ID in every address.
     pub tenant_domain: String,
-    /// The display name of the app and of its service principal.
+    /// Display name of the app and of its service principal.
     pub app_name: String,
     pub client_id: String,
     pub client_secret: String,
-    /// Another one, which Entra takes as well: one follows the other.
+    /// A second valid secret, as during a rotation.
     pub second_client_secret: Option<String>,
-    /// Those that have ended.
+    /// Expired secrets.
     pub ended_client_secrets: Vec<String>,
     /// The app's certificates, in DER.
     pub certificates: Vec<Vec<u8>>,
     pub federated_credentials: Vec<FederatedCredential>,
-    /// Object id of the app's service principal in this tenant.
+    /// Object ID of the app's service principal in this tenant.
     pub service_principal_id: String,
-    /// Matched to the letter; empty: any address may be redirected to.
+    /// Compared exactly. Empty allows any address.
     pub redirect_uris: Vec<String>,
     pub people: Vec<User>,
     pub groups: Vec<Group>,
     pub assignments: Vec<Assignment>,
-    /// Directory roles and administrative units: what `memberOf` returns beside groups.
+    /// Directory roles and administrative units, which `memberOf` returns besides groups.
     pub other_objects: Vec<OtherObject>,
     pub app_permissions: AppPermissions,
-    /// Entra's "Assignment required?": people without an assignment do not get past it.
+    /// Entra's "Assignment required?": users without an assignment cannot sign in.
     pub assignment_required: bool,
-    /// Values of the roles which the app declares.
+    /// Values of the app roles that the app declares.
     pub app_roles: Vec<String>,
 }
 
-/// What the tenant's administrator consented to.
+/// Permissions that the tenant's administrator consented to.
 #[derive(Clone, Copy, Debug)]
 pub struct AppPermissions {
     /// Application permission `Application.Read.All`.
     pub application_read: bool,
-    /// Delegated permission `GroupMember.Read.All`; without it `memberOf` shows ids only.
+    /// Delegated permission `GroupMember.Read.All`. Without it `memberOf` returns only IDs.
     pub delegated_group_member_read: bool,
     /// Delegated permission `Application.Read.All`.
     pub delegated_application_read: bool,
@@ -53,17 +53,17 @@ pub struct AppPermissions {
 #[derive(Clone, Debug)]
 pub struct User {
     pub id: ObjectId,
-    /// The tenant of a person of another company, who signs in through `organizations` or `common`.
+    /// Home tenant of a user who signs in through `organizations` or `common`; `None` means this tenant.
     pub tenant_id: Option<TenantId>,
     pub name: String,
     pub upn: String,
     pub email: Option<String>,
-    /// Roles of the app assigned to this person alone, as values.
+    /// Values of app roles that are assigned to this user directly.
     pub app_roles: Vec<String>,
-    /// `false`: refuses the consent page.
+    /// `false` means the user declines consent.
     pub consents: bool,
     pub disabled: bool,
-    /// Invited into this tenant from another one.
+    /// Invited from another tenant.
     pub guest: bool,
 }
 
@@ -77,11 +77,11 @@ pub struct Group {
     pub members: Vec<Member>,
 }
 
-/// The kinds of groups, which Graph tells apart by `groupTypes`, `securityEnabled` and `mailEnabled`.
+/// Kinds of groups. Graph distinguishes them by `groupTypes`, `securityEnabled` and `mailEnabled`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GroupKind {
     Security,
-    /// A security group that a rule fills.
+    /// A security group with a membership rule.
     Dynamic,
     MailEnabledSecurity,
     Distribution,
@@ -95,15 +95,15 @@ pub enum Member {
     Group(GroupId),
 }
 
-/// An app role assignment: a principal's assignment to the enterprise app.
+/// Assignment of a principal to the enterprise app.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assignment {
     pub principal: Principal,
-    /// The role's value; `None` is Entra's "default access".
+    /// Value of the role; `None` is Entra's "default access".
     pub app_role: Option<String>,
 }
 
-/// Who can be assigned.
+/// An assignable object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Principal {
     Group(GroupId),
@@ -111,7 +111,7 @@ pub enum Principal {
     ServicePrincipal(Uuid),
 }
 
-/// An object of which people are members and which is no group.
+/// An object with members that is not a group.
 #[derive(Clone, Debug)]
 pub struct OtherObject {
     pub id: Uuid,
@@ -120,7 +120,7 @@ pub struct OtherObject {
     pub members: Vec<Member>,
 }
 
-/// What an [`OtherObject`] is.
+/// Kind of an [`OtherObject`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OtherKind {
     DirectoryRole { template_id: Uuid },
@@ -128,7 +128,7 @@ pub enum OtherKind {
 }
 
 impl Directory {
-    /// An empty tenant with random ids, the app in it fully consented, assignment not required.
+    /// Creates an empty tenant with random IDs. The app has all permissions; assignment is not required.
     pub fn new(tenant_domain: &str) -> Self {
         Self {
             tenant_id: TenantId::from(Uuid::new_v4()),
@@ -158,7 +158,7 @@ impl Directory {
         }
     }
 
-    /// Adds a member of the company with an address made of the name; `change` may set what else is wanted.
+    /// Adds a user of the tenant with an address derived from the name. `change` sets other properties.
     pub fn person(&mut self, name: &str, change: impl FnOnce(&mut User)) -> ObjectId {
         let local = name.to_lowercase().split_whitespace().collect::<Vec<_>>().join(".");
         let address = format!("{local}@{}", self.tenant_domain);
@@ -184,7 +184,7 @@ impl Directory {
         self.group_with(name, |_| {})
     }
 
-    /// Adds an empty security group; `change` may make it another kind or give it a known id.
+    /// Adds an empty security group. `change` may set its kind or ID.
     pub fn group_with(&mut self, name: &str, change: impl FnOnce(&mut Group)) -> GroupId {
         let id = GroupId::from(Uuid::new_v4());
         let mut group = Group { id, name: name.to_owned(), kind: GroupKind::Security, members: Vec::new() };
@@ -194,22 +194,22 @@ impl Directory {
         id
     }
 
-    /// Changes a person; `None` where there is no such person.
+    /// Changes a user. Returns `None` if the user does not exist.
     pub fn change_person<T>(&mut self, id: ObjectId, change: impl FnOnce(&mut User) -> T) -> Option<T> {
         self.people.iter_mut().find(|person| person.id == id).map(change)
     }
 
-    /// Changes a group; `None` where there is no such group.
+    /// Changes a group. Returns `None` if the group does not exist.
     pub fn change_group<T>(&mut self, id: GroupId, change: impl FnOnce(&mut Group) -> T) -> Option<T> {
         self.groups.iter_mut().find(|group| group.id == id).map(change)
     }
 
-    /// Makes the person a direct member.
+    /// Adds the user as a direct member.
     pub fn put(&mut self, person: ObjectId, group: GroupId) {
         self.add_member(Member::User(person), group);
     }
 
-    /// Makes one group a direct member of another.
+    /// Adds one group to another as a direct member.
     pub fn nest(&mut self, inner: GroupId, outer: GroupId) {
         self.add_member(Member::Group(inner), outer);
     }
@@ -222,7 +222,7 @@ impl Directory {
         });
     }
 
-    /// Ends the person's direct membership.
+    /// Removes the user's direct membership.
     pub fn take_out(&mut self, person: ObjectId, group: GroupId) {
         self.change_group(group, |group| group.members.retain(|member| *member != Member::User(person)));
     }
@@ -237,7 +237,7 @@ impl Directory {
         self.assign_principal(Principal::Group(group), Some(app_role));
     }
 
-    /// Assigns anything; a second identical assignment is not made, as in Entra.
+    /// Assigns a principal. A second identical assignment is not created, as in Entra.
     pub fn assign_principal(&mut self, principal: Principal, app_role: Option<&str>) {
         let assignment = Assignment { principal, app_role: app_role.map(str::to_owned) };
         if !self.assignments.contains(&assignment) {
@@ -245,12 +245,12 @@ impl Directory {
         }
     }
 
-    /// Removes every assignment of the group.
+    /// Removes all assignments of the group.
     pub fn unassign(&mut self, group: GroupId) {
         self.assignments.retain(|assignment| assignment.principal != Principal::Group(group));
     }
 
-    /// Deletes the group, its assignments and its place in other groups.
+    /// Deletes the group, its assignments, and its memberships in other groups.
     pub fn remove_group(&mut self, id: GroupId) {
         self.unassign(id);
         self.groups.retain(|group| group.id != id);

@@ -1,4 +1,4 @@
-//! OpenID Connect discovery and the key sets.
+//! Discovery documents and JWKS.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::call::Call;
 use crate::code::Authority;
 use crate::state::SimulatorState;
 
-/// The tenant of personal Microsoft accounts.
+/// Tenant of personal Microsoft accounts.
 const PERSONAL_ACCOUNTS: &str = "9188040d-6c67-4c5b-b112-36a304b66dad";
 
 pub(crate) fn router() -> Router<Arc<SimulatorState>> {
@@ -22,7 +22,7 @@ pub(crate) fn router() -> Router<Arc<SimulatorState>> {
         .route("/{tenant}/discovery/v2.0/keys", get(keys))
 }
 
-/// A tenant's issuer, or the template that `organizations` and `common` have in its place.
+/// Issuer of a tenant, or the issuer template of `organizations` and `common`.
 fn issuer(authority: Authority, origin: &str) -> String {
     match authority {
         Authority::Tenant(tenant) => format!("{origin}/{tenant}/v2.0"),
@@ -42,7 +42,7 @@ async fn configuration(State(state): State<Arc<SimulatorState>>, Path(segment): 
     };
     let region = matches!(authority, Authority::Tenant(_)).then_some("EU");
     let host = origin.trim_start_matches("http://");
-    // As with Entra, nothing here says that PKCE works.
+    // As in Entra, the document does not announce PKCE.
     Json(json!({
         "token_endpoint": format!("{base}/oauth2/v2.0/token"),
         "token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt", "client_secret_basic"],

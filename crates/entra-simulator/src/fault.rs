@@ -1,4 +1,4 @@
-//! Programmable faults: which request they hit, and what becomes of its answer.
+//! Fault injection: which requests a fault applies to, and how it changes the response.
 
 use std::time::Duration;
 
@@ -14,38 +14,38 @@ use crate::graph_error::GraphError;
 use crate::odata::{Cursor, PageLink};
 use crate::request_log::{Endpoint, TokenKind};
 
-/// When a fault happens. Of several rules that fit the first one counts.
+/// When a fault applies. The first matching rule counts.
 #[derive(Clone, Debug)]
 pub struct FaultRule {
     pub endpoint: Endpoint,
-    /// Counted from one; `None`: any.
+    /// Page number from one; `None` means any.
     pub page: Option<usize>,
-    /// The bearer token's kind, or at the token endpoint the kind that is asked for; `None`: any.
+    /// Kind of the bearer token; at the token endpoint, kind of the requested one. `None` means any.
     pub token: Option<TokenKind>,
-    /// How often; `None`: until the faults are cleared.
+    /// How many times; `None` means until the faults are cleared.
     pub times: Option<usize>,
     pub fault: Fault,
 }
 
 impl FaultRule {
-    /// Every request to the endpoint.
+    /// Applies to every request to the endpoint.
     pub fn on(endpoint: Endpoint, fault: Fault) -> Self {
         Self { endpoint, page: None, token: None, times: None, fault }
     }
 
-    /// Only this page of a list.
+    /// Limits the fault to this page of a list.
     #[must_use]
     pub fn page(self, page: usize) -> Self {
         Self { page: Some(page), ..self }
     }
 
-    /// Only with this kind of token.
+    /// Limits the fault to this kind of token.
     #[must_use]
     pub fn token(self, token: TokenKind) -> Self {
         Self { token: Some(token), ..self }
     }
 
-    /// Only so many times.
+    /// Limits the fault to this many times.
     #[must_use]
     pub fn times(self, times: usize) -> Self {
         Self { times: Some(times), ..self }
@@ -59,39 +59,39 @@ impl FaultRule {
     }
 }
 
-/// What goes wrong.
+/// A failure to inject.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// An error; without a body of its own it has the one that Graph, or Entra, sends with this status.
+    /// An error. Without a body, it has the one that Graph or Entra sends with this status.
     Status { status: u16, retry_after: Option<u64>, body: Option<Value> },
-    /// This very answer, to the letter.
+    /// This exact response.
     Answer { status: u16, headers: Vec<(HeaderName, HeaderValue)>, body: Vec<u8> },
-    /// One of Entra's errors: as JSON from the token endpoint, as a redirect from the authorization endpoint.
+    /// An Entra error: JSON from the token endpoint, a redirect from the authorization endpoint.
     Entra(EntraError),
-    /// `@odata.nextLink` leads to this address.
+    /// `@odata.nextLink` points to this address.
     ForeignNextLink(String),
-    /// `@odata.nextLink` leads to the same page.
+    /// `@odata.nextLink` points to the same page.
     LoopingNextLink,
-    /// An empty page in front of the one that was asked for, which its `@odata.nextLink` leads to.
+    /// An empty page whose `@odata.nextLink` points to the requested one.
     EmptyPageWithNextLink,
-    /// No answer for so long, then 504.
+    /// No response for this long, then 504.
     Hang(Duration),
-    /// 200 with a page for people in place of JSON.
+    /// 200 with an HTML page instead of JSON.
     Html,
-    /// 200 with the first half of the JSON, as if that were all.
+    /// 200 with the first half of the JSON as a complete body.
     MalformedJson,
     /// The connection closes in the middle of the body.
     CutBody,
-    /// The body stops in the middle for so long; then the connection closes.
+    /// The body stalls in the middle for this long, then the connection closes.
     StallBody(Duration),
-    /// The list lacks its `value`.
+    /// The list has no `value`.
     MissingValue,
-    /// The right answer, so much later.
+    /// The correct response after this delay.
     Delay(Duration),
 }
 
 impl Fault {
-    /// An error with the usual body and no `Retry-After`.
+    /// An error with the usual body, without `Retry-After`.
     pub fn status(status: u16) -> Self {
         Self::Status { status, retry_after: None, body: None }
     }
@@ -101,7 +101,7 @@ impl Fault {
         Self::Status { status: 429, retry_after: Some(retry_after), body: None }
     }
 
-    /// How long the answer waits.
+    /// Delay of the response.
     pub(crate) fn wait(&self) -> Duration {
         match self {
             Self::Hang(time) | Self::Delay(time) => *time,
@@ -109,7 +109,7 @@ impl Fault {
         }
     }
 
-    /// The answer to send without asking anything else, if this fault has one.
+    /// The response that replaces the normal one, if this fault has one.
     pub(crate) fn instead(&self, endpoint: Endpoint, call: &Call, origin: &str) -> Option<Response> {
         let failed = |status: u16| {
             if endpoint.is_graph() {
@@ -146,15 +146,15 @@ impl Fault {
         }
     }
 
-    /// Whether the right answer is made first and then changed.
+    /// Whether the fault changes the normal response.
     pub(crate) fn spoils(&self) -> bool {
         !matches!(self, Self::Delay(_) | Self::Entra(_))
     }
 
-    /// Spoils an answer that was right.
+    /// Changes the normal response.
     pub(crate) async fn spoil(&self, response: Response, asked: &PageLink) -> Response {
         let (mut parts, body) = response.into_parts();
-        // Nothing here is near this size; a longer body would be an error of ours and shows as an empty one.
+        // No response is nearly as large; a larger one would become empty.
         let bytes = to_bytes(body, 64 << 20).await.unwrap_or_default();
         let half = bytes.slice(..bytes.len() / 2);
         // The new body has another length.

@@ -1,4 +1,4 @@
-//! Another identity provider, such as a Kubernetes cluster, whose tokens an app registration may trust.
+//! Another identity provider, such as a Kubernetes cluster, whose tokens an app registration can trust.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -6,18 +6,18 @@ use serde_json::{Value, json};
 
 use crate::keys::SigningKey;
 
-/// What a token of another identity provider has to be, so that Entra takes it for the app's own credential.
+/// A federated credential: which tokens Entra accepts as client authentication.
 #[derive(Clone, Debug)]
 pub struct FederatedCredential {
-    /// Matched to the letter, as the two below.
+    /// Compared exactly, like the subject and the audience.
     pub issuer: String,
     pub subject: String,
     pub audience: String,
-    /// The keys that the issuer publishes.
+    /// Keys that the issuer publishes.
     pub keys: Vec<FederatedKey>,
 }
 
-/// A public key of an issuer.
+/// Public key of an issuer.
 #[derive(Clone, Debug)]
 pub struct FederatedKey {
     pub kid: String,
@@ -33,16 +33,16 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    /// What Entra's public cloud expects as the audience.
+    /// Audience that Entra's public cloud expects.
     pub const AUDIENCE: &str = "api://AzureADTokenExchange";
 
-    /// One with a fresh key.
+    /// Creates an issuer with a new key.
     #[must_use]
     pub fn new(url: &str) -> Self {
         Self { url: url.to_owned(), key: SigningKey::generate() }
     }
 
-    /// The record in an app registration that trusts this issuer's word about the subject.
+    /// Federated credential that trusts this issuer's tokens about the subject.
     #[must_use]
     pub fn credential(&self, subject: &str) -> FederatedCredential {
         let key = FederatedKey { kid: self.key.kid.clone(), public_key: self.key.public_key() };
@@ -54,7 +54,7 @@ impl Issuer {
         }
     }
 
-    /// A signed token about the subject, good for an hour from this second on.
+    /// Signs a token about the subject, valid for one hour from `from`.
     #[must_use]
     pub fn token(&self, subject: &str, audience: &str, from: i64) -> String {
         let header = json!({ "alg": "RS256", "kid": self.key.kid, "typ": "JWT" });

@@ -36,7 +36,7 @@ pub(crate) fn router() -> Router<Arc<SimulatorState>> {
         .method_not_allowed_fallback(not_allowed)
 }
 
-/// What every handler needs of the request.
+/// Extractors of every handler.
 type Request = (Uri, Params, Call);
 type Answer = Result<Value, GraphError>;
 
@@ -84,7 +84,7 @@ fn memberships(
 fn item(object: Object<'_>, directory: &Directory, options: &QueryOptions) -> Value {
     let full = objects::directory_object(object, directory);
     let shown = if directory.app_permissions.delegated_group_member_read { full } else { objects::limited(full) };
-    // A property which this type of object lacks is left out, as in any list of mixed types.
+    // Omits properties that this type of object lacks, as in all lists of mixed types.
     options.project(shown, None)
 }
 
@@ -96,7 +96,7 @@ async fn service_principal(
 ) -> Response {
     let answer = || {
         let (token, directory) = authorized(&state, &headers, &call)?;
-        // A service principal may always read itself.
+        // A service principal can always read itself.
         if token.holder != Holder::App && !directory.app_permissions.delegated_application_read {
             return Err(GraphError::denied());
         }
@@ -111,7 +111,7 @@ async fn service_principal(
     respond(answer(), &call)
 }
 
-/// `servicePrincipals(appId='…')/appRoleAssignedTo`, which the router cannot tell from other names; else nothing we know.
+/// Handles `servicePrincipals(appId='…')/appRoleAssignedTo`, which the router cannot distinguish from other names.
 async fn by_app_id(
     state: State<Arc<SimulatorState>>,
     Path(rest): Path<String>,
@@ -125,7 +125,7 @@ async fn by_app_id(
         let inner = state.lock();
         (app_id == inner.directory.client_id).then(|| inner.directory.service_principal_id.clone())
     };
-    // An app that is not known here has no service principal either.
+    // An unknown app has no service principal.
     assigned_to(state, Path(service_principal.unwrap_or_default()), headers, request).await
 }
 
@@ -168,7 +168,7 @@ async fn assigned_to(
     respond(answer(), &call)
 }
 
-/// An assignment as Graph writes it; `None` where its principal does not exist any more.
+/// JSON of an assignment; `None` if its principal was deleted.
 fn written(assignment: &Assignment, directory: &Directory) -> Option<Value> {
     let (id, kind, name) = match assignment.principal {
         Principal::Group(id) => (id.to_string(), "Group", directory.find_group(id)?.name.clone()),
@@ -198,7 +198,7 @@ fn unknown(state: &SimulatorState, headers: &HeaderMap, (uri, _, call): &Request
     respond(answer(), call)
 }
 
-/// The bearer token, checked, and the directory as it is now.
+/// Checks the bearer token. Returns it with a snapshot of the directory.
 fn authorized(
     state: &SimulatorState,
     headers: &HeaderMap,
@@ -216,7 +216,7 @@ fn authorized(
     Ok((token, inner.directory.clone()))
 }
 
-/// The same for what only a person can ask.
+/// Like [`authorized`], for requests that need a delegated token.
 fn delegated(
     state: &SimulatorState,
     headers: &HeaderMap,
@@ -234,7 +234,7 @@ fn delegated(
     Ok((token, person, directory))
 }
 
-/// The only service principal there is, for tokens of its tenant.
+/// Checks that the ID is the app's service principal and the token is of its tenant.
 fn the_service_principal(id: &str, token: &AccessToken, directory: &Directory) -> Result<(), GraphError> {
     if id.parse::<ObjectId>().is_err() {
         return Err(GraphError::bad_request("Request_BadRequest", format!("Invalid object identifier '{id}'.")));
@@ -243,7 +243,7 @@ fn the_service_principal(id: &str, token: &AccessToken, directory: &Directory) -
     if same && token.tenant == directory.tenant_id { Ok(()) } else { Err(GraphError::not_found(id)) }
 }
 
-/// The text behind `Bearer`, unless it is empty.
+/// Token after `Bearer`, unless it is empty.
 pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     let token = token.trim();

@@ -1,4 +1,4 @@
-//! Graph's errors, in the one shape they all have.
+//! Graph's errors.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::call::Call;
 
-/// One error of Graph.
+/// A Graph error.
 #[derive(Clone, Debug)]
 pub(crate) struct GraphError {
     status: StatusCode,
@@ -44,7 +44,7 @@ impl GraphError {
         )
     }
 
-    /// What Graph says with this status.
+    /// Graph's error for an HTTP status.
     pub(crate) fn of_status(status: u16) -> Self {
         let code = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         match status {
@@ -70,7 +70,7 @@ impl GraphError {
         let date = call.at.format("%Y-%m-%dT%H:%M:%S").to_string();
         let mut inner = json!({ "date": date, "request-id": call.request_id });
         if self.status == StatusCode::TOO_MANY_REQUESTS {
-            // Throttling has a body of its own.
+            // Throttling has a different body.
             inner["code"] = Value::from("429");
             inner["message"] = Value::from("Please retry after");
             inner["status"] = Value::from("429");

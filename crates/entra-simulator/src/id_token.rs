@@ -1,4 +1,4 @@
-//! ID tokens: what they claim, and every wrong way in which a test may have them signed.
+//! ID tokens: their claims, and incorrect signatures for tests.
 
 use aws_lc_rs::hmac;
 use base64::Engine as _;
@@ -12,32 +12,32 @@ use crate::code::Grant;
 use crate::directory::{Directory, User};
 use crate::keys::{KeyRing, personal_accounts_key, unpublished_key};
 
-/// An ID token before it is written out.
+/// An ID token before encoding.
 #[derive(Clone, Debug)]
 pub struct IdToken {
     pub header: Map<String, Value>,
     pub claims: Map<String, Value>,
     pub signing: Signing,
-    /// Sent instead of everything above.
+    /// Sent instead of an encoded token.
     pub raw: Option<String>,
 }
 
-/// How the token is signed. The header's `alg` and `kid` follow, unless the test set them to something else already.
+/// How the token is signed. Sets the header's `alg` and `kid` unless the test has changed them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Signing {
-    /// As Entra does: the key that signs at present.
+    /// With the current signing key, as Entra does.
     Current,
-    /// Another published key, by its `kid`.
+    /// With another published key, by its `kid`.
     Published(String),
-    /// A key which no key set holds, under its own `kid`.
+    /// With an unpublished key and its own `kid`.
     UnknownKey,
-    /// A key which no key set holds, under the `kid` of the current one.
+    /// With an unpublished key and the current key's `kid`.
     WrongKey,
-    /// The key of personal accounts, which the key set of `common` publishes for their tenant only.
+    /// With the key of personal accounts, which the JWKS of `common` publishes for their tenant only.
     PersonalAccountsKey,
-    /// `alg` is `none`, and the signature empty.
+    /// `alg` is `none` and the signature is empty.
     None,
-    /// A MAC with this secret; with the public key as the secret it is the classic confusion of algorithms.
+    /// With HMAC and this secret. The public key as the secret is the classic algorithm confusion.
     Hs256(Vec<u8>),
     /// One bit of the signature is wrong.
     CorruptSignature,
@@ -48,7 +48,7 @@ pub enum Signing {
 }
 
 impl IdToken {
-    /// The token Entra would issue for the grant.
+    /// Creates the token that Entra would issue for the grant.
     pub(crate) fn issue(
         directory: &Directory,
         person: &User,
@@ -59,7 +59,7 @@ impl IdToken {
     ) -> Self {
         let tid = directory.tenant_of(person).to_string();
         let oid = person.id.to_string();
-        // Entra dates tokens five minutes back, for clocks that are slow.
+        // Entra dates tokens five minutes back to allow for clock skew.
         let issued = call.at.timestamp() - 300;
         let mut claims = object(json!({
             "aud": grant.client_id,
@@ -85,7 +85,7 @@ impl IdToken {
             put("preferred_username", json!(shown));
         }
         if let Some(email) = &person.email
-            // Guests' addresses come without being asked for.
+            // A guest's address is included without the scope.
             && (person.guest || grant.asked_for("email"))
         {
             put("email", json!(email));
@@ -105,7 +105,7 @@ impl IdToken {
         }
     }
 
-    /// The compact form: three parts in base64url with dots between them.
+    /// The compact serialization: three base64url parts separated by dots.
     pub(crate) fn compact(mut self, keys: &KeyRing) -> String {
         if let Some(raw) = self.raw {
             return raw;
@@ -144,7 +144,7 @@ impl IdToken {
         format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
-    /// Sets a member of the header which the test left as it was issued.
+    /// Sets a header member unless the test has changed it.
     fn adjust(&mut self, name: &str, issued: &str, wanted: &str) {
         if self.header.get(name).is_some_and(|value| value == issued) {
             self.header.insert(name.to_owned(), json!(wanted));
@@ -159,7 +159,7 @@ fn object(value: Value) -> Map<String, Value> {
     }
 }
 
-/// Random text made of this many bytes, at most 32: for opaque identifiers.
+/// Random text of this many bytes, at most 32, for opaque identifiers.
 pub(crate) fn opaque(bytes: usize) -> String {
     let random = [Uuid::new_v4().into_bytes(), Uuid::new_v4().into_bytes()].concat();
     URL_SAFE_NO_PAD.encode(&random[..bytes.min(random.len())])

@@ -1,4 +1,4 @@
-//! Object IDs of Entra. They are types of their own so that a user is never taken for a group.
+//! Entra's object IDs. Separate types prevent the use of a user's ID as a group's.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// A text that is not a GUID in its hyphenated form.
+/// The text is not a hyphenated GUID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidId;
 
@@ -36,7 +36,7 @@ macro_rules! id {
             type Err = InvalidId;
 
             fn from_str(text: &str) -> Result<Self, InvalidId> {
-                // Uuid also accepts braces, `urn:uuid:` and bare digits; Entra does not.
+                // `Uuid` also accepts braces, `urn:uuid:` and bare digits; Entra does not.
                 if text.len() != 36 {
                     return Err(InvalidId);
                 }
@@ -65,14 +65,14 @@ macro_rules! id {
 }
 
 id! {
-    /// An Entra tenant: the `tid` claim.
+    /// ID of an Entra tenant: the `tid` claim.
     TenantId
 }
 id! {
-    /// A user in one tenant: the `oid` claim, and `id` in Graph.
+    /// ID of a user in a tenant: the `oid` claim and Graph's `id`.
     ObjectId
 }
 id! {
-    /// A group.
+    /// ID of a group.
     GroupId
 }

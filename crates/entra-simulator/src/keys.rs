@@ -1,4 +1,4 @@
-//! The keys that sign ID tokens, and the JSON Web Key Sets that publish them.
+//! Signing keys of ID tokens, and the JWKS that publish them.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -11,7 +11,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-/// An RSA key of 2048 bits with the name it is published under.
+/// A 2048-bit RSA key and its `kid`.
 #[derive(Debug)]
 pub(crate) struct SigningKey {
     pub(crate) kid: String,
@@ -25,13 +25,13 @@ impl SigningKey {
     pub(crate) fn generate() -> Self {
         let pair = KeyPair::generate(KeySize::Rsa2048).expect("RSA key generation");
         let public_der = pair.public_key().as_der().expect("DER of a fresh RSA key").as_ref().to_vec();
-        // Entra's are SHA-1 thumbprints of certificates; 20 bytes give names of the same length.
+        // Entra's `kid`s are SHA-1 thumbprints of certificates; 20 bytes give the same length.
         let kid = URL_SAFE_NO_PAD.encode(&Sha256::digest(&public_der)[..20]);
         Self { kid, public_der, pair }
     }
 
-    /// The nth of the keys that all simulators of this process share. A test run starts hundreds of them, and to generate
-    /// an RSA key takes longer than most tests.
+    /// The nth key of those that all simulators of this process share. A test run starts hundreds of simulators, and
+    /// generating an RSA key takes longer than most tests.
     pub(crate) fn shared(nth: usize) -> Arc<Self> {
         static KEYS: Mutex<Vec<Arc<SigningKey>>> = Mutex::new(Vec::new());
         let mut keys = KEYS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -41,7 +41,7 @@ impl SigningKey {
         keys[nth].clone()
     }
 
-    /// A PKCS #1 v1.5 signature with SHA-256, which JWS calls RS256.
+    /// Signs with RS256: RSA PKCS #1 v1.5 with SHA-256.
     #[expect(clippy::expect_used, reason = "the buffer has the modulus's length, the one thing that can be wrong")]
     pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
         let mut signature = vec![0; self.pair.public_modulus_len()];
@@ -49,12 +49,12 @@ impl SigningKey {
         signature
     }
 
-    /// The public half as `RSAPublicKey`.
+    /// Public key as `RSAPublicKey`.
     pub(crate) fn public_key(&self) -> Vec<u8> {
         self.pair.public_key().as_ref().to_vec()
     }
 
-    /// The key as PEM text, as one would find it published.
+    /// Public key in PEM.
     pub(crate) fn public_pem(&self) -> String {
         let text = STANDARD.encode(&self.public_der);
         let mut pem = "-----BEGIN PUBLIC KEY-----\n".to_owned();
@@ -68,7 +68,7 @@ impl SigningKey {
         pem
     }
 
-    /// Entra's form: no `alg`, but the `issuer` for whose tokens the key stands.
+    /// The JWK in Entra's form: without `alg`, with the `issuer` whose tokens the key signs.
     fn jwk(&self, issuer: &str) -> Value {
         let (n, e) = modulus_and_exponent(self.pair.public_key().as_ref());
         json!({
@@ -79,16 +79,16 @@ impl SigningKey {
     }
 }
 
-/// Reads `RSAPublicKey ::= SEQUENCE { modulus INTEGER, publicExponent INTEGER }`.
+/// Parses `RSAPublicKey ::= SEQUENCE { modulus INTEGER, publicExponent INTEGER }`.
 fn modulus_and_exponent(der: &[u8]) -> (&[u8], &[u8]) {
     let (sequence, _) = element(der);
     let (n, rest) = element(sequence);
     let (e, _) = element(rest);
-    // DER puts a zero before a number whose top bit is set; JWK does not.
+    // DER prefixes a zero byte to a number whose top bit is set; JWK does not.
     (n.strip_prefix(&[0]).unwrap_or(n), e)
 }
 
-/// The content of the first DER element, and what follows it. AWS-LC wrote these bytes, so their lengths hold.
+/// Content of the first DER element, and the bytes after it. AWS-LC encoded them, so the lengths are valid.
 fn element(der: &[u8]) -> (&[u8], &[u8]) {
     let (length, start) = match der[1] {
         short if short < 0x80 => (usize::from(short), 2),
@@ -100,23 +100,23 @@ fn element(der: &[u8]) -> (&[u8], &[u8]) {
     (&der[start..start + length], &der[start + length..])
 }
 
-/// The published keys and the one among them that signs.
+/// The published keys and the current signing key.
 #[derive(Clone, Debug)]
 pub(crate) struct KeyRing {
     published: Vec<Arc<SigningKey>>,
     current: Arc<SigningKey>,
-    /// How many keys were published so far: the next one is that of the shared keys.
+    /// Number of keys used so far: index of the next shared key.
     used: usize,
 }
 
 impl KeyRing {
-    /// A ring with one key. Blocks while that is generated, once in a process.
+    /// Creates a key ring with one key. Blocks while the key is generated, once per process.
     pub(crate) fn new() -> Self {
         let current = SigningKey::shared(0);
         Self { published: vec![current.clone()], current, used: 1 }
     }
 
-    /// Number of a key that this ring never published.
+    /// Index of a key that this ring has not published.
     pub(crate) fn next_key(&mut self) -> usize {
         self.used += 1;
         self.used - 1
@@ -134,25 +134,25 @@ impl KeyRing {
         self.published.iter().map(|key| key.kid.clone()).collect()
     }
 
-    /// Publishes the key; the current one goes on signing.
+    /// Publishes the key. The current signing key stays.
     pub(crate) fn publish(&mut self, key: Arc<SigningKey>) -> String {
         let kid = key.kid.clone();
         self.published.push(key);
         kid
     }
 
-    /// `false` where no such key is published.
+    /// Changes the signing key. Returns `false` if the key is not published.
     pub(crate) fn sign_with(&mut self, kid: &str) -> bool {
         let key = self.published.iter().find(|key| key.kid == kid).cloned();
         key.map(|key| self.current = key).is_some()
     }
 
-    /// Takes every key out of the set but the one that signs.
+    /// Unpublishes all keys except the signing key.
     pub(crate) fn retire_others(&mut self) {
         self.published.retain(|key| key.kid == self.current.kid);
     }
 
-    /// The key set; `issuer` is the tenant's, or the template of `common` and `organizations`.
+    /// The JWKS. `issuer` is the tenant's, or the template of `common` and `organizations`.
     pub(crate) fn key_set(&self, issuer: &str, personal: Option<&str>) -> Value {
         let mut keys: Vec<Value> = self.published.iter().map(|key| key.jwk(issuer)).collect();
         keys.extend(personal.map(|issuer| personal_accounts_key().jwk(issuer)));
@@ -160,13 +160,13 @@ impl KeyRing {
     }
 }
 
-/// A key that no key set holds.
+/// A key that is in no JWKS.
 pub(crate) fn unpublished_key() -> &'static SigningKey {
     static KEY: OnceLock<SigningKey> = OnceLock::new();
     KEY.get_or_init(SigningKey::generate)
 }
 
-/// The key of personal accounts, which Entra lists among those of `common` and which stands for their tenant only.
+/// The key of personal accounts. Entra lists it in the JWKS of `common`; it is valid for their tenant only.
 pub(crate) fn personal_accounts_key() -> &'static SigningKey {
     static KEY: OnceLock<SigningKey> = OnceLock::new();
     KEY.get_or_init(SigningKey::generate)

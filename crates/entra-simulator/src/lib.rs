@@ -1,7 +1,7 @@
-//! A simulator of Microsoft Entra ID and Microsoft Graph over HTTP: for `entraway demo`, which has an admin page to
-//! click through, and for tests, which can inject every failure that Microsoft's servers produce.
+//! A simulator of Microsoft Entra ID and Microsoft Graph over HTTP. `entraway demo` uses it with its admin page; tests
+//! inject the failures that Microsoft's servers produce.
 //!
-//! It shares no code with the product, not even ID types, so that a mistake there is not repeated here.
+//! It shares no code with the product, not even ID types, so that it cannot repeat the product's mistakes.
 
 mod aadsts;
 mod admin_page;
@@ -54,25 +54,25 @@ use code::Issued;
 use keys::{KeyRing, SigningKey};
 use state::{Inner, SimulatorState};
 
-/// What a simulator is started with.
+/// Options of a simulator.
 #[derive(Clone)]
 pub struct Options {
     pub directory: Directory,
     pub now: Now,
     /// Graph's page size without `$top`.
     pub page_size: usize,
-    /// The product's address, linked from the admin page.
+    /// The product's URL, linked from the admin page.
     pub product_url: Option<Url>,
 }
 
 impl Options {
-    /// Pages of 100, as Graph has them, and no link to the product.
+    /// Options with Graph's page size of 100 and without a link to the product.
     pub fn new(directory: Directory, now: Now) -> Self {
         Self { directory, now, page_size: 100, product_url: None }
     }
 }
 
-/// A running simulator. Clones are the same one; it stops with the last of them, or before at [`EntraSimulator::stop`].
+/// A running simulator. Clones share it. It stops when the last clone is dropped, or at [`EntraSimulator::stop`].
 #[derive(Clone)]
 pub struct EntraSimulator(Arc<Running>);
 
@@ -88,7 +88,7 @@ impl Drop for Running {
 }
 
 impl EntraSimulator {
-    /// Serves on the listener in a task of its own.
+    /// Starts serving on the listener in a background task.
     pub async fn start(listener: TcpListener, options: Options) -> std::io::Result<Self> {
         let origin = format!("http://{}", listener.local_addr()?);
         let keys = tokio::task::spawn_blocking(KeyRing::new).await?;
@@ -111,23 +111,23 @@ impl EntraSimulator {
         let stop = state.stop.clone();
         let app = app(state.clone());
         tokio::spawn(async move {
-            // Serving never fails: axum retries what does.
+            // Serving does not fail: axum retries failed accepts.
             let _ended = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await;
         });
         Ok(Self(Arc::new(Running { state, origin })))
     }
 
-    /// The login host: a tenant's issuer is `<authority_url>/<tenant>/v2.0`.
+    /// URL of the login host. A tenant's issuer is `<authority_url>/<tenant>/v2.0`.
     pub fn authority_url(&self) -> Url {
         self.0.origin.clone()
     }
 
-    /// Graph with its version.
+    /// URL of Graph with its version.
     pub fn graph_url(&self) -> Url {
         self.at("/v1.0")
     }
 
-    /// The page that changes the directory.
+    /// URL of the admin page.
     pub fn admin_url(&self) -> Url {
         self.at("/")
     }
@@ -138,12 +138,12 @@ impl EntraSimulator {
         url
     }
 
-    /// The address that answers an authorization request as if this person had been picked.
+    /// URL that answers an authorization request as if this user had been picked.
     pub fn pick_url(&self, authorize_url: &Url, person: ObjectId) -> Url {
         self.answer_url(authorize_url, "person", &person.to_string())
     }
 
-    /// The address that answers an authorization request as if consent had been refused.
+    /// URL that answers an authorization request as if the user had declined consent.
     pub fn refuse_url(&self, authorize_url: &Url) -> Url {
         self.answer_url(authorize_url, "answer", "refuse")
     }
@@ -156,89 +156,89 @@ impl EntraSimulator {
         url
     }
 
-    /// Changes the directory, or reads it. The closure must not call the simulator: it holds its lock.
+    /// Reads or changes the directory. The closure must not call the simulator, because it runs under its lock.
     pub fn edit<T>(&self, change: impl FnOnce(&mut Directory) -> T) -> T {
         change(Arc::make_mut(&mut self.0.state.lock().directory))
     }
 
-    /// Every request since the start or the last [`EntraSimulator::clear_requests`].
+    /// All requests since the start or the last [`EntraSimulator::clear_requests`].
     pub fn requests(&self) -> Vec<LoggedRequest> {
         self.0.state.lock().request_log.iter().cloned().collect()
     }
 
-    /// Those to one endpoint.
+    /// All requests to one endpoint.
     pub fn requests_to(&self, endpoint: Endpoint) -> Vec<LoggedRequest> {
         self.0.state.lock().request_log.iter().filter(|request| request.endpoint == endpoint).cloned().collect()
     }
 
-    /// Empties the log.
+    /// Clears the request log.
     pub fn clear_requests(&self) {
         self.0.state.lock().request_log.clear();
     }
 
-    /// Adds a fault behind those already there.
+    /// Adds a fault after the existing ones.
     pub fn fault(&self, fault: FaultRule) {
         self.0.state.lock().faults.push(fault);
     }
 
-    /// Everything works again, ID tokens too.
+    /// Removes all faults and changes of ID tokens.
     pub fn clear_faults(&self) {
         let mut inner = self.0.state.lock();
         inner.faults.clear();
         inner.change_id_token = None;
     }
 
-    /// Alters every ID token from now on, until [`EntraSimulator::clear_faults`].
+    /// Changes all ID tokens until [`EntraSimulator::clear_faults`].
     pub fn next_id_token(&self, change: impl Fn(&mut IdToken) + Send + Sync + 'static) {
         self.0.state.lock().change_id_token = Some(Arc::new(change));
     }
 
-    /// A new key signs; the old ones leave the key set at once.
+    /// Signs with a new key and unpublishes the old ones.
     pub fn rotate_keys(&self) {
         let kid = self.add_key();
         self.sign_with(&kid);
         self.retire_keys();
     }
 
-    /// Publishes a new key, which signs nothing yet; returns its `kid`.
+    /// Publishes a new key without signing with it. Returns its `kid`.
     pub fn add_key(&self) -> String {
         let next = self.0.state.lock().keys.next_key();
-        // Without the lock: to generate a key is slow.
+        // Without the lock, because generating a key is slow.
         let key = SigningKey::shared(next);
         self.0.state.lock().keys.publish(key)
     }
 
-    /// Signs with this published key from now on; `false` where no such key is published.
+    /// Signs with this published key from now on. Returns `false` if it is not published.
     pub fn sign_with(&self, kid: &str) -> bool {
         self.0.state.lock().keys.sign_with(kid)
     }
 
-    /// Takes all keys out of the key set but the one that signs.
+    /// Unpublishes all keys except the signing key.
     pub fn retire_keys(&self) {
         self.0.state.lock().keys.retire_others();
     }
 
-    /// The `kid`s in the key set.
+    /// The published `kid`s.
     pub fn key_ids(&self) -> Vec<String> {
         self.0.state.lock().keys.kids()
     }
 
-    /// The public half of the key that signs, as `SubjectPublicKeyInfo`.
+    /// Public part of the signing key, as `SubjectPublicKeyInfo`.
     pub fn public_key_der(&self) -> Vec<u8> {
         self.0.state.lock().keys.current().public_der.clone()
     }
 
-    /// The same as PEM text.
+    /// Public part of the signing key, in PEM.
     pub fn public_key_pem(&self) -> String {
         self.0.state.lock().keys.current().public_pem()
     }
 
-    /// Graph refuses every access token issued so far.
+    /// Revokes all access tokens for Graph that were issued so far.
     pub fn revoke_tokens(&self) {
         self.0.state.lock().issued.revoke_tokens();
     }
 
-    /// Ends the listening and every idle connection; requests under way are answered first, those that hang at once.
+    /// Stops listening and closes idle connections. Requests in progress are completed, delayed ones immediately.
     pub fn stop(&self) {
         self.0.state.stop.cancel();
     }

@@ -1,4 +1,4 @@
-//! Sign-out: there is no session here to end, so it only says or sends what Entra would.
+//! Sign-out. The simulator has no sessions, so it only shows Entra's page or redirects back.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ async fn sign_out(
     if directory.authority(&tenant).is_none() {
         return page::error(&EntraError::unknown_tenant(&tenant), &call);
     }
-    // Only to an address that is registered as a redirect address: Entra has no other list for this.
+    // Redirects only to a registered redirect URI: Entra has no other list for this.
     let back = params.get("post_logout_redirect_uri").filter(|uri| directory.may_redirect_to(uri));
     match back.and_then(|uri| Url::parse(uri).ok()) {
         Some(mut uri) => {

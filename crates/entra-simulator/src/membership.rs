@@ -1,4 +1,4 @@
-//! What follows from the directory: who is in what, directly or through a group, and which app roles that gives.
+//! Derived data of the directory: direct and transitive memberships, and the app roles that result.
 
 use std::collections::HashSet;
 
@@ -10,7 +10,7 @@ use crate::ids::{GroupId, ObjectId, TenantId};
 use crate::code::Authority;
 use crate::directory::{Assignment, Directory, Group, Member, OtherKind, OtherObject, Principal, User};
 
-/// Anything of which `memberOf` may tell.
+/// An object that `memberOf` can return.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Object<'a> {
     Group(&'a Group),
@@ -18,23 +18,23 @@ pub(crate) enum Object<'a> {
 }
 
 impl Directory {
-    /// The person with this object id or user principal name.
+    /// Finds a user by object ID or user principal name.
     pub(crate) fn find_person(&self, id_or_upn: &str) -> Option<&User> {
         let id = id_or_upn.parse::<ObjectId>().ok();
         self.people.iter().find(|person| Some(person.id) == id || person.upn.eq_ignore_ascii_case(id_or_upn))
     }
 
-    /// The group with this id.
+    /// Finds a group by ID.
     pub(crate) fn find_group(&self, id: GroupId) -> Option<&Group> {
         self.groups.iter().find(|group| group.id == id)
     }
 
-    /// The tenant whose `tid` and `oid` the person signs in with.
+    /// Tenant in the user's `tid` claim.
     pub(crate) fn tenant_of(&self, person: &User) -> TenantId {
         person.tenant_id.unwrap_or(self.tenant_id)
     }
 
-    /// What the tenant segment of an address names: a tenant with people in it, or one of the two endpoints for all.
+    /// Parses the tenant segment of a path: a tenant with users in it, or an endpoint for all tenants.
     pub(crate) fn authority(&self, segment: &str) -> Option<Authority> {
         match segment {
             "organizations" => return Some(Authority::Organizations),
@@ -49,12 +49,12 @@ impl Directory {
         known.then_some(Authority::Tenant(tenant))
     }
 
-    /// Whether the app registered this address, to the letter.
+    /// Whether the app registered this exact redirect URI.
     pub(crate) fn may_redirect_to(&self, uri: &str) -> bool {
         self.redirect_uris.is_empty() || self.redirect_uris.iter().any(|registered| registered == uri)
     }
 
-    /// What the person is a direct member of.
+    /// Objects the user is a direct member of.
     pub(crate) fn direct(&self, person: ObjectId) -> Vec<Object<'_>> {
         let member = Member::User(person);
         let groups = self.groups.iter().filter(|group| group.members.contains(&member)).map(Object::Group);
@@ -62,13 +62,13 @@ impl Directory {
         groups.chain(others).collect()
     }
 
-    /// What the person is a member of, groups within groups included.
+    /// Objects the user is a member of, directly or through nested groups.
     pub(crate) fn transitive(&self, person: ObjectId) -> Vec<Object<'_>> {
         let mut inside: HashSet<GroupId> = HashSet::new();
         let mut open: Vec<Member> = vec![Member::User(person)];
         while let Some(member) = open.pop() {
             for group in self.groups.iter().filter(|group| group.members.contains(&member)) {
-                // Groups may hold each other in a circle.
+                // Nested groups can form a cycle.
                 if inside.insert(group.id) {
                     open.push(Member::Group(group.id));
                 }
@@ -78,14 +78,14 @@ impl Directory {
         let others = self.other_objects.iter().filter(|other| {
             other.members.iter().any(|member| match member {
                 Member::User(id) => *id == person,
-                // A role given to a group reaches its members; an administrative unit does not.
+                // A group's directory role applies to its members; an administrative unit does not.
                 Member::Group(id) => inside.contains(id) && matches!(other.kind, OtherKind::DirectoryRole { .. }),
             })
         });
         groups.chain(others.map(Object::Other)).collect()
     }
 
-    /// All assignments to the app, a person's own roles among them.
+    /// All assignments to the app, including users' own roles.
     pub(crate) fn all_assignments(&self) -> Vec<Assignment> {
         let mut all = self.assignments.clone();
         for person in self.people.iter().filter(|person| person.tenant_id.is_none()) {
@@ -99,7 +99,7 @@ impl Directory {
         all
     }
 
-    /// Whether Entra counts the assignment for the person: direct, or through a group the person is directly in.
+    /// Whether the assignment applies to the user: directly, or through a group with the user as a direct member.
     fn reaches(&self, assignment: &Assignment, person: ObjectId) -> bool {
         match assignment.principal {
             Principal::User(id) => id == person,
@@ -110,12 +110,12 @@ impl Directory {
         }
     }
 
-    /// Whether the person has any assignment.
+    /// Whether the user has an assignment.
     pub(crate) fn is_assigned(&self, person: &User) -> bool {
         !person.app_roles.is_empty() || self.assignments.iter().any(|assignment| self.reaches(assignment, person.id))
     }
 
-    /// The values of the `roles` claim, each once.
+    /// Values of the `roles` claim, without duplicates.
     pub(crate) fn roles_of(&self, person: &User) -> Vec<String> {
         let mut roles = person.app_roles.clone();
         for assignment in self.assignments.iter().filter(|assignment| self.reaches(assignment, person.id)) {
@@ -128,13 +128,13 @@ impl Directory {
         roles
     }
 
-    /// The roles which the group's assignments carry; `None` within for default access.
+    /// Roles of the group's assignments; `None` for default access.
     pub(crate) fn assigned_roles(&self, group: GroupId) -> Vec<Option<&str>> {
         let of_group = |assignment: &&Assignment| assignment.principal == Principal::Group(group);
         self.assignments.iter().filter(of_group).map(|assignment| assignment.app_role.as_deref()).collect()
     }
 
-    /// The roles of the app: the declared ones and whatever else was assigned.
+    /// Roles of the app: the declared ones and all others that were assigned.
     pub(crate) fn declared_roles(&self) -> Vec<String> {
         let mut roles = self.app_roles.clone();
         for role in self.all_assignments().into_iter().filter_map(|assignment| assignment.app_role) {
@@ -146,7 +146,7 @@ impl Directory {
     }
 }
 
-/// The id under which Graph knows an app role; all zeros is default access.
+/// Graph's ID of an app role; all zeros for default access.
 pub(crate) fn app_role_id(app_role: Option<&str>) -> Uuid {
     app_role.map_or(Uuid::nil(), |value| {
         let mut bytes = [0; 16];

@@ -1,4 +1,4 @@
-//! Directory objects as Graph writes them.
+//! JSON of directory objects in Graph.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::directory::{Directory, Group, GroupKind, OtherKind, OtherObject, User};
 use crate::membership::{Object, app_role_id};
 
-/// What `/me` has without `$select`.
+/// Properties of `/me` without `$select`.
 pub(crate) const USER_DEFAULT: &[&str] = &[
     "businessPhones",
     "displayName",
@@ -21,7 +21,7 @@ pub(crate) const USER_DEFAULT: &[&str] = &[
     "id",
 ];
 
-/// What `/me` has with `$select`.
+/// Selectable properties of `/me`.
 pub(crate) const USER_KNOWN: &[&str] = &[
     "businessPhones",
     "displayName",
@@ -40,7 +40,7 @@ pub(crate) const USER_KNOWN: &[&str] = &[
     "onPremisesSyncEnabled",
 ];
 
-/// The user object, with everything that can be selected.
+/// The user object with all selectable properties.
 pub(crate) fn user(person: &User) -> Value {
     let (given, surname) = person.name.split_once(' ').unwrap_or((&person.name, ""));
     json!({
@@ -62,7 +62,7 @@ pub(crate) fn user(person: &User) -> Value {
     })
 }
 
-/// A member of the list that `memberOf` returns.
+/// An element of the list that `memberOf` returns.
 pub(crate) fn directory_object(object: Object<'_>, directory: &Directory) -> Value {
     match object {
         Object::Group(found) => group(found, &directory.tenant_domain),
@@ -70,7 +70,7 @@ pub(crate) fn directory_object(object: Object<'_>, directory: &Directory) -> Val
     }
 }
 
-/// The same for a caller who may only know that the object exists: values are null, lists empty.
+/// The same without permission to read it: values are null, lists are empty.
 pub(crate) fn limited(object: Value) -> Value {
     let Value::Object(mut map) = object else { return object };
     for (name, value) in &mut map {
@@ -129,7 +129,7 @@ fn group(group: &Group, domain: &str) -> Value {
     })
 }
 
-/// Entra's SID of a group: the GUID's bytes as four numbers.
+/// SID of a group in Entra: the GUID's bytes as four numbers.
 fn security_identifier(id: &str) -> String {
     let bytes = Uuid::parse_str(id).unwrap_or_default().to_bytes_le();
     let numbers = bytes.chunks(4).map(|four| {

@@ -1,4 +1,4 @@
-//! Graph's query options and its paging: `$select`, `$top`, and links that carry an opaque `$skiptoken`.
+//! Graph's query options and paging: `$select`, `$top`, and links with an opaque `$skiptoken`.
 
 use axum::http::Uri;
 use base64::Engine as _;
@@ -8,17 +8,17 @@ use serde_json::{Map, Value};
 use crate::call::Params;
 use crate::graph_error::GraphError;
 
-/// Where in a list a page begins.
+/// Start of a page in a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cursor {
-    /// Counted from one.
+    /// Page number from one.
     pub(crate) page: usize,
     pub(crate) offset: usize,
 }
 
 impl Cursor {
     const START: Self = Self { page: 1, offset: 0 };
-    /// Makes the token look like Graph's and a foreign one be refused.
+    /// Prefix of our tokens. Looks like Graph's; a token without it is rejected.
     const MARK: &'static str = "RFNwdAIAAQAAAB6EJ1";
 
     fn to_token(self) -> String {
@@ -33,12 +33,12 @@ impl Cursor {
     }
 }
 
-/// The address of a page, from which those of the pages around it are made.
+/// The address of a page, from which the addresses of other pages are derived.
 #[derive(Clone, Debug)]
 pub(crate) struct PageLink {
     /// Scheme, host and path.
     base: String,
-    /// The query as it was sent, without the `$skiptoken`.
+    /// The query as sent, without the `$skiptoken`.
     kept: Vec<String>,
     cursor: Option<Cursor>,
 }
@@ -54,12 +54,12 @@ impl PageLink {
             Some((_, token)) => Cursor::from_token(token),
             None => Some(Cursor::START),
         };
-        // Graph writes its links with a plain dollar sign, however the request was written.
+        // Graph's links have an unencoded `$`, even if the request's is encoded.
         let kept = kept.into_iter().map(|pair| pair.replacen("%24", "$", 1)).collect();
         Self { base: format!("{origin}{}", uri.path()), kept, cursor }
     }
 
-    /// The first page for a token that is not ours.
+    /// The cursor; the first page if the token is not ours.
     pub(crate) fn cursor(&self) -> Cursor {
         self.cursor.unwrap_or(Cursor::START)
     }
@@ -71,7 +71,7 @@ impl PageLink {
     }
 }
 
-/// The query options of a request.
+/// Query options of a request.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct QueryOptions {
     pub(crate) select: Option<Vec<String>>,
@@ -79,7 +79,7 @@ pub(crate) struct QueryOptions {
 }
 
 impl QueryOptions {
-    /// Reads the options of a single object (`$select` alone) or of a list.
+    /// Parses the options of a single object (only `$select`) or of a list.
     pub(crate) fn parse(params: &Params, list: bool) -> Result<Self, GraphError> {
         let mut options = Self::default();
         let mut names: Vec<&str> = Vec::new();
@@ -111,12 +111,12 @@ impl QueryOptions {
         Ok(options)
     }
 
-    /// `(id,displayName)` behind the entity set in `@odata.context`, or nothing.
+    /// Suffix of the entity set in `@odata.context`, such as `(id,displayName)`; may be empty.
     pub(crate) fn context(&self) -> String {
         self.select.as_ref().map(|names| format!("({})", names.join(","))).unwrap_or_default()
     }
 
-    /// Refuses names which none of these objects' types has.
+    /// Rejects properties that are not in `known`.
     pub(crate) fn check(&self, kind: &str, known: &[&str]) -> Result<(), GraphError> {
         let unknown = self.select.iter().flatten().find(|name| !known.contains(&name.as_str()));
         unknown.map_or(Ok(()), |name| {
@@ -130,7 +130,7 @@ impl QueryOptions {
         })
     }
 
-    /// Keeps what was selected, in that order, and the annotations.
+    /// Keeps the selected properties, in that order, and annotations.
     pub(crate) fn project(&self, object: Value, default: Option<&[&str]>) -> Value {
         let Value::Object(all) = object else { return object };
         let keep: Vec<&str> = match (&self.select, default) {
@@ -148,7 +148,7 @@ impl QueryOptions {
         Value::Object(kept)
     }
 
-    /// The page of `items` that the link asks for, as the body of an answer.
+    /// Body of the response: the page of `items` at the link's cursor.
     pub(crate) fn page(
         &self,
         context: &str,

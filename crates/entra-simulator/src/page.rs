@@ -1,4 +1,4 @@
-//! The pages that people see in place of Microsoft's: the account picker, messages, and the form that posts itself.
+//! Pages that replace Microsoft's: the account picker, messages, and the form that posts itself.
 
 use askama::Template;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -9,9 +9,9 @@ use crate::aadsts::EntraError;
 use crate::call::Call;
 use crate::directory::{Directory, User};
 
-/// Styles within the page and nothing else.
+/// Allows only inline styles.
 const PLAIN: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'";
-/// The form that posts itself needs one line of script, as Entra's does.
+/// Also allows inline scripts: the form that posts itself needs one, as Entra's does.
 const SCRIPTED: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'";
 
 #[derive(Template)]
@@ -19,7 +19,7 @@ const SCRIPTED: &str = "default-src 'none'; style-src 'unsafe-inline'; script-sr
 struct Picker<'a> {
     app_name: &'a str,
     company: &'a str,
-    /// Where the answer goes.
+    /// Where the response is sent.
     destination: &'a str,
     people: Vec<Choice<'a>>,
     refuse: String,
@@ -39,7 +39,7 @@ struct Choice<'a> {
 struct Message<'a> {
     title: &'a str,
     text: &'a str,
-    /// Lines for support.
+    /// Request details for support.
     details: &'a str,
 }
 
@@ -50,7 +50,7 @@ struct FormPost<'a> {
     fields: Vec<(&'static str, String)>,
 }
 
-/// "Pick an account". `query` is the authorization request's, which every choice repeats.
+/// "Pick an account". `query` is the authorization request's query, which every choice repeats.
 pub(crate) fn picker(
     directory: &Directory,
     people: &[&User],
@@ -82,14 +82,14 @@ pub(crate) fn picker(
     show(StatusCode::OK, &page, PLAIN)
 }
 
-/// The first letters of the first and the last word.
+/// First letters of the first and the last word.
 pub(crate) fn initials(name: &str) -> String {
     let mut words = name.split_whitespace().filter_map(|word| word.chars().next());
     let first = words.next();
     first.into_iter().chain(words.next_back()).flat_map(char::to_uppercase).collect()
 }
 
-/// What is special about the person.
+/// Labels of the user's special properties.
 pub(crate) fn notes(directory: &Directory, person: &User) -> Vec<&'static str> {
     [
         (person.guest, "guest"),
@@ -104,7 +104,7 @@ pub(crate) fn notes(directory: &Directory, person: &User) -> Vec<&'static str> {
     .collect()
 }
 
-/// An error that Entra tells on a page of its own.
+/// A page with an Entra error.
 pub(crate) fn error(error: &EntraError, call: &Call) -> Response {
     let page = Message {
         title: "Sorry, but we're having trouble signing you in.",
@@ -114,7 +114,7 @@ pub(crate) fn error(error: &EntraError, call: &Call) -> Response {
     show(StatusCode::from_u16(error.status).unwrap_or(StatusCode::BAD_REQUEST), &page, PLAIN)
 }
 
-/// A page that says one thing.
+/// A page with one message.
 pub(crate) fn message(title: &str, text: &str) -> Response {
     show(StatusCode::OK, &Message { title, text, details: "" }, PLAIN)
 }
@@ -124,7 +124,7 @@ pub(crate) fn form_post(action: &str, fields: Vec<(&'static str, String)>) -> Re
     show(StatusCode::OK, &FormPost { action, fields }, SCRIPTED)
 }
 
-/// Renders a page of the simulator.
+/// Renders a page without scripts.
 pub(crate) fn plain(page: &impl Template) -> Response {
     show(StatusCode::OK, page, PLAIN)
 }

@@ -1,13 +1,13 @@
-//! The log of requests, for assertions: what was asked, with what in hand.
+//! The request log, for assertions in tests.
 
 use axum::http::HeaderMap;
 
-/// What a request is for.
+/// Endpoint of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Endpoint {
     Discovery,
     Keys,
-    /// The picker, and the answer to it at `/simulator/authorize`.
+    /// The account picker, and its result at `/simulator/authorize`.
     Authorize,
     Token,
     Logout,
@@ -43,41 +43,41 @@ impl Endpoint {
         }
     }
 
-    /// Whether Graph answers it, not Entra.
+    /// Whether the endpoint is Graph's, not Entra's.
     pub(crate) fn is_graph(self) -> bool {
         matches!(self, Self::Me | Self::MemberOf | Self::ServicePrincipal | Self::AssignedTo)
     }
 }
 
-/// The kinds of bearer tokens.
+/// Kinds of access tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TokenKind {
     AppOnly,
-    /// On behalf of a person.
+    /// On behalf of a user.
     Delegated,
-    /// Never issued here.
+    /// Not issued by this simulator.
     Unknown,
 }
 
-/// What a request to the token endpoint says to prove that it comes from the app.
+/// Client authentication of a token request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AppCredential {
     Secret(String),
     Assertion(String),
 }
 
-/// One request, as it arrived.
+/// A logged request.
 #[derive(Clone, Debug)]
 pub struct LoggedRequest {
     pub endpoint: Endpoint,
     pub method: String,
-    /// With the query, undecoded.
+    /// With the query, not decoded.
     pub path: String,
-    /// Which page of a list it asks for, from one.
+    /// Page number from one.
     pub page: usize,
-    /// The bearer token's kind; at the token endpoint the kind that is asked for.
+    /// Kind of the bearer token; at the token endpoint, kind of the requested one.
     pub token: Option<TokenKind>,
-    /// Each that the form holds; HTTP Basic does not count.
+    /// All in the form; HTTP Basic is not included.
     pub app_credentials: Vec<AppCredential>,
     /// The header `ConsistencyLevel`.
     pub consistency_level: Option<String>,

@@ -1,4 +1,4 @@
-//! The company of the demo: small, fictional, and with one case of everything that matters.
+//! The demo's directory: small, fictional, and with one example of each relevant case.
 
 use uuid::Uuid;
 
@@ -7,8 +7,8 @@ use crate::ids::{GroupId, ObjectId, TenantId};
 use crate::directory::{Directory, GroupKind, Member, OtherKind, OtherObject, User};
 
 impl Directory {
-    /// "Fabrikam Research": five people and a guest, seven groups, one directory role, one administrative unit. The
-    /// ids are always the same.
+    /// "Fabrikam Research": five users and a guest, seven groups, one directory role, one administrative unit. IDs are
+    /// constant.
     pub fn sample() -> Self {
         let mut d = Self::new("fabrikam-sim.example");
         d.tenant_id = TenantId::from(id(0x10, 1));
@@ -51,19 +51,19 @@ impl Directory {
         ] {
             d.put(person, group);
         }
-        // Dave is on call, so a member of the platform group only through a group: Entra gives him nothing for that.
+        // Dave is in the platform group only through a nested group, so its assignment does not apply to him.
         d.nest(on_call, platform);
         for group in [evals, science, platform, pilots] {
             d.assign(group);
         }
-        // The same group twice in Graph's list: once for access, once for a role.
+        // Graph lists the group twice: once for default access, once for a role.
         d.assign(analysts);
         d.assign_role(analysts, "internal_user_viewer");
 
         d.other_objects = vec![
             OtherObject {
                 id: id(0x60, 1),
-                // Entra's own template of this role: the same in every tenant.
+                // Entra's template of this role; the same ID in every tenant.
                 kind: OtherKind::DirectoryRole {
                     template_id: Uuid::from_u128(0xfe93_0be7_5e62_47db_91af_98c3_a49a_38b1),
                 },
@@ -81,7 +81,7 @@ impl Directory {
     }
 }
 
-/// `kk000000-0000-4000-8000-00000000000n`: easy to tell apart in a table.
+/// `kk000000-0000-4000-8000-00000000000n`, which is easy to recognize in a table.
 fn id(kind: u8, n: u64) -> Uuid {
     Uuid::from_fields(u32::from(kind) << 24, 0, 0x4000, &(0x8000_0000_0000_0000 | n).to_be_bytes())
 }

@@ -1,10 +1,10 @@
-//! Scopes: which ones exist, and which ones a token gets.
+//! Scopes: which exist, and which a token receives.
 
 use crate::aadsts::EntraError;
 use crate::directory::Directory;
 
 const OPENID: [&str; 4] = ["openid", "profile", "email", "offline_access"];
-/// Of Graph's permissions those that a sign-in service could think of.
+/// Graph permissions that a sign-in service might request.
 const GRAPH: [&str; 10] = [
     ".default",
     "User.Read",
@@ -18,10 +18,10 @@ const GRAPH: [&str; 10] = [
     "Member.Read.Hidden",
 ];
 
-/// Refuses what Entra refuses: resources and permissions that do not exist.
+/// Rejects unknown resources and permissions, as Entra does.
 pub(crate) fn check(scopes: &[String], graph: &str, app_name: &str) -> Result<(), EntraError> {
     if !scopes.iter().any(|scope| scope == "openid") {
-        // Entra would go on without an ID token, which no sign-in service wants.
+        // Entra would continue without an ID token, which a sign-in service never wants.
         let text = "The provided value for the input parameter 'scope' is not valid: this simulator wants 'openid'.";
         return Err(EntraError::new("invalid_scope", 70011, text));
     }
@@ -44,7 +44,7 @@ pub(crate) fn check(scopes: &[String], graph: &str, app_name: &str) -> Result<()
     Ok(())
 }
 
-/// Refuses all but the one scope that an app can ask for itself.
+/// Rejects all scopes except the one for app-only tokens.
 pub(crate) fn check_app_only(scope: Option<&str>, graph: &str) -> Result<(), EntraError> {
     let scope = scope.unwrap_or_default();
     match scope.strip_suffix("/.default") {
@@ -69,9 +69,9 @@ fn unknown_resource(resource: &str) -> EntraError {
     EntraError::new("invalid_resource", 500_011, text)
 }
 
-/// The `scope` of the answer: all that was consented to, which may be more or less than what was asked for.
+/// The `scope` of the response: all consented permissions, which may be more or fewer than requested.
 pub(crate) fn granted(asked: &[String], directory: &Directory, graph: &str) -> String {
-    // `offline_access` shows as a refresh token, never here.
+    // `offline_access` results in a refresh token and is not listed.
     let mut granted: Vec<String> = ["email", "openid", "profile"]
         .into_iter()
         .filter(|scope| asked.iter().any(|one| one == scope))

@@ -1,4 +1,4 @@
-//! What the simulator remembers, and the middleware that every request passes through: it logs and it spoils.
+//! The simulator's state, and the middleware that logs requests and injects faults.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,16 +21,16 @@ use crate::keys::KeyRing;
 use crate::odata::PageLink;
 use crate::request_log::{AppCredential, Endpoint, LoggedRequest, TokenKind};
 
-/// Tells the time.
+/// A clock.
 pub type Now = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
 
 /// Changes an ID token before it is signed.
 pub(crate) type ChangeIdToken = Arc<dyn Fn(&mut IdToken) + Send + Sync>;
 
-/// The log holds no more than so many requests: the demo may run for days.
+/// Maximum number of logged requests: the demo may run for days.
 const LOG_LENGTH: usize = 10_000;
 
-/// What all handlers share.
+/// State shared by all handlers.
 pub(crate) struct SimulatorState {
     /// `http://127.0.0.1:PORT`
     pub(crate) origin: String,
@@ -41,7 +41,7 @@ pub(crate) struct SimulatorState {
     pub(crate) inner: Mutex<Inner>,
 }
 
-/// What changes.
+/// Mutable state.
 pub(crate) struct Inner {
     /// Copied on write while a handler still reads it.
     pub(crate) directory: Arc<Directory>,
@@ -53,17 +53,17 @@ pub(crate) struct Inner {
 }
 
 impl SimulatorState {
-    /// A panic in a test's closure leaves data that may still be looked at.
+    /// Ignores poisoning: after a panic in a test's closure, the data is still readable.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the tenant segment of an address names.
+    /// Parses the tenant segment of a path.
     pub(crate) fn authority(&self, segment: &str) -> Option<Authority> {
         self.lock().directory.authority(segment)
     }
 
-    /// Logs the request and finds the fault that is due for it.
+    /// Logs the request and returns the fault that applies to it.
     fn note(&self, request: LoggedRequest) -> Option<Fault> {
         let mut inner = self.lock();
         let rule = inner.faults.iter_mut().find(|rule| rule.fits(request.endpoint, request.page, request.token));
@@ -87,7 +87,7 @@ impl SimulatorState {
     }
 }
 
-/// Goes around every handler.
+/// Middleware of all handlers.
 pub(crate) async fn observe(State(state): State<Arc<SimulatorState>>, mut request: Request, next: Next) -> Response {
     let call = Call::new(request.headers(), (state.now)());
     let endpoint = Endpoint::of(request.uri().path());
@@ -96,7 +96,7 @@ pub(crate) async fn observe(State(state): State<Arc<SimulatorState>>, mut reques
     let mut app_credentials = Vec::new();
     let token = if endpoint == Endpoint::Token {
         let (parts, body) = request.into_parts();
-        // A longer form than that is none; it arrives empty.
+        // Longer forms are invalid and arrive empty.
         let body = to_bytes(body, 1 << 20).await.unwrap_or_default();
         let form = Params::parse(&body);
         let app_only = form.get("grant_type") == Some("client_credentials");
@@ -120,7 +120,7 @@ pub(crate) async fn observe(State(state): State<Arc<SimulatorState>>, mut reques
         user_agent: LoggedRequest::header(request.headers(), "user-agent"),
     });
     if let Some(fault) = &fault {
-        // A stop need not wait for those who hang.
+        // A stop does not wait for delayed responses.
         tokio::select! {
             () = tokio::time::sleep(fault.wait()) => {}
             () = state.stop.cancelled() => {}

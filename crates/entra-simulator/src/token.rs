@@ -1,4 +1,4 @@
-//! The token endpoint: authorization codes and the app's own credentials become tokens.
+//! The token endpoint: issues tokens for authorization codes and client credentials.
 
 use std::sync::Arc;
 
@@ -77,7 +77,7 @@ fn issue(
     let directory = state.lock().directory.clone();
     let endpoints = [segment, &directory.tenant_id.to_string()]
         .map(|tenant| format!("{}/{tenant}/oauth2/v2.0/token", state.origin));
-    // Another tenant's endpoint has no second address.
+    // Another tenant's endpoint has only one address.
     let endpoints = if authority == Authority::Tenant(directory.tenant_id) { &endpoints[..] } else { &endpoints[..1] };
     authenticate(&directory, segment, endpoints, headers, form, call)?;
     match grant_type {
@@ -136,7 +136,7 @@ fn issue(
     }
 }
 
-/// Checks the app's id and what proves that it is the app: a secret, from the body or from HTTP Basic, or an assertion.
+/// Authenticates the client: by a secret in the body or HTTP Basic, or by an assertion.
 fn authenticate(
     directory: &Directory,
     segment: &str,
@@ -179,20 +179,20 @@ fn authenticate(
     Err(EntraError::new("invalid_client", 7_000_215, text))
 }
 
-/// Id and secret of HTTP Basic, each of which OAuth has form-encoded before they were joined.
+/// Client ID and secret of HTTP Basic; OAuth form-encodes each of them.
 fn basic_credentials(headers: &HeaderMap) -> Option<(String, String)> {
     let (scheme, text) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     let bytes = STANDARD.decode(text.trim()).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
     let joined = String::from_utf8(bytes).ok()?;
     let (id, secret) = joined.split_once(':')?;
     let decode = |text: &str| {
-        // A name without a value: the decoder gives the whole text back, `=` cannot stand in it unencoded.
+        // Decoded as a form with one name: an encoded text contains no `=`.
         form_urlencoded::parse(text.as_bytes()).next().map(|(name, _)| name.into_owned()).unwrap_or_default()
     };
     Some((decode(id), decode(secret)))
 }
 
-/// Redeems the code; a code that fails a check stays good for the one who has it right.
+/// Consumes the code. A code that fails a check stays valid.
 fn consume_code(state: &SimulatorState, authority: Authority, form: &Params, call: &Call) -> Result<Grant, EntraError> {
     let code = form.get("code").ok_or_else(|| missing("code"))?;
     let redirect_uri = form.get("redirect_uri").ok_or_else(|| missing("redirect_uri"))?;

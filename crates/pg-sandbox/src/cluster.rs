@@ -1,4 +1,4 @@
-//! The cluster: started by a watchdog process, which stops it and removes its folder when its owner is gone.
+//! A private Postgres cluster. A watchdog process starts it, and stops it and removes its folder when the owner exits.
 
 use std::ffi::OsString;
 use std::fs;
@@ -15,29 +15,29 @@ use crate::folder::{account, memory_folder, new_folder};
 use crate::install::{find_binaries, has_pg_stat_statements, in_path, output};
 use crate::quoting::{identifier, percent_encoded, quoted};
 
-/// The shell script that runs `initdb` and `postgres`, and clears up when we are gone; its comments say how.
+/// Shell script that runs `initdb` and `postgres` and cleans up after the owner exits. Its comments explain how.
 const WATCHDOG: &str = include_str!("watchdog.sh");
 
-/// Written out everywhere, because a `PGPORT` in the environment changes the default of both sqlx and psql.
+/// Passed explicitly everywhere, because `PGPORT` in the environment changes the default of both sqlx and psql.
 pub(crate) const PORT: u16 = 5432;
 
-/// What a quiet machine does in half a second may take far longer on a busy one, but not this long.
+/// Time limit for a start. It takes half a second on an idle machine and far longer on a busy one.
 pub(crate) const START_LIMIT: Duration = Duration::from_secs(30);
 
-/// A little more than the watchdog's own limits add up to.
+/// Time limit for a stop; slightly longer than the watchdog's own limits together.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 
-/// Whether a crash of the machine may lose what was written.
+/// Whether writes survive a crash of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
-    /// Nothing is forced to disk and no query is compiled: for tests and the demo.
+    /// No fsync and no JIT: for tests and the demo.
     Fast,
-    /// Postgres's own defaults: for benchmarks, which shall measure what production does.
+    /// Postgres's defaults: for benchmarks, which must measure production behavior.
     Real,
 }
 
-/// A private Postgres cluster in a temporary folder, run by the machine's binaries. It ends with the process that started
-/// it, even if that is killed.
+/// A private Postgres cluster in a temporary folder, run by the installed Postgres programs. It ends with the process
+/// that started it, even after `kill -9`.
 ///
 /// It listens only on a socket in its folder. Other accounts cannot enter the folder, so it needs no password. If root
 /// starts it, it runs as the account `postgres` or `nobody`. Dropping it stops Postgres, removes the folder, and blocks
@@ -46,23 +46,24 @@ pub enum Durability {
 pub struct PrivateCluster {
     folder: PathBuf,
     psql: String,
-    /// How a template is copied, as a part of `create database`.
+    /// Suffix of `create database … template …`: how a template is copied.
     strategy: &'static str,
-    /// Its standard input is the pipe whose end tells it that we are gone.
+    /// Holds the write end of the pipe that is its standard input. The watchdog stops when the pipe is closed.
     watchdog: Child,
 }
 
 impl PrivateCluster {
-    /// Creates a cluster and starts it; returns when it accepts connections.
+    /// Creates and starts a cluster. Returns when it accepts connections.
     pub async fn start(durability: Durability) -> Result<Self, ClusterError> {
         Self::start_below(&std::env::temp_dir(), durability, &[]).await
     }
 
-    /// The same without durability and in memory where there is room: to copy a database is four times as fast there.
+    /// Like [`Self::start`] without durability, and in memory if there is room, where copying a database is four times
+    /// as fast.
     pub async fn start_in_memory() -> Result<Self, ClusterError> {
         let Some(memory) = memory_folder().await else { return Self::start(Durability::Fast).await };
         let mut cluster = Self::start_below(memory, Durability::Fast, &["autovacuum=off"]).await?;
-        // The option is new in Postgres 15, whose default is the other strategy.
+        // The option is new in Postgres 15, and not the default there.
         let version = fs::read_to_string(cluster.folder.join("data/PG_VERSION")).unwrap_or_default();
         if version.trim().parse().is_ok_and(|version: u32| version >= 15) {
             cluster.strategy = " strategy file_copy";
@@ -83,7 +84,7 @@ impl PrivateCluster {
         let folder = new_folder(parent, account.is_some())?;
 
         let mut watchdog = Command::new("sh");
-        // Comments are removed to keep the list of processes readable.
+        // Without comments, so that the process list stays readable.
         let script: Vec<&str> = WATCHDOG.lines().filter(|line| !line.trim_start().starts_with('#')).collect();
         watchdog.args(["-c", &script.join("\n"), "entraway-pg"]).arg(&folder).arg(&bin);
         watchdog.arg(if durability == Durability::Fast { "--no-sync" } else { "" });
@@ -93,11 +94,11 @@ impl PrivateCluster {
         for setting in more_settings {
             watchdog.arg("-c").arg(setting);
         }
-        // Postgres shall inherit none of our secrets, nor a PGDATA or a locale that the machine does not have.
+        // Postgres must not inherit secrets, a PGDATA, or a locale that is not installed.
         watchdog.env_clear().env("PATH", &path).env("LC_ALL", "C");
-        // The account it runs as may have no right to be where we are.
+        // The account of Postgres may have no access to the current folder.
         watchdog.current_dir("/");
-        // A group of its own, or Ctrl-C in our terminal would stop Postgres before us.
+        // In its own process group; otherwise Ctrl-C in the terminal would stop Postgres first.
         watchdog.process_group(0);
         watchdog.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         if let Some((uid, gid)) = account {
@@ -107,7 +108,7 @@ impl PrivateCluster {
 
         let psql =
             if in_path(&path, "psql").is_some() { "psql".into() } else { quoted(&bin.join("psql").to_string_lossy()) };
-        // From here on every way out drops the cluster and so clears up.
+        // From here on, every return path drops the cluster and so cleans up.
         let mut cluster = Self { folder, psql, strategy: "", watchdog };
         match tokio::time::timeout(START_LIMIT, cluster.until_ready()).await {
             Ok(true) => Ok(cluster),
@@ -116,24 +117,25 @@ impl PrivateCluster {
         }
     }
 
-    /// The address of a database in it, for sqlx, libpq and whatever else takes an URL.
+    /// URL of a database in the cluster, for sqlx and libpq.
     pub fn url(&self, database: &str) -> String {
-        // The folder's name needs no encoding: see `new_folder`. TLS would be one more round trip to hear "no".
+        // The folder's name needs no encoding: see `new_folder`. Without `sslmode`, each connection would cost a round
+        // trip more.
         let (folder, database) = (self.folder.display(), percent_encoded(database));
         format!("postgres://postgres@localhost:{PORT}/{database}?host={folder}&sslmode=disable")
     }
 
-    /// A command line for a person who wants to look inside.
+    /// Command line for inspecting a database.
     pub fn psql(&self, database: &str) -> String {
         format!("{} -h {} -p {PORT} -U postgres -d {}", self.psql, self.folder.display(), quoted(database))
     }
 
-    /// The folder that holds its data, its socket and its `log`.
+    /// Folder with the data, the socket and the `log`.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Creates a database, as a copy of `template` if one is named, which must have no connections meanwhile.
+    /// Creates a database, optionally as a copy of `template`, which must have no connections meanwhile.
     pub async fn create_database(&self, name: &str, template: Option<&str>) -> Result<(), ClusterError> {
         let mut sql = format!("create database {}", identifier(name));
         if let Some(template) = template {
@@ -143,27 +145,27 @@ impl PrivateCluster {
         }
         let create = async {
             let mut connection = PgConnection::connect(&self.url("postgres")).await?;
-            // Safe as SQL: no parameter can stand for a name, so the names are quoted instead.
+            // Safe as SQL: a name cannot be a parameter, so names are quoted.
             sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await?;
             connection.close().await
         };
         create.await.map_err(|source| ClusterError::CreateDatabase { name: name.to_owned(), source })
     }
 
-    /// What `create database … template …` is to end with in this cluster; possibly empty.
+    /// Suffix for `create database … template …` in this cluster; may be empty.
     pub fn copy_strategy(&self) -> &'static str {
         self.strategy
     }
 
-    /// Stops Postgres and removes the folder, as dropping does; blocks until that is done.
+    /// Stops Postgres and removes the folder; blocks until that is done. The same as dropping.
     pub fn stop(self) {
         drop(self);
     }
 
-    /// True once it takes connections, false if it gave up.
+    /// Waits until Postgres accepts connections. Returns false if it failed to start.
     async fn until_ready(&mut self) -> bool {
         loop {
-            // Postgres's own sign, which pg_ctl goes by too. That the socket accepts is too early: "the database
+            // The status that pg_ctl checks, too. The socket accepts connections earlier, but answers "the database
             // system is starting up".
             let pid_file = fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap_or_default();
             if pid_file.lines().nth(7).is_some_and(|status| status.trim() == "ready") {
@@ -176,12 +178,12 @@ impl PrivateCluster {
         }
     }
 
-    /// The last lines of Postgres's log, or what the watchdog itself had to say if it could not even make the folder.
+    /// The last lines of Postgres's log and, if the watchdog has exited, its standard error.
     fn log_end(&mut self) -> String {
         let mut text = fs::read(self.folder.join("log")).unwrap_or_default();
-        // Only of an ended watchdog, or this would wait for its end.
+        // A read from a running watchdog would block until it exits.
         if let (Ok(Some(_)), Some(stderr)) = (self.watchdog.try_wait(), &mut self.watchdog.stderr) {
-            // Without it there is less to say, and nothing else to do.
+            // If that fails, the message is only shorter.
             let _ = stderr.read_to_end(&mut text);
         }
         let text = String::from_utf8_lossy(&text);
@@ -199,12 +201,12 @@ impl Drop for PrivateCluster {
             std::thread::sleep(step);
             waited += step;
         }
-        // Exists only if the watchdog was killed. Postgres ends within a minute once its folder is gone.
+        // Left only if the watchdog was killed. Postgres exits within a minute after its folder is removed.
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
-/// What differs from `initdb`'s configuration.
+/// Settings that differ from `initdb`'s configuration.
 fn settings(durability: Durability, folder: &Path, pg_stat_statements: bool) -> Vec<String> {
     let mut settings = vec![
         "listen_addresses=".to_owned(),
@@ -214,7 +216,7 @@ fn settings(durability: Durability, folder: &Path, pg_stat_statements: bool) -> 
         "shared_buffers=64MB".to_owned(),
         "timezone=UTC".to_owned(),
         "log_timezone=UTC".to_owned(),
-        // Standard error is the log file already.
+        // Standard error goes to the log file.
         "logging_collector=off".to_owned(),
         "log_destination=stderr".to_owned(),
     ];

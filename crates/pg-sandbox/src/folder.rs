@@ -1,4 +1,4 @@
-//! The cluster's folder, and the account that owns it.
+//! The cluster's folder and the account that owns it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,12 +8,12 @@ use crate::ClusterError;
 use crate::cluster::PORT;
 use crate::install::output;
 
-/// A Unix socket's path may have 107 bytes on Linux and 103 on macOS.
+/// Maximum length of the socket path. The limit is 107 bytes on Linux and 103 on macOS.
 const LONGEST_SOCKET_PATH: usize = 100;
 
-/// The user and group that Postgres shall run as instead of root, from the text of `/etc/passwd`.
+/// User and group ID of the account that runs Postgres instead of root, from the contents of `/etc/passwd`.
 pub(crate) fn account(passwd: &str) -> Option<(u32, u32)> {
-    // macOS has `_postgres`. Its `nobody` has the ID -2, which is not usable here.
+    // macOS has `_postgres`. Its `nobody` has the ID -2, which does not parse.
     ["postgres", "_postgres", "nobody"].into_iter().find_map(|wanted| {
         passwd.lines().find_map(|line| {
             let mut fields = line.split(':');
@@ -24,9 +24,10 @@ pub(crate) fn account(passwd: &str) -> Option<(u32, u32)> {
     })
 }
 
-/// The path of a folder that does not exist yet, below `temp` or, where that does not do, below `/tmp`.
+/// Path of a new folder in `temp`, or in `/tmp` if `temp` is not suitable. Does not create it.
 ///
-/// The path consists of letters, digits and `/._-` only: it goes into an URL, a setting and a command line as it is.
+/// The path contains only letters, digits and `/._-`, because it is used unquoted in a URL, a setting and a command
+/// line.
 pub(crate) fn new_folder(temp: &Path, for_another_user: bool) -> Result<PathBuf, ClusterError> {
     let name = format!("entraway-pg-{:016x}", getrandom::u64().map_err(ClusterError::Random)?);
     let folder = temp.join(&name);
@@ -39,7 +40,7 @@ pub(crate) fn new_folder(temp: &Path, for_another_user: bool) -> Result<PathBuf,
     Ok(if suits { folder } else { Path::new("/tmp").join(name) })
 }
 
-/// A folder in memory with room for a cluster, which a container's `/dev/shm` of 64 MB has not.
+/// A folder in memory with room for a cluster. A container's `/dev/shm` of 64 MB is too small.
 pub(crate) async fn memory_folder() -> Option<&'static Path> {
     const FOLDER: &str = "/dev/shm";
     const NEEDED_KB: u64 = 2 << 20;
@@ -49,7 +50,7 @@ pub(crate) async fn memory_folder() -> Option<&'static Path> {
     (free >= NEEDED_KB).then_some(Path::new(FOLDER))
 }
 
-/// Whether any user may make a folder here, and reach it.
+/// Whether any user can create a folder here and reach it.
 fn is_open_to_all(folder: &Path) -> bool {
     let may = |path: &Path, rights| fs::metadata(path).is_ok_and(|found| found.permissions().mode() & rights == rights);
     may(folder, 0o003) && folder.ancestors().all(|above| may(above, 0o001))

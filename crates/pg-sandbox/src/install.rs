@@ -1,4 +1,4 @@
-//! Finds the Postgres programs of this machine.
+//! Finds the installed Postgres programs.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-/// Where packages put Postgres outside `PATH`: the folder, what precedes the version in a name there.
+/// Folders of packages outside `PATH`, each with the prefix before the version in a subfolder's name.
 const PLACES: [(&str, &str); 5] = [
     ("/usr/lib/postgresql", ""),                       // Debian, Ubuntu
     ("/usr", "pgsql-"),                                // the PostgreSQL project's own packages for Red Hat
@@ -15,22 +15,22 @@ const PLACES: [(&str, &str); 5] = [
     ("/home/linuxbrew/.linuxbrew/opt", "postgresql@"), // Homebrew, Linux
 ];
 
-/// The folder with `initdb` and `postgres`: the one in `PATH`, else the newest version in the usual places.
+/// Folder with `initdb` and `postgres`: the one in `PATH`, otherwise the newest version in the usual folders.
 pub(crate) fn find_binaries(path: &OsStr) -> Option<PathBuf> {
     let elsewhere = PLACES.map(|(folder, prefix)| (Path::new(folder), prefix));
     in_path(path, "postgres").into_iter().chain(newest_first(&elsewhere)).find_map(|bin| {
-        // What is in PATH may be a link into the real folder, where the rest of the installation is.
+        // A program in PATH may be a symlink into the installation's folder.
         let real = fs::canonicalize(bin.join("postgres")).ok()?.parent()?.to_owned();
         [real, bin].into_iter().find(|bin| bin.join("initdb").exists() && bin.join("postgres").exists())
     })
 }
 
-/// The first folder in `path` that has `program`.
+/// First folder in `path` that contains `program`.
 pub(crate) fn in_path(path: &OsStr, program: &str) -> Option<PathBuf> {
     std::env::split_paths(path).find(|folder| folder.join(program).is_file())
 }
 
-/// `bin` of each version in `places`, the newest first.
+/// The `bin` folders of all versions in `places`, newest first.
 fn newest_first(places: &[(&Path, &str)]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for (folder, prefix) in places {
@@ -44,13 +44,13 @@ fn newest_first(places: &[(&Path, &str)]) -> Vec<PathBuf> {
     found.into_iter().map(|(_, bin)| bin).collect()
 }
 
-/// Whether the extension is installed: naming a library that is not there keeps Postgres from starting.
+/// Whether the extension is installed. Postgres does not start if `shared_preload_libraries` names a missing library.
 pub(crate) async fn has_pg_stat_statements(bin: &Path) -> bool {
     let Ok(folder) = output(bin.join("pg_config"), &["--pkglibdir"]).await else { return false };
     ["so", "dylib"].iter().any(|ending| Path::new(&folder).join("pg_stat_statements").with_extension(ending).exists())
 }
 
-/// What a small program prints, trimmed.
+/// Runs a program and returns its trimmed standard output.
 pub(crate) async fn output(program: impl AsRef<OsStr>, arguments: &[&str]) -> io::Result<String> {
     let output = tokio::process::Command::new(program).args(arguments).stdin(Stdio::null()).output().await?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())

@@ -1,5 +1,5 @@
-//! Private Postgres clusters for `entraway demo`, tests and benchmarks: from the machine's own programs, in a temporary
-//! folder, and gone with the process that started them.
+//! Private Postgres clusters for `entraway demo`, tests and benchmarks. They run the installed Postgres programs in a
+//! temporary folder and end with the process that started them.
 
 mod cluster;
 mod error;

@@ -1,11 +1,11 @@
-//! Quoting of names for SQL, the shell and URLs.
+//! Quoting of names for SQL, shells and URLs.
 
-/// A name as SQL takes it, whatever is in it.
+/// Quotes a name for SQL.
 pub(crate) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// A word as a shell takes it, whatever is in it.
+/// Quotes a word for a shell, if necessary.
 pub(crate) fn quoted(word: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-@".contains(&b);
     if !word.is_empty() && word.bytes().all(plain) {
@@ -15,7 +15,7 @@ pub(crate) fn quoted(word: &str) -> String {
     }
 }
 
-/// A text as one segment of an URL's path.
+/// Encodes a text as one path segment of a URL.
 pub(crate) fn percent_encoded(text: &str) -> String {
     let encoded = |byte: u8| match byte {
         b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),

@@ -1,16 +1,16 @@
-# Runs a private Postgres for as long as standard input stays open, then stops it and removes its folder.
+# Runs a private Postgres while standard input is open, then stops it and removes its folder.
 #
 #   sh -c THIS entraway-pg FOLDER BIN INITDB_SYNC_FLAG [postgres arguments...]
 #
-# The owner holds the other end of standard input and never writes to it. However the owner ends, kill -9
-# included, the kernel closes that end and `read` below sees the end of file: no signal, no exit hook, no
-# clean-up that a crash could skip. The folder is made here, not by the owner, so that there is no moment at
-# which it exists without somebody to remove it.
+# The owner holds the other end of standard input and never writes to it. When the owner exits, even by kill -9, the
+# kernel closes that end and `read` below returns end of file. This needs no signal and no exit hook, which a crash
+# would skip. This script creates the folder, not the owner, so that the folder never exists without a process that
+# removes it.
 
-# The owner's end is the only signal. Ctrl-C is for the owner, and we are to outlive it.
+# Only the end of standard input stops this script. Ctrl-C is for the owner, and this script must outlive it.
 trap '' INT TERM HUP QUIT
 umask 077
-# A database that is stopped the hard way shall not leave a core file somewhere.
+# A Postgres that is killed must not leave a core file.
 # shellcheck disable=SC3045 # not in POSIX, but in every sh that we run on
 ulimit -c 0
 
@@ -19,12 +19,12 @@ bin=$2
 initdb_sync=$3
 shift 3
 
-# Fails if anything is there already, so nobody can put a folder of theirs in our way.
+# Fails if the path exists, so that no other user can prepare the folder.
 mkdir "$folder" || exit 1
-# Until here an error went to the owner. Once that is gone, a word to it would be our end.
+# So far, errors went to the owner. After its exit, a write to that pipe would kill this script.
 exec >>"$folder/log" 2>&1
 
-# Not `exec`, and no `wait` for a process id: the file `ended` tells both us and the owner that this is over.
+# Neither `exec` nor `wait` for a process ID: the file `ended` tells this script and the owner that Postgres has exited.
 serve() {
     if "$bin/initdb" --pgdata="$folder/data" --username=postgres --auth=trust --encoding=UTF8 --locale=C \
         ${initdb_sync:+"$initdb_sync"} && [ ! -e "$folder/ending" ]; then
@@ -38,8 +38,8 @@ while read -r _; do :; done
 
 : >"$folder/ending"
 tries=0
-# Again and again, to our whole process group: a signal that arrives before initdb or Postgres has set up its
-# handlers is lost, and which of the two is running just now need not be known. INT is Postgres's fast shutdown.
+# Repeat the signal, to the whole process group: one that arrives before initdb or Postgres has installed its handlers
+# is lost, and either may be running. INT is Postgres's fast shutdown.
 while [ ! -e "$folder/ended" ] && [ "$tries" -lt 500 ]; do
     if [ "$tries" -lt 250 ]; then kill -INT 0; else kill -QUIT 0; fi
     sleep 0.02 || sleep 1
@@ -47,7 +47,7 @@ while [ ! -e "$folder/ended" ] && [ "$tries" -lt 500 ]; do
 done
 if [ ! -e "$folder/ended" ]; then
     read -r pid <"$folder/data/postmaster.pid" && kill -KILL "$pid"
-    # Its children notice by themselves that it is gone.
+    # Postgres's child processes detect its death and exit.
     sleep 1
     rm -rf "$folder"
     kill -KILL 0

@@ -1,4 +1,4 @@
-//! Facts from which an explanation is made: the stored state of a user, Entra's last answer, and the user's sign-ins.
+//! Input of an explanation: the stored state of a user, Entra's last answer, and the user's sign-ins.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -46,7 +46,7 @@ pub enum Case {
     InIt,
     /// In one of the user's groups that is not assigned to the app.
     NotAssigned,
-    /// In an effective group; `words` says what prevents the membership.
+    /// In an effective group; `words` explains what prevents the membership.
     #[serde(rename = "in_the_way")]
     Blocked,
     /// Known, but not one of the user's groups.

@@ -12,7 +12,7 @@ pub(super) struct Roles {
     pub(super) granted: GrantedRoles,
     /// Role in the row afterwards. A text, because a role set by hand may be any.
     pub(super) row: String,
-    /// Role in organizations: the granted one, else the default, whatever is set by hand in the row.
+    /// Role in organizations: the granted one, otherwise the default. A role set by hand in the row does not count.
     pub(super) in_organizations: UserRole,
     /// Entra granted a role before and grants none now, and the row has another role that was set by hand.
     keeps_manual_role: bool,
@@ -99,7 +99,7 @@ fn stored_roles(user: &CurrentUserRow) -> BTreeSet<&str> {
     user.offered_roles.iter().chain(&user.sso_role).map(String::as_str).collect()
 }
 
-/// The role that a row and the granted role mean together: a LiteLLM row cannot say `org_admin` itself.
+/// The role that results from a row and the granted role: a LiteLLM row cannot contain `org_admin`.
 fn effective_role<'a>(row: Option<&'a str>, granted: Option<&'a str>, store: StoreKind) -> Option<&'a str> {
     let admin = UserRole::OrgAdmin;
     if row == Some(admin.in_row(store).as_str()) && granted == Some(admin.as_str()) { granted } else { row }

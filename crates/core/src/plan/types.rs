@@ -28,7 +28,7 @@ pub struct Unknown {
     pub message: String,
 }
 
-/// Directory snapshot: what Entra says now.
+/// Directory snapshot: the groups in Entra at this sign-in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Directory {
     /// Groups assigned to the enterprise app; `None` if no service principal is configured.
@@ -122,7 +122,7 @@ pub struct Plan {
     pub add_to_teams: BTreeSet<GroupId>,
     /// Budget resets of new members who get a budget of their own.
     pub member_budgets: BTreeMap<GroupId, BudgetReset>,
-    /// Changed roles, for the sync record; what is written is in `user` and `organization_roles`.
+    /// Changed roles, for the sync record. The plan writes `user` and `organization_roles`.
     pub role_changes: Vec<RoleChange>,
     /// What was left alone, and why.
     pub notes: Vec<Note>,
@@ -185,7 +185,7 @@ pub enum UserChange {
 pub struct NewUser {
     pub email: Option<Email>,
     pub alias: Option<String>,
-    /// Role as the row says it; never `org_admin` in a LiteLLM database.
+    /// Role in the row; never `org_admin` in a LiteLLM database.
     pub role: UserRole,
     pub granted: GrantedRoles,
     pub models: Vec<String>,

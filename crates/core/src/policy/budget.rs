@@ -160,7 +160,7 @@ mod tests {
             assert_eq!(reset(duration, saturday), expected, "budget_duration {duration}");
         }
         assert_eq!(reset("36h", "2026-11-21T10:00:00Z"), "2026-11-22T12:00:00");
-        assert_eq!(reset("7d", "2026-11-23T00:00:00Z"), "2026-11-30T00:00:00", "strictly after a Monday's midnight");
+        assert_eq!(reset("7d", "2026-11-23T00:00:00Z"), "2026-11-30T00:00:00", "strictly after midnight on Monday");
         assert_eq!(reset("1mo", "2026-12-31T23:59:59Z"), "2027-01-01T00:00:00");
         assert_eq!(reset("30d", "2026-01-31T12:00:00Z"), "2026-02-01T00:00:00");
     }
@@ -171,7 +171,7 @@ mod tests {
             for now in ["2026-02-28T23:59:59Z", "2024-02-29T00:00:00Z", "2026-11-21T03:03:20Z"] {
                 let now_time: DateTime<Utc> = now.parse().unwrap();
                 let at = duration.parse::<BudgetDuration>().unwrap().next_reset(now_time);
-                assert!(at > now_time, "{duration} at {now} gave {at}");
+                assert!(at > now_time, "{duration} at {now}: {at}");
             }
         }
     }
@@ -193,7 +193,7 @@ mod tests {
             "40000d",
             "+3d",
         ] {
-            assert!(text.parse::<BudgetDuration>().is_err(), "{text:?} must be refused");
+            assert!(text.parse::<BudgetDuration>().is_err(), "{text:?} must be rejected");
         }
     }
 }
