@@ -140,14 +140,14 @@ enum SessionsCommand {
     /// List active sessions, newest first.
     List {
         #[command(flatten)]
-        filter: SessionFilter,
+        filter: SessionArgs,
         #[command(flatten)]
         config: ConfigArgs,
     },
     /// Revoke sessions. Their users must sign in again.
     Revoke {
         #[command(flatten)]
-        filter: SessionFilter,
+        filter: SessionArgs,
         #[command(flatten)]
         config: ConfigArgs,
     },
@@ -171,7 +171,7 @@ enum UsersCommand {
 
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
-struct SessionFilter {
+struct SessionArgs {
     /// Sessions of one user, by their object ID in Entra.
     #[arg(long, value_name = "ID")]
     user: Option<ObjectId>,
@@ -294,7 +294,7 @@ impl ConfigArgs {
     }
 }
 
-impl SessionFilter {
+impl SessionArgs {
     /// clap requires exactly one of the options.
     fn owner(&self) -> SessionOwner {
         self.user.map_or(SessionOwner::All, SessionOwner::One)

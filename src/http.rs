@@ -14,7 +14,7 @@ mod query;
 mod return_to;
 mod trace_context;
 
-// Parts of the shared state. They do not know the whole.
+// Parts of the shared state. They do not import `state`.
 mod assets;
 mod checks;
 mod health;
@@ -50,5 +50,6 @@ pub mod fuzzing;
 
 pub use state::{App, StartError};
 
-/// The stable names of errors. Rejected ID tokens and queries have more specific ones.
+/// The stable names of errors. Rejected ID tokens and queries have more specific ones in place of `id_token`, `query` and
+/// `requirement`.
 pub const ERROR_CODES: &[&str] = <error::ErrorCode as strum::VariantNames>::VARIANTS;

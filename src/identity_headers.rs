@@ -79,10 +79,12 @@ impl IdentityHeaders {
         headers
     }
 
-    /// Bytes of all values.
+    /// Bytes in memory of all values; a list that stands for both organizations and teams counts once.
     #[must_use]
     pub fn total_length(&self) -> usize {
-        self.0.iter().map(HeaderValue::len).sum()
+        let [.., organizations, _, teams, _, _] = &self.0;
+        let shared = if organizations.as_bytes().as_ptr() == teams.as_bytes().as_ptr() { teams.len() } else { 0 };
+        self.0.iter().map(HeaderValue::len).sum::<usize>() - shared
     }
 }
 
@@ -96,7 +98,8 @@ fn header_value(text: Bytes) -> HeaderValue {
 pub fn ids_in_header(ids: &[String]) -> &[String] {
     let mut length = 0;
     let fits = |id: &&String| {
-        length += encoded_length(&encode(id)) + 1;
+        // With the comma before each ID but the first.
+        length += encoded_length(&encode(id)) + usize::from(length > 0);
         length <= MAX_LIST_LENGTH
     };
     &ids[..ids.iter().take_while(fits).count()]
@@ -167,6 +170,14 @@ mod tests {
     #[test]
     fn header_truncates_long_name_between_characters() {
         assert_eq!(header(&"é".repeat(5_000), &[], NAME), "%C3%A9".repeat(80));
+    }
+
+    #[test]
+    fn header_holds_list_of_exactly_the_maximum_length() {
+        let ids = ["x".repeat(739), "y".repeat(740)];
+        assert_eq!(header("", &ids, TEAMS).len(), MAX_LIST_LENGTH);
+        let ids = ["x".repeat(740), "y".repeat(740)];
+        assert_eq!(header("", &ids, TEAMS), ids[0]);
     }
 
     #[test]

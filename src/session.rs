@@ -96,7 +96,7 @@ impl Sessions {
     /// Ends sessions, here at once and on other replicas within a second. Returns their number.
     pub async fn end(&self, which: SessionFilter<'_>, reason: SessionEnd) -> Result<usize, DbError> {
         let ended = self.db.end_sessions(which).await?;
-        // Also without a row, which may have been deleted without a notification.
+        // Even if no row was found: it may have been deleted without a notification.
         if let Some(user) = which.user() {
             self.cache.invalidate(user);
         }

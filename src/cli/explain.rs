@@ -66,30 +66,30 @@ fn report(out: &mut String, explanation: &Explanation, answer: Option<&Answer>) 
             if let Some(id) = &finding.id {
                 write_title(out, finding.name.as_deref(), id, "")?;
             }
-            write_message(out, &finding.words)?;
+            write_message(out, &finding.message)?;
         }
         for note in &answer.notes {
             writeln!(out, "    Note: {note}")?;
         }
     }
-    for (heading, message) in [("Role", &explanation.role.words), ("Last sign-in", &explanation.sign_in.words)] {
+    for (heading, message) in [("Role", &explanation.role.message), ("Last sign-in", &explanation.sign_in.message)] {
         writeln!(out, "\n{heading}")?;
         write_message(out, message)?;
     }
     writeln!(out, "\nGroup lists from Entra")?;
-    write_message(out, &explanation.readings.member_of.words)?;
-    write_message(out, &explanation.readings.assigned_groups.words)?;
+    write_message(out, &explanation.readings.member_of.message)?;
+    write_message(out, &explanation.readings.assigned_groups.message)?;
 
     writeln!(out, "\nGroups that Entra reports: {}", explanation.groups.len())?;
     for group in &explanation.groups {
         write_title(out, group.name.as_deref(), &group.id, "")?;
-        write_message(out, &group.words)?;
+        write_message(out, &group.message)?;
     }
     writeln!(out, "\nMemberships: {}", explanation.memberships.len())?;
     for membership in &explanation.memberships {
         let kind = if membership.kind == Kind::Team { "team " } else { "organization " };
         write_title(out, membership.name.as_deref(), &membership.id, kind)?;
-        write_message(out, &membership.words)?;
+        write_message(out, &membership.message)?;
     }
     Ok(())
 }
@@ -101,12 +101,12 @@ fn write_title(out: &mut String, name: Option<&str>, id: &str, kind: &str) -> fm
     }
 }
 
-fn write_message(out: &mut String, words: &Message) -> fmt::Result {
-    writeln!(out, "    {}", words.what)?;
-    if !words.rule.is_empty() {
-        writeln!(out, "    Rule: {}", words.rule)?;
+fn write_message(out: &mut String, message: &Message) -> fmt::Result {
+    writeln!(out, "    {}", message.what)?;
+    if !message.rule.is_empty() {
+        writeln!(out, "    Rule: {}", message.rule)?;
     }
-    match &words.remedy {
+    match &message.remedy {
         Some(remedy) => writeln!(out, "    To change it: {remedy}"),
         None => Ok(()),
     }

@@ -39,7 +39,7 @@ pub(super) fn client_auth(section: &mut Section) -> Option<ClientAuth> {
     }
     let secret = match secret {
         // The variable replaces neither a list of secrets nor a credential file.
-        Some(Item { value: Value::List(_), .. }) => secret,
+        Some(Item { value: Value::List(_), source: Source::File, .. }) => secret,
         _ if certificate.is_some() || token.is_some() => None,
         secret => section.reader.variable_or(VARIABLE, secret),
     };
@@ -88,11 +88,11 @@ fn warn_unused_variable(item: &Item, reason: &str) {
 fn secrets(item: &Item) -> Option<ClientAuth> {
     let inline = |item: &Item| checked(item, "", &item.text()?);
     let secrets: Vec<Option<String>> = match item.value {
-        Value::List(_) => item.list().iter().map(inline).collect(),
         _ if item.source == Source::SecretFile => {
             let lines = secret::lines(item)?;
             lines.iter().map(|(number, line)| checked(item, &format!("line {number} "), line)).collect()
         }
+        Value::List(_) => item.list().iter().map(inline).collect(),
         _ => vec![inline(item)],
     };
     match secrets.len() {

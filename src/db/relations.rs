@@ -9,10 +9,10 @@
 //! | `user_names` | users without grants, for joins with long lists |
 //! | `identities` | users who have signed in, by object ID and tenant; `is_owner` unless the row has another owner now |
 //! | `organizations` | `created` is the column of the index on age, see [`Db::to_timestamp`] |
-//! | `teams` | the same; `own_alias` is null for a LiteLLM team without a name, which is shown by its ID |
+//! | `teams` | `created` as for organizations; `own_alias` is null for a LiteLLM team without a name, which is shown by its ID |
 //! | `organization_members` | |
 //! | `team_members` | memberships as the user's row lists them, as on LiteLLM's own pages |
-//! | `team_memberships` | the same, for finding users by team |
+//! | `team_memberships` | memberships in `LiteLLM_TeamMembership`, which may differ from those of the user's row |
 //! | `rosters` | members as the team's row lists them, with names; `created` orders them by joining |
 
 use sqlx::AssertSqlSafe;
@@ -54,7 +54,8 @@ const NATIVE: &str = "with users as not materialized (
 
 /// LiteLLM treats a null list as empty. A roster is a JSON array in the order of joining; its position replaces the time.
 ///
-/// The owner of a user's row is found as for sessions. What the sync granted counts only as long as it is the same row.
+/// The owner of a user's row is found as for sessions. What the sync granted counts only while
+/// the row is the one that the sync wrote (same `created_at`).
 const LITELLM: &str = concat!(
     "with users as not materialized (
         select u.user_id, p.object_id, p.tenant_id, u.user_alias, u.user_email, ",

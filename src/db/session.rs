@@ -43,6 +43,7 @@ pub enum SessionOwner {
 /// Which sessions to end, whether active or expired.
 #[derive(Clone, Copy)]
 pub enum SessionFilter<'a> {
+    /// Those of this object ID, in any tenant.
     Of(SessionOwner),
     /// Those of this identity. A user of another tenant with the same object ID keeps theirs.
     Identity(Identity),
@@ -68,6 +69,7 @@ impl SessionFilter<'_> {
 /// Sessions that ended.
 #[derive(Debug)]
 pub struct EndedSessions {
+    /// Number of sessions. After [`Db::insert_session`] it is the number of users whose sessions ended.
     pub count: usize,
     /// The users of these sessions.
     pub users: Vec<ObjectId>,
@@ -140,7 +142,7 @@ impl Db {
 
     async fn end_sessions_once(&self, which: SessionFilter<'_>) -> Result<EndedSessions, DbError> {
         let query = match which {
-            SessionFilter::Of(SessionOwner::All) => delete_sessions("true"),
+            SessionFilter::Of(SessionOwner::All) => delete_all_sessions(),
             SessionFilter::Of(SessionOwner::One(user)) => delete_sessions("user_id = $1").bind(user.to_string()),
             SessionFilter::Identity(Identity { tenant_id, object_id }) => {
                 delete_sessions("user_id = $1 and tenant_id = $2").bind(object_id.to_string()).bind(tenant_id.as_uuid())
@@ -167,7 +169,7 @@ impl Db {
     /// Active sessions at `now`, newest first, at most `limit`.
     pub async fn list_sessions(
         &self,
-        whose: SessionOwner,
+        owner: SessionOwner,
         now: DateTime<Utc>,
         idle_timeout: TimeDelta,
         limit: u32,
@@ -178,7 +180,7 @@ impl Db {
              where ($1::text is null or user_id = $1) and expires_at > $2 and last_seen_at > $3
              order by created_at desc, token_hash limit $4",
         )
-        .bind(SessionFilter::Of(whose).user().map(|user| user.to_string()))
+        .bind(SessionFilter::Of(owner).user().map(|user| user.to_string()))
         .bind(now)
         .bind(now - idle_timeout)
         .bind(i64::from(limit))
@@ -189,21 +191,30 @@ impl Db {
 }
 
 /// Deletes the sessions that meet an SQL condition and notifies all replicas.
-fn delete_sessions<'q>(condition: &'static str) -> Query<'q, Postgres, PgArguments> {
+fn delete_sessions<'q>(condition: &str) -> Query<'q, Postgres, PgArguments> {
     // Locks rows in the same order as `entraway.end_other_sessions`.
     let sql = format!(
         "with to_end as materialized (
             select token_hash from entraway.sessions where {condition} order by token_hash for update
          ), ended as (
             delete from entraway.sessions where token_hash in (select token_hash from to_end) returning user_id
-         ), notified as materialized (
-            select entraway.tell_sessions(array(select user_id from ended))
-         )
-         select array(select distinct user_id from ended) as user_ids, (select count(*) from ended) as sessions
-         from notified"
+         ), {NOTIFIED}"
     );
     sqlx::query(AssertSqlSafe(sql))
 }
+
+/// Deletes all sessions and notifies all replicas. Locks no rows first, which would take long; a deadlock is retried.
+fn delete_all_sessions<'q>() -> Query<'q, Postgres, PgArguments> {
+    let sql = format!("with ended as (delete from entraway.sessions returning user_id), {NOTIFIED}");
+    sqlx::query(AssertSqlSafe(sql))
+}
+
+/// The end of both statements.
+const NOTIFIED: &str = "notified as materialized (
+            select entraway.tell_sessions(array(select user_id from ended))
+         )
+         select array(select distinct user_id from ended) as user_ids, (select count(*) from ended) as sessions
+         from notified";
 
 /// Token hashes as a parameter.
 pub(super) fn slices(hashes: &[TokenHash]) -> Vec<&[u8]> {

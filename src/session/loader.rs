@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::LiveSession;
 use super::cache::Cache;
-use crate::db::{Db, DbError, SessionReader, TokenHash};
+use crate::db::{Db, DbError, SessionReader, TokenHash, touch_interval};
 use crate::util::clock::Clock;
 
 /// Maximum number of concurrent batch queries. More than one, so that a slow query does not block all lookups.
@@ -113,6 +113,10 @@ impl SessionLoader {
             results.insert(hash, session.map(Some).map_err(Arc::new));
         }
         reply(batch, |hash| results.get(hash).cloned().unwrap_or(Ok(None)));
+        let due = now - touch_interval(idle_timeout);
+        if !seen.iter().any(|(_, last_seen_at)| *last_seen_at < due) {
+            return;
+        }
         // In the background: requests do not wait for it.
         let db = self.db.clone();
         tokio::spawn(async move { db.touch_sessions(&seen, now, idle_timeout).await });

@@ -33,11 +33,11 @@ pub fn error_chain(error: &dyn std::error::Error) -> String {
     sanitize_for_log(&text)
 }
 
-/// An error with its causes and the operator's remedy, if any.
+/// An error with its causes and the help for the operator, if any.
 #[must_use]
-pub fn with_help(error: &dyn std::error::Error, remedy: Option<&str>) -> String {
+pub fn with_help(error: &dyn std::error::Error, help: Option<&str>) -> String {
     let text = error_chain(error);
-    remedy.map_or_else(|| text.clone(), |remedy| format!("{text}; {remedy}"))
+    help.map_or_else(|| text.clone(), |help| format!("{text}; {help}"))
 }
 
 #[cfg(test)]

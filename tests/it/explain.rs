@@ -173,7 +173,7 @@ fn every_group_has_exactly_one_verdict() {
         let ids: BTreeSet<&str> = explanation.groups.iter().map(|group| &*group.id).collect();
         assert_eq!((explanation.groups.len(), ids), (2, BTreeSet::from([GROUP, OTHER])), "of {bits:b}");
         for group in &explanation.groups {
-            says(&group.words, &["."]);
+            says(&group.message, &["."]);
             seen.insert(serde_json::to_value(&group.verdict).unwrap()["situation"].as_str().unwrap().to_owned());
             let answer = scene.ask(&group.id, &[]);
             let in_it = answer.findings[0].case == Case::InIt;

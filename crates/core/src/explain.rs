@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use crate::domain::{Identity, StoreKind, UserRole};
 use crate::policy::Policy;
 
-use messages::{in_other_organization, list_words};
+use messages::{in_other_organization, list_message};
 
 pub use facts::{
     Facts, FailureFacts, GroupFacts, Kind, KnownTeam, ListFacts, ListState, MemberFacts, OrganizationFacts, Outcome,
@@ -92,7 +92,7 @@ pub fn role(user: &UserFacts, policy: &Policy) -> RoleReport {
         (Some(role), None) if role == policy.default_role().as_str() => RoleWhy::Default { default: default() },
         (_, None) => RoleWhy::SetByHand { default: default() },
     };
-    RoleReport { role: role.map(str::to_owned), words: why.words(role), why }
+    RoleReport { role: role.map(str::to_owned), message: why.message(role), why }
 }
 
 /// The user's identity; `None` if it is not known.
@@ -109,7 +109,7 @@ fn sign_in(facts: &Facts) -> SignInReport {
             SignIn::Refused { at: *started_at, outcome: *denial }
         }
     };
-    SignInReport { words: state.words(facts.user.has_row), state }
+    SignInReport { message: state.message(facts.user.has_row), state }
 }
 
 fn readings(facts: &Facts) -> Readings {
@@ -118,8 +118,8 @@ fn readings(facts: &Facts) -> Readings {
     let report = |list: &str, times: &ListFacts, stored: bool, state: Option<ListState>, why: Option<&String>| {
         let state = state.unwrap_or(ListState::NotRead);
         let times = ListFacts { as_of: times.as_of.filter(|_| stored), ..*times };
-        let words = list_words(list, state, &times, why);
-        ListReport { state, as_of: times.as_of, unknown_since: times.unknown_since, why: why.cloned(), words }
+        let message = list_message(list, state, &times, why);
+        ListReport { state, as_of: times.as_of, unknown_since: times.unknown_since, why: why.cloned(), message }
     };
     Readings {
         member_of: report(
@@ -178,10 +178,10 @@ impl<'a> Explainer<'a> {
             self::standalone(team.made.as_ref(), self.rules.policy.also_create_orgs, self.rules.for_operator)
         });
         let elsewhere = self.other_organization(id).filter(|_| self.rules.policy.also_create_orgs);
-        let words = [
-            Some(verdict.words()),
-            organization.as_ref().map(OrganizationVerdict::words),
-            standalone.as_ref().map(Standalone::words),
+        let message = [
+            Some(verdict.message()),
+            organization.as_ref().map(OrganizationVerdict::message),
+            standalone.as_ref().map(Standalone::message),
             elsewhere.map(|(_, name)| in_other_organization(name)),
         ];
         GroupReport {
@@ -191,7 +191,7 @@ impl<'a> Explainer<'a> {
             verdict,
             organization,
             standalone,
-            words: Message::join(words.into_iter().flatten().collect()),
+            message: Message::join(message.into_iter().flatten().collect()),
         }
     }
 
@@ -267,7 +267,7 @@ impl<'a> Explainer<'a> {
                 role: member.role.clone(),
                 organization: organization.cloned(),
                 source: member.source,
-                words: why.words(kind, self.rules.store),
+                message: why.message(kind, self.rules.store),
                 why,
             }
         };

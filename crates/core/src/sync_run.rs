@@ -34,7 +34,8 @@ impl SyncRun {
     }
 }
 
-/// Why policy denied a sign-in although Entra authenticated the user. In JSON and in the database by [`Denial::as_str`].
+/// Why policy denied a sign-in although Entra authenticated the user. Its name in JSON and in the database is
+/// [`Denial::as_str`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Denial {
@@ -78,6 +79,18 @@ impl Denial {
             Self::GroupsUnknown => "groups_unknown",
             Self::EmailDomain => "email_domain",
             Self::OtherTenant => "other_tenant",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn denial_has_one_name_in_json_and_database() {
+        for denial in [Denial::NoGroup, Denial::GroupsUnknown, Denial::EmailDomain, Denial::OtherTenant] {
+            assert_eq!(serde_json::to_value(denial).unwrap(), denial.as_str());
         }
     }
 }

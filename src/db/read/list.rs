@@ -102,13 +102,13 @@ impl Db {
         &self,
         source: &ListSource,
         request: &PageRequest,
-        only: impl FnOnce(&mut Builder),
+        conditions: impl FnOnce(&mut Builder),
     ) -> Result<Page<T>, DbError>
     where
         T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
     {
         let mut query = self.select(source, if request.search.is_some() { "select * from (" } else { "" });
-        only(&mut query);
+        conditions(&mut query);
         let backward = matches!(request.position, PagePosition::Before(_));
         let (key, name, upward) = match request.sort {
             Sort::Name => (source.name, "sort_name", !backward),
@@ -155,14 +155,14 @@ impl Db {
         &self,
         source: &ListSource,
         id: &str,
-        only: impl FnOnce(&mut Builder),
+        conditions: impl FnOnce(&mut Builder),
     ) -> Result<Option<T>, DbError>
     where
         T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
     {
         let mut query = self.select(source, "");
         query.push(" and ").push(source.id).push(" = ").push_bind(id.to_owned());
-        only(&mut query);
+        conditions(&mut query);
         let row = query.build().fetch_optional(&mut *self.connection().await?).await?;
         Ok(row.as_ref().map(T::from_row).transpose()?)
     }

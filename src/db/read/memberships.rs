@@ -120,7 +120,9 @@ impl Db {
         only: Option<&str>,
         request: &PageRequest,
     ) -> Result<Page<Member>, DbError> {
-        self.members(&TEAM_MEMBERS, " and u.team_id = ", team_id, only, request).await
+        // A roster entry without a user ID has the e-mail address in its place, which proves nothing.
+        let own = " and u.has_row and u.user_id = ";
+        self.members(&TEAM_MEMBERS, [" and u.team_id = ", own], team_id, only, request).await
     }
 
     /// A page of an organization's members, newest first. With `only`, just that member.
@@ -130,13 +132,14 @@ impl Db {
         only: Option<&str>,
         request: &PageRequest,
     ) -> Result<Page<Member>, DbError> {
-        self.members(&ORGANIZATION_MEMBERS, " and m.organization_id = ", organization_id, only, request).await
+        let conditions = [" and m.organization_id = ", " and u.user_id = "];
+        self.members(&ORGANIZATION_MEMBERS, conditions, organization_id, only, request).await
     }
 
     async fn members(
         &self,
         source: &ListSource,
-        of: &str,
+        [of, own]: [&str; 2],
         id: &str,
         only: Option<&str>,
         request: &PageRequest,
@@ -144,7 +147,7 @@ impl Db {
         let conditions = |query: &mut Builder| {
             query.push(of).push_bind(id.to_owned());
             if let Some(user_id) = only {
-                query.push(" and u.user_id = ").push_bind(user_id.to_owned());
+                query.push(own).push_bind(user_id.to_owned());
             }
         };
         self.list(source, &PageRequest { sort: Sort::Newest, ..request.clone() }, conditions).await

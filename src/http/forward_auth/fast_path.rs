@@ -1,7 +1,7 @@
 //! Fast path: answers forward auth from memory, before routing and all layers. Proxies send a request for every image
 //! of every page, and nearly all of them are from signed-in users.
 //!
-//! Everything else takes the regular route. The response has the same headers as on the route, except those that only
+//! Everything else takes the regular route, including the first request of a session that is not in memory yet. The response has the same headers as on the route, except those that only
 //! matter for pages. `Cross-Origin-Resource-Policy` and `nosniff` are included, since browsers may request this path,
 //! too.
 

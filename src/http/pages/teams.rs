@@ -65,9 +65,8 @@ pub(in crate::http) async fn details(
     let no_organization = details.team.organization_id.is_none();
     let operator = current.permissions.operator;
     let standalone =
-        no_organization.then(|| explain::standalone(details.creation.as_ref(), organizations_on, operator).words());
+        no_organization.then(|| explain::standalone(details.creation.as_ref(), organizations_on, operator).message());
     let layout = Layout::for_user(&app, &current, "/teams");
     let pager = query.pager(&details.members);
-    let operator = current.permissions.operator;
     html(&TeamPage { layout, details, standalone, sees_organization, operator, query, pager })
 }

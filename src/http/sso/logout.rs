@@ -30,7 +30,7 @@ pub(in crate::http) async fn end(State(app): State<Arc<App>>, headers: HeaderMap
 /// Maximum length of a `sid`. Entra's are GUIDs.
 const MAX_SID: usize = 128;
 
-/// `sid`: the session at Entra that has ended. `iss` is known, since it must not be sent twice.
+/// `sid` is the session at Entra that has ended. `iss` is known only so that a duplicate is rejected; it is not used.
 pub(in crate::http) struct FrontChannelQuery {
     sid: Option<String>,
 }

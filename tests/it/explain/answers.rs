@@ -17,34 +17,34 @@ fn explain_answers_the_team_question_in_each_case() {
         let answer = scene.ask(wanted, &[(GROUP, "Evals")]);
         assert_eq!(answer.findings.len(), 1, "{answer:#?}");
         assert_eq!(answer.findings[0].case, Case::InIt, "{wanted:?}: {answer:#?}");
-        says(&answer.findings[0].words, &["The user is in the team."]);
+        says(&answer.findings[0].message, &["The user is in the team."]);
         assert_eq!(answer.heading(), format!("Member of “{}”", wanted.trim()));
     }
     let twins = scene.ask("Evals", &[(GROUP, "Evals"), ("p1", "Evals")]);
     assert_eq!(twins.heading(), "Member of one team named “Evals”, but not of another");
     let answer = scene.ask("all staff", &[]);
     assert_eq!((answer.findings[0].case, &*answer.heading()), (Case::NotAssigned, "Why not in “all staff”?"));
-    says(&answer.findings[0].words, &["Users and groups"]);
+    says(&answer.findings[0].message, &["Users and groups"]);
 
     let answer = scene.ask("Platform", &[("p1", "Platform"), ("p2", "Platform")]);
     assert_eq!(answer.findings.len(), 2, "two teams of the same name give two findings: {answer:#?}");
     assert_eq!(answer.findings[0].case, Case::NotAmongGroups);
     says(
-        &answer.findings[0].words,
+        &answer.findings[0].message,
         &["not one of the user's groups", "Only direct members count", "sync.nested_groups"],
     );
 
     let answer = scene.ask("Nobody's", &[]);
     assert_eq!(answer.findings[0].case, Case::NotKnown);
-    says(&answer.findings[0].words, &["no team with it is known", "Check the name", "Users and groups"]);
+    says(&answer.findings[0].message, &["no team with it is known", "Check the name", "Users and groups"]);
 
     scene.for_operator = false;
     let (there, absent) = (scene.ask("Platform", &[("p1", "Platform")]), scene.ask("Nobody's", &[]));
     assert_eq!(
-        there.findings[0].words, absent.findings[0].words,
+        there.findings[0].message, absent.findings[0].message,
         "a user without access to other teams does not learn that they exist"
     );
-    assert!(!there.findings[0].words.what.contains("no team with it"), "{there:#?}");
+    assert!(!there.findings[0].message.what.contains("no team with it"), "{there:#?}");
 
     let scene = Scene::with(|scene| scene.facts.teams = read(json!([team(GROUP, Some(GROUP), None)])));
     let explanation = scene.explain();
@@ -54,5 +54,5 @@ fn explain_answers_the_team_question_in_each_case() {
         Some(&[KnownTeam { id: "p".to_owned(), name: Some("Platform".to_owned()) }]),
         true,
     );
-    says(&answer.findings[0].words, &["sync.nested_groups is on"]);
+    says(&answer.findings[0].message, &["sync.nested_groups is on"]);
 }

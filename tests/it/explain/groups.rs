@@ -14,12 +14,12 @@ fn unassigned_group_is_ignored_and_remedy_is_named() {
     });
     let group = scene.group();
     assert_eq!((group.verdict, group.organization), (Verdict::NotAssigned { in_team: false }, None));
-    says(&group.words, &["not assigned", "Enterprise apps → your app → Users and groups"]);
+    says(&group.message, &["not assigned", "Enterprise apps → your app → Users and groups"]);
 
     let group =
         Scene::with(|scene| scene.groups("known", &json!({ GROUP: { "name": null, "assigned": false } }))).group();
     assert_eq!(group.verdict, Verdict::NotAssigned { in_team: true });
-    says(&group.words, &["still in its team from an earlier sign-in"]);
+    says(&group.message, &["still in its team from an earlier sign-in"]);
 }
 
 #[test]
@@ -27,7 +27,7 @@ fn effective_group_explains_team_and_organization() {
     let group = Scene::new().group();
     assert_eq!((&group.verdict, &group.organization), (&Verdict::Joined, &Some(OrganizationVerdict::Joined)));
     assert_eq!(group.standalone, None);
-    says(&group.words, &["in its team", "also in its organization", "no remedy"]);
+    says(&group.message, &["in its team", "also in its organization", "no remedy"]);
 }
 
 #[test]
@@ -38,14 +38,14 @@ fn organizations_off_expects_no_organization() {
     })
     .group();
     assert_eq!((group.organization, group.standalone), (None, Some(Standalone::OrganizationsOff)));
-    says(&group.words, &["entra_groups_also_create_orgs is off", "no remedy"]);
+    says(&group.message, &["entra_groups_also_create_orgs is off", "no remedy"]);
 }
 
 #[test]
 fn removed_member_is_added_again_at_next_signin() {
     let group = Scene::with(Scene::no_membership).group();
     assert_eq!((&group.verdict, &group.organization), (&Verdict::NotInTeam, &Some(OrganizationVerdict::NotInIt)));
-    says(&group.words, &["the user was removed", "are added to its team at the next sign-in", "Sign in again."]);
+    says(&group.message, &["the user was removed", "are added to its team at the next sign-in", "Sign in again."]);
 }
 
 #[test]
@@ -56,9 +56,9 @@ fn partial_membership_does_not_count_and_names_places() {
         scene.facts.team_members[0].places = Some(places);
     });
     assert_eq!(scene.group().verdict, Verdict::PartialMembership { places });
-    says(&scene.group().words, &["the user's own teams and LiteLLM_TeamMembership", "Sign in again."]);
+    says(&scene.group().message, &["the user's own teams and LiteLLM_TeamMembership", "Sign in again."]);
     assert_eq!(scene.membership().why, MembershipWhy::Partial { places });
-    says(&scene.membership().words, &["does not count", "the user's own teams and LiteLLM_TeamMembership"]);
+    says(&scene.membership().message, &["does not count", "the user's own teams and LiteLLM_TeamMembership"]);
     assert_eq!(scene.ask("evals", &[]).findings[0].case, Case::Blocked);
 
     let scene = Scene::with(|scene| {
@@ -84,7 +84,7 @@ fn database_error_of_organization_is_for_operators_only() {
     let why = Some("P0001: not billable".to_owned());
     assert_eq!(group.organization, Some(OrganizationVerdict::Refused { at, why }));
     says(
-        &group.words,
+        &group.message,
         &[
             "rejected its organization at 2026-11-26 10:00:00 UTC: “P0001: not billable”.",
             "created at 2026-11-20 10:00:00 UTC, its organization could not be created: “P0001: not billable then”.",
@@ -94,7 +94,7 @@ fn database_error_of_organization_is_for_operators_only() {
     scene.for_operator = false;
     let text = serde_json::to_string(&scene.explain()).unwrap();
     assert!(!text.contains("billable"), "the database's message is for operators: {text}");
-    says(&scene.group().words, &["an operator finds the reason in the sync record"]);
+    says(&scene.group().message, &["an operator finds the reason in the sync record"]);
 }
 
 #[test]
@@ -108,11 +108,11 @@ fn refused_and_missing_teams_are_explained() {
         group.verdict,
         Verdict::TeamRefused { at: NOW.parse().unwrap(), why: Some("P0001: not billable".to_owned()) }
     );
-    says(&group.words, &["The database rejected the team at 2026-11-26 10:00:00 UTC: “P0001: not billable”."]);
+    says(&group.message, &["The database rejected the team at 2026-11-26 10:00:00 UTC: “P0001: not billable”."]);
 
     let group = Scene::with(Scene::nothing_there).group();
     assert_eq!((&group.verdict, &group.organization), (&Verdict::NoTeam, &Some(OrganizationVerdict::NotMade)));
-    says(&group.words, &["Each assigned group gets a team at the next sign-in."]);
+    says(&group.message, &["Each assigned group gets a team at the next sign-in."]);
 }
 
 #[test]
@@ -124,11 +124,11 @@ fn standalone_team_explains_missing_organization() {
         (None, "it was created by hand"),
     ] {
         let group = Scene::with(|scene| scene.standalone(made.as_ref())).group();
-        says(&group.words, &[words, "a standalone team stays standalone"]);
+        says(&group.message, &[words, "a standalone team stays standalone"]);
     }
     let group = Scene::with(|scene| scene.facts.teams = read(json!([team(GROUP, Some("billing"), None)]))).group();
     assert_eq!(group.standalone, None);
-    says(&group.words, &["in another organization, Evals."]);
+    says(&group.message, &["in another organization, Evals."]);
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn no_service_principal_allows_only_existing_teams() {
         scene.facts.newest = Some(run(NOW, "signed_in", ["not_configured", "known"]));
     });
     assert_eq!((scene.group().verdict, scene.membership().why), (Verdict::Joined, MembershipWhy::FromEntra));
-    says(&scene.explain().readings.assigned_groups.words, &["no service principal", "entra.service_principal_id"]);
+    says(&scene.explain().readings.assigned_groups.message, &["no service principal", "entra.service_principal_id"]);
 
     let scene = Scene::with(|scene| {
         scene.groups("not_configured", &json!({ GROUP: { "name": "Evals", "assigned": null } }));
@@ -198,13 +198,13 @@ fn each_membership_explains_its_source() {
             scene.facts.team_members[0].source = read(json!(source));
         });
         assert_eq!(scene.membership().why, why);
-        says(&scene.membership().words, &[part]);
+        says(&scene.membership().message, &[part]);
     }
     let scene = Scene::with(|scene| {
         scene.store = StoreKind::LiteLlm;
         scene.facts.team_members[0].source = Source::Manual;
     });
-    says(&scene.membership().words, &["by LiteLLM itself"]);
+    says(&scene.membership().message, &["by LiteLLM itself"]);
     let scene = Scene::with(|scene| scene.facts.reading = None);
     assert_eq!(scene.membership().why, MembershipWhy::GroupUnknown);
 }

@@ -15,14 +15,14 @@ fn unknown_assigned_list_leaves_assignment_unknown() {
         scene.facts.assigned_groups = read(json!({ "as_of": THEN, "unknown_since": NOW }));
     });
     assert_eq!(scene.group().verdict, Verdict::AssignmentUnknown { in_team: true });
-    says(&scene.group().words, &["nothing is created, added or removed", "still in its team"]);
+    says(&scene.group().message, &["nothing is created, added or removed", "still in its team"]);
     assert_eq!(scene.membership().why, MembershipWhy::GroupUnknown);
     let readings = scene.explain().readings;
     says(
-        &readings.assigned_groups.words,
+        &readings.assigned_groups.message,
         &["unknown since 2026-11-26 10:00:00 UTC (Graph answered 503)", "They were never known"],
     );
-    says(&readings.member_of.words, &["The user's groups are as of 2026-11-26 10:00:00 UTC.", "no remedy"]);
+    says(&readings.member_of.message, &["The user's groups are as of 2026-11-26 10:00:00 UTC.", "no remedy"]);
 }
 
 #[test]
@@ -32,7 +32,7 @@ fn known_assignment_survives_an_unknown_list() {
         scene.facts.assigned_groups = read(json!({ "as_of": THEN, "unknown_since": NOW }));
     });
     assert_eq!(scene.group().verdict, Verdict::Joined);
-    says(&scene.explain().readings.assigned_groups.words, &["unknown since 2026-11-26", "as of 2026-11-20"]);
+    says(&scene.explain().readings.assigned_groups.message, &["unknown since 2026-11-26", "as of 2026-11-20"]);
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn unrecorded_groups_are_unknown() {
         scene.facts.reading = None;
         scene.facts.team_members.clear();
     });
-    says(&scene.explain().readings.member_of.words, &["are not stored"]);
+    says(&scene.explain().readings.member_of.message, &["are not stored"]);
     assert_eq!(scene.ask("Evals", &[(GROUP, "Evals")]).findings[0].case, Case::GroupsUnknown);
 }
 
@@ -59,7 +59,7 @@ fn unknown_member_of_keeps_the_older_list_with_its_date() {
     });
     assert_eq!(scene.group().verdict, Verdict::Joined);
     says(
-        &scene.explain().readings.member_of.words,
+        &scene.explain().readings.member_of.message,
         &["Graph answered 429", "as of 2026-11-20", "nothing is added or removed"],
     );
     let answer = scene.ask("New", &[(OTHER, "New")]);
@@ -75,7 +75,7 @@ fn missing_or_denied_signin_is_explained() {
         (scene.facts.member_of, scene.facts.assigned_groups) = (ListFacts::default(), ListFacts::default());
     });
     assert_eq!(never.explain().sign_in.state, SignIn::Never);
-    says(&never.explain().readings.member_of.words, &["never read"]);
+    says(&never.explain().readings.member_of.message, &["never read"]);
     assert_eq!(never.ask("Evals", &[(GROUP, "Evals")]).findings[0].case, Case::NeverSignedIn);
 
     for (outcome, part) in [
@@ -90,7 +90,7 @@ fn missing_or_denied_signin_is_explained() {
             scene.facts.complete = Some(run(NOW, outcome, ["known", "known"]));
         });
         let explanation = refused.explain();
-        says(&explanation.sign_in.words, &["Denied at 2026-11-26 10:00:00 UTC", part]);
+        says(&explanation.sign_in.message, &["Denied at 2026-11-26 10:00:00 UTC", part]);
         assert_eq!(refused.group().verdict, Verdict::UserDenied { at: NOW.parse().unwrap() });
         assert!(refused.ask("Evals", &[]).notes[0].contains("Denied"), "the answer notes the denial");
     }
@@ -112,7 +112,7 @@ fn each_role_explains_its_source() {
             scene.facts.user.sso_role = sso_role.map(str::to_owned);
             scene.policy.admin_user_ids = listed.then(|| ALICE.to_owned()).into_iter().collect();
         });
-        says(&scene.explain().role.words, &[part]);
+        says(&scene.explain().role.message, &[part]);
     }
     let refused = Scene::with(|scene| scene.facts.user.has_row = false);
     assert_eq!(refused.explain().role.why, RoleWhy::NoRow);
@@ -131,7 +131,7 @@ fn withheld_operator_role_is_explained_until_it_is_given() {
     for sso_role in [None, Some("internal_user")] {
         let role = withheld("internal_user", sso_role);
         assert_eq!(role.why, RoleWhy::OperatorRoleWithheld { withheld: "proxy_admin".to_owned() });
-        says(&role.words, &["proxy_admin is withheld", "entraway users adopt"]);
+        says(&role.message, &["proxy_admin is withheld", "entraway users adopt"]);
     }
     assert_eq!(withheld("proxy_admin", Some("proxy_admin")).why, RoleWhy::AppRole);
 }
@@ -145,7 +145,7 @@ fn role_offered_beside_the_given_one_is_not_called_manual() {
     });
     let role = scene.explain().role;
     assert_eq!(role.why, RoleWhy::AlsoOffered { given: "internal_user".to_owned() });
-    says(&role.words, &["sync.role_precedence: highest"]);
+    says(&role.message, &["sync.role_precedence: highest"]);
 }
 
 #[test]

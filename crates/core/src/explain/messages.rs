@@ -21,7 +21,7 @@ fn at(time: DateTime<Utc>) -> String {
     time.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-fn words(what: impl Into<String>, rule: &str, remedy: Option<&str>) -> Message {
+fn message(what: impl Into<String>, rule: &str, remedy: Option<&str>) -> Message {
     Message { what: what.into(), rule: rule.to_owned(), remedy: remedy.map(str::to_owned) }
 }
 
@@ -59,20 +59,20 @@ impl Message {
 
 pub(super) fn in_other_organization(name: &str) -> Message {
     let what = format!("Its team is in another organization, {name}.");
-    words(what, "Existing rows are left as they are.", None)
+    message(what, "Existing rows are left as they are.", None)
 }
 
 impl Verdict {
-    pub(super) fn words(&self) -> Message {
+    pub(super) fn message(&self) -> Message {
         let stays =
             |in_team: &bool| if *in_team { " The user is still in its team from an earlier sign-in." } else { "" };
         match self {
-            Self::NotAssigned { in_team } => words(
+            Self::NotAssigned { in_team } => message(
                 format!("The group is not assigned to the app, so it has no effect.{}", stays(in_team)),
                 "Only groups that an administrator assigned to the enterprise app become teams.",
                 Some(ASSIGN),
             ),
-            Self::AssignmentUnknown { in_team } => words(
+            Self::AssignmentUnknown { in_team } => message(
                 format!(
                     "When the user signed in, it was unknown whether the group is assigned to the app, so no \
                      membership was added.{}",
@@ -81,41 +81,41 @@ impl Verdict {
                 "If one of the two lists is unknown, nothing is created, added or removed.",
                 Some("See under Readings why the list is unknown, then sign in again."),
             ),
-            Self::NoServicePrincipal => words(
+            Self::NoServicePrincipal => message(
                 "The group has no team, and none is created: no service principal is configured.",
                 "Without entra.service_principal_id nothing is created; users are added to existing teams with the \
                  IDs of their groups.",
                 Some("Set entra.service_principal_id, assign the group to the app, and sign in again."),
             ),
-            Self::Joined => words(
+            Self::Joined => message(
                 "The user is in its team.",
                 "Members of a group that is assigned to the app are added to its team at sign-in. Without a service \
                  principal, every group with a team counts.",
                 None,
             ),
-            Self::PartialMembership { places } => words(
+            Self::PartialMembership { places } => message(
                 format!("The user is only partially in its team: the membership is missing in {}.", missing(*places)),
                 "LiteLLM stores a membership in three places. A partial membership does not count; the next sign-in \
                  completes it.",
                 Some(NEXT),
             ),
-            Self::NotInTeam => words(
+            Self::NotInTeam => message(
                 "Its team exists, but the user is not in it: since the last sign-in, the user was removed or the team \
                  was created.",
                 "Members of a group that counts are added to its team at the next sign-in.",
                 Some(NEXT),
             ),
-            Self::TeamRefused { at: time, why } => words(
+            Self::TeamRefused { at: time, why } => message(
                 format!("The database rejected the team at {}: {}.", at(*time), said(why.as_ref())),
                 "A rejected row does not affect other groups.",
                 Some(LOOK),
             ),
-            Self::NoTeam => words(
+            Self::NoTeam => message(
                 "The group has no team: it was deleted since the last sign-in, or that sign-in did not complete.",
                 "Each assigned group gets a team at the next sign-in.",
                 Some(NEXT),
             ),
-            Self::UserDenied { at: time } => words(
+            Self::UserDenied { at: time } => message(
                 format!("The user was denied at {}, so nothing was written.", at(*time)),
                 "Memberships are written only when a sign-in is allowed.",
                 Some("See under Last sign-in why the user was denied."),
@@ -125,20 +125,20 @@ impl Verdict {
 }
 
 impl OrganizationVerdict {
-    pub(super) fn words(&self) -> Message {
+    pub(super) fn message(&self) -> Message {
         match self {
-            Self::Joined => words("The user is also in its organization.", "", None),
-            Self::NotInIt => words(
+            Self::Joined => message("The user is also in its organization.", "", None),
+            Self::NotInIt => message(
                 "The user is not in its organization.",
                 "Members of a group that counts are added to its organization at the next sign-in.",
                 Some(NEXT),
             ),
-            Self::NotMade => words(
+            Self::NotMade => message(
                 "Its organization does not exist.",
                 "entra_groups_also_create_orgs: each assigned group gets an organization at the next sign-in.",
                 Some(NEXT),
             ),
-            Self::Refused { at: time, why } => words(
+            Self::Refused { at: time, why } => message(
                 format!("The database rejected its organization at {}: {}.", at(*time), said(why.as_ref())),
                 "If an organization is rejected, the team is standalone.",
                 Some(LOOK),
@@ -150,21 +150,21 @@ impl OrganizationVerdict {
 impl Standalone {
     /// Why the team is standalone.
     #[must_use]
-    pub fn words(&self) -> Message {
+    pub fn message(&self) -> Message {
         let stays = "Existing rows are left as they are: a standalone team stays standalone.";
         let by_hand = Some("To put the team in an organization, change it in LiteLLM or in the database.");
         match self {
-            Self::OrganizationsOff => words(
+            Self::OrganizationsOff => message(
                 "The team is standalone: groups do not become organizations (entra_groups_also_create_orgs is off).",
                 "",
                 None,
             ),
-            Self::OrganizationsWereOff { at: time } => words(
+            Self::OrganizationsWereOff { at: time } => message(
                 format!("The team is standalone: it was created at {}, when organizations were off.", at(*time)),
                 stays,
                 by_hand,
             ),
-            Self::OrganizationRefused { at: time, why } => words(
+            Self::OrganizationRefused { at: time, why } => message(
                 format!(
                     "The team is standalone: when it was created at {}, its organization could not be created: {}.",
                     at(*time),
@@ -173,13 +173,13 @@ impl Standalone {
                 stays,
                 by_hand,
             ),
-            Self::NotOurs => words(
+            Self::NotOurs => message(
                 "The team is standalone: it was created by hand, or by a version of Entraway that kept no record of \
                  it.",
                 stays,
                 by_hand,
             ),
-            Self::TakenOut { at: time } => words(
+            Self::TakenOut { at: time } => message(
                 format!(
                     "The team is standalone: it was created at {} in an organization; since then, it was removed from \
                      the organization or the organization was deleted.",
@@ -193,7 +193,7 @@ impl Standalone {
 }
 
 impl MembershipWhy {
-    pub(super) fn words(&self, kind: Kind, store: StoreKind) -> Message {
+    pub(super) fn message(&self, kind: Kind, store: StoreKind) -> Message {
         let added = "Added by Entraway at a sign-in";
         let remove = Some(match (kind, store) {
             (Kind::Team, StoreKind::LiteLlm) => "In LiteLLM, remove the user from the team.",
@@ -204,20 +204,20 @@ impl MembershipWhy {
             }
         });
         match self {
-            Self::FromEntra => words(
+            Self::FromEntra => message(
                 format!("{added}: the user is in the group with this ID, and the group counts."),
                 "Members of a group that counts are added to its team and, if there is one, its organization.",
                 None,
             ),
             Self::GroupLeft => {
-                words(format!("{added}, for a group that the user is no longer in. It stays."), ADDS_ONLY, remove)
+                message(format!("{added}, for a group that the user is no longer in. It stays."), ADDS_ONLY, remove)
             }
-            Self::GroupNotAssigned => words(
+            Self::GroupNotAssigned => message(
                 format!("{added}, for a group that is no longer assigned to the app. It stays."),
                 ADDS_ONLY,
                 remove,
             ),
-            Self::GroupUnknown => words(
+            Self::GroupUnknown => message(
                 format!("{added}. It is currently unknown whether the group still counts."),
                 "If a list of groups is unknown, nothing is removed.",
                 None,
@@ -228,9 +228,9 @@ impl MembershipWhy {
                     StoreKind::LiteLlm => "Added by hand or by LiteLLM itself, not by Entraway.",
                 };
                 let group = if *of_their_group { " The user is also in the group with this ID." } else { "" };
-                words(format!("{maker}{group}"), "A membership added by hand is left as it is.", None)
+                message(format!("{maker}{group}"), "A membership added by hand is left as it is.", None)
             }
-            Self::Partial { places } => words(
+            Self::Partial { places } => message(
                 format!("It does not count: it is missing in {}.", missing(*places)),
                 "LiteLLM stores a membership in three places. A partial membership does not count. If its group \
                  counts, the next sign-in completes it.",
@@ -241,57 +241,57 @@ impl MembershipWhy {
 }
 
 impl RoleWhy {
-    pub(super) fn words(&self, role: Option<&str>) -> Message {
+    pub(super) fn message(&self, role: Option<&str>) -> Message {
         let role = role.unwrap_or("none");
         match self {
-            Self::NoRow => words(
+            Self::NoRow => message(
                 "No role: the store has no account of this user.",
                 "An account is created at the first allowed sign-in.",
                 Some("Sign in."),
             ),
-            Self::NotFromHere => words(
+            Self::NotFromHere => message(
                 format!("{role}: from the account's row. The account has never been used to sign in here."),
                 "Roles are read from Entra at sign-in.",
                 None,
             ),
-            Self::AppRole => words(
+            Self::AppRole => message(
                 format!("{role}: an app role from Entra."),
                 "The app role from Entra is written at each sign-in, and removed when Entra no longer grants one.",
                 Some(
                     "In the Entra admin center: Enterprise apps → your app → Users and groups, where roles are assigned.",
                 ),
             ),
-            Self::AdminUserIds => words(
+            Self::AdminUserIds => message(
                 format!("{role}: access.admin_user_ids lists this user."),
                 "Users listed there are always proxy_admin, whatever their role in Entra.",
                 None,
             ),
-            Self::AdminUserIdsPending => words(
+            Self::AdminUserIdsPending => message(
                 format!("{role}; access.admin_user_ids lists this user, who becomes proxy_admin at the next sign-in."),
                 "Users listed there are always proxy_admin, whatever their role in Entra.",
                 Some(NEXT),
             ),
-            Self::OperatorRoleWithheld { withheld } => words(
+            Self::OperatorRoleWithheld { withheld } => message(
                 format!("{role}: the role {withheld} is withheld until an operator confirms this account."),
                 "The account is older than the first sign-in here. Another program created it, and it may have keys of other users.",
                 Some("Check the account and its keys in LiteLLM, then run: entraway users adopt --user <object id>"),
             ),
-            Self::AlsoOffered { given } => words(
+            Self::AlsoOffered { given } => message(
                 format!("{role}: another app role from Entra; the sync granted {given}."),
                 "LiteLLM's own sign-in writes the highest role of the token. It is removed when Entra no longer grants one.",
                 Some("Set sync.role_precedence: highest, so that both sign-ins write the same role."),
             ),
-            Self::ChangedByHand { given } => words(
+            Self::ChangedByHand { given } => message(
                 format!("{role}: changed by hand; the sync last granted {given}."),
                 "A role set by hand stays as long as Entra grants none. An app role from Entra is written at each sign-in.",
                 None,
             ),
-            Self::Default { default } => words(
+            Self::Default { default } => message(
                 format!("{role}: Entra grants this user no role, and {default} is the default of new users."),
                 "default_internal_user_params.user_role: the role of users without an app role in Entra.",
                 Some("Assign an app role in Entra, or change the role in the database."),
             ),
-            Self::SetByHand { default } => words(
+            Self::SetByHand { default } => message(
                 format!(
                     "{role}: Entra grants this user no role, and the default of new users is {default}. So it was set by hand, or it was the default when the account was created."
                 ),
@@ -303,18 +303,18 @@ impl RoleWhy {
 }
 
 impl SignIn {
-    pub(super) fn words(&self, has_row: bool) -> Message {
+    pub(super) fn message(&self, has_row: bool) -> Message {
         match self {
-            Self::Never if has_row => words(
+            Self::Never if has_row => message(
                 "No sign-in through Entraway is recorded: the account was created by hand or by another program, or the records are older than 90 days and were deleted.",
                 AT_SIGN_IN,
                 Some("Sign in."),
             ),
-            Self::Never => words("Never signed in.", AT_SIGN_IN, Some("Sign in.")),
-            Self::SignedIn { at: time } => words(format!("Last signed in at {}.", at(*time)), AT_SIGN_IN, None),
+            Self::Never => message("Never signed in.", AT_SIGN_IN, Some("Sign in.")),
+            Self::SignedIn { at: time } => message(format!("Last signed in at {}.", at(*time)), AT_SIGN_IN, None),
             Self::Refused { at: time, outcome } => {
                 let (what, rule, remedy) = denial_texts(*outcome);
-                words(format!("Denied at {}: {what}.", at(*time)), rule, Some(remedy))
+                message(format!("Denied at {}: {what}.", at(*time)), rule, Some(remedy))
             }
         }
     }
@@ -347,31 +347,31 @@ fn denial_texts(denial: Denial) -> (&'static str, &'static str, &'static str) {
 }
 
 /// State of a list at the last sign-in. `list`: its name. `why`: why it is unknown.
-pub(super) fn list_words(list: &str, state: ListState, times: &ListFacts, why: Option<&String>) -> Message {
+pub(super) fn list_message(list: &str, state: ListState, times: &ListFacts, why: Option<&String>) -> Message {
     let rule = "A list counts only if it was read completely. If a list is unknown, nothing is added or removed.";
     let as_of = times.as_of.map(|time| format!("as of {}", at(time)));
     match (state, as_of) {
-        (ListState::Known, None) => words(
+        (ListState::Known, None) => message(
             format!("{list} are not stored: an older version of Entraway read them last and did not store them."),
             rule,
             Some(NEXT),
         ),
-        (ListState::Known, Some(as_of)) => words(format!("{list} are {as_of}."), "", None),
+        (ListState::Known, Some(as_of)) => message(format!("{list} are {as_of}."), "", None),
         (ListState::Unknown, as_of) => {
             let since = times.unknown_since.map(|time| format!(" since {}", at(time))).unwrap_or_default();
             let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
             let shown = as_of.map_or("They were never known.".to_owned(), |as_of| format!("Those shown are {as_of}."));
             let what = format!("{list} are unknown{since}{why}. {shown}");
-            words(what, rule, Some("Run entraway check to see the problem with Graph, then sign in again."))
+            message(what, rule, Some("Run entraway check to see the problem with Graph, then sign in again."))
         }
-        (ListState::NotConfigured, _) => words(
+        (ListState::NotConfigured, _) => message(
             format!("{list} are not read: no service principal is configured."),
             "Without entra.service_principal_id nothing is created; users are added to existing teams with the IDs of their groups.",
             Some("Set entra.service_principal_id to the object id of the enterprise app."),
         ),
         (ListState::NotRead, Some(as_of)) => {
-            words(format!("{list} were not read at the last sign-in, and are {as_of}."), rule, Some(NEXT))
+            message(format!("{list} were not read at the last sign-in, and are {as_of}."), rule, Some(NEXT))
         }
-        (ListState::NotRead, None) => words(format!("{list} were never read."), rule, Some("Sign in.")),
+        (ListState::NotRead, None) => message(format!("{list} were never read."), rule, Some("Sign in.")),
     }
 }

@@ -45,7 +45,7 @@ pub struct RoleReport {
     pub role: Option<String>,
     pub why: RoleWhy,
     #[serde(flatten)]
-    pub words: Message,
+    pub message: Message,
 }
 
 /// Why a user has their role.
@@ -79,7 +79,7 @@ pub enum RoleWhy {
 pub struct SignInReport {
     pub state: SignIn,
     #[serde(flatten)]
-    pub words: Message,
+    pub message: Message,
 }
 
 /// Result of the user's last sign-in.
@@ -113,7 +113,7 @@ pub struct ListReport {
     pub unknown_since: Option<DateTime<Utc>>,
     pub why: Option<String>,
     #[serde(flatten)]
-    pub words: Message,
+    pub message: Message,
 }
 
 /// Report about a group of the user.
@@ -128,7 +128,7 @@ pub struct GroupReport {
     /// Why its team is standalone, if it is.
     pub standalone: Option<Standalone>,
     #[serde(flatten)]
-    pub words: Message,
+    pub message: Message,
 }
 
 /// Result for the group's team.
@@ -204,7 +204,7 @@ pub struct MembershipReport {
     pub source: Source,
     pub why: MembershipWhy,
     #[serde(flatten)]
-    pub words: Message,
+    pub message: Message,
 }
 
 /// Provenance of a membership.

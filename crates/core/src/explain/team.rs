@@ -36,7 +36,7 @@ pub struct TeamFinding {
     pub name: Option<String>,
     pub case: Case,
     #[serde(flatten)]
-    pub words: Message,
+    pub message: Message,
 }
 
 /// Why the user is or is not in a team.
@@ -46,7 +46,7 @@ pub enum Case {
     InIt,
     /// In one of the user's groups that is not assigned to the app.
     NotAssigned,
-    /// In an effective group; `words` explains what prevents the membership.
+    /// In an effective group; `message` explains what prevents the membership.
     #[serde(rename = "in_the_way")]
     Blocked,
     /// Known, but not one of the user's groups.
@@ -78,13 +78,13 @@ pub fn explain_team(
     for (id, name) in groups.chain(memberships).chain(known) {
         let found = findings.iter().any(|finding| finding.id.as_deref() == Some(id));
         if !found && (is_wanted(id) || name.is_some_and(|name| is_wanted(name))) {
-            let (case, words) = case_of(explanation, id, nested_groups);
-            findings.push(TeamFinding { id: Some(id.to_owned()), name: name.cloned(), case, words });
+            let (case, message) = case_of(explanation, id, nested_groups);
+            findings.push(TeamFinding { id: Some(id.to_owned()), name: name.cloned(), case, message });
         }
     }
     if findings.is_empty() {
-        let (case, words) = not_found(explanation, teams.is_some(), nested_groups);
-        findings.push(TeamFinding { id: None, name: None, case, words });
+        let (case, message) = not_found(explanation, teams.is_some(), nested_groups);
+        findings.push(TeamFinding { id: None, name: None, case, message });
     }
     Answer { asked: wanted.to_owned(), findings, notes: notes(explanation) }
 }
@@ -96,17 +96,17 @@ fn case_of(explanation: &Explanation, id: &str, nested_groups: bool) -> (Case, M
     let group = explanation.groups.iter().find(|group| group.id == id);
     match (membership(Kind::Team), group) {
         (Some(member), _) if !is_partial(member) => {
-            (Case::InIt, member.words.clone().after("The user is in the team. "))
+            (Case::InIt, member.message.clone().after("The user is in the team. "))
         }
         (_, Some(group)) if matches!(group.verdict, Verdict::NotAssigned { .. }) => {
-            (Case::NotAssigned, group.words.clone())
+            (Case::NotAssigned, group.message.clone())
         }
-        (_, Some(group)) => (Case::Blocked, group.words.clone()),
-        (Some(partial), None) => (Case::Blocked, partial.words.clone()),
+        (_, Some(group)) => (Case::Blocked, group.message.clone()),
+        (Some(partial), None) => (Case::Blocked, partial.message.clone()),
         (None, None) => {
-            let (case, words) = not_among_groups(explanation, "Its group", nested_groups);
+            let (case, message) = not_among_groups(explanation, "Its group", nested_groups);
             let in_organization = membership(Kind::Organization).is_some();
-            (case, if in_organization { words.after("The user is only in the organization. ") } else { words })
+            (case, if in_organization { message.after("The user is only in the organization. ") } else { message })
         }
     }
 }
@@ -116,11 +116,11 @@ fn not_among_groups(explanation: &Explanation, subject: &str, nested_groups: boo
     let member_of = &explanation.readings.member_of;
     if member_of.as_of.is_none() && explanation.sign_in.state == SignIn::Never {
         let what = "No sign-in of the user is recorded, so the user's groups are unknown.".to_owned();
-        let rule = explanation.sign_in.words.rule.clone();
+        let rule = explanation.sign_in.message.rule.clone();
         return (Case::NeverSignedIn, Message { what, rule, remedy: Some("Sign in.".to_owned()) });
     }
     if member_of.as_of.is_none() {
-        return (Case::GroupsUnknown, member_of.words.clone().after("The user's groups are unknown. "));
+        return (Case::GroupsUnknown, member_of.message.clone().after("The user's groups are unknown. "));
     }
     let rule = if nested_groups {
         "sync.nested_groups is on: members of a group in this group also count as its members."
@@ -136,14 +136,14 @@ fn not_among_groups(explanation: &Explanation, subject: &str, nested_groups: boo
 
 /// No team or group was found. `all`: whether all teams were searched.
 fn not_found(explanation: &Explanation, all: bool, nested_groups: bool) -> (Case, Message) {
-    let (case, words) = not_among_groups(explanation, "It", nested_groups);
+    let (case, message) = not_among_groups(explanation, "It", nested_groups);
     if case != Case::NotAmongGroups {
-        return (case, words);
+        return (case, message);
     }
     let (case, rest) =
         if all { (Case::NotKnown, ", and no team with it is known.") } else { (Case::NotAmongGroups, ".") };
     let what = format!("None of the user's groups has this ID or name{rest}");
-    let rule = format!("A group becomes a team when it is assigned to the app and a user signs in. {}", words.rule);
+    let rule = format!("A group becomes a team when it is assigned to the app and a user signs in. {}", message.rule);
     let remedy = format!(
         "Check the name, or use the group's object ID. Check that the group is assigned and that the user is a direct \
          member. {ASSIGN}"
@@ -154,8 +154,8 @@ fn not_found(explanation: &Explanation, all: bool, nested_groups: bool) -> (Case
 /// Why the answer may be outdated.
 fn notes(explanation: &Explanation) -> Vec<String> {
     let Explanation { sign_in, readings, .. } = explanation;
-    let refused = matches!(sign_in.state, SignIn::Refused { .. }).then_some(&sign_in.words);
+    let refused = matches!(sign_in.state, SignIn::Refused { .. }).then_some(&sign_in.message);
     let lists = [&readings.member_of, &readings.assigned_groups].into_iter();
-    let unknown = lists.filter(|list| list.state == ListState::Unknown).map(|list| &list.words);
-    refused.into_iter().chain(unknown).map(|words| words.what.clone()).collect()
+    let unknown = lists.filter(|list| list.state == ListState::Unknown).map(|list| &list.message);
+    refused.into_iter().chain(unknown).map(|message| message.what.clone()).collect()
 }

@@ -114,7 +114,7 @@ impl WebDriver {
         self.call("/execute/sync", json!({ "script": script, "args": args })).await
     }
 
-    /// A Chromium DevTools command, for features that WebDriver lacks.
+    /// A `DevTools` command, for features that WebDriver lacks.
     pub(super) async fn devtools(&self, command: &str, params: Value) -> Value {
         let done = self.call("/goog/cdp/execute", json!({ "cmd": command, "params": params })).await;
         done.unwrap_or_else(|error| panic!("{command}: {}", error["message"]))
