@@ -10,7 +10,7 @@ use std::path::Path;
 use crate::docs::markdown::root;
 
 /// The allowed imports of each module, in the order of lib.rs. Modules of `crates/core` may be imported everywhere.
-/// Keep the diagram in docs/explanation/request-flow.md in sync.
+/// Keep the table of modules in CONTRIBUTING.md in sync.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("util", &[]),
     ("client_auth", &[]),
