@@ -94,34 +94,34 @@ const LITELLM: &str = concat!(
         from public."LiteLLM_TeamTable"
     ), organization_members as not materialized (
         select m.user_id, m.organization_id, m.user_role,
-               case when given.user_id is null then 'manual' else 'entra' end as source,
+               case when provenance.user_id is null then 'manual' else 'entra' end as source,
                m.created_at at time zone 'UTC' as joined_at, m.created_at as created
         from public."LiteLLM_OrganizationMembership" m
-             left join entraway.litellm_organization_members given
-                 on given.user_id = m.user_id and given.organization_id = m.organization_id
-                    and given.row_created_at is not distinct from m.created_at
+             left join entraway.litellm_organization_members provenance
+                 on provenance.user_id = m.user_id and provenance.organization_id = m.organization_id
+                    and provenance.row_created_at is not distinct from m.created_at
     ), team_members as not materialized (
         select u.user_id, t.team_id,
                case when t.members_with_roles @> jsonb_build_array(
                              jsonb_build_object('user_id', u.user_id, 'role', 'admin'))
                     then 'admin' else 'user' end as role,
-               case when given.user_id is null then 'manual' else 'entra' end as source, given.created_at as joined_at
+               case when provenance.user_id is null then 'manual' else 'entra' end as source, provenance.created_at as joined_at
         from public."LiteLLM_UserTable" u join public."LiteLLM_TeamTable" t on t.team_id = any(u.teams)
-             left join entraway.litellm_team_members given on given.user_id = u.user_id and given.team_id = t.team_id
+             left join entraway.litellm_team_members provenance on provenance.user_id = u.user_id and provenance.team_id = t.team_id
     ), team_memberships as not materialized (
         select user_id, team_id from public."LiteLLM_TeamMembership"
     ), rosters as not materialized (
         select t.team_id, coalesce(r.member ->> 'user_id', r.member ->> 'user_email', '') as user_id, u.user_alias,
                coalesce(u.user_email, r.member ->> 'user_email') as user_email, r.member ->> 'role' as role,
-               case when given.user_id is null then 'manual' else 'entra' end as source,
-               u.user_id is not null as has_row, given.created_at as joined_at,
+               case when provenance.user_id is null then 'manual' else 'entra' end as source,
+               u.user_id is not null as has_row, provenance.created_at as joined_at,
                'epoch'::timestamp + r.place * interval '1 second' as created
         from public."LiteLLM_TeamTable" t
              cross join lateral jsonb_array_elements(
                  case when jsonb_typeof(t.members_with_roles) = 'array' then t.members_with_roles else '[]' end
              ) with ordinality as r(member, place)
              left join public."LiteLLM_UserTable" u on u.user_id = r.member ->> 'user_id'
-             left join entraway.litellm_team_members given on given.user_id = u.user_id and given.team_id = t.team_id
+             left join entraway.litellm_team_members provenance on provenance.user_id = u.user_id and provenance.team_id = t.team_id
     ) "#
 );
 
