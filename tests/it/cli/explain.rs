@@ -71,8 +71,8 @@ async fn explain_command_rejects_unknown_user_and_sanitizes_names() {
     let config = folder.file("entraway.yaml", CONFIG);
     let env = environment(&world);
 
-    for nobody in ["00000000-0000-0000-0000-000000000001", "alice.arden@contoso-sim.example", ""] {
-        let told = run(&folder, &["explain", "--user", nobody, "--config", &config], &env).await;
+    for unknown in ["00000000-0000-0000-0000-000000000001", "alice.arden@contoso-sim.example", ""] {
+        let told = run(&folder, &["explain", "--user", unknown, "--config", &config], &env).await;
         assert_eq!((told.code, told.stdout.as_str()), (1, ""), "{told:?}");
         assert!(told.stderr.contains("unknown user: there is no account") && !told.stderr.contains('@'), "{told:?}");
     }

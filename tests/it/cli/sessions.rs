@@ -34,8 +34,8 @@ async fn sessions_command_lists_and_revokes_sessions(#[values(Native, LiteLlm)] 
     assert_eq!(listed.stdout.matches(&bob).count(), 1, "{listed:?}");
     assert!(!listed.stdout.contains(&alice), "{listed:?}");
 
-    let nobody = "00000000-0000-0000-0000-000000000001";
-    assert_eq!(entraway(&["revoke", "--user", nobody]).await.stdout, "0 sessions revoked\n");
+    let unknown = "00000000-0000-0000-0000-000000000001";
+    assert_eq!(entraway(&["revoke", "--user", unknown]).await.stdout, "0 sessions revoked\n");
     let ended = entraway(&["revoke", "--user", &alice.to_uppercase()]).await;
     assert_eq!((ended.code, ended.stdout.as_str()), (0, "2 sessions revoked\n"), "{ended:?}");
     for browser in &mut hers {

@@ -50,9 +50,9 @@ async fn responses_have_security_headers_and_no_store() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;
-    let mut somebody = world.sign_in(&service, alice).await;
-    let mut nobody = Browser::new();
-    for browser in [&mut somebody, &mut nobody] {
+    let mut signed_in = world.sign_in(&service, alice).await;
+    let mut signed_out = Browser::new();
+    for browser in [&mut signed_in, &mut signed_out] {
         for path in ["/", "/signed-out", "/sso/login", "/sso/callback", "/api/me", "/healthz", "/readyz", "/nothing"] {
             are_safe(&browser.get(service.at(path)).await, path);
             are_safe(&browser.get_json(service.at(path)).await, path);
@@ -61,7 +61,7 @@ async fn responses_have_security_headers_and_no_store() {
         let head = browser.send(browser.request(Method::HEAD, service.at("/"))).await;
         are_safe(&head, "HEAD /");
     }
-    are_safe(&somebody.post(service.at("/sso/logout")).await, "POST /sso/logout");
+    are_safe(&signed_in.post(service.at("/sso/logout")).await, "POST /sso/logout");
 }
 
 /// The routes of the router, with a value for each variable.
@@ -78,7 +78,7 @@ async fn every_route_and_method_has_security_headers() {
     let world = World::new().await;
     let (alice, _) = world.alice();
     let service = world.service().await;
-    let mut somebody = world.sign_in(&service, alice).await;
+    let mut signed_in = world.sign_in(&service, alice).await;
     let mut paths = routes();
     assert!(
         paths.len() > 8 && paths.iter().any(|path| path == "/sso/callback"),
@@ -88,7 +88,7 @@ async fn every_route_and_method_has_security_headers() {
     for path in paths {
         for method in ["GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "TRACE", "PROPFIND"] {
             let request = |browser: &Browser| browser.request(method.parse::<Method>().unwrap(), service.at(&path));
-            let answer = somebody.send(request(&somebody)).await;
+            let answer = signed_in.send(request(&signed_in)).await;
             keep_to_themselves(&answer, &format!("{method} {path}"));
             let answer = Browser::new().send(request(&Browser::new()).header("Sec-Fetch-Site", "cross-site")).await;
             keep_to_themselves(&answer, &format!("{method} {path} from another site"));

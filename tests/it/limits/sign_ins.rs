@@ -25,10 +25,10 @@ async fn hold_sessions(world: &World) -> Transaction<'static, Postgres> {
 
 /// A browser that returns from Entra.
 async fn comes_back(world: &World, service: &Service, name: &str) -> (Browser, Url) {
-    let somebody = person(world, name, &[]);
+    let new_user = person(world, name, &[]);
     let mut browser = Browser::new();
     let login = browser.get(service.at("/sso/login?return_to=/a/b")).await;
-    let callback = browser.pick(&world.simulator, service, &login.location(), somebody).await;
+    let callback = browser.pick(&world.simulator, service, &login.location(), new_user).await;
     (browser, callback)
 }
 
@@ -109,10 +109,10 @@ mod slow {
         let groups = assigned(&world, ["Evals", "Research"]);
         let service = world.service_with(|config| config.limits.concurrent_sign_ins = 4).await;
         let people: Vec<_> = (0..PEOPLE).map(|number| person(&world, &format!("Person {number}"), &groups)).collect();
-        let waiting = join_all(people.iter().map(async |somebody| {
+        let waiting = join_all(people.iter().map(async |new_user| {
             let mut browser = Browser::new();
             let entra = browser.begin(&service).await;
-            let callback = browser.pick(&world.simulator, &service, &entra, *somebody).await;
+            let callback = browser.pick(&world.simulator, &service, &entra, *new_user).await;
             (browser, callback)
         }))
         .await;
@@ -152,8 +152,8 @@ mod slow {
             assert_eq!(browser.me(&service).await.json()["teams"].as_array().unwrap().len(), 2);
         }
         let rows = world.rows().await;
-        for somebody in people {
-            assert_eq!(rows.teams_of(somebody).len(), 2, "{somebody} is in both teams or in none");
+        for new_user in people {
+            assert_eq!(rows.teams_of(new_user).len(), 2, "{new_user} is in both teams or in none");
         }
         assert_eq!(world.sessions_and_runs().await, (40, 40));
     }

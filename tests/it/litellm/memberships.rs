@@ -127,18 +127,18 @@ async fn roster_entry_with_email_only_is_not_the_user() {
 async fn roster_entry_has_all_three_keys_without_email() {
     let world = world().await;
     let [group] = assigned(&world, ["Evals"]);
-    let nobody = person(&world, "No Mail", &[group]);
-    super::support::change(&world, nobody, |person| {
+    let no_mail = person(&world, "No Mail", &[group]);
+    super::support::change(&world, no_mail, |person| {
         person.email = None;
         "not an address".clone_into(&mut person.upn);
     });
     let service = plain(&world, false).await;
-    world.sign_in(&service, nobody).await;
+    world.sign_in(&service, no_mail).await;
     assert_eq!(
         team(&world, &group).await["members_with_roles"],
-        json!([{ "user_id": nobody, "user_email": null, "role": "user" }])
+        json!([{ "user_id": no_mail, "user_email": null, "role": "user" }])
     );
-    assert_eq!(user(&world, &nobody).await["user_email"], Value::Null);
+    assert_eq!(user(&world, &no_mail).await["user_email"], Value::Null);
 }
 
 #[tokio::test]

@@ -204,8 +204,8 @@ async fn nothing_of_a_clients_own_gets_through(scene: &Scene, proxy: &Proxy) {
         let answer = client.send(Method::GET, &page, &twice).await;
         assert_eq!(answer.status, StatusCode::OK, "{claim:?} twice, with Connection: {answer:#?}\n{}", proxy.log());
         assert_eq!(identity(&scene.upstream.last().headers), honest, "{claim:?} twice, with Connection");
-        let nobody = Client::new(proxy.port).send(Method::GET, &page, &[*claim]).await;
-        assert_eq!(nobody.status, StatusCode::UNAUTHORIZED, "{claim:?} without a session: {nobody:#?}");
+        let signed_out = Client::new(proxy.port).send(Method::GET, &page, &[*claim]).await;
+        assert_eq!(signed_out.status, StatusCode::UNAUTHORIZED, "{claim:?} without a session: {signed_out:#?}");
     }
     assert!(scene.upstream.count() >= before + CLAIMS.len(), "each request reached the application");
 }

@@ -168,10 +168,10 @@ mod tests {
     #[test]
     fn budget_reset_is_in_the_future() {
         for duration in ["1s", "7s", "90s", "1m", "45m", "90m", "1h", "7h", "36h", "1d", "7d", "30d", "61d", "1mo"] {
-            for now in ["2026-02-28T23:59:59Z", "2024-02-29T00:00:00Z", "2026-11-21T03:03:20Z"] {
-                let now_time: DateTime<Utc> = now.parse().unwrap();
-                let at = duration.parse::<BudgetDuration>().unwrap().next_reset(now_time);
-                assert!(at > now_time, "{duration} at {now}: {at}");
+            for start in ["2026-02-28T23:59:59Z", "2024-02-29T00:00:00Z", "2026-11-21T03:03:20Z"] {
+                let start: DateTime<Utc> = start.parse().unwrap();
+                let at = duration.parse::<BudgetDuration>().unwrap().next_reset(start);
+                assert!(at > start, "{duration} at {start}: {at}");
             }
         }
     }

@@ -30,11 +30,11 @@ async fn explain_is_visible_to_the_user_and_operators_only(#[values(Native, Lite
         assert_eq!(erins.status, 404, "an administrator of Alice's organization: {erins:#?}");
         let hers = alice_at.get_json(of(&erin)).await;
         assert_eq!(hers.status, 404, "Alice of Erin: {hers:#?}");
-        let nobody = alice_at.get_json(of(&"00000000-0000-0000-0000-000000000001")).await;
-        assert_eq!((nobody.status, nobody.code()), (hers.status, hers.code()), "an unknown user: {nobody:#?}");
+        let missing = alice_at.get_json(of(&"00000000-0000-0000-0000-000000000001")).await;
+        assert_eq!((missing.status, missing.code()), (hers.status, hers.code()), "an unknown user: {missing:#?}");
         for unknown in ["00000000-0000-0000-0000-000000000001", "a%00b", "%20", "x"] {
-            let nobody = scene.operator.get_json(of(&unknown)).await;
-            assert_eq!(nobody.status, 404, "{unknown}: {nobody:#?}");
+            let missing = scene.operator.get_json(of(&unknown)).await;
+            assert_eq!(missing.status, 404, "{unknown}: {missing:#?}");
         }
         let signed_out = stranger.get_json(of(&alice)).await;
         assert_eq!(signed_out.status, 401, "{signed_out:#?}");

@@ -56,7 +56,7 @@ impl Part {
                 config.session.max_per_user = 1_000;
             })
             .await;
-        let known = Try::of_somebody_new(&world.simulator, &service.at("/"), group).await;
+        let known = Try::of_new_user(&world.simulator, &service.at("/"), group).await;
         assert_eq!(known.came, Came::In);
         until("sessions are remembered", async || service.app.sessions().is_caching()).await;
         let mut browser = Browser::new();
@@ -117,7 +117,7 @@ async fn full_disk_fails_signins_atomically_and_keeps_sessions() {
         let new = many_assigned(&part.world, 200);
         let base = part.service.at("/");
         fill_the_disk(&filler).await;
-        let wide = vec![Try::of_somebody_new(&part.world.simulator, &base, part.group).await];
+        let wide = vec![Try::of_new_user(&part.world.simulator, &base, part.group).await];
         part.is_refused(&wide, "two hundred new groups").await;
         assert_eq!(part.world.rows().await.teams.len(), teams, "teams after the refused sign-in");
         part.known_sessions_go_on("no room for new groups").await;
@@ -149,7 +149,7 @@ async fn full_disk_fails_signins_atomically_and_keeps_sessions() {
             answer.status, 303,
             "reloading the callback completes the sign-in once the disk has room: {answer:#?}"
         );
-        let mut tries = vec![Try::of_somebody_new(&part.world.simulator, &part.service.at("/"), part.group).await];
+        let mut tries = vec![Try::of_new_user(&part.world.simulator, &part.service.at("/"), part.group).await];
         everybody_gets_in_now(&part.world, &part.service.at("/"), &mut tries).await;
         part.known_sessions_go_on("the disk has room again").await;
     }

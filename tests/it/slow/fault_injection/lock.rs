@@ -62,10 +62,10 @@ async fn blocked_signins_leave_connections_for_reads(#[values(Native, LiteLlm)] 
     }
     let mut newcomers = Vec::new();
     for number in 0..MANY {
-        let somebody = person(&world, &format!("New {number}"), &[group]);
+        let new_user = person(&world, &format!("New {number}"), &[group]);
         let mut browser = Browser::new();
         let entra = browser.begin(&service).await;
-        newcomers.push((browser.pick(&world.simulator, &service, &entra, somebody).await, browser));
+        newcomers.push((browser.pick(&world.simulator, &service, &entra, new_user).await, browser));
     }
     let _new = assigned(&world, ["New"]);
     let mut held = world.pool.begin().await.unwrap();

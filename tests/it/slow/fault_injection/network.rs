@@ -27,7 +27,7 @@ async fn scene(store: StoreKind) -> (World, Proxy, Service, GroupId) {
             config.database.max_connections = 1;
         })
         .await;
-    assert_eq!(Try::of_somebody_new(&world.simulator, &service.at("/"), group).await.came, Came::In);
+    assert_eq!(Try::of_new_user(&world.simulator, &service.at("/"), group).await.came, Came::In);
     (world, proxy, service, group)
 }
 
@@ -35,7 +35,7 @@ async fn scene(store: StoreKind) -> (World, Proxy, Service, GroupId) {
 async fn with(scene: &(World, Proxy, Service, GroupId), lost: Lost) -> (Vec<Try>, bool) {
     let (world, proxy, service, group) = scene;
     proxy.lose(lost);
-    let tries = vec![Try::of_somebody_new(&world.simulator, &service.at("/"), *group).await];
+    let tries = vec![Try::of_new_user(&world.simulator, &service.at("/"), *group).await];
     let was_lost = proxy.has_lost();
     all_refusals_are_for_want_of_the_database(&tries);
     all_or_nothing_is_there(world, &tries[0], lost).await;
@@ -94,7 +94,7 @@ async fn random_connection_loss_leaves_no_partial_signin(#[values(Native, LiteLl
     world.database = proxy.address(&world);
     let group = everybodys_group(&world);
     let service = world.service_with(any_number).await;
-    let mut known = Try::of_somebody_new(&world.simulator, &service.at("/"), group).await.browser;
+    let mut known = Try::of_new_user(&world.simulator, &service.at("/"), group).await.browser;
     let storm = Storm::at(&world, &service, group);
     let mut chance = Chance::new();
     for turn in 1..=TIMES {
@@ -187,7 +187,7 @@ async fn abandoned_transaction_does_not_leak_into_the_next(
     #[values(true, false)] answered: bool,
 ) {
     let (world, proxy, service, group) = scene(store).await;
-    let mut known = Try::of_somebody_new(&world.simulator, &service.at("/"), group).await;
+    let mut known = Try::of_new_user(&world.simulator, &service.at("/"), group).await;
     let base = service.at("/");
     let sessions = async || -> i64 {
         sqlx::query_scalar("select count(*) from entraway.sessions").fetch_one(&world.pool).await.unwrap()
@@ -195,7 +195,7 @@ async fn abandoned_transaction_does_not_leak_into_the_next(
     assert_eq!(sessions().await, 2, "sessions of two users");
     let (begun, go_on) = proxy.hold_begin();
     tokio::select! {
-        one = Try::of_somebody_new(&world.simulator, &base, group) => panic!("no BEGIN: {:?}", one.came),
+        one = Try::of_new_user(&world.simulator, &base, group) => panic!("no BEGIN: {:?}", one.came),
         begun = begun => begun.unwrap(),
     }
     // Gives the service time to notice that the browser disconnected.

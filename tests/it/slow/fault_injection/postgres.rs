@@ -22,7 +22,7 @@ impl Part {
     async fn new(world: World) -> Self {
         let group = everybodys_group(&world);
         let service = world.service_with(any_number).await;
-        let mut known = Try::of_somebody_new(&world.simulator, &service.at("/"), group).await.browser;
+        let mut known = Try::of_new_user(&world.simulator, &service.at("/"), group).await.browser;
         until("sessions are remembered", async || service.app.sessions().is_caching()).await;
         assert_eq!(verify(&mut known, &service).await.status, 200);
         Self { world, service, group, known }

@@ -48,17 +48,17 @@ pub(super) struct Try {
 
 impl Try {
     /// Signs in a new user with the common group and a new group. Tries once.
-    pub(super) async fn of_somebody_new(simulator: &EntraSimulator, base: &Url, everybodys: GroupId) -> Self {
-        Self::once(simulator, base, everybodys, 1).await
+    pub(super) async fn of_new_user(simulator: &EntraSimulator, base: &Url, shared_group: GroupId) -> Self {
+        Self::once(simulator, base, shared_group, 1).await
     }
 
     /// Signs in a new user. Every `every`-th user is in a new group, too.
-    async fn once(simulator: &EntraSimulator, base: &Url, everybodys: GroupId, every: usize) -> Self {
+    async fn once(simulator: &EntraSimulator, base: &Url, shared_group: GroupId, every: usize) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let (person, groups) = simulator.edit(|directory| {
             let person = directory.person(&format!("Person {number}"), |_| {});
-            let mut groups = BTreeSet::from([everybodys]);
+            let mut groups = BTreeSet::from([shared_group]);
             if number.is_multiple_of(every) {
                 let own = directory.group(&format!("Group {number}"));
                 directory.assign(own);
@@ -120,11 +120,11 @@ pub(super) struct Storm {
 
 impl Storm {
     /// Starts against one service with a fixed address.
-    pub(super) fn at(world: &World, service: &Service, everybodys: GroupId) -> Self {
-        Self::begin(&world.simulator, &Arc::new(Mutex::new(Some(service.at("/")))), everybodys)
+    pub(super) fn at(world: &World, service: &Service, shared_group: GroupId) -> Self {
+        Self::begin(&world.simulator, &Arc::new(Mutex::new(Some(service.at("/")))), shared_group)
     }
 
-    pub(super) fn begin(simulator: &EntraSimulator, place: &Place, everybodys: GroupId) -> Self {
+    pub(super) fn begin(simulator: &EntraSimulator, place: &Place, shared_group: GroupId) -> Self {
         let (inside, outside) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let (mut workers, stop) = (JoinSet::new(), CancellationToken::new());
         for _ in 0..AT_A_TIME {
@@ -137,7 +137,7 @@ impl Storm {
                         tokio::time::sleep(Duration::from_millis(5)).await;
                         continue;
                     };
-                    let one = Try::once(&simulator, &at, everybodys, 3).await;
+                    let one = Try::once(&simulator, &at, shared_group, 3).await;
                     if one.came == Came::In {
                         inside.fetch_add(1, Ordering::Relaxed);
                     } else {
