@@ -3,6 +3,7 @@
 //! Statements are set-based; none runs in a loop. The module decides nothing: a [`Plan`] says what to write.
 
 mod apply;
+mod audit;
 mod connect;
 mod connection;
 mod current_user;

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 /// `N` random bytes.
@@ -20,6 +21,13 @@ pub fn bytes<const N: usize>() -> [u8; N] {
 #[must_use]
 pub fn uuid() -> Uuid {
     uuid::Builder::from_random_bytes(bytes()).into_uuid()
+}
+
+/// A version 7 UUID, which sorts by time.
+#[must_use]
+pub fn uuid_at(time: DateTime<Utc>) -> Uuid {
+    let millis = u64::try_from(time.timestamp_millis()).unwrap_or_default();
+    uuid::Builder::from_unix_timestamp_millis(millis, &bytes()).into_uuid()
 }
 
 /// A secret: 256 random bits in base64url, 43 characters.

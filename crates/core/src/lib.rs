@@ -7,6 +7,8 @@ pub mod domain;
 pub mod permissions;
 pub mod policy;
 
+pub mod audit;
+
 pub mod plan;
 
 pub mod sync_run;
