@@ -122,7 +122,7 @@ fn config(mut root: Section) -> Option<Config> {
     let database = server::database(&mut root);
     let store = server::store(&mut root);
     let (entra, has_service_principal) = entra::entra(&mut root);
-    let (sync, role_precedence) = access::sync(&mut root);
+    let (sync, memberships, role_precedence) = access::sync(&mut root);
     let access = access::access(&mut root, has_service_principal, entra.as_ref());
     let session = session::session(&mut root, server.as_ref());
     if let Some(server) = &server {
@@ -130,7 +130,7 @@ fn config(mut root: Section) -> Option<Config> {
     }
     let limits = limits::limits(&mut root);
     let pages = pages::pages(&mut root);
-    let (litellm, org_team_models) = litellm_proxy::litellm(&mut root, store);
+    let (litellm, org_team_models, keys_on_removal) = litellm_proxy::litellm(&mut root, store);
     let settings = litellm::settings(&mut root, store);
     root.finish();
 
@@ -139,6 +139,9 @@ fn config(mut root: Section) -> Option<Config> {
         org_team_models,
         team_params: settings.team_params,
         user_params: settings.user_params,
+        memberships,
+        keys_on_removal,
+        client_id: entra.as_ref().map(|entra| entra.client_id.clone()).unwrap_or_default(),
         role_precedence,
         admin_user_ids: access.admin_user_ids,
         home_tenant: access.home_tenant,

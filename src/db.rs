@@ -33,9 +33,10 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-use crate::domain::{EntraUser, StoreKind};
+use crate::domain::StoreKind;
 use crate::observability::metrics::Metrics;
-use crate::plan::{Applied, Current, Directory, Plan, Planner};
+use crate::plan::{Applied, Current, Plan, Planner};
+use crate::policy::KeysOnRemoval;
 
 use apply::Tables as _;
 use connect::Target;
@@ -346,11 +347,11 @@ impl Db {
     }
 
     /// Reads the current state for this user and the groups of the directory, in one statement.
-    pub async fn read(&self, entra_user: &EntraUser, directory: &Directory) -> Result<Current, DbError> {
+    pub async fn read(&self, planner: &Planner<'_>) -> Result<Current, DbError> {
         let mut connection = self.connection().await?;
         match self.kind {
-            StoreKind::Native => Native::read(&mut connection, entra_user, directory).await,
-            StoreKind::LiteLlm => LiteLlm::read(&mut connection, entra_user, directory).await,
+            StoreKind::Native => Native::read(&mut connection, planner).await,
+            StoreKind::LiteLlm => LiteLlm::read(&mut connection, planner).await,
         }
     }
 
@@ -362,6 +363,14 @@ impl Db {
             // Boxed, because the future is large.
             StoreKind::Native => Box::pin(apply::apply::<Native>(self, planner, plan)).await,
             StoreKind::LiteLlm => Box::pin(apply::apply::<LiteLlm>(self, planner, plan)).await,
+        }
+    }
+
+    /// Privileges in a LiteLLM database that are missing to remove memberships (`docs/litellm-grants-removal.sql`).
+    pub async fn missing_removal_privileges(&self, keys: KeysOnRemoval) -> Result<Vec<String>, DbError> {
+        match self.kind {
+            StoreKind::Native => Ok(Vec::new()),
+            StoreKind::LiteLlm => litellm::missing_removal_privileges(&mut *self.connection().await?, keys).await,
         }
     }
 

@@ -16,6 +16,7 @@ use crate::observability::spans::Step;
 use crate::plan::{Applied, Note, Planner};
 use crate::policy::Policy;
 use crate::sync_run::{Denial, SyncRun};
+use crate::util::random;
 use crate::util::sanitize::error_chain;
 
 pub use directory::{DirectoryReader, service_principal};
@@ -23,7 +24,7 @@ pub use directory::{DirectoryReader, service_principal};
 /// Why a sync failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SyncError {
-    /// The policy denied the sign-in. Nothing was written; the caller has to store the record.
+    /// The policy denied the sign-in. At most, memberships were removed; the caller has to store the record.
     #[error("sign-in denied: {0:?}")]
     Denied(Denial, Box<SyncRun>),
     #[error(transparent)]
@@ -43,18 +44,23 @@ pub async fn sync(
     let begin = Instant::now();
     let directory = reader.read(user.identity, token).await;
     let graph_time = begin.elapsed();
-    let deny = |denial, directory| {
-        let run = SyncRun::new(now, Some(denial), Some(directory));
-        Err(SyncError::Denied(denial, Box::new(SyncRun { graph_time, ..run })))
+    let run_id = random::uuid();
+    let denial = Denial::for_groups(policy, &directory);
+    let deny = |denial, directory, applied, notes| {
+        let run = SyncRun::new(run_id, now, Some(denial), Some(directory));
+        Err(SyncError::Denied(denial, Box::new(SyncRun { graph_time, applied, notes, ..run })))
     };
-    if let Some(denial) = Denial::for_groups(policy, &directory) {
-        return deny(denial, directory);
+    if let Some(denial) = denial.filter(|denial| !denial.is_known()) {
+        return deny(denial, directory, Applied::default(), Vec::new());
     }
 
     let begin = Instant::now();
-    let planner = Planner { entra_user: user, directory: &directory, policy, store: db.kind(), now };
-    let current = match Step::Read.run(db.read(user, &directory), DbError::code).await {
-        Err(DbError::OtherTenant) => return deny(Denial::OtherTenant, directory),
+    let (directory_read, store) = (&directory, db.kind());
+    let planner =
+        Planner { entra_user: user, directory: directory_read, policy, store, now, run_id, denied: denial.is_some() };
+    let other_tenant = denial.unwrap_or(Denial::OtherTenant);
+    let current = match Step::Read.run(db.read(&planner), DbError::code).await {
+        Err(DbError::OtherTenant) => return deny(other_tenant, directory, Applied::default(), Vec::new()),
         current => current?,
     };
     let read_time = begin.elapsed();
@@ -67,7 +73,7 @@ pub async fn sync(
         (Applied::default(), plan.notes)
     } else {
         let applied = match Step::Apply.run(db.apply(&planner, &plan), DbError::code).await {
-            Err(DbError::OtherTenant) => return deny(Denial::OtherTenant, directory),
+            Err(DbError::OtherTenant) => return deny(other_tenant, directory, Applied::default(), Vec::new()),
             applied => applied?,
         };
         if let Some(cache) = cache {
@@ -76,6 +82,9 @@ pub async fn sync(
         let notes = applied.notes.clone();
         (applied, notes)
     };
+    if let Some(denial) = denial {
+        return deny(denial, directory, applied, notes);
+    }
     for failure in &applied.failures {
         tracing::error!(kind = failure.kind, id = %failure.id, reason = failure.why, "failed to create group");
     }
@@ -91,24 +100,24 @@ pub async fn sync(
         graph_time,
         plan_time,
         store_time: read_time + begin.elapsed(),
-        ..SyncRun::new(now, None, Some(directory))
+        ..SyncRun::new(run_id, now, None, Some(directory))
     })
 }
 
 /// Evicts what was written from the LiteLLM proxies' caches. A failure is only logged, because the entries expire within a
 /// minute: an unreachable Redis costs a sign-in at most its timeout.
 async fn evict(cache: &LiteLlmCache, user: &EntraUser, applied: &Applied) {
-    let teams: Vec<(String, Option<&str>)> = applied
-        .aliases_joined
-        .iter()
-        .chain(&applied.team_models_updated)
-        .map(|(id, alias)| (id.to_string(), alias.as_deref()))
-        .collect();
-    let organizations = applied.organizations_joined.iter().map(String::as_str);
+    let groups = applied.aliases_joined.iter().chain(&applied.team_models_updated);
+    let groups = groups.map(|(id, alias)| (id.to_string(), alias.as_deref()));
+    let left = applied.teams_left.iter().map(|(id, alias)| (id.clone(), alias.as_deref()));
+    let teams: Vec<(String, Option<&str>)> = groups.chain(left).collect();
+    let organizations = applied.organizations_joined.iter().chain(&applied.organizations_left).map(String::as_str);
     let teams = teams.iter().map(|(id, alias)| (id.as_str(), *alias));
     let mut keys = litellm_cache::keys(applied.user_id.as_str(), teams, organizations);
     // A proxy caches a user under the ID that it looked up. At the proxy's own sign-in, that is the object ID.
     keys.insert(user.identity.object_id.to_string());
+    let tokens = applied.keys_blocked.values().chain(applied.keys_restored.values()).flatten();
+    keys.extend(tokens.map(|token| token.as_str().to_owned()));
     if let Err(error) = cache.evict(&keys).await {
         let error = error_chain(&error);
         tracing::warn!(error, "failed to evict LiteLLM caches; proxies see the change within 60 s");

@@ -4,6 +4,7 @@ use super::Report;
 use crate::config::Config;
 use crate::db::{Db, DbError};
 use crate::domain::StoreKind;
+use crate::policy::MembershipSync;
 use crate::util::sanitize::error_chain;
 
 /// What to do with the schema `entraway`.
@@ -54,6 +55,9 @@ pub async fn database(report: &mut Report, config: &Config, db: &Db, tables: Tab
              CREATE SCHEMA entraway AUTHORIZATION …, or GRANT CREATE ON DATABASE … TO …",
         ),
     }
+    if config.store == StoreKind::LiteLlm && config.policy.memberships == MembershipSync::Follow {
+        removal_privileges(report, config, db).await;
+    }
     // Scans whole tables, which is too slow for the settings page.
     if matches!(tables, Tables::Migrate) {
         leftovers(report, db).await;
@@ -70,6 +74,25 @@ pub async fn database(report: &mut Report, config: &Config, db: &Db, tables: Tab
             ),
             Err(error) => report.fail("default organization", error_chain(&error), "Fix the problems above first"),
         }
+    }
+}
+
+/// Reports whether memberships can be removed. Without the privileges the sync only adds.
+async fn removal_privileges(report: &mut Report, config: &Config, db: &Db) {
+    const STEP: &str = "removal of memberships";
+    report.start(STEP);
+    let missing = match db.missing_removal_privileges(config.policy.keys_on_removal).await {
+        Ok(missing) => missing,
+        Err(error) => return report.fail(STEP, error_chain(&error), "Fix the problems above first"),
+    };
+    if missing.is_empty() {
+        report.ok(STEP, "all required grants exist");
+    } else {
+        report.warn(
+            STEP,
+            format!("users who leave a group keep their memberships: missing {}", missing.join(", ")),
+            "Run docs/litellm-grants-removal.sql in the proxy's database, or set sync.memberships: additive",
+        );
     }
 }
 

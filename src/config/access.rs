@@ -11,7 +11,7 @@ use super::reader::Item;
 use super::section::{Section, joined};
 use super::session::{Session, covers};
 use crate::domain::{ObjectId, TenantId};
-use crate::policy::RolePrecedence;
+use crate::policy::{MembershipSync, RolePrecedence};
 
 /// `sync`: how groups are read. `Policy` defines how they are applied.
 #[derive(Debug, Clone)]
@@ -21,15 +21,18 @@ pub struct Sync {
     pub assigned_groups_ttl: Duration,
 }
 
-pub(super) fn sync(root: &mut Section) -> (Sync, RolePrecedence) {
+/// Reads `sync`. The other values are for `Policy`.
+pub(super) fn sync(root: &mut Section) -> (Sync, MembershipSync, RolePrecedence) {
     let mut section = root.section("sync");
+    let choices = [("follow", MembershipSync::Follow), ("additive", MembershipSync::Additive)];
+    let memberships = section.choice("memberships", &choices, MembershipSync::Follow);
     let nested_groups = section.value("nested_groups", false, Item::boolean);
     let choices = [("first", RolePrecedence::First), ("highest", RolePrecedence::Highest)];
     let precedence = section.choice("role_precedence", &choices, RolePrecedence::First);
     let range = Duration::ZERO..=Duration::from_hours(1);
     let assigned_groups_ttl = section.duration("assigned_groups_ttl", &range, Duration::from_mins(1));
     section.finish();
-    (Sync { nested_groups, assigned_groups_ttl }, precedence)
+    (Sync { nested_groups, assigned_groups_ttl }, memberships, precedence)
 }
 
 /// The section `access`.

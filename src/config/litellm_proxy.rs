@@ -1,4 +1,4 @@
-//! The section `litellm`: the Redis of the proxies, and the models of teams in organizations.
+//! The section `litellm`: the Redis of the proxies, the models of teams in organizations, and keys of former members.
 
 use secrecy::SecretString;
 use url::Url;
@@ -8,7 +8,7 @@ use super::reader::Item;
 use super::secret;
 use super::section::{NATIVE, Section};
 use crate::domain::StoreKind;
-use crate::policy::OrgTeamModels;
+use crate::policy::{KeysOnRemoval, OrgTeamModels};
 
 /// `litellm`: the proxies whose database is written.
 #[derive(Debug, Clone, Default)]
@@ -22,9 +22,9 @@ pub struct LiteLlm {
 const HELP: &str = "Write redis://:password@host:6379 or rediss://user:password@host:6379/0, with the password \
                     percent-encoded (%40 for @)";
 
-/// Reads `litellm`. The second value is for `Policy`: always `Inherit` with the native store, whose teams inherit their
-/// organization's models.
-pub(super) fn litellm(root: &mut Section, store: StoreKind) -> (LiteLlm, OrgTeamModels) {
+/// Reads `litellm`. The other values are for `Policy`: with the native store, whose teams inherit their organization's
+/// models and which has no keys, always `Inherit` and `Keep`.
+pub(super) fn litellm(root: &mut Section, store: StoreKind) -> (LiteLlm, OrgTeamModels, KeysOnRemoval) {
     let mut section = root.section("litellm");
     let url = secret::take(&mut section, "redis_url", "redis_url_file");
     let redis_url = url.as_ref().and_then(redis_url);
@@ -40,16 +40,22 @@ pub(super) fn litellm(root: &mut Section, store: StoreKind) -> (LiteLlm, OrgTeam
     let models = section.take("org_team_models");
     let choices = [OrgTeamModels::Expand, OrgTeamModels::Inherit].map(|value| (value.as_str(), value));
     let mut org_team_models = models.as_ref().and_then(|item| item.choice(&choices)).unwrap_or(OrgTeamModels::Expand);
-    let mut shown = org_team_models.as_str();
+    let mut shown_models = org_team_models.as_str();
+    let keys = section.take("keys_on_removal");
+    let choices = [("block", KeysOnRemoval::Block), ("keep", KeysOnRemoval::Keep)];
+    let mut keys_on_removal = keys.as_ref().and_then(|item| item.choice(&choices)).unwrap_or(KeysOnRemoval::Block);
+    let mut shown_keys: &str = keys_on_removal.into();
     if store == StoreKind::Native {
-        if redis_url.is_some() || redis_namespace.is_some() || models.is_some() {
+        if redis_url.is_some() || redis_namespace.is_some() || models.is_some() || keys.is_some() {
             section.reader.note(NoteLevel::Warning, "litellm", format!("has {NATIVE}"));
         }
-        (org_team_models, shown) = (OrgTeamModels::Inherit, NATIVE);
+        (org_team_models, shown_models) = (OrgTeamModels::Inherit, NATIVE);
+        (keys_on_removal, shown_keys) = (KeysOnRemoval::Keep, NATIVE);
     }
-    section.show("org_team_models", models.as_ref(), shown);
+    section.show("org_team_models", models.as_ref(), shown_models);
+    section.show("keys_on_removal", keys.as_ref(), shown_keys);
     section.finish();
-    (LiteLlm { redis_url, redis_namespace }, org_team_models)
+    (LiteLlm { redis_url, redis_namespace }, org_team_models, keys_on_removal)
 }
 
 fn redis_url(item: &Item) -> Option<SecretString> {

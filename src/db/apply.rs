@@ -13,11 +13,11 @@ use sqlx::{Postgres, Row as _};
 use uuid::Uuid;
 
 use super::connection::DbConnection;
-use super::{Db, DbError};
+use super::{Db, DbError, audit};
 use crate::domain::{EntraUser, GroupId, Redacted};
 use crate::plan::{
-    Applied, Current, CurrentOrganizationMember, CurrentUserRow, Directory, Failure, NewOrganization, NewTeam, Plan,
-    Planner, UserChange,
+    Applied, Current, CurrentOrganizationMember, CurrentUserRow, Failure, NewOrganization, NewTeam, Plan, Planner,
+    UserChange, source,
 };
 use crate::policy::{BudgetDuration, Limits};
 
@@ -32,11 +32,7 @@ pub(super) trait Tables {
     const TEAMS: &'static str;
 
     /// Reads the current state for one user and a directory's groups, in one statement.
-    async fn read(
-        connection: &mut DbConnection,
-        entra_user: &EntraUser,
-        directory: &Directory,
-    ) -> Result<Current, DbError>;
+    async fn read(connection: &mut DbConnection, planner: &Planner<'_>) -> Result<Current, DbError>;
 
     /// Takes the locks that the transaction needs, always in the same order.
     async fn lock(connection: &mut DbConnection, entra_user: &EntraUser, locks: &Locks) -> Result<(), DbError>;
@@ -65,6 +61,14 @@ pub(super) trait Tables {
         plan: &Plan,
         applied: &mut Applied,
     ) -> Result<(), DbError>;
+
+    /// Removes memberships, and blocks or restores the keys of their teams, in one statement.
+    async fn write_removals(
+        connection: &mut DbConnection,
+        planner: &Planner<'_>,
+        plan: &Plan,
+        applied: &mut Applied,
+    ) -> Result<(), DbError>;
 }
 
 /// What a transaction writes, and so has to lock.
@@ -72,18 +76,24 @@ pub(super) trait Tables {
 pub(super) struct Locks {
     /// Organizations or teams are created.
     pub(super) creates: bool,
+    /// An administrator is removed: the others are counted under this lock, so that not all of them go at once.
+    pub(super) admins: bool,
     /// Teams whose rosters or models change.
-    pub(super) teams: BTreeSet<GroupId>,
+    pub(super) teams: BTreeSet<String>,
 }
 
 impl Locks {
     fn of(plan: &Plan) -> Self {
-        let teams = plan.add_to_teams.iter().chain(plan.team_models.keys()).copied().collect();
-        Self { creates: plan.creates(), teams }
+        let groups = plan.add_to_teams.iter().chain(plan.team_models.keys()).map(ToString::to_string);
+        Self {
+            creates: plan.creates(),
+            admins: plan.removes_admin(),
+            teams: groups.chain(plan.remove_from_teams.keys().cloned()).collect(),
+        }
     }
 
     fn cover(&self, other: &Self) -> bool {
-        self.creates >= other.creates && self.teams.is_superset(&other.teams)
+        self.creates >= other.creates && self.admins >= other.admins && self.teams.is_superset(&other.teams)
     }
 }
 
@@ -108,6 +118,7 @@ pub(super) async fn apply<T: Tables>(db: &Db, planner: &Planner<'_>, plan: &Plan
             Ok(Outcome::Done(applied)) => return Ok(Applied { retries, ..*applied }),
             Ok(Outcome::MissingLocks(more)) => {
                 locks.creates |= more.creates;
+                locks.admins |= more.admins;
                 locks.teams.extend(more.teams);
             }
             Err(DbError::Unavailable(error) | DbError::Refused(error))
@@ -138,7 +149,7 @@ pub(super) fn should_retry<T>(attempts: &mut u32, outcome: &Result<T, DbError>) 
 async fn apply_once<T: Tables>(db: &Db, planner: &Planner<'_>, locks: &Locks) -> Result<Outcome, DbError> {
     let mut transaction = db.begin().await?;
     T::lock(&mut transaction, planner.entra_user, locks).await?;
-    let current = T::read(&mut transaction, planner.entra_user, planner.directory).await?;
+    let current = T::read(&mut transaction, planner).await?;
     let mut plan = planner.plan(&current);
     let needed = Locks::of(&plan);
     if !locks.cover(&needed) {
@@ -171,6 +182,10 @@ async fn apply_once<T: Tables>(db: &Db, planner: &Planner<'_>, locks: &Locks) ->
     if plan.writes_user() {
         T::write_user(&mut transaction, planner, &plan, &mut applied).await?;
     }
+    if plan.removes() {
+        T::write_removals(&mut transaction, planner, &plan, &mut applied).await?;
+    }
+    audit::insert(&mut transaction, planner.now, &planner.audit_events(&plan, &applied)).await?;
     transaction.inner.commit().await?;
     Ok(Outcome::Done(Box::new(Applied { notes: plan.notes, role_changes: plan.role_changes, ..applied })))
 }
@@ -263,7 +278,8 @@ pub(super) fn put_limits(row: &mut Value, limits: &Limits) {
 
 /// Binds the parameters of a store's statement that writes a user: $1 key of the row, $2 now, $3 columns of a new user,
 /// $4 changed columns of an existing one (null leaves a column as it is), $5 and $6 organizations to join and roles
-/// there, $7 and $8 organizations with a new role, $9 teams to join, $10 object ID, $11 tenant.
+/// there, $7 and $8 organizations with a new role, $9 teams to join, $10 object ID, $11 tenant, $12 sources of the
+/// memberships in the teams to join, $13 new sources of others by team.
 pub(super) fn bind_user<'q>(
     query: Query<'q, Postgres, PgArguments>,
     planner: &Planner<'_>,
@@ -303,6 +319,8 @@ pub(super) fn bind_user<'q>(
         .bind(plan.add_to_teams.iter().map(ToString::to_string).collect::<Vec<_>>())
         .bind(planner.entra_user.identity.object_id.to_string())
         .bind(planner.entra_user.identity.tenant_id.as_uuid())
+        .bind(plan.add_to_teams.iter().map(|group| source(&planner.policy.client_id, *group)).collect::<Vec<_>>())
+        .bind(Json(&plan.sources))
 }
 
 /// Reads what a store's statement wrote for a user.
@@ -315,6 +333,13 @@ pub(super) fn written(row: &PgRow, applied: &mut Applied) -> Result<(), DbError>
     Ok(())
 }
 
+/// Reads what a store's statement removed: `teams` with their names, and `organizations`.
+pub(super) fn removed(row: &PgRow, applied: &mut Applied) -> Result<(), DbError> {
+    Json(applied.teams_left) = row.try_get("teams")?;
+    applied.organizations_left = row.try_get::<Vec<String>, _>("organizations")?.into_iter().collect();
+    Ok(())
+}
+
 /// Group IDs as bind values: Postgres parses a UUID faster than a text.
 pub(super) fn uuids(ids: Vec<GroupId>) -> Vec<Uuid> {
     ids.into_iter().map(GroupId::as_uuid).collect()
@@ -324,7 +349,8 @@ pub(super) fn uuids(ids: Vec<GroupId>) -> Vec<Uuid> {
 ///
 /// Columns: `user_row`, `organizations`, `teams` with `team_organizations`, `member_organizations` with `member_roles`
 /// and `member_sso_roles`, `team_members`, `same_email`, `same_sso_user_id`. As JSON objects by group, or null:
-/// `organization_models`, `team_models`, `member_budget_durations`.
+/// `organization_models`, `team_models`, `member_budget_durations`. As JSON objects by team or organization, or null:
+/// `managed_teams`, `managed_organizations`. Also `can_remove`, `blocked_keys` and `superseded`.
 pub(super) fn current(row: &PgRow) -> Result<Current, DbError> {
     let user: Option<Json<CurrentUserRow>> = row.try_get("user_row")?;
     let groups = |column| Ok::<_, sqlx::Error>(row.try_get::<Vec<Uuid>, _>(column)?.into_iter().map(GroupId::from));
@@ -340,11 +366,22 @@ pub(super) fn current(row: &PgRow) -> Result<Current, DbError> {
         teams: groups("teams")?.zip(texts("team_organizations")?).collect(),
         team_models: by_group(row, "team_models")?,
         member_budget_durations: by_group(row, "member_budget_durations")?,
+        managed_teams: by_id(row, "managed_teams")?,
+        managed_organizations: by_id(row, "managed_organizations")?,
+        can_remove: row.try_get::<Option<bool>, _>("can_remove")?.unwrap_or_default(),
+        blocked_keys: groups("blocked_keys")?.collect(),
+        superseded: row.try_get("superseded")?,
         organization_members: row.try_get::<Vec<String>, _>("member_organizations")?.into_iter().zip(member).collect(),
         team_members: groups("team_members")?.collect(),
         same_email: redacted("same_email")?,
         same_sso_user_id: redacted("same_sso_user_id")?,
     })
+}
+
+/// Reads a JSON object by ID of a team or organization.
+fn by_id<T: DeserializeOwned + Send + Unpin>(row: &PgRow, column: &str) -> Result<BTreeMap<String, T>, sqlx::Error> {
+    let object: Option<Json<BTreeMap<String, T>>> = row.try_get(column)?;
+    Ok(object.map(|Json(object)| object).unwrap_or_default())
 }
 
 /// Reads a JSON object by group. Skips lists of models that only manual SQL can have written (nulls, several

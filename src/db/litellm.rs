@@ -5,6 +5,7 @@
 
 mod columns;
 mod leftovers;
+mod removal;
 mod team_models;
 mod user;
 
@@ -16,12 +17,13 @@ use super::DbError;
 use super::apply::{Locks, NewRow, Tables, current, put_limits, uuids};
 use super::connection::DbConnection;
 use crate::domain::{Email, EntraUser, GroupId, TenantId};
-use crate::plan::{Applied, Budget, Current, Directory, NewOrganization, NewTeam, Plan, Planner};
+use crate::plan::{Applied, Budget, Current, NewOrganization, NewTeam, Plan, Planner};
 use crate::util::random;
 
 pub use leftovers::Leftovers;
 
 pub(super) use columns::check;
+pub(super) use removal::missing_privileges as missing_removal_privileges;
 
 /// `created_by` of rows without an author, as the proxy writes it.
 const PROXY_ADMIN: &str = "default_user_id";
@@ -43,12 +45,10 @@ impl Tables for LiteLlm {
     ///
     /// A team membership counts if all three places say so. Team models are read only if they differ from the
     /// organization's and the team is still the one that the sync created.
-    async fn read(
-        connection: &mut DbConnection,
-        entra_user: &EntraUser,
-        directory: &Directory,
-    ) -> Result<Current, DbError> {
-        let row = sqlx::query(
+    async fn read(connection: &mut DbConnection, planner: &Planner<'_>) -> Result<Current, DbError> {
+        let Planner { entra_user, directory, policy, now, .. } = *planner;
+        let [tables, columns, privileges] = removal::privileges(policy.keys_on_removal);
+        let row = sqlx::query(concat!(
             r#"with user_row as materialized (
                 select user_id, user_email, user_alias, user_role, teams, created_at from public."LiteLLM_UserTable" u
                 where user_id = $1 or sso_user_id = $1 and not exists (
@@ -61,8 +61,62 @@ impl Tables for LiteLlm {
                 from user_row join entraway.litellm_users o using (user_id)
                 where o.row_created_at is not distinct from user_row.created_at
                 order by object_id = $1 desc limit 1
+            ), managed_teams as materialized (
+                select p.team_id, p.sources, t.team_alias, t.organization_id, m.user_id is not null as has_membership,
+                       coalesce(p.team_id = any(user_row.teams), false) as in_user_row,
+                       coalesce(t.members_with_roles @> jsonb_build_array(jsonb_build_object('user_id', p.user_id)), false)
+                           as on_roster,
+                       coalesce(t.members_with_roles @> jsonb_build_array(
+                           jsonb_build_object('user_id', p.user_id, 'role', 'admin')), false) as is_admin
+                from user_row join entraway.litellm_team_members p on p.user_id = user_row.user_id
+                     left join public."LiteLLM_TeamTable" t on t.team_id = p.team_id
+                     left join public."LiteLLM_TeamMembership" m on m.user_id = p.user_id and m.team_id = p.team_id
+                where $5 and (p.team_id <> all($3::text[])
+                              or p.sources <> '{}' and $6 || ':' || p.team_id <> all(p.sources))
+            ), managed_organizations as materialized (
+                select m.organization_id, o.organization_alias, m.user_role
+                from user_row join public."LiteLLM_OrganizationMembership" m on m.user_id = user_row.user_id
+                     join entraway.litellm_organization_members p
+                          on p.user_id = m.user_id and p.organization_id = m.organization_id
+                             and p.row_created_at is not distinct from m.created_at
+                     left join public."LiteLLM_OrganizationTable" o on o.organization_id = m.organization_id
+                where $5 and m.organization_id <> all($3::text[])
             )
             select (select tenant_id from entraway.litellm_users where object_id = $1) as tenant_id,
+                (select json_object_agg(team_id, json_build_object(
+                            'team_alias', team_alias, 'organization_id', organization_id, 'sources', sources,
+                            'role', case when is_admin then 'admin' else 'user' end,
+                            'present', has_membership or in_user_row or on_roster,
+                            'last_admin', is_admin and not exists (
+                                select from public."LiteLLM_TeamTable" t,
+                                            jsonb_array_elements(t.members_with_roles) as roster(member)
+                                            join entraway.litellm_users known on known.user_id = member ->> 'user_id'
+                                where t.team_id = managed.team_id and member ->> 'role' = 'admin'
+                                  and known.user_id <> (select user_id from user_row))))
+                 from managed_teams managed) as managed_teams,
+                (select json_object_agg(organization_id, json_build_object(
+                            'organization_alias', organization_alias,
+                            'teams', array(
+                                select t.team_id from public."LiteLLM_TeamTable" t, user_row
+                                where t.organization_id = managed.organization_id and (
+                                    t.team_id = any(user_row.teams) or exists (
+                                        select from public."LiteLLM_TeamMembership" m
+                                        where m.user_id = user_row.user_id and m.team_id = t.team_id))),
+                            'last_admin', user_role = 'org_admin' and not exists (
+                                select from public."LiteLLM_OrganizationMembership" other
+                                            join entraway.litellm_users known on known.user_id = other.user_id
+                                where other.organization_id = managed.organization_id and other.user_role = 'org_admin'
+                                  and other.user_id <> (select user_id from user_row))))
+                 from managed_organizations managed) as managed_organizations,
+                case when exists (select from managed_teams) or exists (select from managed_organizations)
+                     then "#,
+            removal::missing_privileges_sql!("$8", "$9", "$10"),
+            r#" = '{}' end as can_remove,
+                (select coalesce(array_agg(blocked.team_id::uuid), '{}')
+                 from user_row join entraway.litellm_blocked_keys blocked on blocked.user_id = user_row.user_id
+                 where blocked.team_id = any($3::text[])) as blocked_keys,
+                exists (select from entraway.audit_events
+                        where object_id = $1 and at > $7 and actor = 'sign_in') as superseded,
                 (select json_build_object('user_id', p.user_id, 'email', p.user_email, 'alias', p.user_alias,
                             'role', p.user_role, 'sso_role', given.sso_user_role,
                             'offered_roles', coalesce(given.sso_user_roles, '{}'), 'withheld_role', given.withheld_role,
@@ -73,7 +127,7 @@ impl Tables for LiteLlm {
                                   and a.row_created_at is not distinct from p.created_at))
                  from user_row p left join given on true) as user_row,
                 (select coalesce(array_agg(team_id::uuid), '{}')
-                 from (select unnest($3::uuid[])::text as team_id intersect select unnest(user_row.teams) from user_row) listed
+                 from (select unnest($3::text[]) as team_id intersect select unnest(user_row.teams) from user_row) listed
                       join public."LiteLLM_TeamMembership" m using (team_id)
                  -- A roster may be long: look only into those that are left.
                  where m.user_id = (select user_id from user_row) and (
@@ -107,7 +161,7 @@ impl Tables for LiteLlm {
                          json_object_agg(wanted.id, (
                                  select budget_duration from public."LiteLLM_BudgetTable"
                                  where budget_id = t.metadata ->> 'team_member_budget_id'))
-                             filter (where cardinality(t.default_team_member_models) > 0 and wanted.id = any($3))
+                             filter (where cardinality(t.default_team_member_models) > 0 and wanted.id::text = any($3))
                              as member_budget_durations
                   from unnest($2::uuid[]) wanted (id)
                        left join public."LiteLLM_OrganizationTable" own on own.organization_id = wanted.id::text
@@ -127,12 +181,18 @@ impl Tables for LiteLlm {
                   from user_row join public."LiteLLM_OrganizationMembership" m using (user_id)
                        left join entraway.litellm_organization_members given
                        on given.user_id = m.user_id and given.organization_id = m.organization_id
-                          and given.row_created_at is not distinct from m.created_at) member"#,
-        )
+                          and given.row_created_at is not distinct from m.created_at) member"#
+        ))
         .bind(entra_user.identity.object_id.to_string())
         .bind(uuids(directory.group_ids()))
-        .bind(uuids(directory.effective_groups()))
+        .bind(directory.effective_groups().iter().map(ToString::to_string).collect::<Vec<_>>())
         .bind(entra_user.email.as_ref().map(Email::as_str))
+        .bind(planner.follows())
+        .bind(&policy.client_id)
+        .bind(now)
+        .bind(tables)
+        .bind(columns)
+        .bind(privileges)
         .fetch_one(connection)
         .await?;
 
@@ -151,18 +211,19 @@ impl Tables for LiteLlm {
         let object_id = entra_user.identity.object_id.to_string();
         sqlx::query(
             "select case when $1 then pg_advisory_xact_lock(hashtext('entraway.create'), 0) end,
+                    case when $4 then pg_advisory_xact_lock(hashtext('entraway.admins'), 0) end,
                     case when $3 then pg_advisory_xact_lock(hashtext('entraway.many'), 0) end,
                     pg_advisory_xact_lock(hashtext('entraway.person'), hashtext($2))",
         )
         .bind(locks.creates)
         .bind(&object_id)
         .bind(locks.teams.len() > MANY_TEAMS)
+        .bind(locks.admins)
         .execute(&mut *connection)
         .await?;
         if !locks.teams.is_empty() {
-            let teams: Vec<String> = locks.teams.iter().map(ToString::to_string).collect();
             sqlx::query("select pg_advisory_xact_lock(hashtext(team_id)) from unnest($1::text[]) as team_id")
-                .bind(teams)
+                .bind(locks.teams.iter().collect::<Vec<_>>())
                 .execute(&mut *connection)
                 .await?;
         }
@@ -223,6 +284,15 @@ impl Tables for LiteLlm {
         applied: &mut Applied,
     ) -> Result<(), DbError> {
         user::write(connection, planner, plan, applied).await
+    }
+
+    async fn write_removals(
+        connection: &mut DbConnection,
+        planner: &Planner<'_>,
+        plan: &Plan,
+        applied: &mut Applied,
+    ) -> Result<(), DbError> {
+        removal::write(connection, planner, plan, applied).await
     }
 }
 

@@ -3,10 +3,10 @@
 use serde_json::json;
 
 use super::DbError;
-use super::apply::{Locks, NewRow, Tables, bind_user, current, put_limits, uuids, written};
+use super::apply::{Locks, NewRow, Tables, bind_user, current, put_limits, removed, uuids, written};
 use super::connection::DbConnection;
 use crate::domain::{EntraUser, GroupId};
-use crate::plan::{Applied, Current, Directory, NewOrganization, NewTeam, Plan, Planner};
+use crate::plan::{Applied, Current, NewOrganization, NewTeam, Plan, Planner};
 
 pub(super) struct Native;
 
@@ -14,12 +14,8 @@ impl Tables for Native {
     const ORGANIZATIONS: &'static str = "entraway.organizations";
     const TEAMS: &'static str = "entraway.teams";
 
-    async fn read(
-        connection: &mut DbConnection,
-        entra_user: &EntraUser,
-        directory: &Directory,
-    ) -> Result<Current, DbError> {
-        let identity = entra_user.identity;
+    async fn read(connection: &mut DbConnection, planner: &Planner<'_>) -> Result<Current, DbError> {
+        let identity = planner.entra_user.identity;
         // Joins, because the cached generic plan of `any($2)` compares each row with each ID.
         let row = sqlx::query(
             "select
@@ -32,6 +28,29 @@ impl Tables for Native {
                  join entraway.team_members on team_id = wanted.id::text where user_id = $1) as team_members,
                 '{}'::text[] as same_email, '{}'::text[] as same_sso_user_id,
                 null::json as organization_models, null::json as team_models, null::json as member_budget_durations,
+                (select json_object_agg(m.team_id, json_build_object(
+                            'team_alias', t.team_alias, 'organization_id', t.organization_id, 'sources', m.sources,
+                            'role', m.role, 'present', true, 'last_admin', m.role = 'admin' and not exists (
+                                select from entraway.team_members other
+                                where other.team_id = m.team_id and other.role = 'admin' and other.user_id <> $1)))
+                 from entraway.team_members m join entraway.teams t using (team_id)
+                 where $3 and m.user_id = $1 and m.source = 'entra'
+                   and (m.team_id <> all($4) or m.sources <> '{}' and $5 || ':' || m.team_id <> all(m.sources))
+                ) as managed_teams,
+                (select json_object_agg(m.organization_id, json_build_object(
+                            'organization_alias', o.organization_alias,
+                            'teams', array(select t.team_id from entraway.team_members tm join entraway.teams t using (team_id)
+                                           where tm.user_id = $1 and t.organization_id = m.organization_id),
+                            'last_admin', m.user_role = 'org_admin' and not exists (
+                                select from entraway.organization_members other
+                                where other.organization_id = m.organization_id and other.user_role = 'org_admin'
+                                  and other.user_id <> $1)))
+                 from entraway.organization_members m join entraway.organizations o using (organization_id)
+                 where $3 and m.user_id = $1 and m.source = 'entra' and m.organization_id <> all($4)
+                ) as managed_organizations,
+                true as can_remove, '{}'::uuid[] as blocked_keys,
+                exists (select from entraway.audit_events
+                        where object_id = $1 and at > $6 and actor = 'sign_in') as superseded,
                 team.teams, team.team_organizations,
                 member.member_organizations, member.member_roles, member.member_sso_roles
              from (select coalesce(array_agg(wanted.id), '{}') as teams,
@@ -43,7 +62,11 @@ impl Tables for Native {
                    from entraway.organization_members where user_id = $1) member",
         )
         .bind(identity.object_id.to_string())
-        .bind(uuids(directory.group_ids()))
+        .bind(uuids(planner.directory.group_ids()))
+        .bind(planner.follows())
+        .bind(planner.directory.effective_groups().iter().map(ToString::to_string).collect::<Vec<_>>())
+        .bind(&planner.policy.client_id)
+        .bind(planner.now)
         .fetch_one(connection)
         .await?;
 
@@ -54,15 +77,17 @@ impl Tables for Native {
         Ok(current)
     }
 
-    /// One lock for creating organizations or teams, then one per user. A lock per group would fill Postgres's lock
+    /// One lock for creating organizations or teams, one for removing administrators, then one per user. A lock per group would fill Postgres's lock
     /// table in a storm of sign-ins.
     async fn lock(connection: &mut DbConnection, entra_user: &EntraUser, locks: &Locks) -> Result<(), DbError> {
         sqlx::query(
             "select case when $1 then pg_advisory_xact_lock(hashtext('entraway.create'), 0) end,
+                    case when $3 then pg_advisory_xact_lock(hashtext('entraway.admins'), 0) end,
                     pg_advisory_xact_lock(hashtext('entraway.person'), hashtext($2))",
         )
         .bind(locks.creates)
         .bind(entra_user.identity.object_id.to_string())
+        .bind(locks.admins)
         .execute(connection)
         .await?;
         Ok(())
@@ -129,10 +154,14 @@ impl Tables for Native {
                 where o.user_id = $1 and o.organization_id = m.id
                 returning 1
             ), joined_teams as (
-                insert into entraway.team_members (user_id, team_id, role, source, created_at)
-                select $1, id, 'user', 'entra', $2 from unnest($9::text[]) as m(id)
+                insert into entraway.team_members (user_id, team_id, role, source, sources, created_at)
+                select $1, id, 'user', 'entra', array[given], $2 from unnest($9::text[], $12::text[]) as m(id, given)
                 on conflict do nothing
                 returning team_id
+            ), changed_sources as (
+                update entraway.team_members m set sources = array(select jsonb_array_elements_text(changed.value))
+                from jsonb_each($13) as changed(team_id, value)
+                where m.user_id = $1 and m.team_id = changed.team_id and m.source = 'entra'
             )
             select exists (select from made_user) as user_created,
                    exists (select from changed_user) or exists (select from changed_roles) as user_updated,
@@ -140,5 +169,31 @@ impl Tables for Native {
                    (select coalesce(array_agg(team_id), '{}') from joined_teams) as teams",
         );
         written(&bind_user(query, planner, plan).fetch_one(connection).await?, applied)
+    }
+    async fn write_removals(
+        connection: &mut DbConnection,
+        _planner: &Planner<'_>,
+        plan: &Plan,
+        applied: &mut Applied,
+    ) -> Result<(), DbError> {
+        let row = sqlx::query(
+            "with teams as (
+                delete from entraway.team_members m using entraway.teams t
+                where m.user_id = $1 and m.team_id = any($2) and m.source = 'entra' and t.team_id = m.team_id
+                returning t.team_id, t.team_alias
+            ), organizations as (
+                delete from entraway.organization_members
+                where user_id = $1 and organization_id = any($3) and source = 'entra'
+                returning organization_id
+            )
+            select (select coalesce(json_object_agg(team_id, team_alias), '{}') from teams) as teams,
+                   (select coalesce(array_agg(organization_id), '{}') from organizations) as organizations",
+        )
+        .bind(plan.user_id.as_str())
+        .bind(plan.remove_from_teams.keys().collect::<Vec<_>>())
+        .bind(plan.remove_from_organizations.keys().collect::<Vec<_>>())
+        .fetch_one(connection)
+        .await?;
+        removed(&row, applied)
     }
 }

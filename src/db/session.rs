@@ -101,15 +101,15 @@ impl Db {
     }
 
     async fn insert_session_once(&self, session: &NewSession, run: &SyncRun) -> Result<EndedSessions, DbError> {
-        // The record binds the user ($1), the tenant ($2) and its other columns (to $27).
+        // The record binds the user ($1), the tenant ($2) and its other columns (to $31).
         let query = sqlx::query(record!(
             ", opened as (
                 insert into entraway.sessions
                     (user_id, tenant_id, token_hash, sid, sign_in_address, created_at, last_seen_at, expires_at)
-                values ($1, $2, $28, $29, $30, $31, $31, $32)
+                values ($1, $2, $32, $33, $34, $35, $35, $36)
                 returning user_id, token_hash, created_at
             ), ended as materialized (
-                select entraway.end_other_sessions(user_id, token_hash, $33, $34, created_at, $35) as whose from opened
+                select entraway.end_other_sessions(user_id, token_hash, $37, $38, created_at, $39) as whose from opened
             ), notified as materialized (
                 select entraway.tell_sessions(whose) from ended where whose <> '{}'
             )

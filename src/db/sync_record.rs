@@ -25,13 +25,15 @@ fn touched(run: &SyncRun) -> Vec<String> {
         RoleScope::Global => None,
     });
     let noted = run.notes.iter().filter_map(|note| match note {
-        Note::TeamStaysStandalone { team } => Some(team),
+        Note::TeamStaysStandalone { team } => Some(team.to_string()),
+        Note::RemovalKept { id, .. } => Some(id.clone()),
         _ => None,
     });
     let updated = applied.team_models_updated.keys();
-    let groups: BTreeSet<GroupId> =
-        sets.into_iter().flatten().chain(updated).chain(failed).chain(noted).copied().collect();
-    let ids = groups.iter().map(ToString::to_string).chain(applied.organizations_joined.iter().cloned()).chain(changed);
+    let groups: BTreeSet<GroupId> = sets.into_iter().flatten().chain(updated).chain(failed).copied().collect();
+    let organizations = applied.organizations_joined.iter().chain(&applied.organizations_left);
+    let left = applied.teams_left.keys().chain(organizations).cloned();
+    let ids = groups.iter().map(ToString::to_string).chain(left).chain(changed).chain(noted);
     ids.collect::<BTreeSet<String>>().into_iter().collect()
 }
 
@@ -96,9 +98,9 @@ macro_rules! record {
                      assigned_groups, assigned_groups_read, assigned_groups_why, member_of, member_of_read, member_of_why,
                      organizations_created, teams_created, organizations_joined, teams_joined, touched,
                      user_created, user_updated, failures, notes, retries, entra_ms, graph_ms, plan_ms, store_ms,
-                     role_changes, team_models_updated)
+                     role_changes, team_models_updated, run_id, teams_left, organizations_left, keys_blocked)
                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-                        $22, $23, $24, $26, $27)
+                        $22, $23, $24, $26, $27, $28, $29, $30, $31)
             ), reading as (
                 insert into entraway.person_groups as known
                        (user_id, tenant_id, assigned_groups, groups, since, confirmed_at)
@@ -121,7 +123,7 @@ macro_rules! record {
 }
 pub(super) use record;
 
-/// Binds the 27 parameters of `record!`. A statement's own parameters start at $28.
+/// Binds the 31 parameters of `record!`. A statement's own parameters start at $32.
 pub(super) fn bind_record<'q>(
     query: Query<'q, Postgres, PgArguments>,
     identity: Identity,
@@ -157,6 +159,10 @@ pub(super) fn bind_record<'q>(
         .bind(known_groups(run))
         .bind(Json(&applied.role_changes))
         .bind(applied.team_models_updated.keys().map(ToString::to_string).collect::<Vec<_>>())
+        .bind(run.run_id)
+        .bind(applied.teams_left.keys().collect::<Vec<_>>())
+        .bind(applied.organizations_left.iter().collect::<Vec<_>>())
+        .bind(i32::try_from(applied.keys_blocked.values().map(BTreeSet::len).sum::<usize>()).unwrap_or(i32::MAX))
 }
 
 impl Db {
@@ -179,7 +185,7 @@ impl Db {
         let query = sqlx::query(record!(
             ", to_end as materialized (
                 select token_hash from entraway.sessions
-                where $28 and user_id = $1 and tenant_id = $2 order by token_hash for update
+                where $32 and user_id = $1 and tenant_id = $2 order by token_hash for update
             ), ended as (
                 delete from entraway.sessions where token_hash in (select token_hash from to_end) returning user_id
             ), notified as materialized (

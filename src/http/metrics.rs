@@ -1,5 +1,6 @@
 //! Metrics of requests, sign-ins and syncs; and `GET /metrics`, on a separate listener.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,11 +16,11 @@ use super::error::{self, WebError};
 use super::paths;
 use super::state::App;
 use crate::observability::metrics::{
-    CONTENT_TYPE as TEXT, Connection, ForwardAuth, GraphList, GroupKind, Label as _, Limit, Metrics, Part, Route, Row,
-    SignIn, StatusClass, StoreRefusal, Unknown,
+    CONTENT_TYPE as TEXT, Connection, ForwardAuth, GraphList, GroupKind, Kept, Label as _, Limit, Metrics, Part, Route,
+    Row, SignIn, StatusClass, StoreRefusal, Unknown,
 };
 use crate::oidc::Credentials;
-use crate::plan::GroupList;
+use crate::plan::{GroupList, KeptReason, Note};
 use crate::sync_run::SyncRun;
 
 pub(super) fn router() -> Router<Arc<App>> {
@@ -114,7 +115,7 @@ pub(super) fn record_sync(metrics: &Metrics, run: &SyncRun) {
             }
         }
     }
-    // Denied before planning.
+    // A denied sign-in is planned only to remove memberships.
     if run.denial.is_none() {
         metrics.sign_in_part_seconds.observe(Part::Plan, run.plan_time);
         metrics.sign_in_part_seconds.observe(Part::Postgres, run.store_time);
@@ -129,6 +130,18 @@ pub(super) fn record_sync(metrics: &Metrics, run: &SyncRun) {
         (Row::PersonChange, usize::from(applied.user_updated)),
     ] {
         metrics.rows_written.add_many(row, count);
+    }
+    metrics.memberships_removed.add_many(GroupKind::Team, applied.teams_left.len());
+    metrics.memberships_removed.add_many(GroupKind::Organization, applied.organizations_left.len());
+    metrics.keys_blocked.add_many((), applied.keys_blocked.values().map(BTreeSet::len).sum());
+    for note in &run.notes {
+        if let Note::RemovalKept { reason, .. } = note {
+            metrics.removals_kept.add(match reason {
+                KeptReason::LastAdmin => Kept::LastAdmin,
+                KeptReason::ListedAdmin => Kept::ListedAdmin,
+                KeptReason::MissingPrivileges => Kept::MissingPrivileges,
+            });
+        }
     }
     for kind in applied.failures.iter().filter_map(|failure| GroupKind::named(failure.kind)) {
         metrics.groups_refused.add(kind);

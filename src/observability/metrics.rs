@@ -13,8 +13,8 @@ use prometheus_client::registry::Registry;
 
 pub use instruments::{Counter, Gauge, GaugeGuard, Histogram, Kind, Metric, Series};
 pub use labels::{
-    Connection, EntraCall, EntraOutcome, ForwardAuth, GraphCall, GraphList, GroupKind, Label, Limit, Lookup, Part,
-    Route, Row, SessionEnd, SignIn, StatusClass, StoreRefusal, Unknown,
+    Connection, EntraCall, EntraOutcome, ForwardAuth, GraphCall, GraphList, GroupKind, Kept, Label, Limit, Lookup,
+    Part, Route, Row, SessionEnd, SignIn, StatusClass, StoreRefusal, Unknown,
 };
 
 use instruments::Registrar;
@@ -31,6 +31,9 @@ pub struct Metrics {
     pub sign_in_seconds: Histogram<()>,
     pub sign_in_part_seconds: Histogram<Part>,
     pub rows_written: Counter<Row>,
+    pub memberships_removed: Counter<GroupKind>,
+    pub removals_kept: Counter<Kept>,
+    pub keys_blocked: Counter<()>,
     pub groups_refused: Counter<GroupKind>,
     pub sync_retries: Counter<()>,
     pub lists_unknown: Counter<(GraphList, Unknown)>,
@@ -82,6 +85,18 @@ impl Metrics {
                 "Duration of the parts of sign-ins, including denied ones: redeeming the code at Entra, reading groups from Graph, planning, reading and writing in Postgres",
             ),
             rows_written: r.counter("entraway_rows_written", "Rows that syncs created, or updated for person_change"),
+            memberships_removed: r.counter(
+                "entraway_memberships_removed",
+                "Memberships that syncs removed because the user left the group",
+            ),
+            removals_kept: r.counter(
+                "entraway_removals_kept",
+                "Memberships that syncs kept although the user left the group; counted at each sign-in",
+            ),
+            keys_blocked: r.counter(
+                "entraway_keys_blocked",
+                "LiteLLM keys that syncs blocked because their user was removed from the team",
+            ),
             groups_refused: r.counter(
                 "entraway_groups_refused",
                 "Organizations and teams that could not be created; retried at each sign-in",

@@ -26,6 +26,7 @@ mod litellm;
 mod metrics;
 mod pages;
 mod plan;
+mod removal;
 mod session;
 mod sign_in;
 mod simulator;

@@ -65,9 +65,11 @@ async fn api_me_has_exactly_the_specified_fields(#[values(Native, LiteLlm)] stor
             "member_of",
             "organizations_created",
             "organizations_joined",
+            "organizations_left",
             "started_at",
             "teams_created",
             "teams_joined",
+            "teams_left",
             "user_created",
             "user_updated"
         ]

@@ -1,11 +1,14 @@
 //! Plans a sign-in's writes from the current state, the directory and the policy. Pure: no I/O, no clock, no errors.
 
+mod events;
+mod removals;
 mod roles;
 mod types;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 use crate::domain::{EntraUser, GroupId, Redacted, StoreKind, UserRole};
 use crate::policy::{BudgetDuration, OrgTeamModels, Policy};
@@ -14,8 +17,9 @@ use roles::Roles;
 pub use roles::organization_role;
 pub use types::{
     Applied, Budget, BudgetReset, Current, CurrentOrganizationMember, CurrentTeamModels, CurrentUserRow, Directory,
-    Failure, GrantedRoles, GroupList, Groups, ModelsChange, NewOrganization, NewTeam, NewUser, Note, Plan, RoleChange,
-    RoleScope, Unknown, UserChange, UserUpdate,
+    Failure, GrantedRoles, GroupList, Groups, KeptReason, ManagedOrganization, ManagedTeam, ModelsChange,
+    NewOrganization, NewTeam, NewUser, Note, Plan, Removal, RemovalCause, RoleChange, RoleScope, Unknown, UserChange,
+    UserUpdate, source,
 };
 
 /// LiteLLM's name for all models of the organization.
@@ -29,26 +33,39 @@ pub struct Planner<'a> {
     pub policy: &'a Policy,
     /// Which program's tables the plan is for.
     pub store: StoreKind,
-    /// Start of new budgets.
+    /// Start of the sync, and of new budgets.
     pub now: DateTime<Utc>,
+    /// ID of the sync record.
+    pub run_id: Uuid,
+    /// The policy denied this sign-in, so memberships are only removed.
+    pub denied: bool,
 }
 
 impl Planner<'_> {
     /// Plans the sign-in. `current` must be the state of this user and of the directory's
     /// [`group_ids`](Directory::group_ids).
     ///
-    /// Existing rows are never renamed, moved, limited or removed. The exception is a team's models, if only the sync
-    /// has written them.
+    /// Existing rows are never renamed, moved or limited, and of the memberships only those are removed that the sync
+    /// gave. A team's models change if only the sync has written them.
     #[must_use]
     pub fn plan(&self, current: &Current) -> Plan {
         let mut plan = Plan { user_id: user_id(current, self.entra_user), ..Plan::default() };
+        if self.denied {
+            self.plan_removals(&mut plan, current, &BTreeMap::new());
+            return plan;
+        }
         let roles = Roles::of(self, current.user.as_ref());
         let effective_groups = self.directory.effective_groups();
         let organizations = effective_organizations(current, &effective_groups, roles.in_organizations);
         self.plan_user(&mut plan, current, &roles);
         self.plan_groups(&mut plan, current, &effective_groups);
         self.plan_team_models(&mut plan, current);
-        self.plan_memberships(&mut plan, current, &effective_groups, &organizations);
+        if current.superseded {
+            plan.notes.push(Note::Superseded);
+        } else {
+            self.plan_memberships(&mut plan, current, &effective_groups, &organizations);
+            self.plan_removals(&mut plan, current, &organizations);
+        }
         self.plan_member_budgets(&mut plan, current);
         roles::plan_organization_roles(&mut plan, current, &organizations, roles.in_organizations);
         self.note_others(&mut plan, current);
@@ -312,7 +329,7 @@ impl Plan {
     /// Whether nothing is written. Notes do not count.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        !self.creates() && self.team_models.is_empty() && !self.writes_user()
+        !self.creates() && self.team_models.is_empty() && !self.writes_user() && !self.removes()
     }
 
     /// Whether the user's own rows are written.
@@ -322,6 +339,23 @@ impl Plan {
             || !self.add_to_organizations.is_empty()
             || !self.organization_roles.is_empty()
             || !self.add_to_teams.is_empty()
+            || !self.sources.is_empty()
+            || !self.forget_teams.is_empty()
+    }
+
+    /// Whether memberships are removed, or keys restored.
+    #[must_use]
+    pub fn removes(&self) -> bool {
+        !self.remove_from_teams.is_empty()
+            || !self.remove_from_organizations.is_empty()
+            || !self.restore_keys.is_empty()
+    }
+
+    /// Whether an administrator of a team or organization is removed.
+    #[must_use]
+    pub fn removes_admin(&self) -> bool {
+        let removals = self.remove_from_teams.values().chain(self.remove_from_organizations.values());
+        removals.filter_map(|removal| removal.role.as_deref()).any(|role| role == "admin" || role == "org_admin")
     }
 
     /// Whether organizations or teams are created, which other sign-ins may be doing at the same time.
@@ -352,6 +386,19 @@ impl Directory {
                 member_of.keys().filter(|group| assigned.contains_key(group)).copied().collect()
             }
             _ => Vec::new(),
+        }
+    }
+
+    /// Whether the user is certainly not in this group although it is assigned: both lists are known, and only the
+    /// assigned one contains it. Without a service principal, all groups count as assigned.
+    #[must_use]
+    pub fn has_left(&self, group: GroupId) -> bool {
+        match (&self.assigned, &self.member_of) {
+            (None, GroupList::Known(member_of)) => !member_of.contains_key(&group),
+            (Some(GroupList::Known(assigned)), GroupList::Known(member_of)) => {
+                assigned.contains_key(&group) && !member_of.contains_key(&group)
+            }
+            _ => false,
         }
     }
 

@@ -21,6 +21,12 @@ pub struct Policy {
     pub team_params: Option<TeamParams>,
     /// `litellm_settings.default_internal_user_params`.
     pub user_params: UserParams,
+    /// `sync.memberships`.
+    pub memberships: MembershipSync,
+    /// `litellm.keys_on_removal`; always `Keep` with the native store, which has no keys.
+    pub keys_on_removal: KeysOnRemoval,
+    /// `entra.client_id`: the installation, in the provenance of memberships.
+    pub client_id: String,
     /// `sync.role_precedence`.
     pub role_precedence: RolePrecedence,
     /// `access.admin_user_ids` and `PROXY_ADMIN_ID`: users of the home tenant who are always `proxy_admin`. Lower case.
@@ -101,6 +107,27 @@ impl OrgTeamModels {
             Self::Expand => "expand",
         }
     }
+}
+
+/// Whether a membership ends when the user leaves the group that gave it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum MembershipSync {
+    /// Adds memberships, and removes those that the sync added.
+    #[default]
+    Follow,
+    /// Only adds memberships.
+    Additive,
+}
+
+/// What happens to a user's LiteLLM keys of a team when the sync removes the user from it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum KeysOnRemoval {
+    /// They are blocked, and unblocked if the user returns.
+    Block,
+    /// They stay valid: LiteLLM checks the membership only when a key is created.
+    #[default]
+    Keep,
 }
 
 /// Which of several app roles wins. Entra does not guarantee the order of the `roles` claim.

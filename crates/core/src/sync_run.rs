@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::plan::{Applied, Directory, Note};
 use crate::policy::Policy;
@@ -11,6 +12,7 @@ use crate::policy::Policy;
 /// The sync of one sign-in that Entra authenticated, whether allowed or denied.
 #[derive(Debug, Default)]
 pub struct SyncRun {
+    pub run_id: Uuid,
     pub started_at: DateTime<Utc>,
     /// `None` if the user was allowed to sign in.
     pub denial: Option<Denial>,
@@ -29,8 +31,8 @@ pub struct SyncRun {
 impl SyncRun {
     /// Creates a run without changes.
     #[must_use]
-    pub fn new(started_at: DateTime<Utc>, denial: Option<Denial>, directory: Option<Directory>) -> Self {
-        Self { started_at, denial, directory, ..Self::default() }
+    pub fn new(run_id: Uuid, started_at: DateTime<Utc>, denial: Option<Denial>, directory: Option<Directory>) -> Self {
+        Self { run_id, started_at, denial, directory, ..Self::default() }
     }
 }
 

@@ -91,12 +91,12 @@ pub(super) async fn write(
                     premade)
             select $10, $11, $1, coalesce((select created_at from user_row), now), coalesce($3, $4) ->> 'sso_user_role',
                    array(select jsonb_array_elements_text(coalesce($3, $4) -> 'sso_user_roles')),
-                   coalesce($3, $4) ->> 'withheld_role', coalesce($14, false)
-            from now where $12
+                   coalesce($3, $4) ->> 'withheld_role', coalesce($16, false)
+            from now where $14
             on conflict (object_id) do update set user_id = excluded.user_id,
                 row_created_at = excluded.row_created_at, sso_user_role = excluded.sso_user_role,
                 sso_user_roles = excluded.sso_user_roles, withheld_role = excluded.withheld_role,
-                premade = coalesce($14, known.premade)
+                premade = coalesce($16, known.premade)
         ), forgotten_users as (
             delete from entraway.litellm_users where user_id = $1 and object_id <> $10
         ), enrolled as (
@@ -112,8 +112,8 @@ pub(super) async fn write(
             insert into public."LiteLLM_BudgetTable"
                    (budget_id, allowed_models, budget_duration, budget_reset_at,
                     created_by, updated_by, created_at, updated_at)
-            select own_budget, models, $15 -> team_id ->> 'budget_duration',
-                   ($15 -> team_id ->> 'budget_reset_at')::timestamptz at time zone 'UTC', $13, $13, now, now
+            select own_budget, models, $17 -> team_id ->> 'budget_duration',
+                   ($17 -> team_id ->> 'budget_reset_at')::timestamptz at time zone 'UTC', $15, $15, now, now
             from now, team where own_budget is not null and (not has_membership or has_former_budget)
         ), memberships as (
             insert into public."LiteLLM_TeamMembership" (user_id, team_id, budget_id)
@@ -122,9 +122,15 @@ pub(super) async fn write(
             update public."LiteLLM_TeamMembership" m set budget_id = coalesce(team.own_budget, team.shared_budget)
             from team where m.user_id = $1 and m.team_id = team.team_id and team.has_former_budget
         ), gave_teams as (
-            insert into entraway.litellm_team_members (user_id, team_id, created_at)
-            select $1, team_id, $2 from team where not (on_roster or in_user_row or has_membership)
-            on conflict (user_id, team_id) do update set created_at = excluded.created_at
+            insert into entraway.litellm_team_members (user_id, team_id, sources, created_at)
+            select $1, team_id, array[gave.source], $2
+            from team join unnest($9::text[], $12::text[]) as gave(id, source) on gave.id = team_id
+            where not (on_roster or in_user_row or has_membership)
+            on conflict (user_id, team_id) do update set sources = excluded.sources, created_at = excluded.created_at
+        ), changed_sources as (
+            update entraway.litellm_team_members given set sources = array(select jsonb_array_elements_text(changed.value))
+            from jsonb_each($13) as changed(team_id, value)
+            where given.user_id = $1 and given.team_id = changed.team_id
         ), joined_organizations as (
             insert into public."LiteLLM_OrganizationMembership"
                    (user_id, organization_id, user_role, created_at, updated_at)
@@ -149,8 +155,8 @@ pub(super) async fn write(
             where given.user_id = $1 and given.organization_id = changed.organization_id
         ), forgotten_teams as (
             delete from entraway.litellm_team_members given
-            where user_id = $1 and team_id <> all($9) and not exists (
-                select from public."LiteLLM_TeamMembership" m where m.user_id = $1 and m.team_id = given.team_id)
+            where user_id = $1 and team_id <> all($9) and (team_id = any($18) or not exists (
+                select from public."LiteLLM_TeamMembership" m where m.user_id = $1 and m.team_id = given.team_id))
         ), forgotten_organizations as (
             delete from entraway.litellm_organization_members given
             where user_id = $1 and organization_id <> all($5) and not exists (
@@ -174,6 +180,7 @@ pub(super) async fn write(
         .bind(PROXY_ADMIN)
         .bind(premade)
         .bind(Json(&plan.member_budgets))
+        .bind(plan.forget_teams.iter().collect::<Vec<_>>())
         .fetch_one(connection)
         .await?;
     written(&row, applied)?;

@@ -4,6 +4,7 @@
 //! Every failure offers a way on: an expired login state is restarted once, and Back after a successful sign-in leads
 //! to the destination.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -25,6 +26,7 @@ use crate::observability::metrics::{SessionEnd, SignIn};
 use crate::oidc::{CompletedSignIn, SignInError, aadsts_number};
 use crate::sync::{SyncError, sync};
 use crate::sync_run::{Denial, SyncRun};
+use crate::util::random;
 use crate::util::sanitize::error_chain;
 
 /// Entra's response: `state` with a code (RFC 6749, section 4.1.2) or an error (section 4.1.2.1).
@@ -211,7 +213,8 @@ impl Callback<'_> {
         let outcome = if policy.admits_email(user.sign_in_address.as_ref()) {
             sync(&app.directory_reader, &app.db, app.cache.as_ref(), policy, user, &signed_in.access_token, now).await
         } else {
-            Err(SyncError::Denied(Denial::EmailDomain, Box::new(SyncRun::new(now, Some(Denial::EmailDomain), None))))
+            let run = SyncRun::new(random::uuid(), now, Some(Denial::EmailDomain), None);
+            Err(SyncError::Denied(Denial::EmailDomain, Box::new(run)))
         };
         let run = match outcome {
             Ok(run) => {
@@ -239,6 +242,9 @@ impl Callback<'_> {
             teams_created = run.applied.teams_created.len(),
             organizations_joined = run.applied.organizations_joined.len(),
             teams_joined = run.applied.teams_joined.len(),
+            teams_left = run.applied.teams_left.len(),
+            organizations_left = run.applied.organizations_left.len(),
+            keys_blocked = run.applied.keys_blocked.values().map(BTreeSet::len).sum::<usize>(),
             team_models_updated = run.applied.team_models_updated.len(),
             failures = run.applied.failures.len(),
             graph_ms = run.graph_time.as_secs_f64() * 1_000.0,

@@ -101,9 +101,12 @@ fn group_ids(row: &SyncRow) -> impl Iterator<Item = String> {
         &row.teams_created,
         &row.organizations_joined,
         &row.teams_joined,
+        &row.teams_left,
+        &row.organizations_left,
         &row.team_models_updated,
     ];
-    let noted = row.notes.0.as_array().into_iter().flatten().filter_map(|note| note["team"].as_str());
+    let noted = row.notes.0.as_array().into_iter().flatten();
+    let noted = noted.filter_map(|note| note["team"].as_str().or_else(|| note["id"].as_str()));
     let changed = row.role_changes.iter().map(|change| &change.scope).filter(|scope| *scope != "global");
     lists.into_iter().flatten().chain(changed).cloned().chain(noted.map(str::to_owned))
 }
@@ -132,6 +135,16 @@ fn written(row: &SyncRow, names: &BTreeMap<String, String>) -> Vec<Change> {
     let only: Vec<_> = row.organizations_joined.iter().filter(|id| !row.teams_joined.contains(id)).map(name).collect();
     if !only.is_empty() {
         add("added to the organization".to_owned(), only);
+    }
+    if !row.teams_left.is_empty() {
+        add("removed from".to_owned(), row.teams_left.iter().map(name).collect());
+    }
+    let only: Vec<_> = row.organizations_left.iter().filter(|id| !row.teams_left.contains(id)).map(name).collect();
+    if !only.is_empty() {
+        add("removed from the organization".to_owned(), only);
+    }
+    if let Some(count) = usize::try_from(row.keys_blocked).ok().filter(|count| *count > 0) {
+        add(format!("{} blocked", formatting::pluralize(count, "key")), Vec::new());
     }
     for (made, one) in [(&row.organizations_created, "organization"), (&row.teams_created, "team")] {
         if !made.is_empty() {
@@ -174,6 +187,17 @@ fn note_line(note: &Value, names: &BTreeMap<String, String>) -> String {
             let id = text("team");
             format!("{} stays standalone: existing teams are not changed", names.get(&id).unwrap_or(&id))
         }
+        "removal_kept" => {
+            let id = text("id");
+            let why = match note["reason"].as_str().unwrap_or_default() {
+                "last_admin" => "the user is its last administrator",
+                "listed_admin" => "access.admin_user_ids lists the user",
+                "missing_privileges" => "the database user may not remove members (docs/litellm-grants-removal.sql)",
+                other => other,
+            };
+            format!("not removed from {} although the user left the group: {why}", names.get(&id).unwrap_or(&id))
+        }
+        "superseded" => "memberships not changed: a later sign-in of the user has changed them".to_owned(),
         "role_set_by_hand_stays" => "manual role kept: Entra gives none".to_owned(),
         "operator_role_withheld" => format!(
             "the role {} was withheld: the account is older than the first sign-in here. An operator has to confirm it with \

@@ -96,6 +96,10 @@ labels! {
     /// What a group is mapped to.
     GroupKind, "kind": Organization = "organization", Team = "team";
 
+    /// Why a membership is kept although the user left the group.
+    Kept, "reason":
+        LastAdmin = "last_admin", ListedAdmin = "listed_admin", MissingPrivileges = "missing_privileges";
+
     /// A list of groups.
     GraphList, "list": Assigned = "assigned_groups", MemberOf = "member_of";
 

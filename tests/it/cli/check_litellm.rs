@@ -56,6 +56,7 @@ async fn has_our_schema(url: &str) -> bool {
 #[tokio::test]
 async fn check_accepts_litellm_database_with_least_privileges() {
     let world = world().await;
+    world.grant_removal().await;
     let ended = check(&world, &config(", team_member_budget: 5, tags: [a]"), &environment(&world)).await;
     assert_ready(&ended);
     for (step, found) in [
@@ -64,6 +65,7 @@ async fn check_accepts_litellm_database_with_least_privileges() {
         ("database", "Postgres "),
         ("LiteLLM's tables", "all required columns and grants exist"),
         ("tables", "the schema entraway is up to date"),
+        ("removal of memberships", "all required grants exist"),
         ("assigned groups", "1 can be read with the app's permissions"),
     ] {
         assert_told(&ended, "ok", step, found, "");

@@ -116,6 +116,7 @@ async fn settings_page_is_visible_to_operators_only(#[values(Native, LiteLlm)] s
 #[tokio::test]
 async fn settings_page_shows_result_of_each_check(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
+    world.grant_removal().await;
     let _groups = assigned(&world, ["Production LLM Evals", "Research"]);
     let service = world.service().await;
     let mut browser = administrator(&world, &service).await;

@@ -8,7 +8,7 @@ use entraway::plan::{
     Current, CurrentOrganizationMember, CurrentTeamModels, CurrentUserRow, Directory, GroupList, Groups, Plan, Planner,
     Unknown,
 };
-use entraway::policy::{Limits, OrgTeamModels, Policy, RolePrecedence, TeamParams, UserParams};
+use entraway::policy::{Limits, MembershipSync, OrgTeamModels, Policy, RolePrecedence, TeamParams, UserParams};
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -36,7 +36,7 @@ pub(super) struct Case {
 impl Case {
     pub(super) fn planner(&self) -> Planner<'_> {
         let Self { person, directory, policy, store, now, .. } = self;
-        Planner { entra_user: person, directory, policy, store: *store, now: *now }
+        Planner { entra_user: person, directory, policy, store: *store, now: *now, run_id: Uuid::nil(), denied: false }
     }
 
     pub(super) fn plan(&self) -> Plan {
@@ -197,6 +197,8 @@ fn current() -> impl Strategy<Value = Current> {
                     member_budget_durations,
                     organization_members,
                     team_members,
+                    can_remove: true,
+                    ..Current::default()
                 }
             },
         )
@@ -260,6 +262,8 @@ fn policy() -> impl Strategy<Value = Policy> {
             role_precedence,
             home_tenant,
             admin_user_ids: admin.then(|| identity().object_id.to_string()).into_iter().collect(),
+            // Removals have a generator of their own.
+            memberships: MembershipSync::Additive,
             ..Policy::default()
         },
     )
@@ -301,6 +305,7 @@ pub(super) fn shuffled(case: &Case, seed: u64) -> Case {
         user: _,
         same_email: _,
         same_sso_user_id: _,
+        ..
     } = &mut case.current;
     let set = |set: &mut BTreeSet<GroupId>, dice: &mut u64| {
         *set = shuffle(std::mem::take(set).into_iter().collect(), dice).into_iter().collect();

@@ -23,6 +23,13 @@ pub(crate) struct Deed {
     litellm: &'static str,
 }
 
+impl Deed {
+    /// A separate statement for each store.
+    pub(crate) const fn of(native: &'static str, litellm: &'static str) -> Self {
+        Self { native, litellm }
+    }
+}
+
 impl From<&'static str> for Deed {
     fn from(sql: &'static str) -> Self {
         Self { native: sql, litellm: sql }

@@ -30,6 +30,8 @@ const LITELLM_TEMPLATE: &str = "litellm_template";
 /// The grants that an operator runs in a LiteLLM proxy's database. All tests of that store run with only these
 /// privileges.
 const GRANTS: &str = include_str!("../../../docs/litellm-grants.sql");
+/// The optional grants for removing memberships.
+const REMOVAL_GRANTS: &str = include_str!("../../../docs/litellm-grants-removal.sql");
 
 /// One cluster for the whole run. It is never dropped: its watchdog removes it when this process ends.
 static CLUSTER: OnceCell<PrivateCluster> = OnceCell::const_new();
@@ -163,6 +165,16 @@ impl World {
         let options = Options::new(Directory::new("contoso-sim.example"), Arc::new(move || now.now()));
         let simulator = EntraSimulator::start(listener, options).await.unwrap();
         Self { simulator, clock, kind, database, database_name, pool, _database: None }
+    }
+
+    /// Grants the privileges to remove memberships in a LiteLLM database. The native store needs none.
+    pub(crate) async fn grant_removal(&self) {
+        if self.kind == StoreKind::LiteLlm {
+            let url = cluster().await.url(&self.database_name);
+            let mut connection = PgConnection::connect(&url).await.unwrap();
+            sqlx::raw_sql(REMOVAL_GRANTS).execute(&mut connection).await.unwrap();
+            connection.close().await.unwrap();
+        }
     }
 
     /// The default settings, which a test may change: organizations are on, with the defaults of the README.

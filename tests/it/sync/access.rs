@@ -6,7 +6,7 @@ use entra_simulator::{Endpoint, ObjectId};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::support::{assert_did_nothing, assert_only_refusals, assert_refused, assigned, groups_kept, ids, person};
+use super::support::{assert_only_refusals, assert_refused, assigned, groups_kept, ids, person};
 use crate::support::{LiteLlm, Native, Service, StoreKind, World};
 
 async fn for_members_only(world: &World) -> Service {
@@ -104,8 +104,9 @@ async fn required_group_applies_to_admins(#[values(Native, LiteLlm)] store: Stor
 
 #[rstest]
 #[tokio::test]
-async fn removed_member_is_denied_and_keeps_rows(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn removed_member_is_denied_and_returns_later(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
+    world.grant_removal().await;
     let [group] = assigned(&world, ["Members"]);
     let alice = person(&world, "Alice Arden", &[group]);
     let service = for_members_only(&world).await;
@@ -119,9 +120,9 @@ async fn removed_member_is_denied_and_keeps_rows(#[values(Native, LiteLlm)] stor
     let mut after = world.traces().await;
     let known = json!({ group.to_string(): { "name": "Members", "assigned": true } });
     assert_eq!((before.take_groups(alice), after.take_groups(alice)), (Some(known), Some(json!({}))));
-    before.sessions = 0;
-    assert_eq!(after, before.and_refused("no_group"), "her rows stay, and her session has ended");
-    assert_did_nothing(&world.last_run().await);
+    assert_eq!((after.sessions, after.runs), (0, before.runs + 1), "her session has ended");
+    let (before, after) = (before.rows, after.rows);
+    assert_eq!((after.teams_of(alice).len(), after.users.len(), after.teams.len()), (0, 1, before.teams.len()));
     assert_eq!(browser.me(&service).await.status, 401);
     world.simulator.edit(|directory| directory.put(alice, group));
     let mut browser = world.sign_in(&service, alice).await;

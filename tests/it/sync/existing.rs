@@ -273,23 +273,22 @@ async fn toggling_orgs_changes_no_existing_row(#[values(Native, LiteLlm)] store:
 
 #[rstest]
 #[tokio::test]
-async fn lost_group_or_assignment_keeps_existing_rows(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn lost_assignment_keeps_existing_rows(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
-    let [left, unassigned, deleted] = assigned(&world, ["Left", "Unassigned", "Deleted"]);
-    let alice = person(&world, "Alice Arden", &[left, unassigned, deleted]);
+    let [unassigned, deleted] = assigned(&world, ["Unassigned", "Deleted"]);
+    let alice = person(&world, "Alice Arden", &[unassigned, deleted]);
     let service = world.service().await;
     world.sign_in(&service, alice).await;
     let before = world.versions().await;
 
     world.simulator.edit(|directory| {
-        directory.take_out(alice, left);
         directory.unassign(unassigned);
         directory.remove_group(deleted);
     });
     world.sign_in(&service, alice).await;
 
     assert_eq!(world.versions().await, before);
-    assert_eq!(world.rows().await.teams_of(alice), ids(&[left, unassigned, deleted]));
+    assert_eq!(world.rows().await.teams_of(alice), ids(&[unassigned, deleted]));
 
     let bob = person(&world, "Bob Birch", &[unassigned]);
     world.sign_in(&service, bob).await;

@@ -3,6 +3,7 @@
 
 use entra_simulator::{Endpoint, Fault, FaultRule, GroupId, ObjectId, TenantId};
 use entraway::config::Tenant;
+use entraway::policy::MembershipSync;
 use rstest::rstest;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -169,7 +170,7 @@ async fn org_admin_does_not_reach_organizations_user_has_left(#[values(Native, L
     let world = World::of(store).await;
     let [stays, left, unassigned] = assigned(&world, ["Stays", "Left", "Unassigned"]);
     let alice = person(&world, "Alice Arden", &[stays, left, unassigned]);
-    let service = world.service().await;
+    let service = world.service_with(|config| config.policy.memberships = MembershipSync::Additive).await;
     world.sign_in(&service, alice).await;
     world.simulator.edit(|directory| {
         directory.take_out(alice, left);

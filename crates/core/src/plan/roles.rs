@@ -128,6 +128,9 @@ pub(super) fn plan_organization_roles(
     role: UserRole,
 ) {
     for (organization, member) in &current.organization_members {
+        if plan.remove_from_organizations.contains_key(organization) {
+            continue;
+        }
         let granted = effective.get(organization).copied();
         let role = granted.unwrap_or(role);
         let managed = member.sso_user_role.is_some() && member.sso_user_role == member.user_role;

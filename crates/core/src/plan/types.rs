@@ -52,6 +52,18 @@ pub struct Current {
     /// Teams that give each new member a budget of their own, with the `budget_duration` of the default member budget;
     /// always empty in the native store.
     pub member_budget_durations: BTreeMap<GroupId, Option<String>>,
+    /// The user's managed team memberships that this sign-in could change, by team ID: those of groups that are not
+    /// effective, and those that another installation gave. Empty if memberships are not removed.
+    pub managed_teams: BTreeMap<String, ManagedTeam>,
+    /// The user's managed organization memberships, by organization ID, except those of effective groups. Empty if
+    /// memberships are not removed.
+    pub managed_organizations: BTreeMap<String, ManagedOrganization>,
+    /// Whether the database user has the privileges to remove memberships; read only if there are any to remove.
+    pub can_remove: bool,
+    /// Teams of effective groups in which the sync blocked keys of the user; always empty in the native store.
+    pub blocked_keys: BTreeSet<GroupId>,
+    /// A sign-in of this user that started later has already changed memberships.
+    pub superseded: bool,
     /// All of the user's organizations by ID. An ID created by hand need not be a GUID.
     pub organization_members: BTreeMap<String, CurrentOrganizationMember>,
     /// Requested groups whose team the user is in; partial memberships do not count.
@@ -98,11 +110,43 @@ pub struct CurrentTeamModels {
 }
 
 /// The user's membership of an organization.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CurrentOrganizationMember {
     pub user_role: Option<String>,
     /// The role that the sync granted; `None` for a manual membership.
     pub sso_user_role: Option<String>,
+}
+
+/// A team membership that the sync gave.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct ManagedTeam {
+    pub team_alias: Option<String>,
+    pub organization_id: Option<String>,
+    /// What gave the membership, as [`source`] writes it. Empty if a version without sources gave it.
+    pub sources: BTreeSet<String>,
+    /// `admin` or `user`.
+    pub role: String,
+    /// The user is an administrator of the team, and no other user who has signed in is.
+    pub last_admin: bool,
+    /// Whether the user is still a member, in LiteLLM's tables at least by one of the three places.
+    pub present: bool,
+}
+
+/// An organization membership that the sync gave.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct ManagedOrganization {
+    pub organization_alias: Option<String>,
+    /// All teams of the organization in which the user is, managed or manual.
+    pub teams: BTreeSet<String>,
+    /// The user is `org_admin` there, and no other user who has signed in is.
+    pub last_admin: bool,
+}
+
+/// The source of a membership: the group, and the installation whose enterprise app it is assigned to. The tenant is the
+/// user's.
+#[must_use]
+pub fn source(client_id: &str, group: GroupId) -> String {
+    format!("{client_id}:{group}")
 }
 
 /// Everything to write for one sign-in. Writing it decides nothing.
@@ -120,12 +164,41 @@ pub struct Plan {
     /// Managed organization memberships whose role changes.
     pub organization_roles: BTreeMap<String, UserRole>,
     pub add_to_teams: BTreeSet<GroupId>,
+    /// Team memberships that end, by team ID.
+    pub remove_from_teams: BTreeMap<String, Removal>,
+    /// Organization memberships that end, by organization ID.
+    pub remove_from_organizations: BTreeMap<String, Removal>,
+    /// New sources of managed team memberships that stay, by team ID.
+    pub sources: BTreeMap<String, BTreeSet<String>>,
+    /// Managed team memberships that no longer exist. If they are added again by hand, they are manual.
+    pub forget_teams: BTreeSet<String>,
+    /// Teams that the user returns to, and in which the sync blocked keys of the user.
+    pub restore_keys: BTreeSet<GroupId>,
     /// Budget resets of new members who get a budget of their own.
     pub member_budgets: BTreeMap<GroupId, BudgetReset>,
     /// Changed roles, for the sync record. The plan writes `user` and `organization_roles`.
     pub role_changes: Vec<RoleChange>,
     /// What was left alone, and why.
     pub notes: Vec<Note>,
+}
+
+/// A membership that ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Removal {
+    pub cause: RemovalCause,
+    /// Name of the team or organization.
+    pub name: Option<String>,
+    /// The user's role in it until now.
+    pub role: Option<String>,
+}
+
+/// Why a membership ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RemovalCause {
+    /// The user's completely read groups do not contain this one, which gave the membership.
+    LeftGroup(GroupId),
+    /// The user has no other membership in the organization (rule 14).
+    LastTeamLeft,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -259,12 +332,33 @@ pub enum Note {
         own: Redacted,
         user_ids: BTreeSet<Redacted>,
     },
+    /// The user left the group, but the membership stays.
+    RemovalKept {
+        /// `team` or `organization`.
+        kind: &'static str,
+        id: String,
+        reason: KeptReason,
+    },
+    /// A later sign-in of the user has changed memberships, so this one does not.
+    Superseded,
     AssignedGroupsUnknown {
         code: String,
     },
     MemberOfUnknown {
         code: String,
     },
+}
+
+/// Why a membership stays although the user left the group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeptReason {
+    /// The user is its last administrator (rule 16).
+    LastAdmin,
+    /// `access.admin_user_ids` lists the user (rule 16).
+    ListedAdmin,
+    /// The database user lacks the privileges (rule 15).
+    MissingPrivileges,
 }
 
 /// What was written.
@@ -276,6 +370,12 @@ pub struct Applied {
     pub teams_created: BTreeSet<GroupId>,
     pub organizations_joined: BTreeSet<String>,
     pub teams_joined: BTreeSet<GroupId>,
+    /// Teams that the user was removed from, with their names.
+    pub teams_left: BTreeMap<String, Option<String>>,
+    pub organizations_left: BTreeSet<String>,
+    /// Keys that were blocked and restored in a LiteLLM database, by team: the hashes under which proxies cache them.
+    pub keys_blocked: BTreeMap<String, BTreeSet<Redacted>>,
+    pub keys_restored: BTreeMap<String, BTreeSet<Redacted>>,
     /// Names of teams whose models were updated to their organization's.
     pub team_models_updated: BTreeMap<GroupId, Option<String>>,
     /// Names of teams that the user was added to, in a LiteLLM database: its proxies also cache teams by name.

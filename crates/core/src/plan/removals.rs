@@ -1,0 +1,115 @@
+//! Memberships that end because the user left the group that gave them (rules 11, 12, 14, 15 and 16).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Planner;
+use super::types::{Current, KeptReason, ManagedTeam, Note, Plan, Removal, RemovalCause, source};
+use crate::domain::{GroupId, UserRole};
+use crate::policy::MembershipSync;
+
+impl Planner<'_> {
+    /// Whether this sign-in can show that the user left a group.
+    #[must_use]
+    pub fn follows(&self) -> bool {
+        self.policy.memberships == MembershipSync::Follow && self.directory.unknown().is_none()
+    }
+
+    /// Plans the removals of this sign-in, after its additions. `effective`: organizations of the effective groups.
+    pub(super) fn plan_removals(&self, plan: &mut Plan, current: &Current, effective: &BTreeMap<String, UserRole>) {
+        if !self.follows() {
+            return;
+        }
+        for (team, managed) in &current.managed_teams {
+            self.plan_team(plan, current, team, managed);
+        }
+        for (id, managed) in &current.managed_organizations {
+            // A team that stays in the organization, or that the user was just added to, keeps the membership.
+            let added = plan.add_to_teams.iter().any(|group| organization_of(current, *group) == Some(id));
+            let stays = managed.teams.iter().any(|team| !plan.remove_from_teams.contains_key(team));
+            let in_organization = |team: &ManagedTeam| team.organization_id.as_ref() == Some(id);
+            let left_team =
+                plan.remove_from_teams.keys().any(|team| current.managed_teams.get(team).is_some_and(in_organization));
+            let left_group = id.parse().is_ok_and(|group| self.directory.has_left(group));
+            if added || stays || effective.contains_key(id) || !(left_group || left_team) {
+                continue;
+            }
+            let role = current.organization_members.get(id).and_then(|member| member.user_role.clone());
+            match self.guard(current, managed.last_admin) {
+                Some(reason) => plan.notes.push(Note::RemovalKept { kind: "organization", id: id.clone(), reason }),
+                None => {
+                    let name = managed.organization_alias.clone();
+                    let removal = Removal { cause: RemovalCause::LastTeamLeft, name, role };
+                    plan.remove_from_organizations.insert(id.clone(), removal);
+                }
+            }
+        }
+        plan.restore_keys = plan.add_to_teams.intersection(&current.blocked_keys).copied().collect();
+    }
+
+    /// Plans one managed team membership. With several sources, it ends with the last one.
+    fn plan_team(&self, plan: &mut Plan, current: &Current, team: &str, managed: &ManagedTeam) {
+        if !managed.present {
+            plan.forget_teams.insert(team.to_owned());
+            return;
+        }
+        let groups = self.own_groups(team, managed);
+        let Some(left) = groups.iter().find(|group| self.directory.has_left(**group)) else {
+            self.plan_source(plan, team, managed);
+            return;
+        };
+        let mut sources = managed.sources.clone();
+        for group in groups.iter().filter(|group| self.directory.has_left(**group)) {
+            sources.remove(&source(&self.policy.client_id, *group));
+        }
+        if !sources.is_empty() {
+            plan.sources.insert(team.to_owned(), sources);
+            return;
+        }
+        match self.guard(current, managed.last_admin) {
+            Some(reason) => plan.notes.push(Note::RemovalKept { kind: "team", id: team.to_owned(), reason }),
+            None => {
+                let (name, role) = (managed.team_alias.clone(), Some(managed.role.clone()));
+                let removal = Removal { cause: RemovalCause::LeftGroup(*left), name, role };
+                plan.remove_from_teams.insert(team.to_owned(), removal);
+            }
+        }
+    }
+
+    /// Adds this installation to the sources of a membership that another one gave and that this one gives, too.
+    fn plan_source(&self, plan: &mut Plan, team: &str, managed: &ManagedTeam) {
+        let Some(group) = team.parse().ok().filter(|group| self.directory.effective_groups().contains(group)) else {
+            return;
+        };
+        let own = source(&self.policy.client_id, group);
+        if !managed.sources.is_empty() && !managed.sources.contains(&own) {
+            let sources = managed.sources.iter().cloned().chain([own]).collect();
+            plan.sources.insert(team.to_owned(), sources);
+        }
+    }
+
+    /// The groups of this installation that gave a membership. Versions without sources gave a team only to the members
+    /// of the group with its ID.
+    fn own_groups(&self, team: &str, managed: &ManagedTeam) -> BTreeSet<GroupId> {
+        if managed.sources.is_empty() {
+            return team.parse().into_iter().collect();
+        }
+        let own = managed.sources.iter().filter_map(|text| text.split_once(':'));
+        own.filter(|(client_id, _)| *client_id == self.policy.client_id).filter_map(|(_, id)| id.parse().ok()).collect()
+    }
+
+    /// Why a membership must stay.
+    fn guard(&self, current: &Current, last_admin: bool) -> Option<KeptReason> {
+        if self.policy.is_listed_admin(self.entra_user.identity) {
+            Some(KeptReason::ListedAdmin)
+        } else if !current.can_remove {
+            Some(KeptReason::MissingPrivileges)
+        } else {
+            last_admin.then_some(KeptReason::LastAdmin)
+        }
+    }
+}
+
+/// The organization of an existing team.
+fn organization_of(current: &Current, group: GroupId) -> Option<&String> {
+    current.teams.get(&group)?.as_ref()
+}

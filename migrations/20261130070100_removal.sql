@@ -1,0 +1,23 @@
+-- Removal of memberships that the sync gave.
+
+-- Every sign-in uses these tables: fail and be started again rather than hold them up.
+set local lock_timeout = '3s';
+
+-- What gave a managed membership: '<client ID of the enterprise app>:<group ID>'. It ends with its last source. Rows of
+-- earlier versions have none; their source is the group with the team's ID.
+alter table entraway.team_members add column sources text[] not null default '{}';
+alter table entraway.litellm_team_members add column sources text[] not null default '{}';
+
+-- Teams in which the sync blocked keys of a user. The keys themselves are marked in their metadata.
+create table entraway.litellm_blocked_keys (
+    user_id    text not null,
+    team_id    text not null,
+    blocked_at timestamptz not null,
+    primary key (user_id, team_id)
+);
+
+-- What a sign-in removed.
+alter table entraway.sync_runs
+    add column teams_left text[] not null default '{}',
+    add column organizations_left text[] not null default '{}',
+    add column keys_blocked integer not null default 0;
