@@ -91,6 +91,14 @@ fn report(out: &mut String, explanation: &Explanation, answer: Option<&Answer>) 
         write_title(out, membership.name.as_deref(), &membership.id, kind)?;
         write_message(out, &membership.message)?;
     }
+    if !explanation.removals.is_empty() {
+        writeln!(out, "\nRemoved memberships: {}", explanation.removals.len())?;
+    }
+    for removal in &explanation.removals {
+        let kind = if removal.kind == Kind::Team { "team " } else { "organization " };
+        write_title(out, removal.name.as_deref(), &removal.id, kind)?;
+        write_message(out, &removal.message)?;
+    }
     Ok(())
 }
 

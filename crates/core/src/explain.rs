@@ -14,15 +14,15 @@ use chrono::{DateTime, Utc};
 use crate::domain::{Identity, StoreKind, UserRole};
 use crate::policy::Policy;
 
-use messages::{in_other_organization, list_message};
+use messages::{in_other_organization, list_message, removal_message};
 
 pub use facts::{
     Facts, FailureFacts, GroupFacts, Kind, KnownTeam, ListFacts, ListState, MemberFacts, OrganizationFacts, Outcome,
-    Places, ReadingFacts, RunFacts, Source, TeamFacts, TeamOrigin, UserFacts,
+    Places, ReadingFacts, RemovalFacts, RunFacts, Source, TeamFacts, TeamOrigin, UserFacts,
 };
 pub use report::{
     Explanation, GroupReport, ListReport, MembershipReport, MembershipWhy, Message, OrganizationVerdict, Readings,
-    RoleReport, RoleWhy, SignIn, SignInReport, Standalone, UserReport, Verdict,
+    RemovalReport, RoleReport, RoleWhy, SignIn, SignInReport, Standalone, UserReport, Verdict,
 };
 pub use team::{Answer, Case, TeamFinding, explain_team};
 
@@ -55,6 +55,7 @@ pub fn explain(facts: &Facts, rules: Rules<'_>) -> Explanation {
         readings: readings(facts),
         groups: explainer.groups(),
         memberships: explainer.memberships(),
+        removals: explainer.removals(),
     }
 }
 
@@ -267,7 +268,7 @@ impl<'a> Explainer<'a> {
                 role: member.role.clone(),
                 organization: organization.cloned(),
                 source: member.source,
-                message: why.message(kind, self.rules.store),
+                message: why.message(kind, self.rules.store, self.rules.policy.memberships),
                 why,
             }
         };
@@ -283,6 +284,25 @@ impl<'a> Explainer<'a> {
         });
         let mut all: Vec<MembershipReport> = organizations.chain(teams).collect();
         all.sort_by_key(|one| (one.name.as_ref().unwrap_or(&one.id).to_lowercase(), one.id.clone(), one.kind));
+        all
+    }
+
+    fn removals(&self) -> Vec<RemovalReport> {
+        let is_member = |removal: &RemovalFacts| match removal.kind {
+            Kind::Team => self.team_members.contains_key(&*removal.id),
+            Kind::Organization => self.organization_members.contains(&*removal.id),
+        };
+        let gone = self.facts.removals.iter().filter(|removal| !is_member(removal));
+        let mut all: Vec<RemovalReport> = gone
+            .map(|removal| RemovalReport {
+                kind: removal.kind,
+                id: removal.id.clone(),
+                name: removal.name.clone(),
+                at: removal.at,
+                message: removal_message(removal),
+            })
+            .collect();
+        all.sort_by_key(|removal| (std::cmp::Reverse(removal.at), removal.kind, removal.id.clone()));
         all
     }
 

@@ -144,7 +144,16 @@ const FACTS: &str = ", organization_member as materialized (
          from organizations o where o.organization_id = any(
              array(select id from asked union select organization_id from organization_member))) as organizations,
         (select coalesce(json_agg(to_json(m)), '[]') from team_member m) as team_members,
-        (select coalesce(json_agg(to_json(m)), '[]') from organization_member m) as organization_members
+        (select coalesce(json_agg(to_json(m)), '[]') from organization_member m) as organization_members,
+        (select coalesce(json_agg(json_build_object('kind', target_kind, 'id', target_id, 'name', target_name, 'at', at,
+                    'cause', cause)), '[]')
+         from (select distinct on (target_kind, target_id) target_kind, target_id, target_name, at, cause, action
+               from entraway.audit_events
+               where object_id = (select object_id from person) and action in (
+                   'team_member_added', 'team_member_removed',
+                   'organization_member_added', 'organization_member_removed')
+               order by target_kind, target_id, at desc, event_id desc) last
+         where action in ('team_member_removed', 'organization_member_removed')) as removals
     from person p cross join known";
 
 /// Finds all matching names first and limits them afterwards: a longer list would not help to tell teams of the same
@@ -205,6 +214,7 @@ fn facts(row: &PgRow) -> Result<Facts, DbError> {
         organizations: json(row, "organizations")?,
         team_members: json(row, "team_members")?,
         organization_members: json(row, "organization_members")?,
+        removals: json(row, "removals")?,
     })
 }
 

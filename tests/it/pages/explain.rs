@@ -134,6 +134,7 @@ async fn explain_distinguishes_unassigned_and_joined_groups(#[values(Native, Lit
 #[tokio::test]
 async fn explain_covers_left_groups_and_removed_memberships(#[values(Native, LiteLlm)] store: StoreKind) {
     let mut scene = Scene::new(store).await;
+    scene.world.grant_removal().await;
     let [left, gone, taken] = assigned(&scene.world, ["Left", "Gone", "Taken"]);
     let alice = person(&scene.world, "Alice Arden", &[left, gone, taken]);
     scene.world.sign_in(&scene.service, alice).await;
@@ -146,11 +147,13 @@ async fn explain_covers_left_groups_and_removed_memberships(#[values(Native, Lit
 
     let report = scene.explain(&alice, "left").await;
     assert_eq!(of_id(&report, "groups", &left), [&Value::Null; 0], "Entra does not report it: {report:#}");
-    assert_eq!(whys(&report, &left), ["group_left", "group_left"], "{report:#}");
+    assert_eq!(whys(&report, &left), [""; 0], "{report:#}");
     assert_eq!(whys(&report, &gone), ["group_not_assigned", "group_not_assigned"], "{report:#}");
     assert_eq!(group(&report, gone)["verdict"]["in_team"], true, "{report:#}");
     assert_eq!(group(&report, taken)["verdict"]["situation"], "not_in_team", "{report:#}");
-    assert_eq!(report["answer"]["findings"][0]["case"], "in_it", "it stays: {report:#}");
+    let finding = &report["answer"]["findings"][0];
+    assert_eq!(finding["case"], "not_among_groups", "{report:#}");
+    assert!(finding["what"].as_str().unwrap().contains("Removed from the team"), "when and why: {report:#}");
     says(&scene.page(&alice, "taken").await, &["Not in it: Its team exists, but the user is not in it"]);
 
     scene.world.sign_in(&scene.service, alice).await;

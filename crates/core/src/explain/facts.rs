@@ -26,6 +26,8 @@ pub struct Facts {
     pub organizations: Vec<OrganizationFacts>,
     pub team_members: Vec<MemberFacts>,
     pub organization_members: Vec<MemberFacts>,
+    /// The last removal from each team and organization that the user was not added to since.
+    pub removals: Vec<RemovalFacts>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -171,6 +173,16 @@ impl MemberFacts {
     pub fn partial(&self) -> Option<Places> {
         self.places.filter(|places| !places.all())
     }
+}
+
+/// A removal of the user, from the audit events.
+#[derive(Clone, Debug, Deserialize)]
+pub struct RemovalFacts {
+    pub kind: Kind,
+    pub id: String,
+    pub name: Option<String>,
+    pub at: DateTime<Utc>,
+    pub cause: Option<String>,
 }
 
 /// The places of a membership in a LiteLLM database. It counts if all three have it.

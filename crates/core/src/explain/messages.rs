@@ -2,9 +2,10 @@
 
 use chrono::{DateTime, Utc};
 
-use super::facts::{Kind, ListFacts, ListState, Places};
+use super::facts::{Kind, ListFacts, ListState, Places, RemovalFacts};
 use super::report::{MembershipWhy, Message, OrganizationVerdict, RoleWhy, SignIn, Standalone, Verdict};
 use crate::domain::StoreKind;
+use crate::policy::MembershipSync;
 use crate::sync_run::Denial;
 
 /// How to assign a group.
@@ -13,7 +14,7 @@ pub(super) const ASSIGN: &str =
 const NEXT: &str = "Sign in again.";
 /// When memberships change.
 const AT_SIGN_IN: &str = "Groups are read and memberships written only at sign-in.";
-const ADDS_ONLY: &str = "Entraway adds memberships but does not remove them.";
+const ADDS_ONLY: &str = "sync.memberships is additive: memberships are added but not removed.";
 const LOOK: &str =
     "Remove the cause in the database (a trigger, a constraint), then sign in again. Each sign-in retries.";
 
@@ -55,6 +56,24 @@ impl Message {
     pub(super) fn after(self, text: &str) -> Self {
         Self { what: format!("{text}{}", self.what), ..self }
     }
+}
+
+/// When and why the user was removed.
+pub(super) fn removal_message(removal: &RemovalFacts) -> Message {
+    let kind = match removal.kind {
+        Kind::Organization => "organization",
+        Kind::Team => "team",
+    };
+    let why = match removal.cause.as_deref() {
+        Some("left_group") => "the user was no longer in the group that gave the membership",
+        Some("last_team_left") => "the user was no longer in any of its teams",
+        _ => "the sync removed the membership",
+    };
+    message(
+        format!("Removed from the {kind} at the sign-in of {}: {why}.", at(removal.at)),
+        "A membership that the sync added ends when the user leaves its group.",
+        Some("Add the user to the group in Entra. Then sign in again."),
+    )
 }
 
 pub(super) fn in_other_organization(name: &str) -> Message {
@@ -193,7 +212,7 @@ impl Standalone {
 }
 
 impl MembershipWhy {
-    pub(super) fn message(&self, kind: Kind, store: StoreKind) -> Message {
+    pub(super) fn message(&self, kind: Kind, store: StoreKind, memberships: MembershipSync) -> Message {
         let added = "Added by Entraway at a sign-in";
         let remove = Some(match (kind, store) {
             (Kind::Team, StoreKind::LiteLlm) => "In LiteLLM, remove the user from the team.",
@@ -210,11 +229,22 @@ impl MembershipWhy {
                 None,
             ),
             Self::GroupLeft => {
-                message(format!("{added}, for a group that the user is no longer in. It stays."), ADDS_ONLY, remove)
+                let what = format!("{added}, for a group that the user is no longer in. It stays.");
+                match memberships {
+                    MembershipSync::Additive => message(what, ADDS_ONLY, remove),
+                    MembershipSync::Follow => message(
+                        what,
+                        "A sign-in removes such a membership, unless it has to be kept, as that of the last administrator.",
+                        Some("The sync record of the last sign-in shows why it was kept."),
+                    ),
+                }
             }
             Self::GroupNotAssigned => message(
                 format!("{added}, for a group that is no longer assigned to the app. It stays."),
-                ADDS_ONLY,
+                match memberships {
+                    MembershipSync::Additive => ADDS_ONLY,
+                    MembershipSync::Follow => "A sign-in removes memberships of groups that are assigned to the app.",
+                },
                 remove,
             ),
             Self::GroupUnknown => message(

@@ -18,6 +18,8 @@ pub struct Explanation {
     pub groups: Vec<GroupReport>,
     /// All stored memberships, by name.
     pub memberships: Vec<MembershipReport>,
+    /// Teams and organizations that the user was removed from and is not in now, newest first.
+    pub removals: Vec<RemovalReport>,
 }
 
 /// Texts about a situation.
@@ -203,6 +205,17 @@ pub struct MembershipReport {
     pub organization: Option<String>,
     pub source: Source,
     pub why: MembershipWhy,
+    #[serde(flatten)]
+    pub message: Message,
+}
+
+/// Report about a membership that the sync removed.
+#[derive(Clone, Debug, Serialize)]
+pub struct RemovalReport {
+    pub kind: Kind,
+    pub id: String,
+    pub name: Option<String>,
+    pub at: DateTime<Utc>,
     #[serde(flatten)]
     pub message: Message,
 }

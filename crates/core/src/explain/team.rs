@@ -75,7 +75,8 @@ pub fn explain_team(
     let known = teams.unwrap_or_default().iter().map(|team| (&*team.id, team.name.as_ref()));
     let mut findings: Vec<TeamFinding> = Vec::new();
     // A renamed group is found by its new name and by its team's old one.
-    for (id, name) in groups.chain(memberships).chain(known) {
+    let removals = explanation.removals.iter().map(|one| (&*one.id, one.name.as_ref()));
+    for (id, name) in groups.chain(memberships).chain(known).chain(removals) {
         let found = findings.iter().any(|finding| finding.id.as_deref() == Some(id));
         if !found && (is_wanted(id) || name.is_some_and(|name| is_wanted(name))) {
             let (case, message) = case_of(explanation, id, nested_groups);
@@ -105,6 +106,11 @@ fn case_of(explanation: &Explanation, id: &str, nested_groups: bool) -> (Case, M
         (Some(partial), None) => (Case::Blocked, partial.message.clone()),
         (None, None) => {
             let (case, message) = not_among_groups(explanation, "Its group", nested_groups);
+            let removal = explanation.removals.iter().find(|one| one.kind == Kind::Team && one.id == id);
+            let message = match removal {
+                Some(removal) => message.after(&format!("{} ", removal.message.what)),
+                None => message,
+            };
             let in_organization = membership(Kind::Organization).is_some();
             (case, if in_organization { message.after("The user is only in the organization. ") } else { message })
         }
