@@ -1,0 +1,18 @@
+-- The rights that Entraway needs in a LiteLLM proxy's database to remove memberships, and to block the keys that a user has
+-- in a team that the user was removed from. Without them, memberships are only added. Run it after litellm-grants.sql, in
+-- the same database and as the same user:
+--
+--   psql -v ON_ERROR_STOP=1 "$DATABASE_URL" -f docs/litellm-grants-removal.sql
+--
+-- Entraway reads only the hash, the user and the team of a key, whether it is blocked, and its metadata. It cannot create or
+-- delete keys, users, teams or organizations. With `litellm.keys_on_removal: keep` the last statement is not necessary.
+
+begin;
+
+grant delete on public."LiteLLM_TeamMembership", public."LiteLLM_OrganizationMembership" to entraway;
+
+grant select (token, user_id, team_id, blocked, metadata),
+      update (blocked, metadata, updated_at)
+   on public."LiteLLM_VerificationToken" to entraway;
+
+commit;
