@@ -26,4 +26,4 @@ pub(crate) use phishing_site::PhishingSite;
 pub(crate) use rows::{Rows, models_of_team};
 pub(crate) use secrets::{Secrets, no_address_is_in};
 pub(crate) use store_snapshot::RowCounts;
-pub(crate) use world::{Service, World, as_entraway, cluster, furnish, litellm_database, tenants};
+pub(crate) use world::{REMOVAL_GRANTS, Service, World, as_entraway, cluster, furnish, litellm_database, tenants};

@@ -6,6 +6,7 @@ mod fixture;
 mod members;
 mod models;
 mod proxy;
+mod removal;
 mod roles;
 
 use fixture::{Scene, key_of, scene};

@@ -31,7 +31,7 @@ const LITELLM_TEMPLATE: &str = "litellm_template";
 /// privileges.
 const GRANTS: &str = include_str!("../../../docs/litellm-grants.sql");
 /// The optional grants for removing memberships.
-const REMOVAL_GRANTS: &str = include_str!("../../../docs/litellm-grants-removal.sql");
+pub(crate) const REMOVAL_GRANTS: &str = include_str!("../../../docs/litellm-grants-removal.sql");
 
 /// One cluster for the whole run. It is never dropped: its watchdog removes it when this process ends.
 static CLUSTER: OnceCell<PrivateCluster> = OnceCell::const_new();

@@ -133,6 +133,28 @@ async fn deadlock_over_team_and_user_is_retried() {
     assert_eq!(sums, (1.0, 1.0), "spend written by the other transaction");
 }
 
+/// The proxy adds another member while the sign-in removes one: neither change is lost.
+#[tokio::test]
+async fn removal_waits_for_a_member_added_by_the_proxy() {
+    let scene = scene(true).await;
+    scene.world.grant_removal().await;
+    scene.world.sign_in(&scene.service, scene.alice).await;
+    let carol = person(&scene.world, "Carol Cole", &[]);
+    scene.world.sign_in(&scene.service, carol).await;
+    let (team, carol) = (scene.group.to_string(), carol.to_string());
+    scene.world.simulator.edit(|directory| directory.take_out(scene.alice, scene.group));
+    let tx = scene.holding(&[(LOCK_TEAM, &[&team])]).await;
+    let roster = r#"update "LiteLLM_TeamTable" set members_with_roles = members_with_roles
+                        || jsonb_build_array(jsonb_build_object('user_id', $2::text, 'role', 'user')) where team_id = $1"#;
+    let list = r#"update "LiteLLM_UserTable" set teams = array_append(teams, $1) where user_id = $2"#;
+    let membership = r#"insert into "LiteLLM_TeamMembership" (team_id, user_id) values ($1, $2)"#;
+    let member: &[&str] = &[&team, &carol];
+    scene.sign_in_meanwhile(tx, &[(roster, member), (list, member), (membership, member)]).await;
+    let rows = scene.world.rows().await;
+    let members: Vec<&String> = rows.team_members.keys().collect();
+    assert_eq!(members, [&format!("{carol}/{team}")]);
+}
+
 /// `/team/new` inserts the row before it takes the team's lock; the sign-in does the opposite.
 #[tokio::test]
 async fn deadlock_over_team_created_by_both_is_retried() {

@@ -105,6 +105,25 @@ async fn workers_are_notified_of_exactly_the_written_rows() {
     assert_eq!(told(&mut worker, 1).await, BTreeSet::from([scene.alice.to_string()]), "only the user's row");
 }
 
+/// Also of the blocked key: workers cache it under its hash.
+#[tokio::test]
+async fn workers_are_notified_of_removed_members_and_keys() {
+    let server = Redis::start(&[]);
+    let scene = scene().await;
+    scene.world.grant_removal().await;
+    let service = scene.service(server.url("")).await;
+    scene.world.sign_in(&service, scene.alice).await;
+    let key = r#"insert into public."LiteLLM_VerificationToken" (token, user_id, team_id) values ('hash', $1, $2)"#;
+    let values = [scene.alice.to_string(), scene.groups[0].to_string()];
+    sqlx::query(key).bind(&values[0]).bind(&values[1]).execute(&scene.world.pool).await.unwrap();
+    scene.world.simulator.edit(|directory| directory.take_out(scene.alice, scene.groups[0]));
+    let mut worker = listener(&server).await;
+    scene.world.sign_in(&service, scene.alice).await;
+    let mut expected = scene.keys(scene.groups[0], "Research");
+    expected.insert("hash".to_owned());
+    assert_eq!(told(&mut worker, 8).await, expected);
+}
+
 #[tokio::test]
 async fn workers_are_notified_of_changed_team_models() {
     let server = Redis::start(&[]);

@@ -12,8 +12,8 @@ use serde_json::Value;
 use sqlx::{Connection as _, PgConnection};
 use tokio::sync::OnceCell;
 
-use crate::support::litellm_database;
 use crate::support::redis::free_port;
+use crate::support::{REMOVAL_GRANTS, litellm_database};
 
 const WATCHDOG: &str = include_str!("watchdog.sh");
 const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/litellm-proxy/config.yaml");
@@ -84,6 +84,7 @@ impl Proxy {
         let database = litellm_database(DATABASE).await;
         let mut connection = PgConnection::connect(&database).await.unwrap();
         sqlx::raw_sql(SCHEMA_DELTA).execute(&mut connection).await.unwrap();
+        sqlx::raw_sql(REMOVAL_GRANTS).execute(&mut connection).await.unwrap();
         connection.close().await.unwrap();
 
         let (port, redis_port) = (free_port(), free_port());

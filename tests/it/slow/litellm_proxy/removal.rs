@@ -1,0 +1,74 @@
+//! What a real proxy makes of a removed member.
+
+use std::time::Duration;
+
+use entra_simulator::{GroupId, ObjectId};
+use serde_json::{Value, json};
+
+use super::fixture::SETTINGS;
+use super::{Scene, key_of, scene};
+use crate::litellm::support::{places, team};
+use crate::support::scene::{assigned, person};
+
+/// Far less than the 60 s for which a proxy may use a key from memory without a message.
+const AT_ONCE: Duration = Duration::from_secs(20);
+
+/// Waits until a call with the key has this status.
+async fn until_status(scene: &Scene, key: &str, status: u16) {
+    let seen = async {
+        while scene.proxy.ask(key, "gpt-4").await.status != status {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(AT_ONCE, seen).await.unwrap_or_else(|_| panic!("not {status} within {AT_ONCE:?}"));
+}
+
+/// Two members of a group, each with a key of its team that the proxy has in memory.
+async fn members(scene: &Scene, name: &str) -> (GroupId, [ObjectId; 2], [String; 2]) {
+    let [group] = assigned(&scene.world, [name]);
+    let [leaves, stays] = ["Leaves", "Stays"].map(|who| person(&scene.world, &format!("{name} {who}"), &[group]));
+    scene.sign_in(leaves).await;
+    scene.sign_in(stays).await;
+    let keys = [scene.key(leaves, group).await, scene.key(stays, group).await];
+    for key in &keys {
+        until_status(scene, key, 200).await;
+    }
+    (group, [leaves, stays], keys)
+}
+
+#[tokio::test]
+async fn proxy_refuses_key_of_removed_member_until_return() {
+    let Some(scene) = scene(SETTINGS).await else { return };
+    let (group, [leaves, _], [key, other_key]) = members(&scene, "Keys").await;
+    let team_key = key_of(&scene.proxy.admin("/key/generate", json!({ "team_id": group })).await);
+    until_status(&scene, &team_key, 200).await;
+    scene.world.simulator.edit(|directory| directory.take_out(leaves, group));
+
+    scene.sign_in(leaves).await;
+    until_status(&scene, &key, 401).await;
+    for key in [&other_key, &team_key] {
+        assert_eq!(scene.proxy.ask(key, "gpt-4").await.status, 200, "keys of other members and of the team");
+    }
+
+    scene.world.simulator.edit(|directory| directory.put(leaves, group));
+    scene.sign_in(leaves).await;
+    until_status(&scene, &key, 200).await;
+}
+
+/// The rows are those that the proxy itself leaves when an administrator removes a member, apart from the keys.
+#[tokio::test]
+async fn removed_member_equals_that_of_member_delete() {
+    let Some(scene) = scene(SETTINGS).await else { return };
+    let (group, [leaves, stays], _) = members(&scene, "Rows").await;
+    scene.world.simulator.edit(|directory| directory.take_out(leaves, group));
+    scene.sign_in(leaves).await;
+    assert_eq!(places(&scene.world, &leaves, &group).await, [0, 0, 0]);
+    let roster = team(&scene.world, &group).await["members_with_roles"].clone();
+    assert_eq!(roster.as_array().unwrap().len(), 1, "{roster}");
+
+    scene.proxy.admin("/team/member_delete", json!({ "team_id": group, "user_id": stays })).await;
+    assert_eq!(places(&scene.world, &stays, &group).await, [0, 0, 0]);
+    assert_eq!(team(&scene.world, &group).await["members_with_roles"], Value::Array(vec![]));
+    let info = scene.proxy.get(&format!("/user/info?user_id={leaves}")).await;
+    assert_eq!(info.body["teams"], json!([]), "{}", info.body);
+}
