@@ -119,24 +119,6 @@ async fn outage_is_logged_once_with_its_reason() {
     tells_no_secret_and_no_time_out(&ended);
 }
 
-#[tokio::test]
-async fn exhausted_pool_error_names_max_connections() {
-    let world = World::new().await;
-    let store = Db::new(Native, &world.database.clone().into(), 1).unwrap();
-    store.ready().await.unwrap();
-    let mut lock = world.pool.begin().await.unwrap();
-    sqlx::raw_sql("lock table entraway.sessions in access exclusive mode").execute(&mut *lock).await.unwrap();
-    // The first holds the only connection and waits for the lock; the second waits for the connection.
-    let (_, second) = tokio::join!(store.delete_expired(Clock::system().now(), TimeDelta::hours(1)), async {
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-        let second = store.version().await;
-        lock.rollback().await.unwrap();
-        second
-    });
-    assert!(matches!(second, Err(DbError::Connect(ConnectError::PoolExhausted { max_connections: 1 }))), "{second:?}");
-    assert!(second.unwrap_err().help().unwrap().contains("database.max_connections"));
-}
-
 /// Tests that wait for timeouts.
 mod slow {
     use super::*;
@@ -178,5 +160,26 @@ mod slow {
                 tells_no_secret_and_no_time_out(&ended);
             }
         }
+    }
+
+    #[tokio::test]
+    async fn exhausted_pool_error_names_max_connections() {
+        let world = World::new().await;
+        let store = Db::new(Native, &world.database.clone().into(), 1).unwrap();
+        store.ready().await.unwrap();
+        let mut lock = world.pool.begin().await.unwrap();
+        sqlx::raw_sql("lock table entraway.sessions in access exclusive mode").execute(&mut *lock).await.unwrap();
+        // The first holds the only connection and waits for the lock; the second waits for the connection.
+        let (_, second) = tokio::join!(store.delete_expired(Clock::system().now(), TimeDelta::hours(1)), async {
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            let second = store.version().await;
+            lock.rollback().await.unwrap();
+            second
+        });
+        assert!(
+            matches!(second, Err(DbError::Connect(ConnectError::PoolExhausted { max_connections: 1 }))),
+            "{second:?}"
+        );
+        assert!(second.unwrap_err().help().unwrap().contains("database.max_connections"));
     }
 }

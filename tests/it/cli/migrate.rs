@@ -98,20 +98,6 @@ async fn of_the_oldest_version(world: &World) -> PgPool {
     pool
 }
 
-#[tokio::test]
-async fn migrate_retries_after_lock_timeout() {
-    let (world, folder, config) = never_served(Native).await;
-    let pool = of_the_oldest_version(&world).await;
-    let mut holder = pool.begin().await.unwrap();
-    sqlx::raw_sql("lock table entraway.sessions in row exclusive mode").execute(&mut *holder).await.unwrap();
-    let mut program = Program::start(&folder, &["migrate", "--config", &config], &environment(&world));
-    program.until("line \"retrying for\"", |program| program.stderr().contains("retrying for").then_some(())).await;
-    holder.rollback().await.unwrap();
-    let ended = program.end_within(Duration::from_secs(40)).await;
-    assert_eq!(ended.code, 0, "{ended:?}");
-    assert!(ended.stderr.contains("lock timeout"), "{ended:?}");
-}
-
 #[rstest]
 #[tokio::test]
 async fn concurrent_migrate_applies_each_migration_once(#[values(Native, LiteLlm)] store: StoreKind) {
@@ -249,5 +235,24 @@ fn migrations_remove_nothing_the_previous_version_uses() {
             migration.version,
             migration.description
         );
+    }
+}
+
+/// Waits for time limits.
+mod slow {
+    use super::*;
+
+    #[tokio::test]
+    async fn migrate_retries_after_lock_timeout() {
+        let (world, folder, config) = never_served(Native).await;
+        let pool = of_the_oldest_version(&world).await;
+        let mut holder = pool.begin().await.unwrap();
+        sqlx::raw_sql("lock table entraway.sessions in row exclusive mode").execute(&mut *holder).await.unwrap();
+        let mut program = Program::start(&folder, &["migrate", "--config", &config], &environment(&world));
+        program.until("line \"retrying for\"", |program| program.stderr().contains("retrying for").then_some(())).await;
+        holder.rollback().await.unwrap();
+        let ended = program.end_within(Duration::from_secs(40)).await;
+        assert_eq!(ended.code, 0, "{ended:?}");
+        assert!(ended.stderr.contains("lock timeout"), "{ended:?}");
     }
 }

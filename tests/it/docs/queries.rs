@@ -56,46 +56,51 @@ pub(in crate::docs) const OWNER: &str = r"
         end loop;
     end $$";
 
-/// Has its own cluster, since all databases of a cluster share the role of the grants.
-#[tokio::test]
-async fn litellm_guide_leads_from_grants_to_removal() {
-    let cluster = PrivateCluster::start(Durability::Fast).await.unwrap();
-    cluster.create_database("litellm", None).await.unwrap();
-    cluster.apply_migrations("litellm", &litellm_migrations()).await.unwrap();
-    let url = cluster.url("litellm");
-    let mut connection = PgConnection::connect(&url).await.unwrap();
-    sqlx::raw_sql(OWNER).execute(&mut connection).await.unwrap();
-    connection.close().await.unwrap();
+/// Starts a cluster and applies all migrations of LiteLLM.
+mod slow {
+    use super::*;
 
-    let command = document("docs/how-to/use-with-litellm.md")
-        .blocks()
-        .into_iter()
-        .find(|block| block.text.contains("psql"))
-        .expect("the command that runs the grants");
-    let done = Command::new("sh")
-        .args(["-c", &command.text])
-        .current_dir(root())
-        .env("DATABASE_URL", url.replacen("postgres://postgres@", "postgres://owner@", 1))
-        .output()
+    /// Has its own cluster, since all databases of a cluster share the role of the grants.
+    #[tokio::test]
+    async fn litellm_guide_leads_from_grants_to_removal() {
+        let cluster = PrivateCluster::start(Durability::Fast).await.unwrap();
+        cluster.create_database("litellm", None).await.unwrap();
+        cluster.apply_migrations("litellm", &litellm_migrations()).await.unwrap();
+        let url = cluster.url("litellm");
+        let mut connection = PgConnection::connect(&url).await.unwrap();
+        sqlx::raw_sql(OWNER).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+
+        let command = document("docs/how-to/use-with-litellm.md")
+            .blocks()
+            .into_iter()
+            .find(|block| block.text.contains("psql"))
+            .expect("the command that runs the grants");
+        let done = Command::new("sh")
+            .args(["-c", &command.text])
+            .current_dir(root())
+            .env("DATABASE_URL", url.replacen("postgres://postgres@", "postgres://owner@", 1))
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "docs/how-to/use-with-litellm.md:{}: {done:?}", command.line);
+
+        let world = World::on(LiteLlm, as_entraway(&url), &url, "litellm".to_owned()).await;
+        let (alice, _) = world.alice();
+        let service = world.service().await;
+        world.sign_in(&service, alice).await;
+        // The owner can remove Entraway, even while it is connected.
+        let pool = PgPool::connect(&url.replacen("postgres://postgres@", "postgres://owner@", 1)).await.unwrap();
+        run(&pool, "docs/reference/litellm.md", |_| true).await;
+        run(&pool, "docs/how-to/use-with-litellm.md", |_| true).await;
+
+        let (left, people): (i64, i64) = sqlx::query_as(
+            r#"select (select count(*) from pg_roles where rolname = 'entraway')
+                      + (select count(*) from pg_namespace where nspname = 'entraway'),
+                      (select count(*) from public."LiteLLM_UserTable" where 'entraway' <> all(teams) and teams <> '{}')"#,
+        )
+        .fetch_one(&world.pool)
+        .await
         .unwrap();
-    assert!(done.status.success(), "docs/how-to/use-with-litellm.md:{}: {done:?}", command.line);
-
-    let world = World::on(LiteLlm, as_entraway(&url), &url, "litellm".to_owned()).await;
-    let (alice, _) = world.alice();
-    let service = world.service().await;
-    world.sign_in(&service, alice).await;
-    // The owner can remove Entraway, even while it is connected.
-    let pool = PgPool::connect(&url.replacen("postgres://postgres@", "postgres://owner@", 1)).await.unwrap();
-    run(&pool, "docs/reference/litellm.md", |_| true).await;
-    run(&pool, "docs/how-to/use-with-litellm.md", |_| true).await;
-
-    let (left, people): (i64, i64) = sqlx::query_as(
-        r#"select (select count(*) from pg_roles where rolname = 'entraway')
-                  + (select count(*) from pg_namespace where nspname = 'entraway'),
-                  (select count(*) from public."LiteLLM_UserTable" where 'entraway' <> all(teams) and teams <> '{}')"#,
-    )
-    .fetch_one(&world.pool)
-    .await
-    .unwrap();
-    assert_eq!((left, people), (0, 1), "no schema of Entraway is left; Alice is still in her team");
+        assert_eq!((left, people), (0, 1), "no schema of Entraway is left; Alice is still in her team");
+    }
 }

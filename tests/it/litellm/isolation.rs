@@ -46,40 +46,6 @@ async fn all_versions(world: &World, without: &[&str]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn proxy_schema_is_unchanged_by_migrations_and_signins() {
-    let world = world().await;
-    define(&world, "drop schema entraway cascade; create schema entraway authorization entraway").await;
-    let [one, two] = assigned(&world, ["One", "Two"]);
-    let (alice, bob) = (person(&world, "Alice Arden", &[one]), person(&world, "Bob Birch", &[one, two]));
-    let before = catalog(&world).await;
-    let others = all_versions(&world, &WRITTEN).await;
-    let differences = async |when: &str| {
-        let after = catalog(&world).await;
-        let (was, is) = (before.as_object().unwrap(), after.as_object().unwrap());
-        let changed: Vec<&String> = was.keys().chain(is.keys()).filter(|key| was.get(*key) != is.get(*key)).collect();
-        assert!(changed.is_empty(), "{when}, these have changed: {changed:#?}");
-    };
-
-    let rows = all_versions(&world, &[]).await;
-    let service = with_team_params(&world, true, "max_budget: 5, team_member_budget: 1").await;
-    differences("after the start").await;
-    assert_eq!(all_versions(&world, &[]).await, rows, "startup writes no row of the proxy's");
-
-    for roles in [&[][..], &["org_admin"], &["internal_user"]] {
-        give_roles(&world, alice, roles);
-        world.sign_in(&service, alice).await;
-        world.sign_in(&service, bob).await;
-    }
-    differences("after sign-ins").await;
-    assert_eq!(all_versions(&world, &WRITTEN).await, others, "a sign-in writes to only six of the proxy's tables");
-    assert_eq!(
-        query(&world, "select jsonb_agg(nspname order by nspname) from pg_namespace where nspname !~ '^pg_'", &[])
-            .await,
-        json!(["entraway", "information_schema", "public"])
-    );
-}
-
-#[tokio::test]
 async fn startup_pages_and_expiry_job_change_no_proxy_row() {
     let world = world().await;
     let [group] = assigned(&world, ["Evals"]);
@@ -112,4 +78,44 @@ async fn denied_signin_changes_no_proxy_row() {
     let before = all_versions(&world, &[]).await;
     assert_eq!(world.try_sign_in(&service, alice).await.status, 403);
     assert_eq!(all_versions(&world, &[]).await, before);
+}
+
+/// Applies all migrations of LiteLLM.
+mod slow {
+    use super::*;
+
+    #[tokio::test]
+    async fn proxy_schema_is_unchanged_by_migrations_and_signins() {
+        let world = world().await;
+        define(&world, "drop schema entraway cascade; create schema entraway authorization entraway").await;
+        let [one, two] = assigned(&world, ["One", "Two"]);
+        let (alice, bob) = (person(&world, "Alice Arden", &[one]), person(&world, "Bob Birch", &[one, two]));
+        let before = catalog(&world).await;
+        let others = all_versions(&world, &WRITTEN).await;
+        let differences = async |when: &str| {
+            let after = catalog(&world).await;
+            let (was, is) = (before.as_object().unwrap(), after.as_object().unwrap());
+            let changed: Vec<&String> =
+                was.keys().chain(is.keys()).filter(|key| was.get(*key) != is.get(*key)).collect();
+            assert!(changed.is_empty(), "{when}, these have changed: {changed:#?}");
+        };
+
+        let rows = all_versions(&world, &[]).await;
+        let service = with_team_params(&world, true, "max_budget: 5, team_member_budget: 1").await;
+        differences("after the start").await;
+        assert_eq!(all_versions(&world, &[]).await, rows, "startup writes no row of the proxy's");
+
+        for roles in [&[][..], &["org_admin"], &["internal_user"]] {
+            give_roles(&world, alice, roles);
+            world.sign_in(&service, alice).await;
+            world.sign_in(&service, bob).await;
+        }
+        differences("after sign-ins").await;
+        assert_eq!(all_versions(&world, &WRITTEN).await, others, "a sign-in writes to only six of the proxy's tables");
+        assert_eq!(
+            query(&world, "select jsonb_agg(nspname order by nspname) from pg_namespace where nspname !~ '^pg_'", &[])
+                .await,
+            json!(["entraway", "information_schema", "public"])
+        );
+    }
 }

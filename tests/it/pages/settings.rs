@@ -260,32 +260,6 @@ async fn settings_page_shows_graph_error_with_remedy() {
 }
 
 #[tokio::test]
-async fn settings_page_shows_checks_that_time_out() {
-    let world = World::new().await;
-    let _groups = assigned(&world, ["Research"]);
-    let service = world.service().await;
-    let mut browser = administrator(&world, &service).await;
-    let hang = Fault::Hang(Duration::from_mins(1));
-    for (endpoint, what, before) in [
-        (Endpoint::Discovery, "Entra", None),
-        (Endpoint::Token, "client credentials", Some("Entra")),
-        (Endpoint::AssignedTo, "assigned groups", Some("client credentials")),
-    ] {
-        world.simulator.fault(FaultRule::on(endpoint, hang.clone()));
-        world.clock.advance(TimeDelta::seconds(16));
-        let page = load(&mut browser, &service).await;
-        assert_found(&page, "warning", what, &["no answer within 4 seconds", "Try again later"]);
-        let said = text(&page.body);
-        assert!(said.contains("No checks failed. ") && !said.contains("users can sign in."), "{said}");
-        assert_found(&page, "ok", "tables", &["the schema entraway exists"]);
-        if let Some(before) = before {
-            assert_found(&page, "ok", before, &[]);
-        }
-        world.simulator.clear_faults();
-    }
-}
-
-#[tokio::test]
 async fn hanging_settings_check_does_not_block_login() {
     let world = World::new().await;
     let service = world.service().await;
@@ -332,4 +306,35 @@ async fn settings_checks_are_shared_for_fifteen_seconds() {
     world.clock.advance(TimeDelta::seconds(13));
     load(&mut browser, &service).await;
     assert_eq!(asked(), before + 2, "sixteen seconds later");
+}
+
+/// Waits for time limits.
+mod slow {
+    use super::*;
+
+    #[tokio::test]
+    async fn settings_page_shows_checks_that_time_out() {
+        let world = World::new().await;
+        let _groups = assigned(&world, ["Research"]);
+        let service = world.service().await;
+        let mut browser = administrator(&world, &service).await;
+        let hang = Fault::Hang(Duration::from_mins(1));
+        for (endpoint, what, before) in [
+            (Endpoint::Discovery, "Entra", None),
+            (Endpoint::Token, "client credentials", Some("Entra")),
+            (Endpoint::AssignedTo, "assigned groups", Some("client credentials")),
+        ] {
+            world.simulator.fault(FaultRule::on(endpoint, hang.clone()));
+            world.clock.advance(TimeDelta::seconds(16));
+            let page = load(&mut browser, &service).await;
+            assert_found(&page, "warning", what, &["no answer within 4 seconds", "Try again later"]);
+            let said = text(&page.body);
+            assert!(said.contains("No checks failed. ") && !said.contains("users can sign in."), "{said}");
+            assert_found(&page, "ok", "tables", &["the schema entraway exists"]);
+            if let Some(before) = before {
+                assert_found(&page, "ok", before, &[]);
+            }
+            world.simulator.clear_faults();
+        }
+    }
 }

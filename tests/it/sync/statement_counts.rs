@@ -169,23 +169,6 @@ async fn costs(store: StoreKind, groups: usize) -> [Cost; 3] {
 
 #[rstest]
 #[tokio::test]
-async fn statement_count_is_independent_of_group_count(#[values(Native, LiteLlm)] store: StoreKind) {
-    let few = costs(store, 1).await;
-    let [first, newcomer, again] = &few;
-    // Read, begin, lock, read again, organizations, teams, the user's rows, audit events, commit; with LiteLLM's tables also the
-    // proxy's team locks and the lock of the user's row.
-    first.assert_one_transaction(first_at_most(store));
-    // The same without organizations and teams.
-    newcomer.assert_one_transaction(first_at_most(store) - 2);
-    again.assert_writes_nothing();
-
-    for groups in [50, 1_000] {
-        assert_eq!(costs(store, groups).await, few, "with {groups} groups");
-    }
-}
-
-#[rstest]
-#[tokio::test]
 async fn rejected_rows_cost_no_extra_statements(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     let groups = many_assigned(&world, 40);
@@ -233,4 +216,26 @@ async fn opening_session_reads_only_sessions_of_that_user() {
     })
     .await;
     assert!(looked_at < 300, "seven sign-ins read {looked_at} sessions: see entraway.end_other_sessions");
+}
+
+/// Hundreds of groups.
+mod slow {
+    use super::*;
+
+    #[rstest]
+    #[tokio::test]
+    async fn statement_count_is_independent_of_group_count(#[values(Native, LiteLlm)] store: StoreKind) {
+        let few = costs(store, 1).await;
+        let [first, newcomer, again] = &few;
+        // Read, begin, lock, read again, organizations, teams, the user's rows, audit events, commit; with LiteLLM's tables also the
+        // proxy's team locks and the lock of the user's row.
+        first.assert_one_transaction(first_at_most(store));
+        // The same without organizations and teams.
+        newcomer.assert_one_transaction(first_at_most(store) - 2);
+        again.assert_writes_nothing();
+
+        for groups in [50, 1_000] {
+            assert_eq!(costs(store, groups).await, few, "with {groups} groups");
+        }
+    }
 }

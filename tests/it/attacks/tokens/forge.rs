@@ -1,5 +1,7 @@
 //! A signing key of the test, for tokens that the simulator cannot produce because it writes valid JSON.
 
+use std::sync::LazyLock;
+
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
@@ -10,11 +12,13 @@ use serde_json::{Map, Value, json};
 
 pub(super) const KID: &str = "a-key-of-the-tests-own-00000";
 
-pub(super) struct Forge(KeyPair);
+/// The tests share one key, because generating an RSA key takes longer than most tests.
+pub(super) struct Forge(&'static KeyPair);
 
 impl Forge {
     pub(super) fn new() -> Self {
-        Self(KeyPair::generate(KeySize::Rsa2048).unwrap())
+        static KEY: LazyLock<KeyPair> = LazyLock::new(|| KeyPair::generate(KeySize::Rsa2048).unwrap());
+        Self(&KEY)
     }
 
     /// The public key as an entry of a JWKS.
