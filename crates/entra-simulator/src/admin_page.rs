@@ -150,7 +150,7 @@ fn group_row(directory: &Directory, group: &Group) -> GroupRow {
     let holds = |outer: &&Group| outer.members.contains(&Member::Group(group.id));
     let inside = group.members.iter().filter_map(|member| match member {
         Member::Group(id) => directory.find_group(*id).map(|group| group.name.clone()),
-        Member::User(_) => None,
+        _ => None,
     });
     GroupRow {
         id: group.id.to_string(),
@@ -173,7 +173,7 @@ fn group_row(directory: &Directory, group: &Group) -> GroupRow {
 fn people_of(directory: &Directory, members: &[Member]) -> Vec<String> {
     let name = |member: &Member| match member {
         Member::User(id) => directory.find_person(&id.to_string()).map(|person| person.name.clone()),
-        Member::Group(_) => None,
+        _ => None,
     };
     members.iter().filter_map(name).collect()
 }
