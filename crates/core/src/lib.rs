@@ -9,6 +9,8 @@ pub mod policy;
 
 pub mod plan;
 
+pub mod entra_facts;
+
 pub mod sync_run;
 
 pub mod explain;
