@@ -61,10 +61,10 @@ impl<K> Queue<K> {
         (enough && self.paused_until <= now).then(|| self.ready.drain(..size).collect())
     }
 
-    /// When a request that cannot be sent now can be.
+    /// When a request that may not be sent now may be. `None` if the queue waits only for batches in flight.
     fn wake(&self, now: Instant) -> Option<Instant> {
-        let paused = Some(self.paused_until).filter(|at| *at > now && !self.ready.is_empty());
-        self.waiting.iter().map(|(at, _)| *at).chain(paused).min()
+        let paused = Some(self.paused_until).filter(|_| !self.ready.is_empty());
+        self.waiting.iter().map(|(at, _)| *at).chain(paused).filter(|at| *at > now).min()
     }
 
     fn drain(&mut self) -> impl Iterator<Item = Job<K>> {
@@ -188,5 +188,36 @@ fn answer<T: DeserializeOwned>(item: &wire::BatchResponseItem<'_>, request_id: &
     match item.status {
         200 => parse(item.body.map_or(&[][..], |body| body.get().as_bytes())),
         status => Err(GraphError::from_status(status, |name| item.header(name), request_id)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn jobs(count: usize) -> impl Iterator<Item = Job<usize>> {
+        (0..count).map(|key| Job { key, url: String::new(), retries: 0 })
+    }
+
+    #[test]
+    fn due_request_waits_for_a_full_batch_without_waking() {
+        let now = Instant::now();
+        let waiting = jobs(1).map(|job| (now, job)).collect();
+        let mut queue = Queue { ready: jobs(18).collect(), waiting, paused_until: now };
+        assert_eq!(queue.wake(now), None, "sleeping until a time that is over would loop");
+        assert!(queue.next_batch(now, false).is_none(), "19 requests wait for the answer of another batch");
+        queue.ready.extend(jobs(2));
+        assert_eq!(queue.next_batch(now, false).map(|batch| batch.len()), Some(BATCH_SIZE));
+        assert_eq!(queue.next_batch(now, true).map(|batch| batch.len()), Some(1), "nothing else is in flight");
+    }
+
+    #[test]
+    fn pause_holds_all_requests_until_it_is_over() {
+        let now = Instant::now();
+        let later = now + Duration::from_secs(2);
+        let mut queue = Queue { ready: jobs(20).collect(), waiting: Vec::new(), paused_until: later };
+        assert!(queue.next_batch(now, true).is_none());
+        assert_eq!(queue.wake(now), Some(later));
+        assert!(queue.next_batch(later, true).is_some());
     }
 }

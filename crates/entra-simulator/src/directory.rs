@@ -42,6 +42,7 @@ pub struct Directory {
 
 /// Permissions that the tenant's administrator consented to.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one permission")]
 pub struct AppPermissions {
     /// Application permission `Application.Read.All`.
     pub application_read: bool,

@@ -44,7 +44,7 @@ impl FaultRule {
 
     /// Limits the fault to paths that contain this text. The path has the query.
     #[must_use]
-    pub fn path(self, part: impl ToString) -> Self {
+    pub fn path(self, part: &impl ToString) -> Self {
         Self { path: Some(part.to_string()), ..self }
     }
 

@@ -50,7 +50,7 @@ async fn hidden_account_state_is_unknown_and_not_disabled() {
     let [limited, other] = users[..] else { unreachable!() };
     let body = json!({ "id": limited, "accountEnabled": null });
     let fault = Fault::Status { status: 200, retry_after: None, body: Some(body) };
-    scene.simulator.fault(FaultRule::on(Endpoint::User, fault).path(limited));
+    scene.simulator.fault(FaultRule::on(Endpoint::User, fault).path(&limited));
     let states = scene.accounts(&users).await;
     assert_unknown(&states, limited, "graph_limited_information");
     assert_eq!(states[&other], AccountState::Enabled);
@@ -71,7 +71,7 @@ async fn account_is_deleted_only_if_both_reads_say_so() {
             let scene = Scene::new().await;
             let (_, users) = scene.group(2);
             scene.simulator.edit(|directory| directory.delete_person(simulated_user(users[0])));
-            scene.simulator.fault(FaultRule::on(endpoint, fault.clone()).path(users[0]));
+            scene.simulator.fault(FaultRule::on(endpoint, fault.clone()).path(&users[0]));
             let states = scene.accounts(&users).await;
             assert_unknown(&states, users[0], code);
             assert_eq!(states[&users[1]], AccountState::Enabled, "{endpoint:?}");

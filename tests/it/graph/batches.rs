@@ -37,7 +37,7 @@ async fn retry_repeats_only_failed_items_after_the_longest_wait() {
     let scene = Scene::new().await;
     let groups: Vec<_> = (0..3).map(|_| scene.group(1)).collect();
     for (index, seconds) in [(0, 1), (1, 2)] {
-        let rule = FaultRule::on(Endpoint::GroupMembers, Fault::throttled(seconds)).path(groups[index].0).times(1);
+        let rule = FaultRule::on(Endpoint::GroupMembers, Fault::throttled(seconds)).path(&groups[index].0).times(1);
         scene.simulator.fault(rule);
     }
     let begin = Instant::now();
@@ -58,8 +58,8 @@ async fn lost_items_and_failed_batches_are_repeated() {
     let (one, first) = scene.group(1);
     let (two, second) = scene.group(1);
     scene.simulator.fault(FaultRule::on(Endpoint::Batch, Fault::status(503)).times(1));
-    scene.simulator.fault(FaultRule::on(Endpoint::GroupMembers, Fault::MissingItem).path(one).times(1));
-    scene.simulator.fault(FaultRule::on(Endpoint::GroupMembers, Fault::status(504)).path(two).times(1));
+    scene.simulator.fault(FaultRule::on(Endpoint::GroupMembers, Fault::MissingItem).path(&one).times(1));
+    scene.simulator.fault(FaultRule::on(Endpoint::GroupMembers, Fault::status(504)).path(&two).times(1));
     let lists = scene.members(&[one, two], false).await;
     assert_complete(&lists, one, &first);
     assert_complete(&lists, two, &second);

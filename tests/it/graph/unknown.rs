@@ -27,7 +27,7 @@ async fn groups() -> (Scene, Groups) {
 async fn assert_unknown_after(fault: Fault, code: &str) {
     for page in [1, 2] {
         let (scene, groups) = groups().await;
-        scene.simulator.fault(FaultRule::on(Endpoint::GroupMembers, fault.clone()).path(groups.failing).page(page));
+        scene.simulator.fault(FaultRule::on(Endpoint::GroupMembers, fault.clone()).path(&groups.failing).page(page));
         let lists = scene.members(&[groups.failing, groups.other], false).await;
         assert_unknown(&lists, groups.failing, code);
         assert_complete(&lists, groups.other, &groups.users_of_other);
@@ -60,7 +60,7 @@ async fn next_link_to_other_scheme_or_version_is_rejected() {
     https = https.to_string().replacen("http:", "https:", 1).parse().unwrap();
     for link in [https.as_str(), beta.as_str()] {
         scene.simulator.clear_faults();
-        scene.simulator.fault(FaultRule::on(Endpoint::GroupMembers, foreign(link)).path(groups.failing));
+        scene.simulator.fault(FaultRule::on(Endpoint::GroupMembers, foreign(link)).path(&groups.failing));
         let lists = scene.members(&[groups.failing, groups.other], false).await;
         assert_unknown(&lists, groups.failing, "graph_foreign_link");
     }
@@ -69,7 +69,7 @@ async fn next_link_to_other_scheme_or_version_is_rejected() {
 #[tokio::test]
 async fn endless_list_is_unknown_and_not_cut() {
     let (scene, groups) = groups().await;
-    let endless = FaultRule::on(Endpoint::GroupMembers, Fault::EmptyPageWithNextLink).path(groups.failing);
+    let endless = FaultRule::on(Endpoint::GroupMembers, Fault::EmptyPageWithNextLink).path(&groups.failing);
     scene.simulator.fault(endless);
     let budget = Duration::from_mins(2);
     let ids = [groups.failing, groups.other].into();
@@ -152,7 +152,7 @@ async fn group_that_cannot_be_read_is_unknown_and_not_gone() {
         (another_group(), "graph_malformed"),
     ] {
         let (scene, groups) = groups().await;
-        scene.simulator.fault(FaultRule::on(Endpoint::Group, fault).path(groups.failing));
+        scene.simulator.fault(FaultRule::on(Endpoint::Group, fault).path(&groups.failing));
         let lists = scene.members(&[groups.failing, groups.other], false).await;
         assert_unknown(&lists, groups.failing, code);
         assert_complete(&lists, groups.other, &groups.users_of_other);
@@ -172,7 +172,7 @@ async fn unread_nested_group_makes_outer_list_unknown() {
     scene.simulator.edit(|directory| directory.nest(simulated(inner), simulated(groups.failing)));
     for (fault, code) in [(Fault::status(403), "graph_forbidden"), (Fault::status(404), "graph_inconsistent")] {
         scene.simulator.clear_faults();
-        scene.simulator.fault(FaultRule::on(Endpoint::Group, fault).path(inner));
+        scene.simulator.fault(FaultRule::on(Endpoint::Group, fault).path(&inner));
         let lists = scene.members(&[groups.failing, groups.other], true).await;
         assert_unknown(&lists, groups.failing, code);
         assert_complete(&lists, groups.other, &groups.users_of_other);

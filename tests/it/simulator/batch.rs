@@ -57,7 +57,7 @@ async fn faults_apply_to_one_item_or_the_whole_batch() {
     let group = one.split('/').nth(2).unwrap();
     let on_one = |fault: Fault| {
         world.simulator.clear_faults();
-        world.simulator.fault(FaultRule::on(Endpoint::GroupMembers, fault).path(group).page(1));
+        world.simulator.fault(FaultRule::on(Endpoint::GroupMembers, fault).path(&group).page(1));
     };
     on_one(Fault::throttled(3));
     let (status, body) = world.batch(&token, &[&one, &two]).await;
