@@ -256,7 +256,7 @@ impl fmt::Debug for EntraSimulator {
 }
 
 fn app(state: Arc<SimulatorState>) -> Router {
-    Router::new()
+    let routes = Router::new()
         .merge(discovery::router())
         .merge(authorize::router())
         .merge(token::router())
@@ -264,6 +264,7 @@ fn app(state: Arc<SimulatorState>) -> Router {
         .merge(graph::router())
         .merge(admin_page::router())
         .layer(middleware::from_fn_with_state(state.clone(), state::observe))
-        .layer(middleware::from_fn(batch::offer_routes))
-        .with_state(state)
+        .with_state(state);
+    // A layer of a router runs after routing. As the fallback of another router, all routes are behind the layer.
+    Router::new().fallback_service(routes).layer(middleware::from_fn(batch::offer_routes))
 }
