@@ -305,6 +305,6 @@ fn is_hidden(group: &wire::GroupObject) -> bool {
 }
 
 /// Rejects an answer about another object than the requested one.
-fn check_id<T: PartialEq>(received: T, requested: T) -> Result<(), GraphError> {
+fn check_id<T: Copy + PartialEq>(received: T, requested: T) -> Result<(), GraphError> {
     if received == requested { Ok(()) } else { Err(GraphError::Malformed) }
 }
