@@ -8,7 +8,7 @@ use entraway::entra_facts::AccountState;
 use entraway::graph::{GraphError, ServicePrincipal};
 use serde_json::json;
 
-use super::{Scene, simulated_user};
+use super::{SHORT, Scene, simulated_user};
 
 #[track_caller]
 fn assert_unknown(states: &BTreeMap<ObjectId, AccountState>, user: ObjectId, code: &str) {
@@ -68,7 +68,7 @@ async fn account_is_deleted_only_if_both_reads_say_so() {
         (Fault::MissingItem, "graph_missing_item"),
     ] {
         for endpoint in [Endpoint::User, Endpoint::DeletedItem] {
-            let scene = Scene::new().await;
+            let scene = Scene::with_budget(SHORT).await;
             let (_, users) = scene.group(2);
             scene.simulator.edit(|directory| directory.delete_person(simulated_user(users[0])));
             scene.simulator.fault(FaultRule::on(endpoint, fault.clone()).path(&users[0]));
@@ -81,7 +81,7 @@ async fn account_is_deleted_only_if_both_reads_say_so() {
 
 #[tokio::test]
 async fn replaced_service_principal_does_not_exist() {
-    let scene = Scene::new().await;
+    let scene = Scene::with_budget(SHORT).await;
     let (id, client) =
         scene.simulator.edit(|directory| (directory.service_principal_id.clone(), directory.client_id.clone()));
     let by_id = ServicePrincipal::ObjectId(id);

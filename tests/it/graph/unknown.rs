@@ -7,7 +7,7 @@ use entraway::domain::{GroupId, ObjectId};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::{Scene, assert_complete, assert_unknown, simulated};
+use super::{SHORT, Scene, assert_complete, assert_unknown, simulated};
 
 /// A group of two pages, and another group.
 struct Groups {
@@ -17,7 +17,7 @@ struct Groups {
 }
 
 async fn groups() -> (Scene, Groups) {
-    let scene = Scene::new().await;
+    let scene = Scene::with_budget(SHORT).await;
     let (failing, _) = scene.group(1_200);
     let (other, users_of_other) = scene.group(2);
     (scene, Groups { failing, other, users_of_other })
