@@ -13,6 +13,7 @@ use entra_simulator::{Directory, EntraSimulator, Options};
 use entraway::domain::{GroupId, ObjectId};
 use entraway::entra_facts::{AccountState, MemberList};
 use entraway::graph::Graph;
+use entraway::util::clock::Clock;
 use entraway::util::http_client::HttpClient;
 use secrecy::SecretString;
 use serde_json::Value;
@@ -40,7 +41,8 @@ impl Scene {
         // Fails if another test has installed it already, which is fine.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let options = Options::new(Directory::new("contoso.example"), Arc::new(chrono::Utc::now));
+        let clock = Clock::system();
+        let options = Options::new(Directory::new("contoso.example"), Arc::new(move || clock.now()));
         let simulator = EntraSimulator::start(listener, options).await.unwrap();
         let graph = Graph::new(HttpClient::without_proxy().unwrap(), simulator.graph_url(), budget);
         let token = app_token(&simulator).await;
@@ -77,7 +79,7 @@ async fn app_token(simulator: &EntraSimulator) -> SecretString {
     let scope = simulator.authority_url().join("/.default").unwrap().to_string();
     let form =
         [("grant_type", "client_credentials"), ("client_id", &id), ("client_secret", &secret), ("scope", &scope)];
-    let response = reqwest::Client::new().post(url).form(&form).send().await.unwrap();
+    let response = reqwest::Client::builder().build().unwrap().post(url).form(&form).send().await.unwrap();
     let body: Value = response.json().await.unwrap();
     body["access_token"].as_str().unwrap().into()
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use entra_simulator::{Endpoint, Fault, FaultRule};
+use entra_simulator::{Directory, Endpoint, Fault, FaultRule};
 use entraway::domain::ObjectId;
 use entraway::entra_facts::AccountState;
 use entraway::graph::{GraphError, ServicePrincipal};
@@ -22,7 +22,7 @@ fn assert_unknown(states: &BTreeMap<ObjectId, AccountState>, user: ObjectId, cod
 async fn account_states_follow_entra() {
     let scene = Scene::new().await;
     let (_, users) = scene.group(5);
-    let [enabled, disabled, soft_deleted, deleted, restored] = users[..] else { unreachable!() };
+    let [enabled, disabled, soft_deleted, deleted, restored]: [ObjectId; 5] = users[..].try_into().unwrap();
     scene.simulator.edit(|directory| {
         directory.set_account_enabled(simulated_user(disabled), false);
         assert!(directory.soft_delete_person(simulated_user(soft_deleted)));
@@ -47,7 +47,7 @@ async fn account_states_follow_entra() {
 async fn hidden_account_state_is_unknown_and_not_disabled() {
     let scene = Scene::new().await;
     let (_, users) = scene.group(2);
-    let [limited, other] = users[..] else { unreachable!() };
+    let [limited, other]: [ObjectId; 2] = users[..].try_into().unwrap();
     let body = json!({ "id": limited, "accountEnabled": null });
     let fault = Fault::Status { status: 200, retry_after: None, body: Some(body) };
     scene.simulator.fault(FaultRule::on(Endpoint::User, fault).path(&limited));
@@ -90,7 +90,7 @@ async fn replaced_service_principal_does_not_exist() {
     assert_eq!((exists(&by_id).await, exists(&by_app).await), (Ok(true), Ok(true)));
     assert_eq!(scene.graph.assigned_groups(&scene.token, &by_id).await, Ok([].into()), "without assignments");
 
-    scene.simulator.edit(|directory| directory.replace_service_principal());
+    scene.simulator.edit(Directory::replace_service_principal);
     assert_eq!((exists(&by_id).await, exists(&by_app).await), (Ok(false), Ok(true)));
     let list = scene.graph.assigned_groups(&scene.token, &by_id).await;
     assert!(matches!(list, Err(GraphError::NotFound { .. })), "unknown, not empty: {list:?}");
