@@ -3,6 +3,7 @@
 mod app;
 mod configuration;
 mod database;
+mod permissions;
 
 use std::time::Duration;
 

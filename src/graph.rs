@@ -1,10 +1,13 @@
-//! Microsoft Graph client: the groups assigned to the enterprise app, and the groups of a user.
+//! Microsoft Graph client: the groups assigned to the enterprise app and the groups of a user; for a reconciliation run,
+//! members of groups and states of accounts.
 //!
 //! A list is read completely or the result is an error, never a partial list. Knows neither Postgres nor axum.
 
+mod batch;
 mod error;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
+mod reconcile;
 mod wire;
 
 use std::collections::BTreeSet;
@@ -13,16 +16,18 @@ use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable as _};
 use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::observability::metrics::{GraphCall, GraphList, Label as _, Metrics};
+use crate::observability::metrics::{GraphCall, GraphRead, Label as _, Metrics};
 use crate::observability::spans::Step;
 use crate::plan::Groups;
-use crate::util::http_client::{HttpClient, Response};
+use crate::util::http_client::HttpClient;
 
 pub use error::GraphError;
+pub use reconcile::RUN_BUDGET;
 
 /// Time limit for reading one list, including all pages and retries.
 pub const TOTAL_BUDGET: Duration = Duration::from_secs(10);
@@ -37,7 +42,29 @@ pub struct Graph {
     http: HttpClient,
     base: Url,
     budget: Duration,
+    priority: Priority,
     metrics: Arc<Metrics>,
+}
+
+/// Throttling priority. If the app exceeds its quota, Graph rejects requests of lower priority first.
+/// Source: <https://learn.microsoft.com/graph/throttling-limits#identity-and-access-service-limits>.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Priority {
+    /// For sign-ins: a user is waiting.
+    High,
+    /// For background jobs.
+    Low,
+}
+
+impl Priority {
+    const HEADER: &str = "x-ms-throttle-priority";
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::High => "high",
+            Self::Low => "low",
+        }
+    }
 }
 
 /// How to address the enterprise app's service principal in Graph.
@@ -49,17 +76,33 @@ pub enum ServicePrincipal {
     AppId(String),
 }
 
+impl ServicePrincipal {
+    /// Path below the version.
+    fn path(&self) -> String {
+        match self {
+            Self::ObjectId(id) => format!("servicePrincipals/{id}"),
+            Self::AppId(id) => format!("servicePrincipals(appId='{id}')"),
+        }
+    }
+}
+
 impl Graph {
     /// `base` includes the version, such as `https://graph.microsoft.com/v1.0`; `budget` limits the time for one list.
     #[must_use]
     pub fn new(http: HttpClient, base: Url, budget: Duration) -> Self {
-        Self { http, base, budget, metrics: Arc::default() }
+        Self { http, base, budget, priority: Priority::High, metrics: Arc::default() }
     }
 
     /// Records its calls in these metrics.
     #[must_use]
     pub fn with_metrics(self, metrics: Arc<Metrics>) -> Self {
         Self { metrics, ..self }
+    }
+
+    /// Sends its requests with low throttling priority, so that Graph throttles them before those of sign-ins.
+    #[must_use]
+    pub fn in_background(self) -> Self {
+        Self { priority: Priority::Low, ..self }
     }
 
     /// The groups of the token's user: direct memberships, or with `nested` also those through other groups. Directory
@@ -69,7 +112,7 @@ impl Graph {
     pub async fn member_of(&self, token: &SecretString, nested: bool) -> Result<Groups, GraphError> {
         let path = if nested { "me/transitiveMemberOf" } else { "me/memberOf" };
         let objects: Vec<wire::DirectoryObject> =
-            self.list(GraphList::MemberOf, path, Some("id,displayName"), token).await?;
+            self.list(GraphRead::MemberOf, Step::MemberOf, path, Some("id,displayName"), token).await?;
         Ok(objects.into_iter().filter_map(wire::DirectoryObject::into_group).collect())
     }
 
@@ -79,26 +122,22 @@ impl Graph {
         token: &SecretString,
         service_principal: &ServicePrincipal,
     ) -> Result<Groups, GraphError> {
-        let path = match service_principal {
-            ServicePrincipal::ObjectId(id) => format!("servicePrincipals/{id}/appRoleAssignedTo"),
-            ServicePrincipal::AppId(id) => format!("servicePrincipals(appId='{id}')/appRoleAssignedTo"),
-        };
-        let assignments: Vec<wire::AppRoleAssignment> = self.list(GraphList::Assigned, &path, None, token).await?;
+        let path = format!("{}/appRoleAssignedTo", service_principal.path());
+        let assignments: Vec<wire::AppRoleAssignment> =
+            self.list(GraphRead::Assigned, Step::AssignedGroups, &path, None, token).await?;
         Ok(assignments.into_iter().filter_map(wire::AppRoleAssignment::into_group).collect())
     }
 
     /// Reads all pages of a list, within the budget.
     async fn list<T: DeserializeOwned>(
         &self,
-        list: GraphList,
+        list: GraphRead,
+        step: Step,
         path: &str,
         select: Option<&str>,
         token: &SecretString,
     ) -> Result<Vec<T>, GraphError> {
-        let mut first = self.base.clone();
-        if let Ok(mut segments) = first.path_segments_mut() {
-            segments.pop_if_empty().extend(path.split('/'));
-        }
+        let mut first = self.at(path);
         first.query_pairs_mut().extend_pairs(select.map(|select| ("$select", select))).append_pair("$top", PAGE_SIZE);
         let deadline = Instant::now() + self.budget;
         let read_all = async {
@@ -106,16 +145,21 @@ impl Graph {
                 .await
                 .map_err(|_| GraphError::Timeout)?
         };
-        let step = match list {
-            GraphList::Assigned => Step::AssignedGroups,
-            GraphList::MemberOf => Step::MemberOf,
-        };
         step.run(read_all, GraphError::code).await
+    }
+
+    /// URL of a path below the version.
+    fn at(&self, path: &str) -> Url {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path.split('/'));
+        }
+        url
     }
 
     async fn pages<T: DeserializeOwned>(
         &self,
-        list: GraphList,
+        list: GraphRead,
         first: Url,
         token: &SecretString,
         deadline: Instant,
@@ -136,11 +180,11 @@ impl Graph {
 
     async fn read_with_retries<T: DeserializeOwned>(
         &self,
-        list: GraphList,
+        list: GraphRead,
         url: &Url,
         token: &SecretString,
         deadline: Instant,
-    ) -> Result<wire::Page<T>, GraphError> {
+    ) -> Result<T, GraphError> {
         (|| self.record(list, self.read(url, token)))
             .retry(backoff())
             .when(GraphError::is_transient)
@@ -159,33 +203,37 @@ impl Graph {
     /// Runs one call and records its outcome.
     async fn record<T>(
         &self,
-        list: GraphList,
+        list: GraphRead,
         call: impl Future<Output = Result<T, GraphError>>,
     ) -> Result<T, GraphError> {
         let outcome = Step::GraphRequest.run(call, GraphError::code).await;
-        let label = match &outcome {
+        self.count(list, &outcome);
+        outcome
+    }
+
+    /// Counts one request by its outcome.
+    fn count<T>(&self, list: GraphRead, outcome: &Result<T, GraphError>) {
+        let label = match outcome {
             Ok(_) => GraphCall::Ok,
             // All other errors concern a whole list and not one call.
             Err(error) => GraphCall::named(error.code()).unwrap_or(GraphCall::Malformed),
         };
         self.metrics.graph_calls.add((list, label));
-        outcome
     }
 
-    async fn read<T: DeserializeOwned>(&self, url: &Url, token: &SecretString) -> Result<wire::Page<T>, GraphError> {
+    async fn read<T: DeserializeOwned>(&self, url: &Url, token: &SecretString) -> Result<T, GraphError> {
         let request_id = uuid::Uuid::new_v4().to_string();
         let request = self
             .http
             .get(url.clone())
             .bearer_auth(token.expose_secret())
             .header("client-request-id", &request_id)
-            // A user is waiting for the result. Graph throttles requests of lower priority first.
-            .header("x-ms-throttle-priority", "high");
+            .header(Priority::HEADER, self.priority.as_str());
         let response = self.http.send(request).await?;
         if !response.status.is_success() {
             return Err(GraphError::from_response(&response, &request_id));
         }
-        parse_page(&response)
+        parse(&response.body)
     }
 }
 
@@ -204,16 +252,24 @@ fn retry_delay(backoff: Duration, error: &GraphError) -> Option<Duration> {
     backoff.checked_add(error.retry_after().unwrap_or_default())
 }
 
-/// Checks that a `nextLink` points to Graph's own origin, so that the token is sent to no other host.
+/// Checks that a `nextLink` points to Graph's own origin, so that the token is sent to no other host, and to the same
+/// version, which a batch needs.
 fn check_link(base: &Url, link: &str) -> Result<Url, GraphError> {
     let url = Url::parse(link).map_err(|_| GraphError::Malformed)?;
     let no_userinfo = url.username().is_empty() && url.password().is_none();
-    if no_userinfo && url.origin() == base.origin() { Ok(url) } else { Err(GraphError::ForeignLink) }
+    let same_place = url.origin() == base.origin() && below(base, &url).is_some();
+    if no_userinfo && same_place { Ok(url) } else { Err(GraphError::ForeignLink) }
 }
 
-fn parse_page<T: DeserializeOwned>(response: &Response) -> Result<wire::Page<T>, GraphError> {
+/// The path below the base, beginning with `/`; `None` if the URL is not below it.
+fn below<'u>(base: &Url, url: &'u Url) -> Option<&'u str> {
+    url.path().strip_prefix(base.path().trim_end_matches('/')).filter(|rest| rest.starts_with('/'))
+}
+
+/// Parses a JSON object.
+fn parse<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, GraphError> {
     // serde_json alone would accept invalid UTF-8 in an ignored field, and the array `[[], null]` as a page.
-    let text = std::str::from_utf8(&response.body).map_err(|_| GraphError::Malformed)?;
+    let text = std::str::from_utf8(body).map_err(|_| GraphError::Malformed)?;
     if !text.trim_ascii_start().starts_with('{') {
         return Err(GraphError::Malformed);
     }

@@ -4,7 +4,7 @@
 //! The modules in reading order; each may use those above it. `docs/explanation/request-flow.md` draws the picture.
 
 // Decisions, in a crate that can do no I/O.
-pub use entraway_core::{audit, domain, explain, permissions, plan, policy, sync_run};
+pub use entraway_core::{audit, domain, entra_facts, explain, permissions, plan, policy, sync_run};
 
 // Helpers that every layer below may use.
 pub mod util;

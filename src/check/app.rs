@@ -2,17 +2,21 @@
 
 use chrono::{DateTime, Utc};
 
-use super::Report;
+use super::{Report, permissions};
 use crate::config::{ClientAuth, Config};
 use crate::domain::TenantId;
 use crate::graph::{Graph, GraphError};
 use crate::oidc::{AppTokenError, Credentials, Entra, TokenError};
+use crate::plan::Groups;
 use crate::sync::service_principal;
 use crate::util::sanitize::error_chain;
 
 const AUTHENTICATION: &str = "app authentication";
 const CREDENTIALS: &str = "client credentials";
 const ASSIGNED_GROUPS: &str = "assigned groups";
+/// Help for failures of Graph that no setting of the app causes.
+pub(super) const UNREACHABLE: &str =
+    "Check entra.graph_url and entra.cloud, and that this machine can reach Graph. Then try again";
 
 /// Reports the kind of credentials, and whether they expire soon.
 pub(super) async fn check_credentials(report: &mut Report, entra: &Entra, now: DateTime<Utc>) {
@@ -68,7 +72,14 @@ pub(super) async fn check_app(report: &mut Report, config: &Config, entra: &Entr
         );
     };
     report.start(ASSIGNED_GROUPS);
-    let error = match graph.assigned_groups(&token, &principal).await {
+    let assigned = graph.assigned_groups(&token, &principal).await;
+    let group = assigned.iter().flatten().map(|(id, _)| *id).next();
+    report_assigned(report, assigned);
+    permissions::check(report, graph, &token, group).await;
+}
+
+fn report_assigned(report: &mut Report, assigned: Result<Groups, GraphError>) {
+    let error = match assigned {
         Ok(groups) if groups.is_empty() => {
             return report.warn(
                 ASSIGNED_GROUPS,
@@ -89,7 +100,7 @@ pub(super) async fn check_app(report: &mut Report, config: &Config, entra: &Entr
         GraphError::NotFound { .. } => {
             "Set entra.service_principal_id to the object ID under Enterprise apps, not the one under App registrations"
         }
-        _ => "Check entra.graph_url and entra.cloud, and that this machine can reach Graph. Then try again",
+        _ => UNREACHABLE,
     };
     report.fail(ASSIGNED_GROUPS, error.to_string(), help);
 }

@@ -1,7 +1,8 @@
-//! Why a list of groups could not be read.
+//! Why Graph's data could not be read.
 
 use std::time::Duration;
 
+use crate::plan::Unknown;
 use crate::util::http_client::{HttpError, Response};
 
 /// Why a list could not be read completely.
@@ -27,10 +28,20 @@ pub enum GraphError {
     Timeout,
     #[error("Graph's response is invalid")]
     Malformed,
-    #[error("Graph's nextLink points to another host")]
+    #[error("Graph's nextLink points to another host or version")]
     ForeignLink,
     #[error("Graph's pages repeat or exceed the limit")]
     PageLoop,
+    #[error("Graph's batch response lacks the answer to this request")]
+    MissingItem,
+    #[error("the group's membership is hidden (visibility HiddenMembership), so Graph may leave out members")]
+    HiddenMembership,
+    #[error(
+        "Graph returned limited information: accountEnabled is null. Grant the application permission User.Read.All"
+    )]
+    LimitedInformation,
+    #[error("Graph contradicts itself: the group exists, but not its member list, or a group in it was deleted")]
+    Inconsistent,
 }
 
 impl GraphError {
@@ -49,6 +60,10 @@ impl GraphError {
             Self::Malformed => "graph_malformed",
             Self::ForeignLink => "graph_foreign_link",
             Self::PageLoop => "graph_page_loop",
+            Self::MissingItem => "graph_missing_item",
+            Self::HiddenMembership => "graph_hidden_membership",
+            Self::LimitedInformation => "graph_limited_information",
+            Self::Inconsistent => "graph_inconsistent",
         }
     }
 
@@ -61,14 +76,21 @@ impl GraphError {
     /// Whether a retry may succeed.
     pub(super) fn is_transient(&self) -> bool {
         match self {
-            Self::Throttled { .. } | Self::Unavailable { .. } | Self::Unreachable(_) | Self::Timeout => true,
+            Self::Throttled { .. }
+            | Self::Unavailable { .. }
+            | Self::Unreachable(_)
+            | Self::Timeout
+            | Self::MissingItem => true,
             Self::Unauthorized { .. }
             | Self::Forbidden { .. }
             | Self::NotFound { .. }
             | Self::Unexpected { .. }
             | Self::Malformed
             | Self::ForeignLink
-            | Self::PageLoop => false,
+            | Self::PageLoop
+            | Self::HiddenMembership
+            | Self::LimitedInformation
+            | Self::Inconsistent => false,
         }
     }
 
@@ -84,12 +106,21 @@ impl GraphError {
     /// no `request-id`.
     pub(super) fn from_response(response: &Response, client_request_id: &str) -> Self {
         let header = |name: &str| response.headers.get(name).and_then(|value| value.to_str().ok());
+        Self::from_status(response.status.as_u16(), header, client_request_id)
+    }
+
+    /// Like [`Self::from_response`], for a status with headers from any source.
+    pub(super) fn from_status<'h>(
+        status: u16,
+        header: impl Fn(&str) -> Option<&'h str>,
+        client_request_id: &str,
+    ) -> Self {
         // The ID is logged and shown to users, so only plain IDs are accepted.
         let is_id = |text: &&str| text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         let request_id = header("request-id").filter(is_id).unwrap_or(client_request_id).to_owned();
         // Graph sends seconds. A date, which HTTP also allows, is ignored.
         let retry_after = header("retry-after").and_then(|value| value.trim().parse().ok()).map(Duration::from_secs);
-        match response.status.as_u16() {
+        match status {
             401 => Self::Unauthorized { request_id },
             403 => Self::Forbidden { request_id },
             404 => Self::NotFound { request_id },
@@ -111,6 +142,12 @@ impl GraphError {
             | Self::Unexpected { request_id, .. } => Some(request_id),
             _ => None,
         }
+    }
+}
+
+impl From<&GraphError> for Unknown {
+    fn from(error: &GraphError) -> Self {
+        Self { code: error.code().to_owned(), message: error.to_string() }
     }
 }
 

@@ -2,24 +2,22 @@
 
 use std::collections::BTreeSet;
 
-use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 use url::Url;
 
-use super::wire::{AppRoleAssignment, DirectoryObject};
-use super::{Response, check_link, parse_page};
+use super::wire::{AppRoleAssignment, DirectoryObject, Page};
+use super::{check_link, parse};
 use crate::plan::Groups;
 
 /// Parses any bytes as a page of either list. The result is an error, or it has every group of the page and the link to
 /// the next one, which is on Graph's own host. It is never a shorter list.
 pub fn graph_page(data: &[u8]) {
-    let response = Response { status: StatusCode::OK, headers: HeaderMap::new(), body: data.to_vec() };
-    let page = parse_page(&response).map(|page| (page.value, page.next_link));
+    let page = parse(data).map(|page: Page<DirectoryObject>| (page.value, page.next_link));
     if let Ok((objects, next)) = page {
         let groups = objects.into_iter().filter_map(DirectoryObject::into_group).collect();
         assert_complete(data, &groups, next.as_deref(), ["@odata.type", "#microsoft.graph.group", "id"]);
     }
-    let page = parse_page(&response).map(|page| (page.value, page.next_link));
+    let page = parse(data).map(|page: Page<AppRoleAssignment>| (page.value, page.next_link));
     if let Ok((assignments, next)) = page {
         let groups = assignments.into_iter().filter_map(AppRoleAssignment::into_group).collect();
         assert_complete(data, &groups, next.as_deref(), ["principalType", "Group", "principalId"]);

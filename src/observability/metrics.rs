@@ -13,8 +13,8 @@ use prometheus_client::registry::Registry;
 
 pub use instruments::{Counter, Gauge, GaugeGuard, Histogram, Kind, Metric, Series};
 pub use labels::{
-    Connection, EntraCall, EntraOutcome, ForwardAuth, GraphCall, GraphList, GroupKind, Kept, Label, Limit, Lookup,
-    Part, Route, Row, SessionEnd, SignIn, StatusClass, StoreRefusal, Unknown,
+    Connection, EntraCall, EntraOutcome, ForwardAuth, GraphCall, GraphList, GraphRead, GroupKind, Kept, Label, Limit,
+    Lookup, Part, Route, Row, SessionEnd, SignIn, StatusClass, StoreRefusal, Unknown,
 };
 
 use instruments::Registrar;
@@ -37,8 +37,8 @@ pub struct Metrics {
     pub groups_refused: Counter<GroupKind>,
     pub sync_retries: Counter<()>,
     pub lists_unknown: Counter<(GraphList, Unknown)>,
-    pub graph_calls: Counter<(GraphList, GraphCall)>,
-    pub graph_retries: Counter<GraphList>,
+    pub graph_calls: Counter<(GraphRead, GraphCall)>,
+    pub graph_retries: Counter<GraphRead>,
     pub entra_calls: Counter<(EntraCall, EntraOutcome)>,
     pub sessions_opened: Counter<()>,
     pub sessions_ended: Counter<SessionEnd>,
@@ -109,7 +109,7 @@ impl Metrics {
                 "entraway_lists_unknown",
                 "Lists of groups that a sign-in could not read, by the code in its sync record",
             ),
-            graph_calls: r.counter("entraway_graph_calls", "Requests to Graph by outcome, one for each page and attempt"),
+            graph_calls: r.counter("entraway_graph_calls", "Requests to Graph by outcome, one for each page and attempt; in a batch, each request counts"),
             graph_retries: r.counter("entraway_graph_retries", "Requests to Graph that were retried after a temporary failure"),
             entra_calls: r.counter(
                 "entraway_entra_calls",
@@ -213,7 +213,7 @@ mod tests {
             };
             assert!(text.contains(&format!("# TYPE {} {kind}\n", metric.name)), "{} in {text}", metric.name);
         }
-        metrics.graph_calls.add((GraphList::Assigned, GraphCall::Throttled));
+        metrics.graph_calls.add((GraphRead::Assigned, GraphCall::Throttled));
         metrics.lists_unknown.add((GraphList::MemberOf, Unknown::Other));
         let text = metrics.text().unwrap();
         let has_one = |line: &&str| line.ends_with("} 1") && !line.starts_with("entraway_build_info");

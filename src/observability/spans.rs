@@ -40,6 +40,7 @@ pub enum Step {
     AssignedGroups,
     MemberOf,
     GraphRequest,
+    GraphBatch,
     Plan,
     ConsumeLoginState,
     Read,
@@ -50,13 +51,14 @@ pub enum Step {
 
 impl Step {
     /// All steps, in order of declaration, with span name and description.
-    pub const ALL: [(Self, &'static str, &'static str); 12] = [
+    pub const ALL: [(Self, &'static str, &'static str); 13] = [
         (Self::EntraDiscovery, "entra.discovery", "reads Entra's discovery document and signing keys"),
         (Self::EntraCode, "entra.code", "redeems the authorization code at Entra"),
         (Self::EntraAppToken, "entra.app_token", "gets an app-only token from Entra"),
         (Self::AssignedGroups, "graph.assigned_groups", "reads the groups assigned to the app, all pages and attempts"),
         (Self::MemberOf, "graph.member_of", "reads the user's groups, all pages and attempts"),
         (Self::GraphRequest, "graph.request", "one request to Graph: one page, one attempt"),
+        (Self::GraphBatch, "graph.batch", "one batch of up to 20 requests to Graph"),
         (Self::Plan, "plan", "decides what to write"),
         (Self::ConsumeLoginState, "postgres.use_attempt", "consumes the login state"),
         (Self::Read, "postgres.read", "reads the current state"),

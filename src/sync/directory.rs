@@ -171,5 +171,5 @@ fn to_reading(outcome: Result<Groups, Unknown>) -> GroupList {
 /// Logs a failed read. For the sync, an unknown list is a state and not an error.
 fn unknown(error: &GraphError) -> Unknown {
     tracing::warn!(code = error.code(), request_id = error.request_id(), %error, "failed to read a list of groups");
-    Unknown { code: error.code().to_owned(), message: error.to_string() }
+    error.into()
 }

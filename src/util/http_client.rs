@@ -86,6 +86,10 @@ impl HttpClient {
         self.0.get(url)
     }
 
+    pub fn post(&self, url: Url) -> reqwest::RequestBuilder {
+        self.0.post(url)
+    }
+
     /// Like `send`, for a request of the `http` crate.
     pub async fn execute(&self, request: http::Request<Vec<u8>>) -> Result<http::Response<Vec<u8>>, HttpError> {
         let request = reqwest::Request::try_from(request)?;

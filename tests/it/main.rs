@@ -19,6 +19,7 @@ mod docs;
 mod errors;
 mod explain;
 mod forward_auth;
+mod graph;
 mod id_token;
 mod layers;
 mod limits;

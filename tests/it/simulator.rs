@@ -2,7 +2,11 @@
 
 mod client_assertion;
 
+mod batch;
+
 mod faults;
+
+mod graph_reads;
 
 mod pages;
 

@@ -11,6 +11,8 @@ pub mod audit;
 
 pub mod plan;
 
+pub mod entra_facts;
+
 pub mod sync_run;
 
 pub mod explain;

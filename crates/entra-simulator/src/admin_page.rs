@@ -32,6 +32,13 @@ pub(crate) fn router() -> Router<Arc<SimulatorState>> {
         .route("/simulator/admin/unassign", post(unassign))
         .route("/simulator/admin/create-group", post(create_group))
         .route("/simulator/admin/role", post(role))
+        .route("/simulator/admin/account", post(account))
+        .route("/simulator/admin/delete-user", post(delete_user))
+        .route("/simulator/admin/restore-user", post(restore_user))
+        .route("/simulator/admin/purge-user", post(purge_user))
+        .route("/simulator/admin/rename-group", post(rename_group))
+        .route("/simulator/admin/empty-group", post(empty_group))
+        .route("/simulator/admin/delete-group", post(delete_group))
         .layer(CsrfLayer::new());
     Router::new().route("/", get(admin_page)).merge(forms)
 }
@@ -45,6 +52,7 @@ struct AdminPage {
     product_url: Option<String>,
     assignment_required: bool,
     people: Vec<PersonRow>,
+    deleted: Vec<Named>,
     groups: Vec<GroupRow>,
     others: Vec<OtherRow>,
     roles: Vec<String>,
@@ -56,6 +64,7 @@ struct PersonRow {
     name: String,
     initials: String,
     account: String,
+    disabled: bool,
     notes: Vec<&'static str>,
     /// Roles in the next ID token.
     roles: Vec<String>,
@@ -106,6 +115,7 @@ async fn admin_page(State(state): State<Arc<SimulatorState>>) -> Response {
             product_url: state.product_url.as_ref().map(ToString::to_string),
             assignment_required: directory.assignment_required,
             people: directory.people.iter().map(|person| person_row(directory, person)).collect(),
+            deleted: directory.deleted_people.iter().map(deleted_row).collect(),
             groups: directory.groups.iter().map(|group| group_row(directory, group)).collect(),
             others: other_rows(directory),
             roles: directory.declared_roles(),
@@ -132,6 +142,7 @@ fn person_row(directory: &Directory, person: &User) -> PersonRow {
         name: person.name.clone(),
         initials: page::initials(&person.name),
         account: person.upn.clone(),
+        disabled: person.disabled,
         notes: page::notes(directory, person),
         roles: directory.roles_of(person),
         own_role: person.app_roles.first().cloned().unwrap_or_default(),
@@ -139,6 +150,10 @@ fn person_row(directory: &Directory, person: &User) -> PersonRow {
         other_groups: others,
         groups: direct,
     }
+}
+
+fn deleted_row(person: &User) -> Named {
+    Named { id: person.id.to_string(), name: person.name.clone() }
 }
 
 fn named(group: &Group) -> Named {
@@ -150,7 +165,7 @@ fn group_row(directory: &Directory, group: &Group) -> GroupRow {
     let holds = |outer: &&Group| outer.members.contains(&Member::Group(group.id));
     let inside = group.members.iter().filter_map(|member| match member {
         Member::Group(id) => directory.find_group(*id).map(|group| group.name.clone()),
-        Member::User(_) => None,
+        _ => None,
     });
     GroupRow {
         id: group.id.to_string(),
@@ -173,7 +188,7 @@ fn group_row(directory: &Directory, group: &Group) -> GroupRow {
 fn people_of(directory: &Directory, members: &[Member]) -> Vec<String> {
     let name = |member: &Member| match member {
         Member::User(id) => directory.find_person(&id.to_string()).map(|person| person.name.clone()),
-        Member::Group(_) => None,
+        _ => None,
     };
     members.iter().filter_map(name).collect()
 }
@@ -229,6 +244,23 @@ struct NewGroup {
 }
 
 #[derive(Deserialize)]
+struct RenameForm {
+    group: GroupId,
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct UserForm {
+    person: ObjectId,
+}
+
+#[derive(Deserialize)]
+struct AccountForm {
+    person: ObjectId,
+    enabled: bool,
+}
+
+#[derive(Deserialize)]
 struct RoleForm {
     person: ObjectId,
     /// Empty means no role.
@@ -261,14 +293,55 @@ async fn unassign(State(state): State<Arc<SimulatorState>>, Form(form): Form<Gro
 }
 
 async fn create_group(State(state): State<Arc<SimulatorState>>, Form(form): Form<NewGroup>) -> Response {
-    let name = form.name.trim();
-    // Entra's limit.
-    if name.is_empty() || name.chars().count() > 256 {
-        let why = json!({ "error": "a group needs a name of at most 256 characters" });
-        return (StatusCode::BAD_REQUEST, Json(why)).into_response();
-    }
+    let Some(name) = group_name(&form.name) else { return invalid_name() };
     let id = Arc::make_mut(&mut state.lock().directory).group(name);
     back(&id).into_response()
+}
+
+async fn rename_group(State(state): State<Arc<SimulatorState>>, Form(form): Form<RenameForm>) -> Response {
+    let Some(name) = group_name(&form.name) else { return invalid_name() };
+    Arc::make_mut(&mut state.lock().directory).rename_group(form.group, name);
+    back(&form.group).into_response()
+}
+
+/// The trimmed name, if it is not empty and not longer than Entra's limit.
+fn group_name(text: &str) -> Option<&str> {
+    Some(text.trim()).filter(|name| !name.is_empty() && name.chars().count() <= 256)
+}
+
+fn invalid_name() -> Response {
+    let why = json!({ "error": "a group needs a name of at most 256 characters" });
+    (StatusCode::BAD_REQUEST, Json(why)).into_response()
+}
+
+async fn empty_group(State(state): State<Arc<SimulatorState>>, Form(form): Form<GroupForm>) -> Redirect {
+    Arc::make_mut(&mut state.lock().directory).empty_group(form.group);
+    back(&form.group)
+}
+
+async fn delete_group(State(state): State<Arc<SimulatorState>>, Form(form): Form<GroupForm>) -> Redirect {
+    Arc::make_mut(&mut state.lock().directory).remove_group(form.group);
+    back(&"groups")
+}
+
+async fn account(State(state): State<Arc<SimulatorState>>, Form(form): Form<AccountForm>) -> Redirect {
+    Arc::make_mut(&mut state.lock().directory).set_account_enabled(form.person, form.enabled);
+    back(&form.person)
+}
+
+async fn delete_user(State(state): State<Arc<SimulatorState>>, Form(form): Form<UserForm>) -> Redirect {
+    Arc::make_mut(&mut state.lock().directory).soft_delete_person(form.person);
+    back(&"deleted")
+}
+
+async fn restore_user(State(state): State<Arc<SimulatorState>>, Form(form): Form<UserForm>) -> Redirect {
+    Arc::make_mut(&mut state.lock().directory).restore_person(form.person);
+    back(&form.person)
+}
+
+async fn purge_user(State(state): State<Arc<SimulatorState>>, Form(form): Form<UserForm>) -> Redirect {
+    Arc::make_mut(&mut state.lock().directory).delete_person(form.person);
+    back(&"deleted")
 }
 
 async fn role(State(state): State<Arc<SimulatorState>>, Form(form): Form<RoleForm>) -> Redirect {

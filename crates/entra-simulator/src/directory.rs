@@ -27,6 +27,8 @@ pub struct Directory {
     /// Compared exactly. Empty allows any address.
     pub redirect_uris: Vec<String>,
     pub people: Vec<User>,
+    /// Soft-deleted users, whose memberships are kept for a restore.
+    pub deleted_people: Vec<User>,
     pub groups: Vec<Group>,
     pub assignments: Vec<Assignment>,
     /// Directory roles and administrative units, which `memberOf` returns besides groups.
@@ -40,9 +42,16 @@ pub struct Directory {
 
 /// Permissions that the tenant's administrator consented to.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one permission")]
 pub struct AppPermissions {
     /// Application permission `Application.Read.All`.
     pub application_read: bool,
+    /// Application permission `GroupMember.Read.All`.
+    pub group_member_read: bool,
+    /// Application permission `User.Read.All`. Without it member lists have only type and ID of users.
+    pub user_read: bool,
+    /// Application permission `Member.Read.Hidden`. Without it groups with hidden membership seem to be empty.
+    pub member_read_hidden: bool,
     /// Delegated permission `GroupMember.Read.All`. Without it `memberOf` returns only IDs.
     pub delegated_group_member_read: bool,
     /// Delegated permission `Application.Read.All`.
@@ -75,6 +84,8 @@ pub struct Group {
     pub name: String,
     pub kind: GroupKind,
     pub members: Vec<Member>,
+    /// `visibility: HiddenMembership`.
+    pub hidden_membership: bool,
 }
 
 /// Kinds of groups. Graph distinguishes them by `groupTypes`, `securityEnabled` and `mailEnabled`.
@@ -89,10 +100,14 @@ pub enum GroupKind {
 }
 
 /// A direct member of a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Member {
     User(ObjectId),
     Group(GroupId),
+    Device(Uuid),
+    Contact(Uuid),
+    /// Left out of member lists, as in Graph v1.0.
+    ServicePrincipal(Uuid),
 }
 
 /// Assignment of a principal to the enterprise app.
@@ -128,7 +143,8 @@ pub enum OtherKind {
 }
 
 impl Directory {
-    /// Creates an empty tenant with random IDs. The app has all permissions; assignment is not required.
+    /// Creates an empty tenant with random IDs. The app has all permissions except
+    /// `Member.Read.Hidden` and the delegated `Application.Read.All`; assignment is not required.
     pub fn new(tenant_domain: &str) -> Self {
         Self {
             tenant_id: TenantId::from(Uuid::new_v4()),
@@ -143,11 +159,15 @@ impl Directory {
             service_principal_id: Uuid::new_v4().to_string(),
             redirect_uris: Vec::new(),
             people: Vec::new(),
+            deleted_people: Vec::new(),
             groups: Vec::new(),
             assignments: Vec::new(),
             other_objects: Vec::new(),
             app_permissions: AppPermissions {
                 application_read: true,
+                group_member_read: true,
+                user_read: true,
+                member_read_hidden: false,
                 delegated_group_member_read: true,
                 delegated_application_read: false,
             },
@@ -187,7 +207,13 @@ impl Directory {
     /// Adds an empty security group. `change` may set its kind or ID.
     pub fn group_with(&mut self, name: &str, change: impl FnOnce(&mut Group)) -> GroupId {
         let id = GroupId::from(Uuid::new_v4());
-        let mut group = Group { id, name: name.to_owned(), kind: GroupKind::Security, members: Vec::new() };
+        let mut group = Group {
+            id,
+            name: name.to_owned(),
+            kind: GroupKind::Security,
+            members: Vec::new(),
+            hidden_membership: false,
+        };
         change(&mut group);
         let id = group.id;
         self.groups.push(group);
@@ -214,7 +240,8 @@ impl Directory {
         self.add_member(Member::Group(inner), outer);
     }
 
-    fn add_member(&mut self, member: Member, group: GroupId) {
+    /// Adds any object as a direct member.
+    pub fn add_member(&mut self, member: Member, group: GroupId) {
         self.change_group(group, |group| {
             if !group.members.contains(&member) {
                 group.members.push(member);

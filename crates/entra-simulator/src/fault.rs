@@ -8,11 +8,12 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
 
 use crate::aadsts::EntraError;
+use crate::batch::LeftOut;
 use crate::call::Call;
 use crate::cut_body::cut_body;
 use crate::graph_error::GraphError;
 use crate::odata::{Cursor, PageLink};
-use crate::request_log::{Endpoint, TokenKind};
+use crate::request_log::{Endpoint, LoggedRequest, TokenKind};
 
 /// When a fault applies. The first matching rule counts.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub struct FaultRule {
     pub endpoint: Endpoint,
     /// Page number from one; `None` means any.
     pub page: Option<usize>,
+    /// A part of the path, such as a group's ID; `None` means any.
+    pub path: Option<String>,
     /// Kind of the bearer token; at the token endpoint, kind of the requested one. `None` means any.
     pub token: Option<TokenKind>,
     /// How many times; `None` means until the faults are cleared.
@@ -30,13 +33,19 @@ pub struct FaultRule {
 impl FaultRule {
     /// Applies to every request to the endpoint.
     pub fn on(endpoint: Endpoint, fault: Fault) -> Self {
-        Self { endpoint, page: None, token: None, times: None, fault }
+        Self { endpoint, page: None, path: None, token: None, times: None, fault }
     }
 
     /// Limits the fault to this page of a list.
     #[must_use]
     pub fn page(self, page: usize) -> Self {
         Self { page: Some(page), ..self }
+    }
+
+    /// Limits the fault to paths that contain this text. The path has the query.
+    #[must_use]
+    pub fn path(self, part: &impl ToString) -> Self {
+        Self { path: Some(part.to_string()), ..self }
     }
 
     /// Limits the fault to this kind of token.
@@ -51,10 +60,11 @@ impl FaultRule {
         Self { times: Some(times), ..self }
     }
 
-    pub(crate) fn fits(&self, endpoint: Endpoint, page: usize, token: Option<TokenKind>) -> bool {
-        self.endpoint == endpoint
-            && self.page.is_none_or(|wanted| wanted == page)
-            && self.token.is_none_or(|wanted| Some(wanted) == token)
+    pub(crate) fn fits(&self, request: &LoggedRequest) -> bool {
+        self.endpoint == request.endpoint
+            && self.page.is_none_or(|wanted| wanted == request.page)
+            && self.path.as_ref().is_none_or(|wanted| request.path.contains(wanted))
+            && self.token.is_none_or(|wanted| Some(wanted) == request.token)
             && self.times != Some(0)
     }
 }
@@ -84,10 +94,14 @@ pub enum Fault {
     CutBody,
     /// The body stalls in the middle for this long, then the connection closes.
     StallBody(Duration),
-    /// The list has no `value`.
+    /// The list has no `value`; a batch's response has no `responses`.
     MissingValue,
     /// The correct response after this delay.
     Delay(Duration),
+    /// The batch's response does not contain this request. Outside a batch, 500.
+    MissingItem,
+    /// The list has these items instead.
+    Items(Vec<Value>),
 }
 
 impl Fault {
@@ -138,6 +152,11 @@ impl Fault {
             }
             Self::Entra(error) if endpoint != Endpoint::Authorize => Some(error.to_response(call, origin)),
             Self::Hang(_) => Some(failed(504)),
+            Self::MissingItem => {
+                let mut response = failed(500);
+                response.extensions_mut().insert(LeftOut);
+                Some(response)
+            }
             Self::Html => Some(
                 axum::response::Html("<!doctype html><html><body><h1>Our services aren't available</h1></body></html>")
                     .into_response(),
@@ -175,7 +194,11 @@ impl Fault {
         let cursor = asked.cursor();
         let next = match self {
             Self::MissingValue => {
-                body.as_object_mut().map(|list| list.remove("value"));
+                body.as_object_mut().map(|list| [list.remove("value"), list.remove("responses")]);
+                return body;
+            }
+            Self::Items(items) => {
+                body["value"] = json!(items);
                 return body;
             }
             Self::ForeignNextLink(link) => link.clone(),

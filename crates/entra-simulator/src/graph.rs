@@ -1,4 +1,4 @@
-//! Microsoft Graph: `/me`, its memberships, and the assignments to the enterprise app.
+//! Microsoft Graph: `/me`, its memberships, and the assignments to the enterprise app. Checks of the token for all of Graph.
 
 use std::sync::Arc;
 
@@ -15,14 +15,17 @@ use uuid::Uuid;
 
 use crate::ids::ObjectId;
 
+use crate::batch;
 use crate::call::{Call, Params};
 use crate::code::{AccessToken, Holder};
 use crate::directory::{Assignment, Directory, Principal, User};
 use crate::graph_error::GraphError;
+use crate::groups;
 use crate::membership::{Object, app_role_id};
 use crate::objects;
 use crate::odata::{PageLink, QueryOptions};
 use crate::state::SimulatorState;
+use crate::users;
 
 pub(crate) fn router() -> Router<Arc<SimulatorState>> {
     let not_allowed = |call: Call| async move { GraphError::of_status(405).to_response(&call) };
@@ -30,15 +33,18 @@ pub(crate) fn router() -> Router<Arc<SimulatorState>> {
         .route("/v1.0/me", get(me))
         .route("/v1.0/me/memberOf", get(member_of))
         .route("/v1.0/me/transitiveMemberOf", get(transitive_member_of))
-        .route("/v1.0/servicePrincipals/{id}", get(service_principal))
+        .route("/v1.0/servicePrincipals/{id}", get(service_principal_by_id))
         .route("/v1.0/servicePrincipals/{id}/appRoleAssignedTo", get(assigned_to))
         .route("/v1.0/{*rest}", get(by_app_id))
+        .merge(groups::router())
+        .merge(users::router())
+        .merge(batch::router())
         .method_not_allowed_fallback(not_allowed)
 }
 
 /// Extractors of every handler.
-type Request = (Uri, Params, Call);
-type Answer = Result<Value, GraphError>;
+pub(crate) type Request = (Uri, Params, Call);
+pub(crate) type Answer = Result<Value, GraphError>;
 
 async fn me(State(state): State<Arc<SimulatorState>>, headers: HeaderMap, (_, params, call): Request) -> Response {
     let answer = || {
@@ -76,7 +82,7 @@ fn memberships(
         let found = if transitive { directory.transitive(person.id) } else { directory.direct(person.id) };
         let items: Vec<Value> = found.into_iter().map(|object| item(object, &directory, &options)).collect();
         let context = format!("{}/v1.0/$metadata#directoryObjects{}", state.origin, options.context());
-        options.page(&context, &items, &PageLink::new(&state.origin, &uri), state.page_size)
+        options.page(&context, &items, &PageLink::new(&state.origin, &uri), state.page_size, Value::clone)
     };
     respond(answer(), &call)
 }
@@ -88,7 +94,7 @@ fn item(object: Object<'_>, directory: &Directory, options: &QueryOptions) -> Va
     options.project(shown, None)
 }
 
-async fn service_principal(
+async fn service_principal_by_id(
     State(state): State<Arc<SimulatorState>>,
     Path(id): Path<String>,
     headers: HeaderMap,
@@ -97,9 +103,7 @@ async fn service_principal(
     let answer = || {
         let (token, directory) = authorized(&state, &headers, &call)?;
         // A service principal can always read itself.
-        if token.holder != Holder::App && !directory.app_permissions.delegated_application_read {
-            return Err(GraphError::denied());
-        }
+        permit(&token, true, directory.app_permissions.delegated_application_read)?;
         the_service_principal(&id, &token, &directory)?;
         let options = QueryOptions::parse(&params, false)?;
         let all = objects::service_principal(&directory);
@@ -111,22 +115,27 @@ async fn service_principal(
     respond(answer(), &call)
 }
 
-/// Handles `servicePrincipals(appId='…')/appRoleAssignedTo`, which the router cannot distinguish from other names.
+/// Handles `servicePrincipals(appId='…')` with or without `/appRoleAssignedTo`, which the router cannot distinguish from
+/// other names.
 async fn by_app_id(
     state: State<Arc<SimulatorState>>,
     Path(rest): Path<String>,
     headers: HeaderMap,
     request: Request,
 ) -> Response {
-    let app_id =
-        rest.strip_prefix("servicePrincipals(appId='").and_then(|rest| rest.strip_suffix("')/appRoleAssignedTo"));
-    let Some(app_id) = app_id else { return unknown(&state, &headers, &request) };
+    let named = rest.strip_prefix("servicePrincipals(appId='").and_then(|rest| rest.split_once("')"));
+    let Some((app_id, list @ ("" | "/appRoleAssignedTo"))) = named else { return unknown(&state, &headers, &request) };
     let service_principal = {
         let inner = state.lock();
         (app_id == inner.directory.client_id).then(|| inner.directory.service_principal_id.clone())
     };
     // An unknown app has no service principal.
-    assigned_to(state, Path(service_principal.unwrap_or_default()), headers, request).await
+    let id = Path(service_principal.unwrap_or_else(|| Uuid::nil().to_string()));
+    if list.is_empty() {
+        service_principal_by_id(state, id, headers, request).await
+    } else {
+        assigned_to(state, id, headers, request).await
+    }
 }
 
 async fn assigned_to(
@@ -148,13 +157,8 @@ async fn assigned_to(
     ];
     let answer = || {
         let (token, directory) = authorized(&state, &headers, &call)?;
-        let granted = match token.holder {
-            Holder::App => directory.app_permissions.application_read,
-            Holder::User(_) => directory.app_permissions.delegated_application_read,
-        };
-        if !granted {
-            return Err(GraphError::denied());
-        }
+        let permissions = &directory.app_permissions;
+        permit(&token, permissions.application_read, permissions.delegated_application_read)?;
         the_service_principal(&id, &token, &directory)?;
         let options = QueryOptions::parse(&params, true)?;
         options.check("appRoleAssignment", KNOWN)?;
@@ -163,7 +167,7 @@ async fn assigned_to(
         let items: Vec<Value> = items.map(|item| options.project(item, None)).collect();
         let context =
             format!("{}/v1.0/$metadata#servicePrincipals('{id}')/appRoleAssignedTo{}", state.origin, options.context());
-        options.page(&context, &items, &PageLink::new(&state.origin, &uri), state.page_size)
+        options.page(&context, &items, &PageLink::new(&state.origin, &uri), state.page_size, Value::clone)
     };
     respond(answer(), &call)
 }
@@ -199,7 +203,7 @@ fn unknown(state: &SimulatorState, headers: &HeaderMap, (uri, _, call): &Request
 }
 
 /// Checks the bearer token. Returns it with a snapshot of the directory.
-fn authorized(
+pub(crate) fn authorized(
     state: &SimulatorState,
     headers: &HeaderMap,
     call: &Call,
@@ -214,6 +218,15 @@ fn authorized(
         return Err(GraphError::unauthorized("Lifetime validation failed, the token is expired."));
     }
     Ok((token, inner.directory.clone()))
+}
+
+/// Checks the permission: the application's or the delegated one, by the kind of the token.
+pub(crate) fn permit(token: &AccessToken, application: bool, delegated: bool) -> Result<(), GraphError> {
+    let granted = match token.holder {
+        Holder::App => application,
+        Holder::User(_) => delegated,
+    };
+    if granted { Ok(()) } else { Err(GraphError::denied()) }
 }
 
 /// Like [`authorized`], for requests that need a delegated token.
@@ -237,7 +250,7 @@ fn delegated(
 /// Checks that the ID is the app's service principal and the token is of its tenant.
 fn the_service_principal(id: &str, token: &AccessToken, directory: &Directory) -> Result<(), GraphError> {
     if id.parse::<ObjectId>().is_err() {
-        return Err(GraphError::bad_request("Request_BadRequest", format!("Invalid object identifier '{id}'.")));
+        return Err(GraphError::invalid_id(id));
     }
     let same = Uuid::parse_str(&directory.service_principal_id) == Uuid::parse_str(id);
     if same && token.tenant == directory.tenant_id { Ok(()) } else { Err(GraphError::not_found(id)) }
@@ -250,7 +263,7 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
-fn with_context(context: &str, body: Value) -> Value {
+pub(crate) fn with_context(context: &str, body: Value) -> Value {
     let mut all = json!({ "@odata.context": context });
     if let (Value::Object(all), Value::Object(body)) = (&mut all, body) {
         all.extend(body);
@@ -258,7 +271,7 @@ fn with_context(context: &str, body: Value) -> Value {
     all
 }
 
-fn respond(answer: Answer, call: &Call) -> Response {
+pub(crate) fn respond(answer: Answer, call: &Call) -> Response {
     match answer {
         Ok(body) => {
             let mut response = Json(body).into_response();

@@ -44,6 +44,10 @@ impl GraphError {
         )
     }
 
+    pub(crate) fn invalid_id(id: &str) -> Self {
+        Self::bad_request("Request_BadRequest", format!("Invalid object identifier '{id}'."))
+    }
+
     /// Graph's error for an HTTP status.
     pub(crate) fn of_status(status: u16) -> Self {
         let code = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -6,6 +6,7 @@
 mod aadsts;
 mod admin_page;
 mod authorize;
+mod batch;
 mod call;
 mod client_assertion;
 mod code;
@@ -16,9 +17,11 @@ mod fault;
 mod federation;
 mod graph;
 mod graph_error;
+mod groups;
 mod id_token;
 mod ids;
 mod keys;
+mod lifecycle;
 mod logout;
 mod membership;
 mod objects;
@@ -28,7 +31,9 @@ mod request_log;
 mod sample_directory;
 mod scopes;
 mod state;
+mod throttling;
 mod token;
+mod users;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -251,7 +256,7 @@ impl fmt::Debug for EntraSimulator {
 }
 
 fn app(state: Arc<SimulatorState>) -> Router {
-    Router::new()
+    let routes = Router::new()
         .merge(discovery::router())
         .merge(authorize::router())
         .merge(token::router())
@@ -259,5 +264,7 @@ fn app(state: Arc<SimulatorState>) -> Router {
         .merge(graph::router())
         .merge(admin_page::router())
         .layer(middleware::from_fn_with_state(state.clone(), state::observe))
-        .with_state(state)
+        .with_state(state);
+    // A layer of a router runs after routing. As the fallback of another router, all routes are behind the layer.
+    Router::new().fallback_service(routes).layer(middleware::from_fn(batch::offer_routes))
 }

@@ -1,6 +1,6 @@
 //! Derived data of the directory: direct and transitive memberships, and the app roles that result.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -80,9 +80,43 @@ impl Directory {
                 Member::User(id) => *id == person,
                 // A group's directory role applies to its members; an administrative unit does not.
                 Member::Group(id) => inside.contains(id) && matches!(other.kind, OtherKind::DirectoryRole { .. }),
+                Member::Device(_) | Member::Contact(_) | Member::ServicePrincipal(_) => false,
             })
         });
         groups.chain(others.map(Object::Other)).collect()
+    }
+
+    /// Members of a group that Graph v1.0 lists, with `nested` also those of groups in it. Without soft-deleted users,
+    /// service principals, and the members of groups whose membership is hidden from the app.
+    pub(crate) fn members_of(&self, group: &Group, nested: bool) -> Vec<Member> {
+        let groups: HashMap<GroupId, &Group> = self.groups.iter().map(|group| (group.id, group)).collect();
+        let deleted: HashSet<ObjectId> = self.deleted_people.iter().map(|person| person.id).collect();
+        let (mut found, mut seen) = (Vec::new(), HashSet::new());
+        let mut open = vec![group];
+        while let Some(outer) = open.pop() {
+            if outer.hidden_membership && !self.app_permissions.member_read_hidden {
+                continue;
+            }
+            for member in &outer.members {
+                let listed = match member {
+                    Member::User(id) => !deleted.contains(id),
+                    // Nested groups can form a cycle.
+                    Member::Group(id) => *id != group.id && groups.contains_key(id),
+                    Member::Device(_) | Member::Contact(_) => true,
+                    Member::ServicePrincipal(_) => false,
+                };
+                if !listed || !seen.insert(*member) {
+                    continue;
+                }
+                found.push(*member);
+                if let Member::Group(id) = member
+                    && nested
+                {
+                    open.extend(groups.get(id));
+                }
+            }
+        }
+        found
     }
 
     /// All assignments to the app, including users' own roles.

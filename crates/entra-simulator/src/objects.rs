@@ -3,8 +3,10 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::directory::{Directory, Group, GroupKind, OtherKind, OtherObject, User};
+use crate::directory::{Directory, Group, GroupKind, Member, OtherKind, OtherObject, User};
 use crate::membership::{Object, app_role_id};
+
+const USER_TYPE: &str = "#microsoft.graph.user";
 
 /// Properties of `/me` without `$select`.
 pub(crate) const USER_DEFAULT: &[&str] = &[
@@ -81,7 +83,7 @@ pub(crate) fn limited(object: Value) -> Value {
     Value::Object(map)
 }
 
-fn group(group: &Group, domain: &str) -> Value {
+pub(crate) fn group(group: &Group, domain: &str) -> Value {
     let mail_enabled =
         matches!(group.kind, GroupKind::MailEnabledSecurity | GroupKind::Distribution | GroupKind::Microsoft365);
     let security_enabled = !matches!(group.kind, GroupKind::Distribution | GroupKind::Microsoft365);
@@ -124,7 +126,7 @@ fn group(group: &Group, domain: &str) -> Value {
         "securityEnabled": security_enabled,
         "securityIdentifier": security_identifier(&group.id.to_string()),
         "theme": null,
-        "visibility": unified.then_some("Private"),
+        "visibility": if group.hidden_membership { Some("HiddenMembership") } else { unified.then_some("Private") },
         "onPremisesProvisioningErrors": [],
     })
 }
@@ -158,6 +160,25 @@ fn other(object: &OtherObject) -> Value {
             "visibility": null,
         }),
     }
+}
+
+/// A user in a list of different types.
+pub(crate) fn typed_user(person: &User) -> Value {
+    let mut all = user(person);
+    all["@odata.type"] = json!(USER_TYPE);
+    all
+}
+
+/// A member with only type and ID.
+pub(crate) fn reference(member: Member) -> Value {
+    let (kind, id) = match member {
+        Member::User(id) => (USER_TYPE, id.as_uuid()),
+        Member::Group(id) => ("#microsoft.graph.group", id.as_uuid()),
+        Member::Device(id) => ("#microsoft.graph.device", id),
+        Member::Contact(id) => ("#microsoft.graph.orgContact", id),
+        Member::ServicePrincipal(id) => ("#microsoft.graph.servicePrincipal", id),
+    };
+    json!({ "@odata.type": kind, "id": id })
 }
 
 /// The app's service principal.

@@ -148,13 +148,19 @@ impl QueryOptions {
         Value::Object(kept)
     }
 
-    /// Body of the response: the page of `items` at the link's cursor.
-    pub(crate) fn page(
+    /// Whether only these properties were requested.
+    pub(crate) fn selects_only(&self, names: &[&str]) -> bool {
+        self.select.as_ref().is_some_and(|select| select.iter().all(|name| names.contains(&name.as_str())))
+    }
+
+    /// Body of the response: the page of `items` at the link's cursor, each converted by `to_json`.
+    pub(crate) fn page<T>(
         &self,
         context: &str,
-        items: &[Value],
+        items: &[T],
         link: &PageLink,
         default_size: usize,
+        to_json: impl Fn(&T) -> Value,
     ) -> Result<Value, GraphError> {
         let cursor = link.cursor.ok_or_else(|| {
             GraphError::bad_request(
@@ -163,7 +169,7 @@ impl QueryOptions {
             )
         })?;
         let size = self.top.unwrap_or(default_size);
-        let value: Vec<Value> = items.iter().skip(cursor.offset).take(size).cloned().collect();
+        let value: Vec<Value> = items.iter().skip(cursor.offset).take(size).map(to_json).collect();
         let next = Cursor { page: cursor.page + 1, offset: cursor.offset + size };
         let mut body = Map::new();
         body.insert("@odata.context".to_owned(), Value::from(context));

@@ -18,6 +18,16 @@ pub enum Endpoint {
     ServicePrincipal,
     /// `appRoleAssignedTo` of a service principal.
     AssignedTo,
+    /// `/groups/{id}`.
+    Group,
+    /// `/groups/{id}/members` and `/groups/{id}/transitiveMembers`.
+    GroupMembers,
+    /// `/users` and `/users/{id}`.
+    User,
+    /// `/directory/deletedItems`.
+    DeletedItem,
+    /// `/$batch`. Each request in it is logged too, with its own endpoint.
+    Batch,
     /// The page at `/` and its forms.
     AdminPage,
     Other,
@@ -33,6 +43,13 @@ impl Endpoint {
                 Self::AssignedTo
             }
             Some(rest) if rest.starts_with("/servicePrincipals") => Self::ServicePrincipal,
+            Some(rest) if rest.starts_with("/groups/") && rest.to_lowercase().ends_with("members") => {
+                Self::GroupMembers
+            }
+            Some(rest) if rest.starts_with("/groups/") => Self::Group,
+            Some(rest) if rest == "/users" || rest.starts_with("/users/") => Self::User,
+            Some(rest) if rest.starts_with("/directory/deletedItems") => Self::DeletedItem,
+            Some("/$batch") => Self::Batch,
             None if path == "/simulator/authorize" || path.ends_with("/oauth2/v2.0/authorize") => Self::Authorize,
             None if path.ends_with("/.well-known/openid-configuration") => Self::Discovery,
             None if path.ends_with("/discovery/v2.0/keys") => Self::Keys,
@@ -45,7 +62,24 @@ impl Endpoint {
 
     /// Whether the endpoint is Graph's, not Entra's.
     pub(crate) fn is_graph(self) -> bool {
-        matches!(self, Self::Me | Self::MemberOf | Self::ServicePrincipal | Self::AssignedTo)
+        match self {
+            Self::Me
+            | Self::MemberOf
+            | Self::ServicePrincipal
+            | Self::AssignedTo
+            | Self::Group
+            | Self::GroupMembers
+            | Self::User
+            | Self::DeletedItem
+            | Self::Batch => true,
+            Self::Discovery
+            | Self::Keys
+            | Self::Authorize
+            | Self::Token
+            | Self::Logout
+            | Self::AdminPage
+            | Self::Other => false,
+        }
     }
 }
 
@@ -83,7 +117,11 @@ pub struct LoggedRequest {
     pub consistency_level: Option<String>,
     /// The header `client-request-id`.
     pub client_request_id: Option<String>,
+    /// The header `x-ms-throttle-priority`.
+    pub throttle_priority: Option<String>,
     pub user_agent: Option<String>,
+    /// Whether the request was sent inside a batch.
+    pub in_batch: bool,
 }
 
 impl LoggedRequest {

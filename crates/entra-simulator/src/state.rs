@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use crate::batch::InBatch;
 use crate::call::{Call, Params};
 use crate::code::{Authority, Holder, Issued};
 use crate::directory::Directory;
@@ -20,6 +21,7 @@ use crate::id_token::IdToken;
 use crate::keys::KeyRing;
 use crate::odata::PageLink;
 use crate::request_log::{AppCredential, Endpoint, LoggedRequest, TokenKind};
+use crate::throttling;
 
 /// A clock.
 pub type Now = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
@@ -66,7 +68,7 @@ impl SimulatorState {
     /// Logs the request and returns the fault that applies to it.
     fn note(&self, request: LoggedRequest) -> Option<Fault> {
         let mut inner = self.lock();
-        let rule = inner.faults.iter_mut().find(|rule| rule.fits(request.endpoint, request.page, request.token));
+        let rule = inner.faults.iter_mut().find(|rule| rule.fits(&request));
         let fault = rule.map(|rule| {
             rule.times = rule.times.map(|times| times - 1);
             rule.fault.clone()
@@ -93,6 +95,7 @@ pub(crate) async fn observe(State(state): State<Arc<SimulatorState>>, mut reques
     let endpoint = Endpoint::of(request.uri().path());
     let graph = request.uri().path().starts_with("/v1.0/");
     let link = PageLink::new(&state.origin, request.uri());
+    let cost = throttling::resource_units(endpoint, request.uri());
     let mut app_credentials = Vec::new();
     let token = if endpoint == Endpoint::Token {
         let (parts, body) = request.into_parts();
@@ -117,7 +120,9 @@ pub(crate) async fn observe(State(state): State<Arc<SimulatorState>>, mut reques
         app_credentials,
         consistency_level: LoggedRequest::header(request.headers(), "consistencylevel"),
         client_request_id: LoggedRequest::header(request.headers(), "client-request-id"),
+        throttle_priority: LoggedRequest::header(request.headers(), "x-ms-throttle-priority"),
         user_agent: LoggedRequest::header(request.headers(), "user-agent"),
+        in_batch: request.extensions().get::<InBatch>().is_some(),
     });
     if let Some(fault) = &fault {
         // A stop does not wait for delayed responses.
@@ -141,5 +146,8 @@ pub(crate) async fn observe(State(state): State<Arc<SimulatorState>>, mut reques
         }
     };
     call.mark(response.headers_mut(), graph);
+    if graph {
+        throttling::mark(&mut response, cost);
+    }
     response
 }

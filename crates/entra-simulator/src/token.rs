@@ -83,10 +83,13 @@ fn issue(
     match grant_type {
         "authorization_code" => {
             let grant = consume_code(state, authority, form, call)?;
-            let person = directory.find_person(&grant.person.to_string());
-            let person = person
-                .filter(|person| !person.disabled)
-                .ok_or_else(|| EntraError::new("invalid_grant", 50057, "The user account is disabled."))?;
+            let gone = "The user account does not exist in the directory.";
+            let person = directory
+                .find_person(&grant.person.to_string())
+                .ok_or_else(|| EntraError::new("invalid_grant", 50034, gone))?;
+            if person.disabled {
+                return Err(EntraError::new("invalid_grant", 50057, "The user account is disabled."));
+            }
             let (keys, change) = {
                 let inner = state.lock();
                 (inner.keys.clone(), inner.change_id_token.clone())

@@ -100,8 +100,13 @@ labels! {
     Kept, "reason":
         LastAdmin = "last_admin", ListedAdmin = "listed_admin", MissingPrivileges = "missing_privileges";
 
-    /// A list of groups.
+    /// A list of groups that a sign-in reads.
     GraphList, "list": Assigned = "assigned_groups", MemberOf = "member_of";
+
+    /// What a request to Graph reads.
+    GraphRead, "list":
+        Assigned = "assigned_groups", MemberOf = "member_of", Groups = "groups", GroupMembers = "group_members",
+        Accounts = "accounts", ServicePrincipal = "service_principal";
 
     /// Why a list is unknown: the codes in sync records.
     Unknown, "why":
@@ -114,7 +119,8 @@ labels! {
     GraphCall, "outcome":
         Ok = "ok", Unauthorized = "graph_unauthorized", Forbidden = "graph_forbidden", NotFound = "graph_not_found",
         Throttled = "graph_throttled", Unavailable = "graph_unavailable", Unexpected = "graph_unexpected",
-        Unreachable = "graph_unreachable", Timeout = "graph_timeout", Malformed = "graph_malformed";
+        Unreachable = "graph_unreachable", Timeout = "graph_timeout", Malformed = "graph_malformed",
+        MissingItem = "graph_missing_item";
 
     /// Kind of request to Entra.
     EntraCall, "call": Discovery = "discovery", Code = "code", AppToken = "app_token";

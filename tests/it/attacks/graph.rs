@@ -87,12 +87,8 @@ async fn graph_token_is_never_sent_to_another_host() {
             "data:application/json,{\"value\":[]}".to_owned(),
             "javascript:alert(1)".to_owned(),
         ];
-        let said = |link: &str| match link {
-            _ if link.starts_with("//") => NO_LIST,
-            // A browser-like URL parser stays on Graph's own host, which has no such path.
-            _ if link.contains('\\') => "(404)",
-            _ => "Graph's",
-        };
+        // A URL parser like a browser's stays on Graph's own host for a link with a backslash, outside the version.
+        let said = |link: &str| if link.starts_with("//") { NO_LIST } else { "Graph's" };
         let links = links.map(|link| (format!("it goes on at {link}"), said(&link), Fault::ForeignNextLink(link)));
         let redirects = [301, 302, 303, 307, 308].map(|status| {
             let elsewhere = answer(status, &[("location", &format!("{lure}/v1.0/me/memberOf"))], "");

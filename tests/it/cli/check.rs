@@ -96,6 +96,8 @@ async fn check_reports_each_step_when_ready() {
         ("redirect URI", "http://127.0.0.1:1/sso/callback must be registered in Entra"),
         ("client credentials", &format!("Entra issues a token for tenant {tenant}")),
         ("assigned groups", "1 can be read with the app's permissions"),
+        ("group members", "can be read with the app's permissions"),
+        ("accounts", "can be read with the app's permissions"),
         ("user groups", "a sign-in reads them with the user's token"),
     ] {
         assert_told(&ended, "ok", step, found, "");
@@ -151,6 +153,25 @@ async fn check_fails_without_application_read_all() {
     let ended = check(&world, CONFIG, &environment(&world)).await;
     let remedy = "Add the application permission Application.Read.All and grant admin consent";
     assert_only_failure(&ended, "assigned groups", "(403)", remedy);
+}
+
+#[tokio::test]
+async fn check_warns_without_permissions_of_the_run() {
+    let world = world().await;
+    world.simulator.edit(|directory| directory.app_permissions.user_read = false);
+    let ended = check(&world, CONFIG, &environment(&world)).await;
+    let remedy =
+        "Add the application permission User.Read.All and grant admin consent. Without it, disabled and deleted";
+    assert_told(&ended, "warn", "accounts", "(403)", remedy);
+    assert_told(&ended, "ok", "group members", "can be read", "");
+    assert_ready(&ended);
+
+    world.simulator.edit(|directory| directory.app_permissions.group_member_read = false);
+    let ended = check(&world, CONFIG, &environment(&world)).await;
+    let remedy = "Add the application permission GroupMember.Read.All and grant admin consent. Without it, a user who";
+    assert_told(&ended, "warn", "group members", "(403)", remedy);
+    assert_told(&ended, "ok", "assigned groups", "1 can be read", "");
+    assert_ready(&ended);
 }
 
 #[tokio::test]

@@ -112,3 +112,49 @@ async fn admin_page_changes_directory() {
     assert_eq!(foreign.status(), 403);
     assert!(members().is_empty());
 }
+
+#[tokio::test]
+async fn admin_page_disables_deletes_and_restores_accounts() {
+    let world = World::start(Directory::sample()).await;
+    let alice = world.simulator.edit(|directory| directory.people[0].id);
+    let person = alice.to_string();
+    let sign_in = async || {
+        let url = world.simulator.pick_url(&world.authorize_url(&world.tenant()), alice);
+        world.client.get(url).send().await.unwrap()
+    };
+    let groups =
+        || world.simulator.edit(|d| d.groups.iter().filter(|g| g.members.contains(&Member::User(alice))).count());
+    let memberships = groups();
+
+    admin_post(&world, "account", &[("person", &person), ("enabled", "false")]).await;
+    assert!(sign_in().await.text().await.unwrap().contains("AADSTS50057"));
+    assert!(world.get("/").await.text().await.unwrap().contains("Enable the account of Alice Arden"));
+    admin_post(&world, "account", &[("person", &person), ("enabled", "true")]).await;
+    assert_eq!(sign_in().await.status(), 302);
+
+    admin_post(&world, "delete-user", &[("person", &person)]).await;
+    assert!(sign_in().await.text().await.unwrap().contains("AADSTS50034"));
+    let page = world.get("/").await.text().await.unwrap();
+    assert!(page.contains("Deleted users") && page.contains("Restore Alice Arden"));
+    admin_post(&world, "restore-user", &[("person", &person)]).await;
+    assert_eq!((sign_in().await.status().as_u16(), groups()), (302, memberships), "with all memberships");
+
+    admin_post(&world, "delete-user", &[("person", &person)]).await;
+    admin_post(&world, "purge-user", &[("person", &person)]).await;
+    assert!(!world.get("/").await.text().await.unwrap().contains("Alice Arden"));
+    assert_eq!(groups(), 0);
+}
+
+#[tokio::test]
+async fn admin_page_renames_empties_and_deletes_groups() {
+    let world = World::start(Directory::sample()).await;
+    let group = world.simulator.edit(|directory| directory.groups[0].id).to_string();
+    let first = || world.simulator.edit(|directory| directory.groups[0].clone());
+    admin_post(&world, "rename-group", &[("group", &group), ("name", " Evals ")]).await;
+    assert_eq!(first().name, "Evals");
+    assert_eq!(admin_post(&world, "rename-group", &[("group", &group), ("name", " ")]).await.status(), 400);
+    admin_post(&world, "empty-group", &[("group", &group)]).await;
+    assert!(first().members.is_empty());
+    admin_post(&world, "delete-group", &[("group", &group)]).await;
+    assert_ne!(first().id.to_string(), group);
+}

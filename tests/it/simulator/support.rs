@@ -129,6 +129,21 @@ impl World {
         self.client.get(url).bearer_auth(token).header("client-request-id", "mine").send().await.unwrap()
     }
 
+    /// Sends GET requests in one batch. Their IDs are their positions.
+    pub(crate) async fn batch(&self, token: &str, urls: &[&str]) -> (u16, Value) {
+        let requests: Vec<Value> = (0..)
+            .zip(urls)
+            .map(|(id, url)| serde_json::json!({ "id": format!("{id}"), "method": "GET", "url": url }))
+            .collect();
+        self.post_batch(token, &serde_json::json!({ "requests": requests })).await
+    }
+
+    pub(crate) async fn post_batch(&self, token: &str, body: &Value) -> (u16, Value) {
+        let url = self.url("/v1.0/$batch");
+        let response = self.client.post(url).bearer_auth(token).json(body).send().await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap())
+    }
+
     pub(crate) async fn graph_json(&self, token: &str, url: &str) -> (u16, Value) {
         let response = self.graph(token, url).await;
         assert_eq!(response.headers()["client-request-id"], "mine");

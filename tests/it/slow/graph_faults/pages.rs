@@ -19,7 +19,8 @@ fn many(world: &World) -> (ObjectId, Vec<GroupId>) {
         for (number, &id) in ids.iter().enumerate() {
             let name = format!("Group {number}");
             let members = vec![Member::User(alice)];
-            directory.groups.push(Group { id, name, kind: GroupKind::Security, members });
+            let kind = GroupKind::Security;
+            directory.groups.push(Group { id, name, kind, members, hidden_membership: false });
             directory.assign(id);
         }
         (alice, ids)
