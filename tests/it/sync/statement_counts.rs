@@ -99,7 +99,7 @@ async fn repeated_signin_opens_no_transaction(#[values(Native, LiteLlm)] store: 
 
 #[rstest]
 #[tokio::test]
-async fn denied_signin_costs_only_its_record(#[values(Native, LiteLlm)] store: StoreKind) {
+async fn denied_signin_costs_its_record_and_audit_event(#[values(Native, LiteLlm)] store: StoreKind) {
     let world = World::of(store).await;
     assigned(&world, ["Members"]);
     let alice = person(&world, "Alice Arden", &[]);
@@ -110,7 +110,7 @@ async fn denied_signin_costs_only_its_record(#[values(Native, LiteLlm)] store: S
             assert_eq!(answer.code(), "no_group", "{how}: {answer:#?}");
         })
         .await;
-        assert_eq!(cost.of_the_sync(), 0, "{how}: {cost:#?}");
+        assert_eq!(cost.of_the_sync(), 1, "{how}, one statement for the audit event: {cost:#?}");
     }
 }
 
