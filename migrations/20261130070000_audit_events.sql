@@ -37,6 +37,24 @@ create index audit_events_user on entraway.audit_events (user_id, at, event_id);
 create index audit_events_object on entraway.audit_events (object_id, at, event_id);
 create index audit_events_target on entraway.audit_events (target_id, at, event_id);
 create index audit_events_action on entraway.audit_events (action, at, event_id);
+create index audit_events_run on entraway.audit_events (run_id, at, event_id);
+-- Events by which a user lost access, which are rare among the others: all, and those of one team or organization.
+create index audit_events_lost on entraway.audit_events (at, event_id)
+    where result = 'applied' and action in
+        ('team_member_removed', 'organization_member_removed', 'keys_blocked', 'sessions_revoked', 'sign_in_denied');
+create index audit_events_target_lost on entraway.audit_events (target_id, at, event_id)
+    where result = 'applied' and action in
+        ('team_member_removed', 'organization_member_removed', 'keys_blocked', 'sessions_revoked', 'sign_in_denied');
+
+-- A UUID version 7 of a time (RFC 9562, section 5.7), for events whose number only the statement knows.
+create function entraway.uuid_at(at timestamptz) returns uuid language sql volatile as $$
+    select encode(
+        set_bit(set_bit(
+            overlay(uuid_send(gen_random_uuid())
+                    placing substring(int8send((extract(epoch from at) * 1000)::bigint) from 3) from 1 for 6),
+            52, 1), 53, 1),
+        'hex')::uuid
+$$;
 
 create function entraway.reject_update() returns trigger language plpgsql as $$
 begin

@@ -4,6 +4,7 @@
 //! which also adds it to the settings page.
 
 mod access;
+mod audit;
 mod base_url;
 mod client_auth;
 mod entra;
@@ -29,6 +30,7 @@ use crate::domain::StoreKind;
 use crate::policy::Policy;
 
 pub use access::Sync;
+pub use audit::Audit;
 pub use base_url::{PublicUrl, UrlError};
 pub use client_auth::ClientAuth;
 pub use entra::{Entra, Tenant};
@@ -65,6 +67,7 @@ pub struct Config {
     /// Additional hosts that users may return to after sign-in, normalized: `host` or `host:port`.
     pub return_hosts: BTreeSet<String>,
     pub session: Session,
+    pub audit: Audit,
     pub limits: Limits,
     pub litellm: LiteLlm,
     pub pages: Pages,
@@ -128,6 +131,7 @@ fn config(mut root: Section) -> Option<Config> {
     if let Some(server) = &server {
         access::check_return_hosts(&access.return_hosts, &server.public_url, &session);
     }
+    let audit = audit::audit(&mut root);
     let limits = limits::limits(&mut root);
     let pages = pages::pages(&mut root);
     let (litellm, org_team_models, keys_on_removal) = litellm_proxy::litellm(&mut root, store);
@@ -156,6 +160,7 @@ fn config(mut root: Section) -> Option<Config> {
         sync,
         return_hosts: access.return_hosts.into_iter().map(|(_, host)| host).collect(),
         session,
+        audit,
         limits,
         litellm,
         pages,

@@ -45,6 +45,7 @@ use litellm::LiteLlm;
 use native::Native;
 use pooled_connection::{Connection, Usage};
 
+pub use audit::Revocation;
 pub use connect::ConnectError;
 pub use current_user::SessionUser;
 pub use error::DbError;
@@ -53,9 +54,9 @@ pub use failed_sign_in::FailedSignIn;
 pub use litellm::Leftovers;
 pub use migrations::Versions;
 pub use read::{
-    Cursor, FailedGroup, FailedSignInFilter, FailedSignInRow, Hour, Key, Member, Organization, PAGE_SIZE, Page,
-    PagePosition, PageRequest, RoleChange, RowLimits, Sort, SyncFilter, SyncRow, Team, UserOrganization, UserRow,
-    UserTeam,
+    ActionFilter, AuditFilter, AuditRow, Cursor, FailedGroup, FailedSignInFilter, FailedSignInRow, Hour, Key, Member,
+    Organization, PAGE_SIZE, Page, PagePosition, PageRequest, RoleChange, RowLimits, Sort, SyncFilter, SyncRow, Team,
+    UserKeys, UserOrganization, UserRow, UserTeam,
 };
 pub use roles::{Adoption, AdoptionState};
 pub use session::{EndedSessions, NewSession, SessionFilter, SessionOwner, SessionRow, TokenHash};

@@ -12,13 +12,15 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::db::{Db, DbError, EndedSessions, ForwardedUser, NewSession, SessionFilter, TokenHash};
+use crate::audit::AuditActor;
+use crate::db::{Db, DbError, EndedSessions, ForwardedUser, NewSession, Revocation, SessionFilter, TokenHash};
 use crate::domain::Identity;
 use crate::identity_headers::IdentityHeaders;
 use crate::observability::metrics::{Lookup, SessionEnd};
 use crate::observability::spans::Step;
 use crate::sync_run::SyncRun;
 use crate::util::clock::Clock;
+use crate::util::sanitize::error_chain;
 
 use cache::Cache;
 use listener::ListenerState;
@@ -93,9 +95,30 @@ impl Sessions {
         Ok(())
     }
 
-    /// Ends sessions, here at once and on other replicas within a second. Returns their number.
+    /// Ends sessions, here at once and on other replicas within a second. Returns their number. Sign-outs have no audit
+    /// event.
     pub async fn end(&self, which: SessionFilter<'_>, reason: SessionEnd) -> Result<usize, DbError> {
-        let ended = self.db.end_sessions(which).await?;
+        self.end_with(which, reason, None).await
+    }
+
+    /// As [`Sessions::end`], with an audit event for each user whose sessions end. `cause` is why a sign-in was denied.
+    pub async fn revoke(
+        &self,
+        which: SessionFilter<'_>,
+        reason: SessionEnd,
+        actor: AuditActor,
+        cause: Option<&'static str>,
+    ) -> Result<usize, DbError> {
+        self.end_with(which, reason, Some(&Revocation { at: self.clock.now(), actor, cause })).await
+    }
+
+    async fn end_with(
+        &self,
+        which: SessionFilter<'_>,
+        reason: SessionEnd,
+        revocation: Option<&Revocation>,
+    ) -> Result<usize, DbError> {
+        let ended = self.db.end_sessions(which, revocation).await?;
         // Even if no row was found: it may have been deleted without a notification.
         if let Some(user) = which.user() {
             self.cache.invalidate(user);
@@ -104,18 +127,23 @@ impl Sessions {
     }
 
     /// Stores the record of a denied sign-in. If the reason is known, ends the identity's sessions, here at once and on
-    /// other replicas within a second.
+    /// other replicas within a second. Then records the audit events.
     pub async fn record_denial(&self, identity: Identity, run: &SyncRun) -> Result<(), DbError> {
         let count = self.db.record_denial(identity, run).await?;
         let ended = EndedSessions { count, users: vec![identity.object_id] };
         log_denial(self.after_end(ended, SessionEnd::Denied));
+        // The denial counts also if the audit event cannot be stored.
+        if let Err(error) = self.db.record_denied_sign_in(identity, run, count).await {
+            tracing::error!(error = error_chain(&error), "failed to record the audit event of a denied sign-in");
+        }
         Ok(())
     }
 
     /// Ends the sessions of an identity whose tenant may not sign in. Stores no record, because the number of users in
     /// other tenants is unlimited.
     pub async fn end_denied(&self, identity: Identity) -> Result<(), DbError> {
-        log_denial(self.end(SessionFilter::Identity(identity), SessionEnd::Denied).await?);
+        let (which, cause) = (SessionFilter::Identity(identity), Some("tenant_not_allowed"));
+        log_denial(self.revoke(which, SessionEnd::Denied, AuditActor::SignIn, cause).await?);
         Ok(())
     }
 

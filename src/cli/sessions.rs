@@ -6,8 +6,9 @@ use anyhow::Context as _;
 use chrono::TimeDelta;
 
 use super::output::{errln, outln};
+use crate::audit::AuditActor;
 use crate::config::Config;
-use crate::db::{Db, SessionFilter, SessionOwner};
+use crate::db::{Db, Revocation, SessionFilter, SessionOwner};
 use crate::util::clock::Clock;
 
 /// Maximum number of sessions in the list.
@@ -34,7 +35,9 @@ pub(super) async fn list(owner: SessionOwner, config: &Config) -> anyhow::Result
 
 pub(super) async fn revoke(owner: SessionOwner, config: &Config) -> anyhow::Result<ExitCode> {
     let db = Db::new(config.store, &config.database.url, 1)?;
-    let ended = db.end_sessions(SessionFilter::Of(owner)).await.context("failed to revoke the sessions")?;
+    let revocation = Revocation { at: Clock::system().now(), actor: AuditActor::Command, cause: None };
+    let ended = db.end_sessions(SessionFilter::Of(owner), Some(&revocation)).await;
+    let ended = ended.context("failed to revoke the sessions")?;
     db.close().await;
     outln!("{} {} revoked", ended.count, if ended.count == 1 { "session" } else { "sessions" })?;
     Ok(ExitCode::SUCCESS)

@@ -88,10 +88,15 @@ impl Db {
     }
 
     /// Deletes expired sessions and login states, old sync records and those beyond the limit, old failed sign-ins, and
-    /// groups that were not confirmed for as long.
+    /// groups that were not confirmed for as long, and audit events older than `audit_retention`.
     ///
     /// Returns the number of deleted rows. Only one replica at a time deletes; the others return at once.
-    pub async fn delete_expired(&self, now: DateTime<Utc>, idle_timeout: TimeDelta) -> Result<i64, DbError> {
+    pub async fn delete_expired(
+        &self,
+        now: DateTime<Utc>,
+        idle_timeout: TimeDelta,
+        audit_retention: TimeDelta,
+    ) -> Result<i64, DbError> {
         let rows = sqlx::query_scalar(
             "with job_lock as materialized (
                 select pg_try_advisory_xact_lock(hashtextextended('entraway purge', 0)) as acquired
@@ -119,15 +124,19 @@ impl Db {
                 delete from entraway.failed_sign_ins where failed_at < $3 and (select acquired from job_lock) returning 1
             ), groups as (
                 delete from entraway.person_groups where confirmed_at < $3 and (select acquired from job_lock) returning 1
+            ), events as (
+                delete from entraway.audit_events where at < $6 and (select acquired from job_lock) returning 1
             )
             select (select count(*) from sessions) + (select count(*) from attempts) + (select count(*) from old_runs)
-                   + (select count(*) from runs_beyond) + (select count(*) from failed) + (select count(*) from groups)",
+                   + (select count(*) from runs_beyond) + (select count(*) from failed) + (select count(*) from groups)
+                   + (select count(*) from events)",
         )
         .bind(now)
         .bind(now - idle_timeout)
         .bind(now - RECORD_RETENTION)
         .bind(now - RECENT_RECORDS)
         .bind(MAX_RECORDS_PER_USER)
+        .bind(now - audit_retention)
         .fetch_one(&mut *self.connection_to_write().await?)
         .await?;
         Ok(rows)

@@ -116,7 +116,8 @@ impl Tables for LiteLlm {
                  from user_row join entraway.litellm_blocked_keys blocked on blocked.user_id = user_row.user_id
                  where blocked.team_id = any($3::text[])) as blocked_keys,
                 exists (select from entraway.audit_events
-                        where object_id = $1 and at > $7 and actor = 'sign_in') as superseded,
+                        where object_id = $1 and at > $7 and at < $7 + interval '1 minute' and actor = 'sign_in'
+                          and action like '%\_member\_%') as superseded,
                 (select json_build_object('user_id', p.user_id, 'email', p.user_email, 'alias', p.user_alias,
                             'role', p.user_role, 'sso_role', given.sso_user_role,
                             'offered_roles', coalesce(given.sso_user_roles, '{}'), 'withheld_role', given.withheld_role,

@@ -50,7 +50,8 @@ impl Tables for Native {
                 ) as managed_organizations,
                 true as can_remove, '{}'::uuid[] as blocked_keys,
                 exists (select from entraway.audit_events
-                        where object_id = $1 and at > $6 and actor = 'sign_in') as superseded,
+                        where object_id = $1 and at > $6 and at < $6 + interval '1 minute' and actor = 'sign_in'
+                          and action like '%\\_member\\_%') as superseded,
                 team.teams, team.team_organizations,
                 member.member_organizations, member.member_roles, member.member_sso_roles
              from (select coalesce(array_agg(wanted.id), '{}') as teams,

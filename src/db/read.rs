@@ -1,7 +1,8 @@
-//! Queries for pages and `/api`: organizations, teams, users and sync records.
+//! Queries for pages and `/api`: organizations, teams, users, sync records and audit events.
 //!
 //! Lists use keyset pagination along an index, so that a page costs the same however long the list is.
 
+mod audit;
 mod explain;
 mod failed_sign_ins;
 mod list;
@@ -11,6 +12,7 @@ mod syncs;
 mod teams;
 mod users;
 
+pub use audit::{ActionFilter, AuditFilter, AuditRow, UserKeys};
 pub use failed_sign_ins::{FailedSignInFilter, FailedSignInRow};
 pub use list::{Cursor, Key, PAGE_SIZE, Page, PagePosition, PageRequest, Sort};
 pub use memberships::{Member, UserOrganization, UserTeam};

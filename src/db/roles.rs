@@ -56,6 +56,10 @@ const ADOPT: &str = r#"with user_row as materialized (
         where not exists (select from before) and not exists (select from known)
         on conflict (object_id) do update set user_id = excluded.user_id,
             row_created_at = excluded.row_created_at, adopted_at = excluded.adopted_at
+        returning user_id
+    ), audited as (
+        insert into entraway.audit_events (event_id, at, actor, action, user_id, object_id, target_kind, result)
+        select entraway.uuid_at($2), $2, 'command', 'account_confirmed', user_id, $1, 'account', 'applied' from adopted
     )
     select user_id, user_role, created_at at time zone 'UTC', (select adopted_at from before),
            exists (select from known)
@@ -65,7 +69,8 @@ const ADOPT: &str = r#"with user_row as materialized (
 type Adopted = (String, Option<String>, Option<DateTime<Utc>>, Option<DateTime<Utc>>, bool);
 
 impl Db {
-    /// Confirms a user's row in a LiteLLM database, so that the next sign-in may grant an operator role. Idempotent.
+    /// Confirms a user's row in a LiteLLM database, so that the next sign-in may grant an operator role, and inserts the
+    /// audit event. Idempotent.
     ///
     /// Returns `None` if a sign-in of this user would find no row.
     pub async fn adopt(&self, user: ObjectId, now: DateTime<Utc>) -> Result<Option<Adoption>, DbError> {

@@ -5,9 +5,10 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Postgres, Row as _};
+use sqlx::{Postgres, QueryBuilder, Row as _};
 
 use super::apply::should_retry;
+use super::audit::{self, Revocation};
 use super::sync_record::{bind_record, record};
 use super::{Db, DbError};
 use crate::domain::{Identity, ObjectId};
@@ -127,35 +128,47 @@ impl Db {
         self.fetch_ended(query).await
     }
 
-    /// Ends sessions.
+    /// Ends sessions. With a revocation, it also inserts an audit event for each user whose sessions end.
     ///
     /// One statement, retried if it loses a race.
-    pub async fn end_sessions(&self, which: SessionFilter<'_>) -> Result<EndedSessions, DbError> {
+    pub async fn end_sessions(
+        &self,
+        which: SessionFilter<'_>,
+        revocation: Option<&Revocation>,
+    ) -> Result<EndedSessions, DbError> {
         let mut attempts = 0;
         loop {
-            let outcome = self.end_sessions_once(which).await;
+            let outcome = self.fetch_ended(self.delete_sessions(which, revocation).build()).await;
             if !should_retry(&mut attempts, &outcome) {
                 return outcome;
             }
         }
     }
 
-    async fn end_sessions_once(&self, which: SessionFilter<'_>) -> Result<EndedSessions, DbError> {
-        let query = match which {
-            SessionFilter::Of(SessionOwner::All) => delete_all_sessions(),
-            SessionFilter::Of(SessionOwner::One(user)) => delete_sessions("user_id = $1").bind(user.to_string()),
-            SessionFilter::Identity(Identity { tenant_id, object_id }) => {
-                delete_sessions("user_id = $1 and tenant_id = $2").bind(object_id.to_string()).bind(tenant_id.as_uuid())
-            }
-            SessionFilter::Named(user, name) => {
-                delete_sessions("user_id = $1 and encode(substring(token_hash for 16), 'hex') = $2")
-                    .bind(user.to_string())
-                    .bind(name)
-            }
-            SessionFilter::Tokens(hashes) => delete_sessions("token_hash = any($1)").bind(slices(hashes)),
-            SessionFilter::EntraSession(sid) => delete_sessions("sid = $1").bind(sid),
-        };
-        self.fetch_ended(query).await
+    /// Deletes sessions and notifies all replicas.
+    fn delete_sessions(&self, which: SessionFilter<'_>, revocation: Option<&Revocation>) -> QueryBuilder<Postgres> {
+        let start = if revocation.is_some() { format!("{}, ", self.relations()) } else { "with ".to_owned() };
+        let mut query = QueryBuilder::new(start);
+        if matches!(which, SessionFilter::Of(SessionOwner::All)) {
+            // Locks no rows first, which would take long; a deadlock is retried.
+            query.push("ended as (delete from entraway.sessions returning user_id, tenant_id), ");
+        } else {
+            query.push("to_end as materialized (select token_hash from entraway.sessions where ");
+            push_filter(&mut query, which);
+            // Locks rows in the same order as `entraway.end_other_sessions`.
+            query.push(
+                " order by token_hash for update
+                 ), ended as (
+                    delete from entraway.sessions where token_hash in (select token_hash from to_end)
+                    returning user_id, tenant_id
+                 ), ",
+            );
+        }
+        if let Some(revocation) = revocation {
+            audit::push_revoked(&mut query, revocation);
+        }
+        query.push(NOTIFIED);
+        query
     }
 
     async fn fetch_ended(&self, query: Query<'_, Postgres, PgArguments>) -> Result<EndedSessions, DbError> {
@@ -190,26 +203,28 @@ impl Db {
     }
 }
 
-/// Deletes the sessions that meet an SQL condition and notifies all replicas.
-fn delete_sessions<'q>(condition: &str) -> Query<'q, Postgres, PgArguments> {
-    // Locks rows in the same order as `entraway.end_other_sessions`.
-    let sql = format!(
-        "with to_end as materialized (
-            select token_hash from entraway.sessions where {condition} order by token_hash for update
-         ), ended as (
-            delete from entraway.sessions where token_hash in (select token_hash from to_end) returning user_id
-         ), {NOTIFIED}"
-    );
-    sqlx::query(AssertSqlSafe(sql))
+/// Adds the condition for the sessions of a filter.
+fn push_filter(query: &mut QueryBuilder<Postgres>, which: SessionFilter<'_>) {
+    match which {
+        SessionFilter::Of(SessionOwner::All) => query.push("true"),
+        SessionFilter::Of(SessionOwner::One(user)) => query.push("user_id = ").push_bind(user.to_string()),
+        SessionFilter::Identity(Identity { tenant_id, object_id }) => {
+            query.push("user_id = ").push_bind(object_id.to_string());
+            query.push(" and tenant_id = ").push_bind(tenant_id.as_uuid())
+        }
+        SessionFilter::Named(user, name) => {
+            query.push("user_id = ").push_bind(user.to_string());
+            query.push(" and encode(substring(token_hash for 16), 'hex') = ").push_bind(name.to_owned())
+        }
+        SessionFilter::Tokens(hashes) => {
+            query.push("token_hash = any(").push_bind(hashes.iter().map(|hash| hash.to_vec()).collect::<Vec<_>>());
+            query.push(")")
+        }
+        SessionFilter::EntraSession(sid) => query.push("sid = ").push_bind(sid.to_owned()),
+    };
 }
 
-/// Deletes all sessions and notifies all replicas. Locks no rows first, which would take long; a deadlock is retried.
-fn delete_all_sessions<'q>() -> Query<'q, Postgres, PgArguments> {
-    let sql = format!("with ended as (delete from entraway.sessions returning user_id), {NOTIFIED}");
-    sqlx::query(AssertSqlSafe(sql))
-}
-
-/// The end of both statements.
+/// The end of the statement.
 const NOTIFIED: &str = "notified as materialized (
             select entraway.tell_sessions(array(select user_id from ended))
          )

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::error::WebError;
 use super::extract::{CurrentSession, CurrentUser, Operator, Params};
 use super::list_query::{ListQuery, Members, Sorted, encode_cursor};
+use super::pages::audit::{self, AuditLog};
 use super::pages::explain::{ExplainQuery, Explained};
 use super::pages::failed_sign_ins::{self, FailedSignIns};
 use super::pages::syncs::{self, Syncs};
@@ -121,6 +122,15 @@ pub(super) async fn failed_sign_ins(
     Params(query): Params<ListQuery<FailedSignIns>>,
 ) -> Result<Json<Value>, WebError> {
     Ok(page("failed", &failed_sign_ins::read(&app, &query).await?))
+}
+
+/// `GET /api/audit`
+pub(super) async fn audit(
+    State(app): State<Arc<App>>,
+    _: Operator,
+    Params(query): Params<ListQuery<AuditLog>>,
+) -> Result<Json<Value>, WebError> {
+    Ok(page("events", &audit::read(&app, &query).await?))
 }
 
 /// A page of a list, with the cursors for `before` and `after`.

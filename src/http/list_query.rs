@@ -144,6 +144,14 @@ impl<L: List> ListQuery<L> {
         self.search().is_empty() && self.filters.is_empty() && matches!(self.request.position, PagePosition::First)
     }
 
+    /// A query with the filters, some of them changed; `None` removes one.
+    pub(super) fn with_filters(&self, changes: &[(&'static str, Option<&str>)]) -> String {
+        let kept = self.filters.iter().filter(|(name, _)| changes.iter().all(|(changed, _)| changed != name));
+        let set = changes.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(kept).extend_pairs(set).finish()
+    }
+
     pub(super) fn pager<T>(&self, listed: &Page<T>) -> Pager {
         let link = |name: &'static str, cursor: &Cursor| {
             let mut query = form_urlencoded::Serializer::new(String::new());

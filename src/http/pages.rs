@@ -1,5 +1,6 @@
 //! Pages: one template for each.
 
+pub(super) mod audit;
 pub(super) mod explain;
 pub(super) mod failed_sign_ins;
 mod me;

@@ -13,7 +13,7 @@ use tower_http::csrf::CsrfLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use super::error::{self, WebError};
-use super::pages::{explain, failed_sign_ins, organizations, sessions, settings, syncs, teams, users, welcome};
+use super::pages::{audit, explain, failed_sign_ins, organizations, sessions, settings, syncs, teams, users, welcome};
 use super::sso::{callback, login, logout};
 use super::state::{App, StartError};
 use super::{api, assets, forward_auth, health, limits, metrics, middleware};
@@ -49,6 +49,7 @@ pub(super) fn router(app: &Arc<App>) -> Result<Router, StartError> {
         .route("/sessions/{session}/end", post(sessions::end_own))
         .route("/syncs", get(syncs::page))
         .route("/syncs/failed", get(failed_sign_ins::page))
+        .route("/audit", get(audit::page))
         .route("/settings", get(settings::page))
         .route("/sso/login", get(login::start).route_layer(rate_limit.clone()))
         .route("/sso/key/generate", get(login::start).route_layer(rate_limit.clone())) // LiteLLM's path
@@ -65,6 +66,8 @@ pub(super) fn router(app: &Arc<App>) -> Result<Router, StartError> {
         .route("/api/people/{id}/explain", get(api::explain))
         .route("/api/syncs", get(api::syncs))
         .route("/api/syncs/failed", get(api::failed_sign_ins))
+        .route("/api/audit", get(api::audit))
+        .route("/api/audit/export", get(audit::export))
         .route("/api/openapi.json", get(api::openapi))
         .route("/assets/{name}", get(assets::get))
         .route("/assets/{version}/{name}", get(assets::get_version))

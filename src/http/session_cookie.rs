@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use super::App;
 use super::cookies::Cookies;
 use super::error::WebError;
+use crate::audit::AuditActor;
 use crate::db::{DbError, Me, NewSession, SessionFilter, SessionUser, TokenHash};
 use crate::domain::EntraUser;
 use crate::observability::metrics::SessionEnd;
@@ -82,6 +83,17 @@ pub(super) async fn signed_in(app: &App, headers: &HeaderMap) -> Result<Option<L
         [] => Ok(None),
         [hash] => app.sessions.find(hash).await,
         several => Ok(only_live(app, several).await?.map(|(_, session)| session)),
+    }
+}
+
+/// As [`end`], with an audit event: Entra denied a sign-in of this browser for this reason.
+pub(super) async fn revoke(app: &App, headers: &HeaderMap, cause: &'static str) -> Result<(), DbError> {
+    match &token_hashes(app, headers)[..] {
+        [] => Ok(()),
+        hashes => {
+            let which = SessionFilter::Tokens(hashes);
+            app.sessions.revoke(which, SessionEnd::Denied, AuditActor::SignIn, Some(cause)).await.map(drop)
+        }
     }
 }
 

@@ -160,7 +160,8 @@ impl App {
 
     /// Deletes expired rows. Returns their number.
     pub async fn delete_expired(&self) -> Result<i64, DbError> {
-        self.db.delete_expired(self.clock.now(), self.idle_timeout()).await
+        let retention = TimeDelta::from_std(self.config.audit.retention).unwrap_or(TimeDelta::MAX);
+        self.db.delete_expired(self.clock.now(), self.idle_timeout(), retention).await
     }
 
     /// Problems that operators should fix although the service works.

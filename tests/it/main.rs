@@ -10,6 +10,7 @@
 mod support;
 
 mod attacks;
+mod audit;
 mod callback;
 mod cli;
 mod client_auth;

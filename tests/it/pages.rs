@@ -1,6 +1,7 @@
 //! Pages and `/api` over HTTP: what they show, and to which users.
 
 mod api;
+mod audit;
 mod details;
 mod explain;
 mod failed_sign_ins;

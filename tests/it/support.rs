@@ -1,6 +1,7 @@
 //! The test environment: a database in the private Postgres, a simulated Entra, and instances of the real service,
 //! accessed over HTTP by a browser with cookies.
 
+mod audit;
 mod browser;
 mod certificates;
 mod database;

@@ -83,12 +83,22 @@ pub enum AuditAction {
     /// A role, global or in an organization.
     RoleChanged,
     AccountCreated,
+    /// An operator confirmed a user row that another program created, so that operator roles count.
+    AccountConfirmed,
     /// The user's LiteLLM keys of a team, after the user left it.
     KeysBlocked,
     /// The same keys, after the user returned.
     KeysRestored,
     SessionsRevoked,
     SignInDenied,
+}
+
+impl AuditAction {
+    /// The name in the database and in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
 }
 
 /// What the user got or lost access to.

@@ -191,7 +191,7 @@ fn search(query: &mut Builder, source: &ListSource, text: &str) {
 }
 
 /// Converts `production ev` to `'production':* & 'ev':*`. `None` if it contains no word.
-fn ts_query(text: &str) -> Option<String> {
+pub(super) fn ts_query(text: &str) -> Option<String> {
     let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
     let words: Vec<String> = words.take(8).map(|word| format!("'{word}':*")).collect();
     (!words.is_empty()).then(|| words.join(" & "))

@@ -45,6 +45,7 @@ pub(in crate::http) async fn list(
 struct OrganizationPage {
     layout: Layout,
     details: OrganizationDetails,
+    operator: bool,
     query: ListQuery<Members>,
     pager: Pager,
 }
@@ -58,5 +59,6 @@ pub(in crate::http) async fn details(
     let details = OrganizationDetails::read(&app, &current, &id, &query.request).await?;
     let layout = Layout::for_user(&app, &current, "/organizations");
     let pager = query.pager(&details.members);
-    html(&OrganizationPage { layout, details, query, pager })
+    let operator = current.permissions.operator;
+    html(&OrganizationPage { layout, details, operator, query, pager })
 }

@@ -9,6 +9,7 @@ use axum::response::{Html, IntoResponse as _, Redirect, Response};
 use http::HeaderMap;
 use http::header::SET_COOKIE;
 
+use crate::audit::AuditActor;
 use crate::db::{SessionFilter, SessionOwner};
 use crate::domain::ObjectId;
 use crate::http::error::WebError;
@@ -30,7 +31,8 @@ pub(in crate::http) async fn end_own(
     headers: HeaderMap,
 ) -> Result<Response, WebError> {
     let is_current = session_cookie::name(&app, &headers).await?.is_some_and(|current| current == name);
-    end(&app, current.user.identity.object_id, &name).await?;
+    let object_id = current.user.identity.object_id;
+    end(&app, object_id, &name, AuditActor::User(object_id)).await?;
     if is_current {
         return Ok(signed_out(&app));
     }
@@ -44,7 +46,7 @@ pub(in crate::http) async fn end_of_user(
     Administrator(current): Administrator,
 ) -> Result<Response, WebError> {
     let (_, object_id) = user(&app, &current, &id).await?;
-    end(&app, object_id, &name).await?;
+    end(&app, object_id, &name, AuditActor::Operator(current.user.identity.object_id)).await?;
     Ok(back(&app, &format!("/people/{}?{ENDED}=1#sessions", segment(&id))))
 }
 
@@ -87,7 +89,8 @@ pub(in crate::http) async fn end_all_of_user(
 ) -> Result<Response, WebError> {
     let (_, object_id) = user(&app, &current, &id).await?;
     let which = SessionFilter::Of(SessionOwner::One(object_id));
-    let ended = app.sessions.end(which, SessionEnd::All).await?;
+    let actor = AuditActor::Operator(current.user.identity.object_id);
+    let ended = app.sessions.revoke(which, SessionEnd::All, actor, None).await?;
     tracing::info!(%object_id, sessions = ended, "administrator ended all sessions of a user");
     if object_id == current.user.identity.object_id {
         return Ok(signed_out(&app));
@@ -117,9 +120,10 @@ impl Parameters for Ended {
     }
 }
 
-async fn end(app: &App, object_id: ObjectId, name: &str) -> Result<(), WebError> {
+async fn end(app: &App, object_id: ObjectId, name: &str, actor: AuditActor) -> Result<(), WebError> {
     let is_name = name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if !is_name || app.sessions.end(SessionFilter::Named(object_id, name), SessionEnd::One).await? == 0 {
+    let which = SessionFilter::Named(object_id, name);
+    if !is_name || app.sessions.revoke(which, SessionEnd::One, actor, None).await? == 0 {
         return Err(WebError::NotFound);
     }
     tracing::info!(%object_id, "session ended from a page");

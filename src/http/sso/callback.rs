@@ -22,7 +22,7 @@ use crate::http::query::{Parameters, Query, QueryError};
 use crate::http::return_to::ReturnTo;
 use crate::http::state::App;
 use crate::http::{metrics, session_cookie};
-use crate::observability::metrics::{SessionEnd, SignIn};
+use crate::observability::metrics::SignIn;
 use crate::oidc::{CompletedSignIn, SignInError, aadsts_number};
 use crate::sync::{SyncError, sync};
 use crate::sync_run::{Denial, SyncRun};
@@ -194,7 +194,7 @@ impl Callback<'_> {
     /// Ends this browser's session. AADSTS50105 ("not assigned") does not identify the user, so no other session can be
     /// ended. Another site cannot trigger this, since the `state` is bound to this browser.
     async fn end_own_session(&self) {
-        if let Err(error) = session_cookie::end(self.app, self.headers, SessionEnd::Denied).await {
+        if let Err(error) = session_cookie::revoke(self.app, self.headers, "not_assigned").await {
             tracing::error!(error = error_chain(&error), "failed to end the session of a denied sign-in");
         }
     }

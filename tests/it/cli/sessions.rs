@@ -2,6 +2,7 @@
 
 use entraway::domain::StoreKind;
 use rstest::rstest;
+use serde_json::json;
 
 use super::program::{CONFIG, Folder, environment, run};
 use crate::support::{LiteLlm, Native, World};
@@ -44,6 +45,10 @@ async fn sessions_command_lists_and_revokes_sessions(#[values(Native, LiteLlm)] 
     assert_eq!(his.me(&service).await.status, 200, "Bob does not");
     assert_eq!(entraway(&["revoke", "--all"]).await.stdout, "1 session revoked\n");
     assert_eq!(his.me(&service).await.status, 401, "now he does");
+    let events = world.audit_events(&["sessions_revoked"]).await;
+    let events: Vec<_> =
+        events.iter().map(|event| [&event["actor"], &event["object_id"], &event["before"]["sessions"]]).collect();
+    assert_eq!(events, [[&json!("command"), &json!(alice), &json!(2)], [&json!("command"), &json!(bob), &json!(1)]]);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use entra_simulator::ObjectId;
 use entraway::domain::StoreKind;
+use serde_json::json;
 
 use super::program::{CONFIG, Folder, environment, run};
 use crate::support::World;
@@ -36,6 +37,9 @@ async fn users_adopt_reports_its_result_and_is_idempotent() {
     let told = adopt(alice).await;
     assert_eq!(told.code, 0, "{told:?}");
     assert!(told.stdout.starts_with(&format!("user {alice}: row {alice} was already confirmed at 20")), "{told:?}");
+    let event = json!({ "actor": "command", "action": "account_confirmed", "user_id": alice, "object_id": alice,
+                        "target_kind": "account", "result": "applied" });
+    assert_eq!(world.audit_events(&["account_confirmed"]).await, [event], "only the first confirmation is an event");
     let told = adopt(bob).await;
     assert_eq!((told.code, told.stdout), (0, format!("user {bob}: row {bob} needs no confirmation\n")));
 

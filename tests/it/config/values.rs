@@ -146,6 +146,17 @@ fn durations_require_a_unit_and_a_range() {
 }
 
 #[test]
+fn audit_retention_has_a_default_and_a_range() {
+    let days = |yaml: &str| good(yaml).audit.retention.as_secs() / (24 * 60 * 60);
+    assert_eq!(days(""), 400);
+    assert_eq!(days("audit: {retention: 30d}"), 30);
+    assert_eq!(days("audit: {retention: 10y}"), 3_652);
+    let range = "config.yaml:1: audit.retention: must be from 30days to 10years";
+    assert_said("audit: {retention: 29d}", range);
+    assert_said("audit: {retention: 11y}", range);
+}
+
+#[test]
 fn idle_timeout_cannot_exceed_the_lifetime() {
     let session = good("session: {lifetime: 4h}").session;
     assert_eq!((session.idle_timeout, session.lifetime), (Duration::from_hours(4), Duration::from_hours(4)));

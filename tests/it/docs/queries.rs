@@ -44,6 +44,21 @@ async fn tutorial_queries_show_a_sign_in() {
     }
 }
 
+#[tokio::test]
+async fn audit_guide_lets_a_siem_read_events_only() {
+    let world = World::of(Native).await;
+    let (alice, _) = world.alice();
+    let service =
+        world.service_with(|config| config.policy.allowed_email_domains = ["x.example".to_owned()].into()).await;
+    assert_eq!(world.try_sign_in(&service, alice).await.status, 403);
+    run(&world.pool, "docs/how-to/audit.md", |_| true).await;
+    let may = async |table: &str| -> bool {
+        let sql = "select has_table_privilege('siem', $1, 'select')";
+        sqlx::query_scalar(sql).bind(table).fetch_one(&world.pool).await.unwrap()
+    };
+    assert_eq!((may("entraway.audit_events").await, may("entraway.sessions").await), (true, false));
+}
+
 /// The operator of a hosted Postgres: not a superuser, but the owner of a LiteLLM proxy's database.
 pub(in crate::docs) const OWNER: &str = r"
     create role owner login createrole;

@@ -158,7 +158,8 @@ async fn users_see_own_syncs_and_operators_see_all(#[values(Native, LiteLlm)] st
 #[rstest]
 #[tokio::test]
 async fn signed_out_page_links_to_signin_and_api_returns_401(
-    #[values("/teams", "/teams/x", "/organizations?search=a%26b", "/people", "/people/x", "/syncs")] path: &str,
+    #[values("/teams", "/teams/x", "/organizations?search=a%26b", "/people", "/people/x", "/syncs", "/audit")]
+    path: &str,
 ) {
     let world = crate::support::World::new().await;
     let service = world.service().await;
@@ -176,7 +177,7 @@ async fn navigation_shows_only_permitted_pages() {
     let mut cast = Cast::of(Native).await;
     let own = ["/", "/teams", "/organizations", "/syncs"];
     let others = ["/", "/teams", "/organizations", "/people", "/syncs"];
-    let all = ["/", "/teams", "/organizations", "/people", "/syncs", "/settings"];
+    let all = ["/", "/teams", "/organizations", "/people", "/syncs", "/audit", "/settings"];
     for (who, actor, expected) in [
         ("Alice", &mut cast.alice, &own[..]),
         ("Olga", &mut cast.olga, &others),

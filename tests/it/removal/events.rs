@@ -25,9 +25,9 @@ async fn signin_stores_an_event_for_each_change(#[values(Native, LiteLlm)] store
     world.sign_in(&service, alice).await;
     let joined = [
         json!(["account_created", "account", null, null, null]),
-        json!(["organization_member_added", "organization", null, null, { "role": "internal_user" }]),
-        json!(["role_changed", "account", null, null, { "role": "internal_user" }]),
-        json!(["team_member_added", "team", null, null, { "role": "user" }]),
+        json!(["organization_member_added", "organization", null, null, "internal_user"]),
+        json!(["role_changed", "account", null, null, "internal_user"]),
+        json!(["team_member_added", "team", null, null, "user"]),
     ];
     assert_eq!(events(&world).await, joined, "an unchanged sign-in stores none");
     sqlx::raw_sql("truncate entraway.audit_events").execute(&world.pool).await.unwrap();
@@ -35,8 +35,8 @@ async fn signin_stores_an_event_for_each_change(#[values(Native, LiteLlm)] store
     leave(&world, alice, group);
     world.sign_in(&service, alice).await;
     let removed = [
-        json!(["organization_member_removed", "organization", "last_team_left", { "role": "internal_user" }, null]),
-        json!(["team_member_removed", "team", "left_group", { "role": "user" }, null]),
+        json!(["organization_member_removed", "organization", "last_team_left", "internal_user", null]),
+        json!(["team_member_removed", "team", "left_group", "user", null]),
     ];
     assert_eq!(events(&world).await, removed);
     let sql = format!(

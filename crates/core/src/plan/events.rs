@@ -21,7 +21,7 @@ impl Planner<'_> {
                 self.event(applied, AuditAction::TeamMemberAdded, AuditTargetKind::Team, Some(group.to_string()));
             event.target.name = self.name(*group);
             event.group = Some(*group);
-            event.after = Some(json!({ "role": "user" }));
+            event.after = Some(json!("user"));
             events.push(event);
         }
         for id in &applied.organizations_joined {
@@ -29,7 +29,7 @@ impl Planner<'_> {
             let mut event = self.event(applied, action, AuditTargetKind::Organization, Some(id.clone()));
             event.group = id.parse().ok();
             event.target.name = event.group.and_then(|group| self.name(group));
-            event.after = plan.add_to_organizations.get(id).map(|role| json!({ "role": role }));
+            event.after = plan.add_to_organizations.get(id).map(|role| json!(role));
             events.push(event);
         }
         for (id, removal) in plan.remove_from_teams.iter().filter(|(id, _)| applied.teams_left.contains_key(*id)) {
@@ -59,8 +59,8 @@ impl Planner<'_> {
                 RoleScope::Organization(id) => (AuditTargetKind::Organization, Some(id.clone())),
             };
             let mut event = self.event(applied, AuditAction::RoleChanged, kind, id);
-            event.before = change.before.as_ref().map(|role| json!({ "role": role }));
-            event.after = Some(json!({ "role": change.after }));
+            event.before = change.before.as_ref().map(|role| json!(role));
+            event.after = Some(json!(change.after));
             events.push(event);
         }
         events
@@ -91,7 +91,7 @@ impl Planner<'_> {
 
     fn removed(&self, mut event: AuditEvent, removal: &Removal) -> AuditEvent {
         event.target.name.clone_from(&removal.name);
-        event.before = removal.role.as_ref().map(|role| json!({ "role": role }));
+        event.before = removal.role.as_ref().map(|role| json!(role));
         (event.cause, event.group) = match removal.cause {
             RemovalCause::LeftGroup(group) => (Some("left_group"), Some(group)),
             RemovalCause::LastTeamLeft => (Some("last_team_left"), None),

@@ -62,7 +62,8 @@ pub struct Current {
     pub can_remove: bool,
     /// Teams of effective groups in which the sync blocked keys of the user; always empty in the native store.
     pub blocked_keys: BTreeSet<GroupId>,
-    /// A sign-in of this user that started later has already changed memberships.
+    /// A sign-in of this user that started later, at most a minute, has already changed memberships. Beyond that the
+    /// clocks of replicas differ.
     pub superseded: bool,
     /// All of the user's organizations by ID. An ID created by hand need not be a GUID.
     pub organization_members: BTreeMap<String, CurrentOrganizationMember>,

@@ -51,6 +51,8 @@ pub(super) const PAGES: &[Page] = &[
     page("syncs", "/syncs", ADMIN, "Syncs"),
     page("syncs-with-trouble", "/syncs?trouble=1", ADMIN, "Syncs"),
     page("failed-sign-ins", "/syncs/failed", ADMIN, "Failed sign-ins"),
+    page("audit", "/audit", ADMIN, "Audit log"),
+    page("audit-none-found", "/audit?user=unheard-of&action=access_lost", ADMIN, "Audit log"),
     page("settings", "/settings", ADMIN, "Settings"),
     page("no-such-person", "/people/nobody", ADMIN, "Page not found"),
     page("member-me", "/", MEMBER, "Bob Birch"),

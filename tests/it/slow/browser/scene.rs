@@ -38,6 +38,17 @@ where run_id in (
 insert into entraway.failed_sign_ins (failed_at, code, aadsts, request_id)
 select now() - n * interval '50 minutes', code, aadsts, gen_random_uuid()
 from (values (1, 'not_assigned', '50105'), (2, 'consent_declined', '65004'), (3, 'id_token_expired', null)) f (n, code, aadsts);
+insert into entraway.audit_events (event_id, at, actor, action, user_id, object_id, target_kind, target_id, target_name,
+                                   cause, group_id, before, after, result)
+select gen_random_uuid(), now() - n * interval '3 hours', 'sign_in', action, user_id, user_id,
+       case when action = 'role_changed' then 'organization' else 'team' end, team, 'Data Science', cause, team, to_jsonb(before),
+       to_jsonb(after), result
+from (values (1, 'team_member_removed', 'left_group', null, null, 'applied'),
+             (2, 'keys_blocked', 'left_group', null, null, 'applied'),
+             (3, 'role_changed', null, 'org_admin', 'internal_user', 'applied'),
+             (9, 'team_member_removed', 'last_admin', null, null, 'kept'),
+             (10, 'team_member_added', 'joined_group', null, null, 'applied')) e (n, action, cause, before, after, result),
+     lateral (select '40000000-0000-4000-8000-000000000002' as user_id, '50000000-0000-4000-8000-000000000002' as team) ids;
 ";
 
 pub(super) struct Scene {
