@@ -17,7 +17,7 @@ use crate::wrk::{self, Target, compare};
 
 const SCENE: Scene = Scene { people: 1, groups: 5, in_groups: 5, operator: false };
 
-pub(crate) use cold::{FILL, TOKENS, run as cold};
+pub(crate) use cold::{TOKENS, fill, run as cold};
 
 pub(crate) async fn warm(cluster: &PrivateCluster) -> anyhow::Result<String> {
     cluster.create_database("forward_auth", None).await?;

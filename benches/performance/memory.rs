@@ -7,17 +7,19 @@ use anyhow::ensure;
 use entraway::domain::StoreKind;
 use pg_sandbox::PrivateCluster;
 use reqwest::header::COOKIE;
-use sqlx::PgPool;
+use sqlx::{AssertSqlSafe, PgPool};
 use tokio::task::JoinSet;
 
 use crate::browser::storm;
-use crate::forward_auth::{FILL, TOKENS};
+use crate::forward_auth::{TOKENS, fill};
 use crate::service::Service;
 use crate::sign_in::start;
 use crate::simulator::{Scene, Simulator};
 
 /// Maximum number of cached sessions.
 const SESSIONS: usize = 100_000;
+/// Groups of each user with a cached session.
+const GROUPS: u8 = 5;
 const SIGN_INS: usize = 100_000;
 const AT_ONCE: usize = 64;
 const MIB: f64 = 1024.0 * 1024.0;
@@ -38,7 +40,7 @@ async fn remembered(cluster: &PrivateCluster, page: &mut String) -> anyhow::Resu
     let service = Arc::new(Service::start(&url, StoreKind::Native, &entra.facts).await?);
     writeln!(page, "| idle | {:.1} MiB |", service.memory("VmRSS")? / MIB)?;
     let pool = PgPool::connect(&url).await?;
-    sqlx::raw_sql(FILL).execute(&pool).await?;
+    sqlx::raw_sql(AssertSqlSafe(fill(GROUPS))).execute(&pool).await?;
     let all: Arc<[String]> = sqlx::query_scalar::<_, String>(TOKENS).fetch_all(&pool).await?.into();
     ensure!(all.len() == SESSIONS, "{} sessions", all.len());
     // The first thousand sessions include buffers and connections and are not counted.
@@ -47,7 +49,10 @@ async fn remembered(cluster: &PrivateCluster, page: &mut String) -> anyhow::Resu
     let before = service.memory("VmRSS")?;
     ask(&service, &all, first..SESSIONS).await?;
     let each = (service.memory("VmRSS")? - before) / f64::from(u32::try_from(SESSIONS - first)?);
-    writeln!(page, "| per session in memory, {SESSIONS} of as many users, each in three teams | {each:.0} bytes |")?;
+    writeln!(
+        page,
+        "| per session in memory, {SESSIONS} of as many users, each in {GROUPS} groups | {each:.0} bytes |"
+    )?;
     Ok(())
 }
 

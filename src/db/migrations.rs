@@ -6,9 +6,12 @@ use sqlx::{Connection as _, PgConnection};
 use super::connection::{BEGIN_MIGRATIONS, ConnectionMode};
 use super::{Db, DbError};
 
-/// The migrations of `migrations/`.
+/// The migrations of `migrations/`. Everything of ours is in one schema, including sqlx's table, because the database may
+/// belong to another program.
 fn migrator() -> Migrator {
-    sqlx::migrate!()
+    let mut migrator = sqlx::migrate!();
+    migrator.dangerous_set_table_name("entraway._sqlx_migrations");
+    migrator
 }
 
 /// Migration versions, oldest first.
@@ -60,6 +63,7 @@ async fn run_in_one_transaction(connection: &mut PgConnection) -> Result<(), DbE
     Ok(())
 }
 
+/// Unlike sqlx's `create schema if not exists`, needs no right on the database if the schema exists.
 async fn create_schema(connection: &mut PgConnection) -> Result<(), DbError> {
     // Two replicas may create it at the same time; the second ignores the error.
     sqlx::raw_sql(

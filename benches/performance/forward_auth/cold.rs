@@ -7,7 +7,7 @@ use std::process::Stdio;
 use anyhow::{Context as _, ensure};
 use entraway::domain::StoreKind;
 use pg_sandbox::PrivateCluster;
-use sqlx::PgPool;
+use sqlx::{AssertSqlSafe, PgPool};
 use tokio::process::Command;
 
 use crate::browser::median;
@@ -19,26 +19,31 @@ const SESSIONS: usize = 100_000;
 const SECONDS: usize = 4;
 const ROUNDS: usize = 3;
 
-/// Each session has its own user, who is in three of a thousand organizations and teams. They are used in another order
-/// than that of their creation, because token hashes are random.
-pub(crate) const FILL: &str = "
+/// SQL that creates the sessions. Each has its own user, who is in some of a thousand organizations and teams. They are
+/// used in another order than that of their creation, because token hashes are random.
+pub(crate) fn fill(groups: u8) -> String {
+    format!(
+        "
     insert into entraway.organizations (organization_id, organization_alias, models)
-    select md5('g' || n)::uuid, 'Group ' || n, '{}' from generate_series(0, 999) n;
+    select md5('g' || n)::uuid, 'Group ' || n, '{{}}' from generate_series(0, 999) n;
     insert into entraway.teams (team_id, team_alias, organization_id, models)
-    select organization_id, organization_alias, organization_id, '{all-org-models}' from entraway.organizations;
+    select organization_id, organization_alias, organization_id, '{{all-org-models}}' from entraway.organizations;
     insert into entraway.users (user_id, tenant_id, object_id, user_email, user_alias, user_role)
     select id, id, id, 'person' || n || '@contoso.example', 'Person ' || n, 'internal_user'
-    from generate_series(1, 100000) n, cast(md5(n::text) as uuid) id;
+    from generate_series(1, {SESSIONS}) n, cast(md5(n::text) as uuid) id;
     insert into entraway.team_members (user_id, team_id, source)
     select md5(n::text)::uuid, md5('g' || (n * 7 + i * 331) % 1000)::uuid, 'entra'
-    from generate_series(1, 100000) n, generate_series(0, 2) i;
+    from generate_series(1, {SESSIONS}) n, generate_series(1, {groups}) i;
     insert into entraway.organization_members (user_id, organization_id, user_role, source)
     select user_id, team_id, 'internal_user', source from entraway.team_members;
-    insert into entraway.sessions (token_hash, user_id, tenant_id, created_at, last_seen_at, expires_at)
-    select sha256(token::bytea), md5(n::text)::uuid, md5(n::text)::uuid, now(), now(), now() + interval '10 hours'
-    from generate_series(1, 100000) n,
+    insert into entraway.sessions (token_hash, user_id, tenant_id, sign_in_address, created_at, last_seen_at, expires_at)
+    select sha256(token::bytea), md5(n::text)::uuid, md5(n::text)::uuid, 'person' || n || '@contoso.example', now(), now(),
+           now() + interval '10 hours'
+    from generate_series(1, {SESSIONS}) n,
          rtrim(translate(encode(sha256(n::text::bytea), 'base64'), '+/', '-_'), '=') token;
-";
+"
+    )
+}
 
 /// Tokens of these sessions.
 pub(crate) const TOKENS: &str = "
@@ -72,7 +77,7 @@ pub(crate) async fn run(cluster: &PrivateCluster) -> anyhow::Result<String> {
     drop(Service::start(&url, StoreKind::Native, &entra.facts).await?);
     let pool = PgPool::connect(&url).await?;
     sqlx::raw_sql("create extension pg_stat_statements").execute(&pool).await?;
-    sqlx::raw_sql(FILL).execute(&pool).await?;
+    sqlx::raw_sql(AssertSqlSafe(fill(3))).execute(&pool).await?;
     // As after some days: reads find no pending work of the inserts.
     sqlx::raw_sql("vacuum analyze").execute(&pool).await?;
     sqlx::raw_sql("checkpoint").execute(&pool).await?;

@@ -94,7 +94,9 @@ async fn migrate_upgrades_older_tables_and_keeps_rows(#[values(Native, LiteLlm)]
 async fn of_the_oldest_version(world: &World) -> PgPool {
     let pool = PgPool::connect(&world.database).await.unwrap();
     sqlx::raw_sql("create schema entraway").execute(&pool).await.unwrap();
-    sqlx::migrate!().run_to(known()[0], &pool).await.unwrap();
+    let mut migrator = sqlx::migrate!();
+    migrator.dangerous_set_table_name("entraway._sqlx_migrations");
+    migrator.run_to(known()[0], &pool).await.unwrap();
     pool
 }
 

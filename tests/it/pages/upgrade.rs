@@ -20,9 +20,10 @@ async fn older_records_are_found_and_missing_data_is_unknown() {
     let url = cluster.url("before_pages");
     let pool = PgPoolOptions::new().max_connections(2).connect(&url).await.unwrap();
     sqlx::raw_sql("create schema entraway").execute(&pool).await.unwrap();
-    let all = sqlx::migrate!();
-    let older = all.migrations.iter().take(OLDER).cloned().collect::<Vec<_>>();
-    Migrator { migrations: Cow::Owned(older), ..sqlx::migrate!() }.run(&pool).await.unwrap();
+    let mut migrator = sqlx::migrate!();
+    migrator.dangerous_set_table_name("entraway._sqlx_migrations");
+    let older = migrator.migrations.iter().take(OLDER).cloned().collect::<Vec<_>>();
+    Migrator { migrations: Cow::Owned(older), ..migrator }.run(&pool).await.unwrap();
 
     let world = World::on(Native, url.clone(), &url, "before_pages".to_owned()).await;
     let [group] = assigned(&world, ["Old"]);
