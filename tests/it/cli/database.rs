@@ -170,12 +170,15 @@ mod slow {
         let mut lock = world.pool.begin().await.unwrap();
         sqlx::raw_sql("lock table entraway.sessions in access exclusive mode").execute(&mut *lock).await.unwrap();
         // The first holds the only connection and waits for the lock; the second waits for the connection.
-        let (_, second) = tokio::join!(store.delete_expired(Clock::system().now(), TimeDelta::hours(1), TimeDelta::days(400)), async {
-            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-            let second = store.version().await;
-            lock.rollback().await.unwrap();
-            second
-        });
+        let (_, second) = tokio::join!(
+            store.delete_expired(Clock::system().now(), TimeDelta::hours(1), TimeDelta::days(400)),
+            async {
+                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+                let second = store.version().await;
+                lock.rollback().await.unwrap();
+                second
+            }
+        );
         assert!(
             matches!(second, Err(DbError::Connect(ConnectError::PoolExhausted { max_connections: 1 }))),
             "{second:?}"
