@@ -18,6 +18,6 @@ create table entraway.litellm_blocked_keys (
 
 -- What a sign-in removed.
 alter table entraway.sync_runs
-    add column teams_left text[] not null default '{}',
-    add column organizations_left text[] not null default '{}',
+    add column removed_from_teams text[] not null default '{}',
+    add column removed_from_organizations text[] not null default '{}',
     add column keys_blocked integer not null default 0;

@@ -58,10 +58,19 @@ pub async fn sync(
     let (directory_read, store) = (&directory, db.kind());
     let planner =
         Planner { entra_user: user, directory: directory_read, policy, store, now, run_id, denied: denial.is_some() };
-    let other_tenant = denial.unwrap_or(Denial::OtherTenant);
+    // A denial counts even if memberships cannot be removed.
+    let failed = |error| match (denial, error) {
+        (Some(denial), DbError::OtherTenant) => Ok(denial),
+        (Some(denial), error) => {
+            tracing::error!(error = error_chain(&error), "failed to remove memberships of a denied user");
+            Ok(denial)
+        }
+        (None, DbError::OtherTenant) => Ok(Denial::OtherTenant),
+        (None, error) => Err(error),
+    };
     let current = match Step::Read.run(db.read(&planner), DbError::code).await {
-        Err(DbError::OtherTenant) => return deny(other_tenant, directory, Applied::default(), Vec::new()),
-        current => current?,
+        Err(error) => return deny(failed(error)?, directory, Applied::default(), Vec::new()),
+        Ok(current) => current,
     };
     let read_time = begin.elapsed();
     let begin = Instant::now();
@@ -73,8 +82,8 @@ pub async fn sync(
         (Applied::default(), plan.notes)
     } else {
         let applied = match Step::Apply.run(db.apply(&planner, &plan), DbError::code).await {
-            Err(DbError::OtherTenant) => return deny(other_tenant, directory, Applied::default(), Vec::new()),
-            applied => applied?,
+            Err(error) => return deny(failed(error)?, directory, Applied::default(), Vec::new()),
+            Ok(applied) => applied,
         };
         if let Some(cache) = cache {
             evict(cache, user, &applied).await;
@@ -109,9 +118,10 @@ pub async fn sync(
 async fn evict(cache: &LiteLlmCache, user: &EntraUser, applied: &Applied) {
     let groups = applied.aliases_joined.iter().chain(&applied.team_models_updated);
     let groups = groups.map(|(id, alias)| (id.to_string(), alias.as_deref()));
-    let left = applied.teams_left.iter().map(|(id, alias)| (id.clone(), alias.as_deref()));
+    let left = applied.removed_from_teams.iter().map(|(id, alias)| (id.clone(), alias.as_deref()));
     let teams: Vec<(String, Option<&str>)> = groups.chain(left).collect();
-    let organizations = applied.organizations_joined.iter().chain(&applied.organizations_left).map(String::as_str);
+    let organizations =
+        applied.organizations_joined.iter().chain(&applied.removed_from_organizations).map(String::as_str);
     let teams = teams.iter().map(|(id, alias)| (id.as_str(), *alias));
     let mut keys = litellm_cache::keys(applied.user_id.as_str(), teams, organizations);
     // A proxy caches a user under the ID that it looked up. At the proxy's own sign-in, that is the object ID.

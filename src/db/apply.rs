@@ -62,13 +62,23 @@ pub(super) trait Tables {
         applied: &mut Applied,
     ) -> Result<(), DbError>;
 
-    /// Removes memberships, and blocks or restores the keys of their teams, in one statement.
+    /// Removes memberships, and blocks the keys of their teams, in one statement.
     async fn write_removals(
         connection: &mut DbConnection,
         planner: &Planner<'_>,
         plan: &Plan,
         applied: &mut Applied,
     ) -> Result<(), DbError>;
+
+    /// Restores blocked keys, in one statement. The native store has no keys.
+    async fn restore_keys(
+        _connection: &mut DbConnection,
+        _planner: &Planner<'_>,
+        _plan: &Plan,
+        _applied: &mut Applied,
+    ) -> Result<(), DbError> {
+        Ok(())
+    }
 }
 
 /// What a transaction writes, and so has to lock.
@@ -184,6 +194,9 @@ async fn apply_once<T: Tables>(db: &Db, planner: &Planner<'_>, locks: &Locks) ->
     }
     if plan.removes() {
         T::write_removals(&mut transaction, planner, &plan, &mut applied).await?;
+    }
+    if !plan.restore_keys.is_empty() {
+        T::restore_keys(&mut transaction, planner, &plan, &mut applied).await?;
     }
     audit::insert(&mut transaction, planner.now, &planner.audit_events(&plan, &applied)).await?;
     transaction.inner.commit().await?;
@@ -335,8 +348,8 @@ pub(super) fn written(row: &PgRow, applied: &mut Applied) -> Result<(), DbError>
 
 /// Reads what a store's statement removed: `teams` with their names, and `organizations`.
 pub(super) fn removed(row: &PgRow, applied: &mut Applied) -> Result<(), DbError> {
-    Json(applied.teams_left) = row.try_get("teams")?;
-    applied.organizations_left = row.try_get::<Vec<String>, _>("organizations")?.into_iter().collect();
+    Json(applied.removed_from_teams) = row.try_get("teams")?;
+    applied.removed_from_organizations = row.try_get::<Vec<String>, _>("organizations")?.into_iter().collect();
     Ok(())
 }
 
@@ -350,7 +363,7 @@ pub(super) fn uuids(ids: Vec<GroupId>) -> Vec<Uuid> {
 /// Columns: `user_row`, `organizations`, `teams` with `team_organizations`, `member_organizations` with `member_roles`
 /// and `member_sso_roles`, `team_members`, `same_email`, `same_sso_user_id`. As JSON objects by group, or null:
 /// `organization_models`, `team_models`, `member_budget_durations`. As JSON objects by team or organization, or null:
-/// `managed_teams`, `managed_organizations`. Also `can_remove`, `blocked_keys` and `superseded`.
+/// `managed_teams`, `managed_organizations`. Also `can_remove`, `blocked_keys`, `can_restore_keys` and `superseded`.
 pub(super) fn current(row: &PgRow) -> Result<Current, DbError> {
     let user: Option<Json<CurrentUserRow>> = row.try_get("user_row")?;
     let groups = |column| Ok::<_, sqlx::Error>(row.try_get::<Vec<Uuid>, _>(column)?.into_iter().map(GroupId::from));
@@ -370,6 +383,7 @@ pub(super) fn current(row: &PgRow) -> Result<Current, DbError> {
         managed_organizations: by_id(row, "managed_organizations")?,
         can_remove: row.try_get::<Option<bool>, _>("can_remove")?.unwrap_or_default(),
         blocked_keys: groups("blocked_keys")?.collect(),
+        can_restore_keys: row.try_get::<Option<bool>, _>("can_restore_keys")?.unwrap_or_default(),
         superseded: row.try_get("superseded")?,
         organization_members: row.try_get::<Vec<String>, _>("member_organizations")?.into_iter().zip(member).collect(),
         team_members: groups("team_members")?.collect(),

@@ -48,6 +48,7 @@ impl Tables for LiteLlm {
     async fn read(connection: &mut DbConnection, planner: &Planner<'_>) -> Result<Current, DbError> {
         let Planner { entra_user, directory, policy, now, .. } = *planner;
         let [tables, columns, privileges] = removal::privileges(policy.keys_on_removal);
+        let [key_tables, key_columns, key_privileges] = removal::key_privileges();
         let row = sqlx::query(concat!(
             r#"with user_row as materialized (
                 select user_id, user_email, user_alias, user_role, teams, created_at from public."LiteLLM_UserTable" u
@@ -71,7 +72,8 @@ impl Tables for LiteLlm {
                 from user_row join entraway.litellm_team_members p on p.user_id = user_row.user_id
                      left join public."LiteLLM_TeamTable" t on t.team_id = p.team_id
                      left join public."LiteLLM_TeamMembership" m on m.user_id = p.user_id and m.team_id = p.team_id
-                where $5 and (p.team_id <> all($3::text[])
+                     left join unnest($3::text[]) as effective(id) on effective.id = p.team_id
+                where $5 and (effective.id is null
                               or p.sources <> '{}' and $6 || ':' || p.team_id <> all(p.sources))
             ), managed_organizations as materialized (
                 select m.organization_id, o.organization_alias, m.user_role
@@ -80,7 +82,16 @@ impl Tables for LiteLlm {
                           on p.user_id = m.user_id and p.organization_id = m.organization_id
                              and p.row_created_at is not distinct from m.created_at
                      left join public."LiteLLM_OrganizationTable" o on o.organization_id = m.organization_id
-                where $5 and m.organization_id <> all($3::text[])
+                     left join unnest($3::text[]) as effective(id) on effective.id = m.organization_id
+                where $5 and effective.id is null
+            ), own_teams as materialized (
+                select team_id, organization_id from public."LiteLLM_TeamTable"
+                where team_id = any(array(
+                    select unnest(teams) from user_row
+                    union select team_id from user_row join public."LiteLLM_TeamMembership" using (user_id)))
+            ), blocked_keys as materialized (
+                select team_id from user_row join entraway.litellm_blocked_keys using (user_id)
+                where team_id = any($3::text[])
             )
             select (select tenant_id from entraway.litellm_users where object_id = $1) as tenant_id,
                 (select json_object_agg(team_id, json_build_object(
@@ -96,12 +107,8 @@ impl Tables for LiteLlm {
                  from managed_teams managed) as managed_teams,
                 (select json_object_agg(organization_id, json_build_object(
                             'organization_alias', organization_alias,
-                            'teams', array(
-                                select t.team_id from public."LiteLLM_TeamTable" t, user_row
-                                where t.organization_id = managed.organization_id and (
-                                    t.team_id = any(user_row.teams) or exists (
-                                        select from public."LiteLLM_TeamMembership" m
-                                        where m.user_id = user_row.user_id and m.team_id = t.team_id))),
+                            'teams', array(select team_id from own_teams
+                                           where organization_id = managed.organization_id),
                             'last_admin', user_role = 'org_admin' and not exists (
                                 select from public."LiteLLM_OrganizationMembership" other
                                             join entraway.litellm_users known on known.user_id = other.user_id
@@ -112,12 +119,16 @@ impl Tables for LiteLlm {
                      then "#,
             removal::missing_privileges_sql!("$8", "$9", "$10"),
             r#" = '{}' end as can_remove,
-                (select coalesce(array_agg(blocked.team_id::uuid), '{}')
-                 from user_row join entraway.litellm_blocked_keys blocked on blocked.user_id = user_row.user_id
-                 where blocked.team_id = any($3::text[])) as blocked_keys,
+                (select coalesce(array_agg(team_id::uuid), '{}') from blocked_keys) as blocked_keys,
+                case when exists (select from blocked_keys) then "#,
+            removal::missing_privileges_sql!("$11", "$12", "$13"),
+            r#" = '{}' end as can_restore_keys,
                 exists (select from entraway.audit_events
                         where object_id = $1 and at > $7 and at < $7 + interval '1 minute' and actor = 'sign_in'
-                          and action like '%\_member\_%') as superseded,
+                          and action in ('team_member_added', 'team_member_removed'))
+                or exists (select from entraway.sync_runs
+                           where user_id = $1 and started_at > $7 and started_at < $7 + interval '1 minute'
+                             and assigned_groups <> 'unknown' and member_of = 'known') as superseded,
                 (select json_build_object('user_id', p.user_id, 'email', p.user_email, 'alias', p.user_alias,
                             'role', p.user_role, 'sso_role', given.sso_user_role,
                             'offered_roles', coalesce(given.sso_user_roles, '{}'), 'withheld_role', given.withheld_role,
@@ -188,12 +199,15 @@ impl Tables for LiteLlm {
         .bind(uuids(directory.group_ids()))
         .bind(directory.effective_groups().iter().map(ToString::to_string).collect::<Vec<_>>())
         .bind(entra_user.email.as_ref().map(Email::as_str))
-        .bind(planner.follows())
+        .bind(directory.unknown().is_none())
         .bind(&policy.client_id)
         .bind(now)
         .bind(tables)
         .bind(columns)
         .bind(privileges)
+        .bind(key_tables)
+        .bind(key_columns)
+        .bind(key_privileges)
         .fetch_one(connection)
         .await?;
 
@@ -294,6 +308,15 @@ impl Tables for LiteLlm {
         applied: &mut Applied,
     ) -> Result<(), DbError> {
         removal::write(connection, planner, plan, applied).await
+    }
+
+    async fn restore_keys(
+        connection: &mut DbConnection,
+        planner: &Planner<'_>,
+        plan: &Plan,
+        applied: &mut Applied,
+    ) -> Result<(), DbError> {
+        removal::restore_keys(connection, planner, plan, applied).await
     }
 }
 

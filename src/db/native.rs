@@ -34,8 +34,9 @@ impl Tables for Native {
                                 select from entraway.team_members other
                                 where other.team_id = m.team_id and other.role = 'admin' and other.user_id <> $1)))
                  from entraway.team_members m join entraway.teams t using (team_id)
+                      left join unnest($4::text[]) as effective(id) on effective.id = m.team_id
                  where $3 and m.user_id = $1 and m.source = 'entra'
-                   and (m.team_id <> all($4) or m.sources <> '{}' and $5 || ':' || m.team_id <> all(m.sources))
+                   and (effective.id is null or m.sources <> '{}' and $5 || ':' || m.team_id <> all(m.sources))
                 ) as managed_teams,
                 (select json_object_agg(m.organization_id, json_build_object(
                             'organization_alias', o.organization_alias,
@@ -46,12 +47,16 @@ impl Tables for Native {
                                 where other.organization_id = m.organization_id and other.user_role = 'org_admin'
                                   and other.user_id <> $1)))
                  from entraway.organization_members m join entraway.organizations o using (organization_id)
-                 where $3 and m.user_id = $1 and m.source = 'entra' and m.organization_id <> all($4)
+                      left join unnest($4::text[]) as effective(id) on effective.id = m.organization_id
+                 where $3 and m.user_id = $1 and m.source = 'entra' and effective.id is null
                 ) as managed_organizations,
-                true as can_remove, '{}'::uuid[] as blocked_keys,
+                true as can_remove, '{}'::uuid[] as blocked_keys, true as can_restore_keys,
                 exists (select from entraway.audit_events
                         where object_id = $1 and at > $6 and at < $6 + interval '1 minute' and actor = 'sign_in'
-                          and action like '%\\_member\\_%') as superseded,
+                          and action in ('team_member_added', 'team_member_removed'))
+                or exists (select from entraway.sync_runs
+                           where user_id = $1 and started_at > $6 and started_at < $6 + interval '1 minute'
+                             and assigned_groups <> 'unknown' and member_of = 'known') as superseded,
                 team.teams, team.team_organizations,
                 member.member_organizations, member.member_roles, member.member_sso_roles
              from (select coalesce(array_agg(wanted.id), '{}') as teams,
@@ -64,7 +69,7 @@ impl Tables for Native {
         )
         .bind(identity.object_id.to_string())
         .bind(uuids(planner.directory.group_ids()))
-        .bind(planner.follows())
+        .bind(planner.directory.unknown().is_none())
         .bind(planner.directory.effective_groups().iter().map(ToString::to_string).collect::<Vec<_>>())
         .bind(&planner.policy.client_id)
         .bind(planner.now)
@@ -171,6 +176,7 @@ impl Tables for Native {
         );
         written(&bind_user(query, planner, plan).fetch_one(connection).await?, applied)
     }
+
     async fn write_removals(
         connection: &mut DbConnection,
         _planner: &Planner<'_>,

@@ -64,8 +64,8 @@ pub struct LastSync {
     pub organizations_joined: Vec<String>,
     pub teams_joined: Vec<String>,
     /// IDs of organizations that the user was removed from.
-    pub organizations_left: Vec<String>,
-    pub teams_left: Vec<String>,
+    pub removed_from_organizations: Vec<String>,
+    pub removed_from_teams: Vec<String>,
     pub user_created: bool,
     /// The user's row or one of the user's roles changed.
     pub user_updated: bool,
@@ -108,7 +108,7 @@ macro_rules! session_query {
                             'member_of', r.member_of, 'organizations_created', cardinality(r.organizations_created),
                             'teams_created', cardinality(r.teams_created),
                             'organizations_joined', r.organizations_joined, 'teams_joined', r.teams_joined,
-                            'organizations_left', r.organizations_left, 'teams_left', r.teams_left,
+                            'removed_from_organizations', r.removed_from_organizations, 'removed_from_teams', r.removed_from_teams,
                             'user_created', r.user_created, 'user_updated', r.user_updated,
                             'failures', jsonb_array_length(r.failures))
                  from entraway.sync_runs r

@@ -31,8 +31,8 @@ fn touched(run: &SyncRun) -> Vec<String> {
     });
     let updated = applied.team_models_updated.keys();
     let groups: BTreeSet<GroupId> = sets.into_iter().flatten().chain(updated).chain(failed).copied().collect();
-    let organizations = applied.organizations_joined.iter().chain(&applied.organizations_left);
-    let left = applied.teams_left.keys().chain(organizations).cloned();
+    let organizations = applied.organizations_joined.iter().chain(&applied.removed_from_organizations);
+    let left = applied.removed_from_teams.keys().chain(organizations).cloned();
     let ids = groups.iter().map(ToString::to_string).chain(left).chain(changed).chain(noted);
     ids.collect::<BTreeSet<String>>().into_iter().collect()
 }
@@ -98,7 +98,7 @@ macro_rules! record {
                      assigned_groups, assigned_groups_read, assigned_groups_why, member_of, member_of_read, member_of_why,
                      organizations_created, teams_created, organizations_joined, teams_joined, touched,
                      user_created, user_updated, failures, notes, retries, entra_ms, graph_ms, plan_ms, store_ms,
-                     role_changes, team_models_updated, run_id, teams_left, organizations_left, keys_blocked)
+                     role_changes, team_models_updated, run_id, removed_from_teams, removed_from_organizations, keys_blocked)
                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
                         $22, $23, $24, $26, $27, $28, $29, $30, $31)
             ), reading as (
@@ -160,8 +160,8 @@ pub(super) fn bind_record<'q>(
         .bind(Json(&applied.role_changes))
         .bind(applied.team_models_updated.keys().map(ToString::to_string).collect::<Vec<_>>())
         .bind(run.run_id)
-        .bind(applied.teams_left.keys().collect::<Vec<_>>())
-        .bind(applied.organizations_left.iter().collect::<Vec<_>>())
+        .bind(applied.removed_from_teams.keys().collect::<Vec<_>>())
+        .bind(applied.removed_from_organizations.iter().collect::<Vec<_>>())
         .bind(i32::try_from(applied.keys_blocked.values().map(BTreeSet::len).sum::<usize>()).unwrap_or(i32::MAX))
 }
 

@@ -131,8 +131,8 @@ pub(super) fn record_sync(metrics: &Metrics, run: &SyncRun) {
     ] {
         metrics.rows_written.add_many(row, count);
     }
-    metrics.memberships_removed.add_many(GroupKind::Team, applied.teams_left.len());
-    metrics.memberships_removed.add_many(GroupKind::Organization, applied.organizations_left.len());
+    metrics.memberships_removed.add_many(GroupKind::Team, applied.removed_from_teams.len());
+    metrics.memberships_removed.add_many(GroupKind::Organization, applied.removed_from_organizations.len());
     metrics.keys_blocked.add_many((), applied.keys_blocked.values().map(BTreeSet::len).sum());
     for note in &run.notes {
         if let Note::RemovalKept { reason, .. } = note {
@@ -140,6 +140,7 @@ pub(super) fn record_sync(metrics: &Metrics, run: &SyncRun) {
                 KeptReason::LastAdmin => Kept::LastAdmin,
                 KeptReason::ListedAdmin => Kept::ListedAdmin,
                 KeptReason::MissingPrivileges => Kept::MissingPrivileges,
+                KeptReason::OtherInstallation => Kept::OtherInstallation,
             });
         }
     }

@@ -65,11 +65,11 @@ async fn api_me_has_exactly_the_specified_fields(#[values(Native, LiteLlm)] stor
             "member_of",
             "organizations_created",
             "organizations_joined",
-            "organizations_left",
+            "removed_from_organizations",
             "started_at",
             "teams_created",
             "teams_joined",
-            "teams_left",
+            "removed_from_teams",
             "user_created",
             "user_updated"
         ]

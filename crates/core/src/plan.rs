@@ -51,7 +51,9 @@ impl Planner<'_> {
     pub fn plan(&self, current: &Current) -> Plan {
         let mut plan = Plan { user_id: user_id(current, self.entra_user), ..Plan::default() };
         if self.denied {
-            self.plan_removals(&mut plan, current, &BTreeMap::new());
+            if !current.superseded {
+                self.plan_removals(&mut plan, current, &BTreeMap::new());
+            }
             return plan;
         }
         let roles = Roles::of(self, current.user.as_ref());
@@ -329,7 +331,11 @@ impl Plan {
     /// Whether nothing is written. Notes do not count.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        !self.creates() && self.team_models.is_empty() && !self.writes_user() && !self.removes()
+        !self.creates()
+            && self.team_models.is_empty()
+            && !self.writes_user()
+            && !self.removes()
+            && self.restore_keys.is_empty()
     }
 
     /// Whether the user's own rows are written.
@@ -343,12 +349,10 @@ impl Plan {
             || !self.forget_teams.is_empty()
     }
 
-    /// Whether memberships are removed, or keys restored.
+    /// Whether memberships are removed.
     #[must_use]
     pub fn removes(&self) -> bool {
-        !self.remove_from_teams.is_empty()
-            || !self.remove_from_organizations.is_empty()
-            || !self.restore_keys.is_empty()
+        !self.remove_from_teams.is_empty() || !self.remove_from_organizations.is_empty()
     }
 
     /// Whether an administrator of a team or organization is removed.

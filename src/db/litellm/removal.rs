@@ -3,15 +3,12 @@
 //! Done as the proxy itself removes a member (`management_helpers/team_roster_sync.py`, 1.110.2), in its lock order, except
 //! that keys are blocked and not deleted. It needs the privileges of `docs/litellm-grants-removal.sql`.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use sqlx::types::Json;
 use sqlx::{AssertSqlSafe, Row as _};
 
 use crate::db::DbError;
 use crate::db::apply::removed;
 use crate::db::connection::DbConnection;
-use crate::domain::Redacted;
 use crate::plan::{Applied, Plan, Planner};
 use crate::policy::KeysOnRemoval;
 
@@ -34,8 +31,16 @@ const KEYS: &[[&str; 3]] = &[
 /// The privileges that a removal needs: tables, columns and privileges, in parallel lists.
 pub(super) fn privileges(keys: KeysOnRemoval) -> [Vec<&'static str>; 3] {
     let keys = if keys == KeysOnRemoval::Block { KEYS } else { &[] };
-    let column = |index: usize| MEMBERSHIPS.iter().chain(keys).map(|needed| needed[index]).collect();
-    [column(0), column(1), column(2)]
+    parallel(&[MEMBERSHIPS, keys].concat())
+}
+
+/// The privileges that restoring keys needs.
+pub(super) fn key_privileges() -> [Vec<&'static str>; 3] {
+    parallel(KEYS)
+}
+
+fn parallel(needed: &[[&'static str; 3]]) -> [Vec<&'static str>; 3] {
+    [0, 1, 2].map(|index| needed.iter().map(|one| one[index]).collect())
 }
 
 /// SQL for the missing ones of these privileges, as `table.column: privilege`. A missing table or column counts as a missing
@@ -66,39 +71,31 @@ pub(in crate::db) async fn missing_privileges(
     Ok(query.bind(tables).bind(columns).bind(privileges).fetch_one(connection).await?)
 }
 
-/// Blocks the keys of former members and restores those of returned ones. A key carries our own marker, so that only a key
-/// that the sync blocked is restored. Keys without a user belong to the team and are left alone.
-const WITH_KEYS: &str = r#", blocked as (
+/// Blocks the keys of former members, in the order of their hashes. A key carries our own marker, so that only a key that
+/// the sync blocked is restored. Keys without a user belong to the team and are left alone.
+const WITH_KEYS: &str = r#", keys as materialized (
+            select token from public."LiteLLM_VerificationToken"
+            where user_id = $1 and team_id = any($3) and blocked is not true
+            order by token for no key update
+        ), blocked as (
             update public."LiteLLM_VerificationToken" k
             set blocked = true, updated_at = now,
                 metadata = case jsonb_typeof(k.metadata) when 'object' then k.metadata else '{}' end
-                    || jsonb_build_object('entraway_blocked', jsonb_build_object('at', $2::timestamptz, 'run', $7::uuid))
-            from now
-            where k.user_id = $1 and k.team_id = any($3) and k.blocked is not true
-            returning k.team_id, k.token
-        ), restored as (
-            update public."LiteLLM_VerificationToken" k
-            set blocked = false, updated_at = now, metadata = k.metadata - 'entraway_blocked'
-            from now
-            where k.user_id = $1 and k.team_id = any($5) and k.metadata ? 'entraway_blocked'
+                    || jsonb_build_object('entraway_blocked', jsonb_build_object('at', $2::timestamptz, 'run', $6::uuid))
+            from now, keys
+            where k.token = keys.token
             returning k.team_id, k.token
         ), remembered_keys as (
             insert into entraway.litellm_blocked_keys (user_id, team_id, blocked_at)
             select distinct $1, team_id, $2::timestamptz from blocked
             on conflict (user_id, team_id) do update set blocked_at = excluded.blocked_at
-        ), forgotten_keys as (
-            delete from entraway.litellm_blocked_keys where user_id = $1 and team_id = any($5)
         )"#;
 
 /// The same names without rows.
-const WITHOUT_KEYS: &str = ", blocked as (
-            select null::text as team_id, null::text as token where $5::text[] is null and $7::uuid is null
-        ), restored as (
-            select team_id, token from blocked
-        )";
+const WITHOUT_KEYS: &str = ", blocked as (select null::text as team_id, null::text as token where $6::uuid is null)";
 
-/// Removes the user from all three places of each team membership and from organizations, and blocks or restores keys, in
-/// one statement. Only teams that the plan names change; other entries of a roster keep their order.
+/// Removes the user from all three places of each team membership and from organizations, and blocks keys, in one
+/// statement. Only teams that the plan names change; other entries of a roster keep their order.
 pub(super) async fn write(
     connection: &mut DbConnection,
     planner: &Planner<'_>,
@@ -133,19 +130,18 @@ pub(super) async fn write(
         ), organizations as (
             delete from public."LiteLLM_OrganizationMembership" where user_id = $1 and organization_id = any($4::text[])
             returning organization_id
-        ), forgotten_teams as (
-            delete from entraway.litellm_team_members where user_id = $1 and team_id = any($3)
+        ), removed_teams as (
+            delete from entraway.litellm_team_members where user_id = $1 and team_id = any($3) returning team_id
         ), forgotten_organizations as (
             delete from entraway.litellm_organization_members where user_id = $1 and organization_id = any($4)
         ){keys}, notified as materialized (
-            select entraway.tell_sessions(array[$6::text])
+            select entraway.tell_sessions(array[$5::text])
         )
-        select (select coalesce(json_object_agg(team_id, team_alias), '{{}}') from team) as teams,
+        select (select coalesce(json_object_agg(team_id, team_alias), '{{}}')
+                from removed_teams left join team using (team_id)) as teams,
                (select coalesce(array_agg(organization_id), '{{}}') from organizations) as organizations,
                (select coalesce(json_object_agg(team_id, tokens), '{{}}')
-                from (select team_id, array_agg(token) as tokens from blocked group by team_id) by_team) as keys_blocked,
-               (select coalesce(json_object_agg(team_id, tokens), '{{}}')
-                from (select team_id, array_agg(token) as tokens from restored group by team_id) by_team) as keys_restored
+                from (select team_id, array_agg(token) as tokens from blocked group by team_id) by_team) as keys
         from notified"#
     );
     let row = sqlx::query(AssertSqlSafe(sql))
@@ -153,14 +149,42 @@ pub(super) async fn write(
         .bind(planner.now)
         .bind(plan.remove_from_teams.keys().collect::<Vec<_>>())
         .bind(plan.remove_from_organizations.keys().collect::<Vec<_>>())
-        .bind(plan.restore_keys.iter().map(ToString::to_string).collect::<Vec<_>>())
         .bind(planner.entra_user.identity.object_id.to_string())
         .bind(planner.run_id)
         .fetch_one(connection)
         .await?;
     removed(&row, applied)?;
-    let keys = |column| row.try_get::<Json<BTreeMap<String, BTreeSet<Redacted>>>, _>(column).map(|Json(keys)| keys);
-    applied.keys_blocked = keys("keys_blocked")?;
-    applied.keys_restored = keys("keys_restored")?;
+    Json(applied.keys_blocked) = row.try_get("keys")?;
+    Ok(())
+}
+
+/// Restores the keys that the sync blocked, in the order of their hashes, in one statement.
+pub(super) async fn restore_keys(
+    connection: &mut DbConnection,
+    planner: &Planner<'_>,
+    plan: &Plan,
+    applied: &mut Applied,
+) -> Result<(), DbError> {
+    Json(applied.keys_restored) = sqlx::query_scalar(
+        r#"with keys as materialized (
+            select token from public."LiteLLM_VerificationToken"
+            where user_id = $1 and team_id = any($2::text[]) and metadata ? 'entraway_blocked'
+            order by token for no key update
+        ), restored as (
+            update public."LiteLLM_VerificationToken" k
+            set blocked = false, updated_at = $3::timestamptz at time zone 'UTC', metadata = k.metadata - 'entraway_blocked'
+            from keys where k.token = keys.token
+            returning k.team_id, k.token
+        ), forgotten as (
+            delete from entraway.litellm_blocked_keys where user_id = $1 and team_id = any($2)
+        )
+        select coalesce(json_object_agg(team_id, tokens), '{}')
+        from (select team_id, array_agg(token) as tokens from restored group by team_id) by_team"#,
+    )
+    .bind(plan.user_id.as_str())
+    .bind(plan.restore_keys.iter().map(ToString::to_string).collect::<Vec<_>>())
+    .bind(planner.now)
+    .fetch_one(connection)
+    .await?;
     Ok(())
 }

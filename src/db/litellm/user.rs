@@ -154,9 +154,8 @@ pub(super) async fn write(
             from changed_roles changed
             where given.user_id = $1 and given.organization_id = changed.organization_id
         ), forgotten_teams as (
-            delete from entraway.litellm_team_members given
-            where user_id = $1 and team_id <> all($9) and (team_id = any($18) or not exists (
-                select from public."LiteLLM_TeamMembership" m where m.user_id = $1 and m.team_id = given.team_id))
+            delete from entraway.litellm_team_members
+            where user_id = $1 and team_id <> all($9) and team_id = any($18)
         ), forgotten_organizations as (
             delete from entraway.litellm_organization_members given
             where user_id = $1 and organization_id <> all($5) and not exists (

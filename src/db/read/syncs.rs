@@ -49,8 +49,8 @@ pub struct SyncRow {
     pub organizations_joined: Vec<String>,
     pub teams_joined: Vec<String>,
     /// Teams that the user was removed from.
-    pub teams_left: Vec<String>,
-    pub organizations_left: Vec<String>,
+    pub removed_from_teams: Vec<String>,
+    pub removed_from_organizations: Vec<String>,
     /// Number of the user's LiteLLM keys that were blocked with the removal.
     pub keys_blocked: i32,
     /// Teams whose models were updated to their organization's.
@@ -126,7 +126,7 @@ const SYNCS: ListSource = ListSource {
               r.assigned_groups, r.assigned_groups_read, r.assigned_groups_why,
               r.member_of, r.member_of_read, r.member_of_why,
               r.organizations_created, r.teams_created, r.organizations_joined, r.teams_joined,
-              r.teams_left, r.organizations_left, r.keys_blocked, r.team_models_updated, r.user_created, r.user_updated, r.role_changes, r.failures, r.notes, r.retries,
+              r.removed_from_teams, r.removed_from_organizations, r.keys_blocked, r.team_models_updated, r.user_created, r.user_updated, r.role_changes, r.failures, r.notes, r.retries,
               r.entra_ms, r.graph_ms, r.plan_ms, r.store_ms",
     from: "entraway.sync_runs r left join identities u on u.object_id = r.user_id and u.tenant_id = r.tenant_id",
     id: "r.run_id",

@@ -85,6 +85,7 @@ impl MePage {
                 unknown.join(", or ")
             ));
         }
+        warnings.extend(sync.kept().into_iter().map(|line| format!("The last sync left something as it was: {line}.")));
         if !sync.row.failures.is_empty() {
             let who = if self.current.permissions.operator {
                 "The syncs show the reason."

@@ -54,6 +54,14 @@ impl SyncView {
         Self { read, written: written(&row, names), skipped, failed, row }
     }
 
+    /// Memberships and blocked keys that the sync could not change, for the user.
+    pub(in crate::http) fn kept(&self) -> Vec<&str> {
+        let notes = self.row.notes.0.as_array().into_iter().flatten().zip(&self.skipped);
+        let kept =
+            notes.filter(|(note, _)| matches!(note["note"].as_str(), Some("removal_kept" | "keys_stay_blocked")));
+        kept.map(|(_, line)| line.as_str()).collect()
+    }
+
     /// All changes on one line.
     pub(in crate::http) fn written_line(&self) -> String {
         let parts: Vec<String> = self.written.iter().map(ToString::to_string).collect();
@@ -101,8 +109,8 @@ fn group_ids(row: &SyncRow) -> impl Iterator<Item = String> {
         &row.teams_created,
         &row.organizations_joined,
         &row.teams_joined,
-        &row.teams_left,
-        &row.organizations_left,
+        &row.removed_from_teams,
+        &row.removed_from_organizations,
         &row.team_models_updated,
     ];
     let noted = row.notes.0.as_array().into_iter().flatten();
@@ -136,10 +144,11 @@ fn written(row: &SyncRow, names: &BTreeMap<String, String>) -> Vec<Change> {
     if !only.is_empty() {
         add("added to the organization".to_owned(), only);
     }
-    if !row.teams_left.is_empty() {
-        add("removed from".to_owned(), row.teams_left.iter().map(name).collect());
+    if !row.removed_from_teams.is_empty() {
+        add("removed from".to_owned(), row.removed_from_teams.iter().map(name).collect());
     }
-    let only: Vec<_> = row.organizations_left.iter().filter(|id| !row.teams_left.contains(id)).map(name).collect();
+    let only: Vec<_> =
+        row.removed_from_organizations.iter().filter(|id| !row.removed_from_teams.contains(id)).map(name).collect();
     if !only.is_empty() {
         add("removed from the organization".to_owned(), only);
     }
@@ -193,11 +202,19 @@ fn note_line(note: &Value, names: &BTreeMap<String, String>) -> String {
                 "last_admin" => "the user is its last administrator",
                 "listed_admin" => "access.admin_user_ids lists the user",
                 "missing_privileges" => "the database user may not remove members (docs/litellm-grants-removal.sql)",
+                "other_installation" => "another installation of Entraway gave the membership",
                 other => other,
             };
             format!("not removed from {} although the user left the group: {why}", names.get(&id).unwrap_or(&id))
         }
-        "superseded" => "memberships not changed: a later sign-in of the user has changed them".to_owned(),
+        "keys_stay_blocked" => {
+            let id = text("team");
+            let name = names.get(&id).unwrap_or(&id);
+            format!(
+                "keys of {name} stay blocked: the database user may not change keys (docs/litellm-grants-removal.sql)"
+            )
+        }
+        "superseded" => "memberships not changed: a sign-in that started later has decided about them".to_owned(),
         "role_set_by_hand_stays" => "manual role kept: Entra gives none".to_owned(),
         "operator_role_withheld" => format!(
             "the role {} was withheld: the account is older than the first sign-in here. An operator has to confirm it with \

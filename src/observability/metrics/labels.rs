@@ -98,7 +98,8 @@ labels! {
 
     /// Why a membership is kept although the user left the group.
     Kept, "reason":
-        LastAdmin = "last_admin", ListedAdmin = "listed_admin", MissingPrivileges = "missing_privileges";
+        LastAdmin = "last_admin", ListedAdmin = "listed_admin", MissingPrivileges = "missing_privileges",
+        OtherInstallation = "other_installation";
 
     /// A list of groups that a sign-in reads.
     GraphList, "list": Assigned = "assigned_groups", MemberOf = "member_of";

@@ -198,6 +198,7 @@ fn current() -> impl Strategy<Value = Current> {
                     organization_members,
                     team_members,
                     can_remove: true,
+                    can_restore_keys: true,
                     ..Current::default()
                 }
             },

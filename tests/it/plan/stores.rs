@@ -99,6 +99,7 @@ fn told(mut current: Current, case: &Case, kind: StoreKind) -> Current {
     let members = if kind == StoreKind::Native { asked } else { case.directory.effective_groups() };
     current.team_members.retain(|id| members.contains(id));
     current.member_budget_durations.retain(|id, _| members.contains(id));
+    current.can_restore_keys = kind == StoreKind::Native;
     current.can_remove = kind == StoreKind::Native;
     if kind == StoreKind::Native {
         (current.organization_models, current.team_models) = ([].into(), [].into());
@@ -258,6 +259,12 @@ async fn doubles(world: &World) -> i64 {
     .unwrap()
 }
 
+/// The current state, without what only removals need: they have a generator of their own.
+async fn read(store: &Db, case: &Case) -> Current {
+    let current = store.read(&case.planner()).await.unwrap();
+    Current { managed_teams: BTreeMap::new(), managed_organizations: BTreeMap::new(), ..current }
+}
+
 async fn check(kind: StoreKind) {
     let world = World::of(kind).await;
     let store = Db::new(kind, &world.database.as_str().into(), 2).unwrap();
@@ -267,7 +274,7 @@ async fn check(kind: StoreKind) {
     for n in 0..CASES {
         let case = writable(case().new_tree(&mut runner).unwrap().current(), kind);
         write(&world, &case).await;
-        let before = store.read(&case.planner()).await.unwrap();
+        let before = read(&store, &case).await;
         assert_eq!(before, told(case.current.clone(), &case, kind), "the rows that are read in case {n}: {case:#?}");
 
         let plan = case.planner().plan(&before);
@@ -285,7 +292,7 @@ async fn check(kind: StoreKind) {
             assert_eq!(applied.role_changes, plan.role_changes, "{said}");
             assert!(applied.team_models_updated.keys().eq(plan.team_models.keys()), "{said}");
         }
-        let after = store.read(&case.planner()).await.unwrap();
+        let after = read(&store, &case).await;
         assert_eq!(
             after,
             told(apply_to(&case.current, &plan, identity().tenant_id), &case, kind),

@@ -84,3 +84,36 @@ async fn audit_events_cannot_be_updated() {
         sqlx::raw_sql("update entraway.audit_events set result = 'kept'").execute(&world.pool).await.unwrap_err();
     assert!(error.to_string().contains("cannot be changed"), "{error}");
 }
+
+/// A later sign-in that had nothing to change decides, too.
+#[rstest]
+#[tokio::test]
+async fn earlier_signin_does_not_undo_a_later_unchanged_one(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = world(store).await;
+    let [group] = assigned(&world, ["Evals"]);
+    let alice = person(&world, "Alice Arden", &[group]);
+    let service = world.service_with(|config| config.policy.require_group = true).await;
+    world.sign_in(&service, alice).await;
+    world.clock.advance(TimeDelta::minutes(5));
+    world.sign_in(&service, alice).await;
+    world.clock.step_wall_clock(TimeDelta::seconds(-30));
+    leave(&world, alice, group);
+    let answer = world.try_sign_in(&service, alice).await;
+    assert_eq!(answer.code(), "no_group", "{answer:#?}");
+    assert_eq!(world.rows().await.teams_of(alice), [group.to_string()], "also if the earlier one is denied");
+}
+
+/// Clocks of replicas may differ by more than a sign-in takes: then the order is unknown, and nobody is locked out.
+#[rstest]
+#[tokio::test]
+async fn event_far_in_the_future_blocks_no_changes(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = world(store).await;
+    let [group] = assigned(&world, ["Evals"]);
+    let alice = person(&world, "Alice Arden", &[group]);
+    let service = world.service().await;
+    world.sign_in(&service, alice).await;
+    world.clock.step_wall_clock(TimeDelta::minutes(-30));
+    leave(&world, alice, group);
+    world.sign_in(&service, alice).await;
+    assert_eq!(world.rows().await.teams_of(alice), [""; 0]);
+}

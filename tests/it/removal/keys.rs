@@ -1,10 +1,11 @@
 //! Keys in a LiteLLM database: blocked when their user is removed from the team, restored when the user returns.
 
 use entra_simulator::{GroupId, ObjectId};
-use entraway::policy::KeysOnRemoval;
+use entraway::policy::{KeysOnRemoval, MembershipSync};
 use serde_json::{Value, json};
 
 use super::{assigned, enter, leave, person, world};
+use crate::support::sql_fixtures::PUT_IN_TEAM;
 use crate::support::{LiteLlm, World};
 
 /// Creates a key, as the proxy does.
@@ -107,4 +108,59 @@ async fn key_with_unusual_metadata_is_blocked_and_restored() {
         world.sign_in(&service, alice).await;
         assert_eq!(keys(&world).await["k"][0], false, "{metadata}");
     }
+}
+
+/// Keys are restored however the user returned, and whatever the settings are now.
+#[tokio::test]
+async fn keys_are_restored_after_settings_changed() {
+    let world = world(LiteLlm).await;
+    let [group] = assigned(&world, ["Evals"]);
+    let alice = person(&world, "Alice Arden", &[group]);
+    let service = world.service().await;
+    let other = world
+        .service_with(|config| {
+            config.policy.memberships = MembershipSync::Additive;
+            config.policy.keys_on_removal = KeysOnRemoval::Keep;
+        })
+        .await;
+    world.sign_in(&service, alice).await;
+    key(&world, "k", Some(alice), Some(group), None).await;
+    for by_hand in [false, true] {
+        leave(&world, alice, group);
+        world.sign_in(&service, alice).await;
+        assert_eq!(keys(&world).await["k"][0], true);
+        enter(&world, alice, group);
+        if by_hand {
+            world.by_hand(PUT_IN_TEAM, &[&alice, &group, &"user"]).await;
+        }
+        world.sign_in(&other, alice).await;
+        assert_eq!(keys(&world).await["k"], json!([false, ["tags"]]), "added by hand: {by_hand}");
+        if by_hand {
+            break;
+        }
+    }
+}
+
+/// A sign-in succeeds although the grants were revoked after the removal. The keys are restored when they are back.
+#[tokio::test]
+async fn revoked_grants_fail_no_signin_of_returned_user() {
+    let world = world(LiteLlm).await;
+    let [group] = assigned(&world, ["Evals"]);
+    let alice = person(&world, "Alice Arden", &[group]);
+    let service = world.service().await;
+    world.sign_in(&service, alice).await;
+    key(&world, "k", Some(alice), Some(group), None).await;
+    leave(&world, alice, group);
+    world.sign_in(&service, alice).await;
+    let revoke = r#"revoke delete on public."LiteLLM_TeamMembership", public."LiteLLM_OrganizationMembership" from entraway;
+        revoke select (token, user_id, team_id, blocked, metadata), update (blocked, metadata, updated_at)
+            on public."LiteLLM_VerificationToken" from entraway"#;
+    sqlx::raw_sql(revoke).execute(&world.pool).await.unwrap();
+    enter(&world, alice, group);
+    world.sign_in(&service, alice).await;
+    assert_eq!(world.rows().await.teams_of(alice), [group.to_string()]);
+    assert_eq!(world.last_run().await["notes"], json!([{ "note": "keys_stay_blocked", "team": group }]));
+    world.grant_removal().await;
+    world.sign_in(&service, alice).await;
+    assert_eq!(keys(&world).await["k"][0], false);
 }

@@ -4,7 +4,7 @@ use rstest::rstest;
 use serde_json::json;
 
 use super::{assigned, leave, person, world};
-use crate::support::sql_fixtures::{MAKE_ORGANIZATION, MAKE_TEAM, PUT_IN_TEAM};
+use crate::support::sql_fixtures::{MAKE_ORGANIZATION, MAKE_TEAM, PUT_IN_TEAM, TAKE_OUT_OF_TEAM};
 use crate::support::{LiteLlm, Native, StoreKind, World};
 
 /// Moves an existing team into an organization by hand.
@@ -38,7 +38,7 @@ async fn organization_membership_stays_with_another_team(
     let rows = world.rows().await;
     assert!(!rows.teams_of(alice).contains(&group.to_string()));
     assert!(rows.organizations_of(alice).contains(&group.to_string()), "the other team keeps the membership");
-    assert_eq!(world.last_run().await["organizations_left"], json!([]));
+    assert_eq!(world.last_run().await["removed_from_organizations"], json!([]));
 }
 
 #[rstest]
@@ -64,7 +64,7 @@ async fn organization_created_by_hand_is_left_with_last_team(#[values(Native, Li
     world.sign_in(&service, alice).await;
     let rows = world.rows().await;
     assert_eq!((rows.organizations_of(alice).len(), rows.teams_of(alice).len()), (0, 0));
-    assert_eq!(world.last_run().await["organizations_left"], json!(["platform"]));
+    assert_eq!(world.last_run().await["removed_from_organizations"], json!(["platform"]));
 }
 
 #[rstest]
@@ -101,4 +101,27 @@ async fn organization_is_left_with_orgs_turned_off(#[values(Native, LiteLlm)] st
     let rows = world.rows().await;
     assert_eq!((rows.organizations_of(alice).len(), rows.teams_of(alice).len()), (0, 0));
     assert_eq!((rows.organizations.len(), rows.teams.len()), (1, 1), "the rows of the group stay");
+}
+
+/// Rule 14 also applies when the last team membership ended in another way than by this sign-in.
+#[rstest]
+#[tokio::test]
+async fn organization_without_teams_of_the_user_is_left_later(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = world(store).await;
+    let [group] = assigned(&world, ["Evals"]);
+    world.by_hand(MAKE_ORGANIZATION, &[&"platform", &"Platform"]).await;
+    for team in [group.to_string(), "by-hand".to_owned()] {
+        world.by_hand(MAKE_TEAM, &[&team, &"Team"]).await;
+        move_team(&world, &team, &"platform").await;
+    }
+    let alice = person(&world, "Alice Arden", &[group]);
+    let service = world.service().await;
+    world.sign_in(&service, alice).await;
+    world.by_hand(PUT_IN_TEAM, &[&alice, &"by-hand", &"user"]).await;
+    leave(&world, alice, group);
+    world.sign_in(&service, alice).await;
+    assert_eq!(world.rows().await.organizations_of(alice), ["platform"], "the manual team keeps it");
+    world.by_hand(TAKE_OUT_OF_TEAM, &[&alice, &"by-hand"]).await;
+    world.sign_in(&service, alice).await;
+    assert_eq!(world.rows().await.organizations_of(alice), [""; 0]);
 }

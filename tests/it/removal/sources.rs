@@ -48,6 +48,8 @@ async fn other_installation_removes_nothing_that_it_did_not_give(#[values(Native
     leave(&world, alice, group);
     world.sign_in(&other_installation(&world).await, alice).await;
     assert_eq!(world.rows().await.teams_of(alice), [group.to_string()]);
+    let notes = &world.last_run().await["notes"];
+    assert_eq!(notes[0]["reason"], "other_installation", "{notes}");
 }
 
 /// Rows of versions that kept no sources came from the group with the team's ID.

@@ -32,10 +32,14 @@ async fn signin_removes_user_from_team_of_left_group(#[values(Native, LiteLlm)] 
         assert_eq!(places(&world, bob, left).await, json!([1, 1, 1]), "of the other member");
     }
     let run = world.last_run_of(alice).await;
-    assert_eq!((&run["teams_left"], &run["organizations_left"]), (&json!([left]), &json!([left])), "{run:#}");
+    assert_eq!(
+        (&run["removed_from_teams"], &run["removed_from_organizations"]),
+        (&json!([left]), &json!([left])),
+        "{run:#}"
+    );
     let me = browser.me(&service).await.json();
     assert_eq!(me["teams"].as_array().unwrap().len(), 1, "{me:#}");
-    assert_eq!(me["last_sync"]["teams_left"], json!([left]), "{me:#}");
+    assert_eq!(me["last_sync"]["removed_from_teams"], json!([left]), "{me:#}");
 
     let before = world.versions().await;
     world.sign_in(&service, alice).await;
@@ -152,6 +156,43 @@ async fn membership_removed_and_added_by_hand_is_manual(#[values(Native, LiteLlm
     assert!(world.rows().await.teams_of(alice).contains(&group.to_string()));
 }
 
+/// An additive sync sees that, too, so that a later change of the setting removes nothing that was made by hand.
+#[rstest]
+#[tokio::test]
+async fn additive_sync_notices_membership_removed_by_hand(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = world(store).await;
+    let [group, home] = assigned(&world, ["Evals", "Home"]);
+    let alice = person(&world, "Alice Arden", &[group, home]);
+    let additive = world.service_with(|config| config.policy.memberships = MembershipSync::Additive).await;
+    world.sign_in(&additive, alice).await;
+    leave(&world, alice, group);
+    world.by_hand(TAKE_OUT_OF_TEAM, &[&alice, &group]).await;
+    world.sign_in(&additive, alice).await;
+    world.by_hand(PUT_IN_TEAM, &[&alice, &group, &"user"]).await;
+    world.sign_in(&world.service().await, alice).await;
+    assert!(world.rows().await.teams_of(alice).contains(&group.to_string()));
+}
+
+/// The denial counts, and the user's sessions end, even if the database refuses the removal.
+#[rstest]
+#[tokio::test]
+async fn failed_removal_does_not_undo_a_denial(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = world(store).await;
+    let [group] = assigned(&world, ["Evals"]);
+    let alice = person(&world, "Alice Arden", &[group]);
+    let service = world.service_with(|config| config.policy.require_group = true).await;
+    let mut browser = world.sign_in(&service, alice).await;
+    let sql = "create function refuse() returns trigger language plpgsql as $$ begin raise exception 'no'; end $$;
+               create trigger refuse before delete on {organization_members} for each row execute function refuse()";
+    world.sql(sql).await;
+    leave(&world, alice, group);
+    let answer = world.try_sign_in(&service, alice).await;
+    assert_eq!((answer.status.as_u16(), answer.code().as_str()), (403, "no_group"), "{answer:#?}");
+    assert_eq!(browser.me(&service).await.status, 401, "the session has ended");
+    assert_eq!(world.last_run().await["outcome"], "no_group");
+    assert_eq!(world.rows().await.teams_of(alice).len(), 1, "nothing is removed in part");
+}
+
 #[rstest]
 #[tokio::test]
 async fn removal_without_service_principal_follows_own_groups(#[values(Native, LiteLlm)] store: StoreKind) {
@@ -182,7 +223,7 @@ async fn denied_user_loses_memberships(#[values(Native, LiteLlm)] store: StoreKi
     assert_eq!((rows.teams_of(alice).len(), rows.organizations_of(alice).len()), (0, 0));
     assert_eq!(rows.users.len(), 1, "the account stays");
     let run = world.last_run().await;
-    assert_eq!((&run["outcome"], &run["teams_left"]), (&json!("no_group"), &json!([group])), "{run:#}");
+    assert_eq!((&run["outcome"], &run["removed_from_teams"]), (&json!("no_group"), &json!([group])), "{run:#}");
 }
 
 /// Sessions show the removal on every replica, and forward auth denies the team.

@@ -42,7 +42,7 @@ async fn signin_leaves_one_record_of_reads_and_writes(#[values(Native, LiteLlm)]
         "member_of": "known", "member_of_read": 2, "member_of_why": null,
         "organizations_created": ids(&[hers, other]), "teams_created": ids(&[hers, other]),
         "organizations_joined": [hers], "teams_joined": [hers],
-        "organizations_left": [], "teams_left": [], "keys_blocked": 0,
+        "removed_from_organizations": [], "removed_from_teams": [], "keys_blocked": 0,
         "user_created": true, "user_updated": false, "failures": [], "notes": [], "retries": 0,
         "team_models_updated": [],
         "role_changes": [{ "scope": "global", "before": null, "after": "internal_user" }],

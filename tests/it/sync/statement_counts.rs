@@ -219,6 +219,29 @@ async fn opening_session_reads_only_sessions_of_that_user() {
     assert!(looked_at < 300, "seven sign-ins read {looked_at} sessions: see entraway.end_other_sessions");
 }
 
+/// Two statements more than a sign-in that changes the user: the removal and its audit events.
+#[rstest]
+#[tokio::test]
+async fn removal_costs_two_statements_for_any_number_of_teams(#[values(Native, LiteLlm)] store: StoreKind) {
+    let mut costs = Vec::new();
+    for count in [1, 30] {
+        let world = World::of(store).await;
+        world.grant_removal().await;
+        let groups = many_assigned(&world, count + 1);
+        let alice = person(&world, "Alice Arden", &groups);
+        let service = world.service().await;
+        world.sign_in(&service, alice).await;
+        for group in &groups[..count] {
+            world.simulator.edit(|directory| directory.take_out(alice, *group));
+        }
+        costs.push(Cost::of(&world, &service, alice).await);
+        assert_eq!(world.rows().await.teams_of(alice).len(), 1);
+    }
+    // Read, begin, lock, read again, removal, audit events, commit; with LiteLLM's tables also its locks.
+    costs[0].assert_one_transaction(first_at_most(store) - 2);
+    assert_eq!(costs[0], costs[1]);
+}
+
 /// Hundreds of groups.
 mod slow {
     use super::*;
@@ -228,8 +251,8 @@ mod slow {
     async fn statement_count_is_independent_of_group_count(#[values(Native, LiteLlm)] store: StoreKind) {
         let few = costs(store, 1).await;
         let [first, newcomer, again] = &few;
-        // Read, begin, lock, read again, organizations, teams, the user's rows, audit events, commit; with LiteLLM's tables also the
-        // proxy's team locks and the lock of the user's row.
+        // Read, begin, lock, read again, organizations, teams, the user's rows, audit events, commit; with LiteLLM's
+        // tables also the proxy's team locks and the lock of the user's row.
         first.assert_one_transaction(first_at_most(store));
         // The same without organizations and teams.
         newcomer.assert_one_transaction(first_at_most(store) - 2);

@@ -243,7 +243,9 @@ impl MembershipWhy {
                 format!("{added}, for a group that is no longer assigned to the app. It stays."),
                 match memberships {
                     MembershipSync::Additive => ADDS_ONLY,
-                    MembershipSync::Follow => "A sign-in removes memberships of groups that are assigned to the app.",
+                    MembershipSync::Follow => {
+                        "A sign-in does not remove memberships of groups that are no longer assigned."
+                    }
                 },
                 remove,
             ),

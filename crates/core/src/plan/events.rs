@@ -32,11 +32,13 @@ impl Planner<'_> {
             event.after = plan.add_to_organizations.get(id).map(|role| json!(role));
             events.push(event);
         }
-        for (id, removal) in plan.remove_from_teams.iter().filter(|(id, _)| applied.teams_left.contains_key(*id)) {
+        for (id, removal) in
+            plan.remove_from_teams.iter().filter(|(id, _)| applied.removed_from_teams.contains_key(*id))
+        {
             let event = self.event(applied, AuditAction::TeamMemberRemoved, AuditTargetKind::Team, Some(id.clone()));
             events.push(self.removed(event, removal));
         }
-        let left = |id: &String| applied.organizations_left.contains(id);
+        let left = |id: &String| applied.removed_from_organizations.contains(id);
         for (id, removal) in plan.remove_from_organizations.iter().filter(|(id, _)| left(id)) {
             let action = AuditAction::OrganizationMemberRemoved;
             let event = self.event(applied, action, AuditTargetKind::Organization, Some(id.clone()));

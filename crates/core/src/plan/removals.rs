@@ -8,29 +8,25 @@ use crate::domain::{GroupId, UserRole};
 use crate::policy::MembershipSync;
 
 impl Planner<'_> {
-    /// Whether this sign-in can show that the user left a group.
-    #[must_use]
-    pub fn follows(&self) -> bool {
-        self.policy.memberships == MembershipSync::Follow && self.directory.unknown().is_none()
-    }
-
     /// Plans the removals of this sign-in, after its additions. `effective`: organizations of the effective groups.
     pub(super) fn plan_removals(&self, plan: &mut Plan, current: &Current, effective: &BTreeMap<String, UserRole>) {
-        if !self.follows() {
+        if self.directory.unknown().is_some() {
             return;
         }
-        for (team, managed) in &current.managed_teams {
+        let gone = current.managed_teams.iter().filter(|(_, managed)| !managed.present);
+        plan.forget_teams = gone.map(|(team, _)| team.clone()).collect();
+        self.plan_keys(plan, current);
+        if self.policy.memberships == MembershipSync::Additive {
+            return;
+        }
+        for (team, managed) in current.managed_teams.iter().filter(|(_, managed)| managed.present) {
             self.plan_team(plan, current, team, managed);
         }
         for (id, managed) in &current.managed_organizations {
             // A team that stays in the organization, or that the user was just added to, keeps the membership.
             let added = plan.add_to_teams.iter().any(|group| organization_of(current, *group) == Some(id));
             let stays = managed.teams.iter().any(|team| !plan.remove_from_teams.contains_key(team));
-            let in_organization = |team: &ManagedTeam| team.organization_id.as_ref() == Some(id);
-            let left_team =
-                plan.remove_from_teams.keys().any(|team| current.managed_teams.get(team).is_some_and(in_organization));
-            let left_group = id.parse().is_ok_and(|group| self.directory.has_left(group));
-            if added || stays || effective.contains_key(id) || !(left_group || left_team) {
+            if added || stays || effective.contains_key(id) {
                 continue;
             }
             let role = current.organization_members.get(id).and_then(|member| member.user_role.clone());
@@ -43,17 +39,27 @@ impl Planner<'_> {
                 }
             }
         }
-        plan.restore_keys = plan.add_to_teams.intersection(&current.blocked_keys).copied().collect();
+    }
+
+    /// Plans the restoration of keys in teams that the user is in again, however the user returned.
+    fn plan_keys(&self, plan: &mut Plan, current: &Current) {
+        let is_member = |group: &GroupId| current.team_members.contains(group) || plan.add_to_teams.contains(group);
+        let returned: BTreeSet<GroupId> = current.blocked_keys.iter().copied().filter(is_member).collect();
+        if current.can_restore_keys {
+            plan.restore_keys = returned;
+        } else {
+            plan.notes.extend(returned.into_iter().map(|team| Note::KeysStayBlocked { team }));
+        }
     }
 
     /// Plans one managed team membership. With several sources, it ends with the last one.
     fn plan_team(&self, plan: &mut Plan, current: &Current, team: &str, managed: &ManagedTeam) {
-        if !managed.present {
-            plan.forget_teams.insert(team.to_owned());
-            return;
-        }
         let groups = self.own_groups(team, managed);
         let Some(left) = groups.iter().find(|group| self.directory.has_left(**group)) else {
+            if groups.is_empty() && team.parse().is_ok_and(|group| self.directory.has_left(group)) {
+                let reason = KeptReason::OtherInstallation;
+                plan.notes.push(Note::RemovalKept { kind: "team", id: team.to_owned(), reason });
+            }
             self.plan_source(plan, team, managed);
             return;
         };

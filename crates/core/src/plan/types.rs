@@ -53,17 +53,19 @@ pub struct Current {
     /// always empty in the native store.
     pub member_budget_durations: BTreeMap<GroupId, Option<String>>,
     /// The user's managed team memberships that this sign-in could change, by team ID: those of groups that are not
-    /// effective, and those that another installation gave. Empty if memberships are not removed.
+    /// effective, and those that another installation gave. Empty if a list of groups is unknown.
     pub managed_teams: BTreeMap<String, ManagedTeam>,
     /// The user's managed organization memberships, by organization ID, except those of effective groups. Empty if
-    /// memberships are not removed.
+    /// a list of groups is unknown.
     pub managed_organizations: BTreeMap<String, ManagedOrganization>,
     /// Whether the database user has the privileges to remove memberships; read only if there are any to remove.
     pub can_remove: bool,
     /// Teams of effective groups in which the sync blocked keys of the user; always empty in the native store.
     pub blocked_keys: BTreeSet<GroupId>,
-    /// A sign-in of this user that started later, at most a minute, has already changed memberships. Beyond that the
-    /// clocks of replicas differ.
+    /// Whether the database user has the privileges to restore them; read only if there are any.
+    pub can_restore_keys: bool,
+    /// A sign-in of this user that started later, at most a minute, has already decided about memberships. Beyond that
+    /// the clocks of replicas differ.
     pub superseded: bool,
     /// All of the user's organizations by ID. An ID created by hand need not be a GUID.
     pub organization_members: BTreeMap<String, CurrentOrganizationMember>,
@@ -340,7 +342,11 @@ pub enum Note {
         id: String,
         reason: KeptReason,
     },
-    /// A later sign-in of the user has changed memberships, so this one does not.
+    /// The user is in the team again, but the database user lacks the privileges to restore the user's keys.
+    KeysStayBlocked {
+        team: GroupId,
+    },
+    /// A sign-in of the user that started later has decided about memberships, so this one does not.
     Superseded,
     AssignedGroupsUnknown {
         code: String,
@@ -360,6 +366,8 @@ pub enum KeptReason {
     ListedAdmin,
     /// The database user lacks the privileges (rule 15).
     MissingPrivileges,
+    /// Only another installation gave the membership (rule 11).
+    OtherInstallation,
 }
 
 /// What was written.
@@ -372,8 +380,8 @@ pub struct Applied {
     pub organizations_joined: BTreeSet<String>,
     pub teams_joined: BTreeSet<GroupId>,
     /// Teams that the user was removed from, with their names.
-    pub teams_left: BTreeMap<String, Option<String>>,
-    pub organizations_left: BTreeSet<String>,
+    pub removed_from_teams: BTreeMap<String, Option<String>>,
+    pub removed_from_organizations: BTreeSet<String>,
     /// Keys that were blocked and restored in a LiteLLM database, by team: the hashes under which proxies cache them.
     pub keys_blocked: BTreeMap<String, BTreeSet<Redacted>>,
     pub keys_restored: BTreeMap<String, BTreeSet<Redacted>>,
