@@ -78,6 +78,7 @@ pub async fn sync(
     let plan_time = begin.elapsed();
     let begin = Instant::now();
     // Under its locks, `apply` plans again, so its notes replace those of the first plan.
+    let user_id = plan.user_id.clone();
     let (applied, notes) = if plan.is_empty() {
         (Applied::default(), plan.notes)
     } else {
@@ -91,6 +92,9 @@ pub async fn sync(
         let notes = applied.notes.clone();
         (applied, notes)
     };
+    if let Err(error) = db.record_kept(now, &planner.kept_events(&user_id, &notes)).await {
+        tracing::error!(error = error_chain(&error), "failed to record kept memberships");
+    }
     if let Some(denial) = denial {
         return deny(denial, directory, applied, notes);
     }

@@ -198,7 +198,7 @@ async fn apply_once<T: Tables>(db: &Db, planner: &Planner<'_>, locks: &Locks) ->
     if !plan.restore_keys.is_empty() {
         T::restore_keys(&mut transaction, planner, &plan, &mut applied).await?;
     }
-    audit::insert(&mut transaction, planner.now, &planner.audit_events(&plan, &applied)).await?;
+    audit::insert(&mut transaction, planner.now, &planner.audit_events(&plan, &applied), None).await?;
     transaction.inner.commit().await?;
     Ok(Outcome::Done(Box::new(Applied { notes: plan.notes, role_changes: plan.role_changes, ..applied })))
 }

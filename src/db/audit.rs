@@ -15,6 +15,9 @@ use crate::util::random;
 /// the table. Sync records have each of them.
 const REPEATED_DENIALS: TimeDelta = TimeDelta::hours(1);
 
+/// The same for a removal that a guard prevents at each sign-in.
+const REPEATED_KEPT: TimeDelta = TimeDelta::days(1);
+
 /// Who revokes sessions, when, and why.
 #[derive(Clone, Copy, Debug)]
 pub struct Revocation {
@@ -24,11 +27,13 @@ pub struct Revocation {
     pub cause: Option<&'static str>,
 }
 
-/// Inserts events, in one statement. Without events it does nothing.
+/// Inserts events, in one statement. Without events it does nothing. Events that were recorded with the same target and
+/// result since `unless_since` are left out.
 pub(super) async fn insert(
     connection: &mut DbConnection,
     at: DateTime<Utc>,
     events: &[AuditEvent],
+    unless_since: Option<DateTime<Utc>>,
 ) -> Result<(), DbError> {
     if events.is_empty() {
         return Ok(());
@@ -41,10 +46,15 @@ pub(super) async fn insert(
                 target_id, target_name, cause, group_id, before, after, evidence, result
          from jsonb_to_recordset($1) as e(event_id uuid, run_id uuid, actor text, actor_id text, action text, user_id text,
              object_id text, target_kind text, target_id text, target_name text, cause text, group_id text, before jsonb,
-             after jsonb, evidence jsonb, result text)",
+             after jsonb, evidence jsonb, result text)
+         where $3::timestamptz is null or not exists (
+             select from entraway.audit_events known
+             where known.object_id = e.object_id and known.at > $3 and known.action = e.action
+               and known.target_id = e.target_id and known.result = e.result)",
     )
     .bind(Value::Array(rows))
     .bind(at)
+    .bind(unless_since)
     .execute(connection)
     .await?;
     Ok(())
@@ -83,6 +93,14 @@ pub(super) fn push_revoked(query: &mut QueryBuilder<Postgres>, revocation: &Revo
 }
 
 impl Db {
+    /// Records removals that a guard prevented, at most once a day for each membership.
+    pub async fn record_kept(&self, at: DateTime<Utc>, events: &[AuditEvent]) -> Result<(), DbError> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        insert(&mut *self.connection_to_write().await?, at, events, Some(at - REPEATED_KEPT)).await
+    }
+
     /// Records that policy denied a sign-in, and that it ended this many sessions of the user. One statement.
     pub async fn record_denied_sign_in(
         &self,

@@ -66,10 +66,10 @@ async fn api_me_has_exactly_the_specified_fields(#[values(Native, LiteLlm)] stor
             "organizations_created",
             "organizations_joined",
             "removed_from_organizations",
+            "removed_from_teams",
             "started_at",
             "teams_created",
             "teams_joined",
-            "removed_from_teams",
             "user_created",
             "user_updated"
         ]

@@ -42,6 +42,11 @@ async fn last_team_admin_is_kept_until_there_is_another(#[values(Native, LiteLlm
     let note = json!({ "note": "removal_kept", "kind": "team", "id": group, "reason": "last_admin" });
     assert_eq!(world.last_run_of(alice).await["notes"], json!([note]));
 
+    world.sign_in(&service, alice).await;
+    let sql = "select to_jsonb(array_agg(array[action, cause, target_name])) from entraway.audit_events where result = 'kept'";
+    let kept = json!([["team_member_removed", "last_admin", "Evals"]]);
+    assert_eq!(super::json(&world, sql).await, kept, "recorded once, not at each sign-in");
+
     make_team_admin(&world, bob, group).await;
     world.sign_in(&service, alice).await;
     assert_eq!(world.rows().await.teams_of(alice), [""; 0]);

@@ -130,6 +130,22 @@ async fn tutorial(demo_with: &[&str]) {
     browser.click("//summary[normalize-space()='Show data']").await;
     assert!(browser.text().await.contains("Sign-ins per hour"), "{}", browser.text().await);
 
+    // 6. Erin leaves a group.
+    scene.at_the_desk_remove("Erin Ellis", "Data Science").await;
+    scene.sign_in("Erin Ellis").await;
+    assert!(scene.table("Last sync").await.contains("removed from Data Science"), "{}", browser.text().await);
+    assert!(scene.table("Teams").await.contains("None."), "{}", scene.table("Teams").await);
+    scene.sign_in("Alice Arden").await;
+    scene.navigate("Audit log").await;
+    let page = browser.text().await;
+    assert!(page.contains("removed from team Data Science") && page.contains("left group"), "{page}");
+    scene.navigate("Users").await;
+    scene.open("Erin Ellis").await;
+    browser.click("//a[normalize-space()='Explain memberships']").await;
+    browser.until_title("Explain Erin Ellis").await;
+    let removed = scene.table("Removed memberships").await;
+    assert!(removed.contains("Data Science") && removed.contains("Add the user to the group in Entra"), "{removed}");
+
     // A canceled sign-in shows a page from which it can be repeated.
     browser.click("//button[normalize-space()='Sign out']").await;
     browser.until_text("You are signed out").await;

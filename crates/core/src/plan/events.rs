@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::Planner;
-use super::types::{Applied, Plan, Removal, RemovalCause, RoleScope};
+use super::types::{Applied, KeptReason, Note, Plan, Removal, RemovalCause, RoleScope};
 use crate::audit::{AuditAction, AuditActor, AuditEvent, AuditResult, AuditTarget, AuditTargetKind};
-use crate::domain::GroupId;
+use crate::domain::{GroupId, Redacted};
 use crate::plan::GroupList;
 
 impl Planner<'_> {
@@ -66,6 +66,34 @@ impl Planner<'_> {
             events.push(event);
         }
         events
+    }
+
+    /// The events of removals that a guard prevented. `user_id` is the key of the user's row.
+    #[must_use]
+    pub fn kept_events(&self, user_id: &Redacted, notes: &[Note]) -> Vec<AuditEvent> {
+        let applied = Applied { user_id: user_id.clone(), ..Applied::default() };
+        let kept = notes.iter().filter_map(|note| match note {
+            Note::RemovalKept { kind, id, reason } => Some((*kind, id, *reason)),
+            _ => None,
+        });
+        kept.filter_map(|(kind, id, reason)| {
+            let cause = match reason {
+                KeptReason::LastAdmin => "last_admin",
+                KeptReason::ListedAdmin => "listed_admin",
+                // Settings of the installation, which are no decision about this user.
+                KeptReason::MissingPrivileges | KeptReason::OtherInstallation => return None,
+            };
+            let (action, kind) = match kind {
+                "team" => (AuditAction::TeamMemberRemoved, AuditTargetKind::Team),
+                _ => (AuditAction::OrganizationMemberRemoved, AuditTargetKind::Organization),
+            };
+            let mut event = self.event(&applied, action, kind, Some(id.clone()));
+            event.group = id.parse().ok();
+            event.target.name = event.group.and_then(|group| self.name(group));
+            (event.cause, event.result) = (Some(cause), AuditResult::Kept);
+            Some(event)
+        })
+        .collect()
     }
 
     fn event(

@@ -156,6 +156,13 @@ impl Scene {
         self.browser.until_sent().await;
     }
 
+    /// Removes a user from a group on the admin page.
+    pub(super) async fn at_the_desk_remove(&self, user: &str, group: &str) {
+        self.to_the_desk().await;
+        self.browser.click(&format!("//button[@aria-label='Remove {user} from {group}']")).await;
+        self.browser.until_sent().await;
+    }
+
     /// Text of the section with this heading.
     pub(super) async fn table(&self, heading: &str) -> String {
         self.browser.text_of(&format!("//section[h2[normalize-space()='{heading}']]")).await
