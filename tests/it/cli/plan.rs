@@ -1,6 +1,7 @@
 //! `entraway plan`: what Entra no longer gives, for users who do not sign in; and nothing is written.
 
 mod incomplete;
+mod slow;
 mod stores;
 
 use entra_simulator::{GroupId, ObjectId};
