@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::config::{Config, Tenant};
+use crate::config::Config;
 use crate::db::Db;
-use crate::domain::TenantId;
 use crate::graph::Graph;
 use crate::litellm_cache::{CacheError, LiteLlmCache};
 use crate::oidc::Entra;
+use crate::sync::configured_tenants;
 use crate::util::clock::Clock;
 use crate::util::sanitize::{error_chain, pluralize};
 
@@ -151,11 +151,7 @@ pub async fn entra(report: &mut Report, config: &Config, entra: &Entra, graph: &
     let redirect_uri = config.server.public_url.join("/sso/callback");
     report.ok("redirect URI", format!("{redirect_uri} must be registered in Entra with type Web"));
     app::check_credentials(report, entra, clock.now()).await;
-    let home = entra.home_tenant().await.ok().flatten();
-    let tenants: Vec<TenantId> = match config.entra.tenant {
-        Tenant::Organizations | Tenant::Common => config.entra.allowed_tenants.iter().copied().collect(),
-        Tenant::Id(_) | Tenant::Domain(_) => home.into_iter().collect(),
-    };
+    let tenants = configured_tenants(&config.entra, entra).await.unwrap_or_default();
     for tenant in tenants {
         app::check_app(report, config, entra, graph, tenant).await;
     }

@@ -7,6 +7,7 @@ mod explain;
 mod healthcheck;
 mod migrate;
 mod output;
+mod plan;
 mod serve;
 mod sessions;
 mod users;
@@ -120,6 +121,27 @@ enum Command {
         /// A team: its ID (the group's object ID) or its name.
         #[arg(long, value_name = "ID or name")]
         team: Option<String>,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Compare managed memberships with Entra, and show those that Entra no longer gives.
+    ///
+    /// Reads the assigned groups, their members and the states of accounts with the app's own permissions, for all users,
+    /// also those who do not sign in. Shows each membership that would end, with its cause and evidence; what is kept, and
+    /// why; and the groups that could not be read completely, from which nothing is removed. Changes nothing, neither in
+    /// Entra nor in the database, and ignores "sync.memberships". Exits with 0 if all memberships match, with 2 if some
+    /// would end, with 3 if some of these exceed a limit of the circuit breaker, and with 1 after an error or if no group
+    /// could be read.
+    Plan {
+        /// Show only this user, by their object ID in Entra.
+        #[arg(long, value_name = "ID")]
+        user: Option<ObjectId>,
+        /// Show only this team or organization, by its ID (the group's object ID).
+        #[arg(long, value_name = "ID")]
+        team: Option<String>,
+        /// Format of the plan.
+        #[arg(long, value_enum, default_value_t = plan::Output::Text)]
+        output: plan::Output,
         #[command(flatten)]
         config: ConfigArgs,
     },
@@ -249,6 +271,10 @@ impl Cli {
             }
             Command::Explain { user, team, config } => {
                 Box::pin(explain::run(&user, team.as_deref(), &config.load(env)?.config)).await
+            }
+            Command::Plan { user, team, output, config } => {
+                let filter = plan::Filter { user, team };
+                Box::pin(plan::run(&filter, output, &config.load(env)?.config)).await
             }
             Command::Healthcheck { url, config } => healthcheck::run(url, &config, env).await,
         }

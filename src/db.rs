@@ -15,6 +15,7 @@ mod migrations;
 mod native;
 mod pooled_connection;
 mod read;
+mod reconcile;
 mod relations;
 mod roles;
 mod session;

@@ -4,7 +4,7 @@
 //! The modules in reading order; each may use those above it. `docs/explanation/request-flow.md` draws the picture.
 
 // Decisions, in a crate that can do no I/O.
-pub use entraway_core::{audit, domain, entra_facts, explain, permissions, plan, policy, sync_run};
+pub use entraway_core::{audit, domain, entra_facts, explain, permissions, plan, policy, reconciliation, sync_run};
 
 // Helpers that every layer below may use.
 pub mod util;
@@ -25,6 +25,8 @@ pub mod session;
 
 pub mod assertion;
 pub mod sync;
+
+pub mod reconcile;
 
 pub mod check;
 

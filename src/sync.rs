@@ -19,7 +19,7 @@ use crate::sync_run::{Denial, SyncRun};
 use crate::util::random;
 use crate::util::sanitize::error_chain;
 
-pub use directory::{DirectoryReader, service_principal};
+pub use directory::{DirectoryReader, configured_tenants, service_principal};
 
 /// Why a sync failed.
 #[derive(Debug, thiserror::Error)]

@@ -1,6 +1,6 @@
 //! Reads the directory snapshot for one sign-in: the assigned groups and the user's groups, in parallel.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use crate::config;
 use crate::domain::{Identity, TenantId};
 use crate::graph::{Graph, GraphError, ServicePrincipal};
-use crate::oidc::{AppTokenError, Entra, TokenError};
+use crate::oidc::{AppTokenError, Entra, ProviderError, TokenError};
 use crate::plan::{Directory, GroupList, Groups, Unknown};
 use crate::util::clock::{Clock, Moment};
 use crate::util::sanitize::{error_chain, sanitize_for_log};
@@ -54,6 +54,17 @@ pub fn service_principal(entra: &config::Entra) -> Option<ServicePrincipal> {
     } else {
         ServicePrincipal::ObjectId(object_id)
     })
+}
+
+/// The tenants whose users may sign in. Reads the ID of a tenant that is configured by its domain.
+pub async fn configured_tenants(
+    settings: &config::Entra,
+    entra: &Entra,
+) -> Result<BTreeSet<TenantId>, Arc<ProviderError>> {
+    match settings.tenant {
+        config::Tenant::Organizations | config::Tenant::Common => Ok(settings.allowed_tenants.clone()),
+        config::Tenant::Id(_) | config::Tenant::Domain(_) => Ok(entra.home_tenant().await?.into_iter().collect()),
+    }
 }
 
 impl DirectoryReader {

@@ -8,6 +8,7 @@ mod help;
 mod logs;
 mod migrate;
 mod output;
+mod plan;
 pub(crate) mod program;
 mod redis;
 mod serve;

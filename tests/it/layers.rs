@@ -24,6 +24,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("session", &["db", "identity_headers", "observability", "util"]),
     ("assertion", &["db", "identity_headers", "util"]),
     ("sync", &["config", "db", "graph", "litellm_cache", "observability", "oidc", "util"]),
+    ("reconcile", &["config", "db", "graph", "oidc", "sync", "util"]),
     ("check", &["config", "db", "graph", "litellm_cache", "oidc", "sync", "util"]),
     (
         "http",
@@ -42,7 +43,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "util",
         ],
     ),
-    ("cli", &["check", "config", "db", "graph", "http", "litellm_cache", "observability", "oidc", "util"]),
+    ("cli", &["check", "config", "db", "graph", "http", "litellm_cache", "observability", "oidc", "reconcile", "util"]),
     ("main", &["cli"]),
 ];
 

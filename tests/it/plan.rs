@@ -7,6 +7,7 @@ mod from_bytes;
 mod generate;
 mod model;
 mod properties;
+mod reconciliation;
 mod removals;
 mod roles;
 mod stores;

@@ -13,6 +13,8 @@ pub mod plan;
 
 pub mod entra_facts;
 
+pub mod reconciliation;
+
 pub mod sync_run;
 
 pub mod explain;

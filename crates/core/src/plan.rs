@@ -1,7 +1,7 @@
 //! Plans a sign-in's writes from the current state, the directory and the policy. Pure: no I/O, no clock, no errors.
 
 mod events;
-mod removals;
+pub(crate) mod removals;
 mod roles;
 mod types;
 

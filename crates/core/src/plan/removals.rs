@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Planner;
 use super::types::{Current, KeptReason, ManagedTeam, Note, Plan, Removal, RemovalCause, source};
-use crate::domain::{GroupId, UserRole};
-use crate::policy::MembershipSync;
+use crate::domain::{GroupId, Identity, UserRole};
+use crate::policy::{MembershipSync, Policy};
 
 impl Planner<'_> {
     /// Plans the removals of this sign-in, after its additions. `effective`: organizations of the effective groups.
@@ -54,7 +54,7 @@ impl Planner<'_> {
 
     /// Plans one managed team membership. With several sources, it ends with the last one.
     fn plan_team(&self, plan: &mut Plan, current: &Current, team: &str, managed: &ManagedTeam) {
-        let groups = self.own_groups(team, managed);
+        let groups = own_groups(&self.policy.client_id, team, &managed.sources);
         let Some(left) = groups.iter().find(|group| self.directory.has_left(**group)) else {
             if groups.is_empty() && team.parse().is_ok_and(|group| self.directory.has_left(group)) {
                 let reason = KeptReason::OtherInstallation;
@@ -93,25 +93,35 @@ impl Planner<'_> {
         }
     }
 
-    /// The groups of this installation that gave a membership. Versions without sources gave a team only to the members
-    /// of the group with its ID.
-    fn own_groups(&self, team: &str, managed: &ManagedTeam) -> BTreeSet<GroupId> {
-        if managed.sources.is_empty() {
-            return team.parse().into_iter().collect();
-        }
-        let own = managed.sources.iter().filter_map(|text| text.split_once(':'));
-        own.filter(|(client_id, _)| *client_id == self.policy.client_id).filter_map(|(_, id)| id.parse().ok()).collect()
-    }
-
     /// Why a membership must stay.
     fn guard(&self, current: &Current, last_admin: bool) -> Option<KeptReason> {
-        if self.policy.is_listed_admin(self.entra_user.identity) {
-            Some(KeptReason::ListedAdmin)
-        } else if !current.can_remove {
-            Some(KeptReason::MissingPrivileges)
-        } else {
-            last_admin.then_some(KeptReason::LastAdmin)
-        }
+        guard(self.policy, self.entra_user.identity, current.can_remove, last_admin)
+    }
+}
+
+/// The groups of this installation that gave a membership. Versions without sources gave a team only to the members of the
+/// group with its ID.
+pub(crate) fn own_groups<'s>(
+    client_id: &str,
+    team: &str,
+    sources: impl IntoIterator<Item = &'s String>,
+) -> BTreeSet<GroupId> {
+    let mut sources = sources.into_iter().peekable();
+    if sources.peek().is_none() {
+        return team.parse().into_iter().collect();
+    }
+    let own = sources.filter_map(|text| text.split_once(':'));
+    own.filter(|(id, _)| *id == client_id).filter_map(|(_, id)| id.parse().ok()).collect()
+}
+
+/// Why a membership must stay (rules 15 and 16).
+pub(crate) fn guard(policy: &Policy, user: Identity, can_remove: bool, last_admin: bool) -> Option<KeptReason> {
+    if policy.is_listed_admin(user) {
+        Some(KeptReason::ListedAdmin)
+    } else if !can_remove {
+        Some(KeptReason::MissingPrivileges)
+    } else {
+        last_admin.then_some(KeptReason::LastAdmin)
     }
 }
 

@@ -1,0 +1,165 @@
+//! The text of a plan.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+
+use crate::domain::ObjectId;
+use crate::policy::MembershipSync;
+use crate::reconciliation::{
+    Cause, Change, Evidence, IncompleteGroup, Kept, KeptBecause, ReconciliationPlan, Target, Tripped,
+};
+use crate::util::sanitize::pluralize;
+
+/// The plan by teams and organizations, then what is kept, incomplete groups, and exceeded limits.
+pub(super) fn text(plan: &ReconciliationPlan, memberships: MembershipSync) -> Result<String, fmt::Error> {
+    let mut out = String::new();
+    writeln!(out, "{} compared with Entra", pluralize(plan.compared, "managed team membership"))?;
+    for changes in plan.changes.chunk_by(|one, next| one.target == next.target) {
+        if let Some(first) = changes.first() {
+            writeln!(out, "\n{}: {} to remove", title(&first.target), changes.len())?;
+        }
+        for change in changes {
+            write_change(&mut out, change)?;
+        }
+    }
+    if !plan.kept.is_empty() {
+        writeln!(out, "\nKept: {}", plan.kept.len())?;
+    }
+    for kept in &plan.kept {
+        write_kept(&mut out, kept)?;
+    }
+    write_incomplete(&mut out, &plan.incomplete)?;
+    if !plan.tripped.is_empty() {
+        writeln!(out, "\nExceeded limits: {}", plan.tripped.len())?;
+    }
+    for tripped in &plan.tripped {
+        writeln!(out, "  {}", exceeded(tripped))?;
+    }
+    let held = plan.changes.iter().filter(|change| change.held).count();
+    let held = if held == 0 { String::new() } else { format!(", {held} of them held by a limit") };
+    writeln!(
+        out,
+        "\nResult: {} to remove{held}. This command changes nothing.",
+        pluralize(plan.changes.len(), "membership")
+    )?;
+    if memberships == MembershipSync::Additive {
+        writeln!(out, "sync.memberships is additive: memberships are only added.")?;
+    }
+    Ok(out)
+}
+
+fn write_change(out: &mut String, change: &Change) -> fmt::Result {
+    let admin = if change.is_admin { ", administrator" } else { "" };
+    let held = if change.held { " [held]" } else { "" };
+    writeln!(out, "  {}{admin}{held}", user(change.user_name.as_deref(), change.user))?;
+    writeln!(out, "    {}{}", cause(change.cause), evidence(change))
+}
+
+fn write_kept(out: &mut String, kept: &Kept) -> fmt::Result {
+    writeln!(out, "  {} in {}", user(kept.user_name.as_deref(), kept.user), title(&kept.target))?;
+    let cause = kept.cause.map(|ended| format!(" Otherwise it would end: {}", cause(ended))).unwrap_or_default();
+    let (why, fix) = because(&kept.because);
+    writeln!(out, "    {why}{cause}")?;
+    match fix {
+        Some(fix) => writeln!(out, "    → {fix}"),
+        None => Ok(()),
+    }
+}
+
+/// Groups with the same reason together, since a missing permission concerns all.
+fn write_incomplete(out: &mut String, incomplete: &[IncompleteGroup]) -> fmt::Result {
+    let mut reasons: BTreeMap<(String, &str), Vec<&IncompleteGroup>> = BTreeMap::new();
+    for group in incomplete {
+        reasons.entry((group.reason.message(), group.reason.fix())).or_default().push(group);
+    }
+    if !incomplete.is_empty() {
+        writeln!(out, "\nIncomplete groups, from which nothing is removed: {}", incomplete.len())?;
+    }
+    for ((message, fix), groups) in reasons {
+        for group in groups {
+            match &group.name {
+                Some(name) => writeln!(out, "  {} ({})", one_line(name), group.group)?,
+                None => writeln!(out, "  {}", group.group)?,
+            }
+        }
+        writeln!(out, "    {message}\n    → {fix}")?;
+    }
+    Ok(())
+}
+
+fn title(target: &Target) -> String {
+    match &target.name {
+        Some(name) => format!("{} {} ({})", target.kind, one_line(name), target.id),
+        None => format!("{} {}", target.kind, target.id),
+    }
+}
+
+fn user(name: Option<&str>, id: ObjectId) -> String {
+    name.map_or_else(|| id.to_string(), |name| format!("{} ({id})", one_line(name)))
+}
+
+fn one_line(name: &str) -> String {
+    name.replace('\n', " ")
+}
+
+fn cause(cause: Cause) -> &'static str {
+    match cause {
+        Cause::LeftGroup => "The user left the group.",
+        Cause::GroupUnassigned => "The group is no longer assigned to the app.",
+        Cause::GroupDeleted => "The group was deleted.",
+        Cause::AccountDeleted => "The user's account was deleted.",
+        Cause::LastTeamLeft => "The user has no other membership in the organization.",
+    }
+}
+
+fn evidence(change: &Change) -> String {
+    match change.evidence {
+        Evidence::MemberList { members } => {
+            format!(" Group {} has {}, without this one.", change.group, pluralize(members, "user"))
+        }
+        Evidence::Assignments { assigned } => {
+            format!(" {} assigned, without {}.", pluralize(assigned, "group"), change.group)
+        }
+        Evidence::Organization => String::new(),
+    }
+}
+
+/// Why a membership is kept, and how to fix it if that is not intended.
+fn because(reason: &KeptBecause) -> (String, Option<&'static str>) {
+    match reason {
+        KeptBecause::LastAdmin => (
+            "The user is its last administrator with an enabled account.".to_owned(),
+            Some("Make another user administrator"),
+        ),
+        KeptBecause::ListedAdmin => ("access.admin_user_ids lists the user.".to_owned(), None),
+        KeptBecause::MissingPrivileges => (
+            "The database user lacks privileges to remove memberships.".to_owned(),
+            Some("Run docs/litellm-grants-removal.sql in the proxy's database"),
+        ),
+        KeptBecause::OtherInstallation => ("Another installation of Entraway gives it, too.".to_owned(), None),
+        KeptBecause::AccountSoftDeleted => {
+            ("The account is among the deleted items. If it is restored, it is in its groups again.".to_owned(), None)
+        }
+        KeptBecause::AccountUnknown(unknown) => (
+            format!("Not on the group's list, but the state of the account is unknown: {}.", unknown.message),
+            Some("Add the application permission User.Read.All and grant admin consent, or run the plan again"),
+        ),
+    }
+}
+
+fn exceeded(tripped: &Tripped) -> String {
+    match tripped {
+        Tripped::Group { group, removals, memberships } => format!(
+            "Group {group}: {removals} of {memberships} memberships would end. The limit is half of them, from 5 on"
+        ),
+        Tripped::GroupEmptied { group, memberships, .. } => {
+            format!("Group {group}: all of its {memberships} memberships would end. The limit for this is 2")
+        }
+        Tripped::Run { removals, memberships } => {
+            format!("All groups: {removals} of {memberships} memberships would end. The limit is 20 %, from 10 on")
+        }
+        Tripped::NothingAssigned { tenant } => {
+            format!("Tenant {tenant}: no group is assigned to the app. Check the assignments in Entra")
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Reads the managed memberships of all users, for a reconciliation plan: one statement, whatever the number of groups and
+//! users.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use super::litellm::missing_removal_privileges;
+use super::{Db, DbError};
+use crate::domain::{Identity, ObjectId, StoreKind};
+use crate::policy::KeysOnRemoval;
+use crate::reconciliation::{StoredMember, StoredMemberships, StoredOrganization, StoredTeam, StoredUser};
+
+/// Managed members of teams and organizations, and all administrators of both who have signed in.
+const NATIVE: &str = "
+    with user_teams as materialized (
+        select m.user_id, t.organization_id, array_agg(m.team_id order by m.team_id) as teams
+        from entraway.team_members m join entraway.teams t using (team_id)
+        where t.organization_id is not null
+        group by m.user_id, t.organization_id
+    ), team_member as (
+        select 'team' as kind, m.team_id as target_id, t.team_alias as target_name, u.tenant_id, u.object_id, u.user_alias,
+               m.source = 'entra' as managed, m.role = 'admin' as is_admin, m.sources, '{}'::text[] as teams
+        from entraway.team_members m join entraway.teams t using (team_id) join entraway.users u using (user_id)
+        where m.source = 'entra' or m.role = 'admin'
+    ), organization_member as (
+        select 'organization', m.organization_id, o.organization_alias, u.tenant_id, u.object_id, u.user_alias,
+               m.source = 'entra', coalesce(m.user_role = 'org_admin', false), '{}'::text[], coalesce(user_teams.teams, '{}')
+        from entraway.organization_members m join entraway.organizations o using (organization_id)
+             join entraway.users u using (user_id)
+             left join user_teams on user_teams.user_id = m.user_id and user_teams.organization_id = m.organization_id
+        where m.source = 'entra' or m.user_role = 'org_admin'
+    )
+    select * from team_member union all select * from organization_member
+    order by 1, 2, 5";
+
+/// A user's row is found by our record of it. A managed team membership counts as long as one of the three places has it,
+/// and a roster counts for managed memberships only: no index leads from a user to rosters.
+const LITELLM: &str = r#"
+    with known as materialized (
+        select distinct on (u.user_id) u.user_id, p.tenant_id, p.object_id::uuid as object_id, u.user_alias, u.teams
+        from entraway.litellm_users p join public."LiteLLM_UserTable" u using (user_id)
+        where p.row_created_at is not distinct from u.created_at
+        order by u.user_id, p.object_id = u.user_id desc, p.object_id
+    ), roster as materialized (
+        select t.team_id, member ->> 'user_id' as user_id, bool_or(member ->> 'role' = 'admin') as is_admin
+        from public."LiteLLM_TeamTable" t
+             cross join lateral jsonb_array_elements(
+                 case jsonb_typeof(t.members_with_roles) when 'array' then t.members_with_roles else '[]' end) listed(member)
+        where t.team_id in (select team_id from entraway.litellm_team_members) and member ->> 'user_id' is not null
+        group by 1, 2
+    ), listed as materialized (
+        select known.user_id, team_id from known cross join lateral unnest(known.teams) as own(team_id)
+        union select m.user_id, m.team_id from public."LiteLLM_TeamMembership" m join known using (user_id)
+    ), user_teams as materialized (
+        select listed.user_id, t.organization_id, array_agg(listed.team_id order by listed.team_id) as teams
+        from listed join public."LiteLLM_TeamTable" t using (team_id)
+        where t.organization_id is not null
+        group by listed.user_id, t.organization_id
+    ), team_member as (
+        select 'team' as kind, t.team_id as target_id, t.team_alias as target_name, known.tenant_id, known.object_id,
+               known.user_alias, given.user_id is not null as managed, coalesce(roster.is_admin, false) as is_admin,
+               coalesce(given.sources, '{}') as sources, '{}'::text[] as teams
+        from (select user_id, team_id from entraway.litellm_team_members
+              union select user_id, team_id from roster where is_admin) wanted
+             join known using (user_id)
+             join public."LiteLLM_TeamTable" t using (team_id)
+             left join entraway.litellm_team_members given using (user_id, team_id)
+             left join roster using (user_id, team_id)
+             left join listed using (user_id, team_id)
+        where roster.user_id is not null or listed.user_id is not null
+    ), organization_member as (
+        select 'organization', m.organization_id, o.organization_alias, known.tenant_id, known.object_id, known.user_alias,
+               given.user_id is not null, coalesce(m.user_role = 'org_admin', false), '{}'::text[],
+               coalesce(user_teams.teams, '{}')
+        from public."LiteLLM_OrganizationMembership" m join known using (user_id)
+             join public."LiteLLM_OrganizationTable" o using (organization_id)
+             left join entraway.litellm_organization_members given
+                 on given.user_id = m.user_id and given.organization_id = m.organization_id
+                    and given.row_created_at is not distinct from m.created_at
+             left join user_teams on user_teams.user_id = m.user_id and user_teams.organization_id = m.organization_id
+        where given.user_id is not null or m.user_role = 'org_admin'
+    )
+    select * from team_member union all select * from organization_member
+    order by 1, 2, 5"#;
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    kind: String,
+    target_id: String,
+    target_name: Option<String>,
+    tenant_id: Uuid,
+    object_id: Uuid,
+    user_alias: Option<String>,
+    managed: bool,
+    is_admin: bool,
+    sources: Vec<String>,
+    teams: Vec<String>,
+}
+
+impl Db {
+    /// The managed memberships of all users, with the administrators of their teams and organizations.
+    pub async fn managed_memberships(&self, keys: KeysOnRemoval) -> Result<StoredMemberships, DbError> {
+        let mut connection = self.connection().await?;
+        let (sql, missing_privileges) = match self.kind {
+            StoreKind::Native => (NATIVE, Vec::new()),
+            StoreKind::LiteLlm => (LITELLM, missing_removal_privileges(&mut connection, keys).await?),
+        };
+        let rows: Vec<Row> = sqlx::query_as(sql).fetch_all(&mut *connection).await?;
+        Ok(collect(rows, missing_privileges))
+    }
+}
+
+fn collect(rows: Vec<Row>, missing_privileges: Vec<String>) -> StoredMemberships {
+    let mut stored = StoredMemberships { missing_privileges, ..StoredMemberships::default() };
+    let mut teams: BTreeMap<String, StoredTeam> = BTreeMap::new();
+    let mut organizations: BTreeMap<String, StoredOrganization> = BTreeMap::new();
+    for row in rows {
+        let user: ObjectId = row.object_id.into();
+        let identity = Identity { tenant_id: row.tenant_id.into(), object_id: user };
+        // A plan shows names, but no e-mail addresses.
+        let name = row.user_alias.filter(|name| !name.contains('@'));
+        stored.users.entry(user).or_insert(StoredUser { identity, name });
+        let member = StoredMember { user, is_admin: row.is_admin, sources: row.sources, teams: row.teams };
+        let (name, admins, members) = if row.kind == "team" {
+            let team = teams.entry(row.target_id).or_default();
+            (&mut team.name, &mut team.admins, &mut team.members)
+        } else {
+            let organization = organizations.entry(row.target_id).or_default();
+            (&mut organization.name, &mut organization.admins, &mut organization.members)
+        };
+        *name = row.target_name;
+        if row.is_admin {
+            admins.insert(user);
+        }
+        if row.managed {
+            members.push(member);
+        }
+    }
+    stored.teams = teams;
+    stored.organizations = organizations;
+    stored
+}
