@@ -227,6 +227,7 @@ impl From<KeptReason> for KeptBecause {
             KeptReason::LastAdmin => Self::LastAdmin,
             KeptReason::ListedAdmin => Self::ListedAdmin,
             KeptReason::MissingPrivileges => Self::MissingPrivileges,
+            KeptReason::OtherInstallation => Self::OtherInstallation,
         }
     }
 }
