@@ -1,42 +1,63 @@
 //! Reads the managed memberships of all users, for a reconciliation plan: one statement, whatever the number of groups and
 //! users.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-use uuid::Uuid;
+use serde::Deserialize;
+use sqlx::types::Json;
 
 use super::litellm::missing_removal_privileges;
 use super::{Db, DbError};
-use crate::domain::{Identity, ObjectId, StoreKind};
+use crate::domain::{Identity, ObjectId, StoreKind, TenantId};
 use crate::policy::KeysOnRemoval;
 use crate::reconciliation::{StoredMember, StoredMemberships, StoredOrganization, StoredTeam, StoredUser};
 
+/// One row for each tenant with its users, and for each team and organization with its members, so that 100,000
+/// memberships are not as many rows.
+macro_rules! by_target {
+    () => {
+        "select 'user' as kind, tenant_id::text as target_id, null as target_name,
+                json_agg(json_build_array(object_id, user_alias)) as users, null::json as members
+         from known group by tenant_id
+         union all
+         select kind, target_id, min(target_name), null,
+                json_agg(json_build_array(object_id, managed, is_admin, sources, teams) order by object_id)
+         from (select * from team_member union all select * from organization_member) member
+         group by kind, target_id"
+    };
+}
+
 /// Managed members of teams and organizations, and all administrators of both who have signed in.
-const NATIVE: &str = "
-    with user_teams as materialized (
+const NATIVE: &str = concat!(
+    "
+    with known as (
+        select tenant_id, object_id, user_alias from entraway.users
+    ), user_teams as materialized (
         select m.user_id, t.organization_id, array_agg(m.team_id order by m.team_id) as teams
         from entraway.team_members m join entraway.teams t using (team_id)
         where t.organization_id is not null
         group by m.user_id, t.organization_id
     ), team_member as (
-        select 'team' as kind, m.team_id as target_id, t.team_alias as target_name, u.tenant_id, u.object_id, u.user_alias,
+        select 'team' as kind, m.team_id as target_id, t.team_alias as target_name, u.object_id,
                m.source = 'entra' as managed, m.role = 'admin' as is_admin, m.sources, '{}'::text[] as teams
         from entraway.team_members m join entraway.teams t using (team_id) join entraway.users u using (user_id)
         where m.source = 'entra' or m.role = 'admin'
     ), organization_member as (
-        select 'organization', m.organization_id, o.organization_alias, u.tenant_id, u.object_id, u.user_alias,
+        select 'organization', m.organization_id, o.organization_alias, u.object_id,
                m.source = 'entra', coalesce(m.user_role = 'org_admin', false), '{}'::text[], coalesce(user_teams.teams, '{}')
         from entraway.organization_members m join entraway.organizations o using (organization_id)
              join entraway.users u using (user_id)
              left join user_teams on user_teams.user_id = m.user_id and user_teams.organization_id = m.organization_id
         where m.source = 'entra' or m.user_role = 'org_admin'
     )
-    select * from team_member union all select * from organization_member
-    order by 1, 2, 5";
+    ",
+    by_target!()
+);
 
 /// A user's row is found by our record of it. A managed team membership counts as long as one of the three places has it,
 /// and a roster counts for managed memberships only: no index leads from a user to rosters.
-const LITELLM: &str = r#"
+const LITELLM: &str = concat!(
+    r#"
     with known as materialized (
         select distinct on (u.user_id) u.user_id, p.tenant_id, p.object_id::uuid as object_id, u.user_alias, u.teams
         from entraway.litellm_users p join public."LiteLLM_UserTable" u using (user_id)
@@ -58,8 +79,8 @@ const LITELLM: &str = r#"
         where t.organization_id is not null
         group by listed.user_id, t.organization_id
     ), team_member as (
-        select 'team' as kind, t.team_id as target_id, t.team_alias as target_name, known.tenant_id, known.object_id,
-               known.user_alias, given.user_id is not null as managed, coalesce(roster.is_admin, false) as is_admin,
+        select 'team' as kind, t.team_id as target_id, t.team_alias as target_name, known.object_id,
+               given.user_id is not null as managed, coalesce(roster.is_admin, false) as is_admin,
                coalesce(given.sources, '{}') as sources, '{}'::text[] as teams
         from (select user_id, team_id from entraway.litellm_team_members
               union select user_id, team_id from roster where is_admin) wanted
@@ -70,7 +91,7 @@ const LITELLM: &str = r#"
              left join listed using (user_id, team_id)
         where roster.user_id is not null or listed.user_id is not null
     ), organization_member as (
-        select 'organization', m.organization_id, o.organization_alias, known.tenant_id, known.object_id, known.user_alias,
+        select 'organization', m.organization_id, o.organization_alias, known.object_id,
                given.user_id is not null, coalesce(m.user_role = 'org_admin', false), '{}'::text[],
                coalesce(user_teams.teams, '{}')
         from public."LiteLLM_OrganizationMembership" m join known using (user_id)
@@ -81,17 +102,28 @@ const LITELLM: &str = r#"
              left join user_teams on user_teams.user_id = m.user_id and user_teams.organization_id = m.organization_id
         where given.user_id is not null or m.user_role = 'org_admin'
     )
-    select * from team_member union all select * from organization_member
-    order by 1, 2, 5"#;
+    "#,
+    by_target!()
+);
 
 #[derive(sqlx::FromRow)]
 struct Row {
+    /// `user`, `team` or `organization`.
     kind: String,
+    /// ID of the tenant, team or organization.
     target_id: String,
     target_name: Option<String>,
-    tenant_id: Uuid,
-    object_id: Uuid,
-    user_alias: Option<String>,
+    users: Option<Json<Vec<UserRow>>>,
+    members: Option<Json<Vec<MemberRow>>>,
+}
+
+/// Object ID and name.
+#[derive(Deserialize)]
+struct UserRow(ObjectId, Option<String>);
+
+#[derive(Deserialize)]
+struct MemberRow {
+    user: ObjectId,
     managed: bool,
     is_admin: bool,
     sources: Vec<String>,
@@ -113,31 +145,41 @@ impl Db {
 
 fn collect(rows: Vec<Row>, missing_privileges: Vec<String>) -> StoredMemberships {
     let mut stored = StoredMemberships { missing_privileges, ..StoredMemberships::default() };
-    let mut teams: BTreeMap<String, StoredTeam> = BTreeMap::new();
-    let mut organizations: BTreeMap<String, StoredOrganization> = BTreeMap::new();
     for row in rows {
-        let user: ObjectId = row.object_id.into();
-        let identity = Identity { tenant_id: row.tenant_id.into(), object_id: user };
-        // A plan shows names, but no e-mail addresses.
-        let name = row.user_alias.filter(|name| !name.contains('@'));
-        stored.users.entry(user).or_insert(StoredUser { identity, name });
-        let member = StoredMember { user, is_admin: row.is_admin, sources: row.sources, teams: row.teams };
-        let (name, admins, members) = if row.kind == "team" {
-            let team = teams.entry(row.target_id).or_default();
-            (&mut team.name, &mut team.admins, &mut team.members)
-        } else {
-            let organization = organizations.entry(row.target_id).or_default();
-            (&mut organization.name, &mut organization.admins, &mut organization.members)
-        };
-        *name = row.target_name;
-        if row.is_admin {
-            admins.insert(user);
-        }
-        if row.managed {
-            members.push(member);
+        let (admins, members) = split(row.members);
+        match row.kind.as_str() {
+            "team" => {
+                stored.teams.insert(row.target_id, StoredTeam { name: row.target_name, admins, members });
+            }
+            "organization" => {
+                let organization = StoredOrganization { name: row.target_name, admins, members };
+                stored.organizations.insert(row.target_id, organization);
+            }
+            _ => {
+                let Ok(tenant_id) = row.target_id.parse::<TenantId>() else { continue };
+                let users = row.users.into_iter().flat_map(|Json(users)| users);
+                stored.users.extend(users.map(|UserRow(object_id, name)| {
+                    // A plan shows names, but no e-mail addresses.
+                    let name = name.filter(|name| !name.contains('@'));
+                    (object_id, StoredUser { identity: Identity { tenant_id, object_id }, name })
+                }));
+            }
         }
     }
-    stored.teams = teams;
-    stored.organizations = organizations;
     stored
+}
+
+/// The administrators, and the managed members.
+fn split(rows: Option<Json<Vec<MemberRow>>>) -> (BTreeSet<ObjectId>, Vec<StoredMember>) {
+    let mut admins = BTreeSet::new();
+    let mut members = Vec::new();
+    for MemberRow { user, managed, is_admin, sources, teams } in rows.into_iter().flat_map(|Json(rows)| rows) {
+        if is_admin {
+            admins.insert(user);
+        }
+        if managed {
+            members.push(StoredMember { user, is_admin, sources, teams });
+        }
+    }
+    (admins, members)
 }

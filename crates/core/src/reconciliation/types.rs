@@ -51,7 +51,7 @@ pub struct GroupsToRead {
 /// The managed memberships of all users.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StoredMemberships {
-    /// The users of these memberships, and the administrators of their teams and organizations.
+    /// All users who have signed in.
     pub users: BTreeMap<ObjectId, StoredUser>,
     pub teams: BTreeMap<String, StoredTeam>,
     pub organizations: BTreeMap<String, StoredOrganization>,

@@ -17,7 +17,7 @@ use super::world;
 use crate::support::{LiteLlm, Native};
 
 /// The time for reading and planning, in a build without optimization on a busy machine.
-const MOST: Duration = Duration::from_secs(10);
+const MOST: Duration = Duration::from_secs(20);
 
 /// 10,000 users, each in ten of 1,000 teams and in their organizations.
 const MEMBERS: &str = "
