@@ -8,7 +8,7 @@ use crate::support::{LiteLlm, Native, Service, StoreKind, World};
 
 /// A second installation on the same database: another enterprise app of the same tenant.
 async fn other_installation(world: &World) -> Service {
-    world.service_with(|config| config.policy.client_id = "11111111-2222-4333-8444-555555555555".to_owned()).await
+    world.service_with(|config| "11111111-2222-4333-8444-555555555555".clone_into(&mut config.policy.client_id)).await
 }
 
 async fn sources(world: &World) -> serde_json::Value {

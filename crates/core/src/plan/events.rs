@@ -36,13 +36,13 @@ impl Planner<'_> {
             plan.remove_from_teams.iter().filter(|(id, _)| applied.removed_from_teams.contains_key(*id))
         {
             let event = self.event(applied, AuditAction::TeamMemberRemoved, AuditTargetKind::Team, Some(id.clone()));
-            events.push(self.removed(event, removal));
+            events.push(removed(event, removal));
         }
         let left = |id: &String| applied.removed_from_organizations.contains(id);
         for (id, removal) in plan.remove_from_organizations.iter().filter(|(id, _)| left(id)) {
             let action = AuditAction::OrganizationMemberRemoved;
             let event = self.event(applied, action, AuditTargetKind::Organization, Some(id.clone()));
-            events.push(self.removed(event, removal));
+            events.push(removed(event, removal));
         }
         let keys =
             [(AuditAction::KeysBlocked, &applied.keys_blocked), (AuditAction::KeysRestored, &applied.keys_restored)];
@@ -119,16 +119,6 @@ impl Planner<'_> {
         }
     }
 
-    fn removed(&self, mut event: AuditEvent, removal: &Removal) -> AuditEvent {
-        event.target.name.clone_from(&removal.name);
-        event.before = removal.role.as_ref().map(|role| json!(role));
-        (event.cause, event.group) = match removal.cause {
-            RemovalCause::LeftGroup(group) => (Some("left_group"), Some(group)),
-            RemovalCause::LastTeamLeft => (Some("last_team_left"), None),
-        };
-        event
-    }
-
     /// The user's groups were read completely, after the sync began.
     fn evidence(&self) -> Value {
         json!({ "list": "member_of", "read_after": self.now })
@@ -144,4 +134,15 @@ impl Planner<'_> {
             },
         }
     }
+}
+
+/// Adds what a removal says.
+fn removed(mut event: AuditEvent, removal: &Removal) -> AuditEvent {
+    event.target.name.clone_from(&removal.name);
+    event.before = removal.role.as_ref().map(|role| json!(role));
+    (event.cause, event.group) = match removal.cause {
+        RemovalCause::LeftGroup(group) => (Some("left_group"), Some(group)),
+        RemovalCause::LastTeamLeft => (Some("last_team_left"), None),
+    };
+    event
 }

@@ -15,7 +15,7 @@ impl Planner<'_> {
         }
         let gone = current.managed_teams.iter().filter(|(_, managed)| !managed.present);
         plan.forget_teams = gone.map(|(team, _)| team.clone()).collect();
-        self.plan_keys(plan, current);
+        plan_keys(plan, current);
         if self.policy.memberships == MembershipSync::Additive {
             return;
         }
@@ -30,25 +30,13 @@ impl Planner<'_> {
                 continue;
             }
             let role = current.organization_members.get(id).and_then(|member| member.user_role.clone());
-            match self.guard(current, managed.last_admin) {
-                Some(reason) => plan.notes.push(Note::RemovalKept { kind: "organization", id: id.clone(), reason }),
-                None => {
-                    let name = managed.organization_alias.clone();
-                    let removal = Removal { cause: RemovalCause::LastTeamLeft, name, role };
-                    plan.remove_from_organizations.insert(id.clone(), removal);
-                }
+            if let Some(reason) = self.guard(current, managed.last_admin) {
+                plan.notes.push(Note::RemovalKept { kind: "organization", id: id.clone(), reason });
+            } else {
+                let name = managed.organization_alias.clone();
+                let removal = Removal { cause: RemovalCause::LastTeamLeft, name, role };
+                plan.remove_from_organizations.insert(id.clone(), removal);
             }
-        }
-    }
-
-    /// Plans the restoration of keys in teams that the user is in again, however the user returned.
-    fn plan_keys(&self, plan: &mut Plan, current: &Current) {
-        let is_member = |group: &GroupId| current.team_members.contains(group) || plan.add_to_teams.contains(group);
-        let returned: BTreeSet<GroupId> = current.blocked_keys.iter().copied().filter(is_member).collect();
-        if current.can_restore_keys {
-            plan.restore_keys = returned;
-        } else {
-            plan.notes.extend(returned.into_iter().map(|team| Note::KeysStayBlocked { team }));
         }
     }
 
@@ -71,13 +59,12 @@ impl Planner<'_> {
             plan.sources.insert(team.to_owned(), sources);
             return;
         }
-        match self.guard(current, managed.last_admin) {
-            Some(reason) => plan.notes.push(Note::RemovalKept { kind: "team", id: team.to_owned(), reason }),
-            None => {
-                let (name, role) = (managed.team_alias.clone(), Some(managed.role.clone()));
-                let removal = Removal { cause: RemovalCause::LeftGroup(*left), name, role };
-                plan.remove_from_teams.insert(team.to_owned(), removal);
-            }
+        if let Some(reason) = self.guard(current, managed.last_admin) {
+            plan.notes.push(Note::RemovalKept { kind: "team", id: team.to_owned(), reason });
+        } else {
+            let (name, role) = (managed.team_alias.clone(), Some(managed.role.clone()));
+            let removal = Removal { cause: RemovalCause::LeftGroup(*left), name, role };
+            plan.remove_from_teams.insert(team.to_owned(), removal);
         }
     }
 
@@ -122,6 +109,17 @@ pub(crate) fn guard(policy: &Policy, user: Identity, can_remove: bool, last_admi
         Some(KeptReason::MissingPrivileges)
     } else {
         last_admin.then_some(KeptReason::LastAdmin)
+    }
+}
+
+/// Plans the restoration of keys in teams that the user is in again, however the user returned.
+fn plan_keys(plan: &mut Plan, current: &Current) {
+    let is_member = |group: &GroupId| current.team_members.contains(group) || plan.add_to_teams.contains(group);
+    let returned: BTreeSet<GroupId> = current.blocked_keys.iter().copied().filter(is_member).collect();
+    if current.can_restore_keys {
+        plan.restore_keys = returned;
+    } else {
+        plan.notes.extend(returned.into_iter().map(|team| Note::KeysStayBlocked { team }));
     }
 }
 
