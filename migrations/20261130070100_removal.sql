@@ -8,10 +8,12 @@ set local lock_timeout = '3s';
 alter table entraway.team_members add column sources text[] not null default '{}';
 alter table entraway.litellm_team_members add column sources text[] not null default '{}';
 
--- Teams in which the sync blocked keys of a user. The keys themselves are marked in their metadata.
+-- Keys that the sync blocked, by user and team. The keys are also marked in their metadata.
 create table entraway.litellm_blocked_keys (
     user_id    text not null,
     team_id    text not null,
+    -- Hashes of the keys, by which LiteLLM identifies them.
+    tokens     text[] not null,
     blocked_at timestamptz not null,
     primary key (user_id, team_id)
 );

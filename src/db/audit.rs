@@ -61,10 +61,12 @@ pub(super) async fn insert(
 }
 
 fn row(at: DateTime<Utc>, event: &AuditEvent) -> Value {
+    // In a LiteLLM database the key of a row may be an e-mail address, which no event contains.
+    let user_id = event.user_id.as_ref().filter(|id| !id.as_str().contains('@'));
     let (actor, kind, result): (&str, &str, &str) = (event.actor.into(), event.target.kind.into(), event.result.into());
     json!({
         "event_id": random::uuid_at(at), "run_id": event.run_id, "actor": actor, "actor_id": event.actor.object_id(),
-        "action": event.action, "user_id": event.user_id, "object_id": event.object_id,
+        "action": event.action, "user_id": user_id, "object_id": event.object_id,
         "target_kind": kind, "target_id": event.target.id, "target_name": event.target.name,
         "cause": event.cause, "group_id": event.group, "before": event.before, "after": event.after,
         "evidence": event.evidence, "result": result,
@@ -81,7 +83,8 @@ pub(super) fn push_revoked(query: &mut QueryBuilder<Postgres>, revocation: &Revo
             insert into entraway.audit_events (event_id, at, actor, actor_id, action, user_id, object_id, target_kind, cause,
                                                before, evidence, result)
             select entraway.uuid_at(w.at), w.at, w.actor, w.actor_id, 'sessions_revoked',
-                   (select i.user_id from identities i where i.object_id = e.user_id and i.tenant_id = e.tenant_id limit 1),
+                   (select i.user_id from identities i where i.object_id = e.user_id and i.tenant_id = e.tenant_id
+                      and i.user_id not like '%@%' limit 1),
                    e.user_id, 'session', w.cause, jsonb_build_object('sessions', e.sessions),
                    jsonb_build_object('tenant_id', e.tenant_id), 'applied'
             from (select user_id, tenant_id, count(*) as sessions from ended group by user_id, tenant_id) e
@@ -112,7 +115,8 @@ impl Db {
             "insert into entraway.audit_events (event_id, at, run_id, actor, action, user_id, object_id, target_kind, cause,
                                                 before, evidence, result)
              select entraway.uuid_at($1), $1, $7, 'sign_in', e.action,
-                    (select user_id from identities where object_id = $2 and tenant_id = $3 limit 1), $2, e.target_kind, $4,
+                    (select user_id from identities
+                     where object_id = $2 and tenant_id = $3 and user_id not like '%@%' limit 1), $2, e.target_kind, $4,
                     e.before, jsonb_build_object('tenant_id', $3), 'applied'
              from (values ('sign_in_denied', 'account', null::jsonb),
                           ('sessions_revoked', 'session', jsonb_build_object('sessions', $5::bigint)))

@@ -127,7 +127,7 @@ impl Tables for LiteLlm {
                         where object_id = $1 and at > $7 and at < $7 + interval '1 minute' and actor = 'sign_in'
                           and action in ('team_member_added', 'team_member_removed'))
                 or exists (select from entraway.sync_runs
-                           where user_id = $1 and started_at > $7 and started_at < $7 + interval '1 minute'
+                           where user_id = $1 and tenant_id = $14 and started_at > $7 and started_at < $7 + interval '1 minute'
                              and assigned_groups <> 'unknown' and member_of = 'known') as superseded,
                 (select json_build_object('user_id', p.user_id, 'email', p.user_email, 'alias', p.user_alias,
                             'role', p.user_role, 'sso_role', given.sso_user_role,
@@ -208,6 +208,7 @@ impl Tables for LiteLlm {
         .bind(key_tables)
         .bind(key_columns)
         .bind(key_privileges)
+        .bind(entra_user.identity.tenant_id.as_uuid())
         .fetch_one(connection)
         .await?;
 

@@ -55,7 +55,7 @@ impl Tables for Native {
                         where object_id = $1 and at > $6 and at < $6 + interval '1 minute' and actor = 'sign_in'
                           and action in ('team_member_added', 'team_member_removed'))
                 or exists (select from entraway.sync_runs
-                           where user_id = $1 and started_at > $6 and started_at < $6 + interval '1 minute'
+                           where user_id = $1 and tenant_id = $7 and started_at > $6 and started_at < $6 + interval '1 minute'
                              and assigned_groups <> 'unknown' and member_of = 'known') as superseded,
                 team.teams, team.team_organizations,
                 member.member_organizations, member.member_roles, member.member_sso_roles
@@ -73,6 +73,7 @@ impl Tables for Native {
         .bind(planner.directory.effective_groups().iter().map(ToString::to_string).collect::<Vec<_>>())
         .bind(&planner.policy.client_id)
         .bind(planner.now)
+        .bind(identity.tenant_id.as_uuid())
         .fetch_one(connection)
         .await?;
 

@@ -59,17 +59,19 @@ impl Planner<'_> {
         let roles = Roles::of(self, current.user.as_ref());
         let effective_groups = self.directory.effective_groups();
         let organizations = effective_organizations(current, &effective_groups, roles.in_organizations);
-        self.plan_user(&mut plan, current, &roles);
         self.plan_groups(&mut plan, current, &effective_groups);
         self.plan_team_models(&mut plan, current);
+        if !current.superseded || current.user.is_none() {
+            self.plan_user(&mut plan, current, &roles);
+        }
         if current.superseded {
             plan.notes.push(Note::Superseded);
         } else {
             self.plan_memberships(&mut plan, current, &effective_groups, &organizations);
             self.plan_removals(&mut plan, current, &organizations);
+            self.plan_member_budgets(&mut plan, current);
+            roles::plan_organization_roles(&mut plan, current, &organizations, roles.in_organizations);
         }
-        self.plan_member_budgets(&mut plan, current);
-        roles::plan_organization_roles(&mut plan, current, &organizations, roles.in_organizations);
         self.note_others(&mut plan, current);
         plan
     }

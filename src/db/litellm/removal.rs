@@ -71,8 +71,8 @@ pub(in crate::db) async fn missing_privileges(
     Ok(query.bind(tables).bind(columns).bind(privileges).fetch_one(connection).await?)
 }
 
-/// Blocks the keys of former members, in the order of their hashes. A key carries our own marker, so that only a key that
-/// the sync blocked is restored. Keys without a user belong to the team and are left alone.
+/// Blocks the keys of former members, in the order of their hashes. A key carries our own marker, and its hash is remembered,
+/// so that only a key that the sync blocked is restored. Keys without a user belong to the team and are left alone.
 const WITH_KEYS: &str = r#", keys as materialized (
             select token from public."LiteLLM_VerificationToken"
             where user_id = $1 and team_id = any($3) and blocked is not true
@@ -86,9 +86,10 @@ const WITH_KEYS: &str = r#", keys as materialized (
             where k.token = keys.token
             returning k.team_id, k.token
         ), remembered_keys as (
-            insert into entraway.litellm_blocked_keys (user_id, team_id, blocked_at)
-            select distinct $1, team_id, $2::timestamptz from blocked
-            on conflict (user_id, team_id) do update set blocked_at = excluded.blocked_at
+            insert into entraway.litellm_blocked_keys as known (user_id, team_id, tokens, blocked_at)
+            select $1, team_id, array_agg(token), $2::timestamptz from blocked group by team_id
+            on conflict (user_id, team_id) do update
+            set tokens = known.tokens || excluded.tokens, blocked_at = excluded.blocked_at
         )"#;
 
 /// The same names without rows.
@@ -168,7 +169,11 @@ pub(super) async fn restore_keys(
     Json(applied.keys_restored) = sqlx::query_scalar(
         r#"with keys as materialized (
             select token from public."LiteLLM_VerificationToken"
-            where user_id = $1 and team_id = any($2::text[]) and metadata ? 'entraway_blocked'
+            where user_id = $1 and team_id = any($2::text[])
+              and jsonb_typeof(metadata) = 'object' and metadata ? 'entraway_blocked'
+              -- The owner of a key may be able to write the mark.
+              and token in (select unnest(tokens) from entraway.litellm_blocked_keys
+                            where user_id = $1 and team_id = any($2))
             order by token for no key update
         ), restored as (
             update public."LiteLLM_VerificationToken" k

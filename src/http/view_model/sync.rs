@@ -214,7 +214,9 @@ fn note_line(note: &Value, names: &BTreeMap<String, String>) -> String {
                 "keys of {name} stay blocked: the database user may not change keys (docs/litellm-grants-removal.sql)"
             )
         }
-        "superseded" => "memberships not changed: a sign-in that started later has decided about them".to_owned(),
+        "superseded" => {
+            "memberships and roles not changed: a sign-in that started later has decided about them".to_owned()
+        }
         "role_set_by_hand_stays" => "manual role kept: Entra gives none".to_owned(),
         "operator_role_withheld" => format!(
             "the role {} was withheld: the account is older than the first sign-in here. An operator has to confirm it with \

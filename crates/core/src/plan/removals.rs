@@ -26,7 +26,9 @@ impl Planner<'_> {
             // A team that stays in the organization, or that the user was just added to, keeps the membership.
             let added = plan.add_to_teams.iter().any(|group| organization_of(current, *group) == Some(id));
             let stays = managed.teams.iter().any(|team| !plan.remove_from_teams.contains_key(team));
-            if added || stays || effective.contains_key(id) {
+            // Without a team, a group's organization shows only that the user is not in the group.
+            let unproven = managed.teams.is_empty() && id.parse().is_ok_and(|group| !self.directory.has_left(group));
+            if added || stays || unproven || effective.contains_key(id) {
                 continue;
             }
             let role = current.organization_members.get(id).and_then(|member| member.user_role.clone());

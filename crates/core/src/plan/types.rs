@@ -346,7 +346,7 @@ pub enum Note {
     KeysStayBlocked {
         team: GroupId,
     },
-    /// A sign-in of the user that started later has decided about memberships, so this one does not.
+    /// A sign-in of the user that started later has decided about memberships and roles, so this one does not.
     Superseded,
     AssignedGroupsUnknown {
         code: String,
