@@ -84,7 +84,7 @@ pub(super) fn push_revoked(query: &mut QueryBuilder<Postgres>, revocation: &Revo
                                                before, evidence, result)
             select entraway.uuid_at(w.at), w.at, w.actor, w.actor_id, 'sessions_revoked',
                    (select i.user_id from identities i where i.object_id = e.user_id and i.tenant_id = e.tenant_id
-                      and i.user_id not like '%@%' limit 1),
+                      and strpos(i.user_id, chr(64)) = 0 limit 1),
                    e.user_id, 'session', w.cause, jsonb_build_object('sessions', e.sessions),
                    jsonb_build_object('tenant_id', e.tenant_id), 'applied'
             from (select user_id, tenant_id, count(*) as sessions from ended group by user_id, tenant_id) e
@@ -116,7 +116,7 @@ impl Db {
                                                 before, evidence, result)
              select entraway.uuid_at($1), $1, $7, 'sign_in', e.action,
                     (select user_id from identities
-                     where object_id = $2 and tenant_id = $3 and user_id not like '%@%' limit 1), $2, e.target_kind, $4,
+                     where object_id = $2 and tenant_id = $3 and strpos(user_id, chr(64)) = 0 limit 1), $2, e.target_kind, $4,
                     e.before, jsonb_build_object('tenant_id', $3), 'applied'
              from (values ('sign_in_denied', 'account', null::jsonb),
                           ('sessions_revoked', 'session', jsonb_build_object('sessions', $5::bigint)))

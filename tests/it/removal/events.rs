@@ -103,6 +103,25 @@ async fn earlier_signin_does_not_undo_a_later_unchanged_one(#[values(Native, Lit
     assert_eq!(world.rows().await.teams_of(alice), [group.to_string()], "also if the earlier one is denied");
 }
 
+/// The older token of an overlapping sign-in raises no role.
+#[rstest]
+#[tokio::test]
+async fn earlier_signin_does_not_raise_a_lowered_role(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = world(store).await;
+    let [group] = assigned(&world, ["Evals"]);
+    let alice = person(&world, "Alice Arden", &[group]);
+    let service = world.service().await;
+    world.sign_in(&service, alice).await;
+    world.clock.advance(TimeDelta::minutes(5));
+    world.sign_in(&service, alice).await;
+    world.clock.step_wall_clock(TimeDelta::seconds(-30));
+    let roles = vec!["proxy_admin".to_owned()];
+    world.simulator.edit(|directory| directory.change_person(alice, |user| user.app_roles = roles)).unwrap();
+    world.sign_in(&service, alice).await;
+    let role = &world.rows().await.users[&alice.to_string()]["user_role"];
+    assert_ne!(role, "proxy_admin");
+}
+
 /// Clocks of replicas may differ by more than a sign-in takes: then the order is unknown, and nobody is locked out.
 #[rstest]
 #[tokio::test]

@@ -46,6 +46,10 @@ async fn keys_of_the_team_are_blocked_and_restored() {
     key(&world, "of-alice-without-team", Some(alice), None, None).await;
     key(&world, "of-bob", Some(bob), Some(left), None).await;
     key(&world, "of-the-team", None, Some(left), None).await;
+    // The owner of a key may be able to write its metadata, so the mark alone restores no key.
+    let forged = r#"update public."LiteLLM_VerificationToken" set metadata = '{"entraway_blocked": {}}'
+                    where token = 'of-alice-blocked-by-hand'"#;
+    sqlx::raw_sql(forged).execute(&world.pool).await.unwrap();
     let before = keys(&world).await;
     leave(&world, alice, left);
 

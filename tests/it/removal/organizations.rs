@@ -103,6 +103,26 @@ async fn organization_is_left_with_orgs_turned_off(#[values(Native, LiteLlm)] st
     assert_eq!((rows.organizations.len(), rows.teams.len()), (1, 1), "the rows of the group stay");
 }
 
+/// A sign-in proves nothing about a group that is not assigned, even if its organization has no team of the user.
+#[rstest]
+#[tokio::test]
+async fn organization_of_unassigned_group_is_kept(#[values(Native, LiteLlm)] store: StoreKind) {
+    let world = world(store).await;
+    let [group, _other] = assigned(&world, ["Evals", "Other"]);
+    world.by_hand(MAKE_TEAM, &[&group, &"Standalone"]).await;
+    let alice = person(&world, "Alice Arden", &[group]);
+    let service = world.service().await;
+    world.sign_in(&service, alice).await;
+    assert_eq!(world.rows().await.organizations_of(alice), [group.to_string()], "beside the standalone team");
+    world.simulator.edit(|directory| directory.unassign(group));
+    world.sign_in(&service, alice).await;
+    assert_eq!(world.rows().await.organizations_of(alice), [group.to_string()]);
+    world.simulator.edit(|directory| directory.assign(group));
+    leave(&world, alice, group);
+    world.sign_in(&service, alice).await;
+    assert_eq!(world.rows().await.organizations_of(alice), [""; 0]);
+}
+
 /// Rule 14 also applies when the last team membership ended in another way than by this sign-in.
 #[rstest]
 #[tokio::test]
