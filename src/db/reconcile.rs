@@ -1,4 +1,4 @@
-//! Reads the managed memberships of all users, for a reconciliation plan: one statement, whatever the number of groups and
+//! Reads the managed memberships of all users, for a reconciliation plan: one statement for any number of groups and
 //! users.
 
 use std::collections::BTreeSet;

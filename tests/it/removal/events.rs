@@ -122,7 +122,7 @@ async fn earlier_signin_does_not_raise_a_lowered_role(#[values(Native, LiteLlm)]
     assert_ne!(role, "proxy_admin");
 }
 
-/// Clocks of replicas may differ by more than a sign-in takes: then the order is unknown, and nobody is locked out.
+/// If the clocks of replicas differ by more than a minute, the order is unknown, and the sign-in changes memberships.
 #[rstest]
 #[tokio::test]
 async fn event_far_in_the_future_blocks_no_changes(#[values(Native, LiteLlm)] store: StoreKind) {

@@ -114,7 +114,7 @@ async fn key_with_unusual_metadata_is_blocked_and_restored() {
     }
 }
 
-/// Keys are restored however the user returned, and whatever the settings are now.
+/// A sign-in restores keys with any settings, also if an administrator added the user by hand.
 #[tokio::test]
 async fn keys_are_restored_after_settings_changed() {
     let world = world(LiteLlm).await;

@@ -24,7 +24,7 @@ fn items(body: &Value) -> BTreeMap<&str, &Value> {
 #[tokio::test]
 async fn batch_runs_each_request_in_any_order() {
     let (world, token, [one, two]) = world().await;
-    let (status, body) = world.batch(&token, &[&one, &two, "/users/nobody@example.com"]).await;
+    let (status, body) = world.batch(&token, &[&one, &two, "/users/missing@example.com"]).await;
     assert_eq!(status, 200);
     assert_eq!(body["responses"][0]["id"], "2", "not in the order of the requests");
     let items = items(&body);

@@ -132,8 +132,8 @@ pub fn groups_to_read(
     groups
 }
 
-/// The accounts whose state the plan depends on, by tenant: users whom a complete list does not contain, and administrators
-/// beside them.
+/// The accounts in a tenant whose state the plan depends on: users missing from a complete list, and the administrators of
+/// their teams and organizations.
 #[must_use]
 pub fn accounts_to_read(
     stored: &StoredMemberships,
