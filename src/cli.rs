@@ -129,7 +129,7 @@ enum Command {
     /// Reads the assigned groups, their members and the states of accounts with the app's own permissions, for all users,
     /// also those who do not sign in. Shows each membership that would end, with its cause and evidence; what is kept, and
     /// why; and the groups that could not be read completely, from which nothing is removed. Changes nothing, neither in
-    /// Entra nor in the database, and ignores "sync.memberships". Exits with 0 if all memberships match, with 2 if some
+    /// Entra nor in the database, and ignores "sync.memberships". Exits with 0 if no compared membership would end, with 2 if some
     /// would end, with 3 if some of these exceed a limit of the circuit breaker, and with 1 after an error or if no group
     /// could be read.
     Plan {
