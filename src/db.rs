@@ -15,7 +15,7 @@ mod migrations;
 mod native;
 mod pooled_connection;
 mod read;
-mod reconcile;
+mod reconciliation;
 mod relations;
 mod roles;
 mod session;
@@ -59,6 +59,7 @@ pub use read::{
     Organization, PAGE_SIZE, Page, PagePosition, PageRequest, RoleChange, RowLimits, Sort, SyncFilter, SyncRow, Team,
     UserKeys, UserOrganization, UserRow, UserTeam,
 };
+pub use reconciliation::{Decided, Decision, FinishedRun, HeldPlan, LEASE_DURATION, Lease, RunStatus, RunTrigger};
 pub use roles::{Adoption, AdoptionState};
 pub use session::{EndedSessions, NewSession, SessionFilter, SessionOwner, SessionRow, TokenHash};
 pub use session_details::{LastSync, Me, MeOrganization, MeSession, MeTeam, MeUser};

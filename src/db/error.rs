@@ -25,6 +25,9 @@ pub enum DbError {
     /// The object ID belongs to a user of another tenant.
     #[error("the object ID belongs to a user of another tenant")]
     OtherTenant,
+    /// Another replica took over the reconciliation.
+    #[error("the lease for the reconciliation was lost")]
+    LeaseLost,
     #[error("the database rejected a statement")]
     Refused(#[source] sqlx::Error),
     /// The database is not LiteLLM's, or its version is not supported.
@@ -67,6 +70,7 @@ impl DbError {
             Self::Busy => "busy",
             Self::Timeout => "no_answer",
             Self::OtherTenant => "other_tenant",
+            Self::LeaseLost => "lease_lost",
             Self::Refused(_) => "refused",
             Self::NotLiteLlm(_) => "not_litellm",
             Self::Schema(_) => "schema",

@@ -91,6 +91,10 @@ pub enum AuditAction {
     KeysRestored,
     SessionsRevoked,
     SignInDenied,
+    /// The circuit breaker held a plan.
+    PlanHeld,
+    PlanApproved,
+    PlanRejected,
 }
 
 impl AuditAction {
@@ -118,6 +122,8 @@ pub enum AuditTargetKind {
     Organization,
     Account,
     Session,
+    /// A held plan, by its hash.
+    Plan,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, strum::IntoStaticStr)]

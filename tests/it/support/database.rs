@@ -56,6 +56,10 @@ fn execute_all(url: &str, strategy: &str, mut commands: UnboundedReceiver<Comman
                     let _ = done.send(created.map(drop));
                 }
                 Command::Drop { name } => {
+                    // `pg_stat_statements` keeps the statements of dropped databases. When it is full, it forgets those of
+                    // tests that still count them.
+                    let forget = "select pg_stat_statements_reset(0, oid) from pg_database where datname = $1";
+                    let _ = sqlx::query(forget).bind(&name).execute(&mut connection).await;
                     let drop = format!("drop database if exists {name} with (force)");
                     // Remaining databases are removed with the cluster.
                     let _ = sqlx::raw_sql(AssertSqlSafe(drop)).execute(&mut connection).await;

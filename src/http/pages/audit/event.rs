@@ -35,6 +35,9 @@ pub(super) fn action_name(action: AuditAction) -> &'static str {
         AuditAction::KeysRestored => "Keys restored",
         AuditAction::SessionsRevoked => "Sessions revoked",
         AuditAction::SignInDenied => "Sign-in denied",
+        AuditAction::PlanHeld => "Plan held",
+        AuditAction::PlanApproved => "Plan approved",
+        AuditAction::PlanRejected => "Plan rejected",
     }
 }
 

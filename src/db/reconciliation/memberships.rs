@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use sqlx::types::Json;
 
-use super::litellm::missing_removal_privileges;
-use super::{Db, DbError};
+use crate::db::litellm::missing_removal_privileges;
+use crate::db::{Db, DbError};
 use crate::domain::{Identity, ObjectId, StoreKind, TenantId};
 use crate::policy::KeysOnRemoval;
 use crate::reconciliation::{StoredMember, StoredMemberships, StoredOrganization, StoredTeam, StoredUser};

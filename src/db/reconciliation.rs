@@ -1,0 +1,11 @@
+//! Reconciliation: the managed memberships of all users, the lease under which one replica runs, records of runs, and held
+//! plans.
+
+mod held_plans;
+mod lease;
+mod memberships;
+mod runs;
+
+pub use held_plans::{Decided, Decision, HeldPlan};
+pub use lease::{LEASE_DURATION, Lease};
+pub use runs::{FinishedRun, RunStatus, RunTrigger};

@@ -1,0 +1,123 @@
+//! Records of reconciliation runs.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::Lease;
+use super::lease::check;
+use crate::db::{Db, DbError};
+use crate::reconciliation::PlanHash;
+
+/// Why a run began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum RunTrigger {
+    /// `sync.reconcile.interval`.
+    Interval,
+    /// An operator or a command asked for it.
+    Request,
+    /// `entraway reconcile`.
+    Command,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub enum RunStatus {
+    Done,
+    /// The circuit breaker holds changes.
+    Held,
+    /// Groups could not be compared.
+    Incomplete,
+    Failed,
+    /// The replica lost the lease or was stopped.
+    Interrupted,
+}
+
+/// What a run did.
+#[derive(Clone, Debug)]
+pub struct FinishedRun {
+    pub run_id: Uuid,
+    pub finished_at: DateTime<Utc>,
+    pub status: RunStatus,
+    pub compared: usize,
+    pub removed: usize,
+    /// Memberships that changed since the plan and were left alone.
+    pub skipped: usize,
+    /// Groups that could not be compared.
+    pub incomplete: usize,
+    pub held: usize,
+    pub held_plan: Option<PlanHash>,
+    /// Why the run failed.
+    pub error: Option<String>,
+}
+
+impl Db {
+    /// Records that a run began. Runs that are still recorded as running were interrupted: only one replica has the lease.
+    pub async fn start_run(
+        &self,
+        lease: Lease,
+        run_id: Uuid,
+        trigger: RunTrigger,
+        started_at: DateTime<Utc>,
+    ) -> Result<(), DbError> {
+        let mut transaction = self.begin().await?;
+        check(&mut transaction, lease).await?;
+        let name: &str = trigger.into();
+        sqlx::query(
+            "with interrupted as (
+                update entraway.reconciliation_runs set status = 'interrupted', finished_at = $3 where status = 'running'
+             )
+             insert into entraway.reconciliation_runs (run_id, trigger, started_at, status) values ($1, $2, $3, 'running')",
+        )
+        .bind(run_id)
+        .bind(name)
+        .bind(started_at)
+        .execute(&mut *transaction)
+        .await?;
+        transaction.inner.commit().await?;
+        Ok(())
+    }
+
+    /// Stores the plan of a run, before any of it is applied.
+    pub async fn store_plan(&self, lease: Lease, run_id: Uuid, plan: &Value) -> Result<(), DbError> {
+        let mut transaction = self.begin().await?;
+        check(&mut transaction, lease).await?;
+        sqlx::query("update entraway.reconciliation_runs set plan = $2 where run_id = $1")
+            .bind(run_id)
+            .bind(plan)
+            .execute(&mut *transaction)
+            .await?;
+        transaction.inner.commit().await?;
+        Ok(())
+    }
+
+    /// Records how a run ended, also without the lease.
+    pub async fn finish_run(&self, run: &FinishedRun) -> Result<(), DbError> {
+        let status: &str = run.status.into();
+        sqlx::query(
+            "update entraway.reconciliation_runs
+             set finished_at = $2, status = $3, compared = $4, removed = $5, skipped = $6, incomplete = $7, held = $8,
+                 held_plan = $9, error = $10
+             where run_id = $1 and status = 'running'",
+        )
+        .bind(run.run_id)
+        .bind(run.finished_at)
+        .bind(status)
+        .bind(number(run.compared))
+        .bind(number(run.removed))
+        .bind(number(run.skipped))
+        .bind(number(run.incomplete))
+        .bind(number(run.held))
+        .bind(run.held_plan.as_ref().map(PlanHash::as_str))
+        .bind(&run.error)
+        .execute(&mut *self.connection_to_write().await?)
+        .await?;
+        Ok(())
+    }
+}
+
+fn number(count: usize) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
+}
