@@ -5,7 +5,7 @@
 --   psql -v ON_ERROR_STOP=1 "$DATABASE_URL" -f docs/litellm-grants-removal.sql
 --
 -- Entraway reads only the hash, the user and the team of a key, whether it is blocked, and its metadata. It cannot create or
--- delete keys, users, teams or organizations. With `litellm.keys_on_removal: keep` the last statement is not necessary.
+-- delete keys, users, teams or organizations. With `litellm.keys_on_removal: keep` the second statement is not necessary.
 
 begin;
 
@@ -14,5 +14,10 @@ grant delete on public."LiteLLM_TeamMembership", public."LiteLLM_OrganizationMem
 grant select (token, user_id, team_id, blocked, metadata),
       update (blocked, metadata, updated_at)
    on public."LiteLLM_VerificationToken" to entraway;
+
+-- Names of teams and organizations follow those of their groups, unless they were changed by hand. Without this, they
+-- keep their first name.
+grant update (team_alias) on public."LiteLLM_TeamTable" to entraway;
+grant update (organization_alias, updated_at) on public."LiteLLM_OrganizationTable" to entraway;
 
 commit;

@@ -61,7 +61,7 @@ pub use read::{
     UserKeys, UserOrganization, UserRow, UserTeam,
 };
 pub use reconciliation::{
-    ApplyingRun, Decided, Decision, FinishedRun, HeldPlan, LEASE_DURATION, Lease, RemovedMembers, RunStatus,
+    ApplyingRun, Decided, Decision, FinishedRun, HeldPlan, LEASE_DURATION, Lease, RemovedMembers, Renamed, RunStatus,
     RunTrigger, Schedule,
 };
 pub use roles::{Adoption, AdoptionState};

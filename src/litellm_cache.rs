@@ -199,17 +199,22 @@ pub fn keys<'a>(
 ) -> BTreeSet<String> {
     let mut keys = BTreeSet::from([user_id.to_owned()]);
     for (team, alias) in teams {
-        keys.extend([
-            format!("team_id:{team}"),
-            format!("{team}_{user_id}"),
-            format!("team_membership:{user_id}:{team}"),
-        ]);
-        keys.extend(alias.filter(|alias| !alias.is_empty()).map(|alias| format!("team_alias:{alias}")));
+        keys.extend([format!("{team}_{user_id}"), format!("team_membership:{user_id}:{team}")]);
+        keys.extend(team_keys(team, alias));
     }
-    for organization in organizations {
-        keys.extend([format!("org_id:{organization}"), format!("org_id:{organization}:with_budget")]);
-    }
+    keys.extend(organizations.into_iter().flat_map(organization_keys));
     keys
+}
+
+/// Cache keys of a team, by ID and by its names.
+pub fn team_keys<'a>(team: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    let names = names.into_iter().filter(|name| !name.is_empty()).map(|name| format!("team_alias:{name}"));
+    names.chain([format!("team_id:{team}")]).collect()
+}
+
+/// Cache keys of an organization.
+pub fn organization_keys(organization: &str) -> [String; 2] {
+    [format!("org_id:{organization}"), format!("org_id:{organization}:with_budget")]
 }
 
 #[cfg(test)]

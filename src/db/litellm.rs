@@ -25,7 +25,7 @@ use crate::util::random;
 pub use leftovers::Leftovers;
 
 pub(super) use columns::check;
-pub(super) use removal::missing_privileges as missing_removal_privileges;
+pub(super) use removal::{may_rename, missing_privileges as missing_removal_privileges};
 
 /// `created_by` of rows without an author, as the proxy writes it.
 const PROXY_ADMIN: &str = "default_user_id";

@@ -6,6 +6,7 @@ mod apply;
 mod held_plans;
 mod lease;
 mod memberships;
+mod names;
 mod runs;
 
 pub use apply::{ApplyingRun, RemovedMembers};
@@ -13,4 +14,5 @@ pub(super) use apply::{MemberLocks, lock_users};
 pub use held_plans::{Decided, Decision, HeldPlan};
 pub(super) use lease::check as check_lease;
 pub use lease::{LEASE_DURATION, Lease};
+pub use names::Renamed;
 pub use runs::{FinishedRun, RunStatus, RunTrigger, Schedule};

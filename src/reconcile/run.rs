@@ -14,14 +14,16 @@ use uuid::Uuid;
 use super::{Facts, ReconcileError, read};
 use crate::config::Config;
 use crate::db::{ApplyingRun, Db, DbError, FinishedRun, LEASE_DURATION, Lease, RemovedMembers, RunStatus, RunTrigger};
-use crate::domain::EntraUser;
+use crate::domain::{EntraUser, GroupId};
 use crate::graph::Graph;
 use crate::litellm_cache::{self, LiteLlmCache};
 use crate::observability::metrics::{GroupKind, Metrics};
 use crate::oidc::Entra;
-use crate::plan::{PlanScope, Planner};
+use crate::plan::{GroupList, PlanScope, Planner};
 use crate::policy::MembershipSync;
-use crate::reconciliation::{Addition, Limits, Reconciler, ReconciliationPlan, Target, directory_of};
+use crate::reconciliation::{
+    Addition, Limits, Reconciler, ReconciliationPlan, ServicePrincipalState, Snapshot, Target, directory_of,
+};
 use crate::sync::evict;
 use crate::util::clock::Clock;
 use crate::util::random;
@@ -159,6 +161,7 @@ impl Reconciliation {
             return Err(RunError::NothingRead { reason: first_reason(&plan) });
         }
         let run = ApplyingRun { lease, run_id, started_at, keys_on_removal: policy.keys_on_removal };
+        self.follow_names(&run, &assigned_names(&snapshot)).await?;
         self.add(&run, &additions, progress).await?;
         if policy.memberships == MembershipSync::Additive {
             return Ok(());
@@ -171,6 +174,18 @@ impl Reconciliation {
             self.count(&removals.target, &removed);
             self.evict(&removals.target, &removed).await;
         }
+        Ok(())
+    }
+
+    /// Gives teams and organizations the new names of their groups.
+    async fn follow_names(&self, run: &ApplyingRun, names: &[(GroupId, String)]) -> Result<(), RunError> {
+        let renamed = self.db.follow_names(run, names, self.clock.now()).await?;
+        let Some(cache) = self.cache.as_ref().filter(|_| !renamed.is_empty()) else { return Ok(()) };
+        let keys = renamed.iter().flat_map(|renamed| match renamed.kind.as_str() {
+            "team" => litellm_cache::team_keys(&renamed.id, [renamed.before.as_str(), renamed.after.as_str()]),
+            _ => litellm_cache::organization_keys(&renamed.id).into(),
+        });
+        self.evict_keys(cache, &keys.collect()).await;
         Ok(())
     }
 
@@ -213,8 +228,7 @@ impl Reconciliation {
         self.metrics.keys_blocked.add_many((), removed.keys_blocked.len());
     }
 
-    /// Evicts what was removed from the LiteLLM proxies' caches. A failure is only logged, because the entries expire within
-    /// a minute.
+    /// Evicts what was removed from the LiteLLM proxies' caches.
     async fn evict(&self, target: &Target, removed: &RemovedMembers) {
         let Some(cache) = self.cache.as_ref().filter(|_| removed.removed > 0) else { return };
         let is_team = target.kind == "team";
@@ -226,7 +240,12 @@ impl Reconciliation {
             // A proxy caches a user under the ID that it looked up. At the proxy's own sign-in, that is the object ID.
             keys.insert(object_id.to_string());
         }
-        if let Err(error) = cache.evict(&keys).await {
+        self.evict_keys(cache, &keys).await;
+    }
+
+    /// A failure is only logged, because the entries expire within a minute.
+    async fn evict_keys(&self, cache: &LiteLlmCache, keys: &BTreeSet<String>) {
+        if let Err(error) = cache.evict(keys).await {
             let error = error_chain(&error);
             tracing::warn!(error, "failed to evict LiteLLM caches; proxies see the change within 60 s");
         }
@@ -249,6 +268,15 @@ impl Reconciliation {
             }
         }
     }
+}
+
+/// The visible names of assigned groups.
+fn assigned_names(snapshot: &Snapshot) -> Vec<(GroupId, String)> {
+    let assigned = snapshot.values().filter_map(|tenant| match (&tenant.service_principal, &tenant.assigned) {
+        (ServicePrincipalState::Exists, GroupList::Known(assigned)) => Some(assigned),
+        _ => None,
+    });
+    assigned.flatten().filter_map(|(group, name)| Some((*group, name.clone()?))).collect()
 }
 
 /// Why the first group could not be read.

@@ -2,7 +2,9 @@
 
 mod additions;
 mod lease;
+mod names;
 mod removal;
+mod slow;
 
 use std::collections::BTreeSet;
 

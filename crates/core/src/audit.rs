@@ -95,6 +95,9 @@ pub enum AuditAction {
     PlanHeld,
     PlanApproved,
     PlanRejected,
+    /// Its group was renamed in Entra.
+    TeamRenamed,
+    OrganizationRenamed,
 }
 
 impl AuditAction {

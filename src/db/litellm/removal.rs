@@ -27,6 +27,14 @@ const KEYS: &[[&str; 3]] = &[
     ["LiteLLM_VerificationToken", "updated_at", "UPDATE"],
 ];
 
+/// Privileges for following the names of groups.
+const NAMES: &[[&str; 3]] = &[
+    ["LiteLLM_TeamTable", "team_alias", "UPDATE"],
+    ["LiteLLM_TeamTable", "updated_at", "UPDATE"],
+    ["LiteLLM_OrganizationTable", "organization_alias", "UPDATE"],
+    ["LiteLLM_OrganizationTable", "updated_at", "UPDATE"],
+];
+
 /// The privileges that a removal needs: tables, columns and privileges, in parallel lists.
 pub(super) fn privileges(keys: KeysOnRemoval) -> [Vec<&'static str>; 3] {
     let keys = if keys == KeysOnRemoval::Block { KEYS } else { &[] };
@@ -65,7 +73,18 @@ pub(in crate::db) async fn missing_privileges(
     connection: &mut DbConnection,
     keys: KeysOnRemoval,
 ) -> Result<Vec<String>, DbError> {
-    let [tables, columns, privileges] = privileges(keys);
+    missing(connection, privileges(keys)).await
+}
+
+/// Whether names can follow those of groups.
+pub(in crate::db) async fn may_rename(connection: &mut DbConnection) -> Result<bool, DbError> {
+    Ok(missing(connection, parallel(NAMES)).await?.is_empty())
+}
+
+async fn missing(
+    connection: &mut DbConnection,
+    [tables, columns, privileges]: [Vec<&'static str>; 3],
+) -> Result<Vec<String>, DbError> {
     let query = sqlx::query_scalar(concat!("select ", missing_privileges_sql!("$1", "$2", "$3")));
     Ok(query.bind(tables).bind(columns).bind(privileges).fetch_one(connection).await?)
 }

@@ -3,6 +3,7 @@
 
 mod proxy;
 mod races;
+mod reconciliation;
 mod storm;
 
 use std::collections::BTreeMap;

@@ -38,6 +38,8 @@ pub(super) fn action_name(action: AuditAction) -> &'static str {
         AuditAction::PlanHeld => "Plan held",
         AuditAction::PlanApproved => "Plan approved",
         AuditAction::PlanRejected => "Plan rejected",
+        AuditAction::TeamRenamed => "Team renamed",
+        AuditAction::OrganizationRenamed => "Organization renamed",
     }
 }
 
