@@ -20,8 +20,9 @@ use crate::db::{Db, DbError, Hour};
 use crate::domain::StoreKind;
 use crate::graph::Graph;
 use crate::litellm_cache::{CacheError, LiteLlmCache};
+use crate::notifications::{ExpiryNotice, Notifier};
 use crate::observability::metrics::Metrics;
-use crate::oidc::Entra;
+use crate::oidc::{Credentials, Entra};
 use crate::session::{Lifetimes, Sessions};
 use crate::sync::{DirectoryReader, service_principal};
 use crate::util::clock::Clock;
@@ -50,6 +51,7 @@ pub struct App {
     pub(super) database_log: Arc<LogOnce>,
     pub(super) readiness: ReadinessCheck,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) notifier: Notifier,
     /// Path of forward auth, including the base path of the public URL.
     pub(super) verify_path: String,
 }
@@ -111,6 +113,7 @@ impl App {
             database_log: database_log.clone(),
             last: Arc::default(),
         };
+        let notifier = Notifier::new(&config.notifications, metrics.clone(), clock.clone())?;
         metrics.start.set((), clock.now().timestamp());
         metrics.connections_most.set((), config.limits.connections);
         Ok(Arc::new(Self {
@@ -130,6 +133,7 @@ impl App {
             database_log,
             readiness,
             metrics,
+            notifier,
             verify_path,
         }))
     }
@@ -152,6 +156,12 @@ impl App {
         &self.metrics
     }
 
+    /// The notifications for operators.
+    #[must_use]
+    pub fn notifier(&self) -> &Notifier {
+        &self.notifier
+    }
+
     /// Maximum number of open connections (`limits.connections`).
     #[must_use]
     pub fn connections(&self) -> usize {
@@ -171,6 +181,15 @@ impl App {
             Err(error) => Some(format!("the file with the app's own credential {error}")),
         };
         warning.into_iter().collect()
+    }
+
+    /// Notifies operators if the app's certificate expires soon. `last` is what was sent last; returns the new value.
+    pub async fn report_expiry(&self, last: Option<ExpiryNotice>) -> Option<ExpiryNotice> {
+        match self.entra.credentials().await {
+            Ok(Credentials::Certificate { expires_at, .. }) => self.notifier.report_expiry(expires_at, last),
+            // An unreadable file is logged and counted where it is used.
+            Ok(_) | Err(_) => last,
+        }
     }
 
     /// Whether an address is one of `server.trusted_proxies`.
