@@ -43,12 +43,12 @@ const QUEUE: usize = 64;
 
 /// Sends notifications. Without a webhook it does nothing.
 pub struct Notifier {
-    webhook: Option<Active>,
+    webhook: Option<Box<Active>>,
 }
 
 /// The parts of a notifier with a webhook.
 struct Active {
-    webhook: Webhook,
+    webhook: Box<Webhook>,
     queue: Sender<Message>,
     /// Taken by the background task.
     delivery: Mutex<Option<(Receiver<Message>, Delivery)>>,
@@ -94,7 +94,7 @@ impl Notifier {
         };
         let delivery = Mutex::new(Some((receiver, delivery)));
         let situations = Mutex::default();
-        Ok(Self { webhook: Some(Active { webhook, queue, delivery, situations, metrics, clock }) })
+        Ok(Self { webhook: Some(Box::new(Active { webhook, queue, delivery, situations, metrics, clock })) })
     }
 
     /// Queues a notification and returns at once. Does nothing without a webhook, or if `notifications.events` does not list
@@ -124,7 +124,7 @@ impl Notifier {
 
     /// Delivers messages until `stop`, then those that are queued, within [`GRACE`]. Only the first call does anything.
     pub async fn deliver(&self, stop: CancellationToken) {
-        let parts = self.webhook.as_ref().and_then(Active::take_delivery);
+        let parts = self.webhook.as_deref().and_then(Active::take_delivery);
         if let Some((receiver, delivery)) = parts {
             delivery.run(receiver, stop).await;
         }

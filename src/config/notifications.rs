@@ -18,7 +18,7 @@ use crate::util::public_address::is_public;
 #[derive(Debug, Clone, Default)]
 pub struct Notifications {
     /// `None` sends nothing.
-    pub webhook: Option<Webhook>,
+    pub webhook: Option<Box<Webhook>>,
 }
 
 /// A receiver of messages. `Debug` redacts the path and the query of the URL, in which some receivers expect a token.
@@ -155,7 +155,7 @@ pub(super) fn notifications(root: &mut Section) -> Notifications {
     section.show("allow_private_addresses", private_item.as_ref(), allow_private_addresses);
     section.show("events", events_item.as_ref(), joined(&events));
     section.finish();
-    let webhook = || Some(Webhook { url: url?, secrets: secrets?, allow_private_addresses, events });
+    let webhook = || Some(Box::new(Webhook { url: url?, secrets: secrets?, allow_private_addresses, events }));
     Notifications { webhook: webhook() }
 }
 

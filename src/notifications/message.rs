@@ -67,11 +67,11 @@ impl Notification {
 
 /// The JSON of a message.
 #[derive(Serialize)]
-struct Body<'a> {
+struct Body {
     r#type: &'static str,
     /// When the event happened.
     timestamp: String,
-    data: &'a Notification,
+    data: Notification,
 }
 
 /// A message to deliver.
@@ -83,12 +83,12 @@ pub(super) struct Message {
 
 impl Message {
     pub(super) fn new(notification: Notification, now: DateTime<Utc>) -> Self {
-        let kind = notification.kind();
+        let (id, kind) = (notification.id(), notification.kind());
         let timestamp = now.to_rfc3339_opts(SecondsFormat::Millis, true);
-        let body = Body { r#type: kind.name(), timestamp, data: &notification };
+        let body = Body { r#type: kind.name(), timestamp, data: notification };
         // Cannot fail: no map with keys that are not texts.
         let body = serde_json::to_vec(&body).unwrap_or_default();
-        Self { id: notification.id(), kind, body }
+        Self { id, kind, body }
     }
 }
 

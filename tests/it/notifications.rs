@@ -31,7 +31,7 @@ fn secret(text: &str) -> WebhookSecret {
 fn settings(url: &Url) -> Notifications {
     let events = NotificationType::ALL.into();
     let webhook = Webhook { url: url.clone(), secrets: vec![secret(SECRET)], allow_private_addresses: true, events };
-    Notifications { webhook: Some(webhook) }
+    Notifications { webhook: Some(Box::new(webhook)) }
 }
 
 /// A notifier with short delays, and its metrics.

@@ -14,7 +14,7 @@ fn section(keys: &str) -> String {
 
 #[track_caller]
 fn webhook(yaml: &str) -> Webhook {
-    good(yaml).notifications.webhook.expect("a webhook is configured")
+    *good(yaml).notifications.webhook.expect("a webhook is configured")
 }
 
 #[test]

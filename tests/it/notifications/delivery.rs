@@ -47,8 +47,8 @@ async fn each_type_has_its_data() {
     ] {
         sender.notifier.send(notification);
     }
-    let received = receiver.until(4).await;
-    let bodies: Vec<_> = received.iter().map(|message| (message.json()["type"].clone(), message.json())).collect();
+    let messages = receiver.until(4).await;
+    let bodies: Vec<_> = messages.iter().map(|message| (message.json()["type"].clone(), message.json())).collect();
     let data = |kind: &str| bodies.iter().find(|(found, _)| *found == kind).unwrap().1["data"].clone();
     let failed = data("run.failed");
     assert_eq!((&failed["code"], failed.as_object().unwrap().len()), (&json!("graph_forbidden"), 3), "{failed}");
@@ -76,10 +76,10 @@ async fn rejected_message_is_sent_again_with_its_id() {
     let sender = Sender::start(&settings(&receiver.url));
     let begin = Instant::now();
     sender.notifier.send(held(1));
-    let received = receiver.until(3).await;
+    let messages = receiver.until(3).await;
     assert!(begin.elapsed() >= DELAY * 3, "after both delays");
-    for message in &received {
-        assert_eq!((&message.id, &message.body), (&received[0].id, &received[0].body));
+    for message in &messages {
+        assert_eq!((&message.id, &message.body), (&messages[0].id, &messages[0].body));
         assert!(message.is_signed_with(SECRET), "{message:?}");
     }
     sender.until_count(NotificationType::RunHeld, "delivered", 1).await;
@@ -108,8 +108,8 @@ async fn failing_message_does_not_delay_others() {
     sender.notifier.send(held(1));
     receiver.until(1).await;
     sender.notifier.send(held(2));
-    let received = receiver.until(3).await;
-    let changes: Vec<_> = received.iter().map(|message| message.json()["data"]["changes"].clone()).collect();
+    let messages = receiver.until(3).await;
+    let changes: Vec<_> = messages.iter().map(|message| message.json()["data"]["changes"].clone()).collect();
     assert_eq!(changes, [1, 2, 1]);
 }
 
@@ -165,8 +165,8 @@ async fn unlisted_events_are_not_sent() {
     let sender = Sender::start(&settings);
     sender.notifier.send(held(1));
     sender.notifier.send(failed());
-    let received = receiver.until(1).await;
-    assert_eq!(received[0].json()["type"], "run.failed");
+    let messages = receiver.until(1).await;
+    assert_eq!(messages[0].json()["type"], "run.failed");
     sender.until_count(NotificationType::RunFailed, "delivered", 1).await;
     assert_eq!(receiver.received().len(), 1);
 }

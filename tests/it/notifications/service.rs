@@ -19,9 +19,9 @@ async fn replicas_send_one_id_for_an_expiring_certificate() {
         })
     };
     let _services = (service().await, service().await);
-    let received = receiver.until(2).await;
-    assert_eq!(received[0].id, received[1].id);
-    for message in &received {
+    let messages = receiver.until(2).await;
+    assert_eq!(messages[0].id, messages[1].id);
+    for message in &messages {
         assert!(message.is_signed_with(SECRET), "{message:?}");
         let body = message.json();
         assert_eq!((&body["type"], &body["data"]["days"]), (&"secret.expiring".into(), &30.into()), "{body}");
