@@ -3,6 +3,7 @@
 mod app;
 mod configuration;
 mod database;
+mod notifications;
 mod permissions;
 
 use std::time::Duration;
@@ -20,6 +21,7 @@ use crate::util::sanitize::{error_chain, pluralize};
 
 pub use configuration::{NO_TRUSTED_PROXY, NO_TRUSTED_PROXY_HELP, configuration};
 pub use database::{Tables, database};
+pub use notifications::notifications;
 
 /// Time limit of [`run`], less than the timeout of a single request to Entra or Graph.
 const TIME_LIMIT: Duration = Duration::from_secs(4);
@@ -101,6 +103,7 @@ pub async fn run(parts: &Context<'_>) -> Vec<Finding> {
     let mut report = Report::default();
     configuration(&mut report, config, clock.now());
     let (mut database, mut caches, mut app) = (Report::default(), Report::default(), Report::default());
+    let mut webhook = Report::default();
     let deadline = Instant::now() + TIME_LIMIT;
     let outcomes = tokio::join!(
         timeout_at(deadline, self::database(&mut database, config, db, Tables::Inspect)),
@@ -111,8 +114,10 @@ pub async fn run(parts: &Context<'_>) -> Vec<Finding> {
             }
         }),
         timeout_at(deadline, self::entra(&mut app, config, entra, graph, clock)),
+        timeout_at(deadline, self::notifications(&mut webhook, config)),
     );
-    for (mut part, outcome) in [(database, outcomes.0), (caches, outcomes.1), (app, outcomes.2)] {
+    let parts = [(database, outcomes.0), (caches, outcomes.1), (app, outcomes.2), (webhook, outcomes.3)];
+    for (mut part, outcome) in parts {
         if outcome.is_err() {
             part.timed_out();
         }

@@ -14,6 +14,7 @@ pub mod fuzzing;
 mod limits;
 mod litellm;
 mod litellm_proxy;
+mod notifications;
 mod pages;
 mod problem;
 mod reader;
@@ -36,6 +37,7 @@ pub use client_auth::ClientAuth;
 pub use entra::{Entra, Tenant};
 pub use limits::Limits;
 pub use litellm_proxy::LiteLlm;
+pub use notifications::{NotificationType, Notifications, Webhook, WebhookSecret, WebhookSecretError};
 pub use pages::{Logo, LogoKind, Pages};
 pub use problem::{ConfigError, Note, NoteLevel, Problem};
 pub use secret::{CookieKey, CookieKeyError};
@@ -68,6 +70,7 @@ pub struct Config {
     pub return_hosts: BTreeSet<String>,
     pub session: Session,
     pub audit: Audit,
+    pub notifications: Notifications,
     pub limits: Limits,
     pub litellm: LiteLlm,
     pub pages: Pages,
@@ -132,6 +135,7 @@ fn config(mut root: Section) -> Option<Config> {
         access::check_return_hosts(&access.return_hosts, &server.public_url, &session);
     }
     let audit = audit::audit(&mut root);
+    let notifications = notifications::notifications(&mut root);
     let limits = limits::limits(&mut root);
     let pages = pages::pages(&mut root);
     let (litellm, org_team_models, keys_on_removal) = litellm_proxy::litellm(&mut root, store);
@@ -161,6 +165,7 @@ fn config(mut root: Section) -> Option<Config> {
         return_hosts: access.return_hosts.into_iter().map(|(_, host)| host).collect(),
         session,
         audit,
+        notifications,
         limits,
         litellm,
         pages,

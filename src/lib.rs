@@ -19,6 +19,9 @@ pub mod graph;
 pub mod litellm_cache;
 pub mod oidc;
 
+// Messages for operators.
+pub mod notifications;
+
 // Use cases: sessions, what upstreams learn of a user, the sync of a sign-in, health checks.
 pub mod identity_headers;
 pub mod session;

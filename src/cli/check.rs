@@ -36,6 +36,8 @@ pub(super) async fn run(args: &ConfigArgs, env: &Env) -> anyhow::Result<ExitCode
             check_caches(&mut report, &config).await;
             failed |= print(&mut report)?;
             check_entra(&mut report, &config, &clock).await?;
+            failed |= print(&mut report)?;
+            check::notifications(&mut report, &config).await;
         }
     }
     failed |= print(&mut report)?;

@@ -7,11 +7,13 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use entra_simulator::{Directory, EntraSimulator, Group, Member, Options};
 use pg_sandbox::{Durability, PrivateCluster};
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 use url::Url;
 
 use super::output::{OutputError, outln};
@@ -23,6 +25,9 @@ use crate::http::server;
 use crate::util::clock::Clock;
 
 const DATABASE: &str = "entraway";
+
+/// Time limit for closing the pool. Postgres is on this machine.
+const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
 pub(super) struct Ports {
     pub(super) service: u16,
@@ -63,9 +68,15 @@ pub(super) async fn run(
     };
     let tables =
         if litellm.is_some() { "LiteLLM's tables in the schema public" } else { "tables in the schema entraway" };
-    print_welcome(&public_url, &simulator, tables, &cluster.psql(DATABASE), also_create_orgs)?;
-    print_commands(program, &file, &simulator)?;
-    server::serve(app, listener, stop).await?;
+    let served = async {
+        print_welcome(&public_url, &simulator, tables, &cluster.psql(DATABASE), also_create_orgs)?;
+        print_commands(program, &file, &simulator)?;
+        anyhow::Ok(server::serve(app.clone(), listener, stop).await?)
+    }
+    .await;
+    // Also after an error: a pool that outlives its Postgres logs the lost connections.
+    let _ = timeout(CLOSE_LIMIT, app.db().close()).await;
+    served?;
     simulator.stop();
     cluster.stop();
     outln!("\nStopped. Nothing was kept.")?;

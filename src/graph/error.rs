@@ -156,6 +156,7 @@ impl From<HttpError> for GraphError {
         match error {
             HttpError::Timeout => Self::Timeout,
             HttpError::Connection(reason) => Self::Unreachable(reason),
+            HttpError::Unresolved | HttpError::PrivateAddress => Self::Unreachable(error.to_string()),
             HttpError::BodyTooLarge => Self::Malformed,
         }
     }

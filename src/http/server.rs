@@ -25,6 +25,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{forward_auth, router};
 use crate::http::state::{App, StartError};
+use crate::notifications;
 use crate::util::sanitize::error_chain;
 
 pub use metrics_listener::serve_metrics;
@@ -33,6 +34,8 @@ pub use metrics_listener::serve_metrics;
 const GRACE: Duration = Duration::from_secs(15);
 /// Interval of the expiry job.
 const EXPIRY_INTERVAL: Duration = Duration::from_mins(5);
+/// Interval at which the expiry of the app's certificate is checked for notifications.
+const CREDENTIAL_INTERVAL: Duration = Duration::from_hours(1);
 /// Maximum size of a request without its body. More than the limits of the router, which answers with an error page;
 /// beyond this, hyper answers with a bare 431.
 const MAX_HEAD: usize = 64 * 1024;
@@ -88,6 +91,11 @@ pub async fn serve_with(
         let (app, stop) = (app.clone(), stop.clone());
         async move { app.sessions().listen(stop).await }
     });
+    let notifications_job = tokio::spawn({
+        let (app, stop) = (app.clone(), stop.clone());
+        async move { app.notifier().deliver(stop).await }
+    });
+    let credential_job = tokio::spawn(report_expiry(app.clone()));
     let connections = TaskTracker::new();
     let permits = Arc::new(Semaphore::new(app.connections()));
     let on_full = || {
@@ -113,6 +121,9 @@ pub async fn serve_with(
         tracing::warn!(grace_seconds = GRACE.as_secs(), "canceled requests that were still in flight at shutdown");
     }
     expiry_job.abort();
+    credential_job.abort();
+    // Sends what is queued, and then ends by itself.
+    let _ = timeout(notifications::GRACE, notifications_job).await;
     // The listener stops by itself and closes its connection properly.
     let _ = timeout(GRACE, listener_job).await;
     // A run stops at once, and gives the lease to another replica.
@@ -189,6 +200,14 @@ async fn delete_expired(app: Arc<App>, stop: CancellationToken) {
             Ok(Err(error)) => tracing::warn!(error = error_chain(&error), "failed to delete expired rows"),
             Err(_) => tracing::warn!(error = "no response from the database in time", "failed to delete expired rows"),
         }
+    }
+}
+
+async fn report_expiry(app: Arc<App>) {
+    let mut last = None;
+    loop {
+        last = app.report_expiry(last).await;
+        sleep(CREDENTIAL_INTERVAL).await;
     }
 }
 

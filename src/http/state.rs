@@ -20,9 +20,10 @@ use crate::db::{Db, DbError, Hour};
 use crate::domain::StoreKind;
 use crate::graph::Graph;
 use crate::litellm_cache::{CacheError, LiteLlmCache};
+use crate::notifications::{ExpiryNotice, Notifier};
 use crate::observability::metrics::Metrics;
-use crate::oidc::Entra;
 use crate::reconcile::Reconciliation;
+use crate::oidc::{Credentials, Entra};
 use crate::session::{Lifetimes, Sessions};
 use crate::sync::{DirectoryReader, service_principal};
 use crate::util::clock::Clock;
@@ -52,6 +53,7 @@ pub struct App {
     pub(super) database_log: Arc<LogOnce>,
     pub(super) readiness: ReadinessCheck,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) notifier: Notifier,
     /// Path of forward auth, including the base path of the public URL.
     pub(super) verify_path: String,
 }
@@ -114,6 +116,7 @@ impl App {
             database_log: database_log.clone(),
             last: Arc::default(),
         };
+        let notifier = Notifier::new(&config.notifications, metrics.clone(), clock.clone())?;
         metrics.start.set((), clock.now().timestamp());
         metrics.connections_most.set((), config.limits.connections);
         Ok(Arc::new(Self {
@@ -134,6 +137,7 @@ impl App {
             database_log,
             readiness,
             metrics,
+            notifier,
             verify_path,
         }))
     }
@@ -177,6 +181,12 @@ impl App {
         &self.metrics
     }
 
+    /// The notifications for operators.
+    #[must_use]
+    pub fn notifier(&self) -> &Notifier {
+        &self.notifier
+    }
+
     /// Maximum number of open connections (`limits.connections`).
     #[must_use]
     pub fn connections(&self) -> usize {
@@ -196,6 +206,15 @@ impl App {
             Err(error) => Some(format!("the file with the app's own credential {error}")),
         };
         warning.into_iter().collect()
+    }
+
+    /// Notifies operators if the app's certificate expires soon. `last` is what was sent last; returns the new value.
+    pub async fn report_expiry(&self, last: Option<ExpiryNotice>) -> Option<ExpiryNotice> {
+        match self.entra.credentials().await {
+            Ok(Credentials::Certificate { expires_at, .. }) => self.notifier.report_expiry(expires_at, last),
+            // An unreadable file is logged and counted where it is used.
+            Ok(_) | Err(_) => last,
+        }
     }
 
     /// Whether an address is one of `server.trusted_proxies`.

@@ -14,9 +14,10 @@ use prometheus_client::registry::Registry;
 pub use instruments::{Counter, Gauge, GaugeGuard, Histogram, Kind, Metric, Series};
 pub use labels::{
     Connection, EntraCall, EntraOutcome, ForwardAuth, GraphCall, GraphList, GraphRead, GroupKind, Kept, Label, Limit,
-    Lookup, Part, Route, Row, SessionEnd, SignIn, StatusClass, StoreRefusal, Unknown,
+    Lookup, NotificationResult, Part, Route, Row, RunResult, SessionEnd, SignIn, StatusClass, StoreRefusal, Unknown,
 };
 
+use crate::config::NotificationType;
 use instruments::Registrar;
 
 /// The `Content-Type` of [`Metrics::text`].
@@ -60,6 +61,13 @@ pub struct Metrics {
     pub postgres_wait_seconds: Histogram<()>,
     pub credential_usable: Gauge<()>,
     pub credential_ends: Gauge<()>,
+    pub reconciliation_runs: Counter<RunResult>,
+    pub reconciliation_seconds: Histogram<()>,
+    pub reconciliation_last_complete: Gauge<()>,
+    pub reconciliation_interval: Gauge<()>,
+    pub reconciliation_held: Gauge<()>,
+    pub reconciliation_incomplete: Gauge<()>,
+    pub notifications: Counter<(NotificationType, NotificationResult)>,
     pub start: Gauge<()>,
 }
 
@@ -164,6 +172,34 @@ impl Metrics {
             credential_ends: r.gauge(
                 "entraway_credential_end_timestamp_seconds",
                 "Expiry of the client certificate in Unix time; 0 without a certificate",
+            ),
+            reconciliation_runs: r.counter(
+                "entraway_reconciliation_runs",
+                "Reconciliation runs of this replica by how they ended; incomplete: groups could not be compared",
+            ),
+            reconciliation_seconds: r.histogram(
+                "entraway_reconciliation_duration_seconds",
+                "Duration of reconciliation runs, including failed ones",
+            ),
+            reconciliation_last_complete: r.gauge(
+                "entraway_reconciliation_last_complete_timestamp_seconds",
+                "End of the last reconciliation run of this replica that compared all groups, in Unix time; 0 before the first",
+            ),
+            reconciliation_interval: r.gauge(
+                "entraway_reconciliation_interval_seconds",
+                "Interval of reconciliation runs: sync.reconcile.interval; 0 if they are off",
+            ),
+            reconciliation_held: r.gauge(
+                "entraway_reconciliation_held_changes",
+                "Changes that the circuit breaker held in the last reconciliation run of this replica",
+            ),
+            reconciliation_incomplete: r.gauge(
+                "entraway_reconciliation_incomplete_groups",
+                "Groups that the last reconciliation run of this replica could not compare",
+            ),
+            notifications: r.counter(
+                "entraway_notifications",
+                "Notifications by type and result; retried counts attempts, failed: given up, dropped: never sent",
             ),
             start: r.gauge("entraway_start_time_seconds", "Start time of the service in Unix time"),
             list: r.list,

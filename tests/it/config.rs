@@ -22,6 +22,8 @@ mod litellm_settings;
 
 mod litellm_teams;
 
+mod notifications;
+
 mod pages;
 
 mod problems;

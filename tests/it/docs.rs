@@ -9,6 +9,7 @@ mod install;
 mod limits;
 mod links;
 pub(crate) mod markdown;
+mod notifications;
 mod queries;
 mod references;
 mod security;

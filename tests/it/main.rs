@@ -26,6 +26,7 @@ mod layers;
 mod limits;
 mod litellm;
 mod metrics;
+mod notifications;
 mod pages;
 mod plan;
 mod reconciliation;

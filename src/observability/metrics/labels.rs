@@ -1,5 +1,7 @@
 //! Labels and all their values.
 
+use crate::config::NotificationType;
+
 /// One label.
 pub trait Label: Copy + 'static {
     const NAME: &'static str;
@@ -155,11 +157,34 @@ labels! {
         SignIns = "concurrent_sign_ins", PerAddress = "sign_ins_per_address", PerUser = "sign_ins_per_user",
         Target = "target", Headers = "headers", Cookies = "cookies", Body = "body";
 
+    /// How a reconciliation run ended.
+    RunResult, "status":
+        Done = "done", Held = "held", Incomplete = "incomplete", Failed = "failed", Interrupted = "interrupted";
+
+    /// What became of a notification, or of an attempt to deliver it.
+    NotificationResult, "result":
+        Delivered = "delivered", Retried = "retried", Failed = "failed", Dropped = "dropped";
+
     /// State of a connection in the pool.
     Connection, "state": InUse = "in_use", Idle = "idle";
 
     /// Why a request got no database connection.
     StoreRefusal, "why": Unavailable = "unavailable", Busy = "busy";
+}
+
+impl Label for NotificationType {
+    const NAME: &'static str = "type";
+    const VALUES: &'static [(Self, &'static str)] = &[
+        (Self::RunHeld, Self::RunHeld.name()),
+        (Self::RunFailed, Self::RunFailed.name()),
+        (Self::PermissionMissing, Self::PermissionMissing.name()),
+        (Self::AccountsDisabled, Self::AccountsDisabled.name()),
+        (Self::SecretExpiring, Self::SecretExpiring.name()),
+    ];
+
+    fn index(self) -> usize {
+        self as usize
+    }
 }
 
 impl StatusClass {

@@ -9,5 +9,5 @@ mod proxy;
 mod removal;
 mod roles;
 
-use fixture::{Scene, key_of, scene};
+use fixture::{Scene, key_of, scene, scene_without_redis};
 use proxy::{Proxy, proxy};

@@ -29,6 +29,13 @@ pub(super) async fn scene(settings: &str) -> Option<Scene> {
     Some(Scene { proxy, world, service })
 }
 
+/// Like `scene`, with a service that sends the proxy no messages.
+pub(super) async fn scene_without_redis(settings: &str) -> Option<Scene> {
+    let mut scene = scene(settings).await?;
+    scene.service = scene.world.service_of(scene.world.config_of(settings)).await;
+    Some(scene)
+}
+
 async fn service(proxy: &Proxy, world: &World, settings: &str) -> Service {
     let mut config = world.config_of(settings);
     config.litellm.redis_url = Some(proxy.redis_url.clone().into());

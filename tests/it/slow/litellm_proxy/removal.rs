@@ -1,26 +1,33 @@
 //! What a real proxy makes of a removed member.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use entra_simulator::{GroupId, ObjectId};
 use serde_json::{Value, json};
 
 use super::fixture::SETTINGS;
-use super::{Scene, key_of, scene};
+use super::{Scene, key_of, scene, scene_without_redis};
 use crate::litellm::support::{places, team};
 use crate::support::scene::{assigned, person};
 
-/// Far less than the 60 s for which a proxy may use a key from memory without a message.
-const AT_ONCE: Duration = Duration::from_secs(20);
+/// How long the proxy may use data from memory after a message through Redis.
+const WITH_REDIS: Duration = Duration::from_secs(1);
+/// The same without a message: the lifetime of entries in LiteLLM's memory.
+const WITHOUT_REDIS: Duration = Duration::from_mins(1);
 
-/// Waits until a call with the key has this status.
-async fn until_status(scene: &Scene, key: &str, status: u16) {
-    let seen = async {
-        while scene.proxy.ask(key, "gpt-4").await.status != status {
-            tokio::time::sleep(Duration::from_millis(50)).await;
+/// Sends calls with the key until the status changes to this one. No call that begins after `limit` may have another
+/// status. Returns when the first call with this status began.
+async fn until_status(scene: &Scene, key: &str, status: u16, limit: Duration) -> Duration {
+    let begin = Instant::now();
+    loop {
+        let after = begin.elapsed();
+        let answer = scene.proxy.ask(key, "gpt-4").await;
+        if answer.status == status {
+            return after;
         }
-    };
-    tokio::time::timeout(AT_ONCE, seen).await.unwrap_or_else(|_| panic!("not {status} within {AT_ONCE:?}"));
+        assert!(after < limit, "{} instead of {status} after {after:?}: {}", answer.status, answer.body);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// Two members of a group, each with a key of its team that the proxy has in memory.
@@ -31,28 +38,41 @@ async fn members(scene: &Scene, name: &str) -> (GroupId, [ObjectId; 2], [String;
     scene.sign_in(stays).await;
     let keys = [scene.key(leaves, group).await, scene.key(stays, group).await];
     for key in &keys {
-        until_status(scene, key, 200).await;
+        until_status(scene, key, 200, WITH_REDIS).await;
     }
     (group, [leaves, stays], keys)
 }
 
 #[tokio::test]
-async fn proxy_refuses_key_of_removed_member_until_return() {
+async fn redis_message_ends_removed_members_key_within_1_s() {
     let Some(scene) = scene(SETTINGS).await else { return };
     let (group, [leaves, _], [key, other_key]) = members(&scene, "Keys").await;
     let team_key = key_of(&scene.proxy.admin("/key/generate", json!({ "team_id": group })).await);
-    until_status(&scene, &team_key, 200).await;
+    until_status(&scene, &team_key, 200, WITH_REDIS).await;
     scene.world.simulator.edit(|directory| directory.take_out(leaves, group));
 
     scene.sign_in(leaves).await;
-    until_status(&scene, &key, 401).await;
+    let refused = until_status(&scene, &key, 401, WITH_REDIS).await;
     for key in [&other_key, &team_key] {
         assert_eq!(scene.proxy.ask(key, "gpt-4").await.status, 200, "keys of other members and of the team");
     }
 
     scene.world.simulator.edit(|directory| directory.put(leaves, group));
     scene.sign_in(leaves).await;
-    until_status(&scene, &key, 200).await;
+    let accepted = until_status(&scene, &key, 200, WITH_REDIS).await;
+    println!("with Redis: refused after {refused:?}, accepted again after {accepted:?}");
+}
+
+/// The calls in between do not extend the time for which the proxy uses the key from memory.
+#[tokio::test]
+async fn proxy_without_redis_ends_removed_members_key_within_60_s() {
+    let Some(scene) = scene_without_redis(SETTINGS).await else { return };
+    let (group, [leaves, _], [key, other_key]) = members(&scene, "Keys without Redis").await;
+    scene.world.simulator.edit(|directory| directory.take_out(leaves, group));
+    scene.sign_in(leaves).await;
+    let refused = until_status(&scene, &key, 401, WITHOUT_REDIS).await;
+    assert_eq!(scene.proxy.ask(&other_key, "gpt-4").await.status, 200, "the key of the other member");
+    println!("without Redis: refused after {refused:?}");
 }
 
 /// The rows are those that the proxy itself leaves when an administrator removes a member, apart from the keys.
