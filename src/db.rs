@@ -61,8 +61,8 @@ pub use read::{
     UserKeys, UserOrganization, UserRow, UserTeam,
 };
 pub use reconciliation::{
-    ApplyingRun, Decided, Decision, FinishedRun, HeldPlan, LEASE_DURATION, Lease, RemovedMembers, RunStatus,
-    RunTrigger, Schedule,
+    AccountRun, AppliedAccounts, ApplyingRun, Decided, Decision, FinishedRun, HeldPlan, LEASE_DURATION, Lease,
+    RemovedMembers, RunStatus, RunTrigger, Schedule,
 };
 pub use roles::{Adoption, AdoptionState};
 pub use session::{EndedSessions, NewSession, SessionFilter, SessionOwner, SessionRow, TokenHash};

@@ -2,12 +2,15 @@
 //! plans.
 
 mod additions;
+mod accounts;
 mod apply;
 mod held_plans;
 mod lease;
 mod memberships;
 mod runs;
 
+pub(super) use accounts::restore_account;
+pub use accounts::{AccountRun, AppliedAccounts};
 pub use apply::{ApplyingRun, RemovedMembers};
 pub(super) use apply::{MemberLocks, lock_users};
 pub use held_plans::{Decided, Decision, HeldPlan};
