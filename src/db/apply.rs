@@ -416,7 +416,7 @@ pub(super) fn uuids(ids: Vec<GroupId>) -> Vec<Uuid> {
 /// Columns: `user_row`, `organizations`, `teams` with `team_organizations`, `member_organizations` with `member_roles`
 /// and `member_sso_roles`, `team_members`, `same_email`, `same_sso_user_id`. As JSON objects by group, or null:
 /// `organization_models`, `team_models`, `member_budget_durations`. As JSON objects by team or organization, or null:
-/// `managed_teams`, `managed_organizations`. Also `can_remove`, `blocked_keys`, `can_restore_keys`, `account_disabled`,
+/// `managed_teams`, `managed_organizations`. Also `can_remove`, `blocked_keys`, `can_restore_keys`,
 /// `can_restore_account` and `superseded`.
 pub(super) fn current(row: &PgRow) -> Result<Current, DbError> {
     let user: Option<Json<CurrentUserRow>> = row.try_get("user_row")?;
@@ -438,8 +438,7 @@ pub(super) fn current(row: &PgRow) -> Result<Current, DbError> {
         can_remove: row.try_get::<Option<bool>, _>("can_remove")?.unwrap_or_default(),
         blocked_keys: groups("blocked_keys")?.collect(),
         can_restore_keys: row.try_get::<Option<bool>, _>("can_restore_keys")?.unwrap_or_default(),
-        account_disabled: row.try_get("account_disabled")?,
-        can_restore_account: row.try_get::<Option<bool>, _>("can_restore_account")?.unwrap_or_default(),
+        can_restore_account: row.try_get("can_restore_account")?,
         superseded: row.try_get("superseded")?,
         organization_members: row.try_get::<Vec<String>, _>("member_organizations")?.into_iter().zip(member).collect(),
         team_members: groups("team_members")?.collect(),

@@ -130,7 +130,6 @@ impl Tables for LiteLlm {
                 case when exists (select from blocked_keys) then "#,
             removal::missing_privileges_sql!("$11", "$12", "$13"),
             r#" = '{}' end as can_restore_keys,
-                exists (select from disabled) as account_disabled,
                 case when exists (select from disabled) then not (select blocked from disabled) or "#,
             removal::missing_privileges_sql!("$16", "$17", "$18"),
             r#" = '{}' end as can_restore_account,

@@ -75,10 +75,10 @@ impl Planner<'_> {
             }
         }
         // Entra authenticated the user, so the account is enabled.
-        if current.can_restore_account {
-            plan.restore_account = current.account_disabled;
-        } else if current.account_disabled {
-            plan.notes.push(Note::AccountStaysBlocked);
+        match current.can_restore_account {
+            Some(true) => plan.restore_account = true,
+            Some(false) => plan.notes.push(Note::AccountStaysBlocked),
+            None => {}
         }
         let roles = Roles::of(self, current.user.as_ref());
         let organizations = effective_organizations(current, &effective_groups, roles.in_organizations);

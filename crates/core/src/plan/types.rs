@@ -64,10 +64,8 @@ pub struct Current {
     pub blocked_keys: BTreeSet<GroupId>,
     /// Whether the database user has the privileges to restore them; read only if there are any.
     pub can_restore_keys: bool,
-    /// A reconciliation run found the account disabled, and blocked it.
-    pub account_disabled: bool,
-    /// Whether the database user has the privileges to restore it; read only if it is disabled.
-    pub can_restore_account: bool,
+    /// Set if a reconciliation run found the account disabled: whether the database user has the privileges to restore it.
+    pub can_restore_account: Option<bool>,
     /// A sign-in of this user that started later, at most a minute, has already decided about memberships. Beyond that
     /// the clocks of replicas differ.
     pub superseded: bool,

@@ -131,7 +131,7 @@ pub fn accounts_to_check(
     sample: u64,
 ) -> BTreeSet<ObjectId> {
     let Some(facts) = snapshot.get(&tenant) else { return BTreeSet::new() };
-    let mut listed: Vec<ObjectId> = complete(facts).flat_map(|list| list.as_slice()).copied().collect();
+    let mut listed: Vec<ObjectId> = complete(facts).flat_map(Members::as_slice).copied().collect();
     listed.sort_unstable();
     listed.dedup();
     let is_listed = |user: &ObjectId| listed.binary_search(user).is_ok();
