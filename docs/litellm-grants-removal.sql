@@ -1,6 +1,6 @@
--- The rights that Entraway needs in a LiteLLM proxy's database to remove memberships, and to block the keys that a user has
--- in a team that the user was removed from. Without them, memberships are only added. Run it after litellm-grants.sql, in
--- the same database and as the same user:
+-- The rights that Entraway needs in a LiteLLM proxy's database to remove memberships, to block the keys that a user has in a
+-- team that the user was removed from, and to block users whose accounts are disabled. Without them, memberships are only
+-- added, and keys of disabled users stay valid. Run it after litellm-grants.sql, in the same database and as the same user:
 --
 --   psql -v ON_ERROR_STOP=1 "$DATABASE_URL" -f docs/litellm-grants-removal.sql
 --
@@ -10,6 +10,9 @@
 begin;
 
 grant delete on public."LiteLLM_TeamMembership", public."LiteLLM_OrganizationMembership" to entraway;
+
+-- metadata.scim_active of users whose accounts are disabled.
+grant select (metadata), update (metadata) on public."LiteLLM_UserTable" to entraway;
 
 grant select (token, user_id, team_id, blocked, metadata),
       update (blocked, metadata, updated_at)

@@ -56,13 +56,13 @@ pub use failed_sign_in::FailedSignIn;
 pub use litellm::Leftovers;
 pub use migrations::Versions;
 pub use read::{
-    ActionFilter, AuditFilter, AuditRow, Cursor, FailedGroup, FailedSignInFilter, FailedSignInRow, Hour, Key, Member,
-    Organization, PAGE_SIZE, Page, PagePosition, PageRequest, RoleChange, RowLimits, Sort, SyncFilter, SyncRow, Team,
-    UserKeys, UserOrganization, UserRow, UserTeam,
+    ActionFilter, AuditFilter, AuditRow, Cursor, DisabledAccountRow, FailedGroup, FailedSignInFilter, FailedSignInRow,
+    Hour, Key, Member, Organization, PAGE_SIZE, Page, PagePosition, PageRequest, RoleChange, RowLimits, Sort,
+    SyncFilter, SyncRow, Team, UserKeys, UserOrganization, UserRow, UserTeam,
 };
 pub use reconciliation::{
-    ApplyingRun, Decided, Decision, FinishedRun, HeldPlan, LEASE_DURATION, Lease, RemovedMembers, Renamed, RunStatus,
-    RunTrigger, Schedule,
+    AccountRun, AppliedAccounts, ApplyingRun, Decided, Decision, FinishedRun, HeldPlan, LEASE_DURATION, Lease,
+    RemovedMembers, Renamed, RunStatus, RunTrigger, Schedule,
 };
 pub use roles::{Adoption, AdoptionState};
 pub use session::{EndedSessions, NewSession, SessionFilter, SessionOwner, SessionRow, TokenHash};

@@ -1,5 +1,6 @@
 //! Reconciliation: reads Entra app-only for all managed memberships, compares, and removes those that Entra no longer gives.
 
+mod accounts;
 mod run;
 mod schedule;
 
@@ -15,12 +16,14 @@ use crate::graph::{Graph, GraphError, RUN_BUDGET, ServicePrincipal};
 use crate::oidc::{AppTokenError, Entra, ProviderError};
 use crate::plan::{GroupList, Groups, Unknown};
 use crate::reconciliation::{
-    Limits, Reconciler, ReconciliationPlan, ServicePrincipalState, Snapshot, StoredMemberships, TenantSnapshot,
-    accounts_to_read, groups_to_read,
+    Limits, Reconciler, ReconciliationPlan, ServicePrincipalState, Snapshot, StoredAccounts, StoredMemberships,
+    TenantSnapshot, accounts_to_check, accounts_to_read, groups_to_read, plan_accounts,
 };
 use crate::sync::{configured_tenants, service_principal};
+use crate::util::random;
 use crate::util::sanitize::error_chain;
 
+pub use accounts::{AccountReconciler, AppliedAccountChanges};
 pub use run::{Reconciliation, RunError};
 
 /// Why there is no plan. What could not be read of a group is part of the plan instead.
@@ -36,31 +39,45 @@ pub enum ReconcileError {
 /// What is compared.
 struct Facts {
     stored: StoredMemberships,
+    accounts: StoredAccounts,
     snapshot: Snapshot,
 }
 
-/// Plans the removal of managed memberships that Entra no longer gives. Writes nothing.
+impl Facts {
+    /// Adds the changes of accounts to a plan.
+    fn with_accounts(&self, plan: ReconciliationPlan) -> ReconciliationPlan {
+        ReconciliationPlan {
+            accounts: plan_accounts(&self.snapshot, &self.stored, &self.accounts),
+            account_privileges_missing: self.accounts.missing_privileges.clone(),
+            ..plan
+        }
+    }
+}
+
+/// Plans the removal of managed memberships that Entra no longer gives, and the changes of accounts. Writes nothing.
 pub async fn plan(
     config: &Config,
     db: &Db,
     entra: &Entra,
     graph: &Graph,
 ) -> Result<ReconciliationPlan, ReconcileError> {
-    let Facts { stored, snapshot } = read(config, db, entra, graph).await?;
+    let facts = read(config, db, entra, graph).await?;
     let policy = &config.policy;
-    Ok(Reconciler { snapshot: &snapshot, stored: &stored, policy, limits: Limits::default() }.plan())
+    let reconciler = Reconciler { snapshot: &facts.snapshot, stored: &facts.stored, policy, limits: Limits::default() };
+    Ok(facts.with_accounts(reconciler.plan()))
 }
 
-/// Reads the managed memberships, then Entra.
+/// Reads the managed memberships and what is known of accounts, then Entra.
 async fn read(config: &Config, db: &Db, entra: &Entra, graph: &Graph) -> Result<Facts, ReconcileError> {
     let stored = db.managed_memberships(config.policy.keys_on_removal).await?;
+    let accounts = db.stored_accounts().await?;
     let tenants = configured_tenants(&config.entra, entra).await.map_err(ReconcileError::Entra)?;
     let reader = Reader { entra, graph, settings: &config.entra, nested: config.sync.nested_groups };
     let mut snapshot = Snapshot::new();
     for tenant in tenants {
-        reader.read(&mut snapshot, &stored, tenant).await;
+        reader.read(&mut snapshot, &stored, &accounts, tenant).await;
     }
-    Ok(Facts { stored, snapshot })
+    Ok(Facts { stored, accounts, snapshot })
 }
 
 struct Reader<'a> {
@@ -71,8 +88,15 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Adds one tenant's facts: only of groups and accounts on which a managed membership depends.
-    async fn read(&self, snapshot: &mut Snapshot, stored: &StoredMemberships, tenant: TenantId) {
+    /// Adds one tenant's facts: of groups and accounts on which a managed membership depends, and of accounts that may have
+    /// to be disabled or restored.
+    async fn read(
+        &self,
+        snapshot: &mut Snapshot,
+        stored: &StoredMemberships,
+        stored_accounts: &StoredAccounts,
+        tenant: TenantId,
+    ) {
         let token = match self.entra.app_token(tenant).await {
             Ok(token) => token,
             Err(error) => {
@@ -90,7 +114,9 @@ impl Reader<'_> {
         facts.members = members;
         facts.groups = states;
         snapshot.insert(tenant, facts);
-        let accounts = accounts_to_read(stored, client_id, tenant, snapshot);
+        let mut accounts = accounts_to_read(stored, client_id, tenant, snapshot);
+        let sample = u64::from_le_bytes(random::bytes());
+        accounts.extend(accounts_to_check(stored, stored_accounts, tenant, snapshot, sample));
         let accounts = self.graph.account_states(&token, &accounts, RUN_BUDGET).await;
         if let Some(facts) = snapshot.get_mut(&tenant) {
             facts.accounts = accounts;

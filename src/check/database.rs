@@ -58,6 +58,9 @@ pub async fn database(report: &mut Report, config: &Config, db: &Db, tables: Tab
     if config.store == StoreKind::LiteLlm && config.policy.memberships == MembershipSync::Follow {
         removal_privileges(report, config, db).await;
     }
+    if config.store == StoreKind::LiteLlm {
+        account_privileges(report, db).await;
+    }
     // Scans whole tables, which is too slow for the settings page.
     if matches!(tables, Tables::Migrate) {
         leftovers(report, db).await;
@@ -93,6 +96,21 @@ async fn removal_privileges(report: &mut Report, config: &Config, db: &Db) {
             format!("users who leave a group keep their memberships: missing {}", missing.join(", ")),
             "Run docs/litellm-grants-removal.sql in the proxy's database, or set sync.memberships: additive",
         );
+    }
+}
+
+/// Reports whether users whose accounts are disabled can be blocked in LiteLLM.
+async fn account_privileges(report: &mut Report, db: &Db) {
+    const STEP: &str = "disabled accounts";
+    report.start(STEP);
+    match db.missing_account_privileges().await {
+        Ok(missing) if missing.is_empty() => report.ok(STEP, "all required grants exist"),
+        Ok(missing) => report.warn(
+            STEP,
+            format!("LiteLLM keys of users whose accounts are disabled stay valid: missing {}", missing.join(", ")),
+            "Run docs/litellm-grants-removal.sql in the proxy's database",
+        ),
+        Err(error) => report.fail(STEP, error_chain(&error), "Fix the problems above first"),
     }
 }
 

@@ -72,7 +72,9 @@ fn report(out: &mut String, explanation: &Explanation, answer: Option<&Answer>) 
             writeln!(out, "    Note: {note}")?;
         }
     }
-    for (heading, message) in [("Role", &explanation.role.message), ("Last sign-in", &explanation.sign_in.message)] {
+    let account = explanation.account.as_ref().map(|account| ("Account", &account.message));
+    let role_and_sign_in = [("Role", &explanation.role.message), ("Last sign-in", &explanation.sign_in.message)];
+    for (heading, message) in account.into_iter().chain(role_and_sign_in) {
         writeln!(out, "\n{heading}")?;
         write_message(out, message)?;
     }

@@ -43,6 +43,7 @@ impl Filter {
     fn apply(&self, plan: &mut ReconciliationPlan) {
         let user = |user: ObjectId| self.user.is_none_or(|wanted| wanted == user);
         let team = |id: &str| self.team.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(id));
+        plan.accounts.retain(|change| user(change.user.object_id) && self.team.is_none());
         plan.changes.retain(|change| user(change.user) && team(&change.target.id));
         plan.kept.retain(|kept| user(kept.user) && team(&kept.target.id));
     }
@@ -79,7 +80,7 @@ pub(super) async fn run(filter: &Filter, output: Output, config: &Config) -> any
     }
     Ok(if plan.is_held() {
         ExitCode::from(HELD)
-    } else if plan.changes.is_empty() {
+    } else if plan.changes.is_empty() && plan.accounts.is_empty() {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(CHANGES)

@@ -14,7 +14,7 @@ use sqlx::{AssertSqlSafe, Postgres, Row as _};
 use uuid::Uuid;
 
 use super::connection::DbConnection;
-use super::reconciliation::{Lease, MemberLocks, check_lease};
+use super::reconciliation::{Lease, MemberLocks, check_lease, restore_account};
 use super::removal::{Removed, of_sign_in};
 use super::{Db, DbError, audit};
 use crate::domain::{EntraUser, GroupId, Redacted};
@@ -223,6 +223,10 @@ async fn apply_once<T: Tables>(
     if !plan.restore_keys.is_empty() {
         T::restore_keys(&mut transaction, planner, &plan, &mut applied).await?;
     }
+    if plan.restore_account {
+        let user = planner.entra_user.identity;
+        applied.account_restored = restore_account(&mut transaction, db.kind, user, planner.now).await?;
+    }
     audit::insert(&mut transaction, planner.now, &planner.audit_events(&plan, &applied), None).await?;
     transaction.inner.commit().await?;
     Ok(Outcome::Done(Box::new(Applied { notes: plan.notes, role_changes: plan.role_changes, ..applied })))
@@ -412,7 +416,8 @@ pub(super) fn uuids(ids: Vec<GroupId>) -> Vec<Uuid> {
 /// Columns: `user_row`, `organizations`, `teams` with `team_organizations`, `member_organizations` with `member_roles`
 /// and `member_sso_roles`, `team_members`, `same_email`, `same_sso_user_id`. As JSON objects by group, or null:
 /// `organization_models`, `team_models`, `member_budget_durations`. As JSON objects by team or organization, or null:
-/// `managed_teams`, `managed_organizations`. Also `can_remove`, `blocked_keys`, `can_restore_keys` and `superseded`.
+/// `managed_teams`, `managed_organizations`. Also `can_remove`, `blocked_keys`, `can_restore_keys`,
+/// `can_restore_account` and `superseded`.
 pub(super) fn current(row: &PgRow) -> Result<Current, DbError> {
     let user: Option<Json<CurrentUserRow>> = row.try_get("user_row")?;
     let groups = |column| Ok::<_, sqlx::Error>(row.try_get::<Vec<Uuid>, _>(column)?.into_iter().map(GroupId::from));
@@ -433,6 +438,7 @@ pub(super) fn current(row: &PgRow) -> Result<Current, DbError> {
         can_remove: row.try_get::<Option<bool>, _>("can_remove")?.unwrap_or_default(),
         blocked_keys: groups("blocked_keys")?.collect(),
         can_restore_keys: row.try_get::<Option<bool>, _>("can_restore_keys")?.unwrap_or_default(),
+        can_restore_account: row.try_get("can_restore_account")?,
         superseded: row.try_get("superseded")?,
         organization_members: row.try_get::<Vec<String>, _>("member_organizations")?.into_iter().zip(member).collect(),
         team_members: groups("team_members")?.collect(),

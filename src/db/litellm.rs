@@ -3,6 +3,7 @@
 //! They are written as the proxy writes them, so that both can run together: its locks in its order, all three places
 //! of a team membership, and no column that it does not have. Observed on LiteLLM 1.109.1.
 
+mod accounts;
 mod columns;
 mod leftovers;
 mod removal;
@@ -24,6 +25,7 @@ use crate::util::random;
 
 pub use leftovers::Leftovers;
 
+pub(super) use accounts::missing_privileges as missing_account_privileges;
 pub(super) use columns::check;
 pub(super) use removal::{may_rename, missing_privileges as missing_removal_privileges};
 
@@ -51,6 +53,7 @@ impl Tables for LiteLlm {
         let Planner { entra_user, directory, policy, now, scope, .. } = *planner;
         let [tables, columns, privileges] = removal::privileges(policy.keys_on_removal);
         let [key_tables, key_columns, key_privileges] = removal::key_privileges();
+        let [account_tables, account_columns, account_privileges] = accounts::privileges();
         let row = sqlx::query(concat!(
             r#"with user_row as materialized (
                 select user_id, user_email, user_alias, user_role, teams, created_at from public."LiteLLM_UserTable" u
@@ -94,6 +97,8 @@ impl Tables for LiteLlm {
             ), blocked_keys as materialized (
                 select team_id from user_row join entraway.litellm_blocked_keys using (user_id)
                 where team_id = any($3::text[])
+            ), disabled as materialized (
+                select blocked from entraway.disabled_accounts where object_id = $1 and tenant_id = $14
             )
             select (select tenant_id from entraway.litellm_users where object_id = $1) as tenant_id,
                 (select json_object_agg(team_id, json_build_object(
@@ -125,6 +130,9 @@ impl Tables for LiteLlm {
                 case when exists (select from blocked_keys) then "#,
             removal::missing_privileges_sql!("$11", "$12", "$13"),
             r#" = '{}' end as can_restore_keys,
+                case when exists (select from disabled) then not (select blocked from disabled) or "#,
+            removal::missing_privileges_sql!("$16", "$17", "$18"),
+            r#" = '{}' end as can_restore_account,
                 exists (select from entraway.audit_events
                         where object_id = $1 and at > $7 and at < $7 + $15 and actor = 'sign_in'
                           and action in ('team_member_added', 'team_member_removed'))
@@ -212,6 +220,9 @@ impl Tables for LiteLlm {
         .bind(key_privileges)
         .bind(entra_user.identity.tenant_id.as_uuid())
         .bind(superseding_period(scope))
+        .bind(account_tables)
+        .bind(account_columns)
+        .bind(account_privileges)
         .fetch_one(connection)
         .await?;
 

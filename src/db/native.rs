@@ -53,6 +53,7 @@ impl Tables for Native {
                  where $3 and m.user_id = $1 and m.source = 'entra' and effective.id is null
                 ) as managed_organizations,
                 true as can_remove, '{}'::uuid[] as blocked_keys, true as can_restore_keys,
+                (select true from entraway.disabled_accounts where object_id = $1 and tenant_id = $7) as can_restore_account,
                 exists (select from entraway.audit_events
                         where object_id = $1 and at > $6 and at < $6 + $8 and actor = 'sign_in'
                           and action in ('team_member_added', 'team_member_removed'))

@@ -19,7 +19,7 @@ pub use memberships::{Member, UserOrganization, UserTeam};
 pub use organizations::Organization;
 pub use syncs::{FailedGroup, Hour, RoleChange, SyncFilter, SyncRow};
 pub use teams::Team;
-pub use users::UserRow;
+pub use users::{DisabledAccountRow, UserRow};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;

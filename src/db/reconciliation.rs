@@ -2,6 +2,7 @@
 //! plans.
 
 mod additions;
+mod accounts;
 mod apply;
 mod held_plans;
 mod lease;
@@ -9,6 +10,8 @@ mod memberships;
 mod names;
 mod runs;
 
+pub(super) use accounts::restore_account;
+pub use accounts::{AccountRun, AppliedAccounts};
 pub use apply::{ApplyingRun, RemovedMembers};
 pub(super) use apply::{MemberLocks, lock_users};
 pub use held_plans::{Decided, Decision, HeldPlan};

@@ -13,7 +13,7 @@ use url::Url;
 use super::batch::BatchReader;
 use super::{Graph, GraphError, MAX_PAGES, PAGE_SIZE, ServicePrincipal, below, check_link, wire};
 use crate::domain::{GroupId, ObjectId, display_name};
-use crate::entra_facts::{AccountState, GroupState, MemberList};
+use crate::entra_facts::{AccountState, GroupState, MemberList, Members};
 use crate::observability::metrics::GraphRead;
 
 /// Time limit for one kind of read of a whole run, including all retries.
@@ -43,8 +43,10 @@ impl Graph {
             .collect()
     }
 
-    /// The users in each group: direct members, or with `nested` also those of groups in it. `budget` limits the time for
-    /// all.
+    /// The users in each group, with the states of their accounts: direct members, or with `nested` also those of groups in
+    /// it. `budget` limits the time for all.
+    ///
+    /// Without the application permission `User.Read.All`, the states are unknown.
     ///
     /// Graph returns a list that is too short, without an error, for a group with hidden membership. So each group is
     /// read first, with `nested` also each group in it. Needs the application permission `GroupMember.Read.All`.
@@ -59,7 +61,7 @@ impl Graph {
         let mut known = self.groups_until(token, groups, deadline).await;
         let readable = |id: &&GroupId| matches!(known.get(id), Some(Ok(Some(group))) if !is_hidden(group));
         let list = if nested { "transitiveMembers" } else { "members" };
-        let url = |id: &GroupId| (*id, format!("/groups/{id}/{list}?$select=id&$top={PAGE_SIZE}"));
+        let url = |id: &GroupId| (*id, format!("/groups/{id}/{list}?$select=id,accountEnabled&$top={PAGE_SIZE}"));
         let requests: Vec<(GroupId, String)> = groups.iter().filter(readable).map(url).collect();
         let mut lists: BTreeMap<GroupId, Result<Pages, GraphError>> = BTreeMap::new();
         self.batches(token, GraphRead::GroupMembers, deadline)
@@ -240,6 +242,9 @@ fn group_state(found: Found) -> GroupState {
 #[derive(Default)]
 struct Pages {
     users: Vec<ObjectId>,
+    disabled: Vec<ObjectId>,
+    /// Users whose account state the app may not read.
+    hidden: Vec<ObjectId>,
     groups: Vec<GroupId>,
     links: BTreeSet<String>,
 }
@@ -249,7 +254,14 @@ impl Pages {
     fn add(&mut self, page: wire::Page<wire::Member>, base: &Url) -> Result<Option<String>, GraphError> {
         for member in page.value {
             match member.kind.as_str() {
-                USER => self.users.push(member.id),
+                USER => {
+                    self.users.push(member.id);
+                    match member.enabled {
+                        Some(true) => {}
+                        Some(false) => self.disabled.push(member.id),
+                        None => self.hidden.push(member.id),
+                    }
+                }
                 GROUP => self.groups.push(member.id.as_uuid().into()),
                 _ => {}
             }
@@ -293,7 +305,10 @@ fn members(
         Some(Err(error)) => Some(error.clone()),
         None => Some(GraphError::MissingItem),
     });
-    incomplete.map_or_else(|| MemberList::Complete(pages.users.into()), |error| unknown(&error))
+    match incomplete {
+        Some(error) => unknown(&error),
+        None => MemberList::Complete(Members::new(pages.users, pages.disabled, pages.hidden)),
+    }
 }
 
 fn unknown(error: &GraphError) -> MemberList {

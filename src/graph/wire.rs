@@ -96,6 +96,9 @@ pub(super) struct Member {
     #[serde(rename = "@odata.type")]
     pub(super) kind: String,
     pub(super) id: ObjectId,
+    /// Of a user. Null if the app may only read IDs.
+    #[serde(rename = "accountEnabled", default)]
+    pub(super) enabled: Option<bool>,
 }
 
 /// Body of `POST /$batch`.

@@ -13,8 +13,9 @@ use prometheus_client::registry::Registry;
 
 pub use instruments::{Counter, Gauge, GaugeGuard, Histogram, Kind, Metric, Series};
 pub use labels::{
-    Connection, EntraCall, EntraOutcome, ForwardAuth, GraphCall, GraphList, GraphRead, GroupKind, Kept, Label, Limit,
-    Lookup, NotificationResult, Part, Route, Row, RunResult, SessionEnd, SignIn, StatusClass, StoreRefusal, Unknown,
+    AccountAction, Connection, EntraCall, EntraOutcome, ForwardAuth, GraphCall, GraphList, GraphRead, GroupKind, Kept,
+    Label, Limit, Lookup, NotificationResult, Part, Route, Row, RunResult, SessionEnd, SignIn, StatusClass, StoreRefusal,
+    Unknown,
 };
 
 use crate::config::NotificationType;
@@ -35,6 +36,7 @@ pub struct Metrics {
     pub memberships_removed: Counter<GroupKind>,
     pub removals_kept: Counter<Kept>,
     pub keys_blocked: Counter<()>,
+    pub accounts: Counter<AccountAction>,
     pub groups_refused: Counter<GroupKind>,
     pub sync_retries: Counter<()>,
     pub lists_unknown: Counter<(GraphList, Unknown)>,
@@ -104,6 +106,10 @@ impl Metrics {
             keys_blocked: r.counter(
                 "entraway_keys_blocked",
                 "LiteLLM keys that syncs blocked because their user was removed from the team",
+            ),
+            accounts: r.counter(
+                "entraway_account_changes",
+                "Accounts that reconciliation runs disabled or restored, and those that changed since the plan and were skipped",
             ),
             groups_refused: r.counter(
                 "entraway_groups_refused",

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Facts, ReconcileError, read};
+use super::{AccountReconciler, Facts, ReconcileError, read};
 use crate::config::Config;
 use crate::db::{ApplyingRun, Db, DbError, FinishedRun, LEASE_DURATION, Lease, RemovedMembers, RunStatus, RunTrigger};
 use crate::domain::{EntraUser, GroupId};
@@ -143,10 +143,11 @@ impl Reconciliation {
         started_at: DateTime<Utc>,
         progress: &mut Progress,
     ) -> Result<(), RunError> {
-        let Facts { stored, snapshot } = read(&self.config, &self.db, &self.entra, &self.graph).await?;
+        let facts = read(&self.config, &self.db, &self.entra, &self.graph).await?;
+        let Facts { stored, snapshot, .. } = &facts;
         let policy = &self.config.policy;
-        let reconciler = Reconciler { snapshot: &snapshot, stored: &stored, policy, limits: Limits::default() };
-        let plan = reconciler.plan();
+        let reconciler = Reconciler { snapshot, stored, policy, limits: Limits::default() };
+        let plan = facts.with_accounts(reconciler.plan());
         let additions = self.db.missing_memberships(reconciler.additions()).await?;
         progress.compared = plan.compared;
         progress.incomplete = plan.incomplete.len();
@@ -157,6 +158,10 @@ impl Reconciliation {
             MembershipSync::Additive => "additive",
         });
         self.db.store_plan(lease, run_id, &json).await?;
+        // First, because sessions and keys of a disabled account give access until then. No limit holds it.
+        let accounts =
+            AccountReconciler { db: &self.db, cache: self.cache.as_ref(), policy, lease, run_id, started_at };
+        accounts.apply(&plan.accounts, self.clock.now()).await?;
         if plan.is_unknown() {
             return Err(RunError::NothingRead { reason: first_reason(&plan) });
         }

@@ -61,6 +61,7 @@ impl Scene {
             team_members: read(json!([{ "team_id": GROUP, "role": "user", "source": "entra", "places": null }])),
             organization_members: read(json!([{ "organization_id": GROUP, "role": null, "source": "entra" }])),
             removals: vec![],
+            disabled: None,
         };
         let policy = Policy { also_create_orgs: true, ..Policy::default() };
         Self { facts, policy, store: StoreKind::Native, for_operator: true }

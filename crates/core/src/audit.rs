@@ -85,6 +85,10 @@ pub enum AuditAction {
     AccountCreated,
     /// An operator confirmed a user row that another program created, so that operator roles count.
     AccountConfirmed,
+    /// Entra disabled or deleted the account.
+    AccountDisabled,
+    /// The account is enabled again.
+    AccountEnabled,
     /// The user's LiteLLM keys of a team, after the user left it.
     KeysBlocked,
     /// The same keys, after the user returned.

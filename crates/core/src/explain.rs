@@ -14,15 +14,15 @@ use chrono::{DateTime, Utc};
 use crate::domain::{Identity, StoreKind, UserRole};
 use crate::policy::Policy;
 
-use messages::{in_other_organization, list_message, removal_message};
+use messages::{disabled_message, in_other_organization, list_message, removal_message};
 
 pub use facts::{
-    Facts, FailureFacts, GroupFacts, Kind, KnownTeam, ListFacts, ListState, MemberFacts, OrganizationFacts, Outcome,
-    Places, ReadingFacts, RemovalFacts, RunFacts, Source, TeamFacts, TeamOrigin, UserFacts,
+    DisabledFacts, Facts, FailureFacts, GroupFacts, Kind, KnownTeam, ListFacts, ListState, MemberFacts,
+    OrganizationFacts, Outcome, Places, ReadingFacts, RemovalFacts, RunFacts, Source, TeamFacts, TeamOrigin, UserFacts,
 };
 pub use report::{
-    Explanation, GroupReport, ListReport, MembershipReport, MembershipWhy, Message, OrganizationVerdict, Readings,
-    RemovalReport, RoleReport, RoleWhy, SignIn, SignInReport, Standalone, UserReport, Verdict,
+    AccountReport, Explanation, GroupReport, ListReport, MembershipReport, MembershipWhy, Message, OrganizationVerdict,
+    Readings, RemovalReport, RoleReport, RoleWhy, SignIn, SignInReport, Standalone, UserReport, Verdict,
 };
 pub use team::{Answer, Case, TeamFinding, explain_team};
 
@@ -50,6 +50,11 @@ pub fn explain(facts: &Facts, rules: Rules<'_>) -> Explanation {
             email: user.email.clone(),
             name: user.name.clone(),
         },
+        account: facts.disabled.map(|DisabledFacts { cause, since }| AccountReport {
+            cause,
+            since,
+            message: disabled_message(cause, since),
+        }),
         role: role(user, rules.policy),
         sign_in: sign_in(facts),
         readings: readings(facts),

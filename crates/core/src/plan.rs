@@ -74,6 +74,12 @@ impl Planner<'_> {
                 return plan;
             }
         }
+        // Entra authenticated the user, so the account is enabled.
+        match current.can_restore_account {
+            Some(true) => plan.restore_account = true,
+            Some(false) => plan.notes.push(Note::AccountStaysBlocked),
+            None => {}
+        }
         let roles = Roles::of(self, current.user.as_ref());
         let organizations = effective_organizations(current, &effective_groups, roles.in_organizations);
         self.plan_groups(&mut plan, current, &effective_groups);
@@ -367,6 +373,7 @@ impl Plan {
             && !self.writes_user()
             && !self.removes()
             && self.restore_keys.is_empty()
+            && !self.restore_account
     }
 
     /// Whether the user's own rows are written.

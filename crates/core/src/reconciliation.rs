@@ -4,6 +4,7 @@
 //! and for deleted groups and accounts. Unknown is never empty: an incomplete group removes no membership.
 
 mod additions;
+mod accounts;
 mod breaker;
 mod incomplete;
 mod plan_hash;
@@ -22,6 +23,10 @@ use crate::policy::Policy;
 use standing::Standing;
 
 pub use additions::{Addition, directory_of};
+pub use accounts::{
+    AccountAction, AccountChange, AccountOutcome, DisabledAccount, DisabledCause, StoredAccounts, account_events,
+    accounts_to_check, lowered_role, plan_accounts,
+};
 pub use breaker::{Limits, Tripped};
 pub use incomplete::Incomplete;
 pub use plan_hash::{InvalidPlanHash, PlanHash};

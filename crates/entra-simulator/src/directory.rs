@@ -1,5 +1,8 @@
 //! The simulated directory: the tenant, its users, groups, and assignments to the enterprise app.
 
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
 use uuid::Uuid;
 
 use crate::federation::FederatedCredential;
@@ -38,6 +41,8 @@ pub struct Directory {
     pub assignment_required: bool,
     /// Values of the app roles that the app declares.
     pub app_roles: Vec<String>,
+    /// Positions in `people`, built by the first request that needs them. Every edit resets it.
+    pub(crate) people_by_id: OnceLock<HashMap<ObjectId, usize>>,
 }
 
 /// Permissions that the tenant's administrator consented to.
@@ -175,6 +180,7 @@ impl Directory {
             app_roles: ["proxy_admin", "proxy_admin_viewer", "org_admin", "internal_user", "internal_user_viewer"]
                 .map(str::to_owned)
                 .to_vec(),
+            people_by_id: OnceLock::new(),
         }
     }
 

@@ -85,7 +85,7 @@ fn item(member: Member, directory: &Directory, options: &QueryOptions) -> Value 
         return objects::reference(member);
     }
     let full = match member {
-        Member::User(id) => directory.people.iter().find(|person| person.id == id).map(|person| {
+        Member::User(id) => directory.find_member(id).map(|person| {
             let full = objects::typed_user(person);
             if directory.app_permissions.user_read { full } else { objects::limited(full) }
         }),

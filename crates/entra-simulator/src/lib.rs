@@ -37,7 +37,7 @@ mod users;
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use axum::{Router, middleware};
 use tokio::net::TcpListener;
@@ -163,7 +163,11 @@ impl EntraSimulator {
 
     /// Reads or changes the directory. The closure must not call the simulator, because it runs under its lock.
     pub fn edit<T>(&self, change: impl FnOnce(&mut Directory) -> T) -> T {
-        change(Arc::make_mut(&mut self.0.state.lock().directory))
+        let mut inner = self.0.state.lock();
+        let directory = Arc::make_mut(&mut inner.directory);
+        let result = change(directory);
+        directory.people_by_id = OnceLock::new();
+        result
     }
 
     /// All requests since the start or the last [`EntraSimulator::clear_requests`].

@@ -24,6 +24,13 @@ impl Directory {
         self.people.iter().find(|person| Some(person.id) == id || person.upn.eq_ignore_ascii_case(id_or_upn))
     }
 
+    /// Finds the user of an entry in a member list, of which there may be very many.
+    pub(crate) fn find_member(&self, id: ObjectId) -> Option<&User> {
+        let index = || self.people.iter().enumerate().map(|(at, person)| (person.id, at)).collect();
+        let at = *self.people_by_id.get_or_init(index).get(&id)?;
+        self.people.get(at)
+    }
+
     /// Finds a group by ID.
     pub(crate) fn find_group(&self, id: GroupId) -> Option<&Group> {
         self.groups.iter().find(|group| group.id == id)

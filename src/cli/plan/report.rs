@@ -6,7 +6,8 @@ use std::fmt::{self, Write as _};
 use crate::domain::ObjectId;
 use crate::policy::MembershipSync;
 use crate::reconciliation::{
-    Cause, Change, Evidence, IncompleteGroup, Kept, KeptBecause, ReconciliationPlan, Target, Tripped,
+    AccountAction, Cause, Change, DisabledCause, Evidence, IncompleteGroup, Kept, KeptBecause, ReconciliationPlan,
+    Target, Tripped,
 };
 use crate::util::sanitize::pluralize;
 
@@ -28,6 +29,7 @@ pub(super) fn text(plan: &ReconciliationPlan, memberships: MembershipSync) -> Re
     for kept in &plan.kept {
         write_kept(&mut out, kept)?;
     }
+    write_accounts(&mut out, plan)?;
     write_incomplete(&mut out, &plan.incomplete)?;
     if !plan.tripped.is_empty() {
         writeln!(out, "\nExceeded limits: {}", plan.tripped.len())?;
@@ -64,6 +66,30 @@ fn write_kept(out: &mut String, kept: &Kept) -> fmt::Result {
         Some(fix) => writeln!(out, "    → {fix}"),
         None => Ok(()),
     }
+}
+
+/// Accounts that a run disables or restores.
+fn write_accounts(out: &mut String, plan: &ReconciliationPlan) -> fmt::Result {
+    if !plan.accounts.is_empty() {
+        writeln!(out, "\nAccounts: {}", plan.accounts.len())?;
+    }
+    for change in &plan.accounts {
+        let what = match change.action {
+            AccountAction::Disable { cause: DisabledCause::Disabled } => "Disabled in Entra: its access ends.",
+            AccountAction::Disable { cause: DisabledCause::SoftDeleted } => "Deleted in Entra: its access ends.",
+            AccountAction::Disable { cause: DisabledCause::Deleted } => {
+                "Permanently deleted in Entra: its access ends."
+            }
+            AccountAction::Restore => "Enabled again: its access returns.",
+        };
+        writeln!(out, "  {}\n    {what}", user(change.user_name.as_deref(), change.user.object_id))?;
+    }
+    if !plan.account_privileges_missing.is_empty() {
+        let missing = plan.account_privileges_missing.join(", ");
+        writeln!(out, "\nLiteLLM keys of users whose accounts are disabled stay valid: missing {missing}")?;
+        writeln!(out, "  → Run docs/litellm-grants-removal.sql in the proxy's database")?;
+    }
+    Ok(())
 }
 
 /// Groups with the same reason together, since a missing permission concerns all.

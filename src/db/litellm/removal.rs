@@ -46,7 +46,7 @@ pub(super) fn key_privileges() -> [Vec<&'static str>; 3] {
     parallel(KEYS)
 }
 
-fn parallel(needed: &[[&'static str; 3]]) -> [Vec<&'static str>; 3] {
+pub(super) fn parallel(needed: &[[&'static str; 3]]) -> [Vec<&'static str>; 3] {
     [0, 1, 2].map(|index| needed.iter().map(|one| one[index]).collect())
 }
 

@@ -112,7 +112,8 @@ const AUDIT_EVENTS: ListSource = ListSource {
 
 /// As in the partial indexes.
 const ACCESS_LOST: &str = " and e.result = 'applied' and e.action in
-    ('team_member_removed', 'organization_member_removed', 'keys_blocked', 'sessions_revoked', 'sign_in_denied')";
+    ('team_member_removed', 'organization_member_removed', 'keys_blocked', 'sessions_revoked', 'sign_in_denied',
+     'account_disabled')";
 
 impl Db {
     /// A page of the events that match a filter, newest first.

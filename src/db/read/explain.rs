@@ -153,7 +153,9 @@ const FACTS: &str = ", organization_member as materialized (
                    'team_member_added', 'team_member_removed',
                    'organization_member_added', 'organization_member_removed')
                order by target_kind, target_id, at desc, event_id desc) last
-         where action in ('team_member_removed', 'organization_member_removed')) as removals
+         where action in ('team_member_removed', 'organization_member_removed')) as removals,
+        (select json_build_object('cause', d.cause, 'since', d.since) from entraway.disabled_accounts d
+         where d.object_id = p.object_id and d.tenant_id = p.tenant_id) as disabled
     from person p cross join known";
 
 /// Finds all matching names first and limits them afterwards: a longer list would not help to tell teams of the same
@@ -215,6 +217,7 @@ fn facts(row: &PgRow) -> Result<Facts, DbError> {
         team_members: json(row, "team_members")?,
         organization_members: json(row, "organization_members")?,
         removals: json(row, "removals")?,
+        disabled: maybe(row, "disabled")?,
     })
 }
 

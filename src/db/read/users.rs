@@ -54,6 +54,15 @@ impl fmt::Debug for UserRow {
     }
 }
 
+/// An account that a reconciliation run found disabled.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct DisabledAccountRow {
+    /// `disabled`, `soft_deleted` or `deleted`.
+    pub cause: String,
+    /// When a run first found it so.
+    pub since: DateTime<Utc>,
+}
+
 const USERS: ListSource = ListSource {
     columns: "u.*",
     from: "users u",
@@ -85,5 +94,16 @@ impl Db {
     /// One user within a scope.
     pub async fn user(&self, scope: &Scope, user_id: &str) -> Result<Option<UserRow>, DbError> {
         self.one(&USERS, user_id, |query| add_scope(query, scope, own)).await
+    }
+
+    /// Since when the account is disabled in Entra; `None` if no run found it so.
+    pub async fn disabled_account(
+        &self,
+        object_id: &str,
+        tenant_id: Uuid,
+    ) -> Result<Option<DisabledAccountRow>, DbError> {
+        let sql = "select cause, since from entraway.disabled_accounts where object_id = $1 and tenant_id = $2";
+        let query = sqlx::query_as(sql).bind(object_id).bind(tenant_id);
+        Ok(query.fetch_optional(&mut *self.connection().await?).await?)
     }
 }

@@ -8,7 +8,7 @@ use axum::extract::{Path, State};
 use axum::response::Html;
 
 use super::sessions::Ended;
-use crate::db::{SessionRow, UserRow};
+use crate::db::{DisabledAccountRow, SessionRow, UserRow};
 use crate::explain::RoleReport;
 use crate::http::error::WebError;
 use crate::http::extract::{CurrentUser, Params};
@@ -45,6 +45,8 @@ struct UserPage {
     current: CurrentUser,
     details: UserDetails,
     role: RoleReport,
+    /// Set while the account is disabled in Entra.
+    disabled: Option<DisabledAccountRow>,
     /// `None` unless the current user is an operator or this user.
     activity: Option<Activity>,
     /// Number of sessions that the form on this page has just ended.
@@ -72,5 +74,19 @@ pub(in crate::http) async fn details(
     };
     let layout = Layout::for_user(&app, &current, "/people");
     let role = details.role(&app);
-    html(&UserPage { layout, current, details, role, activity, ended })
+    let disabled = match (&details.user.object_id, details.user.tenant_id) {
+        (Some(object_id), Some(tenant_id)) => app.db.disabled_account(object_id, tenant_id).await?,
+        _ => None,
+    };
+    html(&UserPage { layout, current, details, role, disabled, activity, ended })
+}
+
+impl UserPage {
+    fn account_state(disabled: &DisabledAccountRow) -> &'static str {
+        match disabled.cause.as_str() {
+            "soft_deleted" => "Deleted in Entra, can be restored",
+            "deleted" => "Permanently deleted in Entra",
+            _ => "Disabled in Entra",
+        }
+    }
 }

@@ -57,8 +57,9 @@ impl SyncView {
     /// Memberships and blocked keys that the sync could not change, for the user.
     pub(in crate::http) fn kept(&self) -> Vec<&str> {
         let notes = self.row.notes.0.as_array().into_iter().flatten().zip(&self.skipped);
-        let kept =
-            notes.filter(|(note, _)| matches!(note["note"].as_str(), Some("removal_kept" | "keys_stay_blocked")));
+        let kept = notes.filter(|(note, _)| {
+            matches!(note["note"].as_str(), Some("removal_kept" | "keys_stay_blocked" | "account_stays_blocked"))
+        });
         kept.map(|(_, line)| line.as_str()).collect()
     }
 
@@ -214,6 +215,9 @@ fn note_line(note: &Value, names: &BTreeMap<String, String>) -> String {
                 "keys of {name} stay blocked: the database user may not change keys (docs/litellm-grants-removal.sql)"
             )
         }
+        "account_stays_blocked" => "the account stays blocked in LiteLLM: the database user may not change it \
+                                    (docs/litellm-grants-removal.sql)"
+            .to_owned(),
         "superseded" => {
             "memberships and roles not changed: a sign-in that started later has decided about them".to_owned()
         }

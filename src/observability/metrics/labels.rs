@@ -136,6 +136,9 @@ labels! {
         SignedOut = "signed_out", One = "one_ended", All = "all_ended", Entra = "entra_signed_out",
         NewSignIn = "new_sign_in", Denied = "sign_in_refused";
 
+    /// What a reconciliation run did with an account.
+    AccountAction, "action": Disabled = "disabled", Restored = "restored", Skipped = "skipped";
+
     /// Where a session was found.
     Lookup, "answer": Memory = "memory", Database = "database", NotFound = "nobody", Failed = "failed";
 

@@ -66,6 +66,7 @@ async fn check_accepts_litellm_database_with_least_privileges() {
         ("LiteLLM's tables", "all required columns and grants exist"),
         ("tables", "the schema entraway is up to date"),
         ("removal of memberships", "all required grants exist"),
+        ("disabled accounts", "all required grants exist"),
         ("assigned groups", "1 can be read with the app's permissions"),
     ] {
         assert_told(&ended, "ok", step, found, "");

@@ -157,7 +157,17 @@ async fn disabled_account_keeps_and_deleted_loses_memberships(#[values(Native, L
         directory.soft_delete_person(users[1]);
     });
     let (code, json) = planned(&world).await;
-    assert_eq!((code, changes(&json)), (0, vec![]), "{json:#}");
+    assert_eq!((code, changes(&json)), (2, vec![]), "{json:#}");
+    let [disabled, deleted] = [users[0], users[1]].map(|user| user.to_string());
+    let mut accounts: Vec<_> = json["accounts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|change| ["object_id", "action", "cause"].map(|key| change[key].as_str().unwrap()))
+        .collect();
+    accounts.sort_unstable_by_key(|change| change[2]);
+    let expected = [[&*disabled, "disable", "disabled"], [&*deleted, "disable", "soft_deleted"]];
+    assert_eq!(accounts, expected, "{json:#}");
     let kept = &json["kept"];
     assert_eq!((&kept[0]["user"], &kept[0]["reason"]), (&json!(users[1]), &json!("account_soft_deleted")), "{json:#}");
     world.simulator.edit(|directory| directory.delete_person(users[1]));

@@ -84,3 +84,20 @@ async fn group_states_have_the_current_name() {
     let exists = GroupState::Exists { name: Some("Renamed".to_owned()), hidden_membership: false };
     assert_eq!(states, [(renamed, exists), (gone, GroupState::Gone)].into());
 }
+
+#[tokio::test]
+async fn member_list_shows_which_accounts_are_disabled() {
+    let scene = Scene::new().await;
+    let (group, users) = scene.group(3);
+    scene.simulator.edit(|directory| directory.set_account_enabled(users[0].as_uuid().into(), false));
+    let shown = async || match &scene.members(&[group], false).await[&group] {
+        MemberList::Complete(list) => {
+            (list.disabled().to_vec(), users.iter().map(|user| list.shows_enabled(*user)).collect())
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(shown().await, (vec![users[0]], vec![false, true, true]));
+
+    scene.simulator.edit(|directory| directory.app_permissions.user_read = false);
+    assert_eq!(shown().await, (vec![], vec![false; 3]), "null without User.Read.All: unknown, never disabled");
+}

@@ -1,5 +1,6 @@
 //! The plan of a reconciliation: what it removes, what it keeps, and what it cannot compare.
 
+mod accounts;
 mod breaker;
 mod causes;
 mod guards;

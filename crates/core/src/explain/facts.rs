@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::Redacted;
+use crate::reconciliation::DisabledCause;
 use crate::sync_run::Denial;
 
 /// All facts about a user. IDs are text, because IDs created by hand need not be GUIDs.
@@ -28,6 +29,8 @@ pub struct Facts {
     pub organization_members: Vec<MemberFacts>,
     /// The last removal from each team and organization that the user was not added to since.
     pub removals: Vec<RemovalFacts>,
+    /// Set while the account is disabled in Entra.
+    pub disabled: Option<DisabledFacts>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -183,6 +186,13 @@ pub struct RemovalFacts {
     pub name: Option<String>,
     pub at: DateTime<Utc>,
     pub cause: Option<String>,
+}
+
+/// An account that a reconciliation run found disabled.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct DisabledFacts {
+    pub cause: DisabledCause,
+    pub since: DateTime<Utc>,
 }
 
 /// The places of a membership in a LiteLLM database. It counts if all three have it.

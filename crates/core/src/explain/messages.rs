@@ -6,6 +6,7 @@ use super::facts::{Kind, ListFacts, ListState, Places, RemovalFacts};
 use super::report::{MembershipWhy, Message, OrganizationVerdict, RoleWhy, SignIn, Standalone, Verdict};
 use crate::domain::StoreKind;
 use crate::policy::MembershipSync;
+use crate::reconciliation::DisabledCause;
 use crate::sync_run::Denial;
 
 /// How to assign a group.
@@ -73,6 +74,21 @@ pub(super) fn removal_message(removal: &RemovalFacts) -> Message {
         format!("Removed from the {kind} at the sign-in of {}: {why}.", at(removal.at)),
         "A membership that the sync added ends when the user leaves its group.",
         Some("Add the user to the group in Entra. Then sign in again."),
+    )
+}
+
+/// Since when the account is disabled, and what that means.
+pub(super) fn disabled_message(cause: DisabledCause, since: DateTime<Utc>) -> Message {
+    let (state, remedy) = match cause {
+        DisabledCause::Disabled => ("disabled", "Enable the account in Entra."),
+        DisabledCause::SoftDeleted => ("deleted, but can be restored,", "Restore the account in Entra within 30 days."),
+        DisabledCause::Deleted => ("permanently deleted", "Create a new account in Entra. It is another user."),
+    };
+    message(
+        format!("The account is {state} in Entra. First seen {}.", at(since)),
+        "A disabled account has no sessions, its LiteLLM keys are rejected, and an operator role is lowered. Memberships \
+         stay until the groups no longer list the user.",
+        Some(remedy),
     )
 }
 

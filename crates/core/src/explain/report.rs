@@ -5,12 +5,16 @@ use serde::Serialize;
 
 use super::facts::{Kind, ListState, Places, Source};
 use crate::domain::Redacted;
+use crate::reconciliation::DisabledCause;
 use crate::sync_run::Denial;
 
 /// Explanation of a user's role, groups and memberships.
 #[derive(Clone, Debug, Serialize)]
 pub struct Explanation {
     pub person: UserReport,
+    /// Set while the account is disabled in Entra.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountReport>,
     pub role: RoleReport,
     pub sign_in: SignInReport,
     pub readings: Readings,
@@ -40,6 +44,16 @@ pub struct UserReport {
     pub tenant_id: Option<String>,
     pub email: Option<Redacted>,
     pub name: Option<String>,
+}
+
+/// Report about an account that Entra disabled.
+#[derive(Clone, Debug, Serialize)]
+pub struct AccountReport {
+    pub cause: DisabledCause,
+    /// When a run first found it disabled.
+    pub since: DateTime<Utc>,
+    #[serde(flatten)]
+    pub message: Message,
 }
 
 #[derive(Clone, Debug, Serialize)]

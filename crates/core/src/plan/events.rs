@@ -16,6 +16,9 @@ impl Planner<'_> {
         if applied.user_created {
             events.push(self.event(applied, AuditAction::AccountCreated, AuditTargetKind::Account, None));
         }
+        if applied.account_restored {
+            events.push(self.event(applied, AuditAction::AccountEnabled, AuditTargetKind::Account, None));
+        }
         for group in &applied.teams_joined {
             let mut event =
                 self.event(applied, AuditAction::TeamMemberAdded, AuditTargetKind::Team, Some(group.to_string()));

@@ -64,6 +64,8 @@ pub struct Current {
     pub blocked_keys: BTreeSet<GroupId>,
     /// Whether the database user has the privileges to restore them; read only if there are any.
     pub can_restore_keys: bool,
+    /// Set if a reconciliation run found the account disabled: whether the database user has the privileges to restore it.
+    pub can_restore_account: Option<bool>,
     /// A sign-in of this user that started later, at most a minute, has already decided about memberships. Beyond that
     /// the clocks of replicas differ.
     pub superseded: bool,
@@ -177,6 +179,8 @@ pub struct Plan {
     pub forget_teams: BTreeSet<String>,
     /// Teams that the user returns to, and in which the sync blocked keys of the user.
     pub restore_keys: BTreeSet<GroupId>,
+    /// The account was disabled. The sign-in shows that it is enabled again.
+    pub restore_account: bool,
     /// Budget resets of new members who get a budget of their own.
     pub member_budgets: BTreeMap<GroupId, BudgetReset>,
     /// Changed roles, for the sync record. The plan writes `user` and `organization_roles`.
@@ -346,6 +350,8 @@ pub enum Note {
     KeysStayBlocked {
         team: GroupId,
     },
+    /// The account is enabled again, but the database user lacks the privileges to restore it in LiteLLM.
+    AccountStaysBlocked,
     /// A sign-in of the user that started later has decided about memberships and roles, so this one does not.
     Superseded,
     AssignedGroupsUnknown {
@@ -385,6 +391,8 @@ pub struct Applied {
     /// Keys that were blocked and restored in a LiteLLM database, by team: the hashes under which proxies cache them.
     pub keys_blocked: BTreeMap<String, BTreeSet<Redacted>>,
     pub keys_restored: BTreeMap<String, BTreeSet<Redacted>>,
+    /// What a run blocked when the account was disabled was restored.
+    pub account_restored: bool,
     /// Names of teams whose models were updated to their organization's.
     pub team_models_updated: BTreeMap<GroupId, Option<String>>,
     /// Names of teams that the user was added to, in a LiteLLM database: its proxies also cache teams by name.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::{Incomplete, Tripped};
+use super::{AccountChange, Incomplete, Tripped};
 use crate::domain::{GroupId, Identity, ObjectId, TenantId};
 use crate::entra_facts::{AccountState, GroupState, MemberList};
 use crate::plan::{GroupList, KeptReason, Unknown};
@@ -118,6 +118,11 @@ pub struct ReconciliationPlan {
     pub tripped: Vec<Tripped>,
     /// Managed team memberships whose groups are complete: the base of the circuit breaker.
     pub compared: usize,
+    /// Accounts to disable or to restore. The circuit breaker does not hold them.
+    pub accounts: Vec<AccountChange>,
+    /// Privileges that the database user lacks to block users of a LiteLLM proxy.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub account_privileges_missing: Vec<String>,
 }
 
 impl ReconciliationPlan {

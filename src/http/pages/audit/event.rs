@@ -31,6 +31,8 @@ pub(super) fn action_name(action: AuditAction) -> &'static str {
         AuditAction::RoleChanged => "Role changed",
         AuditAction::AccountCreated => "Account created",
         AuditAction::AccountConfirmed => "Account confirmed",
+        AuditAction::AccountDisabled => "Account disabled",
+        AuditAction::AccountEnabled => "Account enabled",
         AuditAction::KeysBlocked => "Keys blocked",
         AuditAction::KeysRestored => "Keys restored",
         AuditAction::SessionsRevoked => "Sessions revoked",

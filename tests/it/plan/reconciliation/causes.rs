@@ -123,7 +123,7 @@ fn json_names_cause_evidence_and_reason() {
                 "kind": "team", "id": team, "name": null, "user": user(2), "user_name": null,
                 "reason": "account_soft_deleted", "group": team, "cause": null,
             }],
-            "incomplete": [], "tripped": [], "compared": 3,
+            "incomplete": [], "tripped": [], "compared": 3, "accounts": [],
         })
     );
 }

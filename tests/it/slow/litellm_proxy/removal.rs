@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 use entra_simulator::{GroupId, ObjectId};
 use serde_json::{Value, json};
 
+use entraway::db::RunTrigger;
+use tokio_util::sync::CancellationToken;
+
 use super::fixture::SETTINGS;
 use super::{Scene, key_of, scene, scene_without_redis};
 use crate::litellm::support::{places, team};
@@ -91,4 +94,41 @@ async fn removed_member_equals_that_of_member_delete() {
     assert_eq!(team(&scene.world, &group).await["members_with_roles"], Value::Array(vec![]));
     let info = scene.proxy.get(&format!("/user/info?user_id={leaves}")).await;
     assert_eq!(info.body["teams"], json!([]), "{}", info.body);
+}
+
+/// Runs once. Other tests share the database, and so the lease.
+async fn reconcile(scene: &Scene) {
+    let stop = CancellationToken::new();
+    let run = async || scene.service.app.reconciliation().run(RunTrigger::Command, &stop).await.unwrap();
+    crate::support::scene::until("no other test reconciles", async || run().await.is_some()).await;
+}
+
+#[tokio::test]
+async fn proxy_refuses_keys_of_disabled_user_until_restore() {
+    let Some(scene) = scene(SETTINGS).await else { return };
+    let (_, [disabled, _], [key, other_key]) = members(&scene, "Accounts").await;
+    let own_key = key_of(&scene.proxy.admin("/key/generate", json!({ "user_id": disabled })).await);
+    until_status(&scene, &own_key, 200).await;
+    let set_enabled =
+        |enabled| scene.world.simulator.edit(|directory| directory.set_account_enabled(disabled, enabled));
+    set_enabled(false);
+    reconcile(&scene).await;
+    for key in [&key, &own_key] {
+        until_status(&scene, key, 401).await;
+    }
+    assert_eq!(scene.proxy.ask(&other_key, "gpt-4").await.status, 200, "another user's key");
+
+    set_enabled(true);
+    reconcile(&scene).await;
+    for key in [&key, &own_key] {
+        until_status(&scene, key, 200).await;
+    }
+
+    // The sign-in restores the account, too.
+    set_enabled(false);
+    reconcile(&scene).await;
+    until_status(&scene, &key, 401).await;
+    set_enabled(true);
+    scene.sign_in(disabled).await;
+    until_status(&scene, &key, 200).await;
 }
