@@ -1,8 +1,11 @@
 //! Plans a reconciliation: reads Entra app-only for all managed memberships, and compares. Writes nothing.
 
+mod gate;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 
 use crate::config::{self, Config};
@@ -12,11 +15,13 @@ use crate::graph::{Graph, GraphError, RUN_BUDGET, ServicePrincipal};
 use crate::oidc::{AppTokenError, Entra, ProviderError};
 use crate::plan::{GroupList, Groups, Unknown};
 use crate::reconciliation::{
-    Limits, Reconciler, ReconciliationPlan, ServicePrincipalState, Snapshot, StoredMemberships, TenantSnapshot,
+    Reconciler, ReconciliationPlan, ServicePrincipalState, Snapshot, StoredMemberships, TenantSnapshot,
     accounts_to_read, groups_to_read,
 };
 use crate::sync::{configured_tenants, service_principal};
 use crate::util::sanitize::error_chain;
+
+pub use gate::{read_gate, removal_settings};
 
 /// Why there is no plan. What could not be read of a group is part of the plan instead.
 #[derive(Debug, thiserror::Error)]
@@ -28,22 +33,24 @@ pub enum ReconcileError {
     Entra(#[source] Arc<ProviderError>),
 }
 
-/// Plans the removal of managed memberships that Entra no longer gives.
+/// Plans the removal of managed memberships that Entra no longer gives, with the limits and approvals of a run at `now`.
 pub async fn plan(
     config: &Config,
     db: &Db,
     entra: &Entra,
     graph: &Graph,
+    now: DateTime<Utc>,
 ) -> Result<ReconciliationPlan, ReconcileError> {
     let policy = &config.policy;
     let stored = db.managed_memberships(policy.keys_on_removal).await?;
     let tenants = configured_tenants(&config.entra, entra).await.map_err(ReconcileError::Entra)?;
+    let gate = read_gate(config, db, &tenants, now).await?;
     let reader = Reader { entra, graph, settings: &config.entra, nested: config.sync.nested_groups };
     let mut snapshot = Snapshot::new();
     for tenant in tenants {
         reader.read(&mut snapshot, &stored, tenant).await;
     }
-    Ok(Reconciler { snapshot: &snapshot, stored: &stored, policy, limits: Limits::default() }.plan())
+    Ok(Reconciler { snapshot: &snapshot, stored: &stored, policy, gate: &gate }.plan())
 }
 
 struct Reader<'a> {

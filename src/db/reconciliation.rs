@@ -1,6 +1,7 @@
 //! Reconciliation: the managed memberships of all users, the lease under which one replica runs, records of runs, and held
 //! plans.
 
+mod gate;
 mod held_plans;
 mod lease;
 mod memberships;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::{Incomplete, Tripped};
+use super::{Incomplete, Limits, PlanHash, Tripped};
 use crate::domain::{GroupId, Identity, ObjectId, TenantId};
 use crate::entra_facts::{AccountState, GroupState, MemberList};
 use crate::plan::{GroupList, KeptReason, Unknown};
@@ -114,17 +114,27 @@ pub struct ReconciliationPlan {
     pub kept: Vec<Kept>,
     /// Groups from which nothing is removed.
     pub incomplete: Vec<IncompleteGroup>,
-    /// Why the circuit breaker holds changes.
+    /// Why the circuit breaker holds changes, or would without an approval.
     pub tripped: Vec<Tripped>,
-    /// Managed team memberships whose groups are complete: the base of the circuit breaker.
+    /// The limits of the circuit breaker.
+    pub limits: Limits,
+    /// Managed team memberships whose groups are complete.
     pub compared: usize,
+    /// Managed organization memberships of users without a team in the organization, whose groups are complete.
+    pub compared_without_team: usize,
+    /// Identifies the held changes. `None` if nothing is held.
+    pub hash: Option<PlanHash>,
+    /// The approved plan by which changes are no longer held.
+    pub approved: Option<PlanHash>,
+    /// `--max-removals`, if changes are not held because of it.
+    pub max_removals: Option<usize>,
 }
 
 impl ReconciliationPlan {
     /// Whether no group could be compared, although there are managed memberships.
     #[must_use]
     pub fn is_unknown(&self) -> bool {
-        self.compared == 0 && !self.incomplete.is_empty()
+        self.compared + self.compared_without_team == 0 && !self.incomplete.is_empty()
     }
 
     /// Whether the circuit breaker holds a change.
@@ -138,10 +148,16 @@ impl ReconciliationPlan {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct IncompleteGroup {
     pub group: GroupId,
-    /// Name of its team.
+    /// Name of its team or organization.
     pub name: Option<String>,
     #[serde(flatten)]
     pub reason: Incomplete,
+    /// IDs of the teams and organizations whose memberships are kept because of it.
+    #[serde(skip)]
+    pub targets: BTreeSet<String>,
+    /// The users of these memberships.
+    #[serde(skip)]
+    pub users: BTreeSet<ObjectId>,
 }
 
 /// A membership to remove.
@@ -162,8 +178,9 @@ pub struct Change {
 }
 
 /// Why a membership ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Cause {
     /// The group's complete member list does not contain the user.
     LeftGroup,
