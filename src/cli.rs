@@ -1,6 +1,7 @@
 //! The command line. Each subcommand is in its own file.
 
 mod check;
+mod decide;
 #[cfg(feature = "demo")]
 mod demo;
 mod explain;
@@ -21,7 +22,7 @@ use backon::ConstantBuilder;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, ConfigError, Env, Loaded};
-use crate::db::{DbError, SessionOwner};
+use crate::db::{DbError, Decision, SessionOwner};
 use crate::domain::ObjectId;
 use crate::http::StartError;
 use crate::observability::telemetry::{self, LogFormat, TraceExporter};
@@ -131,8 +132,8 @@ enum Command {
     /// also those who do not sign in. Shows each membership that would end, with its cause and evidence; what is kept, and
     /// why; and the groups that could not be read completely, from which nothing is removed. Changes nothing, neither in
     /// Entra nor in the database, and ignores "sync.memberships". Exits with 0 if no compared membership would end, with 2 if some
-    /// would end, with 3 if some of these exceed a limit of the circuit breaker, and with 1 after an error or if no group
-    /// could be read.
+    /// would end, with 3 if the circuit breaker would hold some of these, and with 1 after an error, if no group could be
+    /// read, or if --user or --team selects a membership that could not be compared and none that would end.
     Plan {
         /// Show only this user, by their object ID in Entra.
         #[arg(long, value_name = "ID")]
@@ -156,10 +157,37 @@ enum Command {
         /// Run once, and exit.
         #[arg(long)]
         once: bool,
+        /// Hold nothing if at most this many memberships would be removed. For this run only.
+        #[arg(long, value_name = "N", requires = "once")]
+        max_removals: Option<usize>,
         #[command(flatten)]
         config: ConfigArgs,
         #[command(flatten)]
         log: LogArgs,
+    },
+    /// Approve the removals of a plan that the circuit breaker holds.
+    ///
+    /// "entraway plan" prints its hash. The approval is for exactly these changes and expires after 24 hours. The next run, which begins at once if a service is running, removes the memberships if the
+    /// same changes are still held, and otherwise lets the plan lapse. Requires the database only. Exits with 0 if the plan is approved,
+    /// and with 1 if no such plan is held.
+    Approve {
+        /// The plan's hash, or at least its first 8 digits.
+        #[arg(value_name = "HASH", value_parser = decide::HashPrefix::parse)]
+        hash: decide::HashPrefix,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Reject the removals of a plan that the circuit breaker holds.
+    ///
+    /// The memberships stay as long as runs hold the same changes, and no run reports the plan as new again. Replaces an approval
+    /// that was not applied yet. Requires the database only. Exits with 0 if the plan is rejected, and with 1 if no such
+    /// plan is held.
+    Reject {
+        /// The plan's hash, or at least its first 8 digits.
+        #[arg(value_name = "HASH", value_parser = decide::HashPrefix::parse)]
+        hash: decide::HashPrefix,
+        #[command(flatten)]
+        config: ConfigArgs,
     },
     /// Check that a service on this machine is running, for a container's HEALTHCHECK.
     ///
@@ -292,14 +320,16 @@ impl Cli {
                 let filter = plan::Filter { user, team };
                 Box::pin(plan::run(&filter, output, &config.load(env)?.config)).await
             }
-            Command::Reconcile { once, config, log } => {
+            Command::Reconcile { once, max_removals, config, log } => {
                 let traces = log.start(env)?;
-                let outcome = Box::pin(reconcile::run(once, config.load(env)?.config)).await;
+                let outcome = Box::pin(reconcile::run(once, max_removals, config.load(env)?.config)).await;
                 if let Some(traces) = traces {
                     traces.shut_down().await;
                 }
                 outcome
             }
+            Command::Approve { hash, config } => decide::run(&hash, Decision::Approve, &config.load(env)?.config).await,
+            Command::Reject { hash, config } => decide::run(&hash, Decision::Reject, &config.load(env)?.config).await,
             Command::Healthcheck { url, config } => healthcheck::run(url, &config, env).await,
         }
     }

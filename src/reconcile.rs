@@ -1,12 +1,15 @@
 //! Reconciliation: reads Entra app-only for all managed memberships, compares, and removes those that Entra no longer gives.
 
 mod accounts;
+mod gate;
+mod outcome;
 mod run;
 mod schedule;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 
 use crate::config::{self, Config};
@@ -16,7 +19,7 @@ use crate::graph::{Graph, GraphError, RUN_BUDGET, ServicePrincipal};
 use crate::oidc::{AppTokenError, Entra, ProviderError};
 use crate::plan::{GroupList, Groups, Unknown};
 use crate::reconciliation::{
-    Limits, Reconciler, ReconciliationPlan, ServicePrincipalState, Snapshot, StoredAccounts, StoredMemberships,
+    Gate, Reconciler, ReconciliationPlan, ServicePrincipalState, Snapshot, StoredAccounts, StoredMemberships,
     TenantSnapshot, accounts_to_check, accounts_to_read, groups_to_read, plan_accounts,
 };
 use crate::sync::{configured_tenants, service_principal};
@@ -24,7 +27,8 @@ use crate::util::random;
 use crate::util::sanitize::error_chain;
 
 pub use accounts::{AccountReconciler, AppliedAccountChanges};
-pub use run::{Reconciliation, RunError};
+pub use gate::{read_gate, removal_settings};
+pub use run::{Reconciliation, RunError, RunRequest};
 
 /// Why there is no plan. What could not be read of a group is part of the plan instead.
 #[derive(Debug, thiserror::Error)]
@@ -36,48 +40,63 @@ pub enum ReconcileError {
     Entra(#[source] Arc<ProviderError>),
 }
 
-/// What is compared.
+/// What is compared, and what decides about it.
 struct Facts {
     stored: StoredMemberships,
     accounts: StoredAccounts,
     snapshot: Snapshot,
+    gate: Gate,
+    /// Hash of the settings that decide about removals.
+    settings: String,
 }
 
 impl Facts {
-    /// Adds the changes of accounts to a plan.
-    fn with_accounts(&self, plan: ReconciliationPlan) -> ReconciliationPlan {
-        ReconciliationPlan {
+    fn reconciler<'a>(&'a self, config: &'a Config) -> Reconciler<'a> {
+        Reconciler { snapshot: &self.snapshot, stored: &self.stored, policy: &config.policy, gate: &self.gate }
+    }
+
+    /// The whole plan: removals, additions, and changes of accounts.
+    async fn plan(&self, db: &Db, reconciler: &Reconciler<'_>) -> Result<ReconciliationPlan, ReconcileError> {
+        Ok(ReconciliationPlan {
+            additions: db.missing_memberships(reconciler.additions()).await?,
             accounts: plan_accounts(&self.snapshot, &self.stored, &self.accounts),
             account_privileges_missing: self.accounts.missing_privileges.clone(),
-            ..plan
-        }
+            ..reconciler.plan()
+        })
     }
 }
 
-/// Plans the removal of managed memberships that Entra no longer gives, and the changes of accounts. Writes nothing.
+/// Plans what a run at `now` would do, with its limits and approvals. Writes nothing.
 pub async fn plan(
     config: &Config,
     db: &Db,
     entra: &Entra,
     graph: &Graph,
+    now: DateTime<Utc>,
 ) -> Result<ReconciliationPlan, ReconcileError> {
-    let facts = read(config, db, entra, graph).await?;
-    let policy = &config.policy;
-    let reconciler = Reconciler { snapshot: &facts.snapshot, stored: &facts.stored, policy, limits: Limits::default() };
-    Ok(facts.with_accounts(reconciler.plan()))
+    let facts = read(config, db, entra, graph, now).await?;
+    facts.plan(db, &facts.reconciler(config)).await
 }
 
 /// Reads the managed memberships and what is known of accounts, then Entra.
-async fn read(config: &Config, db: &Db, entra: &Entra, graph: &Graph) -> Result<Facts, ReconcileError> {
+async fn read(
+    config: &Config,
+    db: &Db,
+    entra: &Entra,
+    graph: &Graph,
+    now: DateTime<Utc>,
+) -> Result<Facts, ReconcileError> {
     let stored = db.managed_memberships(config.policy.keys_on_removal).await?;
     let accounts = db.stored_accounts().await?;
     let tenants = configured_tenants(&config.entra, entra).await.map_err(ReconcileError::Entra)?;
+    let gate = read_gate(config, db, &tenants, now).await?;
+    let settings = removal_settings(config, &tenants);
     let reader = Reader { entra, graph, settings: &config.entra, nested: config.sync.nested_groups };
     let mut snapshot = Snapshot::new();
     for tenant in tenants {
         reader.read(&mut snapshot, &stored, &accounts, tenant).await;
     }
-    Ok(Facts { stored, accounts, snapshot })
+    Ok(Facts { stored, accounts, snapshot, gate, settings })
 }
 
 struct Reader<'a> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use tokio_util::sync::CancellationToken;
 
 use super::output::{errln, outln};
 use crate::config::Config;
@@ -14,8 +15,10 @@ use crate::domain::StoreKind;
 use crate::graph::{self, Graph};
 use crate::http::server::stop_on_signals;
 use crate::litellm_cache::LiteLlmCache;
+use crate::notifications::Notifier;
+use crate::observability::metrics::Metrics;
 use crate::oidc::Entra;
-use crate::reconcile::Reconciliation;
+use crate::reconcile::{Reconciliation, RunRequest};
 use crate::util::clock::Clock;
 use crate::util::http_client::HttpClient;
 use crate::util::random;
@@ -24,17 +27,28 @@ use crate::util::sanitize::pluralize;
 /// Exit status if the circuit breaker holds removals.
 const HELD: u8 = 3;
 
-pub(super) async fn run(once: bool, config: Config) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(once: bool, max_removals: Option<usize>, config: Config) -> anyhow::Result<ExitCode> {
     let stop = stop_on_signals();
     let interval = config.sync.reconcile_interval;
     let reconciliation = build(config)?;
+    let notifier = reconciliation.notifier.clone();
+    let done = CancellationToken::new();
+    let delivery = tokio::spawn({
+        let done = done.clone();
+        async move { notifier.deliver(done).await }
+    });
     if !once {
         let interval = interval.unwrap_or(DEFAULT_INTERVAL);
         reconciliation.run_at_intervals(interval, &stop).await;
+        done.cancel();
+        let _ = delivery.await;
         reconciliation.db.close().await;
         return Ok(ExitCode::SUCCESS);
     }
-    let outcome = reconciliation.run(RunTrigger::Command, &stop).await;
+    let request = RunRequest { trigger: RunTrigger::Command, max_removals };
+    let outcome = reconciliation.run(request, &stop).await;
+    done.cancel();
+    let _ = delivery.await;
     reconciliation.db.close().await;
     let Some(run) = outcome.context("failed to record the run")? else {
         errln!("entraway: another replica is reconciling. Try again when it has finished");
@@ -60,6 +74,8 @@ fn build(config: Config) -> anyhow::Result<Reconciliation> {
     let graph = Graph::new(http, config.entra.graph_url.clone(), graph::TOTAL_BUDGET).in_background();
     let redis = config.litellm.redis_url.as_ref().filter(|_| config.store == StoreKind::LiteLlm);
     let cache = redis.map(|url| LiteLlmCache::new(url, config.litellm.redis_namespace.clone())).transpose()?;
+    let metrics = Arc::<Metrics>::default();
+    let notifier = Notifier::new(&config.notifications, metrics.clone(), clock.clone())?;
     Ok(Reconciliation {
         config,
         db,
@@ -67,7 +83,8 @@ fn build(config: Config) -> anyhow::Result<Reconciliation> {
         graph,
         cache,
         clock,
-        metrics: Arc::default(),
+        metrics,
+        notifier: Arc::new(notifier),
         replica: random::uuid(),
     })
 }
@@ -83,6 +100,9 @@ fn report(run: &FinishedRun) -> anyhow::Result<()> {
     }
     if run.held > 0 {
         outln!("{} held by a limit: run entraway plan", pluralize(run.held, "removal"))?;
+        if let Some(hash) = &run.held_plan {
+            outln!("To apply them: entraway approve {hash}")?;
+        }
     }
     if let Some(error) = &run.error {
         errln!("entraway: {error}");

@@ -12,6 +12,7 @@ use super::section::{Section, joined};
 use super::session::{Session, covers};
 use crate::domain::{ObjectId, TenantId};
 use crate::policy::{MembershipSync, RolePrecedence};
+use crate::reconciliation::Limits;
 
 /// Shortest time between two runs of the reconciliation.
 const MIN_RECONCILE_INTERVAL: Duration = Duration::from_secs(5);
@@ -24,6 +25,8 @@ pub struct Sync {
     pub assigned_groups_ttl: Duration,
     /// Time between two runs of the reconciliation; `None` switches them off.
     pub reconcile_interval: Option<Duration>,
+    /// Limits of the circuit breaker of a reconciliation.
+    pub removal_limits: Limits,
 }
 
 /// Reads `sync`. The other values are for `Policy`.
@@ -37,8 +40,9 @@ pub(super) fn sync(root: &mut Section) -> (Sync, MembershipSync, RolePrecedence)
     let range = Duration::ZERO..=Duration::from_hours(1);
     let assigned_groups_ttl = section.duration("assigned_groups_ttl", &range, Duration::from_mins(1));
     let reconcile_interval = reconcile(section.section("reconcile"));
+    let removal_limits = removal_limits(&mut section);
     section.finish();
-    (Sync { nested_groups, assigned_groups_ttl, reconcile_interval }, memberships, precedence)
+    (Sync { nested_groups, assigned_groups_ttl, reconcile_interval, removal_limits }, memberships, precedence)
 }
 
 /// Reads `sync.reconcile`.
@@ -54,6 +58,24 @@ fn reconcile(mut section: Section) -> Option<Duration> {
     let interval: humantime::Duration = section.value("interval", Duration::from_mins(10).into(), read);
     section.finish();
     Some(*interval).filter(|interval| !interval.is_zero())
+}
+
+/// Reads `sync.removal_limits`. A percentage of 100 is never exceeded.
+fn removal_limits(sync: &mut Section) -> Limits {
+    let default = Limits::default();
+    let mut section = sync.section("removal_limits");
+    let percent = |item: &Item| item.integer(0..=100);
+    let minimum = |item: &Item| item.integer(1..=1_000_000);
+    let limits = Limits {
+        group_percent: section.value("group_percent", default.group_percent, percent),
+        group_minimum: section.value("group_minimum", default.group_minimum, minimum),
+        emptied_minimum: section.value("emptied_minimum", default.emptied_minimum, minimum),
+        run_percent: section.value("run_percent", default.run_percent, percent),
+        run_minimum: section.value("run_minimum", default.run_minimum, minimum),
+        day_percent: section.value("day_percent", default.day_percent, percent),
+    };
+    section.finish();
+    limits
 }
 
 /// The section `access`.

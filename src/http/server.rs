@@ -187,6 +187,7 @@ async fn serve_connection<A: Future<Output = ResponseResult>>(
 /// Runs the reconciliation at intervals, unless it is switched off.
 async fn reconcile(app: Arc<App>, stop: CancellationToken) {
     if let Some(interval) = app.reconcile_interval() {
+        app.metrics().reconciliation_interval.set((), i64::try_from(interval.as_secs()).unwrap_or(i64::MAX));
         app.reconciliation().run_at_intervals(interval, &stop).await;
     }
 }

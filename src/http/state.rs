@@ -22,8 +22,8 @@ use crate::graph::Graph;
 use crate::litellm_cache::{CacheError, LiteLlmCache};
 use crate::notifications::{ExpiryNotice, Notifier};
 use crate::observability::metrics::Metrics;
-use crate::reconcile::Reconciliation;
 use crate::oidc::{Credentials, Entra};
+use crate::reconcile::Reconciliation;
 use crate::session::{Lifetimes, Sessions};
 use crate::sync::{DirectoryReader, service_principal};
 use crate::util::clock::Clock;
@@ -53,7 +53,7 @@ pub struct App {
     pub(super) database_log: Arc<LogOnce>,
     pub(super) readiness: ReadinessCheck,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) notifier: Notifier,
+    pub(super) notifier: Arc<Notifier>,
     /// Path of forward auth, including the base path of the public URL.
     pub(super) verify_path: String,
 }
@@ -116,7 +116,7 @@ impl App {
             database_log: database_log.clone(),
             last: Arc::default(),
         };
-        let notifier = Notifier::new(&config.notifications, metrics.clone(), clock.clone())?;
+        let notifier = Arc::new(Notifier::new(&config.notifications, metrics.clone(), clock.clone())?);
         metrics.start.set((), clock.now().timestamp());
         metrics.connections_most.set((), config.limits.connections);
         Ok(Arc::new(Self {
@@ -165,6 +165,7 @@ impl App {
             cache: self.cache.clone(),
             clock: self.clock.clone(),
             metrics: self.metrics.clone(),
+            notifier: self.notifier.clone(),
             replica: random::uuid(),
         }
     }

@@ -14,8 +14,8 @@ use prometheus_client::registry::Registry;
 pub use instruments::{Counter, Gauge, GaugeGuard, Histogram, Kind, Metric, Series};
 pub use labels::{
     AccountAction, Connection, EntraCall, EntraOutcome, ForwardAuth, GraphCall, GraphList, GraphRead, GroupKind, Kept,
-    Label, Limit, Lookup, NotificationResult, Part, Route, Row, RunResult, SessionEnd, SignIn, StatusClass, StoreRefusal,
-    Unknown,
+    Label, Limit, Lookup, NotificationResult, Part, Route, Row, RunResult, SessionEnd, SignIn, StatusClass,
+    StoreRefusal, Unknown,
 };
 
 use crate::config::NotificationType;

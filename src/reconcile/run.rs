@@ -6,23 +6,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{AccountReconciler, Facts, ReconcileError, read};
+use super::{AccountReconciler, ReconcileError, read};
 use crate::config::Config;
 use crate::db::{ApplyingRun, Db, DbError, FinishedRun, LEASE_DURATION, Lease, RemovedMembers, RunStatus, RunTrigger};
 use crate::domain::{EntraUser, GroupId};
 use crate::graph::Graph;
 use crate::litellm_cache::{self, LiteLlmCache};
+use crate::notifications::Notifier;
 use crate::observability::metrics::{GroupKind, Metrics};
 use crate::oidc::Entra;
 use crate::plan::{GroupList, PlanScope, Planner};
 use crate::policy::MembershipSync;
 use crate::reconciliation::{
-    Addition, Limits, Reconciler, ReconciliationPlan, ServicePrincipalState, Snapshot, Target, directory_of,
+    Addition, PlanHash, Reconciler, ReconciliationPlan, ServicePrincipalState, Snapshot, Target, directory_of,
 };
 use crate::sync::evict;
 use crate::util::clock::Clock;
@@ -42,6 +43,7 @@ pub struct Reconciliation {
     pub cache: Option<LiteLlmCache>,
     pub clock: Clock,
     pub metrics: Arc<Metrics>,
+    pub notifier: Arc<Notifier>,
     /// Identifies this process as the holder of the lease.
     pub replica: Uuid,
 }
@@ -63,33 +65,71 @@ pub enum RunError {
 }
 
 impl RunError {
+    /// Stable error code, for notifications.
+    pub(super) fn code(&self) -> &'static str {
+        match self {
+            Self::Reconcile(ReconcileError::Db(error)) | Self::Db(error) => error.code(),
+            Self::Reconcile(ReconcileError::Entra(_)) => "discovery",
+            Self::NothingRead { .. } => "nothing_read",
+            Self::LeaseLost => "lease_lost",
+            Self::Stopped => "stopped",
+        }
+    }
+
     /// Whether a later run continues without a problem to report.
     fn is_interruption(&self) -> bool {
         matches!(self, Self::LeaseLost | Self::Stopped | Self::Db(DbError::LeaseLost))
     }
 }
 
+/// What starts a run.
+#[derive(Clone, Copy, Debug)]
+pub struct RunRequest {
+    pub trigger: RunTrigger,
+    /// No limit holds a plan with at most this many removals.
+    pub max_removals: Option<usize>,
+}
+
+impl From<RunTrigger> for RunRequest {
+    fn from(trigger: RunTrigger) -> Self {
+        Self { trigger, max_removals: None }
+    }
+}
+
 /// What a run did so far. Kept outside of its future, so that an interrupted run is recorded as far as it came.
 #[derive(Debug, Default)]
-struct Progress {
-    compared: usize,
-    incomplete: usize,
-    held: usize,
-    added: usize,
-    removed: usize,
-    skipped: usize,
+pub(super) struct Progress {
+    pub(super) compared: usize,
+    pub(super) incomplete: usize,
+    pub(super) held: usize,
+    pub(super) held_plan: Option<PlanHash>,
+    /// No earlier run held the same plan.
+    pub(super) newly_held: bool,
+    pub(super) disabled: usize,
+    pub(super) added: usize,
+    pub(super) removed: usize,
+    pub(super) skipped: usize,
+    /// `None` if nothing was read.
+    pub(super) missing_permissions: Option<BTreeSet<&'static str>>,
 }
 
 impl Reconciliation {
-    /// Runs once. `None` while another replica runs. Failures are part of the result; an error means that no run was recorded.
-    pub async fn run(&self, trigger: RunTrigger, stop: &CancellationToken) -> Result<Option<FinishedRun>, DbError> {
+    /// Runs once. `None` while another replica runs. Failures are part of the result; an error means that the run was not
+    /// recorded.
+    pub async fn run(
+        &self,
+        request: impl Into<RunRequest>,
+        stop: &CancellationToken,
+    ) -> Result<Option<FinishedRun>, DbError> {
+        let request = request.into();
         let Some(lease) = self.db.take_lease(self.replica, LEASE_DURATION).await? else { return Ok(None) };
+        let begin = Instant::now();
         let started_at = self.clock.now();
         let run_id = random::uuid_at(started_at);
-        self.db.start_run(lease, run_id, trigger, started_at).await?;
+        self.db.start_run(lease, run_id, request.trigger, started_at).await?;
         let mut progress = Progress::default();
         let outcome = tokio::select! {
-            outcome = self.work(lease, run_id, started_at, &mut progress) => outcome,
+            outcome = self.work(lease, run_id, started_at, request, &mut progress) => outcome,
             () = self.keep(lease) => Err(RunError::LeaseLost),
             () = stop.cancelled() => Err(RunError::Stopped),
         };
@@ -100,7 +140,7 @@ impl Reconciliation {
             Err(error) if error.is_interruption() => RunStatus::Interrupted,
             Err(_) => RunStatus::Failed,
         };
-        let error = outcome.err().map(|error| error_chain(&error));
+        let error = outcome.as_ref().err().map(|error| error_chain(error));
         let finished = FinishedRun {
             run_id,
             finished_at: self.clock.now(),
@@ -111,12 +151,12 @@ impl Reconciliation {
             skipped: progress.skipped,
             incomplete: progress.incomplete,
             held: progress.held,
-            held_plan: None,
+            held_plan: progress.held_plan.clone(),
             error,
         };
         self.db.finish_run(&finished).await?;
         self.db.release_lease(lease).await?;
-        self.log(&finished);
+        self.tell(&finished, &progress, outcome.err().as_ref(), begin.elapsed());
         Ok(Some(finished))
     }
 
@@ -141,44 +181,61 @@ impl Reconciliation {
         lease: Lease,
         run_id: Uuid,
         started_at: DateTime<Utc>,
+        request: RunRequest,
         progress: &mut Progress,
     ) -> Result<(), RunError> {
-        let facts = read(&self.config, &self.db, &self.entra, &self.graph).await?;
-        let Facts { stored, snapshot, .. } = &facts;
+        let mut facts = read(&self.config, &self.db, &self.entra, &self.graph, started_at).await?;
+        facts.gate.max_removals = request.max_removals;
         let policy = &self.config.policy;
-        let reconciler = Reconciler { snapshot, stored, policy, limits: Limits::default() };
-        let plan = facts.with_accounts(reconciler.plan());
-        let additions = self.db.missing_memberships(reconciler.additions()).await?;
+        let reconciler = facts.reconciler(&self.config);
+        let plan = facts.plan(&self.db, &reconciler).await?;
         progress.compared = plan.compared;
         progress.incomplete = plan.incomplete.len();
-        let mut json = json!(plan);
-        json["read_after"] = json!(started_at);
-        json["memberships"] = json!(match policy.memberships {
-            MembershipSync::Follow => "follow",
-            MembershipSync::Additive => "additive",
-        });
-        self.db.store_plan(lease, run_id, &json).await?;
-        // First, because sessions and keys of a disabled account give access until then. No limit holds it.
-        let accounts =
-            AccountReconciler { db: &self.db, cache: self.cache.as_ref(), policy, lease, run_id, started_at };
-        accounts.apply(&plan.accounts, self.clock.now()).await?;
+        progress.missing_permissions = Some(plan.missing_permissions());
+        self.db.store_plan(lease, run_id, &stored_json(&plan, started_at, policy.memberships)).await?;
         if plan.is_unknown() {
             return Err(RunError::NothingRead { reason: first_reason(&plan) });
         }
+        let accounts =
+            AccountReconciler { db: &self.db, cache: self.cache.as_ref(), policy, lease, run_id, started_at };
+        progress.disabled = accounts.apply(&plan.accounts, self.clock.now()).await?.disabled;
         let run = ApplyingRun { lease, run_id, started_at, keys_on_removal: policy.keys_on_removal };
-        self.follow_names(&run, &assigned_names(&snapshot)).await?;
-        self.add(&run, &additions, progress).await?;
+        self.follow_names(&run, &assigned_names(&facts.snapshot)).await?;
+        self.add(&run, &plan.additions, progress).await?;
         if policy.memberships == MembershipSync::Additive {
             return Ok(());
         }
+        self.remove(&run, &reconciler, &plan, progress).await?;
+        // What a run could not read may hide removals that these settings cause.
+        let compared_all = plan.incomplete.is_empty() || !plan.changes.is_empty();
+        if plan.hash.is_none() && compared_all {
+            self.db.accept_settings(lease, &facts.settings).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes what no limit holds, and stores what is held.
+    async fn remove(
+        &self,
+        run: &ApplyingRun,
+        reconciler: &Reconciler<'_>,
+        plan: &ReconciliationPlan,
+        progress: &mut Progress,
+    ) -> Result<(), RunError> {
         progress.held = plan.changes.iter().filter(|change| change.held).count();
-        for removals in reconciler.removals(&plan) {
-            let removed = self.db.apply_removals(&run, &removals, self.clock.now()).await?;
+        progress.held_plan.clone_from(&plan.hash);
+        for removals in reconciler.removals(plan) {
+            let removed = self.db.apply_removals(run, &removals, self.clock.now()).await?;
             progress.removed += removed.removed;
             progress.skipped += removed.skipped;
             self.count(&removals.target, &removed);
             self.evict(&removals.target, &removed).await;
         }
+        if let Some(approved) = &plan.approved {
+            self.db.plan_applied(run.lease, approved).await?;
+        }
+        let held = plan.hash.as_ref().map(|hash| (hash, progress.held));
+        progress.newly_held = self.db.hold_plan(run.lease, run.run_id, self.clock.now(), held).await?;
         Ok(())
     }
 
@@ -255,24 +312,17 @@ impl Reconciliation {
             tracing::warn!(error, "failed to evict LiteLLM caches; proxies see the change within 60 s");
         }
     }
+}
 
-    fn log(&self, run: &FinishedRun) {
-        let FinishedRun { run_id, compared, added, removed, skipped, incomplete, held, error, .. } = run;
-        match run.status {
-            RunStatus::Failed => tracing::error!(%run_id, error, removed, "reconciliation failed"),
-            RunStatus::Interrupted => tracing::warn!(%run_id, error, removed, "reconciliation interrupted"),
-            RunStatus::Held => {
-                let help = "Look at the page Changes, or run entraway plan";
-                tracing::warn!(%run_id, held, removed, help, "reconciliation holds removals: a limit was exceeded");
-            }
-            RunStatus::Incomplete => {
-                tracing::warn!(%run_id, incomplete, removed, compared, "reconciliation could not read all groups");
-            }
-            RunStatus::Done => {
-                tracing::info!(%run_id, compared, added, removed, skipped, "reconciliation finished");
-            }
-        }
-    }
+/// The plan as it is stored.
+fn stored_json(plan: &ReconciliationPlan, read_after: DateTime<Utc>, memberships: MembershipSync) -> Value {
+    let mut json = json!(plan);
+    json["read_after"] = json!(read_after);
+    json["memberships"] = json!(match memberships {
+        MembershipSync::Follow => "follow",
+        MembershipSync::Additive => "additive",
+    });
+    json
 }
 
 /// The visible names of assigned groups.

@@ -3,6 +3,7 @@
 pub(crate) mod check;
 mod check_litellm;
 mod database;
+mod decide;
 mod explain;
 mod help;
 mod logs;

@@ -25,7 +25,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("session", &["db", "identity_headers", "observability", "util"]),
     ("assertion", &["db", "identity_headers", "util"]),
     ("sync", &["config", "db", "graph", "litellm_cache", "observability", "oidc", "util"]),
-    ("reconcile", &["config", "db", "graph", "litellm_cache", "notifications", "observability", "oidc", "sync", "util"]),
+    (
+        "reconcile",
+        &["config", "db", "graph", "litellm_cache", "notifications", "observability", "oidc", "sync", "util"],
+    ),
     ("check", &["config", "db", "graph", "litellm_cache", "notifications", "oidc", "sync", "util"]),
     (
         "http",
@@ -46,7 +49,22 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "util",
         ],
     ),
-    ("cli", &["check", "config", "db", "graph", "http", "litellm_cache", "observability", "oidc", "reconcile", "util"]),
+    (
+        "cli",
+        &[
+            "check",
+            "config",
+            "db",
+            "graph",
+            "http",
+            "litellm_cache",
+            "notifications",
+            "observability",
+            "oidc",
+            "reconcile",
+            "util",
+        ],
+    ),
     ("main", &["cli"]),
 ];
 

@@ -3,16 +3,19 @@
 //! The same rules as at a sign-in (`plan/removals.rs`), for users who do not sign in, for groups that are no longer assigned,
 //! and for deleted groups and accounts. Unknown is never empty: an incomplete group removes no membership.
 
-mod additions;
 mod accounts;
+mod additions;
 mod breaker;
+mod gate;
 mod incomplete;
+mod limits;
+mod organizations;
 mod plan_hash;
 mod removals;
 mod standing;
 mod types;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::domain::{GroupId, ObjectId};
 use crate::entra_facts::AccountState;
@@ -20,15 +23,17 @@ use crate::plan::KeptReason;
 use crate::plan::removals::{guard, own_groups};
 use crate::policy::Policy;
 
+use incomplete::IncompleteGroups;
 use standing::Standing;
 
-pub use additions::{Addition, directory_of};
 pub use accounts::{
     AccountAction, AccountChange, AccountOutcome, DisabledAccount, DisabledCause, StoredAccounts, account_events,
     accounts_to_check, lowered_role, plan_accounts,
 };
-pub use breaker::{Limits, Tripped};
+pub use additions::{Addition, directory_of};
+pub use gate::{Gate, RemovalSettings, SettingsState};
 pub use incomplete::Incomplete;
+pub use limits::{Limits, Tripped};
 pub use plan_hash::{InvalidPlanHash, PlanHash};
 pub use removals::{MemberRemoval, TargetRemovals};
 pub use standing::{accounts_to_read, groups_to_read};
@@ -44,7 +49,7 @@ pub struct Reconciler<'a> {
     pub snapshot: &'a Snapshot,
     pub stored: &'a StoredMemberships,
     pub policy: &'a Policy,
-    pub limits: Limits,
+    pub gate: &'a Gate,
 }
 
 /// A membership that no source gives any longer, before the guards.
@@ -65,7 +70,7 @@ impl Reconciler<'_> {
         let mut plan = ReconciliationPlan::default();
         let mut counts = breaker::Counts::default();
         let mut left = BTreeSet::new();
-        let mut unknown = BTreeMap::new();
+        let mut unknown = IncompleteGroups::default();
         for (id, team) in &self.stored.teams {
             let target = Target { kind: "team", id: id.clone(), name: team.name.clone() };
             let ended = self.ended_in_team(&mut plan, &mut counts, &mut unknown, &target, team);
@@ -74,17 +79,15 @@ impl Reconciler<'_> {
                 plan.kept.push(ended.kept(&target, reason.into()));
             }
             for ended in removed {
+                counts.remove(ended.group);
                 left.insert((ended.member.user, id.as_str()));
                 plan.changes.push(ended.change(&target));
             }
         }
         for (id, organization) in &self.stored.organizations {
-            self.plan_organization(&mut plan, id, organization, &left);
+            self.plan_organization(&mut plan, &mut counts, &mut unknown, id, organization, &left);
         }
-        let name = |group: GroupId| self.stored.teams.get(&group.to_string())?.name.clone();
-        let incomplete =
-            unknown.into_iter().map(|(group, reason)| IncompleteGroup { group, name: name(group), reason });
-        plan.incomplete = incomplete.collect();
+        plan.incomplete = unknown.into_list(self.stored);
         breaker::apply(self, &mut plan, &counts);
         plan
     }
@@ -94,7 +97,7 @@ impl Reconciler<'_> {
         &'s self,
         plan: &mut ReconciliationPlan,
         counts: &mut breaker::Counts,
-        unknown: &mut BTreeMap<GroupId, Incomplete>,
+        unknown: &mut IncompleteGroups,
         target: &Target,
         team: &'s StoredTeam,
     ) -> Vec<Ended<'s>> {
@@ -108,7 +111,7 @@ impl Reconciler<'_> {
             for (group, standing) in &standings {
                 if let Standing::Incomplete(reason) = standing {
                     incomplete = true;
-                    unknown.entry(*group).or_insert_with(|| reason.clone());
+                    unknown.add(*group, reason, &target.id, member.user);
                 }
             }
             if standings.is_empty() || incomplete {
@@ -116,28 +119,25 @@ impl Reconciler<'_> {
             }
             plan.compared += 1;
             counts.compare(&groups);
-            let mut ended = Vec::new();
-            let mut kept = None;
-            for (group, standing) in standings {
-                match standing {
-                    Standing::Ended(cause, evidence) => ended.push(Ended { user, member, cause, group, evidence }),
-                    Standing::Kept(reason) => kept = Some((group, reason)),
-                    Standing::Member | Standing::Incomplete(_) => {}
-                }
-            }
-            let all = ended.len() == groups.len();
-            let Some(first) = ended.into_iter().next() else {
-                if let Some((group, reason)) = kept {
-                    plan.kept.push(kept_member(target, user, reason, Some(group), None));
-                }
+            if standings.iter().any(|(_, standing)| matches!(standing, Standing::Member)) {
                 continue;
-            };
-            let other = member.sources.iter().any(|text| !is_own(&self.policy.client_id, text));
-            if all && other {
-                plan.kept.push(first.kept(target, KeptBecause::OtherInstallation));
-            } else if all {
-                counts.end(first.group);
-                all_ended.push(first);
+            }
+            let kept = standings.iter().find_map(|(group, standing)| match standing {
+                Standing::Kept(reason) => Some((*group, reason.clone())),
+                _ => None,
+            });
+            if let Some((group, reason)) = kept {
+                counts.not_given(group, Some(&reason));
+                plan.kept.push(kept_member(target, user, reason, Some(group), None));
+                continue;
+            }
+            let Some((group, Standing::Ended(cause, evidence))) = standings.into_iter().next() else { continue };
+            counts.not_given(group, None);
+            let ended = Ended { user, member, cause, group, evidence };
+            if member.sources.iter().any(|text| !is_own(&self.policy.client_id, text)) {
+                plan.kept.push(ended.kept(target, KeptBecause::OtherInstallation));
+            } else {
+                all_ended.push(ended);
             }
         }
         all_ended
@@ -167,50 +167,6 @@ impl Reconciler<'_> {
         let kept = kept.into_iter().map(|ended| (ended, false)).chain(last.into_iter().map(|ended| (ended, true)));
         let kept = kept.filter_map(|(ended, last)| Some((ended, guard(ended, last)?))).collect();
         (removed, kept)
-    }
-
-    /// Rule 14: an organization membership ends if the user has no other membership in the organization, and left a team in
-    /// it or its group. `left`: the removed team memberships.
-    fn plan_organization(
-        &self,
-        plan: &mut ReconciliationPlan,
-        id: &str,
-        organization: &StoredOrganization,
-        left: &BTreeSet<(ObjectId, &str)>,
-    ) {
-        let target = Target { kind: "organization", id: id.to_owned(), name: organization.name.clone() };
-        let mut ended = Vec::new();
-        for member in &organization.members {
-            let Some(user) = self.stored.users.get(&member.user) else { continue };
-            let is_left = |team: &String| left.contains(&(member.user, team.as_str()));
-            if !member.teams.iter().all(is_left) {
-                continue;
-            }
-            // An organization membership has no source. Only an assigned group shows that it was this installation's.
-            let own = id.parse::<GroupId>().ok().map(|group| (group, self.standing(user, group)));
-            let (group, left_group) = match own {
-                Some((group, Standing::Ended(Cause::LeftGroup | Cause::AccountDeleted, _))) => (Some(group), true),
-                None | Some((_, Standing::Ended(..))) => (None, false),
-                Some((_, Standing::Incomplete(Incomplete::NotRead))) if !member.teams.is_empty() => (None, false),
-                Some(_) => continue,
-            };
-            if left_group || !member.teams.is_empty() {
-                let group = group.or_else(|| self.first_group(member));
-                let Some(group) = group else { continue };
-                let evidence = Evidence::Organization;
-                ended.push(Ended { user, member, cause: Cause::LastTeamLeft, group, evidence });
-            }
-        }
-        let (removed, kept) = self.guarded(&ended, &organization.admins);
-        plan.kept.extend(kept.into_iter().map(|(ended, reason)| ended.kept(&target, reason.into())));
-        plan.changes.extend(removed.into_iter().map(|ended| ended.change(&target)));
-    }
-
-    /// The group of the first team that the user left in an organization.
-    fn first_group(&self, member: &StoredMember) -> Option<GroupId> {
-        let team = member.teams.first()?;
-        let stored = self.stored.teams.get(team)?.members.iter().find(|other| other.user == member.user)?;
-        own_groups(&self.policy.client_id, team, &stored.sources).first().copied()
     }
 
     fn account(&self, user: ObjectId) -> Option<&AccountState> {
@@ -266,6 +222,3 @@ fn kept_member(
 fn is_own(client_id: &str, source: &str) -> bool {
     source.split_once(':').is_some_and(|(id, _)| id == client_id)
 }
-
-/// Memberships by group, for the circuit breaker.
-type ByGroup = BTreeMap<GroupId, usize>;

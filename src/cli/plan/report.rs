@@ -3,18 +3,30 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
-use crate::domain::ObjectId;
+use crate::domain::{GroupId, ObjectId};
 use crate::policy::MembershipSync;
 use crate::reconciliation::{
-    AccountAction, Cause, Change, DisabledCause, Evidence, IncompleteGroup, Kept, KeptBecause, ReconciliationPlan,
-    Target, Tripped,
+    AccountAction, Addition, Cause, Change, DisabledCause, Evidence, IncompleteGroup, Kept, KeptBecause,
+    ReconciliationPlan, Target,
 };
 use crate::util::sanitize::pluralize;
 
 /// The plan by teams and organizations, then what is kept, incomplete groups, and exceeded limits.
 pub(super) fn text(plan: &ReconciliationPlan, memberships: MembershipSync) -> Result<String, fmt::Error> {
     let mut out = String::new();
-    writeln!(out, "{} compared with Entra", pluralize(plan.compared, "managed team membership"))?;
+    let without_team = match plan.compared_without_team {
+        0 => String::new(),
+        count => format!(", and {count} in organizations of users without a team there"),
+    };
+    writeln!(out, "{}{without_team} compared with Entra", pluralize(plan.compared, "managed team membership"))?;
+    for additions in by_group(&plan.additions) {
+        let Some(first) = additions.first() else { continue };
+        let name = first.name.as_deref().map_or_else(String::new, |name| format!(" {}", one_line(name)));
+        writeln!(out, "\nteam{name} ({}): {} to add", first.group, additions.len())?;
+        for addition in additions {
+            writeln!(out, "  {}", user(addition.user_name.as_deref(), addition.user))?;
+        }
+    }
     for changes in plan.changes.chunk_by(|one, next| one.target == next.target) {
         if let Some(first) = changes.first() {
             writeln!(out, "\n{}: {} to remove", title(&first.target), changes.len())?;
@@ -35,19 +47,42 @@ pub(super) fn text(plan: &ReconciliationPlan, memberships: MembershipSync) -> Re
         writeln!(out, "\nExceeded limits: {}", plan.tripped.len())?;
     }
     for tripped in &plan.tripped {
-        writeln!(out, "  {}", exceeded(tripped))?;
+        writeln!(out, "  {}", tripped.message(&plan.limits))?;
     }
     let held = plan.changes.iter().filter(|change| change.held).count();
     let held = if held == 0 { String::new() } else { format!(", {held} of them held by a limit") };
     writeln!(
         out,
-        "\nResult: {} to remove{held}. This command changes nothing.",
-        pluralize(plan.changes.len(), "membership")
+        "\nResult: {} to add, {} to remove{held}. This command changes nothing.",
+        pluralize(plan.additions.len(), "membership"),
+        plan.changes.len()
     )?;
+    write_decision(&mut out, plan)?;
     if memberships == MembershipSync::Additive {
         writeln!(out, "sync.memberships is additive: memberships are only added.")?;
     }
     Ok(out)
+}
+
+/// Additions by group, which a plan has by user.
+fn by_group(additions: &[Addition]) -> Vec<Vec<&Addition>> {
+    let mut groups: BTreeMap<GroupId, Vec<&Addition>> = BTreeMap::new();
+    for addition in additions {
+        groups.entry(addition.group).or_default().push(addition);
+    }
+    groups.into_values().collect()
+}
+
+/// How to decide about held changes, or what was decided.
+fn write_decision(out: &mut String, plan: &ReconciliationPlan) -> fmt::Result {
+    if let Some(hash) = &plan.hash {
+        writeln!(out, "\nA run with the same changes holds them as this plan, until an operator decides:")?;
+        writeln!(out, "  entraway approve {hash}\n  entraway reject {hash}")?;
+    }
+    match &plan.approved {
+        Some(hash) => writeln!(out, "\nPlan {hash} is approved: the next run removes these memberships."),
+        None => Ok(()),
+    }
 }
 
 fn write_change(out: &mut String, change: &Change) -> fmt::Result {
@@ -170,22 +205,5 @@ fn because(reason: &KeptBecause) -> (String, Option<&'static str>) {
             format!("Not on the group's list, but the state of the account is unknown: {}.", unknown.message),
             Some("Add the application permission User.Read.All and grant admin consent, or run the plan again"),
         ),
-    }
-}
-
-fn exceeded(tripped: &Tripped) -> String {
-    match tripped {
-        Tripped::Group { group, removals, memberships } => format!(
-            "Group {group}: {removals} of {memberships} memberships would end. The limit is half of them, from 5 on"
-        ),
-        Tripped::GroupEmptied { group, memberships, .. } => {
-            format!("Group {group}: all of its {memberships} memberships would end. The limit for this is 2")
-        }
-        Tripped::Run { removals, memberships } => {
-            format!("All groups: {removals} of {memberships} memberships would end. The limit is 20 %, from 10 on")
-        }
-        Tripped::NothingAssigned { tenant } => {
-            format!("Tenant {tenant}: no group is assigned to the app. Check the assignments in Entra")
-        }
     }
 }

@@ -59,7 +59,8 @@ impl Db {
     }
 
     /// Stores the plan that a run holds, if any, and lets all others lapse. Returns whether the plan was not held before.
-    /// A plan that an operator rejected stays rejected.
+    /// A plan that an operator rejected stays rejected, and one that was approved while the run was reading stays approved,
+    /// so that the next run applies it.
     pub async fn hold_plan(
         &self,
         lease: Lease,
@@ -74,14 +75,15 @@ impl Db {
                 update entraway.held_plans set status = 'lapsed'
                 where status in ('held', 'approved', 'rejected') and plan_hash is distinct from $1
              ), known as (
-                select from entraway.held_plans where plan_hash = $1 and status in ('held', 'rejected')
+                select from entraway.held_plans
+                where plan_hash = $1 and (status in ('held', 'rejected') or status = 'approved' and decided_at > $5)
              ), held as (
                 insert into entraway.held_plans as plan (plan_hash, run_id, held_at, status, changes)
                 select $1, $2, $3, 'held', $4 where $1 is not null
                 on conflict (plan_hash) do update
                 set run_id = excluded.run_id, held_at = excluded.held_at, status = 'held', decided_by = null,
                     decided_at = null
-                where plan.status not in ('held', 'rejected')
+                where plan.status in ('lapsed', 'applied') or plan.status = 'approved' and plan.decided_at <= $5
              )
              select $1 is not null and not exists (select from known)",
         )
@@ -89,6 +91,7 @@ impl Db {
         .bind(run_id)
         .bind(now)
         .bind(held.map_or(0, |(_, changes)| i32::try_from(changes).unwrap_or(i32::MAX)))
+        .bind(now - APPROVAL_VALID)
         .fetch_one(&mut *transaction)
         .await?;
         if let Some((hash, changes)) = held.filter(|_| new) {
@@ -101,11 +104,11 @@ impl Db {
         Ok(new)
     }
 
-    /// Records that an approved plan was applied.
+    /// Records that an approved plan was applied, also if an operator rejected it or it lapsed meanwhile.
     pub async fn plan_applied(&self, lease: Lease, plan: &PlanHash) -> Result<(), DbError> {
         let mut transaction = self.begin().await?;
         check(&mut transaction, lease).await?;
-        sqlx::query("update entraway.held_plans set status = 'applied' where plan_hash = $1 and status = 'approved'")
+        sqlx::query("update entraway.held_plans set status = 'applied' where plan_hash = $1")
             .bind(plan.as_str())
             .execute(&mut *transaction)
             .await?;
@@ -123,6 +126,15 @@ impl Db {
         now: DateTime<Utc>,
     ) -> Result<Decided, DbError> {
         let mut transaction = self.begin().await?;
+        // First, because a run locks this row, and then the plans.
+        sqlx::query(
+            "update entraway.reconciliation_state
+             set requested_at = case when $1 then greatest(requested_at, $2) else requested_at end",
+        )
+        .bind(decision == Decision::Approve)
+        .bind(now)
+        .execute(&mut *transaction)
+        .await?;
         let found: Vec<(String, String)> = sqlx::query_as(
             "select plan_hash, status from entraway.held_plans where starts_with(plan_hash, $1) and $1 <> ''
              order by plan_hash limit 2 for update",
@@ -142,10 +154,7 @@ impl Db {
         let name: &str = actor.into();
         let by = actor.object_id().map_or_else(|| name.to_owned(), |id| id.to_string());
         sqlx::query(
-            "with requested as (
-                update entraway.reconciliation_state set requested_at = greatest(requested_at, $4) where $2 = 'approved'
-             )
-             update entraway.held_plans set status = $2, decided_by = $3, decided_at = $4 where plan_hash = $1",
+            "update entraway.held_plans set status = $2, decided_by = $3, decided_at = $4 where plan_hash = $1",
         )
         .bind(hash.as_str())
         .bind(status)

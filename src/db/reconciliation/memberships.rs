@@ -141,6 +141,21 @@ impl Db {
         let rows: Vec<Row> = sqlx::query_as(sql).fetch_all(&mut *connection).await?;
         Ok(collect(rows, missing_privileges))
     }
+
+    /// Whether a user with this object ID has signed in.
+    pub async fn has_user(&self, user: ObjectId) -> Result<bool, DbError> {
+        let sql = self.over_relations("select exists (select from identities where object_id = $1)");
+        Ok(sqlx::query_scalar(sql).bind(user.to_string()).fetch_one(&mut *self.connection().await?).await?)
+    }
+
+    /// Whether there is a team or organization with this ID.
+    pub async fn has_team_or_organization(&self, id: &str) -> Result<bool, DbError> {
+        let sql = self.over_relations(
+            "select exists (select from teams where team_id in ($1, lower($1)))
+                 or exists (select from organizations where organization_id in ($1, lower($1)))",
+        );
+        Ok(sqlx::query_scalar(sql).bind(id).fetch_one(&mut *self.connection().await?).await?)
+    }
 }
 
 fn collect(rows: Vec<Row>, missing_privileges: Vec<String>) -> StoredMemberships {

@@ -1,5 +1,7 @@
 //! Valid and invalid values of each key.
 
+use entraway::reconciliation::Limits;
+
 use super::*;
 
 #[test]
@@ -154,6 +156,32 @@ fn audit_retention_has_a_default_and_a_range() {
     let range = "config.yaml:1: audit.retention: must be from 30days to 10years";
     assert_said("audit: {retention: 29d}", range);
     assert_said("audit: {retention: 11y}", range);
+}
+
+#[test]
+fn removal_limits_have_defaults_and_ranges() {
+    let limits = |yaml: &str| good(yaml).sync.removal_limits;
+    assert_eq!(limits(""), Limits::default());
+    let all = "sync: {removal_limits: {group_percent: 0, group_minimum: 1, emptied_minimum: 2, run_percent: 100, \
+               run_minimum: 1000000, day_percent: 99}}";
+    let expected = Limits {
+        group_percent: 0,
+        group_minimum: 1,
+        emptied_minimum: 2,
+        run_percent: 100,
+        run_minimum: 1_000_000,
+        day_percent: 99,
+    };
+    assert_eq!(limits(all), expected);
+    insta::assert_snapshot!(problems_of([
+        "sync: {removal_limits: {group_percent: 101}}",
+        "sync: {removal_limits: {group_minimum: 0}}",
+        "sync: {removal_limits: {emptied_minimum: 1.5}}",
+        "sync: {removal_limits: {run_percent: 20%}}",
+        "sync: {removal_limits: {run_minimum: -1}}",
+        "sync: {removal_limits: {day_precent: 30}}",
+        "sync: {removal_limits: 20}",
+    ]));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod accounts;
 mod breaker;
 mod causes;
+mod gate;
 mod guards;
 mod incomplete;
 mod properties;
@@ -14,7 +15,7 @@ use entraway::entra_facts::{AccountState, MemberList, Members};
 use entraway::plan::{GroupList, Unknown, source};
 use entraway::policy::Policy;
 use entraway::reconciliation::{
-    Cause, KeptBecause, Limits, Reconciler, ReconciliationPlan, ServicePrincipalState, Snapshot, StoredMember,
+    Cause, Gate, KeptBecause, Reconciler, ReconciliationPlan, ServicePrincipalState, Snapshot, StoredMember,
     StoredMemberships, StoredOrganization, StoredTeam, StoredUser, TenantSnapshot,
 };
 use uuid::Uuid;
@@ -42,6 +43,7 @@ struct Scene {
     facts: TenantSnapshot,
     stored: StoredMemberships,
     policy: Policy,
+    gate: Gate,
 }
 
 impl Scene {
@@ -56,6 +58,7 @@ impl Scene {
             },
             stored: StoredMemberships::default(),
             policy: Policy { client_id: OWN.to_owned(), ..Policy::default() },
+            gate: Gate::default(),
         }
     }
 
@@ -121,8 +124,8 @@ impl Scene {
 
     fn plan(&self) -> ReconciliationPlan {
         let snapshot = Snapshot::from([(tenant(), self.facts.clone())]);
-        let (stored, policy) = (&self.stored, &self.policy);
-        Reconciler { snapshot: &snapshot, stored, policy, limits: Limits::default() }.plan()
+        let Self { stored, policy, gate, .. } = self;
+        Reconciler { snapshot: &snapshot, stored, policy, gate }.plan()
     }
 
     /// The removals: kind, target, user and cause.

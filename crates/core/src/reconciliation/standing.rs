@@ -72,9 +72,12 @@ fn finding(tenant: &TenantSnapshot, group: GroupId) -> Finding<'_> {
         GroupList::Known(assigned) => assigned,
         GroupList::Unknown(unknown) => return Finding::Incomplete(Incomplete::AssignedGroups(unknown.clone())),
     };
-    if all_assigned(tenant) || assigned.contains_key(&group) {
+    if is_assigned(tenant, group) {
         return match tenant.members.get(&group) {
             Some(MemberList::Complete(members)) => Finding::Listed(members),
+            Some(MemberList::Gone) if all_assigned(tenant) => {
+                Finding::Incomplete(Incomplete::DeletedWithoutServicePrincipal)
+            }
             Some(MemberList::Gone) => Finding::Incomplete(Incomplete::AssignedButDeleted),
             Some(MemberList::Unknown(unknown)) => Finding::Incomplete(Incomplete::Members(unknown.clone())),
             None => Finding::Incomplete(Incomplete::NotRead),
@@ -87,6 +90,11 @@ fn finding(tenant: &TenantSnapshot, group: GroupId) -> Finding<'_> {
         Some(GroupState::Unknown(unknown)) => Finding::Incomplete(Incomplete::Group(unknown.clone())),
         None => Finding::Incomplete(Incomplete::NotRead),
     }
+}
+
+/// Whether the group is assigned, as far as it is known.
+pub(super) fn is_assigned(tenant: &TenantSnapshot, group: GroupId) -> bool {
+    all_assigned(tenant) || matches!(&tenant.assigned, GroupList::Known(assigned) if assigned.contains_key(&group))
 }
 
 /// Whether all groups count as assigned.
@@ -106,13 +114,14 @@ pub fn groups_to_read(
     let mut groups = GroupsToRead::default();
     let comparable =
         matches!(snapshot.service_principal, ServicePrincipalState::Exists | ServicePrincipalState::NotConfigured);
-    let GroupList::Known(assigned) = &snapshot.assigned else { return groups };
-    if !comparable {
+    if !comparable || matches!(snapshot.assigned, GroupList::Unknown(_)) {
         return groups;
     }
-    let is_assigned = |group: &GroupId| all_assigned(snapshot) || assigned.contains_key(group);
+    let is_assigned = |group: &GroupId| is_assigned(snapshot, *group);
     // Users who have signed in are added to the teams of all assigned groups.
-    groups.members.extend(assigned.keys());
+    if let GroupList::Known(assigned) = &snapshot.assigned {
+        groups.members.extend(assigned.keys());
+    }
     let in_tenant = |user: &ObjectId| stored.users.get(user).is_some_and(|user| user.identity.tenant_id == tenant);
     for (id, team) in &stored.teams {
         for member in team.members.iter().filter(|member| in_tenant(&member.user)) {

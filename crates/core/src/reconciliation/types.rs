@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::{AccountChange, Incomplete, Tripped};
+use super::incomplete::is_permission_missing;
+use super::{AccountChange, Addition, Incomplete, Limits, PlanHash, Tripped};
 use crate::domain::{GroupId, Identity, ObjectId, TenantId};
 use crate::entra_facts::{AccountState, GroupState, MemberList};
 use crate::plan::{GroupList, KeptReason, Unknown};
@@ -111,25 +112,48 @@ pub struct Target {
 pub struct ReconciliationPlan {
     /// Memberships to remove.
     pub changes: Vec<Change>,
+    /// Memberships to add, of users who have signed in before. The circuit breaker does not hold them.
+    pub additions: Vec<Addition>,
     pub kept: Vec<Kept>,
     /// Groups from which nothing is removed.
     pub incomplete: Vec<IncompleteGroup>,
-    /// Why the circuit breaker holds changes.
+    /// Why the circuit breaker holds changes, or would without an approval.
     pub tripped: Vec<Tripped>,
-    /// Managed team memberships whose groups are complete: the base of the circuit breaker.
+    /// The limits of the circuit breaker.
+    pub limits: Limits,
+    /// Managed team memberships whose groups are complete.
     pub compared: usize,
     /// Accounts to disable or to restore. The circuit breaker does not hold them.
     pub accounts: Vec<AccountChange>,
     /// Privileges that the database user lacks to block users of a LiteLLM proxy.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub account_privileges_missing: Vec<String>,
+    /// Managed organization memberships of users without a team in the organization, whose groups are complete.
+    pub compared_without_team: usize,
+    /// Identifies the held changes. `None` if nothing is held.
+    pub hash: Option<PlanHash>,
+    /// The approved plan by which changes are no longer held.
+    pub approved: Option<PlanHash>,
+    /// `--max-removals`, if changes are not held because of it.
+    pub max_removals: Option<usize>,
 }
 
 impl ReconciliationPlan {
     /// Whether no group could be compared, although there are managed memberships.
     #[must_use]
     pub fn is_unknown(&self) -> bool {
-        self.compared == 0 && !self.incomplete.is_empty()
+        self.compared + self.compared_without_team == 0 && !self.incomplete.is_empty()
+    }
+
+    /// Application permissions that the app lacks, as far as the plan shows.
+    #[must_use]
+    pub fn missing_permissions(&self) -> BTreeSet<&'static str> {
+        let groups = self.incomplete.iter().filter_map(|group| group.reason.missing_permission());
+        let accounts = self.kept.iter().filter_map(|kept| match &kept.because {
+            KeptBecause::AccountUnknown(unknown) => is_permission_missing(unknown).then_some("User.Read.All"),
+            _ => None,
+        });
+        groups.chain(accounts).collect()
     }
 
     /// Whether the circuit breaker holds a change.
@@ -143,10 +167,16 @@ impl ReconciliationPlan {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct IncompleteGroup {
     pub group: GroupId,
-    /// Name of its team.
+    /// Name of its team or organization.
     pub name: Option<String>,
     #[serde(flatten)]
     pub reason: Incomplete,
+    /// IDs of the teams and organizations whose memberships are kept because of it.
+    #[serde(skip)]
+    pub targets: BTreeSet<String>,
+    /// The users of these memberships.
+    #[serde(skip)]
+    pub users: BTreeSet<ObjectId>,
 }
 
 /// A membership to remove.

@@ -8,7 +8,7 @@ use entraway::domain::{GroupId, StoreKind, TenantId};
 use entraway::entra_facts::MemberList;
 use entraway::plan::GroupList;
 use entraway::policy::{KeysOnRemoval, Policy};
-use entraway::reconciliation::{Limits, Reconciler, ServicePrincipalState, Snapshot, TenantSnapshot};
+use entraway::reconciliation::{Gate, Reconciler, ServicePrincipalState, Snapshot, TenantSnapshot};
 use rstest::rstest;
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
@@ -79,7 +79,7 @@ async fn plan_of_100_000_memberships_takes_seconds(#[values(Native, LiteLlm)] st
     let snapshot = Snapshot::from([(tenant, facts)]);
     let policy = Policy::default();
     let begin = Instant::now();
-    let plan = Reconciler { snapshot: &snapshot, stored: &stored, policy: &policy, limits: Limits::default() }.plan();
+    let plan = Reconciler { snapshot: &snapshot, stored: &stored, policy: &policy, gate: &Gate::default() }.plan();
     let planned = begin.elapsed();
 
     println!("{store:?}: read {read:?}, planned {planned:?}");

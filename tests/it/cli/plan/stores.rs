@@ -5,8 +5,8 @@ use entraway::policy::MembershipSync;
 use rstest::rstest;
 use serde_json::json;
 
-use super::super::program::{CONFIG, Folder, environment, run};
-use super::{changes, members, plan, planned, world};
+use super::super::program::{CONFIG, environment};
+use super::{accept_settings, changes, members, plan, plan_of, planned, world};
 use crate::support::scene::{assigned, many_assigned, person};
 use crate::support::sql_fixtures::{Deed, MAKE_TEAM, PUT_IN_TEAM, TAKE_OUT_OF_TEAM};
 use crate::support::{LiteLlm, Native, World};
@@ -112,10 +112,9 @@ async fn additive_sync_is_planned_as_follow() {
     world.sign_in(&service, alice).await;
     world.sign_in(&service, bob).await;
     world.simulator.edit(|directory| directory.take_out(alice, group));
-    let folder = Folder::new();
     let yaml = CONFIG.replace("sync: {", "sync: {memberships: additive, ");
-    let config = folder.file("entraway.yaml", &yaml);
-    let ended = run(&folder, &["plan", "--config", &config], &environment(&world)).await;
+    accept_settings(&world, &yaml, &environment(&world)).await;
+    let ended = plan_of(&world, &yaml, &[], &environment(&world)).await;
     assert_eq!(ended.code, 2, "{ended:?}");
     assert!(ended.stdout.contains("sync.memberships is additive: memberships are only added."), "{}", ended.stdout);
 }

@@ -90,6 +90,37 @@ fn organization_of_another_installation_is_not_judged() {
 }
 
 #[test]
+fn organization_membership_without_team_follows_its_group() {
+    let mut scene = Scene::new().with_group(1, &[], &[9]);
+    let id = group(1).to_string();
+    for n in [1, 2] {
+        scene.know(n);
+        scene.put_in_organization(&id, n, &[]);
+    }
+    let unknown = AccountState::Unknown(failed("graph_forbidden"));
+    scene.facts.accounts.insert(user(2), unknown);
+    assert_eq!(scene.removals(), [("organization", id, user(1), Cause::LastTeamLeft)]);
+    assert_eq!(scene.kept(), [(user(2), KeptBecause::AccountUnknown(failed("graph_forbidden")))]);
+    let plan = scene.plan();
+    assert_eq!((plan.compared, plan.compared_without_team), (0, 2));
+}
+
+#[test]
+fn membership_of_two_groups_ends_with_the_last() {
+    let mut scene = Scene::new().with_group(1, &[], &[]).with_group(2, &[], &[1]).with_group(3, &[], &[]);
+    let team = group(1).to_string();
+    scene.put(&team, 1, vec![source(OWN, group(1)), source(OWN, group(2))]);
+    scene.put(&team, 2, vec![source(OWN, group(1)), source(OWN, group(3))]);
+    assert_eq!(scene.removals(), [("team", team.clone(), user(2), Cause::LeftGroup)]);
+    // Of a group that is no longer assigned, the account need not be known; of the other one, it must be.
+    scene.unassign(group(1));
+    scene.facts.groups.insert(group(1), exists());
+    scene.facts.accounts.insert(user(2), AccountState::Unknown(failed("graph_forbidden")));
+    assert_eq!(scene.removals(), []);
+    assert_eq!(scene.kept(), [(user(2), KeptBecause::AccountUnknown(failed("graph_forbidden")))]);
+}
+
+#[test]
 fn organization_whose_group_lists_the_user_is_kept() {
     let mut scene = Scene::new().with_group(1, &[1], &[]).with_group(2, &[], &[1]);
     scene.put_in_organization(&group(2).to_string(), 1, &[group(1).to_string()]);
@@ -123,7 +154,12 @@ fn json_names_cause_evidence_and_reason() {
                 "kind": "team", "id": team, "name": null, "user": user(2), "user_name": null,
                 "reason": "account_soft_deleted", "group": team, "cause": null,
             }],
-            "incomplete": [], "tripped": [], "compared": 3, "accounts": [],
+            "incomplete": [], "tripped": [], "compared": 3, "compared_without_team": 0,
+            "limits": {
+                "group_percent": 50, "group_minimum": 5, "emptied_minimum": 3, "run_percent": 20, "run_minimum": 10,
+                "day_percent": 30,
+            },
+            "hash": null, "approved": null, "max_removals": null, "accounts": [], "additions": [],
         })
     );
 }

@@ -29,6 +29,11 @@ const GROUP_MEMBER: &str = "GroupMember.Read.All";
 #[case::hidden_membership(|scene: &mut Scene| members(scene, MemberList::Unknown(failed("graph_hidden_membership"))),
     "graph_hidden_membership", "visibility")]
 #[case::assigned_but_deleted(|scene: &mut Scene| members(scene, MemberList::Gone), "assigned_but_deleted", "again")]
+#[case::deleted_without_service_principal(
+    deleted_without_service_principal,
+    "deleted_without_service_principal",
+    "Set entra.service_principal_id"
+)]
 #[case::members_not_read(|scene: &mut Scene| scene.facts.members.clear(), "not_read", "again")]
 #[case::account_not_read(|scene: &mut Scene| scene.facts.accounts.clear(), "not_read", "again")]
 #[case::unassigned_state_unknown(|scene: &mut Scene| unassigned(scene, Some(GroupState::Unknown(failed("graph_forbidden")))),
@@ -51,9 +56,36 @@ fn members(scene: &mut Scene, list: MemberList) {
     scene.facts.members.insert(group(1), list);
 }
 
+/// All groups count as assigned, so a deleted one cannot be told from one that is still assigned.
+fn deleted_without_service_principal(scene: &mut Scene) {
+    scene.facts.service_principal = ServicePrincipalState::NotConfigured;
+    members(scene, MemberList::Gone);
+}
+
 fn unassigned(scene: &mut Scene, state: Option<GroupState>) {
     scene.unassign(group(1));
     scene.facts.groups = state.into_iter().map(|state| (group(1), state)).collect();
+}
+
+#[rstest]
+#[case::members_denied(|scene: &mut Scene| members(scene, MemberList::Unknown(failed("graph_forbidden"))))]
+#[case::members_not_read(|scene: &mut Scene| scene.facts.members.clear())]
+#[case::account_not_read(|scene: &mut Scene| scene.facts.accounts.clear())]
+#[case::assigned_unknown(|scene: &mut Scene| scene.facts.assigned = GroupList::Unknown(failed("graph_forbidden")))]
+#[case::principal_missing(|scene: &mut Scene| scene.facts.service_principal = ServicePrincipalState::Missing)]
+fn group_with_organization_members_only_is_incomplete(#[case] change: fn(&mut Scene)) {
+    let mut scene = Scene::new().with_group(1, &[], &[]);
+    scene.know(1);
+    let id = group(1).to_string();
+    scene.put_in_organization(&id, 1, &[]);
+    scene.stored.organizations.get_mut(&id).unwrap().name = Some("Evals".to_owned());
+    assert_eq!(scene.plan().changes.len(), 1);
+    change(&mut scene);
+    let plan = scene.plan();
+    assert!(plan.changes.is_empty() && plan.is_unknown(), "{plan:#?}");
+    let [incomplete] = &plan.incomplete[..] else { panic!("{plan:#?}") };
+    assert_eq!((incomplete.group, incomplete.name.as_deref()), (group(1), Some("Evals")));
+    assert!(incomplete.users.contains(&user(1)) && incomplete.targets.contains(&id), "{incomplete:#?}");
 }
 
 #[test]

@@ -6,7 +6,8 @@ use entraway::domain::{GroupId, Identity, ObjectId};
 use entraway::entra_facts::{AccountState, GroupState, MemberList, Members};
 use entraway::plan::{GroupList, source};
 use entraway::reconciliation::{
-    Cause, Change, ServicePrincipalState, StoredMember, StoredOrganization, StoredTeam, StoredUser,
+    Cause, Change, Gate, Limits, ServicePrincipalState, SettingsState, StoredMember, StoredOrganization, StoredTeam,
+    StoredUser,
 };
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
@@ -87,14 +88,36 @@ fn members(number: u8) -> impl Strategy<Value = StoredTeam> {
     })
 }
 
-fn scene() -> impl Strategy<Value = Scene> {
+fn gate() -> impl Strategy<Value = Gate> {
+    let settings =
+        select(vec![SettingsState::Accepted, SettingsState::Accepted, SettingsState::First, SettingsState::Changed]);
+    let limits = prop_oneof![
+        Just(Limits::default()),
+        Just(Limits {
+            group_percent: 30,
+            group_minimum: 1,
+            emptied_minimum: 1,
+            run_percent: 50,
+            run_minimum: 2,
+            day_percent: 10
+        }),
+    ];
+    (settings, limits, 0..4_usize).prop_map(|(settings, limits, removed_last_day)| Gate {
+        limits,
+        settings,
+        removed_last_day,
+        ..Gate::default()
+    })
+}
+
+pub(super) fn scene() -> impl Strategy<Value = Scene> {
     let groups = usize::from(GROUPS);
     let lists = (vec(list(), groups), vec(state(), groups), vec(account(), usize::from(USERS)));
     let teams: Vec<_> = (0..GROUPS).map(members).collect();
     let organizations = vec((0..GROUPS, any_user(), prop::bool::weighted(0.2)), 0..=5);
-    (principal(), assigned(), lists, teams, organizations, prop::bool::weighted(0.9)).prop_map(
-        |(service_principal, assigned, (lists, states, accounts), teams, organizations, can_remove)| {
-            let mut scene = Scene::new();
+    (principal(), assigned(), lists, teams, organizations, prop::bool::weighted(0.9), gate()).prop_map(
+        |(service_principal, assigned, (lists, states, accounts), teams, organizations, can_remove, gate)| {
+            let mut scene = Scene { gate, ..Scene::new() };
             scene.facts.service_principal = service_principal;
             scene.facts.assigned = assigned;
             scene.facts.members = numbered(lists);
