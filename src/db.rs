@@ -55,9 +55,9 @@ pub use failed_sign_in::FailedSignIn;
 pub use litellm::Leftovers;
 pub use migrations::Versions;
 pub use read::{
-    ActionFilter, AuditFilter, AuditRow, Cursor, FailedGroup, FailedSignInFilter, FailedSignInRow, Hour, Key, Member,
-    Organization, PAGE_SIZE, Page, PagePosition, PageRequest, RoleChange, RowLimits, Sort, SyncFilter, SyncRow, Team,
-    UserKeys, UserOrganization, UserRow, UserTeam,
+    ActionFilter, AuditFilter, AuditRow, Cursor, FailedGroup, FailedSignInFilter, FailedSignInRow, HeldPlanRow, Hour,
+    Key, Member, Organization, PAGE_SIZE, Page, PagePosition, PageRequest, RoleChange, RowLimits, RunRow, RunWithPlan,
+    Sort, SyncFilter, SyncRow, Team, UserKeys, UserOrganization, UserRow, UserTeam,
 };
 pub use reconciliation::{Decided, Decision, FinishedRun, HeldPlan, LEASE_DURATION, Lease, RunStatus, RunTrigger};
 pub use roles::{Adoption, AdoptionState};

@@ -22,6 +22,7 @@ use crate::http::query::QueryError;
 use crate::http::state::App;
 
 use event::Event;
+pub(super) use event::Link;
 pub(in crate::http) use export::export;
 
 /// The list, newest first.

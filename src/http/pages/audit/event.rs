@@ -7,7 +7,7 @@ use crate::db::AuditRow;
 use crate::http::formatting::{pluralize, segment};
 use crate::sync_run::Denial;
 
-/// An event with its description: `lead`, the team or organization, `tail`.
+/// An event with its description: `lead`, the team, organization or plan, `tail`.
 pub(super) struct Event {
     pub(super) row: AuditRow,
     pub(super) lead: String,
@@ -16,9 +16,9 @@ pub(super) struct Event {
 }
 
 /// A name, with the path of its page if it exists.
-pub(super) struct Link {
-    pub(super) name: String,
-    pub(super) path: Option<String>,
+pub(in crate::http::pages) struct Link {
+    pub(in crate::http::pages) name: String,
+    pub(in crate::http::pages) path: Option<String>,
 }
 
 /// Name of an action in the filter.
@@ -74,6 +74,16 @@ impl Event {
         self.row.result == "kept"
     }
 
+    /// The page of what caused the event: the events of a sign-in, or a reconciliation run.
+    pub(super) fn run(&self) -> Option<Link> {
+        let run_id = self.row.run_id?;
+        Some(if self.row.actor == "sign_in" {
+            Link { name: "this sync".to_owned(), path: Some(format!("/audit?run={run_id}")) }
+        } else {
+            Link { name: "this run".to_owned(), path: Some(format!("/changes/{run_id}")) }
+        })
+    }
+
     /// The user, or the ID of one without a row.
     pub(super) fn user(&self) -> Option<Link> {
         let AuditRow { user_id, user_name, object_id, .. } = &self.row;
@@ -107,9 +117,14 @@ impl Event {
     }
 }
 
-/// The team or organization of an event.
+/// The team, organization or held plan of an event.
 fn target(row: &AuditRow) -> Option<Link> {
     let place = match row.target_kind.as_str() {
+        // The beginning of the hash is enough to tell plans apart.
+        "plan" => {
+            let name = row.target_id.as_deref()?.chars().take(12).collect();
+            return Some(Link { name, path: Some("/changes".to_owned()) });
+        }
         "team" => "teams",
         "organization" => "organizations",
         _ => return None,
