@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::api::ask;
 use super::{Cast, text};
+use crate::support::sql_fixtures::TAKE_OUT_OF_TEAM;
 use crate::support::{LiteLlm, Native, StoreKind};
 
 const HELD: &str = "0193a5b0-0000-7000-8000-00000000000a";
@@ -241,4 +242,38 @@ async fn reconciliation_api_conforms_to_openapi(#[values(Native, LiteLlm)] store
     let users: Vec<&Value> = held["plan"]["changes"].as_array().unwrap().iter().map(|change| &change["user"]).collect();
     assert_eq!(users, [&json!(cast.alice.id), &json!("no-row")]);
     ask(vera, service, "/api/reconciliation/runs/{run_id}", "/api/reconciliation/runs/x", 404).await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn user_pages_name_run_that_removed_membership(#[values(Native, LiteLlm)] store: StoreKind) {
+    let mut cast = with_held_plan(store).await;
+    let (alice, platform) = (cast.alice.id.to_string(), cast.platform.to_string());
+    cast.world.by_hand(TAKE_OUT_OF_TEAM, &[&alice, &platform]).await;
+    let removed = json!({
+        "at": cast.world.clock.now(), "actor": "job", "run_id": DONE, "action": "team_member_removed", "user_id": alice,
+        "object_id": alice, "target_kind": "team", "target_id": platform, "target_name": "Platform",
+        "cause": "group_unassigned", "group_id": platform,
+    });
+    cast.world.insert_audit_events(vec![removed]).await;
+    let why = "the group that gave the membership was no longer assigned to the app";
+    let explain = format!("/people/{alice}/explain");
+    let path = format!("/api{explain}?team=Platform");
+    let report = ask(&mut cast.alice, &cast.service, "/api/people/{id}/explain", &path, 200).await;
+    assert_eq!(report["removals"][0]["reconciliation_run"], DONE, "{report:#}");
+    let answer = report["answer"]["findings"][0]["what"].as_str().unwrap();
+    assert_contains(answer, &["Removed from the team by the reconciliation of", why]);
+    let link = format!("href=\"/changes/{DONE}\"");
+    let page = cast.vera.page(&cast.service, &explain).await;
+    assert_contains(&text(&page), &["Removed memberships", "by the reconciliation of", why]);
+    assert!(page.contains(&link), "{page}");
+    assert!(!cast.alice.page(&cast.service, &explain).await.contains(&link), "a user cannot open the run");
+    let page = cast.vera.page(&cast.service, &format!("/people/{alice}")).await;
+    let expected =
+        ["Lost access", "just now : removed from team Platform : group unassigned; by background job, this run"];
+    assert_contains(&text(&page), &expected);
+    assert!(page.contains(&link), "{page}");
+    assert!(!cast.alice.page(&cast.service, &format!("/people/{alice}")).await.contains("Lost access"));
+    let audit = cast.vera.page(&cast.service, &format!("/audit?run={DONE}")).await;
+    assert!(audit.contains(&link) && text(&audit).contains("this run"), "{audit}");
 }
