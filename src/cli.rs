@@ -8,6 +8,7 @@ mod healthcheck;
 mod migrate;
 mod output;
 mod plan;
+mod reconcile;
 mod serve;
 mod sessions;
 mod users;
@@ -145,6 +146,21 @@ enum Command {
         #[command(flatten)]
         config: ConfigArgs,
     },
+    /// Compare managed memberships with Entra, and remove those that Entra no longer gives.
+    ///
+    /// "serve" does this every `sync.reconcile.interval`. Use this command to run once now, or as a process of its own if that
+    /// interval is 0s. One process at a time runs: replicas share a lease in the database. Removals that exceed a limit are
+    /// held. With --once it exits with 0 if the run finished, with 3 if removals are held, and with 1 after an error or while
+    /// another process runs.
+    Reconcile {
+        /// Run once, and exit.
+        #[arg(long)]
+        once: bool,
+        #[command(flatten)]
+        config: ConfigArgs,
+        #[command(flatten)]
+        log: LogArgs,
+    },
     /// Check that a service on this machine is running, for a container's HEALTHCHECK.
     ///
     /// Exits with 0 if it answers, otherwise with 1.
@@ -275,6 +291,14 @@ impl Cli {
             Command::Plan { user, team, output, config } => {
                 let filter = plan::Filter { user, team };
                 Box::pin(plan::run(&filter, output, &config.load(env)?.config)).await
+            }
+            Command::Reconcile { once, config, log } => {
+                let traces = log.start(env)?;
+                let outcome = Box::pin(reconcile::run(once, config.load(env)?.config)).await;
+                if let Some(traces) = traces {
+                    traces.shut_down().await;
+                }
+                outcome
             }
             Command::Healthcheck { url, config } => healthcheck::run(url, &config, env).await,
         }

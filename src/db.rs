@@ -17,6 +17,7 @@ mod pooled_connection;
 mod read;
 mod reconciliation;
 mod relations;
+mod removal;
 mod roles;
 mod session;
 mod session_details;
@@ -59,7 +60,10 @@ pub use read::{
     Key, Member, Organization, PAGE_SIZE, Page, PagePosition, PageRequest, RoleChange, RowLimits, RunRow, RunWithPlan,
     Sort, SyncFilter, SyncRow, Team, UserKeys, UserOrganization, UserRow, UserTeam,
 };
-pub use reconciliation::{Decided, Decision, FinishedRun, HeldPlan, LEASE_DURATION, Lease, RunStatus, RunTrigger};
+pub use reconciliation::{
+    ApplyingRun, Decided, Decision, FinishedRun, HeldPlan, LEASE_DURATION, Lease, RemovedMembers, RunStatus,
+    RunTrigger, Schedule,
+};
 pub use roles::{Adoption, AdoptionState};
 pub use session::{EndedSessions, NewSession, SessionFilter, SessionOwner, SessionRow, TokenHash};
 pub use session_details::{LastSync, Me, MeOrganization, MeSession, MeTeam, MeUser};

@@ -1,4 +1,7 @@
-//! Plans a reconciliation: reads Entra app-only for all managed memberships, and compares. Writes nothing.
+//! Reconciliation: reads Entra app-only for all managed memberships, compares, and removes those that Entra no longer gives.
+
+mod run;
+mod schedule;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,6 +21,8 @@ use crate::reconciliation::{
 use crate::sync::{configured_tenants, service_principal};
 use crate::util::sanitize::error_chain;
 
+pub use run::{Reconciliation, RunError};
+
 /// Why there is no plan. What could not be read of a group is part of the plan instead.
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
@@ -28,22 +33,34 @@ pub enum ReconcileError {
     Entra(#[source] Arc<ProviderError>),
 }
 
-/// Plans the removal of managed memberships that Entra no longer gives.
+/// What is compared.
+struct Facts {
+    stored: StoredMemberships,
+    snapshot: Snapshot,
+}
+
+/// Plans the removal of managed memberships that Entra no longer gives. Writes nothing.
 pub async fn plan(
     config: &Config,
     db: &Db,
     entra: &Entra,
     graph: &Graph,
 ) -> Result<ReconciliationPlan, ReconcileError> {
+    let Facts { stored, snapshot } = read(config, db, entra, graph).await?;
     let policy = &config.policy;
-    let stored = db.managed_memberships(policy.keys_on_removal).await?;
+    Ok(Reconciler { snapshot: &snapshot, stored: &stored, policy, limits: Limits::default() }.plan())
+}
+
+/// Reads the managed memberships, then Entra.
+async fn read(config: &Config, db: &Db, entra: &Entra, graph: &Graph) -> Result<Facts, ReconcileError> {
+    let stored = db.managed_memberships(config.policy.keys_on_removal).await?;
     let tenants = configured_tenants(&config.entra, entra).await.map_err(ReconcileError::Entra)?;
     let reader = Reader { entra, graph, settings: &config.entra, nested: config.sync.nested_groups };
     let mut snapshot = Snapshot::new();
     for tenant in tenants {
         reader.read(&mut snapshot, &stored, tenant).await;
     }
-    Ok(Reconciler { snapshot: &snapshot, stored: &stored, policy, limits: Limits::default() }.plan())
+    Ok(Facts { stored, snapshot })
 }
 
 struct Reader<'a> {

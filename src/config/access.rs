@@ -13,12 +13,17 @@ use super::session::{Session, covers};
 use crate::domain::{ObjectId, TenantId};
 use crate::policy::{MembershipSync, RolePrecedence};
 
+/// Shortest time between two runs of the reconciliation.
+const MIN_RECONCILE_INTERVAL: Duration = Duration::from_secs(5);
+
 /// `sync`: how groups are read. `Policy` defines how they are applied.
 #[derive(Debug, Clone)]
 pub struct Sync {
     pub nested_groups: bool,
     /// Zero reads them at each sign-in.
     pub assigned_groups_ttl: Duration,
+    /// Time between two runs of the reconciliation; `None` switches them off.
+    pub reconcile_interval: Option<Duration>,
 }
 
 /// Reads `sync`. The other values are for `Policy`.
@@ -31,8 +36,24 @@ pub(super) fn sync(root: &mut Section) -> (Sync, MembershipSync, RolePrecedence)
     let precedence = section.choice("role_precedence", &choices, RolePrecedence::First);
     let range = Duration::ZERO..=Duration::from_hours(1);
     let assigned_groups_ttl = section.duration("assigned_groups_ttl", &range, Duration::from_mins(1));
+    let reconcile_interval = reconcile(section.section("reconcile"));
     section.finish();
-    (Sync { nested_groups, assigned_groups_ttl }, memberships, precedence)
+    (Sync { nested_groups, assigned_groups_ttl, reconcile_interval }, memberships, precedence)
+}
+
+/// Reads `sync.reconcile`.
+fn reconcile(mut section: Section) -> Option<Duration> {
+    let read = |item: &Item| {
+        let interval = item.duration(&(Duration::ZERO..=Duration::from_hours(24)))?;
+        if interval.is_zero() || interval >= MIN_RECONCILE_INTERVAL {
+            return Some(interval.into());
+        }
+        item.problem("must be 0s, or from 5s to 1day", "Write a duration in this range");
+        None
+    };
+    let interval: humantime::Duration = section.value("interval", Duration::from_mins(10).into(), read);
+    section.finish();
+    Some(*interval).filter(|interval| !interval.is_zero())
 }
 
 /// The section `access`.

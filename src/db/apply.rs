@@ -9,17 +9,19 @@ use serde_json::{Map, Value, json};
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::types::Json;
-use sqlx::{Postgres, Row as _};
+use sqlx::{AssertSqlSafe, Postgres, Row as _};
 use uuid::Uuid;
 
 use super::connection::DbConnection;
+use super::reconciliation::MemberLocks;
+use super::removal::{Removed, of_sign_in};
 use super::{Db, DbError, audit};
 use crate::domain::{EntraUser, GroupId, Redacted};
 use crate::plan::{
     Applied, Current, CurrentOrganizationMember, CurrentUserRow, Failure, NewOrganization, NewTeam, Plan, Planner,
     UserChange, source,
 };
-use crate::policy::{BudgetDuration, Limits};
+use crate::policy::{BudgetDuration, KeysOnRemoval, Limits};
 
 /// Maximum number of attempts for a transaction that lost a race.
 const MAX_ATTEMPTS: u32 = 6;
@@ -62,13 +64,16 @@ pub(super) trait Tables {
         applied: &mut Applied,
     ) -> Result<(), DbError>;
 
-    /// Removes memberships, and blocks the keys of their teams, in one statement.
-    async fn write_removals(
-        connection: &mut DbConnection,
-        planner: &Planner<'_>,
-        plan: &Plan,
-        applied: &mut Applied,
-    ) -> Result<(), DbError>;
+    /// The end of a statement that removes memberships and blocks the keys of their teams. It begins with the common table
+    /// expressions `parameters`, `leaving` and `leaving_organizations`, and returns the columns of [`Removed`].
+    fn removal(keys: KeysOnRemoval) -> String;
+
+    /// The memberships that a reconciliation removes, as the common table expressions that [`removal`](Self::removal) needs,
+    /// after `wanted` (see [`reconciliation`](super::reconciliation)): those that are still as the plan says.
+    const LEAVING: &'static str;
+
+    /// Takes the locks for removing members of one team or organization, in the order of a sign-in.
+    async fn lock_members(connection: &mut DbConnection, locks: &MemberLocks<'_>) -> Result<(), DbError>;
 
     /// Restores blocked keys, in one statement. The native store has no keys.
     async fn restore_keys(
@@ -131,15 +136,21 @@ pub(super) async fn apply<T: Tables>(db: &Db, planner: &Planner<'_>, plan: &Plan
                 locks.admins |= more.admins;
                 locks.teams.extend(more.teams);
             }
-            Err(DbError::Unavailable(error) | DbError::Refused(error))
-                if retries + 1 < MAX_ATTEMPTS && lost_race(&error) =>
-            {
-                retries += 1;
-                tracing::debug!(retries, "sync transaction lost a race; retrying");
-            }
+            Err(error) if should_retry_transaction(&mut retries, &error) => {}
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Whether a transaction that failed lost a race and should run again, at most [`MAX_ATTEMPTS`] times in all.
+pub(super) fn should_retry_transaction(retries: &mut u32, error: &DbError) -> bool {
+    let retry = *retries + 1 < MAX_ATTEMPTS
+        && matches!(error, DbError::Unavailable(error) | DbError::Refused(error) if lost_race(error));
+    if retry {
+        *retries += 1;
+        tracing::debug!(retries, "sync transaction lost a race; retrying");
+    }
+    retry
 }
 
 /// Whether another transaction won a race. 40: deadlock or serialization failure. 23503: a referenced row was deleted
@@ -193,7 +204,7 @@ async fn apply_once<T: Tables>(db: &Db, planner: &Planner<'_>, locks: &Locks) ->
         T::write_user(&mut transaction, planner, &plan, &mut applied).await?;
     }
     if plan.removes() {
-        T::write_removals(&mut transaction, planner, &plan, &mut applied).await?;
+        write_removals::<T>(&mut transaction, planner, &plan, &mut applied).await?;
     }
     if !plan.restore_keys.is_empty() {
         T::restore_keys(&mut transaction, planner, &plan, &mut applied).await?;
@@ -201,6 +212,27 @@ async fn apply_once<T: Tables>(db: &Db, planner: &Planner<'_>, locks: &Locks) ->
     audit::insert(&mut transaction, planner.now, &planner.audit_events(&plan, &applied), None).await?;
     transaction.inner.commit().await?;
     Ok(Outcome::Done(Box::new(Applied { notes: plan.notes, role_changes: plan.role_changes, ..applied })))
+}
+
+/// Removes the user's memberships, and blocks the keys of the teams, in one statement.
+async fn write_removals<T: Tables>(
+    connection: &mut DbConnection,
+    planner: &Planner<'_>,
+    plan: &Plan,
+    applied: &mut Applied,
+) -> Result<(), DbError> {
+    let sql = of_sign_in!().to_owned() + &T::removal(planner.policy.keys_on_removal);
+    let row = sqlx::query(AssertSqlSafe(sql))
+        .bind(plan.user_id.as_str())
+        .bind(plan.remove_from_teams.keys().collect::<Vec<_>>())
+        .bind(plan.remove_from_organizations.keys().collect::<Vec<_>>())
+        .bind(planner.entra_user.identity.object_id.to_string())
+        .bind(planner.now)
+        .bind(planner.run_id)
+        .fetch_one(connection)
+        .await?;
+    Removed::read(&row)?.add_to(applied);
+    Ok(())
 }
 
 /// Rows that were created, and those that the database rejected.
@@ -343,13 +375,6 @@ pub(super) fn written(row: &PgRow, applied: &mut Applied) -> Result<(), DbError>
     applied.organizations_joined = row.try_get::<Vec<String>, _>("organizations")?.into_iter().collect();
     // They were sent to the database as GUIDs.
     applied.teams_joined = row.try_get::<Vec<String>, _>("teams")?.iter().filter_map(|id| id.parse().ok()).collect();
-    Ok(())
-}
-
-/// Reads what a store's statement removed: `teams` with their names, and `organizations`.
-pub(super) fn removed(row: &PgRow, applied: &mut Applied) -> Result<(), DbError> {
-    Json(applied.removed_from_teams) = row.try_get("teams")?;
-    applied.removed_from_organizations = row.try_get::<Vec<String>, _>("organizations")?.into_iter().collect();
     Ok(())
 }
 

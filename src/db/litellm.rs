@@ -16,8 +16,10 @@ use uuid::Uuid;
 use super::DbError;
 use super::apply::{Locks, NewRow, Tables, current, put_limits, uuids};
 use super::connection::DbConnection;
+use super::reconciliation::MemberLocks;
 use crate::domain::{Email, EntraUser, GroupId, TenantId};
 use crate::plan::{Applied, Budget, Current, NewOrganization, NewTeam, Plan, Planner};
+use crate::policy::KeysOnRemoval;
 use crate::util::random;
 
 pub use leftovers::Leftovers;
@@ -302,13 +304,14 @@ impl Tables for LiteLlm {
         user::write(connection, planner, plan, applied).await
     }
 
-    async fn write_removals(
-        connection: &mut DbConnection,
-        planner: &Planner<'_>,
-        plan: &Plan,
-        applied: &mut Applied,
-    ) -> Result<(), DbError> {
-        removal::write(connection, planner, plan, applied).await
+    fn removal(keys: KeysOnRemoval) -> String {
+        removal::sql(keys)
+    }
+
+    const LEAVING: &'static str = removal::LEAVING;
+
+    async fn lock_members(connection: &mut DbConnection, locks: &MemberLocks<'_>) -> Result<(), DbError> {
+        removal::lock_members(connection, locks).await
     }
 
     async fn restore_keys(

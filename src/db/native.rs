@@ -3,10 +3,12 @@
 use serde_json::json;
 
 use super::DbError;
-use super::apply::{Locks, NewRow, Tables, bind_user, current, put_limits, removed, uuids, written};
+use super::apply::{Locks, NewRow, Tables, bind_user, current, put_limits, uuids, written};
 use super::connection::DbConnection;
+use super::reconciliation::{MemberLocks, lock_users};
 use crate::domain::{EntraUser, GroupId};
 use crate::plan::{Applied, Current, NewOrganization, NewTeam, Plan, Planner};
+use crate::policy::KeysOnRemoval;
 
 pub(super) struct Native;
 
@@ -178,30 +180,46 @@ impl Tables for Native {
         written(&bind_user(query, planner, plan).fetch_one(connection).await?, applied)
     }
 
-    async fn write_removals(
-        connection: &mut DbConnection,
-        _planner: &Planner<'_>,
-        plan: &Plan,
-        applied: &mut Applied,
-    ) -> Result<(), DbError> {
-        let row = sqlx::query(
-            "with teams as (
-                delete from entraway.team_members m using entraway.teams t
-                where m.user_id = $1 and m.team_id = any($2) and m.source = 'entra' and t.team_id = m.team_id
-                returning t.team_id, t.team_alias
-            ), organizations as (
-                delete from entraway.organization_members
-                where user_id = $1 and organization_id = any($3) and source = 'entra'
-                returning organization_id
-            )
-            select (select coalesce(json_object_agg(team_id, team_alias), '{}') from teams) as teams,
-                   (select coalesce(array_agg(organization_id), '{}') from organizations) as organizations",
+    /// Changed memberships notify replicas by a trigger. There are no keys.
+    fn removal(_keys: KeysOnRemoval) -> String {
+        ", teams as (
+            delete from entraway.team_members m using entraway.teams t, leaving l
+            where m.user_id = l.user_id and m.team_id = l.team_id and m.source = 'entra' and t.team_id = m.team_id
+            returning l.object_id, m.user_id, t.team_id, t.team_alias
+        ), organizations as (
+            delete from entraway.organization_members m using leaving_organizations l
+            where m.user_id = l.user_id and m.organization_id = l.organization_id and m.source = 'entra'
+            returning l.object_id, m.user_id, m.organization_id
         )
-        .bind(plan.user_id.as_str())
-        .bind(plan.remove_from_teams.keys().collect::<Vec<_>>())
-        .bind(plan.remove_from_organizations.keys().collect::<Vec<_>>())
-        .fetch_one(connection)
-        .await?;
-        removed(&row, applied)
+        select (select coalesce(json_agg(json_build_array(object_id, user_id, team_id, team_alias)), '[]') from teams) as teams,
+               (select coalesce(json_agg(json_build_array(object_id, user_id, organization_id)), '[]') from organizations)
+                   as organizations,
+               '[]'::json as keys"
+            .to_owned()
+    }
+
+    const LEAVING: &'static str = "known as materialized (
+            select w.object_id, u.user_id, w.sources
+            from wanted w join entraway.users u on u.user_id = w.object_id and u.tenant_id = w.tenant_id
+        ), leaving as materialized (
+            select k.user_id, k.object_id, m.team_id
+            from known k join entraway.team_members m on m.user_id = k.user_id and m.team_id = $6
+            where $5 = 'team' and m.source = 'entra' and m.sources = k.sources
+              and (m.role <> 'admin' or $7::text[] = '{}' or exists (
+                  select from entraway.team_members other
+                  where other.team_id = $6 and other.role = 'admin' and other.user_id = any($7)))
+        ), leaving_organizations as materialized (
+            select k.user_id, k.object_id, m.organization_id
+            from known k join entraway.organization_members m on m.user_id = k.user_id and m.organization_id = $6
+            where $5 = 'organization' and m.source = 'entra'
+              and not exists (select from entraway.team_members tm join entraway.teams t using (team_id)
+                              where tm.user_id = k.user_id and t.organization_id = $6)
+              and (m.user_role is distinct from 'org_admin' or $7::text[] = '{}' or exists (
+                  select from entraway.organization_members other
+                  where other.organization_id = $6 and other.user_role = 'org_admin' and other.user_id = any($7)))
+        )";
+
+    async fn lock_members(connection: &mut DbConnection, locks: &MemberLocks<'_>) -> Result<(), DbError> {
+        lock_users(connection, locks).await
     }
 }

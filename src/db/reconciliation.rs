@@ -1,11 +1,14 @@
 //! Reconciliation: the managed memberships of all users, the lease under which one replica runs, records of runs, and held
 //! plans.
 
+mod apply;
 mod held_plans;
 mod lease;
 mod memberships;
 mod runs;
 
+pub use apply::{ApplyingRun, RemovedMembers};
+pub(super) use apply::{MemberLocks, lock_users};
 pub use held_plans::{Decided, Decision, HeldPlan};
 pub use lease::{LEASE_DURATION, Lease};
-pub use runs::{FinishedRun, RunStatus, RunTrigger};
+pub use runs::{FinishedRun, RunStatus, RunTrigger, Schedule};

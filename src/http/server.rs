@@ -83,6 +83,7 @@ pub async fn serve_with(
         }
     };
     let expiry_job = tokio::spawn(delete_expired(app.clone(), stop.clone()));
+    let reconcile_job = tokio::spawn(reconcile(app.clone(), stop.clone()));
     let listener_job = tokio::spawn({
         let (app, stop) = (app.clone(), stop.clone());
         async move { app.sessions().listen(stop).await }
@@ -114,6 +115,8 @@ pub async fn serve_with(
     expiry_job.abort();
     // The listener stops by itself and closes its connection properly.
     let _ = timeout(GRACE, listener_job).await;
+    // A run stops at once, and gives the lease to another replica.
+    let _ = timeout(GRACE, reconcile_job).await;
     // A stuck database connection must not keep the process alive.
     let _ = timeout(GRACE, app.db().close()).await;
     Ok(())
@@ -168,6 +171,13 @@ async fn serve_connection<A: Future<Output = ResponseResult>>(
     }
     connection.as_mut().graceful_shutdown();
     let _ = timeout(timeouts.last, connection).await;
+}
+
+/// Runs the reconciliation at intervals, unless it is switched off.
+async fn reconcile(app: Arc<App>, stop: CancellationToken) {
+    if let Some(interval) = app.reconcile_interval() {
+        app.reconciliation().run_at_intervals(interval, &stop).await;
+    }
 }
 
 async fn delete_expired(app: Arc<App>, stop: CancellationToken) {

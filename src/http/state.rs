@@ -22,6 +22,7 @@ use crate::graph::Graph;
 use crate::litellm_cache::{CacheError, LiteLlmCache};
 use crate::observability::metrics::Metrics;
 use crate::oidc::Entra;
+use crate::reconcile::Reconciliation;
 use crate::session::{Lifetimes, Sessions};
 use crate::sync::{DirectoryReader, service_principal};
 use crate::util::clock::Clock;
@@ -40,6 +41,7 @@ pub struct App {
     /// Caches of the LiteLLM proxies that share the database; `None` if they cannot be evicted.
     pub(super) cache: Option<LiteLlmCache>,
     pub(super) entra: Arc<Entra>,
+    pub(super) graph: Graph,
     pub(super) directory_reader: DirectoryReader,
     pub(super) cookies: Cookies,
     pub(super) assets: Assets,
@@ -89,7 +91,8 @@ impl App {
         let checks = Checks::new(http.clone(), clock.clone());
         let graph = Graph::new(http, config.entra.graph_url.clone(), graph_budget).with_metrics(metrics.clone());
         let principal = service_principal(&config.entra);
-        let directory_reader = DirectoryReader::new(entra.clone(), graph, clock.clone(), principal, &config.sync);
+        let directory_reader =
+            DirectoryReader::new(entra.clone(), graph.clone(), clock.clone(), principal, &config.sync);
         let cookies = Cookies::new(&config.server.public_url, config.session.cookie_domain.clone(), &keys);
         let span = |time| TimeDelta::from_std(time).unwrap_or(TimeDelta::MAX);
         let lifetimes =
@@ -121,6 +124,7 @@ impl App {
             assertions,
             cache,
             entra,
+            graph,
             directory_reader,
             cookies,
             assets,
@@ -144,6 +148,27 @@ impl App {
     #[must_use]
     pub fn sessions(&self) -> &Sessions {
         &self.sessions
+    }
+
+    /// The reconciliation, with this process's replica ID.
+    #[must_use]
+    pub fn reconciliation(&self) -> Reconciliation {
+        Reconciliation {
+            config: self.config.clone(),
+            db: self.db.clone(),
+            entra: self.entra.clone(),
+            graph: self.graph.clone().in_background(),
+            cache: self.cache.clone(),
+            clock: self.clock.clone(),
+            metrics: self.metrics.clone(),
+            replica: random::uuid(),
+        }
+    }
+
+    /// Time between two runs of the reconciliation; `None` if they are off.
+    #[must_use]
+    pub fn reconcile_interval(&self) -> Option<Duration> {
+        self.config.sync.reconcile_interval
     }
 
     /// The metrics.

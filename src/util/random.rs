@@ -30,6 +30,12 @@ pub fn uuid_at(time: DateTime<Utc>) -> Uuid {
     uuid::Builder::from_unix_timestamp_millis(millis, &bytes()).into_uuid()
 }
 
+/// A random number from 0 to 1.
+#[must_use]
+pub fn fraction() -> f64 {
+    f64::from(u32::from_le_bytes(bytes())) / f64::from(u32::MAX)
+}
+
 /// A secret: 256 random bits in base64url, 43 characters.
 #[must_use]
 pub fn token() -> String {

@@ -24,7 +24,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("session", &["db", "identity_headers", "observability", "util"]),
     ("assertion", &["db", "identity_headers", "util"]),
     ("sync", &["config", "db", "graph", "litellm_cache", "observability", "oidc", "util"]),
-    ("reconcile", &["config", "db", "graph", "oidc", "sync", "util"]),
+    ("reconcile", &["config", "db", "graph", "litellm_cache", "observability", "oidc", "sync", "util"]),
     ("check", &["config", "db", "graph", "litellm_cache", "oidc", "sync", "util"]),
     (
         "http",
@@ -38,6 +38,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "litellm_cache",
             "observability",
             "oidc",
+            "reconcile",
             "session",
             "sync",
             "util",

@@ -28,6 +28,7 @@ mod litellm;
 mod metrics;
 mod pages;
 mod plan;
+mod reconciliation;
 mod removal;
 mod session;
 mod sign_in;

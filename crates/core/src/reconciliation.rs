@@ -6,6 +6,7 @@
 mod breaker;
 mod incomplete;
 mod plan_hash;
+mod removals;
 mod standing;
 mod types;
 
@@ -22,6 +23,7 @@ use standing::Standing;
 pub use breaker::{Limits, Tripped};
 pub use incomplete::Incomplete;
 pub use plan_hash::{InvalidPlanHash, PlanHash};
+pub use removals::{MemberRemoval, TargetRemovals};
 pub use standing::{accounts_to_read, groups_to_read};
 pub use types::{
     Cause, Change, Evidence, GroupsToRead, IncompleteGroup, Kept, KeptBecause, ReconciliationPlan,

@@ -4,11 +4,10 @@
 //! that keys are blocked and not deleted. It needs the privileges of `docs/litellm-grants-removal.sql`.
 
 use sqlx::types::Json;
-use sqlx::{AssertSqlSafe, Row as _};
 
 use crate::db::DbError;
-use crate::db::apply::removed;
 use crate::db::connection::DbConnection;
+use crate::db::reconciliation::{MemberLocks, lock_users};
 use crate::plan::{Applied, Plan, Planner};
 use crate::policy::KeysOnRemoval;
 
@@ -74,88 +73,143 @@ pub(in crate::db) async fn missing_privileges(
 /// Blocks the keys of former members, in the order of their hashes. A key carries our own marker, and its hash is remembered,
 /// so that only a key that the sync blocked is restored. Keys without a user belong to the team and are left alone.
 const WITH_KEYS: &str = r#", keys as materialized (
-            select token from public."LiteLLM_VerificationToken"
-            where user_id = $1 and team_id = any($3) and blocked is not true
-            order by token for no key update
+            select k.token, l.object_id from public."LiteLLM_VerificationToken" k join leaving l using (user_id, team_id)
+            where k.blocked is not true
+            order by k.token for no key update of k
         ), blocked as (
             update public."LiteLLM_VerificationToken" k
             set blocked = true, updated_at = now,
                 metadata = case jsonb_typeof(k.metadata) when 'object' then k.metadata else '{}' end
-                    || jsonb_build_object('entraway_blocked', jsonb_build_object('at', $2::timestamptz, 'run', $6::uuid))
-            from now, keys
+                    || jsonb_build_object('entraway_blocked', jsonb_build_object('at', at, 'run', run))
+            from now, parameters, keys
             where k.token = keys.token
-            returning k.team_id, k.token
+            returning keys.object_id, k.user_id, k.team_id, k.token
         ), remembered_keys as (
             insert into entraway.litellm_blocked_keys as known (user_id, team_id, tokens, blocked_at)
-            select $1, team_id, array_agg(token), $2::timestamptz from blocked group by team_id
+            select user_id, team_id, array_agg(token), at from blocked cross join parameters group by user_id, team_id, at
             on conflict (user_id, team_id) do update
             set tokens = known.tokens || excluded.tokens, blocked_at = excluded.blocked_at
         )"#;
 
 /// The same names without rows.
-const WITHOUT_KEYS: &str = ", blocked as (select null::text as team_id, null::text as token where $6::uuid is null)";
+const WITHOUT_KEYS: &str = ", blocked as (
+            select null::text as object_id, null::text as user_id, null::text as team_id, null::text as token where false
+        )";
 
-/// Removes the user from all three places of each team membership and from organizations, and blocks keys, in one
-/// statement. Only teams that the plan names change; other entries of a roster keep their order.
-pub(super) async fn write(
-    connection: &mut DbConnection,
-    planner: &Planner<'_>,
-    plan: &Plan,
-    applied: &mut Applied,
-) -> Result<(), DbError> {
-    let keys = if planner.policy.keys_on_removal == KeysOnRemoval::Block { WITH_KEYS } else { WITHOUT_KEYS };
-    let sql = format!(
-        r#"with now as (
-            select $2::timestamptz at time zone 'UTC' as now
+/// Removes users from all three places of each team membership and from organizations, and blocks keys. Only teams that
+/// `leaving` names change; other entries of a roster keep their order.
+pub(super) fn sql(keys: KeysOnRemoval) -> String {
+    let keys = if keys == KeysOnRemoval::Block { WITH_KEYS } else { WITHOUT_KEYS };
+    format!(
+        r#", now as (
+            select at at time zone 'UTC' as now from parameters
         ), team as materialized (
-            select t.team_id, t.team_alias from public."LiteLLM_TeamTable" t where t.team_id = any($3::text[])
+            select t.team_id, t.team_alias from public."LiteLLM_TeamTable" t
+            where t.team_id in (select team_id from leaving)
             order by t.team_id collate "C"
             for no key update of t
-        ), changed_user as (
+        ), changed_users as (
             update public."LiteLLM_UserTable" u
             set updated_at = now, teams = array(
                 select team_id from unnest(u.teams) with ordinality as listed(team_id, place)
-                where team_id <> all($3) order by place)
-            from now where u.user_id = $1 and u.teams && $3
+                where not exists (select from leaving l where l.user_id = u.user_id and l.team_id = listed.team_id)
+                order by place)
+            from now
+            where exists (select from leaving l where l.user_id = u.user_id and l.team_id = any(u.teams))
         ), memberships as (
-            delete from public."LiteLLM_TeamMembership" where user_id = $1 and team_id = any($3)
+            delete from public."LiteLLM_TeamMembership" m using leaving l
+            where m.user_id = l.user_id and m.team_id = l.team_id
         ), changed_rosters as (
             update public."LiteLLM_TeamTable" t
             set updated_at = now, members_with_roles = (
                 select coalesce(jsonb_agg(member order by place), '[]')
                 from jsonb_array_elements(t.members_with_roles) with ordinality as roster(member, place)
-                where member ->> 'user_id' is distinct from $1)
+                where not exists (
+                    select from leaving l where l.team_id = t.team_id and l.user_id = member ->> 'user_id'))
             from now, team
-            where t.team_id = team.team_id and jsonb_typeof(t.members_with_roles) = 'array'
-              and t.members_with_roles @> jsonb_build_array(jsonb_build_object('user_id', $1::text))
+            where t.team_id = team.team_id and jsonb_typeof(t.members_with_roles) = 'array' and exists (
+                select from leaving l
+                where l.team_id = t.team_id
+                  and t.members_with_roles @> jsonb_build_array(jsonb_build_object('user_id', l.user_id)))
         ), organizations as (
-            delete from public."LiteLLM_OrganizationMembership" where user_id = $1 and organization_id = any($4::text[])
-            returning organization_id
+            delete from public."LiteLLM_OrganizationMembership" m using leaving_organizations l
+            where m.user_id = l.user_id and m.organization_id = l.organization_id
+            returning l.object_id, m.user_id, m.organization_id
         ), removed_teams as (
-            delete from entraway.litellm_team_members where user_id = $1 and team_id = any($3) returning team_id
+            delete from entraway.litellm_team_members m using leaving l
+            where m.user_id = l.user_id and m.team_id = l.team_id
+            returning l.object_id, m.user_id, m.team_id
         ), forgotten_organizations as (
-            delete from entraway.litellm_organization_members where user_id = $1 and organization_id = any($4)
+            delete from entraway.litellm_organization_members m using leaving_organizations l
+            where m.user_id = l.user_id and m.organization_id = l.organization_id
         ){keys}, notified as materialized (
-            select entraway.tell_sessions(array[$5::text])
+            select entraway.tell_sessions(array(
+                select object_id from leaving union select object_id from leaving_organizations))
         )
-        select (select coalesce(json_object_agg(team_id, team_alias), '{{}}')
+        select (select coalesce(json_agg(json_build_array(object_id, user_id, team_id, team_alias)), '[]')
                 from removed_teams left join team using (team_id)) as teams,
-               (select coalesce(array_agg(organization_id), '{{}}') from organizations) as organizations,
-               (select coalesce(json_object_agg(team_id, tokens), '{{}}')
-                from (select team_id, array_agg(token) as tokens from blocked group by team_id) by_team) as keys
+               (select coalesce(json_agg(json_build_array(object_id, user_id, organization_id)), '[]') from organizations)
+                   as organizations,
+               (select coalesce(json_agg(json_build_array(object_id, user_id, team_id, tokens)), '[]')
+                from (select object_id, user_id, team_id, array_agg(token) as tokens
+                      from blocked group by object_id, user_id, team_id) by_team) as keys
         from notified"#
-    );
-    let row = sqlx::query(AssertSqlSafe(sql))
-        .bind(plan.user_id.as_str())
-        .bind(planner.now)
-        .bind(plan.remove_from_teams.keys().collect::<Vec<_>>())
-        .bind(plan.remove_from_organizations.keys().collect::<Vec<_>>())
-        .bind(planner.entra_user.identity.object_id.to_string())
-        .bind(planner.run_id)
-        .fetch_one(connection)
-        .await?;
-    removed(&row, applied)?;
-    Json(applied.keys_blocked) = row.try_get("keys")?;
+    )
+}
+
+/// A user's row is found by our record of it, as in `memberships.rs`.
+pub(super) const LEAVING: &str = r#"known as materialized (
+            select distinct on (u.user_id) w.object_id, u.user_id, u.teams, w.sources
+            from wanted w
+                 join entraway.litellm_users p on p.object_id = w.object_id and p.tenant_id = w.tenant_id
+                 join public."LiteLLM_UserTable" u on u.user_id = p.user_id
+            where p.row_created_at is not distinct from u.created_at
+            order by u.user_id
+        ), leaving as materialized (
+            select k.user_id, k.object_id, given.team_id
+            from known k
+                 join entraway.litellm_team_members given on given.user_id = k.user_id and given.team_id = $6
+                 join public."LiteLLM_TeamTable" t on t.team_id = given.team_id
+            where $5 = 'team' and given.sources = k.sources
+              and (not coalesce(t.members_with_roles @> jsonb_build_array(
+                           jsonb_build_object('user_id', k.user_id, 'role', 'admin')), false)
+                   or $7::text[] = '{}' or exists (
+                       select from jsonb_array_elements(t.members_with_roles) as roster(member)
+                                   join entraway.litellm_users admin on admin.user_id = member ->> 'user_id'
+                       where member ->> 'role' = 'admin' and admin.object_id = any($7)))
+        ), own_teams as materialized (
+            select team_id from public."LiteLLM_TeamTable" where $5 = 'organization' and organization_id = $6
+        ), leaving_organizations as materialized (
+            select k.user_id, k.object_id, m.organization_id
+            from known k
+                 join public."LiteLLM_OrganizationMembership" m on m.user_id = k.user_id and m.organization_id = $6
+                 join entraway.litellm_organization_members given
+                     on given.user_id = m.user_id and given.organization_id = m.organization_id
+                        and given.row_created_at is not distinct from m.created_at
+            where $5 = 'organization'
+              and not exists (select from own_teams where team_id = any(k.teams))
+              and not exists (select from own_teams join public."LiteLLM_TeamMembership" tm using (team_id)
+                              where tm.user_id = k.user_id)
+              and (m.user_role is distinct from 'org_admin' or $7::text[] = '{}' or exists (
+                  select from public."LiteLLM_OrganizationMembership" other
+                              join entraway.litellm_users admin on admin.user_id = other.user_id
+                  where other.organization_id = $6 and other.user_role = 'org_admin' and admin.object_id = any($7)))
+        )"#;
+
+/// After our own locks, the proxy's lock of the team, then the users' rows in the proxy's order.
+pub(super) async fn lock_members(connection: &mut DbConnection, locks: &MemberLocks<'_>) -> Result<(), DbError> {
+    lock_users(connection, locks).await?;
+    if let Some(team) = locks.team {
+        sqlx::query("select pg_advisory_xact_lock(hashtext($1))").bind(team).execute(&mut *connection).await?;
+    }
+    sqlx::query(
+        r#"select u.user_id from public."LiteLLM_UserTable" u
+           where u.user_id in (select user_id from entraway.litellm_users where object_id = any($1))
+           order by u.user_id collate "C" for update"#,
+    )
+    .bind(&locks.users)
+    .execute(connection)
+    .await?;
     Ok(())
 }
 

@@ -9,6 +9,20 @@ use super::lease::check;
 use crate::db::{Db, DbError};
 use crate::reconciliation::PlanHash;
 
+/// What the next run's time depends on.
+#[derive(Clone, Copy, Debug, sqlx::FromRow)]
+pub struct Schedule {
+    /// When the last run began; `None` before the first one.
+    pub last_started_at: Option<DateTime<Utc>>,
+    /// When a run was last asked for; `None` if never.
+    pub requested_at: Option<DateTime<Utc>>,
+    /// Failed runs since the last one that did not fail.
+    #[sqlx(try_from = "i64")]
+    pub failures: u32,
+    /// The last run did not end by itself, or still runs.
+    pub interrupted: bool,
+}
+
 /// Why a run began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
@@ -54,6 +68,24 @@ pub struct FinishedRun {
 }
 
 impl Db {
+    /// What the next run's time depends on.
+    pub async fn reconciliation_schedule(&self) -> Result<Schedule, DbError> {
+        let schedule = sqlx::query_as(
+            "select last.started_at as last_started_at, nullif(state.requested_at, '-infinity') as requested_at,
+                    coalesce(last.status in ('running', 'interrupted'), false) as interrupted,
+                    (select count(*) from entraway.reconciliation_runs
+                     where status = 'failed' and started_at > coalesce(
+                         (select max(started_at) from entraway.reconciliation_runs
+                          where status in ('done', 'held', 'incomplete')), '-infinity')) as failures
+             from entraway.reconciliation_state state left join lateral (
+                 select started_at, status from entraway.reconciliation_runs order by started_at desc, run_id desc limit 1
+             ) last on true",
+        )
+        .fetch_one(&mut *self.connection().await?)
+        .await?;
+        Ok(schedule)
+    }
+
     /// Records that a run began. Runs that are still recorded as running were interrupted: only one replica has the lease.
     pub async fn start_run(
         &self,

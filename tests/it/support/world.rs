@@ -196,7 +196,7 @@ impl World {
              store: {store}\n\
              entra:\n  tenant: {tenant}\n  client_id: {client}\n  client_secret: {secret}\n  \
                service_principal_id: {principal}\n  authority_url: {authority}\n  graph_url: {graph}\n\
-             sync: {{assigned_groups_ttl: 0s}}\n\
+             sync: {{assigned_groups_ttl: 0s, reconcile: {{interval: 0s}}}}\n\
              # Tests sign the same few users in as often as they like.\n\
              limits: {{sign_ins_per_user: 0}}\n\
              litellm_settings:\n{litellm_settings}",

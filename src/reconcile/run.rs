@@ -1,0 +1,217 @@
+//! A reconciliation run: takes the lease, reads and plans, stores the plan, applies what no limit holds, and records how it
+//! ended.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::{Facts, ReconcileError, read};
+use crate::config::Config;
+use crate::db::{ApplyingRun, Db, DbError, FinishedRun, LEASE_DURATION, Lease, RemovedMembers, RunStatus, RunTrigger};
+use crate::graph::Graph;
+use crate::litellm_cache::{self, LiteLlmCache};
+use crate::observability::metrics::{GroupKind, Metrics};
+use crate::oidc::Entra;
+use crate::policy::MembershipSync;
+use crate::reconciliation::{Limits, Reconciler, ReconciliationPlan, Target};
+use crate::util::clock::Clock;
+use crate::util::random;
+use crate::util::sanitize::error_chain;
+
+/// How often the lease is renewed: three times before it expires.
+const RENEWAL: Duration = Duration::from_secs(20);
+
+/// Compares all managed memberships with Entra and removes those that Entra no longer gives.
+pub struct Reconciliation {
+    pub config: Config,
+    pub db: Db,
+    pub entra: Arc<Entra>,
+    pub graph: Graph,
+    /// Caches of the LiteLLM proxies that share the database; `None` if they cannot be evicted.
+    pub cache: Option<LiteLlmCache>,
+    pub clock: Clock,
+    pub metrics: Arc<Metrics>,
+    /// Identifies this process as the holder of the lease.
+    pub replica: Uuid,
+}
+
+/// Why a run ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Reconcile(#[from] ReconcileError),
+    #[error("the database failed during the run")]
+    Db(#[from] DbError),
+    /// Managed memberships exist, but nothing of Entra could be read to compare them.
+    #[error("no group could be read: {reason}")]
+    NothingRead { reason: String },
+    #[error("the lease was lost to another replica, or could not be renewed")]
+    LeaseLost,
+    #[error("the service was stopped")]
+    Stopped,
+}
+
+impl RunError {
+    /// Whether a later run continues without a problem to report.
+    fn is_interruption(&self) -> bool {
+        matches!(self, Self::LeaseLost | Self::Stopped | Self::Db(DbError::LeaseLost))
+    }
+}
+
+/// What a run did so far. Kept outside of its future, so that an interrupted run is recorded as far as it came.
+#[derive(Debug, Default)]
+struct Progress {
+    compared: usize,
+    incomplete: usize,
+    held: usize,
+    removed: usize,
+    skipped: usize,
+}
+
+impl Reconciliation {
+    /// Runs once. `None` while another replica runs. Failures are part of the result; an error means that no run was recorded.
+    pub async fn run(&self, trigger: RunTrigger, stop: &CancellationToken) -> Result<Option<FinishedRun>, DbError> {
+        let Some(lease) = self.db.take_lease(self.replica, LEASE_DURATION).await? else { return Ok(None) };
+        let started_at = self.clock.now();
+        let run_id = random::uuid_at(started_at);
+        self.db.start_run(lease, run_id, trigger, started_at).await?;
+        let mut progress = Progress::default();
+        let outcome = tokio::select! {
+            outcome = self.work(lease, run_id, started_at, &mut progress) => outcome,
+            () = self.keep(lease) => Err(RunError::LeaseLost),
+            () = stop.cancelled() => Err(RunError::Stopped),
+        };
+        let status = match &outcome {
+            Ok(()) if progress.held > 0 => RunStatus::Held,
+            Ok(()) if progress.incomplete > 0 => RunStatus::Incomplete,
+            Ok(()) => RunStatus::Done,
+            Err(error) if error.is_interruption() => RunStatus::Interrupted,
+            Err(_) => RunStatus::Failed,
+        };
+        let error = outcome.err().map(|error| error_chain(&error));
+        let finished = FinishedRun {
+            run_id,
+            finished_at: self.clock.now(),
+            status,
+            compared: progress.compared,
+            removed: progress.removed,
+            skipped: progress.skipped,
+            incomplete: progress.incomplete,
+            held: progress.held,
+            held_plan: None,
+            error,
+        };
+        self.db.finish_run(&finished).await?;
+        self.db.release_lease(lease).await?;
+        self.log(&finished);
+        Ok(Some(finished))
+    }
+
+    /// Renews the lease until it is lost.
+    async fn keep(&self, lease: Lease) {
+        let mut renewed = Instant::now();
+        loop {
+            sleep(RENEWAL).await;
+            match self.db.renew_lease(lease, LEASE_DURATION).await {
+                Ok(true) => renewed = Instant::now(),
+                Ok(false) => return,
+                Err(error) if renewed.elapsed() < LEASE_DURATION => {
+                    tracing::debug!(error = error_chain(&error), "failed to renew the lease; retrying");
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
+    async fn work(
+        &self,
+        lease: Lease,
+        run_id: Uuid,
+        started_at: DateTime<Utc>,
+        progress: &mut Progress,
+    ) -> Result<(), RunError> {
+        let Facts { stored, snapshot } = read(&self.config, &self.db, &self.entra, &self.graph).await?;
+        let policy = &self.config.policy;
+        let reconciler = Reconciler { snapshot: &snapshot, stored: &stored, policy, limits: Limits::default() };
+        let plan = reconciler.plan();
+        progress.compared = plan.compared;
+        progress.incomplete = plan.incomplete.len();
+        let mut json = json!(plan);
+        json["read_after"] = json!(started_at);
+        json["memberships"] = json!(match policy.memberships {
+            MembershipSync::Follow => "follow",
+            MembershipSync::Additive => "additive",
+        });
+        self.db.store_plan(lease, run_id, &json).await?;
+        if plan.is_unknown() {
+            return Err(RunError::NothingRead { reason: first_reason(&plan) });
+        }
+        if policy.memberships == MembershipSync::Additive {
+            return Ok(());
+        }
+        progress.held = plan.changes.iter().filter(|change| change.held).count();
+        let run = ApplyingRun { lease, run_id, started_at, keys_on_removal: policy.keys_on_removal };
+        for removals in reconciler.removals(&plan) {
+            let removed = self.db.apply_removals(&run, &removals, self.clock.now()).await?;
+            progress.removed += removed.removed;
+            progress.skipped += removed.skipped;
+            self.count(&removals.target, &removed);
+            self.evict(&removals.target, &removed).await;
+        }
+        Ok(())
+    }
+
+    fn count(&self, target: &Target, removed: &RemovedMembers) {
+        let kind = if target.kind == "team" { GroupKind::Team } else { GroupKind::Organization };
+        self.metrics.memberships_removed.add_many(kind, removed.removed);
+        self.metrics.keys_blocked.add_many((), removed.keys_blocked.len());
+    }
+
+    /// Evicts what was removed from the LiteLLM proxies' caches. A failure is only logged, because the entries expire within
+    /// a minute.
+    async fn evict(&self, target: &Target, removed: &RemovedMembers) {
+        let Some(cache) = self.cache.as_ref().filter(|_| removed.removed > 0) else { return };
+        let is_team = target.kind == "team";
+        let teams = is_team.then_some((target.id.as_str(), target.name.as_deref()));
+        let organizations = (!is_team).then_some(target.id.as_str());
+        let mut keys: BTreeSet<String> = removed.keys_blocked.iter().map(|token| token.as_str().to_owned()).collect();
+        for (object_id, user_id) in &removed.users {
+            keys.extend(litellm_cache::keys(user_id.as_str(), teams, organizations));
+            // A proxy caches a user under the ID that it looked up. At the proxy's own sign-in, that is the object ID.
+            keys.insert(object_id.to_string());
+        }
+        if let Err(error) = cache.evict(&keys).await {
+            let error = error_chain(&error);
+            tracing::warn!(error, "failed to evict LiteLLM caches; proxies see the change within 60 s");
+        }
+    }
+
+    fn log(&self, run: &FinishedRun) {
+        let FinishedRun { run_id, compared, removed, skipped, incomplete, held, error, .. } = run;
+        match run.status {
+            RunStatus::Failed => tracing::error!(%run_id, error, removed, "reconciliation failed"),
+            RunStatus::Interrupted => tracing::warn!(%run_id, error, removed, "reconciliation interrupted"),
+            RunStatus::Held => {
+                let help = "Look at the page Changes, or run entraway plan";
+                tracing::warn!(%run_id, held, removed, help, "reconciliation holds removals: a limit was exceeded");
+            }
+            RunStatus::Incomplete => {
+                tracing::warn!(%run_id, incomplete, removed, compared, "reconciliation could not read all groups");
+            }
+            RunStatus::Done => {
+                tracing::info!(%run_id, compared, removed, skipped, "reconciliation finished");
+            }
+        }
+    }
+}
+
+/// Why the first group could not be read.
+fn first_reason(plan: &ReconciliationPlan) -> String {
+    plan.incomplete.first().map(|group| group.reason.message()).unwrap_or_default()
+}
