@@ -73,6 +73,8 @@ pub struct HeldPlanRow {
     pub changes: Option<Value>,
     /// The exceeded limits.
     pub tripped: Option<Value>,
+    /// `sync.removal_limits` at the time.
+    pub limits: Option<Value>,
 }
 
 const RUNS: ListSource = ListSource {
@@ -108,7 +110,7 @@ macro_rules! held_plans {
         "select p.plan_hash, p.run_id, p.held_at, p.status, p.decided_by, p.decided_at, p.changes as change_count,
                 (select coalesce(nullif(a.user_alias, ''), a.user_id) from identities a
                  where a.object_id = p.decided_by order by a.is_owner desc limit 1) as decided_by_name,
-                r.started_at as read_at, r.plan -> 'tripped' as tripped,
+                r.started_at as read_at, r.plan -> 'tripped' as tripped, r.plan -> 'limits' as limits,
                 case when $1::bigint is null then r.changes
                      else jsonb_path_query_array(r.changes, '$[0 to $n]', jsonb_build_object('n', $1 - 1)) end as changes
          from entraway.held_plans p left join lateral (

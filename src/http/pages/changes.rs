@@ -47,6 +47,8 @@ struct ChangesPage {
 struct Overview {
     /// `sync.memberships: additive`.
     additive: bool,
+    /// `sync.reconcile.interval` is 0, so that only a process of its own runs.
+    off: bool,
     /// Whether the operator may start runs and decide about plans.
     administrator: bool,
     /// When a run was requested that has not begun yet.
@@ -88,6 +90,7 @@ impl Overview {
         };
         Ok(Self {
             additive: app.config.policy.memberships == MembershipSync::Additive,
+            off: app.reconcile_interval().is_none(),
             administrator: current.permissions.administrator,
             requested_at: app.db.requested_reconciliation().await?,
             held,
@@ -196,8 +199,7 @@ fn result(run: &RunRow) -> String {
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     match (&parts[..], run.status.as_str()) {
         ([], "running") => "in progress".to_owned(),
-        ([], "failed" | "interrupted") => "no changes".to_owned(),
-        ([], _) => "nothing to remove".to_owned(),
+        ([], _) => "nothing removed".to_owned(),
         (parts, _) => parts.join(", "),
     }
 }
@@ -229,7 +231,7 @@ mod tests {
         let durations =
             [0, 450, 9_999, 10_000, 59_999, 125_000].map(|milliseconds| duration(&run(milliseconds)).unwrap());
         assert_eq!(durations, ["0.0 s", "0.4 s", "9.9 s", "10 s", "59 s", "2 min 5 s"]);
-        assert_eq!(result(&run(1)), "nothing to remove");
+        assert_eq!(result(&run(1)), "nothing removed");
         let busy = RunRow { removed: 1, held: 2, skipped: 1, incomplete: 3, ..run(1) };
         let said = "1 membership removed, 2 changes held, 1 membership changed meanwhile and left alone, 3 groups not compared";
         assert_eq!(result(&busy), said);

@@ -4,7 +4,7 @@ use entraway::domain::StoreKind;
 use entraway::explain::{Case, Kind, MembershipWhy, OrganizationVerdict, Places, Source, Standalone, Verdict};
 use serde_json::json;
 
-use super::{GROUP, NOW, Scene, THEN, read, run, says, team};
+use super::{GROUP, NOW, Scene, TENANT, THEN, read, run, says, team};
 
 #[test]
 fn unassigned_group_is_ignored_and_remedy_is_named() {

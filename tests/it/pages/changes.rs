@@ -2,6 +2,8 @@
 
 mod decisions;
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -9,7 +11,7 @@ use serde_json::{Value, json};
 use super::api::ask;
 use super::{Cast, text};
 use crate::support::sql_fixtures::TAKE_OUT_OF_TEAM;
-use crate::support::{LiteLlm, Native, StoreKind};
+use crate::support::{LiteLlm, Native, Service, StoreKind, World};
 
 const HELD: &str = "0193a5b0-0000-7000-8000-00000000000a";
 const DONE: &str = "0193a5b0-0000-7000-8000-00000000000b";
@@ -38,6 +40,10 @@ async fn with_held_plan(store: StoreKind) -> Cast {
         "incomplete": [{ "group": data, "name": "Data", "code": "graph_forbidden", "message": "member list: 403",
                          "fix": "Grant GroupMember.Read.All" }],
         "tripped": [{ "limit": "group", "group": platform, "removals": 2, "memberships": 3 }],
+        "limits": { "group_percent": 50, "group_minimum": 5, "emptied_minimum": 3, "run_percent": 20, "run_minimum": 10,
+                    "day_percent": 30 },
+        "accounts": [{ "tenant_id": "00000000-0000-0000-0000-000000000001", "object_id": cast.bob.id,
+                       "user_name": "Bob Birch", "action": "disable", "cause": "soft_deleted" }],
         "compared": 3, "later": { "field": 1 },
     });
     cast.world
@@ -58,6 +64,13 @@ async fn with_held_plan(store: StoreKind) -> Cast {
     cast
 }
 
+/// An instance that runs at intervals, but never gets the lease.
+async fn with_runs(world: &World) -> Service {
+    let sql = "update entraway.reconciliation_state set lease_expires_at = 'infinity'";
+    sqlx::query(sql).execute(&world.pool).await.unwrap();
+    world.service_with(|config| config.sync.reconcile_interval = Some(Duration::from_hours(1))).await
+}
+
 /// Panics unless the text contains all of these in this order.
 #[track_caller]
 fn assert_contains(text: &str, expected: &[&str]) {
@@ -75,9 +88,8 @@ async fn changes_page_shows_held_plan_groups_and_runs(#[values(Native, LiteLlm)]
     let page = cast.ada.page(&cast.service, "/changes").await;
     let approve = format!("entraway approve {}", hash());
     let expected = [
-        "Run now",
         "2 removals held since",
-        "Group Platform: 2 of 3 memberships would end, more than the limit for one group.",
+        "Group Platform: 2 of 3 memberships would end. The limit is 50 %, from 5 on.",
         "Approve … Reject …",
         "Entra was read 5 minutes ago",
         "Team Platform",
@@ -103,7 +115,7 @@ async fn changes_page_shows_held_plan_groups_and_runs(#[values(Native, LiteLlm)]
     }
     let viewed = text(&cast.vera.page(&cast.service, "/changes").await);
     assert_contains(&viewed, &["2 removals held", "Only administrators can approve or reject it.", "Alice Arden"]);
-    assert!(!viewed.contains("Run now") && !viewed.contains("Approve …"), "{viewed}");
+    assert!(!viewed.contains("Approve …"), "{viewed}");
 }
 
 #[rstest]
@@ -124,6 +136,8 @@ async fn run_page_shows_whole_plan(#[values(Native, LiteLlm)] store: StoreKind) 
         "Kept",
         "Olga Orr organization Platform its last administrator",
         "in no other team of the organization",
+        "Accounts",
+        "Bob Birch disable among the deleted items in Entra",
         "Groups that could not be compared: 1",
     ];
     assert_contains(&text(&page), &expected);
@@ -152,7 +166,7 @@ async fn failed_and_running_runs_have_no_plan() {
     let page = text(&cast.ada.page(&cast.service, "/changes").await);
     assert_contains(
         &page,
-        &["requested running in progress 0 –", "failed no changes failed to read Entra's discovery"],
+        &["requested running in progress 0 –", "failed nothing removed failed to read Entra's discovery"],
     );
     assert!(!page.contains("Held plan") && !page.contains("could not be compared"), "{page}");
     let page = text(&cast.ada.page(&cast.service, &format!("/changes/{DONE}")).await);
@@ -218,12 +232,33 @@ async fn runs_are_listed_page_by_page() {
 async fn changes_page_says_why_nothing_is_removed() {
     let mut cast = Cast::of(Native).await;
     let page = text(&cast.ada.page(&cast.service, "/changes").await);
+    assert_contains(
+        &page,
+        &[
+            "This service begins no runs: sync.reconcile.interval is 0s .",
+            "entraway reconcile",
+            "There was no run yet.",
+        ],
+    );
+    let follow = with_runs(&cast.world).await;
+    let page = text(&cast.ada.page(&follow, "/changes").await);
+    assert!(!page.contains("begins no runs"), "{page}");
     assert_contains(&page, &["There was no run yet.", "waits for approval", "Run now", "No runs."]);
     let additive =
         cast.world.service_with(|config| config.policy.memberships = entraway::policy::MembershipSync::Additive).await;
     let page = text(&cast.ada.page(&additive, "/changes").await);
-    assert_contains(&page, &["Nothing is removed:", "sync.memberships is additive", "set sync.memberships: follow"]);
-    assert!(!page.contains("Run now") && !page.contains("There was no run yet"), "{page}");
+    assert_contains(
+        &page,
+        &["No membership is removed:", "sync.memberships is additive", "set sync.memberships: follow"],
+    );
+    let run = json!({ "run_id": DONE, "started_at": cast.world.clock.now(), "plan": { "memberships": "additive" } });
+    cast.world.insert_run(run).await;
+    let page = text(&cast.ada.page(&additive, &format!("/changes/{DONE}")).await);
+    assert_contains(&page, &["Nothing was removed:", "what follow would remove"]);
+    let approved = json!({ "run_id": HELD, "started_at": cast.world.clock.now(), "plan": { "approved": hash() } });
+    cast.world.insert_run(approved).await;
+    let page = text(&cast.ada.page(&additive, &format!("/changes/{HELD}")).await);
+    assert_contains(&page, &["An administrator approved them as plan 5a5a"]);
 }
 
 #[rstest]

@@ -30,6 +30,13 @@ pub(super) struct Plan {
     pub(super) more_incomplete: usize,
     /// The exceeded limits.
     pub(super) limits: Vec<String>,
+    /// Accounts that are disabled or restored.
+    pub(super) accounts: Vec<AccountChange>,
+    pub(super) more_accounts: usize,
+    /// `sync.memberships` was `additive`, so nothing was removed.
+    pub(super) additive: bool,
+    /// Why changes were made although they exceed limits.
+    pub(super) approval: Option<String>,
 }
 
 /// The memberships of one team or organization.
@@ -57,6 +64,14 @@ pub(super) struct Kept {
     pub(super) reason: String,
     /// Why the membership would end.
     pub(super) cause: Option<String>,
+}
+
+/// An account that is disabled or restored.
+pub(super) struct AccountChange {
+    pub(super) user: Link,
+    pub(super) action: String,
+    /// What Entra says about it.
+    pub(super) cause: String,
 }
 
 /// Groups that could not be compared for the same reason.
@@ -105,9 +120,46 @@ struct StoredGroup {
 struct StoredLimit {
     limit: String,
     group: Option<String>,
+    organization: Option<String>,
     tenant: Option<String>,
     removals: Option<usize>,
     memberships: Option<usize>,
+    /// More memberships that would end, but whose accounts are unknown.
+    unknown: usize,
+    /// Memberships that runs removed in the last 24 hours.
+    removed: usize,
+}
+
+/// `sync.removal_limits` at the time.
+#[derive(Deserialize)]
+struct StoredLimits {
+    group_percent: u32,
+    group_minimum: u32,
+    run_percent: u32,
+    run_minimum: u32,
+    day_percent: u32,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct StoredAccount {
+    object_id: String,
+    user_name: Option<String>,
+    /// `disable` or `restore`.
+    action: String,
+    cause: Option<String>,
+}
+
+/// Parts of a plan that are no lists.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct StoredSettings {
+    /// `follow` or `additive`.
+    memberships: Option<String>,
+    /// Hash of the approved plan whose changes were not held.
+    approved: Option<String>,
+    /// `--max-removals`, if changes were not held because of it.
+    max_removals: Option<usize>,
 }
 
 /// Entries of the lists of a plan that are shown.
@@ -117,6 +169,8 @@ struct Entries {
     kept: Vec<StoredChange>,
     incomplete: Vec<StoredGroup>,
     tripped: Vec<StoredLimit>,
+    limits: Option<StoredLimits>,
+    accounts: Vec<StoredAccount>,
 }
 
 /// Names and rows of the moment.
@@ -136,7 +190,11 @@ impl Plan {
             kept: read(list("kept")),
             incomplete: read(list("incomplete")),
             tripped: read(list("tripped")),
+            limits: list("limits").and_then(|limits| StoredLimits::deserialize(limits).ok()),
+            accounts: read(list("accounts")),
         };
+        let settings =
+            details.plan.as_ref().and_then(|plan| StoredSettings::deserialize(plan).ok()).unwrap_or_default();
         let lengths = details.lengths.as_ref();
         let length = |name| lengths.and_then(|lengths| lengths.get(name)).copied().unwrap_or_default();
         let names = entries.names(app).await?;
@@ -146,14 +204,21 @@ impl Plan {
             more_kept: length("kept").saturating_sub(entries.kept.len()),
             incomplete: length("incomplete"),
             more_incomplete: length("incomplete").saturating_sub(entries.incomplete.len()),
+            more_accounts: length("accounts").saturating_sub(entries.accounts.len()),
+            additive: settings.memberships.as_deref() == Some("additive"),
+            approval: settings.approval(),
             ..entries.in_words(&names)
         })
     }
 
     /// The held changes of a plan.
     pub(super) async fn held(app: &App, row: &HeldPlanRow) -> Result<Self, WebError> {
-        let entries =
-            Entries { changes: read(row.changes.as_ref()), tripped: read(row.tripped.as_ref()), ..Entries::default() };
+        let entries = Entries {
+            changes: read(row.changes.as_ref()),
+            tripped: read(row.tripped.as_ref()),
+            limits: row.limits.as_ref().and_then(|limits| StoredLimits::deserialize(limits).ok()),
+            ..Entries::default()
+        };
         let changes = usize::try_from(row.change_count).unwrap_or_default();
         let more_changes = changes.saturating_sub(entries.changes.len());
         let names = entries.names(app).await?;
@@ -180,11 +245,13 @@ fn read<T: DeserializeOwned>(list: Option<&Value>) -> Vec<T> {
 impl Entries {
     async fn names(&self, app: &App) -> Result<Names, WebError> {
         let memberships = || self.changes.iter().chain(&self.kept);
-        let users: BTreeSet<&str> = memberships().map(|change| change.user.as_str()).collect();
+        let mut users: BTreeSet<&str> = memberships().map(|change| change.user.as_str()).collect();
+        users.extend(self.accounts.iter().map(|account| account.object_id.as_str()));
         let mut groups: BTreeSet<&str> = BTreeSet::new();
         groups.extend(memberships().flat_map(|change| [Some(change.id.as_str()), change.group.as_deref()]).flatten());
         groups.extend(self.incomplete.iter().map(|group| group.group.as_str()));
-        groups.extend(self.tripped.iter().filter_map(|limit| limit.group.as_deref()));
+        let of_limits = self.tripped.iter().flat_map(|limit| [&limit.group, &limit.organization]);
+        groups.extend(of_limits.flatten().map(String::as_str));
         let owned = |ids: BTreeSet<&str>| ids.into_iter().map(str::to_owned).collect::<Vec<_>>();
         Ok(Names { users: app.db.user_ids(&owned(users)).await?, groups: app.db.group_names(&owned(groups)).await? })
     }
@@ -194,7 +261,7 @@ impl Entries {
         let targets = targets.filter_map(|changes| {
             let first = changes.first()?;
             let changes = changes.iter().map(|change| Change {
-                user: names.user(change),
+                user: names.user(&change.user, change.user_name.as_deref()),
                 is_admin: change.is_admin,
                 cause: change.cause.as_deref().map(cause).unwrap_or_default(),
                 group: change.group.as_deref().map(|group| names.group(group, None)),
@@ -204,7 +271,7 @@ impl Entries {
             Some(TargetChanges { kind: first.kind.clone(), target: names.target(first), changes: changes.collect() })
         });
         let kept = self.kept.iter().map(|kept| Kept {
-            user: names.user(kept),
+            user: names.user(&kept.user, kept.user_name.as_deref()),
             kind: kept.kind.clone(),
             target: names.target(kept),
             reason: kept_because(&kept.reason),
@@ -214,7 +281,8 @@ impl Entries {
             targets: targets.collect(),
             kept: kept.collect(),
             reasons: self.reasons(names),
-            limits: self.tripped.iter().map(|limit| limit.in_words(names)).collect(),
+            limits: self.tripped.iter().map(|limit| limit.in_words(names, self.limits.as_ref())).collect(),
+            accounts: self.accounts.iter().map(|account| account.in_words(names)).collect(),
             ..Plan::default()
         }
     }
@@ -237,9 +305,9 @@ impl Entries {
 
 impl Names {
     /// A user by display name, else by object ID.
-    fn user(&self, change: &StoredChange) -> Link {
-        let path = self.users.get(&change.user).map(|id| format!("/people/{}", segment(id)));
-        let name = change.user_name.as_deref().filter(|name| !name.trim().is_empty()).unwrap_or(&change.user);
+    fn user(&self, object_id: &str, name: Option<&str>) -> Link {
+        let path = self.users.get(object_id).map(|id| format!("/people/{}", segment(id)));
+        let name = name.filter(|name| !name.trim().is_empty()).unwrap_or(object_id);
         Link { name: name.to_owned(), path }
     }
 
@@ -255,6 +323,16 @@ impl Names {
         let current = self.groups.get(id);
         let name = name.or(current.map(String::as_str)).unwrap_or(id).to_owned();
         Link { name, path: current.map(|_| format!("/teams/{}", segment(id))) }
+    }
+}
+
+impl StoredSettings {
+    fn approval(&self) -> Option<String> {
+        match (&self.approved, self.max_removals) {
+            (Some(hash), _) => Some(format!("An administrator approved them as plan {hash}.")),
+            (None, Some(max)) => Some(format!("The command line allowed up to {max} with --max-removals.")),
+            (None, None) => None,
+        }
     }
 }
 
@@ -274,29 +352,73 @@ impl StoredEvidence {
 
 impl StoredLimit {
     /// What exceeds the limit. One of a newer version is shown by its name.
-    fn in_words(&self, names: &Names) -> String {
-        let what = match (self.removals, self.memberships) {
-            (Some(removals), Some(memberships)) => {
-                format!("{removals} of {} would end", pluralize(memberships, "membership"))
-            }
-            (Some(removals), None) => format!("{} would end", pluralize(removals, "membership")),
-            _ => String::new(),
+    fn in_words(&self, names: &Names, limits: Option<&StoredLimits>) -> String {
+        let ended = self.ended();
+        let group = || self.group.as_deref().map(|id| names.group(id, None).name).unwrap_or_default();
+        let organization = || {
+            let id = self.organization.as_deref().unwrap_or_default();
+            names.groups.get(id).map_or(id, String::as_str).to_owned()
         };
-        let group = self.group.as_deref().map(|id| names.group(id, None).name).unwrap_or_default();
+        let limit = |percent: fn(&StoredLimits) -> u32, minimum: fn(&StoredLimits) -> u32| match limits {
+            Some(limits) => format!(" The limit is {} %, from {} on.", percent(limits), minimum(limits)),
+            None => String::new(),
+        };
+        let of_group = || limit(|limits| limits.group_percent, |limits| limits.group_minimum);
         match self.limit.as_str() {
-            "group" => format!("Group {group}: {what}, more than the limit for one group."),
-            "group_emptied" => format!("Group {group}: it would lose all of its members. {what}."),
-            "run" => format!("All groups: {what}, more than the limit for one run."),
+            "group" => format!("Group {}: {ended}.{}", group(), of_group()),
+            "organization" => format!("Organization {}: {ended}.{}", organization(), of_group()),
+            "group_emptied" => format!("Group {}: it would lose all of its memberships. {ended}.", group()),
+            "organization_emptied" => {
+                format!("Organization {}: it would lose all of its memberships. {ended}.", organization())
+            }
+            "run" => {
+                format!("All groups: {ended}.{}", limit(|limits| limits.run_percent, |limits| limits.run_minimum))
+            }
+            "day" => {
+                let limit = limit(|limits| limits.day_percent, |limits| limits.run_minimum);
+                let removed = pluralize(self.removed, "membership");
+                format!("Last 24 hours: {removed} removed already, and {ended}.{limit}")
+            }
+            "first_run" => "No run has removed memberships with these settings yet. Check the removals.".to_owned(),
+            "settings_changed" => {
+                "Settings that decide about removals have changed since the last run. Check the removals.".to_owned()
+            }
             "nothing_assigned" => {
                 let tenant = self.tenant.as_deref().unwrap_or_default();
                 format!("Tenant {tenant}: no group is assigned to the app. Check the assignments in Entra.")
             }
             other => {
-                let group = if group.is_empty() { group } else { format!(" (group {group})") };
-                let what = if what.is_empty() { what } else { format!(": {what}") };
-                format!("Limit {}{group}{what}.", other.replace('_', " "))
+                let ended = if ended.is_empty() { ended } else { format!(": {ended}") };
+                format!("Limit {}{ended}.", other.replace('_', " "))
             }
         }
+    }
+
+    /// How many memberships would end.
+    fn ended(&self) -> String {
+        let Self { removals, memberships, unknown, .. } = self;
+        let more = if *unknown > 0 { format!(", and {unknown} more with an unknown account") } else { String::new() };
+        match (removals, memberships) {
+            (Some(removals), Some(memberships)) => {
+                format!("{removals} of {} would end{more}", pluralize(*memberships, "membership"))
+            }
+            (Some(removals), None) => format!("{} would end{more}", pluralize(*removals, "membership")),
+            (None, _) => String::new(),
+        }
+    }
+}
+
+impl StoredAccount {
+    fn in_words(&self, names: &Names) -> AccountChange {
+        let cause = match self.cause.as_deref() {
+            Some("disabled") => "disabled in Entra".to_owned(),
+            Some("soft_deleted") => "among the deleted items in Entra".to_owned(),
+            Some("deleted") => "deleted in Entra".to_owned(),
+            Some(other) => other.replace('_', " "),
+            None => "enabled in Entra".to_owned(),
+        };
+        let user = names.user(&self.object_id, self.user_name.as_deref());
+        AccountChange { user, action: self.action.replace('_', " "), cause }
     }
 }
 
@@ -341,6 +463,8 @@ mod tests {
             kept: read(plan.get("kept")),
             incomplete: read(plan.get("incomplete")),
             tripped: read(plan.get("tripped")),
+            limits: plan.get("limits").and_then(|limits| StoredLimits::deserialize(limits).ok()),
+            accounts: read(plan.get("accounts")),
         };
         entries.in_words(&Names { users: BTreeMap::new(), groups: BTreeMap::new() })
     }
@@ -348,7 +472,9 @@ mod tests {
     #[test]
     fn plan_of_newer_version_is_shown_by_its_names() {
         let plan = in_words(&json!({
-            "tripped": [{ "limit": "first_run", "removals": 3, "new": 1 }, { "limit": "day", "removals": 4, "memberships": 9 }, {}],
+            "tripped": [{ "limit": "full_moon", "removals": 3, "new": 1 }, { "limit": "tide", "removals": 4, "memberships": 9 }],
+            "limits": { "group_percent": 1 },
+            "accounts": [{ "object_id": "u", "action": "set_aside", "cause": "on_leave" }],
             "changes": [{ "kind": "team", "id": "t", "user": "u", "cause": "bored_of_it", "evidence": { "what": "new_list" } },
                         7, { "user": 1 }, {}],
             "kept": [{ "user": "u", "reason": "new_guard" }],
@@ -356,11 +482,13 @@ mod tests {
         }));
         assert_eq!(
             plan.limits,
-            ["Limit first run: 3 memberships would end.", "Limit day: 4 of 9 memberships would end.", "Limit ."]
+            ["Limit full moon: 3 memberships would end.", "Limit tide: 4 of 9 memberships would end."]
         );
         let change = &plan.targets[0].changes[0];
         assert_eq!((change.cause.as_str(), change.evidence.as_str(), change.held), ("bored of it", "new list", false));
         assert_eq!((plan.targets.len(), plan.kept[0].reason.as_str()), (2, "new guard"));
+        let account = &plan.accounts[0];
+        assert_eq!((account.action.as_str(), account.cause.as_str()), ("set aside", "on leave"));
         assert_eq!(plan.reasons[0].groups.len(), 1, "entries that cannot be read are left out");
         assert!(in_words(&json!([])).targets.is_empty() && in_words(&json!({ "changes": {} })).targets.is_empty());
     }
@@ -378,8 +506,31 @@ mod tests {
         let evidence = serde_json::to_value(Evidence::MemberList { members: 4 }).unwrap();
         let evidence: StoredEvidence = serde_json::from_value(evidence).unwrap();
         assert_eq!(evidence.in_words(), "complete list of 4 members, without this one");
-        let limit = serde_json::to_value(Tripped::Run { removals: 12, memberships: 40 }).unwrap();
-        let plan = in_words(&json!({ "tripped": [limit] }));
-        assert_eq!(plan.limits, ["All groups: 12 of 40 memberships would end, more than the limit for one run."]);
+        let limit = serde_json::to_value(Tripped::NothingAssigned { tenant: uuid::Uuid::nil().into() }).unwrap();
+        let limits = json!({ "group_percent": 50, "group_minimum": 5, "emptied_minimum": 3, "run_percent": 20,
+                             "run_minimum": 10, "day_percent": 30 });
+        let of = |limit: &str| json!({ "limit": limit, "group": "g", "organization": "o", "removals": 12, "memberships": 40 });
+        let mut day = of("day");
+        (day["removed"], day["unknown"]) = (json!(1), json!(2));
+        let names =
+            ["run", "group", "organization", "group_emptied", "organization_emptied", "first_run", "settings_changed"];
+        let mut tripped: Vec<Value> = names.into_iter().map(of).collect();
+        tripped.extend([day, limit]);
+        let plan = in_words(&json!({ "tripped": tripped, "limits": limits }));
+        assert_eq!(
+            plan.limits,
+            [
+                "All groups: 12 of 40 memberships would end. The limit is 20 %, from 10 on.",
+                "Group g: 12 of 40 memberships would end. The limit is 50 %, from 5 on.",
+                "Organization o: 12 of 40 memberships would end. The limit is 50 %, from 5 on.",
+                "Group g: it would lose all of its memberships. 12 of 40 memberships would end.",
+                "Organization o: it would lose all of its memberships. 12 of 40 memberships would end.",
+                "No run has removed memberships with these settings yet. Check the removals.",
+                "Settings that decide about removals have changed since the last run. Check the removals.",
+                "Last 24 hours: 1 membership removed already, and 12 of 40 memberships would end, and 2 more with an unknown \
+                 account. The limit is 30 %, from 10 on.",
+                "Tenant 00000000-0000-0000-0000-000000000000: no group is assigned to the app. Check the assignments in Entra.",
+            ]
+        );
     }
 }

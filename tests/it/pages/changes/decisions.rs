@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::super::api::ask;
 use super::super::{Cast, text};
-use super::{assert_contains, hash, with_held_plan};
+use super::{assert_contains, hash, with_held_plan, with_runs};
 use crate::support::{Browser, LiteLlm, Native, StoreKind};
 
 const DECISIONS: [&str; 3] = ["plan_held", "plan_approved", "plan_rejected"];
@@ -133,17 +133,19 @@ async fn only_administrators_decide_and_start_runs() {
 #[tokio::test]
 async fn run_now_requests_a_run() {
     let mut cast = Cast::of(Native).await;
-    let page = cast.ada.page(&cast.service, "/changes").await;
-    assert_eq!(forms(&page), ["/changes/run"]);
-    let answer = cast.ada.browser.post(cast.service.at("/changes/run")).await;
-    assert_eq!((answer.status.as_u16(), answer.location().path()), (303, "/changes"));
-    let page = text(&cast.ada.page(&cast.service, "/changes").await);
-    assert!(page.contains("A run was requested just now and has not begun yet."), "{page}");
     let route = "/api/reconciliation/run";
-    let body = ask(&mut cast.ada, &cast.service, route, route, 202).await;
+    let service = with_runs(&cast.world).await;
+    assert_eq!(forms(&cast.vera.page(&service, "/changes").await), [""; 0], "a viewer cannot start a run");
+    let page = cast.ada.page(&service, "/changes").await;
+    assert_eq!(forms(&page), ["/changes/run"]);
+    let answer = cast.ada.browser.post(service.at("/changes/run")).await;
+    assert_eq!((answer.status.as_u16(), answer.location().path()), (303, "/changes"));
+    let page = text(&cast.ada.page(&service, "/changes").await);
+    assert!(page.contains("A run was requested just now and has not begun yet."), "{page}");
+    let body = ask(&mut cast.ada, &service, route, route, 202).await;
     let now = cast.world.clock.now();
     cast.world.insert_run(json!({ "run_id": super::DONE, "started_at": now, "trigger": "request" })).await;
     assert!(body["requested_at"].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap() <= now);
-    let page = text(&cast.ada.page(&cast.service, "/changes").await);
+    let page = text(&cast.ada.page(&service, "/changes").await);
     assert!(!page.contains("A run was requested"), "it has begun: {page}");
 }
