@@ -54,11 +54,8 @@ pub(super) fn router(app: &Arc<App>) -> Result<Router, StartError> {
         .route("/changes", get(changes::page))
         .route("/changes/run", post(changes::request_run))
         .route("/changes/{run_id}", get(changes::run::page))
-        .route(
-            "/changes/plans/{hash}/approve",
-            get(changes::decision::confirm_approve).post(changes::decision::approve),
-        )
-        .route("/changes/plans/{hash}/reject", get(changes::decision::confirm_reject).post(changes::decision::reject))
+        .route("/changes/plans/{hash}/approve", get(decision::confirm_approve).post(decision::approve))
+        .route("/changes/plans/{hash}/reject", get(decision::confirm_reject).post(decision::reject))
         .route("/audit", get(audit::page))
         .route("/settings", get(settings::page))
         .route("/sso/login", get(login::start).route_layer(rate_limit.clone()))

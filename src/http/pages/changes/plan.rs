@@ -1,5 +1,7 @@
 //! A stored plan in words. Reads it tolerantly: another version may have written it, with other fields and other names.
 
+mod limits;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
@@ -11,6 +13,8 @@ use crate::http::error::WebError;
 use crate::http::formatting::{pluralize, segment};
 use crate::http::pages::audit::Link;
 use crate::http::state::App;
+
+use limits::{StoredLimit, StoredLimits};
 
 /// Maximum number of entries of each list of a plan on a page. The API has all.
 pub(super) const MAX_ENTRIES: u32 = 200;
@@ -113,31 +117,6 @@ struct StoredGroup {
     name: Option<String>,
     message: String,
     fix: String,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct StoredLimit {
-    limit: String,
-    group: Option<String>,
-    organization: Option<String>,
-    tenant: Option<String>,
-    removals: Option<usize>,
-    memberships: Option<usize>,
-    /// More memberships that would end, but whose accounts are unknown.
-    unknown: usize,
-    /// Memberships that runs removed in the last 24 hours.
-    removed: usize,
-}
-
-/// `sync.removal_limits` at the time.
-#[derive(Deserialize)]
-struct StoredLimits {
-    group_percent: u32,
-    group_minimum: u32,
-    run_percent: u32,
-    run_minimum: u32,
-    day_percent: u32,
 }
 
 #[derive(Default, Deserialize)]
@@ -346,64 +325,6 @@ impl StoredEvidence {
             }
             "organization" => "the user's teams in the organization".to_owned(),
             other => other.replace('_', " "),
-        }
-    }
-}
-
-impl StoredLimit {
-    /// What exceeds the limit. One of a newer version is shown by its name.
-    fn in_words(&self, names: &Names, limits: Option<&StoredLimits>) -> String {
-        let ended = self.ended();
-        let group = || self.group.as_deref().map(|id| names.group(id, None).name).unwrap_or_default();
-        let organization = || {
-            let id = self.organization.as_deref().unwrap_or_default();
-            names.groups.get(id).map_or(id, String::as_str).to_owned()
-        };
-        let limit = |percent: fn(&StoredLimits) -> u32, minimum: fn(&StoredLimits) -> u32| match limits {
-            Some(limits) => format!(" The limit is {} %, from {} on.", percent(limits), minimum(limits)),
-            None => String::new(),
-        };
-        let of_group = || limit(|limits| limits.group_percent, |limits| limits.group_minimum);
-        match self.limit.as_str() {
-            "group" => format!("Group {}: {ended}.{}", group(), of_group()),
-            "organization" => format!("Organization {}: {ended}.{}", organization(), of_group()),
-            "group_emptied" => format!("Group {}: it would lose all of its memberships. {ended}.", group()),
-            "organization_emptied" => {
-                format!("Organization {}: it would lose all of its memberships. {ended}.", organization())
-            }
-            "run" => {
-                format!("All groups: {ended}.{}", limit(|limits| limits.run_percent, |limits| limits.run_minimum))
-            }
-            "day" => {
-                let limit = limit(|limits| limits.day_percent, |limits| limits.run_minimum);
-                let removed = pluralize(self.removed, "membership");
-                format!("Last 24 hours: {removed} removed already, and {ended}.{limit}")
-            }
-            "first_run" => "No run has removed memberships with these settings yet. Check the removals.".to_owned(),
-            "settings_changed" => {
-                "Settings that decide about removals have changed since the last run. Check the removals.".to_owned()
-            }
-            "nothing_assigned" => {
-                let tenant = self.tenant.as_deref().unwrap_or_default();
-                format!("Tenant {tenant}: no group is assigned to the app. Check the assignments in Entra.")
-            }
-            other => {
-                let ended = if ended.is_empty() { ended } else { format!(": {ended}") };
-                format!("Limit {}{ended}.", other.replace('_', " "))
-            }
-        }
-    }
-
-    /// How many memberships would end.
-    fn ended(&self) -> String {
-        let Self { removals, memberships, unknown, .. } = self;
-        let more = if *unknown > 0 { format!(", and {unknown} more with an unknown account") } else { String::new() };
-        match (removals, memberships) {
-            (Some(removals), Some(memberships)) => {
-                format!("{removals} of {} would end{more}", pluralize(*memberships, "membership"))
-            }
-            (Some(removals), None) => format!("{} would end{more}", pluralize(*removals, "membership")),
-            (None, _) => String::new(),
         }
     }
 }
