@@ -29,6 +29,8 @@ create table entraway.reconciliation_runs (
     status       text not null,
     -- Managed team memberships whose groups are complete.
     compared     integer not null default 0,
+    -- Memberships that the run added.
+    added        integer not null default 0,
     -- Memberships that the run removed, and those that changed since the plan and were left alone.
     removed      integer not null default 0,
     skipped      integer not null default 0,

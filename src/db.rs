@@ -366,10 +366,14 @@ impl Db {
     ///
     /// `plan` is the plan that showed that a write is necessary.
     pub async fn apply(&self, planner: &Planner<'_>, plan: &Plan) -> Result<Applied, DbError> {
+        self.apply_with(planner, plan, None).await
+    }
+
+    async fn apply_with(&self, planner: &Planner<'_>, plan: &Plan, lease: Option<Lease>) -> Result<Applied, DbError> {
         match self.kind {
             // Boxed, because the future is large.
-            StoreKind::Native => Box::pin(apply::apply::<Native>(self, planner, plan)).await,
-            StoreKind::LiteLlm => Box::pin(apply::apply::<LiteLlm>(self, planner, plan)).await,
+            StoreKind::Native => Box::pin(apply::apply::<Native>(self, planner, plan, lease)).await,
+            StoreKind::LiteLlm => Box::pin(apply::apply::<LiteLlm>(self, planner, plan, lease)).await,
         }
     }
 

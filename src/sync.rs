@@ -10,10 +10,10 @@ use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 
 use crate::db::{Db, DbError};
-use crate::domain::EntraUser;
+use crate::domain::{EntraUser, ObjectId};
 use crate::litellm_cache::{self, LiteLlmCache};
 use crate::observability::spans::Step;
-use crate::plan::{Applied, Note, Planner};
+use crate::plan::{Applied, Note, PlanScope, Planner};
 use crate::policy::Policy;
 use crate::sync_run::{Denial, SyncRun};
 use crate::util::random;
@@ -56,8 +56,8 @@ pub async fn sync(
 
     let begin = Instant::now();
     let (directory_read, store) = (&directory, db.kind());
-    let planner =
-        Planner { entra_user: user, directory: directory_read, policy, store, now, run_id, denied: denial.is_some() };
+    let scope = if denial.is_some() { PlanScope::DeniedSignIn } else { PlanScope::SignIn };
+    let planner = Planner { entra_user: user, directory: directory_read, policy, store, now, run_id, scope };
     // A denial counts even if memberships cannot be removed.
     let failed = |error| match (denial, error) {
         (Some(denial), DbError::OtherTenant) => Ok(denial),
@@ -87,7 +87,7 @@ pub async fn sync(
             Ok(applied) => applied,
         };
         if let Some(cache) = cache {
-            evict(cache, user, &applied).await;
+            evict(cache, user.identity.object_id, &applied).await;
         }
         let notes = applied.notes.clone();
         (applied, notes)
@@ -119,7 +119,7 @@ pub async fn sync(
 
 /// Evicts what was written from the LiteLLM proxies' caches. A failure is only logged, because the entries expire within a
 /// minute: an unreachable Redis costs a sign-in at most its timeout.
-async fn evict(cache: &LiteLlmCache, user: &EntraUser, applied: &Applied) {
+pub async fn evict(cache: &LiteLlmCache, user: ObjectId, applied: &Applied) {
     let groups = applied.aliases_joined.iter().chain(&applied.team_models_updated);
     let groups = groups.map(|(id, alias)| (id.to_string(), alias.as_deref()));
     let left = applied.removed_from_teams.iter().map(|(id, alias)| (id.clone(), alias.as_deref()));
@@ -129,7 +129,7 @@ async fn evict(cache: &LiteLlmCache, user: &EntraUser, applied: &Applied) {
     let teams = teams.iter().map(|(id, alias)| (id.as_str(), *alias));
     let mut keys = litellm_cache::keys(applied.user_id.as_str(), teams, organizations);
     // A proxy caches a user under the ID that it looked up. At the proxy's own sign-in, that is the object ID.
-    keys.insert(user.identity.object_id.to_string());
+    keys.insert(user.to_string());
     let tokens = applied.keys_blocked.values().chain(applied.keys_restored.values()).flatten();
     keys.extend(tokens.map(|token| token.as_str().to_owned()));
     if let Err(error) = cache.evict(&keys).await {

@@ -10,6 +10,7 @@ mod large;
 mod memory;
 mod page;
 mod pages;
+mod reconciliation;
 mod service;
 mod sign_in;
 mod simulator;
@@ -25,12 +26,13 @@ use sqlx::PgPool;
 use page::Part;
 
 /// The parts: name on the command line and heading on the page.
-const PARTS: [(&str, &str); 9] = [
+const PARTS: [(&str, &str); 10] = [
     ("forward-auth", "Forward auth from memory"),
     ("cold", "Forward auth from the database"),
     ("sign-in", "One sign-in"),
     ("storm", "A storm of sign-ins"),
     ("growth", "Growth"),
+    ("reconciliation", "Reconciliation"),
     ("memory", "Memory"),
     ("start", "Start"),
     ("pages", "Pages"),
@@ -52,6 +54,7 @@ Without PART, measures all parts; otherwise only the given ones, and preserves t
   sign-in        single sign-ins with 1 to 1,000 groups
   storm          concurrent sign-ins of 2,000 users
   growth         sign-ins with a large database
+  reconciliation a run over 1,000 groups and 100,000 memberships
   memory         idle, per session, after 100,000 sign-ins
   start          time until /readyz reports ready
   pages          lists of 100,000 teams and 1,000,000 users
@@ -93,6 +96,7 @@ async fn measure(wanted: &[String]) -> anyhow::Result<()> {
             "sign-in" => sign_in::run(&cluster).await?,
             "storm" => storm::run(&cluster).await?,
             "growth" => growth::run(&cluster).await?,
+            "reconciliation" => reconciliation::run(&cluster).await?,
             "memory" => memory::run(&cluster).await?,
             "start" => begin::run(&cluster).await?,
             "pages" => pages::run(&cluster).await?,

@@ -123,21 +123,35 @@ impl Service {
 
     /// Resident memory in bytes: `VmRSS` is the current value, `VmHWM` the peak.
     pub(crate) fn memory(&self, what: &str) -> anyhow::Result<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let mut lines = status.lines();
-        let line = lines.find_map(|line| line.strip_prefix(what)?.strip_prefix(':'));
-        let kib: f64 = line.with_context(|| format!("no {what}"))?.trim().trim_end_matches("kB").trim().parse()?;
-        Ok(kib * 1024.0)
+        memory(self.child.id(), what)
     }
 
     /// CPU time of the process so far, in milliseconds, with a resolution of ten.
     pub(crate) fn processor_ms(&self) -> anyhow::Result<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        let (_, fields) = stat.rsplit_once(')').context("no name in stat")?;
-        // User and system time: fields 14 and 15.
-        let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
-        Ok(ticks.sum::<Result<f64, _>>()? * 10.0)
+        processor_ms(self.child.id())
     }
+}
+
+/// Peak of a process's resident memory in bytes.
+pub(crate) fn peak_memory(process: u32) -> anyhow::Result<f64> {
+    memory(process, "VmHWM")
+}
+
+fn memory(process: u32, what: &str) -> anyhow::Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let mut lines = status.lines();
+    let line = lines.find_map(|line| line.strip_prefix(what)?.strip_prefix(':'));
+    let kib: f64 = line.with_context(|| format!("no {what}"))?.trim().trim_end_matches("kB").trim().parse()?;
+    Ok(kib * 1024.0)
+}
+
+/// CPU time of a process so far, in milliseconds, with a resolution of ten.
+pub(crate) fn processor_ms(process: u32) -> anyhow::Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let (_, fields) = stat.rsplit_once(')').context("no name in stat")?;
+    // User and system time: fields 14 and 15.
+    let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
+    Ok(ticks.sum::<Result<f64, _>>()? * 10.0)
 }
 
 /// Value of a key in a log line.
@@ -153,6 +167,7 @@ pub(crate) fn config(database: &str, store: StoreKind, entra: &Facts, port: u16)
         "server: {{public_url: '{PUBLIC_URL}', listen: '127.0.0.1:{port}', metrics_listen: null}}\n\
          database: {{url: '{database}'}}\n\
          store: {}\n\
+         sync: {{reconcile: {{interval: 0s}}}}\n\
          limits: {{sign_ins_per_address: 0, sign_ins_per_user: 0}}\n\
          entra:\n  tenant: {tenant_id}\n  client_id: {client_id}\n  client_secret: {client_secret}\n  \
          service_principal_id: {service_principal_id}\n  authority_url: {authority_url}\n  graph_url: {graph_url}\n\

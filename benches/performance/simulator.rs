@@ -63,6 +63,11 @@ impl Simulator {
         Ok(Self { child, facts: serde_json::from_str(&line).context("the simulator did not start")? })
     }
 
+    /// Process ID.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn people(&self) -> Arc<[ObjectId]> {
         self.facts.people.iter().copied().map(ObjectId::from).collect()
     }

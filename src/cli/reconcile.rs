@@ -74,7 +74,7 @@ fn build(config: Config) -> anyhow::Result<Reconciliation> {
 
 fn report(run: &FinishedRun) -> anyhow::Result<()> {
     let compared = pluralize(run.compared, "managed team membership");
-    outln!("{compared} compared with Entra, {} removed", pluralize(run.removed, "membership"))?;
+    outln!("{compared} compared with Entra, {} added, {} removed", run.added, run.removed)?;
     if run.skipped > 0 {
         outln!("{} changed since the plan and left alone", pluralize(run.skipped, "membership"))?;
     }

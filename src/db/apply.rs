@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
+use sqlx::postgres::types::PgInterval;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::types::Json;
@@ -13,13 +14,13 @@ use sqlx::{AssertSqlSafe, Postgres, Row as _};
 use uuid::Uuid;
 
 use super::connection::DbConnection;
-use super::reconciliation::MemberLocks;
+use super::reconciliation::{Lease, MemberLocks, check_lease};
 use super::removal::{Removed, of_sign_in};
 use super::{Db, DbError, audit};
 use crate::domain::{EntraUser, GroupId, Redacted};
 use crate::plan::{
-    Applied, Current, CurrentOrganizationMember, CurrentUserRow, Failure, NewOrganization, NewTeam, Plan, Planner,
-    UserChange, source,
+    Applied, Current, CurrentOrganizationMember, CurrentUserRow, Failure, NewOrganization, NewTeam, Plan, PlanScope,
+    Planner, UserChange, source,
 };
 use crate::policy::{BudgetDuration, KeysOnRemoval, Limits};
 
@@ -124,12 +125,17 @@ enum Outcome {
     MissingLocks(Locks),
 }
 
-/// Applies a plan in one transaction; retries the whole transaction if it loses a race.
-pub(super) async fn apply<T: Tables>(db: &Db, planner: &Planner<'_>, plan: &Plan) -> Result<Applied, DbError> {
+/// Applies a plan in one transaction; retries the whole transaction if it loses a race. A run writes only under its lease.
+pub(super) async fn apply<T: Tables>(
+    db: &Db,
+    planner: &Planner<'_>,
+    plan: &Plan,
+    lease: Option<Lease>,
+) -> Result<Applied, DbError> {
     let mut locks = Locks::of(plan);
     let mut retries = 0;
     loop {
-        match apply_once::<T>(db, planner, &locks).await {
+        match apply_once::<T>(db, planner, &locks, lease).await {
             Ok(Outcome::Done(applied)) => return Ok(Applied { retries, ..*applied }),
             Ok(Outcome::MissingLocks(more)) => {
                 locks.creates |= more.creates;
@@ -167,8 +173,16 @@ pub(super) fn should_retry<T>(attempts: &mut u32, outcome: &Result<T, DbError>) 
     *attempts < MAX_STATEMENT_ATTEMPTS && matches!(outcome, Err(DbError::Unavailable(error)) if lost_race(error))
 }
 
-async fn apply_once<T: Tables>(db: &Db, planner: &Planner<'_>, locks: &Locks) -> Result<Outcome, DbError> {
+async fn apply_once<T: Tables>(
+    db: &Db,
+    planner: &Planner<'_>,
+    locks: &Locks,
+    lease: Option<Lease>,
+) -> Result<Outcome, DbError> {
     let mut transaction = db.begin().await?;
+    if let Some(lease) = lease {
+        check_lease(&mut transaction, lease).await?;
+    }
     T::lock(&mut transaction, planner.entra_user, locks).await?;
     let current = T::read(&mut transaction, planner).await?;
     let mut plan = planner.plan(&current);
@@ -376,6 +390,16 @@ pub(super) fn written(row: &PgRow, applied: &mut Applied) -> Result<(), DbError>
     // They were sent to the database as GUIDs.
     applied.teams_joined = row.try_get::<Vec<String>, _>("teams")?.iter().filter_map(|id| id.parse().ok()).collect();
     Ok(())
+}
+
+/// How long after the start of a sync another sign-in of the user may start and still decide instead. Clocks of replicas that
+/// are further apart are not compared; a run takes longer than a sign-in.
+pub(super) fn superseding_period(scope: PlanScope) -> PgInterval {
+    let microseconds = match scope {
+        PlanScope::SignIn | PlanScope::DeniedSignIn => 60_000_000,
+        PlanScope::Additions => 3_600_000_000,
+    };
+    PgInterval { months: 0, days: 0, microseconds }
 }
 
 /// Group IDs as bind values: Postgres parses a UUID faster than a text.

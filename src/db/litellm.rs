@@ -14,7 +14,7 @@ use sqlx::Row as _;
 use uuid::Uuid;
 
 use super::DbError;
-use super::apply::{Locks, NewRow, Tables, current, put_limits, uuids};
+use super::apply::{Locks, NewRow, Tables, current, put_limits, superseding_period, uuids};
 use super::connection::DbConnection;
 use super::reconciliation::MemberLocks;
 use crate::domain::{Email, EntraUser, GroupId, TenantId};
@@ -48,7 +48,7 @@ impl Tables for LiteLlm {
     /// A team membership counts if all three places say so. Team models are read only if they differ from the
     /// organization's and the team is still the one that the sync created.
     async fn read(connection: &mut DbConnection, planner: &Planner<'_>) -> Result<Current, DbError> {
-        let Planner { entra_user, directory, policy, now, .. } = *planner;
+        let Planner { entra_user, directory, policy, now, scope, .. } = *planner;
         let [tables, columns, privileges] = removal::privileges(policy.keys_on_removal);
         let [key_tables, key_columns, key_privileges] = removal::key_privileges();
         let row = sqlx::query(concat!(
@@ -126,10 +126,10 @@ impl Tables for LiteLlm {
             removal::missing_privileges_sql!("$11", "$12", "$13"),
             r#" = '{}' end as can_restore_keys,
                 exists (select from entraway.audit_events
-                        where object_id = $1 and at > $7 and at < $7 + interval '1 minute' and actor = 'sign_in'
+                        where object_id = $1 and at > $7 and at < $7 + $15 and actor = 'sign_in'
                           and action in ('team_member_added', 'team_member_removed'))
                 or exists (select from entraway.sync_runs
-                           where user_id = $1 and tenant_id = $14 and started_at > $7 and started_at < $7 + interval '1 minute'
+                           where user_id = $1 and tenant_id = $14 and started_at > $7 and started_at < $7 + $15
                              and assigned_groups <> 'unknown' and member_of = 'known') as superseded,
                 (select json_build_object('user_id', p.user_id, 'email', p.user_email, 'alias', p.user_alias,
                             'role', p.user_role, 'sso_role', given.sso_user_role,
@@ -211,6 +211,7 @@ impl Tables for LiteLlm {
         .bind(key_columns)
         .bind(key_privileges)
         .bind(entra_user.identity.tenant_id.as_uuid())
+        .bind(superseding_period(scope))
         .fetch_one(connection)
         .await?;
 

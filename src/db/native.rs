@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::DbError;
-use super::apply::{Locks, NewRow, Tables, bind_user, current, put_limits, uuids, written};
+use super::apply::{Locks, NewRow, Tables, bind_user, current, put_limits, superseding_period, uuids, written};
 use super::connection::DbConnection;
 use super::reconciliation::{MemberLocks, lock_users};
 use crate::domain::{EntraUser, GroupId};
@@ -54,10 +54,10 @@ impl Tables for Native {
                 ) as managed_organizations,
                 true as can_remove, '{}'::uuid[] as blocked_keys, true as can_restore_keys,
                 exists (select from entraway.audit_events
-                        where object_id = $1 and at > $6 and at < $6 + interval '1 minute' and actor = 'sign_in'
+                        where object_id = $1 and at > $6 and at < $6 + $8 and actor = 'sign_in'
                           and action in ('team_member_added', 'team_member_removed'))
                 or exists (select from entraway.sync_runs
-                           where user_id = $1 and tenant_id = $7 and started_at > $6 and started_at < $6 + interval '1 minute'
+                           where user_id = $1 and tenant_id = $7 and started_at > $6 and started_at < $6 + $8
                              and assigned_groups <> 'unknown' and member_of = 'known') as superseded,
                 team.teams, team.team_organizations,
                 member.member_organizations, member.member_roles, member.member_sso_roles
@@ -76,6 +76,7 @@ impl Tables for Native {
         .bind(&planner.policy.client_id)
         .bind(planner.now)
         .bind(identity.tenant_id.as_uuid())
+        .bind(superseding_period(planner.scope))
         .fetch_one(connection)
         .await?;
 

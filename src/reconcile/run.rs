@@ -14,12 +14,15 @@ use uuid::Uuid;
 use super::{Facts, ReconcileError, read};
 use crate::config::Config;
 use crate::db::{ApplyingRun, Db, DbError, FinishedRun, LEASE_DURATION, Lease, RemovedMembers, RunStatus, RunTrigger};
+use crate::domain::EntraUser;
 use crate::graph::Graph;
 use crate::litellm_cache::{self, LiteLlmCache};
 use crate::observability::metrics::{GroupKind, Metrics};
 use crate::oidc::Entra;
+use crate::plan::{PlanScope, Planner};
 use crate::policy::MembershipSync;
-use crate::reconciliation::{Limits, Reconciler, ReconciliationPlan, Target};
+use crate::reconciliation::{Addition, Limits, Reconciler, ReconciliationPlan, Target, directory_of};
+use crate::sync::evict;
 use crate::util::clock::Clock;
 use crate::util::random;
 use crate::util::sanitize::error_chain;
@@ -70,6 +73,7 @@ struct Progress {
     compared: usize,
     incomplete: usize,
     held: usize,
+    added: usize,
     removed: usize,
     skipped: usize,
 }
@@ -100,6 +104,7 @@ impl Reconciliation {
             finished_at: self.clock.now(),
             status,
             compared: progress.compared,
+            added: progress.added,
             removed: progress.removed,
             skipped: progress.skipped,
             incomplete: progress.incomplete,
@@ -140,6 +145,7 @@ impl Reconciliation {
         let policy = &self.config.policy;
         let reconciler = Reconciler { snapshot: &snapshot, stored: &stored, policy, limits: Limits::default() };
         let plan = reconciler.plan();
+        let additions = self.db.missing_memberships(reconciler.additions()).await?;
         progress.compared = plan.compared;
         progress.incomplete = plan.incomplete.len();
         let mut json = json!(plan);
@@ -152,17 +158,51 @@ impl Reconciliation {
         if plan.is_unknown() {
             return Err(RunError::NothingRead { reason: first_reason(&plan) });
         }
+        let run = ApplyingRun { lease, run_id, started_at, keys_on_removal: policy.keys_on_removal };
+        self.add(&run, &additions, progress).await?;
         if policy.memberships == MembershipSync::Additive {
             return Ok(());
         }
         progress.held = plan.changes.iter().filter(|change| change.held).count();
-        let run = ApplyingRun { lease, run_id, started_at, keys_on_removal: policy.keys_on_removal };
         for removals in reconciler.removals(&plan) {
             let removed = self.db.apply_removals(&run, &removals, self.clock.now()).await?;
             progress.removed += removed.removed;
             progress.skipped += removed.skipped;
             self.count(&removals.target, &removed);
             self.evict(&removals.target, &removed).await;
+        }
+        Ok(())
+    }
+
+    /// Adds users who have signed in before to the teams of their groups, as their sign-in would: one transaction per user.
+    async fn add(&self, run: &ApplyingRun, additions: &[Addition], progress: &mut Progress) -> Result<(), RunError> {
+        for additions in additions.chunk_by(|one, next| one.user == next.user) {
+            let Some(first) = additions.first() else { continue };
+            let directory = directory_of(additions);
+            let entra_user = EntraUser {
+                identity: first.identity,
+                email: None,
+                sign_in_address: None,
+                name: None,
+                app_roles: Vec::new(),
+            };
+            let planner = Planner {
+                entra_user: &entra_user,
+                directory: &directory,
+                policy: &self.config.policy,
+                store: self.db.kind(),
+                now: run.started_at,
+                run_id: run.run_id,
+                scope: PlanScope::Additions,
+            };
+            let applied = self.db.add_memberships(run.lease, &planner).await?;
+            progress.added += applied.teams_joined.len() + applied.organizations_joined.len();
+            for failure in &applied.failures {
+                tracing::error!(kind = failure.kind, id = %failure.id, reason = failure.why, "failed to create group");
+            }
+            if let Some(cache) = &self.cache {
+                evict(cache, first.user, &applied).await;
+            }
         }
         Ok(())
     }
@@ -193,7 +233,7 @@ impl Reconciliation {
     }
 
     fn log(&self, run: &FinishedRun) {
-        let FinishedRun { run_id, compared, removed, skipped, incomplete, held, error, .. } = run;
+        let FinishedRun { run_id, compared, added, removed, skipped, incomplete, held, error, .. } = run;
         match run.status {
             RunStatus::Failed => tracing::error!(%run_id, error, removed, "reconciliation failed"),
             RunStatus::Interrupted => tracing::warn!(%run_id, error, removed, "reconciliation interrupted"),
@@ -205,7 +245,7 @@ impl Reconciliation {
                 tracing::warn!(%run_id, incomplete, removed, compared, "reconciliation could not read all groups");
             }
             RunStatus::Done => {
-                tracing::info!(%run_id, compared, removed, skipped, "reconciliation finished");
+                tracing::info!(%run_id, compared, added, removed, skipped, "reconciliation finished");
             }
         }
     }

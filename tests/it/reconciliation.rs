@@ -1,5 +1,6 @@
 //! Runs of the reconciliation: what is removed without a sign-in, and what is not.
 
+mod additions;
 mod lease;
 mod removal;
 

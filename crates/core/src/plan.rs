@@ -37,8 +37,18 @@ pub struct Planner<'a> {
     pub now: DateTime<Utc>,
     /// ID of the sync record.
     pub run_id: Uuid,
-    /// The policy denied this sign-in, so memberships are only removed.
-    pub denied: bool,
+    pub scope: PlanScope,
+}
+
+/// What a plan may contain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlanScope {
+    /// A sign-in: everything.
+    SignIn,
+    /// A sign-in that the policy denied: memberships are only removed.
+    DeniedSignIn,
+    /// A reconciliation run, without a token of the user: memberships are only added, of a user who has signed in before.
+    Additions,
 }
 
 impl Planner<'_> {
@@ -50,14 +60,21 @@ impl Planner<'_> {
     #[must_use]
     pub fn plan(&self, current: &Current) -> Plan {
         let mut plan = Plan { user_id: user_id(current, self.entra_user), ..Plan::default() };
-        if self.denied {
-            if !current.superseded {
-                self.plan_removals(&mut plan, current, &BTreeMap::new());
+        let effective_groups = self.directory.effective_groups();
+        match self.scope {
+            PlanScope::SignIn => {}
+            PlanScope::DeniedSignIn => {
+                if !current.superseded {
+                    self.plan_removals(&mut plan, current, &BTreeMap::new());
+                }
+                return plan;
             }
-            return plan;
+            PlanScope::Additions => {
+                self.plan_additions(&mut plan, current, &effective_groups);
+                return plan;
+            }
         }
         let roles = Roles::of(self, current.user.as_ref());
-        let effective_groups = self.directory.effective_groups();
         let organizations = effective_organizations(current, &effective_groups, roles.in_organizations);
         self.plan_groups(&mut plan, current, &effective_groups);
         self.plan_team_models(&mut plan, current);
@@ -74,6 +91,18 @@ impl Planner<'_> {
         }
         self.note_others(&mut plan, current);
         plan
+    }
+
+    /// Adds memberships, with the role of the last token. A user without a row signs in first, and a sign-in that started
+    /// later has decided already.
+    fn plan_additions(&self, plan: &mut Plan, current: &Current, effective_groups: &[GroupId]) {
+        let Some(user) = current.user.as_ref().filter(|_| !current.superseded) else { return };
+        let role = user.sso_role.as_deref().and_then(UserRole::parse).unwrap_or_else(|| self.policy.default_role());
+        let organizations = effective_organizations(current, effective_groups, organization_role(role));
+        self.plan_groups(plan, current, effective_groups);
+        self.plan_memberships(plan, current, effective_groups, &organizations);
+        removals::plan_keys(plan, current);
+        self.plan_member_budgets(plan, current);
     }
 
     /// The plan if these organizations could not be created (rule 4): their teams become standalone and get no

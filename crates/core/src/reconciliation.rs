@@ -3,6 +3,7 @@
 //! The same rules as at a sign-in (`plan/removals.rs`), for users who do not sign in, for groups that are no longer assigned,
 //! and for deleted groups and accounts. Unknown is never empty: an incomplete group removes no membership.
 
+mod additions;
 mod breaker;
 mod incomplete;
 mod plan_hash;
@@ -20,6 +21,7 @@ use crate::policy::Policy;
 
 use standing::Standing;
 
+pub use additions::{Addition, directory_of};
 pub use breaker::{Limits, Tripped};
 pub use incomplete::Incomplete;
 pub use plan_hash::{InvalidPlanHash, PlanHash};

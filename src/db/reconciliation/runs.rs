@@ -56,6 +56,8 @@ pub struct FinishedRun {
     pub finished_at: DateTime<Utc>,
     pub status: RunStatus,
     pub compared: usize,
+    /// Memberships that were added.
+    pub added: usize,
     pub removed: usize,
     /// Memberships that changed since the plan and were left alone.
     pub skipped: usize,
@@ -130,14 +132,15 @@ impl Db {
         let status: &str = run.status.into();
         sqlx::query(
             "update entraway.reconciliation_runs
-             set finished_at = $2, status = $3, compared = $4, removed = $5, skipped = $6, incomplete = $7, held = $8,
-                 held_plan = $9, error = $10
+             set finished_at = $2, status = $3, compared = $4, added = $5, removed = $6, skipped = $7, incomplete = $8,
+                 held = $9, held_plan = $10, error = $11
              where run_id = $1 and status = 'running'",
         )
         .bind(run.run_id)
         .bind(run.finished_at)
         .bind(status)
         .bind(number(run.compared))
+        .bind(number(run.added))
         .bind(number(run.removed))
         .bind(number(run.skipped))
         .bind(number(run.incomplete))

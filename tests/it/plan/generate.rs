@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use entraway::domain::{Email, EntraUser, GroupId, Identity, ObjectId, StoreKind, TenantId, UserRole};
 use entraway::plan::{
-    Current, CurrentOrganizationMember, CurrentTeamModels, CurrentUserRow, Directory, GroupList, Groups, Plan, Planner,
-    Unknown,
+    Current, CurrentOrganizationMember, CurrentTeamModels, CurrentUserRow, Directory, GroupList, Groups, Plan,
+    PlanScope, Planner, Unknown,
 };
 use entraway::policy::{Limits, MembershipSync, OrgTeamModels, Policy, RolePrecedence, TeamParams, UserParams};
 use proptest::collection::{btree_map, btree_set, vec};
@@ -36,7 +36,15 @@ pub(super) struct Case {
 impl Case {
     pub(super) fn planner(&self) -> Planner<'_> {
         let Self { person, directory, policy, store, now, .. } = self;
-        Planner { entra_user: person, directory, policy, store: *store, now: *now, run_id: Uuid::nil(), denied: false }
+        Planner {
+            entra_user: person,
+            directory,
+            policy,
+            store: *store,
+            now: *now,
+            run_id: Uuid::nil(),
+            scope: PlanScope::SignIn,
+        }
     }
 
     pub(super) fn plan(&self) -> Plan {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use entraway::domain::{EntraUser, GroupId, StoreKind};
 use entraway::plan::{
     Current, CurrentOrganizationMember, CurrentUserRow, Directory, GroupList, ManagedOrganization, ManagedTeam, Note,
-    Plan, source,
+    Plan, PlanScope, source,
 };
 use entraway::policy::{MembershipSync, Policy};
 use proptest::collection::{btree_map, btree_set, vec};
@@ -202,7 +202,7 @@ proptest! {
     #[test]
     fn denied_signin_only_removes(case in case()) {
         let mut planner = case.planner();
-        planner.denied = true;
+        planner.scope = PlanScope::DeniedSignIn;
         let plan = planner.plan(&case.current);
         prop_assert!(!case.current.superseded || removes_nothing(&plan), "{plan:#?}");
         prop_assert!(!plan.creates() && plan.user.is_none() && plan.add_to_teams.is_empty(), "{plan:#?}");

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::Planner;
 use super::types::{Applied, KeptReason, Note, Plan, Removal, RemovalCause, RoleScope};
+use super::{PlanScope, Planner};
 use crate::audit::{AuditAction, AuditActor, AuditEvent, AuditResult, AuditTarget, AuditTargetKind};
 use crate::domain::{GroupId, Redacted};
 use crate::plan::GroupList;
@@ -104,7 +104,10 @@ impl Planner<'_> {
         target_id: Option<String>,
     ) -> AuditEvent {
         AuditEvent {
-            actor: AuditActor::SignIn,
+            actor: match self.scope {
+                PlanScope::SignIn | PlanScope::DeniedSignIn => AuditActor::SignIn,
+                PlanScope::Additions => AuditActor::Job,
+            },
             run_id: Some(self.run_id),
             action,
             user_id: Some(applied.user_id.clone()),
@@ -119,9 +122,13 @@ impl Planner<'_> {
         }
     }
 
-    /// The user's groups were read completely, after the sync began.
+    /// The user's groups, or the groups' members, were read completely, after the sync began.
     fn evidence(&self) -> Value {
-        json!({ "list": "member_of", "read_after": self.now })
+        let list = match self.scope {
+            PlanScope::SignIn | PlanScope::DeniedSignIn => "member_of",
+            PlanScope::Additions => "members",
+        };
+        json!({ "list": list, "read_after": self.now })
     }
 
     /// Name of an assigned group.

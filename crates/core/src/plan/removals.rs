@@ -115,7 +115,7 @@ pub(crate) fn guard(policy: &Policy, user: Identity, can_remove: bool, last_admi
 }
 
 /// Plans the restoration of keys in teams that the user is in again, however the user returned.
-fn plan_keys(plan: &mut Plan, current: &Current) {
+pub(super) fn plan_keys(plan: &mut Plan, current: &Current) {
     let is_member = |group: &GroupId| current.team_members.contains(group) || plan.add_to_teams.contains(group);
     let returned: BTreeSet<GroupId> = current.blocked_keys.iter().copied().filter(is_member).collect();
     if current.can_restore_keys {

@@ -61,7 +61,7 @@ impl Reconciler<'_> {
             .iter()
             .filter_map(|change| {
                 let tenant_id = self.stored.users.get(&change.user)?.identity.tenant_id;
-                let sources = sources.get(&change.user)?.to_vec();
+                let sources = (*sources.get(&change.user)?).clone();
                 Some(MemberRemoval { change: (*change).clone(), tenant_id, sources })
             })
             .collect();

@@ -94,7 +94,7 @@ fn all_assigned(tenant: &TenantSnapshot) -> bool {
     tenant.service_principal == ServicePrincipalState::NotConfigured
 }
 
-/// The groups of a tenant's managed memberships that this installation gave. Nothing if the snapshot has no complete list of
+/// The assigned groups, and those of a tenant's managed memberships that this installation gave. Nothing if the snapshot has no complete list of
 /// assigned groups: then no group can be compared.
 #[must_use]
 pub fn groups_to_read(
@@ -111,6 +111,8 @@ pub fn groups_to_read(
         return groups;
     }
     let is_assigned = |group: &GroupId| all_assigned(snapshot) || assigned.contains_key(group);
+    // Users who have signed in are added to the teams of all assigned groups.
+    groups.members.extend(assigned.keys());
     let in_tenant = |user: &ObjectId| stored.users.get(user).is_some_and(|user| user.identity.tenant_id == tenant);
     for (id, team) in &stored.teams {
         for member in team.members.iter().filter(|member| in_tenant(&member.user)) {
