@@ -13,6 +13,7 @@ use tower_http::csrf::CsrfLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use super::error::{self, WebError};
+use super::pages::changes::decision;
 use super::pages::{
     audit, changes, explain, failed_sign_ins, organizations, sessions, settings, syncs, teams, users, welcome,
 };

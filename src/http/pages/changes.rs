@@ -191,6 +191,7 @@ fn compared(run: &RunRow) -> String {
 fn result(run: &RunRow) -> String {
     let count = |number: i32, one| (number > 0).then(|| pluralize(number, one));
     let parts = [
+        count(run.added, "membership").map(|added| format!("{added} added")),
         count(run.removed, "membership").map(|removed| format!("{removed} removed")),
         count(run.held, "change").map(|held| format!("{held} held")),
         count(run.skipped, "membership").map(|skipped| format!("{skipped} changed meanwhile and left alone")),
@@ -199,7 +200,7 @@ fn result(run: &RunRow) -> String {
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     match (&parts[..], run.status.as_str()) {
         ([], "running") => "in progress".to_owned(),
-        ([], _) => "nothing removed".to_owned(),
+        ([], _) => "no changes".to_owned(),
         (parts, _) => parts.join(", "),
     }
 }
@@ -217,6 +218,7 @@ mod tests {
             finished_at: Some(started_at + chrono::TimeDelta::milliseconds(milliseconds)),
             status: "done".to_owned(),
             compared: 5,
+            added: 0,
             removed: 0,
             skipped: 0,
             incomplete: 0,
@@ -231,9 +233,9 @@ mod tests {
         let durations =
             [0, 450, 9_999, 10_000, 59_999, 125_000].map(|milliseconds| duration(&run(milliseconds)).unwrap());
         assert_eq!(durations, ["0.0 s", "0.4 s", "9.9 s", "10 s", "59 s", "2 min 5 s"]);
-        assert_eq!(result(&run(1)), "nothing removed");
-        let busy = RunRow { removed: 1, held: 2, skipped: 1, incomplete: 3, ..run(1) };
-        let said = "1 membership removed, 2 changes held, 1 membership changed meanwhile and left alone, 3 groups not compared";
+        assert_eq!(result(&run(1)), "no changes");
+        let busy = RunRow { added: 2, removed: 1, held: 2, skipped: 1, incomplete: 3, ..run(1) };
+        let said = "2 memberships added, 1 membership removed, 2 changes held, 1 membership changed meanwhile and left alone, 3 groups not compared";
         assert_eq!(result(&busy), said);
     }
 }

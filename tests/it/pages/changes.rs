@@ -166,7 +166,7 @@ async fn failed_and_running_runs_have_no_plan() {
     let page = text(&cast.ada.page(&cast.service, "/changes").await);
     assert_contains(
         &page,
-        &["requested running in progress 0 –", "failed nothing removed failed to read Entra's discovery"],
+        &["requested running in progress 0 –", "failed no changes failed to read Entra's discovery"],
     );
     assert!(!page.contains("Held plan") && !page.contains("could not be compared"), "{page}");
     let page = text(&cast.ada.page(&cast.service, &format!("/changes/{DONE}")).await);
