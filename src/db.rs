@@ -57,8 +57,8 @@ pub use litellm::Leftovers;
 pub use migrations::Versions;
 pub use read::{
     ActionFilter, AuditFilter, AuditRow, Cursor, DisabledAccountRow, FailedGroup, FailedSignInFilter, FailedSignInRow,
-    Hour, Key, Member, Organization, PAGE_SIZE, Page, PagePosition, PageRequest, RoleChange, RowLimits, Sort,
-    SyncFilter, SyncRow, Team, UserKeys, UserOrganization, UserRow, UserTeam,
+    HeldPlanRow, Hour, Key, Member, Organization, PAGE_SIZE, Page, PagePosition, PageRequest, RoleChange, RowLimits,
+    RunRow, RunWithPlan, Sort, SyncFilter, SyncRow, Team, UserKeys, UserOrganization, UserRow, UserTeam,
 };
 pub use reconciliation::{
     AccountRun, AppliedAccounts, ApplyingRun, Decided, Decision, FinishedRun, HeldPlan, LEASE_DURATION, Lease,

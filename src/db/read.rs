@@ -1,4 +1,4 @@
-//! Queries for pages and `/api`: organizations, teams, users, sync records and audit events.
+//! Queries for pages and `/api`: organizations, teams, users, sync records, reconciliation runs and audit events.
 //!
 //! Lists use keyset pagination along an index, so that a page costs the same however long the list is.
 
@@ -8,6 +8,7 @@ mod failed_sign_ins;
 mod list;
 mod memberships;
 mod organizations;
+mod reconciliation;
 mod syncs;
 mod teams;
 mod users;
@@ -17,6 +18,7 @@ pub use failed_sign_ins::{FailedSignInFilter, FailedSignInRow};
 pub use list::{Cursor, Key, PAGE_SIZE, Page, PagePosition, PageRequest, Sort};
 pub use memberships::{Member, UserOrganization, UserTeam};
 pub use organizations::Organization;
+pub use reconciliation::{HeldPlanRow, RunRow, RunWithPlan};
 pub use syncs::{FailedGroup, Hour, RoleChange, SyncFilter, SyncRow};
 pub use teams::Team;
 pub use users::{DisabledAccountRow, UserRow};

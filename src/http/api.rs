@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
+use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -13,12 +14,13 @@ use super::error::WebError;
 use super::extract::{CurrentSession, CurrentUser, Operator, Params};
 use super::list_query::{ListQuery, Members, Sorted, encode_cursor};
 use super::pages::audit::{self, AuditLog};
+use super::pages::changes::{self, Runs, decision};
 use super::pages::explain::{ExplainQuery, Explained};
 use super::pages::failed_sign_ins::{self, FailedSignIns};
 use super::pages::syncs::{self, Syncs};
 use super::state::App;
 use super::view_model::{OrganizationDetails, TeamDetails, UserDetails};
-use crate::db::{Me, Page};
+use crate::db::{Decision, Me, Page, RunWithPlan};
 
 /// `GET /api/me`: the user, their organizations and teams, the session and the last sync; 401 without a session.
 pub(super) async fn me(CurrentSession(me): CurrentSession, Params(()): Params<()>) -> Json<Me> {
@@ -131,6 +133,73 @@ pub(super) async fn audit(
     Params(query): Params<ListQuery<AuditLog>>,
 ) -> Result<Json<Value>, WebError> {
     Ok(page("events", &audit::read(&app, &query).await?))
+}
+
+/// `GET /api/reconciliation/runs`
+pub(super) async fn reconciliation_runs(
+    State(app): State<Arc<App>>,
+    _: Operator,
+    Params(query): Params<ListQuery<Runs>>,
+) -> Result<Json<Value>, WebError> {
+    Ok(page("runs", &app.db.reconciliation_runs(&query.request).await?))
+}
+
+/// `GET /api/reconciliation/runs/{run_id}`, with its whole plan.
+pub(super) async fn reconciliation_run(
+    State(app): State<Arc<App>>,
+    Path(run_id): Path<String>,
+    _: Operator,
+    Params(()): Params<()>,
+) -> Result<Json<RunWithPlan>, WebError> {
+    Ok(Json(changes::run::read(&app, &run_id, None).await?))
+}
+
+/// `POST /api/reconciliation/run`: asks for a run at once.
+pub(super) async fn request_reconciliation(
+    State(app): State<Arc<App>>,
+    Operator(current): Operator,
+    Params(()): Params<()>,
+) -> Result<(StatusCode, Json<Value>), WebError> {
+    let requested_at = changes::request(&app, &current).await?;
+    Ok((StatusCode::ACCEPTED, Json(json!({ "requested_at": requested_at }))))
+}
+
+/// `GET /api/reconciliation/plan`: the plan that waits for a decision, or whose decision still counts.
+pub(super) async fn held_plan(
+    State(app): State<Arc<App>>,
+    _: Operator,
+    Params(()): Params<()>,
+) -> Result<Json<Value>, WebError> {
+    Ok(Json(json!({ "plan": app.db.current_held_plan(None).await? })))
+}
+
+/// `POST /api/reconciliation/plans/{hash}/approve`
+pub(super) async fn approve_plan(
+    State(app): State<Arc<App>>,
+    Path(hash): Path<String>,
+    Operator(current): Operator,
+    Params(()): Params<()>,
+) -> Result<Json<Value>, WebError> {
+    decide(&app, &current, &hash, Decision::Approve).await
+}
+
+/// `POST /api/reconciliation/plans/{hash}/reject`
+pub(super) async fn reject_plan(
+    State(app): State<Arc<App>>,
+    Path(hash): Path<String>,
+    Operator(current): Operator,
+    Params(()): Params<()>,
+) -> Result<Json<Value>, WebError> {
+    decide(&app, &current, &hash, Decision::Reject).await
+}
+
+async fn decide(app: &App, current: &CurrentUser, hash: &str, decision: Decision) -> Result<Json<Value>, WebError> {
+    let plan = decision::decide(app, current, hash, decision).await?;
+    let status = match decision {
+        Decision::Approve => "approved",
+        Decision::Reject => "rejected",
+    };
+    Ok(Json(json!({ "plan_hash": plan.as_str(), "status": status })))
 }
 
 /// A page of a list, with the cursors for `before` and `after`.

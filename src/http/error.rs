@@ -57,6 +57,14 @@ pub(super) enum WebError {
     Sid,
     #[error("the user does not meet the access requirement")]
     NotInAny,
+    /// An operator who may see the page, but not change anything.
+    #[error("the user is not an administrator (proxy_admin)")]
+    AdministratorOnly,
+    #[error("no held plan has this hash")]
+    PlanNotFound,
+    /// The plan is `applied` or `lapsed`.
+    #[error("the held plan no longer waits for a decision: it is {status}")]
+    PlanNotHeld { status: String },
     #[error("login state unknown: this browser has no cookie for it")]
     #[strum_discriminants(strum(serialize = "attempt_unknown"))]
     LoginStateUnknown,

@@ -34,12 +34,13 @@ pub(super) struct NavItem {
 }
 
 /// The navigation: path, name, and who sees it.
-const NAV_ITEMS: [(&str, &str, VisibleTo); 7] = [
+const NAV_ITEMS: [(&str, &str, VisibleTo); 8] = [
     ("/", "Me", VisibleTo::All),
     ("/teams", "Teams", VisibleTo::All),
     ("/organizations", "Organizations", VisibleTo::All),
     ("/people", "Users", VisibleTo::SeesOthers),
     ("/syncs", "Syncs", VisibleTo::All),
+    ("/changes", "Changes", VisibleTo::Operators),
     ("/audit", "Audit log", VisibleTo::Operators),
     ("/settings", "Settings", VisibleTo::Operators),
 ];

@@ -1,6 +1,7 @@
 //! Pages: one template for each.
 
 pub(super) mod audit;
+pub(super) mod changes;
 pub(super) mod explain;
 pub(super) mod failed_sign_ins;
 mod me;

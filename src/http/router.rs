@@ -13,7 +13,10 @@ use tower_http::csrf::CsrfLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use super::error::{self, WebError};
-use super::pages::{audit, explain, failed_sign_ins, organizations, sessions, settings, syncs, teams, users, welcome};
+use super::pages::changes::decision;
+use super::pages::{
+    audit, changes, explain, failed_sign_ins, organizations, sessions, settings, syncs, teams, users, welcome,
+};
 use super::sso::{callback, login, logout};
 use super::state::{App, StartError};
 use super::{api, assets, forward_auth, health, limits, metrics, middleware};
@@ -49,6 +52,11 @@ pub(super) fn router(app: &Arc<App>) -> Result<Router, StartError> {
         .route("/sessions/{session}/end", post(sessions::end_own))
         .route("/syncs", get(syncs::page))
         .route("/syncs/failed", get(failed_sign_ins::page))
+        .route("/changes", get(changes::page))
+        .route("/changes/run", post(changes::request_run))
+        .route("/changes/{run_id}", get(changes::run::page))
+        .route("/changes/plans/{hash}/approve", get(decision::confirm_approve).post(decision::approve))
+        .route("/changes/plans/{hash}/reject", get(decision::confirm_reject).post(decision::reject))
         .route("/audit", get(audit::page))
         .route("/settings", get(settings::page))
         .route("/sso/login", get(login::start).route_layer(rate_limit.clone()))
@@ -66,6 +74,12 @@ pub(super) fn router(app: &Arc<App>) -> Result<Router, StartError> {
         .route("/api/people/{id}/explain", get(api::explain))
         .route("/api/syncs", get(api::syncs))
         .route("/api/syncs/failed", get(api::failed_sign_ins))
+        .route("/api/reconciliation/runs", get(api::reconciliation_runs))
+        .route("/api/reconciliation/runs/{run_id}", get(api::reconciliation_run))
+        .route("/api/reconciliation/run", post(api::request_reconciliation))
+        .route("/api/reconciliation/plan", get(api::held_plan))
+        .route("/api/reconciliation/plans/{hash}/approve", post(api::approve_plan))
+        .route("/api/reconciliation/plans/{hash}/reject", post(api::reject_plan))
         .route("/api/audit", get(api::audit))
         .route("/api/audit/export", get(audit::export))
         .route("/api/openapi.json", get(api::openapi))

@@ -2,6 +2,7 @@
 
 mod api;
 mod audit;
+mod changes;
 mod details;
 mod explain;
 mod failed_sign_ins;

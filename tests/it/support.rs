@@ -8,6 +8,7 @@ mod database;
 mod join_all;
 mod log;
 mod phishing_site;
+mod reconciliation;
 pub(crate) mod redis;
 mod rows;
 pub(crate) mod scene;

@@ -184,9 +184,12 @@ impl<'a> Explainer<'a> {
             self::standalone(team.made.as_ref(), self.rules.policy.also_create_orgs, self.rules.for_operator)
         });
         let elsewhere = self.other_organization(id).filter(|_| self.rules.policy.also_create_orgs);
+        // A run that is newer than the list knows better than the list.
+        let removal = (verdict == Verdict::NotInTeam).then(|| self.removal_by_run(id)).flatten();
+        let organization_message = organization.as_ref().filter(|_| removal.is_none());
         let message = [
-            Some(verdict.message()),
-            organization.as_ref().map(OrganizationVerdict::message),
+            Some(removal.map_or_else(|| verdict.message(), removal_message)),
+            organization_message.map(OrganizationVerdict::message),
             standalone.as_ref().map(Standalone::message),
             elsewhere.map(|(_, name)| in_other_organization(name)),
         ];
@@ -199,6 +202,13 @@ impl<'a> Explainer<'a> {
             standalone,
             message: Message::join(message.into_iter().flatten().collect()),
         }
+    }
+
+    /// The removal from a team by a reconciliation run after Entra last listed the user's groups.
+    fn removal_by_run(&self, team: &str) -> Option<&'a RemovalFacts> {
+        let as_of = self.facts.member_of.as_of;
+        let mut removals = self.facts.removals.iter().filter(|one| one.kind == Kind::Team && one.id == team);
+        removals.find(|removal| removal.is_by_run() && as_of.is_none_or(|as_of| removal.at > as_of))
     }
 
     /// ID and name of a team's organization, if it is not the group's own; the ID if it has no name.
@@ -304,6 +314,7 @@ impl<'a> Explainer<'a> {
                 id: removal.id.clone(),
                 name: removal.name.clone(),
                 at: removal.at,
+                reconciliation_run: removal.run_id.filter(|_| removal.is_by_run()),
                 message: removal_message(removal),
             })
             .collect();

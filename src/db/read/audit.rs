@@ -115,6 +115,14 @@ const ACCESS_LOST: &str = " and e.result = 'applied' and e.action in
     ('team_member_removed', 'organization_member_removed', 'keys_blocked', 'sessions_revoked', 'sign_in_denied',
      'account_disabled')";
 
+impl UserKeys {
+    /// The keys of one user.
+    #[must_use]
+    pub fn of(user_id: &str, object_id: Option<&str>) -> Self {
+        Self { user_ids: [user_id.to_owned()].into(), object_ids: object_id.map(str::to_owned).into_iter().collect() }
+    }
+}
+
 impl Db {
     /// A page of the events that match a filter, newest first.
     pub async fn audit_events(&self, filter: &AuditFilter, request: &PageRequest) -> Result<Page<AuditRow>, DbError> {

@@ -146,10 +146,11 @@ const FACTS: &str = ", organization_member as materialized (
         (select coalesce(json_agg(to_json(m)), '[]') from team_member m) as team_members,
         (select coalesce(json_agg(to_json(m)), '[]') from organization_member m) as organization_members,
         (select coalesce(json_agg(json_build_object('kind', target_kind, 'id', target_id, 'name', target_name, 'at', at,
-                    'cause', cause)), '[]')
-         from (select distinct on (target_kind, target_id) target_kind, target_id, target_name, at, cause, action
+                    'cause', cause, 'actor', actor, 'run_id', run_id)), '[]')
+         from (select distinct on (target_kind, target_id) target_kind, target_id, target_name, at, cause, action, actor,
+                      run_id
                from entraway.audit_events
-               where object_id = (select object_id from person) and action in (
+               where object_id = (select object_id from person) and result = 'applied' and action in (
                    'team_member_added', 'team_member_removed',
                    'organization_member_added', 'organization_member_removed')
                order by target_kind, target_id, at desc, event_id desc) last

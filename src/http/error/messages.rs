@@ -79,6 +79,28 @@ impl WebError {
                 "You are signed in, but only members of certain groups or users with certain roles have access.",
                 "Ask your administrator for access, then sign in again.",
             ),
+            Self::AdministratorOnly => (
+                StatusCode::FORBIDDEN,
+                "Access denied",
+                "Only administrators (proxy_admin) can do this.",
+                "Ask an administrator to do it.",
+            ),
+            Self::PlanNotFound => (
+                StatusCode::NOT_FOUND,
+                "Plan not found",
+                "There is no held plan with this hash.",
+                "Open Changes: it shows the plan that is held now.",
+            ),
+            Self::PlanNotHeld { status } => (
+                StatusCode::CONFLICT,
+                "This plan no longer waits for a decision",
+                if status == "applied" {
+                    "It was approved, and its changes were made."
+                } else {
+                    "It lapsed: a later run found other changes."
+                },
+                "Open Changes: it shows the plan that is held now.",
+            ),
             Self::LoginStateUnknown => (
                 StatusCode::BAD_REQUEST,
                 "This sign-in cannot be finished",
@@ -267,6 +289,9 @@ impl WebError {
             self,
             Self::NotFound
                 | Self::MethodNotAllowed
+                | Self::AdministratorOnly
+                | Self::PlanNotFound
+                | Self::PlanNotHeld { .. }
                 | Self::CrossOrigin
                 | Self::Sid
                 | Self::Query(_)

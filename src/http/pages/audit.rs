@@ -21,7 +21,7 @@ use crate::http::list_query::{List, ListQuery, Pager};
 use crate::http::query::QueryError;
 use crate::http::state::App;
 
-use event::Event;
+pub(super) use event::{Event, Link};
 pub(in crate::http) use export::export;
 
 /// The list, newest first.

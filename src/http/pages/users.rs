@@ -7,8 +7,9 @@ use askama::Template;
 use axum::extract::{Path, State};
 use axum::response::Html;
 
+use super::audit::Event;
 use super::sessions::Ended;
-use crate::db::{DisabledAccountRow, SessionRow, UserRow};
+use crate::db::{ActionFilter, AuditFilter, DisabledAccountRow, PageRequest, SessionRow, UserKeys, UserRow};
 use crate::explain::RoleReport;
 use crate::http::error::WebError;
 use crate::http::extract::{CurrentUser, Params};
@@ -56,6 +57,19 @@ struct UserPage {
 struct Activity {
     sessions: Vec<SessionRow>,
     syncs: Vec<SyncView>,
+    /// For operators: the newest events by which the user lost access.
+    lost: Vec<Event>,
+}
+
+/// Maximum number of events on the page of a user.
+const MAX_LOST: usize = 5;
+
+/// The newest events by which a user lost access. A run removes users who do not sign in, so it is in no sync record.
+async fn lost(app: &App, details: &UserDetails) -> Result<Vec<Event>, WebError> {
+    let user = UserKeys::of(&details.user.user_id, details.user.object_id.as_deref());
+    let filter = AuditFilter { user: Some(user), action: Some(ActionFilter::AccessLost), ..AuditFilter::default() };
+    let request = PageRequest { limit: MAX_LOST, ..PageRequest::default() };
+    Ok(app.db.audit_events(&filter, &request).await?.rows.into_iter().map(Event::new).collect())
 }
 
 pub(in crate::http) async fn details(
@@ -68,7 +82,8 @@ pub(in crate::http) async fn details(
     let activity = if current.permissions.operator || current.is_self(&id) {
         let sessions = details.sessions(&app, &current).await?;
         let syncs = SyncView::all(&app, details.syncs(&app, &current).await?).await?;
-        Some(Activity { sessions, syncs })
+        let lost = if current.permissions.operator { lost(&app, &details).await? } else { Vec::new() };
+        Some(Activity { sessions, syncs, lost })
     } else {
         None
     };

@@ -4,7 +4,7 @@ use entraway::domain::StoreKind;
 use entraway::explain::{Case, Kind, MembershipWhy, OrganizationVerdict, Places, Source, Standalone, Verdict};
 use serde_json::json;
 
-use super::{GROUP, NOW, Scene, THEN, read, run, says, team};
+use super::{GROUP, NOW, Scene, TENANT, THEN, read, run, says, team};
 
 #[test]
 fn unassigned_group_is_ignored_and_remedy_is_named() {
@@ -46,6 +46,27 @@ fn removed_member_is_added_again_at_next_signin() {
     let group = Scene::with(Scene::no_membership).group();
     assert_eq!((&group.verdict, &group.organization), (&Verdict::NotInTeam, &Some(OrganizationVerdict::NotInIt)));
     says(&group.message, &["the user was removed", "are added to its team at the next sign-in", "Sign in again."]);
+}
+
+#[test]
+fn removal_by_newer_run_counts_more_than_older_list() {
+    let removal = |actor: &str, at: &str| {
+        read(json!({ "kind": "team", "id": GROUP, "name": null, "at": at, "cause": "left_group", "actor": actor,
+                     "run_id": TENANT }))
+    };
+    let group = |actor, at| {
+        Scene::with(|scene| {
+            scene.no_membership();
+            scene.facts.removals = vec![removal(actor, at)];
+        })
+        .group()
+    };
+    let by_run = group("job", "2027-01-01T00:00:00Z");
+    says(&by_run.message, &["Removed from the team by the reconciliation of 2027-01-01", "no longer in the group"]);
+    assert!(!by_run.message.what.contains("next sign-in"), "{:?}", by_run.message);
+    for older in [group("job", "2020-01-01T00:00:00Z"), group("sign_in", "2027-01-01T00:00:00Z")] {
+        says(&older.message, &["are added to its team at the next sign-in"]);
+    }
 }
 
 #[test]

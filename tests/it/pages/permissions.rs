@@ -177,7 +177,7 @@ async fn navigation_shows_only_permitted_pages() {
     let mut cast = Cast::of(Native).await;
     let own = ["/", "/teams", "/organizations", "/syncs"];
     let others = ["/", "/teams", "/organizations", "/people", "/syncs"];
-    let all = ["/", "/teams", "/organizations", "/people", "/syncs", "/audit", "/settings"];
+    let all = ["/", "/teams", "/organizations", "/people", "/syncs", "/changes", "/audit", "/settings"];
     for (who, actor, expected) in [
         ("Alice", &mut cast.alice, &own[..]),
         ("Olga", &mut cast.olga, &others),

@@ -129,6 +129,12 @@ impl Browser {
         self.send(request).await
     }
 
+    /// Sends an API request that changes something, from a page of the service.
+    pub(crate) async fn post_json(&mut self, url: Url) -> Answer {
+        let request = self.request(Method::POST, url).header(ACCEPT, "application/json");
+        self.send(request.header("Sec-Fetch-Site", "same-origin")).await
+    }
+
     /// Starts a sign-in; returns Entra's URL to which the browser was redirected.
     pub(crate) async fn begin(&mut self, service: &Service) -> Url {
         let answer = self.get(service.at("/sso/login")).await;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::domain::Redacted;
 use crate::reconciliation::DisabledCause;
@@ -186,6 +187,17 @@ pub struct RemovalFacts {
     pub name: Option<String>,
     pub at: DateTime<Utc>,
     pub cause: Option<String>,
+    /// `sign_in`, or `job` or `command` for a reconciliation run.
+    pub actor: String,
+    pub run_id: Option<Uuid>,
+}
+
+impl RemovalFacts {
+    /// Whether a reconciliation run removed the user.
+    #[must_use]
+    pub fn is_by_run(&self) -> bool {
+        self.actor != "sign_in"
+    }
 }
 
 /// An account that a reconciliation run found disabled.

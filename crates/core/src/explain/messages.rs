@@ -65,15 +65,22 @@ pub(super) fn removal_message(removal: &RemovalFacts) -> Message {
         Kind::Organization => "organization",
         Kind::Team => "team",
     };
-    let why = match removal.cause.as_deref() {
-        Some("left_group") => "the user was no longer in the group that gave the membership",
-        Some("last_team_left") => "the user was no longer in any of its teams",
-        _ => "the sync removed the membership",
+    let add = Some("Add the user to the group in Entra. Then sign in again.");
+    let (why, remedy) = match removal.cause.as_deref() {
+        Some("left_group") => ("the user was no longer in the group that gave the membership", add),
+        Some("last_team_left") => ("the user was no longer in any of its teams", add),
+        Some("group_unassigned") => {
+            ("the group that gave the membership was no longer assigned to the app", Some(ASSIGN))
+        }
+        Some("group_deleted") => ("the group that gave the membership was deleted in Entra", None),
+        Some("account_deleted") => ("the user's account was deleted in Entra", None),
+        _ => ("the sync removed the membership", add),
     };
+    let by = if removal.is_by_run() { "by the reconciliation" } else { "at the sign-in" };
     message(
-        format!("Removed from the {kind} at the sign-in of {}: {why}.", at(removal.at)),
+        format!("Removed from the {kind} {by} of {}: {why}.", at(removal.at)),
         "A membership that the sync added ends when the user leaves its group.",
-        Some("Add the user to the group in Entra. Then sign in again."),
+        remedy,
     )
 }
 

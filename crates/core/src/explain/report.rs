@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::facts::{Kind, ListState, Places, Source};
 use crate::domain::Redacted;
@@ -230,6 +231,8 @@ pub struct RemovalReport {
     pub id: String,
     pub name: Option<String>,
     pub at: DateTime<Utc>,
+    /// The reconciliation run that removed the user; `None` if a sign-in did.
+    pub reconciliation_run: Option<Uuid>,
     #[serde(flatten)]
     pub message: Message,
 }

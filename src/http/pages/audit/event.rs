@@ -7,18 +7,18 @@ use crate::db::AuditRow;
 use crate::http::formatting::{pluralize, segment};
 use crate::sync_run::Denial;
 
-/// An event with its description: `lead`, the team or organization, `tail`.
-pub(super) struct Event {
-    pub(super) row: AuditRow,
-    pub(super) lead: String,
-    pub(super) target: Option<Link>,
-    pub(super) tail: &'static str,
+/// An event with its description: `lead`, the team, organization or plan, `tail`.
+pub(in crate::http::pages) struct Event {
+    pub(in crate::http::pages) row: AuditRow,
+    pub(in crate::http::pages) lead: String,
+    pub(in crate::http::pages) target: Option<Link>,
+    pub(in crate::http::pages) tail: &'static str,
 }
 
 /// A name, with the path of its page if it exists.
-pub(super) struct Link {
-    pub(super) name: String,
-    pub(super) path: Option<String>,
+pub(in crate::http::pages) struct Link {
+    pub(in crate::http::pages) name: String,
+    pub(in crate::http::pages) path: Option<String>,
 }
 
 /// Name of an action in the filter.
@@ -46,7 +46,7 @@ pub(super) fn action_name(action: AuditAction) -> &'static str {
 }
 
 impl Event {
-    pub(super) fn new(row: AuditRow) -> Self {
+    pub(in crate::http::pages) fn new(row: AuditRow) -> Self {
         let target = target(&row);
         let kept = row.result == "kept";
         let (lead, tail) = match row.action.parse() {
@@ -74,12 +74,22 @@ impl Event {
     }
 
     /// Whether a guard prevented the change.
-    pub(super) fn is_kept(&self) -> bool {
+    pub(in crate::http::pages) fn is_kept(&self) -> bool {
         self.row.result == "kept"
     }
 
+    /// The page of what caused the event: the events of a sign-in, or a reconciliation run.
+    pub(in crate::http::pages) fn run(&self) -> Option<Link> {
+        let run_id = self.row.run_id?;
+        Some(if self.row.actor == "sign_in" {
+            Link { name: "this sync".to_owned(), path: Some(format!("/audit?run={run_id}")) }
+        } else {
+            Link { name: "this run".to_owned(), path: Some(format!("/changes/{run_id}")) }
+        })
+    }
+
     /// The user, or the ID of one without a row.
-    pub(super) fn user(&self) -> Option<Link> {
+    pub(in crate::http::pages) fn user(&self) -> Option<Link> {
         let AuditRow { user_id, user_name, object_id, .. } = &self.row;
         match (user_id, user_name) {
             (Some(id), Some(name)) => Some(Link { name: name.clone(), path: Some(format!("/people/{}", segment(id))) }),
@@ -87,18 +97,18 @@ impl Event {
         }
     }
 
-    pub(super) fn cause(&self) -> Option<String> {
+    pub(in crate::http::pages) fn cause(&self) -> Option<String> {
         self.row.cause.as_deref().map(cause)
     }
 
-    pub(super) fn group(&self) -> Option<Link> {
+    pub(in crate::http::pages) fn group(&self) -> Option<Link> {
         let id = self.row.group_id.as_ref()?;
         let path = self.row.group_name.as_ref().map(|_| format!("/teams/{}", segment(id)));
         Some(Link { name: self.row.group_name.clone().unwrap_or_else(|| id.clone()), path })
     }
 
     /// Who acted.
-    pub(super) fn actor(&self) -> String {
+    pub(in crate::http::pages) fn actor(&self) -> String {
         let name = || self.row.actor_name.clone().or(self.row.actor_id.clone());
         match self.row.actor.as_str() {
             "sign_in" => "sign-in".to_owned(),
@@ -111,9 +121,14 @@ impl Event {
     }
 }
 
-/// The team or organization of an event.
+/// The team, organization or held plan of an event.
 fn target(row: &AuditRow) -> Option<Link> {
     let place = match row.target_kind.as_str() {
+        // The beginning of the hash is enough to tell plans apart.
+        "plan" => {
+            let name = row.target_id.as_deref()?.chars().take(12).collect();
+            return Some(Link { name, path: Some("/changes".to_owned()) });
+        }
         "team" => "teams",
         "organization" => "organizations",
         _ => return None,

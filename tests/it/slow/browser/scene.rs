@@ -51,6 +51,35 @@ from (values (1, 'team_member_removed', 'left_group', null, null, 'applied'),
      lateral (select '40000000-0000-4000-8000-000000000002' as user_id, '50000000-0000-4000-8000-000000000002' as team) ids;
 ";
 
+/// A reconciliation run that held a plan, with incomplete groups, and two others.
+const RUNS: &str = r#"
+insert into entraway.reconciliation_runs
+       (run_id, trigger, started_at, finished_at, status, compared, removed, incomplete, held, held_plan, plan, error)
+select cast(id as uuid), trigger, now() - ago, now() - ago + interval '12 seconds', status, 40, removed, incomplete, held,
+       case when held > 0 then repeat('a', 64) end, case when held > 0 then cast($$ {
+    "changes": [
+      {"kind": "team", "id": "50000000-0000-4000-8000-000000000002", "name": "Data Science", "is_admin": true, "held": true,
+       "user": "40000000-0000-4000-8000-000000000002", "user_name": "Bob Birch", "cause": "left_group",
+       "group": "50000000-0000-4000-8000-000000000002", "evidence": {"what": "member_list", "members": 4}},
+      {"kind": "organization", "id": "gone", "name": null, "is_admin": false, "held": true,
+       "user": "40000000-0000-4000-8000-000000000009", "user_name": null, "cause": "last_team_left",
+       "group": "50000000-0000-4000-8000-000000000009", "evidence": {"what": "organization"}}],
+    "kept": [{"kind": "team", "id": "50000000-0000-4000-8000-000000000002", "name": "Data Science",
+       "user": "40000000-0000-4000-8000-000000000003", "user_name": "Carol Cheng", "reason": "last_admin",
+       "group": null, "cause": "left_group"}],
+    "incomplete": [{"group": "50000000-0000-4000-8000-000000000001", "name": "Production LLM Evals",
+       "code": "graph_forbidden", "message": "member list: Graph answered 403 Authorization_RequestDenied",
+       "fix": "Add the application permission GroupMember.Read.All and grant admin consent"}],
+    "tripped": [{"limit": "run", "removals": 12, "memberships": 40}], "compared": 40} $$ as jsonb) end, error
+from (values
+    ('0193a5b0-0000-7000-8000-00000000000a', 'interval', interval '5 minutes', 'held', 1, 1, 2, null),
+    ('0193a5b0-0000-7000-8000-00000000000b', 'request', interval '15 minutes', 'done', 3, 0, 0, null),
+    ('0193a5b0-0000-7000-8000-00000000000c', 'command', interval '2 days', 'failed', 0, 0, 0,
+     'failed to read Entra''s discovery document')) r (id, trigger, ago, status, removed, incomplete, held, error);
+insert into entraway.held_plans (plan_hash, run_id, held_at, status, changes)
+values (repeat('a', 64), '0193a5b0-0000-7000-8000-00000000000a', now() - interval '5 minutes', 'held', 2);
+"#;
+
 pub(super) struct Scene {
     pub(super) browser: WebDriver,
     /// URL of the front page, with a trailing slash.
@@ -179,6 +208,7 @@ impl Scene {
             scene.sql("drop trigger if exists refuse on entraway.organizations");
         }
         scene.sql(A_DAY_OF_SIGN_INS);
+        scene.sql(RUNS);
         scene
     }
 
