@@ -1,8 +1,8 @@
 //! Reconciliation: the managed memberships of all users, the lease under which one replica runs, records of runs, and held
 //! plans.
 
-mod additions;
 mod accounts;
+mod additions;
 mod apply;
 mod held_plans;
 mod lease;

@@ -3,8 +3,8 @@
 //! The same rules as at a sign-in (`plan/removals.rs`), for users who do not sign in, for groups that are no longer assigned,
 //! and for deleted groups and accounts. Unknown is never empty: an incomplete group removes no membership.
 
-mod additions;
 mod accounts;
+mod additions;
 mod breaker;
 mod incomplete;
 mod plan_hash;
@@ -22,11 +22,11 @@ use crate::policy::Policy;
 
 use standing::Standing;
 
-pub use additions::{Addition, directory_of};
 pub use accounts::{
     AccountAction, AccountChange, AccountOutcome, DisabledAccount, DisabledCause, StoredAccounts, account_events,
     accounts_to_check, lowered_role, plan_accounts,
 };
+pub use additions::{Addition, directory_of};
 pub use breaker::{Limits, Tripped};
 pub use incomplete::Incomplete;
 pub use plan_hash::{InvalidPlanHash, PlanHash};
