@@ -108,27 +108,27 @@ async fn proxy_refuses_keys_of_disabled_user_until_restore() {
     let Some(scene) = scene(SETTINGS).await else { return };
     let (_, [disabled, _], [key, other_key]) = members(&scene, "Accounts").await;
     let own_key = key_of(&scene.proxy.admin("/key/generate", json!({ "user_id": disabled })).await);
-    until_status(&scene, &own_key, 200).await;
+    until_status(&scene, &own_key, 200, WITH_REDIS).await;
     let set_enabled =
         |enabled| scene.world.simulator.edit(|directory| directory.set_account_enabled(disabled, enabled));
     set_enabled(false);
     reconcile(&scene).await;
     for key in [&key, &own_key] {
-        until_status(&scene, key, 401).await;
+        until_status(&scene, key, 401, WITH_REDIS).await;
     }
     assert_eq!(scene.proxy.ask(&other_key, "gpt-4").await.status, 200, "another user's key");
 
     set_enabled(true);
     reconcile(&scene).await;
     for key in [&key, &own_key] {
-        until_status(&scene, key, 200).await;
+        until_status(&scene, key, 200, WITH_REDIS).await;
     }
 
     // The sign-in restores the account, too.
     set_enabled(false);
     reconcile(&scene).await;
-    until_status(&scene, &key, 401).await;
+    until_status(&scene, &key, 401, WITH_REDIS).await;
     set_enabled(true);
     scene.sign_in(disabled).await;
-    until_status(&scene, &key, 200).await;
+    until_status(&scene, &key, 200, WITH_REDIS).await;
 }
