@@ -126,6 +126,8 @@ entra:
   graph_url: {graph}
 sync:
   assigned_groups_ttl: 0s   # changes in the simulator apply at the next sign-in
+  reconcile:
+    interval: 10s           # and without one after some seconds
 litellm_settings:
   entra_groups_also_create_orgs: {also_create_orgs}
   default_team_params:

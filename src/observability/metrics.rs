@@ -189,7 +189,7 @@ impl Metrics {
             ),
             reconciliation_last_complete: r.gauge(
                 "entraway_reconciliation_last_complete_timestamp_seconds",
-                "End of the last reconciliation run of this replica that compared all groups, in Unix time; 0 before the first",
+                "End of the last reconciliation run of any replica that compared all groups, in Unix time; 0 before the first",
             ),
             reconciliation_interval: r.gauge(
                 "entraway_reconciliation_interval_seconds",
@@ -197,11 +197,11 @@ impl Metrics {
             ),
             reconciliation_held: r.gauge(
                 "entraway_reconciliation_held_changes",
-                "Changes that the circuit breaker held in the last reconciliation run of this replica",
+                "Changes that the circuit breaker held in the last reconciliation run of any replica",
             ),
             reconciliation_incomplete: r.gauge(
                 "entraway_reconciliation_incomplete_groups",
-                "Groups that the last reconciliation run of this replica could not compare",
+                "Groups that the last reconciliation run of any replica could not compare",
             ),
             notifications: r.counter(
                 "entraway_notifications",

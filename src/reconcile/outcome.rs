@@ -28,14 +28,6 @@ impl Reconciliation {
             RunStatus::Interrupted => RunResult::Interrupted,
         });
         metrics.reconciliation_seconds.observe((), took);
-        if matches!(run.status, RunStatus::Failed | RunStatus::Interrupted) {
-            return;
-        }
-        metrics.reconciliation_held.set((), run.held);
-        metrics.reconciliation_incomplete.set((), run.incomplete);
-        if run.incomplete == 0 {
-            metrics.reconciliation_last_complete.set((), run.finished_at.timestamp());
-        }
     }
 
     fn notify(&self, run: &FinishedRun, progress: &Progress, error: Option<&RunError>) {

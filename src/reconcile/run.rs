@@ -193,12 +193,13 @@ impl Reconciliation {
         progress.incomplete = plan.incomplete.len();
         progress.missing_permissions = Some(plan.missing_permissions());
         self.db.store_plan(lease, run_id, &stored_json(&plan, started_at, policy.memberships)).await?;
-        if plan.is_unknown() {
-            return Err(RunError::NothingRead { reason: first_reason(&plan) });
-        }
+        // Also if no group could be read: the states of accounts may be known.
         let accounts =
             AccountReconciler { db: &self.db, cache: self.cache.as_ref(), policy, lease, run_id, started_at };
         progress.disabled = accounts.apply(&plan.accounts, self.clock.now()).await?.disabled;
+        if plan.is_unknown() {
+            return Err(RunError::NothingRead { reason: first_reason(&plan) });
+        }
         let run = ApplyingRun { lease, run_id, started_at, keys_on_removal: policy.keys_on_removal };
         self.follow_names(&run, &assigned_names(&facts.snapshot)).await?;
         self.add(&run, &plan.additions, progress).await?;

@@ -27,7 +27,10 @@ impl Reconciliation {
         while timeout(wait, stop.cancelled()).await.is_err() {
             wait = poll;
             let due = match self.db.reconciliation_schedule().await {
-                Ok(schedule) => due(&schedule, self.clock.now(), interval, random::fraction()),
+                Ok(schedule) => {
+                    self.measure_last(&schedule);
+                    due(&schedule, self.clock.now(), interval, random::fraction())
+                }
                 Err(error) => {
                     tracing::debug!(error = error_chain(&error), "failed to read when a reconciliation is due");
                     continue;
@@ -38,6 +41,17 @@ impl Reconciliation {
                 tracing::error!(error = error_chain(&error), "failed to record a reconciliation");
             }
         }
+    }
+}
+
+impl Reconciliation {
+    /// Metrics of the last run of any replica.
+    fn measure_last(&self, schedule: &Schedule) {
+        let metrics = &self.metrics;
+        metrics.reconciliation_held.set((), i64::from(schedule.held));
+        metrics.reconciliation_incomplete.set((), i64::from(schedule.incomplete));
+        let last = schedule.last_complete_at.map_or(0, |at| at.timestamp());
+        metrics.reconciliation_last_complete.set((), last);
     }
 }
 
@@ -69,7 +83,15 @@ mod tests {
     }
 
     fn schedule(last: Option<i64>) -> Schedule {
-        Schedule { last_started_at: last.map(at), requested_at: None, failures: 0, interrupted: false }
+        Schedule {
+            last_started_at: last.map(at),
+            requested_at: None,
+            failures: 0,
+            interrupted: false,
+            held: 0,
+            incomplete: 0,
+            last_complete_at: None,
+        }
     }
 
     #[test]

@@ -51,11 +51,11 @@ pub(super) fn text(plan: &ReconciliationPlan, memberships: MembershipSync) -> Re
     }
     let held = plan.changes.iter().filter(|change| change.held).count();
     let held = if held == 0 { String::new() } else { format!(", {held} of them held by a limit") };
+    let added = if plan.additions.is_empty() { String::new() } else { format!(", {} to add", plan.additions.len()) };
     writeln!(
         out,
-        "\nResult: {} to add, {} to remove{held}. This command changes nothing.",
-        pluralize(plan.additions.len(), "membership"),
-        plan.changes.len()
+        "\nResult: {} to remove{held}{added}. This command changes nothing.",
+        pluralize(plan.changes.len(), "membership")
     )?;
     write_decision(&mut out, plan)?;
     if memberships == MembershipSync::Additive {

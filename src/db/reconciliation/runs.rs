@@ -21,6 +21,11 @@ pub struct Schedule {
     pub failures: u32,
     /// The last run did not end by itself, or still runs.
     pub interrupted: bool,
+    /// Changes that the last complete or incomplete run held, and groups that it could not compare.
+    pub held: i32,
+    pub incomplete: i32,
+    /// When the last run ended that compared all groups.
+    pub last_complete_at: Option<DateTime<Utc>>,
 }
 
 /// Why a run began.
@@ -78,10 +83,16 @@ impl Db {
                     (select count(*) from entraway.reconciliation_runs
                      where status = 'failed' and started_at > coalesce(
                          (select max(started_at) from entraway.reconciliation_runs
-                          where status in ('done', 'held', 'incomplete')), '-infinity')) as failures
+                          where status in ('done', 'held', 'incomplete')), '-infinity')) as failures,
+                    coalesce(ended.held, 0) as held, coalesce(ended.incomplete, 0) as incomplete,
+                    (select max(finished_at) from entraway.reconciliation_runs
+                     where status in ('done', 'held') and incomplete = 0) as last_complete_at
              from entraway.reconciliation_state state left join lateral (
                  select started_at, status from entraway.reconciliation_runs order by started_at desc, run_id desc limit 1
-             ) last on true",
+             ) last on true left join lateral (
+                 select held, incomplete from entraway.reconciliation_runs
+                 where status in ('done', 'held', 'incomplete') order by started_at desc, run_id desc limit 1
+             ) ended on true",
         )
         .fetch_one(&mut *self.connection().await?)
         .await?;

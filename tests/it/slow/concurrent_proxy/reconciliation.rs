@@ -37,8 +37,13 @@ async fn run_beside_signins_and_proxy_loses_nothing() {
     });
 
     let proxy = Proxy::of(&world).await;
-    let teams: Vec<String> = groups.iter().map(ToString::to_string).collect();
-    let ids: Vec<String> = users.iter().map(ToString::to_string).collect();
+    // The proxy writes spend in the order of IDs.
+    let sorted = |mut ids: Vec<String>| {
+        ids.sort();
+        ids
+    };
+    let teams = sorted(groups.iter().map(ToString::to_string).collect());
+    let ids = sorted(users.iter().map(ToString::to_string).collect());
     let mut all: Vec<Pin<Box<dyn Future<Output = ()> + '_>>> = Vec::new();
     all.push(Box::pin(async {
         let finished = run().await;
