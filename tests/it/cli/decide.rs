@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use entraway::audit::AuditActor;
 use entraway::db::{Db, Decided, Decision, LEASE_DURATION, Lease};
 use entraway::reconciliation::PlanHash;
+use entraway::util::clock::Clock;
 use rstest::rstest;
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -28,7 +29,7 @@ impl Run {
 
     /// Ends a run that held this plan, or none. Returns whether it is new.
     async fn hold(&self, plan: Option<&PlanHash>) -> bool {
-        self.hold_at(plan, Utc::now()).await
+        self.hold_at(plan, now()).await
     }
 
     async fn hold_at(&self, plan: Option<&PlanHash>, now: DateTime<Utc>) -> bool {
@@ -42,7 +43,7 @@ impl Run {
 
     /// Whether the approval is valid.
     async fn is_approved(&self, plan: &PlanHash) -> bool {
-        self.db.approved_plans(Utc::now()).await.unwrap().contains(plan)
+        self.db.approved_plans(now()).await.unwrap().contains(plan)
     }
 
     /// Status and decider of the plan.
@@ -59,6 +60,10 @@ impl Run {
         let config = folder.file("entraway.yaml", CONFIG);
         run(&folder, &[words, &["--config", &config]].concat(), &environment(&self.world)).await
     }
+}
+
+fn now() -> DateTime<Utc> {
+    Clock::system().now()
 }
 
 fn plan(digits: &str) -> PlanHash {
@@ -105,7 +110,7 @@ async fn commands_say_why_a_plan_cannot_be_decided() {
     let [lapsed, applied, other] = ["ab", "cd", "ef"].map(plan);
     run.hold(Some(&lapsed)).await;
     run.hold(Some(&applied)).await;
-    run.decide(&applied, Decision::Approve, Utc::now()).await;
+    run.decide(&applied, Decision::Approve, now()).await;
     run.db.plan_applied(run.lease, &applied).await.unwrap();
     for (hash, problem) in [
         (&lapsed, "has lapsed, because a later run had other changes"),
@@ -145,7 +150,7 @@ async fn approval_while_a_run_reads_is_not_lost() {
     let held = plan("ab");
     assert!(run.hold(Some(&held)).await);
     assert!(!run.hold(Some(&held)).await, "held before");
-    run.decide(&held, Decision::Approve, Utc::now()).await;
+    run.decide(&held, Decision::Approve, now()).await;
     assert!(!run.hold(Some(&held)).await, "a run that read the approvals before");
     assert!(run.is_approved(&held).await);
 }
@@ -155,7 +160,7 @@ async fn rejected_plan_stays_rejected_until_it_lapses() {
     let run = Run::new().await;
     let held = plan("ab");
     run.hold(Some(&held)).await;
-    run.decide(&held, Decision::Reject, Utc::now()).await;
+    run.decide(&held, Decision::Reject, now()).await;
     assert!(!run.hold(Some(&held)).await);
     assert_eq!(run.status(&held).await.0, "rejected");
     assert!(!run.hold(None).await);
@@ -168,13 +173,13 @@ async fn rejected_plan_stays_rejected_until_it_lapses() {
 async fn expired_approval_is_held_anew() {
     let run = Run::new().await;
     let held = plan("ab");
-    let now = Utc::now();
+    let later = now();
     run.hold(Some(&held)).await;
-    run.decide(&held, Decision::Approve, now - TimeDelta::hours(25)).await;
+    run.decide(&held, Decision::Approve, later - TimeDelta::hours(25)).await;
     assert!(!run.is_approved(&held).await);
-    assert!(run.hold_at(Some(&held), now).await, "it is reported again");
+    assert!(run.hold_at(Some(&held), later).await, "it is reported again");
     assert_eq!(run.status(&held).await, ("held".to_owned(), None));
-    assert!(matches!(run.decide(&held, Decision::Approve, now).await, Decided::Done(_)));
+    assert!(matches!(run.decide(&held, Decision::Approve, later).await, Decided::Done(_)));
     assert!(run.is_approved(&held).await);
 }
 
@@ -186,9 +191,9 @@ async fn applied_plan_is_recorded_in_any_case(#[case] meanwhile: Option<Decision
     let run = Run::new().await;
     let held = plan("ab");
     run.hold(Some(&held)).await;
-    run.decide(&held, Decision::Approve, Utc::now()).await;
+    run.decide(&held, Decision::Approve, now()).await;
     match meanwhile {
-        Some(decision) => drop(run.decide(&held, decision, Utc::now()).await),
+        Some(decision) => drop(run.decide(&held, decision, now()).await),
         None => drop(run.hold(None).await),
     }
     run.db.plan_applied(run.lease, &held).await.unwrap();
@@ -202,7 +207,7 @@ async fn concurrent_decisions_and_runs_do_not_deadlock() {
     run.hold(Some(&one)).await;
     let decide = async {
         for _ in 0..100 {
-            run.decide(&one, Decision::Approve, Utc::now()).await;
+            run.decide(&one, Decision::Approve, now()).await;
         }
     };
     let hold = async {

@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use entra_simulator::GroupId;
 use entraway::db::{Db, LEASE_DURATION, RunTrigger};
+use entraway::util::clock::Clock;
 use rstest::rstest;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -96,7 +97,7 @@ async fn removals_of_the_last_day_are_counted() {
     const ORGANIZATION: &str = "organization_member_removed";
     let world = world(Native).await;
     let db = Db::new(world.kind, &world.database.clone().into(), 1).unwrap();
-    let (now, run) = (Utc::now(), Uuid::from_u128(1));
+    let (now, run) = (Clock::system().now(), Uuid::from_u128(1));
     let hours = |hours| now - TimeDelta::hours(hours);
     assert_eq!(db.removed_in_last_day(now).await.unwrap(), 0);
     removed(&world, run, 1, TEAM, "job", hours(1)).await;
@@ -118,7 +119,7 @@ async fn removals_of_the_last_day_are_counted() {
 async fn approved_removals_do_not_count_for_the_day(#[case] stored: Value, #[case] counted: usize) {
     let world = world(Native).await;
     let db = Db::new(world.kind, &world.database.clone().into(), 1).unwrap();
-    let (now, run) = (Utc::now(), Uuid::from_u128(1));
+    let (now, run) = (Clock::system().now(), Uuid::from_u128(1));
     let lease = db.take_lease(Uuid::from_u128(9), LEASE_DURATION).await.unwrap().unwrap();
     db.start_run(lease, run, RunTrigger::Interval, now).await.unwrap();
     db.store_plan(lease, run, &stored).await.unwrap();
