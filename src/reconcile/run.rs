@@ -167,11 +167,10 @@ impl Reconciliation {
             sleep(RENEWAL).await;
             match self.db.renew_lease(lease, LEASE_DURATION).await {
                 Ok(true) => renewed = Instant::now(),
-                Ok(false) => return,
                 Err(error) if renewed.elapsed() < LEASE_DURATION => {
                     tracing::debug!(error = error_chain(&error), "failed to renew the lease; retrying");
                 }
-                Err(_) => return,
+                Ok(false) | Err(_) => return,
             }
         }
     }
@@ -223,6 +222,14 @@ impl Reconciliation {
         plan: &ReconciliationPlan,
         progress: &mut Progress,
     ) -> Result<(), RunError> {
+        if let Some(approved) = &plan.approved
+            && !self.db.approved_plans(self.clock.now()).await?.contains(approved)
+        {
+            // Rejected, or expired, since the run began to read. The next run decides.
+            progress.held = plan.changes.len();
+            progress.held_plan = Some(approved.clone());
+            return Ok(());
+        }
         progress.held = plan.changes.iter().filter(|change| change.held).count();
         progress.held_plan.clone_from(&plan.hash);
         for removals in reconciler.removals(plan) {

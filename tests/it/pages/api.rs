@@ -33,9 +33,10 @@ pub(super) fn validator(route: &str, status: u16, media_type: &str) -> Validator
 /// Sends a request, validates the response, and returns it.
 pub(super) async fn ask(actor: &mut Actor, service: &Service, route: &str, path: &str, status: u16) -> Value {
     let is_post = document()["paths"][route]["get"].is_null();
-    let answer = match is_post {
-        true => actor.browser.post_json(service.at(path)).await,
-        false => actor.browser.get_json(service.at(path)).await,
+    let answer = if is_post {
+        actor.browser.post_json(service.at(path)).await
+    } else {
+        actor.browser.get_json(service.at(path)).await
     };
     assert_eq!(answer.status, status, "{path}: {answer:#?}");
     let media_type = if status < 300 { "application/json" } else { "application/problem+json" };

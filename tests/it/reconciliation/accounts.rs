@@ -143,7 +143,9 @@ async fn operator_role_is_lowered_and_returns_only_from_entra(#[values(Native, L
     }
     scene.world.simulator.edit(|directory| {
         directory.change_person(bob, |person| person.app_roles = vec!["proxy_admin".to_owned()]);
-        [alice, bob].iter().for_each(|user| directory.set_account_enabled(*user, true));
+        for user in [alice, bob] {
+            directory.set_account_enabled(user, true);
+        }
     });
     scene.run().await;
     assert_eq!(scene.disabled().await, json!([]));

@@ -80,6 +80,6 @@ async fn organization_role_is_that_of_the_last_token(#[values(Native, LiteLlm)] 
     scene.world.simulator.edit(|directory| directory.put(alice, other));
     assert_eq!(scene.run().await.added, 2);
     let rows = scene.world.rows().await;
-    let roles: Vec<_> = rows.organization_members.iter().map(|(_, member)| member["user_role"].clone()).collect();
+    let roles: Vec<_> = rows.organization_members.values().map(|member| member["user_role"].clone()).collect();
     assert_eq!(roles, [json!("org_admin"), json!("org_admin")]);
 }

@@ -22,7 +22,9 @@ async fn run_that_dies_at_any_moment_is_finished(#[values(Native, LiteLlm)] stor
     let groups = many_assigned(&scene.world, 12);
     scene.world.simulator.edit(|directory| {
         for user in &scene.users {
-            groups.iter().for_each(|group| directory.put(*user, *group));
+            for group in &groups {
+                directory.put(*user, *group);
+            }
         }
     });
     let begin = Instant::now();
@@ -30,7 +32,9 @@ async fn run_that_dies_at_any_moment_is_finished(#[values(Native, LiteLlm)] stor
     let leavers = &scene.users[..4];
     scene.world.simulator.edit(|directory| {
         for user in leavers {
-            groups.iter().for_each(|group| directory.take_out(*user, *group));
+            for group in &groups {
+                directory.take_out(*user, *group);
+            }
         }
     });
     // Longer than reading and planning alone.
