@@ -34,6 +34,8 @@ create table entraway.reconciliation_runs (
     -- Memberships that the run removed, and those that changed since the plan and were left alone.
     removed      integer not null default 0,
     skipped      integer not null default 0,
+    -- Accounts that the run disabled or restored.
+    accounts     integer not null default 0,
     -- Groups that could not be compared.
     incomplete   integer not null default 0,
     -- Changes that the circuit breaker held, and the plan that an operator can approve.

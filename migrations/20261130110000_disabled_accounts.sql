@@ -36,3 +36,12 @@ create index audit_events_target_lost on entraway.audit_events (target_id, at, e
     where result = 'applied' and action in
         ('team_member_removed', 'organization_member_removed', 'keys_blocked', 'sessions_revoked', 'sign_in_denied',
          'account_disabled');
+-- Those of one user.
+create index audit_events_user_lost on entraway.audit_events (user_id, at, event_id)
+    where result = 'applied' and action in
+        ('team_member_removed', 'organization_member_removed', 'keys_blocked', 'sessions_revoked', 'sign_in_denied',
+         'account_disabled');
+create index audit_events_object_lost on entraway.audit_events (object_id, at, event_id)
+    where result = 'applied' and action in
+        ('team_member_removed', 'organization_member_removed', 'keys_blocked', 'sessions_revoked', 'sign_in_denied',
+         'account_disabled');

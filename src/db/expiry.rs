@@ -7,6 +7,8 @@ use super::{Db, DbError};
 
 /// How long sync records are kept.
 const RECORD_RETENTION: TimeDelta = TimeDelta::days(90);
+/// How long the plans of reconciliation runs are kept: a plan may be large, and a run every few minutes stores one.
+const PLAN_RETENTION: TimeDelta = TimeDelta::days(7);
 /// Maximum number of sync records per user, so that one account cannot fill the table. Enough for several a day.
 const MAX_RECORDS_PER_USER: i64 = 500;
 /// Only users with a record in this period are checked for too many records. Several times the interval of the expiry
@@ -88,7 +90,7 @@ impl Db {
     }
 
     /// Deletes expired sessions and login states, old sync records and those beyond the limit, old failed sign-ins, and
-    /// groups that were not confirmed for as long, and audit events older than `audit_retention`.
+    /// groups that were not confirmed for as long, old reconciliation runs and their plans, and audit events older than `audit_retention`.
     ///
     /// Returns the number of deleted rows. Only one replica at a time deletes; the others return at once.
     pub async fn delete_expired(
@@ -124,12 +126,20 @@ impl Db {
                 delete from entraway.failed_sign_ins where failed_at < $3 and (select acquired from job_lock) returning 1
             ), groups as (
                 delete from entraway.person_groups where confirmed_at < $3 and (select acquired from job_lock) returning 1
+            ), reconciliations as (
+                delete from entraway.reconciliation_runs where started_at < $3 and (select acquired from job_lock) returning 1
+            ), plans as (
+                update entraway.reconciliation_runs set plan = null
+                where started_at < $7 and started_at >= $3 and plan is not null and (select acquired from job_lock)
+            ), decided as (
+                delete from entraway.held_plans
+                where held_at < $3 and status in ('applied', 'lapsed') and (select acquired from job_lock)
             ), events as (
                 delete from entraway.audit_events where at < $6 and (select acquired from job_lock) returning 1
             )
             select (select count(*) from sessions) + (select count(*) from attempts) + (select count(*) from old_runs)
                    + (select count(*) from runs_beyond) + (select count(*) from failed) + (select count(*) from groups)
-                   + (select count(*) from events)",
+                   + (select count(*) from events) + (select count(*) from reconciliations)",
         )
         .bind(now)
         .bind(now - idle_timeout)
@@ -137,6 +147,7 @@ impl Db {
         .bind(now - RECENT_RECORDS)
         .bind(MAX_RECORDS_PER_USER)
         .bind(now - audit_retention)
+        .bind(now - PLAN_RETENTION)
         .fetch_one(&mut *self.connection_to_write().await?)
         .await?;
         Ok(rows)

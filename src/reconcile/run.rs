@@ -106,6 +106,8 @@ pub(super) struct Progress {
     /// No earlier run held the same plan.
     pub(super) newly_held: bool,
     pub(super) disabled: usize,
+    /// Accounts that were disabled or restored.
+    pub(super) accounts: usize,
     pub(super) added: usize,
     pub(super) removed: usize,
     pub(super) skipped: usize,
@@ -149,6 +151,7 @@ impl Reconciliation {
             added: progress.added,
             removed: progress.removed,
             skipped: progress.skipped,
+            accounts: progress.accounts,
             incomplete: progress.incomplete,
             held: progress.held,
             held_plan: progress.held_plan.clone(),
@@ -195,7 +198,9 @@ impl Reconciliation {
         // Also if no group could be read: the states of accounts may be known.
         let accounts =
             AccountReconciler { db: &self.db, cache: self.cache.as_ref(), policy, lease, run_id, started_at };
-        progress.disabled = accounts.apply(&plan.accounts, self.clock.now()).await?.disabled;
+        let changed = accounts.apply(&plan.accounts, self.clock.now()).await?;
+        progress.disabled = changed.disabled;
+        progress.accounts = changed.disabled + changed.restored;
         if plan.is_unknown() {
             return Err(RunError::NothingRead { reason: first_reason(&plan) });
         }

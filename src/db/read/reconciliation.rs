@@ -28,6 +28,8 @@ pub struct RunRow {
     /// Missing memberships that the run added.
     pub added: i32,
     pub removed: i32,
+    /// Accounts that the run disabled or restored.
+    pub accounts: i32,
     /// Memberships that changed since the plan and were left alone.
     pub skipped: i32,
     /// Groups that could not be compared.
@@ -80,7 +82,7 @@ pub struct HeldPlanRow {
 }
 
 const RUNS: ListSource = ListSource {
-    columns: "r.trigger, r.started_at, r.finished_at, r.status, r.compared, r.added, r.removed, r.skipped, r.incomplete, r.held,
+    columns: "r.trigger, r.started_at, r.finished_at, r.status, r.compared, r.added, r.removed, r.accounts, r.skipped, r.incomplete, r.held,
               r.held_plan, r.error",
     from: "entraway.reconciliation_runs r",
     id: "r.run_id",
@@ -93,7 +95,7 @@ const RUNS: ListSource = ListSource {
 /// Runs with the first entries of each list of their plans. `$1` is the maximum number of entries; null is no limit.
 macro_rules! runs_with_plans {
     () => {
-        "select r.run_id::text as id, r.trigger, r.started_at, r.finished_at, r.status, r.compared, r.added, r.removed, r.skipped,
+        "select r.run_id::text as id, r.trigger, r.started_at, r.finished_at, r.status, r.compared, r.added, r.removed, r.accounts, r.skipped,
                 r.incomplete, r.held, r.held_plan, r.error,
                 case when $1::bigint is null then r.plan else (
                     select jsonb_object_agg(key, case jsonb_typeof(value)

@@ -66,6 +66,8 @@ pub struct FinishedRun {
     pub removed: usize,
     /// Memberships that changed since the plan and were left alone.
     pub skipped: usize,
+    /// Accounts that were disabled or restored.
+    pub accounts: usize,
     /// Groups that could not be compared.
     pub incomplete: usize,
     pub held: usize,
@@ -144,7 +146,7 @@ impl Db {
         sqlx::query(
             "update entraway.reconciliation_runs
              set finished_at = $2, status = $3, compared = $4, added = $5, removed = $6, skipped = $7, incomplete = $8,
-                 held = $9, held_plan = $10, error = $11
+                 held = $9, held_plan = $10, error = $11, accounts = $12
              where run_id = $1 and status = 'running'",
         )
         .bind(run.run_id)
@@ -158,6 +160,7 @@ impl Db {
         .bind(number(run.held))
         .bind(run.held_plan.as_ref().map(PlanHash::as_str))
         .bind(&run.error)
+        .bind(number(run.accounts))
         .execute(&mut *self.connection_to_write().await?)
         .await?;
         Ok(())

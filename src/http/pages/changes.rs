@@ -193,6 +193,7 @@ fn result(run: &RunRow) -> String {
     let parts = [
         count(run.added, "membership").map(|added| format!("{added} added")),
         count(run.removed, "membership").map(|removed| format!("{removed} removed")),
+        count(run.accounts, "account").map(|accounts| format!("{accounts} disabled or restored")),
         count(run.held, "change").map(|held| format!("{held} held")),
         count(run.skipped, "membership").map(|skipped| format!("{skipped} changed meanwhile and left alone")),
         count(run.incomplete, "group").map(|groups| format!("{groups} not compared")),
@@ -220,6 +221,7 @@ mod tests {
             compared: 5,
             added: 0,
             removed: 0,
+            accounts: 0,
             skipped: 0,
             incomplete: 0,
             held: 0,
@@ -234,8 +236,8 @@ mod tests {
             [0, 450, 9_999, 10_000, 59_999, 125_000].map(|milliseconds| duration(&run(milliseconds)).unwrap());
         assert_eq!(durations, ["0.0 s", "0.4 s", "9.9 s", "10 s", "59 s", "2 min 5 s"]);
         assert_eq!(result(&run(1)), "no changes");
-        let busy = RunRow { added: 2, removed: 1, held: 2, skipped: 1, incomplete: 3, ..run(1) };
-        let said = "2 memberships added, 1 membership removed, 2 changes held, 1 membership changed meanwhile and left alone, 3 groups not compared";
+        let busy = RunRow { added: 2, removed: 1, accounts: 1, held: 2, skipped: 1, incomplete: 3, ..run(1) };
+        let said = "2 memberships added, 1 membership removed, 1 account disabled or restored, 2 changes held, 1 membership changed meanwhile and left alone, 3 groups not compared";
         assert_eq!(result(&busy), said);
     }
 }

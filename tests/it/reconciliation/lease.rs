@@ -113,3 +113,14 @@ async fn run_of_a_dead_replica_is_recorded_as_interrupted() {
     let statuses = "select to_jsonb(array_agg(status order by started_at)) from entraway.reconciliation_runs";
     assert_eq!(scene.json(statuses).await, json!(["done", "interrupted", "done"]));
 }
+
+#[tokio::test]
+async fn plan_is_deleted_after_7_days_and_run_after_90() {
+    let scene = Scene::new(Native, 1).await;
+    let counts = "select jsonb_build_array(count(*), count(plan)) from entraway.reconciliation_runs";
+    for (age, expected) in [(6, json!([1, 1])), (2, json!([1, 0])), (83, json!([0, 0]))] {
+        scene.world.clock.advance(chrono::TimeDelta::days(age));
+        scene.service.app.delete_expired().await.unwrap();
+        assert_eq!(scene.json(counts).await, expected, "after {age} days more");
+    }
+}

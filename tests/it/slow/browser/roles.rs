@@ -23,7 +23,7 @@ const UNEQUAL: [(&str, &str); 4] = [
     ("/people/40000000-0000-4000-8000-000000000001/explain", "Explain Alice Arden"),
 ];
 
-const ALL_PLACES: &[&str] = &["Me", "Teams", "Organizations", "Users", "Syncs", "Audit log", "Settings"];
+const ALL_PLACES: &[&str] = &["Me", "Teams", "Organizations", "Users", "Syncs", "Changes", "Audit log", "Settings"];
 const ALL_TEAMS: &[&str] =
     &["Data Science", "Future Pilots", "Platform Engineering", "Production LLM Evals", "Prompt Analysts"];
 const ALL_PEOPLE: &[&str] = &["Alice Arden", "Bob Birch", "Erin Ellis"];

@@ -51,8 +51,10 @@ from (values (1, 'team_member_removed', 'left_group', null, null, 'applied'),
      lateral (select '40000000-0000-4000-8000-000000000002' as user_id, '50000000-0000-4000-8000-000000000002' as team) ids;
 ";
 
-/// A reconciliation run that held a plan, with incomplete groups, and two others.
+/// A reconciliation run that held a plan, with incomplete groups, and two others. The demo's own runs, which would let the plan
+/// lapse, end: the lease is taken.
 const RUNS: &str = r#"
+update entraway.reconciliation_state set fence = fence + 1, lease_expires_at = 'infinity';
 insert into entraway.reconciliation_runs
        (run_id, trigger, started_at, finished_at, status, compared, removed, incomplete, held, held_plan, plan, error)
 select cast(id as uuid), trigger, now() - ago, now() - ago + interval '12 seconds', status, 40, removed, incomplete, held,
