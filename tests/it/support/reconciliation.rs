@@ -7,7 +7,7 @@ use super::World;
 impl World {
     /// Inserts the record of a run, which needs `run_id` and `started_at` only.
     pub(crate) async fn insert_run(&self, run: Value) {
-        let defaults = json!({ "trigger": "interval", "status": "done", "compared": 0, "added": 0, "removed": 0, "skipped": 0,
+        let defaults = json!({ "trigger": "interval", "status": "done", "compared": 0, "added": 0, "removed": 0, "skipped": 0, "accounts": 0,
                                "incomplete": 0, "held": 0 });
         let sql = "insert into entraway.reconciliation_runs
                    select (jsonb_populate_record(null::entraway.reconciliation_runs, $1 || $2)).*";
