@@ -182,15 +182,18 @@ impl Tables for Native {
         written(&bind_user(query, planner, plan).fetch_one(connection).await?, applied)
     }
 
-    /// Changed memberships notify replicas by a trigger. There are no keys.
+    /// Arrays, because Postgres would scan a table for a join with a list of unknown length. Changed memberships notify replicas
+    /// by a trigger. There are no keys.
     fn removal(_keys: KeysOnRemoval) -> String {
         ", teams as (
             delete from entraway.team_members m using entraway.teams t, leaving l
-            where m.user_id = l.user_id and m.team_id = l.team_id and m.source = 'entra' and t.team_id = m.team_id
+            where m.user_id = any(array(select user_id from leaving)) and m.user_id = l.user_id and m.team_id = l.team_id
+              and m.source = 'entra' and t.team_id = m.team_id
             returning l.object_id, m.user_id, t.team_id, t.team_alias
         ), organizations as (
             delete from entraway.organization_members m using leaving_organizations l
-            where m.user_id = l.user_id and m.organization_id = l.organization_id and m.source = 'entra'
+            where m.user_id = any(array(select user_id from leaving_organizations)) and m.user_id = l.user_id
+              and m.organization_id = l.organization_id and m.source = 'entra'
             returning l.object_id, m.user_id, m.organization_id
         )
         select (select coalesce(json_agg(json_build_array(object_id, user_id, team_id, team_alias)), '[]') from teams) as teams,
@@ -203,17 +206,19 @@ impl Tables for Native {
     const LEAVING: &'static str = "known as materialized (
             select w.object_id, u.user_id, w.sources
             from wanted w join entraway.users u on u.user_id = w.object_id and u.tenant_id = w.tenant_id
+            where u.user_id = any(array(select object_id from wanted))
         ), leaving as materialized (
             select k.user_id, k.object_id, m.team_id
             from known k join entraway.team_members m on m.user_id = k.user_id and m.team_id = $6
-            where $5 = 'team' and m.source = 'entra' and m.sources = k.sources
+            where $5 = 'team' and m.user_id = any(array(select user_id from known)) and m.source = 'entra'
+              and m.sources = k.sources
               and (m.role <> 'admin' or $7::text[] = '{}' or exists (
                   select from entraway.team_members other
                   where other.team_id = $6 and other.role = 'admin' and other.user_id = any($7)))
         ), leaving_organizations as materialized (
             select k.user_id, k.object_id, m.organization_id
             from known k join entraway.organization_members m on m.user_id = k.user_id and m.organization_id = $6
-            where $5 = 'organization' and m.source = 'entra'
+            where $5 = 'organization' and m.user_id = any(array(select user_id from known)) and m.source = 'entra'
               and not exists (select from entraway.team_members tm join entraway.teams t using (team_id)
                               where tm.user_id = k.user_id and t.organization_id = $6)
               and (m.user_role is distinct from 'org_admin' or $7::text[] = '{}' or exists (

@@ -93,7 +93,7 @@ async fn missing(
 /// so that only a key that the sync blocked is restored. Keys without a user belong to the team and are left alone.
 const WITH_KEYS: &str = r#", keys as materialized (
             select k.token, l.object_id from public."LiteLLM_VerificationToken" k join leaving l using (user_id, team_id)
-            where k.blocked is not true
+            where k.user_id = any(array(select user_id from leaving)) and k.blocked is not true
             order by k.token for no key update of k
         ), blocked as (
             update public."LiteLLM_VerificationToken" k
@@ -116,7 +116,8 @@ const WITHOUT_KEYS: &str = ", blocked as (
         )";
 
 /// Removes users from all three places of each team membership and from organizations, and blocks keys. Only teams that
-/// `leaving` names change; other entries of a roster keep their order.
+/// `leaving` names change; other entries of a roster keep their order. Arrays, because Postgres would scan a table for a join
+/// with a list of unknown length.
 pub(super) fn sql(keys: KeysOnRemoval) -> String {
     let keys = if keys == KeysOnRemoval::Block { WITH_KEYS } else { WITHOUT_KEYS };
     format!(
@@ -124,7 +125,7 @@ pub(super) fn sql(keys: KeysOnRemoval) -> String {
             select at at time zone 'UTC' as now from parameters
         ), team as materialized (
             select t.team_id, t.team_alias from public."LiteLLM_TeamTable" t
-            where t.team_id in (select team_id from leaving)
+            where t.team_id = any(array(select team_id from leaving))
             order by t.team_id collate "C"
             for no key update of t
         ), changed_users as (
@@ -134,10 +135,11 @@ pub(super) fn sql(keys: KeysOnRemoval) -> String {
                 where not exists (select from leaving l where l.user_id = u.user_id and l.team_id = listed.team_id)
                 order by place)
             from now
-            where exists (select from leaving l where l.user_id = u.user_id and l.team_id = any(u.teams))
+            where u.user_id = any(array(select user_id from leaving))
+              and exists (select from leaving l where l.user_id = u.user_id and l.team_id = any(u.teams))
         ), memberships as (
             delete from public."LiteLLM_TeamMembership" m using leaving l
-            where m.user_id = l.user_id and m.team_id = l.team_id
+            where m.user_id = any(array(select user_id from leaving)) and m.user_id = l.user_id and m.team_id = l.team_id
         ), changed_rosters as (
             update public."LiteLLM_TeamTable" t
             set updated_at = now, members_with_roles = (
@@ -146,21 +148,21 @@ pub(super) fn sql(keys: KeysOnRemoval) -> String {
                 where not exists (
                     select from leaving l where l.team_id = t.team_id and l.user_id = member ->> 'user_id'))
             from now, team
-            where t.team_id = team.team_id and jsonb_typeof(t.members_with_roles) = 'array' and exists (
+            where t.team_id = any(array(select team_id from leaving)) and t.team_id = team.team_id and jsonb_typeof(t.members_with_roles) = 'array' and exists (
                 select from leaving l
                 where l.team_id = t.team_id
                   and t.members_with_roles @> jsonb_build_array(jsonb_build_object('user_id', l.user_id)))
         ), organizations as (
             delete from public."LiteLLM_OrganizationMembership" m using leaving_organizations l
-            where m.user_id = l.user_id and m.organization_id = l.organization_id
+            where m.user_id = any(array(select user_id from leaving_organizations)) and m.user_id = l.user_id and m.organization_id = l.organization_id
             returning l.object_id, m.user_id, m.organization_id
         ), removed_teams as (
             delete from entraway.litellm_team_members m using leaving l
-            where m.user_id = l.user_id and m.team_id = l.team_id
+            where m.user_id = any(array(select user_id from leaving)) and m.user_id = l.user_id and m.team_id = l.team_id
             returning l.object_id, m.user_id, m.team_id
         ), forgotten_organizations as (
             delete from entraway.litellm_organization_members m using leaving_organizations l
-            where m.user_id = l.user_id and m.organization_id = l.organization_id
+            where m.user_id = any(array(select user_id from leaving_organizations)) and m.user_id = l.user_id and m.organization_id = l.organization_id
         ){keys}, notified as materialized (
             select entraway.tell_sessions(array(
                 select object_id from leaving union select object_id from leaving_organizations))
@@ -182,14 +184,14 @@ pub(super) const LEAVING: &str = r#"known as materialized (
             from wanted w
                  join entraway.litellm_users p on p.object_id = w.object_id and p.tenant_id = w.tenant_id
                  join public."LiteLLM_UserTable" u on u.user_id = p.user_id
-            where p.row_created_at is not distinct from u.created_at
+            where p.object_id = any(array(select object_id from wanted)) and p.row_created_at is not distinct from u.created_at
             order by u.user_id
         ), leaving as materialized (
             select k.user_id, k.object_id, given.team_id
             from known k
                  join entraway.litellm_team_members given on given.user_id = k.user_id and given.team_id = $6
                  join public."LiteLLM_TeamTable" t on t.team_id = given.team_id
-            where $5 = 'team' and given.sources = k.sources
+            where $5 = 'team' and given.user_id = any(array(select user_id from known)) and given.sources = k.sources
               and (not coalesce(t.members_with_roles @> jsonb_build_array(
                            jsonb_build_object('user_id', k.user_id, 'role', 'admin')), false)
                    or $7::text[] = '{}' or exists (
@@ -205,7 +207,7 @@ pub(super) const LEAVING: &str = r#"known as materialized (
                  join entraway.litellm_organization_members given
                      on given.user_id = m.user_id and given.organization_id = m.organization_id
                         and given.row_created_at is not distinct from m.created_at
-            where $5 = 'organization'
+            where $5 = 'organization' and m.user_id = any(array(select user_id from known))
               and not exists (select from own_teams where team_id = any(k.teams))
               and not exists (select from own_teams join public."LiteLLM_TeamMembership" tm using (team_id)
                               where tm.user_id = k.user_id)
@@ -223,7 +225,7 @@ pub(super) async fn lock_members(connection: &mut DbConnection, locks: &MemberLo
     }
     sqlx::query(
         r#"select u.user_id from public."LiteLLM_UserTable" u
-           where u.user_id in (select user_id from entraway.litellm_users where object_id = any($1))
+           where u.user_id = any(array(select user_id from entraway.litellm_users where object_id = any($1)))
            order by u.user_id collate "C" for update"#,
     )
     .bind(&locks.users)
