@@ -5,7 +5,7 @@
 --   psql -v ON_ERROR_STOP=1 "$DATABASE_URL" -f docs/litellm-grants-removal.sql
 --
 -- Entraway reads only the hash, the user and the team of a key, whether it is blocked, and its metadata. It cannot create or
--- delete keys, users, teams or organizations. With `litellm.keys_on_removal: keep` the second statement is not necessary.
+-- delete keys, users, teams or organizations. With `litellm.keys_on_removal: keep` the grant on "LiteLLM_VerificationToken" is not necessary.
 
 begin;
 

@@ -46,6 +46,8 @@ create table entraway.reconciliation_runs (
     -- Why the run failed.
     error        text
 );
+create index reconciliation_runs_complete on entraway.reconciliation_runs (finished_at)
+    where status in ('done', 'held') and incomplete = 0;
 create index reconciliation_runs_newest on entraway.reconciliation_runs (started_at desc, run_id desc);
 
 -- Plans that the circuit breaker held.

@@ -91,8 +91,10 @@ pub async fn serve_with(
         let (app, stop) = (app.clone(), stop.clone());
         async move { app.sessions().listen(stop).await }
     });
+    // Ends after the reconciliation, which may still notify.
+    let stop_notifications = CancellationToken::new();
     let notifications_job = tokio::spawn({
-        let (app, stop) = (app.clone(), stop.clone());
+        let (app, stop) = (app.clone(), stop_notifications.clone());
         async move { app.notifier().deliver(stop).await }
     });
     let credential_job = tokio::spawn(report_expiry(app.clone()));
@@ -122,12 +124,13 @@ pub async fn serve_with(
     }
     expiry_job.abort();
     credential_job.abort();
+    // A run stops at once, and gives the lease to another replica.
+    let _ = timeout(GRACE, reconcile_job).await;
     // Sends what is queued, and then ends by itself.
+    stop_notifications.cancel();
     let _ = timeout(notifications::GRACE, notifications_job).await;
     // The listener stops by itself and closes its connection properly.
     let _ = timeout(GRACE, listener_job).await;
-    // A run stops at once, and gives the lease to another replica.
-    let _ = timeout(GRACE, reconcile_job).await;
     // A stuck database connection must not keep the process alive.
     let _ = timeout(GRACE, app.db().close()).await;
     Ok(())

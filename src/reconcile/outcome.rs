@@ -13,7 +13,7 @@ const PERMISSIONS: [&str; 3] = ["Application.Read.All", "GroupMember.Read.All", 
 impl Reconciliation {
     /// Logs, counts and notifies.
     pub(super) fn tell(&self, run: &FinishedRun, progress: &Progress, error: Option<&RunError>, took: Duration) {
-        log(run);
+        log(run, progress.newly_held);
         self.measure(run, took);
         self.notify(run, progress, error);
     }
@@ -31,16 +31,18 @@ impl Reconciliation {
     }
 
     fn notify(&self, run: &FinishedRun, progress: &Progress, error: Option<&RunError>) {
-        match (run.status, error) {
-            (RunStatus::Interrupted, _) => return,
-            (_, Some(error)) => self.notifier.send(Notification::RunFailed {
+        // What an interrupted run could not read may be readable, and the next run begins soon.
+        let interrupted = run.status == RunStatus::Interrupted;
+        match error {
+            _ if interrupted => {}
+            Some(error) => self.notifier.send(Notification::RunFailed {
                 run_id: run.run_id,
                 code: error.code().to_owned(),
                 message: run.error.clone().unwrap_or_default(),
             }),
-            (_, None) => self.notifier.end(&Situation::RunFailed),
+            None => self.notifier.end(&Situation::RunFailed),
         }
-        if let Some(missing) = &progress.missing_permissions {
+        if let Some(missing) = progress.missing_permissions.as_ref().filter(|_| !interrupted) {
             for permission in PERMISSIONS {
                 if missing.contains(permission) {
                     self.notifier.send(Notification::PermissionMissing { permission: permission.to_owned() });
@@ -63,17 +65,20 @@ impl Reconciliation {
     }
 }
 
-fn log(run: &FinishedRun) {
+fn log(run: &FinishedRun, newly_held: bool) {
     let FinishedRun { run_id, compared, added, removed, skipped, incomplete, held, error, .. } = run;
     match run.status {
         RunStatus::Failed => tracing::error!(%run_id, error, removed, "reconciliation failed"),
         RunStatus::Interrupted => tracing::warn!(%run_id, error, removed, "reconciliation interrupted"),
-        RunStatus::Held => {
+        RunStatus::Held if newly_held => {
             let help = "Look at the page Changes, or run entraway plan";
             tracing::warn!(%run_id, held, added, removed, help, "reconciliation holds removals: a limit was exceeded");
         }
         RunStatus::Incomplete => {
             tracing::warn!(%run_id, incomplete, added, removed, compared, "reconciliation could not read all groups");
+        }
+        RunStatus::Held => {
+            tracing::info!(%run_id, held, added, removed, "reconciliation still holds the same removals");
         }
         RunStatus::Done if added + removed > 0 => {
             tracing::info!(%run_id, compared, added, removed, skipped, "reconciliation changed memberships");

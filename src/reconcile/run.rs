@@ -157,9 +157,10 @@ impl Reconciliation {
             held_plan: progress.held_plan.clone(),
             error,
         };
-        self.db.finish_run(&finished).await?;
-        self.db.release_lease(lease).await?;
+        let recorded = self.db.finish_run(&finished).await;
+        let released = self.db.release_lease(lease).await;
         self.tell(&finished, &progress, outcome.err().as_ref(), begin.elapsed());
+        recorded.and(released)?;
         Ok(Some(finished))
     }
 
@@ -208,6 +209,8 @@ impl Reconciliation {
         self.follow_names(&run, &assigned_names(&facts.snapshot)).await?;
         self.add(&run, &plan.additions, progress).await?;
         if policy.memberships == MembershipSync::Additive {
+            // A plan of an earlier run with `follow` lapses.
+            self.db.hold_plan(lease, run_id, self.clock.now(), None).await?;
             return Ok(());
         }
         self.remove(&run, &reconciler, &plan, progress).await?;

@@ -21,7 +21,7 @@ pub struct Schedule {
     pub failures: u32,
     /// The last run did not end by itself, or still runs.
     pub interrupted: bool,
-    /// Changes that the last complete or incomplete run held, and groups that it could not compare.
+    /// Changes that the last complete or incomplete run held and that were not rejected, and groups that it could not compare.
     pub held: i32,
     pub incomplete: i32,
     /// When the last run ended that compared all groups.
@@ -86,13 +86,16 @@ impl Db {
                      where status = 'failed' and started_at > coalesce(
                          (select max(started_at) from entraway.reconciliation_runs
                           where status in ('done', 'held', 'incomplete')), '-infinity')) as failures,
-                    coalesce(ended.held, 0) as held, coalesce(ended.incomplete, 0) as incomplete,
+                    case when ended.rejected then 0 else coalesce(ended.held, 0) end as held, coalesce(ended.incomplete, 0) as incomplete,
                     (select max(finished_at) from entraway.reconciliation_runs
                      where status in ('done', 'held') and incomplete = 0) as last_complete_at
              from entraway.reconciliation_state state left join lateral (
                  select started_at, status from entraway.reconciliation_runs order by started_at desc, run_id desc limit 1
              ) last on true left join lateral (
-                 select held, incomplete from entraway.reconciliation_runs
+                 select held, incomplete, exists (
+                            select from entraway.held_plans p
+                            where p.plan_hash = run.held_plan and p.status = 'rejected') as rejected
+                 from entraway.reconciliation_runs run
                  where status in ('done', 'held', 'incomplete') order by started_at desc, run_id desc limit 1
              ) ended on true",
         )
