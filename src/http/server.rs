@@ -215,24 +215,19 @@ async fn report_expiry(app: Arc<App>) {
     }
 }
 
-/// Canceled by the first SIGTERM or Ctrl-C.
+/// Canceled by the first SIGTERM or Ctrl-C. The handlers exist when it returns: a signal that arrives earlier would end the
+/// process at once.
 #[must_use]
 pub fn stop_on_signals() -> CancellationToken {
+    use tokio::signal::unix::{SignalKind, signal};
+
     let stop = CancellationToken::new();
     let cancel = stop.clone();
-    tokio::spawn(async move {
-        signal().await;
-        cancel.cancel();
-    });
-    stop
-}
-
-async fn signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-        (Ok(mut terminate), Ok(mut interrupt)) => {
+    if let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        tokio::spawn(async move {
             tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-        }
-        _ => std::future::pending().await,
+            cancel.cancel();
+        });
     }
+    stop
 }
